@@ -1,0 +1,76 @@
+"""The closed set of ways an operation can fail.
+
+A denial inside the domain is a value (`Decision`). What an *operation* cannot do it raises as `DaypassError`;
+each wire package turns the kind into its own protocol's error in one exhaustive `match`. `public` is all that
+the caller learns; `private` goes to the record. Never put a secret in either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class ErrorKind(StrEnum):
+    """Why an operation failed, in no protocol's words. The AWS wire's code stands behind each."""
+
+    # The request itself
+    UNKNOWN_OPERATION = "unknown_operation"  # InvalidAction
+    UNSUPPORTED_OPERATION = "unsupported_operation"  # UnsupportedOperation: AWS has it, Daypass does not
+    MALFORMED_REQUEST = "malformed_request"  # MalformedInput / SerializationException
+    REQUEST_TOO_LARGE = "request_too_large"  # RequestEntityTooLarge, 413
+    MISSING_PARAMETER = "missing_parameter"  # MissingParameter
+    INVALID_PARAMETER = "invalid_parameter"  # InvalidParameterValue
+    VALIDATION = "validation"  # ValidationError
+    INVALID_INPUT = "invalid_input"  # InvalidInput (IAM)
+    MALFORMED_POLICY = "malformed_policy"  # MalformedPolicyDocument
+    PACKED_POLICY_TOO_LARGE = "packed_policy_too_large"  # PackedPolicyTooLarge
+    INVALID_AUTHORIZATION_MESSAGE = "invalid_authorization_message"  # InvalidAuthorizationMessageException
+    INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime"  # InsufficientSessionLifetimeException
+    INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials"  # InvalidSubjectCredentialsException
+    # Who is asking
+    MISSING_CREDENTIALS = "missing_credentials"  # MissingAuthenticationToken, 403
+    INCOMPLETE_SIGNATURE = "incomplete_signature"  # IncompleteSignature, 400
+    SIGNATURE_MISMATCH = "signature_mismatch"  # SignatureDoesNotMatch, 403
+    UNKNOWN_CREDENTIALS = "unknown_credentials"  # InvalidClientTokenId, 403
+    EXPIRED_CREDENTIALS = "expired_credentials"  # ExpiredToken, 403 (also: revoked)
+    # May they
+    ACCESS_DENIED = "access_denied"  # AccessDenied, 403
+    # The directory
+    NOT_FOUND = "not_found"  # NoSuchEntity, 404
+    ALREADY_EXISTS = "already_exists"  # EntityAlreadyExists, 409
+    DELETE_CONFLICT = "delete_conflict"  # DeleteConflict, 409
+    LIMIT_EXCEEDED = "limit_exceeded"  # LimitExceeded, 409
+    UNMODIFIABLE = "unmodifiable"  # UnmodifiableEntity, 400
+    CONCURRENT_MODIFICATION = "concurrent_modification"  # ConcurrentModification, 409
+    POLICY_NOT_ATTACHABLE = "policy_not_attachable"  # PolicyNotAttachable, 400
+    # The service
+    THROTTLED = "throttled"  # Throttling, 400
+    UNAVAILABLE = "unavailable"  # ServiceUnavailable, 503
+
+
+class DaypassError(Exception):
+    """An operation refuses, with what the caller may know and what only the record may.
+
+    Args:
+        kind: the closed reason.
+        public: the message for the caller, in the words of its protocol (AWS's where AWS has them).
+        private: further facts for the audit record; values must be JSON-serialisable and never secret.
+        explanation: for ACCESS_DENIED, the `Decision` in its JSON form, sealed for the caller as the encoded
+            authorization message and stored in the record.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        public: str,
+        *,
+        private: Mapping[str, Any] | None = None,
+        explanation: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(public)
+        self.kind = kind
+        self.public = public
+        self.private: Mapping[str, Any] = private or {}
+        self.explanation = explanation

@@ -1,0 +1,106 @@
+"""The closed set of events on the record, and their canonical bytes.
+
+An event is encoded once, before it is queued: JSON with sorted keys, no spaces, ASCII only, so that control
+characters, line ends and lone surrogates of hostile input are escapes and one event is always one line. It is
+capped in size: over the cap, long strings are cut and marked. No secret may be put into an event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+EVENT_VERSION = 1
+MAX_EVENT_BYTES = 32_768
+_CUT_STRING = 512
+
+
+class EventType(StrEnum):
+    """Every kind of event there is. Docs list each; a test fails when one is missing there."""
+
+    LOG_OPENED = "log.opened"  # first event of a log: installation, node, heads of the other logs known then
+    LOG_CLOSED = "log.closed"  # clean shutdown
+    REQUEST_ALLOWED = "request.allowed"  # a request was served; it changed nothing
+    REQUEST_DENIED = "request.denied"  # policy said no
+    REQUEST_FAILED = "request.failed"  # authenticated, but refused for another reason (validation, not found, …)
+    REQUEST_UNAUTHENTICATED = "request.unauthenticated"  # no proof, or a bad one
+    REQUEST_MALFORMED = "request.malformed"  # could not even be parsed
+    SESSION_ISSUED = "session.issued"
+    DIRECTORY_CHANGED = "directory.changed"  # an IAM or management write
+    SESSION_REVOKED = "session.revoked"  # a revocation was made
+    ACCOUNT_CREATED = "account.created"
+    KEY_ADDED = "key.added"  # a ring key was made (never its material)
+    BOOTSTRAPPED = "installation.bootstrapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact for the record.
+
+    Attributes:
+        type: what happened.
+        at: milliseconds since the epoch.
+        account: the account that owns what was acted on; "" when unknown.
+        actor: who acted: kind, account, arn, principal_id, access_key_id, session_id, source_identity … or {}.
+        source: how it came: ip, user_agent, region.
+        request_id, trace_id: as on the wire.
+        operation: "sts:AssumeRole", or "" when unknown.
+        error: an ErrorKind value, "" when served.
+        session_id: of the session issued or acted on, else "".
+        decision: the `Decision` in JSON form with all layers, or None when none was taken.
+        detail: everything else: request parameters (redacted), resource, private facts.
+    """
+
+    type: EventType
+    at: int
+    account: str = ""
+    actor: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str = ""
+    trace_id: str = ""
+    operation: str = ""
+    error: str = ""
+    session_id: str = ""
+    decision: Mapping[str, Any] | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
+
+def encode(event: Event) -> bytes:
+    """The canonical bytes of an event: at most MAX_EVENT_BYTES of ASCII, on one line."""
+    body: dict[str, Any] = {"v": EVENT_VERSION, "type": event.type.value, "at": event.at}
+    for name in ("account", "actor", "source", "request_id", "trace_id", "operation", "error", "session_id", "decision", "detail"):
+        value = getattr(event, name)
+        if value:
+            body[name] = value
+    text = _dumps(body)
+    if len(text) > MAX_EVENT_BYTES:
+        text = _dumps(_cut(body, _CUT_STRING))
+    if len(text) > MAX_EVENT_BYTES:  # many short strings: keep who, what and when; say what was dropped
+        dropped = {"dropped": "detail and decision were over the size limit", "bytes": len(text)}
+        kept = {k: v for k, v in body.items() if k not in ("detail", "decision")}
+        text = _dumps(_cut({**kept, "detail": dropped}, 128))
+    return text.encode("ascii")
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The body of an event from its canonical bytes. Raises ValueError if it is none."""
+    body = json.loads(data)
+    if not isinstance(body, dict) or body.get("v") != EVENT_VERSION:
+        raise ValueError("not an event of a known version")
+    return body
+
+
+def _cut(value: Any, limit: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= limit else f"{value[:limit]}...(+{len(value) - limit})"
+    if isinstance(value, Mapping):
+        return {_cut(k, limit): _cut(v, limit) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cut(v, limit) for v in value]
+    return value

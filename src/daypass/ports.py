@@ -1,0 +1,272 @@
+"""The few protocols that operations need, and the one value that carries them (`Env`).
+
+Adapters live in stores, crypto, federation and audit; `server.py` alone builds them. Operations and wire import
+only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.directory import AccessKey, Account, ManagedPolicy, Revocation, Role, User
+from daypass.domain.events import Event
+from daypass.domain.policy.model import NamedPolicy
+from daypass.domain.session import Hop, Seen, SessionClaims
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time never goes below the persisted high-water mark (attack A60)."""
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+
+class Ids(Protocol):
+    """All randomness that ends up in names."""
+
+    def unique(self, prefix: str) -> str:
+        """A 21-character unique id: AIDA, AROA, AGPA or ANPA, then 17 of A-Z2-7."""
+        ...
+
+    def access_key(self, prefix: str) -> str:
+        """A 20-character access key id: AKIA or ASIA, then 16 of A-Z2-7 (80 random bits)."""
+        ...
+
+    def secret(self) -> str:
+        """A 40-character secret access key."""
+        ...
+
+    def session(self) -> str:
+        """128 bits as 32 hex digits."""
+        ...
+
+    def request(self) -> str:
+        """A UUID."""
+        ...
+
+
+# --- The directory -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A long-term key with its secret opened. `user` is None for a root key."""
+
+    key: AccessKey
+    secret: str
+    user: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalView:
+    """A user or role with its policies compiled. `boundary` is None when none is set, () when the set one is missing."""
+
+    entity: User | Role
+    identity: tuple[NamedPolicy, ...]
+    boundary: tuple[NamedPolicy, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleView:
+    role: Role
+    trust: NamedPolicy
+    bindings: dict[str, str]
+    principal: PrincipalView
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    account: Account
+    guardrails: tuple[tuple[NamedPolicy, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedPolicyView:
+    policy: ManagedPolicy
+    document: str  # text of the default version
+    hash: str  # SHA-256 of the text, hex
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyContentView:
+    """A kept managed session policy: compiled, with the time until which its text is kept."""
+
+    policy: NamedPolicy
+    keep_until: int
+
+
+class Reader(Protocol):
+    """Reads entities of `domain.directory` in one snapshot. Synchronous: it runs on a store thread.
+
+    `equals` names fields of the entity. Names of users, groups, roles and policies compare without regard to case.
+    """
+
+    def get(self, kind: type[E], **equals: Any) -> E | None:
+        """The one entity whose fields equal these, or None."""
+        ...
+
+    def find(
+        self,
+        kind: type[E],
+        *,
+        order: str = "",
+        path_prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        **equals: Any,
+    ) -> list[E]:
+        """Up to `limit` entities, in ascending `order` (a field; names in AWS's list order), those after `after`."""
+        ...
+
+    def count(self, kind: type[Any], **equals: Any) -> int: ...
+
+
+class Tx(Reader, Protocol):
+    """Writes entities in the journal's transaction. Each call also puts the change on the feed, in the same transaction."""
+
+    def insert(self, entity: Any) -> None:
+        """Raises DaypassError(ALREADY_EXISTS) when a unique key is taken."""
+        ...
+
+    def replace(self, entity: Any) -> None:
+        """Stores `entity` over the one with the same primary key. Raises NOT_FOUND when there is none."""
+        ...
+
+    def delete(self, entity: Any) -> None:
+        """Removes exactly this entity. Raises NOT_FOUND when it is not there."""
+        ...
+
+
+class Directory(Protocol):
+    """The cached directory. Look-ups touch the database only on a miss; a view is immutable.
+
+    Look-ups raise DaypassError(UNAVAILABLE) when the entry is not cached and the database is away, or when the last
+    good poll is older than `max_staleness`.
+    """
+
+    def seen(self) -> Seen:
+        """Take this, with the issued-at time, before reading anything that a session will rest on."""
+        ...
+
+    async def access_key(self, key_id: str) -> KeyView | None: ...
+    async def user(self, user_id: str) -> PrincipalView | None: ...
+    async def role(self, account: str, name: str) -> RoleView | None: ...
+    async def role_by_id(self, role_id: str) -> RoleView | None: ...
+    async def account(self, account_id: str) -> AccountView | None: ...
+    async def managed_policy(self, arn: str) -> ManagedPolicyView | None: ...
+    async def policy_content(self, content_hash: str) -> PolicyContentView | None: ...
+
+    async def refresh(self) -> bool:
+        """One coalesced poll of the change feed; True when it had moved. Call it before refusing from the cache."""
+        ...
+
+    def revoked(self, claims: SessionClaims) -> Revocation | None:
+        """The revocation that killed this session, if any."""
+        ...
+
+    def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
+        """A blocking revocation in force on anyone in these hops: they get no new sessions."""
+        ...
+
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Runs `query` in one snapshot on a store thread, straight from the database."""
+        ...
+
+
+# --- The record ----------------------------------------------------------------------------------------------------
+
+
+class Journal(Protocol):
+    """The only way to write. Whatever it accepted is durable, and on the record, when it returns."""
+
+    async def commit(self, event: Event, session: SessionClaims | None = None) -> None:
+        """Event and session row in one transaction. Raises DaypassError(UNAVAILABLE) when it could not be made durable."""
+        ...
+
+    async def write(self, change: Callable[[Tx], tuple[T, Event]]) -> T:
+        """Runs `change` on the writer thread; what it wrote, the feed entries and its event are one transaction.
+
+        A DaypassError raised by `change` undoes that change alone and is raised here (the caller records it).
+        """
+        ...
+
+
+# --- Secrets -------------------------------------------------------------------------------------------------------
+
+
+class Sealer(Protocol):
+    """Seals sessions, messages and stored secrets. Ring keys never leave it."""
+
+    def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
+        """The session token: base64, bound to the access key id of the last hop. At least `minimum_size` characters."""
+        ...
+
+    async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
+        """The claims of a token. Raises DaypassError(UNKNOWN_CREDENTIALS) when anything about it is wrong.
+
+        Expiry and revocation are not checked here.
+        """
+        ...
+
+    def derivation_key(self) -> str:
+        """The id of the derivation-ring key to put into new claims."""
+        ...
+
+    async def session_secret(self, claims: SessionClaims) -> str:
+        """The secret access key of a session, derived, never stored."""
+        ...
+
+    def seal_message(self, account: str, payload: bytes) -> str:
+        """An encoded authorization message."""
+        ...
+
+    async def open_message(self, unverified_message: str) -> tuple[str, bytes]:
+        """(account, payload). Raises DaypassError(INVALID_AUTHORIZATION_MESSAGE)."""
+        ...
+
+    def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes: ...
+
+    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        """Raises ValueError when it was sealed for another owner or was altered."""
+        ...
+
+
+# --- All of them ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Settings that operations obey. Defaults are the product's."""
+
+    chain_depth: int = 4
+    token_bytes: int = 4096
+    regions: frozenset[str] = frozenset()  # empty: any region name is accepted in the credential scope
+    skew_ms: int = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """Everything an operation may use. This is all the dependency injection there is."""
+
+    clock: Clock
+    ids: Ids
+    directory: Directory
+    journal: Journal
+    sealer: Sealer
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request on its way through the operations."""
+
+    caller: Caller
+    facts: RequestFacts
+    now: int  # ms; when the request was authenticated
