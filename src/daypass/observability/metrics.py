@@ -1,0 +1,101 @@
+"""The metrics of one process, in one place, with one loop that documents them.
+
+Labels are closed sets: operations of the service models, ErrorKind-like codes, outcomes. A label never carries an
+account, a role or anything else that a caller chooses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
+_BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric's documentation; the reference page is made from these."""
+
+    name: str
+    kind: type[Counter] | type[Gauge] | type[Histogram]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("daypass_requests", Counter, "Requests answered.", ("operation", "code")),
+    Metric("daypass_request_seconds", Histogram, "From request line to answer.", ("operation",), _SECONDS),
+    Metric(
+        "daypass_assume", Counter, "Attempts to get a session, by outcome (M1: issued / all).", ("operation", "outcome")
+    ),
+    Metric(
+        "daypass_issuance_seconds", Histogram, "Latency of sessions that were issued (M2).", ("operation",), _SECONDS
+    ),
+    Metric("daypass_errors", Counter, "Requests that ended in a constant 500: each is a bug."),
+    Metric("daypass_journal_batch_events", Histogram, "Events made durable by one group commit.", (), _BATCH),
+    Metric("daypass_journal_commit_seconds", Histogram, "Duration of one group commit.", (), _SECONDS),
+    Metric("daypass_journal_failures", Counter, "Group commits that failed and were tried again or refused."),
+    Metric("daypass_journal_waiting", Gauge, "Events waiting for the writer."),
+    Metric("daypass_directory_staleness_seconds", Gauge, "Since the last good poll of the change feed."),
+    Metric("daypass_directory_entries", Gauge, "Views in the directory cache."),
+    Metric("daypass_revocations", Gauge, "Revocations in force that sessions are held against."),
+)
+
+ISSUING = frozenset(
+    f"sts:{name}" for name in ("AssumeRole", "GetSessionToken", "GetFederationToken", "GetScopedCredentials")
+)
+_OUTCOMES = {"AccessDenied": "denied", "ServiceUnavailable": "unavailable", "InternalFailure": "unavailable"}
+
+
+class Metrics:
+    """The instruments. `observe` is the hot one: children are looked up once for each pair of labels."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
+        self._children: dict[tuple[str, str], Callable[[float], None]] = {}
+
+    def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
+        extra: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
+        if metric.kind is Gauge:
+            extra["multiprocess_mode"] = (
+                "livesum" if metric.name != "daypass_directory_staleness_seconds" else "livemax"
+            )
+        return metric.kind(metric.name, metric.help, metric.labels, registry=self.registry, **extra)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._by_name[name]
+
+    def observe(self, operation: str, code: str, seconds: float) -> None:
+        """One answered request. `code` is the wire's error code, "" when it was served."""
+        found = self._children.get((operation, code))
+        if found is None:
+            found = self._children[(operation, code)] = self._observer(operation, code)
+        found(seconds)
+
+    def _observer(self, operation: str, code: str) -> Callable[[float], None]:
+        answered = self["daypass_requests"].labels(operation or "unknown", code or "OK").inc
+        latency = self["daypass_request_seconds"].labels(operation or "unknown").observe
+        if operation not in ISSUING:
+            return lambda seconds: (answered(), latency(seconds), None)[-1]
+        outcome = self["daypass_assume"].labels(operation, _OUTCOMES.get(code, "failed") if code else "issued").inc
+        if code:
+            return lambda seconds: (answered(), latency(seconds), outcome(), None)[-1]
+        issued = self["daypass_issuance_seconds"].labels(operation).observe
+        return lambda seconds: (answered(), latency(seconds), outcome(), issued(seconds), None)[-1]
+
+    def render(self) -> bytes:
+        """The exposition, of all worker processes where there are several."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        return generate_latest(together)

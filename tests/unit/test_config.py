@@ -1,0 +1,86 @@
+"""Settings: what beats what, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daypass.config import ConfigError, load
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "daypass.toml"
+    path.write_text(text)
+    return path
+
+
+def test_load_nothing_gives_the_documented_defaults() -> None:
+    settings = load()
+    assert (settings.server.host, settings.server.port, settings.server.workers) == ("127.0.0.1", 8700, 1)
+    assert settings.database_url().startswith("sqlite:///")
+
+
+def test_load_each_source_beats_the_one_before(tmp_path: Path) -> None:
+    file = _file(tmp_path, "[server]\nport = 1\nhost = '::1'\nworkers = 2\n")
+    settings = load(file, {"DAYPASS_SERVER__PORT": "2", "DAYPASS_SERVER__WORKERS": "3"}, {"server": {"port": 4}})
+    assert (settings.server.host, settings.server.workers, settings.server.port) == ("::1", 3, 4)
+
+
+def test_load_kubernetes_service_variable_is_left_alone() -> None:
+    assert load(environ={"DAYPASS_PORT": "tcp://10.0.0.1:8700", "DAYPASS_PORT_8700_TCP": "x"}).server.port == 8700
+
+
+def test_load_list_in_environment_is_split_at_commas() -> None:
+    settings = load(environ={"DAYPASS_AWS__REGIONS": "eu-central-1, us-east-1"})
+    assert settings.aws.regions == ("eu-central-1", "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DAYPASS_SERVER__PROT", "1", "no setting 'prot'"),
+        ("DAYPASS_SERVR__PORT", "1", "no section 'servr'"),
+        ("DAYPASS_SERVER__PORT", "many", "server.port"),
+        ("DAYPASS_SERVER__PORT__X", "1", "no setting 'port__x'"),
+        ("DAYPASS_SERVER__TLS_CERT", "/a.pem", "go together"),
+        ("DAYPASS_SERVER__CLIENT_CA", "/a.pem", "no client certificates without TLS"),
+    ],
+)
+def test_load_bad_environment_is_refused_by_name(name: str, value: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load(environ={name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("port = 1", "outside of a section"),
+        ("[server]\nprot = 1", "no setting 'prot'"),
+        ("[nothing]\nx = 1", "no section 'nothing'"),
+        ("[server", "is not TOML"),
+        ("[server]\nport = 99999", "server.port"),
+    ],
+)
+def test_load_bad_file_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load(_file(tmp_path, text))
+
+
+def test_load_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "absent.toml")
+
+
+def test_load_bad_secret_value_is_not_in_the_message() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(environ={"DAYPASS_KEYS__ROTATE_DAYS": "CANARY-SECRET"})
+    assert "CANARY" not in str(refused.value)
+
+
+def test_settings_shown_hide_secrets() -> None:
+    settings = load(
+        environ={"DAYPASS_KEYS__ENCRYPTION_KEY": "CANARY", "DAYPASS_DATABASE__URL": "postgresql://u:CANARY@h/d"}
+    )
+    assert "CANARY" not in repr(settings)
+    assert "CANARY" in settings.database_url()
