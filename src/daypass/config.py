@@ -59,11 +59,13 @@ class DatabaseSettings(_Section):
 class KeysSettings(_Section):
     encryption_key: SecretStr = Field(
         SecretStr(""),
-        description="Key-encryption key (base64, 32 bytes) that wraps the rings at rest; best given by the environment.",
+        description="Key-encryption key (base64, 32 bytes) that wraps the rings at "
+        "rest; best given by the environment.",
     )
     encryption_key_file: Path | None = Field(
         None,
-        description="File that holds it instead. Neither: `master.key` in the data directory, made at first start with mode 0600.",
+        description="File that holds it instead. Neither: `master.key` in the data "
+        "directory, made at first start with mode 0600.",
     )
     rotate_days: int = Field(30, ge=1, le=365, description="A ring key signs for this long before the next takes over.")
 
