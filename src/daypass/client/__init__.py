@@ -1,0 +1,34 @@
+"""The client: borrow a role and keep it fresh. It stands alone: standard library and `daypass.sigv4` only.
+
+    from daypass.client import CredentialProvider, Profile
+
+It must never import anything of the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials
+    from daypass.client.http import ClientError
+    from daypass.client.profiles import Profile
+
+__all__ = ["AssumeRole", "ClientError", "CredentialProvider", "Credentials", "Profile"]
+
+_HOMES = {
+    "AssumeRole": "credentials",
+    "CredentialProvider": "credentials",
+    "Credentials": "credentials",
+    "ClientError": "http",
+    "Profile": "profiles",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(name)
+    import importlib  # noqa: PLC0415  # nothing is imported before it is used: the command line must start fast
+
+    return getattr(importlib.import_module(f"daypass.client.{home}"), name)

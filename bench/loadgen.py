@@ -1,0 +1,102 @@
+"""A closed-loop HTTP load generator: pre-built requests, N connections, one process. Loopback only; stops by itself.
+
+It sends each request once over kept-alive connections and records every latency. It does as little as possible for each
+answer (status line, content length), so that the generator's core is not what is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(slots=True)
+class Result:
+    """What one run measured. Latencies in seconds; `failed` maps a status to its first body."""
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    failed: dict[int, bytes] = field(default_factory=dict)
+    failures: int = 0
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds if self.seconds else 0.0
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else float("nan")
+
+
+class _Connection(asyncio.Protocol):
+    """Sends the next request as soon as the last is answered."""
+
+    def __init__(self, queue: list[bytes], result: Result, done: asyncio.Future[None], until: float) -> None:
+        self.queue, self.result, self.done, self.until = queue, result, done, until
+        self.buffer = b""
+        self.sent = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._next()
+
+    def _next(self) -> None:
+        now = time.perf_counter()
+        if not self.queue or now > self.until:
+            self.transport.close()
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self.sent = now
+        self.transport.write(self.queue.pop())
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head_end = self.buffer.find(b"\r\n\r\n")
+        if head_end < 0:
+            return
+        head = self.buffer[:head_end].lower()
+        at = head.find(b"content-length:")
+        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+        if len(self.buffer) < head_end + 4 + length:
+            return
+        self.result.latencies.append(time.perf_counter() - self.sent)
+        status = int(head[9:12])
+        if status != 200:
+            self.result.failures += 1
+            self.result.failed.setdefault(status, self.buffer[head_end + 4 :])
+        self.buffer = b""
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server closed the connection"))
+
+
+async def run(url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Result:
+    """Sends `requests` (whole HTTP/1.1 requests) until they or the seconds are used up."""
+    target = urlsplit(url)
+    if target.hostname not in _LOOPBACK or target.port is None:
+        raise ValueError("load goes to loopback only")
+    loop = asyncio.get_running_loop()
+    queue, result = list(reversed(requests)), Result()
+    started = time.perf_counter()
+    done = []
+    for _ in range(connections):
+        future: asyncio.Future[None] = loop.create_future()
+        done.append(future)
+        await loop.create_connection(
+            lambda future=future: _Connection(queue, result, future, started + seconds),  # type: ignore[misc]
+            target.hostname,
+            target.port,
+        )
+    await asyncio.gather(*done, return_exceptions=True)
+    result.seconds = time.perf_counter() - started
+    return result

@@ -1,0 +1,115 @@
+"""Profiles: where a server is and which key to use there, kept in one JSON file that only its owner can read.
+
+The directory is DAYPASS_HOME, else XDG_CONFIG_HOME/daypass, else ~/.config/daypass. Writes replace the file as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+class LocalStateError(Exception):
+    """Something in the user's own files is missing or unusable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A server and a key. `session_token` is set when the key is itself a session's."""
+
+    endpoint: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str = ""
+    region: str = "us-east-1"
+    ca_bundle: str = ""
+
+    def __repr__(self) -> str:
+        return f"Profile(endpoint={self.endpoint!r}, access_key_id={self.access_key_id!r})"
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """The directory of profiles and cached credentials."""
+    if environ.get("DAYPASS_HOME"):
+        return Path(environ["DAYPASS_HOME"])
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "daypass"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces a file as a whole; it is readable by its owner alone from the first byte."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    except OSError as error:
+        raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _file(environ: Mapping[str, str]) -> Path:
+    return home(environ) / "profiles.json"
+
+
+def load_all(environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
+    """Every stored profile by name. Raises LocalStateError when the file is unusable."""
+    path = _file(environ)
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        return {str(name): Profile(**fields) for name, fields in content["profiles"].items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise LocalStateError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise LocalStateError(f"{path} is not a profile file; move it away and log in again.") from None
+
+
+def save(name: str, profile: Profile, environ: Mapping[str, str] = os.environ) -> Path:
+    """Stores a profile over the one of the same name."""
+    profiles = load_all(environ)
+    profiles[name] = profile
+    write_private(
+        _file(environ), json.dumps({"profiles": {n: asdict(p) for n, p in sorted(profiles.items())}}, indent=2) + "\n"
+    )
+    return _file(environ)
+
+
+def resolve(name: str = "", endpoint: str = "", environ: Mapping[str, str] = os.environ) -> Profile:
+    """The profile to use: the named one, else the AWS environment's key, else `default`.
+
+    Raises LocalStateError that says what to do when there is none.
+    """
+    if not name and not environ.get("DAYPASS_PROFILE") and environ.get("AWS_ACCESS_KEY_ID"):
+        found = _from_aws(environ)
+    else:
+        wanted = name or environ.get("DAYPASS_PROFILE") or "default"
+        profiles = load_all(environ)
+        if wanted not in profiles:
+            raise LocalStateError(f"There is no profile '{wanted}'. Make one with: daypass login --profile {wanted}")
+        found = profiles[wanted]
+    if endpoint:
+        found = Profile(**{**asdict(found), "endpoint": endpoint})
+    if not found.endpoint:
+        raise LocalStateError("No server is known. Set AWS_ENDPOINT_URL, give --endpoint, or run: daypass login")
+    return found
+
+
+def _from_aws(environ: Mapping[str, str]) -> Profile:
+    return Profile(
+        endpoint=environ.get("AWS_ENDPOINT_URL_STS") or environ.get("AWS_ENDPOINT_URL") or "",
+        access_key_id=environ["AWS_ACCESS_KEY_ID"],
+        secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY", ""),
+        session_token=environ.get("AWS_SESSION_TOKEN", ""),
+        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        ca_bundle=environ.get("AWS_CA_BUNDLE", ""),
+    )
