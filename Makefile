@@ -1,0 +1,80 @@
+# Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
+# ARGS passes options on: make test ARGS="-k assume_role -x".
+.PHONY: help demo serve test test-slow check lint types layers docs docs-check docs-gen bench fuzz vectors lock build clean
+.DEFAULT_GOAL := help
+
+PYTHON_BIN := .venv/bin/python
+PYTEST := $(PYTHON_BIN) -m pytest
+SETUP_DEMO := @sh tools/setup.sh demo
+SETUP_DEV := @sh tools/setup.sh dev
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):  *## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo:  ## the main job, for real: boto3 borrows a role, the record shows it
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/main_job.py $(ARGS)
+
+serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
+	$(SETUP_DEMO)
+	@exec .venv/bin/daypass serve --dev --data .daypass $(ARGS)
+
+test:  ## the test suite, in parallel
+	$(SETUP_DEV)
+	@$(PYTEST) -n auto --maxprocesses 8 -m "not slow" $(ARGS)
+
+test-slow:  ## tests that build wheels and whole environments
+	$(SETUP_DEV)
+	@$(PYTEST) -m slow $(ARGS)
+
+check: lint types layers docs-check  ## everything that is not a test
+
+lint:  ## ruff: lint and format
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) -m ruff check
+	@$(PYTHON_BIN) -m ruff format --check
+
+types:  ## mypy --strict
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) -m mypy
+
+layers:  ## the direction of dependencies
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+docs-check:  ## reference pages are up to date, the site builds
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) tools/gen_docs.py --check
+	@NO_MKDOCS_2_WARNING=true $(PYTHON_BIN) -m mkdocs build -q --strict -d build/site
+
+docs:  ## generate the reference pages and serve the site on 127.0.0.1:8001
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) tools/gen_docs.py
+	@$(PYTHON_BIN) -m mkdocs serve -a 127.0.0.1:8001 $(ARGS)
+
+docs-gen:  ## generate the reference pages
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) tools/gen_docs.py
+
+bench:  ## measure on this machine
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) bench/run.py $(ARGS)
+
+fuzz:  ## millions of random policies against the reference evaluator
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) tests/fuzz_policy.py $(or $(ARGS),--cases 1000000)
+
+vectors:  ## fetch the public SigV4 vectors and replay them
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) tests/vectors/fetch.py
+	@$(PYTEST) tests/unit -k vectors $(ARGS)
+
+lock:  ## resolve pyproject.toml into requirements/ (needs uv)
+	@sh tools/lock.sh $(ARGS)
+
+build:  ## the wheel and the source distribution, in dist/
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) -m build --no-isolation -o dist
+
+clean:  ## remove what these targets made, .venv included
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

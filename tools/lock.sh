@@ -1,0 +1,18 @@
+#!/bin/sh
+# Resolves pyproject.toml into requirements/*.txt: every release pinned, every file by its hash, no registry named.
+# dev.txt is resolved first and constrains the others, so that one release of a package serves all of them.
+# `make lock` keeps the pins that still fit; `make lock ARGS=--upgrade` moves them to the newest.
+set -eu
+cd "$(dirname "$0")/.."
+command -v "${UV:=uv}" >/dev/null 2>&1 || { echo "lock: needs uv on PATH, or UV=/path/to/uv" >&2; exit 1; }
+
+lock() {
+    out=requirements/$1
+    shift
+    "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
+        pyproject.toml -o "$out" "$@"
+}
+
+lock dev.txt --extra server --group dev "$@"
+lock demo.txt --extra server --group demo -c requirements/dev.txt
+lock server.txt --extra server -c requirements/dev.txt
