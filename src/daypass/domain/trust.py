@@ -1,0 +1,131 @@
+"""May these verified facts assume this role?
+
+Pure: the trust policy is the role's resource policy, and the one evaluator decides. Within one account it decides over
+all layers at once. Between accounts each side is decided on its own, the caller's first, and both must allow, so that
+every refusal belongs to one account and explains itself with that account's policies alone. The role's tags are for its
+own account's policies only: nobody can learn of a foreign role by testing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from daypass.domain.context import merged, resource_context
+from daypass.domain.directory import Tags
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.model import (
+    AccessQuery,
+    Context,
+    Decision,
+    Layer,
+    Layers,
+    NamedPolicy,
+    PrincipalFacts,
+)
+
+ASSUME_ROLE = "sts:AssumeRole"
+TAG_SESSION = "sts:TagSession"
+SET_SOURCE_IDENTITY = "sts:SetSourceIdentity"
+
+
+@dataclass(frozen=True, slots=True)
+class CallerPolicies:
+    """The layers that the caller brings: its identity policies, its boundary, its session's levels, its account's guardrails.
+
+    `identity` is None for callers that have no identity here (federated ones): the trust policy alone decides.
+    """
+
+    identity: tuple[NamedPolicy, ...] | None = None
+    boundary: tuple[NamedPolicy, ...] | None = None
+    session: tuple[tuple[NamedPolicy, ...], ...] = ()
+    guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The role that is asked for. `trust` is None when there is no such role."""
+
+    arn: str
+    account: str
+    trust: NamedPolicy | None = None
+    bindings: Mapping[str, str] | None = None
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The decision, with what is needed to explain it. `owner` is the account whose policies decided."""
+
+    decision: Decision
+    query: AccessQuery
+    layers: Layers
+    owner: str
+
+
+def actions_for(tags: Tags, source_identity: str, assume: str = ASSUME_ROLE) -> tuple[str, ...]:
+    """The permissions that an assumption takes, for the tags and source identity that the session will have."""
+    wanted = (assume,)
+    if tags:
+        wanted = (*wanted, TAG_SESSION)
+    if source_identity:
+        wanted = (*wanted, SET_SOURCE_IDENTITY)
+    return wanted
+
+
+def admit(
+    principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], context: Context
+) -> Admission:
+    """The first refusal, or else the admission for the first of `actions` by the side that owns the role."""
+    admitted: Admission | None = None
+    for action in actions:
+        last: Admission | None = None
+        for last in _sides(principal, policies, target, action, context):
+            if not last.decision.allowed:
+                return last
+        admitted = admitted or last
+    if admitted is None:
+        raise ValueError("an assumption takes at least one permission")
+    return admitted
+
+
+def _sides(
+    principal: PrincipalFacts, policies: CallerPolicies, target: Target, action: str, context: Context
+) -> Iterator[Admission]:
+    """The decisions that must all allow, in order."""
+    where = resource_context(target.account)
+    if principal.account == target.account or policies.identity is None:
+        where = resource_context(target.account, target.tags)
+        query = AccessQuery(principal, action, target.arn, merged(context, where))
+        yield _decide(
+            query, _layers(policies, target, same_account=principal.account == target.account), target.account
+        )
+    else:
+        own = AccessQuery(principal, action, target.arn, merged(context, where))
+        yield _decide(own, _layers(policies, None, same_account=True), principal.account)
+        theirs = AccessQuery(
+            principal, action, target.arn, merged(context, resource_context(target.account, target.tags))
+        )
+        trusting = Layers(same_account=False, identity=None, resource=target.trust, bindings=target.bindings)
+        yield _decide(theirs, trusting, target.account)
+    if target.trust is None:  # whatever the policies say of it, there is no such role
+        query = AccessQuery(principal, action, target.arn, merged(context, where))
+        yield Admission(
+            Decision(False, Layer.RESOURCE), query, Layers(same_account=False, identity=None), target.account
+        )
+
+
+def _layers(policies: CallerPolicies, target: Target | None, *, same_account: bool) -> Layers:
+    return Layers(
+        same_account=same_account,
+        identity=policies.identity,
+        resource=target.trust if target else None,
+        bindings=target.bindings if target else None,
+        boundary=policies.boundary,
+        session=policies.session,
+        guardrails=policies.guardrails,
+    )
+
+
+def _decide(query: AccessQuery, layers: Layers, owner: str) -> Admission:
+    return Admission(evaluate(query, layers), query, layers, owner)
