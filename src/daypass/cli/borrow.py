@@ -1,0 +1,225 @@
+"""Commands of those who borrow: log in, see who one is, take a role, run something with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import connect, output_option, server_options
+from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials, assume_role
+from daypass.client.http import Connection
+from daypass.client.profiles import Profile, save
+
+_AWS_VARIABLES = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_SECURITY_TOKEN",
+)
+
+
+@click.command()
+@click.option("--profile", default="default", show_default=True, metavar="NAME", help="Name to store it under.")
+@click.option("--endpoint", prompt="Server", metavar="URL", help="For example http://127.0.0.1:8700.")
+@click.option("--access-key-id", prompt="Access key id", metavar="ID")
+@click.option("--secret-access-key", metavar="SECRET", help="Better left out: it is then asked for, unseen.")
+@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")
+@click.option("--session-token", default="", metavar="TOKEN", help="If the key is a session's.")
+@click.option("--region", default="us-east-1", show_default=True)
+@click.option("--ca-bundle", default="", metavar="FILE", help="PEM file that vouches for the server.")
+def login(
+    profile: str,
+    endpoint: str,
+    access_key_id: str,
+    secret_access_key: str | None,
+    secret_stdin: bool,  # noqa: FBT001  # click passes options as arguments
+    session_token: str,
+    region: str,
+    ca_bundle: str,
+) -> None:
+    """Store a server and a key as a profile, after trying it."""
+    if secret_stdin:
+        secret = sys.stdin.readline().strip()
+    else:
+        secret = secret_access_key or click.prompt("Secret access key", hide_input=True)
+    found = Profile(endpoint.rstrip("/"), access_key_id, secret, session_token, region, ca_bundle)
+    identity = _identity(Connection(found))
+    path = save(profile, found)
+    click.echo(f"Logged in as {output.safe(identity['Arn'])}. Profile '{output.safe(profile)}' is in {path}.")
+
+
+def _identity(connection: Connection) -> dict[str, str]:
+    return {e.tag: e.text or "" for e in connection.sts("GetCallerIdentity")}
+
+
+@click.command()
+@server_options
+@output_option
+def whoami(profile: str, endpoint: str, form: str) -> None:
+    """Who this profile's key belongs to."""
+    identity = _identity(connect(profile, endpoint))
+    if form == "json":
+        output.data(identity)
+    else:
+        output.fields({"arn": identity["Arn"], "account": identity["Account"], "user id": identity["UserId"]})
+
+
+@click.command()
+@server_options
+@output_option
+def roles(profile: str, endpoint: str, form: str) -> None:
+    """The roles of your account whose trust policy lets you in now."""
+    found = connect(profile, endpoint).api("GET", "/roles/assumable")["roles"]
+    if form == "json":
+        output.data(found)
+    elif found:
+        output.table(
+            ("ROLE", "LONGEST SESSION", "DESCRIPTION"),
+            [(r["arn"], f"{r['max_session_seconds'] // 60} min", r.get("description") or "") for r in found],
+        )
+    else:
+        click.echo("No role of your account lets you in. Roles of other accounts are not listed: give their ARN.")
+
+
+def _request_options(command: Any) -> Any:
+    for option in (
+        click.option("--session-name", default="", metavar="NAME", help="Default: your login name."),
+        click.option("--duration", type=int, default=0, metavar="SECONDS", help="Default: an hour."),
+        click.option("--policy", type=click.File(), help="File with a session policy; it can only narrow."),
+        click.option("--policy-arn", multiple=True, metavar="ARN", help="Managed session policy; repeatable."),
+        click.option("--tag", multiple=True, metavar="KEY=VALUE", help="Session tag; repeatable."),
+        click.option(
+            "--transitive", multiple=True, metavar="KEY", help="Tag key to hand on down the chain; repeatable."
+        ),
+        click.option("--external-id", default="", metavar="ID"),
+        click.option("--source-identity", default="", metavar="NAME"),
+    ):
+        command = option(command)
+    return server_options(command)
+
+
+def _request(role: str, connection: Connection, given: dict[str, Any]) -> AssumeRole:
+    tags = []
+    for tag in given["tag"]:
+        key, equals, value = tag.partition("=")
+        if not equals:
+            raise click.UsageError(f"--tag takes KEY=VALUE, not {tag!r}.")
+        tags.append((key, value))
+    return AssumeRole(
+        role_arn=_role_arn(role, connection),
+        session_name=given["session_name"],
+        duration=given["duration"],
+        policy=given["policy"].read() if given["policy"] else "",
+        policy_arns=given["policy_arn"],
+        tags=tuple(tags),
+        transitive_keys=given["transitive"],
+        external_id=given["external_id"],
+        source_identity=given["source_identity"],
+    )
+
+
+def _role_arn(role: str, connection: Connection) -> str:
+    """ROLE is an ARN, ACCOUNT/NAME, or the NAME of a role in one's own account."""
+    if role.startswith("arn:"):
+        return role
+    account, slash, name = role.partition("/")
+    if slash and len(account) == 12 and account.isascii() and account.isdigit():
+        return f"arn:aws:iam::{account}:role/{name}"
+    return f"arn:aws:iam::{_identity(connection)['Account']}:role/{role}"
+
+
+@click.command()
+@click.argument("role")
+@_request_options
+@click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
+@output_option
+def assume(role: str, profile: str, endpoint: str, shell: str, form: str, **given: Any) -> None:
+    """Borrow ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
+
+    For a shell: eval "$(daypass assume ROLE)"
+    """
+    connection = connect(profile, endpoint)
+    request = _request(role, connection, given)
+    issued = assume_role(connection, request, connection.clock())
+    if form == "json":
+        click.echo(json.dumps(_process_form(issued), indent=2))
+        return
+    for name, value in _environment(issued, connection.profile).items():
+        click.echo(_FORMS[shell].format(name=name, value=_QUOTES[shell](value)))
+
+
+_FORMS = {"sh": "export {name}={value}", "fish": "set -gx {name} {value}", "powershell": "$env:{name} = {value}"}
+_QUOTES: dict[str, Callable[[str], str]] = {
+    "sh": shlex.quote,
+    "fish": lambda v: "'" + v.replace("\\", "\\\\").replace("'", "\\'") + "'",
+    "powershell": lambda v: "'" + v.replace("'", "''") + "'",
+}
+
+
+def _environment(issued: Credentials, profile: Profile) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": issued.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": issued.secret_access_key,
+        "AWS_SESSION_TOKEN": issued.session_token,
+        "AWS_CREDENTIAL_EXPIRATION": issued.expiration_text(),
+        "AWS_ENDPOINT_URL": profile.endpoint,
+        "AWS_REGION": profile.region,
+        **({"AWS_CA_BUNDLE": profile.ca_bundle} if profile.ca_bundle else {}),
+    }
+
+
+def _process_form(issued: Credentials) -> dict[str, Any]:
+    """AWS page "Sourcing credentials with an external process"."""
+    return {
+        "Version": 1,
+        "AccessKeyId": issued.access_key_id,
+        "SecretAccessKey": issued.secret_access_key,
+        "SessionToken": issued.session_token,
+        "Expiration": issued.expiration_text(),
+    }
+
+
+@click.command("credential-process")
+@click.argument("role")
+@_request_options
+def credential_process(role: str, profile: str, endpoint: str, **given: Any) -> None:
+    """Print ROLE's credentials as AWS SDKs read them; cached, and renewed ahead of expiry.
+
+    In ~/.aws/config: credential_process = daypass credential-process ROLE --profile NAME
+    """
+    connection = connect(profile, endpoint)
+    provider = CredentialProvider(connection.profile, _request(role, connection, given), connection=connection)
+    click.echo(json.dumps(_process_form(provider.get())))
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("role")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_request_options
+def exec_(role: str, command: tuple[str, ...], profile: str, endpoint: str, **given: Any) -> int:
+    """Run COMMAND with ROLE's credentials: daypass exec ROLE -- aws sts get-caller-identity
+
+    No other AWS credentials of your environment reach it. Its exit status is this command's.
+    """
+    connection = connect(profile, endpoint)
+    provider = CredentialProvider(connection.profile, _request(role, connection, given), connection=connection)
+    environment = {n: v for n, v in os.environ.items() if n not in _AWS_VARIABLES}
+    environment |= _environment(provider.get(), connection.profile)
+    sys.stdout.flush()
+    try:
+        os.execvpe(command[0], list(command), environment)  # noqa: S606  # the user's own command, without a shell
+    except OSError as error:
+        click.echo(f"daypass: {output.safe(command[0])}: {error.strerror}", err=True)
+        return 127 if isinstance(error, FileNotFoundError) else 126

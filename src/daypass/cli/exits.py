@@ -1,0 +1,35 @@
+"""What the exit status of a command means, and the one place where failures become one."""
+
+from __future__ import annotations
+
+from daypass.client.http import ClientError
+
+OK, FINDING, USAGE, UNAUTHENTICATED, DENIED, UNREACHABLE, LOCAL, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7
+
+EXIT_CODES: dict[int, str] = {
+    OK: "Done.",
+    FINDING: "The answer is no: a record that does not verify, nothing found.",
+    USAGE: "The command line, or a setting, is not right.",
+    UNAUTHENTICATED: "The key is unknown, its signature wrong, or its session expired or revoked.",
+    DENIED: "Policy says no. The message can be explained with `daypass explain`.",
+    UNREACHABLE: "The server does not answer, or says that it cannot now.",
+    LOCAL: "Something in your own files is missing or unusable.",
+    REFUSED: "The server refuses the request for another reason; it says which.",
+    130: "Interrupted.",
+}
+
+_BY_CODE = {
+    "InvalidClientTokenId": UNAUTHENTICATED,
+    "SignatureDoesNotMatch": UNAUTHENTICATED,
+    "IncompleteSignature": UNAUTHENTICATED,
+    "MissingAuthenticationToken": UNAUTHENTICATED,
+    "ExpiredToken": UNAUTHENTICATED,
+    "AccessDenied": DENIED,
+}
+
+
+def status_of(error: ClientError) -> int:
+    """The exit status for a call that failed."""
+    if error.status == 0 or error.status >= 500:
+        return UNREACHABLE
+    return _BY_CODE.get(error.code, REFUSED)

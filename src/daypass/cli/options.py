@@ -1,0 +1,34 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from daypass.client.http import Connection
+from daypass.client.profiles import resolve
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def server_options(command: F) -> F:
+    """--profile and --endpoint."""
+    command = click.option("--profile", default="", metavar="NAME", help="A profile of `daypass login`.")(command)
+    return click.option("--endpoint", default="", metavar="URL", help="Use this server in place of the profile's.")(
+        command
+    )
+
+
+def output_option(command: F) -> F:
+    """--output text|json."""
+    choice = click.Choice(["text", "json"])
+    return click.option(
+        "--output", "form", type=choice, default="text", show_default=True, help="For people, or for tools."
+    )(command)
+
+
+def connect(profile: str, endpoint: str) -> Connection:
+    """A connection as the profile; see `client.profiles.resolve`."""
+    return Connection(resolve(profile, endpoint))
