@@ -1,0 +1,119 @@
+"""How each entity of `domain.directory` is stored, found and announced: one row of `_TABLE` for each.
+
+It must not know any operation: what may be written, and by whom, is decided before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Table
+
+from daypass.domain import directory as d
+from daypass.stores import schema
+
+NAME_KEY = "name_key"
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def ascii_lower(name: str) -> str:
+    """`name` with A-Z lowered and nothing else: the Kelvin sign is no k (attack A44)."""
+    return name.lower() if name.isascii() else name.translate(_LOWER)
+
+
+def _pairs_out(value: d.Tags) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _pairs_in(value: str) -> d.Tags:
+    return tuple((key, text) for key, text in json.loads(value))
+
+
+_PACK: Mapping[str, Callable[[Any], Any]] = {"tags": _pairs_out, "trust_bindings": _pairs_out, "status": str}
+_UNPACK: Mapping[str, Callable[[Any], Any]] = {
+    "tags": _pairs_in,
+    "trust_bindings": _pairs_in,
+    "status": d.KeyStatus,
+    "sealed_secret": bytes,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTable:
+    """One entity class and its table.
+
+    Attributes:
+        keys: the feed keys of an entity: every name under which a cached view may depend on it.
+        columns: those of the entity's fields, in the order of the fields.
+        primary: names of the primary key's columns.
+        integers: names of the columns that hold integers.
+        folds: names are unique and found without regard to ASCII case.
+        append_only: it is never replaced or deleted.
+    """
+
+    entity: type[Any]
+    table: Table
+    keys: Callable[[Any], tuple[str, ...]]
+    columns: tuple[Column[Any], ...]
+    primary: tuple[str, ...]
+    integers: frozenset[str]
+    folds: bool
+    append_only: bool
+
+    def to_row(self, entity: Any) -> dict[str, Any]:
+        """Column values of an entity."""
+        row = {}
+        for column in self.columns:
+            value = getattr(entity, column.name)
+            pack = _PACK.get(column.name)
+            row[column.name] = pack(value) if pack else value
+        if self.folds:
+            row[NAME_KEY] = ascii_lower(entity.name)
+        return row
+
+    def to_entity(self, row: Any) -> Any:
+        """The entity of a row that was selected by `columns`."""
+        values = list(row)
+        for place, column in enumerate(self.columns):
+            unpack = _UNPACK.get(column.name)
+            if unpack:
+                values[place] = unpack(values[place])
+        return self.entity(*values)
+
+
+_Keys = Callable[[Any], tuple[str, ...]]
+
+_TABLE: tuple[tuple[type[Any], Table, _Keys], ...] = (
+    (d.Account, schema.accounts, lambda e: (f"account:{e.id}",)),
+    (d.User, schema.users, lambda e: (f"user:{e.id}", f"user_name:{e.account}:{ascii_lower(e.name)}")),
+    (d.Group, schema.groups, lambda e: (f"group:{e.id}", f"group_name:{e.account}:{ascii_lower(e.name)}")),
+    (d.Membership, schema.memberships, lambda e: (f"owner:{e.user_id}", f"owner:{e.group_id}")),
+    (d.Role, schema.roles, lambda e: (f"role:{e.id}", f"role_name:{e.account}:{ascii_lower(e.name)}")),
+    (d.ManagedPolicy, schema.managed_policies, lambda e: (f"policy:{e.arn}", f"policy_id:{e.id}")),
+    (d.PolicyVersion, schema.policy_versions, lambda e: (f"policy_id:{e.policy_id}",)),
+    (d.InlinePolicy, schema.inline_policies, lambda e: (f"owner:{e.owner_id}",)),
+    (d.Attachment, schema.attachments, lambda e: (f"owner:{e.owner_id}",)),
+    (d.Guardrail, schema.guardrails, lambda e: (f"guardrails:{e.account}",)),
+    (d.AccessKey, schema.access_keys, lambda e: (f"access_key:{e.id}", f"owner:{e.owner_id}")),
+    (d.PolicyContent, schema.policy_contents, lambda e: (f"content:{e.hash}",)),
+    (d.Revocation, schema.revocations, lambda e: (f"revocation:{e.id}",)),
+)
+
+
+def _entity_table(entity: type[Any], table: Table, keys: _Keys) -> EntityTable:
+    return EntityTable(
+        entity=entity,
+        table=table,
+        keys=keys,
+        columns=tuple(table.c[field.name] for field in fields(entity)),
+        primary=tuple(column.name for column in table.primary_key.columns),
+        integers=frozenset(column.name for column in table.c if isinstance(column.type, BigInteger)),
+        folds=NAME_KEY in table.c,
+        append_only=entity is d.Revocation,
+    )
+
+
+ENTITY_TABLES: Mapping[type[Any], EntityTable] = {row[0]: _entity_table(*row) for row in _TABLE}

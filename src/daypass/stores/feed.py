@@ -1,0 +1,116 @@
+"""The change feed: what changed in the directory, in the order in which it was committed.
+
+Positions come from one counter row that is updated inside the writing transaction, so that position order is commit
+order: a poller that has read up to a position has read all that is below it. They must never come from a sequence or
+rowid, where a reader overtakes a slower transaction and never sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, inspect, select, text, update
+
+from daypass.domain.directory import Revocation
+from daypass.stores.backend import FEED_HEAD, FeedHead
+from daypass.stores.schema import feed, feed_counter
+
+KEEP_MS = 24 * 3_600_000
+"""Feed entries are kept this long; a cursor older than that starts afresh."""
+_PRUNE_EVERY = 256
+
+# Which life of a cluster this is: initdb, promotion, and a table made anew (pg_restore) each change one of these.
+_CLUSTER = text(
+    """
+    SELECT (SELECT system_identifier FROM pg_control_system()) || '.' || 'feed_counter'::regclass::oid || '.' ||
+      CASE WHEN pg_is_in_recovery()
+           THEN (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline)
+                   FROM pg_control_checkpoint() c, pg_control_recovery() r)
+           ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one entity.
+
+    `keys` are all look-up keys of the entity, before and after: "role:AROA…", "role_name:ACCOUNT:name", "owner:ID".
+    A revocation travels with its change, so that the process that made it obeys at once.
+    """
+
+    position: int
+    kind: str  # the entity's table
+    account: str
+    keys: tuple[str, ...]
+    revocation: Revocation | None = None
+
+
+def feed_head(conn: Connection) -> FeedHead:
+    """Where the feed stands in this snapshot, with the incarnation of the database."""
+    row = conn.execute(select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)).one()
+    incarnation = row.incarnation
+    if conn.dialect.name == "postgresql":
+        cluster = conn.execute(_CLUSTER).scalar_one()
+        incarnation = hashlib.sha256(f"{incarnation}.{cluster}".encode()).hexdigest()[:16]
+    return FeedHead(incarnation, row.position, row.pruned)
+
+
+def has_feed(conn: Connection) -> bool:
+    """Whether the schema has been made."""
+    return inspect(conn).has_table(feed_counter.name)
+
+
+def renew_incarnation(conn: Connection) -> FeedHead:
+    """Starts another life: sessions and cursors of the one before are compared with it no more."""
+    conn.execute(update(feed_counter).values(incarnation=secrets.token_hex(8)))
+    return feed_head(conn)
+
+
+def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change]:
+    """Puts `changes` (positions not yet given) on the feed and returns them with their positions.
+
+    The counter's row stays locked until the transaction ends, so call it as late as can be. `now`: ms.
+    """
+    if not changes:
+        return []
+    moved = update(feed_counter).values(position=feed_counter.c.position + len(changes))
+    row = conn.execute(
+        moved.returning(feed_counter.c.position, feed_counter.c.pruned, feed_counter.c.incarnation)
+    ).one()
+    first = row.position - len(changes) + 1
+    placed = [
+        Change(position, change.kind, change.account, change.keys, change.revocation)
+        for position, change in enumerate(changes, first)
+    ]
+    conn.execute(
+        insert(feed),
+        [
+            {"position": c.position, "kind": c.kind, "account": c.account, "keys": json.dumps(c.keys), "at": now}
+            for c in placed
+        ],
+    )
+    conn.info[FEED_HEAD] = FeedHead(row.incarnation, row.position, row.pruned)
+    if row.position // _PRUNE_EVERY != (first - 1) // _PRUNE_EVERY:
+        prune(conn, now - KEEP_MS)
+    return placed
+
+
+def prune(conn: Connection, before: int) -> None:
+    """Removes entries older than `before` (ms) from the old end of the feed, and notes how far it is gone."""
+    newest = select(feed.c.position).where(feed.c.at < before).order_by(feed.c.position.desc()).limit(1)
+    position = conn.execute(newest).scalar_one_or_none()
+    if position is None:
+        return
+    conn.execute(delete(feed).where(feed.c.position <= position))
+    conn.execute(update(feed_counter).values(pruned=position))
+
+
+def changes_after(conn: Connection, position: int, limit: int) -> list[Change]:
+    """Up to `limit` changes after `position`, oldest first; their revocations are not filled in."""
+    rows = conn.execute(select(feed).where(feed.c.position > position).order_by(feed.c.position).limit(limit))
+    return [Change(row.position, row.kind, row.account, tuple(json.loads(row.keys))) for row in rows]

@@ -1,0 +1,14 @@
+"""Alembic's way in: runs revisions on the connection that `migrate` gives it, inside its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from daypass.stores.metadata import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+context.run_migrations()

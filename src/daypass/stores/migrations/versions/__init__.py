@@ -1,0 +1,1 @@
+"""Schema revisions, oldest first by name. A released one never changes."""

@@ -1,0 +1,176 @@
+"""The first schema. It is written out here, and never follows `schema` or `records`: it is history once released."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
+    "int": sa.BigInteger(),
+    "small": sa.Integer(),
+    "bool": sa.Boolean(),
+    "bytes": sa.LargeBinary(),
+}
+
+# name, primary key, columns as name:type[:null]
+_TABLES = (
+    (
+        "accounts",
+        "id",
+        ("id:text name:text operator:bool created_at:int"),
+    ),
+    (
+        "users",
+        "id",
+        ("id:text account:text name:text name_key:text path:text created_at:int boundary_arn:text:null tags:text"),
+    ),
+    (
+        "groups",
+        "id",
+        ("id:text account:text name:text name_key:text path:text created_at:int"),
+    ),
+    (
+        "memberships",
+        "group_id user_id",
+        ("account:text group_id:text user_id:text created_at:int"),
+    ),
+    (
+        "roles",
+        "id",
+        (
+            "id:text account:text name:text name_key:text path:text created_at:int trust_document:text "
+            "trust_bindings:text description:text:null max_session_seconds:int chained_max_seconds:int "
+            "boundary_arn:text:null tags:text"
+        ),
+    ),
+    (
+        "managed_policies",
+        "id",
+        (
+            "id:text account:text arn:text name:text name_key:text path:text created_at:int updated_at:int "
+            "default_version:int latest_version:int description:text:null tags:text"
+        ),
+    ),
+    (
+        "policy_versions",
+        "policy_id version",
+        ("account:text policy_id:text version:int document:text created_at:int"),
+    ),
+    (
+        "inline_policies",
+        "owner_id name",
+        ("account:text owner_id:text name:text document:text created_at:int"),
+    ),
+    (
+        "attachments",
+        "owner_id policy_arn",
+        ("account:text owner_id:text policy_arn:text created_at:int"),
+    ),
+    (
+        "guardrails",
+        "account name",
+        ("account:text name:text document:text created_at:int"),
+    ),
+    (
+        "access_keys",
+        "id",
+        ("id:text account:text owner_id:text status:text sealed_secret:bytes created_at:int status_changed_at:int"),
+    ),
+    (
+        "policy_contents",
+        "hash",
+        ("hash:text account:text document:text keep_until:int"),
+    ),
+    (
+        "revocations",
+        "id",
+        (
+            "id:text account:text subject:text value:text issued_before:int created_at:int position:int "
+            "block:bool block_until:int:null reason:text created_by:text"
+        ),
+    ),
+    (
+        "feed_counter",
+        "id",
+        ("id:small position:int pruned:int incarnation:text"),
+    ),
+    (
+        "feed",
+        "position",
+        ("position:int kind:text account:text keys:text at:int"),
+    ),
+    (
+        "ring_keys",
+        "ring id",
+        ("ring:text id:text wrapped:bytes not_before:int sign_until:int verify_until:int created_at:int"),
+    ),
+    (
+        "meta",
+        "key",
+        ("key:text value:text"),
+    ),
+)
+
+# table, columns
+_UNIQUES = (
+    ("groups", "account", "name_key"),
+    ("managed_policies", "account", "name_key"),
+    ("managed_policies", "arn"),
+    ("ring_keys", "ring", "not_before"),
+    ("roles", "account", "name_key"),
+    ("users", "account", "name_key"),
+)
+_INDEXES = (
+    ("access_keys", "account"),
+    ("access_keys", "owner_id"),
+    ("attachments", "policy_arn", "account"),
+    ("memberships", "user_id"),
+    ("policy_contents", "keep_until"),
+    ("revocations", "account", "created_at"),
+    ("revocations", "position"),
+    ("roles", "boundary_arn"),
+    ("users", "boundary_arn"),
+)
+
+
+def upgrade() -> None:
+    for name, primary, columns in _TABLES:
+        op.create_table(
+            name,
+            *(_column(*column.split(":")) for column in columns.split()),
+            sa.PrimaryKeyConstraint(*primary.split(), name=f"pk_{name}"),
+            *(
+                sa.UniqueConstraint(*unique, name="_".join(("uq", table, *unique)))
+                for table, *unique in _UNIQUES
+                if table == name
+            ),
+            *(
+                [sa.CheckConstraint("id = 1", name=op.f("ck_feed_counter_single_row"))]
+                if name == "feed_counter"
+                else []
+            ),
+        )
+    for table, *indexed in _INDEXES:
+        op.create_index("_".join(("ix", table, *indexed)), table, indexed)
+    _first_rows()
+
+
+def _column(name: str, kind: str, null: str = "") -> sa.Column[Any]:
+    return sa.Column(name, _TYPES[kind], nullable=bool(null), autoincrement=False)
+
+
+def _first_rows() -> None:
+    counter = sa.table("feed_counter", *map(sa.column, ("id", "position", "pruned", "incarnation")))
+    op.bulk_insert(counter, [{"id": 1, "position": 0, "pruned": 0, "incarnation": secrets.token_hex(8)}])
+    meta = sa.table("meta", sa.column("key"), sa.column("value"))
+    op.bulk_insert(meta, [{"key": "installation", "value": secrets.token_hex(16)}])

@@ -1,0 +1,231 @@
+"""The tables of directory, change feed, keys and installation; `records` declares those of the audit record.
+
+One table for each entity of `domain.directory`, one column for each of its fields. A `name_key` is the name with ASCII
+letters lowered: names are unique and found without regard to case. Text sorts by code point on both databases. No
+foreign keys: an entity must be removable while others still speak of it, and readers treat the missing as absent.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+
+from daypass.stores.metadata import metadata
+
+String = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
+
+
+def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
+    return Column(name, String, primary_key=key, nullable=null)
+
+
+def _int(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=key, nullable=null, autoincrement=False)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    _text("id", key=True),
+    _text("name"),
+    Column("operator", Boolean, nullable=False),
+    _int("created_at"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("name"),
+    _text("name_key"),
+    _text("path"),
+    _int("created_at"),
+    _text("boundary_arn", null=True),
+    _text("tags"),
+    Unique("account", "name_key"),
+    Index(None, "boundary_arn"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("name"),
+    _text("name_key"),
+    _text("path"),
+    _int("created_at"),
+    Unique("account", "name_key"),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    _text("account"),
+    _text("group_id", key=True),
+    _text("user_id", key=True),
+    _int("created_at"),
+    Index(None, "user_id"),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("name"),
+    _text("name_key"),
+    _text("path"),
+    _int("created_at"),
+    _text("trust_document"),
+    _text("trust_bindings"),
+    _text("description", null=True),
+    _int("max_session_seconds"),
+    _int("chained_max_seconds"),
+    _text("boundary_arn", null=True),
+    _text("tags"),
+    Unique("account", "name_key"),
+    Index(None, "boundary_arn"),
+)
+
+managed_policies = Table(
+    "managed_policies",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("arn"),
+    _text("name"),
+    _text("name_key"),
+    _text("path"),
+    _int("created_at"),
+    _int("updated_at"),
+    _int("default_version"),
+    _int("latest_version"),
+    _text("description", null=True),
+    _text("tags"),
+    Unique("account", "name_key"),
+    Unique("arn"),
+)
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    _text("account"),
+    _text("policy_id", key=True),
+    _int("version", key=True),
+    _text("document"),
+    _int("created_at"),
+)
+
+inline_policies = Table(
+    "inline_policies",
+    metadata,
+    _text("account"),
+    _text("owner_id", key=True),
+    _text("name", key=True),
+    _text("document"),
+    _int("created_at"),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    _text("account"),
+    _text("owner_id", key=True),
+    _text("policy_arn", key=True),
+    _int("created_at"),
+    Index(None, "policy_arn", "account"),
+)
+
+guardrails = Table(
+    "guardrails",
+    metadata,
+    _text("account", key=True),
+    _text("name", key=True),
+    _text("document"),
+    _int("created_at"),
+)
+
+access_keys = Table(
+    "access_keys",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("owner_id"),
+    _text("status"),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    _int("created_at"),
+    _int("status_changed_at"),
+    Index(None, "owner_id"),
+    Index(None, "account"),
+)
+
+policy_contents = Table(
+    "policy_contents",
+    metadata,
+    _text("hash", key=True),
+    _text("account"),
+    _text("document"),
+    _int("keep_until"),
+    Index(None, "keep_until"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("subject"),
+    _text("value"),
+    _int("issued_before"),
+    _int("created_at"),
+    _int("position"),
+    Column("block", Boolean, nullable=False),
+    _int("block_until", null=True),
+    _text("reason"),
+    _text("created_by"),
+    Index(None, "position"),
+    Index(None, "account", "created_at"),
+)
+
+feed_counter = Table(
+    "feed_counter",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _int("position"),
+    _int("pruned"),
+    _text("incarnation"),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    _int("position", key=True),
+    _text("kind"),
+    _text("account"),
+    _text("keys"),
+    _int("at"),
+)
+
+ring_keys = Table(
+    "ring_keys",
+    metadata,
+    _text("ring", key=True),
+    _text("id", key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    _int("not_before"),
+    _int("sign_until"),
+    _int("verify_until"),
+    _int("created_at"),
+    Unique("ring", "not_before"),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    _text("key", key=True),
+    _text("value"),
+)

@@ -1,0 +1,160 @@
+"""SQLite: WAL, synchronous=FULL, and writers that queue on a file lock instead of starving one another.
+
+SQLite's own busy handler polls, so under load some writer loses for seconds; `flock` on a side file makes writers of
+all processes wait in the kernel. The side file also remembers which file, incarnation and feed position were written
+last, so that an older copy put in its place is noticed. The database file must never be opened by anything but SQLite:
+closing any descriptor of it would drop the locks of the whole process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from daypass.stores.backend import Backend, FeedHead
+from daypass.stores.feed import feed_head, has_feed, renew_incarnation
+
+_BUSY_MS = 5_000
+_POOL_WAIT_SECONDS = 5.0
+_QUICK_CHECK_PAGES = 262_144
+"""Above this many pages (1 GiB of 4 KiB) the start checks the structure of the schema only, to stay bounded in time."""
+_NOTE_BYTES = 96
+
+
+class SqliteFile:
+    """The database file, its side file and the lock between writers of all processes and threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # Created by us for the mode alone. It did not exist, so no lock of ours can be on it.
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._side = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._threads = threading.Lock()
+        self._inode = path.stat().st_ino
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Waits for every other writer; then makes sure that the path still names the file that is open."""
+        with self._threads:
+            fcntl.flock(self._side, fcntl.LOCK_EX)
+            try:
+                self._refuse_replaced()
+                yield
+            finally:
+                fcntl.flock(self._side, fcntl.LOCK_UN)
+
+    def _refuse_replaced(self) -> None:
+        """What is written to a file that has lost its name is lost, so it must not count as durable."""
+        try:
+            same = self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            same = False
+        if not same:
+            cause = sqlite3.OperationalError("the database file was replaced while in use: restart every process")
+            raise OperationalError(None, None, cause)
+
+    def note(self, head: FeedHead) -> None:
+        """Remembers, beside the database, what was written last. One write of fixed size."""
+        line = f"{self._inode} {head.incarnation} {head.position}".ljust(_NOTE_BYTES - 1) + "\n"
+        os.pwrite(self._side, line.encode("ascii"), 0)
+
+    def settle(self, conn: Connection) -> None:
+        """Gives the database a new incarnation unless it is provably the one that was written here last, or later."""
+        if not has_feed(conn):
+            return
+        head = feed_head(conn)
+        words = os.pread(self._side, _NOTE_BYTES, 0).decode("ascii", "replace").split()
+        same = len(words) == 3 and words[:2] == [str(self._inode), head.incarnation]
+        if same and words[2].isascii() and words[2].isdigit() and int(words[2]) <= head.position:
+            return
+        if words or head.position:  # no side file and an empty feed: a database just made
+            head = renew_incarnation(conn)
+        self.note(head)
+
+    def close(self) -> None:
+        with self._threads:
+            os.close(self._side)
+
+
+def open_backend(path: str, readers: int) -> Backend:
+    """Opens or makes the file. WAL is switched on under the lock: two processes that start at once would collide."""
+    file = SqliteFile(Path(path).absolute())
+    writer = _engine(file.path, 1, read_only=False)
+    with file.lock(), writer.connect() as conn:
+        mode = conn.connection.driver_connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]  # type: ignore[union-attr]
+        if mode != "wal":
+            raise OSError(f"the file system of {path} cannot hold a write-ahead log (journal mode {mode})")
+    return Backend(
+        name="sqlite",
+        readers=_engine(file.path, readers, read_only=True),
+        writer=writer,
+        write_lock=file.lock,
+        committed=file.note,
+        settle=file.settle,
+        check=_check,
+        close=file.close,
+    )
+
+
+def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # mode=rw: a file that vanished must be an error, never a new empty database.
+        conn = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw",
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=_BUSY_MS / 1000,
+        )
+        conn.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        conn.execute("PRAGMA synchronous=FULL")
+        conn.execute("PRAGMA trusted_schema=OFF")
+        conn.execute("PRAGMA journal_size_limit=67108864")
+        if read_only:
+            conn.execute("PRAGMA query_only=ON")
+        return conn
+
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_SECONDS,
+    )
+    start = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        conn.exec_driver_sql(start)
+
+    return engine
+
+
+def _check(conn: Connection) -> str:
+    """`PRAGMA quick_check` for files of a bounded size; beyond it, only whether the schema can be read."""
+    try:
+        pages = conn.execute(text("PRAGMA page_count")).scalar_one()
+        conn.execute(text("SELECT count(*) FROM sqlite_schema")).scalar_one()
+        rows: list[Any] = []
+        if pages <= _QUICK_CHECK_PAGES:
+            rows = [row[0] for row in conn.execute(text("PRAGMA quick_check(1)"))]
+    except Exception as error:
+        if isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
+            raise  # busy or gone, not corrupt
+        return f"the SQLite file is corrupt ({getattr(error, 'orig', None) or error}): restore it from a backup"
+    wrong = [row for row in rows if row != "ok"]
+    return f"the SQLite file is corrupt ({wrong[0]}): restore it from a backup" if wrong else ""

@@ -1,0 +1,224 @@
+"""Reads and writes entities inside one transaction, and puts every change on the feed.
+
+It must never write a row without its change, and never commit: the owner of the connection does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Column, ColumnElement, Connection, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
+from daypass.stores.feed import Change, append
+from daypass.stores.schema import revocations
+
+E = TypeVar("E")
+
+_BIGGEST = 2**63
+_DIRECTORY_LOCK = 0x64617970617373  # "daypass"
+
+
+def _storable(value: Any) -> bool:
+    """Whether both databases can hold the value: no NUL, no lone surrogate, integers of 64 bits."""
+    if isinstance(value, str):
+        return "\0" not in value and value.encode("utf-8", "replace").decode("utf-8") == value
+    if isinstance(value, int):
+        return -_BIGGEST <= value < _BIGGEST
+    return True
+
+
+class StoreReader:
+    """`ports.Reader` over one connection that is in a transaction."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def get(self, kind: type[E], **equals: Any) -> E | None:
+        """The one entity whose fields equal these, or None. Raises LookupError when there are several."""
+        rows = self.find(kind, limit=2, **equals)
+        if len(rows) > 1:
+            raise LookupError(f"{kind.__name__} is not one by {', '.join(sorted(equals))}")
+        return rows[0] if rows else None
+
+    def find(
+        self,
+        kind: type[E],
+        *,
+        order: str = "",
+        path_prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        **equals: Any,
+    ) -> list[E]:
+        """Up to `limit` entities in ascending `order`; names without regard to case. See `ports.Reader`.
+
+        Without `order` they come by primary key. Entities that are equal in `order` come by primary key too, but
+        `after` passes over all that equal it: page by a field that is unique among the entities asked for.
+        """
+        if not all(map(_storable, (path_prefix, after, *equals.values()))):
+            return []  # nothing like it can have been stored
+        mapping = ENTITY_TABLES[kind]
+        wanted = _conditions(mapping, equals)
+        if path_prefix:
+            wanted.append(func.substr(mapping.table.c.path, 1, len(path_prefix)) == path_prefix)
+        primary = [mapping.table.c[name] for name in mapping.primary if name not in equals]
+        first = _order_column(mapping, order) if order else primary[0] if primary else None
+        if after:
+            if first is None:
+                raise ValueError("`after` needs an order")
+            if first.name in mapping.integers and not (after.isascii() and after.isdigit()):
+                return []
+            wanted.append(first > _value(mapping, first.name, after))
+        query = select(*mapping.columns).where(*wanted).limit(limit)
+        query = query.order_by(*([first] if first is not None else []), *primary)
+        return [mapping.to_entity(row) for row in self._conn.execute(query)]
+
+    def count(self, kind: type[Any], **equals: Any) -> int:
+        if not all(map(_storable, equals.values())):
+            return 0
+        mapping = ENTITY_TABLES[kind]
+        query = select(func.count()).select_from(mapping.table).where(*_conditions(mapping, equals))
+        return int(self._conn.execute(query).scalar_one())
+
+
+def _order_column(mapping: EntityTable, field: str) -> Column[Any]:
+    return mapping.table.c[NAME_KEY if mapping.folds and field == "name" else field]
+
+
+def _value(mapping: EntityTable, column: str, value: Any) -> Any:
+    if column == NAME_KEY:
+        return ascii_lower(value)
+    return int(value) if column in mapping.integers else value
+
+
+def _conditions(mapping: EntityTable, equals: dict[str, Any]) -> list[ColumnElement[bool]]:
+    """Equality on fields; those packed as JSON cannot be asked for."""
+    conditions: list[ColumnElement[bool]] = []
+    for field, value in equals.items():
+        column = _order_column(mapping, field)
+        conditions.append(column.is_(None) if value is None else column == _value(mapping, column.name, value))
+    return conditions
+
+
+class StoreTx(StoreReader):
+    """`ports.Tx`: writes in the transaction of `conn`, and collects the changes for feed and cache.
+
+    Directory writers follow one another from here to the end of their transactions, on PostgreSQL by an advisory lock:
+    what an operation has checked ("not attached", "under the quota") still holds when it writes. Call `flush` last in
+    the transaction, then hand `changes` to the local cache once it has committed.
+
+    Args:
+        conn: in a transaction of `Database.write_transaction`, or in a savepoint of it.
+        now: ms; the time of the feed entries.
+    """
+
+    def __init__(self, conn: Connection, now: int) -> None:
+        super().__init__(conn)
+        self._now = now
+        self._pending: list[Change] = []
+        self.changes: list[Change] = []
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DIRECTORY_LOCK})
+
+    def insert(self, entity: Any) -> None:
+        """Raises DaypassError: ALREADY_EXISTS when a unique key is taken; the transaction goes on."""
+        mapping = ENTITY_TABLES[type(entity)]
+        self._write(insert(mapping.table).values(_row(mapping, entity)), entity)
+        self._announce(mapping, mapping.keys(entity), entity)
+
+    def replace(self, entity: Any) -> None:
+        """Raises DaypassError: NOT_FOUND without a predecessor, ALREADY_EXISTS when a new name is taken."""
+        mapping = _changeable(entity)
+        old = self._stored(mapping, entity)
+        if old is None:
+            raise _not_found(entity)
+        row = _row(mapping, entity)
+        self._write(update(mapping.table).where(*_identity(mapping, entity)).values(row), entity)
+        self._announce(mapping, tuple(dict.fromkeys((*mapping.keys(old), *mapping.keys(entity)))), entity)
+
+    def delete(self, entity: Any) -> None:
+        """Raises DaypassError(NOT_FOUND) when it is not there, or no longer like this."""
+        mapping = _changeable(entity)
+        if self._stored(mapping, entity) != entity:
+            raise _not_found(entity)
+        self._conn.execute(delete(mapping.table).where(*_identity(mapping, entity)))
+        self._announce(mapping, mapping.keys(entity), entity)
+
+    def flush(self) -> None:
+        """Gives the changes since the last flush their positions. Call it last: it locks the feed until commit."""
+        placed = append(self._conn, self._pending, self._now)
+        self._pending = []
+        self.changes.extend(map(self._settled, placed))
+
+    def _settled(self, change: Change) -> Change:
+        """A revocation's position is that of its change."""
+        if change.revocation is None:
+            return change
+        same = revocations.c.id == change.revocation.id
+        self._conn.execute(update(revocations).where(same).values(position=change.position))
+        return replace(change, revocation=replace(change.revocation, position=change.position))
+
+    def _write(self, statement: Any, entity: Any) -> None:
+        try:
+            with self._conn.begin_nested():
+                self._conn.execute(statement)
+        except IntegrityError as error:
+            raise DaypassError(
+                ErrorKind.ALREADY_EXISTS,
+                f"{type(entity).__name__} already exists.",
+                private={"entity": type(entity).__name__},
+            ) from error
+
+    def _stored(self, mapping: EntityTable, entity: Any) -> Any:
+        query = select(*mapping.columns).where(*_identity(mapping, entity))
+        row = self._conn.execute(query).one_or_none()
+        return None if row is None else mapping.to_entity(row)
+
+    def _announce(self, mapping: EntityTable, keys: tuple[str, ...], entity: Any) -> None:
+        account = entity.id if mapping.table.name == "accounts" else entity.account
+        revocation = entity if isinstance(entity, Revocation) else None
+        self._pending.append(Change(0, mapping.table.name, account, keys, revocation))
+
+
+def _row(mapping: EntityTable, entity: Any) -> dict[str, Any]:
+    row = mapping.to_row(entity)
+    if not all(map(_storable, row.values())):
+        raise DaypassError(ErrorKind.INVALID_INPUT, "The request contains characters that cannot be stored.")
+    return row
+
+
+def _identity(mapping: EntityTable, entity: Any) -> list[ColumnElement[bool]]:
+    return [mapping.table.c[name] == getattr(entity, name) for name in mapping.primary]
+
+
+def _changeable(entity: Any) -> EntityTable:
+    mapping = ENTITY_TABLES[type(entity)]
+    if mapping.append_only:
+        raise TypeError(f"{type(entity).__name__} is only ever added")
+    return mapping
+
+
+def _not_found(entity: Any) -> DaypassError:
+    name = type(entity).__name__
+    return DaypassError(ErrorKind.NOT_FOUND, f"{name} not found.", private={"entity": name})
+
+
+def read_revocations(conn: Connection, since: int) -> list[Revocation]:
+    """Revocations that can still matter at a time: blocks in force, and those made or valid after `since` (ms)."""
+    mapping = ENTITY_TABLES[Revocation]
+    c = revocations.c
+    blocking = c.block & (c.block_until.is_(None) | (c.block_until > since))
+    query = select(*mapping.columns).where(blocking | (c.created_at > since) | (c.issued_before > since))
+    return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query.order_by(c.position))]
+
+
+def revocations_after(conn: Connection, position: int) -> list[Revocation]:
+    """Revocations with a feed position after this one."""
+    mapping = ENTITY_TABLES[Revocation]
+    query = select(*mapping.columns).where(revocations.c.position > position).order_by(revocations.c.position)
+    return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query)]
