@@ -14,12 +14,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from daypass.stores import schema
+from daypass.stores import records, schema
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.engine import Database
 from daypass.stores.metadata import metadata
 
-_DECLARED = (schema,)  # importing them puts their tables on `metadata`
+_DECLARED = (schema, records)  # importing them puts their tables on `metadata`
 _MIGRATION_LOCK = 0x6D696772617465  # "migrate"
 
 

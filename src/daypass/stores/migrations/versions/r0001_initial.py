@@ -119,6 +119,28 @@ _TABLES = (
         "key",
         ("key:text value:text"),
     ),
+    (
+        "audit_logs",
+        "log",
+        ("log:text installation:text node:text opened_at:int closed_at:int:null named_seq:int"),
+    ),
+    (
+        "audit_records",
+        "log seq",
+        (
+            "log:text seq:int at:int type:text account:text actor_account:text operation:text request_id:text "
+            "session_id:text access_key_id:text error:text bytes:bytes leaf:bytes chain:bytes"
+        ),
+    ),
+    (
+        "sessions",
+        "session_id",
+        (
+            "session_id:text log:text seq:int account:text kind:text access_key_id:text principal_id:text "
+            "arn:text name:text issued_at:int expires_at:int parent_session_id:text root_principal_id:text "
+            "root_access_key_id:text user_id:text source_identity:text grant_id:text depth:small hops:bytes"
+        ),
+    ),
 )
 
 # table, columns
@@ -130,16 +152,24 @@ _UNIQUES = (
     ("roles", "account", "name_key"),
     ("users", "account", "name_key"),
 )
+# name, table, columns, condition
 _INDEXES = (
-    ("access_keys", "account"),
-    ("access_keys", "owner_id"),
-    ("attachments", "policy_arn", "account"),
-    ("memberships", "user_id"),
-    ("policy_contents", "keep_until"),
-    ("revocations", "account", "created_at"),
-    ("revocations", "position"),
-    ("roles", "boundary_arn"),
-    ("users", "boundary_arn"),
+    ("ix_access_keys_account", "access_keys", "account", ""),
+    ("ix_access_keys_owner_id", "access_keys", "owner_id", ""),
+    ("ix_attachments_policy_arn_account", "attachments", "policy_arn account", ""),
+    ("ix_audit_records_account", "audit_records", "account at access_key_id", ""),
+    ("ix_audit_records_actor_account", "audit_records", "actor_account at", "actor_account <> account"),
+    ("ix_audit_records_at", "audit_records", "at", ""),
+    ("ix_audit_records_request_id", "audit_records", "request_id", ""),
+    ("ix_audit_records_session_id", "audit_records", "session_id", "session_id <> ''"),
+    ("ix_memberships_user_id", "memberships", "user_id", ""),
+    ("ix_policy_contents_keep_until", "policy_contents", "keep_until", ""),
+    ("ix_revocations_account_created_at", "revocations", "account created_at", ""),
+    ("ix_revocations_position", "revocations", "position", ""),
+    ("ix_roles_boundary_arn", "roles", "boundary_arn", ""),
+    ("ix_sessions_account", "sessions", "account issued_at principal_id", ""),
+    ("ix_sessions_issued_at", "sessions", "issued_at", ""),
+    ("ix_users_boundary_arn", "users", "boundary_arn", ""),
 )
 
 
@@ -160,8 +190,9 @@ def upgrade() -> None:
                 else []
             ),
         )
-    for table, *indexed in _INDEXES:
-        op.create_index("_".join(("ix", table, *indexed)), table, indexed)
+    for name, table, indexed, condition in _INDEXES:
+        where = sa.text(condition) if condition else None
+        op.create_index(name, table, indexed.split(), sqlite_where=where, postgresql_where=where)
     _first_rows()
 
 
