@@ -9,7 +9,7 @@ SETUP_DEMO := @sh tools/setup.sh demo
 SETUP_DEV := @sh tools/setup.sh dev
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z-]*\):  *## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo:  ## the main job, for real: boto3 borrows a role, the record shows it
 	$(SETUP_DEMO)
@@ -69,7 +69,8 @@ vectors:  ## fetch the public SigV4 vectors and replay them
 	@$(PYTHON_BIN) tests/vectors/fetch.py
 	@$(PYTEST) tests/unit -k vectors $(ARGS)
 
-lock:  ## resolve pyproject.toml into requirements/ (needs uv)
+lock:  ## resolve pyproject.toml into requirements/
+	$(SETUP_DEV)
 	@sh tools/lock.sh $(ARGS)
 
 build:  ## the wheel and the source distribution, in dist/

@@ -4,7 +4,7 @@
 # `make lock` keeps the pins that still fit; `make lock ARGS=--upgrade` moves them to the newest.
 set -eu
 cd "$(dirname "$0")/.."
-command -v "${UV:=uv}" >/dev/null 2>&1 || { echo "lock: needs uv on PATH, or UV=/path/to/uv" >&2; exit 1; }
+UV=${UV:-.venv/bin/uv}
 
 lock() {
     out=requirements/$1

@@ -1,0 +1,72 @@
+"""What import-linter cannot say: which names the domain may use, and what the client and the command line load."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.packaging.machine import ROOT
+
+SRC = ROOT / "src/daypass"
+DOMAIN = sorted((SRC / "domain").rglob("*.py"))
+# The standard library as far as it is pure: no I/O, no clock, no randomness.
+_PURE = {
+    "__future__", "abc", "base64", "bisect", "binascii", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
+    "fractions", "functools", "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct",
+    "types", "typing", "unicodedata", "zlib",
+}  # fmt: skip
+_CLOCKS = {"now", "utcnow", "today"}
+_SERVER_ONLY = (
+    "alembic", "botocore", "cryptography", "fastapi", "prometheus_client", "psycopg", "pydantic", "sqlalchemy", "starlette",
+    "structlog", "uvicorn", "uvloop", "daypass.crypto", "daypass.federation", "daypass.operations", "daypass.ports",
+    "daypass.server", "daypass.stores", "daypass.wire",
+)  # fmt: skip
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text("utf-8")))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda p: str(p.relative_to(SRC)))
+def test_domain_module_imports_only_the_domain_and_pure_standard_library(path: Path) -> None:
+    foreign = {name for name in imported(path) if name.partition(".")[0] not in _PURE and not name.startswith("daypass.domain")}
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda p: str(p.relative_to(SRC)))
+def test_domain_module_reads_no_clock(path: Path) -> None:
+    assert not [node.lineno for node in nodes(path) if isinstance(node, ast.Attribute) and node.attr in _CLOCKS]
+
+
+def loaded_by(code: str) -> set[str]:
+    report = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("module", ["daypass", "daypass.client", "daypass.sigv4", "daypass.cli.main", "daypass.audit.verify"])
+def test_import_of_the_client_side_loads_nothing_of_the_server(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+    assert module in loaded
+    assert not {name for name in loaded if name.startswith(_SERVER_ONLY)}
+
+
+def test_help_of_the_command_line_loads_little() -> None:
+    """Counted, not timed: seconds depend on the machine (they are in the bench)."""
+    code = "from daypass.cli.main import run; assert run(['--help']) == 0"
+    loaded = loaded_by(code)
+    assert not {name for name in loaded if name.startswith((*_SERVER_ONLY, "rich.", "boto3", "asyncio"))}
+    assert len(loaded - loaded_by("import click")) < 40
