@@ -1,0 +1,173 @@
+"""AssumeRole per second and its latency: the server on one core, the load on the other, next to `moto_server`.
+
+Every request is distinct (its own session name) and signed beforehand. Each line is one run: what was measured, the
+rate, p50/p95/p99, and failures, which must be 0. Targets are printed beside the figures; they gate nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import boto3
+from loadgen import Result, run
+
+from daypass import sigv4
+
+ACCOUNT, KEY, SECRET = "123456789012", "AKIABENCHBENCHBENCH0", "benchbenchbenchbenchbenchbenchbenchbench"
+TARGET_RATE, TARGET_P99 = 6000, 60
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def started(command: list[str], url: str, ready: str, cores: set[int], environment: dict[str, str]) -> Iterator[None]:
+    """Runs a server pinned to these cores until the block ends."""
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  # no threads here
+    )
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise SystemExit(f"{command[0]} ended with status {process.returncode}")
+            try:
+                urllib.request.urlopen(url + ready, timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+@contextmanager
+def daypass(data: Path, environment: dict[str, str], workers: int = 1) -> Iterator[str]:
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", url.rsplit(":", 1)[1]]
+    command += ["--data", str(data), "--workers", str(workers)]
+    bootstrap = {"DAYPASS_BOOTSTRAP": f"{KEY}:{SECRET}:{ACCOUNT}:bench", "DAYPASS_LOG__LEVEL": "error"}
+    with started(command, url, "/readyz", {SERVER_CORE}, {**bootstrap, **environment}):
+        set_up(url)
+        yield url
+
+
+@contextmanager
+def moto() -> Iterator[str]:
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", url.rsplit(":", 1)[1]]
+    with started(command, url, "/moto-api/", {SERVER_CORE}, {}):
+        set_up(url)
+        yield url
+
+
+def set_up(url: str) -> None:
+    """One role with a trust policy and an inline policy, as a small team would have it."""
+    iam = boto3.client(
+        "iam", endpoint_url=url, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
+    )
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    try:
+        iam.create_role(RoleName="bench", AssumeRolePolicyDocument=document)
+    except iam.exceptions.EntityAlreadyExistsException:
+        pass
+
+
+def requests(url: str, count: int, role: str = "bench", salt: str = "") -> list[bytes]:
+    """Whole HTTP requests, each with its own session name, signed now."""
+    host = url.removeprefix("http://")
+    key = sigv4.SigningKey(KEY, SECRET, "us-east-1", "sts")
+    now = int(time.time() * 1000)
+    built = []
+    arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/{role}")
+    for number in range(count):
+        body = (f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=bench-{salt}{number}").encode()
+        headers = {"host": host, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+        sent = sigv4.sign(key, "POST", "/", "", headers, body, now)
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        built.append(f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    return built
+
+
+def measure(url: str, connections: int, count: int, seconds: float) -> Result:
+    """One run, with a short warm-up."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    asyncio.run(run(url, requests(url, 500, salt="w"), connections, 5))
+    return asyncio.run(run(url, requests(url, count, salt=str(connections)), connections, seconds))
+
+
+def report(name: str, result: Result) -> None:
+    print(
+        f"{name:44} {result.rate:8.0f}/s  p50 {result.percentile(0.5):7.1f}  p95 {result.percentile(0.95):7.1f}  "
+        f"p99 {result.percentile(0.99):7.1f} ms  failed {result.failures}",
+        flush=True,
+    )
+    for status, body in result.failed.items():
+        print(f"    {status}: {body[:200]!r}")
+
+
+def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, str], workers: int = 1) -> None:
+    with tempfile.TemporaryDirectory() as data, daypass(Path(data), environment, workers) as url:
+        for connections in (32, 256):
+            report(f"{name}, {connections} connections", measure(url, connections, args.requests, args.seconds))
+
+
+def measure_postgres(args: argparse.Namespace) -> None:
+    from tests.postgres import running_server  # noqa: PLC0415  # only where it is asked for
+
+    with running_server() as postgres, tempfile.TemporaryDirectory() as data:
+        environment = {"DAYPASS_DATABASE__URL": postgres.create_database()}
+        with daypass(Path(data), environment) as url:
+            for connections in (32, 256):
+                result = measure(url, connections, args.requests, args.seconds)
+                report(f"PostgreSQL, {connections} connections", result)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=20_000, help="signed requests for each run")
+    parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
+    parser.add_argument("--only", default="", help="sqlite, workers, delay, postgres, moto")
+    args = parser.parse_args()
+    print(f"server on core {SERVER_CORE}, load on core {LOAD_CORE}; target {TARGET_RATE}/s, p99 {TARGET_P99} ms at 256")
+    wanted = args.only.split(",") if args.only else ["sqlite", "workers", "delay", "postgres", "moto"]
+    if "sqlite" in wanted:
+        measure_sqlite(args, "SQLite FULL", {})
+    if "workers" in wanted:
+        for workers in (2, 4):
+            measure_sqlite(args, f"SQLite FULL, {workers} workers", {}, workers)
+    if "delay" in wanted:
+        measure_sqlite(args, "SQLite FULL, +3 ms at each fsync", {"DAYPASS_JOURNAL__FSYNC_DELAY_MS": "3"})
+    if "postgres" in wanted:
+        measure_postgres(args)
+    if "moto" in wanted and shutil.which("moto_server", path=str(Path(sys.executable).parent)):
+        with moto() as url:
+            report("moto_server (checks nothing), 32 connections", measure(url, 32, 3000, args.seconds))
+
+
+if __name__ == "__main__":
+    main()
