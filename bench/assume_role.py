@@ -19,15 +19,14 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote_plus
 
 import boto3
-from loadgen import Result, run
 
 from daypass import sigv4
+from loadgen import Result, run
 
 ACCOUNT, KEY, SECRET = "123456789012", "AKIABENCHBENCHBENCH0", "benchbenchbenchbenchbenchbenchbenchbench"
 TARGET_RATE, TARGET_P99 = 6000, 60
@@ -91,10 +90,8 @@ def set_up(url: str) -> None:
     )
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    try:
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_role(RoleName="bench", AssumeRolePolicyDocument=document)
-    except iam.exceptions.EntityAlreadyExistsException:
-        pass
 
 
 def requests(url: str, count: int, role: str = "bench", salt: str = "") -> list[bytes]:
@@ -137,7 +134,7 @@ def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, s
 
 
 def measure_postgres(args: argparse.Namespace) -> None:
-    from tests.postgres import running_server  # noqa: PLC0415  # only where it is asked for
+    from tests.postgres import running_server  # only where it is asked for
 
     with running_server() as postgres, tempfile.TemporaryDirectory() as data:
         environment = {"DAYPASS_DATABASE__URL": postgres.create_database()}

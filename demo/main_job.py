@@ -37,7 +37,9 @@ def note(text: str) -> None:
 
 
 def new_key() -> tuple[str, str]:
-    return "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)), secrets.token_hex(20)
+    return "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)), secrets.token_hex(
+        20
+    )
 
 
 @contextmanager
@@ -167,7 +169,7 @@ def main() -> None:
         say("3. An allowed call passes, a forbidden one is refused, and says why")
         iam = client("iam", url, deployer)
         note(f"iam:GetRole  → {iam.get_role(RoleName='deployer')['Role']['Arn']}")
-        denied = refused(lambda: iam.list_users(), "AccessDenied")
+        denied = refused(iam.list_users, "AccessDenied")
         note(f"iam:ListUsers → {denied.response['Error']['Message']}")
         cli(home, "login", "--endpoint", url, "--access-key-id", keys[SHOP][0], "--secret-stdin", stdin=keys[SHOP][1])
         cli(home, "explain", denied.response["Error"]["EncodedAuthorizationMessage"])

@@ -52,7 +52,7 @@ def parse(text: str) -> tuple[FirstKey, ...]:
             raise BootstrapError(f"DAYPASS_BOOTSTRAP: entry {number}: the secret is empty or not ASCII.")
         if not _ACCOUNT.fullmatch(first.account):
             raise BootstrapError(f"DAYPASS_BOOTSTRAP: entry {number}: an account id is 12 digits.")
-        if len(parts) == 4 and not _USER.fullmatch(first.user):  # noqa: PLR2004  # the form above
+        if len(parts) == 4 and not _USER.fullmatch(first.user):  # the form above
             raise BootstrapError(f"DAYPASS_BOOTSTRAP: entry {number}: this is not a user name.")
         entries.append(first)
     ids = [e.key_id for e in entries]

@@ -1,0 +1,51 @@
+"""`daypass serve`: reads the settings and runs the server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+_SECTIONS = {
+    "host": ("server", "host"),
+    "port": ("server", "port"),
+    "data": ("server", "data"),
+    "workers": ("server", "workers"),
+    "tls_cert": ("server", "tls_cert"),
+    "tls_key": ("server", "tls_key"),
+    "client_ca": ("server", "client_ca"),
+}
+
+
+@click.command()
+@click.option("--dev", is_flag=True, help="For trying it out: loopback only, an administrator's key is printed.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with settings.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on; 0 chooses one.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Directory for what is kept.")
+@click.option("--workers", type=int, help="Worker processes.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM certificate chain.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM private key.")
+@click.option("--client-ca", type=click.Path(path_type=Path), help="PEM bundle that must vouch for clients.")
+def serve(dev: bool, config: Path | None, **given: Any) -> int:  # noqa: FBT001  # click passes options as arguments
+    """Run the server.
+
+    Every setting can also stand in the --config file or in the environment as DAYPASS_SECTION__KEY. The first accounts
+    of a new database come from DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT[:USER][,…].
+    """
+    try:
+        from daypass import config as settings  # noqa: PLC0415  # the server's packages, if they are installed
+        from daypass import server  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        click.echo(
+            f"daypass: the server is not installed ({error.name} is missing): pip install 'daypass[server]'", err=True
+        )
+        return 2
+    overrides: dict[str, dict[str, Any]] = {}
+    for name, value in given.items():
+        if value is not None:
+            section, key = _SECTIONS[name]
+            overrides.setdefault(section, {})[key] = value
+    return server.serve(settings.load(config, os.environ, overrides), os.environ, dev=dev)
