@@ -1,0 +1,276 @@
+"""Reading what a request claims about its signature. It believes nothing and looks nothing up.
+
+Source: IAM User Guide, "Authentication methods for AWS API requests" and "Troubleshoot Signature Version 4 signing".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
+
+from daypass.sigv4.canonical import ALGORITHM, SigV4Error, canonical, incomplete, mismatch, query_pairs
+
+MAX_EXPIRES = 604_800
+DEFAULT_EXPIRES = 900  # what a presigned request without X-Amz-Expires gets
+_AUTHORIZATION = re.compile(
+    rb"AWS4-HMAC-SHA256 Credential=([\x21-\x2b\x2d-\x7e]+), ?SignedHeaders=([!#$%&'*+.^_`|~0-9a-z;-]+), ?"
+    rb"Signature=([\x21-\x2b\x2d-\x7e]+)"
+)
+_AUTHORIZATION_PARTS = ("Credential", "Signature", "SignedHeaders")
+_QUERY_PARTS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
+_QUERY_MARKS = frozenset({b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Signature"})
+_LEGACY_MARKS = frozenset({b"AWSAccessKeyId", b"SignatureVersion"})
+_ONCE = frozenset({b"authorization", b"x-amz-date", b"date", b"x-amz-security-token", b"x-amz-content-sha256"})
+_STAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (?:GMT|-0000|\+0000)"
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class UnverifiedSignature(NamedTuple):
+    """What a request claims about its signature. `signed_at` in milliseconds; `expires` in seconds, 0 unless presigned."""
+
+    access_key_id: str
+    date: str  # of the credential scope, YYYYMMDD
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    amz_date: str  # YYYYMMDDTHHMMSSZ
+    signed_at: int
+    security_token: str
+    presigned: bool
+    expires: int
+    canonical_request: bytes
+
+    def __repr__(self) -> str:  # the canonical request holds the session token: keep both out of logs
+        return f"UnverifiedSignature({self.access_key_id!r}, {self.amz_date}/{self.region!r}/{self.service!r})"
+
+
+def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Headers, body: bytes) -> UnverifiedSignature:
+    """Reads the signature of a request as it came over the wire.
+
+    Args:
+        method: as sent.
+        raw_path: as sent, still percent-encoded, without the query.
+        raw_query: as sent, still percent-encoded, without the question mark.
+        headers: names in lower case, in the order in which they came.
+        body: the whole body; its hash is under the signature, whatever X-Amz-Content-SHA256 says.
+
+    Raises:
+        SigV4Error: nothing there (missing_credentials), not readable or ambiguous (incomplete_signature), or something
+            that must be signed is not (signature_mismatch).
+    """
+    fields: dict[bytes, bytes] = {}
+    repeated: list[bytes] = []
+    for name, value in headers:
+        if name in fields:
+            repeated.append(name)
+            value = fields[name] + b"," + value.strip()  # noqa: PLW2901
+        fields[name] = value.strip()
+    pairs = query_pairs(raw_query)
+    in_query = any(name in _QUERY_MARKS for name, _ in pairs)
+    authorization = fields.get(b"authorization")
+    for name in repeated:
+        if name in _ONCE:
+            incomplete(f"Header '{name.decode('ascii')}' must be in the request once.")
+    if in_query:
+        if authorization is not None:
+            incomplete("Only one authentication mechanism is allowed: the Authorization header or the query string.")
+        return _parse_presigned(method, raw_path, pairs, fields, body)
+    if authorization is None:
+        _refuse_unsigned(pairs, body)
+    return _parse_header(method, raw_path, pairs, fields, body, authorization)
+
+
+def _refuse_unsigned(pairs: list[tuple[bytes, bytes]], body: bytes) -> NoReturn:
+    if any(name in _LEGACY_MARKS for name, _ in pairs) or b"SignatureVersion=" in body or b"AWSAccessKeyId=" in body:
+        incomplete(f"Signature Version 2 is not supported. Use Signature Version 4 ({ALGORITHM}).")
+    raise SigV4Error("missing_credentials", "Request is missing Authentication Token")
+
+
+def _parse_header(
+    method: str,
+    raw_path: bytes,
+    pairs: list[tuple[bytes, bytes]],
+    fields: dict[bytes, bytes],
+    body: bytes,
+    authorization: bytes,
+) -> UnverifiedSignature:
+    match = _AUTHORIZATION.fullmatch(authorization)
+    found = (match[1], match[2], match[3]) if match else _authorization_parts(authorization)
+    if any(name == b"X-Amz-Security-Token" for name, _ in pairs):
+        incomplete("X-Amz-Security-Token must be a header when the request has an Authorization header.")
+    stamp = fields.get(b"x-amz-date")
+    if stamp is None:
+        stamp = fields.get(b"date")
+        if stamp is None:
+            incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+        stamp = _from_http_date(stamp)
+    token = fields.get(b"x-amz-security-token", b"")
+    return _claims(found, stamp, token, None, (method, raw_path, pairs, fields, body))
+
+
+def _authorization_parts(authorization: bytes) -> tuple[bytes, bytes, bytes]:
+    """The three parts of a header that is not in the usual order and spacing, or the error that names what is wrong."""
+    text = authorization.decode("latin-1")
+    algorithm, _, rest = text.partition(" ")
+    if algorithm != ALGORITHM:
+        _refuse_algorithm(algorithm)
+    found: dict[str, str] = {}
+    for part in rest.split(","):
+        name, equals, value = part.strip().partition("=")
+        if not equals:
+            incomplete(f"'{name[:64]}' not a valid key=value pair (missing equal-sign) in Authorization header.")
+        if name in found or name not in _AUTHORIZATION_PARTS:
+            incomplete(f"Authorization header may have '{name[:64]}' neither twice nor beside its three parameters.")
+        found[name] = value
+    absent = [
+        f"Authorization header requires '{name}' parameter." for name in _AUTHORIZATION_PARTS if not found.get(name)
+    ]
+    if absent:
+        incomplete(" ".join(absent))
+    credential, signature, signed = (found[name].encode("latin-1") for name in _AUTHORIZATION_PARTS)
+    return credential, signed, signature
+
+
+def _refuse_algorithm(algorithm: str) -> NoReturn:
+    if algorithm.startswith("AWS4-ECDSA"):
+        incomplete(f"Signature Version 4A is not supported. Use Signature Version 4 ({ALGORITHM}).")
+    named = (
+        f": '{algorithm[:64]}'" if algorithm.startswith("AWS") else ""
+    )  # anything else may be a token of another scheme
+    incomplete(f"Unsupported AWS 'algorithm'{named}. Use {ALGORITHM}.")
+
+
+def _parse_presigned(
+    method: str, raw_path: bytes, pairs: list[tuple[bytes, bytes]], fields: dict[bytes, bytes], body: bytes
+) -> UnverifiedSignature:
+    found: dict[str, bytes] = {}
+    for raw_name, value in pairs:
+        name = raw_name.decode("latin-1")
+        if name.startswith("X-Amz-"):
+            if name in found:
+                incomplete(f"AWS query-string parameter '{name[:64]}' must be in the request once.")
+            found[name] = value
+    absent = [f"AWS query-string parameters must include '{name}'." for name in _QUERY_PARTS if not found.get(name)]
+    if absent:
+        incomplete(" ".join([*absent, "Re-examine the query-string parameters."]))
+    algorithm = found["X-Amz-Algorithm"].decode("latin-1")
+    if algorithm != ALGORITHM:
+        _refuse_algorithm(algorithm)
+    if b"x-amz-security-token" in fields:
+        incomplete("X-Amz-Security-Token must be a query-string parameter when the request is presigned.")
+    expires = _expires(found["X-Amz-Expires"].decode("latin-1")) if "X-Amz-Expires" in found else DEFAULT_EXPIRES
+    rest = [pair for pair in pairs if pair[0] != b"X-Amz-Signature"]
+    return _claims(
+        (found["X-Amz-Credential"], found["X-Amz-SignedHeaders"], found["X-Amz-Signature"]),
+        found["X-Amz-Date"],
+        found.get("X-Amz-Security-Token", b""),
+        expires,
+        (method, raw_path, rest, fields, body),
+    )
+
+
+def _expires(text: str) -> int:
+    """X-Amz-Expires in seconds. Words: Amazon S3 API, AuthorizationQueryParametersError."""
+    sign, digits = (text[:1], text[1:]) if text[:1] in ("-", "+") else ("", text)
+    if not (digits.isascii() and digits.isdigit()):
+        incomplete("X-Amz-Expires should be a number")
+    if sign == "-":
+        incomplete("X-Amz-Expires must be non-negative")
+    seconds = int(digits) if len(digits) <= 10 else MAX_EXPIRES + 1
+    if seconds > MAX_EXPIRES:
+        incomplete(
+            f"X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
+            f"{MAX_EXPIRES} seconds"
+        )
+    if seconds == 0:
+        incomplete("X-Amz-Expires must be greater than zero")
+    return seconds
+
+
+def _claims(
+    found: tuple[bytes, bytes, bytes],
+    raw_stamp: bytes,
+    token: bytes,
+    expires: int | None,
+    request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes],
+) -> UnverifiedSignature:
+    credential, raw_signed, signature = found
+    scope = credential.decode("latin-1").split("/")
+    if len(scope) != 5:
+        incomplete(
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
+            f"got '{credential.decode('latin-1')[:256]}'"
+        )
+    key_id, date, region, service, term = scope
+    stamp = raw_stamp.decode("latin-1")
+    signed_at = _epoch_ms(stamp)
+    if term != "aws4_request":
+        mismatch(f"Credential should be scoped with a valid terminator: 'aws4_request', not '{term[:64]}'.")
+    if date != stamp[:8]:
+        mismatch(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{date[:16]}' != '{stamp[:8]}', from '{stamp}'."
+        )
+    names = raw_signed.split(b";")
+    _check_signed(names, request[3])
+    return UnverifiedSignature(
+        key_id,
+        date,
+        region,
+        service,
+        tuple(raw_signed.decode("latin-1").split(";")),
+        signature.decode("latin-1"),
+        stamp,
+        signed_at,
+        token.decode("latin-1"),
+        expires is not None,
+        expires or 0,
+        canonical(*request, names),
+    )
+
+
+def _check_signed(names: list[bytes], fields: Mapping[bytes, bytes]) -> None:
+    """Host and every x-amz-* header must be under the signature, else they could be changed on the way."""
+    if b"host" not in names or b"host" not in fields:
+        mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+    for name in fields:
+        if name.startswith(b"x-amz-") and name not in names:
+            mismatch(f"'{name[:64].decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.")
+    if names != sorted(set(names)):
+        mismatch()
+
+
+@lru_cache(maxsize=1024)
+def _epoch_ms(stamp: str) -> int:
+    """Milliseconds since the epoch of an ISO-8601 basic time. Raises SigV4Error when it is none, or no real time."""
+    match = _STAMP.fullmatch(stamp)
+    if match is None:
+        incomplete(
+            f"Date must be in ISO-8601 'basic format'. Got '{stamp[:64]}'. See http://en.wikipedia.org/wiki/ISO_8601"
+        )
+    year, month, day, hour, minute, second = map(int, match.groups())
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    real = year >= 1970 and 1 <= month <= 12 and hour < 24 and minute < 60 and second < 60
+    if not real or not 1 <= day <= _DAYS_BEFORE[month] - _DAYS_BEFORE[month - 1] + (leap and month == 2):
+        incomplete(f"Date must be a time that exists. Got '{stamp}'.")
+    past = year - 1
+    days = past * 365 + past // 4 - past // 100 + past // 400 - 719_162  # days from the epoch to the year
+    days += _DAYS_BEFORE[month - 1] + (leap and month > 2) + day - 1
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000
+
+
+def _from_http_date(value: bytes) -> bytes:
+    """A Date header (RFC 9110, section 5.6.7, IMF-fixdate, or ISO-8601 already) as an ISO-8601 basic time."""
+    match = _HTTP_DATE.fullmatch(value.decode("latin-1"))
+    if match is None or match[2] not in _MONTHS:
+        return value
+    return f"{match[3]}{_MONTHS.index(match[2]) + 1:02d}{match[1]}T{match[4]}{match[5]}{match[6]}Z".encode("ascii")

@@ -1,0 +1,63 @@
+"""Holding a claimed signature against a secret and the clock. Comparison takes the same time for every wrong signature.
+
+Source: IAM User Guide, "Troubleshoot Signature Version 4 signing for AWS API requests".
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Collection
+
+from daypass.sigv4.canonical import format_time, mismatch, signature
+from daypass.sigv4.request import UnverifiedSignature
+
+PRESIGNED_MAX_MS = (
+    900_000  # AWS honours presigned calls to services other than S3 for 15 minutes, whatever they ask for
+)
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def verify(
+    claimed: UnverifiedSignature,
+    secret: str,
+    now: int,
+    *,
+    skew_ms: int,
+    services: Collection[str],
+    regions: Collection[str] = (),
+) -> None:
+    """Returns if the signature was made with `secret`, for one of `services`, close enough to `now` (milliseconds).
+
+    `regions`: empty accepts any region name. The signature is checked first and in constant time, so that someone
+    without the secret learns nothing from the other answers.
+
+    Raises:
+        SigV4Error: signature_mismatch.
+    """
+    expected = signature(
+        secret, claimed.canonical_request, claimed.amz_date, (claimed.date, claimed.region, claimed.service)
+    )
+    given = claimed.signature if _HEX64.fullmatch(claimed.signature) else "0" * 64
+    if not hmac.compare_digest(expected.encode(), given.encode()):
+        mismatch()
+    if claimed.service not in services:
+        mismatch(f"Credential should be scoped to correct service: '{min(services, default='')}'.")
+    if not _REGION.fullmatch(claimed.region) or (regions and claimed.region not in regions):
+        mismatch(f"Credential should be scoped to a valid region, not '{claimed.region[:64]}'.")
+    _check_time(claimed, now, skew_ms)
+
+
+def _check_time(claimed: UnverifiedSignature, now: int, skew_ms: int) -> None:
+    signed, server = claimed.amz_date, format_time(now)
+    window = min(claimed.expires * 1000, PRESIGNED_MAX_MS) if claimed.presigned else skew_ms
+    if claimed.signed_at > now + skew_ms:
+        mismatch(
+            f"Signature not yet current: {signed} is still later than {format_time(now + skew_ms)} "
+            f"({server} + {skew_ms / 60_000:g} min.)"
+        )
+    if claimed.signed_at < now - window:
+        mismatch(
+            f"Signature expired: {signed} is now earlier than {format_time(now - window)} ({server} - {window / 60_000:g} min.)"
+        )
