@@ -342,7 +342,7 @@ def test_parse_time_that_does_not_exist_is_incomplete(date: str) -> None:
     assert refusal.value.kind == "incomplete_signature"
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001  # naive, as strategies want it)
+@given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)))  # noqa: DTZ001  # naive, as strategies want it
 def test_epoch_of_any_date_is_the_calendars(moment: datetime) -> None:
     assert (
         _epoch_ms(moment.strftime("%Y").zfill(4) + moment.strftime("%m%dT%H%M%SZ")) == timegm(moment.timetuple()) * 1000
