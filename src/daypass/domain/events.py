@@ -28,12 +28,12 @@ class EventType(StrEnum):
     REQUEST_FAILED = "request.failed"  # authenticated, but refused for another reason (validation, not found, …)
     REQUEST_UNAUTHENTICATED = "request.unauthenticated"  # no proof, or a bad one
     REQUEST_MALFORMED = "request.malformed"  # could not even be parsed
-    SESSION_ISSUED = "session.issued"
+    SESSION_ISSUED = "session.issued"  # credentials were given out; the session is in the same transaction
     DIRECTORY_CHANGED = "directory.changed"  # an IAM or management write
     SESSION_REVOKED = "session.revoked"  # a revocation was made
-    ACCOUNT_CREATED = "account.created"
+    ACCOUNT_CREATED = "account.created"  # an operator opened an account
     KEY_ADDED = "key.added"  # a ring key was made (never its material)
-    BOOTSTRAPPED = "installation.bootstrapped"
+    BOOTSTRAPPED = "installation.bootstrapped"  # first start with a new database: accounts and keys it began with
 
 
 @dataclass(frozen=True, slots=True)
