@@ -1,0 +1,108 @@
+"""A real server in a process of its own, and stock clients that talk to it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+OPERATOR, TENANT = "111122223333", "444455556666"
+ROOT_KEYS = {
+    OPERATOR: ("AKIAROOTOPERATOR0000", "operator-secret-operator-secret-operator"),
+    TENANT: ("AKIAROOTTENANT000000", "tenant-secret-tenant-secret-tenant-secret"),
+}
+ADMIN_KEY = ("AKIAADMINOFOPERATOR0", "admin-secret-admin-secret-admin-secret-a")
+BOOTSTRAP = ",".join(
+    [
+        *(f"{key}:{secret}:{account}" for account, (key, secret) in ROOT_KEYS.items()),
+        ":".join((*ADMIN_KEY, OPERATOR, "admin")),
+    ]
+)
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def client(self, service: str, key: tuple[str, ...] = ADMIN_KEY, **more: Any) -> Any:
+        """A boto3 client for a key id, secret and perhaps token."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=more.pop("region_name", "eu-central-1"),
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
+            aws_session_token=key[2] if len(key) > 2 else None,
+            config=Config(retries={"max_attempts": 0, "mode": "standard"}, **more),
+        )
+
+    def environment(self, key: tuple[str, ...] = ADMIN_KEY) -> dict[str, str]:
+        """The standard variables of every AWS SDK."""
+        found = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        found |= {"AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": key[0], "AWS_SECRET_ACCESS_KEY": key[1]}
+        if len(key) > 2:
+            found["AWS_SESSION_TOKEN"] = key[2]
+        return {**found, "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def session_key(answer: dict[str, Any]) -> tuple[str, str, str]:
+    """The key of an STS answer, as `Server.client` takes it."""
+    credentials = answer["Credentials"]
+    return credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]
+
+
+@contextmanager
+def running(data: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """Starts a server on a free loopback port and waits until it is ready; SIGTERM at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / f"server-{secrets.token_hex(4)}.log"
+    command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", str(port), "--data", str(data), *arguments]
+    settings = {**os.environ, "DAYPASS_BOOTSTRAP": BOOTSTRAP, **(environment or {})}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=settings, stdout=output, stderr=output)
+    server = Server(f"http://127.0.0.1:{port}", data, process, log)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(server: Server) -> None:
+    for _ in range(300):
+        if server.process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"{server.url}/readyz", timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the server did not become ready:\n{server.log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of this process."""
+    with running(tmp_path_factory.mktemp("daypass")) as started:
+        yield started
