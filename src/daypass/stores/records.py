@@ -19,8 +19,8 @@ def _text(name: str, *, key: bool = False) -> Column[str]:
     return Column(name, String, primary_key=key, nullable=False)
 
 
-def _int(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, nullable=null, autoincrement=False)
+def _int(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
 def _bytes(name: str) -> Column[bytes]:
@@ -34,7 +34,6 @@ audit_logs = Table(
     _text("installation"),
     _text("node"),
     _int("opened_at"),
-    _int("closed_at", null=True),  # when log.closed was written
     _int("named_seq"),  # the newest head of this log that another log's opening names; -1 when none does
 )
 
