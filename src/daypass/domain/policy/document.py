@@ -1,0 +1,153 @@
+"""From text to compiled document: `parse` at write time, `compile_stored` for what the directory holds.
+
+`parse` refuses what AWS refuses. `compile_stored` never raises: a document that cannot be compiled allows nothing and
+denies whatever its Deny statements might have meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from daypass.domain.policy import resource
+from daypass.domain.policy.compiled import (
+    PolicyDocument,
+    PolicyKind,
+    PrincipalValue,
+    Statement,
+    build_index,
+)
+from daypass.domain.policy.grammar import Draft, check, listed
+from daypass.domain.policy.model import Effect
+from daypass.domain.policy.pattern import V2008, V2012, Patterns, fold
+from daypass.domain.policy.principal import Principals
+from daypass.domain.policy.source import Kind, Node, PolicyError, Positions, read
+
+__all__ = ["PolicyDocument", "PolicyError", "PolicyKind", "PrincipalValue", "Statement", "compile_stored", "parse"]
+
+
+def parse(text: str, kind: PolicyKind) -> PolicyDocument:
+    """The document that `text` is. Raises PolicyError with AWS's message and the place of the fault.
+
+    Lengths are the operations' concern (each kind has its quota); all other limits are checked here.
+    """
+    try:
+        root = read(text)
+    except PolicyError as error:
+        if kind is PolicyKind.TRUST:
+            raise PolicyError("This policy contains invalid Json", error.line, error.column) from None
+        raise
+    draft = Draft(root, kind, Positions(text))
+    check(draft)
+    statements = tuple(_statement(draft, index, node) for index, node in enumerate(draft.statements))
+    actions = {s.index: tuple(map(fold, s.written["NotAction" if s.not_action else "Action"])) for s in statements}
+    identifier = root.members.get("Id")
+    return PolicyDocument(
+        kind=kind,
+        text=text,
+        version=draft.version,
+        statements=statements,
+        index=build_index(statements, actions),
+        id=identifier.text if identifier is not None else "",
+    )
+
+
+def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
+    """The document of a stored text. Never raises; one that cannot be compiled is `broken` and fails closed."""
+    try:
+        return parse(text, kind)
+    except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
+        statements = tuple(_salvage(text))
+        index = build_index(statements, {statement.index: () for statement in statements})
+        return PolicyDocument(kind, text, V2008, statements, index, broken=True)
+
+
+# --- Compiling -----------------------------------------------------------------------------------------------------
+
+_WRITTEN = ("Action", "NotAction", "Resource", "NotResource")
+
+
+def _statement(draft: Draft, index: int, node: Node) -> Statement:
+    members = node.members
+    written = {name: tuple(v.text for v in listed(members[name])) for name in _WRITTEN if name in members}
+    not_action, not_resource = "NotAction" in written, "NotResource" in written
+    actions = Patterns(fold(text) for text in written["NotAction" if not_action else "Action"])
+    resources = _resources(draft, written.get("NotResource" if not_resource else "Resource"))
+    conditions = draft.conditions[index]
+    keys = {key for condition in conditions for key in condition.keys}
+    keys.update(resources.keys if resources is not None else ())
+    principal_values = tuple(_principal_values(draft, members))
+    line, column = draft.positions.at(node.start)
+    end_line, end_column = draft.positions.at(node.end)
+    return Statement(
+        index=index,
+        sid=members["Sid"].text if "Sid" in members else "",
+        effect=Effect(members["Effect"].text),
+        line=line,
+        column=column,
+        end_line=end_line,
+        end_column=end_column,
+        actions=actions,
+        not_action=not_action,
+        resources=resources,
+        not_resource=not_resource,
+        principals=Principals.of((value.type, value.value) for value in principal_values) if principal_values else None,
+        not_principal="NotPrincipal" in members,
+        conditions=conditions,
+        keys=tuple(sorted(keys)),
+        written=written,
+        principal_values=principal_values,
+    )
+
+
+def _resources(draft: Draft, texts: tuple[str, ...] | None) -> Patterns | None:
+    if texts is None:
+        return None
+    return Patterns(map(resource.completed, texts), variables=draft.version == V2012)
+
+
+def _principal_values(draft: Draft, members: dict[str, Node]) -> Iterator[PrincipalValue]:
+    node = members.get("Principal", members.get("NotPrincipal"))
+    if node is None:
+        return
+    if node.kind is Kind.STRING:
+        yield PrincipalValue("AWS", node.text, *draft.positions.at(node.start))
+        return
+    for kind, values in node.members.items():
+        for value in listed(values):
+            yield PrincipalValue(kind, value.text, *draft.positions.at(value.start))
+
+
+# --- Failing closed ------------------------------------------------------------------------------------------------
+
+
+def _salvage(text: str) -> Iterator[Statement]:
+    """A Deny of everything for each statement that is not plainly an Allow; for the whole, when none can be told."""
+    try:
+        root = read(text)
+        nodes = listed(root.members["Statement"])
+        effects = [node.members["Effect"].text for node in nodes]
+    except Exception:  # noqa: BLE001 - not even its statements can be read
+        nodes, effects = [], []
+    if not effects:
+        yield _closed(0, 1, 1)
+        return
+    at: Callable[[int], tuple[int, int]] = Positions(text).at
+    for index, (node, effect) in enumerate(zip(nodes, effects, strict=True)):
+        if effect != Effect.ALLOW:
+            yield _closed(index, *at(node.start))
+
+
+def _closed(index: int, line: int, column: int) -> Statement:
+    everyone = Principals.of([("AWS", "*")])
+    return Statement(
+        index=index,
+        sid="",
+        effect=Effect.DENY,
+        line=line,
+        column=column,
+        end_line=line,
+        end_column=column,
+        actions=Patterns(["*"]),
+        principals=everyone,
+        always=True,
+    )

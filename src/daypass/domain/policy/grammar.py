@@ -1,0 +1,353 @@
+"""The grammar of policies and AWS's refusals of what breaks it, one pass a rule, in the order in which AWS looks.
+
+The passes read a document's JSON and raise `PolicyError`; they compile nothing but condition values, whose types can
+only be told by reading them. Source: IAM User Guide, "Grammar of the IAM JSON policy language", the element reference,
+and the messages that IAM answers with as MalformedPolicyDocument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from daypass.domain.policy import resource
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.condition import Condition, compile_condition, split_operator
+from daypass.domain.policy.pattern import V2008, V2012
+from daypass.domain.policy.principal import refusal
+from daypass.domain.policy.source import Kind, Node, PolicyError, Positions
+
+SYNTAX = "Syntax errors in policy."
+LEGACY = "The policy failed legacy parsing"
+VERSION = "Policy document must be version 2012-10-17 or greater."
+VENDOR = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
+COLON = "Actions/Condition can contain only one colon."
+SID_FORM = (
+    "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*."
+)
+SID_UNIQUE = "Statement IDs (SID) in a single policy must be unique."
+NO_ACTIONS = "Policy statement must contain actions."
+NO_RESOURCES = "Policy statement must contain resources."
+STS_ONLY = "AssumeRole policy may only specify STS AssumeRole actions."
+
+_TOP = frozenset({"Version", "Id", "Statement"})
+_ELEMENTS = frozenset(
+    {
+        "Sid",
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+    }
+)
+_PAIRS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal"))
+_SCALARS = (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)
+_SID = re.compile(r"[0-9A-Za-z]*")
+_VENDOR = re.compile(r"[A-Za-z0-9.-]+")
+_WITH_PRINCIPAL = (PolicyKind.TRUST, PolicyKind.RESOURCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A document on its way through the passes."""
+
+    root: Node
+    kind: PolicyKind
+    positions: Positions
+    conditions: dict[int, tuple[Condition, ...]] = field(default_factory=dict)  # by statement index
+
+    def fail(self, message: str, node: Node) -> NoReturn:
+        raise PolicyError(message, *self.positions.at(node.start))
+
+    @property
+    def version(self) -> str:
+        node = self.root.members.get("Version")
+        return node.text if node is not None else V2008
+
+    @property
+    def statements(self) -> list[Node]:
+        node = self.root.members["Statement"]
+        return node.items if node.kind is Kind.ARRAY else [node]
+
+    def values(self, *names: str) -> Iterator[tuple[Node, Node]]:
+        """(statement, value) for every value of these elements."""
+        for statement in self.statements:
+            for name in names:
+                yield from ((statement, value) for value in listed(statement.members.get(name)))
+
+
+def listed(node: Node | None) -> list[Node]:
+    """A value that may be a list, as a list; an absent one is the empty list."""
+    if node is None:
+        return []
+    return node.items if node.kind is Kind.ARRAY else [node]
+
+
+def check(draft: Draft) -> None:
+    """Runs every pass that the kind of document calls for. Raises PolicyError at the first refusal."""
+    for each in PASSES[draft.kind]:
+        each(draft)
+
+
+# --- Syntax --------------------------------------------------------------------------------------------------------
+
+
+def _top(draft: Draft) -> None:
+    root = draft.root
+    if root.kind is not Kind.OBJECT or not root.members.keys() <= _TOP:
+        draft.fail(SYNTAX, root)
+    for name in ("Version", "Id"):
+        node = root.members.get(name)
+        if node is not None and node.kind is not Kind.STRING:
+            draft.fail(SYNTAX, node)
+    version = root.members.get("Version")
+    if version is not None and version.text not in (V2008, V2012):
+        draft.fail(SYNTAX, version)
+    statements = listed(root.members.get("Statement"))
+    if not statements:
+        draft.fail(SYNTAX, root)
+    for statement in statements:
+        if statement.kind is not Kind.OBJECT or not statement.members.keys() <= _ELEMENTS:
+            draft.fail(SYNTAX, statement)
+
+
+def _elements(draft: Draft) -> None:
+    for statement in draft.statements:
+        members = statement.members
+        for one, other in _PAIRS:
+            if one in members and other in members:
+                draft.fail(SYNTAX, members[other])
+        effect = members.get("Effect")
+        if effect is None:
+            draft.fail("Missing required field Effect" if draft.kind is PolicyKind.TRUST else SYNTAX, statement)
+        if effect.kind is not Kind.STRING or effect.text.lower() not in ("allow", "deny"):
+            draft.fail(SYNTAX, effect)
+        if "Sid" in members and members["Sid"].kind is not Kind.STRING:
+            draft.fail(SYNTAX, members["Sid"])
+    for _, value in draft.values("Action", "NotAction", "Resource", "NotResource"):
+        if value.kind is not Kind.STRING:
+            draft.fail(SYNTAX, value)
+
+
+def _condition_syntax(draft: Draft) -> None:
+    for statement in draft.statements:
+        block = statement.members.get("Condition")
+        if block is None:
+            continue
+        for written, operator in _members(draft, block).items():
+            for value in _members(draft, operator).values():
+                if any(item.kind not in _SCALARS for item in listed(value)):
+                    draft.fail(SYNTAX, value)
+            if operator.members and split_operator(written) is None:
+                unknown = f"Invalid Condition type : {written}."
+                draft.fail(unknown if draft.kind in _WITH_PRINCIPAL else SYNTAX, operator)
+
+
+def _members(draft: Draft, node: Node) -> dict[str, Node]:
+    if node.kind is not Kind.OBJECT:
+        draft.fail(SYNTAX, node)
+    return node.members
+
+
+def _version(draft: Draft) -> None:
+    if draft.version != V2012:
+        draft.fail(VERSION, draft.root)
+
+
+# --- What the older parser of AWS reads ----------------------------------------------------------------------------
+
+
+def _effects(draft: Draft) -> None:
+    for statement in draft.statements:
+        effect = statement.members["Effect"]
+        if effect.text not in ("Allow", "Deny"):
+            draft.fail(LEGACY, effect)
+
+
+def _condition_values(draft: Draft) -> None:
+    for index, statement in enumerate(draft.statements):
+        draft.conditions[index] = tuple(_conditions(draft, statement.members.get("Condition")))
+
+
+def _conditions(draft: Draft, block: Node | None) -> Iterator[Condition]:
+    for written, operator in (block.members if block is not None else {}).items():
+        for key, value in operator.members.items():
+            texts = [item.text for item in listed(value)]
+            try:
+                yield compile_condition(written, key, texts, draft.version)
+            except ValueError:
+                draft.fail(LEGACY, value)
+
+
+def _resource_legacy(draft: Draft) -> None:
+    for _, value in draft.values("Resource", "NotResource"):
+        if resource.refusal(value.text) is not None:
+            return  # AWS stops its older parser here, and comes back with that refusal after others
+        if not resource.is_legacy(value.text, variables=draft.version == V2012):
+            draft.fail(LEGACY, value)
+
+
+# --- Sids, actions, resources --------------------------------------------------------------------------------------
+
+
+def _sids(draft: Draft) -> None:
+    seen: set[str] = set()
+    for statement in draft.statements:
+        sid = statement.members.get("Sid")
+        if sid is None or not sid.text:
+            continue
+        if sid.text in seen:
+            draft.fail(SID_UNIQUE, sid)
+        seen.add(sid.text)
+
+
+def _sid_forms(draft: Draft) -> None:
+    for statement in draft.statements:
+        sid = statement.members.get("Sid")
+        if sid is not None and not _SID.fullmatch(sid.text):
+            draft.fail(SID_FORM, sid)
+
+
+def _has(*names: str, message: str) -> Callable[[Draft], None]:
+    """A pass: every statement has a value in one of these elements."""
+
+    def each(draft: Draft) -> None:
+        for statement in draft.statements:
+            if not any(listed(statement.members.get(name)) for name in names):
+                draft.fail(message, statement)
+
+    return each
+
+
+def _prohibits(name: str, message: str) -> Callable[[Draft], None]:
+    """A pass: no statement has this element."""
+
+    def each(draft: Draft) -> None:
+        for statement in draft.statements:
+            if name in statement.members:
+                draft.fail(message, statement.members[name])
+
+    return each
+
+
+def _resource_forms(draft: Draft) -> None:
+    for _, value in draft.values("Resource", "NotResource"):
+        message = resource.refusal(value.text)
+        if message is not None:
+            draft.fail(message, value)
+
+
+def _action_forms(draft: Draft) -> None:
+    for _, value in draft.values("Action", "NotAction"):
+        message = _action_refusal(value.text)
+        if message is not None:
+            draft.fail(message, value)
+
+
+def _action_refusal(action: str) -> str | None:
+    vendor, *rest = action.split(":")
+    if not rest:
+        return None if action == "*" else VENDOR
+    if len(rest) > 1:
+        return COLON
+    return None if vendor == "*" or _VENDOR.fullmatch(vendor) else f"Vendor {vendor} is not valid"
+
+
+def _sts_only(draft: Draft) -> None:
+    for _, value in draft.values("Action", "NotAction"):
+        if not value.text.lower().startswith("sts:"):
+            draft.fail(STS_ONLY, value)
+
+
+# --- Principals ----------------------------------------------------------------------------------------------------
+
+
+def _principals(draft: Draft) -> None:
+    for statement in draft.statements:
+        for name in ("Principal", "NotPrincipal"):
+            node = statement.members.get(name)
+            if node is not None:
+                _principal(draft, node)
+
+
+def _principal(draft: Draft, node: Node) -> None:
+    if node.kind is Kind.STRING:
+        if node.text != "*":
+            draft.fail(f'Invalid principal in policy: "{node.text}"', node)
+        return
+    for kind, values in _members(draft, node).items():
+        for value in listed(values):
+            if value.kind is not Kind.STRING:
+                draft.fail(SYNTAX, value)
+            message = refusal(kind, value.text)
+            if message is not None:
+                draft.fail(message, value)
+    if not any(listed(values) for values in node.members.values()):
+        draft.fail("Missing required field Principal cannot be empty!", node)
+
+
+def _no_allow_but(draft: Draft) -> None:
+    for statement in draft.statements:
+        if "NotPrincipal" in statement.members and statement.members["Effect"].text == "Allow":
+            draft.fail("Allow with NotPrincipal is not allowed.", statement.members["NotPrincipal"])
+
+
+# --- Which passes for which kind -----------------------------------------------------------------------------------
+
+_Pass = Callable[[Draft], None]
+
+_SHAPE: tuple[_Pass, ...] = (_top, _elements, _condition_syntax)
+_OLDER: tuple[_Pass, ...] = (_effects, _condition_values, _resource_legacy)
+_HAS_ACTIONS = _has("Action", "NotAction", message=NO_ACTIONS)
+_HAS_RESOURCES = _has("Resource", "NotResource", message=NO_RESOURCES)
+_REST: tuple[_Pass, ...] = (*_OLDER, _sids, _sid_forms, _HAS_ACTIONS, _resource_forms, _action_forms, _HAS_RESOURCES)
+
+
+def _without_principals(message: str) -> tuple[_Pass, ...]:
+    return _prohibits("Principal", message), _prohibits("NotPrincipal", message)
+
+
+_OWNED = _without_principals("Policy document should not specify a principal.")
+_OTHER = _without_principals("Has prohibited field Principal")
+
+PASSES: dict[PolicyKind, tuple[_Pass, ...]] = {
+    PolicyKind.IDENTITY: (*_SHAPE, *_OWNED, *_REST),
+    PolicyKind.MANAGED: (*_SHAPE, _version, *_OWNED, *_REST),
+    PolicyKind.SESSION: (*_SHAPE, *_OTHER, *_REST),
+    PolicyKind.GUARDRAIL: (*_SHAPE, *_OTHER, *_REST),
+    PolicyKind.RESOURCE: (
+        *_SHAPE,
+        *_OLDER,
+        _no_allow_but,
+        _has("Principal", "NotPrincipal", message="Missing required field Principal"),
+        _principals,
+        _sids,
+        _HAS_ACTIONS,
+        _resource_forms,
+        _action_forms,
+        _HAS_RESOURCES,
+    ),
+    PolicyKind.TRUST: (
+        *_SHAPE,
+        _effects,
+        _no_allow_but,
+        _prohibits("NotPrincipal", "AssumeRole policy must not contain NotPrincipal field."),
+        _has("Principal", message="Missing required field Principal"),
+        _has("Action", "NotAction", message="Missing required field Action"),
+        _prohibits("Resource", "Has prohibited field Resource"),
+        _prohibits("NotResource", "Has prohibited field NotResource"),
+        _action_forms,
+        _sts_only,
+        _sids,
+        _sid_forms,
+        _condition_values,
+        _principals,
+    ),
+}
+"""The rules for each kind of document, in order."""

@@ -1,0 +1,164 @@
+"""Principal and NotPrincipal: whom a statement of a resource policy means, and how far its grant reaches.
+
+Names are compared whole; there are no wildcards but the single `*`. An ARN of a user or role means the one entity that
+it was bound to when the policy was written, never a later one of the same name (attack A55).
+Source: IAM User Guide, "AWS JSON policy elements: Principal", "AWS JSON policy elements: NotPrincipal",
+"Policy evaluation logic".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from daypass.domain.arn import PARTITIONS, is_account_id, is_session_arn
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.policy.model import PrincipalFacts
+
+
+class Reach(IntEnum):
+    """Which implicit denies of the caller's own policies a same-account grant overrides; each includes those before."""
+
+    NONE = 0  # not meant
+    ACCOUNT = 1  # the account is meant: it delegates, the identity's own policies decide
+    ENTITY = 2  # a role, or the user behind a federated session: boundary and session policies still limit
+    USER = 3  # a user: the boundary does not limit either
+    DIRECT = 4  # the very session, or everyone: session policies do not limit either
+
+
+_NOBODY, _ACCOUNT, _ENTITY, _USER, _DIRECT = Reach  # bound once: before Python 3.12 a look-up runs Python code
+_KIND_USER = PrincipalKind.USER.value
+
+_NAME = r"[\w+=,.@/-]+"
+_IAM = re.compile(rf"(?:root|user/{_NAME}|role/{_NAME})", re.ASCII)
+_STS = re.compile(r"(?:assumed-role/[\w+=,.@-]+/[\w+=,.@-]+|federated-user/[\w+=,.@-]+)", re.ASCII)
+_UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,124}")
+_PROVIDER = re.compile(r"(?:saml-provider/[\w.-]+|oidc-provider/[\w.:/~%-]+)", re.ASCII)
+_DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[\w.:/~%-]*)?", re.ASCII)
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)+")
+_CANONICAL = re.compile(r"[0-9a-f]{64}")
+_RESOURCES = {"iam": _IAM, "sts": _STS}
+
+
+def _iam_fields(value: str) -> tuple[str, str] | None:
+    """(service, resource) of an ARN of an account without a region; None for anything else."""
+    fields = value.split(":", 5)
+    if len(fields) != 6 or fields[0] != "arn" or fields[1] not in PARTITIONS or fields[3]:
+        return None
+    return (fields[2], fields[5]) if is_account_id(fields[4]) else None
+
+
+def _is_aws(value: str) -> bool:
+    if value == "*" or is_account_id(value) or _UNIQUE_ID.fullmatch(value):
+        return True
+    fields = _iam_fields(value)
+    return fields is not None and fields[0] in _RESOURCES and _RESOURCES[fields[0]].fullmatch(fields[1]) is not None
+
+
+def _is_federated(value: str) -> bool:
+    if value.startswith("arn:"):
+        fields = _iam_fields(value)
+        return fields is not None and fields[0] == "iam" and _PROVIDER.fullmatch(fields[1]) is not None
+    return _DOMAIN.fullmatch(value) is not None
+
+
+def _is_service(value: str) -> bool:
+    return _SERVICE.fullmatch(value) is not None
+
+
+def _is_canonical(value: str) -> bool:
+    return _CANONICAL.fullmatch(value) is not None
+
+
+_VALID: Mapping[str, Callable[[str], bool]] = {
+    "AWS": _is_aws,
+    "Service": _is_service,
+    "CanonicalUser": _is_canonical,
+}
+_FEDERATED_ERROR = "Federated principals must be valid domain names or SAML metadata ARNs"
+
+
+def refusal(kind: str, value: str) -> str | None:
+    """Why AWS would not take `value` as a principal of this type (an element name), or None when it would."""
+    if kind == "Federated":
+        return None if _is_federated(value) else _FEDERATED_ERROR
+    if kind not in _VALID:
+        return f'Invalid principal in policy: "{kind}"'
+    return None if _VALID[kind](value) else f'Invalid principal in policy: "{kind.upper()}":"{value}"'
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Principals:
+    """The principals of one statement, compiled."""
+
+    everyone: bool
+    accounts: frozenset[str]  # named by number or by root ARN
+    names: frozenset[str]  # ARNs and unique ids of users, roles and sessions
+    federated: frozenset[str]
+    services: frozenset[str]
+    canonical: frozenset[str]
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[str, str]]) -> Principals:
+        """From (type, value) pairs that `refusal` accepts."""
+        by_type: dict[str, set[str]] = {"AWS": set(), "Federated": set(), "Service": set(), "CanonicalUser": set()}
+        for kind, value in entries:
+            by_type[kind].add(value)
+        aws = by_type["AWS"]
+        roots = {value for value in aws if is_account_id(value) or value.endswith(":root")}
+        return cls(
+            everyone="*" in aws,
+            accounts=frozenset(value if is_account_id(value) else value.split(":")[4] for value in roots),
+            names=frozenset(aws - roots - {"*"}),
+            federated=frozenset(by_type["Federated"]),
+            services=frozenset(by_type["Service"]),
+            canonical=frozenset(by_type["CanonicalUser"]),
+        )
+
+    def reach(self, who: PrincipalFacts, bindings: Mapping[str, str] | None) -> Reach:
+        """How far a grant to these principals reaches for `who`; NONE when they do not mean `who`."""
+        if self.everyone or who.federated in self.federated or who.service in self.services:
+            return _DIRECT
+        if self.names:
+            reaches = [_reach(who.kind, arn) for arn, uid in who.arns if self._means(arn, uid, bindings)]
+            reaches += [_reach(who.kind, "") for _, uid in who.arns if uid in self.names]
+            if reaches:
+                return max(reaches)
+        if who.account in self.accounts or who.canonical_id in self.canonical:
+            return _ACCOUNT
+        return _NOBODY
+
+    def excepts(self, who: PrincipalFacts, bindings: Mapping[str, str] | None) -> bool:
+        """For NotPrincipal: whether `who` is provably one of these.
+
+        AWS may check the account, then the role, then the session, and denies at the first that is not listed; so
+        every name that `who` goes by must be.
+        """
+        if self.everyone:
+            return True
+        listed = [
+            uid in self.names or self._means(arn, uid, bindings) for arn, uid in who.arns if not arn.endswith(":root")
+        ]
+        if who.arns:
+            listed.append(who.account in self.accounts or who.canonical_id in self.canonical)
+        if who.federated:
+            listed.append(who.federated in self.federated)
+        if who.service:
+            listed.append(who.service in self.services)
+        return bool(listed) and all(listed)
+
+    def _means(self, arn: str, uid: str, bindings: Mapping[str, str] | None) -> bool:
+        """Whether `arn` is listed, and bound to this very entity."""
+        if arn not in self.names:
+            return False
+        if bindings is None or ":federated-user/" in arn:  # a federated user is its name; there is no entity to bind
+            return True
+        return uid != "" and bindings.get(arn) == uid
+
+
+def _reach(kind: str, arn: str) -> Reach:
+    if is_session_arn(arn):
+        return _DIRECT
+    return _USER if kind == _KIND_USER else _ENTITY

@@ -1,0 +1,88 @@
+"""The form of Resource elements: which texts AWS takes, and what a short ARN means.
+
+Only form is judged: whether a resource exists is nobody's concern here.
+Source: IAM User Guide, "IAM JSON policy elements: Resource", and the refusals that IAM answers with.
+"""
+
+from __future__ import annotations
+
+import re
+
+from daypass.domain.arn import PARTITIONS
+from daypass.domain.policy.pattern import tokenize
+
+_VARIABLE = re.compile(r"\$\{[^}]*\}")
+_IAM_PATHS = (
+    "user/",
+    "federated-user/",
+    "role/",
+    "group/",
+    "instance-profile/",
+    "mfa/",
+    "server-certificate/",
+    "policy/",
+    "sms-mfa/",
+    "saml-provider/",
+    "oidc-provider/",
+    "report/",
+    "access-report/",
+)
+_S3_REGIONAL = ("accesspoint/", "job/", "storage-lens", "access-grants/")
+
+
+def fields(text: str) -> list[str]:
+    """The up to six fields of an ARN pattern; the colons of a variable divide nothing."""
+    found: list[str] = []
+    at = 0
+    masked = _VARIABLE.sub(lambda match: "_" * len(match[0]), text)
+    for part in masked.split(":", 5):
+        found.append(text[at : at + len(part)])
+        at += len(part) + 1
+    return found
+
+
+def completed(text: str) -> str:
+    """The pattern with every field that a short ARN leaves out as `*`, as AWS completes it."""
+    return text if text == "*" else text + ":*" * (6 - len(fields(text)))
+
+
+def refusal(text: str) -> str | None:
+    """AWS's message for a text that is neither `*` nor an ARN that it takes; None when it takes it."""
+    if text == "*":
+        return None
+    parts = fields(text)
+    if len(parts) == 1:
+        return f'Resource {text} must be in ARN format or "*".'
+    if parts[1] != "*" and parts[1] not in PARTITIONS:
+        padded = ":".join((parts[1], *(part for part in parts[2:]), *["*"] * (6 - len(parts))))
+        return f'Partition "{parts[1]}" is not valid for resource "arn:{padded}".'
+    if parts[0] != "arn":
+        return f'Resource {text} must be in ARN format or "*".'
+    if len(parts) == 2 or "*" in parts[2] or "?" in parts[2]:
+        return "Resource vendor must be fully qualified and cannot contain regexes."
+    return _service_refusal(text, parts) if len(parts) == 6 else None
+
+
+def _service_refusal(text: str, parts: list[str]) -> str | None:
+    _, _, service, region, _, name = parts
+    if service == "s3" and region and not name.startswith(_S3_REGIONAL):
+        return f"Resource {text} can not contain region information."
+    if service == "iam" and region:
+        return f"IAM resource {text} cannot contain region information."
+    if service == "iam" and name != "*" and not name.startswith(_IAM_PATHS):
+        return f'IAM resource path must either be "*" or start with {", ".join(_IAM_PATHS)}.'
+    return None
+
+
+def is_legacy(text: str, *, variables: bool) -> bool:
+    """Whether AWS's older parser reads it: a service is named, an ARN with empty fields is whole, variables are."""
+    if text == "*":
+        return True
+    parts = fields(text)
+    if not parts[2] or (len(parts) < 6 and "" in parts):
+        return False
+    try:
+        tokenize(text, variables=variables, wildcards=True)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,201 @@
+"""Reads the JSON of a policy with the place of every value, refusing what lenient readers let pass.
+
+Duplicate keys, deep nesting, endless numbers and lone surrogates are errors here, never surprises later. Numbers and
+booleans keep their spelling: a policy compares text. This module knows nothing of what a policy means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+MAX_CHARACTERS = 131_072
+"""Longest document read. AWS's own limits per kind are smaller and belong to the operations."""
+
+MAX_DEPTH = 16
+"""Deepest nesting read; the grammar of policies itself needs seven levels."""
+
+MAX_NUMBER = 64
+"""Most characters of a number."""
+
+
+class PolicyError(ValueError):
+    """A document that is no policy, in AWS's words (MalformedPolicyDocument), with the place that shows it."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.column = column
+
+
+class Kind(StrEnum):
+    """What a JSON value is."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    NULL = "null"
+    ARRAY = "array"
+    OBJECT = "object"
+
+
+Content: TypeAlias = "str | list[Node] | dict[str, Node]"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value from `start` to before `end` (offsets). `text` for scalars, `items` for arrays, `members` for objects."""
+
+    kind: Kind
+    content: Content
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """A scalar's text: of a string its value, of anything else its spelling."""
+        assert isinstance(self.content, str)
+        return self.content
+
+    @property
+    def items(self) -> list[Node]:
+        assert isinstance(self.content, list)
+        return self.content
+
+    @property
+    def members(self) -> dict[str, Node]:
+        assert isinstance(self.content, dict)
+        return self.content
+
+
+class Positions:
+    """Turns offsets into lines and columns, both from 1."""
+
+    __slots__ = ("_starts",)
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def at(self, offset: int) -> tuple[int, int]:
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_PLAIN = re.compile(r'"([^"\\\x00-\x1f]*)"')
+_QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_WORD = re.compile(r"true|false|null")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Bad(Exception):
+    """Not JSON, or not the JSON that we take; carries the offset."""
+
+
+def read(text: str) -> Node:
+    """The document's value. Raises PolicyError("Syntax errors in policy.") with the place of the first fault."""
+    try:
+        if len(text) > MAX_CHARACTERS:
+            raise _Bad(MAX_CHARACTERS)
+        node = _value(text, _skip(text, 0), 0)
+        end = _skip(text, node.end)
+        if end != len(text):
+            raise _Bad(end)
+    except _Bad as bad:
+        raise PolicyError("Syntax errors in policy.", *Positions(text[:MAX_CHARACTERS]).at(bad.args[0])) from None
+    return node
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    assert match is not None
+    return match.end()
+
+
+def _value(text: str, at: int, depth: int) -> Node:
+    if depth > MAX_DEPTH:
+        raise _Bad(at)
+    first = text[at : at + 1]
+    if first == '"':
+        return _string(text, at)
+    if first == "{":
+        return _object(text, at, depth)
+    if first == "[":
+        return _array(text, at, depth)
+    return _scalar(text, at)
+
+
+def _string(text: str, at: int) -> Node:
+    match = _PLAIN.match(text, at)
+    if match is not None:
+        value = match[1]
+    else:
+        match = _QUOTED.match(text, at)
+        if match is None:
+            raise _Bad(at)
+        value = json.loads(match[0])
+    if _SURROGATE.search(value):
+        raise _Bad(at)
+    return Node(Kind.STRING, value, at, match.end())
+
+
+def _scalar(text: str, at: int) -> Node:
+    match = _WORD.match(text, at)
+    if match is not None:
+        kind = Kind.NULL if match[0] == "null" else Kind.BOOLEAN
+        return Node(kind, match[0], at, match.end())
+    match = _NUMBER.match(text, at)
+    if match is None or len(match[0]) > MAX_NUMBER:
+        raise _Bad(at)
+    return Node(Kind.NUMBER, match[0], at, match.end())
+
+
+def _array(text: str, at: int, depth: int) -> Node:
+    items: list[Node] = []
+    cursor = _skip(text, at + 1)
+    if text[cursor : cursor + 1] == "]":
+        return Node(Kind.ARRAY, items, at, cursor + 1)
+    while True:
+        item = _value(text, cursor, depth + 1)
+        items.append(item)
+        cursor = _skip(text, item.end)
+        mark = text[cursor : cursor + 1]
+        if mark == "]":
+            return Node(Kind.ARRAY, items, at, cursor + 1)
+        if mark != ",":
+            raise _Bad(cursor)
+        cursor = _skip(text, cursor + 1)
+
+
+def _object(text: str, at: int, depth: int) -> Node:
+    members: dict[str, Node] = {}
+    cursor = _skip(text, at + 1)
+    if text[cursor : cursor + 1] == "}":
+        return Node(Kind.OBJECT, members, at, cursor + 1)
+    while True:
+        cursor = _member(text, cursor, depth, members)
+        mark = text[cursor : cursor + 1]
+        if mark == "}":
+            return Node(Kind.OBJECT, members, at, cursor + 1)
+        if mark != ",":
+            raise _Bad(cursor)
+        cursor = _skip(text, cursor + 1)
+
+
+def _member(text: str, at: int, depth: int, members: dict[str, Node]) -> int:
+    """Reads `"key": value` into `members`; the offset of what follows."""
+    if text[at : at + 1] != '"':
+        raise _Bad(at)
+    key = _string(text, at)
+    cursor = _skip(text, key.end)
+    if text[cursor : cursor + 1] != ":" or key.text in members:  # a later duplicate would hide the earlier value
+        raise _Bad(at)
+    value = _value(text, _skip(text, cursor + 1), depth + 1)
+    members[key.text] = value
+    return _skip(text, value.end)
