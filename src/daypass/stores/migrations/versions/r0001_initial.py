@@ -122,7 +122,7 @@ _TABLES = (
     (
         "audit_logs",
         "log",
-        ("log:text installation:text node:text opened_at:int closed_at:int:null named_seq:int"),
+        ("log:text installation:text node:text opened_at:int named_seq:int"),
     ),
     (
         "audit_records",

@@ -1,0 +1,129 @@
+"""Turns events and sessions into rows, on the caller's side of the journal's queue: once, and ready to be stored.
+
+Searchable columns are sanitised copies: the truth is in the event's bytes. Nothing that a caller sends may make a row
+that a database refuses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
+
+from daypass.audit.format import leaf_hash
+from daypass.domain.events import Event, encode
+from daypass.domain.session import SessionClaims, chain_depth
+
+_SHORT = 256
+_LONG = 2048
+_INSTEAD = "\N{REPLACEMENT CHARACTER}"
+_LARGEST = 2**63 - 1
+
+SessionRow: TypeAlias = tuple[Any, ...]
+"""The columns of `sessions`, without `log` and `seq`, in the order of `SESSION_FIELDS`."""
+
+SESSION_FIELDS = (
+    "session_id",
+    "account",
+    "kind",
+    "access_key_id",
+    "principal_id",
+    "arn",
+    "name",
+    "issued_at",
+    "expires_at",
+    "parent_session_id",
+    "root_principal_id",
+    "root_access_key_id",
+    "user_id",
+    "source_identity",
+    "grant_id",
+    "depth",
+    "hops",
+)
+
+
+class EventRow(NamedTuple):
+    """A record without its place: the columns of `audit_records` that do not depend on `log` and `seq`, in order."""
+
+    at: int
+    type: str
+    account: str
+    actor_account: str
+    operation: str
+    request_id: str
+    session_id: str
+    access_key_id: str
+    error: str
+    data: bytes  # column `bytes`
+    leaf: bytes
+
+
+EVENT_FIELDS = tuple("bytes" if name == "data" else name for name in EventRow._fields)
+
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
+
+def event_row(event: Event) -> EventRow:
+    """Encodes and hashes an event. One that cannot be encoded is recorded without what could not be."""
+    try:
+        data = encode(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        data = encode(replace(event, decision=None, detail={"unencodable": type(error).__name__}))
+    actor = event.actor
+    return EventRow(
+        _bounded(event.at),
+        event.type.value,
+        searchable(event.account),
+        searchable(actor.get("account", "")),
+        searchable(event.operation),
+        searchable(event.request_id),
+        searchable(event.session_id),
+        searchable(actor.get("access_key_id", "")),
+        searchable(event.error),
+        data,
+        leaf_hash(data),
+    )
+
+
+def session_row(claims: SessionClaims) -> SessionRow:
+    """The projection of a session that is about to be issued."""
+    hops = claims.hops
+    first = hops[0]
+    return (
+        searchable(claims.session_id),
+        searchable(claims.account),
+        claims.kind.value,
+        searchable(hops[-1].access_key_id),
+        searchable(claims.principal_id),
+        searchable(claims.arn, _LONG),
+        searchable(claims.name),
+        claims.issued_at,
+        claims.expires_at,
+        searchable(hops[-2].session_id) if len(hops) > 1 else "",
+        searchable(first.principal_id),
+        searchable(first.access_key_id),
+        searchable(claims.user_id),
+        searchable(claims.source_identity),
+        searchable(claims.grant_id),
+        chain_depth(hops),
+        _dumps(hops).encode("ascii"),
+    )
+
+
+def searchable(value: object, limit: int = _SHORT) -> str:
+    """A copy that any database takes and any terminal may print: at most `limit` printable characters."""
+    text = value if type(value) is str else str(value)
+    if len(text) <= limit and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _INSTEAD for c in text[:limit])
+
+
+def _bounded(at: int) -> int:
+    return min(max(at, 0), _LARGEST)
+
+
+def redact_for_actor(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the actor's account may see of an event that another account owns: neither decision nor detail."""
+    return {name: value for name, value in body.items() if name not in ("decision", "detail")}

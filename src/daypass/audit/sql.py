@@ -1,0 +1,129 @@
+"""The journal's statements: many rows in one statement, because each statement is a hand-over of the interpreter lock.
+
+Values go to the driver as they are (`exec_driver_sql`), past SQLAlchemy's work for each row, but not past its handling of
+errors and lost connections. Nothing is ever updated in `audit_records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, repeat
+from typing import Any, Protocol, TypeAlias
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from daypass.audit.rows import EVENT_FIELDS, SESSION_FIELDS
+from daypass.stores.records import audit_records
+
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
+
+RECORD_COLUMNS = ("log", "seq", *EVENT_FIELDS, "chain")
+SESSION_COLUMNS = (SESSION_FIELDS[0], "log", "seq", *SESSION_FIELDS[1:])
+CLOCK_MARK = "clock_mark"
+"""Key in `meta`: the highest time that any process of this installation has recorded, ms."""
+
+_INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at"})
+_SMALL = frozenset({"depth"})
+_BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
+_SIZES = (256, 64, 16, 4, 1)  # few distinct statements, so that each is prepared once
+_AGAIN = " ON CONFLICT (log, seq) DO NOTHING"
+
+_MARK = text(
+    "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value "
+    "WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT)"
+)
+_HEAD = (
+    select(audit_records.c.seq, audit_records.c.chain)
+    .where(audit_records.c.log == bindparam("log"))
+    .order_by(audit_records.c.seq.desc())
+    .limit(1)
+)
+
+
+class Statements(Protocol):
+    """How one database takes many rows at once."""
+
+    def insert_records(self, conn: Connection, rows: Rows) -> int:
+        """Rows in the order of RECORD_COLUMNS; those that are there stay as they are. Returns how many were added."""
+        ...
+
+    def insert_sessions(self, conn: Connection, rows: Rows) -> None:
+        """Rows in the order of SESSION_COLUMNS. Raises IntegrityError when a session id is taken."""
+        ...
+
+
+class SqliteStatements:
+    """One INSERT of many VALUES: the driver gives up the interpreter lock once for each, not once for each row."""
+
+    def __init__(self) -> None:
+        self._records = {n: _values("audit_records", RECORD_COLUMNS, n) + _AGAIN for n in _SIZES}
+        self._sessions = {n: _values("sessions", SESSION_COLUMNS, n) for n in _SIZES}
+
+    def insert_records(self, conn: Connection, rows: Rows) -> int:
+        return _insert(conn, self._records, rows)
+
+    def insert_sessions(self, conn: Connection, rows: Rows) -> None:
+        _insert(conn, self._sessions, rows)
+
+
+class PostgresStatements:
+    """One INSERT from arrays, one for each column: the same statement for any number of rows, in one round trip."""
+
+    def __init__(self) -> None:
+        self._records = _unnest("audit_records", RECORD_COLUMNS) + _AGAIN
+        self._sessions = _unnest("sessions", SESSION_COLUMNS)
+
+    def insert_records(self, conn: Connection, rows: Rows) -> int:
+        return conn.exec_driver_sql(self._records, _columns(rows)).rowcount
+
+    def insert_sessions(self, conn: Connection, rows: Rows) -> None:
+        conn.exec_driver_sql(self._sessions, _columns(rows))
+
+
+def statements(dialect: str) -> Statements:
+    """Those of `sqlite` or `postgresql`."""
+    return PostgresStatements() if dialect == "postgresql" else SqliteStatements()
+
+
+def head(conn: Connection, log: str) -> tuple[int, bytes] | None:
+    """(seq, chain) of the newest record of a log, or None."""
+    row = conn.execute(_HEAD, {"log": log}).one_or_none()
+    return None if row is None else (row.seq, bytes(row.chain))
+
+
+def raise_mark(conn: Connection, now: int) -> None:
+    """Persists the clock's high-water mark, ms. It never goes down, whichever process writes it."""
+    conn.execute(_MARK, {"key": CLOCK_MARK, "value": str(now)})
+
+
+def _values(table: str, columns: Sequence[str], count: int) -> str:
+    row = f"({','.join(repeat('?', len(columns)))})"
+    return f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join(repeat(row, count))}"  # noqa: S608 - our names
+
+
+def _insert(conn: Connection, by_size: dict[int, str], rows: Rows) -> int:
+    added = done = 0
+    for size in _SIZES:
+        while len(rows) - done >= size:
+            parameters = tuple(chain.from_iterable(rows[done : done + size]))
+            added += conn.exec_driver_sql(by_size[size], parameters).rowcount
+            done += size
+    return added
+
+
+def _unnest(table: str, columns: Sequence[str]) -> str:
+    # %b: psycopg's text form of arrays costs a hundred times as much.
+    arrays = ",".join(f"%b::{_array_type(column)}" for column in columns)
+    return f"INSERT INTO {table} ({','.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our names
+
+
+def _array_type(column: str) -> str:
+    if column in _INTEGERS:
+        return "bigint[]"
+    if column in _SMALL:
+        return "integer[]"
+    return "bytea[]" if column in _BYTES else "text[]"
+
+
+def _columns(rows: Rows) -> tuple[list[Any], ...]:
+    return tuple(map(list, zip(*rows, strict=True)))
