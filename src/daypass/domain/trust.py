@@ -65,7 +65,7 @@ class Admission:
 
 def actions_for(tags: Tags, source_identity: str, assume: str = ASSUME_ROLE) -> tuple[str, ...]:
     """The permissions that an assumption takes, for the tags and source identity that the session will have."""
-    wanted = (assume,)
+    wanted: tuple[str, ...] = (assume,)
     if tags:
         wanted = (*wanted, TAG_SESSION)
     if source_identity:

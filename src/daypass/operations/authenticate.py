@@ -23,7 +23,10 @@ _EXPIRED = "The security token included in the request is expired"
 
 
 async def authenticate(
-    env: Env, signature: sigv4.UnverifiedSignature, facts: RequestFacts, services: Collection[str]
+    env: Env,
+    signature: sigv4.UnverifiedSignature,
+    facts: RequestFacts,  # noqa: ARG001 (the way in of every proof; bindings to a network will read it)
+    services: Collection[str],
 ) -> Caller:
     """The principal who signed this request for one of `services`.
 
@@ -80,6 +83,8 @@ async def _session(env: Env, signature: sigv4.UnverifiedSignature, services: Col
     facts = {OWNER: claims.account, "session_id": claims.session_id, "access_key_id": key_id}
     if claims.expires_at <= now:
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _EXPIRED, private={**facts, "reason": "expired"})
+    if claims.binding:  # to a key or network that a signature alone does not prove
+        raise _unknown("session is bound", signature, claims.account)
     revocation = env.directory.revoked(claims)
     if revocation is not None:
         private = {**facts, "reason": "revoked", "revocation": revocation.id}

@@ -22,7 +22,7 @@ from daypass.domain.trust import CallerPolicies
 from daypass.operations.outcome import OWNER
 from daypass.ports import Call, Env, PrincipalView
 
-_INVALID_TOKEN = "The security token included in the request is invalid"  # noqa: S105 (AWS's message, not a secret)
+_INVALID_TOKEN = "The security token included in the request is invalid"
 
 # AWS page "Compare AWS STS credentials": which STS operations each kind of temporary credentials may call.
 _STS_FOR_ALL = frozenset({"sts:GetCallerIdentity", "sts:GetScopedCredentials", "sts:GetDelegatedAccessToken"})
@@ -72,9 +72,10 @@ async def authorize(
         decision = evaluate(query, used)
     if decision.allowed:
         return decision
+    message = denial_message(query, decision, call.caller.arn)
     raise DaypassError(
         ErrorKind.ACCESS_DENIED,
-        denial_message(query, decision, call.caller.arn),
+        message.replace(" on resource: *", "", 1) if resource == "*" else message,  # as AWS says it
         private={OWNER: call.caller.account, "resource": resource},
         explanation=explain(query, used).to_json(),
     )
@@ -184,4 +185,4 @@ def _everything() -> NamedPolicy:
 
 def _account_of(resource: str) -> str:
     fields = resource.split(":", 5)
-    return fields[4] if len(fields) == 6 else ""  # noqa: PLR2004 (an ARN has six fields)
+    return fields[4] if len(fields) == 6 else ""
