@@ -1,0 +1,301 @@
+"""Why a request is allowed or denied: each layer's verdict, what matched, what nearly did, and what would have to be true.
+
+The decision inside an explanation is `evaluate`'s own; this module only describes. It is slow on purpose and bounded in
+size, and it is never on the path of an allowed request. Its content is for those who may know the policies.
+Source of the messages: IAM User Guide, "Troubleshoot access denied error messages".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.policy.compiled import Statement
+from daypass.domain.policy.condition import Condition, split_operator
+from daypass.domain.policy.evaluate import Survey, bypass, evaluate, resource_required
+from daypass.domain.policy.explanation import (
+    MAX_CHARACTERS,
+    MAX_CONDITIONS,
+    MAX_STATEMENTS,
+    MAX_VALUES,
+    ConditionResult,
+    Explanation,
+    LayerResult,
+    LayerVerdict,
+    StatementResult,
+    Step,
+    cut,
+    joined,
+    some,
+)
+from daypass.domain.policy.model import AccessQuery, Decision, Effect, Layer, Layers, NamedPolicy
+from daypass.domain.policy.pattern import fold
+from daypass.domain.policy.principal import Reach
+
+__all__ = ["Explanation", "denial_message", "explain"]
+
+_STEPS = tuple(Step)
+
+
+def explain(query: AccessQuery, layers: Layers) -> Explanation:
+    """Everything about the decision that `evaluate` takes for the same arguments."""
+    decision = evaluate(query, layers)
+    results = _fitted(tuple(_layers(query, layers)))
+    return Explanation(
+        decision=decision,
+        principal=cut(query.principal.arns[0][0] if query.principal.arns else query.principal.federated),
+        action=cut(query.action),
+        resource=cut(query.resource),
+        layers=results,
+        would_have_to_be_true=() if decision.allowed else tuple(_remedies(query, decision, results)),
+    )
+
+
+def _fitted(results: tuple[LayerResult, ...]) -> tuple[LayerResult, ...]:
+    """The layers with as many of their nearest statements as fit together."""
+    share = MAX_CHARACTERS // max(1, len(results))
+    fitted = []
+    for result in results:
+        left, kept = share, 0
+        for statement in result.statements:
+            left -= len(repr(statement.to_json()))
+            if left < 0:
+                break
+            kept += 1
+        omitted = result.omitted + len(result.statements) - kept
+        fitted.append(replace(result, statements=result.statements[:kept], omitted=omitted))
+    return tuple(fitted)
+
+
+# --- Layers --------------------------------------------------------------------------------------------------------
+
+
+def _layers(query: AccessQuery, layers: Layers) -> Iterable[LayerResult]:
+    survey = Survey(query, layers)
+    resource = survey.of(Layer.RESOURCE, (layers.resource,)) if layers.resource is not None else []
+    reach = survey.reach
+    bypassed = bypass(layers, query, reach)
+    root = query.principal.kind == PrincipalKind.ROOT
+    required = {
+        Layer.GUARDRAIL: True,
+        Layer.RESOURCE: resource_required(layers, query),
+        Layer.IDENTITY: bypassed < Reach.ENTITY and not root,
+        Layer.BOUNDARY: bypassed < Reach.USER,
+        Layer.SESSION: bypassed < Reach.DIRECT,
+    }
+    for layer, level, policies in _levels(layers):
+        granted = layer is not Layer.RESOURCE or bool(resource and reach is not Reach.NONE)
+        yield _layer(query, layers, layer, level, policies, required=required[layer], granted=granted)
+
+
+def _levels(layers: Layers) -> Iterable[tuple[Layer, int, tuple[NamedPolicy, ...]]]:
+    yield from ((Layer.GUARDRAIL, level, policies) for level, policies in enumerate(layers.guardrails))
+    singles = (
+        (Layer.RESOURCE, (layers.resource,) if layers.resource is not None else None),
+        (Layer.IDENTITY, layers.identity),
+        (Layer.BOUNDARY, layers.boundary),
+    )
+    yield from ((layer, 0, policies) for layer, policies in singles if policies is not None)
+    yield from ((Layer.SESSION, level, policies) for level, policies in enumerate(layers.session))
+
+
+def _layer(
+    query: AccessQuery,
+    layers: Layers,
+    layer: Layer,
+    level: int,
+    policies: tuple[NamedPolicy, ...],
+    *,
+    required: bool,
+    granted: bool,
+) -> LayerResult:
+    results = [_statement(query, layers, policy.name, s) for policy in policies for s in policy.document.statements]
+    matched = {result.effect for result in results if result.matched}
+    if Effect.DENY in matched:
+        verdict = LayerVerdict.EXPLICIT_DENY
+    elif Effect.ALLOW in matched and granted:
+        verdict = LayerVerdict.ALLOW
+    else:
+        verdict = LayerVerdict.IMPLICIT_DENY if required else LayerVerdict.NOT_REQUIRED
+    results.sort(key=lambda result: (-_STEPS.index(result.failed_at), result.policy, result.index))
+    near = [result for result in results if result.failed_at is not Step.ACTION]
+    return LayerResult(
+        layer=layer,
+        level=level,
+        verdict=verdict,
+        policies=tuple(cut(policy.name) for policy in policies[:MAX_STATEMENTS]),
+        statements=tuple(near[:MAX_STATEMENTS]),
+        omitted=len(results) - len(near[:MAX_STATEMENTS]),
+    )
+
+
+# --- Statements ----------------------------------------------------------------------------------------------------
+
+
+def _statement(query: AccessQuery, layers: Layers, policy: str, statement: Statement) -> StatementResult:
+    failed_at = _failed_at(query, layers, statement)
+    conditions: list[ConditionResult] = []
+    if failed_at in (Step.CONDITION, Step.NONE):
+        conditions = [_condition(query, condition) for condition in statement.conditions]
+        conditions.sort(key=lambda result: result.held)
+    return StatementResult(
+        policy=cut(policy),
+        index=statement.index,
+        sid=cut(statement.sid),
+        effect=statement.effect,
+        line=statement.line,
+        column=statement.column,
+        failed_at=failed_at,
+        would_have_to_be_true=_SENTENCES[failed_at](query, statement),
+        conditions=tuple(conditions[:MAX_CONDITIONS]),
+    )
+
+
+def _failed_at(query: AccessQuery, layers: Layers, statement: Statement) -> Step:
+    """The first check that the statement does not pass."""
+    context = query.context
+    if statement.actions.matches(fold(query.action), context) is statement.not_action:
+        return Step.ACTION
+    resources = statement.resources
+    if resources is not None and resources.matches(query.resource, context) is statement.not_resource:
+        return Step.RESOURCE
+    if not _meant(query, layers, statement):
+        return Step.PRINCIPAL
+    held = all(condition.holds(context) for condition in statement.conditions)
+    return Step.NONE if held else Step.CONDITION
+
+
+def _meant(query: AccessQuery, layers: Layers, statement: Statement) -> bool:
+    if statement.principals is None:
+        return True
+    if statement.not_principal:
+        return not statement.principals.excepts(query.principal, layers.bindings)
+    return statement.principals.reach(query.principal, layers.bindings) is not Reach.NONE
+
+
+def _condition(query: AccessQuery, condition: Condition) -> ConditionResult:
+    found = query.context.get(condition.key)
+    return ConditionResult(
+        operator=cut(condition.written),
+        key=cut(condition.key),
+        wanted=some(condition.values),
+        found=cut(found) if isinstance(found, str) else None if found is None else some(found),
+        held=condition.holds(query.context),
+    )
+
+
+# --- What would have to be true ------------------------------------------------------------------------------------
+
+
+def _action_sentence(query: AccessQuery, statement: Statement) -> str:
+    if statement.not_action:
+        return f"the action would have to be outside NotAction, which covers {cut(query.action)}"
+    return f"the action would have to be one of {joined(statement.written['Action'])}"
+
+
+def _resource_sentence(_query: AccessQuery, statement: Statement) -> str:
+    if statement.not_resource:
+        return f"the resource would have to be none of {joined(statement.written['NotResource'])}"
+    return f"the resource would have to match one of {joined(statement.written['Resource'])}"
+
+
+def _principal_sentence(_query: AccessQuery, statement: Statement) -> str:
+    names = joined(value.value for value in statement.principal_values)
+    if statement.not_principal:
+        return f"the principal would have to be none of {names}"
+    return (
+        f"the principal would have to be one of {names}, as the same entity that was named when the policy was written"
+    )
+
+
+def _condition_sentence(query: AccessQuery, statement: Statement) -> str:
+    failed = [condition for condition in statement.conditions if not condition.holds(query.context)]
+    return "; and ".join(_demand(query, condition) for condition in failed[:MAX_VALUES])
+
+
+def _demand(query: AccessQuery, condition: Condition) -> str:
+    """What a failed condition asks for, and what it found."""
+    found = query.context.get(condition.key)
+    split = split_operator(condition.written)
+    key = cut(condition.key)
+    if split is not None and split[1] == "Null":
+        return f"{key} would have to be {'absent' if found is not None else 'present'}"
+    instead = "absent" if found is None else f"'{cut(found)}'" if isinstance(found, str) else joined(found)
+    return f"{key} would have to satisfy {condition.written} {joined(condition.values)}, but it is {instead}"
+
+
+def _nothing(_query: AccessQuery, _statement: Statement) -> str:
+    return ""
+
+
+_SENTENCES = {
+    Step.ACTION: _action_sentence,
+    Step.RESOURCE: _resource_sentence,
+    Step.PRINCIPAL: _principal_sentence,
+    Step.CONDITION: _condition_sentence,
+    Step.NONE: _nothing,
+}
+
+
+def _remedies(query: AccessQuery, decision: Decision, results: Iterable[LayerResult]) -> Iterable[str]:
+    """One sentence for each thing that stands in the way."""
+    if decision.explicit:
+        for found in decision.determining[:MAX_STATEMENTS]:
+            name = f"'{cut(found.sid)}' " if found.sid else ""
+            yield (
+                f"statement {name}at line {found.line} of {cut(found.policy)} ({NOUNS[found.layer]}) "
+                f"would have to stop denying {cut(query.action)}"
+            )
+        return
+    missing = [result for result in results if result.verdict is LayerVerdict.IMPLICIT_DENY]
+    if not missing:  # the layer that blocks is one that the request came without
+        yield f"a {NOUNS[decision.blocked_by or Layer.RESOURCE]} would have to allow {cut(query.action)}"
+    for result in missing:
+        yield f"a {NOUNS[result.layer]} would have to allow {cut(query.action)} on {cut(query.resource)}" + _nearest(
+            result
+        )
+
+
+def _nearest(result: LayerResult) -> str:
+    allows = [near for near in result.statements if near.effect is Effect.ALLOW and not near.matched]
+    if not allows:
+        return ""
+    near = allows[0]
+    return f"; nearest is the statement at line {near.line} of {near.policy}: {near.would_have_to_be_true}"
+
+
+# --- AWS's message -------------------------------------------------------------------------------------------------
+
+NOUNS: Mapping[Layer, str] = {
+    Layer.GUARDRAIL: "service control policy",
+    Layer.RESOURCE: "resource-based policy",
+    Layer.IDENTITY: "identity-based policy",
+    Layer.BOUNDARY: "permissions boundary",
+    Layer.SESSION: "session policy",
+}
+"""AWS's name for each kind of policy."""
+
+_TRUST_ACTIONS = frozenset(
+    {"sts:assumerole", "sts:assumerolewithsaml", "sts:assumerolewithwebidentity", "sts:tagsession"}
+    | {"sts:setsourceidentity"}
+)
+
+
+def denial_message(query: AccessQuery, decision: Decision, caller_arn: str) -> str:
+    """AWS's AccessDenied message for a denial. `caller_arn` as GetCallerIdentity would show it.
+
+    "User: ARN is not authorized to perform: ACTION on resource: RESOURCE because no identity-based policy allows the
+    ACTION action", or "… with an explicit deny in an identity-based policy".
+    """
+    action = query.action
+    head = f"User: {caller_arn} is not authorized to perform: {action} on resource: {query.resource}"
+    layer = decision.blocked_by
+    if layer is None:
+        return head
+    trust = layer is Layer.RESOURCE and fold(action) in _TRUST_ACTIONS
+    noun = "role trust policy" if trust else NOUNS[layer]
+    if decision.explicit:
+        article = "the" if trust else "an" if noun[0] == "i" else "a"
+        return f"{head} with an explicit deny in {article} {noun}"
+    return f"{head} because no {noun} allows the {action} action"

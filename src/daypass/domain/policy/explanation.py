@@ -1,0 +1,181 @@
+"""The shape of an explanation, and the bounds that keep it small whatever the policies and the request hold.
+
+Frozen values with a JSON form of plain values. Nothing here decides or looks at a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from daypass.domain.policy.model import Decision, Determining, Effect, Layer, Value
+
+MAX_STATEMENTS = 10
+"""Most statements shown of a layer; the nearest first."""
+
+MAX_VALUES = 6
+"""Most values shown of a list."""
+
+MAX_TEXT = 200
+"""Most characters shown of a text."""
+
+
+MAX_CONDITIONS = 6
+"""Most conditions shown of a statement; those that failed first."""
+
+MAX_CONSULTED = 50
+"""Most context keys shown."""
+
+MAX_CHARACTERS = 24_000
+"""About how much JSON the statements of all layers may come to."""
+
+
+class LayerVerdict(StrEnum):
+    """What a layer says. A layer that did not need to allow is NOT_REQUIRED, whatever it says."""
+
+    ALLOW = "allow"
+    EXPLICIT_DENY = "explicit_deny"
+    IMPLICIT_DENY = "implicit_deny"
+    NOT_REQUIRED = "not_required"
+
+
+class Step(StrEnum):
+    """Where a statement stopped applying: the checks, in order. NONE: it applies."""
+
+    ACTION = "action"
+    RESOURCE = "resource"
+    PRINCIPAL = "principal"
+    CONDITION = "condition"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionResult:
+    """One condition with the values that were compared. `found` is None when the key was absent."""
+
+    operator: str
+    key: str
+    wanted: tuple[str, ...]
+    found: Value | None
+    held: bool
+
+    def to_json(self) -> dict[str, Any]:
+        found = list(self.found) if isinstance(self.found, tuple) else self.found
+        return {
+            "operator": self.operator,
+            "key": self.key,
+            "wanted": list(self.wanted),
+            "found": found,
+            "held": self.held,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StatementResult:
+    """One statement: whether it applied, and if not, the first check that failed and what would have to be true."""
+
+    policy: str
+    index: int
+    sid: str
+    effect: Effect
+    line: int
+    column: int
+    failed_at: Step
+    would_have_to_be_true: str
+    conditions: tuple[ConditionResult, ...]
+
+    @property
+    def matched(self) -> bool:
+        return self.failed_at is Step.NONE
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy,
+            "statement": self.index,
+            "sid": self.sid,
+            "effect": self.effect.value,
+            "line": self.line,
+            "column": self.column,
+            "matched": self.matched,
+            "failed_at": self.failed_at.value,
+            "would_have_to_be_true": self.would_have_to_be_true,
+            "conditions": [condition.to_json() for condition in self.conditions],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """One layer, or one level of a layer that has several. `omitted` counts statements left out for size."""
+
+    layer: Layer
+    level: int
+    verdict: LayerVerdict
+    policies: tuple[str, ...]
+    statements: tuple[StatementResult, ...]
+    omitted: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer.value,
+            "level": self.level,
+            "verdict": self.verdict.value,
+            "policies": list(self.policies),
+            "statements": [statement.to_json() for statement in self.statements],
+            "omitted": self.omitted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The whole story of one decision."""
+
+    decision: Decision
+    principal: str
+    action: str
+    resource: str
+    layers: tuple[LayerResult, ...]
+    would_have_to_be_true: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, bounded in size, for the record, the encoded authorization message and the simulator."""
+        decision = self.decision
+        return {
+            "allowed": decision.allowed,
+            "blocked_by": decision.blocked_by.value if decision.blocked_by is not None else None,
+            "explicit": decision.explicit,
+            "principal": self.principal,
+            "action": self.action,
+            "resource": self.resource,
+            "determining": [_determining(found) for found in decision.determining[:MAX_STATEMENTS]],
+            "consulted": [cut(key) for key in decision.consulted[:MAX_CONSULTED]],
+            "layers": [layer.to_json() for layer in self.layers],
+            "would_have_to_be_true": list(self.would_have_to_be_true),
+        }
+
+
+def _determining(found: Determining) -> dict[str, Any]:
+    return {
+        "layer": found.layer.value,
+        "policy": cut(found.policy),
+        "statement": found.statement,
+        "sid": cut(found.sid),
+        "effect": found.effect.value,
+        "line": found.line,
+        "column": found.column,
+    }
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+def some(texts: Iterable[str]) -> tuple[str, ...]:
+    shown = list(texts)
+    more = (f"… {len(shown) - MAX_VALUES} more",) if len(shown) > MAX_VALUES else ()
+    return (*(cut(text) for text in shown[:MAX_VALUES]), *more)
+
+
+def joined(texts: Iterable[str]) -> str:
+    return "[" + ", ".join(some(texts)) + "]"
