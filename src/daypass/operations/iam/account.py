@@ -1,0 +1,52 @@
+"""The account as a whole: how much is in it, and how much may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daypass.domain.directory import AccessKey, Group, ManagedPolicy, PolicyVersion, Role, User
+from daypass.operations.iam import quotas
+from daypass.operations.iam.work import Answer, Look, Params
+
+
+def get_account_summary(look: Look, _p: Params) -> Answer:
+    def count(kind: type[Any], **equals: Any) -> int:
+        return look.tx.count(kind, account=look.account, **equals)
+
+    summary = {
+        "Users": count(User),
+        "UsersQuota": quotas.USERS_PER_ACCOUNT,
+        "Groups": count(Group),
+        "GroupsQuota": quotas.GROUPS_PER_ACCOUNT,
+        "Roles": count(Role),
+        "RolesQuota": quotas.ROLES_PER_ACCOUNT,
+        "Policies": count(ManagedPolicy),
+        "PoliciesQuota": quotas.POLICIES_PER_ACCOUNT,
+        "PolicyVersionsInUse": count(PolicyVersion),
+        "PolicyVersionsInUseQuota": quotas.POLICIES_PER_ACCOUNT * quotas.VERSIONS_PER_POLICY,
+        "VersionsPerPolicyQuota": quotas.VERSIONS_PER_POLICY,
+        "PolicySizeQuota": quotas.MANAGED_POLICY_SIZE,
+        "UserPolicySizeQuota": quotas.USER_INLINE_SIZE,
+        "GroupPolicySizeQuota": quotas.GROUP_INLINE_SIZE,
+        "RolePolicySizeQuota": quotas.ROLE_INLINE_SIZE,
+        "AssumeRolePolicySizeQuota": quotas.TRUST_POLICY_SIZE,
+        "AttachedPoliciesPerUserQuota": quotas.POLICIES_PER_ENTITY,
+        "AttachedPoliciesPerGroupQuota": quotas.POLICIES_PER_ENTITY,
+        "AttachedPoliciesPerRoleQuota": quotas.POLICIES_PER_ENTITY,
+        "GroupsPerUserQuota": quotas.GROUPS_PER_USER,
+        "AccessKeysPerUserQuota": quotas.ACCESS_KEYS_PER_USER,
+        "AccountAccessKeysPresent": min(1, count(AccessKey, owner_id=look.account)),
+        "AccountPasswordPresent": 0,
+        "AccountMFAEnabled": 0,
+        "AccountSigningCertificatesPresent": 0,
+        "MFADevices": 0,
+        "MFADevicesInUse": 0,
+        "InstanceProfiles": 0,
+        "InstanceProfilesQuota": quotas.INSTANCE_PROFILES_PER_ACCOUNT,
+        "Providers": 0,
+        "ServerCertificates": 0,
+        "ServerCertificatesQuota": 0,
+        "SigningCertificatesPerUserQuota": 0,
+        "GlobalEndpointTokenVersion": 2,
+    }
+    return {"SummaryMap": summary}

@@ -1,0 +1,68 @@
+"""The managed policies that come with Daypass, as entities of account "aws".
+
+They are data files, the same for every account, and nobody can change them; they are not in the database.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from daypass.data import builtin_policies
+from daypass.domain.directory import ManagedPolicy, PolicyVersion
+
+ACCOUNT: Final = "aws"
+_CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS made the first of its managed policies
+_DESCRIPTIONS: Final = {
+    "AWSLambdaExecute": "Lets a function keep its logs, and read and write objects.",
+    "AdministratorAccess": "Everything, on everything.",
+    "AmazonS3FullAccess": "Everything on object storage.",
+    "AmazonS3ReadOnlyAccess": "Reading of buckets and objects.",
+    "IAMFullAccess": "Everything on identities and their policies.",
+    "IAMReadOnlyAccess": "Reading of identities and their policies.",
+    "PowerUserAccess": "Everything, except on identities, organizations and accounts.",
+    "ReadOnlyAccess": "Reading of everything.",
+    "SecurityAudit": "Reading of configuration for security reviews, without data.",
+    "ViewOnlyAccess": "Lists and descriptions of resources, without their data.",
+}
+
+
+@lru_cache(maxsize=1)
+def _all() -> dict[str, ManagedPolicy]:
+    return {arn: _entity(arn) for arn in sorted(builtin_policies())}
+
+
+def _entity(arn: str) -> ManagedPolicy:
+    path_and_name = arn.split(":policy", 1)[1]
+    path, _, name = path_and_name.rpartition("/")
+    digest = base64.b32encode(hashlib.sha256(arn.encode()).digest()).decode()
+    return ManagedPolicy(
+        id=f"ANPA{digest[:17]}",
+        account=ACCOUNT,
+        arn=arn,
+        name=name,
+        path=f"{path}/",
+        created_at=_CREATED_AT,
+        updated_at=_CREATED_AT,
+        description=_DESCRIPTIONS.get(name),
+    )
+
+
+def policy(arn: str) -> ManagedPolicy | None:
+    return _all().get(arn)
+
+
+def policies() -> Sequence[ManagedPolicy]:
+    """All of them, by name."""
+    return sorted(_all().values(), key=lambda found: found.name.lower())
+
+
+def version(arn: str) -> PolicyVersion | None:
+    """The only version that a built-in policy has."""
+    found = _all().get(arn)
+    if found is None:
+        return None
+    return PolicyVersion(ACCOUNT, found.id, 1, builtin_policies()[arn], _CREATED_AT)

@@ -1,0 +1,119 @@
+"""Runs one IAM operation: what is acted on, may the caller, do it, record it. The same few lines for all of them.
+
+Nothing is read for the answer, or written, before the caller is authorized; and what was authorized is what is acted on:
+if the entity's ARN, tags or boundary changed in between, the decision is taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision, Value
+from daypass.operations.authorize import authorize
+from daypass.operations.iam import documents, faults, subjects
+from daypass.operations.iam.work import Answer, Look, Operation, Params, Subject, Work
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader, Tx
+
+_ATTEMPTS = 5
+_SECRET_PARAMETERS = frozenset({"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2"})
+_RESULT_IDS = ("UserId", "GroupId", "RoleId", "PolicyId", "InstanceProfileId", "AccessKeyId", "VersionId", "Arn")
+
+
+class _Moved(DaypassError):
+    """What was authorized is no longer what would be acted on."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorKind.CONCURRENT_MODIFICATION, faults.MOVED)
+
+
+async def perform(env: Env, call: Call, operation: Operation, params: Params) -> Answer:
+    """The operation's answer, on the record. Raises DaypassError; the caller records refusals."""
+    for _ in range(_ATTEMPTS):
+        subject, fault = await env.directory.read(lambda tx: _prepare(_look(tx, call), operation, params))
+        decision = await _authorize(env, call, operation, params, subject)
+        if fault is not None:
+            raise fault
+        try:
+            if operation.write is not None:
+                return await _write(env, call, operation, params, subject, decision)
+            return await _read(env, call, operation, params, subject, decision)
+        except _Moved:
+            continue
+    raise _Moved
+
+
+def _look(tx: Reader, call: Call) -> Look:
+    return Look(tx, call.caller, call.facts, call.now)
+
+
+def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | None]:
+    """What to authorize; and, found out on this thread and kept for later, whether the request's document is malformed."""
+    subject = operation.subject(look, params)
+    if operation.document is not None:
+        name, kind = operation.document
+        try:
+            documents.parsed(params[name], kind)
+        except DaypassError as fault:
+            return subject, fault
+    return subject, None
+
+
+async def _authorize(env: Env, call: Call, operation: Operation, params: Params, subject: Subject) -> Decision:
+    context: dict[str, Value] = dict(subjects.resource_tags(params, subject))
+    for keys in operation.keys:
+        context.update(keys(params, subject))
+    decision = await authorize(env, call, operation.action, subject.arn, context=context)
+    for arn in subject.also:
+        decision = await authorize(env, call, operation.action, arn, context=context)
+    return decision
+
+
+async def _read(
+    env: Env, call: Call, operation: Operation, params: Params, subject: Subject, decision: Decision
+) -> Answer:
+    def query(tx: Reader) -> Answer:
+        look = _look(tx, call)
+        _same(operation, look, params, subject)
+        assert operation.read is not None
+        return operation.read(look, params)
+
+    answer = await env.directory.read(query)
+    await env.journal.commit(served(call, decision=decision, detail=_detail(params, subject)))
+    return answer
+
+
+async def _write(
+    env: Env, call: Call, operation: Operation, params: Params, subject: Subject, decision: Decision
+) -> Answer:
+    def change(tx: Tx) -> tuple[Answer, Event]:
+        work = Work(tx, call.caller, call.facts, call.now, env.ids, env.sealer)
+        _same(operation, work, params, subject)
+        assert operation.write is not None
+        answer = operation.write(work, params)
+        detail = {**_detail(params, subject), "result": _ids(answer)}
+        return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
+
+    return await env.journal.write(change)
+
+
+def _same(operation: Operation, look: Look, params: Params, authorized: Subject) -> None:
+    if operation.subject(look, params) != authorized:
+        raise _Moved
+
+
+def _detail(params: Params, subject: Subject) -> dict[str, Any]:
+    parameters = {name: "***" if name in _SECRET_PARAMETERS else value for name, value in params.items()}
+    return {"resource": subject.arn, "parameters": parameters}
+
+
+def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The identifiers of what was made, from the answer's one entity. Never a secret: only these members are taken."""
+    ids: dict[str, Any] = {}
+    for member in answer.values():
+        if isinstance(member, Mapping):
+            ids.update({name: member[name] for name in _RESULT_IDS if name in member})
+    return ids

@@ -1,0 +1,67 @@
+"""Pages of a list: markers that name the last item shown, so that inserts and deletes between pages lose nothing.
+
+A marker is opaque to callers, belongs to the list that gave it, and carries no authority: it is a place in an order.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from daypass.operations.iam import faults
+
+T = TypeVar("T")
+Params: TypeAlias = Mapping[str, Any]
+Fetch: TypeAlias = Callable[[str, int], Sequence[T]]
+
+DEFAULT_ITEMS = 100
+_BATCHES = 50  # a filter looks at no more than this many batches for one page; AWS too may return short pages
+
+
+def page(
+    p: Params, scope: str, fetch: Fetch[T], key: Callable[[T], str], keep: Callable[[T], bool] | None = None
+) -> tuple[list[T], dict[str, Any]]:
+    """One page of up to MaxItems (default 100) items, and its IsTruncated and Marker members.
+
+    `fetch(after, limit)` gives the items that follow the one with key `after` ("" is the start), in the order of `key`.
+    `scope` names the list; a marker of another list is refused with ValidationError "Invalid Marker.".
+    """
+    size = int(p.get("MaxItems") or DEFAULT_ITEMS)
+    after = _decode(p["Marker"], scope) if p.get("Marker") else ""
+    kept: list[T] = []
+    for _ in range(_BATCHES):
+        batch = fetch(after, size + 1)
+        kept.extend(item for item in batch if keep is None or keep(item))
+        if len(kept) > size:
+            return kept[:size], _more(scope, key(kept[size - 1]))
+        if len(batch) <= size:
+            return kept, {"IsTruncated": False}
+        after = key(batch[-1])
+    return kept, _more(scope, after)
+
+
+def page_of(p: Params, scope: str, items: Sequence[T], key: Callable[[T], str]) -> tuple[list[T], dict[str, Any]]:
+    """A page of a list that is small enough to hold whole. `items` need not be sorted; `key` is their order."""
+    ordered = sorted(items, key=key)
+
+    def fetch(after: str, limit: int) -> Sequence[T]:
+        return [item for item in ordered if key(item) > after][:limit]
+
+    return page(p, scope, fetch, key)
+
+
+def _more(scope: str, key: str) -> dict[str, Any]:
+    return {"IsTruncated": True, "Marker": base64.urlsafe_b64encode(f"{scope}\n{key}".encode()).decode()}
+
+
+def _decode(unverified_marker: str, scope: str) -> str:
+    try:
+        text = base64.b64decode(unverified_marker.encode("ascii"), altchars=b"-_", validate=True).decode()
+    except (ValueError, binascii.Error):
+        raise faults.invalid("Invalid Marker.") from None
+    named, separator, key = text.partition("\n")
+    if not separator or named != scope or "\0" in key:
+        raise faults.invalid("Invalid Marker.")
+    return key

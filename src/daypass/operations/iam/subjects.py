@@ -1,0 +1,148 @@
+"""What each operation acts on, as policies see it: the ARN to authorize, and the context keys of the request.
+
+An entity that does not exist is authorized under the plain ARN of its name; whoever may not act on that learns nothing.
+Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access Management".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from daypass.domain.arn import root_arn
+from daypass.domain.context import requested_tags, tag_keys
+from daypass.domain.directory import AccessKey, Account, Group, ManagedPolicy, Role, User
+from daypass.domain.policy.model import Value
+from daypass.operations.iam import find, shapes
+from daypass.operations.iam.work import Look, Params, Subject, SubjectOf
+
+Named: TypeAlias = User | Group | Role | ManagedPolicy
+
+
+def of(entity: Named | Account) -> Subject:
+    if isinstance(entity, Account):
+        return Subject(root_arn(entity.id))
+    return Subject(
+        entity.arn,
+        tags=() if isinstance(entity, Group) else entity.tags,
+        boundary_arn=entity.boundary_arn if isinstance(entity, (User, Role)) else None,
+    )
+
+
+def anything(_look: Look, _p: Params) -> Subject:
+    return Subject("*")
+
+
+def listed(kind: str) -> SubjectOf:
+    """A list of users, groups or roles is asked for by its path prefix."""
+
+    def subject(look: Look, p: Params) -> Subject:
+        return Subject(f"arn:aws:iam::{look.account}:{kind}{p.get('PathPrefix') or '/'}")
+
+    return subject
+
+
+def policy_list(_look: Look, p: Params) -> Subject:
+    return Subject(f"policy path {p.get('PathPrefix') or '/'}")
+
+
+def new(kind: str, name: str) -> SubjectOf:
+    """An entity that is to be made, of the Path and the name (a parameter) that the request gives it."""
+
+    def subject(look: Look, p: Params) -> Subject:
+        return Subject(_arn(look, kind, p.get("Path"), p[name]))
+
+    return subject
+
+
+def _arn(look: Look, kind: str, path: str | None, name: str) -> str:
+    return f"arn:aws:iam::{look.account}:{kind}{path or '/'}{name}"
+
+
+def user(look: Look, p: Params) -> Subject:
+    """The named user."""
+    found = look.tx.get(User, account=look.account, name=p["UserName"])
+    return of(found) if found else Subject(_arn(look, "user", None, p["UserName"]))
+
+
+def user_or_caller(look: Look, p: Params) -> Subject:
+    """The named user, or by default the caller."""
+    return user(look, p) if p.get("UserName") else of(find.user_or_caller(look, p))
+
+
+def group(look: Look, p: Params) -> Subject:
+    found = look.tx.get(Group, account=look.account, name=p["GroupName"])
+    return of(found) if found else Subject(_arn(look, "group", None, p["GroupName"]))
+
+
+def role(look: Look, p: Params) -> Subject:
+    found = look.tx.get(Role, account=look.account, name=p["RoleName"])
+    return of(found) if found else Subject(_arn(look, "role", None, p["RoleName"]))
+
+
+def renamed_user(look: Look, p: Params) -> Subject:
+    """Who changes a name or path needs permission on the old and on the new."""
+    subject = user(look, p)
+    old = look.tx.get(User, account=look.account, name=p["UserName"])
+    return _with_new(look, "user", subject, old, p.get("NewPath"), p.get("NewUserName"))
+
+
+def renamed_group(look: Look, p: Params) -> Subject:
+    subject = group(look, p)
+    old = look.tx.get(Group, account=look.account, name=p["GroupName"])
+    return _with_new(look, "group", subject, old, p.get("NewPath"), p.get("NewGroupName"))
+
+
+def _with_new(
+    look: Look, kind: str, subject: Subject, old: User | Group | None, path: str | None, name: str | None
+) -> Subject:
+    if old is None:
+        return subject
+    arn = _arn(look, kind, path or old.path, name or old.name)
+    return subject if arn == subject.arn else replace(subject, also=(arn,))
+
+
+def policy(look: Look, p: Params) -> Subject:
+    """A managed policy by its ARN; AWS writes "policy ARN" of policies, but matches the ARN."""
+    arn = p["PolicyArn"]
+    found = find.any_policy(look, arn)
+    return of(found) if found else Subject(arn)
+
+
+def key_owner(look: Look, p: Params) -> Subject:
+    """The user whose access key is asked about. A key of another account is as one that does not exist."""
+    key = look.tx.get(AccessKey, id=p["AccessKeyId"])
+    if key is None or key.account != look.account:
+        return Subject("*")
+    owner = look.tx.get(User, id=key.owner_id)
+    return of(owner) if owner else Subject(root_arn(look.account))
+
+
+# --- Context keys --------------------------------------------------------------------------------------------------
+
+
+def resource_tags(_p: Params, subject: Subject) -> Mapping[str, Value]:
+    """aws:ResourceTag/* and iam:ResourceTag/*."""
+    return {**tag_keys("aws:resourcetag/", subject.tags), **tag_keys("iam:resourcetag/", subject.tags)}
+
+
+def request_tags(p: Params, _subject: Subject) -> Mapping[str, Value]:
+    """aws:RequestTag/* and aws:TagKeys of a request that sets tags."""
+    return requested_tags(shapes.tags_of(p.get("Tags")))
+
+
+def request_tag_keys(p: Params, _subject: Subject) -> Mapping[str, Value]:
+    """aws:TagKeys of a request that takes tags away."""
+    return {"aws:tagkeys": tuple(p.get("TagKeys") or ())}
+
+
+def policy_arn(p: Params, _subject: Subject) -> Mapping[str, Value]:
+    """iam:PolicyARN: the policy that is attached or detached."""
+    return {"iam:policyarn": p["PolicyArn"]}
+
+
+def boundary(p: Params, subject: Subject) -> Mapping[str, Value]:
+    """iam:PermissionsBoundary: the boundary that the entity is to have, or else the one that it has; absent when neither."""
+    arn = p.get("PermissionsBoundary") or subject.boundary_arn
+    return {"iam:permissionsboundary": arn} if arn else {}

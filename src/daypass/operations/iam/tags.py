@@ -1,0 +1,88 @@
+"""Tags of users, roles and managed policies: replaced key by key, all or nothing.
+
+Of users and roles keys are one without regard to case; of managed policies case tells them apart.
+Source: IAM User Guide, "Tags for AWS Identity and Access Management resources".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from daypass.domain.directory import ManagedPolicy, Role, Tags, User
+from daypass.operations.iam import faults, find, quotas, shapes
+from daypass.operations.iam.paging import page_of
+from daypass.operations.iam.work import Answer, Look, Params, Work
+
+Tagged: TypeAlias = User | Role | ManagedPolicy
+FindTagged: TypeAlias = Callable[[Look, Params], Tagged]
+Fold: TypeAlias = Callable[[str], str]
+
+
+def user(look: Look, p: Params) -> User:
+    return find.user(look, p["UserName"])
+
+
+def role(look: Look, p: Params) -> Role:
+    return find.role(look, p["RoleName"])
+
+
+def policy(look: Look, p: Params) -> ManagedPolicy:
+    """Built-in policies have no tags, and take none."""
+    if find.policy_account(p["PolicyArn"]) != look.account:
+        raise faults.no_such_policy(p["PolicyArn"])
+    return find.policy(look, p["PolicyArn"])
+
+
+def _exact(key: str) -> str:
+    return key
+
+
+def _fold(entity: Tagged) -> Fold:
+    return _exact if isinstance(entity, ManagedPolicy) else str.lower
+
+
+def first(p: Params, fold: Fold = str.lower) -> Tags:
+    """The tags of an entity that is being made."""
+    return merged((), shapes.tags_of(p.get("Tags")), fold)
+
+
+def first_of_policy(p: Params) -> Tags:
+    return first(p, _exact)
+
+
+def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
+    """`old` with `new` in it. Raises INVALID_INPUT for twins and reserved keys, LIMIT_EXCEEDED over the quota."""
+    keys = [fold(key) for key, _ in new]
+    if len(set(keys)) != len(keys):
+        insensitive = "" if fold is _exact else " Please note that Tag keys are case insensitive."
+        raise faults.invalid_input(f"Duplicate tag keys found.{insensitive}")
+    if any(key.lower().startswith("aws:") for key, _ in new):
+        raise faults.invalid_input("Tag keys beginning with aws: are reserved and cannot be added by the requester.")
+    whole = {fold(key): (key, value) for key, value in old} | {fold(key): (key, value) for key, value in new}
+    if len(whole) > quotas.TAGS_PER_ENTITY:
+        raise faults.over_limit("The number of tags has reached the maximum limit.")
+    return tuple(whole.values())
+
+
+def tag(find_entity: FindTagged, work: Work, p: Params) -> Answer:
+    entity = find_entity(work, p)
+    work.tx.replace(replace(entity, tags=merged(entity.tags, shapes.tags_of(p["Tags"]), _fold(entity))))
+    return {}
+
+
+def untag(find_entity: FindTagged, work: Work, p: Params) -> Answer:
+    """Keys that are not there are no error."""
+    entity = find_entity(work, p)
+    fold = _fold(entity)
+    gone = {fold(key) for key in p["TagKeys"]}
+    work.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if fold(pair[0]) not in gone)))
+    return {}
+
+
+def list_tags(find_entity: FindTagged, look: Look, p: Params) -> Answer:
+    """By tag key."""
+    entity = find_entity(look, p)
+    shown, more = page_of(p, "tags", entity.tags, lambda pair: pair[0])
+    return {"Tags": shapes.tags(shown), **more}

@@ -1,0 +1,94 @@
+"""What an IAM operation is given, and what a row of the operation table says about one.
+
+Operations are synchronous and pure but for the reader or transaction they are given: they run on a store thread, a
+write perhaps more than once (when its batch is retried), so nothing may escape from them but their answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.directory import Tags
+from daypass.domain.policy.document import PolicyKind
+from daypass.domain.policy.model import Value
+from daypass.operations.iam import faults
+from daypass.ports import Ids, Reader, Sealer, Tx
+
+Params: TypeAlias = Mapping[str, Any]
+"""A request's parameters as the service model types them; times are integers of milliseconds."""
+
+Answer: TypeAlias = Mapping[str, Any]
+"""An answer by the output member names of the service model; times are integers of milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a read may use. Every look-up is limited to `account`, except where AWS resolves foreign principals."""
+
+    tx: Reader
+    caller: Caller
+    facts: RequestFacts
+    now: int  # ms
+
+    @property
+    def account(self) -> str:
+        return self.caller.account
+
+    def own_user_id(self) -> str:
+        """The unique id of the calling user, where the request names none; the account id for the root.
+
+        Raises VALIDATION when the caller is neither.
+        """
+        if self.caller.kind in (PrincipalKind.USER, PrincipalKind.ROOT):
+            return self.caller.principal_id
+        raise faults.invalid("Must specify userName when calling with non-User credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Look):
+    """What a write may use."""
+
+    tx: Tx
+    ids: Ids
+    sealer: Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is acted on, as policies see it.
+
+    `arn` is the entity's real one when it exists; `also` are further resources that must be allowed too (the new name
+    of a renamed user). `tags` are those that it has now.
+    """
+
+    arn: str
+    also: tuple[str, ...] = ()
+    tags: Tags = ()
+    boundary_arn: str | None = None
+
+
+SubjectOf: TypeAlias = Callable[[Look, Params], Subject]
+KeysOf: TypeAlias = Callable[[Params, Subject], Mapping[str, Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table.
+
+    Exactly one of `read` and `write` is given. `subject` says what to authorize, `keys` add context keys; `document`
+    names a parameter that holds a policy, which must parse before anything else is tried.
+    """
+
+    name: str
+    subject: SubjectOf
+    read: Callable[[Look, Params], Answer] | None = None
+    write: Callable[[Work, Params], Answer] | None = None
+    keys: tuple[KeysOf, ...] = ()
+    document: tuple[str, PolicyKind] | None = None
+
+    @property
+    def action(self) -> str:
+        return f"iam:{self.name}"
