@@ -1,168 +1,227 @@
 """Sealing: session tokens, the secrets derived for them, authorization messages, and secrets at rest.
 
-A session token is `header || ciphertext` in base64. The header is clear: format version, sealing-key id, 24 bytes of salt.
-The AES-256-GCM key is derived from the ring key and the salt, so it is used once and its nonce may be constant (a random
-nonce under one key would run out in days at our rate). The whole header and the access key id are associated data:
-a token belongs to one key id. Every refusal is the same, whatever was wrong.
+Everything sealed is `header || ciphertext`. The header is clear: format version, ring-key id (8 bytes), salt (24 bytes).
+The AES-256-GCM key is derived from the ring key and the header, so it is used once and its nonce may be constant (a
+random nonce under one key would run out in days at our rate). The whole header and the owner are associated data. Every
+refusal of a token is the same, whatever was wrong. Key material is never held in a local name, so that no traceback,
+not even one that prints locals, can show it.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import secrets
 import zlib
 from collections import OrderedDict
+from hashlib import sha256
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from daypass.crypto.keys import KeyRings, Ring
-from daypass.domain import session
+from daypass.crypto.keys import KeyRings, Ring, RingError, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
 from daypass.domain.session import SessionClaims
 from daypass.ports import Clock
 
-_TOKEN_VERSION: Final = 1
-_HEADER = 1 + 8 + 24
-_TAG = 16
-_NONCE = bytes(12)
-_MAX_TOKEN = 16_384
-_MAX_MESSAGE = 65_536
-_CACHED_TOKENS = 4096
+_VERSION: Final = 1
+_HEADER: Final = 1 + 8 + 24
+_TAG: Final = 16
+_NONCE: Final = bytes(12)
+_MAX_TOKEN: Final = 32_768  # characters; a payload of the largest size fits
+_MAX_MESSAGE: Final = 10_240  # characters that DecodeAuthorizationMessage takes (STS model, EncodedMessage)
+_MAX_EXPLANATION: Final = 262_144  # bytes of a message, inflated
+_PAD: Final = b"\x80"  # ends the payload; zeros may follow (ISO/IEC 7816-4)
+_URLSAFE: Final = str.maketrans("+/", "-_")
+_FROM_URLSAFE: Final = str.maketrans("-_", "+/")
+DEFAULT_CACHE = 20_000
 
 
 def _refused() -> DaypassError:
     return DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, "The security token included in the request is invalid.")
 
 
-class RingSealer:
-    """The `Sealer` port over key rings."""
+def _undecodable() -> DaypassError:
+    return DaypassError(ErrorKind.INVALID_AUTHORIZATION_MESSAGE, "Message is not valid.")
 
-    def __init__(self, rings: KeyRings, clock: Clock) -> None:
+
+def _unavailable(error: RingError) -> DaypassError:
+    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable.", private={"reason": str(error)})
+
+
+class RingSealer:
+    """The `Sealer` port over key rings.
+
+    Args:
+        rings: the keys.
+        clock: decides which key signs and which may still verify.
+        cache: how many opened tokens to remember, by a hash: opening one again costs a look-up.
+    """
+
+    def __init__(self, rings: KeyRings, clock: Clock, cache: int = DEFAULT_CACHE) -> None:
         self._rings = rings
         self._clock = clock
-        self._opened: OrderedDict[tuple[str, str], tuple[SessionClaims, int]] = OrderedDict()
+        self._cache = cache
+        self._opened: OrderedDict[bytes, tuple[SessionClaims, int]] = OrderedDict()
 
     # --- session tokens
 
     def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
-        """See `ports.Sealer.seal`. The payload is followed by a NUL and padding, all of it inside the seal."""
-        payload = session.encode(claims)
-        size = -(-(_HEADER + len(payload) + _TAG) // 3) * 4
-        if size < minimum_size:
-            payload += bytes(minimum_size // 4 * 3 - _HEADER - _TAG - len(payload) + (3 if minimum_size % 4 else 0))
-        key = self._rings.signing(Ring.SEALING, self._clock.now())
-        header = bytes((_TOKEN_VERSION,)) + bytes.fromhex(key.id) + secrets.token_bytes(24)
-        cipher = AESGCM(_token_key(key.material, header))
-        sealed = cipher.encrypt(_NONCE, payload, header + claims.hops[-1].access_key_id.encode("latin-1"))
-        return base64.b64encode(header + sealed).decode("ascii")
+        """See `ports.Sealer.seal`. Raises DaypassError: PACKED_POLICY_TOO_LARGE for a session that fits in no token,
+        UNAVAILABLE when no key may sign now.
+        """
+        try:
+            plain = encode(claims) + _PAD
+        except PayloadTooLarge as error:
+            raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, str(error)) from None
+        wanted = 3 * -(-minimum_size // 4) - 2 - _HEADER - _TAG  # the fewest bytes with so many characters of base64
+        plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
+        key, header = self._new_header(Ring.SEALING)
+        owner = claims.hops[-1].access_key_id.encode()
+        return base64.b64encode(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner)).decode()
 
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
-        """See `ports.Sealer.open`."""
-        found = self._opened.get((unverified_token, access_key_id))
+        """See `ports.Sealer.open`. Also raises UNAVAILABLE when its key is unknown here and none can be read."""
+        try:
+            digest = sha256(f"{access_key_id}\n{unverified_token}".encode()).digest()
+        except UnicodeEncodeError:
+            raise _refused() from None
         now = self._clock.now()
+        found = self._opened.get(digest)
         if found is not None and now < found[1]:
+            self._opened.move_to_end(digest)
             return found[0]
-        data = _decode_token(unverified_token)
-        key = await self._rings.verifying(Ring.SEALING, data[1:9].hex(), now)
+        data = _from_base64(unverified_token, _MAX_TOKEN)
+        if data is None:
+            raise _refused()
+        key = await self._verifying(Ring.SEALING, data[1:9].hex())
         if key is None:
             raise _refused()
-        header = data[:_HEADER]
-        try:
-            associated = header + access_key_id.encode("latin-1")
-            payload = AESGCM(_token_key(key.material, header)).decrypt(_NONCE, data[_HEADER:], associated)
-            claims = session.decode(payload.rstrip(b"\0"))
-        except (InvalidTag, ValueError, UnicodeEncodeError):
-            raise _refused() from None
-        if claims.hops[-1].access_key_id != access_key_id:
-            raise _refused()
-        self._opened[unverified_token, access_key_id] = claims, key.verify_until
-        if len(self._opened) > _CACHED_TOKENS:
+        claims = _open_token(key, data, access_key_id)
+        self._opened[digest] = claims, key.verify_until
+        while len(self._opened) > self._cache:
             self._opened.popitem(last=False)
         return claims
 
     # --- secrets of sessions
 
     def derivation_key(self) -> str:
-        return self._rings.signing(Ring.DERIVATION, self._clock.now()).id
+        """See `ports.Sealer.derivation_key`. Raises DaypassError(UNAVAILABLE) when none may be used now."""
+        return self._signing(Ring.DERIVATION).id
 
     async def session_secret(self, claims: SessionClaims) -> str:
         """Base64 of 30 bytes of HMAC-SHA256(derivation key, access key id || session id): 40 characters."""
-        key = await self._rings.verifying(Ring.DERIVATION, claims.derivation_key, self._clock.now())
+        key = await self._verifying(Ring.DERIVATION, claims.derivation_key)
         if key is None:
             raise _refused()
-        what = b"daypass secret\0" + claims.hops[-1].access_key_id.encode("latin-1") + bytes.fromhex(claims.session_id)
-        return base64.b64encode(hmac.digest(key.material, what, "sha256")[:30]).decode("ascii")
+        what = claims.hops[-1].access_key_id.encode() + bytes.fromhex(claims.session_id)
+        return base64.b64encode(hmac.digest(key.material, what, "sha256")[:30]).decode()
 
     # --- encoded authorization messages
 
     def seal_message(self, account: str, payload: bytes) -> str:
-        key = self._rings.signing(Ring.MESSAGE, self._clock.now())
-        header = bytes((_TOKEN_VERSION,)) + bytes.fromhex(key.id) + secrets.token_bytes(24)
-        packed = account.encode("ascii") + b"\0" + zlib.compress(payload, 6)
-        sealed = AESGCM(_token_key(key.material, header)).encrypt(_NONCE, packed, header + b"message")
-        return base64.urlsafe_b64encode(header + sealed).decode("ascii").rstrip("=")
+        """See `ports.Sealer.seal_message`. "" when it would be longer than DecodeAuthorizationMessage takes."""
+        if len(payload) > _MAX_EXPLANATION:
+            return ""
+        plain = account.encode() + b"\0" + zlib.compress(payload, 6)
+        if -(-(_HEADER + len(plain) + _TAG) // 3) * 4 > _MAX_MESSAGE:
+            return ""
+        key, header = self._new_header(Ring.MESSAGE)
+        sealed = _cipher(key, b"message", header).encrypt(_NONCE, plain, header)
+        return base64.b64encode(header + sealed).decode().translate(_URLSAFE)
 
     async def open_message(self, unverified_message: str) -> tuple[str, bytes]:
-        refused = DaypassError(ErrorKind.INVALID_AUTHORIZATION_MESSAGE, "Encoded authorization message is not valid.")
+        """See `ports.Sealer.open_message`."""
+        if "+" in unverified_message or "/" in unverified_message:
+            raise _undecodable()
+        data = _from_base64(unverified_message.translate(_FROM_URLSAFE), _MAX_MESSAGE)
+        if data is None:
+            raise _undecodable()
+        key = await self._verifying(Ring.MESSAGE, data[1:9].hex())
+        if key is None:
+            raise _undecodable()
+        header = data[:_HEADER]
         try:
-            if len(unverified_message) > _MAX_MESSAGE:
-                raise ValueError
-            text = unverified_message.rstrip("=")
-            data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            key = await self._rings.verifying(Ring.MESSAGE, data[1:9].hex(), self._clock.now())
-            if key is None or data[0] != _TOKEN_VERSION:
-                raise ValueError
-            header = data[:_HEADER]
-            packed = AESGCM(_token_key(key.material, header)).decrypt(_NONCE, data[_HEADER:], header + b"message")
-        except (InvalidTag, ValueError, IndexError, binascii.Error):
-            raise refused from None
-        account, _, payload = packed.partition(b"\0")
-        inflater = zlib.decompressobj()
-        return account.decode("ascii"), inflater.decompress(payload, 1_048_576)
+            plain = _cipher(key, b"message", header).decrypt(_NONCE, data[_HEADER:], header)
+            account, _, deflated = plain.partition(b"\0")
+            inflater = zlib.decompressobj()
+            return account.decode(), inflater.decompress(deflated, _MAX_EXPLANATION)
+        except (InvalidTag, ValueError, zlib.error):
+            raise _undecodable() from None
 
     # --- secrets at rest
 
     def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes:
-        key = self._rings.signing(Ring.STORAGE, self._clock.now())
-        header = bytes((_TOKEN_VERSION,)) + bytes.fromhex(key.id) + secrets.token_bytes(24)
-        return header + AESGCM(_token_key(key.material, header)).encrypt(
-            _NONCE, plaintext, header + _owner(account, owner_id)
-        )
+        """See `ports.Sealer.seal_secret`. Raises DaypassError(UNAVAILABLE) when no key may seal now."""
+        key, header = self._new_header(Ring.STORAGE)
+        return header + _cipher(key, b"secret", header).encrypt(_NONCE, plaintext, header + _owner(account, owner_id))
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        """See `ports.Sealer.open_secret`."""
         key = self._rings.known(Ring.STORAGE, sealed[1:9].hex(), self._clock.now())
-        if key is None:
+        if key is None or sealed[0] != _VERSION:
             raise ValueError("sealed with a key that is not known here")
         header = sealed[:_HEADER]
         try:
-            return AESGCM(_token_key(key.material, header)).decrypt(
-                _NONCE, sealed[_HEADER:], header + _owner(account, owner_id)
-            )
+            cipher = _cipher(key, b"secret", header)
+            return cipher.decrypt(_NONCE, sealed[_HEADER:], header + _owner(account, owner_id))
         except InvalidTag:
             raise ValueError("sealed for another owner, or altered") from None
 
+    # --- keys
+
+    def _signing(self, ring: Ring) -> RingKey:
+        try:
+            return self._rings.signing(ring, self._clock.now())
+        except RingError as error:
+            raise _unavailable(error) from None
+
+    async def _verifying(self, ring: Ring, key_id: str) -> RingKey | None:
+        try:
+            return await self._rings.verifying(ring, key_id, self._clock.now())
+        except RingError as error:
+            raise _unavailable(error) from None
+
+    def _new_header(self, ring: Ring) -> tuple[RingKey, bytes]:
+        key = self._signing(ring)
+        return key, b"".join((bytes((_VERSION,)), bytes.fromhex(key.id), secrets.token_bytes(24)))
+
+
+def _cipher(key: RingKey, purpose: bytes, header: bytes) -> AESGCM:
+    """HKDF's expand step for one block (RFC 5869, section 2.3): the ring key is uniform, purpose and header are the info."""
+    return AESGCM(hmac.digest(key.material, b"daypass " + purpose + b"\0" + header + b"\x01", "sha256"))
+
+
+def _open_token(key: RingKey, data: bytes, access_key_id: str) -> SessionClaims:
+    header = data[:_HEADER]
+    try:
+        plain = _cipher(key, b"token", header).decrypt(_NONCE, data[_HEADER:], header + access_key_id.encode())
+        plain = plain.rstrip(b"\0")
+        if plain[-1:] != _PAD:
+            raise _refused()
+        claims = decode(plain[:-1])
+    except (InvalidTag, ValueError):
+        raise _refused() from None
+    if claims.hops[-1].access_key_id != access_key_id:
+        raise _refused()
+    return claims
+
 
 def _owner(account: str, owner_id: str) -> bytes:
-    return b"secret\0" + account.encode("ascii") + b"\0" + owner_id.encode("ascii")
+    return account.encode() + b"\0" + owner_id.encode()
 
 
-def _token_key(material: bytes, header: bytes) -> bytes:
-    """HKDF's expand step for one block (RFC 5869): the ring key is uniform, the header (with its salt) is the info."""
-    return hmac.digest(material, b"daypass seal\0" + header + b"\x01", "sha256")
-
-
-def _decode_token(text: str) -> bytes:
-    """Canonical base64 only: one token has one spelling."""
-    if not _HEADER + _TAG < len(text) <= _MAX_TOKEN:
-        raise _refused()
+def _from_base64(text: str, most: int) -> bytes | None:
+    """Sealed bytes from their one canonical spelling, or None. The length is checked before anything is decoded."""
+    if not _HEADER + _TAG < len(text) <= most:
+        return None
     try:
         data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise _refused() from None
-    if data[0] != _TOKEN_VERSION or len(data) <= _HEADER + _TAG or base64.b64encode(data).decode("ascii") != text:
-        raise _refused()
-    return data
+    except ValueError:
+        return None
+    canonical = (
+        data[:1] == bytes((_VERSION,)) and len(data) > _HEADER + _TAG and base64.b64encode(data).decode() == text
+    )
+    return data if canonical else None

@@ -1,19 +1,17 @@
 """Sessions: what is sealed into a token, how it chains, and which revocations end it.
 
-This module is pure. Formats here are hard to change later: tokens outlive the process that made them.
+This module is pure. It never widens: tags, lifetimes and chains only get tighter from hop to hop. The bytes of
+`SessionClaims` are in `domain.payload`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from daypass.domain.directory import Revocation, Tags
+from daypass.domain.directory import Revocation, Role, Tags
 
 
 class SessionKind(StrEnum):
@@ -72,7 +70,9 @@ class SessionClaims:
     source_identity: str = ""
     mfa_at: int = 0  # ms; 0 when no MFA vouches for this session
     policies: tuple[str, ...] = ()
-    base_policy: bool = False  # whether policies[0] is the session policy of the issuing call (else all are scope-downs)
+    base_policy: bool = (
+        False  # whether policies[0] is the session policy of the issuing call (else all are scope-downs)
+    )
     policy_hashes: tuple[str, ...] = ()
     user_id: str = ""  # FEDERATED: unique id of the user (or account id of the root) whose permissions bound it
     grant_id: str = ""
@@ -85,9 +85,9 @@ class SessionClaims:
 
 MAX_TAGS = 50
 MAX_SCOPE_DOWNS = 3
-_VERSION = 1
-_MAX_PAYLOAD = 16_384
-_MAX_POLICY = 32_768
+MAX_HOPS = 16  # in any chain, whatever the settings say
+DEFAULT_SECONDS = 3600
+LONGEST_SESSION_MS = 36 * 3600 * 1000  # GetSessionToken and GetFederationToken: 129,600 s
 
 
 class SessionRefused(Exception):
@@ -99,7 +99,7 @@ class SessionRefused(Exception):
         self.denied = denied
 
 
-# --- Chains and tags -----------------------------------------------------------------------------------------------
+# --- Chains, tags and lifetimes ------------------------------------------------------------------------------------
 
 
 def chain_depth(hops: Sequence[Hop]) -> int:
@@ -109,9 +109,10 @@ def chain_depth(hops: Sequence[Hop]) -> int:
 
 def extend_chain(hops: tuple[Hop, ...], hop: Hop, depth_cap: int) -> tuple[Hop, ...]:
     """The chain with one more role session. Raises SessionRefused when it would be deeper than the cap."""
-    if chain_depth(hops) + 1 > depth_cap:
+    if chain_depth(hops) + 1 > depth_cap or len(hops) >= MAX_HOPS:
         raise SessionRefused(
-            f"The chain of assumed roles would be deeper than the {depth_cap} sessions that are allowed here.", denied=True
+            f"The chain of assumed roles would be deeper than the {depth_cap} sessions that are allowed here.",
+            denied=True,
         )
     return (*hops, hop)
 
@@ -124,6 +125,8 @@ def merge_tags(requested: Tags, inherited: Tags) -> Tags:
     """
     seen: set[str] = set()
     for key, _ in requested:
+        if key.lower().startswith("aws:"):
+            raise SessionRefused("Tag keys that begin with aws: are reserved.")
         if key.lower() in seen:
             raise SessionRefused("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
         seen.add(key.lower())
@@ -148,162 +151,203 @@ def transitive_tags(claims: SessionClaims | None) -> Tags:
     return tuple(tag for tag in claims.tags if tag[0].lower() in handed_on)
 
 
-# --- The sealed form -----------------------------------------------------------------------------------------------
-#
-# A JSON array whose first member is the version of this form; the order of the rest is part of the format. Inline
-# policies are deflated, because they are long and repetitive; the token is base64, so they are base64 inside.
+def merge_transitive(requested_keys: Sequence[str], requested: Tags, inherited: Tags) -> tuple[str, ...]:
+    """The transitive keys of a new session; inherited ones stay so down the whole chain.
+
+    Raises SessionRefused for a key that is not among the requested tags.
+    """
+    by_key = {key.lower(): key for key, _ in requested}
+    chosen = dict.fromkeys(key.lower() for key in requested_keys)
+    if not chosen.keys() <= by_key.keys():
+        raise SessionRefused("The specified transitive tag key must be included in the requested tags.")
+    return (*(key for key, _ in inherited), *(by_key[key] for key in chosen))
 
 
-def encode(claims: SessionClaims) -> bytes:
-    """The bytes that are sealed into a token."""
-    return json.dumps(
-        [
-            _VERSION,
-            claims.kind.value,
-            claims.session_id,
-            claims.account,
-            claims.principal_id,
-            claims.arn,
-            claims.name,
-            claims.issued_at,
-            claims.expires_at,
-            claims.seen,
-            claims.hops,
-            claims.tags,
-            claims.transitive_keys,
-            claims.source_identity,
-            claims.mfa_at,
-            [_deflate(policy) for policy in claims.policies],
-            int(claims.base_policy),
-            claims.policy_hashes,
-            claims.user_id,
-            claims.grant_id,
-            claims.binding,
-            claims.status_index,
-            claims.derivation_key,
-            claims.auth_method,
-            claims.description,
-        ],
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode("utf-8")
+def role_session_seconds(requested: int | None, role: Role, *, chained: bool) -> int:
+    """How long a session of `role` lasts. Raises SessionRefused when more is asked than the role allows.
 
-
-def decode(data: bytes) -> SessionClaims:
-    """The claims of an opened token. Raises ValueError on anything that `encode` does not make."""
-    if len(data) > _MAX_PAYLOAD:
-        raise ValueError("payload over the size limit")
-    try:
-        version, kind, *rest = json.loads(data)
-        if version != _VERSION:
-            raise ValueError("unknown payload version")
-        sid, account, principal, arn, name, issued, expires, seen, hops, tags, transitive, *more = rest
-        source, mfa, policies, base, hashes, user, grant, binding, status, derivation, method, description = more
-        return SessionClaims(
-            kind=SessionKind(kind),
-            session_id=sid,
-            account=account,
-            principal_id=principal,
-            arn=arn,
-            name=name,
-            issued_at=issued,
-            expires_at=expires,
-            seen=Seen(*seen),
-            hops=tuple(Hop(h[0], h[1], h[2], h[3], Seen(*h[4]), h[5], h[6]) for h in hops),
-            tags=tuple((key, value) for key, value in tags),
-            transitive_keys=tuple(transitive),
-            source_identity=source,
-            mfa_at=mfa,
-            policies=tuple(_inflate(policy) for policy in policies),
-            base_policy=bool(base),
-            policy_hashes=tuple(hashes),
-            user_id=user,
-            grant_id=grant,
-            binding=binding,
-            status_index=status,
-            derivation_key=derivation,
-            auth_method=method,
-            description=description,
-        )
-    except (TypeError, IndexError, KeyError, RecursionError, zlib.error) as error:
-        raise ValueError("not a session payload") from error
-
-
-def _deflate(policy: str) -> str:
-    return base64.b64encode(zlib.compress(policy.encode("utf-8"), 6, wbits=-15)).decode("ascii")
-
-
-def _inflate(packed: str) -> str:
-    inflater = zlib.decompressobj(wbits=-15)
-    text = inflater.decompress(base64.b64decode(packed, validate=True), _MAX_POLICY)
-    if inflater.unconsumed_tail or not inflater.eof:
-        raise ValueError("session policy over the size limit")
-    return text.decode("utf-8")
+    A chained session (the caller is itself a role session) is capped at the role's `chained_max_seconds`, an hour
+    unless the role was told otherwise. Source: STS API, "AssumeRole", DurationSeconds.
+    """
+    cap = min(role.max_session_seconds, role.chained_max_seconds) if chained else role.max_session_seconds
+    if requested is None:
+        return min(DEFAULT_SECONDS, cap)
+    if requested <= cap:
+        return requested
+    if chained and requested > role.chained_max_seconds:
+        hours = "1 hour" if role.chained_max_seconds == DEFAULT_SECONDS else f"{role.chained_max_seconds} second"
+        limit = f"the {hours} session limit for roles assumed by role chaining."
+    else:
+        limit = "the MaxSessionDuration set for this role."
+    raise SessionRefused(f"The requested DurationSeconds exceeds {limit}")
 
 
 # --- Revocation ----------------------------------------------------------------------------------------------------
 
+_EVER = 2**63
+_KEEP_MS = LONGEST_SESSION_MS + 24 * 3600 * 1000  # a day more, for issuers that heard of it late
+
+# Roles and principals are both named by their unique id.
+_TABLES = {
+    "session": "session",
+    "role": "principal",
+    "principal": "principal",
+    "access_key": "access_key",
+    "account": "account",
+    "source_identity": "source_identity",
+    "grant": "grant",
+}
+REVOCATION_SUBJECTS = frozenset(_TABLES)
+
+
+def revoked_by(revocation: Revocation, hop: Hop, incarnation: str) -> bool:
+    """Whether a hop that `revocation` names was made before it, so that every session with this hop is dead.
+
+    The hop compared is the one that matches, not the session's own: children die with an ancestor that was issued
+    before the revocation, and those of an ancestor issued anew after it live. Positions of different incarnations
+    of the database cannot be compared: such a hop counts as older. So does any hop while the revocation has no
+    position yet. Too many may die, never too few.
+    """
+    if hop.seen.incarnation != incarnation or hop.seen.position < _reach(revocation):
+        return True
+    return hop.issued_at < revocation.issued_before
+
+
+def is_spent(revocation: Revocation, now: int) -> bool:
+    """Whether every session that this revocation could end has expired, and it blocks nobody any more."""
+    blocks = revocation.block and (revocation.block_until is None or revocation.block_until > now)
+    return (
+        not blocks
+        and revocation.position > 0
+        and max(revocation.created_at, revocation.issued_before) + _KEEP_MS <= now
+    )
+
+
+class _Subject:
+    """All revocations of one subject by one account, and which of them reach furthest."""
+
+    __slots__ = ("block", "block_until", "by_id", "furthest", "latest")
+
+    def __init__(self, first: Revocation) -> None:
+        self.by_id: dict[str, Revocation] = {}
+        self.furthest = self.latest = first
+        self.block: Revocation | None = None
+        self.block_until = 0
+        self.add(first)
+
+    def add(self, revocation: Revocation) -> None:
+        self.by_id[revocation.id] = revocation
+        self.furthest = max(self.furthest, revocation, key=_reach)
+        self.latest = max(self.latest, revocation, key=lambda r: r.issued_before)
+        if revocation.block and _block_end(revocation) > self.block_until:
+            self.block, self.block_until = revocation, _block_end(revocation)
+
+    def killer(self, hop: Hop, incarnation: str) -> Revocation | None:
+        if revoked_by(self.furthest, hop, incarnation):
+            return self.furthest
+        return self.latest if hop.issued_at < self.latest.issued_before else None
+
+
+def _reach(revocation: Revocation) -> int:
+    return revocation.position if revocation.position > 0 else _EVER
+
+
+def _block_end(revocation: Revocation) -> int:
+    return _EVER if revocation.block_until is None else revocation.block_until
+
 
 class RevocationIndex:
-    """Every revocation in force, by what it names. A look-up costs a few dictionary reads for each hop.
+    """The revocations that may still matter, looked up in time that depends on the number of hops alone.
 
-    A revocation matches a session if any hop of it matches, so it cascades down every chain. It kills the session if
-    that hop's `seen` precedes the revocation's position (another database incarnation counts as before: too many may
-    die, never too few) or the hop's time precedes `issued_before`.
+    `incarnation` is that of the database whose feed gave the positions; set it when it is known and when it changes.
+    Not safe for use by several threads at once.
     """
 
     def __init__(self, incarnation: str = "") -> None:
         self.incarnation = incarnation
-        self._by_name: dict[tuple[str, str], list[Revocation]] = {}
-        self._ids: set[str] = set()
+        self._count = 0
+        self._tables: dict[str, dict[str, dict[str, _Subject]]] = {table: {} for table in _TABLES.values()}
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._count
 
     def add(self, revocation: Revocation) -> None:
-        """Adding the same one twice changes nothing."""
-        if revocation.id not in self._ids:
-            self._ids.add(revocation.id)
-            self._by_name.setdefault((revocation.subject, revocation.value), []).append(revocation)
+        """Takes a revocation in, in place of an earlier one of the same id. Raises ValueError if it names nobody."""
+        if revocation.subject not in _TABLES or not revocation.value:
+            raise ValueError(f"a revocation of nobody: {revocation.subject!r} {revocation.value!r}")
+        self.remove(revocation)  # the same one again, perhaps with the position that it did not have yet
+        owners = self._tables[_TABLES[revocation.subject]].setdefault(revocation.value, {})
+        if revocation.account in owners:
+            owners[revocation.account].add(revocation)
+        else:
+            owners[revocation.account] = _Subject(revocation)
+        self._count += 1
+
+    def remove(self, revocation: Revocation) -> None:
+        """Takes a revocation out again; one that is not there is ignored."""
+        table = self._tables.get(_TABLES.get(revocation.subject, ""), {})
+        owners = table.get(revocation.value, {})
+        subject = owners.get(revocation.account)
+        if subject is None or revocation.id not in subject.by_id:
+            return
+        self._count -= 1
+        del owners[revocation.account], subject.by_id[revocation.id]
+        if subject.by_id:
+            first, *rest = subject.by_id.values()
+            owners[revocation.account] = _Subject(first)
+            for other in rest:
+                owners[revocation.account].add(other)
+        elif not owners:
+            del table[revocation.value]
+
+    def remove_spent(self, now: int) -> int:
+        """Forgets the revocations that no longer matter; returns how many they were."""
+        every = [s for table in self._tables.values() for owners in table.values() for s in owners.values()]
+        spent = [r for subject in every for r in subject.by_id.values() if is_spent(r, now)]
+        for revocation in spent:
+            self.remove(revocation)
+        return len(spent)
 
     def revoked(self, claims: SessionClaims) -> Revocation | None:
         """The revocation that killed this session, if any."""
-        if not self._ids:
+        if not self._count:
             return None
-        for revocation, hop in self._matching(claims.hops, claims.source_identity, claims.grant_id):
-            if self._precedes(hop, revocation):
-                return revocation
+        for subject, hop in self._matches(claims.hops, claims.source_identity, claims.grant_id):
+            killer = subject.killer(hop, self.incarnation)
+            if killer is not None:
+                return killer
         return None
 
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
-        """A blocking revocation in force at `now` (ms) on anyone in these hops."""
-        if not self._ids:
+        """A revocation that keeps anyone in these hops from new sessions now.
+
+        Pass the chain of the session about to be issued, its own hop included, so that a blocked role or account
+        issues none either.
+        """
+        if not self._count:
             return None
-        for revocation, _ in self._matching(hops, source_identity, ""):
-            if revocation.block and (revocation.block_until is None or now < revocation.block_until):
-                return revocation
+        for subject, _hop in self._matches(hops, source_identity, ""):
+            if subject.block_until > now:
+                return subject.block
         return None
 
-    def _precedes(self, hop: Hop, revocation: Revocation) -> bool:
-        if hop.seen.incarnation != self.incarnation or hop.seen.position < revocation.position:
-            return True
-        return hop.issued_at < revocation.issued_before
+    def _matches(self, hops: Sequence[Hop], source_identity: str, grant_id: str) -> Iterator[tuple[_Subject, Hop]]:
+        """Every revoked subject that names a hop, with that hop. Only the account that a hop belongs to can name it.
 
-    def _matching(
-        self, hops: Sequence[Hop], source_identity: str, grant_id: str
-    ) -> Iterator[tuple[Revocation, Hop]]:
-        find = self._by_name.get
+        The source identity and the grant belong to the whole session: they match every hop of the owning account.
+        """
+        tables = self._tables
+        sessions, principals, keys, accounts = map(
+            tables.__getitem__, ("session", "principal", "access_key", "account")
+        )
+        whole = (tables["source_identity"].get(source_identity), tables["grant"].get(grant_id))
         for hop in hops:
-            for subject, value in (
-                ("session", hop.session_id),
-                ("principal", hop.principal_id),
-                ("role", hop.principal_id),
-                ("access_key", hop.access_key_id),
-                ("account", hop.account),
-                ("source_identity", source_identity),
-                ("grant", grant_id),
+            for owners in (
+                sessions.get(hop.session_id),
+                principals.get(hop.principal_id),
+                keys.get(hop.access_key_id),
+                accounts.get(hop.account),
+                *whole,
             ):
-                if value:
-                    for revocation in find((subject, value), ()):
-                        if revocation.account == hop.account:
-                            yield revocation, hop
+                if owners is not None and hop.account in owners:
+                    yield owners[hop.account], hop
