@@ -17,6 +17,7 @@ class ErrorKind(StrEnum):
 
     # The request itself
     UNKNOWN_OPERATION = "unknown_operation"  # InvalidAction
+    MISSING_ACTION = "missing_action"  # MissingAction: the request names no operation
     UNSUPPORTED_OPERATION = "unsupported_operation"  # UnsupportedOperation: AWS has it, Daypass does not
     MALFORMED_REQUEST = "malformed_request"  # MalformedInput / SerializationException
     REQUEST_TOO_LARGE = "request_too_large"  # RequestEntityTooLarge, 413
@@ -35,7 +36,7 @@ class ErrorKind(StrEnum):
     SIGNATURE_MISMATCH = "signature_mismatch"  # SignatureDoesNotMatch, 403
     UNKNOWN_CREDENTIALS = "unknown_credentials"  # InvalidClientTokenId, 403
     EXPIRED_CREDENTIALS = "expired_credentials"  # ExpiredToken, 403 (also: revoked)
-    # May they
+    # Whether they may
     ACCESS_DENIED = "access_denied"  # AccessDenied, 403
     # The directory
     NOT_FOUND = "not_found"  # NoSuchEntity, 404
