@@ -26,7 +26,10 @@ exec '{real}' "$@"
 def copy_checkout(to: Path) -> Path:
     """The files that git has or would take, without any environment or build result."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     ).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (ROOT / name).is_file():  # others may delete while we copy

@@ -42,7 +42,9 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: str(p.relative_to(SRC)))
 def test_domain_module_imports_only_the_domain_and_pure_standard_library(path: Path) -> None:
-    foreign = {name for name in imported(path) if name.partition(".")[0] not in _PURE and not name.startswith("daypass.domain")}
+    foreign = {
+        name for name in imported(path) if name.partition(".")[0] not in _PURE and not name.startswith("daypass.domain")
+    }
     assert not foreign
 
 
@@ -57,7 +59,9 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("module", ["daypass", "daypass.client", "daypass.sigv4", "daypass.cli.main", "daypass.audit.verify"])
+@pytest.mark.parametrize(
+    "module", ["daypass", "daypass.client", "daypass.sigv4", "daypass.cli.main", "daypass.audit.verify"]
+)
 def test_import_of_the_client_side_loads_nothing_of_the_server(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert module in loaded

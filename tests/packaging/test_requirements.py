@@ -45,7 +45,9 @@ def test_lock_holds_a_fitting_release_of_everything_asked_for(name: str) -> None
     for requirement in wanted(name):
         versions = locked.get(canonicalize_name(requirement.name), [])
         assert versions, f"{requirement} is not in requirements/{name}.txt: run `make lock`"
-        assert all(v in requirement.specifier for v in versions), f"{requirement} is locked at {versions}: run `make lock`"
+        assert all(v in requirement.specifier for v in versions), (
+            f"{requirement} is locked at {versions}: run `make lock`"
+        )
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,0 +1,81 @@
+"""Reference pages are what the generator makes of the code, and the generator refuses what is not described."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from enum import StrEnum
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+from tests.packaging.machine import ROOT
+
+from daypass.cli.main import COMMANDS
+from daypass.config import Settings
+from daypass.domain.errors import ErrorKind
+from daypass.domain.events import EventType
+from daypass.observability.metrics import METRICS
+
+
+@pytest.fixture(scope="module")
+def gen_docs() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gen_docs", ROOT / "tools/gen_docs.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Odd(StrEnum):
+    # First part
+    WITH = "with"  # has a comment
+    WITHOUT = "without"
+
+
+@pytest.mark.parametrize(
+    "name", ["cli.md", "errors.md", "events.md", "metrics.md", "settings.md", "../threat-model.md"]
+)
+def test_page_is_up_to_date(gen_docs: ModuleType, name: str) -> None:
+    assert not gen_docs.is_stale(name), "run `make docs-gen`"
+
+
+def test_pages_generated_are_the_pages_tested(gen_docs: ModuleType) -> None:
+    assert len(gen_docs.PAGES) == 6
+
+
+def test_page_names_everything_there_is() -> None:
+    """The generator might lose a member; this counts with other means."""
+    reference = ROOT / "docs/reference"
+    expected: dict[str, list[str]] = {
+        "errors.md": [f"`{kind}`" for kind in ErrorKind],
+        "events.md": [f"`{event}`" for event in EventType],
+        "metrics.md": [f"`{metric.name}" for metric in METRICS],
+        "cli.md": [f"## daypass {name}\n" for name in COMMANDS],
+        "settings.md": [f"| `{key}` |" for s in Settings.model_fields.values() for key in type(s.default).model_fields],
+    }
+    for page, names in expected.items():
+        text = (reference / page).read_text()
+        assert [name for name in names if name not in text] == []
+
+
+def test_members_without_a_comment_are_refused(gen_docs: ModuleType) -> None:
+    found = gen_docs.members(Odd)
+    assert next(found) == ("First part", "with", "has a comment")
+    with pytest.raises(gen_docs.Undocumented, match="Odd without"):
+        next(found)
+
+
+def test_command_without_help_is_refused(gen_docs: ModuleType) -> None:
+    def silent(**_: Any) -> None: ...
+
+    command = click.Command("silent", callback=silent)
+    with pytest.raises(gen_docs.Undocumented, match="daypass silent"):
+        list(gen_docs._command("daypass silent", command))
+
+
+def test_table_escapes_cells(gen_docs: ModuleType) -> None:
+    assert gen_docs.table(["a"], [["x|y\nz"]]) == "| a |\n| --- |\n| x\\|y z |\n"
