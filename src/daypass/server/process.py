@@ -1,0 +1,226 @@
+"""Runs the server: prepares the database once, then serves in this process or in several that share the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import sys
+from collections.abc import Mapping, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from daypass.config import ConfigError, Settings
+from daypass.crypto.ids import RandomIds
+from daypass.observability import logs
+from daypass.operations.bootstrap import BootstrapError, FirstKey, bootstrap, parse
+from daypass.server.application import build
+from daypass.server.runtime import Receive, Runtime, Send
+from daypass.stores.engine import open_database
+from daypass.stores.migrations import prepare
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DEV_ACCOUNT = "123456789012"
+
+
+class Lifespan:
+    """The ASGI application of one process: starts the runtime, then hands requests to the wire."""
+
+    def __init__(self, settings: Settings) -> None:
+        logs.configure(settings.log.level, settings.log.format)
+        self._settings = settings
+        self._runtime: Runtime | None = None
+        self._application: Any = None
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        try:
+            self._runtime = Runtime(self._settings)
+            await self._runtime.start()
+            self._application = build(self._runtime)
+        except Exception as error:  # noqa: BLE001  # reported by name; the process then ends
+            logs.get().error("server.start_failed", error=f"{type(error).__name__}: {error}")
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        await self._runtime.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
+    """Serves until SIGTERM or SIGINT; the exit status.
+
+    Raises ConfigError, UnusableDatabase or RingError when the settings, the database or the keys are not usable.
+    """
+    if dev and settings.server.host not in _LOOPBACK:
+        raise ConfigError("--dev serves on loopback only: it prints an administrator's key.")
+    logs.configure(settings.log.level, settings.log.format)
+    settings.server.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    entries = _first_keys(environ.get("DAYPASS_BOOTSTRAP", ""))
+    printed = _dev_key(settings.server.data) if dev else None
+    if printed:
+        entries = (printed, *entries)
+    _prepare(settings)
+    if entries:
+        asyncio.run(_initialise(settings, entries, examples=dev))
+    with _listen(settings) as listener:
+        url = _url(settings, listener)
+        if printed:
+            _greet(url, printed)
+        else:
+            sys.stderr.write(f"Daypass listens on {url}\n")
+        return _run(settings, listener)
+
+
+def _first_keys(text: str) -> tuple[FirstKey, ...]:
+    try:
+        return parse(text)
+    except BootstrapError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _prepare(settings: Settings) -> None:
+    try:
+        database = open_database(settings.database_url())
+    except ValueError as error:
+        raise ConfigError(f"database.url: {error}") from None
+    try:
+        prepare(database)
+    finally:
+        database.close()
+
+
+async def _initialise(settings: Settings, entries: tuple[FirstKey, ...], *, examples: bool) -> None:
+    """The first accounts, made by a runtime of its own so that its record is a log like any other."""
+    runtime = Runtime(settings)
+    await runtime.start()
+    try:
+        await bootstrap(runtime.env, entries, examples=examples)
+    finally:
+        await runtime.stop()
+
+
+def _dev_key(data: Path) -> FirstKey:
+    """The administrator's key of `--dev`: made once, kept beside the data it opens."""
+    file = data / "dev-key.json"
+    with contextlib.suppress(FileNotFoundError):
+        return FirstKey(**json.loads(file.read_text("ascii")))
+    ids = RandomIds()
+    made = {"key_id": ids.access_key("AKIA"), "secret": ids.secret(), "account": _DEV_ACCOUNT, "user": "admin"}
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+        json.dump(made, handle)
+    return FirstKey(**made)
+
+
+def _greet(url: str, key: FirstKey) -> None:
+    sys.stdout.write(
+        f"""
+Daypass listens on {url}
+
+  ************************************************************************
+  *  DEVELOPMENT MODE: an administrator's key is printed below.           *
+  *  Loopback only. Never use this data directory for anything real.      *
+  ************************************************************************
+
+Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
+
+  export AWS_ENDPOINT_URL={url}
+  export AWS_ACCESS_KEY_ID={key.key_id}
+  export AWS_SECRET_ACCESS_KEY={key.secret}
+  export AWS_REGION=us-east-1
+
+Then try:  aws sts get-caller-identity
+           aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
+           daypass exec reader -- aws iam list-roles
+"""
+    )
+    sys.stdout.flush()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}.") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    scheme = "https" if settings.server.tls_cert else "http"
+    host = settings.server.host
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def _run(settings: Settings, listener: socket.socket) -> int:
+    server = settings.server
+    config = uvicorn.Config(
+        partial(Lifespan, settings),
+        factory=True,
+        workers=server.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        backlog=server.backlog,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=server.drain_seconds,
+        ssl_certfile=server.tls_cert,
+        ssl_keyfile=server.tls_key,
+        ssl_ca_certs=str(server.client_ca) if server.client_ca else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if server.client_ca else ssl.CERT_NONE,
+    )
+    _check_tls(config)
+    if server.workers > 1:
+        _share_metrics(server.data / "metrics")
+        Multiprocess(config, sockets=[listener]).run()
+        return 0
+    running = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        running.run(sockets=[listener])
+    return 0 if running.started else 1
+
+
+def _check_tls(config: uvicorn.Config) -> None:
+    """An unusable certificate is a plain error, before anything starts."""
+    if not config.ssl_certfile:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
+        if config.ssl_ca_certs:
+            context.load_verify_locations(config.ssl_ca_certs)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"the TLS certificate, key or client CA cannot be used: {error}.") from None
+
+
+def _share_metrics(directory: Path) -> None:
+    """Worker processes put their figures into files here, so that any of them can show all."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
