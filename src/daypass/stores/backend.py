@@ -35,7 +35,7 @@ class Backend:
         writer: its transactions write durably.
         write_lock: held around a whole write transaction.
         committed: told, still under the lock, the feed head that a transaction committed, if it moved the feed.
-        settle: run in a write transaction at start; notices a database that was swapped or put back.
+        settle: run in a write transaction at start; whether the database was swapped or put back, and is another life now.
         check: what is wrong with the pages, "" when nothing is.
         close: releases what is not in the engines.
     """
@@ -45,6 +45,6 @@ class Backend:
     writer: Engine
     write_lock: Callable[[], AbstractContextManager[None]]
     committed: Callable[[FeedHead], None]
-    settle: Callable[[Connection], None]
+    settle: Callable[[Connection], bool]
     check: Callable[[Connection], str]
     close: Callable[[], None]

@@ -19,6 +19,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores import postgres, sqlite
 from daypass.stores.backend import FEED_HEAD, Backend, UnusableDatabase
 from daypass.stores.feed import feed_head
+from daypass.stores.tx import end_all_sessions
 
 T = TypeVar("T")
 
@@ -26,8 +27,10 @@ T = TypeVar("T")
 class Database:
     """One database, with a pool of read connections and one for writing. Safe to share between threads."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, readers: int) -> None:
         self._backend = backend
+        self.readers = readers
+        """How many threads may read at the same time, beside one that polls."""
 
     @property
     def dialect(self) -> str:
@@ -73,13 +76,18 @@ class Database:
         """Which life of the database this is: restored or failed over, it differs. Up to 16 characters."""
         return self.read(feed_head).incarnation
 
-    def settle(self) -> None:
+    def settle(self, now: int) -> bool:
         """Notices, at start, that the file is an older or another one than was last written here (SQLite).
 
-        Then the database gets a new incarnation, so that no session's `seen` is compared with positions of another life.
+        Then the database gets a new incarnation, so that no session's `seen` is compared with positions of another
+        life; and since it may have forgotten revocations, every session there is ends (attack A105). Returns whether
+        that was so. `now`: ms.
         """
         with self.write_transaction() as conn:
-            self._backend.settle(conn)
+            restored = self._backend.settle(conn)
+            if restored:
+                end_all_sessions(conn, now)
+        return restored
 
     def check(self) -> None:
         """Raises UnusableDatabase when pages are corrupt, or DaypassError(UNAVAILABLE) when it cannot be reached."""
@@ -122,11 +130,11 @@ def open_database(url: str, *, readers: int = 4) -> Database:
         if not parsed.database or parsed.database == ":memory:" or parsed.query:
             raise ValueError("sqlite needs a file and takes no parameters: sqlite:///PATH")
         try:
-            return Database(sqlite.open_backend(parsed.database, readers + 1))
+            return Database(sqlite.open_backend(parsed.database, readers + 1), readers)
         except (OSError, DBAPIError) as error:
             raise UnusableDatabase(
                 f"the SQLite file cannot be opened: {getattr(error, 'orig', None) or error}"
             ) from error
     if kind in ("postgresql", "postgres"):
-        return Database(postgres.open_backend(parsed, readers + 1))
+        return Database(postgres.open_backend(parsed, readers + 1), readers)
     raise ValueError("the database URL must begin with sqlite:/// or postgresql://")

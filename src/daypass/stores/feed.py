@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, inspect, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from daypass.domain.directory import Revocation
 from daypass.stores.backend import FEED_HEAD, FeedHead
@@ -60,15 +60,12 @@ def feed_head(conn: Connection) -> FeedHead:
     return FeedHead(incarnation, row.position, row.pruned)
 
 
-def has_feed(conn: Connection) -> bool:
-    """Whether the schema has been made."""
-    return inspect(conn).has_table(feed_counter.name)
-
-
 def renew_incarnation(conn: Connection) -> FeedHead:
     """Starts another life: sessions and cursors of the one before are compared with it no more."""
     conn.execute(update(feed_counter).values(incarnation=secrets.token_hex(8)))
-    return feed_head(conn)
+    row = conn.execute(select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)).one()
+    conn.info[FEED_HEAD] = head = FeedHead(row.incarnation, row.position, row.pruned)
+    return head
 
 
 def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change]:

@@ -30,7 +30,7 @@ def open_backend(url: URL, readers: int) -> Backend:
         writer=_engine(url, _WRITERS, read_only=False),
         write_lock=_no_lock,
         committed=_nothing,
-        settle=_nothing,
+        settle=_unmoved,
         check=_check,
         close=lambda: None,
     )
@@ -70,8 +70,13 @@ def _no_lock() -> Iterator[None]:
     yield
 
 
-def _nothing(_: Connection | FeedHead) -> None:
+def _nothing(_head: FeedHead) -> None:
+    """Nothing is noted beside a server."""
+
+
+def _unmoved(_conn: Connection) -> bool:
     """Swapped databases show in the incarnation itself: `feed.feed_head` reads the cluster's identity and timeline."""
+    return False
 
 
 def _check(conn: Connection) -> str:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from daypass.stores.backend import Backend, FeedHead
-from daypass.stores.feed import feed_head, has_feed, renew_incarnation
+from daypass.stores.feed import feed_head, renew_incarnation
 
 _BUSY_MS = 5_000
 _POOL_WAIT_SECONDS = 5.0
@@ -71,18 +71,18 @@ class SqliteFile:
         line = f"{self._inode} {head.incarnation} {head.position}".ljust(_NOTE_BYTES - 1) + "\n"
         os.pwrite(self._side, line.encode("ascii"), 0)
 
-    def settle(self, conn: Connection) -> None:
+    def settle(self, conn: Connection) -> bool:
         """Gives the database a new incarnation unless it is provably the one that was written here last, or later."""
-        if not has_feed(conn):
-            return
         head = feed_head(conn)
         words = os.pread(self._side, _NOTE_BYTES, 0).decode("ascii", "replace").split()
+        if not words and not head.position:  # just made
+            self.note(head)
+            return False
         same = len(words) == 3 and words[:2] == [str(self._inode), head.incarnation]
         if same and words[2].isascii() and words[2].isdigit() and int(words[2]) <= head.position:
-            return
-        if words or head.position:  # no side file and an empty feed: a database just made
-            head = renew_incarnation(conn)
-        self.note(head)
+            return False
+        renew_incarnation(conn)
+        return True
 
     def close(self) -> None:
         with self._threads:

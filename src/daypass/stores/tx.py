@@ -5,13 +5,14 @@ It must never write a row without its change, and never commit: the owner of the
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Column, ColumnElement, Connection, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from daypass.domain.directory import Revocation
+from daypass.domain.directory import Account, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import Change, append
@@ -20,6 +21,7 @@ from daypass.stores.schema import revocations
 E = TypeVar("E")
 
 _BIGGEST = 2**63
+_EVERY = 2**31 - 1
 _DIRECTORY_LOCK = 0x64617970617373  # "daypass"
 
 
@@ -222,3 +224,21 @@ def revocations_after(conn: Connection, position: int) -> list[Revocation]:
     mapping = ENTITY_TABLES[Revocation]
     query = select(*mapping.columns).where(revocations.c.position > position).order_by(revocations.c.position)
     return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query)]
+
+
+def end_all_sessions(conn: Connection, now: int) -> None:
+    """Revokes every session of every account, as of `now` (ms)."""
+    tx = StoreTx(conn, now)
+    for account in tx.find(Account, limit=_EVERY):
+        revocation = Revocation(
+            id=secrets.token_hex(16),
+            account=account.id,
+            subject="account",
+            value=account.id,
+            issued_before=now,
+            created_at=now,
+            reason="The database is not the one that was last written: it may have forgotten revocations.",
+            created_by="daypass",
+        )
+        tx.insert(revocation)
+    tx.flush()

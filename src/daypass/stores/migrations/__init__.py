@@ -6,6 +6,7 @@ transaction, and of two processes that start at once one waits for the other.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -23,8 +24,11 @@ _DECLARED = (schema, records)  # importing them puts their tables on `metadata`
 _MIGRATION_LOCK = 0x6D696772617465  # "migrate"
 
 
-def prepare(database: Database) -> None:
+def prepare(database: Database, now: int | None = None) -> bool:
     """All that a server does to a database before it serves: check its pages, migrate, notice a restored copy.
+
+    Returns whether it was a restored or swapped copy, in which case every session has been ended. Call it once for
+    each start, before worker processes open the database. `now`: ms, by default the system's.
 
     Raises:
         UnusableDatabase: corrupt, half migrated, or made by a newer Daypass.
@@ -32,7 +36,7 @@ def prepare(database: Database) -> None:
     """
     database.check()
     migrate(database)
-    database.settle()
+    return database.settle(time.time_ns() // 1_000_000 if now is None else now)
 
 
 def migrate(database: Database) -> None:
