@@ -7,6 +7,7 @@ PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 SETUP_DEMO := @sh tools/setup.sh demo
 SETUP_DEV := @sh tools/setup.sh dev
+BENCH ?= evaluator wire journal assume_role
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -56,9 +57,9 @@ docs-gen:  ## generate the reference pages
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tools/gen_docs.py
 
-bench:  ## measure on this machine
+bench:  ## measure on this machine; BENCH=assume_role measures one thing
 	$(SETUP_DEV)
-	@$(PYTHON_BIN) bench/run.py $(ARGS)
+	@set -e; for part in $(BENCH); do echo "== $$part"; $(PYTHON_BIN) bench/$$part.py $(ARGS); done
 
 fuzz:  ## millions of random policies against the reference evaluator
 	$(SETUP_DEV)

@@ -1,0 +1,82 @@
+"""The built wheel, in clean environments: everything is in it, the client stands alone, the server serves, the demo runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.packaging.machine import ROOT, copy_checkout
+
+pytestmark = pytest.mark.slow
+
+UV = Path(sys.executable).with_name("uv")
+VERSIONS = ("3.11", "3.13")
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "DAYPASS_", "AWS_"))}
+    return subprocess.run(
+        [str(part) for part in command], cwd=cwd, env={**kept, **env}, capture_output=True, text=True, check=False, timeout=300
+    )  # fmt: skip
+
+
+def succeed(*command: str | Path, cwd: Path, **env: str) -> str:
+    done = run(*command, cwd=cwd, **env)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def interpreter(version: str) -> Path:
+    """A Python of this version that runs; the test is skipped where there is none."""
+    for candidate in (shutil.which(f"python{version}"), f"/usr/bin/python{version}"):
+        if candidate and run(candidate, "-c", "import ensurepip", cwd=Path("/")).returncode == 0:
+            return Path(candidate)
+    pytest.skip(f"no working python{version} on this machine")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = copy_checkout(tmp_path_factory.mktemp("source"))
+    out = tmp_path_factory.mktemp("dist")
+    succeed(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", out, source, cwd=source)
+    return next(out.glob("daypass-*.whl"))
+
+
+def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    packed = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("daypass/")}
+    tracked = succeed("git", "ls-files", "--cached", "--others", "--exclude-standard", "src/daypass", cwd=ROOT)
+    there = {line.removeprefix("src/") for line in tracked.splitlines() if (ROOT / line).is_file()}
+    assert packed == there
+    assert "daypass/py.typed" in packed
+    assert [n for n in packed if "/migrations/versions/" in n]
+    assert [n for n in packed if n.startswith("daypass/data/") and n.endswith(".json")]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_wheel_alone_gives_client_and_command_line(wheel: Path, tmp_path: Path, version: str) -> None:
+    venv = tmp_path / "venv"
+    succeed(UV, "venv", "-q", "--no-project", "--python", interpreter(version), venv, cwd=tmp_path)
+    install = (UV, "pip", "install", "-q", "--python", venv / "bin/python")
+    succeed(*install, "-c", ROOT / "requirements/server.txt", wheel, cwd=tmp_path)
+    succeed(venv / "bin/python", "-c", "import daypass.client.credentials, daypass.cli.main", cwd=tmp_path)
+    assert "whoami" in succeed(venv / "bin/daypass", "--help", cwd=tmp_path)
+    served = run(venv / "bin/daypass", "serve", cwd=tmp_path)
+    assert (served.returncode, "pip install 'daypass[server]'" in served.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_wheel_with_the_locked_server_runs_the_demo(wheel: Path, tmp_path: Path, version: str) -> None:
+    """The demo starts `daypass serve` on a new database, so migrations and data files are used."""
+    venv = tmp_path / "venv"
+    succeed(UV, "venv", "-q", "--no-project", "--python", interpreter(version), venv, cwd=tmp_path)
+    install = (UV, "pip", "install", "-q", "--python", venv / "bin/python", "--no-deps")
+    succeed(*install, "--require-hashes", "-r", ROOT / "requirements/demo.txt", cwd=tmp_path)
+    succeed(*install, wheel, cwd=tmp_path)
+    shutil.copy(ROOT / "demo/main_job.py", tmp_path)
+    shown = succeed(venv / "bin/python", tmp_path / "main_job.py", cwd=tmp_path, HOME=str(tmp_path))
+    assert "Done in" in shown
