@@ -1,0 +1,354 @@
+"""The ASGI application: limits, routes and the error boundary. Nothing that a request does may get past it as a traceback.
+
+Raw ASGI 3 on purpose: this is every request's path. `/` is the AWS wire, exact paths go to small handlers, and prefixes to
+whole ASGI applications that are built when first called. It parses no protocol and takes no decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.http import Handler, Header, Request, Response
+from daypass.wire.origin import Origin
+
+Scope: TypeAlias = dict[str, Any]
+Message: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+Observe: TypeAlias = Callable[[str, str, float], None]
+
+_INTERNAL = "InternalFailure"
+_ROOT = (b"/", b"")
+_CLOSE: Header = (b"connection", b"close")  # after a refusal, unread bytes of the body may still come
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What one request may be. Bytes and seconds."""
+
+    body: int = 1_048_576
+    headers: int = 16_384
+    target: int = 8_192
+    body_seconds: float = 10.0
+
+
+class AwsHandler(Protocol):
+    """The handler of `/`: it answers in its protocol's form even what the application refuses."""
+
+    async def __call__(self, request: Request) -> Response: ...
+    async def refuse(self, request: Request, error: DaypassError) -> Response: ...
+    def broken(self, request: Request) -> Response: ...
+
+
+class Route(NamedTuple):
+    """A handler of one exact path."""
+
+    handler: Handler
+    methods: frozenset[str] = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the application is given from outside.
+
+    Attributes:
+        clock: milliseconds since the epoch.
+        new_id: a fresh request id.
+        log: called with an event name and fields; `exc_info=True` where there is an exception.
+        observe: called once for each answer with operation or route, error code ("" when served) and seconds.
+    """
+
+    clock: Callable[[], int]
+    new_id: Callable[[], str]
+    log: Callable[..., Any] = lambda *_, **__: None
+    observe: Observe = lambda *_: None
+
+
+class _ClientGoneError(Exception):
+    """The client went away before its request was complete: there is nobody to answer."""
+
+
+class Application:
+    """The ASGI application.
+
+    Args:
+        aws: the AWS wire, at `/`.
+        hooks: clock, ids, log, metrics.
+        routes: exact paths.
+        mounts: path prefixes (`/api/`) to what builds their ASGI application; the longest prefix wins. A mounted
+            application sees the whole path, and `daypass.request_id`, `daypass.source_ip`, `daypass.secure` in its scope.
+        limits, trusted_proxies: see HttpLimits and Origin.
+        lifespan: entered at start-up, left at shut-down.
+    """
+
+    def __init__(
+        self,
+        aws: AwsHandler,
+        hooks: Hooks,
+        *,
+        routes: Mapping[str, Route] | None = None,
+        mounts: Mapping[str, Callable[[], AsgiApp]] | None = None,
+        limits: HttpLimits | None = None,
+        trusted_proxies: Sequence[str] = (),
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+    ) -> None:
+        self._aws = aws
+        self._hooks = hooks
+        self._routes = {path.encode("ascii"): (path, route) for path, route in (routes or {}).items()}
+        self._mounts = sorted((mounts or {}).items(), key=lambda item: -len(item[0]))
+        self._built: dict[str, AsgiApp] = {}
+        self._limits = limits or HttpLimits()
+        self._origin = Origin(trusted_proxies)
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    # --- One request -----------------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = self._head(scope)
+        name, code = "", "ClientGone"
+        try:
+            mount = self._mount_of(request, scope)
+            if mount:
+                name, code = mount, await self._mounted(mount, request, (scope, receive, send))
+            else:
+                response = await self._answer(request, receive)
+                name, code = response.operation, response.code
+                await _send(send, request, response)
+        except _ClientGoneError:
+            pass
+        except Exception:  # noqa: BLE001  # the error boundary
+            code = _INTERNAL
+            self._hooks.log("request failed unexpectedly", request_id=request.request_id, exc_info=True)
+            await _send(send, request, self._broken(request))
+        self._hooks.observe(name, code, time.perf_counter() - started)
+
+    def _mount_of(self, request: Request, scope: Scope) -> str:
+        path = request.raw_path
+        if path in _ROOT or path in self._routes:
+            return ""
+        return next((prefix for prefix, _ in self._mounts if scope["path"].startswith(prefix)), "")
+
+    def _broken(self, request: Request) -> Response:
+        return self._aws.broken(request) if request.raw_path in _ROOT else _plain(request, 500, _INTERNAL)
+
+    def _head(self, scope: Scope) -> Request:
+        headers: list[Header] = scope["headers"]
+        source_ip, secure = self._origin.of(scope.get("client"), scope.get("scheme", "http"), headers)
+        return Request(
+            scope["method"],
+            scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"),
+            scope.get("query_string", b""),
+            headers,
+            b"",
+            source_ip,
+            secure,
+            self._hooks.new_id(),
+            self._hooks.clock(),
+        )
+
+    async def _answer(self, request: Request, receive: Receive) -> Response:
+        if request.raw_path in _ROOT:
+            try:
+                request = await self._complete(request, receive)
+            except DaypassError as error:
+                response = await self._aws.refuse(request, error)
+                return response._replace(headers=(*response.headers, _CLOSE))
+            return await self._aws(request)
+        found = self._routes.get(request.raw_path)
+        if found is None:
+            return _plain(request, 404, "NotFound")
+        name, route = found
+        if request.method not in route.methods:
+            allow = ", ".join(sorted(route.methods)).encode("ascii")
+            return _plain(request, 405, "MethodNotAllowed", (b"allow", allow))._replace(operation=name)
+        try:
+            request = await self._complete(request, receive)
+        except DaypassError as error:
+            return _refusal(request, error)._replace(operation=name)
+        return (await route.handler(request))._replace(operation=name)
+
+    async def _complete(self, request: Request, receive: Receive) -> Request:
+        """The request with its body. Raises DaypassError when either is over a limit."""
+        declared = self._check_head(request)
+        return request._replace(body=await self._body(receive, declared))
+
+    def _check_head(self, request: Request) -> int:
+        """Holds target and headers against the limits; returns the declared length of the body, -1 when there is none."""
+        limits = self._limits
+        if len(request.raw_path) + len(request.raw_query) > limits.target:
+            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request target is over {limits.target} bytes.")
+        size, declared, chunked = 0, -1, False
+        for name, value in request.headers:
+            size += len(name) + len(value)
+            if name == b"content-length":
+                if declared >= 0 or not value.isdigit() or len(value) > 15:
+                    raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The Content-Length header is not one number.")
+                declared = int(value)
+            elif name == b"transfer-encoding":
+                chunked = True
+        if size > limits.headers:
+            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request headers are over {limits.headers} bytes.")
+        if chunked and declared >= 0:
+            raise DaypassError(ErrorKind.MALFORMED_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
+        if declared > limits.body:
+            raise _too_large(limits.body)
+        return declared
+
+    async def _body(self, receive: Receive, declared: int) -> bytes:
+        """The whole body, in time and within its limit."""
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                message = await receive()
+                body: bytes = message.get("body", b"")
+                if message["type"] == "http.request" and not message.get("more_body", False):
+                    if len(body) > self._limits.body:
+                        raise _too_large(self._limits.body)
+                    return body
+                return await self._rest_of_body(receive, message)
+        except TimeoutError:
+            raise DaypassError(
+                ErrorKind.MALFORMED_REQUEST,
+                "Your socket connection to the server was not read from or written to within the timeout period.",
+                private={"declared_bytes": declared},
+            ) from None
+
+    async def _rest_of_body(self, receive: Receive, message: Message) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise _ClientGoneError
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._limits.body:
+                raise _too_large(self._limits.body)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            message = await receive()
+
+    # --- Mounted applications --------------------------------------------------------------------------------------
+
+    async def _mounted(self, prefix: str, request: Request, channel: tuple[Scope, Receive, Send]) -> str:
+        """Runs a mounted application; returns what to observe. Its body is read here, so that it obeys the limits."""
+        scope, receive, send = channel
+        try:
+            request = await self._complete(request, receive)
+        except DaypassError as error:
+            response = _refusal(request, error)
+            await _send(send, request, response)
+            return response.code
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), _id_header(request)]}
+            await send(message)
+
+        if prefix not in self._built:
+            self._built[prefix] = dict(self._mounts)[prefix]()
+        seen = {"request_id": request.request_id, "source_ip": request.source_ip, "secure": request.secure}
+        inner = {**scope, **{f"daypass.{name}": value for name, value in seen.items()}}
+        try:
+            await self._built[prefix](inner, _replay(request.body, receive), watched)
+        except Exception:
+            if not status:
+                raise
+            # Too late for an answer of ours: what was begun stays unfinished, which the client sees.
+            self._hooks.log("request failed unexpectedly", request_id=request.request_id, exc_info=True)
+            return _INTERNAL
+        return "" if status < 400 else str(status)
+
+    # --- Start and stop --------------------------------------------------------------------------------------------
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        context = self._lifespan() if self._lifespan else None
+        try:
+            if context is not None:
+                await context.__aenter__()
+        except Exception as error:  # noqa: BLE001  # reported to the server, which then stops
+            self._hooks.log("start failed", exc_info=True)
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        try:
+            if context is not None:
+                await context.__aexit__(None, None, None)
+        except Exception as error:  # noqa: BLE001  # reported to the server, which then stops
+            self._hooks.log("stop failed", exc_info=True)
+            await send({"type": "lifespan.shutdown.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+_REFUSALS: Mapping[ErrorKind, tuple[int, str]] = {
+    ErrorKind.REQUEST_TOO_LARGE: (413, "RequestEntityTooLarge"),
+    ErrorKind.MALFORMED_REQUEST: (400, "MalformedInput"),
+}
+
+
+def _too_large(limit: int) -> DaypassError:
+    return DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {limit} bytes.")
+
+
+def _plain(request: Request, status: int, code: str, *headers: Header, message: str = "") -> Response:
+    body = {"error": {"code": code, "message": message or code, "request_id": request.request_id}}
+    return Response(status, json.dumps(body).encode("ascii"), b"application/json", headers, code=code)
+
+
+def _refusal(request: Request, error: DaypassError) -> Response:
+    status, code = _REFUSALS[error.kind]
+    return _plain(request, status, code, _CLOSE, message=error.public)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that is already there, then whatever else comes (a disconnect)."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _id_header(request: Request) -> Header:
+    return b"x-amzn-requestid", request.request_id.encode("ascii")
+
+
+async def _send(send: Send, request: Request, response: Response) -> None:
+    headers = [
+        (b"content-type", response.content_type),
+        (b"content-length", b"%d" % len(response.body)),
+        _id_header(request),
+        *response.headers,
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b"" if request.method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body})

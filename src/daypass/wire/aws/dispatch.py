@@ -1,0 +1,218 @@
+"""One AWS request from the wire to an operation and back: parse, authenticate, check, run, answer. It decides nothing.
+
+Every refusal is on the record before it is answered; what cannot be recorded is answered as unavailable. Which service
+is meant follows from Version and Action; the credential scope must then name that service (attack A6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from daypass import sigv4
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports import Call, Env
+from daypass.wire.aws.errors import INTERNAL_CODE, error_xml, internal_failure_xml, wire_error
+from daypass.wire.aws.models import Operation, ServiceModel
+from daypass.wire.aws.query import parse_form
+from daypass.wire.http import Request, Response
+
+OperationHandler: TypeAlias = Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+Authenticate: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature, RequestFacts, Collection[str]], Awaitable[Caller]]
+Refused: TypeAlias = Callable[[Env, RequestFacts, Caller | None, DaypassError, Mapping[str, Any]], Awaitable[str]]
+
+_METHODS = ("GET", "POST")
+_MAX_NAMES = 50  # of parameters that an unreadable request is recorded with
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DEFAULT_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+_UNAVAILABLE = DaypassError(ErrorKind.UNAVAILABLE, "The request could not be recorded. Try again later.")
+
+
+@dataclass(frozen=True, slots=True)
+class AwsService:
+    """A service: its model, and the handlers of the operations that are served, by name."""
+
+    name: str
+    model: ServiceModel
+    operations: Mapping[str, OperationHandler]
+
+
+class _Progress:
+    """How far one request has come: what a refusal may then say about it."""
+
+    __slots__ = ("caller", "form", "full_name", "operation", "params", "request", "service", "unverified_region")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.full_name = ""
+        self.unverified_region = ""
+        self.form: Mapping[str, str] = {}
+        self.service: AwsService | None = None
+        self.operation: Operation | None = None
+        self.params: Mapping[str, Any] | None = None
+        self.caller: Caller | None = None
+
+    def facts(self) -> RequestFacts:
+        request = self.request
+        headers = dict(request.headers)
+        trace = _TRACE_PARENT.fullmatch(headers.get(b"traceparent", b""))
+        return RequestFacts(
+            request.request_id,
+            request.received_at,
+            self.full_name,
+            request.source_ip,
+            headers.get(b"user-agent", b"").decode("latin-1"),
+            trace[1].decode("ascii") if trace else "",
+            self.unverified_region,
+            headers.get(b"referer", b"").decode("latin-1"),
+            request.secure,
+        )
+
+
+class AwsEndpoint:
+    """The AWS wire: call it with a request.
+
+    Args:
+        authenticate: proof to caller; raises DaypassError.
+        refused: puts a refusal on the record and returns the encoded authorization message or ""; raises DaypassError
+            (UNAVAILABLE) when it cannot.
+    """
+
+    def __init__(
+        self, env: Env, services: Collection[AwsService], *, authenticate: Authenticate, refused: Refused
+    ) -> None:
+        self._env = env
+        self._by_version = {service.model.version: service for service in services}
+        self._authenticate = authenticate
+        self._refused = refused
+
+    async def __call__(self, request: Request) -> Response:
+        """The answer. Anything but a DaypassError goes up to the error boundary."""
+        progress = _Progress(request)
+        try:
+            if request.method not in _METHODS:
+                raise DaypassError(ErrorKind.MALFORMED_REQUEST, "Only GET and POST are allowed here.")
+            return await self._serve(request, progress)
+        except DaypassError as error:
+            response = await self._refuse(request, progress, error)
+        if request.method not in _METHODS:
+            return response._replace(status=405, headers=(*response.headers, (b"allow", b"GET, POST")))
+        return response
+
+    async def refuse(self, request: Request, error: DaypassError) -> Response:
+        """Records and answers a request that the server would not even read (too large, too slow)."""
+        return await self._refuse(request, _Progress(request), error)
+
+    def broken(self, request: Request) -> Response:
+        """The constant answer to an unexpected failure."""
+        body = internal_failure_xml(_DEFAULT_NAMESPACE, request.request_id)
+        return Response(500, body, code=INTERNAL_CODE)
+
+    async def _serve(self, request: Request, progress: _Progress) -> Response:
+        env = self._env
+        progress.form = form = parse_form(request.raw_query, request.body)
+        service, operation = self._find(form)
+        progress.service, progress.operation = service, operation
+        progress.full_name = full_name = f"{service.name}:{operation.name}"
+        if operation.anonymous:
+            facts, caller = progress.facts(), _anonymous(env)
+        else:
+            signature = _read_signature(request)
+            if _REGION.fullmatch(signature.region):
+                progress.unverified_region = signature.region
+            facts = progress.facts()
+            progress.caller = caller = await self._authenticate(env, signature, facts, (service.name,))
+        handler = service.operations.get(operation.name)
+        if handler is None:
+            raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, f"{operation.name} is not supported by this service.")
+        progress.params = params = operation.parse(form)
+        if not operation.check(params):
+            raise DaypassError(ErrorKind.VALIDATION, operation.explain(params))
+        result = await handler(env, Call(caller, facts, env.clock.now()), params)
+        return Response(200, operation.render(result, request.request_id), operation=full_name)
+
+    def _find(self, form: Mapping[str, str]) -> tuple[AwsService, Operation]:
+        action, version = form.get("Action"), form.get("Version")
+        if not action:
+            raise DaypassError(ErrorKind.MISSING_ACTION, "The request must contain the parameter Action.")
+        service = self._by_version.get(version or "")
+        operation = service.model.operation(action) if service is not None else None
+        if service is None or operation is None:
+            raise DaypassError(
+                ErrorKind.UNKNOWN_OPERATION,
+                f"Could not find operation {action[:128]} for version {(version or 'NO_VERSION_SPECIFIED')[:64]}",
+            )
+        return service, operation
+
+    async def _refuse(self, request: Request, progress: _Progress, error: DaypassError) -> Response:
+        try:
+            encoded = await self._refused(
+                self._env, progress.facts(), progress.caller, error, _detail(request, progress)
+            )
+        except DaypassError:
+            error, encoded = _UNAVAILABLE, ""
+        code, status = wire_error(error.kind)
+        namespace = progress.service.model.namespace if progress.service is not None else _DEFAULT_NAMESPACE
+        body = error_xml(namespace, code, status, error.public, request.request_id, encoded)
+        return Response(status, body, operation=progress.full_name, code=code)
+
+
+def services_from(
+    load: Callable[[str], ServiceModel], operations: Mapping[str, Mapping[str, OperationHandler]]
+) -> tuple[AwsService, ...]:
+    """The services of these tables (name of the service to its operations). Raises ValueError for unknown operations."""
+    services = []
+    for name, table in operations.items():
+        model = load(name)
+        unknown = set(table) - model.names
+        if unknown:
+            raise ValueError(f"{name}: the service model has no operations {sorted(unknown)}")
+        services.append(AwsService(name, model, table))
+    return tuple(services)
+
+
+# --- The pieces ----------------------------------------------------------------------------------------------------
+
+
+def _read_signature(request: Request) -> sigv4.UnverifiedSignature:
+    try:
+        return sigv4.parse_request(request.method, request.raw_path, request.raw_query, request.headers, request.body)
+    except sigv4.SigV4Error as error:
+        raise DaypassError(ErrorKind(error.kind), error.message) from None
+
+
+def _anonymous(env: Env) -> Caller:
+    return Caller(
+        kind=PrincipalKind.ANONYMOUS,
+        account="",
+        arn="",
+        principal_arn="",
+        user_id="",
+        principal_id="",
+        name="",
+        access_key_id="",
+        seen=env.directory.seen(),
+        hops=(),
+        auth_method="",
+    )
+
+
+def _detail(request: Request, progress: _Progress) -> dict[str, Any]:
+    """What the record says of a refused request: its parameters, redacted; of an unreadable one, their names."""
+    operation = progress.operation
+    if operation is not None:
+        known = progress.params
+        if known is None:
+            known = {n: v for n, v in progress.form.items() if n.partition(".")[0] in operation.members}
+            return {"parameters": {n: operation.redact_text(n, v) for n, v in known.items()}}
+        return {"parameters": operation.redact(known)}
+    detail: dict[str, Any] = {"method": request.method[:16], "path": request.raw_path[:256].decode("latin-1")}
+    if progress.form:
+        detail["action"] = progress.form.get("Action", "")[:128]
+        detail["version"] = progress.form.get("Version", "")[:64]
+        detail["names"] = [name[:128] for name in list(progress.form)[:_MAX_NAMES]]
+    return detail

@@ -1,0 +1,144 @@
+"""The service models: what operations there are, and for each its compiled parser, checker and serializer.
+
+The descriptions are botocore's data files, read once at first use; nothing of botocore runs. An operation is compiled
+when it is first called. Nothing here knows what an operation does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from daypass.wire.aws import query, validate, xml
+
+VERSIONS: Mapping[str, str] = {"sts": "2011-06-15", "iam": "2010-05-08"}
+REDACTED = "***"
+
+# Members that are secret whatever the models say of their shapes.
+_SECRET_MEMBERS = frozenset(
+    {
+        "AuthenticationCode1",
+        "AuthenticationCode2",
+        "Base32StringSeed",
+        "ContextAssertion",
+        "NewPassword",
+        "OldPassword",
+        "Password",
+        "PrivateKey",
+        "SAMLAssertion",
+        "SecretAccessKey",
+        "ServicePassword",
+        "SessionToken",
+        "TokenCode",
+        "TradeInToken",
+        "WebIdentityToken",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, compiled.
+
+    Attributes:
+        name: as the Action parameter has it.
+        anonymous: called without a signature: the proof is in its parameters.
+        members: names of its parameters.
+        parse: form to typed parameters; raises DaypassError(MALFORMED_REQUEST).
+        check: whether typed parameters meet every constraint.
+        explain: AWS's message for those that do not.
+        render: result and request id to the answer's XML.
+    """
+
+    name: str
+    anonymous: bool
+    members: frozenset[str]
+    parse: query.Parse
+    check: validate.Check
+    explain: Callable[[Mapping[str, Any]], str]
+    render: Callable[[Mapping[str, Any], str], bytes]
+    secret_members: frozenset[str]
+
+    def redact(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Typed parameters for the record, with `***` in place of every secret."""
+        return {name: _redact(name, value, self.secret_members) for name, value in params.items()}
+
+    def redact_text(self, name: str, text: str) -> str:
+        """The same for one parameter that is not parsed yet, by its flat name (`Tags.member.1.Key`)."""
+        return REDACTED if self.secret_members.intersection(name.split(".")) else text
+
+
+def _redact(name: str, value: Any, secret: frozenset[str]) -> Any:
+    if name in secret:
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {key: _redact(key, item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redact("", item, secret) for item in value]
+    return REDACTED if isinstance(value, bytes) else value
+
+
+class ServiceModel:
+    """One service's description. `operation` compiles at first use."""
+
+    def __init__(self, name: str, description: Mapping[str, Any]) -> None:
+        self.name = name
+        self.version: str = description["metadata"]["apiVersion"]
+        self.namespace: str = description["metadata"]["xmlNamespace"]
+        self._shapes: xml.Shapes = description["shapes"]
+        self._operations: Mapping[str, Mapping[str, Any]] = description["operations"]
+        self._checks = validate.Checks(name, self._shapes)
+        self._compiled: dict[str, Operation] = {}
+        secret = {
+            member
+            for shape in self._shapes.values()
+            for member, target in shape.get("members", {}).items()
+            if self._shapes[target["shape"]].get("sensitive") or target.get("sensitive")
+        }
+        self._secret_members = frozenset(secret | _SECRET_MEMBERS)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all its operations, served or not."""
+        return frozenset(self._operations)
+
+    def operation(self, name: str) -> Operation | None:
+        """The operation of this name, exactly so written; None when the service has none."""
+        found = self._compiled.get(name)
+        if found is None and name in self._operations:
+            found = self._compiled[name] = self._compile(self._operations[name])
+        return found
+
+    def _compile(self, description: Mapping[str, Any]) -> Operation:
+        shape_name = description["input"]["shape"] if "input" in description else ""
+        check: validate.Check = self._checks.compile(shape_name) if shape_name else (lambda _: True)
+        return Operation(
+            name=description["name"],
+            anonymous=description.get("authtype") == "none",
+            members=frozenset(self._shapes[shape_name]["members"]) if shape_name else frozenset(),
+            parse=query.compile_input(self._shapes, description),
+            check=check,
+            explain=lambda params: validate.explain(self.name, self._shapes, shape_name, params),
+            render=xml.compile_result(self._shapes, self.namespace, description),
+            secret_members=self._secret_members,
+        )
+
+
+@cache
+def load(name: str) -> ServiceModel:
+    """The model of `sts` or `iam`. Raises FileNotFoundError when botocore's data files are not installed."""
+    folder = files("botocore") / "data" / name / VERSIONS[name]
+    packed = folder / "service-2.json.gz"
+    raw = gzip.decompress(packed.read_bytes()) if packed.is_file() else (folder / "service-2.json").read_bytes()
+    return ServiceModel(name, json.loads(raw, object_hook=_without_documentation))
+
+
+def _without_documentation(value: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(value.get("documentation"), str):  # a member named so is a mapping, and stays
+        del value["documentation"]
+    return value

@@ -1,0 +1,251 @@
+"""The query protocol's requests: a form with flat names to typed parameters, within limits. It checks no constraints.
+
+Closures are compiled for each shape once. Names that the operation does not have are ignored, as AWS ignores them;
+what is ambiguous (a name twice, a list that is also a text) is refused. Source: Smithy 2.0, "AWS query protocol".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.aws.xml import Shapes
+
+MAX_PARAMETERS = 1000
+_MAX_DEPTH = 16  # dots in a name; the deepest of the models has 6
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_INDEX = re.compile(r"[1-9][0-9]{0,3}")
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
+
+Node: TypeAlias = "str | dict[str, Node]"
+Read: TypeAlias = Callable[[Any, str], Any]
+Parse: TypeAlias = Callable[[Mapping[str, str]], dict[str, Any]]
+
+
+def _malformed(message: str) -> NoReturn:
+    raise DaypassError(ErrorKind.MALFORMED_REQUEST, message)
+
+
+# --- The form ------------------------------------------------------------------------------------------------------
+
+
+def parse_form(raw_query: bytes, body: bytes) -> dict[str, str]:
+    """Names and values of the query string and of a form body, together.
+
+    Raises DaypassError(MALFORMED_REQUEST): bad percent-encoding or UTF-8, a name twice, over MAX_PARAMETERS.
+    """
+    form: dict[str, str] = {}
+    for raw in (raw_query, body):
+        if raw:
+            _read_form(raw, form)
+    return form
+
+
+def _read_form(raw: bytes, form: dict[str, str]) -> None:
+    if raw.count(b"&") + len(form) >= MAX_PARAMETERS:
+        _malformed(f"The request has more than {MAX_PARAMETERS} parameters.")
+    try:
+        text = raw.decode("utf-8")
+        if _BAD_PERCENT.search(text):
+            _malformed("The request has a '%' that no two hexadecimal digits follow.")
+        for pair in text.split("&"):
+            if pair:
+                name, _, value = pair.partition("=")
+                if "%" in name or "+" in name:
+                    name = _decode(name)
+                if "%" in value or "+" in value:
+                    value = _decode(value)
+                if name in form:
+                    _malformed(f"Parameter '{name[:128]}' is in the request more than once.")
+                form[name] = value
+    except UnicodeDecodeError:
+        _malformed("The request is not UTF-8.")
+
+
+def _decode(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
+
+
+# --- Typed parameters ----------------------------------------------------------------------------------------------
+
+
+def compile_input(shapes: Shapes, operation: Mapping[str, Any]) -> Parse:
+    """The parser of an operation's parameters: form to typed values by member name; absent members stay absent.
+
+    It raises DaypassError(MALFORMED_REQUEST) for what is not of its type.
+    """
+    if "input" not in operation:
+        return lambda _: {}
+    members = shapes[operation["input"]["shape"]]["members"]
+    done: dict[str, Read] = {}
+    readers = {name: (_compile(shapes, member["shape"], done), name) for name, member in members.items()}
+    nested = frozenset(n for n, m in members.items() if shapes[m["shape"]]["type"] in ("list", "map", "structure"))
+
+    def parse(form: Mapping[str, str]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        dotted = False
+        for name, text in form.items():
+            reader = readers.get(name)
+            if reader is not None:
+                values[name] = reader[0](text, name)
+            elif not dotted:
+                dotted = "." in name
+        if dotted and nested:
+            for name, node in _tree(form, nested).items():
+                if name in values:
+                    _malformed(f"Parameter '{name}' is both a value and a list.")
+                values[name] = readers[name][0](node, name)
+        return values
+
+    return parse
+
+
+def _tree(form: Mapping[str, str], roots: frozenset[str]) -> dict[str, Node]:
+    """The dotted names below `roots`, as nested dictionaries."""
+    tree: dict[str, Node] = {}
+    for name, text in form.items():
+        head, dot, rest = name.partition(".")
+        if not dot or head not in roots:
+            continue
+        path = rest.split(".")
+        if len(path) > _MAX_DEPTH:
+            _malformed(f"Parameter '{name[:128]}' is nested too deeply.")
+        node: dict[str, Node] = tree.setdefault(head, {})  # type: ignore[assignment]  # roots hold no text
+        for part in path[:-1]:
+            below = node.setdefault(part, {})
+            if isinstance(below, str):
+                _malformed(f"Parameter '{name[:128]}' is below one that has a value.")
+            node = below
+        if path[-1] in node:
+            _malformed(f"Parameter '{name[:128]}' has a value and parameters below it.")
+        node[path[-1]] = text
+    return tree
+
+
+def _compile(shapes: Shapes, name: str, done: dict[str, Read]) -> Read:
+    if name in done:
+        return done[name]
+    shape = shapes[name]
+    kind = shape["type"]
+    if kind in _SCALARS:
+        return _scalar(_SCALARS[kind])
+    done[name] = lambda node, path: done[name](node, path)  # noqa: PLW0108  # bound late, for shapes that contain themselves
+    done[name] = {"structure": _structure, "list": _list, "map": _map}[kind](shapes, shape, done)
+    return done[name]
+
+
+def _scalar(convert: Callable[[str, str], Any]) -> Read:
+    def read(node: Node, path: str) -> Any:
+        if not isinstance(node, str):
+            _malformed(f"Parameter '{path[:128]}' is a value and has none below it.")
+        return convert(node, path)
+
+    return read
+
+
+def _text(text: str, _: str) -> str:
+    return text
+
+
+def _integer(text: str, path: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        _malformed(f"Parameter '{path[:128]}' must be an integer.")
+    return int(text)
+
+
+def _boolean(text: str, path: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        _malformed(f"Parameter '{path[:128]}' must be true or false.")
+    return text.lower() == "true"
+
+
+def _timestamp(text: str, path: str) -> int:
+    """ISO-8601, UTC, to milliseconds."""
+    if _TIMESTAMP.fullmatch(text):
+        try:
+            whole = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+        except ValueError:
+            pass
+        else:
+            return int(whole.timestamp()) * 1000 + int((text[20:-1] + "000")[:3])
+    _malformed(f"Parameter '{path[:128]}' must be a time such as 2026-11-25T10:00:00Z.")
+
+
+def _blob(text: str, path: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        _malformed(f"Parameter '{path[:128]}' must be base64.")
+
+
+_SCALARS: dict[str, Callable[[str, str], Any]] = {
+    "string": _text,
+    "integer": _integer,
+    "long": _integer,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+    "blob": _blob,
+}
+
+
+def _structure(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Read]) -> Read:
+    readers = {name: _compile(shapes, member["shape"], done) for name, member in shape["members"].items()}
+
+    def read(node: Node, path: str) -> dict[str, Any]:
+        below = _branch(node, path)
+        return {name: readers[name](item, f"{path}.{name}") for name, item in below.items() if name in readers}
+
+    return read
+
+
+def _list(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Read]) -> Read:
+    reader = _compile(shapes, shape["member"]["shape"], done)
+
+    def read(node: Node, path: str) -> list[Any]:
+        items = _branch(_branch(node, path).get("member", ""), path)
+        return [reader(items[i], f"{path}.member.{i}") for i in _indices(items, path)]
+
+    return read
+
+
+def _map(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Read]) -> Read:
+    read_key = _compile(shapes, shape["key"]["shape"], done)
+    read_value = _compile(shapes, shape["value"]["shape"], done)
+
+    def read(node: Node, path: str) -> dict[str, Any]:
+        items = _branch(_branch(node, path).get("entry", ""), path)
+        values: dict[str, Any] = {}
+        for index in _indices(items, path):
+            entry = _branch(items[index], path)
+            if "key" not in entry or "value" not in entry:
+                _malformed(f"Parameter '{path[:128]}' has an entry without key or value.")
+            key = read_key(entry["key"], path)
+            if key in values:
+                _malformed(f"Parameter '{path[:128]}' has the same key more than once.")
+            values[key] = read_value(entry["value"], f"{path}.entry.{index}.value")
+        return values
+
+    return read
+
+
+def _branch(node: Node, path: str) -> dict[str, Node]:
+    """What is below a name. An empty value is an empty list or structure: so clients write them."""
+    if isinstance(node, str):
+        if node:
+            _malformed(f"Parameter '{path[:128]}' has no single value: it is a list or a structure.")
+        return {}
+    return node
+
+
+def _indices(items: Mapping[str, Node], path: str) -> list[str]:
+    for index in items:
+        if not _INDEX.fullmatch(index):
+            _malformed(f"Parameter '{path[:128]}' has a member '{index[:32]}': members are numbered from 1.")
+    return sorted(items, key=int)

@@ -1,0 +1,241 @@
+"""Parameters against the constraints of the service model. Fast when all is well, AWS's words when not. It parses nothing.
+
+`compile_check` makes one closure for each shape that only says yes or no; `explain` walks the model again, slowly, for the
+messages. Source: constraint messages of AWS's API validation, as the STS and IAM endpoints give them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from daypass.wire.aws.xml import Shapes
+
+Check: TypeAlias = Callable[[Any], bool]
+
+MAX_PROBLEMS = 10
+_SHOWN = 1024  # characters of a value that a message repeats
+
+# What a string may hold whose shape has no pattern: everything that XML 1.0 can carry, as AWS writes such a class.
+_ANY_TEXT = r"[\u0009\u000A\u000D\u0020-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]*"
+
+# Shapes that the models leave open; AWS's documentation or the thing itself says what they are.
+_PATTERNS: Mapping[tuple[str, str], str] = {
+    ("sts", "SAMLAssertionType"): r"[A-Za-z0-9+/=\u000A\u000D]*",
+    ("sts", "clientTokenType"): r"[\u0021-\u007E]*",
+    ("sts", "tradeInTokenType"): r"[\u0021-\u007E]*",
+    ("sts", "encodedMessageType"): r"[\u0021-\u007E]*",
+    ("sts", "TargetPrincipalType"): r"[\u0021-\u007E]*",
+    ("sts", "urlType"): r"[\u0021-\u007E]*",
+    ("iam", "ActionNameType"): r"[\u0021-\u007E]*",
+    ("iam", "ContextKeyNameType"): r"[\u0020-\u007E]*",
+    ("iam", "ResourceNameType"): r"[\u0020-\uD7FF\uE000-\uFFFD]*",
+    ("iam", "arnType"): r"[\u0009\u000A\u000D\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]+",
+}
+
+_PROPERTY = re.compile(r"\\p\{([LNZ])\}")
+_ASCII_OF = {"L": "A-Za-z", "N": "0-9", "Z": " "}
+_REPEATED_CLASS = re.compile(r"(\[(?:[^\]\\]|\\.)*\])([*+])", re.DOTALL)
+
+
+# --- Patterns ------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def matcher(pattern: str) -> Check:
+    r"""Whether a whole string matches a pattern of the models (Java's syntax: \w and \d are ASCII, \p{L} is any letter)."""
+    if _PROPERTY.search(pattern):
+        return _property_matcher(pattern)
+    # Java reads \u10000 as \u1000 and a zero; the models mean the code point.
+    python = pattern.replace(r"\u10000-\u10FFFF", r"\U00010000-\U0010FFFF")
+    full = re.compile(python, re.ASCII).fullmatch
+    return lambda text: full(text) is not None
+
+
+def _property_matcher(pattern: str) -> Check:
+    """For the one form in which the models use properties: a single class, repeated."""
+    form = _REPEATED_CLASS.fullmatch(pattern)
+    if form is None:
+        raise ValueError(f"a pattern of a new form: {pattern}")
+    cls = form[1]
+    categories = frozenset(_PROPERTY.findall(cls))
+    ascii_class = _PROPERTY.sub(lambda m: _ASCII_OF[m[1]], cls)
+    full = re.compile(ascii_class + form[2], re.ASCII).fullmatch
+    one = re.compile(ascii_class, re.ASCII).fullmatch
+
+    def matches(text: str) -> bool:
+        if full(text):
+            return True
+        if not text:
+            return False
+        return all(one(c) or (c > "\x7f" and unicodedata.category(c)[0] in categories) for c in text)
+
+    return matches
+
+
+def pattern_of(service: str, name: str, shape: Mapping[str, Any]) -> str:
+    """The pattern of a string shape: the model's, the hand-kept one, or any text."""
+    return str(shape.get("pattern") or _PATTERNS.get((service, name), _ANY_TEXT))
+
+
+# --- Yes or no -----------------------------------------------------------------------------------------------------
+
+
+class Checks:
+    """The compiled checks of one service's shapes, made at first use."""
+
+    def __init__(self, service: str, shapes: Shapes) -> None:
+        self._service = service
+        self._shapes = shapes
+        self._done: dict[str, Check] = {}
+
+    def compile(self, name: str) -> Check:
+        """Whether a parsed value of this shape meets every constraint."""
+        if name not in self._done:
+            self._done[name] = lambda value: self._done[name](value)  # noqa: PLW0108  # bound late, for shapes that contain themselves
+            shape = self._shapes[name]
+            make = {"string": self._string, "structure": self._structure, "list": self._list, "map": self._map}
+            self._done[name] = make.get(shape["type"], self._number)(name, shape)
+        return self._done[name]
+
+    def _string(self, name: str, shape: Mapping[str, Any]) -> Check:
+        low, high = shape.get("min", 0), shape.get("max", 1 << 31)
+        if "enum" in shape:
+            return frozenset(shape["enum"]).__contains__
+        matches = matcher(pattern_of(self._service, name, shape))
+        return lambda text: low <= len(text) <= high and matches(text)
+
+    @staticmethod
+    def _number(_: str, shape: Mapping[str, Any]) -> Check:
+        low, high = shape.get("min"), shape.get("max")
+        if low is None and high is None:
+            return lambda _: True
+        least, most = low if low is not None else -(1 << 63), high if high is not None else 1 << 63
+        return lambda value: least <= value <= most
+
+    def _structure(self, _: str, shape: Mapping[str, Any]) -> Check:
+        checks = {name: self.compile(member["shape"]) for name, member in shape["members"].items()}
+        required = tuple(shape.get("required", ()))
+
+        def check(value: Mapping[str, Any]) -> bool:
+            for name in required:
+                if name not in value:
+                    return False
+            for name, item in value.items():  # noqa: SIM110  # a generator costs more, and this is the hot path
+                if not checks[name](item):
+                    return False
+            return True
+
+        return check
+
+    def _list(self, _: str, shape: Mapping[str, Any]) -> Check:
+        low, high = shape.get("min", 0), shape.get("max", 1 << 31)
+        check = self.compile(shape["member"]["shape"])
+        return lambda items: low <= len(items) <= high and all(map(check, items))
+
+    def _map(self, _: str, shape: Mapping[str, Any]) -> Check:
+        low, high = shape.get("min", 0), shape.get("max", 1 << 31)
+        key, value = self.compile(shape["key"]["shape"]), self.compile(shape["value"]["shape"])
+        return lambda items: low <= len(items) <= high and all(map(key, items)) and all(map(value, items.values()))
+
+
+# --- Why not -------------------------------------------------------------------------------------------------------
+
+
+def explain(service: str, shapes: Shapes, name: str, value: Any) -> str:
+    """AWS's message for a value of a structure shape that its check has refused: up to MAX_PROBLEMS problems."""
+    problems: list[str] = []
+    for problem in _problems(service, shapes, name, value, ""):
+        problems.append(problem)
+        if len(problems) == MAX_PROBLEMS:
+            break
+    plural = "s" if len(problems) != 1 else ""
+    return f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}"
+
+
+def _problems(service: str, shapes: Shapes, name: str, value: Any, path: str) -> Iterator[str]:
+    shape = shapes[name]
+    for constraint in _broken(service, name, shape, value):
+        yield _problem(path, shape, value, constraint)
+    kind = shape["type"]
+    if kind == "structure":
+        yield from _structure_problems(service, shapes, shape, value, path)
+    elif kind == "list":
+        yield from _list_problems(service, shapes, shape, value, path)
+    elif kind == "map":
+        for part, items in (("key", value), ("value", value.values())):
+            member = shape[part]["shape"]
+            for item in items:
+                if broken := list(_broken(service, member, shapes[member], item)):
+                    yield _problem(path, shape, value, f"Map {part} must satisfy constraint: [{', '.join(broken)}]")
+                    break
+
+
+def _structure_problems(
+    service: str, shapes: Shapes, shape: Mapping[str, Any], value: Mapping[str, Any], path: str
+) -> Iterator[str]:
+    required = shape.get("required", ())
+    for member, target in shape["members"].items():
+        below = f"{path}.{_lower(member)}" if path else _lower(member)
+        if member in value:
+            yield from _problems(service, shapes, target["shape"], value[member], below)
+        elif member in required:
+            yield f"Value null at '{below}' failed to satisfy constraint: Member must not be null"
+
+
+def _list_problems(
+    service: str, shapes: Shapes, shape: Mapping[str, Any], value: list[Any], path: str
+) -> Iterator[str]:
+    member = shape["member"]["shape"]
+    if shapes[member]["type"] in ("structure", "list", "map"):
+        for index, item in enumerate(value, 1):
+            yield from _problems(service, shapes, member, item, f"{path}.{index}.member")
+        return
+    for item in value:
+        if any(_broken(service, member, shapes[member], item)):
+            all_of = ", ".join(text for text, _ in _constraints(service, member, shapes[member]))
+            yield _problem(path, shape, value, f"Member must satisfy constraint: [{all_of}]")
+            return
+
+
+def _broken(service: str, name: str, shape: Mapping[str, Any], value: Any) -> Iterator[str]:
+    return (text for text, holds in _constraints(service, name, shape) if not holds(value))
+
+
+def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
+    """The constraints of a shape itself, each with its words, in the order in which AWS reports them."""
+    kind = shape["type"]
+    if "enum" in shape:
+        yield f"Member must satisfy enum value set: [{', '.join(shape['enum'])}]", shape["enum"].__contains__
+        return
+    if kind == "string":
+        pattern = pattern_of(service, name, shape)
+        yield f"Member must satisfy regular expression pattern: {pattern}", matcher(pattern)
+    number = kind in ("integer", "long")
+    what, size = ("value", int) if number else ("length", len)
+    if "min" in shape and (number or kind != "structure"):
+        low = shape["min"]
+        yield f"Member must have {what} greater than or equal to {low}", lambda value: size(value) >= low
+    if "max" in shape:
+        high = shape["max"]
+        yield f"Member must have {what} less than or equal to {high}", lambda value: size(value) <= high
+
+
+def _problem(path: str, shape: Mapping[str, Any], value: Any, constraint: str) -> str:
+    shown = "" if shape.get("sensitive") else f" '{_show(value)}'"
+    return f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, str):
+        return value if len(value) <= _SHOWN else value[:_SHOWN] + "..."
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return _show(f"[{', '.join(value)}]")
+    return str(value) if isinstance(value, int) else "[...]"
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
