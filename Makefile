@@ -46,7 +46,7 @@ layers:  ## the direction of dependencies
 docs-check:  ## reference pages are up to date, the site builds
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tools/gen_docs.py --check
-	@NO_MKDOCS_2_WARNING=true $(PYTHON_BIN) -m mkdocs build -q --strict -d build/site
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --strict -d build/site
 
 docs:  ## generate the reference pages and serve the site on 127.0.0.1:8001
 	$(SETUP_DEV)

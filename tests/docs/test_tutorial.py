@@ -1,0 +1,66 @@
+"""The tutorial does what it says: its server, the variables that are printed, and its Python, block after block."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.packaging.machine import ROOT
+
+_EXPORT = re.compile(r"^\s*export (AWS_\w+)=(\S+)$")
+_PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def exports(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The variables that `daypass serve --dev` prints to paste."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DAYPASS_"))}
+    command = [
+        sys.executable,
+        "-m",
+        "daypass.cli.main",
+        "serve",
+        "--dev",
+        "--port",
+        "0",
+        "--data",
+        str(tmp_path / "data"),
+    ]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        watchdog = threading.Timer(30, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout
+            found: dict[str, str] = {}
+            for line in process.stdout:
+                if match := _EXPORT.match(line):
+                    found[match[1]] = match[2]
+                elif len(found) >= 4:
+                    break
+            yield {**environment, **found, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+        finally:
+            watchdog.cancel()
+            process.terminate()
+            process.wait(30)
+
+
+def test_tutorial_runs_as_written(exports: dict[str, str]) -> None:
+    page = (ROOT / "docs/tutorial/first-assume-role.md").read_text()
+    assert exports.keys() >= set(re.findall(r"^export (AWS_\w+)=", page, re.MULTILINE))
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(_PYTHON.findall(page))], env=exports, capture_output=True, text=True, check=False, timeout=60
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert ":assumed-role/auditor/morning-shift\n" in done.stdout
+    assert re.search(r"^AccessDenied User: \S+ is not authorized to perform: iam:CreateUser", done.stdout, re.MULTILINE)
+    explained = json.loads(done.stdout.splitlines()[-1])
+    assert (explained["allowed"], explained["blocked_by"]) == (False, "identity")
