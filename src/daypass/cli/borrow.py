@@ -176,6 +176,7 @@ def _environment(issued: Credentials, profile: Profile) -> dict[str, str]:
         "AWS_CREDENTIAL_EXPIRATION": issued.expiration_text(),
         "AWS_ENDPOINT_URL": profile.endpoint,
         "AWS_REGION": profile.region,
+        "AWS_DEFAULT_REGION": profile.region,  # the one that boto3 reads
         **({"AWS_CA_BUNDLE": profile.ca_bundle} if profile.ca_bundle else {}),
     }
 

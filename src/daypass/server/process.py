@@ -142,7 +142,7 @@ Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
   export AWS_ENDPOINT_URL={url}
   export AWS_ACCESS_KEY_ID={key.key_id}
   export AWS_SECRET_ACCESS_KEY={key.secret}
-  export AWS_REGION=us-east-1
+  export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 
 Then try:  aws sts get-caller-identity
            aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me

@@ -1,0 +1,59 @@
+"""Joins the wire to the operations: which paths there are, and what stands behind each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from daypass import __version__
+from daypass.observability.metrics import CONTENT_TYPE
+from daypass.operations.authenticate import authenticate
+from daypass.operations.outcome import refused
+from daypass.server.runtime import Runtime
+from daypass.wire.app import Application, Hooks, HttpLimits, Route
+from daypass.wire.aws import iam, sts
+from daypass.wire.aws.dispatch import AwsEndpoint, services_from
+from daypass.wire.aws.models import load
+from daypass.wire.http import Request, Response
+
+
+def build(runtime: Runtime) -> Application:
+    """The application over a started runtime."""
+    settings = runtime.settings.server
+    services = services_from(load, {"sts": sts.OPERATIONS, "iam": iam.OPERATIONS})
+    hooks = Hooks(
+        clock=runtime.clock.now, new_id=runtime.env.ids.request, log=runtime.log.warning, observe=runtime.metrics.observe
+    )
+    return Application(
+        AwsEndpoint(runtime.env, services, authenticate=authenticate, refused=refused),
+        hooks,
+        routes=_routes(runtime),
+        mounts={"/api/": lambda: _api(runtime)},
+        limits=HttpLimits(body=settings.max_body_bytes, body_seconds=settings.body_timeout_seconds),
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def _api(runtime: Runtime) -> Any:
+    from daypass.wire.api.app import create_api  # noqa: PLC0415  # FastAPI is slow to import: only when it is called
+
+    return create_api(runtime.env)
+
+
+def _routes(runtime: Runtime) -> dict[str, Route]:
+    async def healthz(_: Request) -> Response:
+        return _json(200, {"status": "alive", "version": __version__})
+
+    async def readyz(_: Request) -> Response:
+        problems = await runtime.problems()
+        return _json(503 if problems else 200, {"status": "not ready" if problems else "ready", "problems": problems})
+
+    async def metrics(_: Request) -> Response:
+        return Response(200, runtime.render_metrics(), CONTENT_TYPE.encode("ascii"), operation="/metrics")
+
+    return {"/healthz": Route(healthz), "/readyz": Route(readyz), "/metrics": Route(metrics)}
+
+
+def _json(status: int, content: dict[str, Any]) -> Response:
+    body = json.dumps(content).encode() + b"\n"
+    return Response(status, body, b"application/json", operation="health")
