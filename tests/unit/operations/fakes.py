@@ -249,7 +249,7 @@ class MemoryJournal:
         self.sessions: list[SessionClaims] = []
         self.writes = 0
         self.broken = False
-        self.before_write: Callable[[], None] | None = None
+        self.lose_races = 0  # so many writes find that another process has written the same before
         self.rows: dict[str, PolicyContent] = {}
         self._directory = directory
 
@@ -263,7 +263,11 @@ class MemoryJournal:
     async def write(self, change: Callable[[Any], tuple[T, Event]]) -> T:
         if self.broken:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")
-        result, event = change(MemoryTx(self._directory, self.rows))
+        tx = MemoryTx(self._directory, self.rows)
+        result, event = change(tx)
+        if self.lose_races:
+            self.lose_races -= 1
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, "It is there.")
         self.writes += 1
         self.events.append(event)
         return result
