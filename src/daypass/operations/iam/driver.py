@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations.authorize import authorize
-from daypass.operations.iam import documents, faults, subjects
+from daypass.operations.iam import builtin, documents, faults, subjects
 from daypass.operations.iam.work import Answer, Look, Operation, Params, Subject, Work
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
@@ -66,7 +66,8 @@ async def _authorize(env: Env, call: Call, operation: Operation, params: Params,
     context: dict[str, Value] = dict(subjects.resource_tags(params, subject))
     for keys in operation.keys:
         context.update(keys(params, subject))
-    decision = await authorize(env, call, operation.action, subject.arn, context=context)
+    own = builtin.resource_policy(subject.arn)
+    decision = await authorize(env, call, operation.action, subject.arn, context=context, resource_policy=own)
     for arn in subject.also:
         decision = await authorize(env, call, operation.action, arn, context=context)
     return decision

@@ -1,0 +1,335 @@
+"""A directory in memory for tests of IAM operations: entities in a dict, snapshots, transactions that undo.
+
+It keeps the promises of `ports.Tx`: unique names without regard to case, list order, paging, and no write that stays
+when its change fails. Policies of callers are compiled from the same entities, so that authorization is the real one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+import pytest
+
+from daypass.data import builtin_policies
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    Attachment,
+    Group,
+    Guardrail,
+    InlinePolicy,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    Role,
+    User,
+)
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event
+from daypass.domain.policy.document import PolicyKind, compile_stored
+from daypass.domain.policy.model import NamedPolicy
+from daypass.domain.session import Hop, Seen
+from daypass.operations.iam.driver import perform
+from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.outcome import refused
+from daypass.ports import AccountView, Call, Env, Limits, PrincipalView, RoleView
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+NOW = 1_764_000_000_000
+ALPHA, BETA = "111111111111", "222222222222"
+
+_PRIMARY: Mapping[type[Any], tuple[str, ...]] = {
+    Account: ("id",),
+    User: ("id",),
+    Group: ("id",),
+    Role: ("id",),
+    ManagedPolicy: ("id",),
+    AccessKey: ("id",),
+    Membership: ("group_id", "user_id"),
+    PolicyVersion: ("policy_id", "version"),
+    InlinePolicy: ("owner_id", "name"),
+    Attachment: ("owner_id", "policy_arn"),
+    Guardrail: ("account", "name"),
+}
+_FOLDED = (User, Group, Role, ManagedPolicy)
+
+
+def _value(kind: type[Any], name: str, value: Any) -> Any:
+    return value.lower() if name == "name" and kind in _FOLDED else value
+
+
+class MemoryTx:
+    def __init__(self, rows: dict[tuple[Any, ...], Any]) -> None:
+        self.rows = rows
+
+    def _key(self, entity: Any) -> tuple[Any, ...]:
+        return (type(entity), *(getattr(entity, name) for name in _PRIMARY[type(entity)]))
+
+    def _matching(self, kind: type[Any], equals: Mapping[str, Any]) -> list[Any]:
+        assert set(equals) <= {f.name for f in fields(kind)}
+        return [
+            row
+            for key, row in self.rows.items()
+            if key[0] is kind and all(_value(kind, n, getattr(row, n)) == _value(kind, n, v) for n, v in equals.items())
+        ]
+
+    def get(self, kind: type[E], **equals: Any) -> E | None:
+        found = self._matching(kind, equals)
+        assert len(found) < 2
+        return found[0] if found else None
+
+    def find(
+        self,
+        kind: type[E],
+        *,
+        order: str = "",
+        path_prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        **equals: Any,
+    ) -> list[E]:
+        order = order or _PRIMARY[kind][0]
+
+        def place(row: Any) -> Any:
+            return _value(kind, order, getattr(row, order))
+
+        found = [row for row in self._matching(kind, equals) if getattr(row, "path", "").startswith(path_prefix)]
+        return sorted((r for r in found if not after or place(r) > _value(kind, order, after)), key=place)[:limit]
+
+    def count(self, kind: type[Any], **equals: Any) -> int:
+        return len(self._matching(kind, equals))
+
+    def _unique(self, entity: Any) -> None:
+        kind = type(entity)
+        if kind in _FOLDED:
+            other = self.get(kind, account=entity.account, name=entity.name)
+            if other is not None and other.id != entity.id:
+                raise DaypassError(ErrorKind.ALREADY_EXISTS, f"{kind.__name__} already exists.")
+
+    def insert(self, entity: Any) -> None:
+        self._unique(entity)
+        if self._key(entity) in self.rows:
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, f"{type(entity).__name__} already exists.")
+        self.rows[self._key(entity)] = entity
+
+    def replace(self, entity: Any) -> None:
+        if self._key(entity) not in self.rows:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"{type(entity).__name__} not found.")
+        self._unique(entity)
+        self.rows[self._key(entity)] = entity
+
+    def delete(self, entity: Any) -> None:
+        if self.rows.get(self._key(entity)) != entity:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"{type(entity).__name__} not found.")
+        del self.rows[self._key(entity)]
+
+
+def _named(name: str, text: str) -> NamedPolicy:
+    return NamedPolicy(name, compile_stored(text, PolicyKind.IDENTITY))
+
+
+class MemoryDirectory:
+    """Views made from the rows at each look-up, and snapshots of them for reads."""
+
+    def __init__(self, rows: dict[tuple[Any, ...], Any]) -> None:
+        self.tx = MemoryTx(rows)
+        self.before_read: list[Callable[[], None]] = []
+
+    def seen(self) -> Seen:
+        return Seen("one", 1)
+
+    async def read(self, query: Callable[[Any], T]) -> T:
+        if self.before_read:
+            self.before_read.pop(0)()
+        return query(MemoryTx(dict(self.tx.rows)))
+
+    async def refresh(self) -> bool:
+        return False
+
+    async def account(self, account_id: str) -> AccountView | None:
+        account = self.tx.get(Account, id=account_id)
+        if account is None:
+            return None
+        rails = self.tx.find(Guardrail, account=account_id)
+        levels = tuple((NamedPolicy(g.name, compile_stored(g.document, PolicyKind.GUARDRAIL)),) for g in rails)
+        return AccountView(account, levels)
+
+    def _text(self, arn: str) -> str:
+        if arn in builtin_policies():
+            return builtin_policies()[arn]
+        policy = self.tx.get(ManagedPolicy, arn=arn)
+        assert policy is not None
+        version = self.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
+        assert version is not None
+        return version.document
+
+    def _policies(self, owner_id: str) -> list[NamedPolicy]:
+        inline = [_named(p.name, p.document) for p in self.tx.find(InlinePolicy, owner_id=owner_id)]
+        attached = self.tx.find(Attachment, order="policy_arn", owner_id=owner_id)
+        return inline + [_named(a.policy_arn, self._text(a.policy_arn)) for a in attached]
+
+    def _view(self, entity: User | Role) -> PrincipalView:
+        owners = [entity.id, *(m.group_id for m in self.tx.find(Membership, order="group_id", user_id=entity.id))]
+        identity = tuple(policy for owner in owners for policy in self._policies(owner))
+        boundary = (_named("boundary", self._text(entity.boundary_arn)),) if entity.boundary_arn else None
+        return PrincipalView(entity, identity, boundary)
+
+    async def user(self, user_id: str) -> PrincipalView | None:
+        user = self.tx.get(User, id=user_id)
+        return self._view(user) if user else None
+
+    async def role_by_id(self, role_id: str) -> RoleView | None:
+        role = self.tx.get(Role, id=role_id)
+        if role is None:
+            return None
+        trust = NamedPolicy("trust", compile_stored(role.trust_document, PolicyKind.TRUST))
+        return RoleView(role, trust, dict(role.trust_bindings), self._view(role))
+
+
+class MemoryJournal:
+    def __init__(self, rows: dict[tuple[Any, ...], Any]) -> None:
+        self.events: list[Event] = []
+        self._rows = rows
+
+    async def commit(self, event: Event, session: Any = None) -> None:
+        assert session is None
+        self.events.append(event)
+
+    async def write(self, change: Callable[[Any], tuple[T, Event]]) -> T:
+        copy = dict(self._rows)
+        result, event = change(MemoryTx(copy))
+        self._rows.clear()
+        self._rows.update(copy)
+        self.events.append(event)
+        return result
+
+
+@dataclass
+class FixedClock:
+    time: int = NOW
+
+    def now(self) -> int:
+        return self.time
+
+
+class CountingIds:
+    def __init__(self) -> None:
+        self._count = 0
+
+    def _digits(self, width: int) -> str:
+        self._count += 1
+        digest = hashlib.sha256(str(self._count).encode()).hexdigest().upper()
+        return f"{self._count:04d}{digest}"[:width].translate(str.maketrans("0189", "ZYXW"))
+
+    def unique(self, prefix: str) -> str:
+        return prefix + self._digits(17)
+
+    def access_key(self, prefix: str) -> str:
+        return prefix + self._digits(16)
+
+    def secret(self) -> str:
+        return f"secret-{self._digits(33)}"
+
+    def session(self) -> str:
+        return self._digits(32)
+
+    def request(self) -> str:
+        return f"request-{self._digits(8)}"
+
+
+class PlainSealer:
+    def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes:
+        return b"|".join((account.encode(), owner_id.encode(), plaintext[::-1]))
+
+    def seal_message(self, account: str, payload: bytes) -> str:
+        return f"sealed for {account}: {len(payload)}"
+
+
+@dataclass
+class World:
+    """Two accounts with nothing in them, and the way in for calls of IAM operations."""
+
+    rows: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    clock: FixedClock = field(default_factory=FixedClock)
+    ids: CountingIds = field(default_factory=CountingIds)
+
+    def __post_init__(self) -> None:
+        self.tx = MemoryTx(self.rows)
+        self.directory = MemoryDirectory(self.rows)
+        self.journal = MemoryJournal(self.rows)
+        for account in (ALPHA, BETA):
+            self.tx.insert(Account(account, "test", False, NOW))
+        self.env = Env(self.clock, self.ids, self.directory, self.journal, PlainSealer(), Limits())  # type: ignore[arg-type]
+
+    def root(self, account: str = ALPHA) -> Caller:
+        arn = f"arn:aws:iam::{account}:root"
+        hop = Hop("", account, account, NOW, self.directory.seen(), "AKIAROOTROOTROOTROOT")
+        seen = self.directory.seen()
+        return Caller(PrincipalKind.ROOT, account, arn, arn, account, account, "root", hop.access_key_id, seen, (hop,))
+
+    def as_user(self, name: str, account: str = ALPHA) -> Caller:
+        user = self.tx.get(User, account=account, name=name)
+        assert user is not None
+        root = self.root(account)
+        return replace(
+            root,
+            kind=PrincipalKind.USER,
+            arn=user.arn,
+            principal_arn=user.arn,
+            user_id=user.id,
+            principal_id=user.id,
+            name=user.name,
+            tags=user.tags,
+        )
+
+    def as_role(self, name: str, account: str = ALPHA) -> Caller:
+        role = self.tx.get(Role, account=account, name=name)
+        assert role is not None
+        return replace(
+            self.root(account),
+            kind=PrincipalKind.ROLE_SESSION,
+            arn=f"arn:aws:sts::{account}:assumed-role/{role.name}/session",
+            principal_arn=role.arn,
+            user_id=f"{role.id}:session",
+            principal_id=role.id,
+            name="session",
+        )
+
+    async def call(self, name: str, caller: Caller | None = None, /, **params: Any) -> Mapping[str, Any]:
+        """One call, by the root of ALPHA unless somebody else is named; refusals are recorded as the dispatcher does."""
+        who = caller or self.root()
+        facts = RequestFacts(self.ids.request(), self.clock.now(), f"iam:{name}", "192.0.2.7", "tests")
+        try:
+            return await perform(self.env, Call(who, facts, self.clock.now()), OPERATIONS[name], params)
+        except DaypassError as error:
+            await refused(self.env, facts, who, error, {})
+            raise
+
+
+def policy(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def trusting(*principals: str) -> str:
+    aws = list(principals) if len(principals) != 1 else principals[0]
+    return policy({"Effect": "Allow", "Principal": {"AWS": aws}, "Action": "sts:AssumeRole"})
+
+
+@contextmanager
+def refusal(kind: ErrorKind, message: str | None = None) -> Iterator[None]:
+    """Expects a refusal of this kind, and, if given, with exactly this message."""
+    with pytest.raises(DaypassError) as caught:
+        yield
+    assert (caught.value.kind, caught.value.public) == (kind, message or caught.value.public)

@@ -1,0 +1,136 @@
+"""The account as a whole, and the policies that come with Daypass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from daypass.wire.aws.iam import OPERATIONS
+from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, trusting
+
+from daypass.data import builtin_policies
+from daypass.domain.policy.document import PolicyKind, parse
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.model import AccessQuery, Layers, NamedPolicy, PrincipalFacts
+
+BUILTIN = "arn:aws:iam::aws:policy/"
+
+
+async def _fill(world: World) -> None:
+    document = policy(allow("s3:*"))
+    await world.call("CreateGroup", GroupName="g")
+    await world.call("CreateUser", UserName="ann", Tags=[{"Key": "k", "Value": "v"}])
+    await world.call("AddUserToGroup", GroupName="g", UserName="ann")
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="inline", PolicyDocument=document)
+    await world.call("CreateRole", RoleName="r", AssumeRolePolicyDocument=trusting(ALPHA))
+    await world.call("CreatePolicy", PolicyName="p", PolicyDocument=document)
+    await world.call("AttachRolePolicy", RoleName="r", PolicyArn=f"{BUILTIN}SecurityAudit")
+    await world.call("AttachGroupPolicy", GroupName="g", PolicyArn=f"arn:aws:iam::{ALPHA}:policy/p")
+
+
+async def test_get_account_summary_counts_the_account_alone(world: World) -> None:
+    await _fill(world)
+    await world.call("CreateUser", world.root(BETA), UserName="other")
+    summary = (await world.call("GetAccountSummary"))["SummaryMap"]
+    counts = {name: summary[name] for name in ("Users", "Groups", "Roles", "Policies", "PolicyVersionsInUse")}
+    assert counts == {"Users": 1, "Groups": 1, "Roles": 1, "Policies": 1, "PolicyVersionsInUse": 1}
+    assert summary["AccessKeysPerUserQuota"] == 2
+    assert all(isinstance(value, int) for value in summary.values())
+
+
+async def test_get_account_authorization_details_has_everything(world: World) -> None:
+    await _fill(world)
+    answer = await world.call("GetAccountAuthorizationDetails")
+    (user,), (group,), (role,) = (answer[f"{kind}DetailList"] for kind in ("User", "Group", "Role"))
+    assert user["GroupList"] == ["g"]
+    assert json.loads(unquote(user["UserPolicyList"][0]["PolicyDocument"]))["Statement"][0]["Action"] == "s3:*"
+    assert group["AttachedManagedPolicies"] == [{"PolicyName": "p", "PolicyArn": f"arn:aws:iam::{ALPHA}:policy/p"}]
+    assert role["AttachedManagedPolicies"][0]["PolicyName"] == "SecurityAudit"
+    assert unquote(role["AssumeRolePolicyDocument"]) == trusting(ALPHA)
+    assert [shown["PolicyName"] for shown in answer["Policies"]] == ["p", "SecurityAudit"]
+    assert answer["Policies"][0]["PolicyVersionList"][0]["IsDefaultVersion"] is True
+
+
+async def test_get_account_authorization_details_one_by_one_and_filtered(world: World) -> None:
+    await _fill(world)
+    seen: list[str] = []
+    params: dict[str, Any] = {"MaxItems": 1}
+    while True:
+        answer = await world.call("GetAccountAuthorizationDetails", **params)
+        seen += [key for key in ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies") if answer[key]]
+        if not answer["IsTruncated"]:
+            break
+        params["Marker"] = answer["Marker"]
+    assert seen == ["UserDetailList", "GroupDetailList", "RoleDetailList", "Policies", "Policies"]
+    only = await world.call("GetAccountAuthorizationDetails", Filter=["Role", "AWSManagedPolicy"])
+    assert (only["UserDetailList"], only["GroupDetailList"]) == ([], [])
+    assert [shown["PolicyName"] for shown in only["Policies"]] == ["SecurityAudit"]
+
+
+def _allows(name: str, action: str, resource: str = "*") -> bool:
+    text = builtin_policies()[f"{BUILTIN}{name}"]
+    who = PrincipalFacts("User", ALPHA, ((f"arn:aws:iam::{ALPHA}:user/a", "AIDAA"),))
+    layer = (NamedPolicy(name, parse(text, PolicyKind.IDENTITY)),)
+    return evaluate(AccessQuery(who, action, resource, {}), Layers(same_account=True, identity=layer)).allowed
+
+
+def test_builtin_policies_are_the_ten_that_people_expect() -> None:
+    assert sorted(arn.removeprefix(BUILTIN) for arn in builtin_policies()) == [
+        "AWSLambdaExecute",
+        "AdministratorAccess",
+        "AmazonS3FullAccess",
+        "AmazonS3ReadOnlyAccess",
+        "IAMFullAccess",
+        "IAMReadOnlyAccess",
+        "PowerUserAccess",
+        "ReadOnlyAccess",
+        "SecurityAudit",
+        "ViewOnlyAccess",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "allowed"),
+    [
+        ("AdministratorAccess", "orders:Read", True),
+        ("PowerUserAccess", "orders:Read", True),
+        ("PowerUserAccess", "iam:CreateUser", False),
+        ("PowerUserAccess", "iam:ListRoles", True),
+        ("PowerUserAccess", "organizations:LeaveOrganization", False),
+        ("ReadOnlyAccess", "iam:GetRole", True),
+        ("ReadOnlyAccess", "s3:GetObject", True),
+        ("ReadOnlyAccess", "s3:PutObject", False),
+        ("ReadOnlyAccess", "iam:CreateUser", False),
+        ("ReadOnlyAccess", "secretsmanager:GetSecretValue", False),
+        ("ReadOnlyAccess", "sts:AssumeRole", False),
+        ("IAMFullAccess", "iam:DeleteRole", True),
+        ("IAMFullAccess", "s3:GetObject", False),
+        ("IAMReadOnlyAccess", "iam:SimulatePrincipalPolicy", True),
+        ("IAMReadOnlyAccess", "iam:TagRole", False),
+        ("SecurityAudit", "iam:GetRole", True),
+        ("SecurityAudit", "s3:GetObject", False),
+        ("SecurityAudit", "s3:GetBucketPolicy", True),
+        ("SecurityAudit", "dynamodb:Scan", False),
+        ("ViewOnlyAccess", "iam:ListRoles", True),
+        ("ViewOnlyAccess", "iam:GetRole", False),
+        ("ViewOnlyAccess", "s3:GetObject", False),
+        ("AmazonS3FullAccess", "s3:DeleteBucket", True),
+        ("AmazonS3ReadOnlyAccess", "s3:ListBucket", True),
+        ("AmazonS3ReadOnlyAccess", "s3:DeleteBucket", False),
+    ],
+)
+def test_builtin_policy_means_what_its_name_says(name: str, action: str, allowed: bool) -> None:
+    assert _allows(name, action) is allowed
+
+
+def test_builtin_lambda_execute_is_limited_to_logs_and_objects() -> None:
+    assert _allows("AWSLambdaExecute", "s3:PutObject", "arn:aws:s3:::bucket/key")
+    assert _allows("AWSLambdaExecute", "logs:PutLogEvents", "arn:aws:logs:eu-west-1:111111111111:log-group:x")
+    assert not _allows("AWSLambdaExecute", "s3:DeleteObject", "arn:aws:s3:::bucket/key")
+
+
+def test_wire_table_names_only_operations_of_the_service_model() -> None:
+    model = Loader().load_service_model("iam", "service-2")["operations"]
+    assert set(OPERATIONS) <= set(model)

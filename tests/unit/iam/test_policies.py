@@ -1,0 +1,352 @@
+"""Managed policies with versions, attachments, inline policies and boundaries."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote
+
+import pytest
+from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, refusal, trusting
+
+from daypass.domain.errors import ErrorKind
+
+DOCUMENT = policy(allow("s3:GetObject"))
+ARN = f"arn:aws:iam::{ALPHA}:policy/p"
+BUILTIN = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+
+
+async def _policy(world: World, name: str = "p", **more: object) -> str:
+    answer = await world.call("CreatePolicy", PolicyName=name, PolicyDocument=DOCUMENT, **more)
+    return str(answer["Policy"]["Arn"])
+
+
+async def _role(world: World, name: str = "r") -> None:
+    await world.call("CreateRole", RoleName=name, AssumeRolePolicyDocument=trusting(ALPHA))
+
+
+async def test_create_policy_answers_first_version_as_default(world: World) -> None:
+    answer = await world.call(
+        "CreatePolicy", PolicyName="p", Path="/a/", PolicyDocument=DOCUMENT, Description="d", Tags=[]
+    )
+    shown = answer["Policy"]
+    assert shown["PolicyId"].startswith("ANPA")
+    assert {k: shown[k] for k in ("Arn", "DefaultVersionId", "AttachmentCount", "IsAttachable", "Description")} == {
+        "Arn": f"arn:aws:iam::{ALPHA}:policy/a/p",
+        "DefaultVersionId": "v1",
+        "AttachmentCount": 0,
+        "IsAttachable": True,
+        "Description": "d",
+    }
+    version = (await world.call("GetPolicyVersion", PolicyArn=shown["Arn"], VersionId="v1"))["PolicyVersion"]
+    assert unquote(version["Document"]) == DOCUMENT
+    assert version["IsDefaultVersion"] is True
+
+
+async def test_create_policy_same_name_other_path_refused(world: World) -> None:
+    await _policy(world)
+    message = "A policy called P already exists. Duplicate names are not allowed."
+    with refusal(ErrorKind.ALREADY_EXISTS, message):
+        await _policy(world, "P", Path="/other/")
+
+
+async def test_create_policy_over_size_refused(world: World) -> None:
+    room = 6144 - len("".join(policy(allow("s3:GetObject", "arn:aws:s3:::")).split()))
+    fits = policy(allow("s3:GetObject", "arn:aws:s3:::" + "b" * room))
+    await world.call("CreatePolicy", PolicyName="fits", PolicyDocument=json.dumps(json.loads(fits), indent=4))
+    with refusal(ErrorKind.LIMIT_EXCEEDED, "Cannot exceed quota for PolicySize: 6144"):
+        over = policy(allow("s3:GetObject", "arn:aws:s3:::" + "b" * (room + 1)))
+        await world.call("CreatePolicy", PolicyName="over", PolicyDocument=over)
+
+
+async def test_create_policy_with_principal_refused(world: World) -> None:
+    with refusal(ErrorKind.MALFORMED_POLICY):
+        await world.call("CreatePolicy", PolicyName="p", PolicyDocument=trusting(ALPHA))
+
+
+async def test_create_policy_version_sixth_refused_and_numbers_never_reused(world: World) -> None:
+    await _policy(world)
+    for _ in range(4):
+        await world.call("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=DOCUMENT)
+    message = (
+        "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing "
+        "version."
+    )
+    with refusal(ErrorKind.LIMIT_EXCEEDED, message):
+        await world.call("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=DOCUMENT)
+    await world.call("DeletePolicyVersion", PolicyArn=ARN, VersionId="v5")
+    answer = await world.call("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=DOCUMENT, SetAsDefault=True)
+    assert (answer["PolicyVersion"]["VersionId"], answer["PolicyVersion"]["IsDefaultVersion"]) == ("v6", True)
+    assert "Document" not in answer["PolicyVersion"]
+    versions = (await world.call("ListPolicyVersions", PolicyArn=ARN))["Versions"]
+    assert [version["VersionId"] for version in versions] == ["v6", "v4", "v3", "v2", "v1"]
+
+
+async def test_delete_policy_version_default_refused(world: World) -> None:
+    await _policy(world)
+    with refusal(ErrorKind.DELETE_CONFLICT, "Cannot delete the default version of a policy."):
+        await world.call("DeletePolicyVersion", PolicyArn=ARN, VersionId="v1")
+
+
+@pytest.mark.parametrize("version", ["v2", "v0", "v1.a", "v99999999999999999999", "v１"])
+async def test_get_policy_version_unknown_refused(world: World, version: str) -> None:
+    await _policy(world)
+    message = f"Policy {ARN} version {version} does not exist or is not attachable."
+    with refusal(ErrorKind.NOT_FOUND, message):
+        await world.call("GetPolicyVersion", PolicyArn=ARN, VersionId=version)
+
+
+async def test_set_default_policy_version_takes_effect_at_once(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    arn = await _policy(world)
+    await world.call("AttachUserPolicy", UserName="ann", PolicyArn=arn)
+    allowing = policy(allow("iam:ListUsers"))
+    await world.call("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=allowing)
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("ListUsers", world.as_user("ann"))
+    await world.call("SetDefaultPolicyVersion", PolicyArn=arn, VersionId="v2")
+    assert (await world.call("ListUsers", world.as_user("ann")))["Users"]
+
+
+async def test_delete_policy_conflicts_name_what_stands_in_the_way(world: World) -> None:
+    await _policy(world)
+    await _role(world)
+    await world.call("AttachRolePolicy", RoleName="r", PolicyArn=ARN)
+    with refusal(ErrorKind.DELETE_CONFLICT, "Cannot delete a policy attached to entities."):
+        await world.call("DeletePolicy", PolicyArn=ARN)
+    await world.call("DetachRolePolicy", RoleName="r", PolicyArn=ARN)
+    await world.call("PutRolePermissionsBoundary", RoleName="r", PermissionsBoundary=ARN)
+    with refusal(ErrorKind.DELETE_CONFLICT, "Cannot delete a policy attached to entities."):
+        await world.call("DeletePolicy", PolicyArn=ARN)
+    await world.call("DeleteRolePermissionsBoundary", RoleName="r")
+    await world.call("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=DOCUMENT)
+    with refusal(ErrorKind.DELETE_CONFLICT):
+        await world.call("DeletePolicy", PolicyArn=ARN)
+    await world.call("DeletePolicyVersion", PolicyArn=ARN, VersionId="v2")
+    await world.call("DeletePolicy", PolicyArn=ARN)
+    with refusal(ErrorKind.NOT_FOUND, f"Policy {ARN} was not found."):
+        await world.call("GetPolicy", PolicyArn=ARN)
+
+
+@pytest.mark.parametrize("operation", ["CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion"])
+@pytest.mark.parametrize("arn", [BUILTIN, f"arn:aws:iam::{BETA}:policy/p", f"arn:aws:iam::{BETA}:policy/none"])
+async def test_change_policy_of_another_account_denied_there_or_not(world: World, operation: str, arn: str) -> None:
+    await world.call("CreatePolicy", world.root(BETA), PolicyName="p", PolicyDocument=DOCUMENT)
+    message = (
+        f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform: iam:{operation} on resource: {arn} because no "
+        f"resource-based policy allows the iam:{operation} action"
+    )
+    with refusal(ErrorKind.ACCESS_DENIED, message):
+        await world.call(operation, PolicyArn=arn, PolicyDocument=DOCUMENT, VersionId="v1")
+
+
+@pytest.mark.parametrize(
+    "arn", ["arn:aws:iam::aws", "x" * 20, f"arn:aws:iam::{ALPHA}:role/ppppp", "arn:aws:s3:::policy/xx"]
+)
+async def test_get_policy_of_no_policy_arn_refused(world: World, arn: str) -> None:
+    with refusal(ErrorKind.INVALID_INPUT, f"ARN {arn} is not valid."):
+        await world.call("GetPolicy", PolicyArn=arn)
+
+
+async def test_get_policy_of_other_account_denied_there_or_not(world: World) -> None:
+    answer = await world.call("CreatePolicy", world.root(BETA), PolicyName="p", PolicyDocument=DOCUMENT)
+    for arn in (answer["Policy"]["Arn"], f"arn:aws:iam::{BETA}:policy/none"):
+        with refusal(
+            ErrorKind.ACCESS_DENIED,
+            f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform: iam:GetPolicy on resource: {arn} because no "
+            "resource-based policy allows the iam:GetPolicy action",
+        ):
+            await world.call("GetPolicy", PolicyArn=arn)
+
+
+async def test_attach_policy_of_other_account_is_as_unknown(world: World) -> None:
+    answer = await world.call("CreatePolicy", world.root(BETA), PolicyName="p", PolicyDocument=DOCUMENT)
+    await _role(world)
+    for arn in (answer["Policy"]["Arn"], f"arn:aws:iam::{BETA}:policy/none"):
+        with refusal(ErrorKind.NOT_FOUND, f"Policy {arn} does not exist or is not attachable."):
+            await world.call("AttachRolePolicy", RoleName="r", PolicyArn=arn)
+
+
+async def test_get_policy_builtin_needs_permission(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("GetPolicy", world.as_user("ann"), PolicyArn=BUILTIN)
+    document = policy(allow("iam:GetPolicy", "arn:aws:iam::aws:policy/*"))
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
+    await world.call("GetPolicy", world.as_user("ann"), PolicyArn=BUILTIN)
+
+
+async def test_get_policy_builtin_answers(world: World) -> None:
+    shown = (await world.call("GetPolicy", PolicyArn=BUILTIN))["Policy"]
+    assert (shown["PolicyName"], shown["DefaultVersionId"]) == ("ReadOnlyAccess", "v1")
+    version = (await world.call("GetPolicyVersion", PolicyArn=BUILTIN, VersionId="v1"))["PolicyVersion"]
+    assert json.loads(unquote(version["Document"]))["Version"] == "2012-10-17"
+
+
+async def test_list_policies_scopes_and_pages(world: World) -> None:
+    for name in ("b", "a"):
+        await _policy(world, name)
+    local = (await world.call("ListPolicies", Scope="Local"))["Policies"]
+    assert [shown["PolicyName"] for shown in local] == ["a", "b"]
+    builtin = (await world.call("ListPolicies", Scope="AWS"))["Policies"]
+    names: list[str] = []
+    params: dict[str, object] = {}
+    while True:
+        answer = await world.call("ListPolicies", MaxItems=1, **params)
+        names += [shown["PolicyName"] for shown in answer["Policies"]]
+        if not answer["IsTruncated"]:
+            break
+        params = {"Marker": answer["Marker"]}
+    assert names == ["a", "b", *(shown["PolicyName"] for shown in builtin)]
+    assert len(names) == 12
+
+
+async def test_list_policies_only_attached_and_usage(world: World) -> None:
+    await _policy(world, "attached")
+    await _policy(world, "bounding")
+    await _policy(world, "idle")
+    await _role(world)
+    arn = f"arn:aws:iam::{ALPHA}:policy/"
+    await world.call("AttachRolePolicy", RoleName="r", PolicyArn=f"{arn}attached")
+    await world.call("AttachRolePolicy", RoleName="r", PolicyArn=BUILTIN)
+    await world.call("PutRolePermissionsBoundary", RoleName="r", PermissionsBoundary=f"{arn}bounding")
+
+    async def names(**params: object) -> list[str]:
+        return [shown["PolicyName"] for shown in (await world.call("ListPolicies", **params))["Policies"]]
+
+    assert await names(OnlyAttached=True) == ["attached", "bounding", "ReadOnlyAccess"]
+    assert await names(OnlyAttached=True, Scope="Local", MaxItems=2) == ["attached", "bounding"]
+    assert await names(PolicyUsageFilter="PermissionsBoundary") == ["bounding"]
+    assert await names(PolicyUsageFilter="PermissionsPolicy", OnlyAttached=True) == ["attached", "ReadOnlyAccess"]
+    counted = {p["PolicyName"]: p for p in (await world.call("ListPolicies", Scope="Local"))["Policies"]}
+    assert counted["attached"]["AttachmentCount"] == 1
+    assert counted["bounding"]["PermissionsBoundaryUsageCount"] == 1
+
+
+async def test_list_entities_for_policy_by_kind_usage_and_page(world: World) -> None:
+    arn = await _policy(world)
+    await _role(world)
+    await world.call("CreateUser", UserName="ann", Path="/x/")
+    await world.call("CreateGroup", GroupName="g")
+    await world.call("AttachRolePolicy", RoleName="r", PolicyArn=arn)
+    await world.call("AttachGroupPolicy", GroupName="g", PolicyArn=arn)
+    await world.call("PutUserPermissionsBoundary", UserName="ann", PermissionsBoundary=arn)
+
+    async def found(**params: object) -> tuple[list[str], ...]:
+        answer = await world.call("ListEntitiesForPolicy", PolicyArn=arn, **params)
+        return tuple([e[f"{n}Name"] for e in answer[f"Policy{n}s"]] for n in ("Group", "User", "Role"))
+
+    assert await found() == (["g"], ["ann"], ["r"])
+    assert await found(EntityFilter="Role") == ([], [], ["r"])
+    assert await found(PolicyUsageFilter="PermissionsPolicy") == (["g"], [], ["r"])
+    assert await found(PolicyUsageFilter="PermissionsBoundary") == ([], ["ann"], [])
+    assert await found(PathPrefix="/x/") == ([], ["ann"], [])
+    first = await world.call("ListEntitiesForPolicy", PolicyArn=arn, MaxItems=2)
+    rest = await world.call("ListEntitiesForPolicy", PolicyArn=arn, Marker=first["Marker"])
+    assert (len(first["PolicyGroups"] + first["PolicyUsers"]), len(rest["PolicyRoles"])) == (2, 1)
+
+
+# --- Attachments, inline policies, boundaries ----------------------------------------------------------------------
+
+
+async def test_attach_role_policy_twice_is_once(world: World) -> None:
+    await _role(world)
+    for _ in range(2):
+        await world.call("AttachRolePolicy", RoleName="r", PolicyArn=BUILTIN)
+    listed = await world.call("ListAttachedRolePolicies", RoleName="r")
+    assert listed["AttachedPolicies"] == [{"PolicyName": "ReadOnlyAccess", "PolicyArn": BUILTIN}]
+
+
+@pytest.mark.parametrize("noun", ["User", "Group", "Role"])
+async def test_attach_policy_eleventh_refused(world: World, noun: str) -> None:
+    await _role(world, "x")
+    await world.call("CreateUser", UserName="x")
+    await world.call("CreateGroup", GroupName="x")
+    for number in range(11):
+        await _policy(world, f"p{number}")
+    owner = {f"{noun}Name": "x"}
+    for number in range(10):
+        await world.call(f"Attach{noun}Policy", **owner, PolicyArn=f"arn:aws:iam::{ALPHA}:policy/p{number}")
+    with refusal(ErrorKind.LIMIT_EXCEEDED, f"Cannot exceed quota for PoliciesPer{noun}: 10"):
+        await world.call(f"Attach{noun}Policy", **owner, PolicyArn=f"arn:aws:iam::{ALPHA}:policy/p10")
+
+
+async def test_attach_policy_unknown_refused(world: World) -> None:
+    await _role(world)
+    arn = "arn:aws:iam::aws:policy/NoSuchAccess"
+    with refusal(ErrorKind.NOT_FOUND, f"Policy {arn} does not exist or is not attachable."):
+        await world.call("AttachRolePolicy", RoleName="r", PolicyArn=arn)
+
+
+async def test_detach_policy_not_attached_refused(world: World) -> None:
+    await _role(world)
+    with refusal(ErrorKind.NOT_FOUND, f"Policy {BUILTIN} was not found."):
+        await world.call("DetachRolePolicy", RoleName="r", PolicyArn=BUILTIN)
+
+
+async def test_list_attached_policies_pages_by_name_whatever_the_path(world: World) -> None:
+    await _role(world)
+    long_path = "/" + "x" * 500 + "/"
+    for name, path in (("c", "/"), ("b", long_path), ("a", "/z/")):
+        await world.call("AttachRolePolicy", RoleName="r", PolicyArn=await _policy(world, name, Path=path))
+    first = await world.call("ListAttachedRolePolicies", RoleName="r", MaxItems=2)
+    assert [shown["PolicyName"] for shown in first["AttachedPolicies"]] == ["a", "b"]
+    assert len(first["Marker"]) <= 320
+    rest = await world.call("ListAttachedRolePolicies", RoleName="r", Marker=first["Marker"])
+    assert [shown["PolicyName"] for shown in rest["AttachedPolicies"]] == ["c"]
+    only = await world.call("ListAttachedRolePolicies", RoleName="r", PathPrefix="/z/")
+    assert [shown["PolicyName"] for shown in only["AttachedPolicies"]] == ["a"]
+
+
+async def test_inline_policy_put_get_list_delete(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    for name in ("q", "p"):
+        await world.call("PutUserPolicy", UserName="ann", PolicyName=name, PolicyDocument=DOCUMENT)
+    replaced = policy(allow("s3:PutObject"))
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=replaced)
+    assert (await world.call("ListUserPolicies", UserName="ann"))["PolicyNames"] == ["p", "q"]
+    got = await world.call("GetUserPolicy", UserName="Ann", PolicyName="p")
+    assert (got["UserName"], got["PolicyName"], unquote(got["PolicyDocument"])) == ("ann", "p", replaced)
+    await world.call("DeleteUserPolicy", UserName="ann", PolicyName="p")
+    with refusal(ErrorKind.NOT_FOUND, "The user policy with name p cannot be found."):
+        await world.call("GetUserPolicy", UserName="ann", PolicyName="p")
+
+
+@pytest.mark.parametrize(("noun", "limit"), [("User", 2048), ("Group", 5120), ("Role", 10240)])
+async def test_inline_policies_together_have_one_quota(world: World, noun: str, limit: int) -> None:
+    await _role(world, "x")
+    await world.call("CreateUser", UserName="x")
+    await world.call("CreateGroup", GroupName="x")
+    empty = policy(allow("s3:GetObject", "arn:aws:s3:::"))
+    size = len("".join(empty.split()))
+    owner = {f"{noun}Name": "x"}
+
+    async def put(name: str, characters: int) -> None:
+        document = policy(allow("s3:GetObject", "arn:aws:s3:::" + "b" * (characters - size)))
+        await world.call(f"Put{noun}Policy", **owner, PolicyName=name, PolicyDocument=document)
+
+    await put("a", limit - 500)
+    with refusal(ErrorKind.LIMIT_EXCEEDED, f"Maximum policy size of {limit} bytes exceeded for {noun.lower()} x"):
+        await put("b", 501)
+    await put("b", 500)
+    await put("a", limit - 500)
+
+
+async def test_permissions_boundary_only_narrows(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    admin = "arn:aws:iam::aws:policy/AdministratorAccess"
+    await world.call("AttachUserPolicy", UserName="ann", PolicyArn=admin)
+    arn = await world.call("CreatePolicy", PolicyName="b", PolicyDocument=policy(allow("iam:List*")))
+    await world.call("PutUserPermissionsBoundary", UserName="ann", PermissionsBoundary=arn["Policy"]["Arn"])
+    await world.call("ListUsers", world.as_user("ann"))
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("DeleteUserPermissionsBoundary", world.as_user("ann"), UserName="ann")
+    await world.call("DeleteUserPermissionsBoundary", UserName="ann")
+    assert "PermissionsBoundary" not in (await world.call("GetUser", UserName="ann"))["User"]
+    with refusal(ErrorKind.NOT_FOUND):
+        await world.call("DeleteUserPermissionsBoundary", UserName="ann")
+
+
+async def test_create_user_with_unknown_boundary_refused(world: World) -> None:
+    arn = f"arn:aws:iam::{ALPHA}:policy/none"
+    with refusal(ErrorKind.NOT_FOUND, f"Policy {arn} does not exist or is not attachable."):
+        await world.call("CreateUser", UserName="ann", PermissionsBoundary=arn)
