@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from daypass.audit.batch import Item, JournalOptions, Outcome, unavailable
 from daypass.audit.opening import Position
 from daypass.audit.rows import event_row, session_row
-from daypass.audit.writer import Item, JournalOptions, LogWriter, Outcome, unavailable
+from daypass.audit.writer import LogWriter
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import SessionClaims
 from daypass.observability import logs

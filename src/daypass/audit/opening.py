@@ -52,7 +52,8 @@ def open_log(conn: Connection, statements: Statements, log: str, node: str, now:
 
 
 def _unnamed_heads(conn: Connection) -> list[dict[str, Any]]:
-    newest = select(func.max(audit_records.c.seq)).where(audit_records.c.log == audit_logs.c.log).scalar_subquery()
+    of = audit_records.alias()
+    newest = select(func.max(of.c.seq)).where(of.c.log == audit_logs.c.log).correlate(audit_logs).scalar_subquery()
     query = (
         select(audit_records.c.log, audit_records.c.seq, audit_records.c.chain)
         .join(audit_logs, audit_logs.c.log == audit_records.c.log)

@@ -72,44 +72,58 @@ def event_row(event: Event) -> EventRow:
     except (TypeError, ValueError, RecursionError) as error:
         data = encode(replace(event, decision=None, detail={"unencodable": type(error).__name__}))
     actor = event.actor
-    return EventRow(
-        _bounded(event.at),
-        event.type.value,
-        searchable(event.account),
-        searchable(actor.get("account", "")),
-        searchable(event.operation),
-        searchable(event.request_id),
-        searchable(event.session_id),
-        searchable(actor.get("access_key_id", "")),
-        searchable(event.error),
-        data,
-        leaf_hash(data),
+    copies = _searchable_all(
+        (
+            event.type.value,
+            event.account,
+            actor.get("account", ""),
+            event.operation,
+            event.request_id,
+            event.session_id,
+            actor.get("access_key_id", ""),
+            event.error,
+        ),
+        _SHORT,
     )
+    return EventRow._make((_bounded(event.at), *copies, data, leaf_hash(data)))
 
 
 def session_row(claims: SessionClaims) -> SessionRow:
     """The projection of a session that is about to be issued."""
     hops = claims.hops
     first = hops[0]
-    return (
-        searchable(claims.session_id),
-        searchable(claims.account),
-        claims.kind.value,
-        searchable(hops[-1].access_key_id),
-        searchable(claims.principal_id),
-        searchable(claims.arn, _LONG),
-        searchable(claims.name),
-        claims.issued_at,
-        claims.expires_at,
-        searchable(hops[-2].session_id) if len(hops) > 1 else "",
-        searchable(first.principal_id),
-        searchable(first.access_key_id),
-        searchable(claims.user_id),
-        searchable(claims.source_identity),
-        searchable(claims.grant_id),
-        chain_depth(hops),
-        _dumps(hops).encode("ascii"),
+    sid, account, kind, key, principal, arn, name, parent, root, root_key, user, source, grant = _searchable_all(
+        (
+            claims.session_id,
+            claims.account,
+            claims.kind.value,
+            hops[-1].access_key_id,
+            claims.principal_id,
+            claims.arn,
+            claims.name,
+            hops[-2].session_id if len(hops) > 1 else "",
+            first.principal_id,
+            first.access_key_id,
+            claims.user_id,
+            claims.source_identity,
+            claims.grant_id,
+        ),
+        _LONG,
     )
+    times = (_bounded(claims.issued_at), _bounded(claims.expires_at))
+    ends = (chain_depth(hops), _dumps(hops).encode("ascii"))
+    return (sid, account, kind, key, principal, arn, name, *times, parent, root, root_key, user, source, grant, *ends)
+
+
+def _searchable_all(values: tuple[Any, ...], limit: int) -> tuple[str, ...]:
+    """`searchable` for each. Nearly always all of them are fine, which one look at their concatenation tells."""
+    try:
+        together = "".join(values)
+    except TypeError:
+        together = "\n"
+    if len(together) <= limit and together.isprintable():
+        return values
+    return tuple(searchable(value, limit) for value in values)
 
 
 def searchable(value: object, limit: int = _SHORT) -> str:

@@ -6,83 +6,26 @@ database holds another history of its log than it remembers: then the log halts.
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DataError, IntegrityError
 
+from daypass.audit.batch import Item, JournalOptions, Outcome, is_away, is_own_fault, unavailable
 from daypass.audit.format import chain_hash
 from daypass.audit.opening import Position, open_log
-from daypass.audit.rows import EventRow, SessionRow, event_row
+from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sql import Statements, head, raise_mark, statements
-from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event
+from daypass.domain.errors import DaypassError
 from daypass.observability import logs
-from daypass.ports import Clock, Tx
+from daypass.ports import Clock
 from daypass.stores.backend import FEED_HEAD
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change
 from daypass.stores.tx import StoreTx
-
-ChangeFunction: TypeAlias = Callable[[Tx], tuple[Any, Event]]
-
-
-@dataclass(frozen=True, slots=True)
-class JournalOptions:
-    """Named as the settings of section `journal` are, where there is one.
-
-    `fsync_delay_ms` slows every durable commit down, for measurements alone.
-    """
-
-    deadline_seconds: float = 5.0
-    queue: int = 20_000
-    batch: int = 1_000
-    fsync_delay_ms: float = 0.0
-    queue_bytes: int = 64 * 1024 * 1024
-    batch_bytes: int = 4 * 1024 * 1024
-    mark_every_ms: int = 1_000
-    idle_seconds: float = 30.0
-    retry_seconds: float = 0.1
-
-
-class Item:
-    """Something to be made durable: an event with, perhaps, its session, or a change that makes its own event."""
-
-    __slots__ = ("abandoned", "change", "deadline", "event", "finished", "future", "session", "size")
-
-    def __init__(
-        self,
-        future: Future[Any],
-        deadline: float,
-        event: EventRow | None,
-        session: SessionRow | None = None,
-        change: ChangeFunction | None = None,
-    ) -> None:
-        self.future = future
-        self.deadline = deadline
-        self.event = event
-        self.session = session
-        self.change = change
-        self.abandoned = False  # set by the event loop: the deadline has passed, nobody waits for it
-        self.finished = False  # set by the writer: it has been told what became of it
-        self.size = 1024 if event is None else len(event.data) + 512
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What the waiters of one transaction are told, in one call into the event loop."""
-
-    done: list[tuple[Item, Any]] = field(default_factory=list)
-    failed: list[tuple[Item, BaseException]] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 class Halted(Exception):
@@ -196,7 +139,7 @@ class LogWriter:
         except Halted as error:
             self._halt(str(error))
         except Exception as error:
-            if not _away(error):
+            if not is_away(error):
                 raise
             self._went_away(error)
 
@@ -222,7 +165,7 @@ class LogWriter:
                 self._halt(str(error))
                 work.append(group)
             except Exception as error:  # noqa: BLE001 - every failure is somebody's: the database's or one item's
-                if _away(error):
+                if is_away(error):
                     self._went_away(error)
                     work.append(group)  # those that were in doubt are finished, or not, when that is settled
                     time.sleep(self._options.retry_seconds)
@@ -269,7 +212,7 @@ class LogWriter:
                 try:
                     value, event = self._apply(conn, item, attempt)
                 except Exception as error:
-                    if _away(error) and not _own_fault(error):
+                    if is_away(error) and not is_own_fault(error):
                         raise
                     attempt.outcome.failed.append((item, error))
                     continue
@@ -394,23 +337,3 @@ class LogWriter:
         if not self.away_since:
             self.away_since = time.monotonic()
             logs.get().error("journal_database_away", log=self.log, error=f"{type(error).__name__}: {error}"[:500])
-
-
-def _away(error: BaseException) -> bool:
-    """Whether the database, not what was sent to it, is to blame: then the same may succeed later."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or not isinstance(error, DataError | IntegrityError)
-    if isinstance(error, DaypassError):
-        return error.kind is ErrorKind.UNAVAILABLE
-    return isinstance(error, PoolTimeout | OSError)
-
-
-def _own_fault(error: BaseException) -> bool:
-    """Whether a change that failed in the database sent it nonsense; retrying would hold up everyone else."""
-    if isinstance(error, OperationalError):  # SQLite's generic SQL error; PostgreSQL has a class for it
-        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-    return isinstance(error, ProgrammingError)
-
-
-def unavailable() -> DaypassError:
-    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.")
