@@ -34,23 +34,25 @@ class HighWaterClock:
         self._wall = wall
         self._monotonic = monotonic
         self._highest = mark
-        self._since = monotonic()
+        self._since = self._passed()
         self._lock = threading.Lock()
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
         with self._lock:
             wall = self._wall()
-            passed = self._monotonic()
+            passed = self._passed()
             if wall >= self._highest:
                 self._highest = wall
                 self._since = passed
             else:
-                half = int((passed - self._since) * 500)
-                if half > 0:
-                    self._highest += half
-                    self._since = passed
+                half = (passed - self._since) // 2
+                self._highest += half
+                self._since += 2 * half
             return self._highest
+
+    def _passed(self) -> int:
+        return int(self._monotonic() * 1000)
 
     @property
     def lag_ms(self) -> int:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import threading
+
+from daypass.audit.clock import HighWaterClock
+
+HOUR = 3_600_000
+
+
+class Times:
+    def __init__(self, wall: int) -> None:
+        self.wall = wall
+        self.passed = 0.0
+
+    def clock(self, mark: int = 0) -> HighWaterClock:
+        return HighWaterClock(lambda: self.wall, mark, lambda: self.passed)
+
+
+def test_now_follows_the_wall_clock() -> None:
+    times = Times(1000)
+    clock = times.clock()
+    assert clock.now() == 1000
+    times.wall = 5000
+    assert (clock.now(), clock.lag_ms) == (5000, 0)
+
+
+def test_a60_wall_clock_set_back_an_hour_never_goes_below_what_was_read() -> None:
+    times = Times(10 * HOUR)
+    clock = times.clock()
+    assert clock.now() == 10 * HOUR
+    times.wall = 9 * HOUR
+    assert clock.now() == 10 * HOUR
+    assert clock.lag_ms == HOUR
+
+
+def test_a60_restart_with_the_clock_set_back_starts_from_the_persisted_mark() -> None:
+    assert Times(9 * HOUR).clock(mark=10 * HOUR).now() == 10 * HOUR
+
+
+def test_now_while_behind_goes_on_at_half_speed_until_the_wall_clock_has_caught_up() -> None:
+    times = Times(9 * HOUR)
+    clock = times.clock(mark=10 * HOUR)
+    readings = []
+    for minute in range(0, 181, 10):
+        times.passed, times.wall = minute * 60.0, 9 * HOUR + minute * 60_000
+        readings.append(clock.now())
+    assert readings == sorted(readings)
+    assert readings[3] == 10 * HOUR + HOUR // 4  # half an hour later
+    assert readings[12] == times.wall - HOUR  # after two hours it has been caught up
+    assert (readings[-1], clock.lag_ms) == (times.wall, 0)
+
+
+def test_now_read_often_while_behind_loses_no_time() -> None:
+    times = Times(0)
+    clock = times.clock(mark=1000)
+    for step in range(1, 2001):
+        times.passed = step / 1000
+        clock.now()
+    assert clock.now() == 2000
+
+
+def test_now_from_many_threads_never_goes_back() -> None:
+    clock = HighWaterClock()
+    backwards: list[int] = []
+
+    def read() -> None:
+        last = 0
+        for _ in range(5000):
+            now = clock.now()
+            if now < last:
+                backwards.append(now)
+            last = now
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert backwards == []
