@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import click
 from prometheus_client import Counter
 from pydantic import SecretStr
@@ -30,6 +31,7 @@ from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
 from daypass.observability.metrics import METRICS
+from daypass.wire.aws import iam, sts
 from daypass.wire.aws.errors import INTERNAL_CODE, wire_error
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,6 +214,23 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     return f"`{names}`", text or f"{option.prompt or option.opts[-1].strip('-').replace('-', ' ').capitalize()}."
 
 
+def operations_page() -> str:
+    """What the service models have, and what the tables of the wire serve of it."""
+    session = botocore.session.get_session()
+    services = []
+    for title, name, served in (("STS", "sts", sts.OPERATIONS), ("IAM", "iam", iam.OPERATIONS)):
+        known = sorted(session.get_service_model(name).operation_names)
+        yes = ", ".join(f"`{operation}`" for operation in known if operation in served)
+        no = ", ".join(f"`{operation}`" for operation in known if operation not in served)
+        services.append(f"## {title}\n\n**Served.** {yes}.\n\n**Refused.** {no}.\n")
+    return f"""# Operations
+
+The operations of AWS's STS and IAM, by what Daypass does with them today. A refused one is answered `UnsupportedOperation`, 400, and is on
+the record. [Divergences from AWS](aws-divergences.md) says where a served one differs.
+
+{chr(10).join(services)}"""
+
+
 def threat_model_page() -> str:
     """The page as it stands, with the last cell of each attack's row taken from the tests that are named after it."""
     files: dict[str, set[str]] = {}
@@ -233,6 +252,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "events.md": events_page,
     "metrics.md": metrics_page,
+    "operations.md": operations_page,
     "settings.md": settings_page,
 }
 

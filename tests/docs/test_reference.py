@@ -17,6 +17,7 @@ from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
 from daypass.observability.metrics import METRICS
+from daypass.wire.aws import iam, sts
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +37,16 @@ class Odd(StrEnum):
     WITHOUT = "without"
 
 
-@pytest.mark.parametrize(
-    "name", ["cli.md", "errors.md", "events.md", "metrics.md", "settings.md", "../threat-model.md"]
-)
+_PAGES = ("../threat-model.md", "cli.md", "errors.md", "events.md", "metrics.md", "operations.md", "settings.md")
+
+
+@pytest.mark.parametrize("name", _PAGES)
 def test_page_is_up_to_date(gen_docs: ModuleType, name: str) -> None:
     assert not gen_docs.is_stale(name), "run `make docs-gen`"
 
 
 def test_pages_generated_are_the_pages_tested(gen_docs: ModuleType) -> None:
-    assert len(gen_docs.PAGES) == 6
+    assert tuple(gen_docs.PAGES) == _PAGES
 
 
 def test_page_names_everything_there_is() -> None:
@@ -52,6 +54,7 @@ def test_page_names_everything_there_is() -> None:
     reference = ROOT / "docs/reference"
     expected: dict[str, list[str]] = {
         "errors.md": [f"`{kind}`" for kind in ErrorKind],
+        "operations.md": [f"`{operation}`" for operation in (*sts.OPERATIONS, *iam.OPERATIONS)],
         "events.md": [f"`{event}`" for event in EventType],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
         "cli.md": [f"## daypass {name}\n" for name in COMMANDS],
