@@ -383,6 +383,7 @@ class Env:
     sealer: Sealer
     limits: Limits
     records: Records | None = None  # None where nothing reads the record
+    builtin: Mapping[str, str] | None = None  # built-in managed policies, ARN to text; None: those of `daypass.data`
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from daypass.wire.aws.iam import OPERATIONS
 from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, trusting
 
 from daypass.data import builtin_policies
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Layers, NamedPolicy, PrincipalFacts
+from daypass.wire.aws.iam import OPERATIONS
+from daypass.wire.aws.models import load
 
 BUILTIN = "arn:aws:iam::aws:policy/"
 
@@ -132,5 +134,15 @@ def test_builtin_lambda_execute_is_limited_to_logs_and_objects() -> None:
 
 
 def test_wire_table_names_only_operations_of_the_service_model() -> None:
-    model = Loader().load_service_model("iam", "service-2")["operations"]
-    assert set(OPERATIONS) <= set(model)
+    assert set(OPERATIONS) <= load("iam").names
+
+
+async def test_operators_own_builtin_policies_are_found_and_attachable(world: World) -> None:
+    arn = f"{BUILTIN}job-function/Billing"
+    world.env = replace(world.env, builtin={**builtin_policies(), arn: policy(allow("billing:*"))})
+    shown = (await world.call("GetPolicy", PolicyArn=arn))["Policy"]
+    assert (shown["PolicyName"], shown["Path"]) == ("Billing", "/job-function/")
+    listed = (await world.call("ListPolicies", Scope="AWS"))["Policies"]
+    assert "Billing" in [found["PolicyName"] for found in listed]
+    await world.call("CreateUser", UserName="ann")
+    await world.call("AttachUserPolicy", UserName="ann", PolicyArn=arn)

@@ -1,13 +1,14 @@
 """The managed policies that come with Daypass, as entities of account "aws".
 
-They are data files, the same for every account, and nobody can change them; they are not in the database.
+They are data files, the same for every account, and nobody can change them; they are not in the database. An operator
+may add others of AWS's names.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Final
 
@@ -37,9 +38,38 @@ _DESCRIPTIONS: Final = {
 }
 
 
-@lru_cache(maxsize=1)
-def _all() -> dict[str, ManagedPolicy]:
-    return {arn: _entity(arn) for arn in sorted(builtin_policies())}
+class Catalog:
+    """The built-in policies of an installation, by ARN."""
+
+    __slots__ = ("_by_arn", "_texts")
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = dict(texts)
+        self._by_arn = {arn: _entity(arn) for arn in self._texts}
+
+    def policy(self, arn: str) -> ManagedPolicy | None:
+        return self._by_arn.get(arn)
+
+    def policies(self) -> Sequence[ManagedPolicy]:
+        """All of them, by name."""
+        return sorted(self._by_arn.values(), key=lambda found: found.name.lower())
+
+    def version(self, arn: str) -> PolicyVersion | None:
+        """The only version that a built-in policy has."""
+        found = self._by_arn.get(arn)
+        if found is None:
+            return None
+        return PolicyVersion(ACCOUNT, found.id, 1, self._texts[arn], _CREATED_AT)
+
+
+def catalog(texts: Mapping[str, str] | None) -> Catalog:
+    """The catalog of these texts by ARN; without any, of those that come with Daypass."""
+    return _catalog(tuple((builtin_policies() if texts is None else texts).items()))
+
+
+@lru_cache(maxsize=8)
+def _catalog(texts: tuple[tuple[str, str], ...]) -> Catalog:
+    return Catalog(dict(texts))
 
 
 def _entity(arn: str) -> ManagedPolicy:
@@ -56,23 +86,6 @@ def _entity(arn: str) -> ManagedPolicy:
         updated_at=_CREATED_AT,
         description=_DESCRIPTIONS.get(name),
     )
-
-
-def policy(arn: str) -> ManagedPolicy | None:
-    return _all().get(arn)
-
-
-def policies() -> Sequence[ManagedPolicy]:
-    """All of them, by name."""
-    return sorted(_all().values(), key=lambda found: found.name.lower())
-
-
-def version(arn: str) -> PolicyVersion | None:
-    """The only version that a built-in policy has."""
-    found = _all().get(arn)
-    if found is None:
-        return None
-    return PolicyVersion(ACCOUNT, found.id, 1, builtin_policies()[arn], _CREATED_AT)
 
 
 def resource_policy(arn: str) -> NamedPolicy | None:

@@ -47,7 +47,7 @@ def _named(kind: type[Any]) -> Lister:
 
 
 def _attached_builtin(look: Look, after: str, limit: int) -> Sequence[Item]:
-    rest = [policy for policy in builtin.policies() if policy.name.lower() > after.lower()]
+    rest = [policy for policy in look.builtin.policies() if policy.name.lower() > after.lower()]
     return [b for b in rest if look.tx.count(Attachment, policy_arn=b.arn, account=look.account)][:limit]
 
 

@@ -33,7 +33,7 @@ class _Moved(DaypassError):
 async def perform(env: Env, call: Call, operation: Operation, params: Params) -> Answer:
     """The operation's answer, on the record. Raises DaypassError; the caller records refusals."""
     for _ in range(_ATTEMPTS):
-        subject, fault = await env.directory.read(lambda tx: _prepare(_look(tx, call), operation, params))
+        subject, fault = await env.directory.read(lambda tx: _prepare(_look(env, tx, call), operation, params))
         decision = await _authorize(env, call, operation, params, subject)
         if fault is not None:
             raise fault
@@ -46,8 +46,8 @@ async def perform(env: Env, call: Call, operation: Operation, params: Params) ->
     raise _Moved
 
 
-def _look(tx: Reader, call: Call) -> Look:
-    return Look(tx, call.caller, call.facts, call.now)
+def _look(env: Env, tx: Reader, call: Call) -> Look:
+    return Look(tx, call.caller, call.facts, call.now, builtin.catalog(env.builtin))
 
 
 def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | None]:
@@ -77,7 +77,7 @@ async def _read(
     env: Env, call: Call, operation: Operation, params: Params, subject: Subject, decision: Decision
 ) -> Answer:
     def query(tx: Reader) -> Answer:
-        look = _look(tx, call)
+        look = _look(env, tx, call)
         _same(operation, look, params, subject)
         assert operation.read is not None
         return operation.read(look, params)
@@ -91,7 +91,7 @@ async def _write(
     env: Env, call: Call, operation: Operation, params: Params, subject: Subject, decision: Decision
 ) -> Answer:
     def change(tx: Tx) -> tuple[Answer, Event]:
-        work = Work(tx, call.caller, call.facts, call.now, env.ids, env.sealer)
+        work = Work(tx, call.caller, call.facts, call.now, builtin.catalog(env.builtin), env.ids, env.sealer)
         _same(operation, work, params, subject)
         assert operation.write is not None
         answer = operation.write(work, params)

@@ -63,7 +63,7 @@ def any_policy(look: Look, arn: str) -> ManagedPolicy | None:
     """A managed policy of the caller's account, or a built-in one."""
     account = policy_account(arn)
     if account == builtin.ACCOUNT:
-        return builtin.policy(arn)
+        return look.builtin.policy(arn)
     if account != look.account:
         return None
     return look.tx.get(ManagedPolicy, account=account, arn=arn)
@@ -97,7 +97,7 @@ def version(look: Look, policy: ManagedPolicy, version_id: str) -> PolicyVersion
     number = int(digits) if version_id[:1] == "v" and digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
     found: PolicyVersion | None = None
     if policy.account == builtin.ACCOUNT:
-        found = builtin.version(policy.arn) if number == 1 else None
+        found = look.builtin.version(policy.arn) if number == 1 else None
     elif number:
         found = look.tx.get(PolicyVersion, policy_id=policy.id, version=number)
     if found is None:

@@ -74,7 +74,7 @@ def list_policies(look: Look, p: Params) -> Answer:
             )
         if scope != "Local" and len(found) < limit:
             rest = name.lower() if section == "aws" else ""
-            found += [b for b in builtin.policies() if b.path.startswith(prefix) and b.name.lower() > rest]
+            found += [b for b in look.builtin.policies() if b.path.startswith(prefix) and b.name.lower() > rest]
         return found[:limit]
 
     def place(policy: ManagedPolicy) -> str:
@@ -107,7 +107,7 @@ def _usage_filter(look: Look, p: Params) -> Callable[[ManagedPolicy], bool] | No
 def of_policy(look: Look, policy: ManagedPolicy) -> list[PolicyVersion]:
     """All versions, newest first."""
     if policy.account == builtin.ACCOUNT:
-        only = builtin.version(policy.arn)
+        only = look.builtin.version(policy.arn)
         return [only] if only else []
     found = look.tx.find(PolicyVersion, order="version", account=look.account, policy_id=policy.id)
     return sorted(found, key=lambda version: -version.version)

@@ -15,6 +15,7 @@ from daypass.domain.directory import Tags
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.model import Value
 from daypass.operations.iam import faults
+from daypass.operations.iam.builtin import Catalog
 from daypass.ports import Ids, Reader, Sealer, Tx
 
 Params: TypeAlias = Mapping[str, Any]
@@ -32,6 +33,7 @@ class Look:
     caller: Caller
     facts: RequestFacts
     now: int  # ms
+    builtin: Catalog
 
     @property
     def account(self) -> str:
