@@ -1,0 +1,61 @@
+"""The stores as the contract sees them: every test that takes `database` runs on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.contract.making import Recorder
+from tests.postgres import PostgresServer, postgres_server, postgres_url
+
+from daypass.stores.engine import Database, open_database
+from daypass.stores.migrations import prepare
+
+__all__ = ["postgres_server", "postgres_url"]
+
+Opener = Callable[[], Database]
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """The name of a PostgreSQL database with the schema, to be copied."""
+    name = postgres_server.create_database()
+    database = open_database(postgres_server.url(name))
+    prepare(database)
+    database.close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens one and the same prepared database again and again, as several processes would."""
+    opened: list[Database] = []
+    name = server = None
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/daypass.db"
+    else:
+        server = request.getfixturevalue("postgres_server")
+        name = server.create_database(template=request.getfixturevalue("migrated_template"))
+        url = server.url(name)
+
+    def open_one() -> Database:
+        opened.append(open_database(url))
+        return opened[-1]
+
+    prepare(open_one())
+    yield open_one
+    for database in opened:
+        database.close()
+    if server is not None:
+        server.drop_database(name)
+
+
+@pytest.fixture
+def database(opener: Opener) -> Database:
+    return opener()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()

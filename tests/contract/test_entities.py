@@ -1,0 +1,213 @@
+"""Reading and writing entities: nothing is lost on the way, names have no case, pages have an order."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from tests.contract.making import (
+    ACCOUNT,
+    ALLOW,
+    NOW,
+    OTHER,
+    insert,
+    one_of_each,
+    policy,
+    read,
+    revocation,
+    role,
+    user,
+    write,
+)
+
+from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, PolicyVersion, Revocation, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.stores.engine import Database
+from daypass.stores.entities import ENTITY_TABLES
+from daypass.stores.tx import StoreTx
+
+NAMES = ["b", "A", "c10", "C1", "a-", "Z", "_x", "a.b"]
+IN_ORDER = ["_x", "A", "a-", "a.b", "b", "C1", "c10", "Z"]
+
+
+def primary(entity: Any) -> dict[str, Any]:
+    return {name: getattr(entity, name) for name in ENTITY_TABLES[type(entity)].primary}
+
+
+def test_entities_table_has_every_kind_and_field() -> None:
+    kinds = {type(entity) for entity in one_of_each()}
+    assert kinds == set(ENTITY_TABLES)
+    for kind, mapping in ENTITY_TABLES.items():
+        own = {column.name for column in mapping.table.columns} - {"name_key"}
+        assert own == {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("entity", one_of_each(), ids=lambda entity: type(entity).__name__)
+def test_insert_then_get_gives_the_equal_entity(database: Database, entity: Any) -> None:
+    insert(database, entity)
+    assert read(database, lambda tx: tx.get(type(entity), **primary(entity))) == entity
+    assert read(database, lambda tx: tx.count(type(entity), **primary(entity))) == 1
+
+
+@pytest.mark.parametrize("taken", one_of_each(), ids=lambda entity: type(entity).__name__)
+def test_insert_of_a_taken_primary_key_is_refused(database: Database, taken: Any) -> None:
+    insert(database, taken)
+    with pytest.raises(DaypassError) as caught:
+        insert(database, taken)
+    assert caught.value.kind is ErrorKind.ALREADY_EXISTS
+
+
+def test_insert_refused_leaves_the_transaction_usable(database: Database) -> None:
+    insert(database, role("Deploy"))
+
+    def refused_then_more(tx: StoreTx) -> None:
+        with pytest.raises(DaypassError):
+            tx.insert(role("dEPLOY", id="AROA2"))
+        tx.insert(role("Other"))
+
+    changes = write(database, refused_then_more)
+    assert [change.keys[0] for change in changes] == [f"role:{role('Other').id}"]
+    assert read(database, lambda tx: tx.count(Role, account=ACCOUNT)) == 2
+
+
+@pytest.mark.parametrize("make", [role, user, policy])
+def test_names_are_unique_and_found_without_case(database: Database, make: Any) -> None:
+    first = make("Deploy")
+    insert(database, first)
+    kind = type(first)
+    assert read(database, lambda tx: tx.get(kind, account=ACCOUNT, name="dePLOY")) == first
+    with pytest.raises(DaypassError) as caught:
+        insert(database, make("DEPLOY", id="X2", **({"arn": "arn:other"} if kind is ManagedPolicy else {})))
+    assert caught.value.kind is ErrorKind.ALREADY_EXISTS
+    insert(database, make("DEPLOY", id="X3", account=OTHER, **({"arn": "arn:other"} if kind is ManagedPolicy else {})))
+
+
+def test_a44_names_fold_ascii_alone(database: Database) -> None:
+    insert(database, role("K"))
+    assert read(database, lambda tx: tx.get(Role, account=ACCOUNT, name="k")) is not None
+    assert read(database, lambda tx: tx.get(Role, account=ACCOUNT, name="\u212a")) is None
+
+
+def test_policy_arns_are_unique(database: Database) -> None:
+    insert(database, policy("One"))
+    with pytest.raises(DaypassError):
+        insert(database, policy("Two", arn=policy("One").arn))
+
+
+def test_replace_renames_and_frees_the_old_name(database: Database) -> None:
+    insert(database, user("alice"), user("bob"))
+    write(database, lambda tx: tx.replace(dataclasses.replace(user("alice"), name="Carol", path="/x/")))
+    assert read(database, lambda tx: tx.get(User, account=ACCOUNT, name="alice")) is None
+    assert read(database, lambda tx: tx.get(User, account=ACCOUNT, name="CAROL")).path == "/x/"  # type: ignore[union-attr]
+    with pytest.raises(DaypassError) as caught:
+        write(database, lambda tx: tx.replace(dataclasses.replace(user("alice"), name="BOB")))
+    assert caught.value.kind is ErrorKind.ALREADY_EXISTS
+
+
+def test_replace_and_delete_of_the_absent_are_not_found(database: Database) -> None:
+    steps = (lambda tx: tx.replace(user("alice")), lambda tx: tx.delete(user("alice")))
+    for step in steps:
+        with pytest.raises(DaypassError) as caught:
+            write(database, step)
+        assert caught.value.kind is ErrorKind.NOT_FOUND
+
+
+def test_delete_removes_exactly_the_entity_that_was_read(database: Database) -> None:
+    insert(database, user("alice"))
+    with pytest.raises(DaypassError):
+        write(database, lambda tx: tx.delete(user("alice", path="/changed/")))
+    write(database, lambda tx: tx.delete(user("alice")))
+    assert read(database, lambda tx: tx.count(User)) == 0
+
+
+def test_revocations_are_only_ever_added(database: Database) -> None:
+    fact = revocation("role", "AROA1")
+    insert(database, fact)
+    for step in (lambda tx: tx.replace(fact), lambda tx: tx.delete(fact)):
+        with pytest.raises(TypeError):
+            write(database, step)
+    assert read(database, lambda tx: tx.count(Revocation)) == 1
+
+
+def test_find_by_name_pages_without_case_in_one_order_on_both(database: Database) -> None:
+    insert(database, *(role(name, id=f"AROA{i}") for i, name in enumerate(NAMES)), role("b", id="AROAB", account=OTHER))
+    found: list[str] = []
+    for _ in range(len(NAMES)):
+        after = found[-1] if found else ""
+        page = read(database, lambda tx, a=after: tx.find(Role, order="name", after=a, limit=3, account=ACCOUNT))
+        found += [one.name for one in page]
+        if len(page) < 3:
+            break
+    assert found == IN_ORDER
+
+
+def test_find_pages_are_stable_while_entities_come(database: Database) -> None:
+    insert(database, *(user(name) for name in ("b", "d", "f")))
+    first = read(database, lambda tx: tx.find(User, order="name", limit=2, account=ACCOUNT))
+    insert(database, user("a"), user("e"))
+    rest = read(database, lambda tx: tx.find(User, order="name", after=first[-1].name, limit=9, account=ACCOUNT))
+    assert [u.name for u in (*first, *rest)] == ["b", "d", "e", "f"]
+
+
+def test_find_by_path_prefix_takes_it_literally(database: Database) -> None:
+    paths = ["/", "/team/", "/team/x/", "/Team/", "/te%m/", "/te_m/"]
+    insert(database, *(user(f"u{i}", path=path) for i, path in enumerate(paths)))
+
+    def under(prefix: str) -> list[str]:
+        return [u.path for u in read(database, lambda tx: tx.find(User, path_prefix=prefix, order="name"))]
+
+    assert under("/team/") == ["/team/", "/team/x/"]
+    assert under("/te%") == ["/te%m/"]
+    assert under("/te_m/") == ["/te_m/"]
+    assert under("/") == paths
+
+
+def test_find_orders_numbers_as_numbers(database: Database) -> None:
+    insert(database, *(PolicyVersion(ACCOUNT, "ANPA1", number, ALLOW, NOW) for number in (10, 9, 1)))
+
+    def versions(**options: Any) -> list[int]:
+        found = read(database, lambda tx: tx.find(PolicyVersion, policy_id="ANPA1", order="version", **options))
+        return [one.version for one in found]
+
+    assert versions() == [1, 9, 10]
+    assert versions(after="9") == [10]
+    assert versions(after="９") == versions(after="x") == []
+
+
+def test_find_without_order_pages_by_what_is_left_of_the_primary_key(database: Database) -> None:
+    insert(database, *(Attachment(ACCOUNT, "AIDA1", f"arn:{letter}", NOW) for letter in "cab"))
+    found = read(database, lambda tx: tx.find(Attachment, owner_id="AIDA1", after="arn:a"))
+    assert [one.policy_arn for one in found] == ["arn:b", "arn:c"]
+    with pytest.raises(ValueError, match="order"):
+        read(database, lambda tx: tx.find(Attachment, owner_id="AIDA1", policy_arn="arn:a", after="x"))
+
+
+def test_get_of_several_is_an_error_of_the_caller(database: Database) -> None:
+    insert(database, user("a"), user("b"))
+    with pytest.raises(LookupError):
+        read(database, lambda tx: tx.get(User, account=ACCOUNT))
+
+
+@pytest.mark.parametrize("hostile", ["a\0b", "\ud800", "x" * 100_000])
+def test_hostile_names_find_nothing_and_are_refused_or_kept_whole(database: Database, hostile: str) -> None:
+    assert read(database, lambda tx: tx.get(User, account=ACCOUNT, name=hostile)) is None
+    assert read(database, lambda tx: tx.find(User, order="name", after=hostile, path_prefix=hostile)) == []
+    assert read(database, lambda tx: tx.count(User, id=hostile)) == 0
+    entity = InlinePolicy(ACCOUNT, "AIDA1", "p", hostile, NOW)
+    if "x" in hostile:
+        insert(database, entity)
+        assert read(database, lambda tx: tx.get(InlinePolicy, owner_id="AIDA1", name="p")) == entity
+    else:
+        with pytest.raises(DaypassError) as caught:
+            insert(database, entity)
+        assert caught.value.kind is ErrorKind.INVALID_INPUT
+
+
+def test_hostile_numbers_find_nothing(database: Database) -> None:
+    assert read(database, lambda tx: tx.get(PolicyVersion, policy_id="ANPA1", version=10**30)) is None
+
+
+def test_get_by_absent_optional_field_finds_those_without(database: Database) -> None:
+    insert(database, user("a"), user("b", boundary_arn="arn:b"))
+    assert [u.name for u in read(database, lambda tx: tx.find(User, boundary_arn=None))] == ["a"]
