@@ -27,7 +27,7 @@ def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, 
     context: dict[str, Value] = {
         "aws:principalarn": caller.principal_arn,
         "aws:principalaccount": caller.account,
-        "aws:principaltype": caller.kind.value,
+        "aws:principaltype": caller.kind,
         "aws:userid": caller.user_id,
         "aws:principalisawsservice": "false",
         "aws:viaawsservice": "false",
@@ -128,7 +128,7 @@ def principal_facts(caller: Caller) -> PrincipalFacts:
     arns: tuple[tuple[str, str], ...] = ((caller.arn, caller.principal_id),)
     if caller.kind is PrincipalKind.ROLE_SESSION:
         arns = (*arns, (caller.principal_arn, caller.principal_id))
-    return PrincipalFacts(kind=caller.kind.value, account=caller.account, arns=arns)
+    return PrincipalFacts(kind=caller.kind, account=caller.account, arns=arns)
 
 
 def merged(*contexts: Mapping[str, Value]) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
@@ -73,6 +74,7 @@ class _RequestedRole:
     name: str
 
 
+@lru_cache(maxsize=4096)  # only what is well-formed is remembered
 def _requested_role(text: str) -> _RequestedRole:
     """Account and name from a role's ARN; whether path and spelling are right shows against the role itself."""
     try:

@@ -345,7 +345,7 @@ def _refuse_blocked(env: Env, facts: RequestFacts, actor: Mapping[str, Any], cla
 def _detail(claims: SessionClaims, request: SessionRequest) -> dict[str, Any]:
     """What the record keeps of a session beside its row: what was asked and what was given, without any secret."""
     detail: dict[str, Any] = {
-        "kind": claims.kind.value,
+        "kind": claims.kind,
         "principal": claims.arn,
         "principal_id": claims.principal_id,
         "name": claims.name,
@@ -353,15 +353,18 @@ def _detail(claims: SessionClaims, request: SessionRequest) -> dict[str, Any]:
         "expires_at": claims.expires_at,
         "hops": len(claims.hops),
     }
-    optional = {
-        "tags": dict(claims.tags),
-        "transitive_keys": claims.transitive_keys,
-        "source_identity": claims.source_identity,
-        "policy": request.policy,
-        "policy_arns": request.policy_arns,
-        "policy_hashes": claims.policy_hashes,
-        "parent_session_id": claims.hops[-2].session_id if len(claims.hops) > 1 else "",
-        "description": claims.description,
-    }
-    detail.update({key: value for key, value in optional.items() if value})
+    if claims.tags:
+        detail["tags"] = dict(claims.tags)
+        detail["transitive_keys"] = claims.transitive_keys
+    if claims.source_identity:
+        detail["source_identity"] = claims.source_identity
+    if request.policy:
+        detail["policy"] = request.policy
+    if claims.policy_hashes:
+        detail["policy_arns"] = request.policy_arns
+        detail["policy_hashes"] = claims.policy_hashes
+    if claims.description:
+        detail["description"] = claims.description
+    if len(claims.hops) > 1 and claims.hops[-2].session_id:
+        detail["parent_session_id"] = claims.hops[-2].session_id
     return detail

@@ -53,7 +53,7 @@ def actor_of(caller: Caller | None) -> dict[str, Any]:
     if caller is None:
         return {}
     actor: dict[str, Any] = {
-        "kind": caller.kind.value,
+        "kind": caller.kind,
         "account": caller.account,
         "arn": caller.arn,
         "principal_id": caller.principal_id,
@@ -75,7 +75,7 @@ def source_of(facts: RequestFacts) -> dict[str, str]:
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
-    """A decision for an event: cheap enough for every request that is served."""
+    """A decision for an event: cheap enough for every request that is served (enum members are their own strings)."""
     shown: dict[str, Any] = {
         "allowed": decision.allowed,
         "determining": [
