@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from daypass.domain.session import LONGEST_SESSION_MS
+from daypass.sigv4.mac import Mac
 
 DAY = 86_400_000
 FOR_EVER = 2**53
@@ -65,6 +66,10 @@ class RingKey:
     not_before: int
     sign_until: int
     verify_until: int
+    mac: Mac = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mac", Mac(self.material))
 
 
 class RingError(Exception):

@@ -10,8 +10,6 @@ not even one that prints locals, can show it.
 from __future__ import annotations
 
 import base64
-import hmac
-import secrets
 import zlib
 from collections import OrderedDict
 from hashlib import sha256
@@ -20,6 +18,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from daypass.crypto.entropy import random_bytes
 from daypass.crypto.keys import KeyRings, Ring, RingError, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
@@ -117,7 +116,7 @@ class RingSealer:
         if key is None:
             raise _refused()
         what = claims.hops[-1].access_key_id.encode() + bytes.fromhex(claims.session_id)
-        return base64.b64encode(hmac.digest(key.material, what, "sha256")[:30]).decode()
+        return base64.b64encode(key.mac.digest(what)[:30]).decode()
 
     # --- encoded authorization messages
 
@@ -186,12 +185,12 @@ class RingSealer:
 
     def _new_header(self, ring: Ring) -> tuple[RingKey, bytes]:
         key = self._signing(ring)
-        return key, b"".join((bytes((_VERSION,)), bytes.fromhex(key.id), secrets.token_bytes(24)))
+        return key, b"".join((bytes((_VERSION,)), bytes.fromhex(key.id), random_bytes(24)))
 
 
 def _cipher(key: RingKey, purpose: bytes, header: bytes) -> AESGCM:
     """HKDF's expand step for one block (RFC 5869, section 2.3): the ring key is uniform, purpose and header are the info."""
-    return AESGCM(hmac.digest(key.material, b"daypass " + purpose + b"\0" + header + b"\x01", "sha256"))
+    return AESGCM(key.mac.digest(b"daypass " + purpose + b"\0" + header + b"\x01"))
 
 
 def _open_token(key: RingKey, data: bytes, access_key_id: str) -> SessionClaims:

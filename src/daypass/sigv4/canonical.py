@@ -6,11 +6,12 @@ Bytes in, bytes out; it decides nothing. Source: IAM User Guide, "Create a signe
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from daypass.sigv4.mac import Mac
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 MISMATCH = (
@@ -99,19 +100,19 @@ def canonical(
 # --- The signature -------------------------------------------------------------------------------------------------
 
 _KEYS_KEPT = 4096
-_signing_keys: dict[bytes, bytes] = {}
+_signing_keys: dict[bytes, Mac] = {}
 
 
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+def _signing_key(secret: str, date: str, region: str, service: str) -> Mac:
     """The derived key. Cached under a hash, so that the cache holds no secret; the oldest entry makes room."""
     raw = secret.encode("utf-8", "surrogatepass")
     scope = f"{date}/{region}/{service}".encode("latin-1", "replace")
     place = hashlib.blake2b(b"%d:%b/%b" % (len(raw), raw, scope), digest_size=32).digest()
     key = _signing_keys.get(place)
     if key is None:
-        key = hmac.digest(b"AWS4" + raw, date.encode("latin-1"), "sha256")
-        for part in (region, service, "aws4_request"):
-            key = hmac.digest(key, part.encode("latin-1"), "sha256")
+        key = Mac(b"AWS4" + raw)
+        for part in (date, region, service, "aws4_request"):
+            key = Mac(key.digest(part.encode("latin-1")))
         if len(_signing_keys) >= _KEYS_KEPT:
             _signing_keys.pop(next(iter(_signing_keys)), None)
         _signing_keys[place] = key
@@ -123,7 +124,7 @@ def signature(secret: str, canonical_request: bytes, amz_date: str, scope: tuple
         f"{ALGORITHM}\n{amz_date}\n{scope[0]}/{scope[1]}/{scope[2]}/aws4_request\n"
         f"{hashlib.sha256(canonical_request).hexdigest()}"
     )
-    return hmac.digest(_signing_key(secret, *scope), to_sign.encode("latin-1"), "sha256").hex()
+    return _signing_key(secret, *scope).digest(to_sign.encode("latin-1")).hex()
 
 
 def format_time(ms: int) -> str:

@@ -50,14 +50,16 @@ def verify(
 
 
 def _check_time(claimed: UnverifiedSignature, now: int, skew_ms: int) -> None:
-    signed, server = claimed.amz_date, format_time(now)
     window = min(claimed.expires * 1000, PRESIGNED_MAX_MS) if claimed.presigned else skew_ms
-    if claimed.signed_at > now + skew_ms:
+    if now - window <= claimed.signed_at <= now + skew_ms:
+        return
+    signed, server = claimed.amz_date, format_time(now)
+    if claimed.signed_at > now:
         mismatch(
             f"Signature not yet current: {signed} is still later than {format_time(now + skew_ms)} "
             f"({server} + {skew_ms / 60_000:g} min.)"
         )
-    if claimed.signed_at < now - window:
-        mismatch(
-            f"Signature expired: {signed} is now earlier than {format_time(now - window)} ({server} - {window / 60_000:g} min.)"
-        )
+    mismatch(
+        f"Signature expired: {signed} is now earlier than {format_time(now - window)} "
+        f"({server} - {window / 60_000:g} min.)"
+    )

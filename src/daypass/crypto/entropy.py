@@ -1,0 +1,49 @@
+"""Random bytes from the operating system, fetched by the page.
+
+Asking for a few bytes at a time costs a system call each, and each hands the interpreter lock to another thread. Every
+byte is given out once and overwritten here. A forked child starts with an empty page, never with its parent's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+_PAGE = 8192
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.empty()
+
+    def empty(self) -> None:
+        self._page = bytearray()
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        with self._lock:
+            if self._at + count > len(self._page):
+                if count > _PAGE:
+                    return os.urandom(count)
+                self._page = bytearray(os.urandom(_PAGE))
+                self._at = 0
+            start = self._at
+            self._at = end = start + count
+            taken = bytes(self._page[start:end])
+            self._page[start:end] = bytes(count)
+            return taken
+
+
+def _renew() -> None:
+    global _pool  # noqa: PLW0603  # the child's own; the parent's lock may be held by a thread that is not here
+    _pool = _Pool()
+
+
+_pool = _Pool()
+os.register_at_fork(after_in_child=_renew)
+
+
+def random_bytes(count: int) -> bytes:
+    """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
+    return _pool.take(count)
