@@ -26,7 +26,7 @@ test:  ## the test suite, in parallel
 
 test-slow:  ## tests that build wheels and whole environments
 	$(SETUP_DEV)
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -n auto --maxprocesses 2 -m slow $(ARGS)
 
 check: lint types layers docs-check  ## everything that is not a test
 
