@@ -22,7 +22,10 @@ def build(runtime: Runtime) -> Application:
     settings = runtime.settings.server
     services = services_from(load, {"sts": sts.OPERATIONS, "iam": iam.OPERATIONS})
     hooks = Hooks(
-        clock=runtime.clock.now, new_id=runtime.env.ids.request, log=runtime.log.warning, observe=runtime.metrics.observe
+        clock=runtime.clock.now,
+        new_id=runtime.env.ids.request,
+        log=runtime.log.warning,
+        observe=runtime.metrics.observe,
     )
     return Application(
         AwsEndpoint(runtime.env, services, authenticate=authenticate, refused=refused),

@@ -15,6 +15,7 @@ from typing import Any
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.audit.opening import load_mark
+from daypass.audit.read import AuditReader
 from daypass.audit.writer import JournalOptions
 from daypass.config import Settings
 from daypass.crypto.ids import RandomIds
@@ -82,11 +83,12 @@ class Runtime:
                 "the key-encryption key is not the one of this database, or rows were altered."
             )
         sealer = RingSealer(self.rings, self.clock)
+        builtin = {**builtin_policies(), **further_policies(settings.aws.policies)}
         self.directory = CachedDirectory(
             self.database,
             sealer,
             self.clock,
-            builtin={**builtin_policies(), **further_policies(settings.aws.policies)},
+            builtin=builtin,
             poll_seconds=settings.directory.poll_ms / 1000,
             max_staleness_seconds=settings.directory.max_staleness_seconds,
             entries=settings.directory.entries,
@@ -100,7 +102,10 @@ class Runtime:
             regions=frozenset(settings.aws.regions),
             skew_ms=settings.sessions.skew_seconds * 1000,
         )
-        self.env = Env(self.clock, RandomIds(), self.directory, self.journal, sealer, limits)
+        self.records = AuditReader(self.database, self.clock, self.directory.revoked)
+        self.env = Env(
+            self.clock, RandomIds(), self.directory, self.journal, sealer, limits, records=self.records, builtin=builtin
+        )
         await self._record_keys(made)
         self._tasks.append(asyncio.create_task(self._rotate()))
 
@@ -124,6 +129,7 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.journal.close()
         await self.directory.stop()
+        self.records.close()
         self.database.close()
         self._threads.shutdown()
 
