@@ -1,0 +1,132 @@
+"""The whole server in this process, on a real database, and boto3 wired to it without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+
+from daypass.config import Settings
+from daypass.operations.bootstrap import bootstrap, parse
+from daypass.server.application import build
+from daypass.server.runtime import Runtime
+from daypass.stores.engine import open_database
+from daypass.stores.migrations import prepare
+from daypass.wire.app import Application
+
+T = TypeVar("T")
+
+ALPHA, BETA = "111111111111", "222222222222"
+ROOT = ("AKIAROOTROOTROOTROOT", "root-secret-root-secret-root-secret-root")
+OTHER_ROOT = ("AKIAROOTOFTHEOTHER00", "othr-secret-othr-secret-othr-secret-othr")
+BOOTSTRAP = f"{ROOT[0]}:{ROOT[1]}:{ALPHA},{OTHER_ROOT[0]}:{OTHER_ROOT[1]}:{BETA}"
+
+
+class _Raw:
+    """A response body as botocore reads it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self._body
+
+
+@dataclass
+class Service:
+    """The running application, called from any thread."""
+
+    runtime: Runtime
+    application: Application
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def client(self, service: str, key: tuple[str, ...] = ROOT) -> Any:
+        """A boto3 client for a key id, secret and perhaps token."""
+        client = boto3.client(
+            service,
+            endpoint_url="http://daypass.test",
+            region_name="eu-central-1",
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
+            aws_session_token=key[2] if len(key) > 2 else None,
+            config=Config(retries={"max_attempts": 0}),
+        )
+        client.meta.events.register(f"before-send.{service}", self._send)
+        return client
+
+    def _send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        status, headers, body = self.run(self._call(request))
+        return AWSResponse(request.url, status, headers, _Raw(body))
+
+    async def _call(self, request: AWSPreparedRequest) -> tuple[int, dict[str, str], bytes]:
+        sent = {"Host": "daypass.test", **dict(request.headers)}
+        names = [(k.lower().encode(), v if isinstance(v, bytes) else str(v).encode()) for k, v in sent.items()]
+        body = request.body or b""
+        scope = {
+            "type": "http",
+            "method": request.method,
+            "scheme": "http",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": names,
+            "client": ("127.0.0.1", 5),
+            "server": ("127.0.0.1", 80),
+        }
+        answer: dict[str, Any] = {"body": b""}
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body if isinstance(body, bytes) else body.encode()}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answer.update(message)
+            else:
+                answer["body"] += message.get("body", b"")
+
+            answer.setdefault("status", 0)
+
+        await self.application(scope, receive, send)
+        headers = {name.decode(): value.decode() for name, value in answer["headers"]}
+        return answer["status"], headers, bytes(answer["body"])
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
+    database = open_database(settings.database_url())
+    prepare(database)
+    database.close()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def start() -> Service:
+        runtime = Runtime(settings)
+        await runtime.start()
+        await bootstrap(runtime.env, parse(BOOTSTRAP))
+        return Service(runtime, build(runtime), loop)
+
+    started = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    yield started
+    started.run(started.runtime.stop())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def iam(service: Service) -> Any:
+    """A client of the first account's root."""
+    return service.client("iam")
