@@ -44,26 +44,37 @@ async def authenticate(
 async def _long_term(
     env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, seen: Seen
 ) -> Caller:
-    view = await _usable_key(env, signature.access_key_id)
+    view = await _key(env, signature.access_key_id)
     if view is None:
         raise _unknown("no such access key", signature)
     _verify(env, signature, view.secret, services, now, view.key.account)
     if view.key.status is not KeyStatus.ACTIVE:
-        raise _unknown("access key is inactive", signature, view.key.account)
-    if view.user is None:
-        if view.key.owner_id != view.key.account:
-            raise _unknown("owner of the access key is gone", signature, view.key.account)
-        return _root(view.key.account, signature.access_key_id, seen, _first_hop(view, now, seen))
-    return _user(view.user, signature.access_key_id, seen, _first_hop(view, now, seen))
+        view = await _active_again(env, signature, services, now, view)
+    if view.user is not None:
+        return _user(view.user, signature.access_key_id, seen, _first_hop(view, now, seen))
+    if view.key.owner_id != view.key.account:
+        raise _unknown("owner of the access key is gone", signature, view.key.account)
+    return _root(view.key.account, signature.access_key_id, seen, _first_hop(view, now, seen))
 
 
-async def _usable_key(env: Env, key_id: str) -> KeyView | None:
-    """The key, read again after one poll of the feed if the cache would have it refused."""
+async def _key(env: Env, key_id: str) -> KeyView | None:
+    """The key, looked for again after one poll of the feed if the cache does not have it."""
     if key_id.startswith("ASIA"):
         return None  # belongs to a session, whose token is missing
     view = await env.directory.access_key(key_id)
-    if (view is None or view.key.status is not KeyStatus.ACTIVE) and await feed_moved(env):
+    if view is None and await feed_moved(env):
         view = await env.directory.access_key(key_id)
+    return view
+
+
+async def _active_again(
+    env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, stale: KeyView
+) -> KeyView:
+    """The key after one poll of the feed, if it is active now. Only its holder gets as far as this poll."""
+    view = await env.directory.access_key(signature.access_key_id) if await feed_moved(env) else stale
+    if view is None or view.key.status is not KeyStatus.ACTIVE:
+        raise _unknown("access key is inactive", signature, stale.key.account)
+    _verify(env, signature, view.secret, services, now, view.key.account)
     return view
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
+from daypass.domain.arn import is_account_id
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -184,5 +185,6 @@ def _everything() -> NamedPolicy:
 
 
 def _account_of(resource: str) -> str:
+    """The account that an ARN names; "" where it names none, or "aws" (what comes with Daypass is everyone's)."""
     fields = resource.split(":", 5)
-    return fields[4] if len(fields) == 6 else ""
+    return fields[4] if len(fields) == 6 and is_account_id(fields[4]) else ""

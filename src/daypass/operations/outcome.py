@@ -44,7 +44,7 @@ _MALFORMED = frozenset(
         ErrorKind.INVALID_INPUT,
     }
 )
-_BUCKET: Final = 2048  # bytes: packed explanations are padded to a multiple of this
+_FOREIGN: Final = 6144  # bytes: explanations for another account are padded to a multiple of this
 _MAX_EXPLANATION: Final = 262_144  # bytes, unpacked
 
 
@@ -170,7 +170,9 @@ async def refused(
     await env.journal.commit(event)
     if error.explanation is None or not owner:
         return ""
-    return env.sealer.seal_message(owner, pack(error.explanation, facts.request_id))
+    foreign = caller is None or owner != caller.account
+    packed = pack(error.explanation, facts.request_id, _FOREIGN if foreign else 1)
+    return env.sealer.seal_message(owner, packed)
 
 
 def _event_type(kind: ErrorKind, caller: Caller | None) -> EventType:
@@ -183,11 +185,11 @@ def _event_type(kind: ErrorKind, caller: Caller | None) -> EventType:
     return EventType.REQUEST_FAILED
 
 
-def pack(explanation: Mapping[str, Any], salt: str) -> bytes:
-    """An explanation in a form whose length says next to nothing: deflated, then padded with what does not deflate."""
+def pack(explanation: Mapping[str, Any], salt: str, multiple: int) -> bytes:
+    """An explanation, deflated, then padded to a multiple of so many bytes with what does not deflate."""
     packed = zlib.compress(json.dumps(explanation, separators=(",", ":"), ensure_ascii=True).encode("ascii"), 6)
     body = len(packed).to_bytes(4, "big") + packed
-    padding = -len(body) % _BUCKET
+    padding = -len(body) % multiple
     return body + hashlib.shake_256(salt.encode("utf-8", "replace")).digest(padding)
 
 

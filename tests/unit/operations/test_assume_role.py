@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, deny, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -467,3 +471,43 @@ async def test_assume_role_blocked_subject_gets_no_session(world: World, subject
     assert not world.journal.sessions
     world.clock.time += 60_000
     await world.call(assume_role, key, params)
+
+
+# --- Anything at all -------------------------------------------------------------------------------------------------
+
+_TEXT = st.text(max_size=40)
+_TAGS = st.lists(st.fixed_dictionaries({"Key": _TEXT, "Value": _TEXT}), max_size=4)
+
+
+@given(
+    arn=st.one_of(_TEXT, st.just(f"arn:aws:iam::{ALPHA}:role/ops"), st.builds("arn:aws:iam::{}".format, _TEXT)),
+    name=_TEXT,
+    more=st.fixed_dictionaries(
+        {},
+        optional={
+            "Policy": st.one_of(_TEXT, st.just(ALL)),
+            "PolicyArns": st.lists(st.fixed_dictionaries({"arn": _TEXT}), max_size=2),
+            "Tags": _TAGS,
+            "TransitiveTagKeys": st.lists(_TEXT, max_size=3),
+            "ExternalId": _TEXT,
+            "SourceIdentity": _TEXT,
+            "DurationSeconds": st.integers(900, 43_200),
+            "MinimumSessionTokenSize": st.integers(0, 4096),
+        },
+    ),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_assume_role_whatever_is_asked_is_answered_or_refused_and_recorded(
+    arn: str, name: str, more: dict[str, Any]
+) -> None:
+    world = World()
+    user = world.user("ann", policies=[ALL])
+    world.role("ops", trusts=[trust(user.arn, BOTH)])
+
+    async def call() -> None:
+        with contextlib.suppress(DaypassError):
+            await world.call(assume_role, world.key(user), {"RoleArn": arn, "RoleSessionName": name, **more})
+
+    asyncio.run(call())
+    assert len(world.journal.events) == 1
+    assert bool(world.journal.sessions) == (world.journal.events[0].type is EventType.SESSION_ISSUED)

@@ -83,7 +83,15 @@ async def test_authenticate_wrong_secret_is_a_signature_mismatch_on_the_record_o
 async def test_authenticate_inactive_key_is_unknown_but_only_to_the_holder_of_the_secret(world: World) -> None:
     key = world.key(world.user("ann"), KeyStatus.INACTIVE)
     assert (await refusal(world, key)).kind is ErrorKind.UNKNOWN_CREDENTIALS
+    polls = world.directory.refreshes
     assert (await refusal(world, replace(key, secret="w" * 40))).kind is ErrorKind.SIGNATURE_MISMATCH
+    assert world.directory.refreshes == polls  # not even by the time that a poll takes
+
+
+async def test_authenticate_key_deleted_while_inactive_is_unknown(world: World) -> None:
+    key = world.key(world.user("ann"), KeyStatus.INACTIVE)
+    world.directory.later.append(world.directory.keys.clear)
+    assert (await refusal(world, key)).kind is ErrorKind.UNKNOWN_CREDENTIALS
 
 
 async def test_authenticate_key_made_active_again_needs_no_waiting(world: World) -> None:

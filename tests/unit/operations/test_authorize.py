@@ -208,3 +208,9 @@ async def test_authorize_denial_has_awss_words_and_the_callers_account_as_owner(
         "because no identity-based policy allows the orders:Read action"
     )
     assert caught.value.private["account"] == ALPHA
+
+
+async def test_authorize_policies_that_come_with_daypass_are_nobodys_foreign_resource(world: World) -> None:
+    key = world.key(world.user("ann", policies=[ALL]))
+    assert await may(world, key, "orders:Read", "arn:aws:orders::aws:policy/ReadOnlyAccess")
+    assert not await may(world, key, "orders:Read", f"arn:aws:orders::{BETA}:policy/theirs")

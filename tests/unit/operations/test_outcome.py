@@ -66,10 +66,11 @@ async def test_refused_that_cannot_be_recorded_is_unavailable(world: World) -> N
 
 
 def test_pack_hides_the_length_of_an_explanation() -> None:
-    short = pack({"allowed": False}, "a")
-    long = pack({"allowed": False, "statements": [os.urandom(16).hex() for _ in range(60)]}, "b")
+    short = pack({"allowed": False}, "a", 6144)
+    long = pack({"allowed": False, "statements": [os.urandom(16).hex() for _ in range(60)]}, "b", 6144)
     assert len(short) == len(long)
     assert unpack(long)["allowed"] is False
+    assert len(pack({"allowed": False}, "a", 1)) < 100
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0\0\0\1", b"\0\0\0\2xx", b"\xff\xff\xff\xff", bytes(16)])
@@ -80,7 +81,7 @@ def test_unpack_refuses_what_was_not_packed(payload: bytes) -> None:
 
 def test_unpack_refuses_bombs_and_other_shapes() -> None:
     with pytest.raises(ValueError, match="limit"):
-        unpack(pack({"text": "x" * 300_000}, "salt"))
+        unpack(pack({"text": "x" * 300_000}, "salt", 1))
     text = zlib.compress(b"[1]")
     with pytest.raises(ValueError, match="not an explanation"):
         unpack(len(text).to_bytes(4, "big") + text)
