@@ -1,0 +1,109 @@
+"""What must be true of every decision, shown on random policies: narrowing narrows, denies win, order is nothing."""
+
+import json
+import random
+
+import pytest
+from tests.reference import policy_cases as cases
+
+from daypass.domain.policy.document import PolicyKind
+from daypass.domain.policy.evaluate import evaluate
+
+SEEDS = range(4)
+CASES = 2_500
+
+
+def allowed(case):
+    return evaluate(*cases.to_query(case)).allowed
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_session_policy_or_boundary_added_never_widens(seed):
+    pool = cases.Pool(random.Random(1000 + seed))
+    narrowed = 0
+    for _ in range(CASES):
+        case = pool.case()
+        before = allowed(case)
+        tighter = [
+            {**case, "session": [*case["session"], pool.some(PolicyKind.SESSION)]},
+            {**case, "guardrails": [*case["guardrails"], pool.some(PolicyKind.GUARDRAIL)]},
+        ]
+        if case["boundary"] is None:
+            tighter.append({**case, "boundary": pool.some(PolicyKind.IDENTITY)})
+        for other in tighter:
+            after = allowed(other)
+            assert before or not after, json.dumps(other)
+            narrowed += before and not after
+    assert narrowed > 100
+
+
+def denying(rng, kind, action):
+    """A policy with one Deny that applies to the request, written in one of the ways to write it."""
+    made = {"Effect": "Deny", **rng.choice([{"Action": "*"}, {"Action": action}, {"NotAction": "never:Ever"}])}
+    if kind is PolicyKind.TRUST:
+        made = {"Effect": "Deny", "Action": "sts:*", "Principal": "*"}
+    elif kind is PolicyKind.RESOURCE:
+        stranger = {"AWS": f"arn:aws:iam::{cases.OTHER}:user/nobody"}
+        made |= rng.choice([{"Principal": {"AWS": "*"}}, {"NotPrincipal": stranger}])
+    if kind is not PolicyKind.TRUST:
+        made |= rng.choice([{"Resource": "*"}, {"NotResource": "arn:aws:never:::ever"}])
+    made |= rng.choice(
+        [{}, {"Condition": {"StringNotEquals": {"k:never": "x"}}}, {"Condition": {"Null": {"k:no": True}}}]
+    )
+    return json.dumps({"Version": "2012-10-17", "Statement": [made]})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a46_explicit_deny_in_any_layer_always_wins(seed):
+    pool = cases.Pool(random.Random(2000 + seed))
+    rng = pool.rng
+    for _ in range(CASES):
+        case = pool.case()
+        layer = rng.choice(["guardrails", "resource_policy", "identity", "boundary", "session"])
+        if layer == "resource_policy":
+            kind = PolicyKind.TRUST if case["trust"] else PolicyKind.RESOURCE
+            other = {**case, layer: denying(rng, kind, case["action"])}
+        elif layer in ("guardrails", "session"):
+            kind = PolicyKind.GUARDRAIL if layer == "guardrails" else PolicyKind.SESSION
+            other = {**case, layer: [*case[layer], [denying(rng, kind, case["action"])]]}
+        else:
+            other = {**case, layer: [*(case[layer] or []), denying(rng, PolicyKind.IDENTITY, case["action"])]}
+        decision = evaluate(*cases.to_query(other))
+        assert decision.explicit, json.dumps(other)
+        assert not decision.allowed
+
+
+def shuffled(rng, text):
+    document = json.loads(text)
+    if isinstance(document["Statement"], list):
+        rng.shuffle(document["Statement"])
+        for statement in document["Statement"]:
+            for value in statement.values():
+                if isinstance(value, list):
+                    rng.shuffle(value)
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_order_of_statements_policies_and_values_never_matters(seed):
+    pool = cases.Pool(random.Random(3000 + seed), size=30)
+    rng = pool.rng
+    twin = {text: shuffled(rng, text) for texts in pool.texts.values() for text in texts}
+
+    def turned(texts):
+        return None if texts is None else rng.sample([twin[text] for text in texts], len(texts))
+
+    for _ in range(CASES):
+        case = pool.case()
+        other = {
+            **case,
+            "identity": turned(case["identity"]),
+            "boundary": turned(case["boundary"]),
+            "resource_policy": twin.get(case["resource_policy"]),
+            "session": [turned(level) for level in rng.sample(case["session"], len(case["session"]))],
+            "guardrails": [turned(level) for level in case["guardrails"]],
+        }
+        first, second = evaluate(*cases.to_query(case)), evaluate(*cases.to_query(other))
+        assert cases.answer(first) == cases.answer(second), json.dumps([case, other])
+        assert first.consulted == second.consulted
+        assert len(first.determining) == len(second.determining)
