@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from tests.postgres import PostgresServer, postgres_server
 
 from daypass.config import Settings
 from daypass.operations.bootstrap import bootstrap, parse
@@ -21,6 +22,8 @@ from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
 from daypass.wire.app import Application
+
+__all__ = ["postgres_server"]
 
 T = TypeVar("T")
 
@@ -102,9 +105,20 @@ class Service:
         return answer["status"], headers, bytes(answer["body"])
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/daypass.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
+def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
+    settings = Settings.model_validate({"server": {"data": str(tmp_path)}, "database": {"url": database_url}})
     database = open_database(settings.database_url())
     prepare(database)
     database.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.integration.iam.conftest import ALPHA, BETA, OTHER_ROOT, Service
+from tests.integration.iam.conftest import ALPHA, BETA, OTHER_ROOT, ROOT, Service
 
 from daypass.operations.iam.table import OPERATIONS
 
@@ -203,3 +203,14 @@ def test_role_made_here_can_be_assumed_until_its_trust_changes(service: Service,
     assert _refused(session.delete_role, RoleName="r")[0] == "AccessDenied"
     iam.update_assume_role_policy(RoleName="r", PolicyDocument=json.dumps(TRUST))
     assert _refused(sts.assume_role, RoleArn=role["Arn"], RoleSessionName="shift")[0] == "AccessDenied"
+
+
+def test_root_without_a_name_means_itself_and_can_rotate_its_key(service: Service, iam: Any) -> None:
+    user = iam.get_user()["User"]
+    assert (user["UserId"], user["Arn"]) == (ALPHA, f"arn:aws:iam::{ALPHA}:root")
+    made = iam.create_access_key()["AccessKey"]
+    again = service.client("iam", (made["AccessKeyId"], made["SecretAccessKey"]))
+    assert len(again.list_access_keys()["AccessKeyMetadata"]) == 2
+    again.delete_access_key(AccessKeyId=ROOT[0])
+    assert _refused(iam.list_users)[0] == "InvalidClientTokenId"
+    assert again.get_account_summary()["SummaryMap"]["AccountAccessKeysPresent"] == 1
