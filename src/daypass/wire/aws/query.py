@@ -24,6 +24,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _INDEX = re.compile(r"[1-9][0-9]{0,3}")
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
+_ASCII = {form % code: chr(code) for code in range(128) for form in ("%02X", "%02x")}
+
 Node: TypeAlias = "str | dict[str, Node]"
 Read: TypeAlias = Callable[[Any, str], Any]
 Parse: TypeAlias = Callable[[Mapping[str, str]], dict[str, Any]]
@@ -70,7 +72,11 @@ def _read_form(raw: bytes, form: dict[str, str]) -> None:
 
 
 def _decode(text: str) -> str:
-    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
+    first, *rest = text.replace("+", " ").split("%")
+    try:  # ASCII escapes, as nearly all are; a policy has a hundred
+        return first + "".join([_ASCII[part[:2]] + part[2:] for part in rest])
+    except KeyError:
+        return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
 
 
 # --- Typed parameters ----------------------------------------------------------------------------------------------
@@ -200,7 +206,7 @@ def _structure(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Read]) 
 
     def read(node: Node, path: str) -> dict[str, Any]:
         below = _branch(node, path)
-        return {name: readers[name](item, f"{path}.{name}") for name, item in below.items() if name in readers}
+        return {name: readers[name](item, path) for name, item in below.items() if name in readers}
 
     return read
 
@@ -210,7 +216,7 @@ def _list(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Read]) -> Re
 
     def read(node: Node, path: str) -> list[Any]:
         items = _branch(_branch(node, path).get("member", ""), path)
-        return [reader(items[i], f"{path}.member.{i}") for i in _indices(items, path)]
+        return [reader(items[i], path) for i in _indices(items, path)]
 
     return read
 
@@ -229,7 +235,7 @@ def _map(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Read]) -> Rea
             key = read_key(entry["key"], path)
             if key in values:
                 _malformed(f"Parameter '{path[:128]}' has the same key more than once.")
-            values[key] = read_value(entry["value"], f"{path}.entry.{index}.value")
+            values[key] = read_value(entry["value"], path)
         return values
 
     return read

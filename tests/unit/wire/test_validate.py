@@ -1,0 +1,142 @@
+"""The models' constraints, in AWS's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.wire.aws import models, validate
+
+STS, IAM = models.load("sts"), models.load("iam")
+GOOD = {"RoleArn": "arn:aws:iam::123456789012:role/demo", "RoleSessionName": "session"}
+SESSION_NAME = r"Member must satisfy regular expression pattern: [\w+=,.@-]*"
+TEXT = st.text(st.characters(), max_size=8) | st.sampled_from(
+    ["", "ab", "x\n", "\u212a", "\u017f", "a" * 65, "\x00", "\ud800"]
+)
+
+
+def _message(action: str, params: dict[str, Any], model: models.ServiceModel = STS) -> str:
+    operation = model.operation(action)
+    assert operation is not None
+    assert not operation.check(params)
+    return operation.explain(params)
+
+
+def _accepted(action: str, params: dict[str, Any], model: models.ServiceModel = STS) -> bool:
+    operation = model.operation(action)
+    assert operation is not None
+    return operation.check(params)
+
+
+@pytest.mark.parametrize(
+    ("params", "problems"),
+    [
+        ({"RoleSessionName": "x"}, "Value 'x' at 'roleSessionName' failed to satisfy constraint: Member must have length greater than or equal to 2"),
+        ({"RoleSessionName": "x" * 65}, f"Value '{'x' * 65}' at 'roleSessionName' failed to satisfy constraint: Member must have length less than or equal to 64"),
+        ({"RoleSessionName": "a b"}, f"Value 'a b' at 'roleSessionName' failed to satisfy constraint: {SESSION_NAME}"),
+        ({"DurationSeconds": 43201}, "Value '43201' at 'durationSeconds' failed to satisfy constraint: Member must have value less than or equal to 43200"),
+        ({"DurationSeconds": 899}, "Value '899' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900"),
+        ({"Tags": [{"Key": "a"}]}, "Value null at 'tags.1.member.value' failed to satisfy constraint: Member must not be null"),
+        ({"PolicyArns": [{"arn": "short"}]}, "Value 'short' at 'policyArns.1.member.arn' failed to satisfy constraint: Member must have length greater than or equal to 20"),
+        ({"Tags": [{"Key": f"k{i}", "Value": ""} for i in range(51)]}, "Value '[...]' at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50"),
+        ({"TransitiveTagKeys": [""]}, ("Value '[]' at 'transitiveTagKeys' failed to satisfy constraint: Member must satisfy constraint: "
+            r"[Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+, Member must have length greater than or equal to 1, "
+            "Member must have length less than or equal to 128]")),
+    ],
+)  # fmt: skip
+def test_explain_one_problem_in_aws_words(params: dict[str, Any], problems: str) -> None:
+    assert _message("AssumeRole", {**GOOD, **params}) == f"1 validation error detected: {problems}"
+
+
+def test_explain_missing_members_in_aws_words() -> None:
+    assert _message("AssumeRole", {}) == (
+        "2 validation errors detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null; "
+        "Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null"
+    )
+
+
+def test_explain_pattern_comes_before_length() -> None:
+    message = _message("AssumeRole", {**GOOD, "RoleArn": ""})
+    assert message.startswith("2 validation errors detected: Value '' at 'roleArn'")
+    assert message.index("regular expression") < message.index("greater than or equal to 20")
+
+
+def test_explain_enum_in_aws_words() -> None:
+    params = {"AccessKeyId": "A" * 20, "Status": "active"}
+    assert _message("UpdateAccessKey", params, IAM) == (
+        "1 validation error detected: Value 'active' at 'status' failed to satisfy constraint: "
+        "Member must satisfy enum value set: [Active, Inactive, Expired]"
+    )
+
+
+def test_explain_never_repeats_a_secret() -> None:
+    message = _message("ChangePassword", {"OldPassword": "", "NewPassword": "canary\x00secret"}, IAM)
+    assert "canary" not in message
+    assert "Value at 'newPassword' failed" in message
+
+
+def test_explain_cuts_values_and_counts() -> None:
+    assert len(_message("AssumeRole", {**GOOD, "ExternalId": "é" * 100_000})) < 5000
+    many = _message("AssumeRole", {**GOOD, "Tags": [{}] * 40})
+    assert many.startswith("10 validation errors detected: ")
+
+
+@pytest.mark.parametrize("name", ["x\n", "xy\n", "Ада", "x\x00y", "ab\u200b", "\u212aa", "\u017fs", "１２", ""])
+def test_a54_session_name_outside_the_pattern_refused(name: str) -> None:
+    assert "at 'roleSessionName'" in _message("AssumeRole", {**GOOD, "RoleSessionName": name})
+
+
+@pytest.mark.parametrize("name", ["ab", "a+b=c,d.e@f-g_h", "A" * 64])
+def test_session_name_in_the_pattern_accepted(name: str) -> None:
+    assert _accepted("AssumeRole", {**GOOD, "RoleSessionName": name})
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [("Team", True), ("équipe", True), ("ключ", True), ("a b", True), ("a\u00a0b", True), ("٣", True), ("x_.:/=+-@", True),
+     ("a\n", False), ("é\n", False), ("a\x00", False), ("a&b", False), ("é&", False), ("", False), ("\u200b", False), ("a{b", False)],
+)  # fmt: skip
+def test_tag_key_properties_are_those_of_unicode(key: str, accepted: bool) -> None:
+    assert _accepted("AssumeRole", {**GOOD, "Tags": [{"Key": key, "Value": ""}]}) is accepted
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [("/", True), ("/a/", True), ("/a/b/", True), ("a", False), ("/a", False), ("/a/\n", False), ("", False)],
+)
+def test_path_pattern_holds_for_the_whole_text(path: str, accepted: bool) -> None:
+    assert _accepted("CreateUser", {"UserName": "u", "Path": path}, IAM) is accepted
+
+
+@pytest.mark.parametrize("text", ["a\x00", "\x1b[31m", "\ud800", "\ufffe", "a\x7f\x01"])
+def test_strings_without_a_pattern_hold_no_control_characters(text: str) -> None:
+    params = {"PolicyInputList": ["{}"], "ActionNames": ["a:b"], "ContextEntries": [{"ContextKeyValues": [text]}]}
+    assert not _accepted("SimulateCustomPolicy", params, IAM)
+
+
+@given(st.dictionaries(st.sampled_from(["RoleArn", "RoleSessionName", "ExternalId", "Policy", "SourceIdentity", "TokenCode"]), TEXT),
+       st.lists(st.fixed_dictionaries({}, optional={"Key": TEXT, "Value": TEXT}), max_size=3), st.lists(TEXT, max_size=3),
+       st.integers(-5, 50_000))  # fmt: skip
+def test_check_and_explain_always_agree(texts: dict[str, str], tags: list[Any], keys: list[str], seconds: int) -> None:
+    params = {**texts, "Tags": tags, "TransitiveTagKeys": keys, "DurationSeconds": seconds}
+    operation = STS.operation("AssumeRole")
+    assert operation is not None
+    assert operation.check(params) is operation.explain(params).startswith("0 ")
+
+
+def test_every_pattern_of_the_models_compiles_and_takes_linear_time() -> None:
+    for model in (STS, IAM):
+        for name, shape in model._shapes.items():
+            if shape["type"] == "string" and "enum" not in shape:
+                matches = validate.matcher(validate.pattern_of(model.name, name, shape))
+                for text in ("a" * 20_000 + "\x00", "/a" * 10_000 + "\n", "-" * 20_000, " a" * 10_000 + "\x00"):
+                    assert matches(text) is False or "\n" in text or "\x00" not in text
+
+
+def test_hand_kept_patterns_name_shapes_that_exist_and_have_none() -> None:
+    for service, name in validate._PATTERNS:
+        shape = models.load(service)._shapes[name]
+        assert "pattern" not in shape
