@@ -114,8 +114,8 @@ class CachedDirectory:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._polls.stop()
-        self._load_threads.shutdown(wait=False, cancel_futures=True)
-        self._poll_thread.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._load_threads, self._poll_thread):  # a connection still in use would never be closed
+            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

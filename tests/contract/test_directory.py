@@ -1,0 +1,421 @@
+"""The cached directory: what its views hold, and that no change passes them by."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.contract.conftest import Opener
+from tests.contract.making import (
+    ACCOUNT,
+    ALLOW,
+    BUILTIN,
+    DENY,
+    NOW,
+    OTHER,
+    Recorder,
+    insert,
+    key,
+    policy,
+    role,
+    user,
+    write,
+)
+
+from daypass.domain.directory import (
+    Account,
+    Attachment,
+    Group,
+    Guardrail,
+    InlinePolicy,
+    KeyStatus,
+    Membership,
+    PolicyContent,
+    PolicyVersion,
+    User,
+)
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports import PrincipalView
+from daypass.stores.directory import CachedDirectory
+from daypass.stores.engine import Database
+from daypass.stores.tx import StoreTx
+
+ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
+GROUP = Group("AGPA1", ACCOUNT, "Admins", "/", NOW)
+
+
+@pytest.fixture
+async def directory(database: Database, recorder: Recorder) -> AsyncIterator[CachedDirectory]:
+    made = recorder.directory(database)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def count_reads(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by one for each read of the database."""
+    reads: list[int] = []
+    read = database.read
+
+    def counting(fn: Callable[..., Any]) -> Any:
+        reads.append(1)
+        return read(fn)
+
+    monkeypatch.setattr(database, "read", counting)
+    return reads
+
+
+def names(view: PrincipalView | None) -> list[str]:
+    assert view is not None
+    return [named.name for named in view.identity]
+
+
+def managed(name: str, text: str, version: int = 1) -> list[Any]:
+    made = policy(name, default_version=version)
+    return [made, PolicyVersion(ACCOUNT, made.id, version, text, NOW)]
+
+
+# --- What the views hold
+
+
+async def test_user_view_has_its_own_policies_then_its_groups(database: Database, directory: CachedDirectory) -> None:
+    alice = user("alice", boundary_arn=policy("Bound").arn)
+    insert(
+        database,
+        alice,
+        GROUP,
+        Membership(ACCOUNT, GROUP.id, alice.id, NOW),
+        InlinePolicy(ACCOUNT, alice.id, "own", ALLOW, NOW),
+        InlinePolicy(ACCOUNT, GROUP.id, "shared", DENY, NOW),
+        Attachment(ACCOUNT, alice.id, policy("Readers").arn, NOW),
+        Attachment(ACCOUNT, GROUP.id, ADMIN, NOW),
+        Attachment(ACCOUNT, alice.id, "arn:aws:iam::111122223333:policy/Gone", NOW),
+        *managed("Readers", DENY),
+        *managed("Bound", ALLOW),
+    )
+    view = await directory.user(alice.id)
+    assert view is not None
+    assert view.entity == alice
+    assert names(view) == ["own", policy("Readers").arn, "shared", ADMIN]
+    assert [named.document.text for named in view.identity] == [ALLOW, DENY, DENY, BUILTIN[ADMIN]]
+    assert view.boundary is not None
+    assert [named.name for named in view.boundary] == [policy("Bound").arn]
+
+
+async def test_boundary_is_none_without_one_and_empty_when_missing(
+    database: Database, directory: CachedDirectory
+) -> None:
+    insert(database, user("free"), user("bound", boundary_arn="arn:aws:iam::111122223333:policy/Gone"))
+    free, bound = await directory.user(user("free").id), await directory.user(user("bound").id)
+    assert free is not None
+    assert bound is not None
+    assert (free.boundary, bound.boundary) == (None, ())
+
+
+async def test_role_is_found_by_name_without_case_and_by_id(database: Database, directory: CachedDirectory) -> None:
+    deploy = role("Deploy", trust_bindings=(("arn:a", "AIDA1"),))
+    insert(database, deploy, InlinePolicy(ACCOUNT, deploy.id, "p", ALLOW, NOW))
+    view = await directory.role(ACCOUNT, "dePLOY")
+    assert view is not None
+    assert view is await directory.role_by_id(deploy.id)
+    assert (view.role, view.bindings, view.trust.document.text) == (deploy, {"arn:a": "AIDA1"}, deploy.trust_document)
+    assert names(view.principal) == ["p"]
+    assert await directory.role(OTHER, "Deploy") is None
+
+
+async def test_access_key_view_has_secret_and_user_or_root(database: Database, directory: CachedDirectory) -> None:
+    alice = user("alice")
+    insert(database, alice, key("AKIAUSER", alice.id), key("AKIAROOT", ACCOUNT), key("AKIAGONE", "AIDAGONE"))
+    of_user, of_root = await directory.access_key("AKIAUSER"), await directory.access_key("AKIAROOT")
+    assert of_user is not None
+    assert of_root is not None
+    assert (of_user.secret, of_user.user) == ("secret of AKIAUSER", alice)
+    assert (of_root.secret, of_root.user) == ("secret of AKIAROOT", None)
+    assert await directory.access_key("AKIAGONE") is None
+
+
+async def test_access_key_whose_secret_does_not_open_is_unavailable_not_absent(
+    database: Database, directory: CachedDirectory
+) -> None:
+    insert(database, key("AKIA1", ACCOUNT, sealed_secret=b"altered"))
+    with pytest.raises(DaypassError) as caught:
+        await directory.access_key("AKIA1")
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+
+
+async def test_account_view_has_its_guardrails_as_one_level(database: Database, directory: CachedDirectory) -> None:
+    insert(
+        database,
+        Account(ACCOUNT, "one", operator=False, created_at=NOW),
+        Account(OTHER, "two", operator=True, created_at=NOW),
+    )
+    insert(database, Guardrail(ACCOUNT, "b", DENY, NOW), Guardrail(ACCOUNT, "a", ALLOW, NOW))
+    one, two = await directory.account(ACCOUNT), await directory.account(OTHER)
+    assert one is not None
+    assert two is not None
+    assert [[named.name for named in level] for level in one.guardrails] == [["a", "b"]]
+    assert (two.account.operator, two.guardrails) == (True, ())
+
+
+async def test_managed_policy_view_is_of_the_default_version_or_built_in(
+    database: Database, directory: CachedDirectory
+) -> None:
+    insert(database, *managed("Readers", DENY, version=2), PolicyVersion(ACCOUNT, policy("Readers").id, 1, ALLOW, NOW))
+    own, builtin = await directory.managed_policy(policy("Readers").arn), await directory.managed_policy(ADMIN)
+    assert own is not None
+    assert builtin is not None
+    assert own.document == DENY
+    assert (builtin.document, builtin.policy.account, builtin.policy.name) == (ALLOW, "aws", "AdministratorAccess")
+    assert len(builtin.hash) == 64
+    assert own.hash != builtin.hash
+
+
+async def test_policy_content_view_says_how_long_it_is_kept(database: Database, directory: CachedDirectory) -> None:
+    insert(database, PolicyContent("ab" * 32, ACCOUNT, DENY, NOW + 7))
+    view = await directory.policy_content("ab" * 32)
+    assert view is not None
+    assert (view.policy.document.text, view.keep_until) == (DENY, NOW + 7)
+
+
+async def test_stored_document_that_does_not_compile_fails_closed(
+    database: Database, directory: CachedDirectory
+) -> None:
+    insert(database, role("Broken", trust_document="{nonsense"))
+    view = await directory.role(ACCOUNT, "Broken")
+    assert view is not None
+    assert view.trust.document.broken
+
+
+async def test_equal_documents_are_compiled_once(database: Database, directory: CachedDirectory) -> None:
+    insert(database, *(InlinePolicy(ACCOUNT, user(n).id, "p", ALLOW, NOW) for n in "ab"), user("a"), user("b"))
+    first, second = await directory.user(user("a").id), await directory.user(user("b").id)
+    assert first is not None
+    assert second is not None
+    assert first.identity[0].document is second.identity[0].document
+
+
+# --- Hits and misses
+
+
+async def test_hit_reads_no_database_and_never_suspends(
+    database: Database, directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(database, role("Deploy"))
+    view = await directory.role(ACCOUNT, "Deploy")
+    reads = count_reads(database, monkeypatch)
+    coroutine = directory.role(ACCOUNT, "DEPLOY")
+    with pytest.raises(StopIteration) as caught:
+        coroutine.send(None)
+    assert caught.value.value is view
+    assert not reads
+
+
+async def test_misses_at_the_same_time_share_one_load(
+    database: Database, directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(database, role("Deploy"))
+    reads = count_reads(database, monkeypatch)
+    views = await asyncio.gather(*(directory.role(ACCOUNT, name) for name in ("deploy", "DEPLOY", "Deploy") * 20))
+    assert len(reads) == 1
+    assert len(set(map(id, views))) == 1
+
+
+async def test_cancelled_waiter_does_not_end_the_load_of_others(database: Database, directory: CachedDirectory) -> None:
+    insert(database, role("Deploy"))
+    first, second = (asyncio.create_task(directory.role(ACCOUNT, "Deploy")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second is not None
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_absent_keys_are_remembered_in_bounded_number_and_time(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = recorder.directory(database, absent=3, absent_seconds=30)
+    await directory.start()
+    for number in range(8):
+        assert await directory.access_key(f"AKIA{number}") is None
+    assert directory._cache.absent == 3
+    reads = count_reads(database, monkeypatch)
+    assert await directory.access_key("AKIA7") is None
+    assert not reads
+    assert await directory.access_key("AKIA0") is None
+    assert len(reads) == 1
+    recorder.seconds += 30
+    assert await directory.access_key("AKIA7") is None
+    assert len(reads) == 2
+    await directory.stop()
+
+
+async def test_cache_is_bounded_and_keeps_what_is_used(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = recorder.directory(database, entries=3)
+    await directory.start()
+    insert(database, *(user(f"u{number}") for number in range(6)))
+    for number in range(6):
+        await directory.user(user("u0").id)
+        await directory.user(user(f"u{number}").id)
+    assert directory.entries == 3
+    reads = count_reads(database, monkeypatch)
+    await directory.user(user("u0").id)
+    assert not reads
+    await directory.user(user("u2").id)
+    assert len(reads) == 1
+    await directory.stop()
+
+
+@pytest.mark.parametrize("hostile", ["\0", "\ud800", "a" * 100_000, "", "x\ny", "％"])
+async def test_hostile_keys_are_absent_without_an_error(directory: CachedDirectory, hostile: str) -> None:
+    lookups = [
+        directory.access_key(hostile),
+        directory.user(hostile),
+        directory.role(hostile, hostile),
+        directory.role_by_id(hostile),
+        directory.account(hostile),
+        directory.managed_policy(hostile),
+        directory.policy_content(hostile),
+    ]
+    assert await asyncio.gather(*lookups) == [None] * 7
+
+
+# --- Every change reaches every view that rests on it
+
+ALICE = user("alice", boundary_arn=policy("Bound").arn)
+DEPLOY = role("Deploy", boundary_arn=policy("Bound").arn)
+WORLD = (
+    Account(ACCOUNT, "one", operator=False, created_at=NOW),
+    ALICE,
+    DEPLOY,
+    GROUP,
+    Membership(ACCOUNT, GROUP.id, ALICE.id, NOW),
+    InlinePolicy(ACCOUNT, ALICE.id, "own", ALLOW, NOW),
+    InlinePolicy(ACCOUNT, GROUP.id, "shared", ALLOW, NOW),
+    Attachment(ACCOUNT, GROUP.id, policy("Readers").arn, NOW),
+    Attachment(ACCOUNT, DEPLOY.id, policy("Readers").arn, NOW),
+    *managed("Readers", ALLOW),
+    *managed("Bound", ALLOW),
+    key("AKIA1", ALICE.id),
+    Guardrail(ACCOUNT, "g", ALLOW, NOW),
+    PolicyContent("ab" * 32, ACCOUNT, ALLOW, NOW),
+)
+READERS_2 = PolicyVersion(ACCOUNT, policy("Readers").id, 2, DENY, NOW)
+LOOKUPS: dict[str, Callable[[CachedDirectory], Any]] = {
+    "key": lambda d: d.access_key("AKIA1"),
+    "user": lambda d: d.user(ALICE.id),
+    "role": lambda d: d.role(ACCOUNT, "deploy"),
+    "role_id": lambda d: d.role_by_id(DEPLOY.id),
+    "account": lambda d: d.account(ACCOUNT),
+    "policy": lambda d: d.managed_policy(policy("Readers").arn),
+    "content": lambda d: d.policy_content("ab" * 32),
+    "no_role": lambda d: d.role(ACCOUNT, "new"),
+    "no_key": lambda d: d.access_key("AKIANEW"),
+    "no_policy": lambda d: d.managed_policy(policy("New").arn),
+}
+
+
+def second_version(tx: StoreTx) -> None:
+    tx.insert(READERS_2)
+    tx.replace(policy("Readers", default_version=2, latest_version=2))
+
+
+CHANGES: dict[str, tuple[Callable[[StoreTx], object], set[str]]] = {
+    "user tagged": (lambda tx: tx.replace(dataclasses.replace(ALICE, tags=(("a", "b"),))), {"key", "user"}),
+    "user gone": (lambda tx: tx.delete(ALICE), {"key", "user"}),
+    "role renamed": (lambda tx: tx.replace(dataclasses.replace(DEPLOY, name="New")), {"role", "role_id", "no_role"}),
+    "role gone": (lambda tx: tx.delete(DEPLOY), {"role", "role_id"}),
+    "role made": (lambda tx: tx.insert(role("NEW")), {"no_role"}),
+    "inline policy": (lambda tx: tx.insert(InlinePolicy(ACCOUNT, ALICE.id, "x", DENY, NOW)), {"user"}),
+    "role's policy": (lambda tx: tx.insert(InlinePolicy(ACCOUNT, DEPLOY.id, "x", DENY, NOW)), {"role", "role_id"}),
+    "group's policy": (lambda tx: tx.delete(InlinePolicy(ACCOUNT, GROUP.id, "shared", ALLOW, NOW)), {"user"}),
+    "group's attachment": (lambda tx: tx.delete(Attachment(ACCOUNT, GROUP.id, policy("Readers").arn, NOW)), {"user"}),
+    "left the group": (lambda tx: tx.delete(Membership(ACCOUNT, GROUP.id, ALICE.id, NOW)), {"user"}),
+    "attached": (lambda tx: tx.insert(Attachment(ACCOUNT, DEPLOY.id, ADMIN, NOW)), {"role", "role_id"}),
+    "new default version": (second_version, {"user", "role", "role_id", "policy"}),
+    "boundary's policy gone": (lambda tx: tx.delete(policy("Bound")), {"user", "role", "role_id"}),
+    "key made": (lambda tx: tx.insert(key("AKIANEW", ALICE.id)), {"no_key"}),
+    "key disabled": (lambda tx: tx.replace(key("AKIA1", ALICE.id, status=KeyStatus.INACTIVE)), {"key"}),
+    "guardrail": (lambda tx: tx.delete(Guardrail(ACCOUNT, "g", ALLOW, NOW)), {"account"}),
+    "account": (
+        lambda tx: tx.replace(Account(ACCOUNT, "new name", operator=False, created_at=NOW)),
+        {"account"},
+    ),
+    "content kept longer": (lambda tx: tx.replace(PolicyContent("ab" * 32, ACCOUNT, ALLOW, NOW + 1)), {"content"}),
+    "policy made": (lambda tx: [tx.insert(one) for one in managed("New", ALLOW)], {"no_policy"}),
+}
+
+
+async def look(directory: CachedDirectory) -> dict[str, Any]:
+    return {name: await lookup(directory) for name, lookup in LOOKUPS.items()}
+
+
+@pytest.mark.parametrize("how", ["local", "polled"])
+@pytest.mark.parametrize("what", CHANGES)
+async def test_change_reaches_every_view_that_rests_on_it(
+    database: Database, directory: CachedDirectory, what: str, how: str
+) -> None:
+    insert(database, *WORLD)
+    await directory.refresh()
+    before = await look(directory)
+    assert all((view is None) == name.startswith("no_") for name, view in before.items())
+    step, touched = CHANGES[what]
+    changes = write(database, step)
+    if how == "local":
+        directory.apply_local(changes)
+    else:
+        assert await directory.refresh()
+    after = await look(directory)
+    assert {name for name in before if before[name] != after[name]} == touched
+    fresh = await look_afresh(database, directory)
+    assert {name: differs for name in after if (differs := after[name] != fresh[name])} == {}
+
+
+async def look_afresh(database: Database, other: CachedDirectory) -> dict[str, Any]:
+    """What a directory sees that has cached nothing but the compiled documents, which compare by identity."""
+    directory = Recorder().directory(database)
+    directory._views = other._views
+    await directory.start()
+    found = await look(directory)
+    await directory.stop()
+    return found
+
+
+async def eventually(happens: Callable[[], Awaitable[object]]) -> bool:
+    for _ in range(1000):
+        if await happens():
+            return True
+        await asyncio.sleep(0.005)
+    return False
+
+
+async def absent(directory: CachedDirectory) -> bool:
+    return await directory.user(ALICE.id) is None
+
+
+async def test_write_of_another_process_is_seen_by_the_poller_alone(opener: Opener, recorder: Recorder) -> None:
+    ours, theirs = opener(), opener()
+    directory = recorder.directory(ours, poll_seconds=0.25)
+    await directory.start()
+    assert await directory.user(ALICE.id) is None
+    insert(theirs, ALICE)
+    assert await eventually(lambda: directory.user(ALICE.id))
+    write(theirs, lambda tx: tx.delete(ALICE))
+    assert await eventually(lambda: absent(directory))
+    await directory.stop()
+
+
+async def test_read_runs_in_one_snapshot(database: Database, directory: CachedDirectory) -> None:
+    insert(database, ALICE)
+
+    def both(reader: Any) -> tuple[int, int]:
+        first = reader.count(User)
+        insert(database, user("bob"))
+        return first, reader.count(User)
+
+    assert await directory.read(both) == (1, 1)
+    assert await directory.read(lambda reader: reader.count(User)) == 2
