@@ -89,7 +89,7 @@ def document(**statement: Any) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
 
 
-def cli(home: Path, *arguments: str, stdin: str = "", status: int = 0) -> str:
+def cli(home: Path, *arguments: str, stdin: str = "", quiet: bool = False) -> str:
     """Runs the command line as a person would, and prints what it prints."""
     print(f"   $ daypass {' '.join(a if len(a) < 60 else a[:24] + '…' for a in arguments)}", flush=True)
     environment = {**os.environ, "DAYPASS_HOME": str(home)}
@@ -97,12 +97,10 @@ def cli(home: Path, *arguments: str, stdin: str = "", status: int = 0) -> str:
         [*DAYPASS, *arguments], env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=60
     )
     shown = (done.stdout + done.stderr).strip().splitlines()
-    for line in shown[:16]:
-        print(f"     {line[:150]}", flush=True)
-    if len(shown) > 16:
-        print(f"     … {len(shown) - 16} more lines", flush=True)
-    if done.returncode != status:
-        sys.exit(f"daypass {arguments[0]} ended with status {done.returncode}, expected {status}")
+    if not quiet:
+        print("\n".join(f"     {line[:150]}" for line in shown), flush=True)
+    if done.returncode:
+        sys.exit(f"daypass {arguments[0]} ended with status {done.returncode}: {done.stderr}")
     return done.stdout
 
 
@@ -182,7 +180,7 @@ def main() -> None:
         note(reader.get_caller_identity()["Arn"])
 
         say("5. The first session is revoked: it dies, and the session made from it dies with it")
-        found = json.loads(cli(home, "sessions", "ls", "--output", "json"))
+        found = json.loads(cli(home, "sessions", "ls", "--output", "json", quiet=True))
         parent = next(s["session_id"] for s in found if s["name"] == "ana-release-42")
         cli(home, "revoke", "session", parent, "--reason", "demo")
         for who, key in (("deployer", client("sts", url, deployer)), ("stock-reader", reader)):

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
-from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.options import connect, output_option, pages, server_options
 from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials, assume_role
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile, save
@@ -81,7 +81,7 @@ def whoami(profile: str, endpoint: str, form: str) -> None:
 @output_option
 def roles(profile: str, endpoint: str, form: str) -> None:
     """The roles of your account whose trust policy lets you in now."""
-    found = connect(profile, endpoint).api("GET", "/roles/assumable")["roles"]
+    found = pages(connect(profile, endpoint), "/roles/assumable", "roles", {}, 10_000)
     if form == "json":
         output.data(found)
     elif found:

@@ -32,3 +32,15 @@ def output_option(command: F) -> F:
 def connect(profile: str, endpoint: str) -> Connection:
     """A connection as the profile; see `client.profiles.resolve`."""
     return Connection(resolve(profile, endpoint))
+
+
+def pages(connection: Connection, path: str, name: str, query: dict[str, str], limit: int) -> list[dict[str, Any]]:
+    """Up to `limit` members of a list, page by page."""
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:
+        answer = connection.api("GET", path, {**query, "limit": str(min(limit - len(found), 1000))})
+        found += answer[name]
+        if not answer.get("next"):
+            break
+        query = {**query, "after": answer["next"]}
+    return found[:limit]
