@@ -84,6 +84,12 @@ def test_explain_cuts_values_and_counts() -> None:
     assert many.startswith("10 validation errors detected: ")
 
 
+def test_explain_of_a_huge_value_does_not_try_its_pattern() -> None:
+    message = _message("AssumeRole", {**GOOD, "Tags": [{"Key": "é" * 500_000 + "\x00", "Value": ""}]})
+    assert "less than or equal to 128" in message
+    assert "regular expression" not in message
+
+
 @pytest.mark.parametrize("name", ["x\n", "xy\n", "Ада", "x\x00y", "ab\u200b", "\u212aa", "\u017fs", "１２", ""])
 def test_a54_session_name_outside_the_pattern_refused(name: str) -> None:
     assert "at 'roleSessionName'" in _message("AssumeRole", {**GOOD, "RoleSessionName": name})

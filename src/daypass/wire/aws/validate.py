@@ -213,7 +213,12 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
         return
     if kind == "string":
         pattern = pattern_of(service, name, shape)
-        yield f"Member must satisfy regular expression pattern: {pattern}", matcher(pattern)
+        matches, most = matcher(pattern), shape.get("max", 1 << 31)
+        # What is too long is reported as that; a megabyte is not held against the pattern as well.
+        yield (
+            f"Member must satisfy regular expression pattern: {pattern}",
+            lambda value: len(value) > most or matches(value),
+        )
     number = kind in ("integer", "long")
     what, size = ("value", int) if number else ("length", len)
     if "min" in shape and (number or kind != "structure"):
