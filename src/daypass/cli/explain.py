@@ -11,8 +11,10 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, server_options
+from daypass.client.http import ClientError, Connection
 
 _MESSAGE = re.compile(r"[A-Za-z0-9_-]{60,}={0,2}")
+_REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _VERDICTS = {
     "allow": "allows",
     "explicit_deny": "DENIES",
@@ -26,20 +28,36 @@ _VERDICTS = {
 @server_options
 @output_option
 def explain(message: str, profile: str, endpoint: str, form: str) -> None:
-    """Why a request was denied. MESSAGE is the encoded message, a pasted denial that holds one, or - for stdin.
+    """Why a request was denied. MESSAGE is the encoded message, a pasted denial that holds one, - for stdin, or a
+    request id, which is looked up in the record.
 
-    Needs the permission sts:DecodeAuthorizationMessage in the account that decided.
+    Needs the permission sts:DecodeAuthorizationMessage in the account that decided, for a request id daypass:ReadAudit.
     """
     text = sys.stdin.read() if message == "-" else message
-    candidates = _MESSAGE.findall(text)
-    if not candidates:
-        raise click.UsageError("There is no encoded authorization message in this text.")
-    answer = connect(profile, endpoint).sts("DecodeAuthorizationMessage", EncodedMessage=max(candidates, key=len))
-    explanation = json.loads(answer.findtext("DecodedMessage") or "{}")
+    connection = connect(profile, endpoint)
+    explanation = _recorded(connection, text) if _REQUEST_ID.fullmatch(text) else _decoded(connection, text)
     if form == "json":
         output.data(explanation)
     else:
         show(explanation)
+
+
+def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
+    """The explanation that the record keeps of a request."""
+    for record in connection.api("GET", "/audit/records", {"request_id": request_id})["records"]:
+        decision = (record["event"] or {}).get("decision")
+        if isinstance(decision, dict):
+            return decision
+    raise ClientError("NoSuchEntity", "No decision is on record for this request, or you may not see it.", 404)
+
+
+def _decoded(connection: Connection, text: str) -> dict[str, Any]:
+    candidates = _MESSAGE.findall(text)
+    if not candidates:
+        raise click.UsageError("There is no encoded authorization message in this text.")
+    answer = connection.sts("DecodeAuthorizationMessage", EncodedMessage=max(candidates, key=len))
+    decoded = json.loads(answer.findtext("DecodedMessage") or "{}")
+    return decoded.get("explanation") or {}
 
 
 def show(explanation: dict[str, Any]) -> None:
