@@ -128,7 +128,7 @@ async def test_delete_policy_conflicts_name_what_stands_in_the_way(world: World)
 
 
 @pytest.mark.parametrize("operation", ["CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion"])
-@pytest.mark.parametrize("arn", [BUILTIN, f"arn:aws:iam::{BETA}:policy/p", f"arn:aws:iam::{BETA}:policy/none"])
+@pytest.mark.parametrize("arn", [f"arn:aws:iam::{BETA}:policy/p", f"arn:aws:iam::{BETA}:policy/none"])
 async def test_change_policy_of_another_account_denied_there_or_not(world: World, operation: str, arn: str) -> None:
     await world.call("CreatePolicy", world.root(BETA), PolicyName="p", PolicyDocument=DOCUMENT)
     message = (
@@ -137,6 +137,14 @@ async def test_change_policy_of_another_account_denied_there_or_not(world: World
     )
     with refusal(ErrorKind.ACCESS_DENIED, message):
         await world.call(operation, PolicyArn=arn, PolicyDocument=DOCUMENT, VersionId="v1")
+
+
+@pytest.mark.parametrize("operation", ["CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion"])
+async def test_change_policy_builtin_denied_even_to_root(world: World, operation: str) -> None:
+    root = f"arn:aws:iam::{ALPHA}:root"
+    message = f"User: {root} is not authorized to perform: iam:{operation} on resource: policy {BUILTIN}"
+    with refusal(ErrorKind.ACCESS_DENIED, message):
+        await world.call(operation, PolicyArn=BUILTIN, PolicyDocument=DOCUMENT, VersionId="v1")
 
 
 @pytest.mark.parametrize(

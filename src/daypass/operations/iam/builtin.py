@@ -9,21 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from daypass.data import builtin_policies
 from daypass.domain.directory import ManagedPolicy, PolicyVersion
-from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.model import NamedPolicy
 
 ACCOUNT: Final = "aws"
 _CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS made the first of its managed policies
-_PREFIX: Final = f"arn:aws:iam::{ACCOUNT}:policy/"
-_OPEN_TO_READ: Final = (
-    '{"Version":"2012-10-17","Statement":'
-    '{"Effect":"Allow","Principal":"*","Action":["iam:Get*","iam:List*"],"Resource":"*"}}'
-)
 _DESCRIPTIONS: Final = {
     "AWSLambdaExecute": "Lets a function keep its logs, and read and write objects.",
     "AdministratorAccess": "Everything, on everything.",
@@ -86,13 +79,3 @@ def _entity(arn: str) -> ManagedPolicy:
         updated_at=_CREATED_AT,
         description=_DESCRIPTIONS.get(name),
     )
-
-
-def resource_policy(arn: str) -> NamedPolicy | None:
-    """Built-in policies belong to no account here: whoever's own policies say so may read them, and nobody change them."""
-    return _open_to_read() if arn.startswith(_PREFIX) else None
-
-
-@cache
-def _open_to_read() -> NamedPolicy:
-    return NamedPolicy("built-in", compile_stored(_OPEN_TO_READ, PolicyKind.RESOURCE))

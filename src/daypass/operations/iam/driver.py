@@ -66,8 +66,7 @@ async def _authorize(env: Env, call: Call, operation: Operation, params: Params,
     context: dict[str, Value] = dict(subjects.resource_tags(params, subject))
     for keys in operation.keys:
         context.update(keys(params, subject))
-    own = builtin.resource_policy(subject.arn)
-    decision = await authorize(env, call, operation.action, subject.arn, context=context, resource_policy=own)
+    decision = await authorize(env, call, operation.action, subject.arn, context=context)
     for arn in subject.also:
         decision = await authorize(env, call, operation.action, arn, context=context)
     return decision
