@@ -89,3 +89,9 @@ def is_own_fault(error: BaseException) -> bool:
 
 def unavailable() -> DaypassError:
     return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.")
+
+
+def told(error: BaseException) -> str:
+    """An error for the log: what the database said, without the statement and its values."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {cause}"[:500]

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from daypass.audit.batch import Item, JournalOptions, Outcome, is_away, is_own_fault, unavailable
+from daypass.audit.batch import Item, JournalOptions, Outcome, is_away, is_own_fault, told, unavailable
 from daypass.audit.format import chain_hash
 from daypass.audit.opening import Position, open_log
 from daypass.audit.rows import EventRow, event_row
@@ -282,8 +282,8 @@ class LogWriter:
         self.away_since = 0.0
         if doubt is not None and landed:
             outcome = doubt.outcome  # some of its waiters may have been refused meanwhile
-            outcome.done = [told for told in outcome.done if not told[0].finished]
-            outcome.failed = [told for told in outcome.failed if not told[0].finished]
+            outcome.done = [pair for pair in outcome.done if not pair[0].finished]
+            outcome.failed = [pair for pair in outcome.failed if not pair[0].finished]
             self._settled(doubt)
 
     def _resend(self, conn: Connection, doubt: _Attempt) -> None:
@@ -319,7 +319,7 @@ class LogWriter:
 
     def _blame(self, item: Item, error: Exception) -> None:
         """The one item that the database will not take. Its waiter learns no more than that it did not work."""
-        logs.get().error("journal_row_refused", log=self.log, exc_info=error)
+        logs.get().error("journal_row_refused", log=self.log, error=told(error))
         self._refuse([item])
 
     def _refuse(self, items: list[Item]) -> None:
@@ -336,4 +336,4 @@ class LogWriter:
         self.failures += 1
         if not self.away_since:
             self.away_since = time.monotonic()
-            logs.get().error("journal_database_away", log=self.log, error=f"{type(error).__name__}: {error}"[:500])
+            logs.get().error("journal_database_away", log=self.log, error=told(error))

@@ -1,0 +1,77 @@
+"""A prepared database of each kind, its URL for other processes, and journals that are closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.audit.making import Flaky, TestIds
+from tests.postgres import PostgresServer, postgres_server, postgres_url
+
+from daypass.audit.batch import JournalOptions
+from daypass.audit.clock import HighWaterClock
+from daypass.audit.journal import DurableJournal
+from daypass.stores.engine import Database, open_database
+from daypass.stores.migrations import prepare
+
+__all__ = ["postgres_server", "postgres_url"]
+
+
+@pytest.fixture(scope="session")
+def audit_template(postgres_server: PostgresServer) -> str:
+    name = postgres_server.create_database()
+    database = open_database(postgres_server.url(name))
+    prepare(database)
+    database.close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/daypass.db"
+        database = open_database(url)
+        prepare(database)
+        database.close()
+        yield url
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("audit_template"))
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = open_database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def flaky(database: Database) -> Flaky:
+    return Flaky(database)
+
+
+Starter = Callable[..., Any]
+
+
+@pytest.fixture
+async def start(flaky: Flaky) -> AsyncIterator[Starter]:
+    """Starts journals on the database, whose faults the test sets through `flaky`."""
+    started: list[DurableJournal] = []
+
+    async def make(**changes: Any) -> DurableJournal:
+        options = {"deadline_seconds": 5.0, "retry_seconds": 0.02, "idle_seconds": 5.0, **changes.pop("options", {})}
+        clock = changes.pop("clock", HighWaterClock())
+        journal = DurableJournal(flaky, clock, TestIds(), "node-1", JournalOptions(**options), **changes)  # type: ignore[arg-type]
+        await journal.start()
+        started.append(journal)
+        return journal
+
+    yield make
+    flaky.faults.clear()
+    for journal in started:
+        await journal.close()

@@ -1,0 +1,145 @@
+"""What the tests of the journal are made of: events, sessions, ids, and a database that fails on command."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
+from daypass.domain.events import Event, EventType, decode
+from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
+from daypass.stores.backend import FEED_HEAD, FeedHead
+from daypass.stores.engine import Database
+from daypass.stores.records import audit_records, sessions
+
+ACCOUNT = "111122223333"
+OTHER = "444455556666"
+_numbers = itertools.count(1)
+_start = secrets.token_hex(4)
+
+
+class TestIds:
+    __test__ = False
+
+    def session(self) -> str:
+        return f"{_start}{next(_numbers):024x}"
+
+
+def event(request_id: str = "r", **changes: Any) -> Event:
+    values: dict[str, Any] = {
+        "type": EventType.REQUEST_ALLOWED,
+        "at": 1_700_000_000_000,
+        "account": ACCOUNT,
+        "actor": {"account": ACCOUNT, "access_key_id": "AKIAUSER"},
+        "request_id": request_id,
+        "operation": "sts:GetCallerIdentity",
+    }
+    return Event(**{**values, **changes})
+
+
+def session(session_id: str, **changes: Any) -> SessionClaims:
+    seen = Seen("life", 1)
+    account = changes.get("account", ACCOUNT)
+    role = changes.get("principal_id", "AROADEPLOY")
+    issued_at = changes.get("issued_at", 1_700_000_000_000)
+    values: dict[str, Any] = {
+        "kind": SessionKind.ROLE,
+        "session_id": session_id,
+        "account": account,
+        "principal_id": role,
+        "arn": f"arn:aws:iam::{account}:role/deploy",
+        "name": "job",
+        "issued_at": issued_at,
+        "expires_at": issued_at + 3_600_000,
+        "seen": seen,
+        "hops": (
+            Hop("", ACCOUNT, "AIDAALICE", issued_at, seen, "AKIAUSER", "alice"),
+            Hop(session_id, account, role, issued_at, seen, f"ASIA{session_id[:12]}", "job"),
+        ),
+    }
+    return SessionClaims(**{**values, **changes})
+
+
+class Flaky:
+    """A database whose next write transactions end as `faults` says, one for each.
+
+    ok; refuse: cannot begin; before: an error in place of the commit;
+    after: committed, then an error; late: an error, and
+    committed half a second afterwards.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.inner = database
+        self.faults: deque[str] = deque()
+        self.always = ""
+        self.feed_heads: list[FeedHead | None] = []  # that each transaction was about to commit
+        self.late: list[threading.Timer] = []
+
+    @property
+    def dialect(self) -> str:
+        return self.inner.dialect
+
+    def read(self, fn: Any) -> Any:
+        return self.inner.read(fn)
+
+    @contextmanager
+    def write_transaction(self) -> Iterator[Connection]:
+        fault = self.faults.popleft() if self.faults else self.always
+        if fault == "refuse":
+            raise OSError("the database is away")
+        if fault == "late":
+            yield from self._late()
+        with self.inner.write_transaction() as conn:
+            yield conn
+            self.feed_heads.append(conn.info.get(FEED_HEAD))
+            if fault == "before":
+                raise OSError("lost before the commit")
+        if fault == "after":
+            raise OSError("lost after the commit")
+
+    def _late(self) -> Iterator[Connection]:
+        transaction = self.inner.write_transaction()
+        conn = transaction.__enter__()
+        try:
+            yield conn
+        except BaseException:
+            transaction.__exit__(*sys.exc_info())
+            raise
+        timer = threading.Timer(0.5, transaction.__exit__, (None, None, None))
+        self.late.append(timer)
+        timer.start()
+        raise OSError("no answer to the commit")
+
+
+def rows_of(database: Any, log: str) -> list[RecordRow]:
+    def read(conn: Connection) -> list[RecordRow]:
+        query = select(audit_records).where(audit_records.c.log == log).order_by(audit_records.c.seq)
+        return [RecordRow(r.log, r.seq, bytes(r.leaf), bytes(r.chain), bytes(r.bytes)) for r in conn.execute(query)]
+
+    return database.read(read)  # type: ignore[no-any-return]
+
+
+def bodies_of(database: Any, log: str) -> list[dict[str, Any]]:
+    return [decode(row.data or b"") for row in rows_of(database, log)]
+
+
+def requests_of(database: Any, log: str) -> list[str]:
+    return [body.get("request_id", "") for body in bodies_of(database, log)]
+
+
+def verified(database: Any, log: str) -> Verified:
+    found = verify_log(log, rows_of(database, log))
+    assert not isinstance(found, BadRecord), found
+    return found
+
+
+def session_ids(database: Any) -> set[str]:
+    return set(database.read(lambda conn: conn.execute(select(sessions.c.session_id)).scalars().all()))

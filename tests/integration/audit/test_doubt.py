@@ -1,0 +1,183 @@
+"""When the database goes away: what was promised is there, what was refused gave nothing, and no number is used twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import Flaky, event, requests_of, session, session_ids, verified
+from tests.integration.audit.test_journal import accounts, add_account
+
+from daypass.audit.format import chain_hash, leaf_hash
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.stores.feed import Change
+
+
+def tamper(flaky: Flaky, statement: str, **values: Any) -> None:
+    with flaky.inner.write_transaction() as conn:
+        conn.execute(text(statement), values)
+
+
+async def test_away_for_less_than_the_deadline_is_only_a_delay(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    flaky.faults.extend(["refuse", "refuse", "before", "refuse"])
+    await asyncio.gather(*(journal.commit(event(str(n))) for n in range(10)))
+    assert requests_of(flaky, journal.log)[1:] == [str(n) for n in range(10)]
+    assert journal.failures == 4
+    assert journal.problem() == ""
+
+
+async def test_away_for_longer_refuses_at_the_deadline_and_recovers(start: Starter, flaky: Flaky) -> None:
+    journal = await start(options={"deadline_seconds": 0.3})
+    flaky.always = "refuse"
+    began = time.monotonic()
+    results = await asyncio.gather(*(journal.commit(event(str(n))) for n in range(10)), return_exceptions=True)
+    assert 0.25 < time.monotonic() - began < 2
+    assert {getattr(result, "kind", None) for result in results} == {ErrorKind.UNAVAILABLE}
+    assert "away" in journal.problem()
+    flaky.always = ""
+    await journal.commit(event("back"))
+    assert requests_of(flaky, journal.log)[1:] == ["back"]
+    assert (journal.problem(), journal.waiting, journal.waiting_bytes) == ("", 0, 0)
+
+
+async def test_commit_whose_answer_was_lost_is_acknowledged_once_it_is_found(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    flaky.faults.extend(["after", "refuse"])
+    await asyncio.gather(*(journal.commit(event(str(n)), session(f"{n:032x}")) for n in range(10)))
+    await journal.commit(event("next"))
+    assert requests_of(flaky, journal.log)[1:] == [*(str(n) for n in range(10)), "next"]
+    assert len(session_ids(flaky)) == 10
+    verified(flaky, journal.log)
+
+
+async def test_change_whose_answer_was_lost_is_made_once_and_told_to_the_cache(start: Starter, flaky: Flaky) -> None:
+    told: list[Change] = []
+    journal = await start(on_changes=told.extend)
+    flaky.faults.append("after")
+    assert await journal.write(add_account("one", "000000000001")) == "one"
+    assert accounts(flaky) == {"one"}
+    assert [change.kind for change in told] == ["accounts"]
+    assert requests_of(flaky, journal.log)[1:] == ["one"]
+
+
+async def test_commit_that_lands_after_its_deadline_keeps_its_numbers(start: Starter, flaky: Flaky) -> None:
+    """The race that the re-sending exists for: the old transaction commits while its rows are being sent again."""
+    journal = await start(options={"deadline_seconds": 0.2})
+    flaky.faults.append("late")
+    late = asyncio.ensure_future(journal.commit(event("late"), session("a" * 32)))
+    with suppress(DaypassError):  # refused at the deadline, unless it landed first
+        await late
+    while True:
+        with suppress(DaypassError):
+            await journal.commit(event("next"))
+            break
+    for timer in flaky.late:
+        timer.join()
+    first, *rest = requests_of(flaky, journal.log)[1:]
+    assert (first, set(rest)) == ("late", {"next"})
+    assert session_ids(flaky) == {"a" * 32}
+    assert journal.problem() == ""
+    verified(flaky, journal.log)
+
+
+async def test_change_that_lands_after_its_deadline_is_made_once(start: Starter, flaky: Flaky) -> None:
+    told: list[Change] = []
+    journal = await start(on_changes=told.extend)
+    flaky.faults.append("late")
+    assert await journal.write(add_account("one", "000000000001")) == "one"
+    for timer in flaky.late:
+        timer.join()
+    assert accounts(flaky) == {"one"}
+    assert [change.kind for change in told] == ["accounts"]
+    assert requests_of(flaky, journal.log)[1:] == ["one"]
+    verified(flaky, journal.log)
+
+
+async def test_lost_transaction_in_doubt_is_sent_again(
+    start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await start()
+    _fail_to_commit(flaky, monkeypatch, times=1)
+    await journal.commit(event("again"), session("a" * 32))
+    assert await journal.write(add_account("one", "000000000001")) == "one"
+    _fail_to_commit(flaky, monkeypatch, times=1)
+    assert await journal.write(add_account("two", "000000000002")) == "two"
+    assert requests_of(flaky, journal.log)[1:] == ["again", "one", "two"]
+    assert accounts(flaky) == {"one", "two"}
+    verified(flaky, journal.log)
+
+
+def _fail_to_commit(flaky: Flaky, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The commit itself fails and rolls back, so that whoever sent it cannot know."""
+    left = [times]
+    commit = Connection._commit_impl  # type: ignore[attr-defined]
+
+    def failing(conn: Connection) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            conn._rollback_impl()  # type: ignore[attr-defined]
+            raise OSError("the connection broke during COMMIT")
+        commit(conn)
+
+    monkeypatch.setattr(Connection, "_commit_impl", failing)
+
+
+async def test_records_with_another_hash_halt_the_log(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    await journal.commit(event("one"))
+    forged = leaf_hash(b"forged")
+    tamper(
+        flaky,
+        "INSERT INTO audit_records SELECT log, 2, at, type, account, actor_account, operation, request_id, session_id, "
+        "access_key_id, error, bytes, :leaf, :chain FROM audit_records WHERE log = :log AND seq = 1",
+        log=journal.log,
+        leaf=forged,
+        chain=chain_hash(journal.head().chain, forged, 2),
+    )
+    with pytest.raises(DaypassError) as refused:
+        await journal.commit(event("two"))
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert "halted" in journal.problem()
+    with pytest.raises(DaypassError):
+        await journal.commit(event("three"))
+    with pytest.raises(DaypassError):
+        await journal.write(add_account("one", "000000000001"))
+    assert accounts(flaky) == set()
+    fresh = await start()  # another start has another log, and goes on
+    await fresh.commit(event("four"))
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM audit_records WHERE log = :log AND seq = 2", "UPDATE audit_records SET chain = leaf"]
+)
+async def test_history_that_changed_while_away_halts_the_log(start: Starter, flaky: Flaky, statement: str) -> None:
+    journal = await start()
+    await journal.commit(event("one"))
+    await journal.commit(event("two"))
+    tamper(flaky, statement, **({"log": journal.log} if ":log" in statement else {}))
+    flaky.faults.append("refuse")
+    with pytest.raises(DaypassError):
+        await journal.commit(event("three"))
+    assert "does not end where" in journal.problem()
+    assert "three" not in requests_of(flaky, journal.log)
+
+
+async def test_writer_that_fails_of_itself_halts_and_strands_nobody(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await start()
+
+    def broken(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(journal._writer, "_live", broken)
+    with pytest.raises(DaypassError):
+        await journal.commit(event())
+    assert "MemoryError" in journal.problem()
+    monkeypatch.undo()

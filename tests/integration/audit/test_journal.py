@@ -1,0 +1,337 @@
+"""Group commit: gap-free, atomic, fair to the innocent, and never acknowledged before it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import (
+    ACCOUNT,
+    Flaky,
+    bodies_of,
+    event,
+    requests_of,
+    session,
+    session_ids,
+    verified,
+)
+
+from daypass.audit.opening import load_mark
+from daypass.domain.directory import Account
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.ports import Tx
+from daypass.stores.feed import Change
+from daypass.stores.tx import StoreReader
+
+
+def add_account(name: str, number: str) -> Any:
+    def change(tx: Tx) -> tuple[str, Event]:
+        tx.insert(Account(number, name, operator=False, created_at=1))
+        return name, event(name, type=EventType.ACCOUNT_CREATED, account=number)
+
+    return change
+
+
+def accounts(database: Any) -> set[str]:
+    return {a.name for a in database.read(lambda conn: StoreReader(conn).find(Account))}
+
+
+async def test_commit_concurrent_load_is_gap_free_and_in_order(start: Starter, flaky: Flaky) -> None:
+    sizes: list[int] = []
+    journal = await start(on_batch=lambda count, _seconds: sizes.append(count))
+
+    async def waiter(number: int) -> None:
+        for turn in range(20):
+            await journal.commit(event(f"{number}-{turn}"))
+            assert journal.head().seq >= turn + 1
+
+    await asyncio.gather(*(waiter(number) for number in range(50)))
+    found = verified(flaky, journal.log)
+    assert found.head.seq == 1000
+    assert found.head.chain == journal.head().chain
+    requests = requests_of(flaky, journal.log)
+    for number in range(50):
+        assert [r for r in requests if r.startswith(f"{number}-")] == [f"{number}-{turn}" for turn in range(20)]
+    assert sum(sizes) == 1000 == journal.events
+    assert len(sizes) == journal.batches < 500
+    assert (journal.waiting, journal.waiting_bytes) == (0, 0)
+
+
+async def test_commit_more_than_a_batch_is_split_at_the_limit(start: Starter, flaky: Flaky) -> None:
+    sizes: list[int] = []
+    journal = await start(on_batch=lambda count, _seconds: sizes.append(count), options={"batch": 7})
+    await asyncio.gather(*(journal.commit(event(str(n))) for n in range(50)))
+    assert max(sizes) == 7
+    assert verified(flaky, journal.log).records == 51
+
+
+async def test_commit_stores_event_and_session_together(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    claims = session("a" * 32)
+    await journal.commit(event("one", session_id="a" * 32, type=EventType.SESSION_ISSUED), claims)
+    row = flaky.read(lambda conn: conn.execute(text("SELECT * FROM sessions")).one())
+    assert (row.session_id, row.log, row.seq, row.account) == ("a" * 32, journal.log, 1, ACCOUNT)
+    assert (row.root_principal_id, row.depth) == ("AIDAALICE", 1)
+    assert json.loads(bytes(row.hops))[1][0] == "a" * 32
+
+
+async def test_commit_guilty_row_fails_alone_and_leaves_no_gap(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    taken = session("a" * 32)
+    await journal.commit(event("first"), taken)
+    calls = [journal.commit(event(str(n)), session(f"{n:032x}")) for n in range(1, 30)]
+    calls.insert(13, journal.commit(event("guilty"), taken))  # a session id can be had once
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [n for n, result in enumerate(results) if result is not None] == [13]
+    assert isinstance(results[13], DaypassError)
+    assert results[13].kind is ErrorKind.UNAVAILABLE
+    assert verified(flaky, journal.log).records == 31
+    assert requests_of(flaky, journal.log)[1:] == ["first", *(str(n) for n in range(1, 30))]
+    assert session_ids(flaky) == {"a" * 32, *(f"{n:032x}" for n in range(1, 30))}
+
+
+async def test_commit_session_without_its_event_cannot_be(
+    start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await start(options={"deadline_seconds": 0.3})
+    broken = journal._writer._statements
+
+    def fails(*_: object) -> int:
+        raise OSError("gone between the session's row and the event's")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broken, "insert_records", fails)
+        with pytest.raises(DaypassError):
+            await journal.commit(event("lost"), session("b" * 32))
+        await asyncio.sleep(0.1)
+    await journal.commit(event("kept"), session("c" * 32))
+    assert requests_of(flaky, journal.log)[1:] == ["kept"]
+    assert session_ids(flaky) == {"c" * 32}
+
+
+async def test_a99_hostile_fields_are_stored_as_one_record(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    hostile = "a\r\nb\x1b[31m\x00\ud800" + "x" * 1_000_000
+    await journal.commit(
+        event(
+            hostile,
+            account=hostile,
+            actor={"account": hostile, "arn": hostile},
+            source={"user_agent": hostile},
+            operation=hostile,
+            error=hostile,
+            session_id=hostile,
+            detail={"parameters": {"x": hostile}},
+        ),
+        replace(session("d" * 32), name=hostile, source_identity=hostile, arn=hostile, issued_at=10**30),
+    )
+    assert verified(flaky, journal.log).records == 2
+    assert bodies_of(flaky, journal.log)[1]["source"]["user_agent"].startswith("a\r\nb\x1b[31m\x00\ud800xx")
+
+
+# --- Changes
+
+
+async def test_write_is_seen_by_the_cache_before_its_waiter_wakes(start: Starter, flaky: Flaky) -> None:
+    told: list[Change] = []
+    journal = await start(on_changes=told.extend)
+    value = await journal.write(add_account("one", "000000000001"))
+    assert value == "one"
+    assert [change.keys for change in told if change.kind == "accounts"]
+    position = flaky.read(lambda conn: conn.execute(text("SELECT position FROM feed_counter")).scalar_one())
+    assert told[-1].position == position
+    assert bodies_of(flaky, journal.log)[1]["type"] == "account.created"
+    assert accounts(flaky) == {"one"}
+
+
+async def test_write_on_changes_that_fails_still_wakes_the_waiter(start: Starter) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("cache")
+
+    journal = await start(on_changes=broken)
+    assert await journal.write(add_account("one", "000000000001")) == "one"
+
+
+async def test_write_that_refuses_undoes_itself_alone(start: Starter, flaky: Flaky) -> None:
+    told: list[Change] = []
+    journal = await start(on_changes=told.extend)
+
+    def refusing(tx: Tx) -> tuple[None, Event]:
+        tx.insert(Account("000000000009", "undone", operator=False, created_at=1))
+        raise DaypassError(ErrorKind.LIMIT_EXCEEDED, "no more")
+
+    def faulty(tx: Tx) -> tuple[None, Event]:
+        tx.insert(Account("000000000008", "undone too", operator=False, created_at=1))
+        raise ZeroDivisionError
+
+    def nonsense(tx: Tx) -> tuple[None, Event]:
+        tx._conn.execute(text("SELECT no_such_column FROM accounts"))  # type: ignore[attr-defined]
+        raise AssertionError
+
+    results = await asyncio.gather(
+        journal.commit(event("before")),
+        journal.write(add_account("one", "000000000001")),
+        journal.write(refusing),
+        journal.write(faulty),
+        journal.write(nonsense),
+        journal.write(add_account("two", "000000000002")),
+        journal.commit(event("after")),
+        return_exceptions=True,
+    )
+    assert isinstance(results[2], DaypassError)
+    assert results[2].public == "no more"
+    assert isinstance(results[3], ZeroDivisionError)
+    assert "no_such_column" in str(results[4])
+    assert [results[n] for n in (0, 1, 5, 6)] == [None, "one", "two", None]
+    assert accounts(flaky) == {"one", "two"}
+    assert requests_of(flaky, journal.log)[1:] == ["before", "one", "two", "after"]
+    verified(flaky, journal.log)
+    assert len([change for change in told if change.kind == "accounts"]) == 2
+    assert journal.problem() == ""
+
+
+async def test_write_that_is_undone_leaves_no_trace_of_its_feed_head(start: Starter, flaky: Flaky) -> None:
+    """Else the store would remember a position that was never committed, and take the next start for a restored file."""
+    journal = await start()
+
+    def fails_late(tx: Tx) -> tuple[None, Event]:
+        tx.insert(Account("000000000009", "undone", operator=False, created_at=1))
+        tx.flush()  # type: ignore[attr-defined]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await journal.write(fails_late)
+    assert flaky.feed_heads[-1] is None
+    await asyncio.gather(
+        journal.write(add_account("one", "000000000001")), journal.write(fails_late), return_exceptions=True
+    )
+    position = flaky.read(lambda conn: conn.execute(text("SELECT position FROM feed_counter")).scalar_one())
+    assert {head.position for head in flaky.feed_heads if head is not None} == {position}
+
+
+async def test_write_runs_again_when_its_transaction_was_rolled_back(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    flaky.faults.extend(["before", "ok", "before"])  # in between the end of the log is asked for
+    assert await journal.write(add_account("one", "000000000001")) == "one"
+    assert accounts(flaky) == {"one"}
+    assert journal.failures == 2
+
+
+# --- The life of a log
+
+
+async def test_open_names_installation_node_and_heads_that_nobody_named_yet(start: Starter, flaky: Flaky) -> None:
+    first = await start()
+    await first.commit(event())
+    second = await start()
+    third = await start()
+    opened = [bodies_of(flaky, journal.log)[0]["detail"] for journal in (first, second, third)]
+    assert {detail["node"] for detail in opened} == {"node-1"}
+    assert len({detail["installation"] for detail in opened}) == 1
+    heads = [{head["log"]: head["seq"] for head in detail["heads"]} for detail in opened]
+    assert heads == [{}, {first.log: 1}, {second.log: 0}]  # the first log has not grown since it was named
+    assert verified(flaky, second.log).heads[0].chain == first.head().chain
+
+
+async def test_close_drains_what_waits_and_ends_the_log(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    waiting = [asyncio.ensure_future(journal.commit(event(str(n)))) for n in range(100)]
+    await asyncio.sleep(0)
+    await journal.close()
+    assert await asyncio.gather(*waiting) == [None] * 100
+    found = verified(flaky, journal.log)
+    assert (found.closed, found.records) == (True, 102)
+    with pytest.raises(DaypassError) as refused:
+        await journal.commit(event("late"))
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert journal.problem() == "the journal is not open"
+
+
+async def test_start_again_after_an_opening_whose_answer_was_lost(start: Starter, flaky: Flaky) -> None:
+    flaky.faults.append("after")
+    with pytest.raises(OSError, match="after the commit"):
+        await start()
+    journal = await start()
+    await journal.commit(event())
+    verified(flaky, journal.log)
+
+
+async def test_commit_of_a_cancelled_caller_is_still_recorded(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    task = asyncio.ensure_future(journal.commit(event("cancelled")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await journal.commit(event("next"))
+    assert requests_of(flaky, journal.log)[1:] == ["cancelled", "next"]
+
+
+async def test_queue_over_its_limit_refuses_at_once(start: Starter, flaky: Flaky) -> None:
+    journal = await start(options={"queue": 10, "fsync_delay_ms": 200.0})
+    calls = [asyncio.ensure_future(journal.commit(event(str(n)))) for n in range(30)]
+    await asyncio.sleep(0)
+    assert journal.problem() == "the journal's queue is full"
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [r for r in results if isinstance(r, DaypassError) and r.kind is ErrorKind.UNAVAILABLE]
+    assert len(refused) == 20
+    assert verified(flaky, journal.log).records == 11
+    await journal.commit(event("room again"))
+
+
+async def test_queue_over_its_bytes_refuses_at_once(start: Starter, flaky: Flaky) -> None:
+    journal = await start(options={"queue_bytes": 20_000, "fsync_delay_ms": 100.0})
+    big = event(detail={"parameters": {"x": ["y" * 500] * 20}})
+    results = await asyncio.gather(*(journal.commit(big) for _ in range(10)), return_exceptions=True)
+    assert 0 < sum(result is None for result in results) < 4
+
+
+async def test_fsync_delay_slows_each_commit_down(start: Starter) -> None:
+    journal = await start(options={"fsync_delay_ms": 50.0})
+    await journal.commit(event())
+    assert journal.commit_seconds >= 0.05
+
+
+# --- The clock's mark
+
+
+async def test_a60_mark_is_kept_and_never_goes_down(start: Starter, flaky: Flaky) -> None:
+    class Clock:
+        time = 5_000_000
+
+        def now(self) -> int:
+            return self.time
+
+    clock = Clock()
+    journal = await start(clock=clock)
+    assert flaky.read(load_mark) == 5_000_000
+    clock.time = 6_000_000
+    await journal.commit(event())
+    assert flaky.read(load_mark) == 6_000_000
+    behind = Clock()
+    behind.time = 1_000_000  # another process, its clock an hour back
+    other = await start(clock=behind)
+    behind.time = 2_000_000
+    await other.commit(event())
+    assert flaky.read(load_mark) == 6_000_000
+
+
+async def test_a60_mark_is_kept_while_nothing_happens(start: Starter, flaky: Flaky) -> None:
+    class Clock:
+        time = 5_000_000
+
+        def now(self) -> int:
+            return self.time
+
+    clock = Clock()
+    await start(clock=clock, options={"idle_seconds": 0.05})
+    clock.time = 9_000_000
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        if flaky.read(load_mark) == 9_000_000:
+            break
+    assert flaky.read(load_mark) == 9_000_000

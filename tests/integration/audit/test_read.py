@@ -1,0 +1,304 @@
+"""What each account may see of the record, and how people find things in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
+
+from daypass.audit.journal import DurableJournal
+from daypass.audit.read import AuditReader
+from daypass.audit.verify import Head, RecordRow, Verified, verify_log
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.session import Hop, RevocationIndex, Seen
+from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
+
+OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
+OPERATOR = Viewer("000000000000", operator=True)
+T0 = 1_700_000_000_000
+
+
+class Clock:
+    time = T0 + 60_000
+
+    def now(self) -> int:
+        return self.time
+
+
+@pytest.fixture
+def index() -> RevocationIndex:
+    return RevocationIndex("life")
+
+
+@pytest.fixture
+async def reader(flaky: Flaky, index: RevocationIndex) -> AsyncIterator[AuditReader]:
+    reader = AuditReader(flaky.inner, Clock(), index.revoked)
+    yield reader
+    reader.close()
+
+
+@pytest.fixture
+async def journal(start: Starter) -> DurableJournal:
+    """Records 1 to 4: own, foreign (decided in OTHER, asked by ACCOUNT), unauthenticated, own again."""
+    journal: DurableJournal = await start()
+    foreign = event(
+        "r2",
+        at=T0 + 2,
+        type=EventType.REQUEST_DENIED,
+        account=OTHER,
+        operation="sts:AssumeRole",
+        error="access_denied",
+        decision={"allowed": False},
+        detail={"private": {"why": "secret to the owner"}},
+        session_id="e" * 32,
+    )
+    nobody = event("r3", at=T0 + 3, type=EventType.REQUEST_UNAUTHENTICATED, account="", actor={})
+    for each in (event("r1", at=T0 + 1), foreign, nobody, event("r4", at=T0 + 4, operation="iam:ListUsers")):
+        await journal.commit(each)
+    return journal
+
+
+def requests(found: list[RecordView]) -> list[str]:
+    return [str((record.body or {}).get("request_id", "-")) for record in found]
+
+
+async def search(reader: AuditReader, viewer: Viewer, **query: Any) -> list[str]:
+    return requests(await reader.search(viewer, RecordFilter(**query)))
+
+
+async def test_owner_sees_all_of_an_event(reader: AuditReader, journal: DurableJournal) -> None:
+    (found,) = await reader.search(OWNER, RecordFilter())
+    assert found.body is not None
+    assert found.body["decision"] == {"allowed": False}
+    assert found.body["detail"]["private"] == {"why": "secret to the owner"}
+    assert found.bytes is not None
+
+
+async def test_actor_sees_a_foreign_event_without_decision_and_detail(
+    reader: AuditReader, journal: DurableJournal
+) -> None:
+    found = {request: record for record in await reader.search(ACTOR, RecordFilter()) for request in requests([record])}
+    assert set(found) == {"r1", "r2", "r4"}
+    assert found["r1"].bytes is not None
+    foreign = found["r2"]
+    assert foreign.body is not None
+    assert not {"decision", "detail"} & set(foreign.body)
+    assert foreign.body["error"] == "access_denied"
+    assert foreign.bytes is None
+
+
+async def test_stranger_sees_leaves_alone_and_can_still_verify(reader: AuditReader, journal: DurableJournal) -> None:
+    assert await reader.search(STRANGER, RecordFilter()) == []
+    assert await reader.search(Viewer(""), RecordFilter()) == []
+    for viewer, withheld in ((STRANGER, 5), (ACTOR, 3), (OPERATOR, 0)):
+        found = await reader.records(viewer, journal.log)
+        rows = [RecordRow(r.log, r.seq, bytes.fromhex(r.leaf), bytes.fromhex(r.chain), r.bytes) for r in found]
+        head = Head(journal.log, 4, journal.head().chain)
+        assert verify_log(journal.log, rows) == Verified(journal.log, 5, head, closed=False, withheld=withheld)
+    assert [record.body for record in await reader.records(STRANGER, journal.log)] == [None] * 5
+
+
+async def test_operator_sees_everything_newest_first(reader: AuditReader, journal: DurableJournal) -> None:
+    assert (await search(reader, OPERATOR, until=T0 + 10)) == ["r4", "r3", "r2", "r1"]
+    assert await search(reader, OPERATOR, account=OTHER) == ["r2"]
+    assert await search(reader, OPERATOR, account=ACCOUNT) == ["r4", "r2", "r1"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"operation": "sts:AssumeRole"}, ["r2"]),
+        ({"request_id": "r4"}, ["r4"]),
+        ({"request_id": "r3"}, []),
+        ({"session_id": "e" * 32}, ["r2"]),
+        ({"session_id": "f" * 32}, []),
+        ({"access_key_id": "AKIAUSER"}, ["r4", "r2", "r1"]),
+        ({"type": "request.denied"}, ["r2"]),
+        ({"error": "access_denied"}, ["r2"]),
+        ({"account": OTHER}, ["r2"]),
+        ({"account": "999999999999"}, []),
+        ({"since": T0 + 2}, ["r4", "r2"]),
+        ({"until": T0 + 2}, ["r1"]),
+        ({"since": T0 + 2, "until": T0 + 4}, ["r2"]),
+        ({"limit": 2}, ["r4", "r2"]),
+        ({"limit": 0}, ["r4"]),
+        ({"since": -(10**40), "until": 10**40, "request_id": "r1"}, ["r1"]),
+        ({"operation": "x\x00' OR 1=1 --\ud800"}, []),
+    ],
+)
+async def test_search_finds_by(
+    reader: AuditReader, journal: DurableJournal, query: dict[str, Any], expected: list[str]
+) -> None:
+    assert await search(reader, ACTOR, **query) == expected
+
+
+async def test_search_pages_without_loss_or_repetition(
+    reader: AuditReader, journal: DurableJournal, start: Starter
+) -> None:
+    other = await start()
+    await asyncio.gather(
+        *(log.commit(event(f"{log.log[-1]}-{n}", at=T0 + 10)) for n in range(20) for log in (journal, other))
+    )
+    query, seen = RecordFilter(limit=7), []
+    while page := await reader.search(ACTOR, query):
+        seen += requests(page)
+        query = replace(query, before=(page[-1].at, page[-1].log, page[-1].seq))
+    assert len(seen) == len(set(seen)) == 43
+
+
+async def test_hostile_value_is_found_by_itself(reader: AuditReader, journal: DurableJournal) -> None:
+    hostile = "a\x00b\nc"
+    await journal.commit(event("r5", operation=hostile))
+    assert await search(reader, ACTOR, operation=hostile) == ["r5"]
+
+
+async def test_logs_tell_where_each_one_stands(reader: AuditReader, journal: DurableJournal, start: Starter) -> None:
+    second = await start()
+    await second.close()
+    first, last = await reader.logs()
+    assert (first.log, first.seq, first.closed, first.node) == (journal.log, 4, False, "node-1")
+    assert first.chain == journal.head().chain.hex()
+    assert (last.log, last.seq, last.closed) == (second.log, 1, True)
+
+
+async def test_follow_passes_nothing_over(reader: AuditReader, journal: DurableJournal, start: Starter) -> None:
+    second = await start()
+    cursor = {log.log: log.seq for log in await reader.logs()}
+    assert await reader.follow(OPERATOR, cursor) == []
+    third = await start()
+    await second.commit(event("late", at=1))  # an old time, committed now
+    await journal.commit(event("r5"))
+    found = await reader.follow(OPERATOR, cursor)
+    assert {(r.log, r.seq) for r in found} == {(journal.log, 5), (second.log, 1), (third.log, 0)}
+    assert len(await reader.follow(OPERATOR, cursor, limit=2)) == 2
+    assert [r.body for r in await reader.follow(STRANGER, cursor)] == [None] * 3
+
+
+async def test_altered_bytes_are_shown_but_not_read(reader: AuditReader, journal: DurableJournal, flaky: Flaky) -> None:
+    with flaky.inner.write_transaction() as conn:
+        conn.execute(text("UPDATE audit_records SET bytes = leaf WHERE seq = 1"))
+    found = (await reader.records(OPERATOR, journal.log))[1]
+    assert (found.body, found.bytes) == (None, bytes.fromhex(found.leaf))
+
+
+async def test_database_away_is_unavailable(reader: AuditReader, flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: object) -> None:
+        raise DaypassError(ErrorKind.UNAVAILABLE, "away")
+
+    monkeypatch.setattr(flaky.inner, "read", away)
+    with pytest.raises(DaypassError):
+        await reader.logs()
+
+
+# --- Sessions
+
+
+@pytest.fixture
+async def sessions(start: Starter) -> DurableJournal:
+    """Sessions 0 to 9 of ACCOUNT, one a second; 5 was chained from 4; 9 is of another account and role."""
+    journal: DurableJournal = await start()
+    for n in range(10):
+        claims = session(f"{n:032x}", issued_at=T0 + n * 1000)
+        if n == 0:
+            claims = replace(claims, expires_at=T0 + 30_000)  # over
+        if n == 5:
+            parent = session(f"{4:032x}", issued_at=T0 + 4000).hops[-1]
+            last = Hop(claims.session_id, ACCOUNT, "AROASECOND", T0 + 5000, Seen("life", 1), "ASIA5", "job")
+            claims = replace(claims, principal_id="AROASECOND", hops=(claims.hops[0], parent, last))
+        if n == 9:
+            claims = session(f"{9:032x}", issued_at=T0 + 9000, account=OTHER, principal_id="AROAOTHER")
+        await journal.commit(event(str(n), type=EventType.SESSION_ISSUED, session_id=claims.session_id), claims)
+    return journal
+
+
+async def listed(reader: AuditReader, viewer: Viewer, **query: Any) -> list[int]:
+    found, _ = await reader.sessions(viewer, SessionFilter(**query))
+    return [int(view.claims.session_id, 16) for view in found]
+
+
+async def test_sessions_are_those_of_the_viewers_account(reader: AuditReader, sessions: DurableJournal) -> None:
+    assert await listed(reader, ACTOR) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert await listed(reader, OWNER) == [9]
+    assert await listed(reader, ACTOR, account=OTHER) == []
+    assert await listed(reader, OPERATOR) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert await listed(reader, OPERATOR, account=OTHER) == [9]
+    assert await listed(reader, Viewer("")) == []
+
+
+async def test_sessions_filters(reader: AuditReader, sessions: DurableJournal) -> None:
+    assert await listed(reader, ACTOR, principal_id="AROASECOND") == [5]
+    assert await listed(reader, OPERATOR, root_principal_id="AIDAALICE", active=True) == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert await listed(reader, ACTOR, active=False) == [0]
+    assert await listed(reader, ACTOR, session_id=f"{3:032x}") == [3]
+
+
+async def test_revoked_is_computed_and_cascades_down_the_chain(
+    reader: AuditReader, sessions: DurableJournal, index: RevocationIndex
+) -> None:
+    index.add(Revocation("v", ACCOUNT, "session", f"{4:032x}", issued_before=0, created_at=T0 + 9, position=5))
+    assert await listed(reader, ACTOR, revoked=True) == [5, 4]
+    assert await listed(reader, ACTOR, active=True) == [8, 7, 6, 3, 2, 1]
+    (view,) = (await reader.sessions(ACTOR, SessionFilter(session_id=f"{5:032x}")))[0]
+    assert view.revoked_by is not None
+    assert (view.revoked_by.id, view.active, view.depth) == ("v", False, 2)
+    assert (view.log, view.seq) == (sessions.log, 6)
+    assert len(view.claims.hops) == 3
+
+
+async def test_sessions_page_through_a_computed_filter(
+    reader: AuditReader, sessions: DurableJournal, index: RevocationIndex
+) -> None:
+    for n in (1, 3, 8):
+        index.add(Revocation(f"v{n}", ACCOUNT, "session", f"{n:032x}", issued_before=0, created_at=T0, position=5))
+    query, seen = SessionFilter(revoked=True, limit=2), []
+    while True:
+        page, before = await reader.sessions(ACTOR, query)
+        seen += [int(view.claims.session_id, 16) for view in page]
+        if before is None:
+            break
+        query = replace(query, before=before)
+    assert seen == [8, 3, 1]
+
+
+# --- Plans: the indexes that the hot path pays for must be the ones that are used
+
+
+async def test_search_by_id_uses_its_index(reader: AuditReader, journal: DurableJournal, flaky: Flaky) -> None:
+    if flaky.dialect != "sqlite":
+        pytest.skip("PostgreSQL plans by statistics, which a small table does not have")
+
+    def plan(**query: Any) -> str:
+        from daypass.audit import read
+
+        def run(conn: Any) -> str:
+            plans = []
+            execute = conn.execute
+
+            def explained(statement: Any) -> Any:
+                compiled = statement.compile(conn, compile_kwargs={"literal_binds": True})
+                plans.extend(r[3] for r in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}"))
+                return execute(statement)
+
+            conn.execute = explained
+            try:
+                read.search_records(conn, ACTOR, RecordFilter(**query))
+            finally:
+                del conn.execute
+            return " | ".join(plans)
+
+        return flaky.read(run)  # type: ignore[no-any-return]
+
+    assert "ix_audit_records_request_id" in plan(request_id="r1")
+    assert "ix_audit_records_session_id" in plan(session_id="e" * 32)
+    by_account = plan(since=T0)
+    assert "ix_audit_records_account " in by_account
+    assert "ix_audit_records_actor_account" in by_account
+    assert "SCAN" not in by_account
