@@ -28,16 +28,21 @@ def migrated_template(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a database is, or can be made; on PostgreSQL it has the schema already."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/daypass.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("migrated_template"))
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def opener(url: str) -> Iterator[Opener]:
     """Opens one and the same prepared database again and again, as several processes would."""
     opened: list[Database] = []
-    name = server = None
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/daypass.db"
-    else:
-        server = request.getfixturevalue("postgres_server")
-        name = server.create_database(template=request.getfixturevalue("migrated_template"))
-        url = server.url(name)
 
     def open_one() -> Database:
         opened.append(open_database(url))
@@ -47,8 +52,6 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     yield open_one
     for database in opened:
         database.close()
-    if server is not None:
-        server.drop_database(name)
 
 
 @pytest.fixture
