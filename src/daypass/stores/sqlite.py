@@ -30,6 +30,7 @@ _POOL_WAIT_SECONDS = 5.0
 _QUICK_CHECK_PAGES = 262_144
 """Above this many pages (1 GiB of 4 KiB) the start checks the structure of the schema only, to stay bounded in time."""
 _NOTE_BYTES = 96
+_PRAGMAS = (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "trusted_schema=OFF", "journal_size_limit=67108864")
 
 
 class SqliteFile:
@@ -93,10 +94,12 @@ def open_backend(path: str, readers: int) -> Backend:
     """Opens or makes the file. WAL is switched on under the lock: two processes that start at once would collide."""
     file = SqliteFile(Path(path).absolute())
     writer = _engine(file.path, 1, read_only=False)
-    with file.lock(), writer.connect() as conn:
-        mode = conn.connection.driver_connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]  # type: ignore[union-attr]
-        if mode != "wal":
-            raise OSError(f"the file system of {path} cannot hold a write-ahead log (journal mode {mode})")
+    try:
+        _switch_on_wal(file, writer)
+    except BaseException:
+        writer.dispose()
+        file.close()
+        raise
     return Backend(
         name="sqlite",
         readers=_engine(file.path, readers, read_only=True),
@@ -109,7 +112,16 @@ def open_backend(path: str, readers: int) -> Backend:
     )
 
 
+def _switch_on_wal(file: SqliteFile, writer: Engine) -> None:
+    with file.lock(), writer.connect() as conn:
+        mode = conn.connection.driver_connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]  # type: ignore[union-attr]
+        if mode != "wal":
+            raise OSError(f"its file system cannot hold a write-ahead log (journal mode {mode})")
+
+
 def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
+    pragmas = (*_PRAGMAS, "query_only=ON") if read_only else _PRAGMAS
+
     def connect() -> sqlite3.Connection:
         # mode=rw: a file that vanished must be an error, never a new empty database.
         conn = sqlite3.connect(
@@ -119,12 +131,12 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
             isolation_level=None,
             timeout=_BUSY_MS / 1000,
         )
-        conn.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        conn.execute("PRAGMA synchronous=FULL")
-        conn.execute("PRAGMA trusted_schema=OFF")
-        conn.execute("PRAGMA journal_size_limit=67108864")
-        if read_only:
-            conn.execute("PRAGMA query_only=ON")
+        try:
+            for pragma in pragmas:
+                conn.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
     engine = create_engine(

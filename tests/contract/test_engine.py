@@ -1,0 +1,302 @@
+"""Opening, reading and writing: snapshots, durability, the lock between writers, and databases not to be served from."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from tests.contract.conftest import Opener
+from tests.contract.making import ACCOUNT, NOW, Recorder, insert, read, role, session, user
+
+from daypass.domain.directory import Account, Revocation, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import RevocationIndex, Seen
+from daypass.stores.backend import UnusableDatabase
+from daypass.stores.engine import Database, open_database
+from daypass.stores.feed import feed_head
+from daypass.stores.migrations import prepare
+
+
+def open_prepared(path: Path, now: int = NOW) -> tuple[Database, bool]:
+    database = open_database(f"sqlite:///{path}")
+    return database, prepare(database, now)
+
+
+# --- URLs
+
+
+@pytest.mark.parametrize(
+    "url", ["", "sqlite://", "sqlite:///:memory:", "sqlite:///x?mode=ro", "mysql://h/d", "nonsense", "postgresql:/x:y@"]
+)
+def test_open_refuses_other_urls_without_repeating_them(url: str) -> None:
+    with pytest.raises(ValueError, match=r"sqlite:///") as caught:
+        open_database(url)
+    assert "nonsense" not in str(caught.value)
+
+
+def test_postgresql_away_is_unavailable_and_tells_no_password() -> None:
+    database = open_database("postgresql://daypass:hunter2@127.0.0.1:1/none")
+    with pytest.raises(DaypassError) as caught:
+        database.read(feed_head)
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    assert "hunter2" not in f"{caught.value.public}{caught.value.private}"
+    with pytest.raises(DaypassError):
+        database.check()
+    database.close()
+
+
+# --- Reads and writes
+
+
+def test_read_sees_one_state_of_the_database(opener: Opener) -> None:
+    reader, writer = opener(), opener()
+
+    def twice(conn: Any) -> list[int]:
+        first = conn.execute(text("SELECT count(*) FROM users")).scalar_one()
+        insert(writer, user("a"))
+        return [first, conn.execute(text("SELECT count(*) FROM users")).scalar_one()]
+
+    assert reader.read(twice) == [0, 0]
+    assert read(reader, lambda tx: tx.count(User)) == 1
+
+
+def test_read_cannot_write(database: Database) -> None:
+    with pytest.raises(DaypassError) as caught:
+        database.read(lambda conn: conn.execute(text("DELETE FROM users")))
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+
+
+def test_write_transaction_is_durable_by_its_settings(database: Database) -> None:
+    settings = {
+        "sqlite": {"PRAGMA journal_mode": "wal", "PRAGMA synchronous": 2},
+        "postgresql": {"SHOW synchronous_commit": "on", "SHOW lock_timeout": "5s", "SHOW statement_timeout": "10s"},
+    }
+    with database.write_transaction() as conn:
+        found = {ask: conn.execute(text(ask)).scalar_one() for ask in settings[database.dialect]}
+    assert found == settings[database.dialect]
+
+
+def test_write_transaction_that_raises_writes_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write_transaction() as conn:
+        conn.execute(text("DELETE FROM meta"))
+        raise RuntimeError("undo")
+    assert database.read(lambda conn: conn.execute(text("SELECT count(*) FROM meta")).scalar_one()) == 1
+
+
+def test_reads_go_on_while_a_writer_is_slow(opener: Opener) -> None:
+    reader, writer = opener(), opener()
+    with writer.write_transaction() as conn:
+        conn.execute(text("DELETE FROM meta"))
+        assert read(reader, lambda tx: tx.count(User)) == 0
+
+
+def test_writers_queue_and_none_starves(opener: Opener) -> None:
+    """Three writers at once, each as often as it can: every single wait stays short, and the shares are fair."""
+    writers, seconds = 3, 1.5
+    databases = [opener() for _ in range(writers)]
+    waits: list[list[float]] = [[] for _ in range(writers)]
+    together = threading.Barrier(writers)
+
+    def work(number: int) -> None:
+        together.wait(10)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            began = time.monotonic()
+            with databases[number].write_transaction() as conn:
+                conn.execute(text("UPDATE meta SET value = value"))
+                time.sleep(0.003)  # an fsync
+            waits[number].append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert max(map(max, waits)) < 1.0
+    counts = [len(each) for each in waits]
+    assert min(counts) * 5 > max(counts), counts
+
+
+def test_dead_connections_in_the_pool_are_replaced(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    kill = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    database.read(lambda conn: conn.execute(text("SELECT 1")))
+    with database.write_transaction() as conn:
+        conn.execute(kill)
+    assert database.read(lambda conn: conn.execute(text("SELECT 1")).scalar_one()) == 1
+    database.close()
+
+
+def test_incarnation_is_short_and_the_same_for_everyone(opener: Opener) -> None:
+    first, second = opener(), opener()
+    assert first.incarnation() == second.incarnation()
+    assert len(first.incarnation()) == 16
+
+
+def test_incarnation_of_a_restored_postgresql_dump_differs(database: Database) -> None:
+    """A table made anew in the same cluster, with the same rows, is another life."""
+    if database.dialect != "postgresql":
+        pytest.skip("of SQLite the file is watched")
+    before = database.incarnation()
+    with database.write_transaction() as conn:
+        conn.execute(text("CREATE TABLE copy AS SELECT * FROM feed_counter"))
+        conn.execute(text("DROP TABLE feed_counter"))
+        conn.execute(text("ALTER TABLE copy RENAME TO feed_counter"))
+    assert database.incarnation() != before
+
+
+def test_postgresql_needs_no_superuser(database: Database) -> None:
+    if database.dialect != "postgresql":
+        pytest.skip("SQLite has no users")
+
+    def as_anyone(conn: Any) -> str:
+        conn.execute(text("SET ROLE pg_read_all_data"))
+        return feed_head(conn).incarnation
+
+    assert database.read(as_anyone) == database.incarnation()
+
+
+# --- SQLite files that are not what they were
+
+
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    database, _ = open_prepared(tmp_path / "deep" / "daypass.db")
+    insert(database, user("a"))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "deep").iterdir()}
+    database.close()
+    assert set(modes) >= {"daypass.db", "daypass.db-wal", "daypass.db-lock"}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("first", [2, 60])
+def test_a106_corrupt_page_refuses_start(tmp_path: Path, first: int) -> None:
+    """Pages of the schema are noticed when the file is opened, pages of data by the check."""
+    path = tmp_path / "daypass.db"
+    database, _ = open_prepared(path)
+    insert(database, *(user(f"u{number}", id=f"AIDA{number}", path="/x" * 200 + "/") for number in range(200)))
+    database.close()
+    data = bytearray(path.read_bytes())
+    assert len(data) > 80 * 4096
+    for page in range(first, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
+    path.write_bytes(data)
+    with pytest.raises(UnusableDatabase, match=r"corrupt|cannot be opened: database disk image is malformed"):
+        open_prepared(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database, whatever its name says" * 200, b"SQLite format 3\0" + b"\xff" * 4080]
+)
+def test_a106_file_that_is_no_database_refuses_start(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "daypass.db"
+    path.write_bytes(content)
+    with pytest.raises(UnusableDatabase, match="cannot be opened"):
+        open_prepared(path)
+    assert path.read_bytes() == content
+
+
+def test_directory_in_place_of_the_file_refuses_start(tmp_path: Path) -> None:
+    with pytest.raises(UnusableDatabase):
+        open_database(f"sqlite:///{tmp_path}")
+
+
+def test_restart_is_the_same_life(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.db"
+    database, restored = open_prepared(path)
+    insert(database, user("a"))
+    incarnation = database.incarnation()
+    database.close()
+    assert not restored
+    for _ in range(2):
+        database, restored = open_prepared(path)
+        assert (restored, database.incarnation()) == (False, incarnation)
+        insert(database, user(f"b{_}"))
+        database.close()
+
+
+def test_a105_older_copy_put_back_is_another_life_and_ends_every_session(tmp_path: Path) -> None:
+    path, backup = tmp_path / "daypass.db", tmp_path / "backup.db"
+    database, _ = open_prepared(path)
+    insert(database, Account(ACCOUNT, "one", operator=True, created_at=NOW), role("Deploy"))
+    incarnation = database.incarnation()
+    database.close()
+    shutil.copy(path, backup)
+    database, _ = open_prepared(path)
+    insert(database, Revocation("r", ACCOUNT, "role", role("Deploy").id, NOW, NOW))
+    database.close()
+    path.write_bytes(backup.read_bytes())  # the same inode: only the position tells
+
+    database, restored = open_prepared(path, NOW + 5)
+    assert restored
+    assert database.incarnation() != incarnation
+    index = RevocationIndex(database.incarnation())
+    for revocation in read(database, lambda tx: tx.find(Revocation)):
+        index.add(revocation)
+    assert index.revoked(session(Seen(incarnation, 3), role("Deploy").id)) is not None
+    head = database.read(feed_head)
+    afresh = session(Seen(head.incarnation, head.position), role("Deploy").id, issued_at=NOW + 5)
+    assert index.revoked(afresh) is None
+    database.close()
+    database, restored = open_prepared(path)
+    assert not restored
+    database.close()
+
+
+@pytest.mark.parametrize("lost", ["side file", "inode"])
+def test_copied_file_is_another_life(tmp_path: Path, lost: str) -> None:
+    path = tmp_path / "daypass.db"
+    database, _ = open_prepared(path)
+    insert(database, user("a"))
+    incarnation = database.incarnation()
+    database.close()
+    if lost == "side file":
+        (tmp_path / "daypass.db-lock").unlink()
+    else:
+        shutil.copy(path, tmp_path / "copy.db")
+        (tmp_path / "copy.db").replace(path)
+    database, restored = open_prepared(path)
+    assert restored
+    assert database.incarnation() != incarnation
+    database.close()
+
+
+def test_file_replaced_while_in_use_takes_no_more_writes(tmp_path: Path) -> None:
+    """What is written to a file that has lost its name would be lost: it must not be acknowledged."""
+    path = tmp_path / "daypass.db"
+    database, _ = open_prepared(path)
+    insert(database, user("a"))
+    for step in (lambda: shutil.copy(path, tmp_path / "copy.db"), lambda: (tmp_path / "copy.db").replace(path)):
+        step()
+    with pytest.raises(OperationalError, match="replaced while in use"):
+        insert(database, user("b"))
+    path.unlink()
+    with pytest.raises(DBAPIError, match="replaced while in use"):
+        insert(database, user("c"))
+    database.close()
+
+
+async def test_restored_database_flushes_a_directory_that_starts_on_it(tmp_path: Path) -> None:
+    """End to end: what a session saw before is before everything in the new life."""
+    path = tmp_path / "daypass.db"
+    database, _ = open_prepared(path)
+    insert(database, Account(ACCOUNT, "one", operator=True, created_at=NOW))
+    first = Recorder().directory(database)
+    await first.start()
+    claims = session(first.seen(), role("Deploy").id)
+    await first.stop()
+    database.close()
+    (tmp_path / "daypass.db-lock").unlink()
+    database, _ = open_prepared(path, NOW)
+    second = Recorder().directory(database)
+    await second.start()
+    assert second.revoked(claims) is not None
+    await second.stop()
+    database.close()
