@@ -39,7 +39,10 @@ def list_access_keys(look: Look, p: Params) -> Answer:
 
 def update_access_key(work: Work, p: Params) -> Answer:
     key, _ = _owned(work, p)
-    status = KeyStatus(p["Status"])
+    try:
+        status = KeyStatus(p["Status"])
+    except ValueError:  # the model's shape is shared with other credentials, which may also expire
+        raise faults.invalid(f"The status of an access key must be one of: {', '.join(KeyStatus)}.") from None
     work.tx.replace(replace(key, status=status, status_changed_at=work.now))
     return {}
 

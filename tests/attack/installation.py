@@ -1,0 +1,261 @@
+"""The whole application in this process, over real stores, without a socket; and what an attacker and a reader of its
+record can see of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+from xml.etree import ElementTree as ET
+
+import structlog
+from sqlalchemy import select
+
+from daypass import sigv4
+from daypass.audit.clock import HighWaterClock
+from daypass.config import Settings
+from daypass.domain.events import decode
+from daypass.observability import logs
+from daypass.operations.bootstrap import bootstrap, parse
+from daypass.server import runtime as runtime_module
+from daypass.server.application import build
+from daypass.server.runtime import Runtime
+from daypass.stores.engine import open_database
+from daypass.stores.migrations import prepare
+from daypass.stores.records import audit_records
+
+T = TypeVar("T")
+Key = tuple[str, ...]
+
+HOST = "daypass.test"
+ALPHA, BETA = "111122223333", "444455556666"
+ROOT: Key = ("AKIAROOTOFALPHA00000", "alpha-root-secret-canary-alpha-root-secr")
+ROOT_OF_BETA: Key = ("AKIAROOTOFBETA000000", "beta-root-secret-canary-beta-root-secret")
+ADMIN: Key = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
+FIRST_KEYS = f"{':'.join(ROOT)}:{ALPHA},{':'.join(ROOT_OF_BETA)}:{BETA},{':'.join(ADMIN)}:{ALPHA}:admin"
+VERSIONS = {"sts": "2011-06-15", "iam": "2010-05-08"}
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class SetClock:
+    """The wall clock of the installation: it goes on by a millisecond a reading, and wherever a test puts it."""
+
+    def __init__(self, now: int = 1_800_000_000_000) -> None:
+        self.time = now
+
+    def __call__(self) -> int:
+        self.time += 1
+        return self.time
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def xml(self) -> ET.Element:
+        return ET.fromstring(self.body)
+
+    def text(self, name: str) -> str:
+        """The text of the first element of this name, "" when there is none."""
+        return next((e.text or "" for e in self.xml.iter() if e.tag.rpartition("}")[2] == name), "")
+
+    @property
+    def code(self) -> str:
+        return self.text("Code") if self.status != 200 else ""
+
+    @property
+    def request_id(self) -> str:
+        return self.headers["x-amzn-requestid"]
+
+    @property
+    def key(self) -> Key:
+        return self.text("AccessKeyId"), self.text("SecretAccessKey"), self.text("SessionToken")
+
+
+@dataclass
+class Installation:
+    runtime: Runtime
+    application: Any
+    runner: asyncio.Runner
+    wall: SetClock
+    data: Path
+    log: io.StringIO
+    answers: list[bytes] = field(default_factory=list)
+    keep_answers: bool = False
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    # --- asking
+
+    def send(
+        self,
+        method: str = "POST",
+        headers: Headers = (),
+        body: bytes = b"",
+        *,
+        path: bytes = b"/",
+        query: bytes = b"",
+        chunks: int = 1,
+    ) -> Answer:
+        """One request as a server hands it over, whatever is in it."""
+        return self.run(self.ask(method, headers, body, path=path, query=query, chunks=chunks))
+
+    async def ask(
+        self,
+        method: str = "POST",
+        headers: Headers = (),
+        body: bytes = b"",
+        *,
+        path: bytes = b"/",
+        query: bytes = b"",
+        chunks: int = 1,
+    ) -> Answer:
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path.decode("utf-8", "replace"),
+            "raw_path": path,
+            "query_string": query,
+            "headers": list(headers),
+            "client": ("127.0.0.1", 4),
+            "server": ("127.0.0.1", 80),
+        }
+        step = max(1, -(-len(body) // chunks))
+        parts = [body[at : at + step] for at in range(0, len(body), step)] or [b""]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            if not parts:
+                return {"type": "http.disconnect"}
+            part = parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await self.application(scope, receive, send)
+        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+        answer = Answer(
+            sent[0]["status"], {k.decode(): v.decode() for k, v in sent[0]["headers"]}, sent[1].get("body", b"")
+        )
+        if self.keep_answers:
+            self.answers.append(answer.body)
+        return answer
+
+    def now(self) -> int:
+        return self.runtime.clock.now()
+
+    def signed(self, key: Key, body: bytes, service: str = "sts", **more: Any) -> list[tuple[bytes, bytes]]:
+        """The headers of a correctly signed POST to `/`; `now`, `region`, `path`, `query`, `extra` headers at will."""
+        signing = sigv4.SigningKey(key[0], key[1], more.get("region", "eu-central-1"), service, *key[2:3])
+        headers = {
+            "host": HOST,
+            "content-type": "application/x-www-form-urlencoded; charset=utf-8",
+            **more.get("extra", {}),
+        }
+        now = more.get("now") or self.now()
+        made = sigv4.sign(signing, "POST", more.get("path", "/"), more.get("query", ""), headers, body, now)
+        return [(name.lower().encode(), value.encode("utf-8")) for name, value in made.items()]
+
+    def call(self, key: Key, action: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:
+        """One operation, correctly signed. `service` is sts by default; parameters as the wire has them."""
+        service = more.pop("service", "sts")
+        body = form(action, params or {}, service)
+        return self.send("POST", self.signed(key, body, service, **more), body)
+
+    def iam(self, action: str, key: Key = ROOT, **params: str) -> Answer:
+        answer = self.call(key, action, params, service="iam")
+        assert answer.status == 200, answer.body
+        return answer
+
+    # --- the cast
+
+    def user(self, name: str, account_root: Key = ROOT, policy: str = "") -> tuple[str, Key]:
+        """A new user with a key (and an inline policy): its ARN and key."""
+        arn = self.iam("CreateUser", account_root, UserName=name).text("Arn")
+        if policy:
+            self.iam("PutUserPolicy", account_root, UserName=name, PolicyName="p", PolicyDocument=policy)
+        made = self.iam("CreateAccessKey", account_root, UserName=name)
+        return arn, (made.text("AccessKeyId"), made.text("SecretAccessKey"))
+
+    def role(self, name: str, trust: str, account_root: Key = ROOT, policy: str = "") -> str:
+        """A new role (with an inline policy): its ARN."""
+        arn = self.iam("CreateRole", account_root, RoleName=name, AssumeRolePolicyDocument=trust).text("Arn")
+        if policy:
+            self.iam("PutRolePolicy", account_root, RoleName=name, PolicyName="p", PolicyDocument=policy)
+        return arn
+
+    def assume(self, key: Key, role: str, name: str = "job", **params: str) -> Answer:
+        return self.call(key, "AssumeRole", {"RoleArn": role, "RoleSessionName": name, **params})
+
+    # --- the record
+
+    def record_bytes(self) -> list[bytes]:
+        def read(conn: Any) -> list[bytes]:
+            c = audit_records.c
+            return [bytes(row[0]) for row in conn.execute(select(c.bytes).order_by(c.at, c.log, c.seq))]
+
+        return self.runtime.database.read(read)
+
+    def records(self, request_id: str) -> list[dict[str, Any]]:
+        """The bodies of the records about one request."""
+        return [body for body in map(decode, self.record_bytes()) if body.get("request_id") == request_id]
+
+
+def form(action: str, params: Mapping[str, str], service: str = "sts") -> bytes:
+    pairs = {"Action": action, "Version": VERSIONS[service], **params}
+    return urlencode(pairs, errors="surrogatepass").encode("ascii")
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **s} for s in statements]})
+
+
+def trust(principal: str, **condition: Any) -> str:
+    actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+    return document({"Principal": {"AWS": principal}, "Action": actions, **condition})
+
+
+EVERYTHING = document({"Action": "*", "Resource": "*"})
+
+
+@contextmanager
+def installed(data: Path, wall: SetClock | None = None, **settings: Mapping[str, Any]) -> Iterator[Installation]:
+    """A started installation in `data`; a second one on the same data finds what the first has left."""
+    wall = wall or SetClock()
+    chosen = Settings.model_validate({"server": {"data": str(data)}, **settings})
+    database = open_database(chosen.database_url())
+    prepare(database)
+    database.close()
+    log, real_stderr, real_clock = io.StringIO(), sys.stderr, runtime_module.HighWaterClock
+    sys.stderr = log
+    logs.configure("debug", "json")
+    sys.stderr = real_stderr
+    runtime_module.HighWaterClock = lambda mark: HighWaterClock(wall, mark)  # type: ignore[assignment,misc]
+    try:
+        with asyncio.Runner() as runner:
+            runtime = Runtime(chosen)
+            runner.run(runtime.start())
+            try:
+                runner.run(bootstrap(runtime.env, parse(FIRST_KEYS)))
+                yield Installation(runtime, build(runtime), runner, wall, data, log)
+            finally:
+                runner.run(runtime.stop())
+    finally:
+        runtime_module.HighWaterClock = real_clock  # type: ignore[misc]
+        structlog.reset_defaults()

@@ -1,0 +1,153 @@
+"""Whatever is sent to the whole application, it answers in its protocol's form, puts it on the record, and never fails.
+
+`DAYPASS_FUZZ=20` makes twenty times as many requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
+from tests.attack.installation import (
+    ALPHA,
+    BETA,
+    EVERYTHING,
+    ROOT,
+    ROOT_OF_BETA,
+    Answer,
+    Installation,
+    Key,
+    form,
+    installed,
+    trust,
+)
+from tests.attack.junk import Junk, operations
+
+from daypass.domain.events import decode
+from daypass.wire.aws import iam, sts
+
+SEASONS = 4 * int(os.environ.get("DAYPASS_FUZZ", "1"))
+ROUNDS = 5
+SEED = int(os.environ.get("DAYPASS_FUZZ_SEED", "2026"))
+SERVED = {"sts": sts.OPERATIONS, "iam": iam.OPERATIONS}
+WORDS = ["alice", "alice2", "Bob", "ops", "team", "x", "a/b", "/", "/eng/", "v1", "v2", "acme-77", "Active", "aws:x"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("fuzzed")) as made:
+        yield made
+
+
+def cast(site: Installation, season: int) -> tuple[list[Key], dict[str, list[str]]]:
+    """New principals of every kind, and the names of everything that they may name. A season's calls wear them out."""
+    n = f"-{season}"
+    arn, alice = site.user(f"alice{n}", policy=EVERYTHING)
+    _, bob = site.user(f"Bob{n}")
+    roles = [
+        site.role(f"ops{n}", trust(ALPHA), policy=EVERYTHING),
+        site.role(f"far{n}", trust(arn), ROOT_OF_BETA, EVERYTHING),
+    ]
+    site.iam("CreateGroup", GroupName=f"team{n}")
+    policy = site.iam("CreatePolicy", PolicyName=f"own{n}", PolicyDocument=EVERYTHING).text("Arn")
+    session = site.assume(alice, roles[0])
+    tag = {"Tags.member.1.Key": "a", "Tags.member.1.Value": "b", "TransitiveTagKeys.member.1": "a"}
+    narrowed = site.assume(alice, roles[0], Policy=EVERYTHING, SourceIdentity="acme", **tag)
+    token = site.call(alice, "GetSessionToken")
+    federated = site.call(alice, "GetFederationToken", {"Name": "eve", "Policy": EVERYTHING})
+    denied = site.call(bob, "ListUsers", service="iam")
+    keys = [ROOT, ROOT, alice, alice, bob, session.key, narrowed.key, token.key, federated.key, ROOT_OF_BETA]
+    names = {
+        "UserName": [f"alice{n}", f"Bob{n}", f"new{n}"],
+        "NewUserName": [f"alice2{n}", f"Bob{n}", f"bOB{n}"],
+        "RoleName": [f"ops{n}", f"far{n}", f"new{n}"],
+        "GroupName": [f"team{n}", f"team2{n}"],
+        "NewGroupName": [f"team{n}", f"team2{n}"],
+        "PolicyName": ["p", f"own{n}"],
+        "RoleArn": [*roles, f"arn:aws:iam::{BETA}:role/none"],
+        "PolicyArn": [policy, policy, "arn:aws:iam::aws:policy/AdministratorAccess", f"{policy}x"],
+        "PermissionsBoundary": [policy, "arn:aws:iam::aws:policy/ReadOnlyAccess"],
+        "arn": [policy, "arn:aws:iam::aws:policy/AdministratorAccess"],
+        "AccessKeyId": [bob[0], alice[0], session.key[0], "AKIANOBODYNOBODY0000"],
+        "EncodedMessage": [denied.text("EncodedAuthorizationMessage"), "A" * 60],
+        "RoleSessionName": ["job", "a_b=,.@-"],
+        "Name": ["eve", "mallory"],
+        "SourceIdentity": ["acme", "other"],
+        "Path": ["/", "/eng/"],
+        "PathPrefix": ["/", "/eng/"],
+        "NewPath": ["/", "/eng/"],
+        "Marker": ["AAAA", "alice"],
+        "Key": ["a", "A", "b", "c"],
+        "TagKeys": ["a", "b"],
+        "TransitiveTagKeys": ["a", "b"],
+        "VersionId": ["v1", "v2", "v3"],
+        "": WORDS,
+    }
+    return keys, names
+
+
+class Judge:
+    """Holds answers against the models' own parser, and remembers what must be on the record."""
+
+    def __init__(self) -> None:
+        self._parser = create_parser("query")
+        self._models = {s: ServiceModel(Loader().load_service_model(s, "service-2"), s) for s in SERVED}
+        self.asked: set[str] = set()
+        self.requests = 0
+        self.served: set[str] = set()
+        self.codes: dict[str, int] = {}
+
+    def judge(self, answer: Answer, service: str, operation: str, sent: bytes) -> None:
+        said = (operation, sent[:2000], answer.status, answer.body[:500])
+        assert answer.status == 200 or 400 <= answer.status < 500, said
+        output = self._models[service].operation_model(operation).output_shape
+        found = self._parser.parse(
+            {"status_code": answer.status, "headers": answer.headers, "body": answer.body}, output
+        )
+        assert found["ResponseMetadata"]["RequestId"] == answer.request_id, said
+        code = found["Error"]["Code"] if answer.status != 200 else ""
+        assert code or answer.status == 200, said
+        self.codes[code] = self.codes.get(code, 0) + 1
+        self.asked.add(answer.request_id)
+        self.requests += 1
+        if answer.status == 200:
+            self.served.add(operation)
+
+    def hold_against_the_record(self, site: Installation) -> None:
+        recorded = {decode(data).get("request_id") for data in site.record_bytes()}
+        assert self.asked <= recorded
+        assert site.log.getvalue() == ""
+
+
+def test_every_operation_with_any_signed_parameters_is_served_or_refused_in_form(site: Installation) -> None:
+    judge = Judge()
+    table = [(service, *entry) for service, served in SERVED.items() for entry in operations(service, served)]
+    assert len(table) > 70
+    for season in range(SEASONS):
+        keys, names = cast(site, season)
+        junk = Junk(SEED + season, names)
+
+        async def one(service: str, name: str, shape: Any, junk: Junk = junk, keys: list[Key] = keys) -> None:
+            body = form(name, junk.form(shape), service)
+            headers = site.signed(junk.rng.choice(keys), body, service)
+            judge.judge(await site.ask("POST", headers, body), service, name, body)
+
+        for _ in range(ROUNDS):
+            junk.rng.shuffle(table)
+            for at in range(0, len(table), 16):
+                site.run(_all([one(*entry) for entry in table[at : at + 16]]))
+    judge.hold_against_the_record(site)
+    served = judge.codes.pop("")
+    assert served > judge.requests / 10, "the principals are alive and the parameters fit"
+    assert len(judge.served) > len(table) * 0.7
+    assert len(judge.codes) >= 10
+
+
+async def _all(work: list[Any]) -> None:
+    await asyncio.gather(*work)
