@@ -170,3 +170,19 @@ def test_get_scoped_credentials_narrows_and_keeps_the_identity(server: Server) -
     with pytest.raises(ClientError, match="no session policy"):
         iam.list_users()
     assert server.client("iam", borrowed).list_users()
+
+
+def test_assume_role_by_a_renamed_user_still_trusted_and_a_namesake_not(server: Server) -> None:
+    user, key = _user(server)
+    role = _role(server, OPERATOR, user)
+    name = user.rsplit("/", 1)[1]
+    iam = server.client("iam", ROOT_KEYS[OPERATOR])
+    iam.update_user(UserName=name, NewUserName=f"{name}-new")
+    assert server.client("sts", key).assume_role(RoleArn=role, RoleSessionName="job")
+    iam.create_user(UserName=name)
+    other = iam.create_access_key(UserName=name)["AccessKey"]
+    with pytest.raises(ClientError) as refused:
+        server.client("sts", (other["AccessKeyId"], other["SecretAccessKey"])).assume_role(
+            RoleArn=role, RoleSessionName="job"
+        )
+    assert _code(refused) == "AccessDenied"

@@ -96,6 +96,7 @@ BINDINGS = [
     {USER: USER_ID, ROLE: ROLE_ID, SESSION: ROLE_ID},
     {USER: OLD_ID, ROLE: OLD_ID, SESSION: OLD_ID},
     {USER: "", ROLE: ROLE_ID, SESSION: OLD_ID},
+    {USER: ROLE_ID, ROLE: USER_ID},  # both were renamed since, into each other's names
 ]
 
 

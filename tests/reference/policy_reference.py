@@ -311,6 +311,13 @@ def is_bound(arn, uid, bindings):
     return bool(uid) and bindings.get(arn) == uid
 
 
+def was_bound(names, arn, uid, bindings):
+    """Renamed since: a listed ARN is an old one of the same user or role. Sessions are not renamed."""
+    if not bindings or not uid or arn.startswith("arn:aws:sts:"):
+        return False
+    return any(bindings.get(name) == uid for name in names if not name.startswith("arn:aws:sts:"))
+
+
 def listed_account(names, who):
     account = who["account"]
     return bool(account) and any(n == account or n.split(":")[4:] == [account, "root"] for n in names)
@@ -331,6 +338,8 @@ def grant_of(element, who, bindings):
         if not arn.endswith(":root") and arn in aws and is_bound(arn, uid, bindings):
             session = ":assumed-role/" in arn or ":federated-user/" in arn
             grants.append(whole if session else entity)
+        if was_bound(aws, arn, uid, bindings):
+            grants.append(entity)
     if grants:
         return max(grants, key=len)
     if listed_account(aws, who) or (who["canonical_id"] and who["canonical_id"] in named.get("CanonicalUser", [])):
@@ -347,7 +356,8 @@ def is_excepted(element, who, bindings):
     checks = []
     for arn, uid in who["arns"]:
         if not arn.endswith(":root"):
-            checks.append((uid and uid in aws) or (arn in aws and is_bound(arn, uid, bindings)))
+            now = arn in aws and is_bound(arn, uid, bindings)
+            checks.append((uid and uid in aws) or now or was_bound(aws, arn, uid, bindings))
     if who["arns"]:
         checks.append(listed_account(aws, who) or who["canonical_id"] in named.get("CanonicalUser", []))
     if who["federated"]:

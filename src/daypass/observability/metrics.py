@@ -84,6 +84,8 @@ class Metrics:
     def _observer(self, operation: str, code: str) -> Callable[[float], None]:
         answered = self["daypass_requests"].labels(operation or "unknown", code or "OK").inc
         latency = self["daypass_request_seconds"].labels(operation or "unknown").observe
+        if code == "InternalFailure":
+            return lambda seconds: (answered(), latency(seconds), self["daypass_errors"].inc(), None)[-1]
         if operation not in ISSUING:
             return lambda seconds: (answered(), latency(seconds), None)[-1]
         outcome = self["daypass_assume"].labels(operation, _OUTCOMES.get(code, "failed") if code else "issued").inc

@@ -34,6 +34,7 @@ _UNPROVEN = frozenset(
 )
 _MALFORMED = frozenset(
     {
+        ErrorKind.MISSING_ACTION,
         ErrorKind.UNKNOWN_OPERATION,
         ErrorKind.UNSUPPORTED_OPERATION,
         ErrorKind.MALFORMED_REQUEST,

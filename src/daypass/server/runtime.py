@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from daypass.audit.batch import JournalOptions
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.audit.opening import load_mark
 from daypass.audit.read import AuditReader
-from daypass.audit.writer import JournalOptions
 from daypass.config import Settings
 from daypass.crypto.ids import RandomIds
 from daypass.crypto.keys import KeyEncryptionKey, KeyRings, RingError, StoredKey

@@ -150,12 +150,20 @@ class Principals:
         return bool(listed) and all(listed)
 
     def _means(self, arn: str, uid: str, bindings: Mapping[str, str] | None) -> bool:
-        """Whether `arn` is listed, and bound to this very entity."""
-        if arn not in self.names:
-            return False
+        """Whether a listed ARN means the entity that now goes by `arn`: the one that it was bound to when written.
+
+        A user or role that was renamed since is still meant by its old ARN, and whoever took over a name is not.
+        """
+        listed = arn in self.names
         if bindings is None or ":federated-user/" in arn:  # a federated user is its name; there is no entity to bind
+            return listed
+        if not uid:
+            return False
+        if listed and bindings.get(arn) == uid:
             return True
-        return uid != "" and bindings.get(arn) == uid
+        if is_session_arn(arn) or uid not in bindings.values():
+            return False
+        return any(bindings.get(name) == uid and not is_session_arn(name) for name in self.names)
 
 
 def _reach(kind: str, arn: str) -> Reach:
