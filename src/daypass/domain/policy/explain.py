@@ -17,6 +17,7 @@ from daypass.domain.policy.evaluate import Survey, bypass, evaluate, resource_re
 from daypass.domain.policy.explanation import (
     MAX_CHARACTERS,
     MAX_CONDITIONS,
+    MAX_SENTENCE,
     MAX_STATEMENTS,
     MAX_VALUES,
     ConditionResult,
@@ -60,7 +61,7 @@ def _fitted(results: tuple[LayerResult, ...]) -> tuple[LayerResult, ...]:
         left, kept = share, 0
         for statement in result.statements:
             left -= len(repr(statement.to_json()))
-            if left < 0:
+            if left < 0 and kept:
                 break
             kept += 1
         omitted = result.omitted + len(result.statements) - kept
@@ -147,7 +148,7 @@ def _statement(query: AccessQuery, layers: Layers, policy: str, statement: State
         line=statement.line,
         column=statement.column,
         failed_at=failed_at,
-        would_have_to_be_true=_SENTENCES[failed_at](query, statement),
+        would_have_to_be_true=cut(_SENTENCES[failed_at](query, statement), MAX_SENTENCE),
         conditions=tuple(conditions[:MAX_CONDITIONS]),
     )
 
@@ -250,9 +251,9 @@ def _remedies(query: AccessQuery, decision: Decision, results: Iterable[LayerRes
         return
     missing = [result for result in results if result.verdict is LayerVerdict.IMPLICIT_DENY]
     if not missing:  # the layer that blocks is one that the request came without
-        yield f"a {NOUNS[decision.blocked_by or Layer.RESOURCE]} would have to allow {cut(query.action)}"
+        yield f"{_a(NOUNS[decision.blocked_by or Layer.RESOURCE])} would have to allow {cut(query.action)}"
     for result in missing:
-        yield f"a {NOUNS[result.layer]} would have to allow {cut(query.action)} on {cut(query.resource)}" + _nearest(
+        yield f"{_a(NOUNS[result.layer])} would have to allow {cut(query.action)} on {cut(query.resource)}" + _nearest(
             result
         )
 
@@ -296,6 +297,9 @@ def denial_message(query: AccessQuery, decision: Decision, caller_arn: str) -> s
     trust = layer is Layer.RESOURCE and fold(action) in _TRUST_ACTIONS
     noun = "role trust policy" if trust else NOUNS[layer]
     if decision.explicit:
-        article = "the" if trust else "an" if noun[0] == "i" else "a"
-        return f"{head} with an explicit deny in {article} {noun}"
+        return f"{head} with an explicit deny in {f'the {noun}' if trust else _a(noun)}"
     return f"{head} because no {noun} allows the {action} action"
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun.startswith("i") else f"a {noun}"

@@ -15,21 +15,24 @@ from daypass.domain.policy.model import Decision, Determining, Effect, Layer, Va
 MAX_STATEMENTS = 10
 """Most statements shown of a layer; the nearest first."""
 
-MAX_VALUES = 6
+MAX_VALUES = 5
 """Most values shown of a list."""
 
-MAX_TEXT = 200
+MAX_TEXT = 160
 """Most characters shown of a text."""
 
 
 MAX_CONDITIONS = 6
 """Most conditions shown of a statement; those that failed first."""
 
+MAX_SENTENCE = 1_000
+"""Most characters of a sentence."""
+
 MAX_CONSULTED = 50
 """Most context keys shown."""
 
 MAX_CHARACTERS = 24_000
-"""About how much JSON the statements of all layers may come to."""
+"""About how much JSON the statements of all layers may come to, beyond the nearest statement of each."""
 
 
 class LayerVerdict(StrEnum):
@@ -167,8 +170,8 @@ def _determining(found: Determining) -> dict[str, Any]:
     }
 
 
-def cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+def cut(text: str, limit: int = MAX_TEXT) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def some(texts: Iterable[str]) -> tuple[str, ...]:
