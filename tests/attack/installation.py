@@ -149,10 +149,9 @@ class Installation:
             sent.append(message)
 
         await self.application(scope, receive, send)
-        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
-        answer = Answer(
-            sent[0]["status"], {k.decode(): v.decode() for k, v in sent[0]["headers"]}, sent[1].get("body", b"")
-        )
+        assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"]
+        shown = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+        answer = Answer(sent[0]["status"], shown, b"".join(message.get("body", b"") for message in sent[1:]))
         if self.keep_answers:
             self.answers.append(answer.body)
         return answer
