@@ -1,0 +1,87 @@
+"""ErrorKind to the management API: code, status and the error's JSON. It decides nothing else, and shows nothing but `public`."""
+
+from __future__ import annotations
+
+import json
+from typing import assert_never
+
+from daypass.domain.errors import ErrorKind as Kind
+
+INTERNAL_CODE = "InternalFailure"
+_INTERNAL = "The request processing has failed because of an unknown error, exception or failure."
+
+
+def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901, PLR0912  # a table; `match` lets mypy prove that it is whole
+    """Code and HTTP status. The codes are those of the AWS wire, so that clients need one table."""
+    match kind:
+        case Kind.UNKNOWN_OPERATION | Kind.MISSING_ACTION:
+            return "UnknownOperation", 404
+        case Kind.UNSUPPORTED_OPERATION:
+            return "UnsupportedOperation", 400
+        case Kind.MALFORMED_REQUEST:
+            return "MalformedInput", 400
+        case Kind.REQUEST_TOO_LARGE:
+            return "RequestEntityTooLarge", 413
+        case Kind.MISSING_PARAMETER:
+            return "MissingParameter", 400
+        case Kind.INVALID_PARAMETER:
+            return "InvalidParameterValue", 400
+        case Kind.VALIDATION:
+            return "ValidationError", 400
+        case Kind.INVALID_INPUT:
+            return "InvalidInput", 400
+        case Kind.MALFORMED_POLICY:
+            return "MalformedPolicyDocument", 400
+        case Kind.PACKED_POLICY_TOO_LARGE:
+            return "PackedPolicyTooLarge", 400
+        case Kind.INVALID_AUTHORIZATION_MESSAGE:
+            return "InvalidAuthorizationMessageException", 400
+        case Kind.INSUFFICIENT_SESSION_LIFETIME:
+            return "InsufficientSessionLifetime", 400
+        case Kind.INVALID_SUBJECT_CREDENTIALS:
+            return "InvalidSubjectCredentials", 400
+        case Kind.MISSING_CREDENTIALS:
+            return "MissingAuthenticationToken", 403
+        case Kind.INCOMPLETE_SIGNATURE:
+            return "IncompleteSignature", 400
+        case Kind.SIGNATURE_MISMATCH:
+            return "SignatureDoesNotMatch", 403
+        case Kind.UNKNOWN_CREDENTIALS:
+            return "InvalidClientTokenId", 403
+        case Kind.EXPIRED_CREDENTIALS:
+            return "ExpiredToken", 403
+        case Kind.ACCESS_DENIED:
+            return "AccessDenied", 403
+        case Kind.NOT_FOUND:
+            return "NoSuchEntity", 404
+        case Kind.ALREADY_EXISTS:
+            return "EntityAlreadyExists", 409
+        case Kind.DELETE_CONFLICT:
+            return "DeleteConflict", 409
+        case Kind.LIMIT_EXCEEDED:
+            return "LimitExceeded", 409
+        case Kind.UNMODIFIABLE:
+            return "UnmodifiableEntity", 400
+        case Kind.CONCURRENT_MODIFICATION:
+            return "ConcurrentModification", 409
+        case Kind.POLICY_NOT_ATTACHABLE:
+            return "PolicyNotAttachable", 400
+        case Kind.THROTTLED:
+            return "Throttling", 429
+        case Kind.UNAVAILABLE:
+            return "ServiceUnavailable", 503
+        case _:
+            assert_never(kind)
+
+
+def error_json(code: str, message: str, request_id: str, encoded: str = "") -> bytes:
+    """The error's body. `encoded` is the encoded authorization message, if there is one."""
+    error = {"code": code, "message": message, "request_id": request_id}
+    if encoded:
+        error["encoded_authorization_message"] = encoded
+    return json.dumps({"error": error}).encode("ascii")
+
+
+def internal_failure_json(request_id: str) -> bytes:
+    """The constant answer to whatever nobody expected."""
+    return error_json(INTERNAL_CODE, _INTERNAL, request_id)

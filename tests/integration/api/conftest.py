@@ -1,0 +1,195 @@
+"""The whole server in this process and loop, with signed calls of the management API and of STS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree as ET
+
+import pytest
+import structlog
+
+from daypass import sigv4
+from daypass.config import Settings
+from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Role, User
+from daypass.domain.events import Event, EventType
+from daypass.operations.bootstrap import bootstrap, parse
+from daypass.ports import Tx
+from daypass.server.application import build
+from daypass.server.runtime import Runtime
+from daypass.stores.engine import open_database
+from daypass.stores.migrations import prepare
+
+OPERATOR, TENANT = "111111111111", "222222222222"
+
+
+class Key(NamedTuple):
+    id: str
+    secret: str
+    token: str = ""
+
+
+ROOT = Key("AKIAOPERATORROOT0000", "operator-root-secret")
+TENANT_ROOT = Key("AKIATENANTROOT000000", "tenant-root-secret")
+BOOTSTRAP = f"{ROOT.id}:{ROOT.secret}:{OPERATOR},{TENANT_ROOT.id}:{TENANT_ROOT.secret}:{TENANT}"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+
+def policy(*actions: str, resource: str = "*", effect: str = "Allow") -> str:
+    statement = {"Effect": effect, "Action": list(actions), "Resource": resource}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@dataclass
+class Server:
+    runtime: Runtime
+    application: Any
+
+    async def send(
+        self, method: str, path: str, query: str = "", headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """One request as it is, signed or not."""
+        scope = {
+            "type": "http",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": quote(path, safe="/-_.~%:*@!$&'()+,;=").encode(),
+            "query_string": query.encode(),
+            "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in (headers or {}).items()],
+            "client": ("192.0.2.9", 4711),
+            "server": ("127.0.0.1", 80),
+            "http_version": "1.1",
+            "asgi": {"version": "3.0"},
+            "root_path": "",
+        }
+        got: dict[str, Any] = {"body": b"", "headers": [], "status": 0}
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                got.update(status=message["status"], headers=message["headers"])
+            else:
+                got["body"] += message.get("body", b"")
+
+        await self.application(scope, receive, send)
+        return Answer(got["status"], {n.decode(): v.decode() for n, v in got["headers"]}, bytes(got["body"]))
+
+    async def api(
+        self,
+        key: Key,
+        method: str,
+        path: str,
+        query: dict[str, Any] | str | None = None,
+        body: Any = None,
+        *,
+        service: str = "daypass",
+        content_type: str = "application/json",
+    ) -> Answer:
+        """A signed call of the management API. `body`: JSON content, or bytes as they are."""
+        raw = query if isinstance(query, str) else urlencode(query or {}, quote_via=quote)
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        headers = {"Host": "daypass.test", **({"Content-Type": content_type} if data else {})}
+        full = quote(f"/api/v1{path}", safe="/-_.~%:*@!$&'()+,;=")
+        signing = sigv4.SigningKey(key.id, key.secret, "eu-central-1", service, key.token)
+        signed = sigv4.sign(signing, method, full, raw, headers, data, self.runtime.clock.now())
+        return await self.send(method, f"/api/v1{path}", raw, {**headers, **signed}, data)
+
+    async def sts(self, key: Key, action: str, **parameters: str) -> ET.Element:
+        body = urlencode({"Action": action, "Version": "2011-06-15", **parameters}).encode()
+        headers = {"Host": "daypass.test", "Content-Type": "application/x-www-form-urlencoded"}
+        signing = sigv4.SigningKey(key.id, key.secret, "eu-central-1", "sts", key.token)
+        signed = sigv4.sign(signing, "POST", "/", "", headers, body, self.runtime.clock.now())
+        answer = await self.send("POST", "/", "", {**headers, **signed}, body)
+        return ET.fromstring(answer.body.replace(b' xmlns="https://sts.amazonaws.com/doc/2011-06-15/"', b""))
+
+    async def assume(self, key: Key, role_arn: str, **more: str) -> Key:
+        answer = await self.sts(key, "AssumeRole", RoleArn=role_arn, RoleSessionName="shift", **more)
+        assert answer.tag == "AssumeRoleResponse", ET.tostring(answer)
+        return Key(*(answer.findtext(f".//{n}", "") for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
+
+    async def works(self, key: Key) -> bool:
+        """Whether these credentials still authenticate."""
+        answer = await self.sts(key, "GetCallerIdentity")
+        if answer.tag == "GetCallerIdentityResponse":
+            return True
+        assert answer.findtext(".//Code") == "ExpiredToken"
+        return False
+
+    async def _write(self, *entities: Any) -> None:
+        def change(tx: Tx) -> tuple[None, Event]:
+            for entity in entities:
+                tx.insert(entity)
+            return None, Event(EventType.DIRECTORY_CHANGED, self.runtime.clock.now(), account=OPERATOR)
+
+        await self.runtime.env.journal.write(change)
+
+    async def user(self, name: str, account: str, document: str = "") -> tuple[User, Key]:
+        env, now = self.runtime.env, self.runtime.clock.now()
+        user = User(env.ids.unique("AIDA"), account, name, "/", now)
+        key = Key(env.ids.access_key("AKIA"), env.ids.secret())
+        sealed = env.sealer.seal_secret(key.secret.encode(), account, user.id)
+        granted = [InlinePolicy(account, user.id, "p", document, now)] if document else []
+        await self._write(user, AccessKey(key.id, account, user.id, KeyStatus.ACTIVE, sealed, now, now), *granted)
+        return user, key
+
+    async def role(self, name: str, account: str, trusts: str, document: str = "") -> Role:
+        """A role that the account `trusts` may assume."""
+        env, now = self.runtime.env, self.runtime.clock.now()
+        principal = {"AWS": f"arn:aws:iam::{trusts}:root"}
+        statement = {"Effect": "Allow", "Principal": principal, "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"]}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        role = Role(env.ids.unique("AROA"), account, name, "/", now, trust)
+        granted = [InlinePolicy(account, role.id, "p", document, now)] if document else []
+        await self._write(role, *granted)
+        return role
+
+    async def events(self) -> list[dict[str, Any]]:
+        """Everything on the record, oldest first."""
+        answer = await self.api(ROOT, "GET", "/audit/records", {"account": "*", "limit": 1000})
+        assert answer.status == 200, answer.body
+        return [record["event"] for record in reversed(answer.json["records"])]
+
+    async def session_of(self, key: Key) -> dict[str, Any]:
+        answer = await self.api(ROOT, "GET", "/sessions", {"account": "*"})
+        return next(s for s in answer.json["sessions"] if s["access_key_id"] == key.id)
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> Iterator[None]:
+    """As the server logs: without colours, and without the locals of tracebacks."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
+    database = open_database(settings.database_url())
+    prepare(database)
+    database.close()
+    runtime = Runtime(settings)
+    await runtime.start()
+    await bootstrap(runtime.env, parse(BOOTSTRAP))
+    yield Server(runtime, build(runtime))
+    await runtime.stop()

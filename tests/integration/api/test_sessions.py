@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
+
+ASSUME = policy("sts:AssumeRole")
+
+
+async def test_list_sessions_shows_the_chain_to_the_owning_account_alone(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    first = await server.role("first", OPERATOR, OPERATOR, ASSUME)
+    second = await server.role("second", TENANT, OPERATOR)
+    child = await server.assume(await server.assume(alice, first.arn), second.arn)
+    [session] = (await server.api(TENANT_ROOT, "GET", "/sessions")).json["sessions"]
+    assert session["access_key_id"] == child.id
+    assert session["state"] == "active"
+    assert session["depth"] == 2
+    assert [hop["name"] for hop in session["hops"]] == ["alice", "shift", "shift"]
+    shown = await server.api(TENANT_ROOT, "GET", f"/sessions/{session['session_id']}")
+    assert shown.json == session
+    own = (await server.api(ROOT, "GET", "/sessions")).json["sessions"]
+    assert [s["arn"] for s in own] == [first.arn], "an operator who asks for no other account sees its own"
+    every = (await server.api(ROOT, "GET", "/sessions", {"account": "*"})).json["sessions"]
+    assert {s["arn"] for s in every} == {first.arn, second.arn}
+    stem = await server.api(
+        ROOT, "GET", "/sessions", {"account": "*", "root_principal_id": session["hops"][0]["principal_id"]}
+    )
+    assert len(stem.json["sessions"]) == 2
+
+
+async def test_list_sessions_goes_on_from_page_to_page(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    role = await server.role("first", OPERATOR, OPERATOR)
+    made = {(await server.assume(alice, role.arn)).id for _ in range(5)}
+    found: list[str] = []
+    after = ""
+    for _ in range(5):
+        page = (await server.api(ROOT, "GET", "/sessions", {"limit": 2, "after": after, "active": "true"})).json
+        found += [s["access_key_id"] for s in page["sessions"]]
+        after = page["next"]
+        if not after:
+            break
+    assert sorted(found) == sorted(made)
+
+
+async def test_a89_session_of_another_account_is_as_one_that_is_not_there(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    role = await server.role("first", OPERATOR, OPERATOR)
+    session = await server.session_of(await server.assume(alice, role.arn))
+    foreign = await server.api(TENANT_ROOT, "GET", f"/sessions/{session['session_id']}")
+    absent = await server.api(TENANT_ROOT, "GET", f"/sessions/{'0' * 32}")
+    assert foreign.status == absent.status == 404
+    alike = [a.json["error"]["message"].replace(session["session_id"], "0" * 32) for a in (foreign, absent)]
+    assert alike[0] == alike[1]
+
+
+async def test_a89_lists_of_another_account_are_denied_alike_whether_it_exists(server: Server) -> None:
+    for path in ("/sessions", "/revocations", "/audit/records", "/audit/logs"):
+        answers = [await server.api(TENANT_ROOT, "GET", path, {"account": a}) for a in (OPERATOR, "999999999999", "*")]
+        assert {(a.status, a.code) for a in answers[:2]} == {(403, "AccessDenied")}, path
+        assert answers[2].status in (400, 403)
+        texts = {
+            a.json["error"]["message"].replace(n, "N")
+            for a, n in zip(answers, (OPERATOR, "999999999999"), strict=False)
+        }
+        assert len(texts) == 1
+
+
+async def test_a89_every_account_is_for_the_operator_alone_whatever_a_policy_allows(server: Server) -> None:
+    """Once a `*` for the account was taken for the caller's own, and gave a tenant the operator's view of everything."""
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    role = await server.role("first", OPERATOR, OPERATOR)
+    await server.assume(alice, role.arn)
+    _, greedy = await server.user("greedy", TENANT, policy("*"))
+    for key in (TENANT_ROOT, greedy):
+        for method, path in (
+            ("GET", "/sessions"),
+            ("GET", "/audit/records"),
+            ("GET", "/audit/logs"),
+            ("GET", f"/audit/logs/{'0' * 32}/records"),
+            ("GET", f"/audit/records/{'0' * 32}/0"),
+        ):
+            answer = await server.api(key, method, path, {"account": "*"})
+            assert (answer.status, answer.code) == (403, "AccessDenied"), path
+        answer = await server.api(key, "POST", "/audit/tail", body={"account": "*"})
+        assert (answer.status, answer.code) == (403, "AccessDenied")
+    _, narrow = await server.user("narrow", OPERATOR, policy("daypass:*", resource=f"arn:aws:daypass::{OPERATOR}:*"))
+    assert (await server.api(narrow, "GET", "/sessions")).status == 200
+    assert (await server.api(narrow, "GET", "/sessions", {"account": "*"})).code == "AccessDenied"
+    assert (await server.api(narrow, "GET", "/sessions", {"account": TENANT})).code == "AccessDenied"
+
+
+async def test_list_assumable_roles_are_those_that_assuming_would_admit_to(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, policy("daypass:ListAssumableRoles", "sts:AssumeRole"))
+    _, bob = await server.user("bob", OPERATOR, policy("daypass:ListAssumableRoles"))
+    open_role = await server.role("open", OPERATOR, OPERATOR)
+    await server.role("for-the-tenant", OPERATOR, TENANT)
+    listed = (await server.api(alice, "GET", "/roles/assumable")).json["roles"]
+    assert [role["arn"] for role in listed] == [open_role.arn]
+    assert await server.works(await server.assume(alice, open_role.arn))
+    assert (await server.api(bob, "GET", "/roles/assumable")).json["roles"] == []
+    assert (await server.api(ROOT, "GET", "/roles/assumable")).json["roles"] == [], "a root assumes no roles"
+
+
+async def test_calls_by_session_credentials_are_bound_by_the_session_policy(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    role = await server.role("admin", OPERATOR, OPERATOR, policy("*"))
+    wide = await server.assume(alice, role.arn)
+    narrow = await server.assume(alice, role.arn, Policy=policy("daypass:GetSession"))
+    assert (await server.api(wide, "GET", "/accounts")).status == 200
+    assert (await server.api(narrow, "GET", "/accounts")).code == "AccessDenied"
