@@ -17,7 +17,7 @@ async def exported(server: Server, key: Key, log: str, page: int = 7, **query: o
         after = rows[-1].seq if rows else -1
         answer = await server.api(key, "GET", f"/audit/logs/{log}/records", {"after": after, "limit": page, **query})
         assert answer.status == 200, answer.body
-        found = [RecordRow.from_json({k: v for k, v in r.items() if v is not None}) for r in answer.json["records"]]
+        found = [RecordRow.from_json(r) for r in answer.json["records"]]
         new = [row for row in found if len(rows) < 25]  # every page of the export adds a record of its own
         rows += new
         if len(new) < page:

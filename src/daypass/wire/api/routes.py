@@ -166,7 +166,7 @@ async def list_logs(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = ""
     return s.LogsOut(logs=[s.LogOut.of(view) for view in found])
 
 
-@router.get("/audit/logs/{log}/records", name="VerifyAudit", tags=["audit"])
+@router.get("/audit/logs/{log}/records", name="VerifyAudit", tags=["audit"], response_model_exclude_none=True)
 async def export_log(
     env: s.EnvDep,
     call: s.CallDep,

@@ -336,7 +336,7 @@ class LogsOut(Out):
 
 
 class LeafOut(Out):
-    """A record as verification takes it: hashes in hex, the event's bytes in base64 where you may see them."""
+    """A record as verification takes it: hashes in hex, the event's bytes in base64, absent where you may not see them."""
 
     log: str
     seq: int
