@@ -154,3 +154,7 @@ def test_evaluate_second_grant_of_shorter_reach_changes_nothing():
     granting = policy({"Principal": "*"}, {"Principal": {"AWS": "111111111111"}}, kind=PolicyKind.RESOURCE)
     layers = Layers(same_account=True, identity=(), resource=granting, boundary=(), session=((),))
     assert evaluate(AccessQuery(ALICE, "orders:Read", "*", {}), layers).allowed
+
+
+def test_evaluate_resource_that_only_begins_alike_does_not_match():
+    assert not ask(identity=(policy({"Resource": "arn:aws:orders:::*/z"}),)).allowed

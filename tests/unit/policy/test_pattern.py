@@ -156,4 +156,4 @@ def test_patterns_hostile_patterns_take_linear_time(pattern):
     text = "a" * 20_000
     started = time.perf_counter()
     compiled.matches(text, {})
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 2
