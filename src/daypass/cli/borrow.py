@@ -13,11 +13,12 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, pages, server_options
-from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials, assume_role
+from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials, assume_role, identity
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile, save
+from daypass.client.transport import endpoint_of
 
-_AWS_VARIABLES = (
+_DROPPED = (  # what would give a command other credentials than the role's, or lead it to another server
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_ROLE_ARN",
@@ -25,20 +26,36 @@ _AWS_VARIABLES = (
     "AWS_ROLE_SESSION_NAME",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_ENDPOINT_URL_IAM",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_SECURITY_TOKEN",
+    "DAYPASS_PROFILE",
 )
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
 @click.option("--profile", default="default", show_default=True, metavar="NAME", help="Name to store it under.")
 @click.option("--endpoint", prompt="Server", metavar="URL", help="For example http://127.0.0.1:8700.")
 @click.option("--access-key-id", prompt="Access key id", metavar="ID")
-@click.option("--secret-access-key", metavar="SECRET", help="Better left out: it is then asked for, unseen.")
-@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")
+@click.option(
+    "--secret-access-key", metavar="SECRET", help="Seen by all who list processes. Left out: it is asked for."
+)
+@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input: for scripts.")
 @click.option("--session-token", default="", metavar="TOKEN", help="If the key is a session's.")
 @click.option("--region", default="us-east-1", show_default=True)
-@click.option("--ca-bundle", default="", metavar="FILE", help="PEM file that vouches for the server.")
+@click.option(
+    "--ca-bundle",
+    default="",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    metavar="FILE",
+    help="PEM file that vouches for the server.",
+)
 def login(
     profile: str,
     endpoint: str,
@@ -51,17 +68,21 @@ def login(
 ) -> None:
     """Store a server and a key as a profile, after trying it."""
     if secret_stdin:
-        secret = sys.stdin.readline().strip()
+        secret = sys.stdin.readline(1024)
     else:
         secret = secret_access_key or click.prompt("Secret access key", hide_input=True)
-    found = Profile(endpoint.rstrip("/"), access_key_id, secret, session_token, region, ca_bundle)
-    identity = _identity(Connection(found))
+    if not secret.strip():
+        raise click.UsageError("The secret access key is empty.")
+    found = Profile(
+        endpoint.strip().rstrip("/"), access_key_id.strip(), secret.strip(), session_token.strip(), region, ca_bundle
+    )
+    who = identity(Connection(found))
     path = save(profile, found)
-    click.echo(f"Logged in as {output.safe(identity['Arn'])}. Profile '{output.safe(profile)}' is in {path}.")
-
-
-def _identity(connection: Connection) -> dict[str, str]:
-    return {e.tag: e.text or "" for e in connection.sts("GetCallerIdentity")}
+    click.echo(f"Logged in as {output.safe(who['Arn'])}. Profile '{output.safe(profile)}' is in {output.safe(path)}.")
+    if endpoint_of(found.endpoint).scheme == "http" and endpoint_of(found.endpoint).hostname not in _LOOPBACK:
+        click.echo(
+            "daypass: this server is not reached by TLS: whoever is on the way can read sessions' keys.", err=True
+        )
 
 
 @click.command()
@@ -69,11 +90,11 @@ def _identity(connection: Connection) -> dict[str, str]:
 @output_option
 def whoami(profile: str, endpoint: str, form: str) -> None:
     """Who this profile's key belongs to."""
-    identity = _identity(connect(profile, endpoint))
+    who = identity(connect(profile, endpoint))
     if form == "json":
-        output.data(identity)
+        output.data(who)
     else:
-        output.fields({"arn": identity["Arn"], "account": identity["Account"], "user id": identity["UserId"]})
+        output.fields({"arn": who["Arn"], "account": who["Account"], "user id": who["UserId"]})
 
 
 @click.command()
@@ -81,7 +102,8 @@ def whoami(profile: str, endpoint: str, form: str) -> None:
 @output_option
 def roles(profile: str, endpoint: str, form: str) -> None:
     """The roles of your account whose trust policy lets you in now."""
-    found = pages(connect(profile, endpoint), "/roles/assumable", "roles", {}, 10_000)
+    connection = connect(profile, endpoint)
+    found = pages(connection, "/roles/assumable", "roles", {}, 10_000)
     if form == "json":
         output.data(found)
     elif found:
@@ -89,6 +111,8 @@ def roles(profile: str, endpoint: str, form: str) -> None:
             ("ROLE", "LONGEST SESSION", "DESCRIPTION"),
             [(r["arn"], f"{r['max_session_seconds'] // 60} min", r.get("description") or "") for r in found],
         )
+    elif identity(connection)["Arn"].endswith(":root"):
+        click.echo("Root may not assume roles. Log in as a user.")
     else:
         click.echo("No role of your account lets you in. Roles of other accounts are not listed: give their ARN.")
 
@@ -97,7 +121,9 @@ def _request_options(command: Any) -> Any:
     for option in (
         click.option("--session-name", default="", metavar="NAME", help="Default: your login name."),
         click.option("--duration", type=int, default=0, metavar="SECONDS", help="Default: an hour."),
-        click.option("--policy", type=click.File(), help="File with a session policy; it can only narrow."),
+        click.option(
+            "--policy", type=click.File(encoding="utf-8"), help="File with a session policy; it can only narrow."
+        ),
         click.option("--policy-arn", multiple=True, metavar="ARN", help="Managed session policy; repeatable."),
         click.option("--tag", multiple=True, metavar="KEY=VALUE", help="Session tag; repeatable."),
         click.option(
@@ -110,7 +136,7 @@ def _request_options(command: Any) -> Any:
     return server_options(command)
 
 
-def _request(role: str, connection: Connection, given: dict[str, Any]) -> AssumeRole:
+def _request(role: str, given: dict[str, Any]) -> AssumeRole:
     tags = []
     for tag in given["tag"]:
         key, equals, value = tag.partition("=")
@@ -118,26 +144,16 @@ def _request(role: str, connection: Connection, given: dict[str, Any]) -> Assume
             raise click.UsageError(f"--tag takes KEY=VALUE, not {tag!r}.")
         tags.append((key, value))
     return AssumeRole(
-        role_arn=_role_arn(role, connection),
+        role=role,
         session_name=given["session_name"],
         duration=given["duration"],
-        policy=given["policy"].read() if given["policy"] else "",
+        policy=output.read_text(given["policy"]) if given["policy"] else "",
         policy_arns=given["policy_arn"],
         tags=tuple(tags),
         transitive_keys=given["transitive"],
         external_id=given["external_id"],
         source_identity=given["source_identity"],
     )
-
-
-def _role_arn(role: str, connection: Connection) -> str:
-    """ROLE is an ARN, ACCOUNT/NAME, or the NAME of a role in one's own account."""
-    if role.startswith("arn:"):
-        return role
-    account, slash, name = role.partition("/")
-    if slash and len(account) == 12 and account.isascii() and account.isdigit():
-        return f"arn:aws:iam::{account}:role/{name}"
-    return f"arn:aws:iam::{_identity(connection)['Account']}:role/{role}"
 
 
 @click.command()
@@ -148,19 +164,23 @@ def _role_arn(role: str, connection: Connection) -> str:
 def assume(role: str, profile: str, endpoint: str, shell: str, form: str, **given: Any) -> None:
     """Borrow ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
 
-    For a shell: eval "$(daypass assume ROLE)"
+    For a shell: eval "$(daypass assume ROLE)", in fish: daypass assume ROLE --shell fish | source
     """
     connection = connect(profile, endpoint)
-    request = _request(role, connection, given)
+    request = _request(role, given)
     issued = assume_role(connection, request, connection.clock())
     if form == "json":
         click.echo(json.dumps(_process_form(issued), indent=2))
         return
+    for name in _DROPPED:
+        if name in os.environ:
+            click.echo(_FORGET[shell].format(name=name))
     for name, value in _environment(issued, connection.profile).items():
         click.echo(_FORMS[shell].format(name=name, value=_QUOTES[shell](value)))
 
 
 _FORMS = {"sh": "export {name}={value}", "fish": "set -gx {name} {value}", "powershell": "$env:{name} = {value}"}
+_FORGET = {"sh": "unset {name}", "fish": "set -e {name}", "powershell": "Remove-Item Env:{name}"}
 _QUOTES: dict[str, Callable[[str], str]] = {
     "sh": shlex.quote,
     "fish": lambda v: "'" + v.replace("\\", "\\\\").replace("'", "\\'") + "'",
@@ -201,22 +221,38 @@ def credential_process(role: str, profile: str, endpoint: str, **given: Any) -> 
     In ~/.aws/config: credential_process = daypass credential-process ROLE --profile NAME
     """
     connection = connect(profile, endpoint)
-    provider = CredentialProvider(connection.profile, _request(role, connection, given), connection=connection)
+    provider = CredentialProvider(connection.profile, _request(role, given), connection=connection)
     click.echo(json.dumps(_process_form(provider.get())))
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+class _Exec(click.Command):
+    """What stands behind `--` is another command's, options and all; so it must be there."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.obj = tuple(args[at + 1 :])
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+@click.command("exec", cls=_Exec)
 @click.argument("role")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @_request_options
-def exec_(role: str, command: tuple[str, ...], profile: str, endpoint: str, **given: Any) -> int:
+@click.pass_obj
+def exec_(command: tuple[str, ...] | None, /, role: str, profile: str, endpoint: str, **given: Any) -> int:
     """Run COMMAND with ROLE's credentials: daypass exec ROLE -- aws sts get-caller-identity
 
     No other AWS credentials of your environment reach it. Its exit status is this command's.
     """
+    if not command:
+        raise click.UsageError("Put -- and then the command behind the role: daypass exec ROLE -- COMMAND")
     connection = connect(profile, endpoint)
-    provider = CredentialProvider(connection.profile, _request(role, connection, given), connection=connection)
-    environment = {n: v for n, v in os.environ.items() if n not in _AWS_VARIABLES}
+    provider = CredentialProvider(connection.profile, _request(role, given), connection=connection)
+    environment = {n: v for n, v in os.environ.items() if n not in _DROPPED and not n.startswith("AWS_BEARER_TOKEN")}
     environment |= _environment(provider.get(), connection.profile)
     sys.stdout.flush()
     try:

@@ -8,14 +8,17 @@ OK, FINDING, USAGE, UNAUTHENTICATED, DENIED, UNREACHABLE, LOCAL, REFUSED = 0, 1,
 
 EXIT_CODES: dict[int, str] = {
     OK: "Done.",
-    FINDING: "The answer is no: a record that does not verify, nothing found.",
+    FINDING: "The answer is no: a record does not verify, nothing was found.",
     USAGE: "The command line, or a setting, is not right.",
     UNAUTHENTICATED: "The key is unknown, its signature wrong, or its session expired or revoked.",
     DENIED: "Policy says no. The message can be explained with `daypass explain`.",
     UNREACHABLE: "The server does not answer, or says that it cannot now.",
     LOCAL: "Something in your own files is missing or unusable.",
     REFUSED: "The server refuses the request for another reason; it says which.",
+    126: "`exec`: the command cannot be run.",
+    127: "`exec`: there is no such command.",
     130: "Interrupted.",
+    141: "Whoever read the output has stopped reading.",
 }
 
 _BY_CODE = {
@@ -25,11 +28,12 @@ _BY_CODE = {
     "MissingAuthenticationToken": UNAUTHENTICATED,
     "ExpiredToken": UNAUTHENTICATED,
     "AccessDenied": DENIED,
+    "NoSuchEntity": FINDING,
 }
 
 
 def status_of(error: ClientError) -> int:
     """The exit status for a call that failed."""
-    if error.status == 0 or error.status >= 500:
+    if error.code not in _BY_CODE and (error.away or not error.code):
         return UNREACHABLE
     return _BY_CODE.get(error.code, REFUSED)

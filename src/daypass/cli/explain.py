@@ -11,15 +11,29 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, server_options
-from daypass.client.http import ClientError, Connection
+from daypass.client.http import ClientError, Connection, Members
 
+_MAX_TEXT = 1024 * 1024  # characters of standard input
 _MESSAGE = re.compile(r"[A-Za-z0-9_-]{60,}={0,2}")
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LAYERS = {
+    "guardrail": ("Guardrails", "a guardrail", "no guardrail"),
+    "resource": ("Trust policy", "the trust policy", "no trust policy"),
+    "identity": ("Identity-based policies", "an identity-based policy", "no identity-based policy"),
+    "boundary": ("Permissions boundary", "the permissions boundary", "no permissions boundary"),
+    "session": ("Session policies", "a session policy", "no session policy"),
+}
 _VERDICTS = {
-    "allow": "allows",
-    "explicit_deny": "DENIES",
-    "implicit_deny": "allows nothing here",
-    "not_required": "need not allow",
+    "allow": "allow it",
+    "explicit_deny": "DENY it",
+    "implicit_deny": "do not allow it",
+    "not_required": "need not allow it",
+}
+_STEPS = {
+    "action": "another action",
+    "resource": "another resource",
+    "principal": "another principal",
+    "condition": "a condition does not hold",
 }
 
 
@@ -28,14 +42,20 @@ _VERDICTS = {
 @server_options
 @output_option
 def explain(message: str, profile: str, endpoint: str, form: str) -> None:
-    """Why a request was denied. MESSAGE is the encoded message, a pasted denial that holds one, - for stdin, or a
-    request id, which is looked up in the record.
+    """Why a request was denied. MESSAGE is the encoded message, or a request id, or a whole pasted denial that holds
+    either; - reads it from standard input. A request id is looked up in the record.
 
     Needs the permission sts:DecodeAuthorizationMessage in the account that decided, for a request id daypass:ReadAudit.
     """
-    text = sys.stdin.read() if message == "-" else message
+    text = (sys.stdin.read(_MAX_TEXT) if message == "-" else message).strip()
     connection = connect(profile, endpoint)
-    explanation = _recorded(connection, text) if _REQUEST_ID.fullmatch(text) else _decoded(connection, text)
+    candidates, requests = _MESSAGE.findall(text), _REQUEST_ID.findall(text)
+    if candidates:
+        explanation = _decoded(connection, max(candidates, key=len))
+    elif requests:
+        explanation = _recorded(connection, requests[0])
+    else:
+        raise click.UsageError("There is neither an encoded authorization message nor a request id in this text.")
     if form == "json":
         output.data(explanation)
     else:
@@ -51,22 +71,22 @@ def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
     raise ClientError("NoSuchEntity", "No decision is on record for this request, or you may not see it.", 404)
 
 
-def _decoded(connection: Connection, text: str) -> dict[str, Any]:
-    candidates = _MESSAGE.findall(text)
-    if not candidates:
-        raise click.UsageError("There is no encoded authorization message in this text.")
-    answer = connection.sts("DecodeAuthorizationMessage", EncodedMessage=max(candidates, key=len))
-    decoded = json.loads(answer.findtext("DecodedMessage") or "{}")
-    return decoded.get("explanation") or {}
+def _decoded(connection: Connection, message: str) -> dict[str, Any]:
+    answer = connection.sts("DecodeAuthorizationMessage", EncodedMessage=message)
+    try:
+        explanation = json.loads(answer.findtext("DecodedMessage") or "", object_hook=Members)["explanation"]
+    except (ValueError, TypeError, RecursionError):
+        explanation = None
+    if not isinstance(explanation, dict):
+        raise ClientError("", "the server's answer holds no explanation")
+    return explanation
 
 
 def show(explanation: dict[str, Any]) -> None:
-    """Prints an explanation for people."""
-    verdict = "Allowed" if explanation.get("allowed") else "Denied"
-    how = "explicitly, by a" if explanation.get("explicit") else "because nothing allows it in a"
-    layer = explanation.get("blocked_by")
-    click.echo(f"{verdict}{f' {how} policy of the layer: {output.safe(layer)}' if layer else ''}")
-    output.fields({name: explanation.get(name) for name in ("principal", "action", "resource")})
+    """Prints an explanation for people: verdict, request, layers with their statements, and what is missing."""
+    click.echo(_verdict(explanation))
+    click.echo()
+    output.fields({f"  {name}": explanation.get(name) for name in ("principal", "action", "resource")})
     for found in explanation.get("layers", ()):
         _show_layer(found)
     needed = explanation.get("would_have_to_be_true") or ()
@@ -76,22 +96,40 @@ def show(explanation: dict[str, Any]) -> None:
             click.echo(f"  - {output.safe(sentence)}")
 
 
+def _verdict(explanation: dict[str, Any]) -> str:
+    if explanation.get("allowed"):
+        return "Allowed."
+    blocking = explanation.get("blocked_by")
+    if not blocking:
+        return "Denied."
+    _, one, none = _LAYERS.get(
+        blocking, ("", f"the layer {output.safe(blocking)}", f"nothing in {output.safe(blocking)}")
+    )
+    return f"Denied: {one} denies it." if explanation.get("explicit") else f"Denied: {none} allows it."
+
+
 def _show_layer(found: dict[str, Any]) -> None:
-    verdict = _VERDICTS.get(found["verdict"], found["verdict"])
-    click.echo(f"\n{output.safe(found['layer'])}: {output.safe(verdict)}")
+    title = _LAYERS.get(found["layer"], (output.safe(found["layer"]),))[0]
+    level = f", level {found['level'] + 1}" if found["level"] else ""
+    click.echo(f"\n{title}{level}: {output.safe(_VERDICTS.get(found['verdict'], found['verdict']))}")
     for statement in found["statements"]:
-        name = f"{statement['policy']} statement {statement['statement']}"
-        sid = f" ({statement['sid']})" if statement["sid"] else ""
-        where = f"line {statement['line']}"
-        state = "applies" if statement["matched"] else f"does not apply: {statement['failed_at']}"
-        click.echo(f"  {statement['effect']:5} {output.safe(name + sid)}, {where}: {state}")
+        sid = f" '{statement['sid']}'" if statement["sid"] else ""
+        place = f"{statement['effect']} {statement['policy']}{sid}, line {statement['line']}"
+        state = "applies" if statement["matched"] else _STEPS.get(statement["failed_at"], statement["failed_at"])
+        click.echo(f"  {output.safe(place)}: {output.safe(state)}")
         for condition in statement["conditions"]:
             if not condition["held"]:
-                value = "absent" if condition["found"] is None else condition["found"]
-                wanted = ", ".join(condition["wanted"])
-                click.echo(
-                    f"        {output.safe(condition['operator'])} {output.safe(condition['key'])}: "
-                    f"wanted {output.safe(wanted)}, found {output.safe(value)}"
-                )
-    if not found["statements"] and not found["policies"]:
-        click.echo("  there is no policy in this layer")
+                _show_condition(condition)
+    if not found["policies"]:
+        click.echo("  There is no policy here.")
+    elif found["omitted"]:
+        click.echo(f"  {output.safe(found['omitted'])} more of other actions or without room here.")
+
+
+def _show_condition(condition: dict[str, Any]) -> None:
+    found = condition["found"]
+    shown = "absent" if found is None else ", ".join(found) if isinstance(found, list) else found
+    wanted = ", ".join(condition["wanted"])
+    click.echo(f"      {output.safe(condition['operator'])} {output.safe(condition['key'])}")
+    click.echo(f"        wanted  {output.safe(wanted)}")
+    click.echo(f"        found   {output.safe(shown)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -47,7 +48,19 @@ _SUMMARIES = {
 }
 
 
+class _PipeClosed(Exception):
+    """Whoever read our output has gone."""
+
+
 class _Lazy(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:  # click would exit with a status that means something else here
+            raise _PipeClosed from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
 
@@ -73,6 +86,9 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and exits with a documented status (see `daypass.cli.exits`)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no failure
     sys.exit(run(sys.argv[1:]))
 
 
@@ -80,7 +96,6 @@ def run(arguments: list[str]) -> int:
     """Runs one command; its exit status."""
     try:
         result: Any = cli.main(arguments, prog_name="daypass", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.Abort:
         return 130
     except click.exceptions.Exit as stop:
@@ -90,9 +105,9 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except _PipeClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
-        return 0
+        return 141
     except Exception as error:  # noqa: BLE001  # a traceback is no answer to a person
         return _failed(error)
     return result if isinstance(result, int) else 0
@@ -117,6 +132,9 @@ def _failed(error: Exception) -> int:
     if type(error).__name__ in ("ConfigError", "UnusableDatabase", "RingError"):  # server modules are not imported here
         click.echo(f"daypass: {safe(error)}", err=True)
         return exits.USAGE
+    if isinstance(error, OSError):
+        click.echo(f"daypass: {safe(error.filename or 'output')}: {safe(error.strerror or error)}", err=True)
+        return exits.LOCAL
     if os.environ.get("DAYPASS_DEBUG"):
         raise error
     click.echo(

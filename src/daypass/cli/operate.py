@@ -10,6 +10,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, pages, server_options
+from daypass.client.http import segment
 
 SUBJECTS = ("session", "role", "principal", "access-key", "source-identity", "account")
 
@@ -57,7 +58,7 @@ def list_sessions(
 @output_option
 def show_session(session_id: str, profile: str, endpoint: str, form: str) -> None:
     """Show one session with the chain of custody behind it."""
-    found = connect(profile, endpoint).api("GET", f"/sessions/{session_id}")
+    found = connect(profile, endpoint).api("GET", f"/sessions/{segment(session_id)}")
     if form == "json":
         output.data(found)
         return
@@ -92,7 +93,9 @@ def revoke(subject: str, value: str, profile: str, endpoint: str, form: str, **g
         output.data(made)
         return
     blocked = " New ones are blocked." if made["block"] else ""
-    click.echo(f"Revoked {output.safe(subject)} {output.safe(made['value'])}; revocation {made['id']}.{blocked}")
+    click.echo(
+        f"Revoked {output.safe(subject)} {output.safe(made['value'])}; revocation {output.safe(made['id'])}.{blocked}"
+    )
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -162,7 +165,7 @@ def create_account(
 ) -> None:
     """Make an account called NAME."""
     body = {"name": name, "id": account_id, "root_key": root_key}
-    made = connect(profile, endpoint).api("POST", "/accounts", body=body)
+    made = connect(profile, endpoint).api("POST", "/accounts", body=body, repeatable=False)
     if form == "json":
         output.data(made)
     else:
@@ -200,15 +203,19 @@ def guardrail() -> None:
     """Policies that bound everyone in an account, its root included."""
 
 
+def _guardrail(account_id: str, name: str) -> str:
+    return f"/accounts/{segment(account_id)}/guardrails/{segment(name)}"
+
+
 @guardrail.command("put")
 @click.argument("account_id")
 @click.argument("name")
-@click.argument("document", type=click.File())
+@click.argument("document", type=click.File(encoding="utf-8"))
 @server_options
 def put_guardrail(account_id: str, name: str, document: TextIO, profile: str, endpoint: str) -> None:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin)."""
-    path = f"/accounts/{account_id}/guardrails/{name}"
-    connect(profile, endpoint).api("PUT", path, body={"document": document.read()})
+    path = _guardrail(account_id, name)
+    connect(profile, endpoint).api("PUT", path, body={"document": output.read_text(document)})
     click.echo(f"Guardrail {output.safe(name)} is in force for {output.safe(account_id)}.")
 
 
@@ -218,7 +225,7 @@ def put_guardrail(account_id: str, name: str, document: TextIO, profile: str, en
 @output_option
 def list_guardrails(account_id: str, profile: str, endpoint: str, form: str) -> None:
     """List the guardrails of ACCOUNT_ID."""
-    found = connect(profile, endpoint).api("GET", f"/accounts/{account_id}/guardrails")["guardrails"]
+    found = connect(profile, endpoint).api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
     if form == "json":
         output.data(found)
     else:
@@ -229,10 +236,15 @@ def list_guardrails(account_id: str, profile: str, endpoint: str, form: str) -> 
 @click.argument("account_id")
 @click.argument("name")
 @server_options
-def show_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> None:
+@output_option
+def show_guardrail(account_id: str, name: str, profile: str, endpoint: str, form: str) -> None:
     """Print the policy of a guardrail."""
-    found = connect(profile, endpoint).api("GET", f"/accounts/{account_id}/guardrails/{name}")
-    click.echo("\n".join(output.safe(line) for line in found["document"].splitlines()))
+    found = connect(profile, endpoint).api("GET", _guardrail(account_id, name))
+    if form == "json":
+        output.data(found)
+    else:
+        lines = str(found["document"]).expandtabs(4).splitlines()
+        click.echo("\n".join(output.safe(line) for line in lines))
 
 
 @guardrail.command("rm")
@@ -241,5 +253,5 @@ def show_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> N
 @server_options
 def remove_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> None:
     """Take a guardrail away."""
-    connect(profile, endpoint).api("DELETE", f"/accounts/{account_id}/guardrails/{name}")
+    connect(profile, endpoint).api("DELETE", _guardrail(account_id, name))
     click.echo(f"Guardrail {output.safe(name)} of {output.safe(account_id)} is gone.")

@@ -10,6 +10,9 @@ import click
 from daypass.client.http import Connection
 from daypass.client.profiles import resolve
 
+PAGE = 250
+"""Items of one page: as large as they can be, so many of them stay below the size of an answer that we read."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -38,9 +41,9 @@ def pages(connection: Connection, path: str, name: str, query: dict[str, str], l
     """Up to `limit` members of a list, page by page."""
     found: list[dict[str, Any]] = []
     while len(found) < limit:
-        answer = connection.api("GET", path, {**query, "limit": str(min(limit - len(found), 1000))})
+        answer = connection.api("GET", path, {**query, "limit": str(min(limit - len(found), PAGE))})
         found += answer[name]
-        if not answer.get("next"):
+        if answer["next"] in ("", query.get("after")):  # a place that does not move would have us ask for ever
             break
         query = {**query, "after": answer["next"]}
     return found[:limit]

@@ -1,12 +1,11 @@
 """Borrow a role and keep it fresh: cached on disk, locked across processes, renewed ahead of expiry.
 
 Credentials in the cache serve until they expire, also while the server is away (A92); they are renewed when a fifth of
-their life is left, at a moment that differs between processes (F1).
+their life is left, at a moment that differs between processes (F1). While they are good, nobody waits for a renewal.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,39 +13,47 @@ import random
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from daypass.client.http import ClientError, Connection
-from daypass.client.profiles import LocalStateError, Profile, home, write_private
+from daypass.client.http import ClientError, Connection, Members
+from daypass.client.profiles import Busy, Profile, home, locked, write_private
+
+_MARGIN = 5.0  # seconds before their expiry at which credentials are not given out any more
+_AWAY = 30.0  # seconds for which a server that was away is not asked again, while credentials are good
+_SHORT = 3.0  # seconds that a renewal may take while credentials are good
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A session's credentials. `expiration` is in seconds since the epoch."""
+    """A session's credentials. `expiration` is in seconds since the epoch, by the server's clock."""
 
     access_key_id: str
     secret_access_key: str
     session_token: str
     expiration: float
-    issued_at: float = 0.0
+    issued_at: float = 0.0  # by the server's clock
+    offset: float = 0.0  # the server's clock minus ours, when they were issued
+    renew_after: float = 0.0  # not before then, because the server was away; by the server's clock
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key_id!r}, expiration={self.expiration})"
 
     def expiration_text(self) -> str:
+        """As AWS writes it: 2026-01-31T12:00:00Z."""
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.expiration))
 
 
 @dataclass(frozen=True, slots=True)
 class AssumeRole:
-    """What to ask for; the fields are AssumeRole's parameters."""
+    """What to ask for; the fields are AssumeRole's parameters. `role` is an ARN, ACCOUNT/NAME, or a NAME of one's own
+    account.
+    """
 
-    role_arn: str
+    role: str
     session_name: str = ""
     duration: int = 0
     policy: str = ""
@@ -57,8 +64,8 @@ class AssumeRole:
     source_identity: str = ""
 
     def parameters(self) -> dict[str, Any]:
+        """The call's parameters, but for the role."""
         return {
-            "RoleArn": self.role_arn,
             "RoleSessionName": self.session_name or default_session_name(),
             "DurationSeconds": self.duration or None,
             "Policy": self.policy,
@@ -94,83 +101,114 @@ class CredentialProvider:
         self._request = request
         self._clock = clock
         self._lock_deadline = lock_deadline
-        key = json.dumps([profile.endpoint, profile.access_key_id, asdict(request)], sort_keys=True)
-        directory = cache or home() / "cache"
-        self._file = directory / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+        asked = [profile.endpoint, profile.access_key_id, request.role, request.parameters()]
+        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+        self._file = (cache or home() / "cache") / f"{key}.json"
         self._held: Credentials | None = None
         self._mutex = threading.Lock()
         self._share = 0.2 + 0.05 * random.random()  # noqa: S311  # jitter, not a secret
 
     def get(self) -> Credentials:
-        """Good credentials. Raises ClientError when the server refuses or is away and the cache holds none."""
-        with self._mutex:
-            if self._held and self._fresh(self._held):
-                return self._held
-            with _locked(self._file.with_suffix(".lock"), self._lock_deadline):
-                self._held = self._cached_or_new()
+        """Good credentials. Raises ClientError when the server refuses, or is away and the cache holds none."""
+        held = self._held
+        if held and self._fresh(held):
+            return held
+        if not self._mutex.acquire(blocking=not (held and self._good(held))):
+            assert held is not None  # another thread is renewing them, and these still serve
+            return held
+        try:
+            self._held = self._current()
             return self._held
+        finally:
+            self._mutex.release()
 
-    def _cached_or_new(self) -> Credentials:
+    def _current(self) -> Credentials:
         cached = self._read()
         if cached and self._fresh(cached):
             return cached
         try:
-            issued = assume_role(self._connection, self._request, self._clock())
-        except ClientError as error:
-            away = error.status == 0 or error.status >= 500  # noqa: PLR2004  # HTTP's server errors
-            if away and cached and self._clock() < cached.expiration - 5:
+            with locked(self._file.with_suffix(".lock"), 0.0 if cached else self._lock_deadline):
+                return self._cached_or_new()
+        except Busy:
+            if cached:
                 return cached
             raise
+
+    def _cached_or_new(self) -> Credentials:
+        cached = self._read()
+        if cached and self._fresh(cached):  # another process was faster
+            return cached
+        try:
+            issued = self._issued(hurry=cached is not None)
+        except ClientError as error:
+            if not (cached and error.away):
+                raise
+            issued = replace(cached, renew_after=self._now(cached) + _AWAY)
         write_private(self._file, json.dumps(asdict(issued)))
         return issued
 
+    def _issued(self, *, hurry: bool) -> Credentials:
+        usual = self._connection.deadline
+        if hurry:
+            self._connection.deadline = min(usual, _SHORT)
+        try:
+            return assume_role(self._connection, self._request, self._clock())
+        finally:
+            self._connection.deadline = usual
+
+    def _now(self, found: Credentials) -> float:
+        return self._clock() + found.offset
+
+    def _good(self, found: Credentials) -> bool:
+        return self._now(found) < found.expiration - _MARGIN
+
     def _fresh(self, found: Credentials) -> bool:
-        left = found.expiration - self._clock()
-        return left > self._share * max(0.0, found.expiration - found.issued_at)
+        now = self._now(found)
+        left = found.expiration - now
+        early = left > self._share * max(0.0, found.expiration - found.issued_at)
+        return early or (now < found.renew_after and self._good(found))
 
     def _read(self) -> Credentials | None:
+        """What the cache holds, if it is good. A file that is not ours to read is as none at all."""
         try:
             found = Credentials(**json.loads(self._file.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            texts = (found.access_key_id, found.secret_access_key, found.session_token)
+            times = (found.expiration, found.issued_at, found.offset, found.renew_after)
+            if not all(type(t) is str and t for t in texts) or not all(type(t) in (int, float) for t in times):
+                return None
+            return found if self._good(found) else None
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return found if self._clock() < found.expiration else None
 
 
 def assume_role(connection: Connection, request: AssumeRole, now: float) -> Credentials:
-    """One AssumeRole call."""
-    return read_credentials(connection.sts("AssumeRole", **request.parameters()), now)
+    """One AssumeRole call. `now` is our clock's time, in seconds."""
+    arn = role_arn(connection, request.role)
+    result = connection.sts("AssumeRole", RoleArn=arn, **request.parameters())
+    return read_credentials(result, now, connection.offset)
 
 
-def read_credentials(result: ET.Element, now: float) -> Credentials:
-    """The Credentials element of an STS answer."""
+def role_arn(connection: Connection, role: str) -> str:
+    """The ARN of `role`: an ARN, ACCOUNT/NAME, or the NAME of a role in one's own account, which costs a call."""
+    if role.startswith("arn:"):
+        return role
+    account, slash, name = role.partition("/")
+    if slash and len(account) == 12 and account.isascii() and account.isdigit():
+        return f"arn:aws:iam::{account}:role/{name}"
+    return f"arn:aws:iam::{identity(connection)['Account']}:role/{role}"
+
+
+def identity(connection: Connection) -> Members:
+    """GetCallerIdentity's members: Arn, Account, UserId."""
+    return Members((e.tag, e.text or "") for e in connection.sts("GetCallerIdentity"))
+
+
+def read_credentials(result: ET.Element, now: float, offset: float = 0.0) -> Credentials:
+    """The Credentials element of an STS answer that came at `now` by our clock."""
     found = {e.tag: e.text or "" for e in result.iter()}
     try:
         expiration = timegm(time.strptime(found["Expiration"][:19], "%Y-%m-%dT%H:%M:%S"))
-        return Credentials(
-            found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], float(expiration), now
-        )
+        texts = (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
     except (KeyError, ValueError):
         raise ClientError("", "the server's answer holds no credentials") from None
-
-
-@contextmanager
-def _locked(path: Path, deadline: float) -> Iterator[None]:
-    """One process at a time; waits at most `deadline` seconds, so that a stuck holder cannot hang us."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
-    try:
-        ends = time.monotonic() + deadline
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > ends:
-                    raise LocalStateError("another process has held the credentials cache for too long.") from None
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(handle)
+    return Credentials(*texts, float(expiration), now + offset, offset)

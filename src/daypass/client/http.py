@@ -1,29 +1,31 @@
-"""Signed calls over `http.client`: deadlines, retries with jitter, and the server's clock when ours is wrong.
+"""Signed calls: one deadline for all attempts, retries with jitter, and the server's clock when ours is wrong.
 
-A call never hangs: it has one deadline for all of its attempts. Answers are read up to a limit.
+A call never hangs, and nothing that would do harm when done twice is sent a second time.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 from daypass import __version__, sigv4
 from daypass.client.profiles import Profile
+from daypass.client.transport import Answer, NoAnswer, Request, Transport, endpoint_of, exchange
 
-_MAX_ANSWER = 32 * 1024 * 1024
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+_UNDONE = 429  # the one error that says for certain that nothing has been done
+_ATTEMPTS = 7
+_MAX_MESSAGE = 4096  # characters of a server's message that are kept
 _SKEWED = re.compile(r"Signature (expired|not yet current)")
+_SAFE = "-_.~"
 
 
 class ClientError(Exception):
@@ -37,10 +39,35 @@ class ClientError(Exception):
         super().__init__(message)
         self.code, self.message, self.status, self.request_id, self.encoded = code, message, status, request_id, encoded
 
+    @property
+    def away(self) -> bool:
+        """Whether the server is not there, or not able now; what it would say is then unknown."""
+        return self.status in (0, 429) or self.status >= 500
+
+
+class Members(dict[str, Any]):
+    """A JSON object of a server. A member that is missing is the server's fault: a ClientError, not a KeyError."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise ClientError("", f"the server's answer has no '{name}'; is it a Daypass of another version?")
+
+
+class _Call(NamedTuple):
+    method: str
+    path: str
+    query: str
+    body: bytes
+    content_type: str
+    service: str
+    repeatable: bool
+
 
 @dataclass(slots=True)
 class Connection:
-    """Calls one server as one profile. `clock` gives seconds since the epoch; all waiting goes through `sleep`."""
+    """Calls one server as one profile. `clock` gives seconds since the epoch; all waiting goes through `sleep`.
+
+    `deadline` is in seconds, for a whole call with its retries. `offset` is the server's clock minus ours, once known.
+    """
 
     profile: Profile
     deadline: float = 20.0
@@ -48,104 +75,111 @@ class Connection:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
-    _offset: float = field(default=0.0, init=False)  # the server's clock minus ours, once known
+    transport: Transport = exchange
+    offset: float = field(default=0.0, init=False)
 
     def sts(self, action: str, **parameters: Any) -> ET.Element:
         """An STS call; the answer's result element. Parameters as for the query protocol, lists and dicts included."""
         pairs = {"Action": action, "Version": "2011-06-15", **_flatten(parameters)}
-        body = urlencode(pairs).encode()
-        status, _, answer = self._call("POST", "/", "", body, "application/x-www-form-urlencoded", "sts")
-        root = _xml(answer, status)
-        for child in root:
+        body = urlencode(pairs, errors="replace").encode()
+        call = _Call("POST", "/", "", body, "application/x-www-form-urlencoded", "sts", repeatable=True)
+        answer = self._call(call)
+        for child in _xml(answer):
             if child.tag.endswith("Result"):
                 return child
-        raise ClientError("", f"the server's answer to {action} has no result", status)
+        raise ClientError("", f"the server's answer to {action} has no result", answer.status)
 
-    def api(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
-        """A call of the management API; the decoded JSON answer."""
-        raw_query = "&".join(f"{quote(n, safe='-_.~')}={quote(v, safe='-_.~')}" for n, v in (query or {}).items() if v)
+    def api(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        repeatable: bool = True,
+    ) -> Any:
+        """A call of the management API; the decoded JSON answer. Segments of `path` are quoted (see `segment`).
+
+        `repeatable=False`: it would do harm twice, so it is not repeated once the server may have acted on it.
+        """
+        raw_query = "&".join(f"{quote(n, safe=_SAFE)}={segment(v)}" for n, v in (query or {}).items() if v)
         data = b"" if body is None else json.dumps(body).encode()
-        _, _, answer = self._call(method, f"/api/v1{path}", raw_query, data, "application/json", "daypass")
-        return json.loads(answer) if answer else None
+        answer = self._call(
+            _Call(method, f"/api/v1{path}", raw_query, data, "application/json", "daypass", repeatable=repeatable)
+        )
+        return _json(answer) if answer.body else None
 
     # --- one call, with its attempts
 
-    def _call(
-        self, method: str, path: str, query: str, body: bytes, content_type: str, service: str
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    def _call(self, call: _Call) -> Answer:
         ends = self.monotonic() + self.deadline
         attempt, corrected = 0, False
         while True:
+            failure, again = None, False
             try:
-                status, headers, answer = self._once(
-                    method, path, query, body, content_type, service, ends - self.monotonic()
-                )
-            except (OSError, http.client.HTTPException) as error:
-                failure = ClientError("", f"{self.profile.endpoint} does not answer: {_reason(error)}")
+                answer = self._once(call, ends - self.monotonic())
+            except NoAnswer as error:
+                failure = ClientError("", f"{self.profile.endpoint} does not answer: {error}")
+                again = not error.final and (call.repeatable or not error.sent)
+                if error.sent and not call.repeatable:
+                    failure = ClientError(
+                        "", f"{failure.message}; it may have been done nevertheless: look before you repeat it"
+                    )
             else:
-                if status < 400:
-                    return status, headers, answer
-                failure = _refusal(status, headers, answer)
-                if not corrected and _SKEWED.search(failure.message) and self._correct_clock(headers):
+                if 200 <= answer.status < 300:
+                    return answer
+                failure = _refusal(answer)
+                if not corrected and _SKEWED.search(failure.message) and self._correct_clock(answer.headers):
                     corrected = True
                     continue
-                if status not in _RETRIED:
-                    raise failure
+                again = answer.status == _UNDONE or (call.repeatable and answer.status in _RETRIED)
             attempt += 1
-            pause = min(4.0, 0.1 * 2**attempt) * (0.5 + self.jitter() / 2)
-            if attempt > 6 or self.monotonic() + pause >= ends:
+            pause = min(4.0, 0.1 * 2 ** (attempt - 1)) * (0.5 + self.jitter() / 2)
+            if not again or attempt >= _ATTEMPTS or self.monotonic() + pause >= ends:
                 raise failure
             self.sleep(pause)
 
-    def _once(
-        self, method: str, path: str, query: str, body: bytes, content_type: str, service: str, timeout: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    def _once(self, call: _Call, seconds: float) -> Answer:
         profile = self.profile
-        url = urlsplit(profile.endpoint)
-        now = int((self.clock() + self._offset) * 1000)
         key = sigv4.SigningKey(
-            profile.access_key_id, profile.secret_access_key, profile.region, service, profile.session_token
+            profile.access_key_id, profile.secret_access_key, profile.region, call.service, profile.session_token
         )
-        headers = {"host": url.netloc}
-        if body:
-            headers["content-type"] = content_type
-        sent = sigv4.sign(key, method, path, query, headers, body, now)
-        connection = self._connect(url.scheme, url.hostname or "", url.port, max(0.1, timeout))
-        try:
-            target = f"{path}?{query}" if query else path
-            connection.request(method, target, body or None, {**sent, "user-agent": f"daypass/{__version__}"})
-            response = connection.getresponse()
-            answer = response.read(_MAX_ANSWER + 1)
-        finally:
-            connection.close()
-        if len(answer) > _MAX_ANSWER:
-            raise ClientError("", "the server's answer is too large", response.status)
-        return response.status, {n.lower(): v for n, v in response.getheaders()}, answer
-
-    def _connect(self, scheme: str, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:
-        if scheme == "https":
-            context = ssl.create_default_context(cafile=self.profile.ca_bundle or None)
-            return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
-        if scheme != "http" or not host:
-            raise ClientError("", f"the endpoint {self.profile.endpoint!r} is not an http or https URL")
-        return http.client.HTTPConnection(host, port, timeout=timeout)
+        headers = {"host": endpoint_of(profile.endpoint).netloc}
+        if call.body:
+            headers["content-type"] = call.content_type
+        now = int((self.clock() + self.offset) * 1000)
+        sent = sigv4.sign(key, call.method, call.path, call.query, headers, call.body, now)
+        target = f"{call.path}?{call.query}" if call.query else call.path
+        request = Request(
+            profile.endpoint,
+            call.method,
+            target,
+            {**sent, "user-agent": f"daypass/{__version__}"},
+            call.body,
+            profile.ca_bundle,
+        )
+        return self.transport(request, max(0.1, seconds))
 
     def _correct_clock(self, headers: Mapping[str, str]) -> bool:
         """Takes the server's time from its Date header (F3)."""
         try:
             server = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return False
-        self._offset = server - self.clock()
+        self.offset = server - self.clock()
         return True
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+def segment(value: str) -> str:
+    """A value as one segment of a path, or a query's value."""
+    return quote(value, safe=_SAFE, errors="replace")
 
 
 def _flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """The query protocol's form of nested parameters: Tags.member.1.Key=…"""
+    """The query protocol's form of nested parameters: Tags.member.1.Key=…
+
+    An empty text is left out, except the value of a tag, which may be empty.
+    """
     flat: dict[str, str] = {}
     for name, value in parameters.items():
         full = f"{prefix}{name}"
@@ -153,43 +187,51 @@ def _flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= _flatten(value, f"{full}.")
         elif isinstance(value, (list, tuple)):
             flat |= _flatten({str(i): v for i, v in enumerate(value, 1)}, f"{full}.member.")
-        elif value is not None and value != "":
+        elif value is not None and (value != "" or prefix):
             flat[full] = str(value)
     return flat
 
 
-def _xml(answer: bytes, status: int) -> ET.Element:
-    if b"<!DOCTYPE" in answer[:1024]:
-        raise ClientError("", "the server's answer is not one of Daypass", status)
+def _json(answer: Answer) -> Any:
     try:
-        root = ET.fromstring(answer)  # noqa: S314  # no DOCTYPE, so no entities
-    except ET.ParseError:
-        raise ClientError("", "the server's answer is not XML", status) from None
+        return json.loads(answer.body, object_hook=Members)
+    except (ValueError, RecursionError):
+        raise ClientError("", "the server's answer is not JSON", answer.status) from None
+
+
+def _xml(answer: Answer) -> ET.Element:
+    """The root, its tags without namespaces. A document type, and so an entity, is refused wherever it stands."""
+    try:
+        text = answer.body.decode("utf-8")
+        if "<!DOCTYPE" in text:
+            raise ClientError("", "the server's answer is not one of Daypass", answer.status)
+        root = ET.fromstring(text)  # noqa: S314  # no DOCTYPE, so no entities; text, so no other encoding
+    except (ET.ParseError, ValueError):
+        raise ClientError("", "the server's answer is not XML", answer.status) from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
 
 
-def _refusal(status: int, headers: Mapping[str, str], answer: bytes) -> ClientError:
-    request_id = headers.get("x-amzn-requestid", "")
+def _refusal(answer: Answer) -> ClientError:
+    request_id = answer.headers.get("x-amzn-requestid", "")
     try:
-        if "json" in headers.get("content-type", ""):
-            error = json.loads(answer)["error"]
-            return ClientError(
-                str(error["code"]),
-                str(error["message"]),
-                status,
-                str(error.get("request_id", request_id)),
-                str(error.get("encoded_authorization_message", "")),
-            )
-        found = _xml(answer, status)
-        text = {e.tag: e.text or "" for e in found.iter()}
+        if "json" in answer.headers.get("content-type", ""):
+            error = json.loads(answer.body)["error"]
+            found = {
+                "Code": error["code"],
+                "Message": error["message"],
+                "RequestId": error.get("request_id", request_id),
+                "EncodedAuthorizationMessage": error.get("encoded_authorization_message") or "",
+            }
+        else:
+            found = {e.tag: e.text or "" for e in _xml(answer).iter()}
         return ClientError(
-            text["Code"],
-            text.get("Message", ""),
-            status,
-            text.get("RequestId", request_id),
-            text.get("EncodedAuthorizationMessage", ""),
+            str(found["Code"])[:128],
+            str(found.get("Message", ""))[:_MAX_MESSAGE],
+            answer.status,
+            str(found.get("RequestId", request_id))[:128],
+            str(found.get("EncodedAuthorizationMessage", "")),
         )
-    except (ValueError, KeyError, TypeError, ClientError):
-        return ClientError("", f"the server answered with HTTP status {status}", status, request_id)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ClientError):
+        return ClientError("", f"the server answered with HTTP status {answer.status}", answer.status, request_id[:128])
