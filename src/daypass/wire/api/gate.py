@@ -79,7 +79,7 @@ async def refuse(
     detail = {
         "method": request.method[:16],
         "path": request.url.path[:512],
-        "query": {name[:64]: value[:512] for name, value in list(request.query_params.items())[:20]},
+        "query": {name[:64]: _shown(name, value) for name, value in list(request.query_params.items())[:20]},
     }
     try:
         encoded = await refused(request.app.state.env, facts, caller, error, detail)
@@ -88,6 +88,11 @@ async def refuse(
     code, mapped = wire_error(error.kind)
     body = error_json(code, error.public, facts.request_id, encoded)
     return Response(body, status or mapped, media_type="application/json")
+
+
+def _shown(name: str, value: str) -> str:
+    """A query parameter for the record. Those of a presigned request hold a session token and a signature (A100)."""
+    return "***" if name.lower().startswith("x-amz-") else value[:512]
 
 
 def facts_of(request: Request, operation: str) -> RequestFacts:

@@ -27,6 +27,7 @@ Refused: TypeAlias = Callable[[Env, RequestFacts, Caller | None, DaypassError, M
 _METHODS = ("GET", "POST")
 _MAX_NAMES = 50  # of parameters that an unreadable request is recorded with
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9.-]{0,63}")  # of a parameter; a body of another protocol may be all "name"
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DEFAULT_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _UNAVAILABLE = DaypassError(ErrorKind.UNAVAILABLE, "The request could not be recorded. Try again later.")
@@ -214,5 +215,5 @@ def _detail(request: Request, progress: _Progress) -> dict[str, Any]:
     if progress.form:
         detail["action"] = progress.form.get("Action", "")[:128]
         detail["version"] = progress.form.get("Version", "")[:64]
-        detail["names"] = [name[:128] for name in list(progress.form)[:_MAX_NAMES]]
+        detail["names"] = [name if _NAME.fullmatch(name) else "***" for name in list(progress.form)[:_MAX_NAMES]]
     return detail
