@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, ColumnElement, Connection, delete, func, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from daypass.domain.directory import Account, Revocation
@@ -65,46 +79,78 @@ class StoreReader:
         if not all(map(_storable, (path_prefix, after, *equals.values()))):
             return []  # nothing like it can have been stored
         mapping = ENTITY_TABLES[kind]
-        wanted = _conditions(mapping, equals)
-        if path_prefix:
-            wanted.append(func.substr(mapping.table.c.path, 1, len(path_prefix)) == path_prefix)
-        primary = [mapping.table.c[name] for name in mapping.primary if name not in equals]
-        first = _order_column(mapping, order) if order else primary[0] if primary else None
-        if after:
-            if first is None:
-                raise ValueError("`after` needs an order")
-            if first.name in mapping.integers and not (after.isascii() and after.isdigit()):
-                return []
-            wanted.append(first > _value(mapping, first.name, after))
-        query = select(*mapping.columns).where(*wanted).limit(limit)
-        query = query.order_by(*([first] if first is not None else []), *primary)
-        return [mapping.to_entity(row) for row in self._conn.execute(query)]
+        statement, first = _select(mapping.table.name, order, (bool(path_prefix), bool(after)), _shape(equals))
+        values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
+        if after and first in mapping.integers and not (after.isascii() and after.isdigit()):
+            return []
+        values |= {"prefix": path_prefix, "length": len(path_prefix)} if path_prefix else {}
+        values |= {"after": _value(mapping, first, after)} if after else {}
+        rows = self._conn.execute(statement, {**values, "limit_": limit})
+        return [mapping.to_entity(row) for row in rows]
 
     def count(self, kind: type[Any], **equals: Any) -> int:
         if not all(map(_storable, equals.values())):
             return 0
         mapping = ENTITY_TABLES[kind]
-        query = select(func.count()).select_from(mapping.table).where(*_conditions(mapping, equals))
-        return int(self._conn.execute(query).scalar_one())
+        values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
+        return int(self._conn.execute(_count(mapping.table.name, _shape(equals)), values).scalar_one())
+
+
+_Options = tuple[bool, bool]
+"""Whether a path prefix is asked for, and whether a page after the first."""
+_Shape = tuple[tuple[str, bool], ...]
+"""Which fields are asked for, and whether for None."""
+_BY_TABLE = {mapping.table.name: mapping for mapping in ENTITY_TABLES.values()}
+
+
+def _shape(equals: dict[str, Any]) -> _Shape:
+    return tuple((field, value is None) for field, value in equals.items())
+
+
+def _value(mapping: EntityTable, field: str, value: Any) -> Any:
+    if mapping.folds and field in ("name", NAME_KEY) and value is not None:
+        return ascii_lower(value)
+    return int(value) if field in mapping.integers and value is not None else value
 
 
 def _order_column(mapping: EntityTable, field: str) -> Column[Any]:
     return mapping.table.c[NAME_KEY if mapping.folds and field == "name" else field]
 
 
-def _value(mapping: EntityTable, column: str, value: Any) -> Any:
-    if column == NAME_KEY:
-        return ascii_lower(value)
-    return int(value) if column in mapping.integers else value
+def _conditions(mapping: EntityTable, shape: _Shape) -> list[ColumnElement[bool]]:
+    """Equality on fields, their values as parameters; those packed as JSON cannot be asked for."""
+    return [
+        _order_column(mapping, field).is_(None) if none else _order_column(mapping, field) == bindparam(f"eq_{field}")
+        for field, none in shape
+    ]
 
 
-def _conditions(mapping: EntityTable, equals: dict[str, Any]) -> list[ColumnElement[bool]]:
-    """Equality on fields; those packed as JSON cannot be asked for."""
-    conditions: list[ColumnElement[bool]] = []
-    for field, value in equals.items():
-        column = _order_column(mapping, field)
-        conditions.append(column.is_(None) if value is None else column == _value(mapping, column.name, value))
-    return conditions
+# Building a statement costs more than running it; there are as many shapes as there are calls in the code.
+@lru_cache(maxsize=1024)
+def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[Select[Any], str]:
+    """The statement, and the column that it is ordered by first."""
+    mapping = _BY_TABLE[table]
+    prefixed, after = options
+    wanted = _conditions(mapping, shape)
+    if prefixed:
+        start = func.substr(mapping.table.c.path, 1, bindparam("length", type_=Integer))
+        wanted.append(start == bindparam("prefix"))
+    asked = {field for field, _ in shape}
+    columns: list[Column[Any]] = [mapping.table.c[name] for name in mapping.primary if name not in asked]
+    if order:
+        columns.insert(0, _order_column(mapping, order))
+    if after:
+        if not columns:
+            raise ValueError("`after` needs an order")
+        wanted.append(columns[0] > bindparam("after"))
+    query = select(*mapping.columns).where(*wanted).order_by(*columns).limit(bindparam("limit_", type_=Integer))
+    return query, columns[0].name if columns else ""
+
+
+@lru_cache(maxsize=1024)
+def _count(table: str, shape: _Shape) -> Select[Any]:
+    mapping = _BY_TABLE[table]
+    return select(func.count()).select_from(mapping.table).where(*_conditions(mapping, shape))
 
 
 class StoreTx(StoreReader):
