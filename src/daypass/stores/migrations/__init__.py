@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from daypass.observability import logs
 from daypass.stores import records, schema
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.engine import Database
@@ -36,7 +37,10 @@ def prepare(database: Database, now: int | None = None) -> bool:
     """
     database.check()
     migrate(database)
-    return database.settle(time.time_ns() // 1_000_000 if now is None else now)
+    restored = database.settle(time.time_ns() // 1_000_000 if now is None else now)
+    if restored:
+        logs.get().warning("database.restored", consequence="every session has been ended")
+    return restored
 
 
 def migrate(database: Database) -> None:
