@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,3 +153,74 @@ def test_every_operation_with_any_signed_parameters_is_served_or_refused_in_form
 
 async def _all(work: list[Any]) -> None:
     await asyncio.gather(*work)
+
+
+# --- Requests that are not even requests -------------------------------------------------------------------------------
+
+METHODS = ("GET", "POST", "POST", "POST", "PUT", "HEAD", "OPTIONS", "get", "X" * 300)
+PATHS = (b"/", b"/", b"/", b"", b"//", b"/%2e", b"/healthz", b"/readyz", b"/metrics", b"/\xff", b"/..%2f", b"/api/", b"/api/v1/accounts",
+         b"/api/v1/sessions/x", b"/api/v1/openapi.json", b"/api/docs", b"/api/v1/audit/tail", b"/api/v1/%00", b"*", b"http://x/")  # fmt: skip
+NAMES = (b"authorization", b"x-amz-date", b"host", b"date", b"x-amz-security-token", b"x-amz-content-sha256", b"content-length", b"cookie",
+         b"content-type", b"traceparent", b"x-forwarded-for", b"x-forwarded-proto", b"referer", b"transfer-encoding", b"expect", b"")  # fmt: skip
+VALUES = (b"", b" ", b"\xff", b"\0", b"a" * 9000, b"-1", b"1", b"chunked", b"127.0.0.1", b"UNSIGNED-PAYLOAD", b"20260101T000000Z",
+          b"Fri, 01 Jan 2027 00:00:00 GMT", b"AWS4-HMAC-SHA256", b"AWS4-HMAC-SHA256 Credential=////,SignedHeaders=;,Signature=",
+          b"AWS4-HMAC-SHA256 Credential=AKIAROOTOFALPHA00000/20270115/r/sts/aws4_request, SignedHeaders=host, Signature=0",
+          b"AWS4-HMAC-SHA256 Credential=\xff/20270115/r/sts/aws4_request, SignedHeaders=\xe9, Signature=\xe9", b"Bearer x", b"application/json",
+          b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-00", b"https", b"text/xml; charset=utf-\xff")  # fmt: skip
+PARTS = (b"Action=AssumeRole", b"Action=GetCallerIdentity", b"Version=2011-06-15", b"Version=2010-05-08", b"X-Amz-Algorithm=AWS4-HMAC-SHA256",
+         b"X-Amz-Credential=AKIAROOTOFALPHA00000/20270115/r/sts/aws4_request", b"X-Amz-Signature=00", b"X-Amz-Expires=900", b"X-Amz-SignedHeaders=host",
+         b"X-Amz-Date=20270115T080000Z", b"X-Amz-Security-Token=%00", b"%", b"%f", b"%FF", b"=", b"&", b"a" * 9000, b"\xff", b"\0", b"+", b"{}",
+         b'{"account": "1"}', b"[" * 5000, b"limit=-1", b"before=x", b"account=*", b"Tags.member.1.Key=a")  # fmt: skip
+
+
+def soup(rng: random.Random, most: int = 6) -> bytes:
+    return b"&".join(rng.choice(PARTS) if rng.random() < 0.8 else rng.randbytes(9) for _ in range(rng.randrange(most)))
+
+
+def in_form(answer: Answer, path: bytes) -> None:
+    said = (path, answer)
+    assert answer.status < 500 or (path == b"/readyz" and answer.status == 503), said
+    assert answer.request_id
+    if path in (b"/", b""):
+        assert 400 <= answer.status < 500, said
+        assert answer.code, said
+        assert answer.text("RequestId") == answer.request_id, said
+    elif answer.status >= 400:
+        assert json.loads(answer.body)["error"]["code"], said
+
+
+def test_any_request_at_all_is_answered_in_form(site: Installation) -> None:
+    rng = random.Random(SEED)
+    unread: set[str] = set()
+    for _ in range(300 * SEASONS):
+        path = rng.choice(PATHS)
+        headers = [(rng.choice(NAMES), rng.choice(VALUES)) for _ in range(rng.randrange(7))]
+        method, body, query = rng.choice(METHODS), soup(rng), soup(rng, 9)
+        answer = site.send(method, headers, body, path=path, query=query, chunks=rng.choice((1, 1, 3)))
+        if method != "HEAD":
+            in_form(answer, path)
+        if path in (b"/", b""):
+            unread.add(answer.request_id)
+    recorded = {decode(data).get("request_id") for data in site.record_bytes()}
+    assert unread <= recorded
+    assert site.log.getvalue() == ""
+
+
+def test_correctly_signed_requests_with_wrong_bytes_are_refused_in_form(site: Installation) -> None:
+    """One to four bytes of the body, the query or one header of a good request are others."""
+    rng = random.Random(SEED)
+    params = {"RoleArn": f"arn:aws:iam::{ALPHA}:role/x", "RoleSessionName": "job", "Policy": EVERYTHING}
+    good = form("AssumeRole", params)
+    for _ in range(200 * SEASONS):
+        body = bytearray(good)
+        headers = site.signed(ROOT, good)
+        for _ in range(rng.randrange(1, 5)):
+            if rng.random() < 0.4:
+                body[rng.randrange(len(body))] = rng.randrange(256)
+                continue
+            which = rng.randrange(len(headers))
+            name, value = headers[which]
+            cut = rng.randrange(len(value) + 1)
+            headers[which] = (name, value[:cut] + rng.randbytes(rng.randrange(3)) + value[cut + rng.randrange(2) :])
+        in_form(site.send("POST", headers, bytes(body)), b"/")
+    assert site.log.getvalue() == ""

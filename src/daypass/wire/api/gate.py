@@ -78,7 +78,7 @@ async def refuse(
     """Records and answers a refusal; what cannot be recorded is answered as unavailable."""
     detail = {
         "method": request.method[:16],
-        "path": request.url.path[:512],
+        "path": request.scope["path"][:512],  # `request.url` decodes the query, which may be anything
         "query": {name[:64]: _shown(name, value) for name, value in list(request.query_params.items())[:20]},
     }
     try:
