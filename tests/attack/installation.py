@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 from xml.etree import ElementTree as ET
 
 import structlog
@@ -128,7 +128,7 @@ class Installation:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": path.decode("utf-8", "replace"),
+            "path": unquote(path.decode("latin-1"), errors="replace"),
             "raw_path": path,
             "query_string": query,
             "headers": list(headers),
@@ -160,7 +160,7 @@ class Installation:
         return self.runtime.clock.now()
 
     def signed(self, key: Key, body: bytes, service: str = "sts", **more: Any) -> list[tuple[bytes, bytes]]:
-        """The headers of a correctly signed POST to `/`; `now`, `region`, `path`, `query`, `extra` headers at will."""
+        """The headers of a correctly signed POST to `/`; `now`, `method`, `region`, `path`, `query`, `extra` at will."""
         signing = sigv4.SigningKey(key[0], key[1], more.get("region", "eu-central-1"), service, *key[2:3])
         headers = {
             "host": HOST,
@@ -168,7 +168,9 @@ class Installation:
             **more.get("extra", {}),
         }
         now = more.get("now") or self.now()
-        made = sigv4.sign(signing, "POST", more.get("path", "/"), more.get("query", ""), headers, body, now)
+        made = sigv4.sign(
+            signing, more.get("method", "POST"), more.get("path", "/"), more.get("query", ""), headers, body, now
+        )
         return [(name.lower().encode(), value.encode("utf-8")) for name, value in made.items()]
 
     def call(self, key: Key, action: str, params: Mapping[str, str] | None = None, **more: Any) -> Answer:

@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from botocore.loaders import Loader
@@ -20,6 +21,7 @@ from tests.attack.installation import (
     ALPHA,
     BETA,
     EVERYTHING,
+    HOST,
     ROOT,
     ROOT_OF_BETA,
     Answer,
@@ -224,3 +226,96 @@ def test_correctly_signed_requests_with_wrong_bytes_are_refused_in_form(site: In
             headers[which] = (name, value[:cut] + rng.randbytes(rng.randrange(3)) + value[cut + rng.randrange(2) :])
         in_form(site.send("POST", headers, bytes(body)), b"/")
     assert site.log.getvalue() == ""
+
+
+# --- The management API ------------------------------------------------------------------------------------------------
+
+API_VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 1, 2**53, 2**63, 10**400, 1.5, "", "x", "*", ALPHA, BETA, "99999999999", "\uff11" * 12, ALPHA + "\n", "\0", "\ud800",
+    "a" * 5000, [], ["*"], {}, {"": 1}, {"a" * 32: 0}, {"x": 2**63}, "session", "role", "principal", "access_key_id", "source_identity", "account",
+    "sts:AssumeRole", "0" * 32, "AROA" + "A" * 17, f"arn:aws:iam::{ALPHA}:role/ops-0", ROOT[0], EVERYTHING, "1,2", "1800000000000",
+    "1800000000000," + "0" * 32 + ",3", "request.denied",
+)  # fmt: skip
+API_FITTING: dict[str, tuple[Any, ...]] = {
+    "name": ("team", "Team \u00e9"), "id": ("",), "root_key": (True, False), "subject": ("session", "role", "source_identity", "access_key"),
+    "value": ("0" * 32, "AROA" + "A" * 17, "acme", "AKIANOBODYNOBODY0000"), "account": ("", BETA), "block": (True, False),
+    "block_until": (None, 2_000_000_000_000), "reason": ("", "lost"), "cursor": (None, {}), "limit": (1, 100), "wait": (0, 0.0),
+}  # fmt: skip
+PLACES = (
+    "x",
+    ALPHA,
+    BETA,
+    "*",
+    "0" * 32,
+    "%00",
+    "%ff",
+    "..",
+    "a%2fb",
+    "-1",
+    "0",
+    "99999999999999999999",
+    "%E2%84%AA",
+    "a" * 200,
+)
+
+
+API_PLACES = {"account_id": BETA, "name": "g", "session_id": "0" * 32, "log": "0" * 32, "seq": "0"}
+
+
+class ApiJunk:
+    """Calls of the management API, from its own description, with anything in them."""
+
+    def __init__(self, seed: int, description: dict[str, Any]) -> None:
+        self.rng = random.Random(seed)
+        self._documents = Junk(seed, {})
+        self._schemas = description["components"]["schemas"]
+        self.calls = [(m.upper(), p, o) for p, methods in description["paths"].items() for m, o in methods.items()]
+
+    def make(self, method: str, path: str, operation: dict[str, Any]) -> tuple[str, str, str, bytes]:
+        rng = self.rng
+        query = []
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path":
+                fitting_place = API_PLACES.get(parameter["name"], "x")
+                place = fitting_place if rng.random() < 0.6 else rng.choice(PLACES)
+                path = path.replace(f"{{{parameter['name']}}}", place)
+            elif rng.random() < 0.3:
+                value = rng.choice(API_VALUES)
+                query.append((parameter["name"], value if isinstance(value, str) else json.dumps(value)))
+        body = b""
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]["application/json"]["schema"]
+            names = list(self._schemas[content["$ref"].rpartition("/")[2]]["properties"])
+            wrong = rng.choice((0.0, 0.3, 0.9))
+            fitting = {**API_FITTING, "document": (self._documents.document(),)}
+            sent = {n: rng.choice(API_VALUES if rng.random() < wrong else fitting.get(n, API_VALUES)) for n in names}
+            for name in rng.sample(names, rng.randrange(len(names) + 1) if wrong > 0.5 else 0):
+                del sent[name]
+            body = rng.choice((json.dumps(sent).encode(), json.dumps(sent).encode(), soup(rng), b"", b"[" * 50_000))
+        return method, path, urlencode(query, errors="surrogatepass", quote_via=quote), body
+
+
+def test_any_signed_call_of_the_management_api_is_answered_in_form(site: Installation) -> None:
+    description = json.loads(site.send("GET", [(b"host", HOST.encode())], path=b"/api/v1/openapi.json").body)
+    junk = ApiJunk(SEED, description)
+    assert len(junk.calls) > 10
+    bob = site.user("Bob-api")[1]
+    session = site.call(ROOT, "GetSessionToken").key
+    kinds: dict[int, int] = {}
+    asked: set[str] = set()
+    for _ in range(10 * SEASONS):
+        for call in junk.calls:
+            method, path, query, body = junk.make(*call)
+            key = junk.rng.choice((ROOT, ROOT, session, bob, ROOT_OF_BETA))
+            extra = {"content-type": "application/json"}
+            headers = site.signed(key, body, "daypass", method=method, path=path, query=query, extra=extra)
+            answer = site.send(method, headers, body, path=path.encode(), query=query.encode())
+            assert answer.status < 500, (method, path, query, body[:500], answer)
+            if answer.status >= 400:
+                assert json.loads(answer.body)["error"]["code"]
+            kinds[answer.status] = kinds.get(answer.status, 0) + 1
+            asked.add(answer.request_id)
+    recorded = {decode(data).get("request_id") for data in site.record_bytes()}
+    assert asked <= recorded
+    assert site.log.getvalue() == ""
+    assert {200, 201, 400, 403, 404} <= set(kinds), kinds
