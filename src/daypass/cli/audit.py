@@ -81,15 +81,19 @@ def show(record: str, account: str, profile: str, endpoint: str) -> int:
 @click.option(
     "--database", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A SQLite file, offline."
 )
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False, exists=True), help="A server's data directory, offline."
+)
 @_account
 @server_options
 @output_option
-def verify(database: Path | None, account: str, profile: str, endpoint: str, form: str) -> int:
+def verify(database: Path | None, data: Path | None, account: str, profile: str, endpoint: str, form: str) -> int:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
     The chain is computed here. Of other accounts' events only the hash is fetched. Status 1 if anything is wrong.
     """
-    source = OfflineRecord(database) if database else OnlineRecord(connect(profile, endpoint), account)
+    file = database or (data / "daypass.db" if data else None)
+    source = OfflineRecord(file) if file else OnlineRecord(connect(profile, endpoint), account)
     results = source.verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]

@@ -51,7 +51,6 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--region", default="us-east-1", show_default=True)
 @click.option(
     "--ca-bundle",
-    default="",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     metavar="FILE",
     help="PEM file that vouches for the server.",
@@ -64,7 +63,7 @@ def login(
     secret_stdin: bool,  # noqa: FBT001  # click passes options as arguments
     session_token: str,
     region: str,
-    ca_bundle: str,
+    ca_bundle: str | None,
 ) -> None:
     """Store a server and a key as a profile, after trying it."""
     if secret_stdin:
@@ -74,7 +73,12 @@ def login(
     if not secret.strip():
         raise click.UsageError("The secret access key is empty.")
     found = Profile(
-        endpoint.strip().rstrip("/"), access_key_id.strip(), secret.strip(), session_token.strip(), region, ca_bundle
+        endpoint.strip().rstrip("/"),
+        access_key_id.strip(),
+        secret.strip(),
+        session_token.strip(),
+        region,
+        ca_bundle or "",
     )
     who = identity(Connection(found))
     path = save(profile, found)
@@ -212,17 +216,21 @@ def _process_form(issued: Credentials) -> dict[str, Any]:
     }
 
 
+_fresh = click.option("--fresh", is_flag=True, help="New credentials, whatever the cache holds.")
+
+
 @click.command("credential-process")
 @click.argument("role")
 @_request_options
-def credential_process(role: str, profile: str, endpoint: str, **given: Any) -> None:
+@_fresh
+def credential_process(role: str, profile: str, endpoint: str, fresh: bool, **given: Any) -> None:  # noqa: FBT001
     """Print ROLE's credentials as AWS SDKs read them; cached, and renewed ahead of expiry.
 
     In ~/.aws/config: credential_process = daypass credential-process ROLE --profile NAME
     """
     connection = connect(profile, endpoint)
     provider = CredentialProvider(connection.profile, _request(role, given), connection=connection)
-    click.echo(json.dumps(_process_form(provider.get())))
+    click.echo(json.dumps(_process_form(provider.get(fresh=fresh))))
 
 
 class _Exec(click.Command):
@@ -242,8 +250,17 @@ class _Exec(click.Command):
 @click.command("exec", cls=_Exec)
 @click.argument("role")
 @_request_options
+@_fresh
 @click.pass_obj
-def exec_(command: tuple[str, ...] | None, /, role: str, profile: str, endpoint: str, **given: Any) -> int:
+def exec_(
+    command: tuple[str, ...] | None,
+    /,
+    role: str,
+    profile: str,
+    endpoint: str,
+    fresh: bool,  # noqa: FBT001  # click passes options as arguments
+    **given: Any,
+) -> int:
     """Run COMMAND with ROLE's credentials: daypass exec ROLE -- aws sts get-caller-identity
 
     No other AWS credentials of your environment reach it. Its exit status is this command's.
@@ -253,7 +270,7 @@ def exec_(command: tuple[str, ...] | None, /, role: str, profile: str, endpoint:
     connection = connect(profile, endpoint)
     provider = CredentialProvider(connection.profile, _request(role, given), connection=connection)
     environment = {n: v for n, v in os.environ.items() if n not in _DROPPED and not n.startswith("AWS_BEARER_TOKEN")}
-    environment |= _environment(provider.get(), connection.profile)
+    environment |= _environment(provider.get(fresh=fresh), connection.profile)
     sys.stdout.flush()
     try:
         os.execvpe(command[0], list(command), environment)  # noqa: S606  # the user's own command, without a shell

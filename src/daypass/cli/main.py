@@ -6,6 +6,8 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -52,14 +54,23 @@ class _PipeClosed(Exception):
     """Whoever read our output has gone."""
 
 
+@contextmanager
+def _pipe_watched() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # click would exit with a status that means something else here
+        raise _PipeClosed from None
+
+
 class _Lazy(click.Group):
+    def make_context(self, *given: Any, **more: Any) -> click.Context:
+        with _pipe_watched():  # help is printed here
+            return super().make_context(*given, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except BrokenPipeError:  # click would exit with a status that means something else here
-            raise _PipeClosed from None
+        with _pipe_watched():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)

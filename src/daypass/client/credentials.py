@@ -108,8 +108,15 @@ class CredentialProvider:
         self._mutex = threading.Lock()
         self._share = 0.2 + 0.05 * random.random()  # noqa: S311  # jitter, not a secret
 
-    def get(self) -> Credentials:
-        """Good credentials. Raises ClientError when the server refuses, or is away and the cache holds none."""
+    def get(self, *, fresh: bool = False) -> Credentials:
+        """Good credentials. Raises ClientError when the server refuses, or is away and the cache holds none.
+
+        `fresh`: new ones, whatever the cache holds: the session in it may have been revoked.
+        """
+        if fresh:
+            with self._mutex, locked(self._file.with_suffix(".lock"), self._lock_deadline):
+                self._held = self._stored(self._issued(hurry=False))
+                return self._held
         held = self._held
         if held and self._fresh(held):
             return held
@@ -144,6 +151,9 @@ class CredentialProvider:
             if not (cached and error.away):
                 raise
             issued = replace(cached, renew_after=self._now(cached) + _AWAY)
+        return self._stored(issued)
+
+    def _stored(self, issued: Credentials) -> Credentials:
         write_private(self._file, json.dumps(asdict(issued)))
         return issued
 

@@ -117,7 +117,7 @@ def load_all(environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
         return {}
     except OSError as error:
         raise LocalStateError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise LocalStateError(f"{path} is not a profile file; move it away and log in again.") from None
 
 

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import io
+import json
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.test_main import IDENTITY
+from tests.unit.client.servers import Script, as_json, error, issued, parameters, result
+
+from daypass.cli import borrow
+from daypass.client.profiles import Profile, save
+
+NASTY = 'it\'s $(x) `y` "z" \\ \n;&|'
+
+
+def _login(monkeypatch: pytest.MonkeyPatch, cli: Callable, secret: str = "typed-secret\n", **more: str):
+    monkeypatch.setattr("sys.stdin", io.StringIO(secret))
+    given = {"--endpoint": "http://127.0.0.1:8700/", "--access-key-id": " AKIAX ", **more}
+    return cli("login", "--secret-stdin", *(part for pair in given.items() for part in pair))
+
+
+def test_login_stores_the_profile_for_its_owner_alone(cli, serve, monkeypatch, tmp_path: Path) -> None:
+    serve(IDENTITY)
+    ran = _login(monkeypatch, cli)
+    path = tmp_path / "home" / "profiles.json"
+    assert ran.status == 0, ran.err
+    assert "Logged in as arn:aws:iam::1:user/a" in ran.out
+    assert "typed-secret" not in ran.out + ran.err
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    stored = json.loads(path.read_text())["profiles"]["default"]
+    assert (stored["access_key_id"], stored["secret_access_key"]) == ("AKIAX", "typed-secret")
+    assert cli("whoami").out.startswith("arn      arn:aws:iam::1:user/a\n")
+
+
+def test_login_refused_stores_nothing(cli, serve, monkeypatch, tmp_path: Path) -> None:
+    serve(error("InvalidClientTokenId", "no", 403))
+    assert _login(monkeypatch, cli).status == 3
+    assert not (tmp_path / "home").exists()
+
+
+def test_login_empty_secret_is_refused(cli, serve, monkeypatch) -> None:
+    server = serve(IDENTITY)
+    assert _login(monkeypatch, cli, "\n").status == 2
+    assert not server.sent
+
+
+def test_login_over_the_network_in_clear_is_warned_about(cli, serve, monkeypatch) -> None:
+    serve(IDENTITY)
+    assert "TLS" in _login(monkeypatch, cli, **{"--endpoint": "http://daypass.example.com"}).err
+    serve(IDENTITY)
+    assert _login(monkeypatch, cli).err == ""
+
+
+def test_login_ca_bundle_is_stored_whole(cli, serve, monkeypatch, tmp_path: Path) -> None:
+    serve(IDENTITY)
+    (tmp_path / "ca.pem").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert _login(monkeypatch, cli, **{"--ca-bundle": "ca.pem"}).status == 0
+    stored = json.loads((tmp_path / "home" / "profiles.json").read_text())["profiles"]["default"]
+    assert stored["ca_bundle"] == str((tmp_path / "ca.pem").resolve())
+
+
+@pytest.mark.usefixtures("key")
+def test_roles_root_is_told_that_it_cannot(cli, serve) -> None:
+    serve(as_json({"roles": [], "next": ""}), result("GetCallerIdentity", "<Arn>arn:aws:iam::1:root</Arn>"))
+    assert cli("roles").out == "Root may not assume roles. Log in as a user.\n"
+    serve(as_json({"roles": [], "next": ""}), IDENTITY)
+    assert "No role of your account lets you in" in cli("roles").out
+
+
+@pytest.mark.usefixtures("key")
+def test_assume_passes_every_parameter_on(cli, serve, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"a": "ü"}', encoding="utf-8")
+    server: Script = serve(issued())
+    ran = cli(
+        "assume", "111122223333/r", "--session-name", "n", "--duration", "900", "--policy", str(tmp_path / "p.json"),
+        "--policy-arn", "arn:p", "--tag", "k=v=w", "--tag", "e=", "--transitive", "k", "--external-id", "x",
+        "--source-identity", "s",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    sent = parameters(server.sent[0])
+    assert sent["Policy"] == '{"a": "ü"}'
+    assert (sent["Tags.member.1.Value"], sent["Tags.member.2.Value"]) == ("v=w", "")
+    assert (sent["RoleSessionName"], sent["DurationSeconds"], sent["PolicyArns.member.1.arn"]) == ("n", "900", "arn:p")
+    assert (sent["TransitiveTagKeys.member.1"], sent["ExternalId"], sent["SourceIdentity"]) == ("k", "x", "s")
+
+
+@pytest.mark.usefixtures("key")
+def test_assume_wrong_input_is_refused_before_anything_is_sent(cli, serve, tmp_path: Path) -> None:
+    server = serve(issued())
+    (tmp_path / "p.json").write_bytes(b"\xff\xfe")
+    assert cli("assume", "1/r", "--tag", "novalue").status == 2
+    assert cli("assume", "1/r", "--policy", str(tmp_path / "absent")).status == 2
+    assert cli("assume", "1/r", "--policy", str(tmp_path / "p.json")).status == 6
+    assert not server.sent
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("shell", "forget", "assign"),
+    [
+        ("sh", "unset AWS_PROFILE", "export AWS_ACCESS_KEY_ID=ASIA"),
+        ("fish", "set -e AWS_PROFILE", "set -gx AWS_ACCESS_KEY_ID 'ASIA"),
+        ("powershell", "Remove-Item Env:AWS_PROFILE", "$env:AWS_ACCESS_KEY_ID = 'ASIA"),
+    ],
+)
+def test_assume_speaks_the_shells_language(cli, serve, monkeypatch, shell: str, forget: str, assign: str) -> None:
+    serve(issued())
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    lines = cli("assume", "111122223333/r", "--shell", shell).out.splitlines()
+    assert lines[0] == forget
+    assert lines[1].startswith(assign)
+    assert any("AWS_ENDPOINT_URL" in line and "http://127.0.0.1:8700" in line for line in lines)
+
+
+def test_quoting_sh_gives_back_the_value() -> None:
+    line = borrow._FORMS["sh"].format(name="X", value=borrow._QUOTES["sh"](NASTY))
+    script = f'{line}\nprintf %s "$X"'
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == NASTY
+
+
+def test_quoting_fish_escapes_what_fish_reads_in_single_quotes() -> None:
+    assert borrow._QUOTES["fish"]("a'b\\c$d") == r"'a\'b\\c$d'"
+
+
+def test_quoting_powershell_doubles_single_quotes() -> None:
+    assert borrow._QUOTES["powershell"]("a'b$c`d") == "'a''b$c`d'"
+
+
+@pytest.mark.usefixtures("key")
+def test_credential_process_prints_one_json_object_and_caches_it(cli, serve) -> None:
+    server = serve(issued())
+    first, second = cli("credential-process", "111122223333/r"), cli("credential-process", "111122223333/r")
+    assert json.loads(first.out) == {
+        "Version": 1,
+        "AccessKeyId": "ASIA0000000000000001",
+        "SecretAccessKey": "issued-secret-1",
+        "SessionToken": "token-1",
+        "Expiration": "2027-01-15T09:00:00Z",
+    }
+    assert (first.out, first.err) == (second.out, second.err)
+    assert len(server.sent) == 1
+    cli("credential-process", "111122223333/r", "--fresh")
+    assert len(server.sent) == 2
+
+
+@pytest.mark.usefixtures("key")
+def test_credential_process_failing_prints_nothing_on_stdout(cli, serve) -> None:
+    serve(error("AccessDenied", "no", 403))
+    ran = cli("credential-process", "111122223333/r")
+    assert (ran.status, ran.out) == (4, "")
+
+
+@pytest.mark.usefixtures("key")
+def test_exec_gives_the_command_the_roles_credentials_and_no_others(cli, serve, monkeypatch) -> None:
+    ran: dict[str, object] = {}
+    monkeypatch.setattr("os.execvpe", lambda *given: ran.update(zip(("file", "argv", "env"), given, strict=True)))
+    save("work", Profile("http://127.0.0.1:8700", "AKIAX", "stored-secret"))
+    for name in (*borrow._DROPPED, "AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "parent's")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://storage")
+    serve(issued())
+    cli("exec", "--profile", "work", "--duration", "900", "111122223333/r", "--", "aws", "--profile", "x", "--", "-h")
+    assert ran["argv"] == ["aws", "--profile", "x", "--", "-h"]
+    environment = ran["env"]
+    assert isinstance(environment, dict)
+    assert "parent's" not in environment.values()
+    assert not {"top-secret", "stored-secret"} & set(environment.values())
+    assert environment["AWS_SECRET_ACCESS_KEY"] == "issued-secret-1"
+    assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8700"
+    assert environment["AWS_ENDPOINT_URL_S3"] == "http://storage"
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("arguments", [["r"], ["r", "--"], ["r", "aws", "--profile", "x"], ["--", "aws"]])
+def test_exec_without_role_or_command_is_refused(cli, serve, arguments: list[str]) -> None:
+    server = serve(issued())
+    assert cli("exec", *arguments).status == 2
+    assert not server.sent
+
+
+@pytest.mark.usefixtures("key")
+def test_exec_command_absent_or_not_runnable_has_the_shells_status(cli, serve, tmp_path: Path) -> None:
+    serve(issued())
+    (tmp_path / "file").write_text("")
+    assert cli("exec", "111122223333/r", "--", str(tmp_path / "absent")).status == 127
+    assert cli("exec", "111122223333/r", "--", str(tmp_path / "file")).status == 126

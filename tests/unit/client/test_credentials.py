@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.client.servers import NOW, PROFILE, Clock, Script, actions, error, issued, parameters, result
+
+from daypass.client.credentials import AssumeRole, CredentialProvider, default_session_name
+from daypass.client.http import ClientError
+from daypass.client.profiles import Busy, LocalStateError, locked
+from daypass.client.transport import Answer, NoAnswer, Request
+
+ROLE = AssumeRole("111122223333/deployer", "me")
+AWAY = NoAnswer("connection refused", sent=False)
+
+
+def provider(server: Script, cache: Path, role: AssumeRole = ROLE, **more: Any) -> CredentialProvider:
+    """One process's view: nothing held but the files."""
+    connection = server.connection(clock=more.get("clock", server.clock))
+    return CredentialProvider(PROFILE, role, connection=connection, cache=cache, clock=connection.clock, **{
+        name: value for name, value in more.items() if name != "clock"
+    })  # fmt: skip
+
+
+def files(cache: Path) -> list[Path]:
+    return list(cache.glob("*.json"))
+
+
+def test_get_asks_once_and_then_serves_the_cache(tmp_path: Path) -> None:
+    server = Script(issued(1), issued(2))
+    first = provider(server, tmp_path)
+    assert first.get() == first.get() == provider(server, tmp_path).get()
+    assert first.get().access_key_id == "ASIA0000000000000001"
+    assert actions(server.sent) == ["AssumeRole"]
+
+
+def test_get_cache_files_belong_to_their_owner_alone(tmp_path: Path) -> None:
+    provider(Script(issued()), tmp_path / "cache").get()
+    assert {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "cache").iterdir()} == {0o600}
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+def test_get_renews_ahead_of_expiry(tmp_path: Path) -> None:
+    server = Script(issued(1), issued(2, "2027-01-15T10:00:00Z"))
+    one = provider(server, tmp_path)
+    one.get()
+    server.clock.now = NOW + 3600 * 0.74
+    assert one.get().access_key_id.endswith("1")
+    server.clock.now = NOW + 3600 * 0.81
+    assert one.get().access_key_id.endswith("2")
+
+
+def test_get_renewal_moments_differ_between_processes(tmp_path: Path) -> None:
+    shares = {provider(Script(issued()), tmp_path)._share for _ in range(20)}
+    assert len(shares) == 20
+    assert 0.2 <= min(shares) < max(shares) < 0.25
+
+
+@pytest.mark.parametrize("failure", [AWAY, error("InternalFailure", "x", 500), error("Throttling", "x", 429)])
+def test_a92_get_server_away_serves_the_cache_until_it_expires(tmp_path: Path, failure: Answer | NoAnswer) -> None:
+    server = Script(issued(1), failure)
+    provider(server, tmp_path).get()
+    for minutes in (50, 55, 59):
+        server.clock.now = NOW + 60 * minutes
+        assert provider(server, tmp_path).get().access_key_id.endswith("1")
+    server.clock.now = NOW + 3600
+    with pytest.raises(ClientError):
+        provider(server, tmp_path).get()
+
+
+def test_a92_get_server_away_is_asked_for_a_short_time_and_then_left_in_peace(tmp_path: Path) -> None:
+    server = Script(issued(1), AWAY)
+    provider(server, tmp_path).get()
+    server.clock.now = began = NOW + 3000
+    provider(server, tmp_path).get()
+    assert server.clock.now - began < 4
+    asked = len(server.sent)
+    provider(server, tmp_path).get()
+    assert len(server.sent) == asked
+    server.clock.now += 40
+    provider(server, tmp_path).get()
+    assert len(server.sent) > asked
+
+
+def test_a92_get_role_by_name_needs_no_server_while_the_cache_is_good(tmp_path: Path) -> None:
+    identity = result("GetCallerIdentity", "<Account>111122223333</Account>")
+    server = Script(identity, issued(1), AWAY)
+    role = AssumeRole("deployer", "me")
+    provider(server, tmp_path, role).get()
+    assert parameters(server.sent[1])["RoleArn"] == "arn:aws:iam::111122223333:role/deployer"
+    assert provider(server, tmp_path, role).get().access_key_id.endswith("1")
+    assert len(server.sent) == 2
+
+
+def test_get_refused_is_not_answered_from_the_cache(tmp_path: Path) -> None:
+    server = Script(issued(1), error("AccessDenied", "no", 403))
+    provider(server, tmp_path).get()
+    server.clock.now = NOW + 3000
+    with pytest.raises(ClientError, match="no"):
+        provider(server, tmp_path).get()
+
+
+def test_get_fresh_asks_whatever_the_cache_holds(tmp_path: Path) -> None:
+    server = Script(issued(1), issued(2))
+    provider(server, tmp_path).get()
+    assert provider(server, tmp_path).get(fresh=True).access_key_id.endswith("2")
+    assert provider(server, tmp_path).get().access_key_id.endswith("2")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "[" * 100_000, '{"access_key_id": "x"}', "BAD expiration", "BAD secret_access_key",
+     "BAD offset", "BAD session_token"],
+)  # fmt: skip
+def test_get_corrupt_cache_asks_anew(tmp_path: Path, content: str) -> None:
+    server = Script(issued(1), issued(2))
+    provider(server, tmp_path).get()
+    (file,) = files(tmp_path)
+    if content.startswith("BAD "):
+        name = content.removeprefix("BAD ")
+        content = json.dumps({**json.loads(file.read_text()), name: [] if name.startswith("s") else "soon"})
+    file.write_text(content)
+    assert provider(server, tmp_path).get().access_key_id.endswith("2")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [AssumeRole("111122223333/other", "me"), AssumeRole("111122223333/deployer", "you"),
+     AssumeRole("111122223333/deployer", "me", policy="{}"), AssumeRole("111122223333/deployer", "me", duration=900),
+     AssumeRole("111122223333/deployer", "me", tags=(("a", "b"),))],
+)  # fmt: skip
+def test_get_other_request_has_its_own_credentials(tmp_path: Path, other: AssumeRole) -> None:
+    server = Script(issued(1), issued(2))
+    provider(server, tmp_path).get()
+    assert provider(server, tmp_path, other).get().access_key_id.endswith("2")
+
+
+@pytest.mark.parametrize("wrong_by", [-7200, 7200])
+def test_get_our_clock_wrong_credentials_are_judged_by_the_servers(tmp_path: Path, wrong_by: int) -> None:
+    clock = Clock(NOW + wrong_by)
+    skewed = error("SignatureDoesNotMatch", "Signature expired: …", 403, date="Fri, 15 Jan 2027 08:00:00 GMT")
+    server = Script(skewed, issued(1), issued(2))
+    assert provider(server, tmp_path, clock=clock).get().access_key_id.endswith("1")
+    assert provider(server, tmp_path, clock=clock).get().access_key_id.endswith("1")
+    clock.now += 3400
+    assert provider(server, tmp_path, clock=clock).get().access_key_id.endswith("2")
+
+
+def test_get_lock_held_by_a_stuck_process_gives_up(tmp_path: Path) -> None:
+    one = provider(Script(issued()), tmp_path, lock_deadline=0.05)
+    with locked(one._file.with_suffix(".lock"), 0), pytest.raises(Busy):
+        one.get()
+
+
+def test_get_lock_held_by_another_serves_what_is_still_good(tmp_path: Path) -> None:
+    server = Script(issued(1), issued(2))
+    provider(server, tmp_path).get()
+    server.clock.now = NOW + 3000
+    late = provider(server, tmp_path)
+    with locked(late._file.with_suffix(".lock"), 0):
+        assert late.get().access_key_id.endswith("1")
+    assert late._connection.deadline == 20
+
+
+def test_get_threads_share_one_renewal_and_none_waits_for_it(tmp_path: Path) -> None:
+    renewing, go_on = threading.Event(), threading.Event()
+
+    def slowly(_: Request) -> Answer:
+        renewing.set()
+        assert go_on.wait(10)
+        return issued(2, "2027-01-15T10:00:00Z")
+
+    server = Script(issued(1), slowly)
+    one = provider(server, tmp_path)
+    one.get()
+    server.clock.now = NOW + 3000
+    renewer = threading.Thread(target=one.get)
+    renewer.start()
+    assert renewing.wait(10)
+    assert one.get().access_key_id.endswith("1")
+    go_on.set()
+    renewer.join(10)
+    assert one.get().access_key_id.endswith("2")
+    assert len(server.sent) == 2
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<Credentials/>", ("<Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+             "<SessionToken>t</SessionToken><Expiration>soon</Expiration></Credentials>")]
+)  # fmt: skip
+def test_get_answer_without_credentials_is_a_client_error(tmp_path: Path, body: str) -> None:
+    with pytest.raises(ClientError, match="no credentials"):
+        provider(Script(result("AssumeRole", body)), tmp_path).get()
+    assert not files(tmp_path)
+
+
+def test_get_cache_that_cannot_be_written_is_a_local_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalStateError):
+        provider(Script(issued()), tmp_path / "file").get()
+
+
+def test_credentials_never_show_their_secrets(tmp_path: Path) -> None:
+    found = provider(Script(issued()), tmp_path).get()
+    assert "issued-secret" not in repr(found)
+    assert "token" not in repr(found)
+    assert found.expiration_text() == "2027-01-15T09:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("role", "arn"),
+    [("arn:aws:iam::1:role/x", "arn:aws:iam::1:role/x"), ("444455556666/team/x", "arn:aws:iam::444455556666:role/team/x"),
+     ("team/x", "arn:aws:iam::111122223333:role/team/x"), ("４４４４55556666/x", "arn:aws:iam::111122223333:role/４４４４55556666/x")],
+)  # fmt: skip
+def test_role_is_an_arn_a_name_or_an_account_and_a_name(tmp_path: Path, role: str, arn: str) -> None:
+    def answer(request: Request) -> Answer:
+        if parameters(request)["Action"] == "AssumeRole":
+            return issued()
+        return result("GetCallerIdentity", "<Account>111122223333</Account>")
+
+    server = Script(answer)
+    provider(server, tmp_path, AssumeRole(role, "me")).get()
+    assert parameters(server.sent[-1])["RoleArn"] == arn
+
+
+@pytest.mark.parametrize(
+    ("user", "name"), [("anna", "anna"), ("a", "a-session"), ("Zoë K", "Zo--K"), ("x" * 90, "x" * 48), ("", "session")]
+)
+def test_default_session_name_is_always_a_valid_one(monkeypatch: pytest.MonkeyPatch, user: str, name: str) -> None:
+    monkeypatch.setenv("USER", user)
+    monkeypatch.delenv("LOGNAME", raising=False)
+    assert default_session_name() == name
