@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,6 +19,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 OPERATOR, TENANT = "111122223333", "444455556666"
 ROOT_KEYS = {
@@ -41,6 +45,7 @@ class Server:
     data: Path
     process: subprocess.Popen[bytes]
     log: Path
+    tls: ssl.SSLContext | None = None  # how a client checks the server, and proves itself
 
     def client(self, service: str, key: tuple[str, ...] = ADMIN_KEY, **more: Any) -> Any:
         """A boto3 client for a key id, secret and perhaps token."""
@@ -70,7 +75,9 @@ def session_key(answer: dict[str, Any]) -> tuple[str, str, str]:
 
 
 @contextmanager
-def running(data: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
+def running(
+    data: Path, *arguments: str, environment: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
     """Starts a server on a free loopback port and waits until it is ready; SIGTERM at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -80,7 +87,7 @@ def running(data: Path, *arguments: str, environment: dict[str, str] | None = No
     settings = {**os.environ, "DAYPASS_BOOTSTRAP": BOOTSTRAP, **(environment or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=settings, stdout=output, stderr=output)
-    server = Server(f"http://127.0.0.1:{port}", data, process, log)
+    server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", data, process, log, tls)
     try:
         _wait(server)
         yield server
@@ -94,15 +101,23 @@ def _wait(server: Server) -> None:
         if server.process.poll() is not None:
             break
         try:
-            urllib.request.urlopen(f"{server.url}/readyz", timeout=2).close()
+            urllib.request.urlopen(f"{server.url}/readyz", timeout=2, context=server.tls).close()
             return
         except OSError:
             time.sleep(0.1)
     pytest.fail(f"the server did not become ready:\n{server.log.read_text()[-3000:]}")
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests of this process."""
-    with running(tmp_path_factory.mktemp("daypass")) as started:
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server on each database for the tests of this process."""
+    data = tmp_path_factory.mktemp("daypass")
+    if request.param == "sqlite":
+        with running(data) as started:
+            yield started
+        return
+    databases = request.getfixturevalue("postgres_server")
+    name = databases.create_database()
+    with running(data, environment={"DAYPASS_DATABASE__URL": databases.url(name)}) as started:
         yield started
+    databases.drop_database(name)
