@@ -6,9 +6,11 @@ It must never retry, sign or judge an answer's meaning: that is `daypass.client.
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -83,26 +85,34 @@ def exchange(request: Request, seconds: float) -> Answer:
     worker.start()
     worker.join(seconds)
     if not result:
-        raise NoAnswer("no answer in time", sent=connection.greeted)
+        _wake(connection)
+        raise NoAnswer("no answer in time", sent=connection.wire is not None)
     if isinstance(result[0], BaseException):
-        _fail(result[0], sent=connection.greeted)
+        _fail(result[0], sent=connection.wire is not None)
     return result[0]
 
 
 class _Plain(http.client.HTTPConnection):
-    greeted = False  # whether the connection stood, so that the server may have seen the request
+    wire: socket.socket | None = None  # set once the connection stands: from then on the server may see the request
 
     def connect(self) -> None:
         super().connect()
-        self.greeted = True
+        self.wire = self.sock
 
 
 class _Secure(http.client.HTTPSConnection):
-    greeted = False
+    wire: socket.socket | None = None
 
     def connect(self) -> None:
         super().connect()
-        self.greeted = True
+        self.wire = self.sock
+
+
+def _wake(connection: _Plain | _Secure) -> None:
+    """Ends the worker's reading; it then closes everything."""
+    if connection.wire is not None:
+        with suppress(OSError):  # it has ended by itself
+            connection.wire.shutdown(socket.SHUT_RDWR)
 
 
 def _connection(request: Request, seconds: float) -> _Plain | _Secure:
@@ -122,11 +132,12 @@ def _trust(ca_bundle: str) -> ssl.SSLContext:
 
 def _converse(connection: http.client.HTTPConnection, request: Request) -> Answer:
     connection.request(request.method, request.target, request.body or None, dict(request.headers))
-    response = connection.getresponse()
-    body = response.read(MAX_ANSWER + 1)
+    with connection.getresponse() as response:
+        body = response.read(MAX_ANSWER + 1)
+        left = response.length
     if len(body) > MAX_ANSWER:
         raise NoAnswer("its answer is too large", final=True)
-    if response.length:
+    if left:
         raise NoAnswer("its answer was cut short")
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 

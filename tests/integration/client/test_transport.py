@@ -1,0 +1,98 @@
+"""The real transport against servers that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from daypass.client import transport
+from daypass.client.transport import NoAnswer, Request, exchange
+
+
+def _request(url: str, body: bytes = b"x") -> Request:
+    return Request(url, "POST", "/", {"host": "h", "X-A": "b"}, body)
+
+
+def _answer(handler: BaseHTTPRequestHandler, body: bytes, length: int | None = None, status: int = 200) -> None:
+    handler.send_response(status)
+    handler.send_header("X-Some", "thing")
+    handler.send_header("content-length", str(len(body) if length is None else length))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def test_exchange_gives_status_headers_and_body(loopback: Callable) -> None:
+    server = loopback(lambda handler, body: _answer(handler, b"<" + body + b">", status=403))
+    answer = exchange(_request(server.url, b"body"), 10)
+    assert (answer.status, answer.headers["x-some"], answer.body) == (403, "thing", b"<body>")
+
+
+def test_exchange_nobody_there_was_not_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(NoAnswer, match="refused") as failed:
+        exchange(_request(f"http://127.0.0.1:{port}"), 10)
+    assert (failed.value.sent, failed.value.final) == (False, False)
+
+
+def test_exchange_answer_cut_short_may_have_been_done(loopback: Callable) -> None:
+    server = loopback(lambda handler, _: _answer(handler, b"half", length=8))
+    with pytest.raises(NoAnswer, match="cut short") as failed:
+        exchange(_request(server.url), 10)
+    assert failed.value.sent
+
+
+def test_exchange_connection_closed_without_an_answer_may_have_been_done(loopback: Callable) -> None:
+    server = loopback(lambda handler, _: handler.connection.shutdown(socket.SHUT_RDWR))
+    with pytest.raises(NoAnswer) as failed:
+        exchange(_request(server.url), 10)
+    assert failed.value.sent
+
+
+def test_exchange_answer_too_large_is_refused(loopback: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_ANSWER", 1000)
+    server = loopback(lambda handler, _: _answer(handler, b"x" * 1001))
+    with pytest.raises(NoAnswer, match="too large") as failed:
+        exchange(_request(server.url), 10)
+    assert failed.value.final
+
+
+def test_exchange_answer_that_trickles_ends_at_the_deadline(loopback: Callable) -> None:
+    stop = threading.Event()
+
+    def trickle(handler: BaseHTTPRequestHandler, _: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000")
+        handler.end_headers()
+        while not stop.wait(0.05):
+            handler.wfile.write(b"x")
+
+    server = loopback(trickle)
+    began = time.monotonic()
+    try:
+        with pytest.raises(NoAnswer, match="in time"):
+            exchange(_request(server.url), 0.5)
+    finally:
+        stop.set()
+    assert time.monotonic() - began < 5
+
+
+def test_exchange_silence_ends_at_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(NoAnswer) as failed:
+            exchange(_request(f"http://127.0.0.1:{silent.getsockname()[1]}"), 0.3)
+        assert failed.value.sent
+
+
+@pytest.mark.parametrize("target", ["/a b", "/\n", "/\r\nX: y"])
+def test_exchange_what_cannot_be_sent_is_final(target: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(NoAnswer, match="cannot be sent") as failed:
+            exchange(Request(url, "GET", target, {"host": "h"}, b""), 5)
+    assert failed.value.final
