@@ -53,6 +53,7 @@ class Server:
             service,
             endpoint_url=self.url,
             region_name=more.pop("region_name", "eu-central-1"),
+            verify=more.pop("verify", None),
             aws_access_key_id=key[0],
             aws_secret_access_key=key[1],
             aws_session_token=key[2] if len(key) > 2 else None,

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import sys
@@ -201,6 +202,8 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         Multiprocess(config, sockets=[listener]).run()
         return 0
     running = uvicorn.Server(config)
+    # When it has drained, uvicorn raises the signal again; to be asked to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         running.run(sockets=[listener])
     return 0 if running.started else 1

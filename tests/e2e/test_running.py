@@ -1,0 +1,330 @@
+"""Running it: several processes on one database, stopping and dying, TLS, settings, and the AWS command line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.e2e.conftest import ADMIN_KEY, BOOTSTRAP, OPERATOR, ROOT_KEYS, Server, running, session_key
+from tests.e2e.pki import Pki
+
+from daypass import sigv4
+from daypass.client.http import Connection
+from daypass.client.profiles import Profile
+
+AWS = Path(sys.executable).parent / "aws"
+
+
+def trusting(principal: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def make_role(server: Server, name: str = "ops") -> str:
+    iam = server.client("iam")
+    arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting(OPERATOR))["Role"]["Arn"]
+    iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    return arn
+
+
+def within(seconds: float, what: Callable[[], bool]) -> float:
+    """Waits until `what` holds; how long that took. Fails when it takes longer."""
+    begun = time.monotonic()
+    while not what():
+        assert time.monotonic() - begun < seconds, "not in time"
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
+
+
+def cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "daypass.cli.main", *arguments]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def raw_assume(server: Server, role: str, name: str, key: tuple[str, ...] = ADMIN_KEY) -> tuple[dict[str, str], bytes]:
+    """Headers and body of one signed AssumeRole, for clients that are no SDK."""
+    form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": role, "RoleSessionName": name}
+    body = urlencode(form).encode()
+    signing = sigv4.SigningKey(key[0], key[1], "eu-central-1", "sts")
+    host = server.url.partition("//")[2]
+    return sigv4.sign(signing, "POST", "/", "", {"host": host}, body, int(time.time() * 1000)), body
+
+
+# --- Several processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_second_process_on_the_same_data_sees_writes_and_revocations_within_a_second(
+    tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    url = {"DAYPASS_DATABASE__URL": request.getfixturevalue("postgres_url")} if database == "postgresql" else {}
+    with running(tmp_path, environment=url) as one, running(tmp_path, environment=url) as two:
+        role = make_role(one)
+        made = one.client("iam").create_user(UserName="ann")
+        key = one.client("iam").create_access_key(UserName="ann")["AccessKey"]
+        ann = key["AccessKeyId"], key["SecretAccessKey"]
+        assert two.client("sts", ann).get_caller_identity()["Arn"] == made["User"]["Arn"], "at once: a miss polls"
+        sts = two.client("sts", ann)
+        assert code_of(lambda: sts.assume_role(RoleArn=role, RoleSessionName="job")) == "AccessDenied"
+        admin = "arn:aws:iam::aws:policy/AdministratorAccess"
+        one.client("iam").attach_user_policy(UserName="ann", PolicyArn=admin)
+        answer = sts.assume_role(RoleArn=role, RoleSessionName="job")
+        on_one, on_two = (s.client("sts", session_key(answer)) for s in (one, two))
+        assert on_one.get_caller_identity()["Arn"] == on_two.get_caller_identity()["Arn"]
+
+        one.client("iam").detach_user_policy(UserName="ann", PolicyArn=admin)
+        within(1.0, lambda: code_of(lambda: sts.assume_role(RoleArn=role, RoleSessionName="job")) == "AccessDenied")
+
+        connection = Connection(Profile(one.url, *ROOT_KEYS[OPERATOR]))
+        connection.api("POST", "/revocations", body={"subject": "access_key", "value": ann[0]})
+        assert code_of(on_one.get_caller_identity) == "ExpiredToken"
+        within(1.0, lambda: code_of(on_two.get_caller_identity) == "ExpiredToken")
+
+        one.client("iam").update_access_key(UserName="ann", AccessKeyId=ann[0], Status="Inactive")
+        within(1.0, lambda: code_of(sts.get_caller_identity) == "InvalidClientTokenId")
+
+
+def test_workers_share_the_port_and_the_record(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2") as server:
+        role = make_role(server)
+        for at in range(20):  # each on a connection of its own
+            answer = server.client("sts").assume_role(RoleArn=role, RoleSessionName=f"job-{at}")
+            assert server.client("sts", session_key(answer)).get_caller_identity()["Account"] == OPERATOR
+        metrics = urllib.request.urlopen(f"{server.url}/metrics", timeout=5).read().decode()
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        workers = children.read_text().split()
+        assert len(workers) >= 2
+    assert 'daypass_requests_total{code="OK",operation="sts:AssumeRole"} 20.0' in metrics
+    assert server.process.returncode == 0
+    within(5, lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()])
+    assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
+
+
+# --- Stopping and dying ------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_lets_a_request_in_flight_complete(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        role = make_role(server)
+        headers, body = raw_assume(server, role, "last")
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        with socket.create_connection(address, 10) as connection:
+            begun = f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body[:10]
+            connection.sendall(begun)
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            within(5, lambda: _refuses(address))
+            assert server.process.poll() is None, "it waits for the request"
+            connection.sendall(body[10:])
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == 200
+            assert b"<SessionToken>" in answer.read()
+        assert server.process.wait(10) == 0
+    assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
+    with sqlite3.connect(tmp_path / "daypass.db") as database:
+        closed = "SELECT count(*) FROM audit_records WHERE type = 'log.closed'"
+        opened = "SELECT count(*) FROM audit_logs"
+        assert database.execute(closed).fetchone() == database.execute(opened).fetchone()
+    database.close()
+
+
+def _refuses(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, 1).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_kill_under_load_loses_no_acknowledged_session(tmp_path: Path) -> None:
+    """kill -9 while eight clients assume a role: whatever was answered is on the record, which verifies, and still works."""
+    with running(tmp_path) as server:
+        role = make_role(server)
+        acknowledged: list[tuple[str, bytes]] = []
+        threads = [threading.Thread(target=_load, args=(server, role, at, acknowledged)) for at in range(8)]
+        for thread in threads:
+            thread.start()
+        within(20, lambda: len(acknowledged) > 200)
+        server.process.kill()
+        for thread in threads:
+            thread.join(10)
+        assert server.process.wait(5) == -signal.SIGKILL
+    with running(tmp_path) as server:
+        newest = acknowledged[-1][1].decode()
+        key = tuple(
+            newest.partition(f"<{n}>")[2].partition("<")[0] for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        )
+        assert server.client("sts", key).get_caller_identity()["Account"] == OPERATOR
+    verified = cli("audit", "verify", "--data", str(tmp_path))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    with sqlite3.connect(tmp_path / "daypass.db") as database:
+        records = {
+            row[0] for row in database.execute("SELECT request_id FROM audit_records WHERE type = 'session.issued'")
+        }
+        rows = "SELECT r.request_id FROM sessions s JOIN audit_records r ON r.log = s.log AND r.seq = s.seq"
+        sessions = {row[0] for row in database.execute(rows)}
+    database.close()
+    assert {request_id for request_id, _ in acknowledged} <= records
+    assert records == sessions
+
+
+def _load(server: Server, role: str, number: int, acknowledged: list[tuple[str, bytes]]) -> None:
+    host = server.url.partition("//")[2]
+    connection = http.client.HTTPConnection(host, timeout=5)
+    try:
+        for at in range(10_000):
+            headers, body = raw_assume(server, role, f"load-{number}-{at}")
+            connection.request("POST", "/", body, {**headers, "Content-Length": str(len(body))})
+            answer = connection.getresponse()
+            content = answer.read()
+            if answer.status == 200:
+                acknowledged.append((answer.headers["x-amzn-RequestId"], content))
+    except (OSError, http.client.HTTPException):
+        pass
+    finally:
+        connection.close()
+
+
+# --- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+def test_tls_serves_those_whom_the_client_ca_vouches_for(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    ours = ssl.create_default_context(cafile=str(pki.ca))
+    ours.load_cert_chain(pki.client_cert, pki.client_key)
+    options = ("--tls-cert", str(pki.server_cert), "--tls-key", str(pki.server_key), "--client-ca", str(pki.ca))
+    with running(tmp_path / "data", *options, tls=ours) as server:
+        port = server.url.rpartition(":")[2]
+        identity = server.client("sts", client_cert=(str(pki.client_cert), str(pki.client_key)), verify=str(pki.ca))
+        assert identity.get_caller_identity()["Account"] == OPERATOR
+        without = ssl.create_default_context(cafile=str(pki.ca))
+        foreign = ssl.create_default_context(cafile=str(pki.ca))
+        foreign.load_cert_chain(pki.foreign_cert, pki.foreign_key)
+        for context in (without, foreign):
+            with pytest.raises((ssl.SSLError, OSError)):
+                urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=context).read()
+        with pytest.raises((urllib.error.URLError, http.client.HTTPException, OSError)):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).read()
+        old = ssl.create_default_context(cafile=str(pki.ca))
+        old.load_cert_chain(pki.client_cert, pki.client_key)
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=old).status == 200
+
+
+@pytest.mark.parametrize("missing", ["--tls-cert", "--tls-key"])
+def test_tls_half_configured_refuses_start(tmp_path: Path, missing: str) -> None:
+    pki = Pki(tmp_path)
+    given = {"--tls-cert": pki.server_cert, "--tls-key": pki.server_key}
+    del given[missing]
+    options = [str(part) for pair in given.items() for part in pair]
+    refused = cli("serve", "--port", "0", "--data", str(tmp_path), *options)
+    assert refused.returncode != 0
+    assert "tls_cert and server.tls_key go together" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+# --- Settings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"DAYPASS_SERVER__PROT": "1"}, "there is no setting 'prot'"),
+        ({"DAYPASS_KEYS__ENCRYPTION_KEY": "canary"}, "key"),
+        ({"DAYPASS_DATABASE__URL": "mysql://u:canary@h/d"}, "database.url"),
+        ({"DAYPASS_BOOTSTRAP": f"{'A' * 16}:canary:111122223333,{'B' * 16}:canary:1"}, "entry 2: an account id"),
+        ({"DAYPASS_BOOTSTRAP": f"{'A' * 16}:canary:111122223333:a/b"}, "not a user name"),
+    ],
+)
+def test_serve_unusable_setting_refused_without_showing_it(
+    tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    refused = cli("serve", "--port", "0", "--data", str(tmp_path / "data"), **environment)
+    assert refused.returncode not in (0, 1, -signal.SIGKILL)
+    assert says in refused.stderr
+    assert "canary" not in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_serve_unknown_setting_in_the_file_refused(tmp_path: Path) -> None:
+    (tmp_path / "daypass.toml").write_text("[server]\nprot = 1")
+    refused = cli("serve", "--config", str(tmp_path / "daypass.toml"), "--data", str(tmp_path))
+    assert refused.returncode != 0
+    assert "there is no setting 'prot'" in refused.stderr
+
+
+def test_serve_kubernetes_variables_and_second_bootstrap_change_nothing(tmp_path: Path) -> None:
+    """A Service of our name injects DAYPASS_PORT; a bootstrap is for a new database alone. A key id may be long."""
+    long_id = "x_" + "Y9" * 63
+    first = f"{long_id}:{'s' * 40}:{OPERATOR},{':'.join(ADMIN_KEY)}:{OPERATOR}:admin"
+    injected = {"DAYPASS_PORT": "tcp://10.0.0.1:80", "DAYPASS_SERVICE_HOST": "10.0.0.1"}
+    with running(tmp_path, environment={**injected, "DAYPASS_BOOTSTRAP": first}) as server:
+        arn = server.client("sts", (long_id, "s" * 40)).get_caller_identity()["Arn"]
+        assert arn == f"arn:aws:iam::{OPERATOR}:root"
+        assert server.client("sts").get_caller_identity()["Arn"].endswith(":user/admin")
+    assert first != BOOTSTRAP
+    with running(tmp_path) as server:
+        assert code_of(server.client("sts", ROOT_KEYS[OPERATOR]).get_caller_identity) == "InvalidClientTokenId"
+        assert server.client("sts", (long_id, "s" * 40)).get_caller_identity()["Arn"] == arn
+    for file in tmp_path.glob("server-*.log"):
+        assert "s" * 40 not in file.read_text()
+
+
+# --- The AWS command line ----------------------------------------------------------------------------------------------
+
+
+def test_aws_cli_borrows_a_role_by_profile(server: Server, tmp_path: Path) -> None:
+    role = make_role(server, f"cli-{secrets.token_hex(4)}")
+    config, credentials = tmp_path / "config", tmp_path / "credentials"
+    config.write_text(
+        f"[profile base]\nregion = eu-central-1\nendpoint_url = {server.url}\n"
+        f"[profile ops]\nregion = eu-central-1\nendpoint_url = {server.url}\nrole_arn = {role}\nsource_profile = base\n"
+        "role_session_name = from-the-cli\n"
+    )
+    credentials.write_text(f"[base]\naws_access_key_id = {ADMIN_KEY[0]}\naws_secret_access_key = {ADMIN_KEY[1]}\n")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(credentials), "HOME": str(tmp_path)}
+
+    def aws(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(AWS), *arguments, "--output", "json", "--endpoint-url", server.url]
+        return subprocess.run(command, env={**clean, **files}, capture_output=True, text=True, timeout=60, check=False)
+
+    borrowed = aws("sts", "get-caller-identity", "--profile", "ops")
+    assert borrowed.returncode == 0, borrowed.stderr
+    assert (
+        json.loads(borrowed.stdout)["Arn"]
+        == f"{role.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/')}/from-the-cli"
+    )
+    assumed = aws("sts", "assume-role", "--role-arn", role, "--role-session-name", "by-hand", "--profile", "base")
+    assert json.loads(assumed.stdout)["Credentials"]["AccessKeyId"].startswith("ASIA"), assumed.stderr
