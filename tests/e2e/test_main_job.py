@@ -78,7 +78,7 @@ def test_assume_role_session_policy_only_narrows(server: Server) -> None:
 
 
 def test_assume_role_denied_message_decodes_to_the_explanation(server: Server) -> None:
-    user, key = _user(server)
+    _, key = _user(server)
     with pytest.raises(ClientError) as denied:
         server.client("iam", key).list_users()
     encoded = denied.value.response["Error"]["EncodedAuthorizationMessage"]

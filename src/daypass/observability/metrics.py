@@ -24,7 +24,7 @@ class Metric:
     """One metric's documentation; the reference page is made from these."""
 
     name: str
-    kind: type[Counter] | type[Gauge] | type[Histogram]
+    kind: type[Counter | Gauge | Histogram]
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
