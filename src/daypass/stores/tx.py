@@ -5,6 +5,7 @@ It must never write a row without its change, and never commit: the owner of the
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import replace
 from functools import lru_cache
@@ -37,6 +38,8 @@ E = TypeVar("E")
 _BIGGEST = 2**63
 _EVERY = 2**31 - 1
 _DIRECTORY_LOCK = 0x64617970617373  # "daypass"
+
+_INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have them
 
 
 def _storable(value: Any) -> bool:
@@ -81,8 +84,8 @@ class StoreReader:
         mapping = ENTITY_TABLES[kind]
         statement, first = _select(mapping.table.name, order, (bool(path_prefix), bool(after)), _shape(equals))
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
-        if after and first in mapping.integers and not (after.isascii() and after.isdigit()):
-            return []
+        if after and first in mapping.integers and not _INTEGER.fullmatch(after):
+            return []  # no number, or one that no column holds: nothing comes after it
         values |= {"prefix": path_prefix, "length": len(path_prefix)} if path_prefix else {}
         values |= {"after": _value(mapping, first, after)} if after else {}
         rows = self._conn.execute(statement, {**values, "limit_": limit})
