@@ -66,7 +66,7 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True)
 class PrincipalView:
-    """A user or role with its policies compiled. `boundary` is None when none is set, () when the set one is missing."""
+    """A user or role with its policies compiled. `boundary` is None when none is set; a set one that is missing denies."""
 
     entity: User | Role
     identity: tuple[NamedPolicy, ...]

@@ -105,14 +105,16 @@ async def test_user_view_has_its_own_policies_then_its_groups(database: Database
     assert [named.name for named in view.boundary] == [policy("Bound").arn]
 
 
-async def test_boundary_is_none_without_one_and_empty_when_missing(
+async def test_boundary_is_none_without_one_and_denies_when_missing(
     database: Database, directory: CachedDirectory
 ) -> None:
     insert(database, user("free"), user("bound", boundary_arn="arn:aws:iam::111122223333:policy/Gone"))
     free, bound = await directory.user(user("free").id), await directory.user(user("bound").id)
     assert free is not None
     assert bound is not None
-    assert (free.boundary, bound.boundary) == (None, ())
+    assert free.boundary is None
+    assert bound.boundary is not None
+    assert [named.document.broken for named in bound.boundary] == [True]
 
 
 async def test_role_is_found_by_name_without_case_and_by_id(database: Database, directory: CachedDirectory) -> None:

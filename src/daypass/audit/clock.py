@@ -39,8 +39,10 @@ class HighWaterClock:
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
+        wall = self._wall()
+        if wall == self._highest:  # nearly always: it is asked several times within a millisecond
+            return wall
         with self._lock:
-            wall = self._wall()
             passed = self._passed()
             if wall >= self._highest:
                 self._highest = wall

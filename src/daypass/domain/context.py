@@ -14,6 +14,7 @@ from functools import lru_cache
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
 from daypass.domain.policy.model import PrincipalFacts, Value
+from daypass.domain.policy.pattern import fold
 from daypass.domain.session import chain_depth
 
 
@@ -73,7 +74,7 @@ def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> No
 
 def tag_keys(prefix: str, tags: Tags) -> dict[str, Value]:
     """One key for each tag: `prefix` (lower case, with its slash), then the tag's key."""
-    return {prefix + key.lower(): value for key, value in tags}
+    return {prefix + fold(key): value for key, value in tags}
 
 
 def requested_tags(tags: Tags) -> dict[str, Value]:
@@ -116,11 +117,11 @@ def resource_context(account: str, tags: Tags = ()) -> dict[str, Value]:
 
 
 def merge_principal_tags(own: Tags, session: Tags) -> Tags:
-    """aws:PrincipalTag: the principal's own tags, overridden by its session's without regard to case."""
+    """aws:PrincipalTag: the principal's own tags, overridden by its session's without regard to (ASCII) case."""
     if not session or not own:
         return session or own
-    overridden = {key.lower() for key, _ in session}
-    return (*(tag for tag in own if tag[0].lower() not in overridden), *session)
+    overridden = {fold(key) for key, _ in session}
+    return (*(tag for tag in own if fold(tag[0]) not in overridden), *session)
 
 
 def principal_facts(caller: Caller) -> PrincipalFacts:

@@ -74,7 +74,18 @@ _dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Tr
 def encode(event: Event) -> bytes:
     """The canonical bytes of an event: at most MAX_EVENT_BYTES of ASCII, on one line."""
     body: dict[str, Any] = {"v": EVENT_VERSION, "type": event.type.value, "at": event.at}
-    for name in ("account", "actor", "source", "request_id", "trace_id", "operation", "error", "session_id", "decision", "detail"):
+    for name in (
+        "account",
+        "actor",
+        "source",
+        "request_id",
+        "trace_id",
+        "operation",
+        "error",
+        "session_id",
+        "decision",
+        "detail",
+    ):
         value = getattr(event, name)
         if value:
             body[name] = value

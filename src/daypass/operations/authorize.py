@@ -154,7 +154,7 @@ async def _session_levels(env: Env, session: SessionClaims) -> tuple[tuple[Named
     if session.base_policy or session.policy_hashes or session.kind is SessionKind.FEDERATED:
         inline = (_session_policy(session.policies[0]),) if session.base_policy else ()
         managed = await _managed(env, session.policy_hashes)
-        levels.append((*inline, *managed) if managed is not None else ())
+        levels.append((*inline, *managed) if managed is not None else (_nothing(),))
     levels.extend((_session_policy(text),) for text in scope_downs)
     return tuple(levels)
 
@@ -170,6 +170,12 @@ async def _managed(env: Env, hashes: tuple[str, ...]) -> tuple[NamedPolicy, ...]
             return None
         kept.append(content.policy)
     return tuple(kept)
+
+
+@cache
+def _nothing() -> NamedPolicy:
+    """In place of a policy that is gone: it denies, because a grant that reaches past a silent layer must not pass it."""
+    return NamedPolicy("missing", compile_stored("", PolicyKind.SESSION))
 
 
 @lru_cache(maxsize=4096)

@@ -70,6 +70,7 @@ class Runtime:
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self._failures = 0  # of the journal, as far as they are in the metric
 
     async def start(self) -> None:
         """Builds and starts everything. Raises when a part of it is not usable: a server that cannot work does not start."""
@@ -187,6 +188,8 @@ class Runtime:
     def render_metrics(self) -> bytes:
         """The Prometheus exposition, gauges taken now."""
         self.metrics["daypass_journal_waiting"].set(self.journal.waiting)
+        self.metrics["daypass_journal_failures"].inc(self.journal.failures - self._failures)
+        self._failures = self.journal.failures
         self.metrics["daypass_directory_entries"].set(self.directory.entries)
         self.metrics["daypass_directory_staleness_seconds"].set(self.directory.staleness_seconds())
         self.metrics["daypass_revocations"].set(self.directory.revocations)

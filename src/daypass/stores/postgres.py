@@ -53,6 +53,7 @@ def _engine(url: URL, size: int, *, read_only: bool) -> Engine:
         pool_size=size,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
+        hide_parameters=True,  # an error must not show the values of a row
         isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
     )
     if read_only:

@@ -146,6 +146,7 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
         pool_size=size,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
+        hide_parameters=True,  # an error must not show the values of a row
     )
     start = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 

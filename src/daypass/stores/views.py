@@ -152,7 +152,10 @@ class Views:
         return policies
 
     def _boundary(self, reader: Reader, arn: str | None, keys: dict[str, None]) -> tuple[NamedPolicy, ...] | None:
-        return None if arn is None else self._managed(reader, arn, keys)
+        """A boundary that is set and missing denies: a grant that reaches past a silent layer must not pass it."""
+        if arn is None:
+            return None
+        return self._managed(reader, arn, keys) or (NamedPolicy(arn, self._compile("", PolicyKind.IDENTITY)),)
 
     def _managed(self, reader: Reader, arn: str, keys: dict[str, None]) -> tuple[NamedPolicy, ...]:
         """The compiled default version; () when the policy is missing, which allows nothing."""
