@@ -1,0 +1,98 @@
+"""The installed command against the real server, each test with a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server, running
+
+DAYPASS = [sys.executable, "-m", "daypass.cli.main"]
+
+
+@dataclass
+class Ran:
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Command:
+    """Runs `daypass` as somebody who is logged in."""
+
+    server: Server
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "DAYPASS_"))}
+        return {**found, "DAYPASS_HOME": str(self.home), "USER": "anna"}
+
+    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> Ran:
+        ran = subprocess.run(
+            [*DAYPASS, *arguments],
+            env={**self.environment, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in ran.stderr, ran.stderr
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+    def login(self, key: tuple[str, ...], *more: str) -> Ran:
+        given = ["--endpoint", self.server.url, "--access-key-id", key[0], "--secret-stdin"]
+        return self("login", *given, *more, stdin=f"{key[1]}\n")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """On SQLite alone: the command cannot tell, and one file is what `audit verify --database` reads."""
+    with running(tmp_path_factory.mktemp("daypass")) as started:
+        yield started
+
+
+@pytest.fixture
+def daypass(server: Server, tmp_path: Path) -> Command:
+    """Logged in as the administrator."""
+    command = Command(server, tmp_path / "home")
+    assert command.login(ADMIN_KEY).status == 0
+    return command
+
+
+@pytest.fixture
+def role(server: Server) -> str:
+    """The name of a role of the operator's account that the administrator may assume, and that may read IAM."""
+    name = f"role-{secrets.token_hex(4)}"
+    iam = server.client("iam", ROOT_KEYS[OPERATOR])
+    iam.create_role(
+        RoleName=name,
+        Description="For tests",
+        AssumeRolePolicyDocument=policy(
+            Action=["sts:AssumeRole", "sts:TagSession"], Principal={"AWS": f"arn:aws:iam::{OPERATOR}:user/admin"}
+        ),
+    )
+    team = {"StringEquals": {"aws:PrincipalTag/team": "shop"}}
+    allowed = policy(Sid="ReadUsers", Action=["iam:ListUsers"], Resource="*", Condition=team)
+    iam.put_role_policy(RoleName=name, PolicyName="work", PolicyDocument=allowed)
+    return name
+
+
+def policy(**statement: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
+
+
+Policy = Callable[..., str]

@@ -1,0 +1,178 @@
+"""Accounts, guardrails, the record, and explanations."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.e2e.cli.conftest import DAYPASS, Command, policy
+from tests.e2e.conftest import OPERATOR, ROOT_KEYS, TENANT
+
+LIST_USERS = "import boto3\ntry: boto3.client('iam').list_users()\nexcept Exception as e: print(e, e.response)"
+
+
+def test_account_create_gives_a_root_key_that_works(daypass: Command) -> None:
+    name = f"shop-{secrets.token_hex(3)}"
+    made = daypass("account", "create", name, "--root-key", "--output", "json").json()
+    key = (made["root_key"]["access_key_id"], made["root_key"]["secret_access_key"])
+    assert daypass.server.client("sts", key).get_caller_identity()["Arn"] == f"arn:aws:iam::{made['id']}:root"
+    listed = daypass("account", "ls")
+    assert f"{made['id']}  {name}" in listed.out
+    again = daypass("account", "create", name, "--id", made["id"])
+    assert (again.status, "EntityAlreadyExists" in again.err) == (7, True)
+
+
+def test_account_ls_by_another_account_is_denied(daypass: Command) -> None:
+    daypass.login(ROOT_KEYS[TENANT])
+    ran = daypass("account", "ls")
+    assert (ran.status, ran.out) == (4, "")
+
+
+def test_guardrail_binds_from_put_to_rm(daypass: Command, tmp_path: Path) -> None:
+    made = daypass("account", "create", "bound", "--root-key", "--output", "json").json()
+    key = (made["root_key"]["access_key_id"], made["root_key"]["secret_access_key"])
+    account = made["id"]
+    text = policy(Action="*", Resource="*").replace("[{", '[\n\t{"Sid": "All", ', 1)
+    deny = policy(Effect="Deny", Action="iam:CreateUser", Resource="*")
+    assert daypass("guardrail", "put", account, "all", "-", stdin=text).status == 0
+    (tmp_path / "deny.json").write_text(deny)
+    assert daypass("guardrail", "put", account, "no-users", str(tmp_path / "deny.json")).status == 0
+    names = [g["name"] for g in daypass("guardrail", "ls", account, "--output", "json").json()]
+    assert {"all", "no-users"} <= set(names)
+    assert "no-users" in daypass("guardrail", "ls", account).out
+    assert daypass("guardrail", "show", account, "no-users").out == f"{deny}\n"
+    assert daypass("guardrail", "show", account, "all", "--output", "json").json()["document"] == text
+    iam = daypass.server.client("iam", key)
+    with pytest.raises(Exception, match="explicit deny in a service control policy"):
+        iam.create_user(UserName="x")
+    assert daypass("guardrail", "rm", account, "no-users").status == 0
+    assert iam.create_user(UserName="x")
+    assert daypass("guardrail", "show", account, "no-users").status == 1
+
+
+@pytest.mark.parametrize("document", ["{", "", '{"Version": "2012-10-17", "Statement": []} x'])
+def test_guardrail_put_malformed_policy_is_refused(daypass: Command, document: str) -> None:
+    assert daypass("guardrail", "put", TENANT, "broken", "-", stdin=document).status == 7
+
+
+def test_audit_shows_what_was_done(daypass: Command) -> None:
+    name = f"seen-{secrets.token_hex(3)}"
+    daypass("account", "create", name)
+    assert "daypass:CreateAccount" in daypass("audit", "tail", "--limit", "250").out
+    found = daypass("audit", "search", "--operation", "daypass:CreateAccount", "--output", "json", "--account", "*")
+    assert name in found.out
+    request_id = daypass("audit", "search", "--limit", "1").out.split()[-1]
+    shown = daypass("audit", "show", request_id)
+    assert shown.json()["event"]["request_id"] == request_id
+    place = f"{shown.json()['log']}/{shown.json()['seq']}"
+    assert daypass("audit", "show", place).json()["event"]["request_id"] == request_id
+    absent = daypass("audit", "show", "00000000-0000-0000-0000-000000000000")
+    assert (absent.status, absent.out) == (1, "")
+
+
+def test_audit_tail_follow_prints_what_comes_until_interrupted(daypass: Command) -> None:
+    process = subprocess.Popen(
+        [*DAYPASS, "audit", "tail", "--follow", "--limit", "1"],
+        env={**daypass.environment, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first
+    daypass("account", "ls")
+    while "ListAccounts" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.strip()) == (130, "")
+
+
+def test_audit_verify_online_is_right(daypass: Command) -> None:
+    ran = daypass("audit", "verify")
+    assert ran.status == 0, ran.out
+    assert " verify" in ran.out
+    report = daypass("audit", "verify", "--output", "json", "--account", "*").json()
+    assert report["bad"] == []
+    assert report["records"] > 10
+
+
+def _copy(daypass: Command, target: Path) -> sqlite3.Connection:
+    """The server's record in a file of its own."""
+    with closing(sqlite3.connect(daypass.server.data / "daypass.db")) as source:
+        copy = sqlite3.connect(target, isolation_level=None)
+        source.backup(copy)
+    copy.execute("PRAGMA journal_mode=DELETE")
+    for (trigger,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        copy.execute(f'DROP TRIGGER "{trigger}"')
+    return copy
+
+
+TAMPERED = {
+    "bytes": ("UPDATE audit_records SET bytes = bytes || x'20' WHERE log = ? AND seq = ?", 0),
+    "erased bytes": ("UPDATE audit_records SET bytes = x'' WHERE log = ? AND seq = ?", 0),
+    "leaf": ("UPDATE audit_records SET leaf = zeroblob(32) WHERE log = ? AND seq = ?", 0),
+    "chain": ("UPDATE audit_records SET chain = zeroblob(32) WHERE log = ? AND seq = ?", 0),
+    "chain's type": ("UPDATE audit_records SET chain = 'text' WHERE log = ? AND seq = ?", 0),
+    "removed": ("DELETE FROM audit_records WHERE log = ? AND seq = ?", 0),
+    "cut off its beginning": ("DELETE FROM audit_records WHERE log = ? AND seq <= ?", -5),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_audit_verify_offline_names_the_first_bad_record(daypass: Command, tmp_path: Path, how: str) -> None:
+    statement, shift = TAMPERED[how]
+    with closing(_copy(daypass, tmp_path / "daypass.db")) as copy:
+        ((log, last),) = copy.execute("SELECT log, max(seq) FROM audit_records GROUP BY log LIMIT 1").fetchall()
+        assert last > 6
+        good = daypass("audit", "verify", "--database", str(tmp_path / "daypass.db"))
+        assert good.status == 0, good.out
+        assert copy.execute(statement, (log, 5)).rowcount > 0
+    bad = daypass("audit", "verify", "--database", str(tmp_path / "daypass.db"))
+    assert bad.status == 1
+    assert f"BAD  log {log} record {5 + shift}: " in bad.out
+    report = daypass("audit", "verify", "--data", str(tmp_path), "--output", "json")
+    assert (report.status, report.json()["bad"][0]["seq"]) == (1, 5 + shift)
+
+
+def test_audit_verify_offline_what_is_no_record_is_a_local_failure(daypass: Command, tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"not a database, but long enough to be looked at" * 50)
+    ran = daypass("audit", "verify", "--database", str(tmp_path / "x.db"))
+    assert (ran.status, ran.out) == (6, "")
+    with closing(sqlite3.connect(tmp_path / "empty.db")):
+        pass
+    assert daypass("audit", "verify", "--database", str(tmp_path / "empty.db")).status == 6
+
+
+def test_explain_says_why_and_what_is_missing(daypass: Command, role: str) -> None:
+    denied = daypass("exec", role, "--", sys.executable, "-c", LIST_USERS).out
+    by_message = daypass("explain", denied)
+    assert by_message.status == 0, by_message.err
+    by_stdin = daypass("explain", "-", stdin=denied)
+    request_id = daypass("audit", "search", "--error", "access_denied", "--limit", "1").out.split()[-1]
+    by_request = daypass("explain", request_id)
+    assert by_message.out == by_stdin.out == by_request.out
+    lines = by_message.out.splitlines()
+    assert lines[0] == "Denied: no identity-based policy allows it."
+    assert f"  principal  arn:aws:sts::{OPERATOR}:assumed-role/{role}/anna" in lines
+    assert "  Allow work 'ReadUsers', line 1: a condition does not hold" in lines
+    assert "        wanted  shop" in lines
+    assert "        found   absent" in lines
+    assert "an identity-based policy would have to allow iam:ListUsers" in lines[-1]
+    assert daypass("explain", denied, "--output", "json").json()["blocked_by"] == "identity"
+
+
+def test_explain_by_another_account_is_refused(daypass: Command, role: str) -> None:
+    denied = daypass("exec", role, "--", sys.executable, "-c", LIST_USERS).out
+    request_id = daypass("audit", "search", "--error", "access_denied", "--limit", "1").out.split()[-1]
+    daypass.login(ROOT_KEYS[TENANT])
+    assert daypass("explain", denied).status == 7
+    assert daypass("explain", request_id).status == 1
+    assert daypass("explain", "hello").status == 2
