@@ -15,6 +15,13 @@ from daypass.client.http import segment
 SUBJECTS = ("session", "role", "principal", "access-key", "source-identity", "account")
 
 
+class _Subject(click.Choice[str]):
+    """Also as the API and the record write it, with an underscore."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(str(value).replace("_", "-"), param, ctx)
+
+
 _limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 _account = click.option("--account", default="", metavar="ID", help="Another account, for the operator; * for all.")
 
@@ -71,7 +78,7 @@ def show_session(session_id: str, profile: str, endpoint: str, form: str) -> Non
 
 
 @click.command()
-@click.argument("subject", type=click.Choice(SUBJECTS))
+@click.argument("subject", type=_Subject(SUBJECTS))
 @click.argument("value")
 @_account
 @click.option("--block", is_flag=True, help="Also stop the subject from getting new sessions.")

@@ -36,6 +36,14 @@ def test_moment_of_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("subject", ["access-key", "access_key"])
+def test_revoke_subject_is_taken_in_both_spellings(cli, serve, subject: str) -> None:
+    server = serve(as_json({"id": "r", "value": "AKIA", "block": False}))
+    assert cli("revoke", subject, "AKIA").out == "Revoked access-key AKIA; revocation r.\n"
+    assert json.loads(server.sent[0].body)["subject"] == "access_key"
+
+
+@pytest.mark.usefixtures("key")
 def test_revoke_sends_what_was_asked_for(cli, serve) -> None:
     server = serve(as_json({"id": "r", "value": "AROA", "block": True}))
     ran = cli("revoke", "source-identity", "x", "--block-until", "2027-01-15T08:00:00Z", "--reason", "leak")
