@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from calendar import timegm
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -12,10 +12,15 @@ from daypass.cli import output
 from daypass.cli.options import connect, output_option, pages, server_options
 from daypass.client.http import segment
 
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # older releases of click have no type parameter here
+
 SUBJECTS = ("session", "role", "principal", "access-key", "source-identity", "account")
 
 
-class _Subject(click.Choice[str]):
+class _Subject(_Choice):
     """Also as the API and the record write it, with an underscore."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
