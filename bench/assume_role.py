@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote_plus
@@ -27,8 +27,17 @@ import boto3
 
 from daypass import sigv4
 from loadgen import Result, run
+from populate import add_roles
 
 ACCOUNT, KEY, SECRET = "123456789012", "AKIABENCHBENCHBENCH0", "benchbenchbenchbenchbenchbenchbenchbench"
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
 TARGET_RATE, TARGET_P99 = 6000, 60
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -88,26 +97,39 @@ def set_up(url: str) -> None:
     iam = boto3.client(
         "iam", endpoint_url=url, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )
-    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     with suppress(iam.exceptions.EntityAlreadyExistsException):
-        iam.create_role(RoleName="bench", AssumeRolePolicyDocument=document)
+        iam.create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
 
 
-def requests(url: str, count: int, role: str = "bench", salt: str = "") -> list[bytes]:
-    """Whole HTTP requests, each with its own session name, signed now."""
+def requests(url: str, count: int, salt: str = "", roles: Sequence[str] = ("bench",)) -> list[bytes]:
+    """Whole HTTP requests, each with its own session name, signed now; the roles in turn."""
     host = url.removeprefix("http://")
     key = sigv4.SigningKey(KEY, SECRET, "us-east-1", "sts")
     now = int(time.time() * 1000)
     built = []
-    arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/{role}")
     for number in range(count):
+        arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/{roles[number % len(roles)]}")
         body = (f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=bench-{salt}{number}").encode()
         headers = {"host": host, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
         sent = sigv4.sign(key, "POST", "/", "", headers, body, now)
         head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         built.append(f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body)
     return built
+
+
+def measure_many_roles(args: argparse.Namespace) -> None:
+    """Flat in the number of roles: each request another role of 10 and of many, first touched, then from memory."""
+    for count in (10, args.roles):
+        with tempfile.TemporaryDirectory() as data:
+            with daypass(Path(data), {}):
+                pass  # makes the account
+            add_roles(Path(data), ACCOUNT, count, TRUST)
+            names = [f"many-{number}" for number in range(count)]
+            with daypass(Path(data), {}) as url:
+                for state in ("cold", "warm"):
+                    roles = names[: args.requests]
+                    result = asyncio.run(run(url, requests(url, args.requests, state, roles), 32, 60))
+                    report(f"{count} roles, {state}, 32 connections", result)
 
 
 def measure(url: str, connections: int, count: int, seconds: float) -> Result:
@@ -148,12 +170,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="signed requests for each run")
     parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
-    parser.add_argument("--only", default="", help="sqlite, workers, delay, postgres, moto")
+    parser.add_argument("--only", default="", help="sqlite, roles, workers, delay, postgres, moto")
+    parser.add_argument("--roles", type=int, default=100_000, help="the larger number of roles")
     args = parser.parse_args()
     print(f"server on core {SERVER_CORE}, load on core {LOAD_CORE}; target {TARGET_RATE}/s, p99 {TARGET_P99} ms at 256")
-    wanted = args.only.split(",") if args.only else ["sqlite", "workers", "delay", "postgres", "moto"]
+    wanted = args.only.split(",") if args.only else ["sqlite", "roles", "workers", "delay", "postgres", "moto"]
     if "sqlite" in wanted:
         measure_sqlite(args, "SQLite FULL", {})
+    if "roles" in wanted:
+        measure_many_roles(args)
     if "workers" in wanted:
         for workers in (2, 4):
             measure_sqlite(args, f"SQLite FULL, {workers} workers", {}, workers)
