@@ -116,8 +116,9 @@ def test_workers_share_the_port_and_the_record(tmp_path: Path) -> None:
     with running(tmp_path, "--workers", "2") as server:
         role = make_role(server)
         for at in range(20):  # each on a connection of its own
-            answer = server.client("sts").assume_role(RoleArn=role, RoleSessionName=f"job-{at}")
-            assert server.client("sts", session_key(answer)).get_caller_identity()["Account"] == OPERATOR
+            headers, body = raw_assume(server, role, f"job-{at}")
+            with urllib.request.urlopen(urllib.request.Request(server.url, body, headers), timeout=5) as answer:
+                assert answer.status == 200
         metrics = urllib.request.urlopen(f"{server.url}/metrics", timeout=5).read().decode()
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
         workers = children.read_text().split()
@@ -174,7 +175,7 @@ def test_kill_under_load_loses_no_acknowledged_session(tmp_path: Path) -> None:
         threads = [threading.Thread(target=_load, args=(server, role, at, acknowledged)) for at in range(8)]
         for thread in threads:
             thread.start()
-        within(20, lambda: len(acknowledged) > 200)
+        within(20, lambda: len(acknowledged) > 100)
         server.process.kill()
         for thread in threads:
             thread.join(10)
@@ -240,6 +241,20 @@ def test_tls_serves_those_whom_the_client_ca_vouches_for(tmp_path: Path) -> None
         old.set_ciphers("ALL:@SECLEVEL=0")
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         assert urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=old).status == 200
+
+
+def test_tls_client_that_keeps_its_connection_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    with running(
+        tmp_path / "data", "--tls-cert", str(pki.server_cert), "--tls-key", str(pki.server_key), tls=context
+    ) as server:
+        keeping = server.client("sts", verify=str(pki.ca))
+        assert keeping.get_caller_identity()["Account"] == OPERATOR
+        begun = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - begun < 8
 
 
 @pytest.mark.parametrize("missing", ["--tls-cert", "--tls-key"])

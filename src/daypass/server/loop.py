@@ -14,10 +14,10 @@ import uvloop
 _FAREWELL_SECONDS = 1.0
 
 
-class Loop(uvloop.Loop):  # type: ignore[misc]  # uvloop ships no types
+class Loop(uvloop.Loop):
     """uvloop with a short TLS shutdown."""
 
-    async def create_server(self, *args: Any, **options: Any) -> asyncio.AbstractServer:
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.AbstractServer:  # type: ignore[override]  # passed on
         """As uvloop's."""
         if options.get("ssl") is not None:
             options.setdefault("ssl_shutdown_timeout", _FAREWELL_SECONDS)
