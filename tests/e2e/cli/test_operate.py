@@ -83,15 +83,18 @@ def test_audit_tail_follow_prints_what_comes_until_interrupted(daypass: Command)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # background jobs ignore it
     )
     assert process.stdout is not None
-    first = process.stdout.readline()
-    assert first
-    daypass("account", "ls")
-    while "ListAccounts" not in process.stdout.readline():
-        pass
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    try:
+        assert process.stdout.readline()
+        daypass("account", "ls")
+        while "ListAccounts" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert (process.returncode, err.strip()) == (130, "")
 
 

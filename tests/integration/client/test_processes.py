@@ -50,7 +50,13 @@ def test_credential_process_interrupted_while_the_server_is_silent_ends_at_once(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(30)
         environment = _environment(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
-        process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            COMMAND,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # background jobs ignore it
+        )
         connection, _ = silent.accept()
         with connection:
             time.sleep(0.2)
