@@ -324,7 +324,9 @@ def test_any_signed_call_of_the_management_api_is_answered_in_form(site: Install
 @pytest.mark.parametrize("after", [2**63 - 1, 2**63, 10**18, 10**19, 10**100])
 def test_a_place_beyond_every_number_of_a_database_has_nothing_after_it(site: Installation, after: int) -> None:
     """Found by the above: SQLite has 63 bits."""
-    headers = site.signed(ROOT_OF_BETA, b"", "daypass", method="GET", path="/api/v1/revocations", query=f"after={after}")
+    headers = site.signed(
+        ROOT_OF_BETA, b"", "daypass", method="GET", path="/api/v1/revocations", query=f"after={after}"
+    )
     answer = site.send("GET", headers, path=b"/api/v1/revocations", query=f"after={after}".encode())
     assert answer.status == 200
     assert json.loads(answer.body)["revocations"] == []
