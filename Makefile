@@ -59,7 +59,7 @@ docs-gen:  ## generate the reference pages
 
 bench:  ## measure on this machine; BENCH=assume_role measures one thing
 	$(SETUP_DEV)
-	@set -e; for part in $(BENCH); do echo "== $$part"; $(PYTHON_BIN) bench/$$part.py $(ARGS); done
+	@set -e; for part in $(BENCH); do echo "== $$part"; PYTHONPATH=. $(PYTHON_BIN) bench/$$part.py $(ARGS); done
 
 fuzz:  ## millions of random policies against the reference evaluator
 	$(SETUP_DEV)

@@ -159,7 +159,7 @@ def measure_postgres(args: argparse.Namespace) -> None:
     from tests.postgres import running_server  # only where it is asked for
 
     with running_server() as postgres, tempfile.TemporaryDirectory() as data:
-        environment = {"DAYPASS_DATABASE__URL": postgres.create_database()}
+        environment = {"DAYPASS_DATABASE__URL": postgres.url(postgres.create_database())}
         with daypass(Path(data), environment) as url:
             for connections in (32, 256):
                 result = measure(url, connections, args.requests, args.seconds)

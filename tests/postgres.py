@@ -13,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
-import itertools
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -42,6 +42,14 @@ _SETTINGS = {
     "autovacuum": "off",
     "log_min_messages": "panic",
 }
+_DURABLE = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "autovacuum": "on",
+    "max_wal_size": "1GB",
+    "shared_buffers": "128MB",
+}
+"""What measurements have instead: the server keeps what it says that it keeps."""
 
 
 class PostgresServer:
@@ -49,7 +57,6 @@ class PostgresServer:
 
     def __init__(self, maintenance_url: str) -> None:
         self._url = maintenance_url
-        self._numbers = itertools.count()
 
     def url(self, database: str) -> str:
         return urlunsplit(urlsplit(self._url)._replace(path="/" + quote(database)))
@@ -61,7 +68,7 @@ class PostgresServer:
 
     def create_database(self, *, template: str = "") -> str:
         """A new database, empty or a copy of `template`; returns its name."""
-        name = f"daypass_{os.getpid()}_{next(self._numbers)}"
+        name = f"daypass_{secrets.token_hex(8)}"
         source = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else "TEMPLATE template0"
         self.run(f"CREATE DATABASE {name} {source}")
         return name
@@ -92,12 +99,19 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _shared_server(base: Path) -> Iterator[str]:
+def running_server() -> Iterator[PostgresServer]:
+    """A durable server of its own, for measurements."""
+    with _shared_server(Path(tempfile.gettempdir()) / f"daypass-pg-bench-{os.getpid()}", "durable") as url:
+        yield PostgresServer(url)
+
+
+@contextlib.contextmanager
+def _shared_server(base: Path, *how: str) -> Iterator[str]:
     """Holds a share of the server under `base`; the first one starts it, the supervisor ends it after the last."""
     with _users(base) as users:
         ready = base / "ready"
         if not ready.exists():
-            command = [sys.executable, __file__, str(base)]
+            command = [sys.executable, __file__, str(base), *how]
             # It must outlive this worker, and must not hold the worker's pipes open.
             supervisor = subprocess.Popen(
                 command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=()
@@ -151,13 +165,13 @@ def _users(base: Path) -> Iterator[_Locks]:
 # --- The supervisor: this file, run as a program -----------------------------------------------------------------------
 
 
-def _supervise(base: Path) -> None:
+def _supervise(base: Path, *, durable: bool) -> None:
     """Starts the server, waits until nobody holds a share of it, stops it and removes everything."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     users = os.open(base / "users.lock", os.O_RDWR | os.O_CLOEXEC)
     server = None
     try:
-        server = _start(base)
+        server = _start(base, {**_SETTINGS, **_DURABLE} if durable else _SETTINGS)
         (base / "ready").touch()
         fcntl.flock(users, fcntl.LOCK_EX)
     finally:
@@ -170,7 +184,7 @@ def _supervise(base: Path) -> None:
         shutil.rmtree(base, ignore_errors=True)
 
 
-def _start(base: Path) -> subprocess.Popen[bytes]:
+def _start(base: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
     installed = _installed()
     identity: dict[str, object] = {}
     if os.geteuid() == 0:
@@ -186,7 +200,7 @@ def _start(base: Path) -> subprocess.Popen[bytes]:
     options = {"cwd": base / "run", "env": environment, "stdin": subprocess.DEVNULL, **identity}
     initdb = [bin_ / "initdb", "-D", data, "-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C"]
     subprocess.run([*initdb, "--no-sync", "--no-instructions"], check=True, stdout=subprocess.DEVNULL, **options)
-    settings = {**_SETTINGS, "unix_socket_directories": str(base / "socket")}
+    settings = {**settings, "unix_socket_directories": str(base / "socket")}
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     server = subprocess.Popen([bin_ / "postgres", "-D", data, *arguments], **options)
     deadline = time.monotonic() + _START_SECONDS
@@ -232,4 +246,4 @@ def _copy(installed: Path, target: Path) -> Path:
 
 
 if __name__ == "__main__":
-    _supervise(Path(sys.argv[1]))
+    _supervise(Path(sys.argv[1]), durable="durable" in sys.argv[2:])
