@@ -99,7 +99,8 @@ def verify(database: Path | None, data: Path | None, account: str, profile: str,
     good = [r for r in results if isinstance(r, Verified)]
     if form == "json":
         faults = [{"log": b.log, "seq": b.seq, "why": b.why} for b in bad]
-        output.data({"logs": len(good), "records": sum(g.records for g in good), "bad": faults})
+        heads = [{"log": g.head.log, "seq": g.head.seq, "chain": g.head.chain.hex()} for g in good]
+        output.data({"logs": len(good), "records": sum(g.records for g in good), "bad": faults, "heads": heads})
     else:
         for fault in bad:
             click.echo(f"BAD  log {output.safe(fault.log)} record {fault.seq}: {output.safe(fault.why)}")

@@ -104,6 +104,8 @@ def test_audit_verify_online_is_right(daypass: Command) -> None:
     assert " verify" in ran.out
     report = daypass("audit", "verify", "--output", "json", "--account", "*").json()
     assert report["bad"] == []
+    assert len(report["heads"]) == report["logs"]
+    assert sum(head["seq"] + 1 for head in report["heads"]) == report["records"]
     assert report["records"] > 10
 
 
