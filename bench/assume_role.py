@@ -55,6 +55,7 @@ def started(command: list[str], url: str, ready: str, cores: set[int], environme
         command,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # moto_server writes a line for each request
         preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  # no threads here
     )
     try:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+_SETTLE_SECONDS = 0.5
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -45,6 +46,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+
+    def start(self) -> None:
+        """Sends the first request."""
         self._next()
 
     def _next(self) -> None:
@@ -87,16 +91,20 @@ async def run(url: str, requests: Sequence[bytes], connections: int, seconds: fl
         raise ValueError("load goes to loopback only")
     loop = asyncio.get_running_loop()
     queue, result = list(reversed(requests)), Result()
-    started = time.perf_counter()
-    done = []
+    done: list[asyncio.Future[None]] = []
+    ready: list[_Connection] = []
+
+    def connection() -> _Connection:
+        done.append(loop.create_future())
+        ready.append(_Connection(queue, result, done[-1], time.perf_counter() + seconds))
+        return ready[-1]
+
     for _ in range(connections):
-        future: asyncio.Future[None] = loop.create_future()
-        done.append(future)
-        await loop.create_connection(
-            lambda future=future: _Connection(queue, result, future, started + seconds),  # type: ignore[misc]
-            target.hostname,
-            target.port,
-        )
+        await loop.create_connection(connection, target.hostname, target.port)
+    await asyncio.sleep(_SETTLE_SECONDS)  # the server accepts them all: a storm of connections is another question
+    started = time.perf_counter()
+    for one in ready:
+        one.start()
     await asyncio.gather(*done, return_exceptions=True)
     result.seconds = time.perf_counter() - started
     return result
