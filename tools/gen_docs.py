@@ -16,6 +16,7 @@ import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def cli_page() -> str:
 
 
 def _command(name: str, command: click.Command, level: int = 2) -> Iterator[str]:
-    yield f"{'#' * level} {name}\n\n{described(name, command.help)}\n"
+    yield f"{'#' * level} {name}\n\n{described(name, cleandoc(command.help or ''))}\n"
     if isinstance(command, click.Group):
         for child, found in command.commands.items():
             yield from _command(f"{name} {child}", found, level + 1)
