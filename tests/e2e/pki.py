@@ -12,6 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 _DAY = timedelta(days=1)
+_KEY_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 
 
 class Pki:
@@ -34,7 +38,9 @@ class Pki:
         self, file: str, name: str, ca_key: ec.EllipticCurvePrivateKey, ca: x509.Certificate
     ) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(name, ca.subject, key)
+        builder = _builder(name, ca.subject, key).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
         if name[0].isdigit():
             address = x509.IPAddress(ipaddress.ip_address(name))
             builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
@@ -48,6 +54,8 @@ def _authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "throwaway authority")])
     builder = _builder("throwaway authority", name, key)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    uses = dict.fromkeys(_KEY_USES, False) | {"key_cert_sign": True}
+    builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)  # Python 3.13 verifies strictly
     return key, builder.sign(key, hashes.SHA256())
 
 
@@ -61,4 +69,5 @@ def _builder(name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _DAY)
         .not_valid_after(now + _DAY)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )

@@ -121,7 +121,13 @@ def to_number(text):
 def to_date(text):
     if re.fullmatch(r"[0-9]+", text):
         return Fraction(int(text))
-    shapes = ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
+    year = re.match(r"-?[0-9]{1,9}", text)
+    if year is None:
+        return None
+    near = int(year[0]) % 400 + 2000  # the calendar repeats every 400 years, and `datetime` knows only some of them
+    cycles = (int(year[0]) - near) // 400
+    text = f"{near}{text[year.end() :]}"
+    shapes = ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
     for shape in shapes:
         try:
             moment = dt.datetime.strptime(text, shape)  # noqa: DTZ007 - the shapes without a zone mean UTC
@@ -130,7 +136,8 @@ def to_date(text):
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=dt.UTC)
         span = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        return Fraction(span.days * 86400 + span.seconds) + Fraction(span.microseconds, 10**6)
+        days = span.days + cycles * 146_097
+        return Fraction(days * 86400 + span.seconds) + Fraction(span.microseconds, 10**6)
     return None
 
 
