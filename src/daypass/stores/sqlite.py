@@ -134,7 +134,6 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
         try:
             for pragma in pragmas:
                 conn.execute(f"PRAGMA {pragma}")
-            conn.execute("PRAGMA schema_version").fetchone()  # what is no database fails here, where it is closed
         except BaseException:
             conn.close()
             raise
