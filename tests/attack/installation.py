@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -240,9 +240,8 @@ def installed(data: Path, wall: SetClock | None = None, **settings: Mapping[str,
     """A started installation in `data`; a second one on the same data finds what the first has left."""
     wall = wall or SetClock()
     chosen = Settings.model_validate({"server": {"data": str(data)}, **settings})
-    database = open_database(chosen.database_url())
-    prepare(database)
-    database.close()
+    with closing(open_database(chosen.database_url())) as database:
+        prepare(database)
     log, real_stderr, real_clock = io.StringIO(), sys.stderr, runtime_module.HighWaterClock
     sys.stderr = log
     logs.configure("debug", "json")
