@@ -25,7 +25,11 @@ from daypass.stores.migrations import prepare
 
 def open_prepared(path: Path, now: int = NOW) -> tuple[Database, bool]:
     database = open_database(f"sqlite:///{path}")
-    return database, prepare(database, now)
+    try:
+        return database, prepare(database, now)
+    except BaseException:
+        database.close()
+        raise
 
 
 # --- URLs
