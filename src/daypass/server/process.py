@@ -54,7 +54,7 @@ class Lifespan:
             self._runtime = Runtime(self._settings)
             await self._runtime.start()
             self._application = build(self._runtime)
-            _tune_collector()
+            tune_collector()
         except Exception as error:  # noqa: BLE001  # reported by name; the process then ends
             logs.get().error("server.start_failed", error=f"{type(error).__name__}: {error}")
             await send({"type": "lifespan.startup.failed", "message": ""})
@@ -176,10 +176,26 @@ def _url(settings: Settings, listener: socket.socket) -> str:
 
 
 def _run(settings: Settings, listener: socket.socket) -> int:
+    config = uvicorn_config(partial(Lifespan, settings), settings, factory=True)
+    _check_tls(config)
+    if settings.server.workers > 1:
+        _share_metrics(settings.server.data / "metrics")
+        Multiprocess(config, sockets=[listener]).run()
+        return 0
+    running = uvicorn.Server(config)
+    # When it has drained, uvicorn raises the signal again; to be asked to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt):
+        running.run(sockets=[listener])
+    return 0 if running.started else 1
+
+
+def uvicorn_config(application: Any, settings: Settings, *, factory: bool = False) -> uvicorn.Config:
+    """How every process serves HTTP. `factory`: the application is what `application()` returns."""
     server = settings.server
-    config = uvicorn.Config(
-        partial(Lifespan, settings),
-        factory=True,
+    return uvicorn.Config(
+        application,
+        factory=factory,
         workers=server.workers,
         loop="daypass.server.loop:Loop",
         http="httptools",
@@ -198,17 +214,6 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         ssl_ca_certs=str(server.client_ca) if server.client_ca else None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if server.client_ca else ssl.CERT_NONE,
     )
-    _check_tls(config)
-    if server.workers > 1:
-        _share_metrics(server.data / "metrics")
-        Multiprocess(config, sockets=[listener]).run()
-        return 0
-    running = uvicorn.Server(config)
-    # When it has drained, uvicorn raises the signal again; to be asked to stop is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt):
-        running.run(sockets=[listener])
-    return 0 if running.started else 1
 
 
 def _check_tls(config: uvicorn.Config) -> None:
@@ -224,7 +229,7 @@ def _check_tls(config: uvicorn.Config) -> None:
         raise ConfigError(f"the TLS certificate, key or client CA cannot be used: {error}.") from None
 
 
-def _tune_collector() -> None:
+def tune_collector() -> None:
     """What start-up made stays for good, and what a request makes holds no cycles: look for garbage less often."""
     gc.collect()
     gc.freeze()
