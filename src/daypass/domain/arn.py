@@ -46,6 +46,12 @@ def is_account_id(text: str) -> bool:
     return len(text) == 12 and text.isascii() and text.isdigit()
 
 
+def account_of(text: str) -> str:
+    """The account that an ARN names; "" where it names none (or "aws": what comes with Daypass is everyone's)."""
+    fields = text.split(":", 5)
+    return fields[4] if len(fields) == 6 and is_account_id(fields[4]) else ""
+
+
 def root_arn(account: str) -> str:
     """`arn:aws:iam::ACCOUNT:root`: in a Principal element, the whole account."""
     return f"arn:aws:iam::{account}:root"

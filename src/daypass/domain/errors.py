@@ -36,6 +36,10 @@ class ErrorKind(StrEnum):
     SIGNATURE_MISMATCH = "signature_mismatch"  # SignatureDoesNotMatch, 403
     UNKNOWN_CREDENTIALS = "unknown_credentials"  # InvalidClientTokenId, 403
     EXPIRED_CREDENTIALS = "expired_credentials"  # ExpiredToken, 403 (also: revoked)
+    INVALID_IDENTITY_TOKEN = "invalid_identity_token"  # InvalidIdentityToken, 400
+    EXPIRED_IDENTITY_TOKEN = "expired_identity_token"  # ExpiredTokenException, 400
+    IDP_REJECTED_CLAIM = "idp_rejected_claim"  # IDPRejectedClaim, 403
+    IDP_COMMUNICATION = "idp_communication"  # IDPCommunicationError, 400
     # Whether they may
     ACCESS_DENIED = "access_denied"  # AccessDenied, 403
     # The directory
@@ -46,6 +50,7 @@ class ErrorKind(StrEnum):
     UNMODIFIABLE = "unmodifiable"  # UnmodifiableEntity, 400
     CONCURRENT_MODIFICATION = "concurrent_modification"  # ConcurrentModification, 409
     POLICY_NOT_ATTACHABLE = "policy_not_attachable"  # PolicyNotAttachable, 400
+    POLICY_EVALUATION = "policy_evaluation"  # PolicyEvaluation, 500: a stored policy cannot be simulated
     # The service
     THROTTLED = "throttled"  # Throttling, 400
     UNAVAILABLE = "unavailable"  # ServiceUnavailable, 503

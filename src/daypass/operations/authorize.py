@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
-from daypass.domain.arn import is_account_id
+from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -50,7 +50,7 @@ async def authorize(
     resource's own policy, if it has one. Raises DaypassError(ACCESS_DENIED) with AWS's message and the explanation.
     """
     check_credentials(call.caller, action)
-    account = _account_of(resource) or call.caller.account
+    account = account_of(resource) or call.caller.account
     keys = merged(request_context(call.caller, call.facts, call.now), resource_context(account), context or {})
     query = AccessQuery(principal_facts(call.caller), action, resource, keys)
 
@@ -188,9 +188,3 @@ def _everything() -> NamedPolicy:
     """What a root may do by itself; guardrails still bound it."""
     text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
     return NamedPolicy("root", compile_stored(text, PolicyKind.IDENTITY))
-
-
-def _account_of(resource: str) -> str:
-    """The account that an ARN names; "" where it names none, or "aws" (what comes with Daypass is everyone's)."""
-    fields = resource.split(":", 5)
-    return fields[4] if len(fields) == 6 and is_account_id(fields[4]) else ""

@@ -64,6 +64,11 @@ def tokenize(text: str, *, variables: bool, wildcards: bool) -> tuple[Token, ...
     return tuple(tokens)
 
 
+def variables_in(text: str) -> tuple[str, ...]:
+    """The keys of the policy variables in a text, as they are written."""
+    return tuple(match[2] for match in _VARIABLE.finditer(text) if match[2])
+
+
 def _token(text: str, at: int, *, variables: bool, wildcards: bool) -> tuple[Token, int]:
     if text[at] != "$":
         return (Wild(text[at]) if wildcards else text[at]), at + 1

@@ -55,6 +55,14 @@ def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901, PLR0912  # a table
             return "InvalidClientTokenId", 403
         case Kind.EXPIRED_CREDENTIALS:
             return "ExpiredToken", 403
+        case Kind.INVALID_IDENTITY_TOKEN:
+            return "InvalidIdentityToken", 400
+        case Kind.EXPIRED_IDENTITY_TOKEN:
+            return "ExpiredTokenException", 400
+        case Kind.IDP_REJECTED_CLAIM:
+            return "IDPRejectedClaim", 403
+        case Kind.IDP_COMMUNICATION:
+            return "IDPCommunicationError", 400
         case Kind.ACCESS_DENIED:
             return "AccessDenied", 403
         case Kind.NOT_FOUND:
@@ -71,6 +79,8 @@ def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901, PLR0912  # a table
             return "ConcurrentModification", 409
         case Kind.POLICY_NOT_ATTACHABLE:
             return "PolicyNotAttachable", 400
+        case Kind.POLICY_EVALUATION:
+            return "PolicyEvaluation", 500
         case Kind.THROTTLED:
             return "Throttling", 400
         case Kind.UNAVAILABLE:
