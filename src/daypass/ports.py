@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.directory import AccessKey, Account, ManagedPolicy, Revocation, Role, User
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    ManagedPolicy,
+    OidcProvider,
+    Revocation,
+    Role,
+    SamlProvider,
+    User,
+)
 from daypass.domain.events import Event
 from daypass.domain.policy.model import NamedPolicy
 from daypass.domain.session import Hop, Seen, SessionClaims
@@ -161,6 +170,8 @@ class Directory(Protocol):
     async def role_by_id(self, role_id: str) -> RoleView | None: ...
     async def account(self, account_id: str) -> AccountView | None: ...
     async def managed_policy(self, arn: str) -> ManagedPolicyView | None: ...
+    async def oidc_provider(self, account: str, url: str) -> OidcProvider | None: ...
+    async def saml_provider(self, account: str, name: str) -> SamlProvider | None: ...
     async def policy_content(self, content_hash: str) -> PolicyContentView | None: ...
 
     async def refresh(self) -> bool:
@@ -190,8 +201,10 @@ class Journal(Protocol):
         """Event and session row in one transaction. Raises DaypassError(UNAVAILABLE) when it could not be made durable."""
         ...
 
-    async def write(self, change: Callable[[Tx], tuple[T, Event]]) -> T:
+    async def write(self, change: Callable[[Tx], tuple[T, Event]], session: SessionClaims | None = None) -> T:
         """Runs `change` on the writer thread; what it wrote, the feed entries and its event are one transaction.
+
+        So is the row of `session`, where the change gives one out (a one-time proof is redeemed as its session is made).
 
         A DaypassError raised by `change` undoes that change alone and is raised here (the caller records it).
         """

@@ -132,15 +132,17 @@ class DurableJournal:
         future, deadline = self._promise()
         await self._put(Item(future, deadline, event_row(event), session_row(session) if session is not None else None))
 
-    async def write(self, change: Callable[[Tx], tuple[T, Event]]) -> T:
-        """Runs `change` on the writer thread; what it wrote, the feed entries and its event are one transaction.
+    async def write(self, change: Callable[[Tx], tuple[T, Event]], session: SessionClaims | None = None) -> T:
+        """Runs `change` on the writer thread; what it wrote, the feed entries, its event and the row of
+        `session` are one transaction.
 
         `change` may run more than once (when a transaction had to be rolled back): it must do nothing outside its
         `Tx`. A DaypassError that it raises undoes it alone and is raised here, and so is any other exception.
         """
         self._check()
         future, deadline = self._promise()
-        result: T = await self._put(Item(future, deadline, None, change=change))
+        row = session_row(session) if session is not None else None
+        result: T = await self._put(Item(future, deadline, None, row, change=change))
         return result
 
     # --- Waiting and waking, all on the event loop

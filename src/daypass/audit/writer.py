@@ -242,7 +242,7 @@ class LogWriter:
             if not isinstance(error, DaypassError):
                 logs.get().error("journal_change_failed", log=self.log, exc_info=True)
             raise
-        attempt.changed = attempt.changed or bool(tx.changes)
+        attempt.changed = attempt.changed or tx.wrote
         attempt.outcome.changes += tx.changes
         return value, row
 

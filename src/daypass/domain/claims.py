@@ -20,6 +20,9 @@ class PrincipalKind(StrEnum):
     USER = "User"
     ROLE_SESSION = "AssumedRole"
     FEDERATED_USER = "FederatedUser"
+    WEB_IDENTITY = "WebIdentityUser"  # the bearer of an issuer's token
+    SAML = "SAMLUser"
+    CERTIFICATE = "AWSService"  # AWS has Roles Anywhere call AssumeRole for the host
     ANONYMOUS = "Anonymous"
 
 

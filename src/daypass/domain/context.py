@@ -72,6 +72,27 @@ def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> No
         context["aws:sourceidentity"] = session.source_identity
 
 
+def arrival_context(facts: RequestFacts, now: int) -> dict[str, Value]:
+    """The global keys of a call at `now` (ms) whose caller has no identity here: how it came, and when."""
+    context: dict[str, Value] = {
+        "aws:principalisawsservice": "false",
+        "aws:viaawsservice": "false",
+        "aws:currenttime": _iso(now // 1000),
+        "aws:epochtime": str(now // 1000),
+        "aws:securetransport": "true" if facts.secure_transport else "false",
+        "daypass:chaindepth": "0",
+    }
+    if facts.source_ip:
+        context["aws:sourceip"] = facts.source_ip
+    if facts.user_agent:
+        context["aws:useragent"] = facts.user_agent
+    if facts.referer:
+        context["aws:referer"] = facts.referer
+    if facts.region:
+        context["aws:requestedregion"] = facts.region
+    return context
+
+
 def tag_keys(prefix: str, tags: Tags) -> dict[str, Value]:
     """One key for each tag: `prefix` (lower case, with its slash), then the tag's key."""
     return {prefix + fold(key): value for key, value in tags}

@@ -159,6 +159,65 @@ class AccessKey:
 
 
 @dataclass(frozen=True, slots=True)
+class OidcProvider:
+    """An issuer of tokens that an account trusts (IAM API, CreateOpenIDConnectProvider).
+
+    `url` is the issuer without its `https://`, exactly as written otherwise: tokens must name exactly it (attack A23).
+    `settings` is JSON text of what Daypass adds (see `federation.settings`); "{}" for none.
+    """
+
+    account: str
+    url: str
+    created_at: int
+    client_ids: tuple[str, ...] = ()
+    thumbprints: tuple[str, ...] = ()
+    tags: Tags = ()
+    settings: str = "{}"
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:oidc-provider/{self.url}"
+
+
+@dataclass(frozen=True, slots=True)
+class SamlProvider:
+    """A SAML identity provider that an account trusts (IAM API, CreateSAMLProvider).
+
+    `metadata` is the provider's metadata document, echoed unchanged. `private_keys` are those that decrypt its
+    assertions: (key id, time added in ms as text, key sealed by the storage ring, in base64), at most two.
+    """
+
+    id: str  # ASPR…, 21 characters: AWS's SAMLProviderUUID
+    account: str
+    name: str
+    created_at: int
+    valid_until: int  # ms; what the metadata says, or a hundred years from its upload
+    metadata: str
+    tags: Tags = ()
+    encryption_mode: str | None = None  # Required | Allowed
+    private_keys: tuple[tuple[str, str, str], ...] = ()
+    settings: str = "{}"
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:saml-provider/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A one-time thing that has been used: whoever inserts it first has redeemed it. Never on the change feed.
+
+    `purpose` and `id` are unique together; `id` is a digest where the thing itself is long or secret.
+    """
+
+    purpose: str  # "jwt" | "saml" | "totp" | …
+    id: str
+    account: str
+    at: int
+    expires_at: int  # ms; after this the thing is refused for its age, so this may be forgotten
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyContent:
     """The text of a managed session policy as it was when a session was issued, by its SHA-256 in hex.
 

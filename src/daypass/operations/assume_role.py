@@ -39,7 +39,7 @@ async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mappin
     check_credentials(call.caller, ASSUME_ROLE)
     if call.caller.kind is PrincipalKind.ROOT:
         raise DaypassError(ErrorKind.ACCESS_DENIED, "Roles may not be assumed by root accounts.")
-    role = _requested_role(params["RoleArn"])
+    role = requested_role(params["RoleArn"])
     request = session_request(params, params["RoleSessionName"])
     check_mfa(params.get("SerialNumber", ""), params.get("TokenCode", ""))
     check_policies(request)
@@ -68,14 +68,14 @@ async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mappin
 
 
 @dataclass(frozen=True, slots=True)
-class _RequestedRole:
+class RequestedRole:
     arn: str
     account: str
     name: str
 
 
 @lru_cache(maxsize=4096)  # only what is well-formed is remembered
-def _requested_role(text: str) -> _RequestedRole:
+def requested_role(text: str) -> RequestedRole:
     """Account and name from a role's ARN; whether path and spelling are right shows against the role itself."""
     try:
         arn = parse_arn(text)
@@ -85,7 +85,7 @@ def _requested_role(text: str) -> _RequestedRole:
         raise DaypassError(ErrorKind.VALIDATION, f"{text} is invalid")
     if not arn.resource.startswith("role/") or not arn.name:
         raise DaypassError(ErrorKind.VALIDATION, f"{text} is invalid")
-    return _RequestedRole(text, arn.account, arn.name)
+    return RequestedRole(text, arn.account, arn.name)
 
 
 def session_request(params: Mapping[str, Any], name: str) -> SessionRequest:
@@ -108,7 +108,7 @@ def session_request(params: Mapping[str, Any], name: str) -> SessionRequest:
 
 
 async def _admitted(
-    env: Env, caller: Caller, role: _RequestedRole, actions: tuple[str, ...], context: Context
+    env: Env, caller: Caller, role: RequestedRole, actions: tuple[str, ...], context: Context
 ) -> tuple[RoleView, Decision]:
     """The role and the decision that lets the caller have it. Raises DaypassError(ACCESS_DENIED)."""
     view, admission = await _decide(env, caller, role, actions, context)
@@ -120,7 +120,7 @@ async def _admitted(
 
 
 async def _decide(
-    env: Env, caller: Caller, role: _RequestedRole, actions: tuple[str, ...], context: Context
+    env: Env, caller: Caller, role: RequestedRole, actions: tuple[str, ...], context: Context
 ) -> tuple[RoleView | None, Admission]:
     view = await env.directory.role(role.account, role.name)
     if view is not None and view.role.arn != role.arn:
@@ -131,7 +131,7 @@ async def _decide(
     return view, admit(principal_facts(caller), await layers_for(env, caller), target, actions, context)
 
 
-def _denied(caller: Caller, role: _RequestedRole, view: RoleView | None, admission: Admission) -> DaypassError:
+def _denied(caller: Caller, role: RequestedRole, view: RoleView | None, admission: Admission) -> DaypassError:
     """One text between accounts, and for a role that is not there; AWS's reason within the account."""
     query = admission.query
     message = f"User: {caller.arn} is not authorized to perform: {query.action} on resource: {role.arn}"

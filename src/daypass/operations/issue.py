@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.directory import PolicyContent, Tags
+from daypass.domain.directory import PolicyContent, Redeemed, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyKind, parse
@@ -36,6 +36,7 @@ from daypass.ports import Env, ManagedPolicyView, RoleView, Tx
 
 MAX_POLICY_ARNS: Final = 10
 _DAY_MS: Final = 86_400_000
+_FORGET: Final = 4  # old one-time things looked at with each new one: more go than come
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Origin:
     tags: Tags = ()  # transitive ones only
     source_identity: str = ""
     auth_method: str = "sigv4"
+    not_after: int = 0  # ms; the proof ends then, and its session with it; 0: it has no such end
+    redeem: Redeemed | None = None  # the one-time proof that the session uses up
 
 
 class Inheritance(NamedTuple):
@@ -259,6 +262,8 @@ async def issue_role_session(
     except SessionRefused as refusal:
         raise DaypassError(ErrorKind.VALIDATION, refusal.message, private={OWNER: role.account}) from None
     expires_at = started.now + seconds * 1000
+    if origin.not_after:
+        expires_at = min(expires_at, origin.not_after)
     own = new_hop(env, role.account, role.id, request.name, started)
     try:
         hops = extend_chain(origin.hops, own, env.limits.chain_depth)
@@ -285,7 +290,7 @@ async def issue_role_session(
         derivation_key=env.sealer.derivation_key(),
         auth_method=origin.auth_method,
     )
-    return await issue(env, facts, origin.actor, claims, request, decision=decision)
+    return await issue(env, facts, origin.actor, claims, request, decision=decision, redeem=origin.redeem)
 
 
 def new_hop(env: Env, account: str, principal_id: str, name: str, started: Started) -> Hop:
@@ -301,10 +306,12 @@ async def issue(
     request: SessionRequest,
     *,
     decision: Decision | None = None,
+    redeem: Redeemed | None = None,
 ) -> Issued:
     """Seals a session, records it, and hands it out, in that order.
 
-    Raises DaypassError: ACCESS_DENIED when someone in the chain is blocked, PACKED_POLICY_TOO_LARGE, UNAVAILABLE.
+    Raises DaypassError: ACCESS_DENIED when someone in the chain is blocked, PACKED_POLICY_TOO_LARGE, UNAVAILABLE,
+    ALREADY_EXISTS when `redeem` has been redeemed before.
     """
     _refuse_blocked(env, facts, actor, claims)
     token = env.sealer.seal(claims, request.minimum_size)
@@ -325,8 +332,24 @@ async def issue(
         decision=decision,
         detail=_detail(claims, request),
     )
-    await env.journal.commit(event, claims)
+    if redeem is None:
+        await env.journal.commit(event, claims)
+    else:
+        await _redeem(env, redeem, event, claims)
     return Issued(claims, secret, token, -(-len(token) * 100 // cap))
+
+
+async def _redeem(env: Env, redeem: Redeemed, event: Event, claims: SessionClaims) -> None:
+    """The session in one transaction with the use of its proof: of all who bring the same one, one gets a session."""
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        tx.insert(redeem)
+        for old in tx.find(Redeemed, order="expires_at", limit=_FORGET):
+            if old.expires_at < redeem.at - _DAY_MS:
+                tx.delete(old)
+        return None, event
+
+    await env.journal.write(change, claims)
 
 
 def _refuse_blocked(env: Env, facts: RequestFacts, actor: Mapping[str, Any], claims: SessionClaims) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from daypass.domain.directory import Revocation
+from daypass.domain.directory import OidcProvider, Revocation, SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import Hop, Seen, SessionClaims
 from daypass.observability import logs
@@ -207,6 +207,20 @@ class CachedDirectory:
         view: ManagedPolicyView | None = self._hit(key)
         if view is MISSING:
             view = await self._miss(key, partial(self._views.managed_policy, arn=arn))
+        return view
+
+    async def oidc_provider(self, account: str, url: str) -> OidcProvider | None:
+        key = f"oidc:{account}:{url}"
+        view: OidcProvider | None = self._hit(key)
+        if view is MISSING:
+            view = await self._miss(key, partial(self._views.oidc_provider, account=account, url=url))
+        return view
+
+    async def saml_provider(self, account: str, name: str) -> SamlProvider | None:
+        key = f"saml:{account}:{ascii_lower(name)}"
+        view: SamlProvider | None = self._hit(key)
+        if view is MISSING:
+            view = await self._miss(key, partial(self._views.saml_provider, account=account, name=name))
         return view
 
     async def policy_content(self, content_hash: str) -> PolicyContentView | None:

@@ -24,7 +24,7 @@ def ascii_lower(name: str) -> str:
     return name.lower() if name.isascii() else name.translate(_LOWER)
 
 
-def _pairs_out(value: d.Tags) -> str:
+def _pairs_out(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
@@ -32,10 +32,28 @@ def _pairs_in(value: str) -> d.Tags:
     return tuple((key, text) for key, text in json.loads(value))
 
 
-_PACK: Mapping[str, Callable[[Any], Any]] = {"tags": _pairs_out, "trust_bindings": _pairs_out, "status": str}
+def _names_in(value: str) -> tuple[str, ...]:
+    return tuple(json.loads(value))
+
+
+def _rows_in(value: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, json.loads(value)))
+
+
+_PACK: Mapping[str, Callable[[Any], Any]] = {
+    "tags": _pairs_out,
+    "trust_bindings": _pairs_out,
+    "client_ids": _pairs_out,
+    "thumbprints": _pairs_out,
+    "private_keys": _pairs_out,
+    "status": str,
+}
 _UNPACK: Mapping[str, Callable[[Any], Any]] = {
     "tags": _pairs_in,
     "trust_bindings": _pairs_in,
+    "client_ids": _names_in,
+    "thumbprints": _names_in,
+    "private_keys": _rows_in,
     "status": d.KeyStatus,
     "sealed_secret": bytes,
 }
@@ -52,6 +70,7 @@ class EntityTable:
         integers: names of the columns that hold integers.
         folds: names are unique and found without regard to ASCII case.
         append_only: it is never replaced or deleted.
+        announced: its changes go on the feed; what no cached view rests on need not.
     """
 
     entity: type[Any]
@@ -62,6 +81,7 @@ class EntityTable:
     integers: frozenset[str]
     folds: bool
     append_only: bool
+    announced: bool
 
     def to_row(self, entity: Any) -> dict[str, Any]:
         """Column values of an entity."""
@@ -98,9 +118,15 @@ _TABLE: tuple[tuple[type[Any], Table, _Keys], ...] = (
     (d.Attachment, schema.attachments, lambda e: (f"owner:{e.owner_id}",)),
     (d.Guardrail, schema.guardrails, lambda e: (f"guardrails:{e.account}",)),
     (d.AccessKey, schema.access_keys, lambda e: (f"access_key:{e.id}", f"owner:{e.owner_id}")),
+    (d.OidcProvider, schema.oidc_providers, lambda e: (f"oidc:{e.account}:{e.url}",)),
+    (d.SamlProvider, schema.saml_providers, lambda e: (f"saml:{e.account}:{ascii_lower(e.name)}",)),
+    (d.Redeemed, schema.redeemed, lambda e: (f"redeemed:{e.purpose}:{e.id}",)),
     (d.PolicyContent, schema.policy_contents, lambda e: (f"content:{e.hash}",)),
     (d.Revocation, schema.revocations, lambda e: (f"revocation:{e.id}",)),
 )
+
+
+_UNANNOUNCED: frozenset[type[Any]] = frozenset({d.Redeemed})
 
 
 def _entity_table(entity: type[Any], table: Table, keys: _Keys) -> EntityTable:
@@ -113,6 +139,7 @@ def _entity_table(entity: type[Any], table: Table, keys: _Keys) -> EntityTable:
         integers=frozenset(column.name for column in table.c if isinstance(column.type, BigInteger)),
         folds=NAME_KEY in table.c,
         append_only=entity is d.Revocation,
+        announced=entity not in _UNANNOUNCED,
     )
 
 

@@ -162,6 +162,46 @@ access_keys = Table(
     Index(None, "account"),
 )
 
+oidc_providers = Table(
+    "oidc_providers",
+    metadata,
+    _text("account", key=True),
+    _text("url", key=True),
+    _int("created_at"),
+    _text("client_ids"),
+    _text("thumbprints"),
+    _text("tags"),
+    _text("settings"),
+)
+
+saml_providers = Table(
+    "saml_providers",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("name"),
+    _text("name_key"),
+    _int("created_at"),
+    _int("valid_until"),
+    _text("metadata"),
+    _text("tags"),
+    _text("encryption_mode", null=True),
+    _text("private_keys"),
+    _text("settings"),
+    Unique("account", "name_key"),
+)
+
+redeemed = Table(
+    "redeemed",
+    metadata,
+    _text("purpose", key=True),
+    _text("id", key=True),
+    _text("account"),
+    _int("at"),
+    _int("expires_at"),
+    Index(None, "expires_at"),
+)
+
 policy_contents = Table(
     "policy_contents",
     metadata,

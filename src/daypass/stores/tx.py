@@ -161,7 +161,8 @@ class StoreTx(StoreReader):
 
     Directory writers follow one another from here to the end of their transactions, on PostgreSQL by an advisory lock:
     what an operation has checked ("not attached", "under the quota") still holds when it writes. Call `flush` last in
-    the transaction, then hand `changes` to the local cache once it has committed.
+    the transaction, then hand `changes` to the local cache once it has committed. `wrote`: whether anything was written,
+    announced or not.
 
     Args:
         conn: in a transaction of `Database.write_transaction`, or in a savepoint of it.
@@ -173,6 +174,7 @@ class StoreTx(StoreReader):
         self._now = now
         self._pending: list[Change] = []
         self.changes: list[Change] = []
+        self.wrote = False
         if conn.dialect.name == "postgresql":
             conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DIRECTORY_LOCK})
 
@@ -231,6 +233,9 @@ class StoreTx(StoreReader):
         return None if row is None else mapping.to_entity(row)
 
     def _announce(self, mapping: EntityTable, keys: tuple[str, ...], entity: Any) -> None:
+        self.wrote = True
+        if not mapping.announced:
+            return
         account = entity.id if mapping.table.name == "accounts" else entity.account
         revocation = entity if isinstance(entity, Revocation) else None
         self._pending.append(Change(0, mapping.table.name, account, keys, revocation))

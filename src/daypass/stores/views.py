@@ -21,9 +21,11 @@ from daypass.domain.directory import (
     InlinePolicy,
     ManagedPolicy,
     Membership,
+    OidcProvider,
     PolicyContent,
     PolicyVersion,
     Role,
+    SamlProvider,
     User,
 )
 from daypass.domain.policy.compiled import PolicyKind
@@ -133,6 +135,12 @@ class Views:
             return Loaded(None)
         policy, text = found
         return Loaded(ManagedPolicyView(policy, text, _digest(text)), (f"policy_id:{policy.id}",))
+
+    def oidc_provider(self, reader: Reader, account: str, url: str) -> Loaded:
+        return Loaded(reader.get(OidcProvider, account=account, url=url))
+
+    def saml_provider(self, reader: Reader, account: str, name: str) -> Loaded:
+        return Loaded(reader.get(SamlProvider, account=account, name=name))
 
     def policy_content(self, reader: Reader, content_hash: str) -> Loaded:
         content = reader.get(PolicyContent, hash=content_hash)

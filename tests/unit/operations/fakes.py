@@ -22,9 +22,12 @@ from daypass.domain.directory import (
     Account,
     KeyStatus,
     ManagedPolicy,
+    OidcProvider,
     PolicyContent,
+    Redeemed,
     Revocation,
     Role,
+    SamlProvider,
     Tags,
     User,
 )
@@ -161,6 +164,8 @@ class MemoryDirectory:
         self.keys: dict[str, KeyView] = {}
         self.managed: dict[str, ManagedPolicyView] = {}
         self.contents: dict[str, PolicyContentView] = {}
+        self.oidc: dict[tuple[str, str], OidcProvider] = {}
+        self.saml: dict[tuple[str, str], SamlProvider] = {}
         self.revocations = RevocationIndex("one")
         self.later: list[Callable[[], None]] = []
         self.refreshes = 0
@@ -195,6 +200,12 @@ class MemoryDirectory:
     async def managed_policy(self, arn: str) -> ManagedPolicyView | None:
         return self._read(self.managed.get(arn))
 
+    async def oidc_provider(self, account: str, url: str) -> OidcProvider | None:
+        return self._read(self.oidc.get((account, url)))
+
+    async def saml_provider(self, account: str, name: str) -> SamlProvider | None:
+        return self._read(self.saml.get((account, name.lower())))
+
     async def policy_content(self, content_hash: str) -> PolicyContentView | None:
         return self._read(self.contents.get(content_hash))
 
@@ -216,17 +227,32 @@ class MemoryDirectory:
 
 
 class MemoryTx:
-    """Policy contents alone: all that the token service writes."""
+    """Policy contents and one-time things: all that the token service writes."""
 
-    def __init__(self, directory: MemoryDirectory, rows: dict[str, PolicyContent]) -> None:
+    def __init__(
+        self, directory: MemoryDirectory, rows: dict[str, PolicyContent], redeemed: dict[tuple[str, str], Redeemed]
+    ) -> None:
         self._directory = directory
         self._rows = rows
+        self._redeemed = redeemed
 
     def get(self, kind: type[Any], **equals: Any) -> Any:
         assert kind is PolicyContent
         return self._rows.get(equals["hash"])
 
-    def insert(self, entity: PolicyContent) -> None:
+    def find(self, kind: type[Any], *, order: str, limit: int) -> list[Any]:
+        assert (kind, order) == (Redeemed, "expires_at")
+        return sorted(self._redeemed.values(), key=lambda used: used.expires_at)[:limit]
+
+    def delete(self, entity: Redeemed) -> None:
+        del self._redeemed[entity.purpose, entity.id]
+
+    def insert(self, entity: PolicyContent | Redeemed) -> None:
+        if isinstance(entity, Redeemed):
+            if (entity.purpose, entity.id) in self._redeemed:
+                raise DaypassError(ErrorKind.ALREADY_EXISTS, "It is there.")
+            self._redeemed[entity.purpose, entity.id] = entity
+            return
         if entity.hash in self._rows:
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "It is there.")
         self._put(entity)
@@ -251,6 +277,7 @@ class MemoryJournal:
         self.broken = False
         self.lose_races = 0  # so many writes find that another process has written the same before
         self.rows: dict[str, PolicyContent] = {}
+        self.redeemed: dict[tuple[str, str], Redeemed] = {}
         self._directory = directory
 
     async def commit(self, event: Event, session: SessionClaims | None = None) -> None:
@@ -260,16 +287,18 @@ class MemoryJournal:
         if session is not None:
             self.sessions.append(session)
 
-    async def write(self, change: Callable[[Any], tuple[T, Event]]) -> T:
+    async def write(self, change: Callable[[Any], tuple[T, Event]], session: SessionClaims | None = None) -> T:
         if self.broken:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")
-        tx = MemoryTx(self._directory, self.rows)
+        tx = MemoryTx(self._directory, self.rows, self.redeemed)
         result, event = change(tx)
         if self.lose_races:
             self.lose_races -= 1
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "It is there.")
         self.writes += 1
         self.events.append(event)
+        if session is not None:
+            self.sessions.append(session)
         return result
 
 
