@@ -25,12 +25,14 @@ from daypass.crypto.ids import RandomIds
 from daypass.observability import logs
 from daypass.operations.bootstrap import BootstrapError, FirstKey, bootstrap, parse
 from daypass.server.application import build
+from daypass.server.protocol import Common, HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DEV_ACCOUNT = "123456789012"
+_IDLE_SECONDS = 65.0  # longer than what usual load balancers keep a connection for
 
 
 class Lifespan:
@@ -198,7 +200,7 @@ def uvicorn_config(application: Any, settings: Settings, *, factory: bool = Fals
         factory=factory,
         workers=server.workers,
         loop="daypass.server.loop:Loop",
-        http="httptools",
+        http=partial(HttpProtocol, common=Common(_IDLE_SECONDS)),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -207,7 +209,6 @@ def uvicorn_config(application: Any, settings: Settings, *, factory: bool = Fals
         access_log=False,
         log_config=None,
         backlog=server.backlog,
-        timeout_keep_alive=65,
         timeout_graceful_shutdown=server.drain_seconds,
         ssl_certfile=server.tls_cert,
         ssl_keyfile=server.tls_key,

@@ -25,6 +25,9 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Observe: TypeAlias = Callable[[str, str, float], None]
 
+WHOLE_BODY = "daypass.body"
+"""Key of the scope for a body that was there before the application was called; then `receive` does not give it again."""
+
 _INTERNAL = "InternalFailure"
 _ROOT = (b"/", b"")
 _CLOSE: Header = (b"connection", b"close")  # after a refusal, unread bytes of the body may still come
@@ -145,7 +148,7 @@ class Application:
             if mount:
                 name, code = mount, await self._mounted(mount, request, (scope, receive, send))
             else:
-                response = await self._answer(request, receive)
+                response = await self._answer(request, scope, receive)
                 name, code = response.operation, response.code
                 await _send(send, request, response)
         except _ClientGoneError:
@@ -180,10 +183,10 @@ class Application:
             self._hooks.clock(),
         )
 
-    async def _answer(self, request: Request, receive: Receive) -> Response:
+    async def _answer(self, request: Request, scope: Scope, receive: Receive) -> Response:
         if request.raw_path in _ROOT:
             try:
-                request = await self._complete(request, receive)
+                request = await self._complete(request, scope, receive)
             except DaypassError as error:
                 response = await self._aws.refuse(request, error)
                 return response._replace(headers=(*response.headers, _CLOSE))
@@ -196,15 +199,20 @@ class Application:
             allow = ", ".join(sorted(route.methods)).encode("ascii")
             return _plain(request, 405, "MethodNotAllowed", (b"allow", allow))._replace(operation=name)
         try:
-            request = await self._complete(request, receive)
+            request = await self._complete(request, scope, receive)
         except DaypassError as error:
             return _refusal(request, error)._replace(operation=name)
         return (await route.handler(request))._replace(operation=name)
 
-    async def _complete(self, request: Request, receive: Receive) -> Request:
+    async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
         """The request with its body. Raises DaypassError when either is over a limit."""
         declared = self._check_head(request)
-        return request._replace(body=await self._body(receive, declared))
+        body: bytes | None = scope.get(WHOLE_BODY)  # what is here already needs no timer
+        if body is None:
+            body = await self._body(receive, declared)
+        elif len(body) > self._limits.body:
+            raise _too_large(self._limits.body)
+        return request._replace(body=body)
 
     def _check_head(self, request: Request) -> int:
         """Holds target and headers against the limits; returns the declared length of the body, -1 when there is none."""
@@ -273,7 +281,7 @@ class Application:
         """Runs a mounted application; returns what to observe. Its body is read here, so that it obeys the limits."""
         scope, receive, send = channel
         try:
-            request = await self._complete(request, receive)
+            request = await self._complete(request, scope, receive)
         except DaypassError as error:
             response = _refusal(request, error)
             await _send(send, request, response)
