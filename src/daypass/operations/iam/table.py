@@ -15,12 +15,14 @@ from daypass.operations.iam import (
     account,
     attachments,
     boundaries,
+    context_keys,
     details,
     groups,
     inline,
     owners,
     policies,
     roles,
+    simulate,
     subjects,
     tags,
     usage,
@@ -95,6 +97,14 @@ _ACCOUNT = (
     Operation("GetAccountSummary", subjects.anything, read=account.get_account_summary),
     Operation("GetAccountAuthorizationDetails", subjects.anything, read=details.get_account_authorization_details),
 )
+_SIMULATIONS = (
+    Operation("SimulatePrincipalPolicy", simulate.principal, read=simulate.simulate_principal_policy),
+    Operation("SimulateCustomPolicy", subjects.anything, read=simulate.simulate_custom_policy),
+    Operation(
+        "GetContextKeysForPrincipalPolicy", simulate.principal, read=context_keys.get_context_keys_for_principal_policy
+    ),
+    Operation("GetContextKeysForCustomPolicy", subjects.anything, read=context_keys.get_context_keys_for_custom_policy),
+)
 
 
 def _of_owner(kind: owners.OwnerKind, subject: SubjectOf) -> tuple[Operation, ...]:
@@ -139,6 +149,7 @@ _ALL = (
     *_ROLES,
     *_POLICIES,
     *_ACCOUNT,
+    *_SIMULATIONS,
     *_of_owner(owners.USER, subjects.user),
     *_of_owner(owners.GROUP, subjects.group),
     *_of_owner(owners.ROLE, subjects.role),

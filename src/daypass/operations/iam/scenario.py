@@ -1,0 +1,267 @@
+"""What a simulation is about: its inputs read, checked and refused as AWS's policy simulator does. It evaluates nothing.
+
+Source: IAM API Reference, "SimulatePrincipalPolicy", "SimulateCustomPolicy", "ContextEntry", "PolicyIdentifier".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.directory import Role, User
+from daypass.domain.errors import DaypassError
+from daypass.domain.policy import values
+from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
+from daypass.domain.policy.model import NamedPolicy, PrincipalFacts, Value
+from daypass.domain.policy.pattern import fold
+from daypass.domain.standing import standing_facts, standing_keys
+from daypass.operations.iam import faults
+from daypass.operations.iam.holdings import Source
+from daypass.operations.iam.owners import Owner
+from daypass.operations.iam.work import Look, Params
+
+EVERY_RESOURCE: Final = "*"
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "string": str,
+    "numeric": values.number,
+    "boolean": values.boolean,
+    "ip": values.address,
+    "binary": values.binary,
+    "date": values.date,
+}
+_LIST: Final = "List"
+_CALLERS: Final = {
+    "user": PrincipalKind.USER.value,
+    "role": PrincipalKind.ROLE_SESSION.value,
+    "group": PrincipalKind.USER.value,
+}
+_INSTANCE: Final = ("instance", "image", "security-group", "network-interface")
+_HANDLING: Final[Mapping[str, tuple[str, ...]]] = {
+    "EC2-VPC-InstanceStore": _INSTANCE,
+    "EC2-VPC-InstanceStore-Subnet": (*_INSTANCE, "subnet"),
+    "EC2-VPC-EBS": (*_INSTANCE, "volume"),
+    "EC2-VPC-EBS-Subnet": (*_INSTANCE, "subnet", "volume"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One simulation. `owner` is the account that owns resources whose ARN names none, "" when none was given."""
+
+    principal: PrincipalFacts
+    context: Mapping[str, Value]
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    owner: str
+    resource: Source | None
+
+    @property
+    def everything(self) -> bool:
+        """Whether no particular resource is asked about."""
+        return self.resources == (EVERY_RESOURCE,)
+
+
+def read(look: Look, p: Params, source: Owner | None) -> Scenario:
+    """The scenario of a request whose policies are those of `source` (None: those in the request).
+
+    Raises DaypassError(INVALID_INPUT).
+    """
+    actions = _actions(p["ActionNames"])
+    resources = _resources(p.get("ResourceArns") or (), p.get("ResourceHandlingOption"))
+    caller_arn = p.get("CallerArn") or (source.arn if isinstance(source, (User, Role)) else "")
+    principal, keys = _caller(look, caller_arn, source)
+    return Scenario(
+        principal=principal,
+        context={**keys, **_context(p.get("ContextEntries") or ())},
+        actions=actions,
+        resources=resources,
+        owner=_owner(p.get("ResourceOwner") or ""),
+        resource=_resource_policy(p.get("ResourcePolicy"), actions, caller_arn),
+    )
+
+
+# --- Policies that come with the request -----------------------------------------------------------------------------
+
+
+def given(texts: Sequence[str] | None, label: str, kind: PolicyKind) -> tuple[Source, ...]:
+    """The policies of a parameter, called `label`.1, `label`.2 and so on. Raises DaypassError(INVALID_INPUT)."""
+    return tuple(_given(text, f"{label}.{number}", kind) for number, text in enumerate(texts or (), 1))
+
+
+def given_boundary(p: Params) -> tuple[Source, ...] | None:
+    """The boundary of the request, None when it has none."""
+    found = given(
+        p.get("PermissionsBoundaryPolicyInputList"), "PermissionsBoundaryPolicyInputList", PolicyKind.IDENTITY
+    )
+    if len(found) > 1:
+        raise faults.invalid_input("Only one permissions boundary policy can be specified.")
+    return found or None
+
+
+def given_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:
+    """OrderedOrganizationPolicyInputList: one level of policies for each of its members."""
+    levels = p.get("OrderedOrganizationPolicyInputList") or ()
+    return tuple(
+        given(
+            level.get("ServiceControlPolicyInputList"),
+            f"OrderedOrganizationPolicyInputList.{number}.ServiceControlPolicyInputList",
+            PolicyKind.GUARDRAIL,
+        )
+        for number, level in enumerate(levels, 1)
+    )
+
+
+def _given(text: str, label: str, kind: PolicyKind) -> Source:
+    try:
+        return Source(NamedPolicy(label, _parsed(text, kind)), label)
+    except PolicyError as error:
+        raise faults.invalid_input(f"Invalid policy {label}: {error.message}") from None
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str, kind: PolicyKind) -> PolicyDocument:
+    return parse(text, kind)
+
+
+def _resource_policy(text: str | None, actions: tuple[str, ...], caller_arn: str) -> Source | None:
+    """A trust policy is a resource policy too, when nothing but STS is asked about."""
+    if not text:
+        return None
+    if not caller_arn:
+        raise faults.invalid_input("CallerArn must be specified when a resource policy is specified.")
+    try:
+        return _given(text, "ResourcePolicy", PolicyKind.RESOURCE)
+    except DaypassError:
+        if not all(fold(action).startswith("sts:") for action in actions):
+            raise
+    return _given(text, "ResourcePolicy", PolicyKind.TRUST)
+
+
+# --- Actions and resources -------------------------------------------------------------------------------------------
+
+
+def _actions(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        raise faults.invalid_input("At least one action name must be specified.")
+    for name in names:
+        service, colon, action = name.partition(":")
+        if not (service and colon and action) or ":" in action or any(wild in name for wild in "*?"):
+            raise faults.invalid_input(f"Invalid Input Action: {name}")
+    return tuple(dict.fromkeys(names))
+
+
+def _resources(arns: Sequence[str], handling: str | None) -> tuple[str, ...]:
+    for arn in arns:
+        if arn != EVERY_RESOURCE and not _is_arn(arn):
+            raise faults.invalid_input(f"ResourceNames are not in a valid ARN format: {arn}.")
+    if handling is not None:
+        _check_handling(arns, handling)
+    return tuple(dict.fromkeys(arns)) or (EVERY_RESOURCE,)
+
+
+def _check_handling(arns: Sequence[str], handling: str) -> None:
+    needed = _HANDLING.get(handling)
+    if needed is None:
+        raise faults.invalid_input(f"Invalid Resource Handling Option: {handling}")
+    kinds = {parse_arn(arn).resource.partition("/")[0] for arn in arns if arn != EVERY_RESOURCE}
+    missing = [kind for kind in needed if kind not in kinds]
+    if missing:
+        raise faults.invalid_input(f"{handling} requires resources that are missing: {', '.join(missing)}")
+
+
+def _is_arn(text: str) -> bool:
+    try:
+        parse_arn(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _owner(arn: str) -> str:
+    """The account of ResourceOwner, which is the ARN of an account."""
+    if not arn:
+        return ""
+    account = account_of(arn)
+    if not account or arn != f"arn:aws:iam::{account}:root":
+        raise faults.invalid_input(f"'{arn}' is not a valid as a Resource Owner.")  # AWS's own wording
+    return account
+
+
+# --- Who calls -------------------------------------------------------------------------------------------------------
+
+
+def entity_type_and_name(arn: str) -> tuple[str, str]:
+    """("user" | "group" | "role", name) of an IAM ARN. Raises DaypassError(INVALID_INPUT)."""
+    try:
+        parsed = parse_arn(arn)
+    except ValueError:
+        parsed = None
+    word = parsed.resource.partition("/")[0] if parsed is not None else ""
+    if (
+        parsed is None
+        or parsed.service != "iam"
+        or parsed.region
+        or not account_of(arn)
+        or word not in _CALLERS
+        or not parsed.name
+        or "/" not in parsed.resource
+    ):
+        raise faults.invalid_input(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
+    return word, parsed.name
+
+
+def _caller(look: Look, arn: str, source: Owner | None) -> tuple[PrincipalFacts, dict[str, Value]]:
+    """Who calls, and the keys that follow from it. A caller who does not exist, or elsewhere, is no more than its ARN."""
+    if not arn:
+        return PrincipalFacts(PrincipalKind.USER, look.account, ()), {}
+    word, name = entity_type_and_name(arn)
+    entity: Owner | User | Role | None = source if source is not None and source.arn == arn else None
+    if entity is None and account_of(arn) == look.account and word != "group":
+        kind: type[User | Role] = User if word == "user" else Role
+        entity = look.tx.get(kind, account=look.account, name=name)
+    if isinstance(entity, (User, Role)) and entity.arn == arn:
+        return standing_facts(entity), standing_keys(entity)
+    keys: dict[str, Value] = {
+        "aws:principalarn": arn,
+        "aws:principalaccount": account_of(arn),
+        "aws:principaltype": _CALLERS[word],
+    }
+    if word == "user":
+        keys["aws:username"] = name
+    return PrincipalFacts(_CALLERS[word], account_of(arn), ((arn, ""),)), keys
+
+
+# --- Context -----------------------------------------------------------------------------------------------------------
+
+
+def _context(entries: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    keys: dict[str, Value] = {}
+    for entry in entries:
+        name = entry.get("ContextKeyName")
+        if not name:
+            raise faults.invalid_input("A context entry must have a ContextKeyName.")
+        if fold(name) in keys:
+            raise faults.invalid_input(f"Context key {name} is specified more than once.")
+        value = _context_value(name, entry)
+        if value is not None:
+            keys[fold(name)] = value
+    return keys
+
+
+def _context_value(name: str, entry: Mapping[str, Any]) -> Value | None:
+    """The value of an entry, of its type; None for a single value that is not there."""
+    texts: list[str] = list(entry.get("ContextKeyValues") or ())
+    kind = entry.get("ContextKeyType") or ("string" if len(texts) < 2 else "stringList")
+    reader = _READERS[kind.removesuffix(_LIST)]
+    for text in texts:
+        if reader(text) is None:
+            raise faults.invalid_input(f"Context key {name} has a value that is not of type {kind}: {text}")
+    if kind.endswith(_LIST):
+        return tuple(texts)
+    if len(texts) > 1:
+        raise faults.invalid_input(f"Context key {name} of type {kind} can have one value only.")
+    return texts[0] if texts else None
