@@ -24,6 +24,7 @@ from daypass.domain.directory import (
 from daypass.domain.events import Event
 from daypass.domain.policy.model import NamedPolicy
 from daypass.domain.session import Hop, Seen, SessionClaims
+from daypass.domain.value import value
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -399,7 +400,7 @@ class Env:
     builtin: Mapping[str, str] | None = None  # built-in managed policies, ARN to text; None: those of `daypass.data`
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One authenticated request on its way through the operations."""
 

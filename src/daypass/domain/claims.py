@@ -6,11 +6,11 @@ named `unverified_…` until it has become one of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from daypass.domain.directory import Tags
 from daypass.domain.session import Hop, Seen, SessionClaims
+from daypass.domain.value import value
 
 
 class PrincipalKind(StrEnum):
@@ -26,7 +26,7 @@ class PrincipalKind(StrEnum):
     ANONYMOUS = "Anonymous"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Caller:
     """An authenticated principal.
 
@@ -51,7 +51,7 @@ class Caller:
     auth_method: str = "sigv4"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestFacts:
     """How a request arrived. Everything here is measured by the server, or marked unverified by its name."""
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from daypass.domain.value import value
 
 EVENT_VERSION = 1
 MAX_EVENT_BYTES = 32_768
@@ -36,7 +38,7 @@ class EventType(StrEnum):
     BOOTSTRAPPED = "installation.bootstrapped"  # first start with a new database: accounts and keys it began with
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One fact for the record.
 

@@ -7,11 +7,11 @@ This module is pure. It never widens: tags, lifetimes and chains only get tighte
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from daypass.domain.directory import Revocation, Role, Tags
+from daypass.domain.value import value
 
 
 class SessionKind(StrEnum):
@@ -45,7 +45,7 @@ class Hop(NamedTuple):
     name: str = ""  # role session name, user name or federated user name
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionClaims:
     """Everything that a session is: sealed into its token, opened with no database read.
 

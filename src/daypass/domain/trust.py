@@ -9,7 +9,6 @@ own account's policies only: nobody can learn of a foreign role by testing them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Tags
@@ -23,13 +22,14 @@ from daypass.domain.policy.model import (
     NamedPolicy,
     PrincipalFacts,
 )
+from daypass.domain.value import value
 
 ASSUME_ROLE = "sts:AssumeRole"
 TAG_SESSION = "sts:TagSession"
 SET_SOURCE_IDENTITY = "sts:SetSourceIdentity"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CallerPolicies:
     """The layers that the caller brings: its identity policies, its boundary, its session's levels, its account's guardrails.
 
@@ -42,7 +42,7 @@ class CallerPolicies:
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Target:
     """The role that is asked for. `trust` is None when there is no such role."""
 
@@ -53,7 +53,7 @@ class Target:
     tags: Tags = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Admission:
     """The decision, with what is needed to explain it. `owner` is the account whose policies decided."""
 

@@ -7,7 +7,7 @@ durable; nobody who is blocked gets one; no token is larger than the cap.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ from daypass.domain.session import (
     role_session_seconds,
     transitive_tags,
 )
+from daypass.domain.value import value
 from daypass.operations.authorize import feed_moved
 from daypass.operations.outcome import OWNER, actor_of, event_of
 from daypass.ports import Env, ManagedPolicyView, RoleView, Tx
@@ -39,7 +40,7 @@ _DAY_MS: Final = 86_400_000
 _FORGET: Final = 4  # old one-time things looked at with each new one: more go than come
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionRequest:
     """What is asked of a new session, in no protocol's words. `duration` in seconds, `minimum_size` in bytes."""
 
@@ -53,7 +54,7 @@ class SessionRequest:
     minimum_size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """What a new session grows from: the chain so far, what it hands on, and who stands in the record for it."""
 
@@ -82,7 +83,7 @@ class Started(NamedTuple):
     seen: Seen
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Issued:
     """A session that is on the record. `utilization` is the percentage of the token cap, rounded up."""
 

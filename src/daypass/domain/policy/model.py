@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from daypass.domain.value import value
+
 if TYPE_CHECKING:
     from daypass.domain.policy.document import PolicyDocument
 
@@ -32,7 +34,7 @@ class Effect(StrEnum):
     DENY = "Deny"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PrincipalFacts:
     """The calling principal as Principal and NotPrincipal elements see it.
 
@@ -48,7 +50,7 @@ class PrincipalFacts:
     canonical_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccessQuery:
     """May `principal` do `action` on `resource`, in this context?"""
 
@@ -66,7 +68,7 @@ class NamedPolicy:
     document: PolicyDocument
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Layers:
     """The policies that bear on one query.
 
@@ -85,7 +87,7 @@ class Layers:
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Determining:
     """A statement that determined the decision."""
 
@@ -98,7 +100,7 @@ class Determining:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """The evaluator's answer.
 
