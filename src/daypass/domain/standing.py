@@ -6,6 +6,8 @@ itself becomes a context key; when, whence and how a request would come is not m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from daypass.domain.arn import assumed_role_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import tag_keys
@@ -48,11 +50,11 @@ def standing_keys(entity: User | Role, session_name: str = "") -> dict[str, Valu
     return keys
 
 
-def standing_known(entity: User | Role, *more: str) -> Known:
+def standing_known(entity: User | Role, keys: Iterable[str] = (), families: Iterable[str] = ()) -> Known:
     """Which keys are certain of the entity, present or absent. A role's sessions may bring tags; a user's bring none.
 
-    `more` are further keys, folded, whose value or absence is certain.
+    `keys` and `families` (prefixes) are further ones, folded, whose value or absence is certain.
     """
     if isinstance(entity, User):
-        return Known(frozenset({*_OF_ANY, *_ALWAYS, "aws:userid", *more}), ("aws:principaltag/",))
-    return Known(frozenset({*_OF_ANY, *_ALWAYS, *more}))
+        return Known(frozenset({*_OF_ANY, *_ALWAYS, "aws:userid", *keys}), ("aws:principaltag/", *families))
+    return Known(frozenset({*_OF_ANY, *_ALWAYS, *keys}), tuple(families))

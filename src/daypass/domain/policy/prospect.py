@@ -81,7 +81,9 @@ Variant: TypeAlias = Callable[[NamedPolicy], NamedPolicy]
 """Turns a policy into what it is at its best or worst."""
 
 
-def foresee(known: Known, policies: Iterable[tuple[Layer, NamedPolicy]], decide: Callable[[Variant], Decision]) -> Prospect:
+def foresee(
+    known: Known, policies: Iterable[tuple[Layer, NamedPolicy]], decide: Callable[[Variant], Decision]
+) -> Prospect:
     """The prospect of what `decide` decides over the variants of policies. `policies` are all those it may ask.
 
     `decide` must hand every policy it gives to the evaluator through the variant it is called with; names of policies
