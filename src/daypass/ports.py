@@ -23,6 +23,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.events import Event
 from daypass.domain.policy.model import NamedPolicy
+from daypass.domain.proof import Proof
 from daypass.domain.session import Hop, Seen, SessionClaims
 from daypass.domain.value import value
 
@@ -373,6 +374,78 @@ class Sealer(Protocol):
         ...
 
 
+# --- Tokens of other issuers -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """An issuer's public keys, as a JWKS (RFC 7517): its bytes, and their SHA-256 in hex, by which parsed keys are kept."""
+
+    jwks: bytes
+    hash: str
+
+
+class IssuerKeys(Protocol):
+    """Where the keys of issuers come from: settings, files, the network, a cache of either."""
+
+    async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
+        """The keys of `provider` at `now` (ms), fetched anew within limits when none is named `kid` ("": any will do).
+
+        The set need not hold `kid`. Raises DaypassError(IDP_COMMUNICATION) when there are no keys to be had.
+        """
+        ...
+
+
+class UnverifiedToken(Protocol):
+    """A token that has the form of one. Nothing about it has been verified."""
+
+    @property
+    def unverified_url(self) -> str:
+        """The URL of the provider that it claims to come from, as `OidcProvider.url` has it."""
+        ...
+
+    @property
+    def unverified_issuer(self) -> str:
+        """The issuer as the token names it."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Verifies tokens of OpenID Connect providers."""
+
+    def read(self, unverified_text: str) -> UnverifiedToken:
+        """The token's form. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
+        ...
+
+    async def verify(self, provider: OidcProvider, token: UnverifiedToken, now: int) -> Proof:
+        """What `provider` says in a token that `read` gave, at `now` (ms).
+
+        Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM, IDP_COMMUNICATION.
+        """
+        ...
+
+
+# --- Federation ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SamlMetadataView:
+    """What a SAML identity provider's metadata says of it. `certificates` are those of its signing keys, DER."""
+
+    entity_id: str
+    certificates: tuple[bytes, ...]
+    valid_until: int = 0  # ms; 0: it does not say
+    sso_url: str = ""  # where a browser brings an AuthnRequest (HTTP-Redirect binding); "" when it has none
+
+
+class SamlMetadata(Protocol):
+    """Reads metadata documents of SAML identity providers."""
+
+    def read(self, unverified_document: str) -> SamlMetadataView:
+        """Raises ValueError, with the reason in words for whoever wrote the document."""
+        ...
+
+
 # --- All of them ---------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +471,8 @@ class Env:
     limits: Limits
     records: Records | None = None  # None where nothing reads the record
     builtin: Mapping[str, str] | None = None  # built-in managed policies, ARN to text; None: those of `daypass.data`
+    saml_metadata: SamlMetadata | None = None  # None where no SAML provider is made
+    tokens: TokenVerifier | None = None  # None where no tokens are taken
 
 
 @value

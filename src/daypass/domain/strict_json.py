@@ -1,0 +1,84 @@
+"""Reads JSON that strangers wrote, in one reading only: what two parsers might take differently is refused.
+
+No duplicate members, no NaN or Infinity, no lone surrogates, nothing but UTF-8, bounded nesting. It decides nothing
+about what the text means.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, Final
+
+MAX_DEPTH: Final = 32
+_MAX_DIGITS: Final = 40  # of a number: more than any claim has, few enough to be harmless
+
+
+def read_json(raw: bytes | str) -> Any:
+    """The value of a JSON text: fractions as Decimal, everything else as `json` has it. Raises ValueError saying why not."""
+    text = raw if isinstance(raw, str) else _decoded(raw)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_members,
+            parse_int=_integer,
+            parse_float=_fraction,
+            parse_constant=_no_constant,
+        )
+        _check_depth(value, MAX_DEPTH)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at character {error.pos}") from None
+    if "\\u" in text:
+        _check_surrogates(value)
+    return value
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twin[:64]!r} is there twice")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _fraction(digits: str) -> Decimal:
+    number = Decimal(digits) if len(digits) <= _MAX_DIGITS else None
+    if number is None or not -_MAX_DIGITS <= number.adjusted() <= _MAX_DIGITS:
+        raise ValueError("a number is too long")
+    return number
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if not isinstance(value, (dict, list)):
+        return
+    if left == 0:
+        raise ValueError("it is nested too deeply")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_depth(item, left - 1)
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a string has half a surrogate pair") from None
