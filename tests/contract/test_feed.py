@@ -32,7 +32,12 @@ KEYS = {
     "Guardrail": ("guardrails:111122223333",),
     "AccessKey": ("access_key:AKIA1", "owner:AIDA1"),
     "OidcProvider": ("oidc:111122223333:ci.example.com/a",),
+    "TrustAnchor": ("x509_anchor:0190-anchor",),
+    "X509Profile": ("x509_profile:0190-profile",),
+    "Crl": ("x509_anchor:0190-anchor",),
     "SamlProvider": ("saml:111122223333:corp",),
+    "IssuerAllowList": ("issuers:111122223333",),
+    "OutboundFederation": ("outbound:111122223333",),
     "PolicyContent": ("content:" + "ab" * 32,),
     "Revocation": ("revocation:rev-role-AROA1",),
 }

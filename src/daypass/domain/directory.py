@@ -204,6 +204,195 @@ class SamlProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustAnchor:
+    """A certification authority whose certificates an account takes as proof (Roles Anywhere API, TrustAnchorDetail).
+
+    `notifications` are the settings that differ from the defaults: (event, channel, "true" | "false", threshold in days).
+    """
+
+    id: str  # UUID
+    account: str
+    region: str  # of the call that made it; part of the ARN and of nothing else
+    name: str
+    created_at: int
+    updated_at: int
+    certificates: str  # PEM, one or more
+    enabled: bool = False
+    notifications: tuple[tuple[str, str, str, str], ...] = ()
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:trust-anchor/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class X509Profile:
+    """Which roles certificates may be exchanged for, and how (Roles Anywhere API, ProfileDetail).
+
+    `mappings` say what of a certificate becomes a session tag: (certificate field, specifier).
+    """
+
+    id: str  # UUID
+    account: str
+    region: str
+    name: str
+    created_at: int
+    updated_at: int
+    created_by: str  # ARN of the caller
+    enabled: bool = False
+    role_arns: tuple[str, ...] = ()
+    managed_policy_arns: tuple[str, ...] = ()
+    session_policy: str = ""
+    duration_seconds: int = 3600
+    require_instance_properties: bool = False
+    accept_role_session_name: bool = False
+    mappings: tuple[tuple[str, str], ...] = ()
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:profile/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Crl:
+    """A certificate revocation list of a trust anchor's authority (Roles Anywhere API, CrlDetail)."""
+
+    id: str  # UUID
+    account: str
+    region: str
+    name: str
+    created_at: int
+    updated_at: int
+    trust_anchor_id: str
+    data: bytes  # PEM, as it was imported
+    enabled: bool = False
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:crl/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class X509Subject:
+    """Who has come with certificates of this subject (Roles Anywhere API, SubjectDetail). Never on the change feed.
+
+    `credentials` and `instance_properties` are JSON lists, the newest first, of what `operations.rolesanywhere` keeps.
+    """
+
+    id: str  # UUID made of account and subject, so that it is known without a look-up
+    account: str
+    region: str
+    x509_subject: str  # RFC 4514
+    created_at: int
+    updated_at: int
+    last_seen_at: int
+    enabled: bool = True
+    credentials: str = "[]"
+    instance_properties: str = "[]"
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:subject/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerKeySet:
+    """The keys of an issuer as they were last fetched, so that a restart while it is away goes on. Never on the feed.
+
+    `source` is a digest of where they come from and by which rules; `account` is "" where accounts may share them.
+    """
+
+    source: str
+    account: str
+    url: str  # what was fetched, for people
+    jwks: str  # public keys alone, canonical JSON
+    fetched_at: int  # ms
+    sequence: int = 0  # spiffe_sequence of a trust bundle
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerAllowList:
+    """The only issuers that an account may trust, each a provider's url or, ending in `/*`, all below a path."""
+
+    account: str
+    issuers: tuple[str, ...]
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MfaDevice:
+    """A virtual MFA device (IAM API, VirtualMFADevice). `owner_id` is a user's id, or the account id for the root's.
+
+    Wrong codes are counted here, where every process sees them, until `locked_until` (ms) no code is looked at.
+    """
+
+    account: str
+    serial: str  # its ARN
+    name: str
+    path: str
+    created_at: int
+    sealed_seed: bytes  # by the storage ring; account, owner and serial are its associated data
+    owner_id: str | None = None
+    enabled_at: int | None = None
+    drift: int = 0  # steps that the device's clock is ahead of ours
+    failures: int = 0  # wrong codes since the last right one or the last lock
+    locked_until: int = 0
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """When somebody, or a long-term key, last called something. Kept to the minute (`audit.usage`). Never on the feed.
+
+    `subject` is a user's or role's unique id, the account id of a root, or the id of a long-term key. `operation` is
+    "iam:CreateRole"; of a key it is the service alone.
+    """
+
+    subject: str
+    operation: str
+    account: str
+    at: int
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialReport:
+    """The newest credential report of an account: its CSV, deflated. Never on the feed."""
+
+    account: str
+    created_at: int
+    deflated: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AccessReport:
+    """A job of GenerateServiceLastAccessedDetails: what was asked, so that any process can answer. Never on the feed."""
+
+    id: str  # a UUID: the JobId
+    account: str
+    arn: str  # of a user, group, role or managed policy
+    granularity: str  # SERVICE_LEVEL | ACTION_LEVEL
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundFederation:
+    """Whether an account has its identities vouched for to others (outbound web identity federation), and as whom.
+
+    It stays when the feature is switched off: the account has the same issuer when it is switched on again.
+    """
+
+    account: str
+    issuer_id: str  # a UUID: what tells this account's issuer from others
+    enabled: bool
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Redeemed:
     """A one-time thing that has been used: whoever inserts it first has redeemed it. Never on the change feed.
 

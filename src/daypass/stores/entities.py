@@ -45,7 +45,12 @@ _PACK: Mapping[str, Callable[[Any], Any]] = {
     "trust_bindings": _pairs_out,
     "client_ids": _pairs_out,
     "thumbprints": _pairs_out,
+    "issuers": _pairs_out,
     "private_keys": _pairs_out,
+    "notifications": _pairs_out,
+    "role_arns": _pairs_out,
+    "managed_policy_arns": _pairs_out,
+    "mappings": _pairs_out,
     "status": str,
 }
 _UNPACK: Mapping[str, Callable[[Any], Any]] = {
@@ -53,9 +58,17 @@ _UNPACK: Mapping[str, Callable[[Any], Any]] = {
     "trust_bindings": _pairs_in,
     "client_ids": _names_in,
     "thumbprints": _names_in,
+    "issuers": _names_in,
     "private_keys": _rows_in,
+    "notifications": _rows_in,
+    "role_arns": _names_in,
+    "managed_policy_arns": _names_in,
+    "mappings": _pairs_in,
+    "data": bytes,
     "status": d.KeyStatus,
     "sealed_secret": bytes,
+    "sealed_seed": bytes,
+    "deflated": bytes,
 }
 
 
@@ -120,13 +133,26 @@ _TABLE: tuple[tuple[type[Any], Table, _Keys], ...] = (
     (d.AccessKey, schema.access_keys, lambda e: (f"access_key:{e.id}", f"owner:{e.owner_id}")),
     (d.OidcProvider, schema.oidc_providers, lambda e: (f"oidc:{e.account}:{e.url}",)),
     (d.SamlProvider, schema.saml_providers, lambda e: (f"saml:{e.account}:{ascii_lower(e.name)}",)),
+    (d.TrustAnchor, schema.trust_anchors, lambda e: (f"x509_anchor:{e.id}",)),
+    (d.X509Profile, schema.x509_profiles, lambda e: (f"x509_profile:{e.id}",)),
+    (d.Crl, schema.crls, lambda e: (f"x509_anchor:{e.trust_anchor_id}",)),
+    (d.X509Subject, schema.x509_subjects, lambda e: (f"x509_subject:{e.id}",)),
+    (d.IssuerKeySet, schema.issuer_key_sets, lambda e: (f"issuer_keys:{e.source}",)),
+    (d.IssuerAllowList, schema.issuer_allow_lists, lambda e: (f"issuers:{e.account}",)),
+    (d.MfaDevice, schema.mfa_devices, lambda e: (f"mfa:{e.serial}",)),
+    (d.LastUse, schema.last_uses, lambda e: (f"last_use:{e.subject}:{e.operation}",)),
+    (d.CredentialReport, schema.credential_reports, lambda e: (f"credential_report:{e.account}",)),
+    (d.AccessReport, schema.access_reports, lambda e: (f"access_report:{e.id}",)),
+    (d.OutboundFederation, schema.outbound_federations, lambda e: (f"outbound:{e.account}",)),
     (d.Redeemed, schema.redeemed, lambda e: (f"redeemed:{e.purpose}:{e.id}",)),
     (d.PolicyContent, schema.policy_contents, lambda e: (f"content:{e.hash}",)),
     (d.Revocation, schema.revocations, lambda e: (f"revocation:{e.id}",)),
 )
 
 
-_UNANNOUNCED: frozenset[type[Any]] = frozenset({d.Redeemed})
+_UNANNOUNCED: frozenset[type[Any]] = frozenset(
+    {d.IssuerKeySet, d.Redeemed, d.X509Subject, d.MfaDevice, d.LastUse, d.CredentialReport, d.AccessReport}
+)
 
 
 def _entity_table(entity: type[Any], table: Table, keys: _Keys) -> EntityTable:

@@ -191,6 +191,155 @@ saml_providers = Table(
     Unique("account", "name_key"),
 )
 
+trust_anchors = Table(
+    "trust_anchors",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("region"),
+    _text("name"),
+    _int("created_at"),
+    _int("updated_at"),
+    _text("certificates"),
+    Column("enabled", Boolean, nullable=False),
+    _text("notifications"),
+    _text("tags"),
+    Index(None, "account", "id"),
+)
+
+x509_profiles = Table(
+    "x509_profiles",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("region"),
+    _text("name"),
+    _int("created_at"),
+    _int("updated_at"),
+    _text("created_by"),
+    Column("enabled", Boolean, nullable=False),
+    _text("role_arns"),
+    _text("managed_policy_arns"),
+    _text("session_policy"),
+    _int("duration_seconds"),
+    Column("require_instance_properties", Boolean, nullable=False),
+    Column("accept_role_session_name", Boolean, nullable=False),
+    _text("mappings"),
+    _text("tags"),
+    Index(None, "account", "id"),
+)
+
+crls = Table(
+    "crls",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("region"),
+    _text("name"),
+    _int("created_at"),
+    _int("updated_at"),
+    _text("trust_anchor_id"),
+    Column("data", LargeBinary, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    _text("tags"),
+    Index(None, "account", "id"),
+    Index(None, "trust_anchor_id"),
+)
+
+x509_subjects = Table(
+    "x509_subjects",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("region"),
+    _text("x509_subject"),
+    _int("created_at"),
+    _int("updated_at"),
+    _int("last_seen_at"),
+    Column("enabled", Boolean, nullable=False),
+    _text("credentials"),
+    _text("instance_properties"),
+    _text("tags"),
+    Index(None, "account", "id"),
+)
+
+issuer_key_sets = Table(
+    "issuer_key_sets",
+    metadata,
+    _text("source", key=True),
+    _text("account"),
+    _text("url"),
+    _text("jwks"),
+    _int("fetched_at"),
+    _int("sequence"),
+)
+
+issuer_allow_lists = Table(
+    "issuer_allow_lists",
+    metadata,
+    _text("account", key=True),
+    _text("issuers"),
+    _int("updated_at"),
+)
+
+mfa_devices = Table(
+    "mfa_devices",
+    metadata,
+    _text("account"),
+    _text("serial", key=True),
+    _text("name"),
+    _text("name_key"),
+    _text("path"),
+    _int("created_at"),
+    Column("sealed_seed", LargeBinary, nullable=False),
+    _text("owner_id", null=True),
+    _int("enabled_at", null=True),
+    _int("drift"),
+    _int("failures"),
+    _int("locked_until"),
+    _text("tags"),
+    Unique("account", "path", "name_key"),
+    Index(None, "owner_id"),
+)
+
+last_uses = Table(
+    "last_uses",
+    metadata,
+    _text("subject", key=True),
+    _text("operation", key=True),
+    _text("account"),
+    _int("at"),
+    _text("region"),
+)
+
+credential_reports = Table(
+    "credential_reports",
+    metadata,
+    _text("account", key=True),
+    _int("created_at"),
+    Column("deflated", LargeBinary, nullable=False),
+)
+
+access_reports = Table(
+    "access_reports",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("arn"),
+    _text("granularity"),
+    _int("created_at"),
+    Index(None, "created_at"),
+)
+
+outbound_federations = Table(
+    "outbound_federations",
+    metadata,
+    _text("account", key=True),
+    _text("issuer_id"),
+    Column("enabled", Boolean, nullable=False),
+    _int("changed_at"),
+)
+
 redeemed = Table(
     "redeemed",
     metadata,

@@ -37,6 +37,65 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
         ),
     ),
     (
+        "trust_anchors",
+        "id",
+        (
+            "id:text account:text region:text name:text created_at:int updated_at:int certificates:text enabled:bool "
+            "notifications:text tags:text"
+        ),
+    ),
+    (
+        "x509_profiles",
+        "id",
+        (
+            "id:text account:text region:text name:text created_at:int updated_at:int created_by:text enabled:bool "
+            "role_arns:text managed_policy_arns:text session_policy:text duration_seconds:int "
+            "require_instance_properties:bool accept_role_session_name:bool mappings:text tags:text"
+        ),
+    ),
+    (
+        "crls",
+        "id",
+        (
+            "id:text account:text region:text name:text created_at:int updated_at:int trust_anchor_id:text data:bytes "
+            "enabled:bool tags:text"
+        ),
+    ),
+    (
+        "x509_subjects",
+        "id",
+        (
+            "id:text account:text region:text x509_subject:text created_at:int updated_at:int last_seen_at:int "
+            "enabled:bool credentials:text instance_properties:text tags:text"
+        ),
+    ),
+    (
+        "issuer_key_sets",
+        "source",
+        "source:text account:text url:text jwks:text fetched_at:int sequence:int",
+    ),
+    (
+        "issuer_allow_lists",
+        "account",
+        "account:text issuers:text updated_at:int",
+    ),
+    (
+        "mfa_devices",
+        "serial",
+        (
+            "account:text serial:text name:text name_key:text path:text created_at:int sealed_seed:bytes "
+            "owner_id:text:null enabled_at:int:null drift:int failures:int locked_until:int tags:text"
+        ),
+    ),
+    (
+        "last_uses",
+        "subject operation",
+        "subject:text operation:text account:text at:int region:text",
+    ),
+    ("credential_reports", "account", "account:text created_at:int deflated:bytes"),
+    ("access_reports", "id", "id:text account:text arn:text granularity:text created_at:int"),
+    ("outbound_federations", "account", "account:text issuer_id:text enabled:bool changed_at:int"),
+    (
         "redeemed",
         "purpose id",
         "purpose:text id:text account:text at:int expires_at:int",
@@ -44,9 +103,21 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
 )
 
 # table, columns
-_UNIQUES: tuple[tuple[str, ...], ...] = (("saml_providers", "account", "name_key"),)
+_UNIQUES: tuple[tuple[str, ...], ...] = (
+    ("saml_providers", "account", "name_key"),
+    ("mfa_devices", "account", "path", "name_key"),
+)
 # name, table, columns
-_INDEXES: tuple[tuple[str, str, str], ...] = (("ix_redeemed_expires_at", "redeemed", "expires_at"),)
+_INDEXES: tuple[tuple[str, str, str], ...] = (
+    ("ix_mfa_devices_owner_id", "mfa_devices", "owner_id"),
+    ("ix_access_reports_created_at", "access_reports", "created_at"),
+    ("ix_redeemed_expires_at", "redeemed", "expires_at"),
+    ("ix_trust_anchors_account_id", "trust_anchors", "account id"),
+    ("ix_x509_profiles_account_id", "x509_profiles", "account id"),
+    ("ix_crls_account_id", "crls", "account id"),
+    ("ix_crls_trust_anchor_id", "crls", "trust_anchor_id"),
+    ("ix_x509_subjects_account_id", "x509_subjects", "account id"),
+)
 
 
 def upgrade() -> None:
