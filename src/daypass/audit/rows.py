@@ -6,15 +6,15 @@ that a database refuses.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple, TypeAlias
 
 from daypass.audit.format import leaf_hash
 from daypass.domain.events import Event, encode
-from daypass.domain.session import SessionClaims, chain_depth
+from daypass.domain.session import Hop, SessionClaims, chain_depth
 
 _SHORT = 256
 _LONG = 2048
@@ -64,19 +64,18 @@ class EventRow(NamedTuple):
 EVENT_FIELDS = tuple("bytes" if name == "data" else name for name in EventRow._fields)
 
 _PLAIN = re.compile(r"[ -~]*")  # four times as fast as isprintable
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 
 def event_row(event: Event) -> EventRow:
     """Encodes and hashes an event. One that cannot be encoded is recorded without what could not be."""
     try:
         data = encode(event)
-    except (TypeError, ValueError, RecursionError) as error:
-        data = encode(replace(event, decision=None, detail={"unencodable": type(error).__name__}))
+    except (TypeError, ValueError, RecursionError) as failure:
+        data = encode(replace(event, decision=None, detail={"unencodable": type(failure).__name__}))
     actor = event.actor
-    copies = _searchable_all(
+    kind, account, actor_account, operation, request, session, key, error = _searchable_all(
         (
-            event.type.value,
+            event.type._value_,  # before Python 3.12 `value` runs Python code
             event.account,
             actor.get("account", ""),
             event.operation,
@@ -87,7 +86,8 @@ def event_row(event: Event) -> EventRow:
         ),
         _SHORT,
     )
-    return EventRow._make((_bounded(event.at), *copies, data, leaf_hash(data)))
+    names = (kind, account, actor_account, operation, request, session, key, error)
+    return EventRow(_bounded(event.at), *names, data, leaf_hash(data))
 
 
 def session_row(claims: SessionClaims) -> SessionRow:
@@ -98,7 +98,7 @@ def session_row(claims: SessionClaims) -> SessionRow:
         (
             claims.session_id,
             claims.account,
-            claims.kind.value,
+            claims.kind._value_,
             hops[-1].access_key_id,
             claims.principal_id,
             claims.arn,
@@ -113,8 +113,19 @@ def session_row(claims: SessionClaims) -> SessionRow:
         _LONG,
     )
     times = (_bounded(claims.issued_at), _bounded(claims.expires_at))
-    ends = (chain_depth(hops), _dumps(hops).encode("ascii"))
+    ends = (chain_depth(hops), _encode_hops(hops))
     return (sid, account, kind, key, principal, arn, name, *times, parent, root, root_key, user, source, grant, *ends)
+
+
+def _encode_hops(hops: tuple[Hop, ...]) -> bytes:
+    """An array for each hop, in the order of its fields: compact JSON in ASCII."""
+    q = encode_basestring_ascii
+    arrays = [
+        f"[{q(h.session_id)},{q(h.account)},{q(h.principal_id)},{h.issued_at},[{q(h.seen[0])},{h.seen[1]}],"
+        f"{q(h.access_key_id)},{q(h.name)}]"
+        for h in hops
+    ]
+    return f"[{','.join(arrays)}]".encode("ascii")
 
 
 def _searchable_all(values: tuple[Any, ...], limit: int) -> tuple[str, ...]:
@@ -137,7 +148,7 @@ def searchable(value: object, limit: int = _SHORT) -> str:
 
 
 def _bounded(at: int) -> int:
-    return min(max(at, 0), _LARGEST)
+    return at if 0 <= at <= _LARGEST else min(max(at, 0), _LARGEST)
 
 
 def redact_for_actor(body: Mapping[str, Any]) -> dict[str, Any]:

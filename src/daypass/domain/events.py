@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from daypass.domain.value import value
@@ -73,32 +74,83 @@ class Event:
 _dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 
+class Canonical(dict[str, Any]):
+    """A mapping that many events share, with its canonical text. Nobody may change it once it is in an event."""
+
+    __slots__ = ("_text",)
+
+    _text: str
+
+    def text(self) -> str:
+        """As it stands in an event; encoded once."""
+        try:
+            return self._text
+        except AttributeError:
+            self._text = text = _dumps(self)
+            return text
+
+
 def encode(event: Event) -> bytes:
     """The canonical bytes of an event: at most MAX_EVENT_BYTES of ASCII, on one line."""
-    body: dict[str, Any] = {"v": EVENT_VERSION, "type": event.type.value, "at": event.at}
-    for name in (
-        "account",
-        "actor",
-        "source",
-        "request_id",
-        "trace_id",
-        "operation",
-        "error",
-        "session_id",
-        "decision",
-        "detail",
-    ):
-        value = getattr(event, name)
-        if value:
-            body[name] = value
-    text = _dumps(body)
+    text = _text(event)
     if len(text) > MAX_EVENT_BYTES:
-        text = _dumps(_cut(body, _CUT_STRING))
+        text = _shortened(event)
+    return text.encode("ascii")
+
+
+def _text(e: Event) -> str:
+    """What `_dumps` makes of `_body`, put together by hand: most of it is known, and some of it is encoded already."""
+    quoted, known = encode_basestring_ascii, _known
+    return "".join(
+        (
+            "{",
+            f'"account":{quoted(e.account)},' if e.account else "",
+            f'"actor":{known(e.actor)},' if e.actor else "",
+            f'"at":{e.at},',
+            f'"decision":{known(e.decision)},' if e.decision else "",
+            f'"detail":{known(e.detail)},' if e.detail else "",
+            f'"error":{quoted(e.error)},' if e.error else "",
+            f'"operation":{quoted(e.operation)},' if e.operation else "",
+            f'"request_id":{quoted(e.request_id)},' if e.request_id else "",
+            f'"session_id":{quoted(e.session_id)},' if e.session_id else "",
+            f'"source":{known(e.source)},' if e.source else "",
+            f'"trace_id":{quoted(e.trace_id)},' if e.trace_id else "",
+            f'"type":{quoted(e.type)},"v":{EVENT_VERSION}}}',
+        )
+    )
+
+
+def _known(value: Mapping[str, Any]) -> str:
+    return value.text() if isinstance(value, Canonical) else _dumps(value)
+
+
+_OPTIONAL = (
+    "account",
+    "actor",
+    "source",
+    "request_id",
+    "trace_id",
+    "operation",
+    "error",
+    "session_id",
+    "decision",
+    "detail",
+)
+
+
+def _body(event: Event) -> dict[str, Any]:
+    present = {name: getattr(event, name) for name in _OPTIONAL if getattr(event, name)}
+    return {"v": EVENT_VERSION, "type": event.type.value, "at": event.at, **present}
+
+
+def _shortened(event: Event) -> str:
+    body = _body(event)
+    text = _dumps(_cut(body, _CUT_STRING))
     if len(text) > MAX_EVENT_BYTES:  # many short strings: keep who, what and when; say what was dropped
         dropped = {"dropped": "detail and decision were over the size limit", "bytes": len(text)}
         kept = {k: v for k, v in body.items() if k not in ("detail", "decision")}
         text = _dumps(_cut({**kept, "detail": dropped}, 128))
-    return text.encode("ascii")
+    return text
 
 
 def decode(data: bytes) -> dict[str, Any]:

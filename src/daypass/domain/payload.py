@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 
 from daypass.domain.session import MAX_HOPS, Hop, Seen, SessionClaims, SessionKind
@@ -78,36 +79,50 @@ def encode(claims: SessionClaims) -> bytes:
 
     Raises PayloadTooLarge when `decode` would refuse the result, ValueError when the hops do not end with the session.
     """
-    c = claims
-    own = Hop(c.session_id, c.account, c.principal_id, c.issued_at, c.seen, c.hops[-1].access_key_id, c.name)
-    if c.hops[-1] != own:
+    c, q = claims, encode_basestring
+    own = c.hops[-1]
+    if own != (c.session_id, c.account, c.principal_id, c.issued_at, c.seen, own.access_key_id, c.name):
         raise ValueError("the hops of a session end with the session itself")
     if len(c.hops) > MAX_HOPS:
         raise PayloadTooLarge("The session has too many hops for a session token.")
     known: list[str] = [c.seen.incarnation]
-    hops: list[Any] = []
-    for h in c.hops[:-1]:
-        if h.seen.incarnation not in known:
-            known.append(h.seen.incarnation)
-        where = known.index(h.seen.incarnation)
-        hops.append(
-            [h.session_id, h.account, h.principal_id, h.issued_at, where, h.seen.position, h.access_key_id, h.name]
-        )
-    hops.append(own.access_key_id)
-    values: list[Any] = [
-        *(c.kind.value, c.session_id, c.account, c.principal_id, c.arn, c.name, c.issued_at, c.expires_at),
-        *(known, 0, c.seen.position, hops, c.derivation_key, c.auth_method, [part for tag in c.tags for part in tag]),
-        *(list(c.transitive_keys), c.source_identity, c.mfa_at, int(c.base_policy), c.user_id, list(c.policy_hashes)),
-        *(c.description, c.grant_id, c.binding, c.status_index),
-    ]
-    while values[-1] == _DEFAULTS[len(values) - 1]:
-        values.pop()
-    data = _dumps([PAYLOAD_VERSION, *values]).encode()
+    hops = "".join([_encode_hop(hop, known) for hop in c.hops[:-1]])
+    text = (
+        f"[{PAYLOAD_VERSION},{q(c.kind)},{q(c.session_id)},{q(c.account)},{q(c.principal_id)},{q(c.arn)},{q(c.name)},"
+        f"{c.issued_at},{c.expires_at},[{','.join(map(q, known))}],0,{c.seen.position},[{hops}{q(own.access_key_id)}]"
+        f"{_encode_optional(c)}]"
+    )
+    data = text.encode()
     if c.policies:
         data += b"\0" + _deflate(c.policies)
     if len(data) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge("The session is too large for a session token.")
     return data
+
+
+def _encode_hop(hop: Hop, known: list[str]) -> str:
+    """A hop before the last, with the comma behind it. Its incarnation joins `known`, if it is a new one there."""
+    q, incarnation = encode_basestring, hop.seen.incarnation
+    if incarnation not in known:
+        known.append(incarnation)
+    return (
+        f"[{q(hop.session_id)},{q(hop.account)},{q(hop.principal_id)},{hop.issued_at},{known.index(incarnation)},"
+        f"{hop.seen.position},{q(hop.access_key_id)},{q(hop.name)}],"
+    )
+
+
+def _encode_optional(c: SessionClaims) -> str:
+    """The values that have a default, from the first to the last that differs from it, each after its comma."""
+    rare = (c.tags, c.transitive_keys, c.source_identity, c.mfa_at, c.base_policy, c.user_id, c.policy_hashes)
+    if c.auth_method and not any((*rare, c.description, c.grant_id, c.binding)) and c.status_index == -1:
+        return f",{encode_basestring(c.derivation_key)},{encode_basestring(c.auth_method)}"  # most sessions
+    values: list[Any] = [c.derivation_key, c.auth_method, [part for tag in c.tags for part in tag]]
+    values += (list(c.transitive_keys), c.source_identity, c.mfa_at, int(c.base_policy), c.user_id)
+    values += (list(c.policy_hashes), c.description, c.grant_id, c.binding, c.status_index)
+    defaults = _DEFAULTS[_REQUIRED:]
+    while values and values[-1] == defaults[len(values) - 1]:
+        values.pop()
+    return f",{_dumps(values)[1:-1]}" if values else ""
 
 
 def decode(data: bytes) -> SessionClaims:

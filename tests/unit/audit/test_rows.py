@@ -94,6 +94,9 @@ def test_session_row_projects_its_chain() -> None:
     hops = json.loads(row["hops"])
     assert hops[0] == ["", "111122223333", "AIDAUSER", 1, ["life", 3], "AKIAUSER", "alice"]
     assert len(hops) == 3
+    odd = (Hop('"\\', "é\ud800", "\n", 1, Seen("x\0", 2), "", "\u2028"), *claims().hops)
+    plain = json.dumps(odd, separators=(",", ":")).encode("ascii")
+    assert session_row(claims(hops=odd))[-1] == plain
 
 
 @given(st.text(max_size=400))

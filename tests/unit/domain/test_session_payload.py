@@ -209,3 +209,49 @@ def test_decode_of_random_bytes_never_raises_anything_else(noise: bytes, where: 
             decode(data)
         except ValueError:
             continue
+
+
+# --- What is put together by hand ------------------------------------------------------------------------------------
+
+
+def plain(c: SessionClaims) -> str:
+    """The array of a payload from a plain JSON encoder."""
+    known = list(dict.fromkeys([c.seen.incarnation, *(hop.seen.incarnation for hop in c.hops[:-1])]))
+    hops: list[object] = [
+        [
+            h.session_id,
+            h.account,
+            h.principal_id,
+            h.issued_at,
+            known.index(h.seen[0]),
+            h.seen[1],
+            h.access_key_id,
+            h.name,
+        ]
+        for h in c.hops[:-1]
+    ]
+    values: list[object] = [
+        *(c.kind.value, c.session_id, c.account, c.principal_id, c.arn, c.name, c.issued_at, c.expires_at),
+        *(known, 0, c.seen.position, [*hops, c.hops[-1].access_key_id]),
+    ]
+    optional: list[tuple[object, object]] = [
+        *((c.derivation_key, ""), (c.auth_method, ""), ([part for tag in c.tags for part in tag], [])),
+        *((list(c.transitive_keys), []), (c.source_identity, ""), (c.mfa_at, 0), (int(c.base_policy), 0)),
+        *((c.user_id, ""), (list(c.policy_hashes), []), (c.description, ""), (c.grant_id, ""), (c.binding, "")),
+        (c.status_index, -1),
+    ]
+    while optional and optional[-1][0] == optional[-1][1]:
+        optional.pop()
+    return json.dumps([1, *values, *(value for value, _ in optional)], separators=(",", ":"), ensure_ascii=False)
+
+
+@given(CLAIMS, st.booleans(), st.booleans())
+def test_encode_is_what_a_plain_encoder_writes(claims: SessionClaims, usual: bool, anonymous: bool) -> None:
+    if usual:  # nothing optional but who proved what how
+        bare = {
+            name: getattr(claims, name) for name in ("kind", "session_id", "account", "principal_id", "arn", "name")
+        }
+        times = {name: getattr(claims, name) for name in ("issued_at", "expires_at", "seen", "hops")}
+        claims = SessionClaims(**bare, **times, derivation_key="k", auth_method="" if anonymous else "sigv4")
+    assert encode(claims).partition(b"\0")[0].decode() == plain(claims)
+    assert decode(encode(claims)) == claims

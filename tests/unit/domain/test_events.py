@@ -1,0 +1,63 @@
+"""The canonical bytes of events: whatever is put together by hand is what a plain JSON encoder would write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.domain.events import EVENT_VERSION, MAX_EVENT_BYTES, Canonical, Event, EventType, decode, encode
+
+TEXT = st.text(max_size=20)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda x: st.lists(x, max_size=3), max_leaves=5)
+MAPPING = st.dictionaries(TEXT, JSON | st.dictionaries(TEXT, JSON, max_size=3), max_size=4)
+EVENTS = st.builds(
+    Event,
+    type=st.sampled_from(EventType),
+    at=st.integers(),
+    account=TEXT,
+    actor=MAPPING | MAPPING.map(Canonical),
+    source=MAPPING,
+    request_id=TEXT,
+    trace_id=TEXT,
+    operation=TEXT,
+    error=TEXT,
+    session_id=TEXT,
+    decision=st.none() | MAPPING | MAPPING.map(Canonical),
+    detail=MAPPING,
+)
+
+
+def plain(event: Event) -> bytes:
+    """As docs/reference/record-format.md says it: sorted keys, no spaces, ASCII, what is empty left out."""
+    names = Event.__dataclass_fields__
+    body: dict[str, Any] = {name: getattr(event, name) for name in names if name == "at" or getattr(event, name)}
+    return json.dumps({**body, "v": EVENT_VERSION}, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+@given(EVENTS)
+def test_encode_any_event_is_what_a_plain_encoder_writes(event: Event) -> None:
+    assert encode(event) == plain(event)
+    assert encode(event) == plain(event)  # and again, with what was kept from the first time
+    assert decode(encode(event))["type"] == event.type.value
+
+
+def test_encode_event_over_the_cap_is_cut_and_still_decodes() -> None:
+    event = Event(EventType.REQUEST_DENIED, 1, account="1" * 12, detail={"policy": "p" * 40_000, "n": 7})
+    body = decode(encode(event))
+    assert (body["account"], body["detail"]["n"]) == ("1" * 12, 7)
+    assert body["detail"]["policy"].endswith("...(+39488)")
+    many = Event(EventType.REQUEST_DENIED, 1, account="1" * 12, detail={str(n): "x" * 500 for n in range(200)})
+    body = decode(encode(many))
+    assert "dropped" in body["detail"]
+    assert body["account"] == "1" * 12
+    assert len(encode(many)) <= MAX_EVENT_BYTES
+
+
+@pytest.mark.parametrize("detail", [{"x": float("nan")}, {"x": object()}, {"x": {1: {2, 3}}}])
+def test_encode_what_json_cannot_hold_raises(detail: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        encode(Event(EventType.REQUEST_DENIED, 1, detail=detail))
