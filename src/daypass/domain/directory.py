@@ -393,6 +393,62 @@ class OutboundFederation:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceProfile:
+    """A container for at most one role, by which AWS's tools name a role for a machine (IAM API, InstanceProfile)."""
+
+    id: str  # AIPA…
+    account: str
+    name: str
+    path: str
+    created_at: int
+    role_id: str | None = None
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:instance-profile{self.path}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAlias:
+    """The one friendly name that an account may have, unique over the installation."""
+
+    alias: str
+    account: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """What an account asks of its users' passwords (IAM API, PasswordPolicy). None: not set, as IAM then shows it."""
+
+    account: str
+    minimum_length: int = 6
+    require_symbols: bool = False
+    require_numbers: bool = False
+    require_uppercase: bool = False
+    require_lowercase: bool = False
+    users_may_change: bool = False
+    max_age_days: int | None = None
+    reuse_prevention: int | None = None  # how many former passwords are refused
+    hard_expiry: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginProfile:
+    """A user's password for the console, as a slow hash (see `operations.iam.passwords`), and its former ones."""
+
+    user_id: str
+    account: str
+    created_at: int
+    password_hash: str
+    password_changed_at: int
+    reset_required: bool = False
+    max_signin_seconds: int | None = None
+    former_hashes: tuple[str, ...] = ()  # newest first
+
+
+@dataclass(frozen=True, slots=True)
 class Redeemed:
     """A one-time thing that has been used: whoever inserts it first has redeemed it. Never on the change feed.
 

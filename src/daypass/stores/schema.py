@@ -45,6 +45,7 @@ users = Table(
     _text("boundary_arn", null=True),
     _text("tags"),
     Unique("account", "name_key"),
+    Index(None, "account", "path"),
     Index(None, "boundary_arn"),
 )
 
@@ -58,6 +59,7 @@ groups = Table(
     _text("path"),
     _int("created_at"),
     Unique("account", "name_key"),
+    Index(None, "account", "path"),
 )
 
 memberships = Table(
@@ -87,6 +89,7 @@ roles = Table(
     _text("boundary_arn", null=True),
     _text("tags"),
     Unique("account", "name_key"),
+    Index(None, "account", "path"),
     Index(None, "boundary_arn"),
 )
 
@@ -106,6 +109,7 @@ managed_policies = Table(
     _text("description", null=True),
     _text("tags"),
     Unique("account", "name_key"),
+    Index(None, "account", "path"),
     Unique("arn"),
 )
 
@@ -338,6 +342,59 @@ outbound_federations = Table(
     _text("issuer_id"),
     Column("enabled", Boolean, nullable=False),
     _int("changed_at"),
+)
+
+instance_profiles = Table(
+    "instance_profiles",
+    metadata,
+    _text("id", key=True),
+    _text("account"),
+    _text("name"),
+    _text("name_key"),
+    _text("path"),
+    _int("created_at"),
+    _text("role_id", null=True),
+    _text("tags"),
+    Unique("account", "name_key"),
+    Index(None, "account", "path"),
+    Index(None, "role_id"),
+)
+
+account_aliases = Table(
+    "account_aliases",
+    metadata,
+    _text("alias", key=True),
+    _text("account"),
+    _int("created_at"),
+    Unique("account"),
+)
+
+password_policies = Table(
+    "password_policies",
+    metadata,
+    _text("account", key=True),
+    _int("minimum_length"),
+    Column("require_symbols", Boolean, nullable=False),
+    Column("require_numbers", Boolean, nullable=False),
+    Column("require_uppercase", Boolean, nullable=False),
+    Column("require_lowercase", Boolean, nullable=False),
+    Column("users_may_change", Boolean, nullable=False),
+    _int("max_age_days", null=True),
+    _int("reuse_prevention", null=True),
+    Column("hard_expiry", Boolean, nullable=True),
+)
+
+login_profiles = Table(
+    "login_profiles",
+    metadata,
+    _text("user_id", key=True),
+    _text("account"),
+    _int("created_at"),
+    _text("password_hash"),
+    _int("password_changed_at"),
+    Column("reset_required", Boolean, nullable=False),
+    _int("max_signin_seconds", null=True),
+    _text("former_hashes"),
 )
 
 redeemed = Table(

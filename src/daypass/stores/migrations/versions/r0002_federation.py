@@ -96,6 +96,31 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
     ("access_reports", "id", "id:text account:text arn:text granularity:text created_at:int"),
     ("outbound_federations", "account", "account:text issuer_id:text enabled:bool changed_at:int"),
     (
+        "instance_profiles",
+        "id",
+        (
+            "id:text account:text name:text name_key:text path:text created_at:int role_id:text:null tags:text"
+        ),
+    ),
+    ("account_aliases", "alias", "alias:text account:text created_at:int"),
+    (
+        "password_policies",
+        "account",
+        (
+            "account:text minimum_length:int require_symbols:bool require_numbers:bool require_uppercase:bool "
+            "require_lowercase:bool users_may_change:bool max_age_days:int:null reuse_prevention:int:null "
+            "hard_expiry:bool:null"
+        ),
+    ),
+    (
+        "login_profiles",
+        "user_id",
+        (
+            "user_id:text account:text created_at:int password_hash:text password_changed_at:int reset_required:bool "
+            "max_signin_seconds:int:null former_hashes:text"
+        ),
+    ),
+    (
         "redeemed",
         "purpose id",
         "purpose:text id:text account:text at:int expires_at:int",
