@@ -19,7 +19,9 @@ from daypass.domain.directory import (
     Revocation,
     Role,
     SamlProvider,
+    TrustAnchor,
     User,
+    X509Profile,
 )
 from daypass.domain.events import Event
 from daypass.domain.policy.model import NamedPolicy
@@ -96,6 +98,7 @@ class RoleView:
 class AccountView:
     account: Account
     guardrails: tuple[tuple[NamedPolicy, ...], ...]
+    issuers: tuple[str, ...] | None = None  # the only ones it may trust (`domain.issuers`); None: any
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from daypass.domain.directory import (
     Group,
     Guardrail,
     InlinePolicy,
+    IssuerAllowList,
     ManagedPolicy,
     Membership,
     OidcProvider,
@@ -124,7 +125,9 @@ class Views:
             for guardrail in reader.find(Guardrail, account=account_id, order="name", limit=_ALL)
         )
         # One level: as with AWS's SCPs on one node, any guardrail may allow and any may deny.
-        return Loaded(AccountView(account, (guardrails,) if guardrails else ()), (f"guardrails:{account_id}",))
+        listed = reader.get(IssuerAllowList, account=account_id)
+        view = AccountView(account, (guardrails,) if guardrails else (), listed.issuers if listed is not None else None)
+        return Loaded(view, (f"guardrails:{account_id}", f"issuers:{account_id}"))
 
     def managed_policy(self, reader: Reader, arn: str) -> Loaded:
         if arn in self._builtin:

@@ -1,0 +1,297 @@
+"""The only outbound HTTP of the product: one small request to an identity provider, within limits, and nothing else.
+
+Every address of a name is judged before a connection is made to exactly the judged one, so that a second answer of a name
+server changes nothing. It must never follow a redirect, decompress, use a proxy of the environment, keep a connection, or
+read more or longer than it was told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import h11
+
+from daypass import __version__
+from daypass.federation.addresses import refused
+from daypass.federation.network import Network, SystemNetwork, tls_context
+
+MAX_URL = 2048
+_MAX_HEADERS = 16_384  # bytes
+_CHUNK = 65_536
+_MOST_ADDRESSES = 16
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9])?\.?|[0-9a-f:.]{2,45}", re.IGNORECASE)
+_TARGET = re.compile(r"[!-~]*")
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,10})(?:$|[,\s])", re.IGNORECASE)
+_CONTENT_TYPES = frozenset(
+    {
+        "application/json",
+        "application/jwk-set+json",
+        "application/octet-stream",  # object stores, for a file without a known ending
+        "binary/octet-stream",
+        "text/json",
+        "text/plain",
+    }
+)
+
+
+class Reason(StrEnum):
+    """Why a fetch failed: the closed set of labels of the metric."""
+
+    URL = "url"  # not a URL that may be fetched
+    ADDRESS = "address"  # the host is in a range that may not be connected to
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    REDIRECT = "redirect"
+    STATUS = "status"
+    CONTENT = "content"  # type or encoding
+    SIZE = "size"
+    PROTOCOL = "protocol"
+    BUSY = "busy"
+
+
+class FetchError(Exception):
+    """A fetch failed. The message is for an operator, never for an anonymous caller; it names no address."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to fetch, and under which rules.
+
+    Attributes:
+        url: https; http with `allow_http` alone.
+        body: a JSON document to POST; b"": a GET.
+        bearer: the token of the Authorization header, "" for none.
+        ca_pem: roots that are trusted besides the system's.
+        allow_private: private ranges and loopback are meant.
+        owner: the account on whose behalf; each has a bounded share.
+    """
+
+    url: str
+    body: bytes = b""
+    bearer: str = field(default="", repr=False)
+    ca_pem: str = field(default="", repr=False)
+    allow_private: bool = False
+    allow_http: bool = False
+    owner: str = ""
+
+
+class Fetched(NamedTuple):
+    """A good answer. `max_age` is that of Cache-Control in seconds, None when it names none."""
+
+    body: bytes
+    max_age: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of a fetcher.
+
+    Attributes:
+        seconds: for a whole fetch, waiting for its turn included.
+        max_bytes: of a body.
+        at_once, for_owner: fetches in flight, of everyone and of one owner.
+        waiting: fetches that wait for their turn; more are refused.
+    """
+
+    seconds: float = 2.0
+    max_bytes: int = 1_048_576
+    at_once: int = 32
+    for_owner: int = 8
+    waiting: int = 256
+
+
+class _Place(NamedTuple):
+    tls: bool
+    host: str
+    port: int
+    target: str
+    authority: str
+
+
+class Fetcher:
+    """Fetches. Use it from one event loop."""
+
+    def __init__(self, bounds: Bounds | None = None, network: Network | None = None) -> None:
+        self.bounds = bounds or Bounds()
+        self._network = network or SystemNetwork()
+        self._turns = asyncio.Semaphore(self.bounds.at_once)
+        self._owners: Counter[str] = Counter()
+        self._waiting = 0
+
+    async def fetch(self, order: Order) -> Fetched:
+        """The answer to `order`. Raises FetchError, within the time that `bounds` give, and nothing else."""
+        place = parse_url(order.url, allow_http=order.allow_http)
+        try:
+            async with asyncio.timeout(self.bounds.seconds), self._turn(order.owner):
+                return await self._fetch(order, place)
+        except TimeoutError:
+            raise FetchError(Reason.TIMEOUT, f"no complete answer within {self.bounds.seconds:g} s") from None
+        except (OSError, ssl.SSLError, EOFError) as error:
+            raise FetchError(Reason.CONNECT, f"the connection failed: {type(error).__name__}") from None
+        except h11.ProtocolError:
+            raise FetchError(Reason.PROTOCOL, "the answer is not well-formed HTTP") from None
+
+    @asynccontextmanager
+    async def _turn(self, owner: str) -> AsyncIterator[None]:
+        if self._owners[owner] >= self.bounds.for_owner or self._waiting >= self.bounds.waiting:
+            raise FetchError(Reason.BUSY, "too many fetches are under way")
+        self._owners[owner] += 1
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        except BaseException:
+            self._leave(owner)
+            raise
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turns.release()
+            self._leave(owner)
+
+    def _leave(self, owner: str) -> None:
+        self._owners[owner] -= 1
+        if not self._owners[owner]:
+            del self._owners[owner]
+
+    async def _fetch(self, order: Order, place: _Place) -> Fetched:
+        addresses = await self._addresses(order, place)
+        tls = None
+        if place.tls:
+            try:
+                tls = await asyncio.to_thread(tls_context, order.ca_pem)
+            except ValueError as error:
+                raise FetchError(Reason.TLS, f"the configured certificates cannot be used: {error}") from None
+        reader, writer = await self._connect(addresses, place, tls)
+        try:
+            return await _exchange(reader, writer, _request(order, place), order.body, self.bounds.max_bytes)
+        finally:
+            writer.transport.abort()  # nothing is left to say, and the other side need not agree
+
+    async def _addresses(self, order: Order, place: _Place) -> list[str]:
+        try:
+            found = await self._network.resolve(place.host, place.port, order.owner)
+        except OSError:
+            raise FetchError(Reason.RESOLVE, f"the name {place.host} is not known") from None
+        if not found:
+            raise FetchError(Reason.RESOLVE, f"the name {place.host} has no address")
+        # One bad address spoils the name: an honest one does not mix them.
+        if any(refused(address, allow_private=order.allow_private) for address in found):
+            raise FetchError(Reason.ADDRESS, f"{place.host} is in a range that may not be fetched from")
+        return list(found)[:_MOST_ADDRESSES]
+
+    async def _connect(
+        self, addresses: list[str], place: _Place, tls: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        last = ""
+        for address in addresses:
+            try:
+                return await self._network.open(address, place.port, tls, place.host)
+            except ssl.SSLCertVerificationError as error:
+                raise FetchError(Reason.TLS, f"the certificate is not accepted: {error.verify_message}") from None
+            except ssl.SSLError as error:
+                raise FetchError(Reason.TLS, f"TLS failed: {error.reason}") from None
+            except OSError as error:
+                last = type(error).__name__
+        raise FetchError(Reason.CONNECT, f"no connection to {place.host}: {last}")
+
+
+def parse_url(url: str, *, allow_http: bool) -> _Place:
+    """The parts of a URL that may be fetched. Raises FetchError(URL).
+
+    Names that are numbers in disguise need no rule here: what they resolve to is judged.
+    """
+    bad = FetchError(Reason.URL, "not an https URL with a plain host and without user, fragment or spaces")
+    if len(url) > MAX_URL or not _TARGET.fullmatch(url) or "\\" in url or "#" in url:
+        raise bad
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        raise bad from None
+    schemes = ("https", "http") if allow_http else ("https",)
+    if parts.scheme not in schemes or "@" in parts.netloc or not _HOST.fullmatch(host) or port == 0:
+        raise bad
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    tls = parts.scheme == "https"
+    return _Place(tls, host, port or (443 if tls else 80), target, parts.netloc)
+
+
+def _request(order: Order, place: _Place) -> h11.Request:
+    headers = [
+        ("host", place.authority),
+        ("user-agent", f"daypass/{__version__}"),
+        ("accept", "application/json, application/jwk-set+json"),
+        ("accept-encoding", "identity"),
+        ("connection", "close"),
+    ]
+    if order.bearer:
+        headers.append(("authorization", f"Bearer {order.bearer}"))
+    if order.body:
+        headers += [("content-type", "application/json"), ("content-length", str(len(order.body)))]
+    try:
+        return h11.Request(method="POST" if order.body else "GET", target=place.target, headers=headers)
+    except (h11.LocalProtocolError, UnicodeError):
+        raise FetchError(Reason.URL, "the request cannot be written: look for line ends in the bearer token") from None
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: h11.Request, body: bytes, limit: int
+) -> Fetched:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADERS)
+    events = (request, h11.Data(body), h11.EndOfMessage()) if body else (request, h11.EndOfMessage())
+    writer.write(b"".join(connection.send(event) or b"" for event in events))
+    await writer.drain()
+    parts: list[bytes] = []
+    size, max_age = 0, None
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(_CHUNK))
+        elif isinstance(event, h11.Response):
+            max_age = _checked(event, limit)
+        elif isinstance(event, h11.Data):
+            size += len(event.data)
+            if size > limit:
+                raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
+            parts.append(bytes(event.data))
+        elif isinstance(event, h11.EndOfMessage):
+            return Fetched(b"".join(parts), max_age)
+        elif not isinstance(event, h11.InformationalResponse):
+            raise FetchError(Reason.PROTOCOL, "the connection ended without an answer")
+
+
+def _checked(response: h11.Response, limit: int) -> int | None:
+    """Refuses whatever is not a plain JSON document; its max-age."""
+    status = response.status_code
+    if 300 <= status < 400:
+        raise FetchError(Reason.REDIRECT, f"the answer is a redirect ({status}), which is never followed")
+    if status not in (200, 201):
+        raise FetchError(Reason.STATUS, f"the answer has the status {status}")
+    headers = {bytes(name): bytes(value).decode("latin-1") for name, value in response.headers}
+    kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
+    if kind not in _CONTENT_TYPES:
+        raise FetchError(Reason.CONTENT, "the answer's content type is not that of JSON")
+    if headers.get(b"content-encoding", "identity").strip().lower() != "identity":
+        raise FetchError(Reason.CONTENT, "the answer is compressed, which was not asked for")
+    length = headers.get(b"content-length", "")
+    if length and int(length) > limit:
+        raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
+    found = _MAX_AGE.search(headers.get(b"cache-control", ""))
+    return int(found[1]) if found else None
