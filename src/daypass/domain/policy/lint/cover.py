@@ -1,0 +1,68 @@
+"""Whether one pattern covers another: every text that the second matches, the first matches too.
+
+Sound, not complete: True is proven, False means that it could not be shown. Variables cover only themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from daypass.domain.policy.pattern import Variable, Wild, tokenize
+
+_MAX = 512  # characters of a pattern; longer ones are not compared
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether `wide` matches all that `narrow` does."""
+    if wide in ("*", narrow):
+        return True
+    if len(wide) > _MAX or len(narrow) > _MAX:
+        return False
+    return _match(_symbols(wide), _symbols(narrow))
+
+
+def all_covered(wide: Iterable[str], narrow: Iterable[str]) -> bool:
+    """Whether each of `narrow` is covered by one of `wide`."""
+    patterns = tuple(wide)
+    return all(any(covers(pattern, text) for pattern in patterns) for text in narrow)
+
+
+def _symbols(text: str) -> list[object]:
+    """One symbol for each character, wildcard and variable."""
+    symbols: list[object] = []
+    try:
+        tokens = tokenize(text, variables=True, wildcards=True)
+    except ValueError:
+        tokens = (text,)
+    for token in tokens:
+        if isinstance(token, str):
+            symbols.extend(token)
+        else:
+            symbols.append(token)
+    return symbols
+
+
+def _match(pattern: Sequence[object], text: Sequence[object]) -> bool:
+    """The usual wildcard match, where the text may hold wildcards that only `*` (and, for `?`, `?`) can stand for."""
+    at, star, resume = 0, -1, 0
+    index = 0
+    while index < len(text):
+        symbol = text[index]
+        if at < len(pattern) and pattern[at] is Wild.STAR:
+            star, resume = at, index
+            at += 1
+        elif at < len(pattern) and _one(pattern[at], symbol):
+            at += 1
+            index += 1
+        elif star >= 0:
+            resume += 1
+            at, index = star + 1, resume
+        else:
+            return False
+    return all(symbol is Wild.STAR for symbol in pattern[at:])
+
+
+def _one(wanted: object, symbol: object) -> bool:
+    if wanted is Wild.ONE:
+        return symbol is not Wild.STAR and not isinstance(symbol, Variable)
+    return wanted == symbol and symbol is not Wild.STAR

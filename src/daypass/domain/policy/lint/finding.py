@@ -1,0 +1,133 @@
+"""What the linter says: one finding for each thing that is probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from daypass.domain.policy.compiled import Statement
+
+
+class Severity(StrEnum):
+    """ERROR: somebody gets in, or nobody can. WARNING: more than is likely meant. NOTE: worth a look."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A kind of finding. `title` says in a few words what is wrong with a document that has it."""
+
+    id: str
+    severity: Severity
+    title: str
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        rule.id: rule
+        for rule in (
+            Rule("malformed", _E, "The document is no policy"),
+            Rule("trust-public", _E, "Anyone may assume the role"),
+            Rule("trust-whole-account", _W, "A whole foreign account is trusted"),
+            Rule("trust-own-account", _N, "Trust is left to the account's identity policies"),
+            Rule("trust-no-external-id", _W, "A third party is trusted without an external id"),
+            Rule("trust-gone-principal", _W, "A trusted principal no longer exists"),
+            Rule("trust-no-mfa", _W, "A powerful role is open to people without MFA"),
+            Rule("trust-wrong-action", _E, "The action is not the one by which this principal assumes roles"),
+            Rule("trust-certificate-any", _W, "Every certificate of every trust anchor is trusted"),
+            Rule("oidc-no-subject", _E, "Every token of a shared issuer is trusted"),
+            Rule("oidc-any-subject", _W, "Every token of an issuer is trusted"),
+            Rule("oidc-wide-subject", _E, "Tokens of other customers of the issuer are trusted"),
+            Rule("oidc-no-audience", _W, "Tokens meant for others are trusted"),
+            Rule("oidc-unknown-claim", _W, "The issuer does not send this claim"),
+            Rule("oidc-unknown-provider", _W, "The account has no such provider"),
+            Rule("kubernetes-any-namespace", _E, "Service accounts of every namespace are trusted"),
+            Rule("kubernetes-any-account", _W, "Every service account of a namespace is trusted"),
+            Rule("saml-no-audience", _W, "Assertions meant for others are trusted"),
+            Rule("role-long-session", _W, "Sessions of a powerful role last long"),
+            Rule("grant-everything", _W, "Everything is allowed"),
+            Rule("grant-by-exclusion", _W, "Allow with NotAction or NotResource allows all that is not named"),
+            Rule("grant-escalation", _W, "Who has this may give itself more"),
+            Rule("condition-never-true", _E, "The condition can never hold"),
+            Rule("condition-optional", _W, "The condition holds where the key is absent"),
+            Rule("condition-literal-wildcard", _W, "A wildcard where wildcards are plain characters"),
+            Rule("condition-unknown-key", _W, "There is no such context key"),
+            Rule("statement-shadowed", _W, "A Deny takes back all that the statement allows"),
+            Rule("statement-redundant", _N, "Another statement says as much"),
+            Rule("version-old", _W, "Policy variables are plain text in this version"),
+        )
+    }
+)
+"""Every rule by its id. docs/reference/lint.md lists them; a test fails when one is missing there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding. Lines and columns count from 1; `statement` is its index, -1 for the document or the role."""
+
+    id: str
+    severity: Severity
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    statement: int
+    sid: str
+    why: str
+    fix: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "id": self.id,
+            "severity": self.severity.value,
+            "title": RULES[self.id].title,
+            "line": self.line,
+            "column": self.column,
+            "end_line": self.end_line,
+            "end_column": self.end_column,
+            "statement": self.statement,
+            "sid": self.sid,
+            "why": self.why,
+            "fix": self.fix,
+        }
+
+
+def at_statement(rule: str, statement: Statement, why: str, fix: str, *, severity: Severity | None = None) -> Finding:
+    """A finding about a whole statement."""
+    return Finding(
+        id=rule,
+        severity=severity or RULES[rule].severity,
+        line=statement.line,
+        column=statement.column,
+        end_line=statement.end_line,
+        end_column=statement.end_column,
+        statement=statement.index,
+        sid=statement.sid,
+        why=why,
+        fix=fix,
+    )
+
+
+def at_place(rule: str, line: int, column: int, why: str, fix: str, statement: Statement | None = None) -> Finding:
+    """A finding about one place of the document."""
+    return Finding(
+        id=rule,
+        severity=RULES[rule].severity,
+        line=line,
+        column=column,
+        end_line=line,
+        end_column=column,
+        statement=statement.index if statement is not None else -1,
+        sid=statement.sid if statement is not None else "",
+        why=why,
+        fix=fix,
+    )

@@ -1,0 +1,197 @@
+"""Trust in issuers of tokens: whether a statement means one customer, one namespace, one audience.
+
+`unpinned` is also what refuses a trust policy when it is written, as AWS refuses those of shared issuers that name no
+customer. Source: IAM User Guide, "Identity-provider controls for shared OIDC providers".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
+from daypass.domain.policy.condition import Condition
+from daypass.domain.policy.lint.conditions import demands, operator_of
+from daypass.domain.policy.lint.facts import Facts
+from daypass.domain.policy.lint.finding import Finding, at_place
+from daypass.domain.policy.lint.places import Places
+from daypass.domain.policy.lint.trust import kind_of
+from daypass.domain.policy.model import Effect
+from daypass.domain.policy.pattern import fold
+from daypass.domain.presets import Preset, preset_of
+
+_WEB_IDENTITY = fold("sts:AssumeRoleWithWebIdentity")
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+_KUBERNETES_NAME = "kubernetes.io/serviceaccount/name"
+_KUBERNETES_NAMESPACE = "kubernetes.io/namespace"
+_WHOM_FOR = frozenset({"aud", "azp", "iss"})  # these say for whom a token is, not of whom
+_LIKE = frozenset({"StringLike", "ArnLike"})
+
+
+def url_of(principal: PrincipalValue) -> str:
+    """The issuer behind a federated principal, without `https://`."""
+    return principal.value.partition(":oidc-provider/")[2] or principal.value
+
+
+def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
+    """The findings about Allow statements for token issuers."""
+    places = Places(document.text)
+    for statement, principal in _openings(document):
+        claims = _claims(statement, url_of(principal))
+        yield from _provider(statement, principal, facts)
+        yield from _whom(statement, principal, claims)
+        yield from _kubernetes(statement, claims, places)
+
+
+def unpinned(document: PolicyDocument) -> tuple[PrincipalValue, Preset] | None:
+    """The first shared issuer whose tokens the document trusts whoever their customer is, if its kind demands better."""
+    for statement, principal in _openings(document):
+        preset = preset_of(url_of(principal))
+        if preset is not None and preset.demanded and not _pinned(preset, _claims(statement, url_of(principal))):
+            return principal, preset
+    return None
+
+
+Claims = Sequence[tuple[str, Condition]]
+"""A claim (a path) and a condition that demands a value of it."""
+
+
+def _openings(document: PolicyDocument) -> Iterator[tuple[Statement, PrincipalValue]]:
+    """Every Allow for a token issuer, by statement and principal."""
+    for statement in document.statements:
+        if statement.effect is not Effect.ALLOW or statement.actions.matches(_WEB_IDENTITY, {}) is statement.not_action:
+            continue
+        for principal in statement.principal_values:
+            if kind_of(principal) == "oidc":
+                yield statement, principal
+
+
+def _claims(statement: Statement, url: str) -> Claims:
+    prefix = fold(url) + ":"
+    return [
+        (condition.key[len(prefix) :], condition)
+        for condition in statement.conditions
+        if condition.key.startswith(prefix) and demands(condition)
+    ]
+
+
+def _pinned(preset: Preset, claims: Claims) -> bool:
+    return any(
+        claim in preset.pins and condition.values and all(_pins(preset.pins[claim], v) for v in condition.values)
+        for claim, condition in claims
+    )
+
+
+def _pins(beginning: str, value: str) -> bool:
+    """Whether a value begins with literal text that means one customer. A variable may become anything."""
+    return "${" not in value and re.match(beginning, value) is not None
+
+
+# --- Who is let in ---------------------------------------------------------------------------------------------------
+
+
+def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> Iterator[Finding]:
+    url = url_of(principal)
+    foreign = principal.value.startswith("arn:") and facts.account and principal.value.split(":")[4] != facts.account
+    if foreign or (facts.providers is not None and url not in facts.providers):
+        yield at_place(
+            "oidc-unknown-provider",
+            principal.line,
+            principal.column,
+            f"There is no provider {url} in the account of the role, so no token of it is taken.",
+            "Create the provider (`daypass provider add`), or correct the name.",
+            statement,
+        )
+
+
+def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> Iterator[Finding]:
+    url = url_of(principal)
+    preset = preset_of(url)
+    at = (principal.line, principal.column)
+    if not any(claim == "aud" for claim, _ in claims):
+        yield at_place(
+            "oidc-no-audience",
+            *at,
+            "A token for any of the provider's client ids is taken, whatever it was made for.",
+            f'Add "StringEquals": {{"{url}:aud": "…"}}.',
+            statement,
+        )
+    if preset is not None:
+        for claim, _ in claims:
+            if not preset.sends(claim):
+                why = f"{preset.title} does not put {claim} into its tokens, so the condition never holds."
+                yield at_place("oidc-unknown-claim", *at, why, "Check the spelling of the claim.", statement)
+    if preset is not None and preset.shared:
+        yield from _shared(statement, principal, preset, claims)
+    elif not any(claim not in _WHOM_FOR and _says_something(condition) for claim, condition in claims):
+        yield at_place(
+            "oidc-any-subject",
+            *at,
+            f"Whoever has a token of {url} may have the role.",
+            f'Add a condition on "{url}:sub".',
+            statement,
+        )
+
+
+def _says_something(condition: Condition) -> bool:
+    """Whether a condition rests on more than wildcards in front."""
+    if operator_of(condition) not in _LIKE:
+        return True
+    return all(value and value[0] not in "*?" for value in condition.values)
+
+
+def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, claims: Claims) -> Iterator[Finding]:
+    if _pinned(preset, claims):
+        return
+    at = (principal.line, principal.column)
+    tried = sorted({claim for claim, _ in claims if claim in preset.pins})
+    fix = (
+        f'Demand "{preset.issuer}:sub" in the form {preset.forms[0].sub}, or one of: {", ".join(sorted(preset.pins))}.'
+    )
+    if tried:
+        why = f"The condition on {', '.join(tried)} also matches tokens of other customers of {preset.title}."
+        yield at_place("oidc-wide-subject", *at, why, fix, statement)
+    else:
+        why = f"All customers of {preset.title} have tokens of this issuer, and any of them may have the role."
+        yield at_place("oidc-no-subject", *at, why, fix, statement)
+
+
+# --- Kubernetes ------------------------------------------------------------------------------------------------------
+
+
+def _kubernetes(statement: Statement, claims: Claims, places: Places) -> Iterator[Finding]:
+    named = {claim for claim, _ in claims}
+    for claim, condition in claims:
+        at = places.of(statement, condition)
+        if claim == _KUBERNETES_NAME and not named & {_KUBERNETES_NAMESPACE, "sub"}:
+            yield _any_namespace(at, statement, "The name of a service account is its own in every namespace")
+        if claim != "sub" or operator_of(condition) not in _LIKE:
+            continue
+        for value in condition.values:
+            yield from _service_account(statement, at, value, named)
+
+
+def _service_account(statement: Statement, at: tuple[int, int], value: str, named: set[str]) -> Iterator[Finding]:
+    if not value.startswith(_SERVICE_ACCOUNT):
+        return
+    namespace, _, name = value.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if any(wild in namespace for wild in "*?") and _KUBERNETES_NAMESPACE not in named:
+        yield _any_namespace(at, statement, f"{value} matches service accounts of every namespace")
+    elif any(wild in name for wild in "*?") and _KUBERNETES_NAME not in named:
+        yield at_place(
+            "kubernetes-any-account",
+            *at,
+            f"{value} matches every service account that anyone makes in the namespace.",
+            "Name the service account.",
+            statement,
+        )
+
+
+def _any_namespace(at: tuple[int, int], statement: Statement, why: str) -> Finding:
+    return at_place(
+        "kubernetes-any-namespace",
+        *at,
+        f"{why}; whoever may make one anywhere in the cluster may have the role.",
+        "Name namespace and service account.",
+        statement,
+    )

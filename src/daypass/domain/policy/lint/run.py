@@ -1,0 +1,61 @@
+"""Runs every check that fits a document."""
+
+from __future__ import annotations
+
+from daypass.domain.policy.compiled import PolicyDocument, PolicyKind
+from daypass.domain.policy.document import parse
+from daypass.domain.policy.lint import conditions, grants, oidc, overlap, trust
+from daypass.domain.policy.lint.facts import Facts
+from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place
+from daypass.domain.policy.pattern import V2008
+from daypass.domain.policy.source import PolicyError
+
+_NOTHING = Facts()
+_LONG_SECONDS = 4 * 3600
+_GIVING = (PolicyKind.IDENTITY, PolicyKind.MANAGED)
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[Finding, ...]:
+    """The findings about a document as it is written; a malformed one has the one finding that says so."""
+    try:
+        document = parse(text, kind)
+    except PolicyError as error:
+        fix = "Correct the document: it would be refused when it is written."
+        return (at_place("malformed", error.line, error.column, error.message, fix),)
+    return lint(document, facts)
+
+
+def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ...]:
+    """The findings about a document, in the order of its text. Bounded by the size of the document."""
+    if document.broken:
+        return (
+            at_place("malformed", 1, 1, "The stored document cannot be read. It allows nothing.", "Write it anew."),
+        )
+    found = [*conditions.check(document), *overlap.check(document)]
+    if document.kind is PolicyKind.TRUST:
+        found += [*trust.check(document, facts), *oidc.check(document, facts), *_long(facts)]
+    elif document.kind in _GIVING:
+        found += grants.check(document, facts.account)
+    if document.version == V2008 and "${" in document.text:
+        why = 'Version "2008-10-17" (also the default) has no policy variables: ${…} is plain text there.'
+        found.append(at_place("version-old", 1, 1, why, 'Set "Version": "2012-10-17".'))
+    return tuple(sorted(found, key=lambda f: (f.line, f.column, _ORDER[f.severity], f.id)))
+
+
+def _long(facts: Facts) -> list[Finding]:
+    if not facts.powerful or facts.max_session_seconds <= _LONG_SECONDS:
+        return []
+    why = (
+        f"Sessions of this powerful role last up to {facts.max_session_seconds // 3600} hours, "
+        "and so do stolen credentials."
+    )
+    return [at_place("role-long-session", 1, 1, why, "Lower MaxSessionDuration to four hours or less.")]
+
+
+def worst(findings: tuple[Finding, ...]) -> Severity | None:
+    """The gravest severity of findings; None when there are none."""
+    return min((f.severity for f in findings), key=_ORDER.__getitem__, default=None)
+
+
+__all__ = ["RULES", "Facts", "Finding", "Severity", "lint", "lint_text", "worst"]

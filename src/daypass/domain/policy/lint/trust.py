@@ -1,0 +1,147 @@
+"""Whom a trust policy lets in: anyone, whole accounts, third parties, and the tokens of issuers that others use too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from daypass.domain.arn import is_account_id
+from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
+from daypass.domain.policy.condition import Condition
+from daypass.domain.policy.lint.conditions import demands
+from daypass.domain.policy.lint.facts import Facts
+from daypass.domain.policy.lint.finding import Finding, at_place, at_statement
+from daypass.domain.policy.lint.known import WHO
+from daypass.domain.policy.model import Effect
+from daypass.domain.policy.pattern import fold
+
+_UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,124}")
+_MFA = ("aws:multifactorauthpresent", "aws:multifactorauthage")
+_BY = {
+    "AWS": "sts:AssumeRole",
+    "Service": "sts:AssumeRole",
+    "oidc": "sts:AssumeRoleWithWebIdentity",
+    "saml": "sts:AssumeRoleWithSAML",
+}
+_CERTIFICATES = "rolesanywhere.amazonaws.com"
+_CERTIFICATE_KEYS = ("aws:sourcearn", "aws:principaltag/")
+
+
+def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
+    """The findings about the principals of Allow statements, those of token issuers aside (see `oidc`)."""
+    for statement in document.statements:
+        if statement.effect is not Effect.ALLOW:
+            continue
+        demanded = tuple(filter(demands, statement.conditions))
+        for principal in statement.principal_values:
+            yield from _wrong_action(statement, principal)
+            if principal.type == "AWS":
+                yield from _aws(statement, principal, demanded, facts)
+            elif kind_of(principal) == "saml" and not has(demanded, "saml:aud"):
+                yield at_place(
+                    "saml-no-audience",
+                    principal.line,
+                    principal.column,
+                    "An assertion that the provider made for another service would be taken too.",
+                    'Add "StringEquals": {"saml:aud": "https://signin.aws.amazon.com/saml"} (or your own address).',
+                    statement,
+                )
+            elif principal.value == _CERTIFICATES and not has(demanded, *_CERTIFICATE_KEYS):
+                yield at_place(
+                    "trust-certificate-any",
+                    principal.line,
+                    principal.column,
+                    "Any certificate that any trust anchor of the account vouches for may have the role.",
+                    "Demand aws:SourceArn (the trust anchor) and a field of the certificate, "
+                    "aws:PrincipalTag/x509Subject/CN for one.",
+                    statement,
+                )
+        yield from _mfa(statement, facts)
+
+
+def kind_of(principal: PrincipalValue) -> str:
+    """AWS, Service, CanonicalUser; of a federated principal, "oidc" or "saml"."""
+    if principal.type != "Federated":
+        return principal.type
+    return "saml" if ":saml-provider/" in principal.value else "oidc"
+
+
+def has(conditions: Iterable[Condition], *keys: str) -> bool:
+    """Whether one of the conditions is on one of the keys (or, of `family/`, on any of the family)."""
+    return any(c.key == key or (key.endswith("/") and c.key.startswith(key)) for c in conditions for key in keys)
+
+
+def _wrong_action(statement: Statement, principal: PrincipalValue) -> Iterator[Finding]:
+    wanted = _BY.get(kind_of(principal))
+    if wanted is None or principal.value == "*":
+        return
+    if statement.actions.matches(fold(wanted), {}) is statement.not_action:
+        yield at_place(
+            "trust-wrong-action",
+            principal.line,
+            principal.column,
+            f"{principal.value} can only come by {wanted}, which the statement does not allow.",
+            f"Allow {wanted}.",
+            statement,
+        )
+
+
+# --- Accounts, users, roles ------------------------------------------------------------------------------------------
+
+
+def _aws(
+    statement: Statement, principal: PrincipalValue, demanded: Sequence[Condition], facts: Facts
+) -> Iterator[Finding]:
+    value = principal.value
+    at = (principal.line, principal.column)
+    narrowed = any(c.key in WHO or c.key.startswith("aws:principaltag/") or c.key.endswith(":sub") for c in demanded)
+    if value == "*":
+        if not narrowed:
+            yield at_statement(
+                "trust-public",
+                statement,
+                "Every user and role of every account of the installation may assume the role.",
+                "Name the principals, or demand aws:PrincipalAccount or aws:PrincipalArn in a condition.",
+            )
+        return
+    if _UNIQUE_ID.fullmatch(value):
+        why = f"{value} is the id of a user or role. It stands here in place of a name once the bearer was deleted."
+        yield at_place("trust-gone-principal", *at, why, "Name the principal that is meant now.", statement)
+        return
+    account = value if is_account_id(value) else value.split(":")[4]
+    whole = is_account_id(value) or value.endswith(":root")
+    if account == facts.account or not facts.account:
+        if whole and not narrowed:
+            why = "Whoever may call sts:AssumeRole by the policies of this account may have the role."
+            yield at_place("trust-own-account", *at, why, "Name the users and roles if there are few.", statement)
+        return
+    if whole and not narrowed:
+        yield at_place(
+            "trust-whole-account",
+            *at,
+            f"Account {account} decides alone which of its users and roles may have the role.",
+            "Name the users and roles, or demand aws:PrincipalArn in a condition.",
+            statement,
+        )
+    if account not in facts.accounts and not has(demanded, "sts:externalid"):
+        yield at_place(
+            "trust-no-external-id",
+            *at,
+            f"Account {account} is a third party. It may act for somebody else who merely knows the role's name.",
+            'Agree on a value, and add "StringEquals": {"sts:ExternalId": "…"}.',
+            statement,
+        )
+
+
+def _mfa(statement: Statement, facts: Facts) -> Iterator[Finding]:
+    people = any(
+        p.type == "AWS" and not (":role/" in p.value or ":assumed-role/" in p.value or p.value.startswith("AROA"))
+        for p in statement.principal_values
+    )
+    if facts.powerful and people and not has(filter(demands, statement.conditions), *_MFA):
+        yield at_statement(
+            "trust-no-mfa",
+            statement,
+            "The role may do everything or give itself more, and a stolen key is enough to have it.",
+            'Add "Bool": {"aws:MultiFactorAuthPresent": "true"}.',
+        )

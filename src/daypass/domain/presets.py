@@ -1,0 +1,281 @@
+"""The issuers that people bring: what each one's tokens say, which claims tell its customers apart, how to trust it tightly.
+
+One table, read by `provider add`, `trust new`, the linter and the check at write time. It is knowledge about others, kept
+by hand from their documentation; nothing here is trusted by anyone until an account makes a provider of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+REGISTERED: Final = frozenset(
+    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "amr", "acr", "auth_time", "nonce"}
+)
+"""Claims of RFC 7519 and OpenID Connect Core that any issuer may send."""
+
+_EXACT: Final = r"[^*?]+\Z"
+"""The pattern of a claim that pins only as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectForm:
+    """One form of `sub`: the parameters that it takes, and how they make it. `like` when `*` in it is a wildcard."""
+
+    parameters: tuple[str, ...]
+    sub: str
+    like: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One kind of issuer.
+
+    Attributes:
+        name: what commands call it.
+        title: what people call it.
+        issuer: its URL without `https://`; `{tenant}` where every customer has an issuer of its own.
+        audience: what its tokens are best asked for; may hold `{tenant}`.
+        tenant: what `{tenant}` is, for people; "" for an issuer that all customers share.
+        claims: claims of its tokens besides the registered ones; nested ones by path, a `*` at the end for any.
+        pins: claim to the beginning that a value must have, as a regular expression, to mean one customer alone.
+        forms: how a subject is made of parameters, the tightest first.
+        demanded: whether a trust policy that pins no customer is refused when it is written, as AWS refuses it.
+    """
+
+    name: str
+    title: str
+    issuer: str
+    audience: str
+    claims: tuple[str, ...]
+    forms: tuple[SubjectForm, ...]
+    pins: Mapping[str, str] = field(default_factory=dict)
+    tenant: str = ""
+    demanded: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether all customers of it have the same issuer, so that `aud` alone tells nobody apart."""
+        return not self.tenant
+
+    def url(self, tenant: str = "") -> str:
+        """The issuer of a customer, without `https://`."""
+        return self.issuer.format(tenant=tenant)
+
+    def sends(self, claim: str) -> bool:
+        """Whether its tokens can have the claim (a path, see `domain.policy`)."""
+        if claim in REGISTERED or claim.startswith("https://aws.amazon.com/"):
+            return True
+        return any(claim == known or (known.endswith("*") and claim.startswith(known[:-1])) for known in self.claims)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_ALL: Final = (
+    Preset(
+        name="github",
+        title="GitHub Actions",
+        issuer="token.actions.githubusercontent.com",
+        audience="sts.amazonaws.com",
+        claims=_words(
+            "repository repository_id repository_owner repository_owner_id repository_visibility ref ref_type "
+            "ref_protected environment environment_node_id workflow workflow_ref workflow_sha job_workflow_ref "
+            "job_workflow_sha actor actor_id event_name head_ref base_ref run_id run_number run_attempt "
+            "runner_environment sha enterprise enterprise_id check_run_id issuer_scope"
+        ),
+        forms=(
+            SubjectForm(("repo", "environment"), "repo:{repo}:environment:{environment}"),
+            SubjectForm(("repo", "branch"), "repo:{repo}:ref:refs/heads/{branch}"),
+            SubjectForm(("repo", "tag"), "repo:{repo}:ref:refs/tags/{tag}", like=True),
+            SubjectForm(("repo",), "repo:{repo}:pull_request"),
+        ),
+        pins={
+            "sub": r"(?:repo:[^/*?]+/|(?:repository|repository_owner|repository_id|repository_owner_id|"
+            r"job_workflow_ref):[^:/*?]+[:/])|repository_owner(?:_id)?:[^:*?]+\Z",
+            "repository": r"[^/*?]+/",
+            "repository_owner": _EXACT,
+            "repository_id": _EXACT,
+            "repository_owner_id": _EXACT,
+            "job_workflow_ref": r"[^/*?]+/",
+            "workflow_ref": r"[^/*?]+/",
+            "enterprise": _EXACT,
+            "enterprise_id": _EXACT,
+        },
+        demanded=True,
+    ),
+    Preset(
+        name="gitlab",
+        title="GitLab CI",
+        issuer="gitlab.com",
+        audience="https://gitlab.com",
+        claims=_words(
+            "namespace_id namespace_path project_id project_path project_visibility user_id user_login user_email "
+            "user_access_level user_identities pipeline_id pipeline_source job_id job_project_id job_project_path "
+            "ref ref_type ref_path ref_protected environment environment_protected environment_action "
+            "deployment_tier runner_id runner_environment sha ci_config_ref_uri ci_config_sha groups_direct "
+            "job_namespace_id job_namespace_path"
+        ),
+        forms=(
+            SubjectForm(("project", "branch"), "project_path:{project}:ref_type:branch:ref:{branch}"),
+            SubjectForm(("project", "tag"), "project_path:{project}:ref_type:tag:ref:{tag}", like=True),
+        ),
+        pins={
+            "sub": r"project_path:[^/*?]+/",
+            "project_path": r"[^/*?]+/",
+            "namespace_path": r"[^/*?]+(?:/|\Z)",
+            "project_id": _EXACT,
+            "namespace_id": _EXACT,
+        },
+        demanded=True,
+    ),
+    Preset(
+        name="buildkite",
+        title="Buildkite",
+        issuer="agent.buildkite.com",
+        audience="sts.amazonaws.com",
+        claims=_words(
+            "organization_slug organization_id pipeline_slug pipeline_id build_number build_branch build_tag "
+            "build_commit build_source build_id step_key job_id agent_id cluster_id cluster_name queue_id queue_key "
+            "runner_environment agent_tag:*"
+        ),
+        forms=(
+            SubjectForm(
+                ("org", "pipeline", "branch"),
+                "organization:{org}:pipeline:{pipeline}:ref:refs/heads/{branch}:commit:*",
+                like=True,
+            ),
+        ),
+        pins={
+            "sub": r"organization:[^:*?]+:",
+            "organization_slug": _EXACT,
+            "organization_id": _EXACT,
+            "pipeline_id": _EXACT,
+        },
+        demanded=True,
+    ),
+    Preset(
+        name="circleci",
+        title="CircleCI",
+        issuer="oidc.circleci.com/org/{tenant}",
+        audience="{tenant}",
+        tenant="the organization's id",
+        claims=_words("oidc.circleci.com/*"),
+        forms=(SubjectForm(("org", "project"), "org/{org}/project/{project}/user/*", like=True),),
+    ),
+    Preset(
+        name="bitbucket",
+        title="Bitbucket Pipelines",
+        issuer="api.bitbucket.org/2.0/workspaces/{tenant}/pipelines-config/identity/oidc",
+        audience="ari:cloud:bitbucket::workspace/{tenant}",
+        tenant="the workspace's name (its audience ends in the workspace's UUID: see its OpenID Connect settings)",
+        claims=_words(
+            "repositoryUuid workspaceUuid pipelineUuid stepUuid pipelineRunUuid deploymentEnvironmentUuid branchName"
+        ),
+        forms=(
+            SubjectForm(("repo", "environment"), "{repo}:{environment}:*", like=True),
+            SubjectForm(("repo",), "{repo}:*", like=True),
+        ),
+    ),
+    Preset(
+        name="terraform",
+        title="HCP Terraform",
+        issuer="app.terraform.io",
+        audience="aws.workload.identity",
+        claims=_words(
+            "terraform_organization_id terraform_organization_name terraform_project_id terraform_project_name "
+            "terraform_workspace_id terraform_workspace_name terraform_full_workspace terraform_run_id "
+            "terraform_run_phase"
+        ),
+        forms=(
+            SubjectForm(
+                ("org", "project", "workspace", "phase"),
+                "organization:{org}:project:{project}:workspace:{workspace}:run_phase:{phase}",
+            ),
+            SubjectForm(
+                ("org", "project", "workspace"),
+                "organization:{org}:project:{project}:workspace:{workspace}:run_phase:*",
+                like=True,
+            ),
+        ),
+        pins={
+            "sub": r"organization:[^:*?]+:",
+            "terraform_organization_id": _EXACT,
+            "terraform_organization_name": _EXACT,
+            "terraform_project_id": _EXACT,
+            "terraform_workspace_id": _EXACT,
+            "terraform_full_workspace": r"organization:[^:*?]+:",
+        },
+        demanded=True,
+    ),
+    Preset(
+        name="kubernetes",
+        title="Kubernetes",
+        issuer="{tenant}",
+        audience="sts.amazonaws.com",
+        tenant="the cluster's issuer, without https://",
+        claims=_words("kubernetes.io/*"),
+        forms=(SubjectForm(("namespace", "service-account"), "system:serviceaccount:{namespace}:{service-account}"),),
+    ),
+    Preset(
+        name="google",
+        title="Google",
+        issuer="accounts.google.com",
+        audience="{tenant}",
+        claims=_words("email email_verified hd name picture given_name family_name at_hash google/*"),
+        forms=(SubjectForm(("subject",), "{subject}"),),
+        pins={"sub": _EXACT, "email": _EXACT, "hd": _EXACT, "aud": _EXACT},
+    ),
+    Preset(
+        name="azure",
+        title="Microsoft Entra ID",
+        issuer="sts.windows.net/{tenant}/",
+        audience="api://AzureADTokenExchange",
+        tenant="the directory's (tenant's) id",
+        claims=_words(
+            "appid appidacr oid tid ver idp uti rh wids roles groups xms_mirid xms_az_rid idtyp aio email "
+            "preferred_username name upn unique_name family_name given_name ipaddr scp"
+        ),
+        forms=(SubjectForm(("object",), "{object}"),),
+    ),
+    Preset(
+        name="okta",
+        title="Okta",
+        issuer="{tenant}",
+        audience="sts.amazonaws.com",
+        tenant="the authorization server's issuer, without https:// (org.okta.com/oauth2/default)",
+        claims=_words("email email_verified name preferred_username groups ver cid uid scp idp"),
+        forms=(SubjectForm(("subject",), "{subject}"),),
+    ),
+    Preset(
+        name="spiffe",
+        title="SPIFFE",
+        issuer="{tenant}",
+        audience="sts.amazonaws.com",
+        tenant="the trust domain's issuer, without https://",
+        claims=(),
+        forms=(SubjectForm(("trust-domain", "path"), "spiffe://{trust-domain}{path}"),),
+    ),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.name: preset for preset in _ALL})
+"""Presets by name."""
+
+_BY_ISSUER: Final = {preset.issuer: preset for preset in _ALL if preset.shared}
+_TENANTED: Final = tuple(
+    (re.compile(re.escape(preset.issuer).replace(r"\{tenant\}", "[^/]+")), preset)
+    for preset in _ALL
+    if preset.tenant and preset.issuer != "{tenant}"
+)
+
+
+def preset_of(url: str) -> Preset | None:
+    """The preset that an issuer (without `https://`) belongs to; None when it is nobody's that is known here."""
+    found = _BY_ISSUER.get(url)
+    if found is not None:
+        return found
+    return next((preset for pattern, preset in _TENANTED if pattern.fullmatch(url)), None)

@@ -1,0 +1,33 @@
+"""A pattern that covers another matches whatever the other matches."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daypass.domain.policy.lint.cover import all_covered, covers
+from daypass.domain.policy.pattern import Patterns
+
+PATTERNS = st.text("ab*?:", max_size=7)
+
+
+@given(PATTERNS, PATTERNS, st.lists(st.text("ab:", max_size=8), max_size=20))
+@settings(max_examples=400, deadline=None)
+def test_covers_proven_then_every_text_of_the_narrow_pattern_matches_the_wide(
+    wide: str, narrow: str, texts: list[str]
+) -> None:
+    if covers(wide, narrow):
+        for text in texts:
+            assert not Patterns([narrow]).matches(text, {}) or Patterns([wide]).matches(text, {})
+
+
+def test_covers_shows_the_common_cases() -> None:
+    assert covers("s3:*", "s3:Get*")
+    assert covers("arn:aws:s3:::b/*", "arn:aws:s3:::b/x/*")
+    assert covers("a?c", "abc")
+    assert not covers("s3:Get*", "s3:*")
+    assert not covers("a?", "a*")
+    assert covers("home/${aws:username}/*", "home/${aws:username}/x")
+    assert not covers("home/a/*", "home/${aws:username}/x")
+    assert all_covered(["s3:*", "iam:*"], ["s3:Get*", "iam:List*"])
+    assert not all_covered(["s3:*"], ["s3:Get*", "iam:List*"])

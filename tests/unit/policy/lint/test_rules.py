@@ -1,0 +1,215 @@
+"""Each rule on a document that has the fault, and on the nearest one that has not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.lint.facts import Facts
+from daypass.domain.policy.lint.finding import RULES, Severity
+from daypass.domain.policy.lint.run import lint_text, worst
+
+OWN, FRIEND, OTHER = "111122223333", "222233334444", "999988887777"
+FACTS = Facts(account=OWN, accounts=frozenset({OWN, FRIEND}))
+POWERFUL = Facts(account=OWN, accounts=frozenset({OWN}), powerful=True, max_session_seconds=12 * 3600)
+GITHUB = "token.actions.githubusercontent.com"
+CLUSTER = "oidc.cluster.example.com/id/AB12"
+
+
+def document(*statements: dict[str, Any], version: str = "2012-10-17") -> str:
+    return json.dumps({"Version": version, "Statement": list(statements)}, indent=1)
+
+
+def trusting(principal: Any, condition: Any = None, action: Any = "sts:AssumeRole", effect: str = "Allow") -> str:
+    statement = {"Effect": effect, "Principal": principal, "Action": action}
+    return document(statement | ({"Condition": condition} if condition else {}))
+
+
+def oidc(url: str, *conditions: Any, aud: bool = True) -> str:
+    merged: dict[str, dict[str, Any]] = {"StringEquals": {f"{url}:aud": "sts.amazonaws.com"}} if aud else {}
+    for condition in conditions:
+        for name, keys in condition.items():
+            merged.setdefault(name, {}).update(keys)
+    provider = {"Federated": f"arn:aws:iam::{OWN}:oidc-provider/{url}"}
+    return trusting(provider, merged, "sts:AssumeRoleWithWebIdentity")
+
+
+def sub(url: str, value: Any, operator: str = "StringLike") -> dict[str, Any]:
+    return {operator: {f"{url}:sub": value}}
+
+
+def allowing(action: Any, resource: Any = "*", condition: Any = None, **more: Any) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+    return statement | ({"Condition": condition} if condition else {})
+
+
+def denying(action: Any, resource: Any = "*") -> dict[str, Any]:
+    return {"Effect": "Deny", "Action": action, "Resource": resource}
+
+
+def given(condition: Any, **more: Any) -> str:
+    return document(allowing("orders:Read", "arn:aws:orders:::o/1", condition, **more))
+
+
+def ids(text: str, kind: PolicyKind, facts: Facts = FACTS) -> set[str]:
+    return {finding.id for finding in lint_text(text, kind, facts)}
+
+
+USER = f"arn:aws:iam::{OWN}:user/alice"
+THEIR_ROLE = f"arn:aws:iam::{OTHER}:role/vendor"
+MFA = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+EXTERNAL = {"StringEquals": {"sts:ExternalId": "7f3a"}}
+SAML = {"Federated": f"arn:aws:iam::{OWN}:saml-provider/Corp"}
+CERTIFICATES = {"Service": "rolesanywhere.amazonaws.com"}
+ANCHOR = {"ArnEquals": {"aws:SourceArn": f"arn:aws:rolesanywhere:eu-1:{OWN}:trust-anchor/a"}}
+
+TRUST = [
+    ("trust-public", trusting("*"), trusting("*", {"StringEquals": {"aws:PrincipalAccount": OWN}})),
+    ("trust-public", trusting({"AWS": "*"}, EXTERNAL), trusting({"AWS": USER})),
+    ("trust-public", trusting("*", {"StringLikeIfExists": {"aws:PrincipalArn": USER}}), trusting({"AWS": USER})),
+    ("trust-own-account", trusting({"AWS": OWN}), trusting({"AWS": OWN}, {"ArnLike": {"aws:PrincipalArn": USER}})),
+    ("trust-whole-account", trusting({"AWS": f"arn:aws:iam::{FRIEND}:root"}), trusting({"AWS": USER})),
+    ("trust-no-external-id", trusting({"AWS": THEIR_ROLE}), trusting({"AWS": THEIR_ROLE}, EXTERNAL)),
+    ("trust-no-external-id", trusting({"AWS": OTHER}), trusting({"AWS": FRIEND})),
+    ("trust-gone-principal", trusting({"AWS": "AROAABCDEFGHIJKLMNOPQ"}), trusting({"AWS": USER})),
+    ("trust-wrong-action", trusting(SAML, {"StringEquals": {"saml:aud": "a"}}), trusting({"AWS": USER})),
+    ("trust-wrong-action", trusting({"AWS": USER}, action="sts:AssumeRoleWithSAML"), trusting({"AWS": USER}, action="sts:*")),
+    ("saml-no-audience", trusting(SAML, action="sts:AssumeRoleWithSAML"),
+     trusting(SAML, {"StringEquals": {"saml:aud": "a"}}, "sts:AssumeRoleWithSAML")),
+    ("trust-certificate-any", trusting(CERTIFICATES), trusting(CERTIFICATES, ANCHOR)),
+    ("oidc-no-subject", oidc(GITHUB), oidc(GITHUB, sub(GITHUB, "repo:acme/shop:*"))),
+    ("oidc-no-subject", oidc(GITHUB, {"StringLikeIfExists": {f"{GITHUB}:sub": "repo:acme/*"}}),
+     oidc(GITHUB, {"StringEquals": {f"{GITHUB}:repository_owner": "acme"}})),
+    ("oidc-wide-subject", oidc(GITHUB, sub(GITHUB, "repo:*")), oidc(GITHUB, sub(GITHUB, "repo:acme/*"))),
+    ("oidc-wide-subject", oidc(GITHUB, sub(GITHUB, "repo:acme*")), oidc(GITHUB, sub(GITHUB, "repo:acme/a?:*"))),
+    ("oidc-wide-subject", oidc(GITHUB, sub(GITHUB, ["repo:acme/x:*", "*:pull_request"])),
+     oidc(GITHUB, sub(GITHUB, ["repo:acme/x:*", "repo:acme/y:*"]))),
+    ("oidc-wide-subject", oidc("gitlab.com", sub("gitlab.com", "project_path:*/x:*")),
+     oidc("gitlab.com", sub("gitlab.com", "project_path:acme/x:*"))),
+    ("oidc-wide-subject", oidc("app.terraform.io", sub("app.terraform.io", "organization:*:project:p:*")),
+     oidc("app.terraform.io", sub("app.terraform.io", "organization:acme:*"))),
+    ("oidc-wide-subject", oidc("agent.buildkite.com", sub("agent.buildkite.com", "organization:ac*")),
+     oidc("agent.buildkite.com", sub("agent.buildkite.com", "organization:acme:pipeline:*"))),
+    ("oidc-any-subject", oidc(CLUSTER), oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:shop:web", "StringEquals"))),
+    ("oidc-any-subject", oidc(CLUSTER, sub(CLUSTER, "*:web")), oidc(CLUSTER, sub(CLUSTER, "team-a:*"))),
+    ("oidc-no-audience", oidc(GITHUB, sub(GITHUB, "repo:acme/*"), aud=False), oidc(GITHUB, sub(GITHUB, "repo:acme/*"))),
+    ("oidc-unknown-claim", oidc(GITHUB, sub(GITHUB, "repo:acme/*"), {"StringEquals": {f"{GITHUB}:repo": "x"}}),
+     oidc(GITHUB, sub(GITHUB, "repo:acme/*"), {"StringEquals": {f"{GITHUB}:repository": "acme/x"}})),
+    ("oidc-unknown-provider", oidc(GITHUB, sub(GITHUB, "repo:acme/*")).replace(OWN, OTHER),
+     oidc(GITHUB, sub(GITHUB, "repo:acme/*"))),
+    ("kubernetes-any-namespace", oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:*:x")),
+     oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:shop:x"))),
+    ("kubernetes-any-namespace", oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:*")),
+     oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:*"), {"StringEquals": {f"{CLUSTER}:kubernetes.io/namespace": "n"}})),
+    ("kubernetes-any-namespace", oidc(CLUSTER, {"StringEquals": {f"{CLUSTER}:kubernetes.io/serviceaccount/name": "web"}}),
+     oidc(CLUSTER, {"StringEquals": {f"{CLUSTER}:kubernetes.io/serviceaccount/name": "web",
+                                     f"{CLUSTER}:kubernetes.io/namespace": "shop"}})),
+    ("kubernetes-any-account", oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:shop:*")),
+     oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:shop:web"))),
+]  # fmt: skip
+
+IDENTITY = [
+    ("grant-everything", document(allowing("*")), document(allowing("*", condition=MFA))),
+    ("grant-by-exclusion", document({"Effect": "Allow", "NotAction": "iam:*", "Resource": "arn:aws:s3:::b"}),
+     document({"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"})),
+    ("grant-escalation", document(allowing("iam:*")), document(allowing("iam:Get*"))),
+    ("grant-escalation", document(allowing("iam:CreateAccessKey")),
+     document(allowing("iam:CreateAccessKey", f"arn:aws:iam::{OWN}:user/${{aws:username}}"))),
+    ("grant-escalation", document(allowing("iam:PassRole", f"arn:aws:iam::{OWN}:role/*")),
+     document(allowing("iam:PassRole", "*", {"StringEquals": {"iam:PassedToService": "build.example.com"}}))),
+    ("grant-escalation", document(allowing("IAM:updateassumerolepolicy")),
+     document(allowing("iam:UpdateAssumeRolePolicy", f"arn:aws:iam::{OWN}:role/deploy"))),
+    ("condition-never-true", given({"StringEquals": {"aws:PrincipalTag/team": "a"},
+                                    "StringLike": {"aws:PrincipalTag/team": "b*"}}),
+     given({"StringEquals": {"aws:PrincipalTag/team": ["a", "bc"]}, "StringLike": {"aws:PrincipalTag/team": "b*"}})),
+    ("condition-never-true", given({"StringEquals": {"aws:PrincipalTag/t": "a"}, "StringNotEquals": {"aws:PrincipalTag/t": "a"}}),
+     given({"StringEquals": {"aws:PrincipalTag/t": "a"}, "StringNotEquals": {"aws:PrincipalTag/t": "b"}})),
+    ("condition-never-true", given({"NumericLessThan": {"aws:MultiFactorAuthAge": "5"},
+                                    "NumericGreaterThanEquals": {"aws:MultiFactorAuthAge": "5"}}),
+     given({"NumericLessThanEquals": {"aws:MultiFactorAuthAge": "5"},
+            "NumericGreaterThanEquals": {"aws:MultiFactorAuthAge": "5"}})),
+    ("condition-never-true", given({"DateGreaterThan": {"aws:CurrentTime": "2026-12-01"},
+                                    "DateLessThan": {"aws:CurrentTime": "2026-11-01"}}),
+     given({"DateGreaterThan": {"aws:CurrentTime": "2026-11-01"}, "DateLessThan": {"aws:CurrentTime": "2026-12-01"}})),
+    ("condition-never-true", given({"Null": {"aws:TokenIssueTime": "true"}, "Bool": {"aws:TokenIssueTime": "true"}}),
+     given({"Null": {"aws:TokenIssueTime": "true"}})),
+    ("condition-never-true", given({"ArnEquals": {"aws:SourceArn": "deploy"}}),
+     given({"ArnEquals": {"aws:SourceArn": "arn:aws:sns:*:*:t"}})),
+    ("condition-optional", given({"BoolIfExists": {"aws:MultiFactorAuthPresent": "true"}}), given(MFA)),
+    ("condition-optional", given({"ForAllValues:StringEquals": {"acme:teams": ["a"]}}),
+     given({"ForAllValues:StringEquals": {"acme:teams": ["a"]}, "Null": {"acme:teams": "false"}})),
+    ("condition-optional", given({"StringEqualsIfExists": {"aws:PrincipalTag/t": "a"}}),
+     given({"ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}})),
+    ("condition-literal-wildcard", given({"StringEquals": {"aws:PrincipalTag/team": "a*"}}),
+     given({"StringEquals": {"aws:PrincipalTag/team": "a${*}"}})),
+    ("condition-unknown-key", given({"StringEquals": {"aws:PrincipleArn": "x"}}),
+     given({"StringEquals": {"acme:PrincipleArn": "x", "aws:PrincipalTag/x": "y"}})),
+    ("statement-shadowed", document(allowing("s3:Get*"), denying("s3:*")), document(allowing("s3:*"), denying("s3:Put*"))),
+    ("statement-redundant", document(allowing("s3:Get*", "arn:aws:s3:::b/x"), allowing("s3:*", "arn:aws:s3:::b/*")),
+     document(allowing("s3:Get*", "arn:aws:s3:::b/*"), allowing("s3:*", "arn:aws:s3:::b/x"))),
+    ("version-old", document(allowing("s3:Get*", "arn:aws:s3:::${aws:username}"), version="2008-10-17"),
+     document(allowing("s3:Get*", "arn:aws:s3:::${aws:username}"))),
+    ("malformed", '{"Version": "2012-10-17"}', document(allowing("s3:Get*"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "bad", "good"), TRUST)
+def test_lint_trust_policy_with_the_fault_finds_it_and_without_does_not(rule: str, bad: str, good: str) -> None:
+    assert rule in ids(bad, PolicyKind.TRUST)
+    assert rule not in ids(good, PolicyKind.TRUST)
+
+
+@pytest.mark.parametrize(("rule", "bad", "good"), IDENTITY)
+def test_lint_identity_policy_with_the_fault_finds_it_and_without_does_not(rule: str, bad: str, good: str) -> None:
+    assert rule in ids(bad, PolicyKind.IDENTITY)
+    assert rule not in ids(good, PolicyKind.IDENTITY)
+
+
+def test_lint_powerful_role_without_mfa_and_with_long_sessions_finds_both() -> None:
+    assert {"trust-no-mfa", "role-long-session"} <= ids(trusting({"AWS": USER}), PolicyKind.TRUST, POWERFUL)
+    assert "trust-no-mfa" not in ids(trusting({"AWS": USER}, MFA), PolicyKind.TRUST, POWERFUL)
+    assert "trust-no-mfa" not in ids(trusting({"AWS": THEIR_ROLE}), PolicyKind.TRUST, POWERFUL)
+    assert not ids(trusting({"AWS": USER}), PolicyKind.TRUST)
+
+
+def test_lint_provider_that_the_account_lacks_is_found_only_when_the_providers_are_known() -> None:
+    text = oidc(CLUSTER, sub(CLUSTER, "team-a:*"))
+    assert "oidc-unknown-provider" not in ids(text, PolicyKind.TRUST)
+    assert "oidc-unknown-provider" in ids(text, PolicyKind.TRUST, Facts(account=OWN, providers=frozenset()))
+    assert "oidc-unknown-provider" not in ids(
+        text, PolicyKind.TRUST, Facts(account=OWN, providers=frozenset({CLUSTER}))
+    )
+
+
+def test_lint_deny_statement_is_not_taken_for_an_opening() -> None:
+    assert ids(trusting("*", effect="Deny"), PolicyKind.TRUST) == set()
+
+
+def test_lint_every_rule_has_a_case() -> None:
+    covered = {rule for rule, *_ in (*TRUST, *IDENTITY)} | {"trust-no-mfa", "role-long-session"}
+    assert covered == set(RULES)
+
+
+def test_lint_finding_points_at_the_place_and_says_why_and_how_to_mend_it() -> None:
+    text = document(allowing("s3:Get*", "arn:aws:s3:::b/*", {"StringEquals": {"aws:PrincipleArn": "x"}}))
+    [finding] = lint_text(text, PolicyKind.IDENTITY)
+    line = text.splitlines()[finding.line - 1]
+    assert line[finding.column - 1 :].startswith('"x"')
+    assert all((finding.why, finding.fix))
+    assert finding.severity is Severity.WARNING
+    assert finding.to_json()["title"] == RULES["condition-unknown-key"].title
+
+
+def test_lint_findings_come_in_the_order_of_the_text_with_the_worst_known() -> None:
+    findings = lint_text(document(allowing("iam:*"), allowing("*")), PolicyKind.IDENTITY)
+    assert [f.line for f in findings] == sorted(f.line for f in findings)
+    assert worst(findings) is Severity.WARNING
+    assert worst(()) is None
+
+
+def test_a36_wildcard_service_account_is_an_error() -> None:
+    findings = lint_text(oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:*:x")), PolicyKind.TRUST, FACTS)
+    assert [f.severity for f in findings if f.id == "kubernetes-any-namespace"] == [Severity.ERROR]
