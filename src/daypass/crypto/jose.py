@@ -1,0 +1,243 @@
+"""Signed tokens and the keys that verify them (RFC 7515, 7517, 7518, 8037): the only import of a JOSE library.
+
+A token is first taken apart, strictly and without any work that it could ask for; then it is verified with a key that
+its issuer published, by an algorithm that its provider allows. A token never chooses its key beyond naming it, nothing
+in it is fetched, and no key serves for an algorithm that it was not made for.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from daypass.domain.jws import JoseError, UnverifiedJws
+from daypass.domain.provider_settings import ALGORITHMS
+from daypass.domain.strict_json import read_json
+
+if TYPE_CHECKING:
+    from joserfc._rfc7515.model import JWSAlgModel
+
+MAX_TOKEN: Final = 20_000  # characters (STS API, AssumeRoleWithWebIdentity, WebIdentityToken)
+MAX_KEYS: Final = 100  # in a set
+MAX_JWKS: Final = 1_048_576  # bytes of a set
+_MAX_NAME: Final = 1024  # characters of kid and typ
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
+_KEYS_IN_TOKEN = ("jwk", "jku", "x5u", "x5c")  # attack A14
+_OTHER_FORMS = ("enc", "zip", "b64", "cty", "p2c")
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_USES = (None, "sig", "jwt-svid")  # the last is SPIFFE's (SPIFFE Trust Domain and Bundle, 4.2)
+_MATERIAL: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+_RSA_BITS = (2048, 8192)
+_EXPONENTS = (65_537, 1 << 64)
+
+# What a key must be for an algorithm (RFC 7518, 3.1; RFC 8037, 3.1): kty and crv.
+_KIND_OF: Final[Mapping[str, tuple[str, str]]] = {
+    **{name: ("RSA", "") for name in ALGORITHMS if name[:2] in ("RS", "PS")},
+    "ES256": ("EC", "P-256"),
+    "ES384": ("EC", "P-384"),
+    "ES512": ("EC", "P-521"),
+    "EdDSA": ("OKP", "Ed25519"),
+    "Ed25519": ("OKP", "Ed25519"),
+}
+_KINDS = frozenset(_KIND_OF.values())
+
+
+# --- Tokens ----------------------------------------------------------------------------------------------------------
+
+
+def read(unverified_text: str) -> UnverifiedJws:
+    """Takes a compact JWS with a JSON payload apart. Raises JoseError for anything else, before any work on it."""
+    if not 0 < len(unverified_text) <= MAX_TOKEN:
+        raise JoseError(f"a token has at most {MAX_TOKEN} characters")
+    parts = unverified_text.split(".")
+    if len(parts) != 3:
+        raise JoseError("it is an encrypted token" if len(parts) == 5 else "it is no compact JWS of three parts")
+    header = _object(parts[0], "header")
+    _check_header(header)
+    signature = _decode(parts[2], "signature")
+    if not signature:
+        raise JoseError("it has no signature")
+    return UnverifiedJws(
+        alg=header["alg"],
+        kid=header.get("kid", ""),
+        typ=header.get("typ", ""),
+        unverified_claims=_object(parts[1], "payload"),
+        signing_input=f"{parts[0]}.{parts[1]}".encode("ascii"),
+        signature=signature,
+        text=unverified_text,
+    )
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in _KIND_OF:
+        raise JoseError(f"the algorithm {str(alg)[:32]!r} is never accepted")
+    if "crit" in header:  # attack A15: no extension is understood here
+        raise JoseError("its header has critical extensions")
+    for name in _KEYS_IN_TOKEN:
+        if name in header:
+            raise JoseError(f"its header brings a key of its own ({name})")
+    for name in _OTHER_FORMS:
+        if name in header:
+            raise JoseError(f"its header has {name!r}, which is not taken here")
+    for name in ("kid", "typ"):
+        text = header.get(name, "-")
+        if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME:
+            raise JoseError(f"the {name} of its header is no usable string")
+
+
+def _object(part: str, what: str) -> dict[str, Any]:
+    try:
+        value = read_json(_decode(part, what))
+    except JoseError:
+        raise
+    except ValueError as error:
+        raise JoseError(f"the {what} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise JoseError(f"the {what} is no JSON object")
+    return value
+
+
+def _decode(part: str, what: str) -> bytes:
+    """Base64url in the one spelling that RFC 7515 has for these bytes (attack A24)."""
+    if not _BASE64URL.fullmatch(part) or len(part) % 4 == 1:
+        raise JoseError(f"the {what} is not base64url")
+    raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != part:
+        raise JoseError(f"the {what} is not canonical base64url")
+    return raw
+
+
+def verify(token: UnverifiedJws, jwks: bytes, algorithms: Collection[str]) -> None:
+    """Returns when a key of `jwks` has signed the token, by one of `algorithms`. Raises JoseError."""
+    if token.alg not in algorithms or token.alg not in _KIND_OF:
+        raise JoseError(f"the algorithm {token.alg} is not among those of the provider")
+    key = load_keys(jwks).find(token.kid, token.alg)
+    try:
+        genuine = _models()[token.alg].verify(token.signing_input, token.signature, key.key)
+    except Exception:  # noqa: BLE001  # whatever a library makes of bytes that somebody made up, it is no signature
+        genuine = False
+    if genuine is not True:
+        raise JoseError("the signature is not that of the issuer's key")
+
+
+@cache
+def _models() -> dict[str, JWSAlgModel]:
+    from joserfc.jws import JWSRegistry  # noqa: PLC0415  # slow to import, and not every installation takes tokens
+
+    return {name: JWSRegistry.algorithms[name] for name in ALGORITHMS}
+
+
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    kid: str
+    kind: tuple[str, str]  # kty and crv
+    alg: str  # the only one it serves, or ""
+    key: Any
+
+    def fits(self, alg: str) -> bool:
+        return self.kind == _KIND_OF[alg] and self.alg in ("", alg)
+
+
+class PublicKeys:
+    """The keys of a set that can verify signatures."""
+
+    def __init__(self, keys: Collection[_Key]) -> None:
+        self._keys = tuple(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """The names of its keys; those without one are left out."""
+        return tuple(key.kid for key in self._keys if key.kid)
+
+    def find(self, kid: str, alg: str) -> _Key:
+        """The key named `kid` for this algorithm. Keys without names, or any for a token without, only if one fits.
+
+        Raises JoseError.
+        """
+        if kid and (named := [key for key in self._keys if key.kid == kid]):
+            fitting = [key for key in named if key.fits(alg)]
+        else:
+            fitting = [key for key in self._keys if key.fits(alg) and not (kid and key.kid)]
+        if len(fitting) != 1:
+            which = f"named {kid[:128]!r}" if kid else "of which the token names none,"
+            raise JoseError(f"the issuer has {'several keys' if fitting else 'no key'} {which} for {alg}")
+        return fitting[0]
+
+
+@lru_cache(maxsize=256)
+def load_keys(jwks: bytes) -> PublicKeys:
+    """The usable keys of a JWKS; keys of other kinds, for other uses or too weak are passed over. Kept by content.
+
+    Raises JoseError when the set itself is not acceptable: no JSON, too large, too many keys, two keys of one kind
+    with one name (attack A21).
+    """
+    if len(jwks) > MAX_JWKS:
+        raise JoseError(f"the key set is larger than {MAX_JWKS} bytes")
+    try:
+        members = read_json(jwks)
+    except ValueError as error:
+        raise JoseError(f"the key set cannot be read: {error}") from None
+    listed = members.get("keys") if isinstance(members, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise JoseError("the key set has no list of keys")
+    if len(listed) > MAX_KEYS:
+        raise JoseError(f"the key set has more than {MAX_KEYS} keys")
+    keys = [key for key in map(_usable, listed) if key is not None]
+    named = [(key.kid, key.kind) for key in keys if key.kid]
+    if len(set(named)) != len(named):
+        raise JoseError("the key set has two keys with one name")
+    return PublicKeys(keys)
+
+
+def _usable(entry: Mapping[str, Any]) -> _Key | None:
+    crv = "" if entry.get("kty") == "RSA" else entry.get("crv")
+    named = (entry.get("kty"), crv, entry.get("alg", ""), entry.get("kid", ""))
+    if not all(isinstance(text, str) and len(text) <= _MAX_NAME for text in named):
+        return None
+    kty, crv, alg, kid = map(str, named)
+    operations = entry.get("key_ops", ["verify"])
+    fits = (
+        (kty, crv) in _KINDS
+        and not _PRIVATE & entry.keys()
+        and entry.get("use") in _USES
+        and isinstance(operations, list)
+        and "verify" in operations
+        and (not alg or _KIND_OF.get(alg) == (kty, crv))
+    )
+    key = _import(kty, entry) if fits else None
+    return _Key(kid, (kty, crv), alg, key) if key is not None else None
+
+
+def _import(kty: str, entry: Mapping[str, Any]) -> Any:
+    """The library's key of the bare material, or None when it is malformed or weak."""
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415  # slow to import
+
+    kinds: Mapping[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+    material = {name: entry.get(name) for name in _MATERIAL[kty]}
+    try:
+        numbers = {name: _decode(str(text), name) for name, text in material.items() if name != "crv"}
+        if kty == "RSA" and not _strong(numbers["n"], numbers["e"]):
+            return None
+        key = kinds[kty].import_key({"kty": kty, **material})
+        key.get_op_key("verify")
+    except Exception:  # noqa: BLE001  # somebody else's bytes: a key that the library does not take is no key
+        return None
+    return key
+
+
+def _strong(n: bytes, e: bytes) -> bool:
+    modulus, exponent = int.from_bytes(n, "big"), int.from_bytes(e, "big")
+    low, high = _EXPONENTS
+    return _RSA_BITS[0] <= modulus.bit_length() <= _RSA_BITS[1] and low <= exponent < high and exponent % 2 == 1
