@@ -38,6 +38,10 @@ KEYS = {
     "SamlProvider": ("saml:111122223333:corp",),
     "IssuerAllowList": ("issuers:111122223333",),
     "OutboundFederation": ("outbound:111122223333",),
+    "InstanceProfile": ("instance_profile:AIPA1",),
+    "AccountAlias": ("account_alias:111122223333",),
+    "PasswordPolicy": ("password_policy:111122223333",),
+    "LoginProfile": ("login_profile:AIDA1",),
     "PolicyContent": ("content:" + "ab" * 32,),
     "Revocation": ("revocation:rev-role-AROA1",),
 }

@@ -98,9 +98,7 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
     (
         "instance_profiles",
         "id",
-        (
-            "id:text account:text name:text name_key:text path:text created_at:int role_id:text:null tags:text"
-        ),
+        ("id:text account:text name:text name_key:text path:text created_at:int role_id:text:null tags:text"),
     ),
     ("account_aliases", "alias", "alias:text account:text created_at:int"),
     (
@@ -130,6 +128,8 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
 # table, columns
 _UNIQUES: tuple[tuple[str, ...], ...] = (
     ("saml_providers", "account", "name_key"),
+    ("instance_profiles", "account", "name_key"),
+    ("account_aliases", "account"),
     ("mfa_devices", "account", "path", "name_key"),
 )
 # name, table, columns
@@ -137,6 +137,12 @@ _INDEXES: tuple[tuple[str, str, str], ...] = (
     ("ix_mfa_devices_owner_id", "mfa_devices", "owner_id"),
     ("ix_access_reports_created_at", "access_reports", "created_at"),
     ("ix_redeemed_expires_at", "redeemed", "expires_at"),
+    ("ix_instance_profiles_account_path", "instance_profiles", "account path"),
+    ("ix_instance_profiles_role_id", "instance_profiles", "role_id"),
+    ("ix_users_account_path", "users", "account path"),
+    ("ix_groups_account_path", "groups", "account path"),
+    ("ix_roles_account_path", "roles", "account path"),
+    ("ix_managed_policies_account_path", "managed_policies", "account path"),
     ("ix_trust_anchors_account_id", "trust_anchors", "account id"),
     ("ix_x509_profiles_account_id", "x509_profiles", "account id"),
     ("ix_crls_account_id", "crls", "account id"),
