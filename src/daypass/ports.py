@@ -7,7 +7,7 @@ only this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from daypass.domain.claims import Caller, RequestFacts
@@ -56,6 +56,10 @@ class Ids(Protocol):
         """A 40-character secret access key."""
         ...
 
+    def seed(self) -> bytes:
+        """40 random bytes: the seed of a virtual MFA device."""
+        ...
+
     def session(self) -> str:
         """128 bits as 32 hex digits: 48 of the time in ms, 80 random. In order of time, its index grows at one end."""
         ...
@@ -70,11 +74,16 @@ class Ids(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A long-term key with its secret opened. `user` is None for a root key."""
+    """A long-term key with its secret opened. `user` is None for a root key.
+
+    Attributes:
+        memo: what others have worked out from this view alone, so that not every request does. It goes with the view.
+    """
 
     key: AccessKey
     secret: str
     user: User | None
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,7 @@ class PrincipalView:
     entity: User | Role
     identity: tuple[NamedPolicy, ...]
     boundary: tuple[NamedPolicy, ...] | None
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class RoleView:
     trust: NamedPolicy
     bindings: dict[str, str]
     principal: PrincipalView
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +457,10 @@ class SamlMetadata(Protocol):
 
     def read(self, unverified_document: str) -> SamlMetadataView:
         """Raises ValueError, with the reason in words for whoever wrote the document."""
+        ...
+
+    def check_private_key(self, unverified_pem: str) -> None:
+        """Raises ValueError, with the reason, when this is no key (PEM) that could decrypt assertions."""
         ...
 
 

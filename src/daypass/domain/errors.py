@@ -30,6 +30,7 @@ class ErrorKind(StrEnum):
     INVALID_AUTHORIZATION_MESSAGE = "invalid_authorization_message"  # InvalidAuthorizationMessageException
     INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime"  # InsufficientSessionLifetimeException
     INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials"  # InvalidSubjectCredentialsException
+    PASSWORD_POLICY = "password_policy"  # PasswordPolicyViolation, 400: a password that the account's policy refuses
     # Who is asking
     MISSING_CREDENTIALS = "missing_credentials"  # MissingAuthenticationToken, 403
     INCOMPLETE_SIGNATURE = "incomplete_signature"  # IncompleteSignature, 400
@@ -40,6 +41,7 @@ class ErrorKind(StrEnum):
     EXPIRED_IDENTITY_TOKEN = "expired_identity_token"  # ExpiredTokenException, 400
     IDP_REJECTED_CLAIM = "idp_rejected_claim"  # IDPRejectedClaim, 403
     IDP_COMMUNICATION = "idp_communication"  # IDPCommunicationError, 400
+    INVALID_USER_TYPE = "invalid_user_type"  # InvalidUserType, 400: only a user has a password of its own
     # Whether they may
     ACCESS_DENIED = "access_denied"  # AccessDenied, 403
     # The directory

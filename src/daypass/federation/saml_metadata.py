@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
 
@@ -37,6 +38,15 @@ class MetadataReader:
     def read(self, unverified_document: str) -> SamlMetadataView:
         """See `ports.SamlMetadata.read`."""
         return read(unverified_document)
+
+    def check_private_key(self, unverified_pem: str) -> None:
+        """See `ports.SamlMetadata.check_private_key`. Keys protected by a password are of no use here."""
+        try:
+            key = serialization.load_pem_private_key(unverified_pem.encode("utf-8", "surrogatepass"), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise ValueError("the private key is not one in PEM without a password") from None
+        if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _SMALLEST_RSA:
+            raise ValueError(f"the private key is not RSA of at least {_SMALLEST_RSA} bits")
 
 
 @lru_cache(maxsize=256)  # a provider's document is read with each of its assertions

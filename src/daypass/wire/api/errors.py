@@ -40,6 +40,10 @@ def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901, PLR0912  # a table
             return "InsufficientSessionLifetime", 400
         case Kind.INVALID_SUBJECT_CREDENTIALS:
             return "InvalidSubjectCredentials", 400
+        case Kind.PASSWORD_POLICY:
+            return "PasswordPolicyViolation", 400
+        case Kind.INVALID_USER_TYPE:
+            return "InvalidUserType", 400
         case Kind.MISSING_CREDENTIALS:
             return "MissingAuthenticationToken", 403
         case Kind.INCOMPLETE_SIGNATURE:
