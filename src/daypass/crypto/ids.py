@@ -25,6 +25,9 @@ class RandomIds:
     def secret(self) -> str:
         return base64.b64encode(random_bytes(30)).decode("ascii")
 
+    def seed(self) -> bytes:
+        return random_bytes(40)
+
     def session(self) -> str:
         """The time in ms (48 bits), then 80 random bits: an index on random ids costs more than the row it points to."""
         return _milliseconds() + random_bytes(10).hex()

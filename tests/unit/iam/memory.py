@@ -19,13 +19,18 @@ from daypass.data import builtin_policies
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
     AccessKey,
+    AccessReport,
     Account,
     Attachment,
+    CredentialReport,
     Group,
     Guardrail,
     InlinePolicy,
+    LastUse,
     ManagedPolicy,
     Membership,
+    MfaDevice,
+    OutboundFederation,
     PolicyVersion,
     Role,
     User,
@@ -58,6 +63,11 @@ _PRIMARY: Mapping[type[Any], tuple[str, ...]] = {
     InlinePolicy: ("owner_id", "name"),
     Attachment: ("owner_id", "policy_arn"),
     Guardrail: ("account", "name"),
+    MfaDevice: ("serial",),
+    LastUse: ("subject", "operation"),
+    CredentialReport: ("account",),
+    AccessReport: ("id",),
+    OutboundFederation: ("account",),
 }
 _FOLDED = (User, Group, Role, ManagedPolicy)
 
@@ -238,6 +248,9 @@ class CountingIds:
     def secret(self) -> str:
         return f"secret-{self._digits(33)}"
 
+    def seed(self) -> bytes:
+        return hashlib.sha512(self._digits(8).encode()).digest()[:40]
+
     def session(self) -> str:
         return self._digits(32)
 
@@ -248,6 +261,12 @@ class CountingIds:
 class PlainSealer:
     def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes:
         return b"|".join((account.encode(), owner_id.encode(), plaintext[::-1]))
+
+    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        prefix = b"|".join((account.encode(), owner_id.encode(), b""))
+        if not sealed.startswith(prefix):
+            raise ValueError("sealed for another owner")
+        return sealed[len(prefix) :][::-1]
 
     def seal_message(self, account: str, payload: bytes) -> str:
         return f"sealed for {account}: {len(payload)}"

@@ -97,6 +97,9 @@ class CountingIds:
     def secret(self) -> str:
         return f"{self._next():s>40}"
 
+    def seed(self) -> bytes:
+        return f"{self._next():040d}".encode()
+
     def session(self) -> str:
         return f"{self._next():032x}"
 

@@ -19,8 +19,14 @@ from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
 _ATTEMPTS = 5
-_SECRET_PARAMETERS = frozenset({"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2"})
-_RESULT_IDS = ("UserId", "GroupId", "RoleId", "PolicyId", "InstanceProfileId", "AccessKeyId", "VersionId", "Arn")
+_SECRET_PARAMETERS = frozenset(
+    {"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2", "AddPrivateKey"}
+)
+_RESULT_IDS = (
+    *("UserId", "GroupId", "RoleId", "PolicyId", "InstanceProfileId", "AccessKeyId", "VersionId", "Arn"),
+    "SerialNumber",
+)
+_PASSED_TO_MACHINE: Mapping[str, Value] = {"iam:passedtoservice": "ec2.amazonaws.com"}
 
 
 class _Moved(DaypassError):
@@ -47,7 +53,8 @@ async def perform(env: Env, call: Call, operation: Operation, params: Params) ->
 
 
 def _look(env: Env, tx: Reader, call: Call) -> Look:
-    return Look(tx, call.caller, call.facts, call.now, builtin.catalog(env.builtin))
+    known = builtin.catalog(env.builtin)
+    return Look(tx, call.caller, call.facts, call.now, known, saml_metadata=env.saml_metadata)
 
 
 def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | None]:
@@ -69,6 +76,8 @@ async def _authorize(env: Env, call: Call, operation: Operation, params: Params,
     decision = await authorize(env, call, operation.action, subject.arn, context=context)
     for arn in subject.also:
         decision = await authorize(env, call, operation.action, arn, context=context)
+    if subject.passes:
+        await authorize(env, call, "iam:PassRole", subject.passes, context=_PASSED_TO_MACHINE)
     return decision
 
 
@@ -89,8 +98,10 @@ async def _read(
 async def _write(
     env: Env, call: Call, operation: Operation, params: Params, subject: Subject, decision: Decision
 ) -> Answer:
+    gathered = await _gathered(env, call, operation, params)
+
     def change(tx: Tx) -> tuple[Answer, Event]:
-        work = Work(tx, call.caller, call.facts, call.now, builtin.catalog(env.builtin), env.ids, env.sealer)
+        work = Work(tx, call.caller, call.facts, call.now, builtin.catalog(env.builtin), env.ids, env.sealer, gathered)
         _same(operation, work, params, subject)
         assert operation.write is not None
         answer = operation.write(work, params)
@@ -98,6 +109,13 @@ async def _write(
         return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
     return await env.journal.write(change)
+
+
+async def _gathered(env: Env, call: Call, operation: Operation, params: Params) -> Any:
+    gather = operation.gather
+    if gather is None:
+        return None
+    return await env.directory.read(lambda tx: gather(_look(env, tx, call), params, env.ids))
 
 
 def _same(operation: Operation, look: Look, params: Params, authorized: Subject) -> None:

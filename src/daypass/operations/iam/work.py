@@ -7,7 +7,7 @@ write perhaps more than once (when its batch is retried), so nothing may escape 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
@@ -16,7 +16,7 @@ from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.model import Value
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog
-from daypass.ports import Ids, Reader, Sealer, Tx
+from daypass.ports import Ids, Reader, SamlMetadata, Sealer, Tx
 
 Params: TypeAlias = Mapping[str, Any]
 """A request's parameters as the service model types them; times are integers of milliseconds."""
@@ -34,6 +34,7 @@ class Look:
     facts: RequestFacts
     now: int  # ms
     builtin: Catalog
+    saml_metadata: SamlMetadata | None = field(default=None, kw_only=True)
 
     @property
     def account(self) -> str:
@@ -56,6 +57,7 @@ class Work(Look):
     tx: Tx
     ids: Ids
     sealer: Sealer
+    gathered: Any = None  # what the operation's `gather` found
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ class Subject:
     """What is acted on, as policies see it.
 
     `arn` is the entity's real one when it exists; `also` are further resources that must be allowed too (the new name
-    of a renamed user). `tags` are those that it has now.
+    of a renamed user). `tags` are those that it has now. `passes` is a role that is handed to a machine by it: that
+    takes iam:PassRole too.
     """
 
     arn: str
     also: tuple[str, ...] = ()
     tags: Tags = ()
     boundary_arn: str | None = None
+    passes: str = ""
 
 
 SubjectOf: TypeAlias = Callable[[Look, Params], Subject]
@@ -81,7 +85,8 @@ class Operation:
     """One row of the table.
 
     Exactly one of `read` and `write` is given. `subject` says what to authorize, `keys` add context keys; `document`
-    names a parameter that holds a policy, which must parse before anything else is tried.
+    names a parameter that holds a policy, which must parse before anything else is tried. `gather` does what takes
+    long before a write, on a store thread and once authorized: the writer's thread is everyone's.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Operation:
     write: Callable[[Work, Params], Answer] | None = None
     keys: tuple[KeysOf, ...] = ()
     document: tuple[str, PolicyKind] | None = None
+    gather: Callable[[Look, Params, Ids], Any] | None = None
 
     @property
     def action(self) -> str:
