@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 from daypass import __version__
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Env
-from daypass.wire.api import docs
+from daypass.wire.api import docs, lint, routes
 from daypass.wire.api.errors import internal_failure_json
 from daypass.wire.api.gate import facts_of, refuse
-from daypass.wire.api.routes import router
 
+_ROUTERS = (routes.router, lint.router)
 _DESCRIPTION = (
     "Every call is signed with AWS Signature Version 4 for the service name `daypass`, by any Daypass credentials, and "
     "authorized by policy: the action is `daypass:` and the name of the operation, the resource "
@@ -39,7 +39,8 @@ def create_api(env: Env) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.env = env
-    app.include_router(router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.add_api_route("/api/docs", _docs, methods=["GET"], include_in_schema=False)
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(Exception, _broken)
@@ -67,9 +68,10 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """All methods of a path; the router knows those of the first route that fits it alone."""
+    """All methods of a path; a router knows those of the first route that fits it alone."""
     path = request.scope["path"]
-    fitting = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    every = [route for router in _ROUTERS for route in router.routes]
+    fitting = [route for route in every if isinstance(route, APIRoute) and route.path_regex.match(path)]
     return sorted({method for route in fitting for method in route.methods or ()})
 
 

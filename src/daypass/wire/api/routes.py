@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from daypass.operations import accounts, guardrails, record_read, revoke, sessions
 from daypass.ports import RecordFilter, SessionFilter
+from daypass.wire.api import access
 from daypass.wire.api import shapes as s
-from daypass.wire.api.gate import SignedRoute
 from daypass.wire.api.places import place, record_place, session_place
+from daypass.wire.api.router import new_router
 
-router = APIRouter(
-    prefix="/api/v1",
-    route_class=SignedRoute,
-    responses={
-        "4XX": {"model": s.ErrorOut, "description": "Refused."},
-        "5XX": {"model": s.ErrorOut, "description": "Failed."},
-    },
-)
+router = new_router()
 
 # --- Accounts
 
@@ -178,3 +172,8 @@ async def export_log(
     """A log's records without a gap, to verify the chain yourself. Foreign events are leaves alone."""
     found = await record_read.export_log(env, call, account, log, after, limit)
     return s.LeavesOut(records=[s.LeafOut.of(view) for view in found])
+
+
+# --- What would be decided
+
+router.include_router(access.router)

@@ -1,0 +1,206 @@
+"""The paths that answer "what would be decided": simulate, who can, what can. Shapes to operations and back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from daypass.domain.policy.pattern import fold
+from daypass.operations.simulate import Assumption, Simulated, SimulationRequest, simulate
+from daypass.operations.what_can import Grant, what_can
+from daypass.operations.who_can import Access, who_can
+from daypass.wire.api import shapes as s
+from daypass.wire.api.gate import SignedRoute
+
+router = APIRouter(route_class=SignedRoute)
+
+_Document = Annotated[str, Field(min_length=1, max_length=20_480)]
+_Arn = Annotated[str, Field(min_length=1, max_length=2048)]
+_Action = Annotated[str, Field(min_length=3, max_length=128)]
+_Text = Annotated[str, Field(max_length=2048)]
+_TagKey = Annotated[str, Field(min_length=1, max_length=128)]
+_ContextKey = Annotated[str, Field(min_length=1, max_length=256)]
+_PLACE = "`next` of the page before."
+
+# --- Simulate
+
+
+class AssumptionIn(s.In):
+    session_name: str = Field("simulation", pattern=r"^[A-Za-z0-9_+=,.@-]{2,64}$")
+    external_id: str = Field("", max_length=1224)
+    source_identity: str = Field("", max_length=64)
+    tags: dict[_TagKey, Annotated[str, Field(max_length=256)]] = Field(default_factory=dict, max_length=50)
+    transitive_keys: list[_TagKey] = Field(default_factory=list, max_length=50)
+
+
+class SimulationIn(s.In):
+    principal: str = Field("", max_length=2048, description="ARN of a user or role; empty: the policies given, alone.")
+    actions: list[_Action] = Field(min_length=1, max_length=100)
+    resources: list[_Arn] = Field(default_factory=lambda: ["*"], min_length=1, max_length=100)
+    policies: list[_Document] = Field(default_factory=list, max_length=20, description="On top of the principal's own.")
+    boundary: str = Field("", max_length=20_480, description="In place of the principal's own boundary.")
+    session_policies: list[_Document] = Field(default_factory=list, max_length=4, description="Each must allow.")
+    resource_policy: str = Field("", max_length=20_480)
+    resource_account: str = Field("", pattern=r"^([0-9]{12})?$", description="Owner of resources that name none.")
+    session_name: str = Field("", pattern=r"^([A-Za-z0-9_+=,.@-]{2,64})?$", description="Makes it a role's session.")
+    context: dict[_ContextKey, _Text | list[_Text]] = Field(
+        default_factory=dict, max_length=100, description="A text is a single value, a list is multivalued."
+    )
+    assumption: AssumptionIn = Field(default_factory=AssumptionIn, description="For sts:AssumeRole on a role.")
+
+    def request(self) -> SimulationRequest:
+        asked = self.assumption
+        return SimulationRequest(
+            actions=tuple(self.actions),
+            resources=tuple(self.resources),
+            principal=self.principal,
+            policies=tuple(self.policies),
+            boundary=self.boundary,
+            session_policies=tuple(self.session_policies),
+            resource_policy=self.resource_policy,
+            resource_account=self.resource_account,
+            session_name=self.session_name,
+            context={fold(k): tuple(v) if isinstance(v, list) else v for k, v in self.context.items()},
+            assumption=Assumption(
+                session_name=asked.session_name,
+                external_id=asked.external_id,
+                source_identity=asked.source_identity,
+                tags=tuple(asked.tags.items()),
+                transitive_keys=tuple(asked.transitive_keys),
+            ),
+        )
+
+
+class SimulatedOut(s.Out):
+    action: str
+    resource: str
+    decision: str = Field(description="allowed, explicit_deny or implicit_deny.")
+    open_with: str = Field(description="Another account that must allow it too and was not asked; empty: none.")
+    explanation: dict[str, Any] | None = Field(description="Layers, statements, conditions, and what is missing.")
+
+    @classmethod
+    def of(cls, answer: Simulated) -> SimulatedOut:
+        denied = "explicit_deny" if answer.decision.explicit else "implicit_deny"
+        return cls(
+            action=answer.action,
+            resource=answer.resource,
+            decision="allowed" if answer.decision.allowed else denied,
+            open_with=answer.open_with,
+            explanation=dict(answer.explanation) if answer.explanation is not None else None,
+        )
+
+
+class SimulationOut(s.Out):
+    results: list[SimulatedOut]
+
+
+@router.post("/simulate", name="SimulateAccess", tags=["access"])
+async def simulate_access(env: s.EnvDep, call: s.CallDep, body: SimulationIn) -> SimulationOut:
+    """What would be decided, and why, for each action on each resource. Keys that follow from the principal are known;
+    give those of the request in `context`. Assuming a role asks its trust policy too."""
+    answers = await simulate(env, call, body.request())
+    return SimulationOut(results=[SimulatedOut.of(answer) for answer in answers])
+
+
+# --- Who can, what can
+
+
+class AccessOut(s.Out):
+    principal: str
+    kind: str = Field(description="root, user, role, session, account, principal, provider, service or anyone.")
+    action: str
+    outcome: str = Field(description="allowed, allowed_if (see `conditions`) or denied.")
+    conditions: list[dict[str, Any]] = Field(description="Allow: must hold. Deny: must not hold.")
+    open_with: str = Field(description="Another account that must allow it too and was not asked; empty: none.")
+
+    @classmethod
+    def of(cls, entry: Access) -> AccessOut:
+        return cls(
+            principal=entry.principal,
+            kind=entry.kind,
+            action=entry.action,
+            outcome=entry.prospect.outcome.value,
+            conditions=[proviso.to_json() for proviso in entry.prospect.provisos],
+            open_with=entry.open_with,
+        )
+
+
+class WhoCanOut(s.Out):
+    access: list[AccessOut]
+    looked_at: int = Field(description="Principals that this page has asked about.")
+    next: str = Field("", description="`after` of the next page; empty at the end.")
+
+
+class GrantOut(s.Out):
+    action: str
+    not_action: bool = Field(description="Whether `action` is one that is excepted.")
+    resources: list[str]
+    not_resource: bool = Field(description="Whether `resources` are those that are excepted.")
+    policy: str
+    sid: str
+    line: int
+    extent: str = Field(description="allowed, allowed_if, partly (see `limits`) or denied.")
+    conditions: list[dict[str, Any]]
+    limits: list[str] = Field(description="Layer and policy that take a part away, or all.")
+
+    @classmethod
+    def of(cls, grant: Grant) -> GrantOut:
+        return cls(
+            action=grant.action,
+            not_action=grant.not_action,
+            resources=list(grant.resources),
+            not_resource=grant.not_resource,
+            policy=grant.policy,
+            sid=grant.sid,
+            line=grant.line,
+            extent=grant.extent.value,
+            conditions=[proviso.to_json() for proviso in grant.provisos],
+            limits=list(grant.limits),
+        )
+
+
+class WhatCanOut(s.Out):
+    principal: str
+    grants: list[GrantOut] = Field(description="On the first page alone.")
+    more_grants: bool = Field(description="Whether there are more grants than one answer shows.")
+    roles: list[AccessOut] = Field(description="Roles of the account that it can assume.")
+    next: str = Field("", description="`after` of the next page of roles; empty at the end.")
+
+
+@router.get("/access/who-can", name="WhoCanAccess", tags=["access"])
+async def who_can_access(
+    env: s.EnvDep,
+    call: s.CallDep,
+    action: Annotated[str, Query(min_length=3, max_length=128)],
+    resource: Annotated[str, Query(min_length=1, max_length=2048, description="An ARN, or `*`.")] = "*",
+    denied: Annotated[bool, Query(description="Also those who are denied.")] = False,
+    after: Annotated[str, Query(max_length=160, description=_PLACE)] = "",
+    limit: s.LimitQuery = 100,
+) -> WhoCanOut:
+    """Who of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours also whomever the
+    trust policy lets in from outside. `limit` principals are asked about; a page may be empty and still have a `next`."""
+    page = await who_can(env, call, action, resource, after=after, limit=limit, denied=denied)
+    return WhoCanOut(
+        access=[AccessOut.of(entry) for entry in page.entries], looked_at=page.looked_at, next=page.following
+    )
+
+
+@router.get("/access/what-can", name="WhatCanAccess", tags=["access"])
+async def what_can_access(
+    env: s.EnvDep,
+    call: s.CallDep,
+    principal: Annotated[str, Query(min_length=1, max_length=2048, description="ARN of a user or role of yours.")],
+    after: s.AfterQuery = "",
+    limit: s.LimitQuery = 100,
+) -> WhatCanOut:
+    """What a user or role can do: each grant with what its other policies leave of it, and the roles it can assume."""
+    page = await what_can(env, call, principal, after=after, limit=limit)
+    return WhatCanOut(
+        principal=page.principal,
+        grants=[GrantOut.of(grant) for grant in page.grants],
+        more_grants=page.more_grants,
+        roles=[AccessOut.of(entry) for entry in page.roles],
+        next=page.following,
+    )
