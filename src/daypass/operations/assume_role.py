@@ -7,31 +7,34 @@ accounts a refusal reads the same whether the role exists or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, Final
 
 from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import assumption_context, merged, principal_facts, request_context
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import denial_message, explain
-from daypass.domain.policy.model import Context, Decision
-from daypass.domain.trust import ASSUME_ROLE, Admission, Target, actions_for, admit
+from daypass.domain.policy.model import Context, Decision, PrincipalFacts
+from daypass.domain.trust import ASSUME_ROLE, Admission, CallerPolicies, Settled, Target, actions_for, admit, settle
 from daypass.operations.authorize import check_credentials, feed_moved, layers_for
 from daypass.operations.issue import (
+    Inheritance,
     Issued,
     SessionRequest,
-    check_mfa,
     check_policies,
     inherit,
     issue_role_session,
     origin_of,
     start,
 )
+from daypass.operations.mfa_code import check_mfa, mfa_context
 from daypass.operations.outcome import OWNER
 from daypass.ports import Call, Env, RoleView
+
+_MOST_KNOWN: Final = 1024  # callers that are remembered beside a role
 
 
 async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -41,23 +44,14 @@ async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mappin
         raise DaypassError(ErrorKind.ACCESS_DENIED, "Roles may not be assumed by root accounts.")
     role = requested_role(params["RoleArn"])
     request = session_request(params, params["RoleSessionName"])
-    check_mfa(params.get("SerialNumber", ""), params.get("TokenCode", ""))
     check_policies(request)
+    mfa_at = await check_mfa(env, call, params.get("SerialNumber", ""), params.get("TokenCode", ""))
 
     started = start(env)
     origin = origin_of(call.caller)
     inherited = inherit(origin, request)
-    context = merged(
-        request_context(call.caller, call.facts, call.now),
-        assumption_context(
-            session_name=request.name,
-            external_id=params.get("ExternalId", ""),
-            source_identity=inherited.source_identity,
-            tags=inherited.tags,
-            transitive_keys=inherited.transitive_keys,
-        ),
-    )
     actions = actions_for(inherited.tags, inherited.source_identity)
+    context = partial(_context, call, request.name, params.get("ExternalId", ""), inherited, mfa_at)
     view, decision = await _admitted(env, call.caller, role, actions, context)
 
     issued = await issue_role_session(env, call.facts, origin, view, request, inherited, started, decision)
@@ -107,28 +101,67 @@ def session_request(params: Mapping[str, Any], name: str) -> SessionRequest:
 # --- May they --------------------------------------------------------------------------------------------------------
 
 
+def _context(call: Call, session_name: str, external_id: str, inherited: Inheritance, mfa_at: int) -> Context:
+    """What the policies may look at."""
+    return merged(
+        request_context(call.caller, call.facts, call.now),
+        mfa_context(mfa_at),
+        assumption_context(
+            session_name=session_name,
+            external_id=external_id,
+            source_identity=inherited.source_identity,
+            tags=inherited.tags,
+            transitive_keys=inherited.transitive_keys,
+        ),
+    )
+
+
 async def _admitted(
-    env: Env, caller: Caller, role: RequestedRole, actions: tuple[str, ...], context: Context
+    env: Env, caller: Caller, role: RequestedRole, actions: tuple[str, ...], context: Callable[[], Context]
 ) -> tuple[RoleView, Decision]:
-    """The role and the decision that lets the caller have it. Raises DaypassError(ACCESS_DENIED)."""
-    view, admission = await _decide(env, caller, role, actions, context)
+    """The role and the decision that lets the caller have it. Raises DaypassError(ACCESS_DENIED).
+
+    `context` is asked for only when some policy may look at it.
+    """
+    view, policies = await _role(env, role), await layers_for(env, caller)
+    principal = principal_facts(caller)
+    known = _known(view, principal, policies, actions)
+    if view is not None and known is not None and known.decision is not None:
+        return view, known.decision
+    admission = admit(principal, policies, _target(role, view), actions, context())
     if not admission.decision.allowed and await feed_moved(env):
-        view, admission = await _decide(env, caller, role, actions, context)
+        view, policies, known = await _role(env, role), await layers_for(env, caller), None
+        admission = admit(principal, policies, _target(role, view), actions, context())
     if view is None or not admission.decision.allowed:
         raise _denied(caller, role, view, admission)
+    if known is None:
+        if len(view.memo) >= _MOST_KNOWN:
+            view.memo.clear()
+        settled = settle(principal, policies, _target(role, view), actions, admission.decision)
+        view.memo[(principal.arns, actions)] = settled
     return view, admission.decision
 
 
-async def _decide(
-    env: Env, caller: Caller, role: RequestedRole, actions: tuple[str, ...], context: Context
-) -> tuple[RoleView | None, Admission]:
+def _known(
+    view: RoleView | None, principal: PrincipalFacts, policies: CallerPolicies, actions: tuple[str, ...]
+) -> Settled | None:
+    """What is remembered of this very caller, under these very policies, at this very role."""
+    known: Settled | None = view.memo.get((principal.arns, actions)) if view is not None else None
+    if known is None or known.policies is not policies:
+        return None
+    return known if known.principal is principal or known.principal == principal else None
+
+
+def _target(role: RequestedRole, view: RoleView | None) -> Target:
+    if view is None:
+        return Target(role.arn, role.account)
+    return Target(role.arn, role.account, view.trust, view.bindings, view.role.tags)
+
+
+async def _role(env: Env, role: RequestedRole) -> RoleView | None:
+    """The role with exactly this ARN: another path, or the name in other letters, is not the role that was asked for."""
     view = await env.directory.role(role.account, role.name)
-    if view is not None and view.role.arn != role.arn:
-        view = None  # another path, or the name in other letters: not the role that was asked for
-    target = Target(role.arn, role.account)
-    if view is not None:
-        target = Target(role.arn, role.account, view.trust, view.bindings, view.role.tags)
-    return view, admit(principal_facts(caller), await layers_for(env, caller), target, actions, context)
+    return view if view is not None and view.role.arn == role.arn else None
 
 
 def _denied(caller: Caller, role: RequestedRole, view: RoleView | None, admission: Admission) -> DaypassError:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.operations.authorize import check_credentials
-from daypass.operations.issue import SessionRequest, check_mfa, issue, new_hop, origin_of, start
+from daypass.operations.issue import SessionRequest, issue, new_hop, origin_of, start
+from daypass.operations.mfa_code import check_mfa
 from daypass.ports import Call, Env
 
 _DEFAULT_SECONDS: Final = 43_200
@@ -19,7 +20,7 @@ async def get_session_token(env: Env, call: Call, params: Mapping[str, Any]) -> 
     """GetSessionToken (AWS STS API). Only long-term keys may call it; policies do not control it, as AWS documents."""
     caller = call.caller
     check_credentials(caller, "sts:GetSessionToken")
-    check_mfa(params.get("SerialNumber", ""), params.get("TokenCode", ""))
+    mfa_at = await check_mfa(env, call, params.get("SerialNumber", ""), params.get("TokenCode", ""))
     started = start(env)
     request = SessionRequest(caller.name, minimum_size=params.get("MinimumSessionTokenSize") or 0)
     own = new_hop(env, caller.account, caller.principal_id, caller.name, started)
@@ -34,6 +35,7 @@ async def get_session_token(env: Env, call: Call, params: Mapping[str, Any]) -> 
         expires_at=started.now + long_term_seconds(caller, params.get("DurationSeconds")) * 1000,
         seen=started.seen,
         hops=(*caller.hops, own),
+        mfa_at=mfa_at,
         derivation_key=env.sealer.derivation_key(),
         auth_method=caller.auth_method,
     )

@@ -172,20 +172,6 @@ def _parse(text: str) -> bool:
     return True
 
 
-def check_mfa(serial_number: str, token_code: str) -> None:
-    """Refuses every MFA code: there are no devices yet, so each one is unknown, and answered as AWS answers that."""
-    if serial_number and token_code:
-        message = (
-            "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is "
-            "valid and associated with this user."
-        )
-    elif serial_number or token_code:
-        message = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
-    else:
-        return
-    raise DaypassError(ErrorKind.ACCESS_DENIED, message, private={"reason": "mfa", "serial_number": serial_number})
-
-
 # --- Managed session policies ----------------------------------------------------------------------------------------
 
 
@@ -344,13 +330,18 @@ async def _redeem(env: Env, redeem: Redeemed, event: Event, claims: SessionClaim
     """The session in one transaction with the use of its proof: of all who bring the same one, one gets a session."""
 
     def change(tx: Tx) -> tuple[None, Event]:
-        tx.insert(redeem)
-        for old in tx.find(Redeemed, order="expires_at", limit=_FORGET):
-            if old.expires_at < redeem.at - _DAY_MS:
-                tx.delete(old)
+        use_up(tx, redeem)
         return None, event
 
     await env.journal.write(change, claims)
+
+
+def use_up(tx: Tx, redeem: Redeemed) -> None:
+    """Redeems a one-time thing, and forgets some that are long past. Raises ALREADY_EXISTS when it was redeemed before."""
+    tx.insert(redeem)
+    for old in tx.find(Redeemed, order="expires_at", limit=_FORGET):
+        if old.expires_at < redeem.at - _DAY_MS:
+            tx.delete(old)
 
 
 def _refuse_blocked(env: Env, facts: RequestFacts, actor: Mapping[str, Any], claims: SessionClaims) -> None:
