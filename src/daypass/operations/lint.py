@@ -5,9 +5,9 @@ What is judged, and how, is `domain.policy.lint`'s alone; here is only what the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from daypass.domain.directory import (
     Account,
@@ -32,9 +32,11 @@ from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader
 
+Owner: TypeAlias = Role | User | Group | ManagedPolicy
+
 _MOST: Final = 1000  # accounts, providers and policies of one owner that are looked at
 _ORDER: Final = ("role", "user", "group", "policy")
-_ENTITIES: Final[Mapping[str, type[Role] | type[User] | type[Group] | type[ManagedPolicy]]] = {
+_ENTITIES: Final[Mapping[str, type[Owner]]] = {
     "role": Role,
     "user": User,
     "group": Group,
@@ -110,16 +112,14 @@ def surroundings(tx: Reader, account: str) -> Facts:
     )
 
 
-def _next(kind: str, entities: list[Role] | list[User] | list[Group] | list[ManagedPolicy], limit: int) -> str:
+def _next(kind: str, entities: Sequence[Owner], limit: int) -> str:
     if len(entities) == limit:
         return f"{kind}:{entities[-1].name}"
     place = _ORDER.index(kind) + 1
     return f"{_ORDER[place]}:" if place < len(_ORDER) else ""
 
 
-def _policies(
-    tx: Reader, entity: Role | User | Group | ManagedPolicy, facts: Facts, builtin: Catalog
-) -> Iterator[Linted]:
+def _policies(tx: Reader, entity: Owner, facts: Facts, builtin: Catalog) -> Iterator[Linted]:
     """The policies that an entity owns; attached ones are linted where they are made."""
     if isinstance(entity, ManagedPolicy):
         version = _managed(tx, entity.arn)

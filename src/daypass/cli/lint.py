@@ -1,0 +1,139 @@
+"""`daypass lint`: what policies probably say against their author's will, in files or as they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+import click
+
+from daypass.cli import exits, output
+from daypass.cli.options import connect, server_options
+from daypass.cli.sarif import report
+
+_KINDS = ("auto", "identity", "managed", "trust", "session", "guardrail", "resource")
+_SEVERITIES = ("error", "warning", "note")
+_PAGE = "100"
+
+Finding = dict[str, Any]
+Linted = tuple[str, list[Finding]]
+"""Where the findings are (a file, or an ARN and a policy's name), and what they are."""
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.File(encoding="utf-8"))
+@click.option("--kind", type=click.Choice(_KINDS), default="auto", show_default=True, help="What the files are for.")
+@click.option("--account", default="", metavar="ID", help="The account that files are for: others are then foreign.")
+@click.option("--role", default="", metavar="NAME", help="Ask the server about a trust policy for this role.")
+@click.option("--stored", is_flag=True, help="The policies that the server has, in place of files.")
+@click.option(
+    "--fail-on",
+    type=click.Choice((*_SEVERITIES, "never")),
+    default="warning",
+    show_default=True,
+    help="Exit 1 when there is a finding at least as grave.",
+)
+@click.option("--output", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
+@server_options
+def lint(
+    files: Sequence[TextIO],
+    stored: bool,  # noqa: FBT001  # click passes options as arguments
+    fail_on: str,
+    form: str,
+    profile: str,
+    endpoint: str,
+    **given: str,
+) -> int:
+    """Lint policies in FILES (- for stdin), without a server; or, with --stored, those of an account on the server.
+
+    Each finding has an id, a severity, a place, why it matters, and how to mend it. The ids are in the reference.
+    """
+    if stored == bool(files):
+        raise click.UsageError("Name files, or --stored.")
+    if stored:
+        found = list(_stored(profile, endpoint, given["account"]))
+    elif given["role"]:
+        found = [(file.name, _asked(profile, endpoint, output.read_text(file), given["role"])) for file in files]
+    else:
+        found = [(file.name, _offline(output.read_text(file), given["kind"], given["account"])) for file in files]
+    _PRINT[form](found)
+    return _status((finding for _, findings in found for finding in findings), fail_on)
+
+
+def _status(findings: Iterable[Finding], fail_on: str) -> int:
+    if fail_on == "never":
+        return exits.OK
+    grave = _SEVERITIES[: _SEVERITIES.index(fail_on) + 1]
+    return exits.FINDING if any(finding["severity"] in grave for finding in findings) else exits.OK
+
+
+# --- Where findings come from ----------------------------------------------------------------------------------------
+
+
+def _offline(text: str, kind: str, account: str) -> list[Finding]:
+    from daypass.domain.policy.compiled import PolicyKind  # noqa: PLC0415  # the policy language is slow to import
+    from daypass.domain.policy.lint.facts import Facts  # noqa: PLC0415
+    from daypass.domain.policy.lint.run import lint_text  # noqa: PLC0415
+
+    chosen = PolicyKind(_guessed(text) if kind == "auto" else kind)
+    facts = Facts(account=account, accounts=frozenset({account} if account else ()))
+    return [finding.to_json() for finding in lint_text(text, chosen, facts)]
+
+
+def _guessed(text: str) -> str:
+    """What a document is for, from its elements: principals make it a resource policy, and only those of roles have no resources."""
+    try:
+        body = json.loads(text)
+        found = body["Statement"]
+        statements = [found] if isinstance(found, dict) else found
+        elements = {name for statement in statements for name in statement}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "identity"  # whatever is wrong with it, the linter says it
+    if not elements & {"Principal", "NotPrincipal"}:
+        return "identity"
+    return "resource" if elements & {"Resource", "NotResource"} else "trust"
+
+
+def _asked(profile: str, endpoint: str, text: str, role: str) -> list[Finding]:
+    body = {"document": text, "kind": "trust", "role": role}
+    findings: list[Finding] = connect(profile, endpoint).api("POST", "/lint", body=body)["findings"]
+    return findings
+
+
+def _stored(profile: str, endpoint: str, account: str) -> Iterator[Linted]:
+    connection, after = connect(profile, endpoint), ""
+    while True:
+        page = connection.api("GET", "/lint", {"account": account, "after": after, "limit": _PAGE})
+        for linted in page["policies"]:
+            yield f"{linted['arn']} {linted['policy']}", linted["findings"]
+        if page["next"] in ("", after):
+            return
+        after = page["next"]
+
+
+# --- What is printed -------------------------------------------------------------------------------------------------
+
+
+def _text(found: Sequence[Linted]) -> None:
+    counted = dict.fromkeys(_SEVERITIES, 0)
+    for where, findings in found:
+        for finding in findings:
+            counted[finding["severity"]] = counted.get(finding["severity"], 0) + 1
+            place = f"{where}:{finding['line']}:{finding['column']}"
+            click.echo(f"{output.safe(place)}: {output.safe(finding['severity'])}: {output.safe(finding['title'])}")
+            click.echo(f"    {output.safe(finding['why'])}")
+            click.echo(f"    {output.safe(finding['fix'])} [{output.safe(finding['id'])}]")
+    shown = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counted.items() if count)
+    click.echo(shown or "No findings.")
+
+
+def _json(found: Sequence[Linted]) -> None:
+    output.data([{"where": where, **finding} for where, findings in found for finding in findings])
+
+
+def _sarif(found: Sequence[Linted]) -> None:
+    output.data(report(found))
+
+
+_PRINT = {"text": _text, "json": _json, "sarif": _sarif}
