@@ -22,6 +22,7 @@ from daypass.domain.directory import (
     Account,
     KeyStatus,
     ManagedPolicy,
+    MfaDevice,
     OidcProvider,
     PolicyContent,
     Redeemed,
@@ -169,6 +170,7 @@ class MemoryDirectory:
         self.contents: dict[str, PolicyContentView] = {}
         self.oidc: dict[tuple[str, str], OidcProvider] = {}
         self.saml: dict[tuple[str, str], SamlProvider] = {}
+        self.devices: dict[str, MfaDevice] = {}
         self.revocations = RevocationIndex("one")
         self.later: list[Callable[[], None]] = []
         self.refreshes = 0
@@ -230,7 +232,7 @@ class MemoryDirectory:
 
 
 class MemoryTx:
-    """Policy contents and one-time things: all that the token service writes."""
+    """Policy contents, MFA devices and one-time things: all that the token service writes."""
 
     def __init__(
         self, directory: MemoryDirectory, rows: dict[str, PolicyContent], redeemed: dict[tuple[str, str], Redeemed]
@@ -240,6 +242,8 @@ class MemoryTx:
         self._redeemed = redeemed
 
     def get(self, kind: type[Any], **equals: Any) -> Any:
+        if kind is MfaDevice:
+            return self._directory.devices.get(equals["serial"])
         assert kind is PolicyContent
         return self._rows.get(equals["hash"])
 
@@ -260,7 +264,11 @@ class MemoryTx:
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "It is there.")
         self._put(entity)
 
-    def replace(self, entity: PolicyContent) -> None:
+    def replace(self, entity: PolicyContent | MfaDevice) -> None:
+        if isinstance(entity, MfaDevice):
+            assert entity.serial in self._directory.devices
+            self._directory.devices[entity.serial] = entity
+            return
         assert entity.hash in self._rows
         self._put(entity)
 
