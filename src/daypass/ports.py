@@ -83,7 +83,7 @@ class KeyView:
     key: AccessKey
     secret: str
     user: User | None
-    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class PrincipalView:
     entity: User | Role
     identity: tuple[NamedPolicy, ...]
     boundary: tuple[NamedPolicy, ...] | None
-    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class RoleView:
     trust: NamedPolicy
     bindings: dict[str, str]
     principal: PrincipalView
-    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +410,40 @@ class IssuerKeys(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class IssuerStatus:
+    """How it stands with a provider's keys. Times in ms, 0: never.
+
+    Attributes:
+        kind: where they come from: static | file | url | discovery.
+        place: the file or URL.
+        keys: kid, kty, alg, crv of each.
+        fetched_at: when they were last fetched well; due_at: when they will be fetched again; usable_until: how long they
+            serve if that keeps failing.
+        tried_at, failed_at, error: the last attempt; error is "" when it went well.
+        skew_ms: the issuer's clock minus ours, None when it is not known.
+    """
+
+    kind: str
+    place: str
+    keys: tuple[Mapping[str, str], ...]
+    fetched_at: int = 0
+    due_at: int = 0
+    usable_until: int = 0
+    tried_at: int = 0
+    failed_at: int = 0
+    error: str = ""
+    skew_ms: int | None = None
+
+
+class IssuerStatuses(Protocol):
+    """Tells operators how it stands with the keys of issuers."""
+
+    async def status(self, provider: OidcProvider, now: int, *, refresh: bool = False) -> IssuerStatus:
+        """As this process has it. `refresh` fetches anew, unless that was done a moment ago. Raises IDP_COMMUNICATION."""
+        ...
+
+
 class UnverifiedToken(Protocol):
     """A token that has the form of one. Nothing about it has been verified."""
 
@@ -491,6 +525,7 @@ class Env:
     builtin: Mapping[str, str] | None = None  # built-in managed policies, ARN to text; None: those of `daypass.data`
     saml_metadata: SamlMetadata | None = None  # None where no SAML provider is made
     tokens: TokenVerifier | None = None  # None where no tokens are taken
+    issuers: IssuerStatuses | None = None  # None where no keys are fetched
 
 
 @value

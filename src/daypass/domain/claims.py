@@ -6,7 +6,9 @@ named `unverified_…` until it has become one of them.
 
 from __future__ import annotations
 
+from dataclasses import field
 from enum import StrEnum
+from typing import Any
 
 from daypass.domain.directory import Tags
 from daypass.domain.session import Hop, Seen, SessionClaims
@@ -49,6 +51,7 @@ class Caller:
     tags: Tags = ()  # aws:PrincipalTag: the principal's own, overridden by its session's
     mfa_at: int = 0
     auth_method: str = "sigv4"
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # see `ports.KeyView.memo`
 
 
 @value

@@ -147,6 +147,13 @@ def merge_principal_tags(own: Tags, session: Tags) -> Tags:
 
 def principal_facts(caller: Caller) -> PrincipalFacts:
     """The caller as Principal and NotPrincipal elements see it: its names, most specific first, and what they bind to."""
+    kept: PrincipalFacts | None = caller.memo.get("principal")
+    if kept is None:
+        kept = caller.memo["principal"] = _principal_facts(caller)
+    return kept
+
+
+def _principal_facts(caller: Caller) -> PrincipalFacts:
     arns: tuple[tuple[str, str], ...] = ((caller.arn, caller.principal_id),)
     if caller.kind is PrincipalKind.ROLE_SESSION:
         arns = (*arns, (caller.principal_arn, caller.principal_id))

@@ -9,10 +9,11 @@ own account's policies only: nobody can learn of a foreign role by testing them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Tags
-from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.evaluate import evaluate, ignores_context
 from daypass.domain.policy.model import (
     AccessQuery,
     Context,
@@ -63,6 +64,14 @@ class Admission:
     owner: str
 
 
+class Settled(NamedTuple):
+    """That `principal` under `policies` was admitted to a role; `decision` is None when the next request may change it."""
+
+    principal: PrincipalFacts
+    policies: CallerPolicies
+    decision: Decision | None
+
+
 def actions_for(tags: Tags, source_identity: str, assume: str = ASSUME_ROLE) -> tuple[str, ...]:
     """The permissions that an assumption takes, for the tags and source identity that the session will have."""
     wanted: tuple[str, ...] = (assume,)
@@ -87,6 +96,15 @@ def admit(
     if admitted is None:
         raise ValueError("an assumption takes at least one permission")
     return admitted
+
+
+def settle(
+    principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], decision: Decision
+) -> Settled:
+    """Whether an admission holds for whatever request of this caller: no policy that bears on it looks at the context."""
+    layers = _layers(policies, target, same_account=True)  # those of both sides
+    settled = all(ignores_context(action, layers) for action in actions)
+    return Settled(principal, policies, decision if settled else None)
 
 
 def _sides(

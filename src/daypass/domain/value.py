@@ -7,13 +7,13 @@ change. Equality and hash are those of a frozen dataclass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
     """Class decorator, in place of `@dataclass(frozen=True, slots=True)`."""
     return dataclass(slots=True, unsafe_hash=True)(cls)

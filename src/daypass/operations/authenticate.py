@@ -51,7 +51,7 @@ async def _long_term(
     if view.key.status is not KeyStatus.ACTIVE:
         view = await _active_again(env, signature, services, now, view)
     if view.user is not None:
-        return _user(view.user, signature.access_key_id, seen, _first_hop(view, now, seen))
+        return _key_holder(view, view.user, seen, _first_hop(view, now, seen))
     if view.key.owner_id != view.key.account:
         raise _unknown("owner of the access key is gone", signature, view.key.account)
     return _root(view.key.account, signature.access_key_id, seen, _first_hop(view, now, seen))
@@ -76,6 +76,16 @@ async def _active_again(
         raise _unknown("access key is inactive", signature, stale.key.account)
     _verify(env, signature, view.secret, services, now, view.key.account)
     return view
+
+
+def _key_holder(view: KeyView, user: User, seen: Seen, hops: tuple[Hop, ...]) -> Caller:
+    """`_user` for a long-term key. By position: keyword arguments would cost more than all the rest of it."""
+    arn = view.memo.get("arn") or view.memo.setdefault("arn", user.arn)
+    caller = Caller(
+        PrincipalKind.USER, user.account, arn, arn, user.id, user.id, user.name, view.key.id, seen, hops, None, user.tags
+    )  # fmt: skip
+    object.__setattr__(caller, "memo", view.memo)  # nothing that is kept of it depends on more than the key
+    return caller
 
 
 def _first_hop(view: KeyView, now: int, seen: Seen) -> tuple[Hop, ...]:

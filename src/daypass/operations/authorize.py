@@ -117,31 +117,39 @@ async def feed_moved(env: Env) -> bool:
 
 
 async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
-    """The caller's own layers, as they are now. A principal that is gone has no policies: nothing is allowed."""
+    """The caller's own layers, as they are now. A principal that is gone has no policies: nothing is allowed.
+
+    As long as neither its policies nor the guardrails change, a caller without session policies gets the same object.
+    """
     account = await env.directory.account(caller.account)
-    identity, boundary = await _identity_of(env, caller)
-    return CallerPolicies(
-        identity=identity,
-        boundary=boundary,
-        session=await _session_levels(env, caller.session) if caller.session is not None else (),
-        guardrails=account.guardrails if account is not None else ((),),
-    )
+    guardrails = account.guardrails if account is not None else ((),)
+    levels = await _session_levels(env, caller.session) if caller.session is not None else ()
+    owner_id = _owner_id(caller)
+    if owner_id == caller.account:
+        return CallerPolicies((_everything(),), None, levels, guardrails)
+    view = await _principal(env, caller, owner_id)
+    if view is None:
+        return CallerPolicies((), None, levels, guardrails)
+    if levels:
+        return CallerPolicies(view.identity, view.boundary, levels, guardrails)
+    kept: CallerPolicies | None = view.memo.get("layers")
+    if kept is None or kept.guardrails is not guardrails:
+        kept = view.memo["layers"] = CallerPolicies(view.identity, view.boundary, (), guardrails)
+    return kept
 
 
-async def _identity_of(env: Env, caller: Caller) -> tuple[tuple[NamedPolicy, ...], tuple[NamedPolicy, ...] | None]:
-    if caller.kind is PrincipalKind.ROLE_SESSION:
-        role = await env.directory.role_by_id(caller.principal_id)
-        return _of(role.principal if role is not None else None)
-    user_id = caller.principal_id
+def _owner_id(caller: Caller) -> str:
+    """Whose identity policies count: for a federated user those of the user, or root, behind it."""
     if caller.kind is PrincipalKind.FEDERATED_USER and caller.session is not None:
-        user_id = caller.session.user_id
-    if user_id == caller.account:
-        return (_everything(),), None
-    return _of(await env.directory.user(user_id))
+        return caller.session.user_id
+    return caller.principal_id
 
 
-def _of(view: PrincipalView | None) -> tuple[tuple[NamedPolicy, ...], tuple[NamedPolicy, ...] | None]:
-    return (view.identity, view.boundary) if view is not None else ((), None)
+async def _principal(env: Env, caller: Caller, owner_id: str) -> PrincipalView | None:
+    if caller.kind is PrincipalKind.ROLE_SESSION:
+        role = await env.directory.role_by_id(owner_id)
+        return role.principal if role is not None else None
+    return await env.directory.user(owner_id)
 
 
 async def _session_levels(env: Env, session: SessionClaims) -> tuple[tuple[NamedPolicy, ...], ...]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event, EventType
+from daypass.domain.events import Canonical, Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.ports import Call, Env
 
@@ -49,11 +49,19 @@ _FOREIGN: Final = 6144  # bytes: explanations for another account are padded to 
 _MAX_EXPLANATION: Final = 262_144  # bytes, unpacked
 
 
-def actor_of(caller: Caller | None) -> dict[str, Any]:
-    """Who acted, for an event: {} when nobody is proven."""
+def actor_of(caller: Caller | None) -> Mapping[str, Any]:
+    """Who acted, for an event: {} when nobody is proven. A caller with a long-term key is always told the same way."""
     if caller is None:
         return {}
-    actor: dict[str, Any] = {
+    kept: Canonical | None = caller.memo.get("actor")
+    if kept is None:
+        kept = caller.memo["actor"] = _actor_of(caller)
+    return kept
+
+
+def _actor_of(caller: Caller) -> Canonical:
+    actor = Canonical()
+    actor |= {
         "kind": caller.kind,
         "account": caller.account,
         "arn": caller.arn,
@@ -75,9 +83,17 @@ def source_of(facts: RequestFacts) -> dict[str, str]:
     return {"ip": facts.source_ip, "user_agent": facts.user_agent, "region": facts.region}
 
 
-def decision_json(decision: Decision) -> dict[str, Any]:
-    """A decision for an event: cheap enough for every request that is served (enum members are their own strings)."""
-    shown: dict[str, Any] = {
+def decision_json(decision: Decision) -> Mapping[str, Any]:
+    """A decision for an event, as it stands in every event that has it."""
+    kept: Canonical | None = decision.memo.get("json")
+    if kept is None:
+        kept = decision.memo["json"] = _decision_json(decision)
+    return kept
+
+
+def _decision_json(decision: Decision) -> Canonical:
+    shown = Canonical()
+    shown |= {
         "allowed": decision.allowed,
         "determining": [
             {

@@ -5,7 +5,7 @@ These are values: nothing here reads text or decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
@@ -81,6 +81,13 @@ class Index:
     exact: Mapping[str, Heads]
     by_service: Mapping[str, Heads]
     others: Heads
+
+    def concerned(self, action: str) -> Iterator[Statement]:
+        """Every statement that may match this action (folded), whatever the resource."""
+        service = action.partition(":")[0]
+        for _, heads in (*self.exact.get(action, ()), *self.by_service.get(service, ()), *self.others):
+            for statements in heads.values():
+                yield from statements
 
 
 @dataclass(frozen=True, slots=True, eq=False)

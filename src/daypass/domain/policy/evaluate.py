@@ -127,6 +127,17 @@ def evaluate(query: AccessQuery, layers: Layers) -> Decision:
     )
 
 
+def ignores_context(action: str, layers: Layers) -> bool:
+    """Whether no statement that this action may concern looks at any context key: the decision is the same in any context."""
+    policies = [policy for level in (*layers.guardrails, *layers.session) for policy in level]
+    policies += (*(layers.identity or ()), *(layers.boundary or ()), *((layers.resource,) if layers.resource else ()))
+    return not any(
+        statement.keys or statement.actions.keys
+        for policy in policies
+        for statement in policy.document.index.concerned(fold(action))
+    )
+
+
 def judge(query: AccessQuery, layers: Layers, survey: Survey) -> Verdict:
     """Which layers allow, and whether they suffice."""
     guardrails = [survey.of(_GUARDRAIL, level) for level in layers.guardrails]
