@@ -12,9 +12,6 @@ from daypass.operations.simulate import Assumption, Simulated, SimulationRequest
 from daypass.operations.what_can import Grant, what_can
 from daypass.operations.who_can import Access, who_can
 from daypass.wire.api import shapes as s
-from daypass.wire.api.gate import SignedRoute
-
-router = APIRouter(route_class=SignedRoute)
 
 _Document = Annotated[str, Field(min_length=1, max_length=20_480)]
 _Arn = Annotated[str, Field(min_length=1, max_length=2048)]
@@ -48,10 +45,10 @@ class SimulationIn(s.In):
     context: dict[_ContextKey, _Text | list[_Text]] = Field(
         default_factory=dict, max_length=100, description="A text is a single value, a list is multivalued."
     )
-    assumption: AssumptionIn = Field(default_factory=AssumptionIn, description="For sts:AssumeRole on a role.")
+    assumption: AssumptionIn | None = Field(None, description="What to ask for with sts:AssumeRole on a role.")
 
     def request(self) -> SimulationRequest:
-        asked = self.assumption
+        asked = self.assumption or AssumptionIn.model_validate({})
         return SimulationRequest(
             actions=tuple(self.actions),
             resources=tuple(self.resources),
@@ -96,10 +93,10 @@ class SimulationOut(s.Out):
     results: list[SimulatedOut]
 
 
-@router.post("/simulate", name="SimulateAccess", tags=["access"])
 async def simulate_access(env: s.EnvDep, call: s.CallDep, body: SimulationIn) -> SimulationOut:
     """What would be decided, and why, for each action on each resource. Keys that follow from the principal are known;
-    give those of the request in `context`. Assuming a role asks its trust policy too."""
+    give those of the request in `context`. Assuming a role asks its trust policy too.
+    """
     answers = await simulate(env, call, body.request())
     return SimulationOut(results=[SimulatedOut.of(answer) for answer in answers])
 
@@ -169,25 +166,24 @@ class WhatCanOut(s.Out):
     next: str = Field("", description="`after` of the next page of roles; empty at the end.")
 
 
-@router.get("/access/who-can", name="WhoCanAccess", tags=["access"])
 async def who_can_access(
     env: s.EnvDep,
     call: s.CallDep,
     action: Annotated[str, Query(min_length=3, max_length=128)],
     resource: Annotated[str, Query(min_length=1, max_length=2048, description="An ARN, or `*`.")] = "*",
-    denied: Annotated[bool, Query(description="Also those who are denied.")] = False,
+    denied: Annotated[bool, Query(description="Also those who are denied.")] = False,  # noqa: FBT002  # by name, in a query
     after: Annotated[str, Query(max_length=160, description=_PLACE)] = "",
     limit: s.LimitQuery = 100,
 ) -> WhoCanOut:
     """Who of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours also whomever the
-    trust policy lets in from outside. `limit` principals are asked about; a page may be empty and still have a `next`."""
+    trust policy lets in from outside. `limit` principals are asked about; a page may be empty and still have a `next`.
+    """
     page = await who_can(env, call, action, resource, after=after, limit=limit, denied=denied)
     return WhoCanOut(
         access=[AccessOut.of(entry) for entry in page.entries], looked_at=page.looked_at, next=page.following
     )
 
 
-@router.get("/access/what-can", name="WhatCanAccess", tags=["access"])
 async def what_can_access(
     env: s.EnvDep,
     call: s.CallDep,
@@ -204,3 +200,16 @@ async def what_can_access(
         roles=[AccessOut.of(entry) for entry in page.roles],
         next=page.following,
     )
+
+
+_ROUTES = (
+    ("POST", "/simulate", "SimulateAccess", simulate_access),
+    ("GET", "/access/who-can", "WhoCanAccess", who_can_access),
+    ("GET", "/access/what-can", "WhatCanAccess", what_can_access),
+)
+
+
+def add_to(router: APIRouter) -> None:
+    """Adds these paths to the API's router."""
+    for method, path, action, endpoint in _ROUTES:
+        router.add_api_route(path, endpoint, methods=[method], name=action, tags=["access"])

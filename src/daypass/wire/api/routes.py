@@ -176,4 +176,4 @@ async def export_log(
 
 # --- What would be decided
 
-router.include_router(access.router)
+access.add_to(router)
