@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from daypass.domain.certificate import Certificate
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import (
     AccessKey,
     Account,
+    Crl,
     ManagedPolicy,
     OidcProvider,
     Revocation,
@@ -127,6 +129,14 @@ class PolicyContentView:
     keep_until: int
 
 
+@dataclass(frozen=True, slots=True)
+class TrustAnchorView:
+    """A trust anchor with the CRLs that are enabled for it."""
+
+    anchor: TrustAnchor
+    crls: tuple[Crl, ...]
+
+
 class Reader(Protocol):
     """Reads entities of `domain.directory` in one snapshot. Synchronous: it runs on a store thread.
 
@@ -188,6 +198,8 @@ class Directory(Protocol):
     async def managed_policy(self, arn: str) -> ManagedPolicyView | None: ...
     async def oidc_provider(self, account: str, url: str) -> OidcProvider | None: ...
     async def saml_provider(self, account: str, name: str) -> SamlProvider | None: ...
+    async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None: ...
+    async def x509_profile(self, profile_id: str) -> X509Profile | None: ...
     async def policy_content(self, content_hash: str) -> PolicyContentView | None: ...
 
     async def refresh(self) -> bool:
@@ -498,6 +510,54 @@ class SamlMetadata(Protocol):
         ...
 
 
+# --- Certificates --------------------------------------------------------------------------------------------------
+
+
+class CertificateVerifier(Protocol):
+    """X.509. Everything raises `domain.certificate.CertificateRefused`, whose message is for the record alone."""
+
+    def serial(self, unverified_der: bytes) -> int:
+        """The serial number of a certificate."""
+        ...
+
+    def check_signature(self, unverified_der: bytes, algorithm: str, signature: bytes, message: bytes) -> None:
+        """Returns if the certificate's key signed `message`: "RSA" (PKCS #1 1.5) or "ECDSA", with SHA-256."""
+        ...
+
+    def verify(
+        self, anchors: str, crls: Sequence[bytes], unverified_der: bytes, unverified_chain: Sequence[bytes], now: int
+    ) -> Certificate:
+        """The certificate, if a valid path leads from it to one of `anchors` (PEM) at `now` (ms) and no CRL forbids it."""
+        ...
+
+    def check_anchors(self, unverified_pem: str) -> None:
+        """Returns if these certificates (PEM) may be a trust anchor."""
+        ...
+
+    def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
+        """Returns if this CRL is by one of `anchors` and can be obeyed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A certificate that asked for a session: what the record of its subject keeps of it. `failed`: it got none."""
+
+    account: str
+    region: str
+    subject_id: str
+    certificate: Certificate
+    at: int  # ms
+    failed: bool = False
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+class Sightings(Protocol):
+    """Takes sightings down off the request's path, as many as it can hold; what is over that is lost, and no more."""
+
+    def note(self, sighting: Sighting) -> None: ...
+
+
 # --- All of them ---------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +586,8 @@ class Env:
     saml_metadata: SamlMetadata | None = None  # None where no SAML provider is made
     tokens: TokenVerifier | None = None  # None where no tokens are taken
     issuers: IssuerStatuses | None = None  # None where no keys are fetched
+    certificates: CertificateVerifier | None = None  # None: no X.509 sessions
+    sightings: Sightings | None = None
 
 
 @value

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from daypass.domain.directory import OidcProvider, Revocation, SamlProvider
+from daypass.domain.directory import OidcProvider, Revocation, SamlProvider, X509Profile
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import Hop, Seen, SessionClaims
 from daypass.observability import logs
@@ -28,6 +28,7 @@ from daypass.ports import (
     PrincipalView,
     Reader,
     RoleView,
+    TrustAnchorView,
 )
 from daypass.stores.backend import FeedHead
 from daypass.stores.book import KEEP_MS, RevocationBook
@@ -221,6 +222,20 @@ class CachedDirectory:
         view: SamlProvider | None = self._hit(key)
         if view is MISSING:
             view = await self._miss(key, partial(self._views.saml_provider, account=account, name=name))
+        return view
+
+    async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None:
+        key = f"x509_anchor:{anchor_id}"
+        view: TrustAnchorView | None = self._hit(key)
+        if view is MISSING:
+            view = await self._miss(key, partial(self._views.trust_anchor, anchor_id=anchor_id))
+        return view
+
+    async def x509_profile(self, profile_id: str) -> X509Profile | None:
+        key = f"x509_profile:{profile_id}"
+        view: X509Profile | None = self._hit(key)
+        if view is MISSING:
+            view = await self._miss(key, partial(self._views.x509_profile, profile_id=profile_id))
         return view
 
     async def policy_content(self, content_hash: str) -> PolicyContentView | None:

@@ -16,6 +16,7 @@ from daypass.domain.directory import (
     AccessKey,
     Account,
     Attachment,
+    Crl,
     Group,
     Guardrail,
     InlinePolicy,
@@ -27,7 +28,9 @@ from daypass.domain.directory import (
     PolicyVersion,
     Role,
     SamlProvider,
+    TrustAnchor,
     User,
+    X509Profile,
 )
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import PolicyDocument, compile_stored
@@ -40,6 +43,7 @@ from daypass.ports import (
     PrincipalView,
     Reader,
     RoleView,
+    TrustAnchorView,
 )
 from daypass.stores.entities import ascii_lower
 
@@ -144,6 +148,16 @@ class Views:
 
     def saml_provider(self, reader: Reader, account: str, name: str) -> Loaded:
         return Loaded(reader.get(SamlProvider, account=account, name=name))
+
+    def trust_anchor(self, reader: Reader, anchor_id: str) -> Loaded:
+        anchor = reader.get(TrustAnchor, id=anchor_id)
+        if anchor is None:
+            return Loaded(None)
+        crls = reader.find(Crl, trust_anchor_id=anchor_id, account=anchor.account, order="id", limit=_ALL)
+        return Loaded(TrustAnchorView(anchor, tuple(crl for crl in crls if crl.enabled)))
+
+    def x509_profile(self, reader: Reader, profile_id: str) -> Loaded:
+        return Loaded(reader.get(X509Profile, id=profile_id))
 
     def policy_content(self, reader: Reader, content_hash: str) -> Loaded:
         content = reader.get(PolicyContent, hash=content_hash)

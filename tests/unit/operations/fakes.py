@@ -31,6 +31,7 @@ from daypass.domain.directory import (
     SamlProvider,
     Tags,
     User,
+    X509Profile,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
@@ -49,6 +50,7 @@ from daypass.ports import (
     PolicyContentView,
     PrincipalView,
     RoleView,
+    TrustAnchorView,
 )
 
 T = TypeVar("T")
@@ -171,6 +173,8 @@ class MemoryDirectory:
         self.oidc: dict[tuple[str, str], OidcProvider] = {}
         self.saml: dict[tuple[str, str], SamlProvider] = {}
         self.devices: dict[str, MfaDevice] = {}
+        self.anchors: dict[str, TrustAnchorView] = {}
+        self.profiles: dict[str, X509Profile] = {}
         self.revocations = RevocationIndex("one")
         self.later: list[Callable[[], None]] = []
         self.refreshes = 0
@@ -210,6 +214,12 @@ class MemoryDirectory:
 
     async def saml_provider(self, account: str, name: str) -> SamlProvider | None:
         return self._read(self.saml.get((account, name.lower())))
+
+    async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None:
+        return self._read(self.anchors.get(anchor_id))
+
+    async def x509_profile(self, profile_id: str) -> X509Profile | None:
+        return self._read(self.profiles.get(profile_id))
 
     async def policy_content(self, content_hash: str) -> PolicyContentView | None:
         return self._read(self.contents.get(content_hash))

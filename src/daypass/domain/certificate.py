@@ -1,0 +1,154 @@
+"""What a certificate says of its holder, and what of it a session gets: tags, source identity, session name.
+
+Pure: `federation.x509` has verified the certificate before any of this is asked. A value that a session tag cannot hold is
+left out, so that no condition can be met by a cut or altered one.
+Source: IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust model" and "Certificate attribute mapping".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from daypass.domain.directory import Tags
+
+SERVICE: Final = "rolesanywhere.amazonaws.com"
+"""The service principal that role trust policies name."""
+
+SUBJECT, ISSUER, SAN = "x509Subject", "x509Issuer", "x509SAN"
+Mappings: TypeAlias = tuple[tuple[str, str], ...]
+"""(certificate field, specifier): what becomes a tag."""
+
+DEFAULT_MAPPINGS: Final[Mappings] = (
+    (ISSUER, "*"),
+    (SAN, "DNS"),
+    (SAN, "URI"),
+    (SAN, "Name/*"),
+    (SUBJECT, "*"),
+)
+
+ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "2.5.4.3": "CN",
+        "2.5.4.4": "SN",
+        "2.5.4.5": "SERIALNUMBER",
+        "2.5.4.6": "C",
+        "2.5.4.7": "L",
+        "2.5.4.8": "ST",
+        "2.5.4.9": "STREET",
+        "2.5.4.10": "O",
+        "2.5.4.11": "OU",
+        "2.5.4.12": "T",
+        "2.5.4.17": "POSTALCODE",
+        "2.5.4.42": "GN",
+        "2.5.4.43": "INITIALS",
+        "2.5.4.44": "GENERATION",
+        "2.5.4.46": "DNQ",
+        "2.5.4.65": "PSEUDONYM",
+        "0.9.2342.19200300.100.1.1": "UID",
+        "0.9.2342.19200300.100.1.25": "DC",
+        "1.2.840.113549.1.9.1": "E",
+    }
+)
+"""Attributes of distinguished names that become tags, by object identifier, under the names that specifiers use."""
+
+_NAMES: Final = frozenset(ATTRIBUTES.values())
+_SAN_SPECIFIERS: Final = frozenset({"DNS", "URI", "Name/*", *(f"Name/{name}" for name in _NAMES)})
+SPECIFIERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {SUBJECT: _NAMES | {"*"}, ISSUER: _NAMES | {"*"}, SAN: _SAN_SPECIFIERS}
+)
+"""The specifiers that each certificate field knows."""
+
+_TAG_VALUE = 256
+_SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")  # STS API, AssumeRole, SourceIdentity
+
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+"""(attribute, value) of a name, in the certificate's order."""
+
+
+class CertificateRefused(Exception):
+    """Why a certificate, a chain, a CRL or a signature is not believed. The message is for the record alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """An end-entity certificate that has been verified against a trust anchor.
+
+    Attributes:
+        serial: as a number.
+        subject, issuer: distinguished names, RFC 4514.
+        not_after: ms; from then on the certificate, or one above it, is not valid.
+        fingerprint: SHA-256 of its DER form, hex.
+        subject_fields, issuer_fields: what the names consist of.
+        sans: subject alternative names that become tags: DNS, URI, and Name/<attribute> of the first directory name.
+        pem: the certificate itself.
+    """
+
+    serial: int
+    subject: str
+    issuer: str
+    not_after: int
+    fingerprint: str
+    subject_fields: Fields
+    issuer_fields: Fields
+    sans: Fields = ()
+    pem: str = ""
+
+    @property
+    def session_name(self) -> str:
+        """The serial number in hex, as AWS names sessions that bring no name of their own."""
+        digits = f"{self.serial:x}"
+        return digits if len(digits) > 1 else f"0{digits}"
+
+    @property
+    def source_identity(self) -> str:
+        """`CN=` and the common name; "" where there is none, or one that a source identity cannot hold."""
+        common = _joined(value for name, value in self.subject_fields if name == "CN")
+        text = f"CN={common}"
+        return text if common and _SOURCE_IDENTITY.fullmatch(text) else ""
+
+    def tags(self, mappings: Mappings) -> Tags:
+        """The session tags of this certificate: `x509Subject/CN`, `x509Issuer/O`, `x509SAN/URI`, …
+
+        Several values of one attribute are one tag, joined by slashes; of SANs the first of each kind counts.
+        """
+        fields = {SUBJECT: self.subject_fields, ISSUER: self.issuer_fields, SAN: self.sans}
+        found: dict[str, str] = {}
+        for field, specifier in mappings:
+            for name in _named(fields[field], specifier):
+                values = [value for known, value in fields[field] if known == name]
+                value = values[0] if field == SAN and not name.startswith("Name/") else _joined(values)
+                if _holdable(value):
+                    found[f"{field}/{name}"] = value
+        return tuple(found.items())
+
+    def subject_id(self, account: str) -> str:
+        """The id of the subject in an account, a UUID of version 8: the same for every certificate with this subject."""
+        x = hashlib.sha256(f"{account}\0{self.subject}".encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{x[:8]}-{x[8:12]}-8{x[13:16]}-a{x[17:20]}-{x[20:32]}"
+
+
+def _named(fields: Fields, specifier: str) -> Sequence[str]:
+    """The names among `fields` that a specifier means, each once."""
+    if specifier == "*":
+        return list(dict.fromkeys(name for name, _ in fields))
+    if specifier == "Name/*":
+        return list(dict.fromkeys(name for name, _ in fields if name.startswith("Name/")))
+    return [specifier] if any(name == specifier for name, _ in fields) else []
+
+
+def _joined(values: Iterable[str]) -> str:
+    return "/".join(values)
+
+
+def _holdable(value: str) -> bool:
+    return 0 < len(value) <= _TAG_VALUE and value.isprintable()
+
+
+def check_mapping(field: str, specifiers: Sequence[str]) -> str:
+    """The first specifier that `field` does not know, or ""."""
+    return next((specifier for specifier in specifiers if specifier not in SPECIFIERS[field]), "")

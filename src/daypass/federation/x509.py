@@ -1,0 +1,310 @@
+"""X.509 verification: paths to a trust anchor, revocation lists, and signatures by a certificate's key.
+
+All of it rests on `cryptography`'s path verifier; what that leaves open is decided here, and closed: whatever cannot be
+established is a refusal. It must never take anything from a certificate before the path to the anchor has been verified.
+Source: RFC 5280; IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust model".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
+
+from daypass.domain.certificate import ATTRIBUTES, Certificate, CertificateRefused, Fields
+from daypass.federation.crl import Crl, read_crl
+
+MAX_CHAIN: Final = 5
+"""Certificates that may come with the end-entity certificate, and intermediates that a path may have."""
+MAX_ANCHORS: Final = 20  # certificates of one trust anchor
+_MAX_DER: Final = 16_384  # bytes of one certificate
+_MIN_RSA, _MAX_RSA = 2048, 8192
+_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_CLIENT_AUTH: Final = ExtendedKeyUsageOID.CLIENT_AUTH
+_KNOWN_CONSTRAINTS: Final = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
+_EC_SIGNATURE, _RSA_SIGNATURE = ec.ECDSA(SHA256()), padding.PKCS1v15()
+
+
+@dataclass(frozen=True, slots=True)
+class _Presented:
+    """Certificates as they were brought: parsed, and not believed."""
+
+    leaf: x509.Certificate
+    others: tuple[x509.Certificate, ...]
+
+
+class X509Verifier:
+    """`ports.CertificateVerifier`. It keeps nothing but what it has parsed."""
+
+    def serial(self, unverified_der: bytes) -> int:
+        """The serial number of a certificate. Raises CertificateRefused when it is none."""
+        return _parse(unverified_der).serial_number
+
+    def check_signature(self, unverified_der: bytes, algorithm: str, signature: bytes, message: bytes) -> None:
+        """Returns if `signature` (RSA PKCS #1 1.5 or ECDSA, with SHA-256) was made with the certificate's key.
+
+        `algorithm` is "RSA" or "ECDSA", and the key must be of that kind. Raises CertificateRefused.
+        """
+        key = _usable_key(_parse(unverified_der))
+        try:
+            if algorithm == "RSA" and isinstance(key, rsa.RSAPublicKey):
+                key.verify(signature, message, _RSA_SIGNATURE, SHA256())
+            elif algorithm == "ECDSA" and isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(signature, message, _EC_SIGNATURE)
+            else:
+                raise CertificateRefused("the signature's algorithm is not that of the certificate's key")
+        except InvalidSignature:
+            raise CertificateRefused("the signature was not made with the certificate's key") from None
+
+    def verify(
+        self, anchors: str, crls: Sequence[bytes], unverified_der: bytes, unverified_chain: Sequence[bytes], now: int
+    ) -> Certificate:
+        """The certificate, once there is a valid path from it to one of `anchors` (PEM) at `now` (ms).
+
+        `crls` are all that are to be obeyed (PEM): each covers the certificates of its issuer in the path, and one
+        that has expired leaves them unproven. Raises CertificateRefused, with the reason for the record.
+        """
+        if len(unverified_chain) > MAX_CHAIN:
+            raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
+        brought = _Presented(_parse(unverified_der), tuple(_parse(der) for der in unverified_chain))
+        moment = datetime.fromtimestamp(now / 1000, UTC).replace(tzinfo=None)
+        path = _path(_bundle(anchors), brought, moment)
+        for certificate in path:
+            _usable_key(certificate)
+        _check_revocation(path, anchors, [read_crl(crl) for crl in crls], now)
+        return _facts(path)
+
+    def check_anchors(self, unverified_pem: str) -> None:
+        """Returns if this is a bundle of CA certificates that paths may end at. Raises CertificateRefused."""
+        for certificate in _bundle(unverified_pem):
+            _check_anchor(certificate)
+
+    def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
+        """Returns if this is a CRL signed by one of `anchors` that can be obeyed. Raises CertificateRefused."""
+        crl = read_crl(unverified_pem)
+        if not any(crl.signed_by(anchor) for anchor in _bundle(anchors)):
+            raise CertificateRefused("the CRL is not signed by a certificate of the trust anchor")
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _parse(der: bytes) -> x509.Certificate:
+    """One certificate from exactly these bytes. Extensions are read here, so that a malformed one shows at once."""
+    if len(der) > _MAX_DER:
+        raise CertificateRefused("the certificate is too large")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        if certificate.version is not x509.Version.v3:
+            raise CertificateRefused("not an X.509 v3 certificate")
+        _ = certificate.extensions, certificate.subject, certificate.issuer
+        certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
+        raise CertificateRefused(f"not a readable certificate: {_brief(error)}") from None
+    return certificate
+
+
+@lru_cache(maxsize=256)
+def _bundle(pem: str) -> tuple[x509.Certificate, ...]:
+    """The certificates of a trust anchor."""
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode("ascii"))
+    except ValueError as error:
+        raise CertificateRefused(f"not PEM certificates: {_brief(error)}") from None
+    if len(found) > MAX_ANCHORS:
+        raise CertificateRefused(f"more than {MAX_ANCHORS} certificates in the trust anchor")
+    return tuple(_parse(certificate.public_bytes(Encoding.DER)) for certificate in found)
+
+
+def decode_der(unverified: str) -> bytes:
+    """A base64 text, strictly read. Raises CertificateRefused."""
+    try:
+        return base64.b64decode(unverified.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        raise CertificateRefused("not base64") from None
+
+
+def _usable_key(certificate: x509.Certificate) -> Any:
+    """The public key of a certificate, if it is strong enough."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        if not _MIN_RSA <= key.key_size <= _MAX_RSA:
+            raise CertificateRefused(f"an RSA key of {key.key_size} bits")
+    elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
+        raise CertificateRefused("neither an RSA key nor one on P-256, P-384 or P-521")
+    return key
+
+
+# --- The path --------------------------------------------------------------------------------------------------------
+
+
+def _path(anchors: Iterable[x509.Certificate], brought: _Presented, moment: datetime) -> list[x509.Certificate]:
+    """From the end-entity certificate to an anchor, both included."""
+    verifier = (
+        PolicyBuilder()
+        .store(Store(list(anchors)))
+        .time(moment)
+        .max_chain_depth(MAX_CHAIN)
+        .extension_policies(ca_policy=_CA, ee_policy=_END_ENTITY)
+        .build_client_verifier()
+    )
+    try:
+        path: list[x509.Certificate] = verifier.verify(brought.leaf, list(brought.others)).chain
+    except VerificationError as error:
+        raise CertificateRefused(f"no valid path to the trust anchor: {_brief(error)}") from None
+    if len(path) < 2:  # an anchor vouches for others, never for itself
+        raise CertificateRefused("the certificate is the trust anchor itself")
+    return path
+
+
+def _ca_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints) -> None:
+    if not found.ca:
+        raise ValueError("an issuer in the path is no CA")
+
+
+def _ca_usage(_: Policy, __: x509.Certificate, found: x509.KeyUsage) -> None:
+    if not found.key_cert_sign:
+        raise ValueError("an issuer in the path may not sign certificates")
+
+
+def _ca_extended(_: Policy, __: x509.Certificate, found: x509.ExtendedKeyUsage | None) -> None:
+    if found is not None and not _for_clients(found):
+        raise ValueError("an issuer in the path may not issue for client authentication")
+
+
+def _ca_names(_: Policy, __: x509.Certificate, found: x509.NameConstraints | None) -> None:
+    """A constraint that the verifier would pass over (a directory name's, say) must not go unheeded."""
+    if found is not None:
+        for name in (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ())):
+            if not isinstance(name, _KNOWN_CONSTRAINTS):
+                raise ValueError("a name constraint of an unsupported kind")  # noqa: TRY004  # it is the certificate's
+
+
+def _leaf_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints | None) -> None:
+    if found is not None and found.ca:
+        raise ValueError("a CA certificate is no end-entity certificate")
+
+
+def _leaf_usage(_: Policy, __: x509.Certificate, found: x509.KeyUsage) -> None:
+    if not found.digital_signature or found.key_cert_sign:
+        raise ValueError("its key may not make signatures, or may sign certificates")
+
+
+def _leaf_extended(_: Policy, __: x509.Certificate, found: x509.ExtendedKeyUsage | None) -> None:
+    if found is not None and not _for_clients(found):
+        raise ValueError("its extended key usage is not client authentication")
+
+
+def _for_clients(found: x509.ExtendedKeyUsage) -> bool:
+    return _CLIENT_AUTH in found or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in found
+
+
+_CA: Final = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _ca_basic)
+    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _ca_usage)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _ca_extended)
+    .may_be_present(x509.NameConstraints, Criticality.AGNOSTIC, _ca_names)
+)
+_END_ENTITY: Final = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _leaf_usage)
+    .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _leaf_basic)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _leaf_extended)
+)
+
+
+def _check_anchor(certificate: x509.Certificate) -> None:
+    """What AWS demands of a trust anchor's certificates."""
+    _usable_key(certificate)
+    extensions = certificate.extensions
+    try:
+        basic = extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        raise CertificateRefused("a certificate without basic constraints or key usage") from None
+    if not basic.ca or not usage.key_cert_sign:
+        raise CertificateRefused("a certificate that may not sign certificates")
+
+
+# --- Revocation ------------------------------------------------------------------------------------------------------
+
+
+def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequence[Crl], now: int) -> None:
+    """No certificate of the path is on a CRL of its issuer, and each such CRL is in force."""
+    if not crls:
+        return
+    for certificate, issuer in pairwise(path):
+        for crl in crls:
+            if not crl.covers(certificate, (issuer, *_bundle(anchors))):
+                continue
+            if certificate.serial_number in crl.serials:
+                raise CertificateRefused(f"certificate {certificate.serial_number:x} is revoked")
+            if not crl.this_update <= now < crl.next_update:
+                raise CertificateRefused("the CRL of the issuer is not in force: it has expired, or is of the future")
+
+
+# --- What it says ----------------------------------------------------------------------------------------------------
+
+
+def _facts(path: Sequence[x509.Certificate]) -> Certificate:
+    leaf = path[0]
+    ends = min(certificate.not_valid_after_utc for certificate in path)
+    return Certificate(
+        serial=leaf.serial_number,
+        subject=leaf.subject.rfc4514_string(),
+        issuer=leaf.issuer.rfc4514_string(),
+        not_after=int(ends.timestamp() * 1000),
+        fingerprint=leaf.fingerprint(SHA256()).hex(),
+        subject_fields=_fields(leaf.subject),
+        issuer_fields=_fields(leaf.issuer),
+        sans=_sans(leaf),
+        pem=leaf.public_bytes(Encoding.PEM).decode("ascii"),
+    )
+
+
+def _fields(name: x509.Name) -> Fields:
+    """The attributes that have a name, in the certificate's order. What is no text is left out."""
+    return tuple(
+        (ATTRIBUTES[attribute.oid.dotted_string], attribute.value)
+        for attribute in name
+        if attribute.oid.dotted_string in ATTRIBUTES and isinstance(attribute.value, str)
+    )
+
+
+def _sans(leaf: x509.Certificate) -> Fields:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    found: list[tuple[str, str]] = []
+    found += [("DNS", value) for value in names.get_values_for_type(x509.DNSName)]
+    found += [("URI", value) for value in names.get_values_for_type(x509.UniformResourceIdentifier)]
+    for name in names.get_values_for_type(x509.DirectoryName)[:1]:
+        found += [(f"Name/{attribute}", value) for attribute, value in _fields(name)]
+    return tuple(found)
+
+
+def _brief(error: Exception) -> str:
+    return str(error)[:200]
