@@ -29,3 +29,8 @@ def issuer_allowed(allowed: Sequence[str] | None, url: str) -> bool:
     if allowed is None:
         return True
     return any(url.startswith(entry[:-1]) if entry.endswith(_BELOW) else url == entry for entry in allowed)
+
+
+def secret_owner(url: str, member: str) -> str:
+    """Whom a secret of a provider's settings is sealed for: this provider, for this member alone."""
+    return f"oidc-provider/{url}#{member}"

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -91,10 +92,11 @@ class Order:
 
 
 class Fetched(NamedTuple):
-    """A good answer. `max_age` is that of Cache-Control in seconds, None when it names none."""
+    """A good answer. `max_age` is that of Cache-Control in seconds, `date` the server's clock in ms; None: it says none."""
 
     body: bytes
-    max_age: int | None
+    max_age: int | None = None
+    date: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,26 +261,26 @@ async def _exchange(
     writer.write(b"".join(connection.send(event) or b"" for event in events))
     await writer.drain()
     parts: list[bytes] = []
-    size, max_age = 0, None
+    size, head = 0, Fetched(b"")
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             connection.receive_data(await reader.read(_CHUNK))
         elif isinstance(event, h11.Response):
-            max_age = _checked(event, limit)
+            head = _checked(event, limit)
         elif isinstance(event, h11.Data):
             size += len(event.data)
             if size > limit:
                 raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
             parts.append(bytes(event.data))
         elif isinstance(event, h11.EndOfMessage):
-            return Fetched(b"".join(parts), max_age)
+            return head._replace(body=b"".join(parts))
         elif not isinstance(event, h11.InformationalResponse):
             raise FetchError(Reason.PROTOCOL, "the connection ended without an answer")
 
 
-def _checked(response: h11.Response, limit: int) -> int | None:
-    """Refuses whatever is not a plain JSON document; its max-age."""
+def _checked(response: h11.Response, limit: int) -> Fetched:
+    """Refuses whatever is not a plain JSON document; what the head says of it."""
     status = response.status_code
     if 300 <= status < 400:
         raise FetchError(Reason.REDIRECT, f"the answer is a redirect ({status}), which is never followed")
@@ -294,4 +296,11 @@ def _checked(response: h11.Response, limit: int) -> int | None:
     if length and int(length) > limit:
         raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
     found = _MAX_AGE.search(headers.get(b"cache-control", ""))
-    return int(found[1]) if found else None
+    return Fetched(b"", int(found[1]) if found else None, _date(headers.get(b"date", "")))
+
+
+def _date(text: str) -> int | None:
+    try:
+        return int(parsedate_to_datetime(text).timestamp() * 1000)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,363 @@
+"""The keys of issuers, at hand: `ports.IssuerKeys` over a cache that looks after itself.
+
+Good keys are answered without waiting. They are fetched anew before they are due, outlive an issuer that is away up to a
+limit, and a restart. It must never fetch one source twice at a time or more often than the spacing, whatever tokens come,
+and never take keys that its last answer does not bear out because others were asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from daypass.domain.directory import IssuerKeySet, OidcProvider
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.federation.fetch import FetchError
+from daypass.federation.files import FileError
+from daypass.federation.jwks import Keys, described, read_keys
+from daypass.federation.sources import Getter, Got, Source, source_of
+from daypass.observability import logs
+from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet, Tx
+
+_HOUR = 3_600_000
+_MOST_SOURCES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Times in ms.
+
+    Attributes:
+        spacing: between the beginnings of two fetches of one source, however many tokens name unknown keys.
+        stale: how long keys serve after the last good fetch.
+        refresh, shortest, longest: when the next fetch is due: by default, and within which bounds max-age may say.
+        file_refresh: the same for a file.
+        idle: a source that nobody has asked for so long is not kept fresh.
+        save: unchanged keys are written to the database this often at most.
+        background: sources fetched at a time to keep them fresh.
+    """
+
+    spacing: int = 30_000
+    stale: int = 24 * _HOUR
+    refresh: int = _HOUR
+    shortest: int = 300_000
+    longest: int = 6 * _HOUR
+    file_refresh: int = 60_000
+    idle: int = 24 * _HOUR
+    save: int = _HOUR
+    background: int = 16
+
+
+class _Held(NamedTuple):
+    keys: Keys
+    fetched_at: int
+    due_at: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    source: Source
+    held: _Held | None = None
+    asked_at: int = 0
+    tried_at: int | None = None
+    failures: int = 0
+    error: str = ""
+    failed_at: int = 0
+    skew: int | None = None
+    saved_at: int = 0
+    flight: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+Observe = Callable[[str], None]
+"""Told how each fetch ended: "ok", a `fetch.Reason`, "file", "keys"."""
+
+
+class CachedIssuerKeys:
+    """Use it from one event loop. `start` keeps sources fresh from then on; `stop` ends what is under way.
+
+    Args:
+        getter: gets keys.
+        directory, journal: where they are kept across restarts.
+        clock: wall time.
+        rules: times.
+        observe: told how each fetch ended.
+    """
+
+    def __init__(
+        self,
+        getter: Getter,
+        directory: Directory,
+        journal: Journal,
+        clock: Clock,
+        rules: Rules | None = None,
+        observe: Observe = lambda _: None,
+    ) -> None:
+        self._getter = getter
+        self._directory = directory
+        self._journal = journal
+        self._clock = clock
+        self._rules = rules or Rules()
+        self._observe = observe
+        self._entries: dict[str, _Entry] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- Life
+
+    def start(self, pause: float = 10.0) -> None:
+        """Looks every `pause` seconds for what is due."""
+        self._spawn(self._keep_fresh(pause))
+
+    async def stop(self) -> None:
+        """Cancels fetches and writes that are under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, work: object) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]  # coroutines
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- Asking
+
+    async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
+        """See `ports.IssuerKeys`. Waits only when no key is named `kid` or there are none at all."""
+        source = _source(provider)
+        if source.kind == "static":
+            return _static(source).set
+        entry = self._entry(source, now)
+        held = self._usable(entry, now)
+        if held is not None and (not kid or kid in held.keys.kids):
+            if now >= held.due_at:
+                self._begin(entry, now)
+            return held.keys.set
+        self._begin(entry, now, kid)
+        if entry.flight is not None:
+            await asyncio.shield(entry.flight)
+        held = self._usable(entry, now)
+        if held is None:
+            raise _unavailable(provider, entry.error or "no keys have been fetched")
+        return held.keys.set
+
+    async def status(self, provider: OidcProvider, now: int, *, refresh: bool = False) -> IssuerStatus:
+        """See `ports.IssuerStatuses`."""
+        source = _source(provider)
+        if source.kind == "static":
+            return IssuerStatus(source.kind, "", described(_static(source).set.jwks))
+        entry = self._entry(source, now)
+        if refresh or entry.held is None:
+            self._begin(entry, now, None if refresh else "")
+        if entry.flight is not None:
+            await asyncio.shield(entry.flight)
+        held = entry.held
+        return IssuerStatus(
+            source.kind,
+            source.place,
+            described(held.keys.set.jwks) if held is not None else (),
+            fetched_at=held.fetched_at if held is not None else 0,
+            due_at=held.due_at if held is not None else 0,
+            usable_until=held.fetched_at + self._rules.stale if held is not None else 0,
+            tried_at=entry.tried_at or 0,
+            failed_at=entry.failed_at,
+            error=entry.error,
+            skew_ms=entry.skew,
+        )
+
+    def ages(self) -> tuple[int, int]:
+        """Age in ms of the oldest keys that are in use, and how many sources failed when last tried."""
+        now = self._clock.now()
+        used = [entry for entry in self._entries.values() if now - entry.asked_at < _HOUR]
+        ages = [now - entry.held.fetched_at for entry in used if entry.held is not None]
+        return max(ages, default=0), sum(bool(entry.error) for entry in used)
+
+    def _entry(self, source: Source, now: int) -> _Entry:
+        entry = self._entries.get(source.id)
+        if entry is None:
+            if len(self._entries) >= _MOST_SOURCES:
+                self._forget()
+            entry = self._entries[source.id] = _Entry(source)
+        entry.asked_at = now
+        return entry
+
+    def _forget(self) -> None:
+        """Makes room: a tenth of the entries, those that were asked for longest ago."""
+        idle = sorted((e for e in self._entries.values() if e.flight is None), key=lambda e: e.asked_at)
+        for entry in idle[: _MOST_SOURCES // 10]:
+            del self._entries[entry.source.id]
+
+    def _usable(self, entry: _Entry, now: int) -> _Held | None:
+        held = entry.held
+        return held if held is not None and now - held.fetched_at <= self._rules.stale else None
+
+    # --- Fetching
+
+    def _begin(self, entry: _Entry, now: int, kid: str | None = None) -> None:
+        """Begins a fetch unless one is under way or the last one was too short a time ago.
+
+        While there are no keys at all, the pause grows from a second with each failure, up to the spacing. `kid`: the
+        key that is looked for, when keys of another process that has it will do.
+        """
+        if entry.flight is not None:
+            return
+        if entry.tried_at is not None:
+            empty = self._usable(entry, now) is None
+            pause = min(self._rules.spacing, 1000 << min(entry.failures, 10)) if empty else self._rules.spacing
+            if now - entry.tried_at < pause:
+                return
+        entry.tried_at = now
+        entry.flight = self._spawn(self._refresh(entry, kid))
+        entry.flight.add_done_callback(lambda _: setattr(entry, "flight", None))
+
+    async def _refresh(self, entry: _Entry, kid: str | None) -> None:
+        """One flight: never raises but for cancellation."""
+        if await self._adopt(entry) and kid is not None and entry.held is not None:
+            now = self._clock.now()
+            if (kid in entry.held.keys.kids or not kid) and now < entry.held.due_at:
+                return
+        try:
+            got = await self._getter.get(entry.source)
+            self._take(entry, got)
+        except (FetchError, FileError, ValueError, TimeoutError) as error:
+            self._fail(entry, error)
+        except Exception as error:  # noqa: BLE001  # whoever waits for the flight must be answered
+            logs.get().error("issuer.broken", url=entry.source.place, exc_info=True)
+            self._fail(entry, error)
+
+    def _take(self, entry: _Entry, got: Got) -> None:
+        now, before = self._clock.now(), entry.held
+        if before is not None and got.keys.sequence < before.keys.sequence:
+            raise ValueError("its sequence number has gone back")
+        entry.held = _Held(got.keys, now, now + self._interval(entry.source, got))
+        entry.failures, entry.error = 0, ""
+        entry.skew = got.date - now if got.date is not None else None
+        self._observe("ok")
+        changed = before is None or before.keys.set.hash != got.keys.set.hash
+        if entry.source.kind != "file" and (changed or now - entry.saved_at >= self._rules.save):
+            entry.saved_at = now
+            self._spawn(self._save(entry.source, entry.held, changed=changed))
+
+    def _interval(self, source: Source, got: Got) -> int:
+        """A little before what the issuer says, within bounds: keys are fetched ahead of need."""
+        rules = self._rules
+        if source.kind == "file":
+            return rules.file_refresh
+        said = got.keys.hint or got.max_age
+        wanted = rules.refresh if said is None else min(max(said * 1000, rules.shortest), rules.longest)
+        return wanted - wanted // 10
+
+    def _fail(self, entry: _Entry, error: Exception) -> None:
+        entry.failures += 1
+        entry.failed_at = self._clock.now()
+        reason = error.reason.value if isinstance(error, FetchError) else _OTHER.get(type(error), "keys")
+        entry.error = _words(error)
+        self._observe(reason)
+        logs.get().warning("issuer.fetch_failed", url=entry.source.place, reason=reason, error=entry.error)
+
+    async def _keep_fresh(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            now = self._clock.now()
+            under_way = sum(entry.flight is not None for entry in self._entries.values())
+            for entry in list(self._entries.values()):
+                if under_way >= self._rules.background:
+                    break
+                due = entry.held is None or now >= entry.held.due_at
+                if due and now - entry.asked_at < self._rules.idle:
+                    self._begin(entry, now)
+                    under_way += entry.flight is not None
+
+    # --- Across processes and restarts
+
+    async def _adopt(self, entry: _Entry) -> bool:
+        """Takes what another process, or this one before its restart, has kept, when it is newer. Whether it did."""
+        source = entry.source
+        if source.kind == "file":
+            return False
+        try:
+            row = await self._directory.read(lambda reader: reader.get(IssuerKeySet, source=source.id))
+            if row is None or (entry.held is not None and row.fetched_at <= entry.held.fetched_at):
+                return False
+            keys = read_keys(row.jwks.encode())._replace(sequence=row.sequence)
+        except (DaypassError, ValueError):  # the database is away, or the row is another version's
+            return False
+        entry.held = _Held(keys, row.fetched_at, row.fetched_at + self._rules.refresh)
+        entry.saved_at = row.fetched_at
+        return True
+
+    async def _save(self, source: Source, held: _Held, *, changed: bool) -> None:
+        row = IssuerKeySet(
+            source.id, source.account, source.place, held.keys.set.jwks.decode(), held.fetched_at, held.keys.sequence
+        )
+        detail = {
+            "provider": source.provider_url,
+            "url": source.place,
+            "kids": sorted(held.keys.kids),
+            "jwks_sha256": held.keys.set.hash,
+            "changed": changed,
+        }
+        event = Event(EventType.ISSUER_KEYS, held.fetched_at, account=source.account, detail=detail)
+
+        def change(tx: Tx) -> tuple[None, Event]:
+            old = tx.get(IssuerKeySet, source=row.source)
+            if old is None:
+                tx.insert(row)
+            elif old.fetched_at < row.fetched_at:
+                tx.replace(row)
+            if row.account:  # the sources that this one has come in place of
+                for other in tx.find(IssuerKeySet, account=row.account, url=row.url):
+                    if other.source != row.source:
+                        tx.delete(other)
+            return None, event
+
+        with contextlib.suppress(DaypassError):  # the journal says itself when it cannot write; the keys serve
+            await self._journal.write(change)
+
+
+_OTHER = {FileError: "file", TimeoutError: "timeout"}
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no complete answer in time"
+    if isinstance(error, (FetchError, FileError)):
+        return str(error)
+    return f"the answer cannot be used: {error}" if isinstance(error, ValueError) else "the fetch failed"
+
+
+def _source(provider: OidcProvider) -> Source:
+    try:
+        return source_of(provider)
+    except ValueError as error:
+        raise _unavailable(provider, str(error)) from None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str, spiffe: bool) -> Keys:  # noqa: FBT001  # a part of the cache's key
+    return read_keys(text.encode(), spiffe=spiffe)
+
+
+def _static(source: Source) -> Keys:
+    try:
+        return _parsed(source.settings.static_jwks, bool(source.settings.spiffe_trust_domain))
+    except ValueError as error:
+        raise DaypassError(
+            ErrorKind.IDP_COMMUNICATION,
+            _PUBLIC,
+            private={"account": source.account, "provider": source.provider_url, "keys": f"static_jwks: {error}"},
+        ) from None
+
+
+_PUBLIC = "Couldn't retrieve verification key from your identity provider"
+
+
+def _unavailable(provider: OidcProvider, why: str) -> DaypassError:
+    """The caller, whom nobody knows, learns that there are no keys; the record learns why."""
+    private = {"account": provider.account, "provider": provider.url, "keys": why}
+    return DaypassError(ErrorKind.IDP_COMMUNICATION, _PUBLIC, private=private)

@@ -1,0 +1,150 @@
+"""Where a provider's keys come from, worked out from its settings; and getting them from there, once.
+
+Nothing is cached here, nothing is tried twice. A bearer token goes to the very origin that it was given for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from daypass.domain.directory import OidcProvider
+from daypass.domain.issuers import secret_owner
+from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
+from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason, parse_url
+from daypass.federation.files import FileError, read_file, read_token
+from daypass.federation.jwks import Keys, read_discovery, read_keys
+
+_DISCOVERY = "/.well-known/openid-configuration"
+
+
+class OpensSecrets(Protocol):
+    """The part of `ports.Sealer` that is needed here."""
+
+    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where keys come from, and by which rules.
+
+    Attributes:
+        id: a digest of all that matters; providers of several accounts that differ in nothing share it.
+        kind: static | file | url | discovery.
+        account: the provider's; "" where the source is shared.
+        place: the file, the URL, or that of the discovery document.
+        issuers: what the discovery document may say that its issuer is.
+    """
+
+    id: str
+    kind: str
+    account: str
+    provider_url: str
+    place: str
+    issuers: frozenset[str]
+    settings: ProviderSettings = field(repr=False)
+
+
+class Got(NamedTuple):
+    """Keys that were got. `max_age` in seconds, None when nothing says. `date`: the issuer's clock, ms, likewise."""
+
+    keys: Keys
+    max_age: int | None = None
+    date: int | None = None
+
+
+@lru_cache(maxsize=4096)
+def source_of(provider: OidcProvider) -> Source:
+    """The source of a provider's keys. Raises ValueError when its settings cannot be read."""
+    settings = parse_settings(provider.settings)
+    issuer = issuer_of(provider.url, settings)
+    base = issuer if issuer.startswith(("https://", "http://")) else f"https://{provider.url}"
+    kinds = (
+        ("static", settings.static_jwks),
+        ("file", settings.jwks_file),
+        ("url", settings.jwks_url),
+        ("discovery", base.removesuffix("/") + _DISCOVERY),
+    )
+    kind, place = next((kind, place) for kind, place in kinds if place)
+    rules = (
+        *(settings.ca_pem, settings.jwks_bearer, settings.jwks_bearer_file),
+        *(settings.allow_private_networks, settings.allow_http, settings.spiffe_trust_domain),
+    )
+    account = provider.account if any(rules) or kind != "discovery" else ""
+    text = json.dumps([account, provider.url if account else "", kind, place, issuer, *rules])
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Source(digest, kind, account, provider.url, place, frozenset({issuer, base}), settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Getter:
+    """Gets keys. `files` is the directory of files that settings may name; `allow_private`: every issuer may be near."""
+
+    fetcher: Fetcher
+    sealer: OpensSecrets
+    files: Path | None = None
+    allow_private: bool = False
+
+    async def get(self, source: Source) -> Got:
+        """The keys of a source. Raises FetchError, FileError, or ValueError when what came is no usable key set."""
+        if source.kind == "static":
+            return Got(self._read(source, source.settings.static_jwks.encode()))
+        if source.kind == "file":
+            return Got(self._read(source, await asyncio.to_thread(read_file, self.files, source.place)))
+        bearer = await self.bearer(source.account, source.provider_url, source.settings)
+        return await self._fetched(source, bearer)
+
+    async def _fetched(self, source: Source, bearer: str) -> Got:
+        async with asyncio.timeout(self.fetcher.bounds.seconds):  # of both fetches together
+            place = source.place
+            if source.kind == "discovery":
+                found = await self._fetch(source, place, bearer)
+                place = read_discovery(found.body, source.issuers)
+                bearer = bearer if _same_origin(source.place, place, source.settings) else ""
+            answer = await self._fetch(source, place, bearer)
+        return Got(self._read(source, answer.body), answer.max_age, answer.date)
+
+    async def _fetch(self, source: Source, url: str, bearer: str) -> Fetched:
+        settings = source.settings
+        order = Order(
+            url,
+            bearer=bearer,
+            ca_pem=settings.ca_pem,
+            allow_private=settings.allow_private_networks or self.allow_private,
+            allow_http=settings.allow_http,
+            owner=source.account,
+        )
+        return await self.fetcher.fetch(order)
+
+    def _read(self, source: Source, body: bytes) -> Keys:
+        return read_keys(body, spiffe=bool(source.settings.spiffe_trust_domain))
+
+    async def bearer(self, account: str, url: str, settings: ProviderSettings) -> str:
+        """The token to fetch keys with, "" for none. Raises FileError, or FetchError when it does not open."""
+        if settings.jwks_bearer_file:
+            return await asyncio.to_thread(read_token, self.files, settings.jwks_bearer_file)
+        return open_bearer(self.sealer, settings.jwks_bearer, account, secret_owner(url, "jwks_bearer"))
+
+
+def open_bearer(sealer: OpensSecrets, sealed: str, account: str, owner: str) -> str:
+    """A sealed bearer token of the settings, opened; "" for none. Raises FetchError when it is another's or altered."""
+    if not sealed:
+        return ""
+    try:
+        return sealer.open_secret(base64.b64decode(sealed, validate=True), account, owner).decode("ascii")
+    except ValueError:
+        raise FetchError(Reason.URL, "the bearer token of the settings does not open: give it again") from None
+
+
+def _same_origin(first: str, second: str, settings: ProviderSettings) -> bool:
+    one, other = (parse_url(url, allow_http=settings.allow_http) for url in (first, second))
+    return (one.tls, one.host.lower(), one.port) == (other.tls, other.host.lower(), other.port)
+
+
+__all__ = ["FetchError", "FileError", "Getter", "Got", "OpensSecrets", "Source", "open_bearer", "source_of"]
