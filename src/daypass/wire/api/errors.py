@@ -78,6 +78,16 @@ def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901, PLR0912  # a table
             return "ConcurrentModification", 409
         case Kind.POLICY_NOT_ATTACHABLE:
             return "PolicyNotAttachable", 400
+        case Kind.INVALID_AUTHENTICATION_CODE:
+            return "InvalidAuthenticationCode", 403
+        case Kind.REPORT_NOT_PRESENT:
+            return "ReportNotPresent", 410
+        case Kind.REPORT_EXPIRED:
+            return "ReportExpired", 410
+        case Kind.FEATURE_ENABLED:
+            return "FeatureEnabled", 409
+        case Kind.FEATURE_DISABLED:
+            return "FeatureDisabled", 404
         case Kind.POLICY_EVALUATION:
             return "PolicyEvaluation", 500
         case Kind.THROTTLED:
