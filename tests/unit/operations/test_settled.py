@@ -1,0 +1,162 @@
+"""What is remembered of an admission: never longer than what it rests on, and never where a request's context counts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.reference import policy_cases as cases
+from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, deny, named, policy, trust
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.evaluate import evaluate, ignores_context
+from daypass.domain.policy.model import PrincipalFacts
+from daypass.domain.trust import CallerPolicies, Target, settle
+from daypass.operations import assume_role as module
+from daypass.operations.assume_role import assume_role
+from daypass.ports import PrincipalView
+
+ALL = policy(allow("*"))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The roles over which the evaluator was asked."""
+    asked: list[str] = []
+
+    def watched(principal: Any, policies: Any, target: Target, *rest: Any) -> Any:
+        asked.append(target.arn)
+        return real(principal, policies, target, *rest)
+
+    real = module.admit
+    monkeypatch.setattr(module, "admit", watched)
+    return asked
+
+
+def ask(arn: str, **more: Any) -> dict[str, Any]:
+    return {"RoleArn": arn, "RoleSessionName": "shift", **more}
+
+
+async def denied(world: World, key: Credentials, params: dict[str, Any], **facts: Any) -> bool:
+    try:
+        await world.call(assume_role, key, params, **facts)
+    except DaypassError as error:
+        assert error.kind is ErrorKind.ACCESS_DENIED
+        return True
+    return False
+
+
+async def test_assume_role_again_is_remembered_and_recorded_alike(world: World, decided: list[str]) -> None:
+    user = world.user("ann", policies=[ALL])
+    role = world.role("ops", trusts=[trust(f"arn:aws:iam::{ALPHA}:root")])
+    key = world.key(user)
+    for _ in range(3):
+        await world.call(assume_role, key, ask(role.arn))
+    assert decided == [role.arn]
+    first, *others = [event.decision for event in world.journal.events]
+    assert all(other == first for other in others)
+    assert first is not None
+    assert first["allowed"] is True
+
+
+@pytest.mark.parametrize("change", ["trust", "identity", "guardrail", "bindings", "path"])
+async def test_assume_role_after_a_change_is_decided_anew(world: World, change: str) -> None:
+    """Each change is one that takes the right away."""
+    user = world.user("ann", policies=[ALL])
+    role = world.role("ops", trusts=[trust(user.arn if change == "bindings" else f"arn:aws:iam::{ALPHA}:root")])
+    key = world.key(user)
+    for _ in range(2):
+        assert not await denied(world, key, ask(role.arn))
+    view = world.directory.roles[role.id]
+    if change == "trust":
+        text = policy(trust(f"arn:aws:iam::{BETA}:root"))
+        world.directory.roles[role.id] = replace(view, trust=named(text, PolicyKind.TRUST, "trust"))
+    elif change == "identity":
+        world.directory.users[user.id] = PrincipalView(user, (), None)
+    elif change == "guardrail":
+        world.account(ALPHA, policy(allow("*"), deny("sts:AssumeRole")))
+    elif change == "bindings":
+        world.directory.roles[role.id] = replace(view, bindings={user.arn: "AIDASOMEBODYELSE00000"})
+    else:
+        world.directory.roles[role.id] = replace(view, role=replace(view.role, path="/elsewhere/"))
+    assert await denied(world, key, ask(role.arn))
+
+
+@pytest.mark.parametrize("where", ["trust", "identity", "guardrail", "boundary", "resource variable"])
+async def test_assume_role_where_context_counts_is_decided_each_time(world: World, where: str) -> None:
+    """A condition in any layer, or a variable in a resource, keeps an earlier admission from being used."""
+    inside = {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
+    condition = {name: {"Condition": inside} if where == name else {} for name in ("trust", "identity", "boundary")}
+    resource = f"arn:aws:iam::{ALPHA}:role/${{aws:UserAgent}}" if where == "resource variable" else "*"
+    guardrail = policy(allow("*"), deny("sts:*", Condition={"NotIpAddress": inside["IpAddress"]}))
+    world.account(ALPHA, guardrail if where == "guardrail" else ALL)
+    user = world.user(
+        "ann",
+        policies=[policy(allow("sts:AssumeRole", resource, **condition["identity"]))],
+        boundary=policy(allow("*", **condition["boundary"])),
+    )
+    role = world.role("tests", trusts=[trust(f"arn:aws:iam::{ALPHA}:root", **condition["trust"])])
+    key = world.key(user)
+    for _ in range(2):
+        assert not await denied(world, key, ask(role.arn))
+        assert await denied(world, key, ask(role.arn), source_ip="198.51.100.1", user_agent="other")
+
+
+async def test_assume_role_remembers_each_caller_and_each_permission_by_itself(world: World) -> None:
+    ann, bob = world.user("ann", policies=[ALL]), world.user("bob", policies=[policy(allow("iam:*"))])
+    role = world.role("ops", trusts=[trust(f"arn:aws:iam::{ALPHA}:root")])
+    tagged = ask(role.arn, Tags=[{"Key": "a", "Value": "b"}])
+    for _ in range(2):
+        assert not await denied(world, world.key(ann), ask(role.arn))
+        assert await denied(world, world.key(ann), tagged)  # the trust policy does not grant sts:TagSession
+        assert await denied(world, world.key(bob), ask(role.arn))
+
+
+async def test_assume_role_remembers_a_bounded_number_of_callers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_KNOWN", 3)
+    role = world.role("ops", trusts=[trust(f"arn:aws:iam::{ALPHA}:root")])
+    for number in range(10):
+        user = world.user(f"u{number}", policies=[ALL])
+        assert not await denied(world, world.key(user), ask(role.arn))
+        assert len(world.directory.roles[role.id].memo) <= 3
+
+
+def test_decisions_that_ignore_the_context_are_the_same_in_every_context() -> None:
+    """Over the random policies with which the evaluator is held against its reference."""
+    pool = cases.Pool(random.Random(20261125))
+    settled = 0
+    contexts = [cases.to_query(pool.case())[0].context for _ in range(20)]
+    for _ in range(1500):
+        query, layers = cases.to_query(pool.case())
+        if not ignores_context(query.action, layers):
+            continue
+        settled += 1
+        found = {evaluate(replace(query, context=context), layers) for context in ({}, query.context, *contexts)}
+        assert len(found) == 1
+        assert next(iter(found)).consulted == ()
+    assert settled > 20
+
+
+def test_settle_looks_at_both_sides_of_an_assumption_between_accounts() -> None:
+    principal = PrincipalFacts("User", ALPHA, ((f"arn:aws:iam::{ALPHA}:user/a", "AIDAA"),))
+    plain = named(ALL, PolicyKind.IDENTITY)
+    narrow = named(policy(allow("*", Condition={"Bool": {"aws:SecureTransport": "true"}})), PolicyKind.IDENTITY)
+    text = policy(trust(f"arn:aws:iam::{ALPHA}:root"))
+    target = Target("arn:aws:iam::444455556666:role/x", BETA, named(text, PolicyKind.TRUST, "trust"), {})
+    decision = evaluate(*cases.to_query(cases.Pool(random.Random(1)).case()))
+    for policies, wanted in (
+        (CallerPolicies((plain,)), decision),
+        (CallerPolicies((narrow,)), None),
+        (CallerPolicies((plain,), (narrow,)), None),
+        (CallerPolicies((plain,), None, ((narrow,),)), None),
+        (CallerPolicies((plain,), None, (), ((narrow,),)), None),
+    ):
+        assert settle(principal, policies, target, ("sts:AssumeRole",), decision).decision is wanted
