@@ -12,7 +12,7 @@ Source: IAM User Guide, "AWS Signature Version 4 for API requests", "Create a si
 from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigV4Error, format_time
 from daypass.sigv4.request import MAX_EXPIRES, UnverifiedSignature, parse_request
 from daypass.sigv4.signing import SigningKey, presign, sign
-from daypass.sigv4.verifying import PRESIGNED_MAX_MS, verify
+from daypass.sigv4.verifying import PRESIGNED_MAX_MS, check_scope, verify
 
 __all__ = [
     "ALGORITHM",
@@ -22,6 +22,7 @@ __all__ = [
     "SigV4Error",
     "SigningKey",
     "UnverifiedSignature",
+    "check_scope",
     "format_time",
     "parse_request",
     "presign",

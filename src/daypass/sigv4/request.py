@@ -114,7 +114,7 @@ def _parse_header(
             incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
         stamp = _from_http_date(stamp)
     token = fields.get(b"x-amz-security-token", b"")
-    return _claims(found, stamp, token, None, (method, raw_path, pairs, fields, body))
+    return claims(found, stamp, token, None, (method, raw_path, pairs, fields, body))
 
 
 def _authorization_parts(authorization: bytes) -> tuple[bytes, bytes, bytes]:
@@ -169,7 +169,7 @@ def _parse_presigned(
         incomplete("X-Amz-Security-Token must be a query-string parameter when the request is presigned.")
     expires = _expires(found["X-Amz-Expires"].decode("latin-1")) if "X-Amz-Expires" in found else DEFAULT_EXPIRES
     rest = [pair for pair in pairs if pair[0] != b"X-Amz-Signature"]
-    return _claims(
+    return claims(
         (found["X-Amz-Credential"], found["X-Amz-SignedHeaders"], found["X-Amz-Signature"]),
         found["X-Amz-Date"],
         found.get("X-Amz-Security-Token", b""),
@@ -196,13 +196,14 @@ def _expires(text: str) -> int:
     return seconds
 
 
-def _claims(
+def claims(
     found: tuple[bytes, bytes, bytes],
     raw_stamp: bytes,
     token: bytes,
     expires: int | None,
     request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes],
 ) -> UnverifiedSignature:
+    """What the three parts of an Authorization header say of this request: (credential, signed headers, signature)."""
     credential, raw_signed, signature = found
     scope = credential.decode("latin-1").split("/")
     if len(scope) != 5:

@@ -42,6 +42,18 @@ def verify(
     given = claimed.signature if _HEX64.fullmatch(claimed.signature) else "0" * 64
     if not hmac.compare_digest(expected.encode(), given.encode()):
         mismatch()
+    check_scope(claimed, now, skew_ms=skew_ms, services=services, regions=regions)
+
+
+def check_scope(
+    claimed: UnverifiedSignature,
+    now: int,
+    *,
+    skew_ms: int,
+    services: Collection[str],
+    regions: Collection[str] = (),
+) -> None:
+    """Returns if a signature, whoever made it, is for one of these services and regions and of now. Raises SigV4Error."""
     if claimed.service not in services:
         mismatch(f"Credential should be scoped to correct service: '{min(services, default='')}'.")
     if not _REGION.fullmatch(claimed.region) or (regions and claimed.region not in regions):
