@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.domain.directory import AccessKey, Group, ManagedPolicy, PolicyVersion, Role, User
+from daypass.domain.directory import AccessKey, Group, ManagedPolicy, MfaDevice, PolicyVersion, Role, User
 from daypass.operations.iam import quotas
 from daypass.operations.iam.work import Answer, Look, Params
 
@@ -37,10 +37,10 @@ def get_account_summary(look: Look, _p: Params) -> Answer:
         "AccessKeysPerUserQuota": quotas.ACCESS_KEYS_PER_USER,
         "AccountAccessKeysPresent": min(1, count(AccessKey, owner_id=look.account)),
         "AccountPasswordPresent": 0,
-        "AccountMFAEnabled": 0,
+        "AccountMFAEnabled": min(1, count(MfaDevice, owner_id=look.account)),
         "AccountSigningCertificatesPresent": 0,
-        "MFADevices": 0,
-        "MFADevicesInUse": 0,
+        "MFADevices": count(MfaDevice),
+        "MFADevicesInUse": count(MfaDevice) - count(MfaDevice, owner_id=None),
         "InstanceProfiles": 0,
         "InstanceProfilesQuota": quotas.INSTANCE_PROFILES_PER_ACCOUNT,
         "Providers": 0,

@@ -19,6 +19,7 @@ from daypass.operations.iam import (
     details,
     groups,
     inline,
+    mfa,
     owners,
     policies,
     roles,
@@ -97,6 +98,22 @@ _ACCOUNT = (
     Operation("GetAccountSummary", subjects.anything, read=account.get_account_summary),
     Operation("GetAccountAuthorizationDetails", subjects.anything, read=details.get_account_authorization_details),
 )
+_MFA = (
+    Operation(
+        "CreateVirtualMFADevice",
+        mfa.new_subject,
+        write=mfa.create_virtual_mfa_device,
+        keys=(subjects.request_tags,),
+        gather=mfa.draw,
+    ),
+    Operation("DeleteVirtualMFADevice", mfa.device_subject, write=mfa.delete_virtual_mfa_device),
+    Operation("ListVirtualMFADevices", mfa.all_subject, read=mfa.list_virtual_mfa_devices),
+    Operation("EnableMFADevice", mfa.owner_subject, write=mfa.enable_mfa_device),
+    Operation("ResyncMFADevice", mfa.owner_subject, write=mfa.resync_mfa_device),
+    Operation("DeactivateMFADevice", mfa.owner_subject, write=mfa.deactivate_mfa_device),
+    Operation("ListMFADevices", mfa.owner_subject, read=mfa.list_mfa_devices),
+    Operation("GetMFADevice", mfa.shown_subject, read=mfa.get_mfa_device),
+)
 _SIMULATIONS = (
     Operation("SimulatePrincipalPolicy", simulate.principal, read=simulate.simulate_principal_policy),
     Operation("SimulateCustomPolicy", subjects.anything, read=simulate.simulate_custom_policy),
@@ -149,6 +166,7 @@ _ALL = (
     *_ROLES,
     *_POLICIES,
     *_ACCOUNT,
+    *_MFA,
     *_SIMULATIONS,
     *_of_owner(owners.USER, subjects.user),
     *_of_owner(owners.GROUP, subjects.group),
@@ -158,6 +176,7 @@ _ALL = (
     *_tagged("User", subjects.user, tags.user),
     *_tagged("Role", subjects.role, tags.role),
     *_tagged("Policy", subjects.policy, tags.policy),
+    *_tagged("MFADevice", mfa.device_subject, mfa.tagged),
 )
 
 OPERATIONS: Final = MappingProxyType({operation.name: operation for operation in _ALL})

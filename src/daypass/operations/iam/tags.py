@@ -1,6 +1,6 @@
-"""Tags of users, roles and managed policies: replaced key by key, all or nothing.
+"""Tags of whatever in IAM has them: replaced key by key, all or nothing.
 
-Of users and roles keys are one without regard to case; of managed policies case tells them apart.
+Of users and roles keys are one without regard to case; of everything else case tells them apart.
 Source: IAM User Guide, "Tags for AWS Identity and Access Management resources".
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from daypass.domain.directory import ManagedPolicy, Role, Tags, User
+from daypass.domain.directory import ManagedPolicy, MfaDevice, Role, Tags, User
 from daypass.operations.iam import faults, find, quotas, shapes
 from daypass.operations.iam.paging import page_of
 from daypass.operations.iam.work import Answer, Look, Params, Work
 
-Tagged: TypeAlias = User | Role | ManagedPolicy
+Tagged: TypeAlias = User | Role | ManagedPolicy | MfaDevice
 FindTagged: TypeAlias = Callable[[Look, Params], Tagged]
 Fold: TypeAlias = Callable[[str], str]
 
@@ -40,7 +40,7 @@ def _exact(key: str) -> str:
 
 
 def _fold(entity: Tagged) -> Fold:
-    return _exact if isinstance(entity, ManagedPolicy) else str.lower
+    return str.lower if isinstance(entity, (User, Role)) else _exact
 
 
 def first(p: Params, fold: Fold = str.lower) -> Tags:
