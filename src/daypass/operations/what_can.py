@@ -51,11 +51,7 @@ class Extent(StrEnum):
     DENIED = "denied"
 
 
-_OF_OUTCOME = {
-    Outcome.ALLOWED: Extent.ALLOWED,
-    Outcome.ALLOWED_IF: Extent.ALLOWED_IF,
-    Outcome.DENIED: Extent.DENIED,
-}
+_OF_OUTCOME = {Outcome.ALLOWED: Extent.ALLOWED, Outcome.ALLOWED_IF: Extent.ALLOWED_IF}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +215,12 @@ def _region(entity: User | Role, layers: Layers, keys: Mapping[str, Value], acti
 
         return foresee(known, policies_of(layers), decide)
 
-    every, some = over(hopeful=False), over(hopeful=True)
+    every = over(hopeful=False)
+    if every.outcome is not Outcome.DENIED:  # even of the least favourable part
+        return _Region(_OF_OUTCOME[every.outcome], every.provisos)
+    some = over(hopeful=True)
     if some.outcome is Outcome.DENIED:
         return _Region(Extent.DENIED, limits=tuple(_denying(layers, some.best)))
-    if every.outcome is some.outcome:
-        return _Region(_OF_OUTCOME[some.outcome], some.provisos)
     return _Region(Extent.PARTLY, some.provisos, tuple(_partial(layers, action, resource, context)))
 
 

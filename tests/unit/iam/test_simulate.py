@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, trusting
 
@@ -288,27 +286,28 @@ async def test_simulate_missing_context_values_are_spelled_as_in_the_policy(worl
 # --- Positions: what AWS itself has answered for documents of these forms
 
 
+PRETTY = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": "*",
+      "Resource": "*"
+    }
+  ]
+}"""
+SINGLE = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+SECOND = SINGLE.replace(":{", ':[{"Effect":"Allow","Action":"x:y","Resource":"*"},{').replace("}}", "}]}")
+
+
 @pytest.mark.parametrize(
-    ("text", "places"),
-    [
-        (json.dumps(json.loads(READ)), [(1, 41, 1, 102)]),
-        (
-            '{\n  "Version": "2012-10-17",\n  "Statement": [\n    {\n      "Effect": "Allow",\n      "Action": "*",\n'
-            '      "Resource": "*"\n    }\n  ]\n}',
-            [(3, 17, 8, 6)],
-        ),
-        ('{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}', [(1, 37, 1, 83)]),
-        (
-            '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"x:y","Resource":"*"},'
-            '{"Effect":"Allow","Action":"*","Resource":"*"}]}',
-            [(1, 86, 1, 133)],
-        ),
-    ],
+    ("text", "place"),
+    [(READ, (1, 41, 1, 102)), (PRETTY, (3, 17, 8, 6)), (SINGLE, (1, 37, 1, 83)), (SECOND, (1, 86, 1, 133))],
 )
-async def test_simulate_statement_positions_are_those_that_aws_gives(world, text, places):
+async def test_simulate_statement_positions_are_those_that_aws_gives(world, text, place):
     found = (await custom(world, text))["MatchedStatements"]
-    shown = [(s["StartPosition"], s["EndPosition"]) for s in found]
-    assert [(b["Line"], b["Column"], e["Line"], e["Column"]) for b, e in shown] == places
+    [(start, end)] = [(s["StartPosition"], s["EndPosition"]) for s in found]
+    assert (start["Line"], start["Column"], end["Line"], end["Column"]) == place
 
 
 # --- Pages

@@ -89,7 +89,7 @@ def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901, PLR0912  # a table
         case Kind.FEATURE_DISABLED:
             return "FeatureDisabled", 404
         case Kind.POLICY_EVALUATION:
-            return "PolicyEvaluation", 500
+            return "PolicyEvaluation", 400
         case Kind.THROTTLED:
             return "Throttling", 429
         case Kind.UNAVAILABLE:

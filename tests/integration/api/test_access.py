@@ -1,0 +1,381 @@
+"""Simulate, who can and what can, over the whole server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Key, Server, policy
+
+from daypass.domain.directory import (
+    Group,
+    Guardrail,
+    InlinePolicy,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    Role,
+    User,
+)
+
+ITEM = f"arn:aws:orders:eu:{TENANT}:item/1"
+
+
+def when(action: str, effect: str = "Allow", **condition: Any) -> str:
+    statement = {"Sid": "when", "Effect": effect, "Action": action, "Resource": "*", "Condition": condition}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+async def simulate(server: Server, key: Key = TENANT_ROOT, **body: Any) -> list[dict[str, Any]]:
+    answer = await server.api(key, "POST", "/simulate", body=body)
+    assert answer.status == 200, answer.body
+    found: list[dict[str, Any]] = answer.json["results"]
+    return found
+
+
+async def who_can(server: Server, action: str, resource: str = "*", **query: Any) -> dict[str, dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        asked = {"action": action, "resource": resource, **query, **({"after": after} if after else {})}
+        answer = await server.api(TENANT_ROOT, "GET", "/access/who-can", asked)
+        assert answer.status == 200, answer.body
+        found += answer.json["access"]
+        after = answer.json["next"]
+        if not after:
+            return {entry["principal"]: entry for entry in found}
+
+
+async def put_role(server: Server, name: str, trust: dict[str, Any], account: str = TENANT, **bindings: str) -> Role:
+    env = server.runtime.env
+    text = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **trust}]})
+    role = Role(env.ids.unique("AROA"), account, name, "/", 0, text, tuple(bindings.items()))
+    await server._write(role)
+    return role
+
+
+# --- Simulate
+
+
+async def test_simulate_explains_each_action_on_each_resource(server: Server) -> None:
+    user, _ = await server.user("alice", TENANT, policy("orders:Read", resource=ITEM))
+    results = await simulate(
+        server, principal=user.arn, actions=["orders:Read", "orders:Write"], resources=[ITEM, ITEM + "1"]
+    )
+    assert [(r["action"], r["resource"], r["decision"]) for r in results] == [
+        ("orders:Read", ITEM, "allowed"),
+        ("orders:Read", ITEM + "1", "implicit_deny"),
+        ("orders:Write", ITEM, "implicit_deny"),
+        ("orders:Write", ITEM + "1", "implicit_deny"),
+    ]
+    near = results[1]["explanation"]["would_have_to_be_true"]
+    assert f"the resource would have to match one of [{ITEM}]" in near[0]
+    [event] = [e for e in await server.events() if e.get("operation") == "daypass:SimulateAccess"]
+    assert event["detail"]["principal"] == user.arn
+
+
+async def test_simulate_takes_policies_boundary_session_resource_policy_and_context(server: Server) -> None:
+    allowed = {"actions": ["orders:Read"], "resources": [ITEM], "policies": [policy("orders:*")]}
+    assert [r["decision"] for r in await simulate(server, **allowed)] == ["allowed"]
+    for narrowing in (
+        {"boundary": policy("orders:Write")},
+        {"session_policies": [policy("orders:*"), policy("orders:Write")]},
+    ):
+        assert [r["decision"] for r in await simulate(server, **allowed, **narrowing)] == ["implicit_deny"]
+    denied = {"policies": [policy("orders:*", effect="Deny")]}
+    assert [r["decision"] for r in await simulate(server, **{**allowed, **denied})] == ["explicit_deny"]
+    conditional = {**allowed, "policies": [when("orders:Read", **{"ForAllValues:StringEquals": {"k:a": ["x", "y"]}})]}
+    assert [r["decision"] for r in await simulate(server, **conditional, context={"K:A": ["x"]})] == ["allowed"]
+    assert [r["decision"] for r in await simulate(server, **conditional, context={"k:a": ["z"]})] == ["implicit_deny"]
+    user, _ = await server.user("alice", TENANT)
+    grant = {"Effect": "Allow", "Principal": {"AWS": user.arn}, "Action": "orders:Read", "Resource": "*"}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [grant]})
+    asked = {"principal": user.arn, "actions": ["orders:Read"], "resource_policy": text}
+    for resource, account, decision in (
+        (ITEM, "", "allowed"),
+        ("arn:aws:s3:::b", OPERATOR, "implicit_deny"),
+        ("arn:aws:s3:::b", "", "allowed"),
+    ):
+        [result] = await simulate(server, **asked, resources=[resource], resource_account=account)
+        assert result["decision"] == decision
+
+
+async def test_simulate_assume_role_asks_the_trust_policy_with_the_keys_given(server: Server) -> None:
+    user, key = await server.user("alice", TENANT, policy("sts:AssumeRole"))
+    root = f"arn:aws:iam::{TENANT}:root"
+    condition = {"StringEquals": {"sts:ExternalId": "blue"}}
+    trust = {"Principal": {"AWS": root}, "Action": "sts:AssumeRole", "Condition": condition}
+    role = await put_role(server, "deployer", trust)
+    asked = {"principal": user.arn, "actions": ["sts:AssumeRole"], "resources": [role.arn]}
+    [result] = await simulate(server, **asked)
+    assert result["decision"] == "implicit_deny"
+    assert "sts:externalid" in result["explanation"]["would_have_to_be_true"][0]
+    [result] = await simulate(server, **asked, assumption={"external_id": "blue"})
+    assert result["decision"] == "allowed"
+    await server.assume(key, role.arn, ExternalId="blue")  # the runtime says the same
+    [result] = await simulate(server, **asked, assumption={"external_id": "blue", "tags": {"team": "red"}})
+    assert (result["decision"], result["explanation"]["action"]) == ("implicit_deny", "sts:TagSession")
+
+
+async def test_simulate_role_of_another_account_is_left_to_that_account(server: Server) -> None:
+    user, _ = await server.user("alice", TENANT, policy("sts:AssumeRole"))
+    other, _ = await server.user("bob", TENANT)
+    role = await server.role("theirs", OPERATOR, TENANT)
+    for arn in (role.arn, f"arn:aws:iam::{OPERATOR}:role/none"):  # the same whether the role exists or not
+        asked = {"actions": ["sts:AssumeRole"], "resources": [arn]}
+        [result] = await simulate(server, principal=user.arn, **asked)
+        assert (result["decision"], result["open_with"], result["explanation"]) == ("allowed", OPERATOR, None)
+        [result] = await simulate(server, principal=other.arn, **asked)
+        assert (result["decision"], result["open_with"]) == ("implicit_deny", "")
+        assert [layer["layer"] for layer in result["explanation"]["layers"]] == ["identity"]
+
+
+async def test_simulate_principal_of_another_account_is_asked_of_the_trust_policy_alone(server: Server) -> None:
+    carol, _ = await server.user("carol", OPERATOR)
+    dave, _ = await server.user("dave", OPERATOR)
+    trust = {"Principal": {"AWS": carol.arn}, "Action": "sts:AssumeRole"}
+    role = await put_role(server, "shared", trust, **{carol.arn: carol.id})
+    asked = {"actions": ["sts:AssumeRole"], "resources": [role.arn]}
+    [result] = await simulate(server, principal=carol.arn, **asked)
+    assert (result["decision"], result["open_with"]) == ("allowed", OPERATOR)
+    [result] = await simulate(server, principal=dave.arn, **asked)
+    assert (result["decision"], result["open_with"]) == ("implicit_deny", "")
+    answer = await server.api(TENANT_ROOT, "POST", "/simulate", body={"principal": carol.arn, "actions": ["x:y"]})
+    assert answer.code == "ValidationError"
+
+
+async def test_simulate_operator_sees_the_other_accounts_side(server: Server) -> None:
+    user, _ = await server.user("op", OPERATOR, policy("sts:AssumeRole"))
+    role = await server.role("theirs", TENANT, "333333333333")
+    body = {"principal": user.arn, "actions": ["sts:AssumeRole"], "resources": [role.arn]}
+    [result] = await simulate(server, ROOT, **body)
+    assert (result["decision"], result["open_with"]) == ("implicit_deny", "")
+    assert result["explanation"]["blocked_by"] == "resource"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"actions": []}, "ValidationError"),
+        ({"actions": ["orders:*"]}, "ValidationError"),
+        ({"actions": ["x:y"], "principal": "alice"}, "ValidationError"),
+        ({"actions": ["x:y"], "principal": f"arn:aws:iam::{TENANT}:root"}, "ValidationError"),
+        ({"actions": ["x:y"], "principal": f"arn:aws:iam::{TENANT}:user/none"}, "NoSuchEntity"),
+        ({"actions": ["x:y"], "principal": f"arn:aws:iam::{TENANT}:role/none"}, "NoSuchEntity"),
+        ({"actions": ["x:y"], "policies": ["{}"]}, "MalformedPolicyDocument"),
+        ({"actions": [f"x:y{n}" for n in range(60)], "resources": [str(n) for n in range(10)]}, "LimitExceeded"),
+        ({"actions": ["x:y"], "context": {"a": 1}}, "ValidationError"),
+        ({"actions": ["x:y"], "more": 1}, "ValidationError"),
+    ],
+)
+async def test_simulate_refuses_bad_input(server: Server, body: dict[str, Any], code: str) -> None:
+    assert (await server.api(TENANT_ROOT, "POST", "/simulate", body=body)).code == code
+
+
+async def test_simulate_who_can_and_what_can_need_permission(server: Server) -> None:
+    user, key = await server.user("alice", TENANT)
+    calls = (
+        ("POST", "/simulate", None, {"actions": ["x:y"]}, "SimulateAccess"),
+        ("GET", "/access/who-can", {"action": "x:y"}, None, "WhoCanAccess"),
+        ("GET", "/access/what-can", {"principal": user.arn}, None, "WhatCanAccess"),
+    )
+    for method, path, query, body, action in calls:
+        denied = await server.api(key, method, path, query, body)
+        assert denied.code == "AccessDenied"
+        assert f"daypass:{action} on resource: arn:aws:daypass::{TENANT}:access/*" in denied.json["error"]["message"]
+        _, allowed = await server.user(f"may{action}", TENANT, policy(f"daypass:{action}"))
+        assert (await server.api(allowed, method, path, query, body)).status == 200
+
+
+# --- Who can
+
+
+async def test_who_can_tells_allowed_allowed_if_and_denied_apart(server: Server) -> None:
+    env = server.runtime.env
+    await server.user("allowed", TENANT, policy("orders:Read"))
+    other, _ = await server.user("other", TENANT, policy("orders:Write"))
+    depends, _ = await server.user("depends", TENANT, when("orders:Read", IpAddress={"aws:SourceIp": "10.0.0.0/8"}))
+    never, _ = await server.user("never", TENANT, when("orders:Read", StringEquals={"aws:username": "someone"}))
+    unless, _ = await server.user("unless", TENANT, policy("orders:Read"))
+    deny = when("*", "Deny", Bool={"aws:SecureTransport": "false"})
+    group = Group(env.ids.unique("AGPA"), TENANT, "staff", "/", 0)
+    member, _ = await server.user("member", TENANT)
+    await server._write(
+        InlinePolicy(TENANT, unless.id, "q", deny, 0),
+        group,
+        Membership(TENANT, group.id, member.id, 0),
+        InlinePolicy(TENANT, group.id, "g", policy("orders:Read"), 0),
+    )
+    role = await server.role("worker", TENANT, TENANT, policy("orders:*", resource=ITEM))
+    found = await who_can(server, "orders:Read", ITEM, limit=2)
+    outcomes = {name.rpartition("/")[2].rpartition(":")[2]: entry["outcome"] for name, entry in found.items()}
+    assert outcomes == {
+        "root": "allowed",
+        "allowed": "allowed",
+        "depends": "allowed_if",
+        "unless": "allowed_if",
+        "member": "allowed",
+        "worker": "allowed",
+    }
+    [condition] = found[depends.arn]["conditions"]
+    assert (condition["effect"], condition["policy"], condition["sid"]) == ("Allow", "user/depends/p", "when")
+    assert condition["conditions"] == [{"operator": "IpAddress", "key": "aws:sourceip", "values": ["10.0.0.0/8"]}]
+    [condition] = found[unless.arn]["conditions"]
+    assert (condition["effect"], condition["policy"]) == ("Deny", "user/unless/q")
+    everyone = await who_can(server, "orders:Read", ITEM, denied="true")
+    assert everyone[never.arn]["outcome"] == everyone[other.arn]["outcome"] == "denied"
+    assert len(everyone) == len(found) + 2
+    assert {entry["kind"] for entry in everyone.values()} == {"root", "user", "role"}
+    assert role.arn in everyone
+
+
+async def test_who_can_guardrails_bound_everyone(server: Server) -> None:
+    await server.user("alice", TENANT, policy("orders:Read"))
+    await server._write(Guardrail(TENANT, "fence", policy("iam:*", "daypass:*"), 0))
+    assert await who_can(server, "orders:Read") == {}
+
+
+async def test_who_can_assume_a_role_includes_those_outside_the_account(server: Server) -> None:
+    env = server.runtime.env
+    carol, _ = await server.user("carol", OPERATOR)
+    alice, _ = await server.user("alice", TENANT, policy("sts:AssumeRole"))
+    await server.user("bob", TENANT)
+    idp = f"arn:aws:iam::{TENANT}:oidc-provider/idp.example.com"
+    statements = [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": [f"arn:aws:iam::{TENANT}:root", carol.arn]},
+            "Action": "sts:AssumeRole",
+        },
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": "333333333333"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": "x"}},
+        },
+        {"Effect": "Allow", "Principal": {"Service": "jobs.example.com"}, "Action": "sts:AssumeRole"},
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": idp},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {"idp.example.com:sub": "repo:a"}},
+        },
+    ]
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    role = Role(env.ids.unique("AROA"), TENANT, "target", "/", 0, text, ((carol.arn, carol.id),))
+    await server._write(role)
+    found = await who_can(server, "sts:AssumeRole", role.arn)
+    shown = {name: (e["kind"], e["outcome"], e["open_with"], e["action"]) for name, e in found.items()}
+    assert shown == {
+        alice.arn: ("user", "allowed", "", "sts:AssumeRole"),
+        carol.arn: ("principal", "allowed", OPERATOR, "sts:AssumeRole"),
+        "arn:aws:iam::333333333333:root": ("account", "allowed_if", "333333333333", "sts:AssumeRole"),
+        "jobs.example.com": ("service", "allowed", "", "sts:AssumeRole"),
+        idp: ("provider", "allowed_if", "", "sts:AssumeRoleWithWebIdentity"),
+    }
+    answer = await server.api(
+        TENANT_ROOT, "GET", "/access/who-can", {"action": "sts:AssumeRole", "resource": role.arn + "x"}
+    )
+    assert answer.code == "NoSuchEntity"
+
+
+async def test_who_can_on_another_accounts_resource_leaves_it_to_that_account(server: Server) -> None:
+    await server.user("alice", TENANT, policy("sts:AssumeRole"))
+    role = await server.role("theirs", OPERATOR, "333333333333")
+    for arn in (role.arn, role.arn + "x"):
+        found = await who_can(server, "sts:AssumeRole", arn)
+        assert {entry["open_with"] for entry in found.values()} == {OPERATOR}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"action": "orders"},
+        {"action": "orders:*"},
+        {"action": "x:y", "resource": "item"},
+        {"action": "x:y", "after": "x"},
+    ],
+)
+async def test_who_can_refuses_bad_input(server: Server, query: dict[str, str]) -> None:
+    assert (await server.api(TENANT_ROOT, "GET", "/access/who-can", query)).code == "ValidationError"
+
+
+# --- What can
+
+
+async def test_what_can_shows_what_is_left_of_each_grant(server: Server) -> None:
+    text = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Sid": "a", "Effect": "Allow", "Action": ["orders:Read", "orders:*"], "Resource": "*"},
+                {
+                    "Sid": "b",
+                    "Effect": "Allow",
+                    "Action": "stock:Get",
+                    "Resource": "arn:aws:stock:::${aws:username}/*",
+                },
+                {"Sid": "c", "Effect": "Allow", "NotAction": "iam:*", "Resource": ITEM},
+                {"Sid": "d", "Effect": "Allow", "Action": "pay:*", "Resource": "*"},
+                {"Effect": "Deny", "Action": "orders:Delete*", "Resource": "*"},
+                {"Effect": "Deny", "Action": "pay:*", "Resource": "*"},
+            ],
+        }
+    )
+    user, _ = await server.user("alice", TENANT, text)
+    extra = when("ship:Send", Bool={"aws:MultiFactorAuthPresent": "true"})
+    await server._write(InlinePolicy(TENANT, user.id, "q", extra, 0))
+    answer = await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": user.arn})
+    assert answer.status == 200, answer.body
+    grants = {(g["sid"], g["action"]): g for g in answer.json["grants"]}
+    assert {key: g["extent"] for key, g in grants.items()} == {
+        ("a", "orders:Read"): "allowed",
+        ("a", "orders:*"): "partly",
+        ("b", "stock:Get"): "allowed",
+        ("c", "iam:*"): "partly",
+        ("d", "pay:*"): "denied",
+        ("when", "ship:Send"): "allowed_if",
+    }
+    assert grants["a", "orders:*"]["limits"] == ["identity user/alice/p"]
+    assert grants["d", "pay:*"]["limits"] == ["identity user/alice/p"]
+    assert grants["c", "iam:*"]["not_action"]
+    assert grants["when", "ship:Send"]["conditions"][0]["conditions"][0]["key"] == "aws:multifactorauthpresent"
+    assert not answer.json["more_grants"]
+
+
+async def test_what_can_boundary_and_guardrail_leave_a_part(server: Server) -> None:
+    env = server.runtime.env
+    arn = f"arn:aws:iam::{TENANT}:policy/bound"
+    role = Role(env.ids.unique("AROA"), TENANT, "worker", "/", 0, policy("sts:AssumeRole"), boundary_arn=arn)
+    made = ManagedPolicy(env.ids.unique("ANPA"), TENANT, arn, "bound", "/", 0, 0)
+    await server._write(
+        role,
+        InlinePolicy(TENANT, role.id, "p", policy("orders:*", "stock:*"), 0),
+        made,
+        PolicyVersion(TENANT, made.id, 1, policy("orders:Read", "stock:*"), 0),
+        Guardrail(TENANT, "fence", policy("orders:*", "daypass:*"), 0),
+    )
+    answer = await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": role.arn})
+    shown = {g["action"]: (g["extent"], g["limits"]) for g in answer.json["grants"]}
+    assert shown == {"orders:*": ("partly", [f"boundary {arn}"]), "stock:*": ("denied", ["guardrail fence"])}
+
+
+async def test_what_can_lists_roles_page_by_page(server: Server) -> None:
+    user, _ = await server.user("alice", TENANT, policy("sts:AssumeRole"))
+    for name in ("a", "b", "c"):
+        await server.role(name, TENANT, TENANT if name != "b" else OPERATOR)
+    seen: list[str] = []
+    query = {"principal": user.arn, "limit": 2}
+    first = (await server.api(TENANT_ROOT, "GET", "/access/what-can", query)).json
+    second = (await server.api(TENANT_ROOT, "GET", "/access/what-can", {**query, "after": first["next"]})).json
+    seen = [role["principal"] for page in (first, second) for role in page["roles"]]
+    assert seen == [f"arn:aws:iam::{TENANT}:role/{name}" for name in ("a", "c")]
+    assert (len(first["grants"]), second["grants"], second["next"]) == (1, [], "")
+
+
+async def test_what_can_of_nobody_or_of_another_account_is_not_found(server: Server) -> None:
+    user, _ = await server.user("carol", OPERATOR)
+    assert isinstance(user, User)
+    for arn, code in ((user.arn, "NoSuchEntity"), ("alice", "ValidationError")):
+        assert (await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": arn})).code == code
