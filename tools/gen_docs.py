@@ -31,6 +31,7 @@ from daypass.cli.main import COMMANDS
 from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
+from daypass.domain.policy.lint.finding import RULES
 from daypass.observability.metrics import METRICS
 from daypass.wire.aws import iam, sts
 from daypass.wire.aws.errors import INTERNAL_CODE, wire_error
@@ -216,20 +217,62 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
 
 
 def operations_page() -> str:
-    """What the service models have, and what the tables of the wire serve of it."""
+    """What the service models have, what the tables of the wire serve of it, and which tests call it."""
     session = botocore.session.get_session()
+    called = _calls_of_tests()
     services = []
     for title, name, served in (("STS", "sts", sts.OPERATIONS), ("IAM", "iam", iam.OPERATIONS)):
         known = sorted(session.get_service_model(name).operation_names)
-        yes = ", ".join(f"`{operation}`" for operation in known if operation in served)
+        rows = [(f"`{o}`", _tested(title, o, called)) for o in known if o in served]
         no = ", ".join(f"`{operation}`" for operation in known if operation not in served)
-        services.append(f"## {title}\n\n**Served.** {yes}.\n\n**Refused.** {no}.\n")
+        served_by = f"{len(rows)} of {len(known)} operations are served."
+        tables = table(("Served", "Tests"), rows)
+        services.append(f"## {title}\n\n{served_by}\n\n{tables}\n**Refused.** {no or 'None'}.\n")
     return f"""# Operations
 
-The operations of AWS's STS and IAM, by what Daypass does with them today. A refused one is answered `UnsupportedOperation`, 400, and is on
-the record. [Divergences from AWS](aws-divergences.md) says where a served one differs.
+The operations of AWS's STS and IAM, by what Daypass does with them today, each with tests that call it. A refused one is answered
+`UnsupportedOperation`, 400, and is on the record. [Divergences from AWS](aws-divergences.md) says where a served one differs.
 
 {chr(10).join(services)}"""
+
+
+_TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
+_CALLED = re.compile(r"\.([a-z][a-z0-9_]+)\(|[\"']([A-Z][A-Za-z]{2}\w*(?:\{\w+\})?\w*)[\"'&]|Action=([A-Z][A-Za-z0-9]+)")
+_HOLE = re.compile(r"\{\w+\}")
+_MOST_TESTS = 2
+
+
+def _calls_of_tests() -> list[tuple[str, re.Pattern[str]]]:
+    """(test, what it calls): operations in lower case without underscores; `f"Tag{noun}"` stands for all that fit."""
+    called = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text("utf-8")
+        starts = [(match[1], match.start()) for match in _TEST.finditer(text)]
+        for (name, start), end in zip(starts, [*(at for _, at in starts[1:]), len(text)], strict=True):
+            found = {"".join(parts) for parts in _CALLED.findall(text[start:end])}
+            names = {_HOLE.sub("@", each).replace("_", "").lower() for each in found if len(each) > 5}
+            pattern = "|".join(re.escape(each).replace("@", "[a-z]+") for each in sorted(names))
+            called.append((f"`{path.relative_to(ROOT / 'tests')}::{name}`", re.compile(pattern or "(?!)")))
+    return called
+
+
+def _tested(service: str, operation: str, called: list[tuple[str, re.Pattern[str]]]) -> str:
+    """The tests that call an operation, those named after it first."""
+    bare = operation.lower()
+    tests = [test for test, calls in called if calls.fullmatch(bare)]
+    tests.sort(key=lambda test: bare not in test.replace("_", ""))
+    return described(f"{service} operation {operation} (no test calls it)", "<br>".join(tests[:_MOST_TESTS]))
+
+
+def lint_page() -> str:
+    """Every rule of the linter, by severity."""
+    rows = [(f"`{rule.id}`", rule.severity.value, rule.title) for rule in RULES.values()]
+    return f"""# Lint rules
+
+What `daypass lint` and the linter at write time look for. An `error` lets somebody in whom nobody meant, or nobody at all; a
+`warning` says more than is likely meant; a `note` is worth a look. Each finding also says where, why, and how to mend it.
+
+{table(("Rule", "Severity", "What it finds"), rows)}"""
 
 
 def threat_model_page() -> str:
@@ -252,6 +295,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "errors.md": errors_page,
     "events.md": events_page,
+    "lint.md": lint_page,
     "metrics.md": metrics_page,
     "operations.md": operations_page,
     "settings.md": settings_page,
