@@ -163,7 +163,7 @@ class OidcProvider:
     """An issuer of tokens that an account trusts (IAM API, CreateOpenIDConnectProvider).
 
     `url` is the issuer without its `https://`, exactly as written otherwise: tokens must name exactly it (attack A23).
-    `settings` is JSON text of what Daypass adds (see `federation.settings`); "{}" for none.
+    `settings` is JSON text of what Daypass adds (see `domain.provider_settings`); "{}" for none.
     """
 
     account: str

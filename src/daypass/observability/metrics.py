@@ -1,7 +1,7 @@
 """The metrics of one process, in one place, with one loop that documents them.
 
 Labels are closed sets: operations of the service models, ErrorKind-like codes, outcomes. A label never carries an
-account, a role or anything else that a caller chooses.
+account, a role or anything else that a caller chooses; providers, which accounts choose, are limited in number.
 """
 
 from __future__ import annotations
@@ -16,6 +16,26 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
+_SKEW = (
+    -3600.0,
+    -600.0,
+    -300.0,
+    -60.0,
+    -30.0,
+    -10.0,
+    -5.0,
+    -1.0,
+    0.0,
+    1.0,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    600.0,
+    3600.0,
+)
+_MAX_PROVIDERS = 100
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -47,10 +67,25 @@ METRICS: tuple[Metric, ...] = (
     Metric("daypass_directory_staleness_seconds", Gauge, "Since the last good poll of the change feed."),
     Metric("daypass_directory_entries", Gauge, "Views in the directory cache."),
     Metric("daypass_revocations", Gauge, "Revocations in force that sessions are held against."),
+    Metric(
+        "daypass_token_skew_seconds",
+        Histogram,
+        "This server's time less the time at which a verified token was issued (iat): below zero, the issuer's clock is "
+        "ahead. The first hundred providers of a process have a label each; the others are `other`.",
+        ("provider",),
+        _SKEW,
+    ),
 )
 
 ISSUING = frozenset(
-    f"sts:{name}" for name in ("AssumeRole", "GetSessionToken", "GetFederationToken", "GetScopedCredentials")
+    f"sts:{name}"
+    for name in (
+        "AssumeRole",
+        "AssumeRoleWithWebIdentity",
+        "GetSessionToken",
+        "GetFederationToken",
+        "GetScopedCredentials",
+    )
 )
 _OUTCOMES = {"AccessDenied": "denied", "ServiceUnavailable": "unavailable", "InternalFailure": "unavailable"}
 
@@ -62,6 +97,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._children: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._skews: dict[str, Callable[[float], None]] = {}
 
     def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
         extra: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
@@ -93,6 +129,16 @@ class Metrics:
             return lambda seconds: (answered(), latency(seconds), outcome(), None)[-1]
         issued = self["daypass_issuance_seconds"].labels(operation).observe
         return lambda seconds: (answered(), latency(seconds), outcome(), issued(seconds), None)[-1]
+
+    def observe_skew(self, provider: str, seconds: float) -> None:
+        """One verified token's age. The labels of providers are as many as `_MAX_PROVIDERS`, and one for all others."""
+        found = self._skews.get(provider)
+        if found is None:
+            label = provider if len(self._skews) < _MAX_PROVIDERS else "other"
+            found = self["daypass_token_skew_seconds"].labels(label).observe
+            if label == provider:
+                self._skews[provider] = found
+        found(seconds)
 
     def render(self) -> bytes:
         """The exposition, of all worker processes where there are several."""

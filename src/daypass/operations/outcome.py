@@ -30,6 +30,9 @@ _UNPROVEN = frozenset(
         ErrorKind.SIGNATURE_MISMATCH,
         ErrorKind.UNKNOWN_CREDENTIALS,
         ErrorKind.EXPIRED_CREDENTIALS,
+        ErrorKind.INVALID_IDENTITY_TOKEN,
+        ErrorKind.EXPIRED_IDENTITY_TOKEN,
+        ErrorKind.IDP_REJECTED_CLAIM,
     }
 )
 _MALFORMED = frozenset(

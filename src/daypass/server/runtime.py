@@ -18,12 +18,14 @@ from daypass.audit.journal import DurableJournal
 from daypass.audit.opening import load_mark
 from daypass.audit.read import AuditReader
 from daypass.config import Settings
+from daypass.crypto import jose
 from daypass.crypto.ids import RandomIds
 from daypass.crypto.keys import KeyEncryptionKey, KeyRings, RingError, StoredKey
 from daypass.crypto.seal import RingSealer
 from daypass.data import builtin_policies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
+from daypass.federation.oidc import OidcVerifier, StaticKeys
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports import Env, Limits
@@ -105,7 +107,15 @@ class Runtime:
         )
         self.records = AuditReader(self.database, self.clock, self.directory.revoked)
         self.env = Env(
-            self.clock, RandomIds(), self.directory, self.journal, sealer, limits, records=self.records, builtin=builtin
+            self.clock,
+            RandomIds(),
+            self.directory,
+            self.journal,
+            sealer,
+            limits,
+            records=self.records,
+            builtin=builtin,
+            tokens=OidcVerifier(jose, StaticKeys(), observe_skew=self.metrics.observe_skew),
         )
         await self._record_keys(made)
         self._tasks.append(asyncio.create_task(self._rotate()))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from daypass.operations.assume_role import assume_role
+from daypass.operations.assume_role_with_web_identity import assume_role_with_web_identity
 from daypass.operations.decode_authorization_message import decode_authorization_message
 from daypass.operations.get_access_key_info import get_access_key_info
 from daypass.operations.get_caller_identity import get_caller_identity
@@ -20,6 +21,7 @@ from daypass.ports import Call, Env
 
 OPERATIONS: Final[Mapping[str, Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]]] = {
     "AssumeRole": assume_role,
+    "AssumeRoleWithWebIdentity": assume_role_with_web_identity,
     "DecodeAuthorizationMessage": decode_authorization_message,
     "GetAccessKeyInfo": get_access_key_info,
     "GetCallerIdentity": get_caller_identity,

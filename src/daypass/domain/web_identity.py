@@ -1,0 +1,235 @@
+"""What the claims of a verified token become: context keys, session tags, a source identity.
+
+Pure, and strict: a claim that could be read in two ways, or that asks for a session in a form that AWS does not document,
+makes the whole token unusable. Nothing here verifies anything; hand it verified claims only.
+Sources: IAM User Guide, "Pass session tags in AWS STS", "IAM and AWS STS condition context keys"; STS API,
+"AssumeRoleWithWebIdentity".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from daypass.domain.directory import Tags
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.model import Value
+from daypass.domain.policy.pattern import fold
+from daypass.domain.provider_settings import ProviderSettings
+from daypass.domain.session import MAX_TAGS
+
+TAGS: Final = "https://aws.amazon.com/tags"
+SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
+
+MAX_KEYS: Final = 400  # context keys that a token may make
+MAX_VALUES: Final = 2000  # of all of them together
+MAX_PATH: Final = 1024  # characters of one
+
+# An issuer's host, port and path as a provider's URL has them. A colon in the path, or a name that could be a service's
+# prefix of condition keys ("aws", "sts"), would let claims pass for other keys.
+_URL = re.compile(r"[A-Za-z0-9._\[\]-]{1,255}(?::[0-9]{1,5})?(?:/[^:\s]*)?")
+_MAYBE_PORT = re.compile(r"[0-9]{1,5}(?:/[^:]*)?:.*", re.DOTALL)
+_SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
+_TAG_MARKS = frozenset("_.:/=+-@")
+
+
+class UnusableClaimsError(ValueError):
+    """Verified claims that nothing may be made of. The message is for whoever brought the token."""
+
+
+def no_provider(unverified_issuer: str, account: str, reason: str) -> DaypassError:
+    """The refusal of a token that no provider of `account` (12 digits) vouches for.
+
+    One text for every reason: whoever brings a token that nobody signed learns not even which providers there are.
+    """
+    shown = unverified_issuer[:255] if unverified_issuer.isprintable() else ""
+    return DaypassError(
+        ErrorKind.INVALID_IDENTITY_TOKEN,
+        f"No OpenIDConnect provider found in your account for {shown} whose keys verify this token",
+        private={"account": account, "reason": reason},
+    )
+
+
+# --- Context keys ----------------------------------------------------------------------------------------------------
+
+
+def is_usable_url(url: str) -> bool:
+    """Whether condition keys that begin with this provider URL can mean no other key."""
+    return _URL.fullmatch(url) is not None and any(mark in url for mark in ".:/")
+
+
+def claim_keys(url: str, claims: Mapping[str, Any]) -> dict[str, Value]:
+    """Every claim as a context key `URL:path`, lower-cased; nested ones by path (RFC 6901), arrays with several values.
+
+    Numbers and booleans have the text that conditions compare; null is no value, so its key is absent. The elements of an
+    array that are arrays or objects themselves are found by their index. Where a claim's path could be the port and path
+    of a longer provider URL, the key belongs to that one and is left out. Raises UnusableClaimsError.
+    """
+    keys: dict[str, Value] = {}
+    bare = ":" not in url and "/" not in url
+    count = 0
+    for path, value in _flattened(claims, ""):
+        count += 1 if isinstance(value, str) else len(value)
+        if len(path) > MAX_PATH or len(keys) >= MAX_KEYS or count > MAX_VALUES:
+            raise UnusableClaimsError("The token has too many claims, or too deep ones.")
+        if bare and _MAYBE_PORT.fullmatch(path):
+            continue
+        key = fold(f"{url}:{path}")
+        if key in keys:
+            raise UnusableClaimsError(f"Two claims of the token differ in case alone: {path[:128]!r}.")
+        keys[key] = value
+    return keys
+
+
+def audience_keys(url: str, audiences: tuple[str, ...], azp: str) -> dict[str, Value]:
+    """`URL:aud` and `URL:oaud` as AWS has them: where there is an authorized party, `aud` is that, and `oaud` the audience."""
+    audience: Value = audiences[0] if len(audiences) == 1 else audiences
+    if azp:
+        return {fold(f"{url}:aud"): azp, fold(f"{url}:oaud"): audience}
+    return {fold(f"{url}:aud"): audience}
+
+
+def claim_at(claims: Mapping[str, Any], path: str) -> Any:
+    """The claim at a path as `claim_keys` writes it, in exactly this case; None when there is none."""
+    found: Any = claims
+    for part in path.split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _flattened(members: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Value]]:
+    for name, value in members.items():
+        path = prefix + name.replace("~", "~0").replace("/", "~1")
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{path}/")
+        elif isinstance(value, list):
+            scalars = tuple(text for text in map(scalar_text, value) if text is not None)
+            if scalars:
+                yield path, scalars
+            nested = {str(i): item for i, item in enumerate(value) if isinstance(item, (Mapping, list))}
+            yield from _flattened(nested, f"{path}/")
+        else:
+            text = scalar_text(value)
+            if text is not None:
+                yield path, text
+
+
+def scalar_text(value: Any) -> str | None:
+    """A string, number or boolean as conditions compare it; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return str(value) if isinstance(value, int) else None
+
+
+# --- What the session is to have -------------------------------------------------------------------------------------
+
+
+class Wishes(NamedTuple):
+    """What a token asks its session to have."""
+
+    tags: Tags
+    transitive_keys: tuple[str, ...]
+    source_identity: str
+
+
+def session_wishes(claims: Mapping[str, Any], settings: ProviderSettings) -> Wishes:
+    """Tags, transitive keys and source identity from AWS's own claims and from those that the provider's settings name.
+
+    Raises UnusableClaimsError.
+    """
+    tags = (*_aws_tags(claims), *_mapped_tags(claims, settings))
+    seen: set[str] = set()
+    for key, value in tags:
+        problem = "it is there twice" if key.lower() in seen else tag_problem(key, value)
+        if problem:
+            raise UnusableClaimsError(f"The session tag {key[:128]!r} of the token cannot be used: {problem}.")
+        seen.add(key.lower())
+    if len(tags) > MAX_TAGS:
+        raise UnusableClaimsError(f"The token has more than {MAX_TAGS} session tags.")
+    mapped = (key for key in settings.transitive_tags if key.lower() in seen)
+    return Wishes(tags, (*_aws_transitive(claims), *mapped), _source_identity(claims, settings))
+
+
+def tag_problem(key: str, value: str) -> str:
+    """Why this cannot be a session tag, or "" (STS API, Tag)."""
+    if not 1 <= len(key) <= 128 or not all(map(_is_tag_character, key)):
+        return "a key has 1 to 128 letters, digits, spaces and _.:/=+-@"
+    if key.lower().startswith("aws:"):
+        return "keys that begin with aws: are reserved"
+    if len(value) > 256 or not all(map(_is_tag_character, value)):
+        return "a value has at most 256 letters, digits, spaces and _.:/=+-@"
+    return ""
+
+
+def _is_tag_character(char: str) -> bool:
+    return char in _TAG_MARKS or unicodedata.category(char)[0] in "LNZ"
+
+
+def _aws_tags(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Nested, or flattened for issuers that know no nested claims: "https://aws.amazon.com/tags/principal_tags/KEY"."""
+    nested = _aws_member(claims, "principal_tags", dict)
+    flat_prefix = f"{TAGS}/principal_tags/"
+    flat = {name.removeprefix(flat_prefix): value for name, value in claims.items() if name.startswith(flat_prefix)}
+    for key, value in (*nested.items(), *flat.items()):
+        values = value if isinstance(value, list) else [value]
+        if len(values) != 1 or not isinstance(values[0], str):
+            raise UnusableClaimsError(f"The session tag {key[:128]!r} of the token must have one string as its value.")
+        yield key, values[0]
+
+
+def _aws_transitive(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    flat = claims.get(f"{TAGS}/transitive_tag_keys", [])
+    nested = _aws_member(claims, "transitive_tag_keys", list)
+    if not isinstance(flat, list) or not all(isinstance(key, str) for key in (*nested, *flat)):
+        raise UnusableClaimsError("The transitive tag keys of the token must be a list of strings.")
+    return (*nested, *flat)
+
+
+def _aws_member(claims: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    whole = claims.get(TAGS, {})
+    member = whole.get(name, kind()) if isinstance(whole, dict) else None
+    if not isinstance(member, kind):
+        raise UnusableClaimsError(f"The claim {TAGS} of the token has another form than AWS documents.")
+    return member
+
+
+def _mapped_tags(claims: Mapping[str, Any], settings: ProviderSettings) -> Iterator[tuple[str, str]]:
+    for path, key in settings.tag_claims:
+        value = _single(claims, path)
+        if value is not None:
+            yield key, value
+
+
+def _source_identity(claims: Mapping[str, Any], settings: ProviderSettings) -> str:
+    asked = claims.get(SOURCE_IDENTITY)
+    mapped = _single(claims, settings.source_identity_claim) if settings.source_identity_claim else None
+    if asked is not None and mapped is not None and asked != mapped:
+        raise UnusableClaimsError("The token names two source identities.")
+    chosen = mapped if asked is None else asked
+    if chosen is None:
+        return ""
+    valid = isinstance(chosen, str) and _SOURCE_IDENTITY.fullmatch(chosen)
+    if not valid or chosen.lower().startswith("aws:"):
+        raise UnusableClaimsError("The source identity of the token must have 2 to 64 letters, digits and _+=,.@-.")
+    return str(chosen)
+
+
+def _single(claims: Mapping[str, Any], path: str) -> str | None:
+    """The one value of a claim that is to become one thing; None when it is not there."""
+    value = claim_at(claims, path)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None:
+        return None
+    text = scalar_text(value)
+    if text is None:
+        raise UnusableClaimsError(f"The claim {path[:128]!r} of the token must have one value.")
+    return text

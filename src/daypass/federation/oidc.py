@@ -1,0 +1,298 @@
+"""Verifies tokens of OpenID Connect providers: from a text to a `Proof`, or to a refusal that helps.
+
+The order matters: form, signature, and only then what the token says. Before the signature is found good every refusal
+reads alike, so that a made-up token learns nothing of the account; after it, the bearer is told what is wrong. Nothing
+is normalised: issuer and audience are compared as they are written. Keys come from `IssuerKeys`, never from the token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.directory import OidcProvider
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import JoseError, UnverifiedJws
+from daypass.domain.proof import OneTime, Proof
+from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings, url_of
+from daypass.domain.web_identity import (
+    UnusableClaimsError,
+    audience_keys,
+    claim_keys,
+    is_usable_url,
+    no_provider,
+    session_wishes,
+)
+from daypass.ports import IssuerKeys, KeySet, UnverifiedToken
+
+_LATEST: Final = 253_402_300_799  # seconds: the end of the year 9999
+_MAX_AUDIENCES: Final = 50
+_MAX_SUBJECT: Final = 255
+_SHOWN: Final = 128
+
+_SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/[A-Za-z0-9._-]+)+)")
+_LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
+_ACCESS_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+# Claims by which issuers mark tokens that identify nobody to us (attack A25): Keycloak's `typ`, Cognito's `token_use`.
+_NEVER = (("typ", "Refresh"), ("typ", "Offline"), ("typ", "Logout"))
+_ACCESS = (("typ", "Bearer"), ("token_use", "access"))
+
+
+class Jose(Protocol):
+    """What is needed of `crypto.jose`."""
+
+    def read(self, unverified_text: str, /) -> UnverifiedJws: ...
+    def verify(self, token: UnverifiedJws, jwks: bytes, algorithms: Collection[str], /) -> None: ...
+
+
+class FurtherCheck(Protocol):
+    """One more question about a token whose signature, issuer, times and audience are good."""
+
+    async def __call__(
+        self, provider: OidcProvider, settings: ProviderSettings, token: str, claims: Mapping[str, Any], now: int
+    ) -> None:
+        """Raises DaypassError when the token is not to be taken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OidcToken:
+    """A token that has the form of one (`ports.UnverifiedToken`)."""
+
+    jws: UnverifiedJws
+    unverified_issuer: str
+    unverified_url: str
+
+
+class StaticKeys:
+    """The keys that a provider's settings hold; no others."""
+
+    async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
+        """See `ports.IssuerKeys`."""
+        del kid, now
+        jwks = parse_settings(provider.settings).static_jwks.encode()
+        if not jwks:
+            message = "Couldn't retrieve verification key from your identity provider"
+            raise _refusal(message, ErrorKind.IDP_COMMUNICATION, reason="the provider's settings hold no keys")
+        return KeySet(jwks, hashlib.sha256(jwks).hexdigest())
+
+
+class OidcVerifier:
+    """`ports.TokenVerifier` over a source of keys.
+
+    Args:
+        jose: the module `crypto.jose`.
+        keys: where keys come from.
+        checks: asked in turn about every token that is good by itself.
+        observe_skew: told the provider's URL and this server's time less the token's time of issue, in seconds.
+    """
+
+    def __init__(
+        self,
+        jose: Jose,
+        keys: IssuerKeys,
+        *,
+        checks: Sequence[FurtherCheck] = (),
+        observe_skew: Callable[[str, float], None] = lambda _url, _seconds: None,
+    ) -> None:
+        self._jose = jose
+        self._keys = keys
+        self._checks = tuple(checks)
+        self._observe_skew = observe_skew
+
+    def read(self, unverified_text: str) -> OidcToken:
+        """See `ports.TokenVerifier`."""
+        try:
+            jws = self._jose.read(unverified_text)
+        except JoseError as error:
+            message = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
+            raise _refusal(f"{message}: {error}") from None
+        issuer = jws.unverified_claims.get("iss")
+        if isinstance(issuer, str) and issuer:
+            return OidcToken(jws, issuer, url_of(issuer))
+        svid = _SPIFFE_ID.fullmatch(str(jws.unverified_claims.get("sub")))
+        if issuer is not None or svid is None:
+            raise _refusal("Missing a required claim: iss")
+        return OidcToken(jws, f"spiffe://{svid[1]}", svid[1])  # JWT-SVIDs need not name their issuer
+
+    async def verify(self, provider: OidcProvider, token: UnverifiedToken, now: int) -> Proof:
+        """See `ports.TokenVerifier`."""
+        if not isinstance(token, OidcToken):
+            raise TypeError("only what `read` gave can be verified")
+        settings = await self._verify_signature(provider, token, now)
+        claims = token.jws.unverified_claims  # and verified from here on
+        _check_issuer(provider, settings, claims)
+        _check_kind(settings, token.jws.typ, claims)
+        self._observe(provider, claims, now)
+        expires = _check_times(settings, claims, now)
+        subject = _subject(settings, claims)
+        audiences, azp = _audiences(provider, claims)
+        for check in self._checks:
+            await check(provider, settings, token.jws.text, claims, now)
+        try:
+            wishes = session_wishes(claims, settings)
+            keys = {**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)}
+        except UnusableClaimsError as error:
+            raise _refusal(str(error)) from None
+        return Proof(
+            kind=PrincipalKind.WEB_IDENTITY,
+            method="oidc",
+            account=provider.account,
+            provider=provider.arn,
+            subject=subject,
+            issuer=issuer_of(provider.url, settings),
+            audience=azp or audiences[0],
+            keys=keys,
+            tags=wishes.tags,
+            transitive_keys=wishes.transitive_keys,
+            source_identity=wishes.source_identity,
+            one_time=_one_time(provider, claims, expires) if settings.one_time else None,
+            record=_record(token.jws, claims),
+        )
+
+    async def _verify_signature(self, provider: OidcProvider, token: OidcToken, now: int) -> ProviderSettings:
+        try:
+            settings = parse_settings(provider.settings)
+            if not is_usable_url(provider.url):
+                raise JoseError("the provider's URL cannot begin condition keys")
+            found = await self._keys.keys(provider, token.jws.kid, now)
+            self._jose.verify(token.jws, found.jwks, settings.algorithms)
+        except ValueError as error:  # JoseError among them, and settings that cannot be read
+            raise no_provider(token.unverified_issuer, provider.account, str(error)) from None
+        return settings
+
+    def _observe(self, provider: OidcProvider, claims: Mapping[str, Any], now: int) -> None:
+        issued = claims.get("iat")
+        if isinstance(issued, int) and _is_time(issued):
+            self._observe_skew(provider.url, now / 1000 - issued)
+
+
+# --- What a good signature does not say ------------------------------------------------------------------------------
+
+
+def _refusal(message: str, kind: ErrorKind = ErrorKind.INVALID_IDENTITY_TOKEN, **private: Any) -> DaypassError:
+    return DaypassError(kind, message, private=private)
+
+
+def _check_issuer(provider: OidcProvider, settings: ProviderSettings, claims: Mapping[str, Any]) -> None:
+    """Exactly the provider's issuer (attack A23); a JWT-SVID may have none."""
+    issuer, expected = claims.get("iss"), issuer_of(provider.url, settings)
+    if issuer is None and settings.spiffe_trust_domain:
+        return
+    if issuer != expected:
+        raise _refusal(f"The token's issuer {_shown(issuer)} is not {expected!r}, that of the provider")
+
+
+def _check_kind(settings: ProviderSettings, typ: str, claims: Mapping[str, Any]) -> None:
+    """Tokens that were made for something else are refused where they can be told (RFC 8725, 3.11)."""
+    taken = {name.lower() for name in settings.token_types}
+    if typ and typ.lower().removeprefix("application/") not in taken and typ.lower() not in taken:
+        raise _refusal(f"The token's type {_shown(typ)} is not among those that are taken: {sorted(taken)}")
+    marks = _NEVER if taken & _ACCESS_TYPES else (*_NEVER, *_ACCESS)
+    for claim, value in marks:
+        if claims.get(claim) == value:
+            raise _refusal(f"The token says of itself that it is not one that identifies: {claim} is {value!r}")
+    events = claims.get("events")
+    if isinstance(events, dict) and _LOGOUT in events:
+        raise _refusal("The token is a logout token")
+
+
+def _check_times(settings: ProviderSettings, claims: Mapping[str, Any], now: int) -> int:
+    """The time (seconds) at which the token ends. Both clocks are told when they disagree (RFC 7519, 4.1.4 to 4.1.6)."""
+    leeway, seconds = settings.leeway_seconds, now / 1000
+    expires, begins, issued = (_time(claims, name) for name in ("exp", "nbf", "iat"))
+    if expires is None:
+        raise _refusal("Missing a required claim: exp")
+    told = f"this server's time is {_iso(seconds)}, and {leeway} seconds of leeway are given"
+    times = {"now": int(seconds), "exp": expires, "nbf": begins, "iat": issued, "leeway": leeway}
+    if seconds >= expires + leeway:
+        expired = f"Token expired: it was valid until {_iso(expires)} (exp); {told}"
+        raise _refusal(expired, ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
+    for name, time in (("nbf", begins), ("iat", issued)):
+        if time is not None and seconds < time - leeway:
+            raise _refusal(f"Token is not valid yet: it begins at {_iso(time)} ({name}); {told}", times=times)
+    if settings.max_age_seconds:
+        if issued is None:
+            raise _refusal("Missing a required claim: iat")
+        if seconds >= issued + settings.max_age_seconds + leeway:
+            old = f"Token expired: it was issued at {_iso(issued)} (iat), more than {settings.max_age_seconds} seconds ago"
+            raise _refusal(f"{old}; {told}", ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
+    return expires
+
+
+def _time(claims: Mapping[str, Any], name: str) -> int | None:
+    value = claims.get(name)
+    if name in claims and not _is_time(value):
+        raise _refusal(f"The claim {name} is not a whole number of seconds since 1970")
+    return value
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LATEST
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _subject(settings: ProviderSettings, claims: Mapping[str, Any]) -> str:
+    subject = claims.get("sub")
+    if "sub" not in claims:
+        raise _refusal("Missing a required claim: sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or not subject.isprintable():
+        raise _refusal(f"The claim sub is not a string of 1 to {_MAX_SUBJECT} printable characters")
+    if settings.spiffe_trust_domain:
+        svid = _SPIFFE_ID.fullmatch(subject)
+        if svid is None or svid[1] != settings.spiffe_trust_domain or {".", ".."} & set(svid[2].split("/")):
+            raise _refusal(f"The claim sub is not a SPIFFE ID of the trust domain {settings.spiffe_trust_domain!r}")
+    return subject
+
+
+def _audiences(provider: OidcProvider, claims: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The audiences and the authorized party ("" when there is none): each must be a client id of the provider (A16)."""
+    if "aud" not in claims:
+        raise _refusal("Missing a required claim: aud")
+    value = claims["aud"]
+    audiences = tuple(value) if isinstance(value, list) else (value,)
+    if not 0 < len(audiences) <= _MAX_AUDIENCES:
+        raise _refusal(f"The claim aud does not have 1 to {_MAX_AUDIENCES} values")
+    for audience in audiences:
+        if not isinstance(audience, str) or audience not in provider.client_ids:
+            raise _refusal(
+                f"Incorrect token audience: audience {_shown(audience)} is not among this provider's client ids"
+            )
+    azp = claims.get("azp", "")
+    if "azp" in claims and (not isinstance(azp, str) or azp not in provider.client_ids):
+        raise _refusal(
+            f"Incorrect token audience: authorized party {_shown(azp)} is not among this provider's client ids"
+        )
+    return audiences, azp
+
+
+def _shown(value: Any) -> str:
+    """A value of a token for a message: one line, of limited length."""
+    return repr(value[:_SHOWN]) if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+# --- What is kept ----------------------------------------------------------------------------------------------------
+
+
+def _one_time(provider: OidcProvider, claims: Mapping[str, Any], expires: int) -> OneTime:
+    """Its id is a digest of account, provider and `jti`: nobody can use up another account's tokens."""
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not jti:
+        raise _refusal("Missing a required claim: jti, by which tokens of this provider are used once")
+    leeway = parse_settings(provider.settings).leeway_seconds
+    digest = hashlib.sha256(f"{provider.account}\0{provider.url}\0{jti}".encode()).hexdigest()
+    return OneTime("jwt", digest, (expires + leeway) * 1000)
+
+
+def _record(jws: UnverifiedJws, claims: Mapping[str, Any]) -> dict[str, object]:
+    """What the record keeps of a token: enough to find it at its issuer again."""
+    kept = {name: claims[name] for name in ("jti", "iat", "exp") if isinstance(claims.get(name), (str, int))}
+    return {**kept, "kid": jws.kid, "alg": jws.alg}
