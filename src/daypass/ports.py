@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from daypass.domain.assertion import Assertion
 from daypass.domain.certificate import Certificate
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import (
@@ -558,6 +559,52 @@ class Sightings(Protocol):
     def note(self, sighting: Sighting) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SamlArrival:
+    """How a SAML response came. `url`: our address that a browser brought it to; "": it is a parameter of a call.
+
+    `request_id`: the request of ours that it must answer; "": it must answer none of ours.
+    """
+
+    url: str = ""
+    request_id: str = ""
+
+
+class SamlVerifier(Protocol):
+    """The SAML 2.0 service provider: verifies responses, makes requests, tells who it is."""
+
+    entity_id: str  # "" while the installation has no public address
+
+    async def verify(
+        self, unverified_response: str, provider: SamlProvider | None, now: int, arrival: SamlArrival
+    ) -> Assertion:
+        """The facts of a response (base64), all of them signed. `now` in ms.
+
+        Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM. Without a provider, and
+        with one that did not sign this, the refusal is the same.
+        """
+        ...
+
+    async def unverified_providers(self, unverified_response: str) -> tuple[str, ...]:
+        """ARNs of the providers that a response claims to come from: where to look, never whom to trust.
+
+        Raises DaypassError(INVALID_IDENTITY_TOKEN).
+        """
+        ...
+
+    def acs_url(self, provider: SamlProvider | None = None) -> str:
+        """Where browsers bring responses: one address for all providers, or this provider's own."""
+        ...
+
+    def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
+        """Where a browser starts to log in, with our AuthnRequest; "" when the provider has no such address."""
+        ...
+
+    async def metadata(self, provider: SamlProvider | None = None) -> bytes:
+        """Our own metadata; with a provider, its address and the keys that its assertions may be encrypted for."""
+        ...
+
+
 # --- All of them ---------------------------------------------------------------------------------------------------
 
 
@@ -588,6 +635,7 @@ class Env:
     issuers: IssuerStatuses | None = None  # None where no keys are fetched
     certificates: CertificateVerifier | None = None  # None: no X.509 sessions
     sightings: Sightings | None = None
+    saml: SamlVerifier | None = None  # None where no SAML response is taken
 
 
 @value

@@ -1,0 +1,261 @@
+"""What a verified SAML assertion means: the roles that it offers, the session that it asks for, its context keys.
+
+Only the verifier of `federation.saml` makes an `Assertion`, and only of what a signature covers. Sources: the AWS pages
+"Configure SAML assertions for the authentication response", "Pass session tags in AWS STS" and "Available keys for
+SAML-based AWS STS federation". It must never guess: what is not as AWS has it is refused, and says why.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.directory import SamlProvider, Tags
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.model import Value
+from daypass.domain.proof import OneTime, Proof
+
+ATTRIBUTES: Final = "https://aws.amazon.com/SAML/Attributes/"
+REDEEM_MS: Final = 300_000
+"""AWS: "Token must be redeemed within 5 minutes of issuance"."""
+PURPOSE: Final = "saml"
+
+_PRINCIPAL_TAG: Final = f"{ATTRIBUTES}PrincipalTag:"
+_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
+_TAG_MARKS: Final = frozenset("_.:/=+-@")  # what tags may hold beside letters, separators and numbers (tagKeyType)
+_FORMAT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:"
+_MAX_ROLES: Final = 200
+_MAX_TAGS: Final = 50
+_MAX_KEY_VALUES: Final = 100  # values of one context key
+_SHORTEST: Final = 900  # seconds of a session
+_LONGEST: Final = 43_200
+
+_KEYS: Final[Mapping[str, str]] = {
+    **{
+        f"urn:oid:1.3.6.1.4.1.5923.1.1.1.{number}": f"eduperson{name}"
+        for number, name in (
+            (1, "affiliation"),
+            (2, "nickname"),
+            (3, "orgdn"),
+            (4, "orgunitdn"),
+            (5, "primaryaffiliation"),
+            (6, "principalname"),
+            (7, "entitlement"),
+            (8, "primaryorgunitdn"),
+            (9, "scopedaffiliation"),
+            (10, "targetedid"),
+            (11, "assurance"),
+        )
+    },
+    **{
+        f"urn:oid:1.3.6.1.4.1.5923.1.2.1.{number}": f"eduorg{name}"
+        for number, name in (
+            (2, "homepageuri"),
+            (3, "identityauthnpolicyuri"),
+            (4, "legalname"),
+            (5, "superioruri"),
+            (6, "whitepagesuri"),
+        )
+    },
+    "urn:oid:2.5.4.3": "cn",
+    "2.5.4.3": "commonname",
+    "2.5.4.4": "surname",
+    "urn:oid:2.5.4.4": "surname",
+    "2.4.5.42": "givenname",  # as AWS's page has it
+    "2.5.4.42": "givenname",
+    "urn:oid:2.5.4.42": "givenname",
+    "2.5.4.45": "x500uniqueidentifier",
+    "urn:oid:2.5.4.45": "x500uniqueidentifier",
+    "0.9.2342.19200300100.1.1": "uid",  # as AWS's page has it
+    "urn:oid:0.9.2342.19200300.100.1.1": "uid",
+    "0.9.2342.19200300100.1.3": "mail",
+    "urn:oid:0.9.2342.19200300.100.1.3": "mail",
+    "0.9.2342.19200300.100.1.45": "organizationstatus",
+    "urn:oid:0.9.2342.19200300.100.1.45": "organizationstatus",
+    "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name": "name",
+    "http://schemas.xmlsoap.org/claims/CommonName": "commonname",
+    "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname": "givenname",
+    "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname": "surname",
+    "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress": "mail",
+    "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uid": "uid",
+    "http://schemas.microsoft.com/ws/2008/06/identity/claims/primarygroupsid": "primarygroupsid",
+}
+"""Names of attributes to the context keys that they become, behind `saml:`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What one assertion says, all of it signed. Times in ms; 0 where it says nothing.
+
+    Attributes:
+        subject_format: the Format of its NameID, whole.
+        recipient: the address that it was made for (saml:aud).
+        in_response_to: the id of the request that it answers, or "".
+        not_after: after this it is refused; the end of what makes it good.
+        session_ends_at: SessionNotOnOrAfter.
+        attributes: names with their values, in the order of the document, each name once.
+        key: SHA-256 of the public key that signed, in hex.
+    """
+
+    id: str
+    issuer: str
+    subject: str
+    subject_format: str
+    recipient: str
+    in_response_to: str
+    issued_at: int
+    not_after: int
+    session_ends_at: int
+    attributes: tuple[tuple[str, tuple[str, ...]], ...]
+    key: str
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """The values of the attribute that AWS calls `name`; () when it is not there."""
+        return dict(self.attributes).get(ATTRIBUTES + name, ())
+
+    @property
+    def subject_type(self) -> str:
+        """saml:sub_type: "persistent", "transient", or the whole format where its prefix is another one."""
+        return self.subject_format.removeprefix(_FORMAT)
+
+
+def refuse(message: str, **private: object) -> DaypassError:
+    """INVALID_IDENTITY_TOKEN in these words."""
+    return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, message, private=private)
+
+
+# --- What it asks for ------------------------------------------------------------------------------------------------
+
+
+def role_pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(role ARN, provider ARN) of the values of Role, whichever of the two comes first; what is no pair is left out."""
+    pairs: list[tuple[str, str]] = []
+    for value in values[:_MAX_ROLES]:
+        first, comma, second = (part.strip() for part in value.partition(","))
+        if ":saml-provider/" in first:
+            first, second = second, first
+        if comma and ":role/" in first and ":saml-provider/" in second and "," not in second:
+            pairs.append((first, second))
+    return tuple(dict.fromkeys(pairs))
+
+
+def session_name(assertion: Assertion) -> str:
+    """RoleSessionName. Raises DaypassError."""
+    found = assertion.values("RoleSessionName")
+    if len(found) != 1:
+        raise refuse("RoleSessionName is required in AuthnResponse")
+    if not _NAME.fullmatch(found[0]):
+        raise refuse("RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}")
+    return found[0]
+
+
+def session_seconds(assertion: Assertion) -> int | None:
+    """SessionDuration, None when it is not there. Raises DaypassError."""
+    found = assertion.values("SessionDuration")
+    if not found:
+        return None
+    text = found[0]
+    seconds = int(text) if len(found) == 1 and text.isascii() and text.isdigit() and len(text) < 6 else 0
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise refuse(f"SessionDuration in AuthnResponse must be a number of seconds from {_SHORTEST} to {_LONGEST}")
+    return seconds
+
+
+def source_identity(assertion: Assertion) -> str:
+    """SourceIdentity, "" when it is not there. Raises DaypassError."""
+    found = assertion.values("SourceIdentity")
+    if not found:
+        return ""
+    if len(found) != 1 or not _NAME.fullmatch(found[0]) or found[0].lower().startswith("aws:"):
+        raise refuse('Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with "aws:"')
+    return found[0]
+
+
+def session_tags(assertion: Assertion) -> tuple[Tags, tuple[str, ...]]:
+    """PrincipalTag:* and TransitiveTagKeys. Raises DaypassError."""
+    tags = []
+    for name, values in assertion.attributes:
+        if not name.startswith(_PRINCIPAL_TAG):
+            continue
+        key = name.removeprefix(_PRINCIPAL_TAG)
+        if len(values) != 1:
+            raise refuse("A PrincipalTag attribute in AuthnResponse must have exactly one value")
+        if not (_is_tag_text(key, 128) and key and _is_tag_text(values[0], 256)):
+            raise refuse("A PrincipalTag attribute in AuthnResponse is no valid tag")
+        tags.append((key, values[0]))
+    transitive = assertion.values("TransitiveTagKeys")
+    if len(tags) > _MAX_TAGS or len(transitive) > _MAX_TAGS:
+        raise refuse(f"AuthnResponse has more than {_MAX_TAGS} session tags")
+    if not set(transitive) <= {key for key, _ in tags}:
+        raise refuse("TransitiveTagKeys in AuthnResponse names a tag that PrincipalTag does not set")
+    return tuple(tags), transitive
+
+
+def _is_tag_text(text: str, limit: int) -> bool:
+    return len(text) <= limit and all(c in _TAG_MARKS or unicodedata.category(c)[0] in "LZN" for c in text)
+
+
+# --- What policies see -----------------------------------------------------------------------------------------------
+
+
+def name_qualifier(issuer: str, account: str, provider_name: str) -> str:
+    """NameQualifier as AWS computes it: Base64(SHA1(issuer + account + "/" + name)). A name, not a protection."""
+    text = f"{issuer}{account}/{provider_name}".encode("utf-8", "surrogatepass")
+    return base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode("ascii")
+
+
+def context_keys(assertion: Assertion, provider: SamlProvider) -> dict[str, Value]:
+    """The `saml:` keys of an assertion, lower-cased. Known attributes alone become keys; several values make a list."""
+    keys: dict[str, Value] = {
+        "saml:aud": assertion.recipient,
+        "saml:iss": assertion.issuer,
+        "saml:sub": assertion.subject,
+        "saml:sub_type": assertion.subject_type,
+        "saml:namequalifier": name_qualifier(assertion.issuer, provider.account, provider.name),
+        "saml:doc": f"{provider.account}/{provider.name}",
+    }
+    for name, values in assertion.attributes:
+        key = _KEYS.get(name)
+        if key is None or not values:
+            continue
+        known = keys.get(f"saml:{key}", ())
+        every = (*((known,) if isinstance(known, str) else known), *values)[:_MAX_KEY_VALUES]
+        keys[f"saml:{key}"] = every[0] if len(every) == 1 else every
+    return keys
+
+
+def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) -> Proof:
+    """The assertion as the proof that federation ends with. Raises DaypassError when what it asks for is not well-formed."""
+    tags, transitive = session_tags(assertion)
+    return Proof(
+        kind=PrincipalKind.SAML,
+        method="saml",
+        account=provider.account,
+        provider=provider.arn,
+        subject=assertion.subject,
+        issuer=assertion.issuer,
+        audience=assertion.recipient,
+        keys=context_keys(assertion, provider),
+        tags=tags,
+        transitive_keys=transitive,
+        source_identity=source_identity(assertion),
+        one_time=one_time,
+        not_after=assertion.session_ends_at,
+        record={"assertion": assertion.id[:256], "subject_type": assertion.subject_type[:256]},
+    )
+
+
+def one_use(assertion: Assertion) -> OneTime:
+    """The assertion as a thing that may be used once, whatever account it is used in (attack A32).
+
+    The key that signed is a part of its name: nobody else can use up an identity provider's ids.
+    """
+    named = f"{assertion.key}\0{assertion.issuer}\0{assertion.id}"
+    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
+    return OneTime(PURPOSE, digest, assertion.not_after)

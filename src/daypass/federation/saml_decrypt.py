@@ -1,0 +1,168 @@
+"""Encrypted assertions: XML Encryption, as far as SAML needs it. Source: xmlenc-core1, SAML V2.0 core section 6.
+
+AES-GCM with the key in RSA-OAEP. AES-CBC tells whoever can alter a ciphertext what is in it, so it is taken only where a
+verified signature covers the ciphertext; RSA with PKCS #1 v1.5 padding is never taken. Every failure is the same failure.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import NameOID
+from lxml import etree
+
+from daypass.domain.directory import SamlProvider
+from daypass.federation.saml_xml import DS, XENC, BadXml, only, text_of
+
+_XENC11: Final = "http://www.w3.org/2009/xmlenc11#"
+_XENC_URI: Final = XENC.strip("{}")
+_GCM: Final = {f"{_XENC11}aes{bits}-gcm": bits // 8 for bits in (128, 192, 256)}
+_CBC: Final = {f"{_XENC_URI}aes{bits}-cbc": bits // 8 for bits in (128, 192, 256)}
+_OAEP_SHA1: Final = f"{_XENC_URI}rsa-oaep-mgf1p"
+_OAEP: Final = f"{_XENC11}rsa-oaep"
+_HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
+    "http://www.w3.org/2000/09/xmldsig#sha1": hashes.SHA1,
+    f"{_XENC_URI}sha256": hashes.SHA256,
+    "http://www.w3.org/2001/04/xmldsig-more#sha384": hashes.SHA384,
+    f"{_XENC_URI}sha512": hashes.SHA512,
+}
+_MASKS: Final[dict[str, type[hashes.HashAlgorithm]]] = {
+    f"{_XENC11}mgf1sha1": hashes.SHA1,
+    f"{_XENC11}mgf1sha256": hashes.SHA256,
+    f"{_XENC11}mgf1sha384": hashes.SHA384,
+    f"{_XENC11}mgf1sha512": hashes.SHA512,
+}
+_ELEMENT: Final = f"{_XENC_URI}Element"
+_SMALLEST_RSA: Final = 2048
+
+
+class Undecryptable(Exception):
+    """No key of ours opens it, or what it holds is broken; which of the two is not told."""
+
+
+def load_key(pem: bytes) -> rsa.RSAPrivateKey:
+    """A private key as it was uploaded. Raises ValueError unless it is RSA of a safe size, without a password."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except TypeError:
+        raise ValueError("the key is protected by a password") from None
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _SMALLEST_RSA:
+        raise ValueError(f"the key is not RSA of at least {_SMALLEST_RSA} bits")
+    return key
+
+
+def check_encrypted(element: etree._Element, *, covered: bool) -> None:
+    """Refuses an EncryptedAssertion of any other form or algorithm than those taken here. Raises BadXml.
+
+    `covered`: a signature of the response covers the ciphertext.
+    """
+    data = only(element, f"{XENC}EncryptedData")
+    if data.get("Type", _ELEMENT) != _ELEMENT:
+        raise BadXml("its EncryptedData is not an element")
+    content = _algorithm(data)
+    if content in _CBC and not covered:
+        raise BadXml(
+            "its assertion is encrypted with AES-CBC, which is taken only within a signed response; use AES-GCM"
+        )
+    if content not in _GCM and content not in _CBC:
+        raise BadXml("its assertion is not encrypted with AES-GCM")
+    _oaep(_encrypted_key(element, data))
+
+
+def decrypt(element: etree._Element, keys: Sequence[rsa.RSAPrivateKey]) -> bytes:
+    """The bytes of the assertion in an EncryptedAssertion that has been checked. Raises Undecryptable."""
+    data = only(element, f"{XENC}EncryptedData")
+    transport = _encrypted_key(element, data)
+    algorithm = _algorithm(data)
+    size = {**_GCM, **_CBC}[algorithm]
+    wrapped, content = _cipher_value(transport), _cipher_value(data)
+    for key in keys:
+        try:
+            secret = key.decrypt(wrapped, _oaep(transport))
+            if len(secret) == size:
+                return _open_gcm(secret, content) if algorithm in _GCM else _open_cbc(secret, content)
+        except (ValueError, InvalidTag):
+            continue
+    raise Undecryptable
+
+
+def _open_gcm(secret: bytes, content: bytes) -> bytes:
+    """A nonce of 96 bits, then ciphertext and tag (xmlenc-core1, section 5.2.4)."""
+    return AESGCM(secret).decrypt(content[:12], content[12:], None)
+
+
+def _open_cbc(secret: bytes, content: bytes) -> bytes:
+    """An initialisation vector, then blocks; the last byte counts the padding, whatever that is (section 5.2.1)."""
+    opener = Cipher(AES(secret), CBC(content[:16])).decryptor()
+    plain = opener.update(content[16:]) + opener.finalize()
+    count = plain[-1] if plain else 0
+    if not 1 <= count <= AES.block_size // 8:
+        raise ValueError("the padding is broken")
+    return plain[:-count]
+
+
+def _encrypted_key(element: etree._Element, data: etree._Element) -> etree._Element:
+    """The one EncryptedKey: within the data's KeyInfo, or beside the data."""
+    found = [*data.findall(f"{DS}KeyInfo/{XENC}EncryptedKey"), *element.findall(f"{XENC}EncryptedKey")]
+    if len(found) != 1:
+        raise BadXml("its encrypted assertion must have exactly one EncryptedKey")
+    return found[0]
+
+
+def _algorithm(element: etree._Element) -> str:
+    return str(only(element, f"{XENC}EncryptionMethod").get("Algorithm", ""))
+
+
+def _oaep(transport: etree._Element) -> OAEP:
+    method = only(transport, f"{XENC}EncryptionMethod")
+    digest, mask = method.find(f"{DS}DigestMethod"), method.find(f"{{{_XENC11}}}MGF")
+    hashed = hashes.SHA1 if digest is None else _HASHES.get(digest.get("Algorithm", ""))
+    masked = hashes.SHA1 if mask is None else _MASKS.get(mask.get("Algorithm", ""))
+    algorithm = method.get("Algorithm", "")
+    if algorithm not in (_OAEP, _OAEP_SHA1) or (algorithm == _OAEP_SHA1 and mask is not None):
+        raise BadXml("the key of its encrypted assertion is not in RSA-OAEP")
+    if hashed is None or masked is None or method.find(f"{XENC}OAEPparams") is not None:
+        raise BadXml("the parameters of RSA-OAEP in it are not known")
+    return OAEP(MGF1(masked()), hashed(), None)
+
+
+def _cipher_value(element: etree._Element) -> bytes:
+    value = only(only(element, f"{XENC}CipherData"), f"{XENC}CipherValue")
+    try:
+        return base64.b64decode("".join(text_of(value).split()), validate=True)
+    except ValueError:
+        raise BadXml("a CipherValue in it is not base64") from None
+
+
+# --- The certificate that carries our key ----------------------------------------------------------------------------
+
+
+def certificate_of(key: rsa.RSAPrivateKey, provider: SamlProvider, added_at: int) -> bytes:
+    """A certificate (DER) that carries the public key in our metadata. The same key makes the same bytes each time."""
+    public = key.public_key()
+    spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Daypass {provider.id}")])
+    begins = datetime.fromtimestamp(added_at // 1000, UTC)
+    builder = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=public,
+        serial_number=int.from_bytes(hashlib.sha256(spki).digest()[:16], "big") | 1,
+        not_valid_before=begins,
+        not_valid_after=begins + timedelta(days=36_500),
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)

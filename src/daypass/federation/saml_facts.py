@@ -1,0 +1,205 @@
+"""From a signed assertion to its facts, held against the rules of SAML's browser profile and AWS's additions to them.
+
+It reads elements that a signature covered, nothing else, and knows one instant, one issuer and the addresses that are ours.
+Sources: SAML V2.0 profiles, section 4.1.4.3; AWS page "Configure SAML assertions for the authentication response".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from lxml import etree
+
+from daypass.domain.assertion import REDEEM_MS, Assertion, refuse
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.federation.saml_metadata import read_time
+from daypass.federation.saml_xml import SAML, BadXml, only, text_of
+
+LEEWAY_MS: Final = 60_000
+"""How far an identity provider's clock may be from ours."""
+OWN_REQUEST: Final = "_daypass-"
+"""What the ids of our requests begin with: a response to one is taken only where the request is known."""
+
+_BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+_UNSPECIFIED: Final = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
+_CONDITIONS: Final = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction"))
+_MAX_ID: Final = 256
+_MAX_TEXT: Final = 1024  # of a NameID, and of a name of an attribute
+_MAX_VALUE: Final = 4096  # characters of an attribute's value
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a response must fit. `is_recipient` and `is_audience` tell our addresses and names. `now` in ms."""
+
+    issuer: str
+    now: int
+    is_recipient: Callable[[str], bool]
+    is_audience: Callable[[str], bool]
+    request_id: str
+    from_browser: bool
+
+
+def read(assertion: etree._Element, key: str, expected: Expected) -> Assertion:
+    """The facts of a signed assertion. Raises BadXml for what has not the form of one, DaypassError for what does not fit."""
+    if assertion.get("Version") != "2.0" or not 0 < len(assertion.get("ID", "")) <= _MAX_ID:
+        raise BadXml("its assertion is not of version 2.0, or its ID is missing or too long")
+    check_issuer(text_of(only(assertion, f"{SAML}Issuer")), expected)
+    subject = only(assertion, f"{SAML}Subject")
+    name = only(subject, f"{SAML}NameID")
+    subject_text = text_of(name).strip()
+    if not 0 < len(subject_text) <= _MAX_TEXT:
+        raise BadXml(f"its NameID is empty or over {_MAX_TEXT} characters")
+    confirmation = _confirmation(subject)
+    recipient = confirmation.get("Recipient", "")
+    if not expected.is_recipient(recipient):
+        raise refuse(f"The Recipient of the response, '{recipient[:256]}', is not an address of this service")
+    answers = confirmation.get("InResponseTo", "")
+    check_answers(answers, expected)
+    times = _Times(expected.now)
+    issued_at = times.issued(assertion.get("IssueInstant", ""))
+    times.window(confirmation, "SubjectConfirmationData")
+    conditions = only(assertion, f"{SAML}Conditions")
+    times.window(conditions, "Conditions")
+    _check_conditions(conditions, expected)
+    ends_at = times.session_end(assertion)
+    return Assertion(
+        id=assertion.get("ID"),
+        issuer=expected.issuer,
+        subject=subject_text,
+        subject_format=name.get("Format", _UNSPECIFIED)[:_MAX_TEXT],
+        recipient=recipient,
+        in_response_to=answers,
+        issued_at=issued_at,
+        not_after=times.end,
+        session_ends_at=ends_at,
+        attributes=_attributes(assertion),
+        key=key,
+    )
+
+
+def check_issuer(found: str, expected: Expected) -> None:
+    if found.strip() != expected.issuer:
+        raise refuse("Issuer not present in specified provider")
+
+
+def check_answers(found: str, expected: Expected) -> None:
+    """InResponseTo: a browser brings what we asked for, or nothing that anybody asked for.
+
+    A call may bring the answer to somebody else's request, as command lines make them, but never to one of ours: that one
+    belongs to the browser that it was made for.
+    """
+    if expected.from_browser:
+        wrong = found != expected.request_id
+    else:
+        wrong = found.startswith(OWN_REQUEST)
+    if wrong:
+        raise refuse("The response answers another request than the one that was made (InResponseTo)")
+
+
+# --- Subject and conditions ------------------------------------------------------------------------------------------
+
+
+def _confirmation(subject: etree._Element) -> etree._Element:
+    confirmation = only(subject, f"{SAML}SubjectConfirmation")
+    if confirmation.get("Method") != _BEARER:
+        raise refuse("The SubjectConfirmation of the response is not a bearer's")
+    data: etree._Element = only(confirmation, f"{SAML}SubjectConfirmationData")
+    if data.get("NotOnOrAfter") is None or not data.get("Recipient"):
+        raise refuse("SubjectConfirmationData must have NotOnOrAfter and Recipient")
+    return data
+
+
+def _check_conditions(conditions: etree._Element, expected: Expected) -> None:
+    """Every restriction must name us, and there must be one; a condition that is not understood is not met."""
+    unknown = [child for child in conditions.iterchildren(etree.Element) if child.tag not in _CONDITIONS]
+    if unknown:
+        raise refuse("The response has a condition that is not known here")
+    restrictions = conditions.findall(f"{SAML}AudienceRestriction")
+    for restriction in restrictions:
+        audiences = [text_of(audience).strip() for audience in restriction.findall(f"{SAML}Audience")]
+        if not any(map(expected.is_audience, audiences)):
+            raise refuse("Response does not contain the required audience.", audiences=[a[:256] for a in audiences[:8]])
+    if not restrictions:
+        raise refuse("Response does not contain the required audience.", audiences=[])
+
+
+# --- Times -----------------------------------------------------------------------------------------------------------
+
+
+class _Times:
+    """Times of one response against our clock. `end` is when the last of them has passed for good."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+        self.end = now + REDEEM_MS + 2 * LEEWAY_MS
+
+    def issued(self, text: str) -> int:
+        at = read_time(text)
+        if at > self._now + LEEWAY_MS:
+            raise self._skewed(ErrorKind.INVALID_IDENTITY_TOKEN, "The response is issued in the future", text)
+        self._until(at + REDEEM_MS, "Token must be redeemed within 5 minutes of issuance", text)
+        return at
+
+    def window(self, element: etree._Element, name: str) -> None:
+        """NotBefore and NotOnOrAfter of an element."""
+        begins, ends = element.get("NotBefore"), element.get("NotOnOrAfter")
+        if begins is not None and read_time(begins) > self._now + LEEWAY_MS:
+            raise self._skewed(ErrorKind.INVALID_IDENTITY_TOKEN, f"The response is not yet valid ({name})", begins)
+        if ends is not None:
+            self._until(read_time(ends), f"The response has expired ({name})", ends)
+
+    def session_end(self, assertion: etree._Element) -> int:
+        """The earliest SessionNotOnOrAfter, 0 for none. There must be an AuthnStatement."""
+        statements = assertion.findall(f"{SAML}AuthnStatement")
+        if not statements:
+            raise refuse("The response has no AuthnStatement: it does not say that anybody has logged in")
+        texts = [text for statement in statements if (text := statement.get("SessionNotOnOrAfter")) is not None]
+        if not texts:
+            return 0
+        ends_at, text = min((read_time(text), text) for text in texts)
+        if ends_at <= self._now:
+            raise self._skewed(ErrorKind.EXPIRED_IDENTITY_TOKEN, "The login has ended (SessionNotOnOrAfter)", text)
+        return ends_at
+
+    def _until(self, end: int, message: str, text: str) -> None:
+        if self._now >= end + LEEWAY_MS:
+            raise self._skewed(ErrorKind.EXPIRED_IDENTITY_TOKEN, message, text)
+        self.end = min(self.end, end + LEEWAY_MS)
+
+    def _skewed(self, kind: ErrorKind, message: str, text: str) -> DaypassError:
+        ours = datetime.fromtimestamp(self._now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return DaypassError(
+            kind,
+            f"{message}: it says {text}, this server's time is {ours}, and {LEEWAY_MS // 1000} seconds of leeway are given",
+            private={"reason": "time"},
+        )
+
+
+# --- Attributes ------------------------------------------------------------------------------------------------------
+
+
+def _attributes(assertion: etree._Element) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Names with their values; what stands in several elements of one name is one attribute."""
+    found: dict[str, list[str]] = {}
+    for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute"):
+        name = attribute.get("Name", "")
+        if not 0 < len(name) <= _MAX_TEXT:
+            raise BadXml(f"the Name of an attribute is empty or over {_MAX_TEXT} characters")
+        found.setdefault(name, []).extend(_values(attribute))
+    return tuple((name, tuple(values)) for name, values in found.items())
+
+
+def _values(attribute: etree._Element) -> Iterator[str]:
+    """Texts of the values. A value that is a NameID (eduPersonTargetedID) is its text; any other structure is no value."""
+    for value in attribute.findall(f"{SAML}AttributeValue"):
+        inner = value.findall(f"{SAML}NameID")
+        if len(value) and not (len(value) == 1 and inner):
+            continue
+        text = text_of(inner[0] if inner else value).strip()
+        if len(text) > _MAX_VALUE:
+            raise BadXml(f"the value of an attribute is over {_MAX_VALUE} characters")
+        yield text
