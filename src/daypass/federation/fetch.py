@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -112,7 +111,7 @@ class Bounds:
 
     seconds: float = 2.0
     max_bytes: int = 1_048_576
-    at_once: int = 32
+    at_once: int = 64
     for_owner: int = 8
     waiting: int = 256
 
@@ -125,6 +124,12 @@ class _Place(NamedTuple):
     authority: str
 
 
+@dataclass(slots=True)
+class _Share:
+    places: asyncio.Semaphore
+    users: int = 0
+
+
 class Fetcher:
     """Fetches. Use it from one event loop."""
 
@@ -132,14 +137,14 @@ class Fetcher:
         self.bounds = bounds or Bounds()
         self._network = network or SystemNetwork()
         self._turns = asyncio.Semaphore(self.bounds.at_once)
-        self._owners: Counter[str] = Counter()
-        self._waiting = 0
+        self._shares: dict[str, _Share] = {}
+        self._present = 0
 
     async def fetch(self, order: Order) -> Fetched:
         """The answer to `order`. Raises FetchError, within the time that `bounds` give, and nothing else."""
         place = parse_url(order.url, allow_http=order.allow_http)
         try:
-            async with asyncio.timeout(self.bounds.seconds), self._turn(order.owner):
+            async with asyncio.timeout(self.bounds.seconds), self._share(order.owner), self._turns:
                 return await self._fetch(order, place)
         except TimeoutError:
             raise FetchError(Reason.TIMEOUT, f"no complete answer within {self.bounds.seconds:g} s") from None
@@ -149,28 +154,21 @@ class Fetcher:
             raise FetchError(Reason.PROTOCOL, "the answer is not well-formed HTTP") from None
 
     @asynccontextmanager
-    async def _turn(self, owner: str) -> AsyncIterator[None]:
-        if self._owners[owner] >= self.bounds.for_owner or self._waiting >= self.bounds.waiting:
+    async def _share(self, owner: str) -> AsyncIterator[None]:
+        """One of the owner's places; whoever is slow holds up its own fetches alone."""
+        if self._present >= self.bounds.at_once + self.bounds.waiting:
             raise FetchError(Reason.BUSY, "too many fetches are under way")
-        self._owners[owner] += 1
-        self._waiting += 1
+        share = self._shares.setdefault(owner, _Share(asyncio.Semaphore(self.bounds.for_owner)))
+        self._present += 1
+        share.users += 1
         try:
-            await self._turns.acquire()
-        except BaseException:
-            self._leave(owner)
-            raise
+            async with share.places:
+                yield
         finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._turns.release()
-            self._leave(owner)
-
-    def _leave(self, owner: str) -> None:
-        self._owners[owner] -= 1
-        if not self._owners[owner]:
-            del self._owners[owner]
+            self._present -= 1
+            share.users -= 1
+            if not share.users:
+                del self._shares[owner]
 
     async def _fetch(self, order: Order, place: _Place) -> Fetched:
         addresses = await self._addresses(order, place)

@@ -40,6 +40,7 @@ class Rules:
         idle: a source that nobody has asked for so long is not kept fresh.
         save: unchanged keys are written to the database this often at most.
         background: sources fetched at a time to keep them fresh.
+        database_seconds: how long kept keys are waited for.
     """
 
     spacing: int = 30_000
@@ -51,6 +52,7 @@ class Rules:
     idle: int = 24 * _HOUR
     save: int = _HOUR
     background: int = 16
+    database_seconds: float = 1.0
 
 
 class _Held(NamedTuple):
@@ -183,6 +185,10 @@ class CachedIssuerKeys:
             if len(self._entries) >= _MOST_SOURCES:
                 self._forget()
             entry = self._entries[source.id] = _Entry(source)
+        elif entry.error:
+            entry.source = (
+                source  # the next attempt is on account of who asks now, not of who may have hindered the last
+            )
         entry.asked_at = now
         return entry
 
@@ -281,11 +287,12 @@ class CachedIssuerKeys:
         if source.kind == "file":
             return False
         try:
-            row = await self._directory.read(lambda reader: reader.get(IssuerKeySet, source=source.id))
+            async with asyncio.timeout(self._rules.database_seconds):
+                row = await self._directory.read(lambda reader: reader.get(IssuerKeySet, source=source.id))
             if row is None or (entry.held is not None and row.fetched_at <= entry.held.fetched_at):
                 return False
             keys = read_keys(row.jwks.encode())._replace(sequence=row.sequence)
-        except (DaypassError, ValueError):  # the database is away, or the row is another version's
+        except (DaypassError, ValueError, TimeoutError):  # the database is away, or the row is another version's
             return False
         entry.held = _Held(keys, row.fetched_at, row.fetched_at + self._rules.refresh)
         entry.saved_at = row.fetched_at

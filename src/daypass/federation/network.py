@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
-_MOST_LOOKUPS = 32
-_MOST_FOR_OWNER = 4
+_MOST_LOOKUPS = 64
+_MOST_FOR_OWNER = 8
 _READ_BUFFER = 65_536
 
 

@@ -38,6 +38,7 @@ class Source:
         id: a digest of all that matters; providers of several accounts that differ in nothing share it.
         kind: static | file | url | discovery.
         account: the provider's; "" where the source is shared.
+        owner: the account that asked, whose share of the fetches it takes. No part of the digest.
         place: the file, the URL, or that of the discovery document.
         issuers: what the discovery document may say that its issuer is.
     """
@@ -45,6 +46,7 @@ class Source:
     id: str
     kind: str
     account: str
+    owner: str
     provider_url: str
     place: str
     issuers: frozenset[str]
@@ -79,7 +81,7 @@ def source_of(provider: OidcProvider) -> Source:
     account = provider.account if any(rules) or kind != "discovery" else ""
     text = json.dumps([account, provider.url if account else "", kind, place, issuer, *rules])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Source(digest, kind, account, provider.url, place, frozenset({issuer, base}), settings)
+    return Source(digest, kind, account, provider.account, provider.url, place, frozenset({issuer, base}), settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Getter:
             ca_pem=settings.ca_pem,
             allow_private=settings.allow_private_networks or self.allow_private,
             allow_http=settings.allow_http,
-            owner=source.account,
+            owner=source.owner,
         )
         return await self.fetcher.fetch(order)
 
