@@ -86,21 +86,25 @@ async def lint_document(env: Env, call: Call, text: str, kind: PolicyKind, role:
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """
     decision = await allow(env, call, "LintPolicies", "policy", "*")
-    owner = call.caller.account
-    builtin = catalog(env.builtin)
+    owner, builtin = call.caller.account, catalog(env.builtin)
 
     def look(tx: Reader) -> tuple[Finding, ...]:
-        facts = surroundings(tx, owner)
-        if role:
-            found = tx.get(Role, account=owner, name=role)
-            if found is None:
-                raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role} cannot be found.")
-            facts = _of_role(tx, found, facts, builtin)
-        return lint_text(text, kind, facts)
+        if role and tx.get(Role, account=owner, name=role) is None:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role} cannot be found.")
+        return findings_of(tx, owner, builtin, text, kind, role)
 
     findings = await env.directory.read(look)
     await env.journal.commit(served(call, decision=decision, detail={"findings": len(findings)}))
     return findings
+
+
+def findings_of(  # a document with its surroundings
+    tx: Reader, account: str, builtin: Catalog, text: str, kind: PolicyKind, role_name: str = ""
+) -> tuple[Finding, ...]:
+    """The findings about a document of an account; of a trust policy, with the powers of its role if that exists."""
+    facts = surroundings(tx, account)
+    role = tx.get(Role, account=account, name=role_name) if role_name and kind is PolicyKind.TRUST else None
+    return lint_text(text, kind, _of_role(tx, role, facts, builtin) if role is not None else facts)
 
 
 def surroundings(tx: Reader, account: str) -> Facts:

@@ -18,19 +18,13 @@ import pytest
 from daypass.data import builtin_policies
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
-    AccessKey,
-    AccessReport,
     Account,
     Attachment,
-    CredentialReport,
-    Group,
     Guardrail,
     InlinePolicy,
-    LastUse,
     ManagedPolicy,
     Membership,
     MfaDevice,
-    OutboundFederation,
     PolicyVersion,
     Role,
     User,
@@ -44,6 +38,7 @@ from daypass.operations.iam.driver import perform
 from daypass.operations.iam.table import OPERATIONS
 from daypass.operations.outcome import refused
 from daypass.ports import AccountView, Call, Env, Limits, PrincipalView, RoleView
+from daypass.stores.entities import ENTITY_TABLES
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -51,25 +46,8 @@ T = TypeVar("T")
 NOW = 1_764_000_000_000
 ALPHA, BETA = "111111111111", "222222222222"
 
-_PRIMARY: Mapping[type[Any], tuple[str, ...]] = {
-    Account: ("id",),
-    User: ("id",),
-    Group: ("id",),
-    Role: ("id",),
-    ManagedPolicy: ("id",),
-    AccessKey: ("id",),
-    Membership: ("group_id", "user_id"),
-    PolicyVersion: ("policy_id", "version"),
-    InlinePolicy: ("owner_id", "name"),
-    Attachment: ("owner_id", "policy_arn"),
-    Guardrail: ("account", "name"),
-    MfaDevice: ("serial",),
-    LastUse: ("subject", "operation"),
-    CredentialReport: ("account",),
-    AccessReport: ("id",),
-    OutboundFederation: ("account",),
-}
-_FOLDED = (User, Group, Role, ManagedPolicy)
+_PRIMARY: Mapping[type[Any], tuple[str, ...]] = {kind: table.primary for kind, table in ENTITY_TABLES.items()}
+_FOLDED = tuple(kind for kind, table in ENTITY_TABLES.items() if table.folds)
 
 
 def _value(kind: type[Any], name: str, value: Any) -> Any:
@@ -120,8 +98,11 @@ class MemoryTx:
     def _unique(self, entity: Any) -> None:
         kind = type(entity)
         if kind in _FOLDED:
-            other = self.get(kind, account=entity.account, name=entity.name)
-            if other is not None and other.id != entity.id:
+            taken = {"account": entity.account, "name": entity.name}
+            if kind is MfaDevice:  # unique with its path
+                taken["path"] = entity.path
+            other = self.get(kind, **taken)
+            if other is not None and self._key(other) != self._key(entity):
                 raise DaypassError(ErrorKind.ALREADY_EXISTS, f"{kind.__name__} already exists.")
 
     def insert(self, entity: Any) -> None:

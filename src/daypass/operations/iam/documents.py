@@ -15,6 +15,7 @@ from typing import TypeAlias
 from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
 from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
+from daypass.domain.policy.lint.oidc import unpinned
 from daypass.operations.iam import faults, quotas
 from daypass.ports import Reader
 
@@ -55,6 +56,7 @@ def trust(tx: Reader, text: str) -> tuple[tuple[str, str], ...]:
     document = parsed(text, PolicyKind.TRUST)
     if size(text) > quotas.TRUST_POLICY_SIZE:
         raise faults.over_quota("ACLSizePerRole", quotas.TRUST_POLICY_SIZE)
+    _refuse_strangers(document)
     bindings: dict[str, str] = {}
     for principal in document.principals():
         if principal.type != "AWS" or principal.value in bindings:
@@ -65,6 +67,18 @@ def trust(tx: Reader, text: str) -> tuple[tuple[str, str], ...]:
         if unique_id:
             bindings[principal.value] = unique_id
     return tuple(bindings.items())
+
+
+def _refuse_strangers(document: PolicyDocument) -> None:
+    """Refuses, as AWS does, trust in an issuer that others share without a claim that names its own customer."""
+    found = unpinned(document)
+    if found is not None:
+        principal, preset = found
+        claims = " or ".join(f"{preset.issuer}:{claim}" for claim in sorted(preset.pins))
+        raise faults.malformed_policy(
+            f"The trust policy lets in every customer of the identity provider {principal.value}: it must evaluate "
+            f"{claims} in a condition, with a value that names yours."
+        )
 
 
 def _bound_to(tx: Reader, value: str) -> str | None:

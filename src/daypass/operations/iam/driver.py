@@ -11,14 +11,17 @@ from typing import Any
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations.authorize import authorize
 from daypass.operations.iam import builtin, documents, faults, subjects
-from daypass.operations.iam.work import Answer, Look, Operation, Params, Subject, Work
+from daypass.operations.iam.work import LINT, Answer, Look, Operation, Params, Subject, Work
+from daypass.operations.lint import findings_of
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
 _ATTEMPTS = 5
+_MOST_TOLD = 20
 _SECRET_PARAMETERS = frozenset(
     {"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2", "AddPrivateKey"}
 )
@@ -39,13 +42,13 @@ class _Moved(DaypassError):
 async def perform(env: Env, call: Call, operation: Operation, params: Params) -> Answer:
     """The operation's answer, on the record. Raises DaypassError; the caller records refusals."""
     for _ in range(_ATTEMPTS):
-        subject, fault = await env.directory.read(lambda tx: _prepare(_look(env, tx, call), operation, params))
+        subject, found = await env.directory.read(lambda tx: _prepare(_look(env, tx, call), operation, params))
         decision = await _authorize(env, call, operation, params, subject)
-        if fault is not None:
-            raise fault
+        if isinstance(found, DaypassError):
+            raise found
         try:
             if operation.write is not None:
-                return await _write(env, call, operation, params, subject, decision)
+                return await _write(env, call, operation, params, subject, decision, found)
             return await _read(env, call, operation, params, subject, decision)
         except _Moved:
             continue
@@ -57,16 +60,17 @@ def _look(env: Env, tx: Reader, call: Call) -> Look:
     return Look(tx, call.caller, call.facts, call.now, known, saml_metadata=env.saml_metadata)
 
 
-def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | None]:
-    """What to authorize; and, found out on this thread and kept for later, whether the request's document is malformed."""
+def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | tuple[Finding, ...]]:
+    """What to authorize; and, found out on this thread and kept for later, what is to say of the request's document."""
     subject = operation.subject(look, params)
-    if operation.document is not None:
-        name, kind = operation.document
-        try:
-            documents.parsed(params[name], kind)
-        except DaypassError as fault:
-            return subject, fault
-    return subject, None
+    if operation.document is None:
+        return subject, ()
+    name, kind = operation.document
+    try:
+        documents.parsed(params[name], kind)
+    except DaypassError as fault:
+        return subject, fault
+    return subject, findings_of(look.tx, look.account, look.builtin, params[name], kind, params.get("RoleName", ""))
 
 
 async def _authorize(env: Env, call: Call, operation: Operation, params: Params, subject: Subject) -> Decision:
@@ -95,8 +99,14 @@ async def _read(
     return answer
 
 
-async def _write(
-    env: Env, call: Call, operation: Operation, params: Params, subject: Subject, decision: Decision
+async def _write(  # what was asked, and what was found out about it
+    env: Env,
+    call: Call,
+    operation: Operation,
+    params: Params,
+    subject: Subject,
+    decision: Decision,
+    findings: tuple[Finding, ...],
 ) -> Answer:
     gathered = await _gathered(env, call, operation, params)
 
@@ -106,6 +116,9 @@ async def _write(
         assert operation.write is not None
         answer = operation.write(work, params)
         detail = {**_detail(params, subject), "result": _ids(answer)}
+        if findings:
+            detail["lint"] = _told(findings)
+            answer = {**answer, LINT: "; ".join(detail["lint"])}
         return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
     return await env.journal.write(change)
@@ -126,6 +139,11 @@ def _same(operation: Operation, look: Look, params: Params, authorized: Subject)
 def _detail(params: Params, subject: Subject) -> dict[str, Any]:
     parameters = {name: "***" if name in _SECRET_PARAMETERS else value for name, value in params.items()}
     return {"resource": subject.arn, "parameters": parameters}
+
+
+def _told(findings: tuple[Finding, ...]) -> list[str]:
+    """Findings as a write tells them: few words, fit for a header. `daypass lint` has the rest."""
+    return [f"{found.severity.value} {found.id} {found.line}:{found.column}" for found in findings[:_MOST_TOLD]]
 
 
 def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:

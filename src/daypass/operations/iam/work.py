@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
@@ -23,6 +23,10 @@ Params: TypeAlias = Mapping[str, Any]
 
 Answer: TypeAlias = Mapping[str, Any]
 """An answer by the output member names of the service model; times are integers of milliseconds."""
+
+
+LINT: Final = "x-daypass-lint"
+"""The key of an answer under which a write says what the linter finds in its document; on the wire it is a header."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from daypass import sigv4
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.iam.work import LINT
 from daypass.ports import Call, Env
 from daypass.wire.aws.errors import INTERNAL_CODE, error_xml, internal_failure_xml, wire_error
 from daypass.wire.aws.models import Operation, ServiceModel
@@ -60,7 +61,8 @@ class _Progress:
     def facts(self) -> RequestFacts:
         request = self.request
         headers = dict(request.headers)
-        trace = _TRACE_PARENT.fullmatch(headers.get(b"traceparent", b""))
+        parent = headers.get(b"traceparent")
+        trace = _TRACE_PARENT.fullmatch(parent) if parent else None
         return RequestFacts(
             request.request_id,
             request.received_at,
@@ -134,7 +136,9 @@ class AwsEndpoint:
         if not operation.check(params):
             raise DaypassError(ErrorKind.VALIDATION, operation.explain(params))
         result = await handler(env, Call(caller, facts, env.clock.now()), params)
-        return Response(200, operation.render(result, request.request_id), operation=full_name)
+        lint = result.get(LINT)
+        headers = ((LINT.encode("ascii"), lint.encode("ascii")),) if lint else ()
+        return Response(200, operation.render(result, request.request_id), headers=headers, operation=full_name)
 
     def _find(self, form: Mapping[str, str]) -> tuple[AwsService, Operation]:
         action, version = form.get("Action"), form.get("Version")
