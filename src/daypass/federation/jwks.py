@@ -17,7 +17,7 @@ from daypass.ports import KeySet
 MAX_KEYS = 100
 _MAX_KID = 512
 _MAX_MEMBER = 4096  # characters; the modulus of an RSA key of 16,384 bits has 2,731
-_KINDS = frozenset({"RSA", "EC", "OKP"})  # never "oct": a published symmetric key is known to all
+_KINDS = ("RSA", "EC", "OKP")  # never "oct": a published symmetric key is known to all
 _PUBLIC = ("kty", "kid", "alg", "crv", "n", "e", "x", "y")
 _SVID = "jwt-svid"
 
@@ -63,7 +63,8 @@ def read_discovery(body: bytes, issuers: frozenset[str]) -> str:
     document = read_json(body)
     if not isinstance(document, dict):
         raise ValueError("it is not a discovery document")  # noqa: TRY004  # as above
-    if document.get("issuer") not in issuers:
+    issuer = document.get("issuer")
+    if not isinstance(issuer, str) or issuer not in issuers:
         raise ValueError(f"it is of another issuer than {' or '.join(sorted(issuers))}")
     uri = document.get("jwks_uri")
     if not isinstance(uri, str):
