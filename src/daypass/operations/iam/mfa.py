@@ -106,7 +106,7 @@ def create_virtual_mfa_device(work: Work, p: Params) -> Answer:
         path=p.get("Path") or "/",
         created_at=work.now,
         sealed_seed=seal_seed(work.sealer, drawn.seed, work.account, None, serial),
-        tags=tags.first_of_policy(p),
+        tags=tags.first_exact(p),
     )
     taken = DaypassError(ErrorKind.ALREADY_EXISTS, "MFADevice entity at the same path and name already exists.")
     changes.insert(work, device, taken)
