@@ -36,7 +36,9 @@ class EventType(StrEnum):
     SESSION_REVOKED = "session.revoked"  # a revocation was made
     ACCOUNT_CREATED = "account.created"  # an operator opened an account
     KEY_ADDED = "key.added"  # a ring key was made (never its material)
-    ISSUER_KEYS = "issuer.keys"  # keys of an identity provider were fetched: others than before, or the same after an hour
+    ISSUER_KEYS = (
+        "issuer.keys"  # keys of an identity provider were fetched: others than before, or the same after an hour
+    )
     BOOTSTRAPPED = "installation.bootstrapped"  # first start with a new database: accounts and keys it began with
 
 
@@ -72,7 +74,24 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _refuse(value: object) -> Any:
+    raise TypeError(f"{type(value).__name__} is no value of an event")
+
+
+_make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
+if _make_encoder is None:
+    _dumps = _encoder.encode
+else:
+    # What `_encoder` makes for each call: made once. It does not look for circles; those end in a RecursionError.
+    _encode_c = _make_encoder(
+        None, _refuse, encode_basestring_ascii, None, ":", ",", _encoder.sort_keys, _encoder.skipkeys, False
+    )
+
+    def _dumps(o: Any) -> str:
+        return "".join(_encode_c(o, 0))
 
 
 class Canonical(dict[str, Any]):

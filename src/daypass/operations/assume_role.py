@@ -87,14 +87,14 @@ def session_request(params: Mapping[str, Any], name: str) -> SessionRequest:
     if params.get("ProvidedContexts"):
         raise DaypassError(ErrorKind.INVALID_PARAMETER, "ProvidedContexts is not supported.")
     return SessionRequest(
-        name=name,
-        duration=params.get("DurationSeconds"),
-        policy=params.get("Policy", ""),
-        policy_arns=tuple(item.get("arn", "") for item in params.get("PolicyArns") or ()),
-        tags=tuple((tag["Key"], tag["Value"]) for tag in params.get("Tags") or ()),
-        transitive_keys=tuple(params.get("TransitiveTagKeys") or ()),
-        source_identity=params.get("SourceIdentity", ""),
-        minimum_size=params.get("MinimumSessionTokenSize") or 0,
+        name,
+        params.get("DurationSeconds"),
+        params.get("Policy", ""),
+        tuple([item.get("arn", "") for item in params.get("PolicyArns") or ()]),
+        tuple([(tag["Key"], tag["Value"]) for tag in params.get("Tags") or ()]),
+        tuple(params.get("TransitiveTagKeys") or ()),
+        params.get("SourceIdentity", ""),
+        params.get("MinimumSessionTokenSize") or 0,
     )
 
 

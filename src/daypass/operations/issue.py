@@ -256,21 +256,23 @@ async def issue_role_session(
         hops = extend_chain(origin.hops, own, env.limits.chain_depth)
     except SessionRefused as refusal:
         raise DaypassError(ErrorKind.ACCESS_DENIED, refusal.message, private={OWNER: role.account}) from None
-    hashes = await keep_policies(env, facts, origin.actor, role.account, request.policy_arns, expires_at)
-    claims = SessionClaims(
-        kind=SessionKind.ROLE,
-        session_id=own.session_id,
-        account=role.account,
-        principal_id=role.id,
-        arn=role.arn,
-        name=request.name,
-        issued_at=started.now,
-        expires_at=expires_at,
-        seen=started.seen,
-        hops=hops,
-        tags=inherited.tags,
-        transitive_keys=inherited.transitive_keys,
-        source_identity=inherited.source_identity,
+    hashes: tuple[str, ...] = ()
+    if request.policy_arns:
+        hashes = await keep_policies(env, facts, origin.actor, role.account, request.policy_arns, expires_at)
+    claims = SessionClaims(  # mostly by position: so many keywords would cost more than all the rest of it
+        SessionKind.ROLE,
+        own.session_id,
+        role.account,
+        role.id,
+        role.arn,
+        request.name,
+        started.now,
+        expires_at,
+        started.seen,
+        hops,
+        inherited.tags,
+        inherited.transitive_keys,
+        inherited.source_identity,
         policies=(request.policy,) if request.policy else (),
         base_policy=bool(request.policy),
         policy_hashes=hashes,

@@ -12,6 +12,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from daypass.domain.claims import Caller, RequestFacts
@@ -48,6 +49,7 @@ _MALFORMED = frozenset(
         ErrorKind.INVALID_INPUT,
     }
 )
+_USUAL_AGENT: Final = 512  # characters of a User-Agent
 _FOREIGN: Final = 6144  # bytes: explanations for another account are padded to a multiple of this
 _MAX_EXPLANATION: Final = 262_144  # bytes, unpacked
 
@@ -81,9 +83,18 @@ def _actor_of(caller: Caller) -> Canonical:
     return actor
 
 
-def source_of(facts: RequestFacts) -> dict[str, str]:
+def source_of(facts: RequestFacts) -> Mapping[str, str]:
     """How it came, for an event."""
-    return {"ip": facts.source_ip, "user_agent": facts.user_agent, "region": facts.region}
+    if len(facts.user_agent) > _USUAL_AGENT:
+        return _source(facts.source_ip, facts.user_agent, facts.region)
+    return _usual_source(facts.source_ip, facts.user_agent, facts.region)
+
+
+def _source(ip: str, user_agent: str, region: str) -> Canonical:
+    return Canonical(ip=ip, user_agent=user_agent, region=region)
+
+
+_usual_source = lru_cache(maxsize=1024)(_source)  # the same clients come again and again
 
 
 def decision_json(decision: Decision) -> Mapping[str, Any]:
@@ -150,17 +161,18 @@ def event_of(
 ) -> Event:
     """An event about a request that went well, with whatever actor stands behind it."""
     return Event(
-        type=kind,
-        at=at,
-        account=account,
-        actor=actor,
-        source=source_of(facts),
-        request_id=facts.request_id,
-        trace_id=facts.trace_id,
-        operation=facts.operation,
-        session_id=session_id,
-        decision=decision_json(decision) if decision is not None else None,
-        detail=detail or {},
+        kind,
+        at,
+        account,
+        actor,
+        source_of(facts),
+        facts.request_id,
+        facts.trace_id,
+        facts.operation,
+        "",  # no error
+        session_id,
+        decision_json(decision) if decision is not None else None,
+        detail or {},
     )
 
 

@@ -86,8 +86,11 @@ def canonical(
     claimed = fields.get(b"x-amz-content-sha256")
     if claimed is not None and claimed != body_hash.encode():  # UNSIGNED-PAYLOAD and the streaming forms included
         mismatch("The provided 'x-amz-content-sha256' header does not match what was computed.")
-    query = "&".join([f"{n}={v}" for n, v in sorted([(encode(n), encode(v)) for n, v in pairs])]) if pairs else ""
-    lines = [f"{method}\n{_canonical_path(raw_path)}\n{query}".encode("latin-1", "replace")]
+    if pairs or raw_path != b"/":
+        query = "&".join([f"{n}={v}" for n, v in sorted([(encode(n), encode(v)) for n, v in pairs])])
+        lines = [f"{method}\n{_canonical_path(raw_path)}\n{query}".encode("latin-1", "replace")]
+    else:
+        lines = [method.encode("latin-1", "replace") + b"\n/\n"]
     for name in names:
         value = fields.get(name)
         if value is None:

@@ -30,6 +30,8 @@ _HTTP_DATE = re.compile(
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
 
+_KEPT = 512  # bytes: the longest credential or list of names that is remembered
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -67,26 +69,31 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
         SigV4Error: nothing there (missing_credentials), not readable or ambiguous (incomplete_signature), or something
             that must be signed is not (signature_mismatch).
     """
-    fields: dict[bytes, bytes] = {}
-    repeated: list[bytes] = []
-    for name, value in headers:
-        if name in fields:
-            repeated.append(name)
-            value = fields[name] + b"," + value.strip()  # noqa: PLW2901
-        fields[name] = value.strip()
-    pairs = query_pairs(raw_query)
-    in_query = any(name in _QUERY_MARKS for name, _ in pairs)
+    fields = {name: value.strip() for name, value in headers}
+    if len(fields) != len(headers):
+        fields = _joined(headers)
+    pairs = query_pairs(raw_query) if raw_query else []
     authorization = fields.get(b"authorization")
-    for name in repeated:
-        if name in _ONCE:
-            incomplete(f"Header '{name.decode('ascii')}' must be in the request once.")
-    if in_query:
+    if pairs and any(name in _QUERY_MARKS for name, _ in pairs):
         if authorization is not None:
             incomplete("Only one authentication mechanism is allowed: the Authorization header or the query string.")
         return _parse_presigned(method, raw_path, pairs, fields, body)
     if authorization is None:
         _refuse_unsigned(pairs, body)
     return _parse_header(method, raw_path, pairs, fields, body, authorization)
+
+
+def _joined(headers: Headers) -> dict[bytes, bytes]:
+    """The fields of a request that has some name more than once: their values joined, unless that would be ambiguous."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in fields:
+            if name in _ONCE:
+                incomplete(f"Header '{name.decode('ascii')}' must be in the request once.")
+            fields[name] += b"," + value.strip()
+        else:
+            fields[name] = value.strip()
+    return fields
 
 
 def _refuse_unsigned(pairs: list[tuple[bytes, bytes]], body: bytes) -> NoReturn:
@@ -105,7 +112,7 @@ def _parse_header(
 ) -> UnverifiedSignature:
     match = _AUTHORIZATION.fullmatch(authorization)
     found = (match[1], match[2], match[3]) if match else _authorization_parts(authorization)
-    if any(name == b"X-Amz-Security-Token" for name, _ in pairs):
+    if pairs and any(name == b"X-Amz-Security-Token" for name, _ in pairs):
         incomplete("X-Amz-Security-Token must be a header when the request has an Authorization header.")
     stamp = fields.get(b"x-amz-date")
     if stamp is None:
@@ -205,13 +212,7 @@ def claims(
 ) -> UnverifiedSignature:
     """What the three parts of an Authorization header say of this request: (credential, signed headers, signature)."""
     credential, raw_signed, signature = found
-    scope = credential.decode("latin-1").split("/")
-    if len(scope) != 5:
-        incomplete(
-            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
-            f"got '{credential.decode('latin-1')[:256]}'"
-        )
-    key_id, date, region, service, term = scope
+    key_id, date, region, service, term = _scope(credential) if len(credential) <= _KEPT else _read_scope(credential)
     stamp = raw_stamp.decode("latin-1")
     signed_at = _epoch_ms(stamp)
     if term != "aws4_request":
@@ -221,32 +222,62 @@ def claims(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
             f"'{date[:16]}' != '{stamp[:8]}', from '{stamp}'."
         )
-    names = raw_signed.split(b";")
-    _check_signed(names, request[3])
+    signed = _names(raw_signed) if len(raw_signed) <= _KEPT else _read_names(raw_signed)
+    _check_signed(signed, request[3])
     return UnverifiedSignature(
         key_id,
         date,
         region,
         service,
-        tuple(raw_signed.decode("latin-1").split(";")),
+        signed.texts,
         signature.decode("latin-1"),
         stamp,
         signed_at,
         token.decode("latin-1"),
         expires is not None,
         expires or 0,
-        canonical(*request, names),
+        canonical(*request, signed.names),
     )
 
 
-def _check_signed(names: list[bytes], fields: Mapping[bytes, bytes]) -> None:
+def _read_scope(credential: bytes) -> list[str]:
+    """The five parts of a credential."""
+    scope = credential.decode("latin-1").split("/")
+    if len(scope) != 5:
+        incomplete(
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
+            f"got '{credential.decode('latin-1')[:256]}'"
+        )
+    return scope
+
+
+class _Signed(NamedTuple):
+    """SignedHeaders, read."""
+
+    names: list[bytes]
+    texts: tuple[str, ...]
+    ordered: bool  # each once, in order
+
+
+def _read_names(raw: bytes) -> _Signed:
+    names = raw.split(b";")
+    return _Signed(names, tuple(raw.decode("latin-1").split(";")), names == sorted(set(names)))
+
+
+# A client signs the same headers in the same scope again and again. Only what is well-formed is remembered.
+_scope = lru_cache(maxsize=1024)(_read_scope)
+_names = lru_cache(maxsize=256)(_read_names)
+
+
+def _check_signed(signed: _Signed, fields: Mapping[bytes, bytes]) -> None:
     """Host and every x-amz-* header must be under the signature, else they could be changed on the way."""
+    names = signed.names
     if b"host" not in names or b"host" not in fields:
         mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     for name in fields:
-        if name.startswith(b"x-amz-") and name not in names:
+        if name[:6] == b"x-amz-" and name not in names:
             mismatch(f"'{name[:64].decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.")
-    if names != sorted(set(names)):
+    if not signed.ordered:
         mismatch()
 
 

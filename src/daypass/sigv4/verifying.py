@@ -40,7 +40,7 @@ def verify(
         secret, claimed.canonical_request, claimed.amz_date, (claimed.date, claimed.region, claimed.service)
     )
     given = claimed.signature if _HEX64.fullmatch(claimed.signature) else "0" * 64
-    if not hmac.compare_digest(expected.encode(), given.encode()):
+    if not hmac.compare_digest(expected, given):  # both are ASCII
         mismatch()
     check_scope(claimed, now, skew_ms=skew_ms, services=services, regions=regions)
 

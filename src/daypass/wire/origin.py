@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from daypass.wire.http import Header
 
 _MAX_HOPS = 32
+_LONGEST = 64  # characters of an IPv6 address with its zone
 
 
 class Origin:
@@ -60,5 +61,10 @@ def _parse(address: str) -> IPv4Address | IPv6Address | None:
 
 def _plain(address: str) -> str:
     """An address in its one written form: IPv4 in IPv6 as IPv4, no zone; "" when it is none."""
+    return _written(address) if len(address) <= _LONGEST else ""
+
+
+@lru_cache(maxsize=4096)
+def _written(address: str) -> str:
     parsed = _parse(address.partition("%")[0])
     return str(parsed) if parsed is not None else ""

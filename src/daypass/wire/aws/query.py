@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +25,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _INDEX = re.compile(r"[1-9][0-9]{0,3}")
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
+_KEPT = 256  # characters: the longest value that is remembered
 _ASCII = {form % code: chr(code) for code in range(128) for form in ("%02X", "%02x")}
 
 Node: TypeAlias = "str | dict[str, Node]"
@@ -63,7 +65,7 @@ def _read_form(raw: bytes, form: dict[str, str]) -> None:
                 if "%" in name or "+" in name:
                     name = _decode(name)
                 if "%" in value or "+" in value:
-                    value = _decode(value)
+                    value = _decode_again(value) if len(value) <= _KEPT else _decode(value)
                 if name in form:
                     _malformed(f"Parameter '{name[:128]}' is in the request more than once.")
                 form[name] = value
@@ -77,6 +79,9 @@ def _decode(text: str) -> str:
         return first + "".join([_ASCII[part[:2]] + part[2:] for part in rest])
     except KeyError:
         return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
+
+
+_decode_again = lru_cache(maxsize=1024)(_decode)  # the ARN of a role comes again and again
 
 
 # --- Typed parameters ----------------------------------------------------------------------------------------------
