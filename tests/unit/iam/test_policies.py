@@ -30,13 +30,15 @@ async def test_create_policy_answers_first_version_as_default(world: World) -> N
     )
     shown = answer["Policy"]
     assert shown["PolicyId"].startswith("ANPA")
-    assert {k: shown[k] for k in ("Arn", "DefaultVersionId", "AttachmentCount", "IsAttachable", "Description")} == {
+    assert {k: shown[k] for k in ("Arn", "DefaultVersionId", "AttachmentCount", "IsAttachable")} == {
         "Arn": f"arn:aws:iam::{ALPHA}:policy/a/p",
         "DefaultVersionId": "v1",
         "AttachmentCount": 0,
         "IsAttachable": True,
-        "Description": "d",
     }
+    assert not {"Description", "Tags"} & set(shown)
+    whole = (await world.call("GetPolicy", PolicyArn=shown["Arn"]))["Policy"]
+    assert whole == {**shown, "Description": "d", "Tags": []}
     version = (await world.call("GetPolicyVersion", PolicyArn=shown["Arn"], VersionId="v1"))["PolicyVersion"]
     assert unquote(version["Document"]) == DOCUMENT
     assert version["IsDefaultVersion"] is True
@@ -148,10 +150,16 @@ async def test_change_policy_builtin_denied_even_to_root(world: World, operation
 
 
 @pytest.mark.parametrize(
-    "arn", ["arn:aws:iam::aws", "x" * 20, f"arn:aws:iam::{ALPHA}:role/ppppp", "arn:aws:s3:::policy/xx"]
+    ("kind", "arn"),
+    [
+        (ErrorKind.VALIDATION, "arn:aws:iam::aws"),
+        (ErrorKind.VALIDATION, "x" * 20),
+        (ErrorKind.INVALID_INPUT, f"arn:aws:iam::{ALPHA}:role/ppppp"),
+        (ErrorKind.INVALID_INPUT, "arn:aws:s3:::policy/xx"),
+    ],
 )
-async def test_get_policy_of_no_policy_arn_refused(world: World, arn: str) -> None:
-    with refusal(ErrorKind.INVALID_INPUT, f"ARN {arn} is not valid."):
+async def test_get_policy_of_no_policy_arn_refused(world: World, kind: ErrorKind, arn: str) -> None:
+    with refusal(kind, f"ARN {arn} is not valid."):
         await world.call("GetPolicy", PolicyArn=arn)
 
 
@@ -356,5 +364,5 @@ async def test_permissions_boundary_only_narrows(world: World) -> None:
 
 async def test_create_user_with_unknown_boundary_refused(world: World) -> None:
     arn = f"arn:aws:iam::{ALPHA}:policy/none"
-    with refusal(ErrorKind.NOT_FOUND, f"Policy {arn} does not exist or is not attachable."):
+    with refusal(ErrorKind.NOT_FOUND, f"Scope ARN: {arn} does not exist or is not attachable."):
         await world.call("CreateUser", UserName="ann", PermissionsBoundary=arn)

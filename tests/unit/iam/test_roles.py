@@ -46,10 +46,10 @@ async def test_create_role_answers_everything_url_encoded(world: World) -> None:
         "Arn": f"arn:aws:iam::{ALPHA}:role/ci/deploy",
         "CreateDate": NOW,
         "AssumeRolePolicyDocument": quote(text, safe=""),
-        "Description": "for CI",
-        "MaxSessionDuration": 7200,
         "Tags": [{"Key": "Team", "Value": "red"}],
     }
+    whole = (await world.call("GetRole", RoleName="deploy"))["Role"]
+    assert whole == {**role, "Description": "for CI", "MaxSessionDuration": 7200, "RoleLastUsed": {}}
     assert "*" not in role["AssumeRolePolicyDocument"]
 
 
@@ -187,7 +187,7 @@ async def test_create_role_trust_over_quota_refused_without_counting_white_space
         await _role(world, policy({**statement, "Sid": "s" * (room + 1)}), "r2")
 
 
-async def test_update_role_without_duration_returns_to_an_hour(world: World) -> None:
+async def test_update_role_without_parameters_changes_nothing(world: World) -> None:
     await world.call(
         "CreateRole",
         RoleName="r",
@@ -197,7 +197,7 @@ async def test_update_role_without_duration_returns_to_an_hour(world: World) -> 
     )
     await world.call("UpdateRole", RoleName="r")
     role = (await world.call("GetRole", RoleName="r"))["Role"]
-    assert (role["MaxSessionDuration"], role["Description"]) == (3600, "old")
+    assert (role["MaxSessionDuration"], role["Description"]) == (43200, "old")
     await world.call("UpdateRole", RoleName="r", Description="", MaxSessionDuration=3601)
     role = (await world.call("GetRole", RoleName="r"))["Role"]
     assert (role["MaxSessionDuration"], role["Description"]) == (3601, "")

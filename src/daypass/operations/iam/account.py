@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.domain.directory import AccessKey, Group, ManagedPolicy, MfaDevice, PolicyVersion, Role, User
+from daypass.domain.directory import (
+    AccessKey,
+    Group,
+    InstanceProfile,
+    ManagedPolicy,
+    MfaDevice,
+    OidcProvider,
+    PolicyVersion,
+    Role,
+    SamlProvider,
+    User,
+)
 from daypass.operations.iam import quotas
 from daypass.operations.iam.work import Answer, Look, Params
 
@@ -41,9 +52,9 @@ def get_account_summary(look: Look, _p: Params) -> Answer:
         "AccountSigningCertificatesPresent": 0,
         "MFADevices": count(MfaDevice),
         "MFADevicesInUse": count(MfaDevice) - count(MfaDevice, owner_id=None),
-        "InstanceProfiles": 0,
+        "InstanceProfiles": count(InstanceProfile),
         "InstanceProfilesQuota": quotas.INSTANCE_PROFILES_PER_ACCOUNT,
-        "Providers": 0,
+        "Providers": count(OidcProvider) + count(SamlProvider),
         "ServerCertificates": 0,
         "ServerCertificatesQuota": 0,
         "SigningCertificatesPerUserQuota": 0,

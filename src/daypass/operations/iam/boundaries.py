@@ -12,7 +12,7 @@ from daypass.operations.iam.work import Answer, Look, Params, Work
 
 def checked(look: Look, arn: str | None) -> str | None:
     """The ARN of a policy that may be a boundary here. Raises NOT_FOUND, INVALID_INPUT."""
-    return find.attachable(look, arn).arn if arn else None
+    return find.attachable(look, arn, missing=faults.scope_not_attachable(arn)).arn if arn else None
 
 
 def put(kind: OwnerKind, work: Work, p: Params) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from daypass.domain.directory import Attachment, Group, ManagedPolicy, Role, User
-from daypass.operations.iam import attachments, builtin, documents, groups, inline, policies, shapes
+from daypass.operations.iam import attachments, builtin, documents, groups, inline, instance_profiles, policies, shapes
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import page
 from daypass.operations.iam.work import Answer, Look, Params
@@ -77,9 +77,11 @@ def _attached(look: Look, owner: Owner) -> list[dict[str, str]]:
 
 
 def _user(look: Look, user: User) -> dict[str, Any]:
+    own = _inline(look, user)
     return {
         **shapes.user_whole(user),
-        "UserPolicyList": _inline(look, user),
+        **({"UserPolicyList": own} if own else {}),
+        "Tags": shapes.tags(user.tags),
         "GroupList": sorted(group.name for group in groups.of_user(look, user)),
         "AttachedManagedPolicies": _attached(look, user),
     }
@@ -98,7 +100,8 @@ def _role(look: Look, role: Role, names: documents.Names) -> dict[str, Any]:
     whole = {**shapes.role(look, role, names), **shapes.boundary_and_tags(role)}
     return {
         **{name: value for name, value in whole.items() if name not in hidden},
-        "InstanceProfileList": [],
+        "Tags": shapes.tags(role.tags),
+        "InstanceProfileList": instance_profiles.of_role(look, role, names),
         "RolePolicyList": _inline(look, role),
         "AttachedManagedPolicies": _attached(look, role),
         "RoleLastUsed": {},

@@ -5,7 +5,8 @@ Source: IAM API Reference, "Errors" of each operation, and the messages that the
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 
@@ -32,6 +33,11 @@ def not_attachable(arn: str) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"Policy {arn} does not exist or is not attachable.")
 
 
+def scope_not_attachable(arn: str) -> DaypassError:
+    """A boundary that does not exist."""
+    return DaypassError(ErrorKind.NOT_FOUND, f"Scope ARN: {arn} does not exist or is not attachable.")
+
+
 def no_such_version(arn: str, version: str) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"Policy {arn} version {version} does not exist or is not attachable.")
 
@@ -39,6 +45,77 @@ def no_such_version(arn: str, version: str) -> DaypassError:
 def exists(kind: str, name: str) -> DaypassError:
     """`kind` is "User", "Group" or "Role"."""
     return DaypassError(ErrorKind.ALREADY_EXISTS, f"{kind} with name {name} already exists.")
+
+
+def instance_profile_exists(name: str) -> DaypassError:
+    return DaypassError(ErrorKind.ALREADY_EXISTS, f"Instance Profile {name} already exists.")
+
+
+def no_such_instance_profile(name: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"Instance Profile {name} cannot be found.")
+
+
+def not_in_instance_profile(role: str, profile: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"Role {role} in Instance Profile {profile} cannot be found.")
+
+
+def provider_exists(what: str, value: str) -> DaypassError:
+    """`what` is "url" or "name"."""
+    return DaypassError(ErrorKind.ALREADY_EXISTS, f"Provider with {what} {value} already exists.")
+
+
+def no_oidc_provider(arn: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"OpenIDConnect Provider not found for arn {arn}")
+
+
+def no_oidc_provider_to_delete(arn: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"OpenId connect Provider {arn} cannot be found.")
+
+
+def no_saml_provider(arn: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"Manifest not found for arn {arn}")
+
+
+def no_such_private_key(key_id: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"The private key with id {key_id} cannot be found.")
+
+
+def alias_exists(alias: str) -> DaypassError:
+    return DaypassError(ErrorKind.ALREADY_EXISTS, f"The account alias {alias} already exists.")
+
+
+def no_such_alias(alias: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"The account alias {alias} cannot be found.")
+
+
+def no_password_policy(account: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"The Password Policy with domain name {account} cannot be found.")
+
+
+def no_password_policy_to_delete() -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, "The account policy with name PasswordPolicy cannot be found.")
+
+
+def login_profile_exists(user: str) -> DaypassError:
+    return DaypassError(ErrorKind.ALREADY_EXISTS, f"Login Profile for user {user} already exists.")
+
+
+def no_login_profile(user: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"Login Profile for User {user} cannot be found.")
+
+
+def password_policy() -> DaypassError:
+    """The same for every rule: which one it was would help whoever guesses."""
+    return DaypassError(ErrorKind.PASSWORD_POLICY, "Password does not conform to the account password policy.")
+
+
+def wrong_old_password() -> DaypassError:
+    return DaypassError(ErrorKind.ACCESS_DENIED, "The old password was incorrect.")
+
+
+def not_a_user() -> DaypassError:
+    message = "The request was rejected because the type of user for the transaction was incorrect."
+    return DaypassError(ErrorKind.INVALID_USER_TYPE, message)
 
 
 def policy_exists(name: str) -> DaypassError:
@@ -72,7 +149,27 @@ def invalid(message: str) -> DaypassError:
     return DaypassError(ErrorKind.VALIDATION, message)
 
 
+def missing(member: str) -> DaypassError:
+    """A member that the service model does not require, but that is needed here."""
+    return invalid(
+        f"1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
+    )
+
+
+def refuse_unsupported(params: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuses what would otherwise be ignored."""
+    given = [name for name in names if params.get(name)]
+    if given:
+        raise invalid_input(f"{given[0]} is not supported by this service.")
+
+
+def unreadable_arn(arn: str) -> DaypassError:
+    """No ARN at all."""
+    return invalid(f"ARN {arn} is not valid.")
+
+
 def invalid_arn(arn: str) -> DaypassError:
+    """The ARN of something else."""
     return invalid_input(f"ARN {arn} is not valid.")
 
 

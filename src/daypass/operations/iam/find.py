@@ -6,7 +6,18 @@ Nothing here tells an entity of another account from one that does not exist.
 from __future__ import annotations
 
 from daypass.domain.arn import parse_arn
-from daypass.domain.directory import Account, Group, ManagedPolicy, PolicyVersion, Role, User
+from daypass.domain.directory import (
+    Account,
+    Group,
+    InstanceProfile,
+    ManagedPolicy,
+    OidcProvider,
+    PolicyVersion,
+    Role,
+    SamlProvider,
+    User,
+)
+from daypass.domain.errors import DaypassError
 from daypass.operations.iam import builtin, faults
 from daypass.operations.iam.work import Look, Params
 
@@ -32,6 +43,42 @@ def role(look: Look, name: str) -> Role:
     return found
 
 
+def instance_profile(look: Look, name: str) -> InstanceProfile:
+    found = look.tx.get(InstanceProfile, account=look.account, name=name)
+    if found is None:
+        raise faults.no_such_instance_profile(name)
+    return found
+
+
+def oidc_provider(look: Look, arn: str, missing: DaypassError | None = None) -> OidcProvider:
+    """Raises INVALID_INPUT, VALIDATION for what is no such ARN, `missing` (or NOT_FOUND) when there is none."""
+    account, url = provider_of(arn, "oidc-provider/")
+    found = look.tx.get(OidcProvider, account=account, url=url) if account == look.account else None
+    if found is None:
+        raise missing or faults.no_oidc_provider(arn)
+    return found
+
+
+def saml_provider(look: Look, arn: str) -> SamlProvider:
+    """Raises INVALID_INPUT, VALIDATION for what is no such ARN, NOT_FOUND when there is none."""
+    account, name = provider_of(arn, "saml-provider/")
+    found = look.tx.get(SamlProvider, account=account, name=name) if account == look.account else None
+    if found is None or found.arn != arn:
+        raise faults.no_saml_provider(arn)
+    return found
+
+
+def provider_of(arn: str, prefix: str) -> tuple[str, str]:
+    """The account, and the name or URL, of a provider's ARN; `prefix` tells its kind."""
+    try:
+        parsed = parse_arn(arn)
+    except ValueError:
+        raise faults.unreadable_arn(arn) from None
+    if parsed.service != "iam" or parsed.region or not parsed.resource.startswith(prefix):
+        raise faults.invalid_arn(arn)
+    return parsed.account, parsed.resource.removeprefix(prefix)
+
+
 def user_or_caller(look: Look, p: Params) -> User | Account:
     """The named user, or by default the calling one; the account itself when the root calls and names nobody."""
     if name := p.get("UserName"):
@@ -49,11 +96,11 @@ def user_or_caller(look: Look, p: Params) -> User | Account:
 
 
 def policy_account(arn: str) -> str:
-    """The account field of a managed policy's ARN. Raises INVALID_INPUT when it is no such ARN."""
+    """The account field of a managed policy's ARN. Raises VALIDATION for no ARN, INVALID_INPUT for another thing's."""
     try:
         parsed = parse_arn(arn)
     except ValueError:
-        raise faults.invalid_arn(arn) from None
+        raise faults.unreadable_arn(arn) from None
     if parsed.service != "iam" or parsed.region or not parsed.resource.startswith("policy/") or not parsed.account:
         raise faults.invalid_arn(arn)
     return parsed.account
@@ -76,18 +123,21 @@ def policy(look: Look, arn: str) -> ManagedPolicy:
     return found
 
 
-def own_policy(look: Look, arn: str, action: str) -> ManagedPolicy:
+def own_policy(look: Look, arn: str, action: str, missing: DaypassError | None = None) -> ManagedPolicy:
     """A managed policy that the account may change. Raises ACCESS_DENIED for any other account's, there or not."""
     if policy_account(arn) != look.account:
         raise faults.denied(look.caller.arn, action, f"policy {arn}")
-    return policy(look, arn)
-
-
-def attachable(look: Look, arn: str) -> ManagedPolicy:
-    """A policy to attach or to bound with."""
     found = any_policy(look, arn)
     if found is None:
-        raise faults.not_attachable(arn)
+        raise missing or faults.no_such_policy(arn)
+    return found
+
+
+def attachable(look: Look, arn: str, missing: DaypassError | None = None) -> ManagedPolicy:
+    """A policy to attach or to bound with. Raises `missing` (or NOT_FOUND) when there is none."""
+    found = any_policy(look, arn)
+    if found is None:
+        raise missing or faults.not_attachable(arn)
     return found
 
 

@@ -34,11 +34,12 @@ def create_policy(work: Work, p: Params) -> Answer:
         created_at=work.now,
         updated_at=work.now,
         description=p.get("Description"),
-        tags=tags.first_of_policy(p),
+        tags=tags.first_exact(p),
     )
     changes.insert(work, policy, faults.policy_exists(name))
     work.tx.insert(PolicyVersion(work.account, policy.id, 1, text, work.now))
-    return {"Policy": shapes.managed_policy_whole(work, policy)}
+    tagged = {"Tags": shapes.tags(policy.tags)} if policy.tags else {}
+    return {"Policy": {**shapes.managed_policy(work, policy), **tagged}}
 
 
 def get_policy(look: Look, p: Params) -> Answer:
@@ -127,7 +128,8 @@ def create_policy_version(work: Work, p: Params) -> Answer:
 
 
 def get_policy_version(look: Look, p: Params) -> Answer:
-    policy = find.policy(look, p["PolicyArn"])
+    arn = p["PolicyArn"]
+    policy = find.attachable(look, arn, missing=faults.no_such_version(arn, p["VersionId"]))
     version = find.version(look, policy, p["VersionId"])
     return {"PolicyVersion": shapes.policy_version(version, policy.default_version, document=True)}
 
@@ -141,14 +143,16 @@ def list_policy_versions(look: Look, p: Params) -> Answer:
 
 
 def set_default_policy_version(work: Work, p: Params) -> Answer:
-    policy = find.own_policy(work, p["PolicyArn"], "iam:SetDefaultPolicyVersion")
+    missing = faults.no_such_version(p["PolicyArn"], p["VersionId"])
+    policy = find.own_policy(work, p["PolicyArn"], "iam:SetDefaultPolicyVersion", missing)
     version = find.version(work, policy, p["VersionId"])
     work.tx.replace(replace(policy, default_version=version.version, updated_at=work.now))
     return {}
 
 
 def delete_policy_version(work: Work, p: Params) -> Answer:
-    policy = find.own_policy(work, p["PolicyArn"], "iam:DeletePolicyVersion")
+    missing = faults.no_such_version(p["PolicyArn"], p["VersionId"])
+    policy = find.own_policy(work, p["PolicyArn"], "iam:DeletePolicyVersion", missing)
     version = find.version(work, policy, p["VersionId"])
     if version.version == policy.default_version:
         raise faults.delete_conflict("Cannot delete the default version of a policy.")

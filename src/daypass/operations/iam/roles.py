@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daypass.domain.directory import Attachment, InlinePolicy, Role
+from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
 from daypass.operations.iam import boundaries, changes, documents, faults, find, quotas, shapes, tags
 from daypass.operations.iam.paging import page
 from daypass.operations.iam.work import Answer, Look, Params, Work
@@ -30,11 +30,11 @@ def create_role(work: Work, p: Params) -> Answer:
         tags=tags.first(p),
     )
     changes.insert(work, role, faults.exists("Role", role.name))
-    return {"Role": shapes.role_whole(work, role)}
+    return {"Role": {**shapes.role_in_brief(work, role), **shapes.boundary_and_tags(role)}}
 
 
-def _session_seconds(p: Params) -> int:
-    seconds = int(p.get("MaxSessionDuration") or quotas.MIN_SESSION_SECONDS)
+def _session_seconds(p: Params, default: int = quotas.MIN_SESSION_SECONDS) -> int:
+    seconds = int(p.get("MaxSessionDuration") or default)
     if not quotas.MIN_SESSION_SECONDS <= seconds <= quotas.MAX_SESSION_SECONDS:
         raise faults.invalid(f"The requested MaxSessionDuration {seconds} is not valid.")
     return seconds
@@ -55,17 +55,19 @@ def list_roles(look: Look, p: Params) -> Answer:
 
 
 def update_role(work: Work, p: Params) -> Answer:
-    """A MaxSessionDuration that is not given goes back to an hour, as AWS has it; a Description stays."""
+    """What is not given stays."""
     role = find.role(work, p["RoleName"])
     description = p.get("Description", role.description)
-    work.tx.replace(replace(role, description=description, max_session_seconds=_session_seconds(p)))
+    seconds = _session_seconds(p, role.max_session_seconds)
+    work.tx.replace(replace(role, description=description, max_session_seconds=seconds))
     return {}
 
 
 def update_role_description(work: Work, p: Params) -> Answer:
     role = replace(find.role(work, p["RoleName"]), description=p["Description"])
     work.tx.replace(role)
-    return {"Role": shapes.role_whole(work, role)}
+    described = {"Description": role.description, **shapes.boundary_and_tags(role)}
+    return {"Role": {**shapes.role_in_brief(work, role), **described}}
 
 
 def update_assume_role_policy(work: Work, p: Params) -> Answer:
@@ -80,5 +82,7 @@ def delete_role(work: Work, p: Params) -> Answer:
     for kind, what in ((Attachment, "detach all policies"), (InlinePolicy, "delete policies")):
         if work.tx.count(kind, account=work.account, owner_id=role.id):
             raise faults.must_first(what)
+    if work.tx.count(InstanceProfile, account=work.account, role_id=role.id):
+        raise faults.must_first("remove roles from instance profile")
     work.tx.delete(role)
     return {}

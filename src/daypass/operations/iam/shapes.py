@@ -80,17 +80,21 @@ def group(entity: Group) -> dict[str, Any]:
     }
 
 
-def role(look: Look, entity: Role, names: documents.Names | None = None) -> dict[str, Any]:
-    """As lists show it; `role_whole` has the rest. `names` is shared by the roles of one answer."""
-    shown: dict[str, Any] = {
+def role_in_brief(look: Look, entity: Role, names: documents.Names | None = None) -> dict[str, Any]:
+    """As CreateRole and instance profiles show it. `names` is shared by the roles of one answer."""
+    return {
         "Path": entity.path,
         "RoleName": entity.name,
         "RoleId": entity.id,
         "Arn": entity.arn,
         "CreateDate": entity.created_at,
         "AssumeRolePolicyDocument": encoded(documents.echo(look.tx, entity, names)),
-        "MaxSessionDuration": entity.max_session_seconds,
     }
+
+
+def role(look: Look, entity: Role, names: documents.Names | None = None) -> dict[str, Any]:
+    """As lists show it; `role_whole` has the rest."""
+    shown = {**role_in_brief(look, entity, names), "MaxSessionDuration": entity.max_session_seconds}
     if entity.description is not None:
         shown["Description"] = entity.description
     return shown

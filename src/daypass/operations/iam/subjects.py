@@ -12,12 +12,22 @@ from typing import TypeAlias
 
 from daypass.domain.arn import root_arn
 from daypass.domain.context import requested_tags, tag_keys
-from daypass.domain.directory import AccessKey, Account, Group, ManagedPolicy, Role, User
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    Group,
+    InstanceProfile,
+    ManagedPolicy,
+    OidcProvider,
+    Role,
+    SamlProvider,
+    User,
+)
 from daypass.domain.policy.model import Value
 from daypass.operations.iam import find, shapes
 from daypass.operations.iam.work import Look, Params, Subject, SubjectOf
 
-Named: TypeAlias = User | Group | Role | ManagedPolicy
+Named: TypeAlias = User | Group | Role | ManagedPolicy | InstanceProfile
 
 
 def of(entity: Named | Account) -> Subject:
@@ -35,7 +45,7 @@ def anything(_look: Look, _p: Params) -> Subject:
 
 
 def listed(kind: str) -> SubjectOf:
-    """A list of users, groups or roles is asked for by its path prefix."""
+    """A list of users, groups, roles or instance profiles is asked for by its path prefix."""
 
     def subject(look: Look, p: Params) -> Subject:
         return Subject(f"arn:aws:iam::{look.account}:{kind}{p.get('PathPrefix') or '/'}")
@@ -108,6 +118,45 @@ def policy(look: Look, p: Params) -> Subject:
     arn = p["PolicyArn"]
     found = find.any_policy(look, arn)
     return of(found) if found else Subject(arn)
+
+
+def instance_profile(look: Look, p: Params) -> Subject:
+    name = p["InstanceProfileName"]
+    found = look.tx.get(InstanceProfile, account=look.account, name=name)
+    return of(found) if found else Subject(_arn(look, "instance-profile", None, name))
+
+
+def role_into_profile(look: Look, p: Params) -> Subject:
+    """Whoever puts a role into an instance profile hands it to machines, which takes iam:PassRole on the role."""
+    return replace(instance_profile(look, p), passes=role(look, p).arn)
+
+
+def new_oidc_provider(look: Look, p: Params) -> Subject:
+    return Subject(f"arn:aws:iam::{look.account}:oidc-provider/{p['Url'].removeprefix('https://')}")
+
+
+def new_saml_provider(look: Look, p: Params) -> Subject:
+    return Subject(f"arn:aws:iam::{look.account}:saml-provider/{p['Name']}")
+
+
+def providers(kind: str) -> SubjectOf:
+    """All providers of a kind: what AWS writes in a denial of the list."""
+    return lambda look, _p: Subject(f"arn:aws:iam::{look.account}:{kind}/*")
+
+
+def oidc_provider(look: Look, p: Params) -> Subject:
+    """A provider by its ARN, in any account: that of another one is as one that does not exist."""
+    arn = p["OpenIDConnectProviderArn"]
+    account, url = find.provider_of(arn, "oidc-provider/")
+    found = look.tx.get(OidcProvider, account=account, url=url) if account == look.account else None
+    return Subject(arn, tags=found.tags if found else ())
+
+
+def saml_provider(look: Look, p: Params) -> Subject:
+    arn = p["SAMLProviderArn"]
+    account, name = find.provider_of(arn, "saml-provider/")
+    found = look.tx.get(SamlProvider, account=account, name=name) if account == look.account else None
+    return Subject(arn, tags=found.tags if found and found.arn == arn else ())
 
 
 def key_owner(look: Look, p: Params) -> Subject:

@@ -13,16 +13,22 @@ from daypass.domain.policy.document import PolicyKind
 from daypass.operations.iam import (
     access_keys,
     account,
+    account_alias,
     attachments,
     boundaries,
     context_keys,
     details,
     groups,
     inline,
+    instance_profiles,
+    login_profiles,
     mfa,
+    oidc_providers,
     owners,
+    password_policy,
     policies,
     roles,
+    saml_providers,
     simulate,
     subjects,
     tags,
@@ -98,6 +104,85 @@ _ACCOUNT = (
     Operation("GetAccountSummary", subjects.anything, read=account.get_account_summary),
     Operation("GetAccountAuthorizationDetails", subjects.anything, read=details.get_account_authorization_details),
 )
+_INSTANCE_PROFILES = (
+    Operation(
+        "CreateInstanceProfile",
+        subjects.new("instance-profile", "InstanceProfileName"),
+        write=instance_profiles.create_instance_profile,
+        keys=(subjects.request_tags,),
+    ),
+    Operation("GetInstanceProfile", subjects.instance_profile, read=instance_profiles.get_instance_profile),
+    Operation(
+        "ListInstanceProfiles", subjects.listed("instance-profile"), read=instance_profiles.list_instance_profiles
+    ),
+    Operation("ListInstanceProfilesForRole", subjects.role, read=instance_profiles.list_instance_profiles_for_role),
+    Operation(
+        "AddRoleToInstanceProfile", subjects.role_into_profile, write=instance_profiles.add_role_to_instance_profile
+    ),
+    Operation(
+        "RemoveRoleFromInstanceProfile",
+        subjects.instance_profile,
+        write=instance_profiles.remove_role_from_instance_profile,
+    ),
+    Operation("DeleteInstanceProfile", subjects.instance_profile, write=instance_profiles.delete_instance_profile),
+)
+_PROVIDERS = (
+    Operation(
+        "CreateOpenIDConnectProvider",
+        subjects.new_oidc_provider,
+        write=oidc_providers.create_oidc_provider,
+        keys=(subjects.request_tags,),
+    ),
+    Operation("GetOpenIDConnectProvider", subjects.oidc_provider, read=oidc_providers.get_oidc_provider),
+    Operation(
+        "ListOpenIDConnectProviders", subjects.providers("oidc-provider"), read=oidc_providers.list_oidc_providers
+    ),
+    Operation("AddClientIDToOpenIDConnectProvider", subjects.oidc_provider, write=oidc_providers.add_client_id),
+    Operation("RemoveClientIDFromOpenIDConnectProvider", subjects.oidc_provider, write=oidc_providers.remove_client_id),
+    Operation("UpdateOpenIDConnectProviderThumbprint", subjects.oidc_provider, write=oidc_providers.update_thumbprint),
+    Operation("DeleteOpenIDConnectProvider", subjects.oidc_provider, write=oidc_providers.delete_oidc_provider),
+    Operation(
+        "CreateSAMLProvider",
+        subjects.new_saml_provider,
+        write=saml_providers.create_saml_provider,
+        keys=(subjects.request_tags,),
+        gather=saml_providers.read_documents,
+    ),
+    Operation("GetSAMLProvider", subjects.saml_provider, read=saml_providers.get_saml_provider),
+    Operation("ListSAMLProviders", subjects.providers("saml-provider"), read=saml_providers.list_saml_providers),
+    Operation(
+        "UpdateSAMLProvider",
+        subjects.saml_provider,
+        write=saml_providers.update_saml_provider,
+        gather=saml_providers.read_documents,
+    ),
+    Operation("DeleteSAMLProvider", subjects.saml_provider, write=saml_providers.delete_saml_provider),
+)
+_PASSWORDS = (
+    Operation("CreateAccountAlias", subjects.anything, write=account_alias.create_account_alias),
+    Operation("ListAccountAliases", subjects.anything, read=account_alias.list_account_aliases),
+    Operation("DeleteAccountAlias", subjects.anything, write=account_alias.delete_account_alias),
+    Operation("UpdateAccountPasswordPolicy", subjects.anything, write=password_policy.update_account_password_policy),
+    Operation("GetAccountPasswordPolicy", subjects.anything, read=password_policy.get_account_password_policy),
+    Operation("DeleteAccountPasswordPolicy", subjects.anything, write=password_policy.delete_account_password_policy),
+    Operation(
+        "CreateLoginProfile",
+        subjects.user_or_caller,
+        write=login_profiles.create_login_profile,
+        gather=login_profiles.prepare_create,
+    ),
+    Operation("GetLoginProfile", subjects.user_or_caller, read=login_profiles.get_login_profile),
+    Operation(
+        "UpdateLoginProfile",
+        subjects.user,
+        write=login_profiles.update_login_profile,
+        gather=login_profiles.prepare_update,
+    ),
+    Operation("DeleteLoginProfile", subjects.user_or_caller, write=login_profiles.delete_login_profile),
+    Operation(
+        "ChangePassword", login_profiles.own, write=login_profiles.change_password, gather=login_profiles.prepare_change
+    ),
+)
 _MFA = (
     Operation(
         "CreateVirtualMFADevice",
@@ -166,6 +251,9 @@ _ALL = (
     *_ROLES,
     *_POLICIES,
     *_ACCOUNT,
+    *_INSTANCE_PROFILES,
+    *_PROVIDERS,
+    *_PASSWORDS,
     *_MFA,
     *_SIMULATIONS,
     *_of_owner(owners.USER, subjects.user),
@@ -176,6 +264,9 @@ _ALL = (
     *_tagged("User", subjects.user, tags.user),
     *_tagged("Role", subjects.role, tags.role),
     *_tagged("Policy", subjects.policy, tags.policy),
+    *_tagged("InstanceProfile", subjects.instance_profile, tags.instance_profile),
+    *_tagged("OpenIDConnectProvider", subjects.oidc_provider, tags.oidc_provider),
+    *_tagged("SAMLProvider", subjects.saml_provider, tags.saml_provider),
     *_tagged("MFADevice", mfa.device_subject, mfa.tagged),
 )
 

@@ -6,18 +6,30 @@ Source: IAM User Guide, "Tags for AWS Identity and Access Management resources".
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from daypass.domain.directory import ManagedPolicy, MfaDevice, Role, Tags, User
+from daypass.domain.directory import (
+    InstanceProfile,
+    ManagedPolicy,
+    MfaDevice,
+    OidcProvider,
+    Role,
+    SamlProvider,
+    Tags,
+    User,
+)
 from daypass.operations.iam import faults, find, quotas, shapes
 from daypass.operations.iam.paging import page_of
 from daypass.operations.iam.work import Answer, Look, Params, Work
 
-Tagged: TypeAlias = User | Role | ManagedPolicy | MfaDevice
+Tagged: TypeAlias = User | Role | ManagedPolicy | MfaDevice | InstanceProfile | OidcProvider | SamlProvider
 FindTagged: TypeAlias = Callable[[Look, Params], Tagged]
 Fold: TypeAlias = Callable[[str], str]
+
+_PLACE = 40
 
 
 def user(look: Look, p: Params) -> User:
@@ -35,6 +47,18 @@ def policy(look: Look, p: Params) -> ManagedPolicy:
     return find.policy(look, p["PolicyArn"])
 
 
+def instance_profile(look: Look, p: Params) -> InstanceProfile:
+    return find.instance_profile(look, p["InstanceProfileName"])
+
+
+def oidc_provider(look: Look, p: Params) -> OidcProvider:
+    return find.oidc_provider(look, p["OpenIDConnectProviderArn"])
+
+
+def saml_provider(look: Look, p: Params) -> SamlProvider:
+    return find.saml_provider(look, p["SAMLProviderArn"])
+
+
 def _exact(key: str) -> str:
     return key
 
@@ -48,7 +72,8 @@ def first(p: Params, fold: Fold = str.lower) -> Tags:
     return merged((), shapes.tags_of(p.get("Tags")), fold)
 
 
-def first_of_policy(p: Params) -> Tags:
+def first_exact(p: Params) -> Tags:
+    """The same, of one whose keys case tells apart."""
     return first(p, _exact)
 
 
@@ -84,5 +109,12 @@ def untag(find_entity: FindTagged, work: Work, p: Params) -> Answer:
 def list_tags(find_entity: FindTagged, look: Look, p: Params) -> Answer:
     """By tag key."""
     entity = find_entity(look, p)
-    shown, more = page_of(p, "tags", entity.tags, lambda pair: pair[0])
+    shown, more = page_of(p, "tags", entity.tags, lambda pair: _place(pair[0]))
     return {"Tags": shapes.tags(shown), **more}
+
+
+def _place(key: str) -> str:
+    """A key's place in the list, short enough for a marker in whatever script it is written."""
+    if len(key) <= _PLACE:
+        return key
+    return key[:_PLACE] + hashlib.sha256(key.encode()).hexdigest()[:_PLACE]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daypass.domain.directory import AccessKey, Account, Attachment, InlinePolicy, Membership, MfaDevice, User
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    Attachment,
+    InlinePolicy,
+    LoginProfile,
+    Membership,
+    MfaDevice,
+    User,
+)
 from daypass.operations.iam import boundaries, changes, faults, find, quotas, shapes, tags
 from daypass.operations.iam.paging import page
 from daypass.operations.iam.work import Answer, Look, Params, Work
@@ -52,6 +61,7 @@ def delete_user(work: Work, p: Params) -> Answer:
     for kind, what, field in (
         (AccessKey, "delete access keys", "owner_id"),
         (MfaDevice, "delete MFA device", "owner_id"),
+        (LoginProfile, "delete login profile", "user_id"),
         (Attachment, "detach all policies", "owner_id"),
         (InlinePolicy, "delete policies", "owner_id"),
         (Membership, "remove users from group", "user_id"),

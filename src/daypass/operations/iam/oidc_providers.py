@@ -1,0 +1,118 @@
+"""OpenID Connect providers: the issuers whose tokens the account's roles may trust.
+
+The URL is kept exactly as it was written, without its scheme: a token must name exactly it. Thumbprints are kept for
+the tools that set them; who may serve an issuer's keys is decided by the web's certificate authorities.
+Source: IAM API Reference, CreateOpenIDConnectProvider and the calls around it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from daypass.domain.directory import OidcProvider
+from daypass.operations.iam import changes, faults, find, quotas, shapes, tags
+from daypass.operations.iam.work import Answer, Look, Params, Work
+
+_SCHEME: Final = "https://"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_URL = re.compile(
+    rf"https://{_LABEL}(?:\.{_LABEL})*"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?"
+)
+_HIGHEST_PORT: Final = 65535
+_NOT_HERE: Final = ("ContextProvider", "IdentityCenterInstanceArn")
+
+
+def bare(url: str) -> str:
+    """The provider's URL without `https://`, checked. Raises VALIDATION.
+
+    No query, no fragment, nobody's name in it, as AWS has it; a port is allowed, which is ours.
+    """
+    match = _URL.fullmatch(url)
+    if match is None or int(match["port"] or 1) > _HIGHEST_PORT:
+        raise faults.invalid("Invalid Open ID Connect Provider URL")
+    return url.removeprefix(_SCHEME)
+
+
+def create_oidc_provider(work: Work, p: Params) -> Answer:
+    faults.refuse_unsupported(p, _NOT_HERE)
+    url = bare(p["Url"])
+    provider = OidcProvider(
+        account=work.account,
+        url=url,
+        created_at=work.now,
+        client_ids=_client_ids(p.get("ClientIDList") or ()),
+        thumbprints=_thumbprints(p.get("ThumbprintList") or ()),
+        tags=tags.first_exact(p),
+    )
+    quota = quotas.OIDC_PROVIDERS_PER_ACCOUNT
+    taken = faults.provider_exists("url", p["Url"])
+    if work.tx.get(OidcProvider, account=work.account, url=url) is not None:
+        raise taken
+    changes.within_quota(work, OidcProvider, "OpenIdConnectProvidersPerAccount", quota, account=work.account)
+    changes.insert(work, provider, taken)
+    tagged = {"Tags": shapes.tags(provider.tags)} if provider.tags else {}
+    return {"OpenIDConnectProviderArn": provider.arn, **tagged}
+
+
+def _client_ids(given: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Each once, in the order given."""
+    each = tuple(dict.fromkeys(given))
+    if len(each) > quotas.CLIENT_IDS_PER_OIDC_PROVIDER:
+        raise faults.over_quota("ClientIdsPerOpenIdConnectProvider", quotas.CLIENT_IDS_PER_OIDC_PROVIDER)
+    return each
+
+
+def _thumbprints(given: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    if len(given) > quotas.THUMBPRINTS_PER_OIDC_PROVIDER:
+        raise faults.invalid_input("Thumbprint list must contain fewer than 5 entries.")  # AWS's words; five are taken
+    return tuple(dict.fromkeys(given))
+
+
+def get_oidc_provider(look: Look, p: Params) -> Answer:
+    provider = find.oidc_provider(look, p["OpenIDConnectProviderArn"])
+    return {
+        "Url": provider.url,
+        "ClientIDList": list(provider.client_ids),
+        "ThumbprintList": list(provider.thumbprints),
+        "CreateDate": provider.created_at,
+        "Tags": shapes.tags(provider.tags),
+    }
+
+
+def list_oidc_providers(look: Look, _p: Params) -> Answer:
+    """All of them: AWS has no pages here, and the quota keeps them few."""
+    found = look.tx.find(OidcProvider, order="url", account=look.account)
+    return {"OpenIDConnectProviderList": [{"Arn": provider.arn} for provider in found]}
+
+
+def add_client_id(work: Work, p: Params) -> Answer:
+    """Adding one that is there changes nothing."""
+    provider = find.oidc_provider(work, p["OpenIDConnectProviderArn"])
+    work.tx.replace(replace(provider, client_ids=_client_ids((*provider.client_ids, p["ClientID"]))))
+    return {}
+
+
+def remove_client_id(work: Work, p: Params) -> Answer:
+    """Removing one that is not there changes nothing."""
+    provider = find.oidc_provider(work, p["OpenIDConnectProviderArn"])
+    rest = tuple(client_id for client_id in provider.client_ids if client_id != p["ClientID"])
+    work.tx.replace(replace(provider, client_ids=rest))
+    return {}
+
+
+def update_thumbprint(work: Work, p: Params) -> Answer:
+    """The whole list is replaced."""
+    provider = find.oidc_provider(work, p["OpenIDConnectProviderArn"])
+    work.tx.replace(replace(provider, thumbprints=_thumbprints(p["ThumbprintList"])))
+    return {}
+
+
+def delete_oidc_provider(work: Work, p: Params) -> Answer:
+    """Roles that trust it stay; nobody can assume them by it any more."""
+    arn = p["OpenIDConnectProviderArn"]
+    work.tx.delete(find.oidc_provider(work, arn, missing=faults.no_oidc_provider_to_delete(arn)))
+    return {}
