@@ -21,7 +21,7 @@ from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Context, Decision, Effect, Layer, Layers, NamedPolicy, Value
 from daypass.domain.policy.overlap import Coverage, coverage, over_pattern
-from daypass.domain.policy.pattern import resolve, tokenize
+from daypass.domain.policy.pattern import V2012, resolve, tokenize
 from daypass.domain.policy.prospect import Outcome, Prospect, Proviso, Variant, foresee, policies_of, varied
 from daypass.domain.policy.resource import completed
 from daypass.domain.standing import standing_facts, standing_keys, standing_known
@@ -248,8 +248,9 @@ def _denying(layers: Layers, decision: Decision) -> Iterator[str]:
 def _partial(layers: Layers, action: str, resource: str, context: Context) -> Iterator[str]:
     """The policies that deny a part, and the boundary and guardrails that allow no more than a part."""
     for layer, policy in policies_of(layers):
+        variables = policy.document.version == V2012
         for statement in policy.document.statements:
-            covered = coverage(statement, action, resource, context)
+            covered = coverage(statement, action, resource, context, variables=variables)
             limiting = statement.effect is Effect.DENY or layer is not Layer.IDENTITY
             if covered is Coverage.PART and limiting:
                 yield f"{layer.value} {policy.name}"

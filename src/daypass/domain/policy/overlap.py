@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from enum import IntEnum
 from functools import lru_cache
+from typing import TypeAlias
 
 from daypass.domain.policy.compiled import Statement, build_index
 from daypass.domain.policy.model import Context, Effect, NamedPolicy
-from daypass.domain.policy.pattern import Patterns, Variable, Wild, fold, tokenize
+from daypass.domain.policy.pattern import V2012, Patterns, Variable, Wild, fold, tokenize
 from daypass.domain.policy.resource import completed
 
 _MAX = 512  # characters of a pattern; a longer one is taken to overlap with everything
@@ -27,28 +28,35 @@ class Coverage(IntEnum):
     WHOLE = 2
 
 
-def coverage(statement: Statement, action: str, resource: str, context: Context) -> Coverage:
-    """How much of the actions and resources that these patterns stand for the statement speaks of."""
+def coverage(statement: Statement, action: str, resource: str, context: Context, *, variables: bool) -> Coverage:
+    """How much of the actions and resources that these patterns stand for the statement speaks of.
+
+    `variables`: whether the statement's version of the language has them; those of `context` are known. WHOLE and NONE
+    are proven; PART also stands for what could not be shown.
+    """
     if statement.always:
         return Coverage.WHOLE
     actions = statement.written["NotAction" if statement.not_action else "Action"]
-    of_actions = _axis(statement.actions, map(fold, actions), fold(action), context, negated=statement.not_action)
+    folded = [_symbols(fold(text)) for text in actions]
+    of_actions = _axis(folded, _symbols(fold(action)), negated=statement.not_action)
     if statement.resources is None:
         return of_actions
-    resources = statement.written["NotResource" if statement.not_resource else "Resource"]
-    of_resources = _axis(
-        statement.resources, map(completed, resources), resource, context, negated=statement.not_resource
-    )
-    return min(of_actions, of_resources)
+    if statement.resources.anything:  # `*`, or whatever is not known is taken for it
+        return min(of_actions, Coverage.NONE if statement.not_resource else Coverage.WHOLE)
+    written = statement.written["NotResource" if statement.not_resource else "Resource"]
+    patterns = [_symbols(completed(text), context, variables=variables) for text in written]
+    return min(of_actions, _axis(patterns, _symbols(resource), negated=statement.not_resource))
 
 
-def _axis(compiled: Patterns, written: Iterable[str], text: str, context: Context, *, negated: bool) -> Coverage:
-    if compiled.matches(text, context):  # a pattern's star stands for the text's star, and for all that that stands for
-        return Coverage.NONE if negated else Coverage.WHOLE
-    meets = any(overlap(pattern, text) for pattern in written)
-    if meets:
-        return Coverage.PART
-    return Coverage.WHOLE if negated else Coverage.NONE
+def _axis(patterns: Iterable[_Symbols], text: _Symbols, *, negated: bool) -> Coverage:
+    found = Coverage.NONE
+    for pattern in patterns:
+        if _covers(pattern, text):
+            found = Coverage.WHOLE
+            break
+        if _meet(pattern, text):
+            found = Coverage.PART
+    return Coverage(Coverage.WHOLE - found) if negated else found
 
 
 def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Context, *, hopeful: bool) -> NamedPolicy:
@@ -57,7 +65,11 @@ def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Conte
     Statements that speak of a part speak of all of it, or of nothing, whichever is better (worse) for the request.
     """
     document = policy.document
-    parts = [coverage(statement, action, resource, context) is Coverage.PART for statement in document.statements]
+    variables = document.version == V2012
+    parts = [
+        coverage(statement, action, resource, context, variables=variables) is Coverage.PART
+        for statement in document.statements
+    ]
     if not any(parts):
         return policy
     kept: list[Statement] = []
@@ -83,14 +95,45 @@ def _unbounded(statement: Statement) -> Statement:
     )
 
 
-@lru_cache(maxsize=4096)
+# --- Symbols -------------------------------------------------------------------------------------------------------------
+
+_Symbol: TypeAlias = "str | Wild | Variable"
+_Symbols: TypeAlias = "tuple[_Symbol, ...]"
+"""A pattern by single characters, wildcards, and variables of which nothing is known."""
+
+
+@lru_cache(maxsize=8192)
+def _tokens(text: str, variables: bool) -> tuple[_Symbol, ...]:  # noqa: FBT001  # a cache's key
+    try:
+        return tokenize(text, variables=variables, wildcards=True)
+    except ValueError:
+        return (Wild.STAR,)
+
+
+def _symbols(text: str, context: Context | None = None, *, variables: bool = False) -> _Symbols:
+    symbols: list[_Symbol] = []
+    for token in _tokens(text, variables):
+        value = (context or {}).get(token.key, token.default) if isinstance(token, Variable) else token
+        if isinstance(value, str):
+            symbols.extend(value)
+        else:
+            symbols.append(token)
+    return tuple(symbols)
+
+
 def overlap(one: str, other: str) -> bool:
-    """Whether some text matches both patterns. Exact for `*` and `?`; never False where variables might make it True."""
-    if one in ("*", other) or other == "*" or max(len(one), len(other)) > _MAX:
+    """Whether some text matches both patterns. Exact for `*` and `?`; a policy variable stands for any text."""
+    return _meet(_symbols(one, variables=True), _symbols(other, variables=True))
+
+
+def _any(symbol: _Symbol) -> bool:
+    return symbol is Wild.STAR or isinstance(symbol, Variable)
+
+
+def _meet(first: _Symbols, second: _Symbols) -> bool:
+    if len(first) > _MAX or len(second) > _MAX:
         return True
-    first, second = _symbols(one), _symbols(other)
-    row = {0}  # how much of `second` can be used up by the `first` used up so far
-    row = _stars(row, second)
+    row = _stars({0}, second)  # how much of `second` can be used up by the `first` used up so far
     for symbol in first:
         row = _step(row, symbol, second)
         if not row:
@@ -98,39 +141,41 @@ def overlap(one: str, other: str) -> bool:
     return len(second) in row
 
 
-def _step(row: set[int], symbol: str, second: tuple[str, ...]) -> set[int]:
+def _step(row: set[int], symbol: _Symbol, second: _Symbols) -> set[int]:
     """Uses up one symbol of the first pattern."""
-    if symbol == "*":
+    if _any(symbol):
         return set(range(min(row), len(second) + 1))
     used = set()
     for at in row:
-        if at < len(second) and second[at] == "*":
+        if at < len(second) and _any(second[at]):
             used.add(at)  # a star goes on
-        elif at < len(second) and (symbol == second[at] or "?" in (symbol, second[at])):
+        elif at < len(second) and (symbol == second[at] or Wild.ONE in (symbol, second[at])):
             used.add(at + 1)
     return _stars(used, second)
 
 
-def _stars(row: set[int], second: tuple[str, ...]) -> set[int]:
+def _stars(row: set[int], second: _Symbols) -> set[int]:
     """Also with the stars of the second pattern that stand for nothing."""
     for at in sorted(row):
         end = at
-        while end < len(second) and second[end] == "*":
+        while end < len(second) and _any(second[end]):
             end += 1
             row.add(end)
     return row
 
 
-def _symbols(text: str) -> tuple[str, ...]:
-    """Characters and wildcards; a literal `*` or `?` is a wildcard here, which errs on the side of overlapping."""
-    try:
-        tokens = tokenize(text, variables=True, wildcards=True)
-    except ValueError:
-        return ("*",)
-    symbols: list[str] = []
-    for token in tokens:
-        if isinstance(token, str):
-            symbols.extend(token)
-        else:
-            symbols.append("*" if isinstance(token, Variable) or token is Wild.STAR else "?")
-    return tuple(symbols)
+def _covers(wide: _Symbols, narrow: _Symbols) -> bool:
+    """Whether `wide` matches all that `narrow` does. Sound: True is proven."""
+    if wide == (Wild.STAR,):
+        return True
+    if len(wide) > _MAX or len(narrow) > _MAX or any(isinstance(symbol, Variable) for symbol in wide):
+        return False
+    row = _stars({0}, wide)  # how much of `wide` can have stood for the `narrow` seen so far
+    for symbol in narrow:
+        stood = {at for at in row if at < len(wide) and wide[at] is Wild.STAR}
+        if not _any(symbol):
+            stood |= {at + 1 for at in row if at < len(wide) and wide[at] in (symbol, Wild.ONE)}
+        row = _stars(stood, wide)
+        if not row:
+            return False
+    return len(wide) in row

@@ -22,6 +22,8 @@ from daypass.domain.policy.pattern import Patterns, fold
 MAX_PROVISOS = 10
 """Most statements shown that an outcome depends on."""
 
+_ONE_LEVEL = (Layer.IDENTITY, Layer.BOUNDARY)
+
 
 class Outcome(StrEnum):
     """What can be said of a request of which only a part is known."""
@@ -174,11 +176,10 @@ def _provisos(
     known: Known, statements: Mapping[tuple[Layer, str, int], Statement], best: Decision, worst: Decision
 ) -> Iterable[Proviso]:
     """The Allows without which the best would not allow, then the Denies by which the worst denies."""
-    certain = {
-        found.layer for found in best.determining if not is_uncertain(statements[_place(found)], known)
-    }  # something in this layer allows in any case
+    certain = {found.layer for found in best.determining if not is_uncertain(statements[_place(found)], known)}
     for found in best.determining:
-        if found.layer not in certain:
+        enough = found.layer in _ONE_LEVEL and found.layer in certain  # another statement there allows in any case
+        if not enough and is_uncertain(statements[_place(found)], known):
             yield _proviso(found, statements[_place(found)], known)
     for found in worst.determining:
         yield _proviso(found, statements[_place(found)], known)
