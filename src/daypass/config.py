@@ -47,6 +47,12 @@ class ServerSettings(_Section):
     body_timeout_seconds: float = Field(10.0, gt=0, le=300, description="A request body must have arrived by then.")
     drain_seconds: int = Field(20, ge=0, le=600, description="After SIGTERM, how long running requests may take.")
     backlog: int = Field(2048, ge=1, le=65535, description="Connections the system holds before they are accepted.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]{1,255})?$",
+        description="Address of this installation for browsers and identity providers, for example https://daypass.example.com. "
+        "Empty: there is none, and no SAML login by browser.",
+    )
 
 
 class DatabaseSettings(_Section):
@@ -80,6 +86,36 @@ class AwsSettings(_Section):
     regions: tuple[str, ...] = Field((), description="Region names accepted in credential scopes. Empty: any.")
     policies: Path | None = Field(
         None, description="Directory of further AWS-named managed policies, one NAME.json each."
+    )
+
+
+class SamlSettings(_Section):
+    aws_addresses: bool = Field(
+        True,
+        description="Take SAML assertions made for AWS (https://signin.aws.amazon.com/saml, urn:amazon:webservices). "
+        "Off: only those made for `server.public_url`.",
+    )
+
+
+class FederationSettings(_Section):
+    fetch_seconds: float = Field(
+        2.0, gt=0, le=30, description="Keys of an issuer must have come by then, connection and all."
+    )
+    refresh_minutes: int = Field(
+        60, ge=5, le=1440, description="Keys are fetched anew after this time, where the issuer says nothing else."
+    )
+    stale_hours: int = Field(
+        24, ge=1, le=720, description="While an issuer is away, its keys serve this long after they were last fetched."
+    )
+    allow_private_networks: bool = Field(
+        False,
+        description="Let keys of every issuer come from private addresses and loopback. Otherwise the operator allows it "
+        "for single providers.",
+    )
+    files: Path | None = Field(
+        None,
+        description="Directory of files (key sets, bearer tokens) that provider settings may name; in a Kubernetes pod "
+        "/var/run/secrets/kubernetes.io/serviceaccount. Without it no such file is read.",
     )
 
 
@@ -122,6 +158,8 @@ class Settings(_Section):
     keys: KeysSettings = KeysSettings()  # type: ignore[call-arg]
     sessions: SessionsSettings = SessionsSettings()  # type: ignore[call-arg]
     aws: AwsSettings = AwsSettings()  # type: ignore[call-arg]
+    saml: SamlSettings = SamlSettings()  # type: ignore[call-arg]
+    federation: FederationSettings = FederationSettings()  # type: ignore[call-arg]
     directory: DirectorySettings = DirectorySettings()  # type: ignore[call-arg]
     journal: JournalSettings = JournalSettings()  # type: ignore[call-arg]
     log: LogSettings = LogSettings()  # type: ignore[call-arg]

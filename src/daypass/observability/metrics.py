@@ -68,6 +68,15 @@ METRICS: tuple[Metric, ...] = (
     Metric("daypass_directory_entries", Gauge, "Views in the directory cache."),
     Metric("daypass_revocations", Gauge, "Revocations in force that sessions are held against."),
     Metric(
+        "daypass_issuer_fetches",
+        Counter,
+        "Fetches of issuers' keys, by outcome: `ok`, or what failed (url, address, resolve, connect, tls, timeout, "
+        "redirect, status, content, size, protocol, busy, file, keys).",
+        ("outcome",),
+    ),
+    Metric("daypass_issuer_keys_age_seconds", Gauge, "Since the last good fetch of the oldest keys in use."),
+    Metric("daypass_issuers_failing", Gauge, "Issuers in use whose keys could not be fetched when last tried."),
+    Metric(
         "daypass_token_skew_seconds",
         Histogram,
         "This server's time less the time at which a verified token was issued (iat): below zero, the issuer's clock is "
@@ -81,11 +90,15 @@ ISSUING = frozenset(
     f"sts:{name}"
     for name in (
         "AssumeRole",
+        "AssumeRoleWithSAML",
         "AssumeRoleWithWebIdentity",
         "GetSessionToken",
         "GetFederationToken",
         "GetScopedCredentials",
     )
+)
+_WORST = frozenset(
+    {"daypass_directory_staleness_seconds", "daypass_issuer_keys_age_seconds", "daypass_issuers_failing"}
 )
 _OUTCOMES = {"AccessDenied": "denied", "ServiceUnavailable": "unavailable", "InternalFailure": "unavailable"}
 
@@ -102,9 +115,7 @@ class Metrics:
     def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
         extra: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
         if metric.kind is Gauge:
-            extra["multiprocess_mode"] = (
-                "livesum" if metric.name != "daypass_directory_staleness_seconds" else "livemax"
-            )
+            extra["multiprocess_mode"] = "livemax" if metric.name in _WORST else "livesum"
         return metric.kind(metric.name, metric.help, metric.labels, registry=self.registry, **extra)
 
     def __getitem__(self, name: str) -> Any:

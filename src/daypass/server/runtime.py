@@ -25,10 +25,14 @@ from daypass.crypto.seal import RingSealer
 from daypass.data import builtin_policies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
-from daypass.federation.oidc import OidcVerifier, StaticKeys
+from daypass.federation.kubernetes import TokenReviews
+from daypass.federation.oidc import OidcVerifier
+from daypass.federation.saml import SamlServiceProvider
+from daypass.federation.saml_metadata import MetadataReader
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports import Env, Limits
+from daypass.server.federation import issuer_keys, key_getter, observe_issuers
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import open_database
 from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
@@ -105,6 +109,10 @@ class Runtime:
             regions=frozenset(settings.aws.regions),
             skew_ms=settings.sessions.skew_seconds * 1000,
         )
+        getter = key_getter(settings.federation, sealer)
+        self.issuers = issuer_keys(settings.federation, getter, self.directory, self.journal, self.clock, self.metrics)
+        self.issuers.start()
+        self._threads.submit(jose.prepare)  # nothing waits for it but the first token
         self.records = AuditReader(self.database, self.clock, self.directory.revoked)
         self.env = Env(
             self.clock,
@@ -115,10 +123,23 @@ class Runtime:
             limits,
             records=self.records,
             builtin=builtin,
-            tokens=OidcVerifier(jose, StaticKeys(), observe_skew=self.metrics.observe_skew),
+            tokens=OidcVerifier(
+                jose, self.issuers, checks=(TokenReviews(getter),), observe_skew=self.metrics.observe_skew
+            ),
+            issuers=self.issuers,
+            saml_metadata=MetadataReader(),
+            saml=self._service_provider(sealer),
         )
         await self._record_keys(made)
         self._tasks.append(asyncio.create_task(self._rotate()))
+
+    def _service_provider(self, sealer: RingSealer) -> SamlServiceProvider:
+        return SamlServiceProvider(
+            sealer,
+            self.settings.server.public_url,
+            aws_addresses=self.settings.saml.aws_addresses,
+            observe_skew=self.metrics.observe_skew,
+        )
 
     def _journal(self) -> DurableJournal:
         options = JournalOptions(**self.settings.journal.model_dump())
@@ -138,6 +159,7 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.issuers.stop()
         await self.journal.close()
         await self.directory.stop()
         self.records.close()
@@ -203,4 +225,5 @@ class Runtime:
         self.metrics["daypass_directory_entries"].set(self.directory.entries)
         self.metrics["daypass_directory_staleness_seconds"].set(self.directory.staleness_seconds())
         self.metrics["daypass_revocations"].set(self.directory.revocations)
+        observe_issuers(self.issuers, self.metrics)
         return self.metrics.render()

@@ -1,0 +1,127 @@
+"""Asks a Kubernetes cluster whether a service account's token still holds: TokenReview (authentication.k8s.io/v1).
+
+A signature says that a token was good once; the cluster knows that its pod has been deleted since (attack A35). While the
+API server is away nobody is let in (A37): a question that cannot be asked has not been answered. Only a yes is remembered,
+for seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from daypass.domain.directory import OidcProvider
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.issuers import secret_owner
+from daypass.domain.provider_settings import ProviderSettings, TokenReview
+from daypass.domain.strict_json import read_json
+from daypass.federation.fetch import FetchError, Order
+from daypass.federation.files import FileError, read_token
+from daypass.federation.sources import Getter, open_bearer
+
+PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+_MOST_KEPT: Final = 10_000
+
+
+class TokenReviews:
+    """A `federation.oidc.FurtherCheck`. It asks for providers whose settings say so, and lets all others pass.
+
+    Args:
+        getter: whose fetcher, secrets and files are used.
+    """
+
+    def __init__(self, getter: Getter) -> None:
+        self._getter = getter
+        self._good: OrderedDict[bytes, int] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[None]] = {}
+
+    async def __call__(
+        self, provider: OidcProvider, settings: ProviderSettings, token: str, claims: Mapping[str, Any], now: int
+    ) -> None:
+        """Raises DaypassError: INVALID_IDENTITY_TOKEN when the cluster says no, IDP_COMMUNICATION when it says nothing."""
+        review = settings.token_review
+        if review is None:
+            return
+        key = hashlib.sha256(f"{provider.account}\0{provider.url}\0{provider.settings}\0{token}".encode()).digest()
+        if now < self._good.get(key, 0):
+            return
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.create_task(self._ask(provider, settings, review, token, claims))
+            asking.add_done_callback(lambda task: self._asked(key, task))
+        await asyncio.shield(asking)
+        self._good[key] = now + review.cache_seconds * 1000
+        self._good.move_to_end(key)
+        if len(self._good) > _MOST_KEPT:
+            self._good.popitem(last=False)
+
+    def _asked(self, key: bytes, task: asyncio.Task[None]) -> None:
+        del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # who asked may have gone
+
+    async def _ask(
+        self,
+        provider: OidcProvider,
+        settings: ProviderSettings,
+        review: TokenReview,
+        token: str,
+        claims: Mapping[str, Any],
+    ) -> None:
+        spec = {"token": token, "audiences": list(provider.client_ids)}
+        question = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        try:
+            order = Order(
+                review.url.rstrip("/") + PATH,
+                body=json.dumps(question).encode(),
+                bearer=await self._bearer(provider, review),
+                ca_pem=settings.ca_pem,
+                allow_private=settings.allow_private_networks or self._getter.allow_private,
+                allow_http=settings.allow_http,
+                owner=f"{provider.account}/reviews",
+            )
+            answer = read_json((await self._getter.fetcher.fetch(order)).body)
+        except (FetchError, FileError, ValueError) as error:
+            raise _no_answer(provider, str(error)) from None
+        _check(provider, answer, claims)
+
+    async def _bearer(self, provider: OidcProvider, review: TokenReview) -> str:
+        if review.bearer_file:
+            return await asyncio.to_thread(read_token, self._getter.files, review.bearer_file)
+        owner = secret_owner(provider.url, "token_review.bearer")
+        return open_bearer(self._getter.sealer, review.bearer, provider.account, owner)
+
+
+def _check(provider: OidcProvider, answer: Any, claims: Mapping[str, Any]) -> None:
+    """The cluster must vouch for the same account as the token, for one of our audiences."""
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if not isinstance(status, dict) or answer.get("kind") != "TokenReview":
+        raise _no_answer(provider, "the answer is no TokenReview")
+    if status.get("authenticated") is not True:
+        raise _refused(provider, str(status.get("error", ""))[:256] or "not authenticated")
+    user, audiences = status.get("user"), status.get("audiences")
+    if not isinstance(user, dict) or user.get("username") != claims.get("sub"):
+        raise _refused(provider, "the cluster vouches for somebody else")
+    # An authenticator that knows no audiences names none: it has not looked at the token's (Kubernetes API, TokenReview).
+    if not isinstance(audiences, list) or not any(audience in provider.client_ids for audience in audiences):
+        raise _refused(provider, "the cluster does not vouch for one of the provider's client ids")
+
+
+def _refused(provider: OidcProvider, why: str) -> DaypassError:
+    return DaypassError(
+        ErrorKind.INVALID_IDENTITY_TOKEN,
+        "The cluster does not accept the token: its pod or service account may be gone.",
+        private={"account": provider.account, "provider": provider.url, "token_review": why},
+    )
+
+
+def _no_answer(provider: OidcProvider, why: str) -> DaypassError:
+    return DaypassError(
+        ErrorKind.IDP_COMMUNICATION,
+        "The cluster that issued the token could not be asked whether it still holds.",
+        private={"account": provider.account, "provider": provider.url, "token_review": why},
+    )

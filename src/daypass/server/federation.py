@@ -1,0 +1,41 @@
+"""Builds what fetches the keys of identity providers and asks clusters about tokens, from the settings."""
+
+from __future__ import annotations
+
+from daypass.config import FederationSettings
+from daypass.federation.fetch import Bounds, Fetcher
+from daypass.federation.keys import CachedIssuerKeys, Rules
+from daypass.federation.sources import Getter, OpensSecrets
+from daypass.observability.metrics import Metrics
+from daypass.ports import Clock, Directory, Journal
+
+_MINUTE_MS = 60_000
+
+
+def key_getter(settings: FederationSettings, sealer: OpensSecrets) -> Getter:
+    """What reaches out to issuers: one fetcher, whose bounds are shared by all."""
+    fetcher = Fetcher(Bounds(seconds=settings.fetch_seconds))
+    return Getter(fetcher, sealer, settings.files, settings.allow_private_networks)
+
+
+def issuer_keys(
+    settings: FederationSettings,
+    getter: Getter,
+    directory: Directory,
+    journal: Journal,
+    clock: Clock,
+    metrics: Metrics,
+) -> CachedIssuerKeys:
+    """The keys of issuers; `start` it."""
+    rules = Rules(refresh=settings.refresh_minutes * _MINUTE_MS, stale=settings.stale_hours * 60 * _MINUTE_MS)
+    count = metrics["daypass_issuer_fetches"]
+    return CachedIssuerKeys(
+        getter, directory, journal, clock, rules, observe=lambda outcome: count.labels(outcome).inc()
+    )
+
+
+def observe_issuers(keys: CachedIssuerKeys, metrics: Metrics) -> None:
+    """Takes the gauges."""
+    age_ms, failing = keys.ages()
+    metrics["daypass_issuer_keys_age_seconds"].set(age_ms / 1000)
+    metrics["daypass_issuers_failing"].set(failing)
