@@ -11,7 +11,7 @@ import asyncio
 import base64
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -69,10 +69,19 @@ class SamlServiceProvider:
         sealer: opens the private keys of providers.
         public_url: the installation's address for browsers, without a slash at its end; "" for none.
         aws_addresses: whether what is made for AWS's own sign-in address is taken, as clients of AWS have it.
+        observe_skew: called for each verified response with the provider's ARN and its age in seconds.
     """
 
-    def __init__(self, sealer: Sealer, public_url: str = "", *, aws_addresses: bool = True) -> None:
+    def __init__(
+        self,
+        sealer: Sealer,
+        public_url: str = "",
+        *,
+        aws_addresses: bool = True,
+        observe_skew: Callable[[str, float], None] = lambda *_: None,
+    ) -> None:
         self._sealer = sealer
+        self._observe_skew = observe_skew
         self._base = public_url.rstrip("/")
         self._aws = aws_addresses
         self.entity_id = f"{self._base}/saml/metadata" if self._base else ""
@@ -81,7 +90,10 @@ class SamlServiceProvider:
         self, unverified_response: str, provider: SamlProvider | None, now: int, arrival: SamlArrival
     ) -> Assertion:
         """See `ports.SamlVerifier.verify`. The work is done on a thread: it takes milliseconds of computing."""
-        return await asyncio.to_thread(self._verify, unverified_response, provider, now, arrival)
+        found = await asyncio.to_thread(self._verify, unverified_response, provider, now, arrival)
+        if provider is not None:
+            self._observe_skew(provider.arn, (now - found.issued_at) / 1000)
+        return found
 
     async def unverified_providers(self, unverified_response: str) -> tuple[str, ...]:
         """See `ports.SamlVerifier.unverified_providers`."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from daypass.operations.assume_role import assume_role
+from daypass.operations.assume_role_with_saml import assume_role_with_saml
 from daypass.operations.assume_role_with_web_identity import assume_role_with_web_identity
 from daypass.operations.decode_authorization_message import decode_authorization_message
 from daypass.operations.get_access_key_info import get_access_key_info
@@ -21,6 +22,7 @@ from daypass.ports import Call, Env
 
 OPERATIONS: Final[Mapping[str, Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]]] = {
     "AssumeRole": assume_role,
+    "AssumeRoleWithSAML": assume_role_with_saml,
     "AssumeRoleWithWebIdentity": assume_role_with_web_identity,
     "DecodeAuthorizationMessage": decode_authorization_message,
     "GetAccessKeyInfo": get_access_key_info,
