@@ -1,0 +1,19 @@
+"""The refusals of IAM Roles Anywhere, in one place. What is another account's is answered as what does not exist."""
+
+from __future__ import annotations
+
+from daypass.domain.errors import DaypassError, ErrorKind
+
+
+def no_such(kind: str, identifier: str) -> DaypassError:
+    """`kind` is "TrustAnchor", "Profile", "Crl", "Subject"; the identifier is the caller's own."""
+    return DaypassError(ErrorKind.NOT_FOUND, f"{kind} with id {identifier[:256]} was not found.")
+
+
+def invalid(message: str) -> DaypassError:
+    return DaypassError(ErrorKind.VALIDATION, message)
+
+
+def unsupported(what: str) -> DaypassError:
+    """A member of the service model that would have no effect here is refused rather than ignored."""
+    return invalid(f"{what} is not supported.")

@@ -1,0 +1,107 @@
+"""Every operation of IAM Roles Anywhere that Daypass has: what it acts on, whether it reads or writes, and what does it.
+
+Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS IAM Roles Anywhere".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from daypass.domain.certificate import SERVICE
+from daypass.domain.context import requested_tags
+from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
+from daypass.domain.policy.model import Value
+from daypass.operations.rolesanywhere import anchors, crls, profiles, shapes, subjects, tags
+from daypass.operations.rolesanywhere.work import Also, Look, Operation, Params, Subject, SubjectOf
+
+
+def _anything(_look: Look, _p: Params) -> Subject:
+    return Subject("*")
+
+
+def _named(kind: type[Any], parameter: str) -> SubjectOf:
+    """The resource that a parameter names by id or ARN; one that is not there under the ARN that it would have."""
+
+    def subject(look: Look, p: Params) -> Subject:
+        found = look.get(kind, p[parameter])
+        return Subject(found.arn, found.tags) if found is not None else Subject(look.arn(kind, p[parameter]))
+
+    return subject
+
+
+def _tagged(look: Look, p: Params) -> Subject:
+    found = tags.named(look, p["resourceArn"])
+    return Subject(found.arn, found.tags) if found is not None else Subject(p["resourceArn"])
+
+
+def _new_profile(_look: Look, p: Params) -> Subject:
+    return Subject("*", also=_passing(p["roleArns"]))
+
+
+def _changed_profile(look: Look, p: Params) -> Subject:
+    """Roles that the profile has already need not be passed again."""
+    found = look.get(X509Profile, p["profileId"])
+    if found is None:
+        return Subject(look.arn(X509Profile, p["profileId"]))
+    added = [arn for arn in p.get("roleArns") or () if arn not in found.role_arns]
+    return Subject(found.arn, found.tags, _passing(added))
+
+
+def _passing(role_arns: list[str]) -> tuple[Also, ...]:
+    """iam:PassRole: who may not pass a role to this service may not offer it to certificates either."""
+    context: Mapping[str, Value] = {"iam:passedtoservice": SERVICE}
+    return tuple(Also("iam:PassRole", arn, context) for arn in dict.fromkeys(role_arns))
+
+
+def _request_tags(p: Params) -> Mapping[str, Value]:
+    return requested_tags(shapes.tags_of(p.get("tags")))
+
+
+def _request_tag_keys(p: Params) -> Mapping[str, Value]:
+    return {"aws:tagkeys": tuple(p["tagKeys"])}
+
+
+_ANCHOR = _named(TrustAnchor, "trustAnchorId")
+_PROFILE = _named(X509Profile, "profileId")
+_CRL = _named(Crl, "crlId")
+_TAGS = (_request_tags,)
+
+_ALL = (
+    Operation(
+        "CreateTrustAnchor", _anything, write=anchors.create_trust_anchor, keys=_TAGS, check=anchors.check_source
+    ),
+    Operation("GetTrustAnchor", _ANCHOR, read=anchors.get_trust_anchor),
+    Operation("ListTrustAnchors", _anything, read=anchors.list_trust_anchors),
+    Operation("UpdateTrustAnchor", _ANCHOR, write=anchors.update_trust_anchor, check=anchors.check_source),
+    Operation("EnableTrustAnchor", _ANCHOR, write=anchors.enable_trust_anchor),
+    Operation("DisableTrustAnchor", _ANCHOR, write=anchors.disable_trust_anchor),
+    Operation("DeleteTrustAnchor", _ANCHOR, write=anchors.delete_trust_anchor),
+    Operation("PutNotificationSettings", _ANCHOR, write=anchors.put_notification_settings),
+    Operation("ResetNotificationSettings", _ANCHOR, write=anchors.reset_notification_settings),
+    Operation("CreateProfile", _new_profile, write=profiles.create_profile, keys=_TAGS, check=profiles.check_profile),
+    Operation("GetProfile", _PROFILE, read=profiles.get_profile),
+    Operation("ListProfiles", _anything, read=profiles.list_profiles),
+    Operation("UpdateProfile", _changed_profile, write=profiles.update_profile, check=profiles.check_profile),
+    Operation("EnableProfile", _PROFILE, write=profiles.enable_profile),
+    Operation("DisableProfile", _PROFILE, write=profiles.disable_profile),
+    Operation("DeleteProfile", _PROFILE, write=profiles.delete_profile),
+    Operation("PutAttributeMapping", _PROFILE, write=profiles.put_attribute_mapping),
+    Operation("DeleteAttributeMapping", _PROFILE, write=profiles.delete_attribute_mapping),
+    Operation("ImportCrl", _anything, write=crls.import_crl, keys=_TAGS, check=crls.check_import),
+    Operation("GetCrl", _CRL, read=crls.get_crl),
+    Operation("ListCrls", _anything, read=crls.list_crls),
+    Operation("UpdateCrl", _CRL, write=crls.update_crl, check=crls.check_update),
+    Operation("EnableCrl", _CRL, write=crls.enable_crl),
+    Operation("DisableCrl", _CRL, write=crls.disable_crl),
+    Operation("DeleteCrl", _CRL, write=crls.delete_crl),
+    Operation("GetSubject", _named(X509Subject, "subjectId"), read=subjects.get_subject),
+    Operation("ListSubjects", _anything, read=subjects.list_subjects),
+    Operation("TagResource", _tagged, write=tags.tag_resource, keys=_TAGS),
+    Operation("UntagResource", _tagged, write=tags.untag_resource, keys=(_request_tag_keys,)),
+    Operation("ListTagsForResource", _tagged, read=tags.list_tags_for_resource),
+)
+
+OPERATIONS: Final = MappingProxyType({operation.name: operation for operation in _ALL})
+"""Operations by name."""
