@@ -126,6 +126,11 @@ def verify(token: UnverifiedJws, jwks: bytes, algorithms: Collection[str]) -> No
         raise JoseError("the signature is not that of the issuer's key")
 
 
+def prepare() -> None:
+    """Loads the library, which takes a while: call it on a thread, or the first token waits for it."""
+    _models()
+
+
 @cache
 def _models() -> dict[str, JWSAlgModel]:
     from joserfc.jws import JWSRegistry  # noqa: PLC0415  # slow to import, and not every installation takes tokens
