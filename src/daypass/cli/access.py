@@ -1,0 +1,222 @@
+"""`daypass simulate` and `daypass access`: what would be decided, and who can do what."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+import click
+
+from daypass.cli import exits, output
+from daypass.cli.explain import show
+from daypass.cli.options import PAGE, connect, output_option, pages, server_options
+from daypass.client.credentials import identity
+from daypass.client.http import Connection
+
+_file = click.File(encoding="utf-8")
+_DECISIONS = {"allowed": "allowed", "explicit_deny": "DENIED", "implicit_deny": "not allowed"}
+_OUTCOMES = {"allowed": "allowed", "allowed_if": "depends", "partly": "partly", "denied": "DENIED"}
+
+
+# --- Simulate
+
+
+@click.command()
+@click.argument("principal", default="", required=False)
+@click.option("--action", "actions", multiple=True, required=True, metavar="SERVICE:NAME", help="Repeatable.")
+@click.option("--resource", "resources", multiple=True, default=["*"], metavar="ARN", help="Repeatable; * by default.")
+@click.option("--context", multiple=True, metavar="KEY=VALUE", help="Repeatable; a key given twice has several values.")
+@click.option("--policy", "policies", multiple=True, type=_file, metavar="FILE", help="On top of the principal's own.")
+@click.option("--boundary", type=_file, metavar="FILE", help="In place of the principal's boundary.")
+@click.option("--session-policy", "session_policies", multiple=True, type=_file, metavar="FILE", help="Repeatable.")
+@click.option("--resource-policy", type=_file, metavar="FILE", help="The policy that each resource would have.")
+@click.option("--resource-account", default="", metavar="ID", help="Owner of resources whose ARN names none.")
+@click.option("--session-name", default="", metavar="NAME", help="Of a role: the session of this name.")
+@click.option("--external-id", default="", metavar="ID", help="For sts:AssumeRole.")
+@click.option("--source-identity", default="", metavar="NAME", help="For sts:AssumeRole.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="For sts:AssumeRole; repeatable.")
+@server_options
+@output_option
+def simulate(principal: str, profile: str, endpoint: str, form: str, **given: Any) -> int:
+    """What would be decided, and why; nothing is done. PRINCIPAL is user/NAME, role/NAME or an ARN; without it, the
+    policies that you give decide alone. Assuming a role of your account asks its trust policy too.
+
+    Exits with 1 when anything is not allowed. Needs daypass:SimulateAccess.
+    """
+    connection = connect(profile, endpoint)
+    answer = connection.api("POST", "/simulate", body=_simulation(connection, principal, given))
+    results = answer["results"]
+    if form == "json":
+        output.data(results)
+    elif len(results) == 1 and results[0]["explanation"]:
+        show(results[0]["explanation"])
+        _show_open([results[0]])
+    else:
+        output.table(
+            ("ACTION", "RESOURCE", "DECISION", "BECAUSE"),
+            [(r["action"], r["resource"], _DECISIONS.get(r["decision"], r["decision"]), _because(r)) for r in results],
+        )
+        _show_open(results)
+    return exits.OK if all(result["decision"] == "allowed" for result in results) else exits.FINDING
+
+
+def _simulation(connection: Connection, principal: str, given: dict[str, Any]) -> dict[str, Any]:
+    context = {key: values if len(values) > 1 else values[0] for key, values in _pairs(given["context"], "--context")}
+    asked = {
+        "external_id": given["external_id"],
+        "source_identity": given["source_identity"],
+        "tags": {key: values[-1] for key, values in _pairs(given["tags"], "--tag")},
+        **({"session_name": given["session_name"]} if given["session_name"] else {}),
+    }
+    return {
+        "principal": _arn(connection, principal) if principal else "",
+        "actions": list(given["actions"]),
+        "resources": list(given["resources"]),
+        "policies": [output.read_text(file) for file in given["policies"]],
+        "boundary": _text(given["boundary"]),
+        "session_policies": [output.read_text(file) for file in given["session_policies"]],
+        "resource_policy": _text(given["resource_policy"]),
+        "resource_account": given["resource_account"],
+        "session_name": given["session_name"],
+        "context": context,
+        "assumption": asked,
+    }
+
+
+def _text(file: TextIO | None) -> str:
+    return output.read_text(file) if file is not None else ""
+
+
+def _pairs(texts: tuple[str, ...], option: str) -> list[tuple[str, list[str]]]:
+    """Each key with all its values, in order."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"{option} takes KEY=VALUE, not {text!r}.")
+        found.setdefault(key, []).append(value)
+    return list(found.items())
+
+
+def _arn(connection: Connection, principal: str) -> str:
+    """An ARN as it is; user/NAME and role/NAME in the caller's account."""
+    if principal.startswith("arn:"):
+        return principal
+    word, slash, name = principal.partition("/")
+    if word not in ("user", "role") or not slash or not name:
+        raise click.UsageError(f"PRINCIPAL is user/NAME, role/NAME or an ARN, not {principal!r}.")
+    return f"arn:aws:iam::{identity(connection)['Account']}:{principal}"
+
+
+def _because(result: dict[str, Any]) -> str:
+    explanation = result["explanation"] or {}
+    for sentence in explanation.get("would_have_to_be_true") or ():
+        return str(sentence)
+    found = [f"{d['policy']} line {d['line']}" for d in explanation.get("determining") or ()]
+    return ", ".join(dict.fromkeys(found))
+
+
+def _show_open(results: list[dict[str, Any]]) -> None:
+    for account in dict.fromkeys(result["open_with"] for result in results if result["open_with"]):
+        click.echo(f"\nAccount {output.safe(account)} must allow it too; its policies are not yours to see.")
+
+
+# --- Who can, what can
+
+
+@click.group()
+def access() -> None:
+    """Who can do what."""
+
+
+@access.command("who-can")
+@click.argument("action")
+@click.argument("resource", default="*")
+@click.option("--denied", is_flag=True, help="Also those who cannot.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@server_options
+@output_option
+def who_can(
+    action: str,
+    resource: str,
+    denied: bool,  # noqa: FBT001  # click passes options as arguments
+    limit: int,
+    profile: str,
+    endpoint: str,
+    form: str,
+) -> int:
+    """Who of your account can do ACTION on RESOURCE (an ARN; * when left out). For sts:AssumeRole on a role, also those
+    whom its trust policy lets in from outside.
+
+    Exits with 1 when nobody can. Needs daypass:WhoCanAccess.
+    """
+    query = {"action": action, "resource": resource, "denied": "true" if denied else ""}
+    found = pages(connect(profile, endpoint), "/access/who-can", "access", query, limit)
+    if form == "json":
+        output.data(found)
+    else:
+        output.table(("PRINCIPAL", "KIND", "CAN", "IF"), [_access_row(entry) for entry in found])
+    return exits.OK if any(entry["outcome"] != "denied" for entry in found) else exits.FINDING
+
+
+@access.command("what-can")
+@click.argument("principal")
+@server_options
+@output_option
+def what_can(principal: str, profile: str, endpoint: str, form: str) -> int:
+    """What PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with what its other policies leave of it, and the
+    roles of your account that it can assume.
+
+    Exits with 1 when that is nothing. Needs daypass:WhatCanAccess.
+    """
+    connection = connect(profile, endpoint)
+    query = {"principal": _arn(connection, principal), "limit": str(PAGE)}
+    whole = connection.api("GET", "/access/what-can", query)
+    following = whole["next"]
+    while following:
+        page = connection.api("GET", "/access/what-can", {**query, "after": following})
+        whole["roles"] += page["roles"]
+        following = page["next"] if page["next"] != following else ""
+    del whole["next"]
+    if form == "json":
+        output.data(whole)
+    else:
+        _show_grants(whole)
+    useful = whole["roles"] or any(grant["extent"] != "denied" for grant in whole["grants"])
+    return exits.OK if useful else exits.FINDING
+
+
+def _show_grants(whole: dict[str, Any]) -> None:
+    output.table(
+        ("ACTION", "RESOURCE", "CAN", "BY", "BUT"),
+        [
+            (
+                f"all but {g['action']}" if g["not_action"] else g["action"],
+                ("all but " if g["not_resource"] else "") + ", ".join(g["resources"]),
+                _OUTCOMES.get(g["extent"], g["extent"]),
+                f"{g['policy']} line {g['line']}",
+                "; ".join([*map(_condition, g["conditions"]), *g["limits"]]),
+            )
+            for g in whole["grants"]
+        ],
+    )
+    if whole["more_grants"]:
+        click.echo("There are more grants than one answer shows.")
+    if whole["roles"]:
+        click.echo()
+        output.table(("ROLE", "KIND", "CAN ASSUME", "IF"), [_access_row(entry) for entry in whole["roles"]])
+
+
+def _access_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    notes = [_condition(condition) for condition in entry["conditions"]]
+    if entry["open_with"]:
+        notes.append(f"{entry['open_with']} allows it too")
+    if entry["kind"] == "provider":
+        notes.insert(0, entry["action"])
+    return entry["principal"], entry["kind"], _OUTCOMES.get(entry["outcome"], entry["outcome"]), "; ".join(notes)
+
+
+def _condition(proviso: dict[str, Any]) -> str:
+    """Conditions that must hold (of an Allow) or must not (of a Deny)."""
+    tests = [f"{c['operator']} {c['key']} [{', '.join(c['values'])}]" for c in proviso["conditions"]]
+    text = " and ".join(tests)
+    return f"unless {text}" if proviso["effect"] == "Deny" else text
