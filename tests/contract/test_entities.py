@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from tests.contract.making import (
     ACCOUNT,
     ALLOW,
@@ -25,7 +26,7 @@ from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, Po
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.tx import StoreTx
+from daypass.stores.tx import StoreTx, _count_under, _select
 
 NAMES = ["b", "A", "c10", "C1", "a-", "Z", "_x", "a.b"]
 IN_ORDER = ["_x", "A", "a-", "a.b", "b", "C1", "c10", "Z"]
@@ -211,3 +212,42 @@ def test_hostile_numbers_find_nothing(database: Database) -> None:
 def test_get_by_absent_optional_field_finds_those_without(database: Database) -> None:
     insert(database, user("a"), user("b", boundary_arn="arn:b"))
     assert [u.name for u in read(database, lambda tx: tx.find(User, boundary_arn=None))] == ["a"]
+
+
+@pytest.mark.parametrize("few", [0, 3, 2000])
+def test_find_by_path_prefix_is_the_same_however_many_match(
+    database: Database, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("daypass.stores.tx._FEW", few)
+    _count_under.cache_clear()
+    paths = {"b": "/team/", "A": "/team/", "c": "/team/sub/", "D": "/teams/", "e": "/Team/", "f": "/", "g": "/team/"}
+    insert(database, *(user(name, path=path) for name, path in paths.items()))
+    insert(database, user("x", id="AIDAOTHER", account=OTHER, path="/team/"))
+
+    def names(prefix: str, after: str = "", limit: int = 10) -> list[str]:
+        query = {"order": "name", "path_prefix": prefix, "after": after, "limit": limit, "account": ACCOUNT}
+        return [found.name for found in read(database, lambda tx: tx.find(User, **query))]
+
+    assert names("/team/") == ["A", "b", "c", "g"]
+    assert names("/team") == ["A", "b", "c", "D", "g"]
+    assert names("/team/", after="B", limit=2) == ["c", "g"]
+    assert names("/none/") == names("/team/\x7f") == []
+    assert names("/") == ["A", "b", "c", "D", "e", "f", "g"]
+    _count_under.cache_clear()
+
+
+@pytest.mark.parametrize("way", ["nothing", "few"])
+def test_find_by_path_prefix_of_few_reads_the_index_on_paths(database: Database, way: str) -> None:
+    """However large the account, its names are not walked."""
+    shape = (("account", False),)
+    query = _count_under("users", shape) if way == "nothing" else _select("users", "name", ("few", True), shape)[0]
+    values = {"eq_account": ACCOUNT, "prefix": "/none/", "prefix_end": "/none0", "after": "a", "limit_": 100}
+
+    def plan(conn: Connection) -> list[str]:
+        text = query.params(values).compile(conn, compile_kwargs={"literal_binds": True})
+        return [str(row[3]) for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+
+    if database.read(lambda conn: conn.dialect.name) != "sqlite":
+        pytest.skip("it is SQLite's plan: PostgreSQL's depends on statistics")
+    (step,) = (step for step in database.read(plan) if "users" in step)
+    assert "ix_users_account_path (account=? AND path>? AND path<?)" in step
