@@ -108,7 +108,7 @@ def parse_settings(text: str) -> ProviderSettings:
 
 
 def dump_settings(settings: ProviderSettings) -> str:
-    """The text of settings: members that differ from the default, sorted."""
+    """The text of settings: members that differ from the default."""
     shown = {
         field.name: getattr(settings, field.name)
         for field in fields(settings)
@@ -118,7 +118,7 @@ def dump_settings(settings: ProviderSettings) -> str:
         shown["token_review"] = asdict(settings.token_review)
     if settings.tag_claims:
         shown["tag_claims"] = dict(settings.tag_claims)
-    return json.dumps(shown, sort_keys=True)
+    return json.dumps(shown)
 
 
 def issuer_of(url: str, settings: ProviderSettings) -> str:

@@ -30,7 +30,7 @@ MAX_PATH: Final = 1024  # characters of one
 
 # An issuer's host, port and path as a provider's URL has them. A colon in the path, or a name that could be a service's
 # prefix of condition keys ("aws", "sts"), would let claims pass for other keys.
-_URL = re.compile(r"[A-Za-z0-9._\[\]-]{1,255}(?::[0-9]{1,5})?(?:/[^:\s]*)?")
+_URL = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?(?:/[^:\s]*)?")
 _MAYBE_PORT = re.compile(r"[0-9]{1,5}(?:/[^:]*)?:.*", re.DOTALL)
 _SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _TAG_MARKS = frozenset("_.:/=+-@")
