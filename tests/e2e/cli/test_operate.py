@@ -181,3 +181,18 @@ def test_explain_by_another_account_is_refused(daypass: Command, role: str) -> N
     assert daypass("explain", denied).status == 7
     assert daypass("explain", request_id).status == 1
     assert daypass("explain", "hello").status == 2
+
+
+def test_simulate_and_access_tell_what_a_role_can(daypass: Command, role: str) -> None:
+    arn = f"arn:aws:iam::{OPERATOR}:role/{role}"
+    denied = daypass("simulate", f"role/{role}", "--action", "iam:ListUsers")
+    assert denied.status == 1, denied.err
+    assert denied.out.startswith("Denied: no identity-based policy allows it.")
+    team = ("--context", "aws:PrincipalTag/team=shop")
+    assert daypass("simulate", f"role/{role}", "--action", "iam:ListUsers", *team).out.startswith("Allowed.")
+    whole = daypass("access", "what-can", f"role/{role}", "--output", "json").json()
+    assert [grant["extent"] for grant in whole["grants"]] == ["allowed_if"]
+    found = daypass("access", "who-can", "sts:AssumeRole", arn)
+    assert found.status == 0, found.err
+    assert f"arn:aws:iam::{OPERATOR}:user/" in found.out
+    assert daypass("access", "who-can", "sts:AssumeRole", f"{arn}-none").status == 1

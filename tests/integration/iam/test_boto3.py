@@ -84,6 +84,7 @@ def test_every_operation_answers_a_stock_client(called: Any) -> None:
     details = iam.get_account_authorization_details()
     assert details["RoleDetailList"][0]["AssumeRolePolicyDocument"] == TRUST
     assert details["Policies"][0]["PolicyVersionList"][0]["Document"] == ALLOW_LIST
+    _simulate(iam, document)
     iam.delete_policy(PolicyArn=policy)
     iam.delete_role(RoleName="r")
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
@@ -93,6 +94,34 @@ def test_every_operation_answers_a_stock_client(called: Any) -> None:
     iam.delete_user(UserName="anna")
     assert iam.list_users()["Users"] == []
     assert set(OPERATIONS) <= called.called
+
+
+def _simulate(iam: Any, document: str) -> None:
+    arn, asked = f"arn:aws:iam::{ALPHA}:user/p/ann", {"ActionNames": ["iam:ListUsers", "iam:GetUser"], "MaxItems": 1}
+    pages = list(iam.get_paginator("simulate_custom_policy").paginate(PolicyInputList=[document], **asked))
+    found = [result for page in pages for result in page["EvaluationResults"]]
+    assert [(r["EvalActionName"], r["EvalDecision"]) for r in found] == [
+        ("iam:ListUsers", "allowed"),
+        ("iam:GetUser", "implicitDeny"),
+    ]
+    entry = {"ContextKeyName": "k:team", "ContextKeyValues": ["red"], "ContextKeyType": "stringList"}
+    [result] = iam.simulate_principal_policy(
+        PolicySourceArn=arn, PolicyInputList=[document], ResourceArns=[arn], ContextEntries=[entry], **asked
+    )["EvaluationResults"]
+    assert result["ResourceSpecificResults"][0]["EvalResourceDecision"] == "allowed"
+    assert result["EvalDecisionDetails"] == {}
+    keys = {"aws:username": "ann"}
+    conditional = json.dumps(
+        {**ALLOW_LIST, "Statement": [{**ALLOW_LIST["Statement"][0], "Condition": {"StringLike": keys}}]}
+    )
+    assert iam.get_context_keys_for_custom_policy(PolicyInputList=[conditional])["ContextKeyNames"] == ["aws:username"]
+    named = iam.get_context_keys_for_principal_policy(PolicySourceArn=arn, PolicyInputList=[conditional])
+    assert named["ContextKeyNames"] == ["aws:username"]
+    assert _refused(iam.simulate_principal_policy, PolicySourceArn=arn + "x", ActionNames=["x:y"]) == (
+        "NoSuchEntity",
+        "The user with name annx cannot be found.",
+        404,
+    )
 
 
 def _own_and_disown(iam: Any, word: str, owner: dict[str, str], policy: str, document: str) -> None:
