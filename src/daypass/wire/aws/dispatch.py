@@ -136,8 +136,10 @@ class AwsEndpoint:
         if not operation.check(params):
             raise DaypassError(ErrorKind.VALIDATION, operation.explain(params))
         result = await handler(env, Call(caller, facts, env.clock.now()), params)
-        lint = result.get(LINT)
-        headers = ((LINT.encode("ascii"), lint.encode("ascii")),) if lint else ()
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        if lint := result.get(LINT):  # for people who read headers; the model has no member for it
+            headers = ((LINT.encode("ascii"), lint.encode("ascii", "replace")),)
+            result = {name: value for name, value in result.items() if name != LINT}
         return Response(200, operation.render(result, request.request_id), headers=headers, operation=full_name)
 
     def _find(self, form: Mapping[str, str]) -> tuple[AwsService, Operation]:
