@@ -129,6 +129,7 @@ class DurableJournal:
         Then it may still come to be on the record (the answer of the database was lost), but it gave no credential.
         """
         self._check()
+        self._writer.usage.note(event)
         future, deadline = self._promise()
         await self._put(Item(future, deadline, event_row(event), session_row(session) if session is not None else None))
 

@@ -7,7 +7,7 @@ database holds another history of its log than it remembers: then the log halts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,6 +20,7 @@ from daypass.audit.format import chain_hash
 from daypass.audit.opening import Position, open_log
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sql import Statements, head, raise_mark, statements
+from daypass.audit.usage import Place, UsageBook, Use, write_usage
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports import Clock
@@ -69,6 +70,7 @@ class LogWriter:
         self.failures = 0
         self.queue: SimpleQueue[Item | None] = SimpleQueue()
         self.end = Position(-1, b"")
+        self.usage = UsageBook()
         self._database = database
         self._clock = clock
         self._node = node
@@ -135,7 +137,9 @@ class LogWriter:
                 now = self._clock.now()
                 with self._database.write_transaction() as conn:
                     raise_mark(conn, now)
+                    used = self._write_usage(conn, now)
                 self._marked = now
+                self.usage.settle(used, now)
         except Halted as error:
             self._halt(str(error))
         except Exception as error:
@@ -189,6 +193,8 @@ class LogWriter:
             with self._database.write_transaction() as conn:
                 attempt = self._compose(conn, items)
                 self._store(conn, attempt)
+                now = self._clock.now()
+                used = self._write_usage(conn, now)
                 if self._options.fsync_delay_ms and attempt.records:
                     time.sleep(self._options.fsync_delay_ms / 1000)
                 attempt.sent = True  # from here on a failure leaves it open whether it was committed
@@ -199,6 +205,7 @@ class LogWriter:
             raise
         attempt.outcome.seconds = time.perf_counter() - started
         self._settled(attempt)
+        self.usage.settle(used, now)
 
     def _compose(self, conn: Connection, items: list[Item]) -> _Attempt:
         """Gives each item its place, in order. Changes run here; one that refuses leaves no trace and takes no place."""
@@ -235,6 +242,7 @@ class LogWriter:
                 value, event = item.change(tx)
                 row = event_row(event)
                 tx.flush()
+                self.usage.note(event)
         except Exception as error:
             conn.info.pop(FEED_HEAD, None)
             if feed_before is not None:
@@ -255,6 +263,18 @@ class LogWriter:
         if now - self._marked >= self._options.mark_every_ms:
             raise_mark(conn, now)
             self._marked = now
+
+    def _write_usage(self, conn: Connection, now: int) -> Mapping[Place, Use]:
+        """Takes along what is due of who used what; if that cannot be written, the record goes on without it."""
+        taken = self.usage.take(now, everything=self._closing)
+        try:
+            if taken:
+                write_usage(conn, taken)
+        except Exception as error:
+            if is_away(error) and not is_own_fault(error):
+                raise
+            logs.get().error("journal_usage_refused", log=self.log, error=told(error))
+        return taken
 
     # --- Doubt
 
