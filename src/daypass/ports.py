@@ -456,6 +456,10 @@ class IssuerStatuses(Protocol):
         """As this process has it. `refresh` fetches anew, unless that was done a moment ago. Raises IDP_COMMUNICATION."""
         ...
 
+    async def fault(self, provider: OidcProvider) -> str:
+        """What is wrong with where its settings say that its keys are, as far as that shows without fetching; or ""."""
+        ...
+
 
 class UnverifiedToken(Protocol):
     """A token that has the form of one. Nothing about it has been verified."""
@@ -468,6 +472,11 @@ class UnverifiedToken(Protocol):
     @property
     def unverified_issuer(self) -> str:
         """The issuer as the token names it."""
+        ...
+
+    @property
+    def unverified_claims(self) -> Mapping[str, Any]:
+        """What it says. For those who look into why a token is refused, and for nothing else."""
         ...
 
 

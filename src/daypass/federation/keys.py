@@ -17,9 +17,10 @@ from typing import NamedTuple
 from daypass.domain.directory import IssuerKeySet, OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.federation.fetch import FetchError
+from daypass.federation.fetch import FetchError, parse_url
 from daypass.federation.files import FileError
 from daypass.federation.jwks import Keys, described, read_keys
+from daypass.federation.network import tls_context
 from daypass.federation.sources import Getter, Got, Source, source_of
 from daypass.observability import logs
 from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet, Tx
@@ -171,6 +172,10 @@ class CachedIssuerKeys:
             error=entry.error,
             skew_ms=entry.skew,
         )
+
+    async def fault(self, provider: OidcProvider) -> str:
+        """See `ports.IssuerStatuses`."""
+        return await asyncio.to_thread(_fault, provider)
 
     def ages(self) -> tuple[int, int]:
         """Age in ms of the oldest keys that are in use, and how many sources failed when last tried."""
@@ -336,6 +341,26 @@ def _words(error: Exception) -> str:
     if isinstance(error, (FetchError, FileError)):
         return str(error)
     return f"the answer cannot be used: {error}" if isinstance(error, ValueError) else "the fetch failed"
+
+
+def _fault(provider: OidcProvider) -> str:
+    try:
+        source = source_of(provider)
+    except ValueError as error:
+        return str(error)
+    settings = source.settings
+    try:
+        tls_context(settings.ca_pem)
+    except ValueError as error:
+        return f"ca_pem: {error}."
+    try:
+        if source.kind == "static":
+            read_keys(settings.static_jwks.encode(), spiffe=bool(settings.spiffe_trust_domain))
+        for url in filter(None, (settings.jwks_url, settings.token_review.url if settings.token_review else "")):
+            parse_url(url, allow_http=settings.allow_http)
+    except (ValueError, FetchError) as error:
+        return f"{'static_jwks' if source.kind == 'static' else 'URL'}: {error}."
+    return ""
 
 
 def _source(provider: OidcProvider) -> Source:

@@ -20,6 +20,7 @@ from daypass.operations.assume_role import requested_role, session_request
 from daypass.operations.authorize import feed_moved
 from daypass.operations.federate import assume_with_proof
 from daypass.operations.issue import Issued, SessionRequest, start
+from daypass.operations.issuers import may_be_trusted
 from daypass.operations.outcome import OWNER
 from daypass.ports import Call, Env, RoleView, TokenVerifier
 
@@ -52,6 +53,8 @@ async def verified_proof(env: Env, account: str, params: Mapping[str, Any], now:
     provider = await _provider(env, account, token.unverified_url)
     if provider is None:
         raise no_provider(token.unverified_issuer, account, "the account has no provider with this URL")
+    if not await may_be_trusted(env, account, provider.url):
+        raise no_provider(token.unverified_issuer, account, "the issuer is not on the account's allow-list")
     try:
         return await tokens.verify(provider, token, now)
     except DaypassError:  # never a refusal by what a provider was a second ago

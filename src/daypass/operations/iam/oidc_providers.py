@@ -14,6 +14,7 @@ from typing import Final
 from daypass.domain.directory import OidcProvider
 from daypass.operations.iam import changes, faults, find, quotas, shapes, tags
 from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.issuers import refuse_unlisted
 
 _SCHEME: Final = "https://"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -50,6 +51,7 @@ def create_oidc_provider(work: Work, p: Params) -> Answer:
     )
     quota = quotas.OIDC_PROVIDERS_PER_ACCOUNT
     taken = faults.provider_exists("url", p["Url"])
+    refuse_unlisted(work.tx, work.account, url)
     if work.tx.get(OidcProvider, account=work.account, url=url) is not None:
         raise taken
     changes.within_quota(work, OidcProvider, "OpenIdConnectProvidersPerAccount", quota, account=work.account)
