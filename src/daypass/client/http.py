@@ -80,13 +80,25 @@ class Connection:
 
     def sts(self, action: str, **parameters: Any) -> ET.Element:
         """An STS call; the answer's result element. Parameters as for the query protocol, lists and dicts included."""
-        pairs = {"Action": action, "Version": "2011-06-15", **_flatten(parameters)}
+        return self._query("sts", "2011-06-15", action, parameters, repeatable=True)
+
+    def iam(self, action: str, **parameters: Any) -> ET.Element:
+        """An IAM call; the answer's result element, or, of a call that has none, its root."""
+        return self._query("iam", "2010-05-08", action, parameters, repeatable=not action.startswith("Create"))
+
+    def _query(
+        self, service: str, version: str, action: str, parameters: Mapping[str, Any], *, repeatable: bool
+    ) -> ET.Element:
+        pairs = {"Action": action, "Version": version, **_flatten(parameters)}
         body = urlencode(pairs, errors="replace").encode()
-        call = _Call("POST", "/", "", body, "application/x-www-form-urlencoded", "sts", repeatable=True)
+        call = _Call("POST", "/", "", body, "application/x-www-form-urlencoded", service, repeatable=repeatable)
         answer = self._call(call)
-        for child in _xml(answer):
+        root = _xml(answer)
+        for child in root:
             if child.tag.endswith("Result"):
                 return child
+        if service == "iam" and root.tag == f"{action}Response":
+            return root
         raise ClientError("", f"the server's answer to {action} has no result", answer.status)
 
     def api(

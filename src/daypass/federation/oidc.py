@@ -68,6 +68,11 @@ class OidcToken:
     unverified_issuer: str
     unverified_url: str
 
+    @property
+    def unverified_claims(self) -> Mapping[str, Any]:
+        """See `ports.UnverifiedToken`."""
+        return self.jws.unverified_claims
+
 
 class StaticKeys:
     """The keys that a provider's settings hold; no others."""
@@ -125,20 +130,25 @@ class OidcVerifier:
         if not isinstance(token, OidcToken):
             raise TypeError("only what `read` gave can be verified")
         settings = await self._verify_signature(provider, token, now)
-        claims = token.jws.unverified_claims  # and verified from here on
+        try:
+            return await self._proof(provider, settings, token.jws, now)
+        except UnusableClaimsError as error:
+            raise _refusal(str(error), token=_record(token.jws)) from None
+        except DaypassError as error:  # the record tells which token it was
+            private = {"reason": error.public, **error.private, "token": _record(token.jws)}
+            raise DaypassError(error.kind, error.public, private=private) from None
+
+    async def _proof(self, provider: OidcProvider, settings: ProviderSettings, jws: UnverifiedJws, now: int) -> Proof:
+        claims = jws.unverified_claims  # verified by now
         _check_issuer(provider, settings, claims)
-        _check_kind(settings, token.jws.typ, claims)
+        _check_kind(settings, jws.typ, claims)
         self._observe(provider, claims, now)
         expires = _check_times(settings, claims, now)
         subject = _subject(settings, claims)
         audiences, azp = _audiences(provider, claims)
         for check in self._checks:
-            await check(provider, settings, token.jws.text, claims, now)
-        try:
-            wishes = session_wishes(claims, settings)
-            keys = {**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)}
-        except UnusableClaimsError as error:
-            raise _refusal(str(error)) from None
+            await check(provider, settings, jws.text, claims, now)
+        wishes = session_wishes(claims, settings)
         return Proof(
             kind=PrincipalKind.WEB_IDENTITY,
             method="oidc",
@@ -147,12 +157,12 @@ class OidcVerifier:
             subject=subject,
             issuer=issuer_of(provider.url, settings),
             audience=azp or audiences[0],
-            keys=keys,
+            keys={**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)},
             tags=wishes.tags,
             transitive_keys=wishes.transitive_keys,
             source_identity=wishes.source_identity,
-            one_time=_one_time(provider, claims, expires) if settings.one_time else None,
-            record=_record(token.jws, claims),
+            one_time=_one_time(provider, settings, claims, expires) if settings.one_time else None,
+            record=_record(jws),
         )
 
     async def _verify_signature(self, provider: OidcProvider, token: OidcToken, now: int) -> ProviderSettings:
@@ -282,17 +292,18 @@ def _shown(value: Any) -> str:
 # --- What is kept ----------------------------------------------------------------------------------------------------
 
 
-def _one_time(provider: OidcProvider, claims: Mapping[str, Any], expires: int) -> OneTime:
+def _one_time(provider: OidcProvider, settings: ProviderSettings, claims: Mapping[str, Any], expires: int) -> OneTime:
     """Its id is a digest of account, provider and `jti`: nobody can use up another account's tokens."""
     jti = claims.get("jti")
     if not isinstance(jti, str) or not jti:
         raise _refusal("Missing a required claim: jti, by which tokens of this provider are used once")
-    leeway = parse_settings(provider.settings).leeway_seconds
     digest = hashlib.sha256(f"{provider.account}\0{provider.url}\0{jti}".encode()).hexdigest()
-    return OneTime("jwt", digest, (expires + leeway) * 1000)
+    return OneTime("jwt", digest, (expires + settings.leeway_seconds) * 1000)
 
 
-def _record(jws: UnverifiedJws, claims: Mapping[str, Any]) -> dict[str, object]:
-    """What the record keeps of a token: enough to find it at its issuer again."""
-    kept = {name: claims[name] for name in ("jti", "iat", "exp") if isinstance(claims.get(name), (str, int))}
-    return {**kept, "kid": jws.kid, "alg": jws.alg}
+def _record(jws: UnverifiedJws) -> dict[str, object]:
+    """What the record keeps of a verified token: enough to find it at its issuer again, never the token."""
+    claims = jws.unverified_claims
+    kept = {name: claims[name] for name in ("sub", "aud", "azp", "jti", "iat", "exp") if name in claims}
+    shown = {name: value if isinstance(value, int) else str(value)[:_MAX_SUBJECT] for name, value in kept.items()}
+    return {**shown, "kid": jws.kid, "alg": jws.alg}

@@ -135,7 +135,7 @@ class Server:
         assert answer.findtext(".//Code") == "ExpiredToken"
         return False
 
-    async def _write(self, *entities: Any) -> None:
+    async def write(self, *entities: Any) -> None:
         def change(tx: Tx) -> tuple[None, Event]:
             for entity in entities:
                 tx.insert(entity)
@@ -149,7 +149,7 @@ class Server:
         key = Key(env.ids.access_key("AKIA"), env.ids.secret())
         sealed = env.sealer.seal_secret(key.secret.encode(), account, user.id)
         granted = [InlinePolicy(account, user.id, "p", document, now)] if document else []
-        await self._write(user, AccessKey(key.id, account, user.id, KeyStatus.ACTIVE, sealed, now, now), *granted)
+        await self.write(user, AccessKey(key.id, account, user.id, KeyStatus.ACTIVE, sealed, now, now), *granted)
         return user, key
 
     async def role(self, name: str, account: str, trusts: str, document: str = "") -> Role:
@@ -160,7 +160,7 @@ class Server:
         trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         role = Role(env.ids.unique("AROA"), account, name, "/", now, trust)
         granted = [InlinePolicy(account, role.id, "p", document, now)] if document else []
-        await self._write(role, *granted)
+        await self.write(role, *granted)
         return role
 
     async def events(self) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ async def put_role(server: Server, name: str, trust: dict[str, Any], account: st
     env = server.runtime.env
     text = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **trust}]})
     role = Role(env.ids.unique("AROA"), account, name, "/", 0, text, tuple(bindings.items()))
-    await server._write(role)
+    await server.write(role)
     return role
 
 
@@ -201,7 +201,7 @@ async def test_who_can_tells_allowed_allowed_if_and_denied_apart(server: Server)
     deny = when("*", "Deny", Bool={"aws:SecureTransport": "false"})
     group = Group(env.ids.unique("AGPA"), TENANT, "staff", "/", 0)
     member, _ = await server.user("member", TENANT)
-    await server._write(
+    await server.write(
         InlinePolicy(TENANT, unless.id, "q", deny, 0),
         group,
         Membership(TENANT, group.id, member.id, 0),
@@ -232,7 +232,7 @@ async def test_who_can_tells_allowed_allowed_if_and_denied_apart(server: Server)
 
 async def test_who_can_guardrails_bound_everyone(server: Server) -> None:
     await server.user("alice", TENANT, policy("orders:Read"))
-    await server._write(Guardrail(TENANT, "fence", policy("iam:*", "daypass:*"), 0))
+    await server.write(Guardrail(TENANT, "fence", policy("iam:*", "daypass:*"), 0))
     assert await who_can(server, "orders:Read") == {}
 
 
@@ -264,7 +264,7 @@ async def test_who_can_assume_a_role_includes_those_outside_the_account(server: 
     ]
     text = json.dumps({"Version": "2012-10-17", "Statement": statements})
     role = Role(env.ids.unique("AROA"), TENANT, "target", "/", 0, text, ((carol.arn, carol.id),))
-    await server._write(role)
+    await server.write(role)
     found = await who_can(server, "sts:AssumeRole", role.arn)
     shown = {name: (e["kind"], e["outcome"], e["open_with"], e["action"]) for name, e in found.items()}
     assert shown == {
@@ -325,7 +325,7 @@ async def test_what_can_shows_what_is_left_of_each_grant(server: Server) -> None
     )
     user, _ = await server.user("alice", TENANT, text)
     extra = when("ship:Send", Bool={"aws:MultiFactorAuthPresent": "true"})
-    await server._write(InlinePolicy(TENANT, user.id, "q", extra, 0))
+    await server.write(InlinePolicy(TENANT, user.id, "q", extra, 0))
     answer = await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": user.arn})
     assert answer.status == 200, answer.body
     grants = {(g["sid"], g["action"]): g for g in answer.json["grants"]}
@@ -349,7 +349,7 @@ async def test_what_can_boundary_and_guardrail_leave_a_part(server: Server) -> N
     arn = f"arn:aws:iam::{TENANT}:policy/bound"
     role = Role(env.ids.unique("AROA"), TENANT, "worker", "/", 0, policy("sts:AssumeRole"), boundary_arn=arn)
     made = ManagedPolicy(env.ids.unique("ANPA"), TENANT, arn, "bound", "/", 0, 0)
-    await server._write(
+    await server.write(
         role,
         InlinePolicy(TENANT, role.id, "p", policy("orders:*", "stock:*"), 0),
         made,

@@ -1,0 +1,49 @@
+"""Trust policies over the management API: would this token be let in? Nothing is decided or stored here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from daypass.operations.trust_test import TrustTest, try_token
+from daypass.wire.api import shapes as s
+from daypass.wire.api.router import new_router
+
+router = new_router()
+
+
+class TrustTestIn(s.In):
+    role: str = Field(min_length=1, max_length=64, description="The role's name.")
+    token: str = Field(min_length=4, max_length=20_000, description="A JWT of an identity provider. It is not kept.")
+
+
+class TrustTestOut(s.Out):
+    let_in: bool
+    role: str
+    provider: str = Field(description="The ARN that the token's issuer has, or would have, in the account.")
+    problem: str = Field(description="Why the token itself is not taken; empty when it is.")
+    reason: str = Field(description="What only the record says of that.")
+    admitted: bool = Field(description="Whether the trust policy lets such claims in, verified or not.")
+    keys: Mapping[str, str | list[str]]
+    explanation: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, tried: TrustTest) -> TrustTestOut:
+        return cls(
+            let_in=tried.let_in,
+            role=tried.role,
+            provider=tried.provider,
+            problem=tried.problem,
+            reason=tried.reason,
+            admitted=tried.admitted,
+            keys={key: value if isinstance(value, str) else list(value) for key, value in tried.keys.items()},
+            explanation=tried.explanation,
+        )
+
+
+@router.post("/trust/test", name="TestTrust", tags=["policies"])
+async def test_trust(env: s.EnvDep, call: s.CallDep, body: TrustTestIn) -> TrustTestOut:
+    """Holds a token against a role's trust policy, claim by claim. No session is issued, no one-time token used up."""
+    return TrustTestOut.of(await try_token(env, call, body.role, body.token))

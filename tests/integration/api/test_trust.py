@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.integration.api.conftest import TENANT, TENANT_ROOT, Server
+from tests.issuer import Issuer
+
+from daypass.domain.directory import OidcProvider, Role
+
+ISSUER = "token.actions.githubusercontent.com"
+
+
+async def tried(server: Server, token: str) -> dict[str, Any]:
+    answer = await server.api(TENANT_ROOT, "POST", "/trust/test", body={"role": "deployer", "token": token})
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json
+    return found
+
+
+@pytest.fixture
+async def issuer(server: Server) -> Issuer:
+    """An issuer that the tenant trusts, and a role for one branch of one repository."""
+    issuer = Issuer(ISSUER, "ES256", "sts.amazonaws.com")
+    now = server.runtime.clock.now()
+    settings = json.dumps({"static_jwks": json.dumps(issuer.jwks())})
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{TENANT}:oidc-provider/{ISSUER}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{ISSUER}:sub": "repo:acme/shop:ref:refs/heads/main"}},
+    }
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    await server.write(
+        OidcProvider(TENANT, ISSUER, now, ("sts.amazonaws.com",), settings=settings),
+        Role(server.runtime.env.ids.unique("AROA"), TENANT, "deployer", "/", now, trust),
+    )
+    return issuer
+
+
+async def test_trust_test_token_of_the_branch_is_let_in_and_nothing_is_issued(server: Server, issuer: Issuer) -> None:
+    token = issuer.token(server.runtime.clock.now(), sub="repo:acme/shop:ref:refs/heads/main")
+    found = await tried(server, token)
+    assert (found["let_in"], found["problem"]) == (True, "")
+    assert found["keys"][f"{ISSUER}:sub"] == "repo:acme/shop:ref:refs/heads/main"
+    assert (await server.api(TENANT_ROOT, "GET", "/sessions")).json["sessions"] == []
+    assert token not in json.dumps(await server.events())
+
+
+async def test_trust_test_token_of_another_branch_is_told_the_claim_that_differs(
+    server: Server, issuer: Issuer
+) -> None:
+    found = await tried(server, issuer.token(server.runtime.clock.now(), sub="repo:acme/shop:ref:refs/heads/dev"))
+    assert (found["let_in"], found["admitted"], found["problem"]) == (False, False, "")
+    [statement] = next(layer for layer in found["explanation"]["layers"] if layer["layer"] == "resource")["statements"]
+    [condition] = statement["conditions"]
+    assert (condition["key"], condition["found"]) == (f"{ISSUER}:sub", "repo:acme/shop:ref:refs/heads/dev")
+
+
+async def test_trust_test_token_that_is_not_verified_is_not_let_in_but_held_against_the_policy(
+    server: Server, issuer: Issuer
+) -> None:
+    now = server.runtime.clock.now()
+    good = {"sub": "repo:acme/shop:ref:refs/heads/main"}
+    expired = await tried(server, issuer.token(now - 3_600_000, **good))
+    assert (expired["let_in"], expired["admitted"]) == (False, True)
+    assert "Token expired" in expired["problem"]
+    forged = await tried(server, Issuer(ISSUER, "ES256", "sts.amazonaws.com").token(now, **good))
+    assert (forged["let_in"], forged["admitted"]) == (False, True)
+    assert forged["reason"]
+    strange = await tried(server, Issuer("other.example.com", "ES256").token(now))
+    assert (strange["let_in"], strange["admitted"]) == (False, False)
+
+
+async def test_trust_test_of_no_token_or_no_role_is_refused(server: Server, issuer: Issuer) -> None:
+    body = {"role": "deployer", "token": "a.b.c"}
+    assert (await server.api(TENANT_ROOT, "POST", "/trust/test", body=body)).code == "InvalidIdentityToken"
+    body = {"role": "none", "token": issuer.token(server.runtime.clock.now())}
+    assert (await server.api(TENANT_ROOT, "POST", "/trust/test", body=body)).code == "NoSuchEntity"
