@@ -22,15 +22,18 @@ class _Pool:
         self._at = 0
 
     def take(self, count: int) -> bytes:
+        """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
         with self._lock:
-            if self._at + count > len(self._page):
-                if count > _PAGE:
-                    return os.urandom(count)
-                self._page = os.urandom(_PAGE)
-                self._at = 0
             start = self._at
             self._at = end = start + count
-            return self._page[start:end]
+            if end <= len(self._page):
+                return self._page[start:end]
+            if count > _PAGE:
+                self._at = start
+                return os.urandom(count)
+            self._page = os.urandom(_PAGE)
+            self._at = count
+            return self._page[:count]
 
 
 def _renew() -> None:

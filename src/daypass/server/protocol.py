@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import http
 from collections import deque
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 import httptools
@@ -20,7 +21,9 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from daypass.observability import logs
-from daypass.wire.app import WHOLE_BODY
+from daypass.wire.app import WHOLE_ANSWER, WHOLE_BODY
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _HIGH_WATER: Final = 65_536  # bytes of a body that wait for the application before reading pauses
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in its protocol's words
@@ -267,14 +270,17 @@ class Exchange:
 
     async def run(self, app: Any) -> None:
         """Calls the application, and ends what it leaves unfinished."""
+        scope = self.scope
+        scope[WHOLE_ANSWER] = self.answer
         if self._complete:
-            self.scope[WHOLE_BODY], self._body = self._body, b""
+            scope[WHOLE_BODY], self._body = self._body, b""
             self._taken = True
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
         except BaseException:  # noqa: BLE001  # the last boundary: a task that is cancelled owes its client an end, too
             logs.get().error("http.application_failed", exc_info=True)
         finally:
+            del scope[WHOLE_ANSWER]  # or each request would be garbage that only the collector finds
             self._protocol.state.tasks.discard(self.task)
         if self._stage < _ALL and not self._gone:
             self._break_off()
@@ -283,8 +289,8 @@ class Exchange:
         self.keep_alive = False
         if self._stage < _PART:
             why = b"Internal Server Error"
-            self._head = {"status": 500, "headers": ((b"content-length", b"%d" % len(why)),)}
-            self._protocol.transport.write(self._begin(why, more=False))
+            length = (b"content-length", b"%d" % len(why))
+            self._protocol.transport.write(self._begin(500, (length,), why, more=False))
         self._end()
 
     def _end(self) -> None:
@@ -352,7 +358,10 @@ class Exchange:
             self._stage = _HEAD
         elif kind == "http.response.body" and self._stage in (_HEAD, _PART):
             body, more = message.get("body", b""), message.get("more_body", False)
-            data = self._begin(body, more=more) if self._stage == _HEAD else self._part(body, more=more)
+            if self._stage == _HEAD:
+                data = self._begin(self._head["status"], self._head.get("headers", ()), body, more=more)
+            else:
+                data = self._part(body, more=more)
             if data:
                 protocol.transport.write(data)
             self._stage = _PART
@@ -362,9 +371,18 @@ class Exchange:
         else:
             raise RuntimeError(f"unexpected ASGI message {kind}")
 
-    def _begin(self, body: bytes, *, more: bool) -> bytes:
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """The whole answer at once, without the two messages of ASGI; False when the client cannot take it now."""
+        protocol = self._protocol
+        if self._stage != _NOTHING or self._gone or protocol.writable is not None:
+            return False
+        protocol.transport.write(self._begin(status, headers, body, more=False))
+        self.keep_alive = self.keep_alive and self._due <= 0
+        self._end()
+        return True
+
+    def _begin(self, status: int, headers: Headers, body: bytes, *, more: bool) -> bytes:
         """Head and first part of the body. Raises RuntimeError when the head would break the framing."""
-        status, headers = self._head["status"], self._head.get("headers", ())
         fields: list[bytes] = []
         length, closing = _UNKNOWN, False
         for name, value in headers:

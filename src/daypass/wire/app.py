@@ -28,6 +28,9 @@ Observe: TypeAlias = Callable[[str, str, float], None]
 WHOLE_BODY = "daypass.body"
 """Key of the scope for a body that was there before the application was called; then `receive` does not give it again."""
 
+WHOLE_ANSWER = "daypass.answer"
+"""Key of the scope for a function of status, headers and body that answers at once, or returns False: then `send` must."""
+
 _INTERNAL = "InternalFailure"
 _ROOT = (b"/", b"")
 _CLOSE: Header = (b"connection", b"close")  # after a refusal, unread bytes of the body may still come
@@ -150,13 +153,13 @@ class Application:
             else:
                 response = await self._answer(request, scope, receive)
                 name, code = response.operation, response.code
-                await _send(send, request, response)
+                await _send(scope, send, request, response)
         except _ClientGoneError:
             pass
         except Exception:  # noqa: BLE001  # the error boundary
             code = _INTERNAL
             self._hooks.log("request failed unexpectedly", request_id=request.request_id, exc_info=True)
-            await _send(send, request, self._broken(request))
+            await _send(scope, send, request, self._broken(request))
         self._hooks.observe(name, code, time.perf_counter() - started)
 
     def _mount_of(self, request: Request, scope: Scope) -> str:
@@ -176,7 +179,7 @@ class Application:
             scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"),
             scope.get("query_string", b""),
             headers,
-            b"",
+            scope.get(WHOLE_BODY) or b"",
             source_ip,
             secure,
             self._hooks.new_id(),
@@ -207,12 +210,11 @@ class Application:
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
         """The request with its body. Raises DaypassError when either is over a limit."""
         declared = self._check_head(request)
-        body: bytes | None = scope.get(WHOLE_BODY)  # what is here already needs no timer
-        if body is None:
-            body = await self._body(receive, declared)
-        elif len(body) > self._limits.body:
+        if scope.get(WHOLE_BODY) is None:
+            return request._replace(body=await self._body(receive, declared))
+        if len(request.body) > self._limits.body:  # what is here already needs no timer
             raise _too_large(self._limits.body)
-        return request._replace(body=body)
+        return request
 
     def _check_head(self, request: Request) -> int:
         """Holds target and headers against the limits; returns the declared length of the body, -1 when there is none."""
@@ -284,7 +286,7 @@ class Application:
             request = await self._complete(request, scope, receive)
         except DaypassError as error:
             response = _refusal(request, error)
-            await _send(send, request, response)
+            await _send(scope, send, request, response)
             return response.code
         status = 0
 
@@ -371,13 +373,16 @@ def _id_header(request: Request) -> Header:
     return b"x-amzn-requestid", request.request_id.encode("ascii")
 
 
-async def _send(send: Send, request: Request, response: Response) -> None:
+async def _send(scope: Scope, send: Send, request: Request, response: Response) -> None:
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
         _id_header(request),
         *response.headers,
     ]
+    answer = scope.get(WHOLE_ANSWER)
+    if answer is not None and answer(response.status, headers, response.body):
+        return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})
