@@ -7,7 +7,7 @@ PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 SETUP_DEMO := @sh tools/setup.sh demo
 SETUP_DEV := @sh tools/setup.sh dev
-BENCH ?= evaluator wire journal assume_role where
+BENCH ?= evaluator wire journal assume_role where directory
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
