@@ -49,7 +49,7 @@ def no_provider(unverified_issuer: str, account: str, reason: str) -> DaypassErr
     return DaypassError(
         ErrorKind.INVALID_IDENTITY_TOKEN,
         f"No OpenIDConnect provider found in your account for {shown} whose keys verify this token",
-        private={"account": account, "reason": reason},
+        private={"account": account, "reason": reason, "unverified_issuer": unverified_issuer[:255]},
     )
 
 
