@@ -94,6 +94,7 @@ class KeyWorld:
     files: Path | None = None
     outcomes: list[str] = field(default_factory=list)
     seconds: float = 0.2
+    processes: list[CachedIssuerKeys] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.publish()
@@ -104,7 +105,9 @@ class KeyWorld:
         fetcher = Fetcher(Bounds(seconds=self.seconds), self.network)
         getter = Getter(fetcher, PlainSealer(), self.files)
         rows: Any = self.rows
-        return CachedIssuerKeys(getter, rows, rows, self.clock, Rules(**rules), self.outcomes.append)
+        made = CachedIssuerKeys(getter, rows, rows, self.clock, Rules(**rules), self.outcomes.append)
+        self.processes.append(made)
+        return made
 
     def publish(self, jwks: Any = None, **headers: str) -> None:
         """Discovery document and keys, as the issuer has them now."""
@@ -129,7 +132,11 @@ class KeyWorld:
 
     async def settle(self) -> None:
         """Lets what runs in the background end."""
-        for _ in range(50):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        while any(e.flight for p in self.processes for e in p._entries.values()):  # noqa: ASYNC110  # threads are in it
+            await asyncio.sleep(0.001)
+        for _ in range(20):
             await asyncio.sleep(0)
 
 

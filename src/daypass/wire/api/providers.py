@@ -1,0 +1,167 @@
+"""OpenID Connect providers over the management API: what Daypass adds to them, their keys, and who may be one at all.
+
+Providers themselves are made and deleted by IAM's own calls. A secret is taken and never given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import Field
+
+from daypass.domain.directory import IssuerAllowList, OidcProvider
+from daypass.operations import issuers, providers
+from daypass.ports import IssuerStatus
+from daypass.wire.api import shapes as s
+from daypass.wire.api.router import new_router
+
+router = new_router()
+
+ProviderPath = Annotated[
+    str, Path(max_length=2048, description="The provider's URL, with or without https://, or its ARN.")
+]
+
+
+class ProviderOut(s.Out):
+    arn: str
+    url: str
+    client_ids: list[str]
+    created_at: int
+    settings: Mapping[str, Any] = Field(description="Those that differ from the default; *** stands for a secret.")
+
+    @classmethod
+    def of(cls, provider: OidcProvider, settings: Mapping[str, Any] | None = None) -> ProviderOut:
+        return cls(
+            arn=provider.arn,
+            url=provider.url,
+            client_ids=list(provider.client_ids),
+            created_at=provider.created_at,
+            settings=providers.shown(provider.settings) if settings is None else settings,
+        )
+
+
+class ProvidersOut(s.Out):
+    providers: list[ProviderOut]
+
+
+class ProviderSettingsIn(s.In):
+    settings: dict[str, Any] = Field(
+        description="All settings; what is left out has its default. *** keeps a secret, while its address is the same.",
+        max_length=64,
+    )
+
+
+class KeyOut(s.Out):
+    kid: str
+    kty: str
+    alg: str
+    crv: str
+
+
+class ProviderKeysOut(s.Out):
+    """How it stands with a provider's keys, as the server process that answers has them. Times in ms, 0: never."""
+
+    arn: str
+    kind: str = Field(description="static, file, url, discovery; none when the settings cannot be used.")
+    place: str = Field(description="The file or URL that they come from.")
+    keys: list[KeyOut]
+    fetched_at: int
+    due_at: int = Field(description="When they will be fetched again.")
+    usable_until: int = Field(description="How long they serve if that keeps failing.")
+    tried_at: int
+    failed_at: int
+    error: str = Field(description="What the last attempt failed by; empty when it went well.")
+    skew_ms: int | None = Field(description="The issuer's clock minus the server's, where it is known.")
+
+    @classmethod
+    def of(cls, provider: OidcProvider, status: IssuerStatus) -> ProviderKeysOut:
+        times = ("fetched_at", "due_at", "usable_until", "tried_at", "failed_at")
+        return cls(
+            arn=provider.arn,
+            kind=status.kind,
+            place=status.place,
+            keys=[KeyOut(**key) for key in status.keys],
+            error=status.error,
+            skew_ms=status.skew_ms,
+            **{name: getattr(status, name) for name in times},
+        )
+
+
+class AllowedIssuersIn(s.In):
+    issuers: list[Annotated[str, Field(max_length=255)]] = Field(
+        max_length=100, description="Issuers' URLs without https://; `/*` at the end: everything below."
+    )
+
+
+class AllowedIssuersOut(s.Out):
+    issuers: list[str] | None = Field(description="null: the account has no list, so any issuer may be trusted.")
+    updated_at: int
+
+    @classmethod
+    def of(cls, listed: IssuerAllowList | None) -> AllowedIssuersOut:
+        if listed is None:
+            return cls(issuers=None, updated_at=0)
+        return cls(issuers=list(listed.issuers), updated_at=listed.updated_at)
+
+
+@router.get("/providers/oidc", name="ListProviders", tags=["providers"])
+async def list_providers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> ProvidersOut:
+    """The OpenID Connect providers of an account, by URL."""
+    found = await providers.list_providers(env, call, account)
+    return ProvidersOut(providers=[ProviderOut.of(provider) for provider in found])
+
+
+@router.get("/providers/oidc/{provider:path}/settings", name="GetProviderSettings", tags=["providers"])
+async def get_provider_settings(
+    env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
+) -> ProviderOut:
+    """One provider with what Daypass adds to it."""
+    found = await providers.get_provider_settings(env, call, provider, account)
+    return ProviderOut.of(found.provider, found.members)
+
+
+@router.put("/providers/oidc/{provider:path}/settings", name="PutProviderSettings", tags=["providers"])
+async def put_provider_settings(
+    env: s.EnvDep, call: s.CallDep, provider: ProviderPath, body: ProviderSettingsIn, account: s.AccountQuery = ""
+) -> ProviderOut:
+    """Replaces a provider's settings. Private networks, plain HTTP and files are for the operator's principals alone."""
+    made = await providers.put_provider_settings(env, call, provider, body.settings, account)
+    return ProviderOut.of(made.provider, made.members)
+
+
+@router.get("/providers/oidc/{provider:path}/keys", name="GetProviderKeys", tags=["providers"])
+async def get_provider_keys(
+    env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
+) -> ProviderKeysOut:
+    """How it stands with a provider's keys; they are fetched if they never were."""
+    return ProviderKeysOut.of(*await providers.get_provider_keys(env, call, provider, account))
+
+
+@router.post("/providers/oidc/{provider:path}/keys/refresh", name="GetProviderKeys", tags=["providers"])
+async def refresh_provider_keys(
+    env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
+) -> ProviderKeysOut:
+    """Fetches a provider's keys anew, unless that was done within the last half minute."""
+    return ProviderKeysOut.of(*await providers.get_provider_keys(env, call, provider, account, refresh=True))
+
+
+@router.get("/issuers/allowed", name="GetAllowedIssuers", tags=["providers"])
+async def get_allowed_issuers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> AllowedIssuersOut:
+    """The only issuers that the account may trust."""
+    return AllowedIssuersOut.of(await issuers.get_allowed_issuers(env, call, account))
+
+
+@router.put("/issuers/allowed", name="PutAllowedIssuers", tags=["providers"])
+async def put_allowed_issuers(
+    env: s.EnvDep, call: s.CallDep, body: AllowedIssuersIn, account: s.AccountQuery = ""
+) -> AllowedIssuersOut:
+    """Replaces the list. Tokens of issuers that are not on it are refused from then on; an empty list allows none."""
+    return AllowedIssuersOut.of(await issuers.put_allowed_issuers(env, call, tuple(body.issuers), account))
+
+
+@router.delete("/issuers/allowed", name="PutAllowedIssuers", tags=["providers"], status_code=204)
+async def delete_allowed_issuers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> None:
+    """Takes the list away: any issuer may be trusted."""
+    await issuers.put_allowed_issuers(env, call, None, account)
