@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.http import Handler, Header, Request, Response
+from daypass.wire.http import CLIENT_CERTIFICATE, Handler, Header, Request, Response
 from daypass.wire.origin import Origin
 
 Scope: TypeAlias = dict[str, Any]
@@ -184,6 +184,8 @@ class Application:
             secure,
             self._hooks.new_id(),
             self._hooks.clock(),
+            scope.get(CLIENT_CERTIFICATE, b""),
+            self._origin.via_proxy(scope.get("client")),
         )
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive) -> Response:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 
+CLIENT_CERTIFICATE = "daypass.client_certificate"
+"""Key of the ASGI scope for the certificate (DER) that the peer showed and TLS verified."""
+
 
 class Request(NamedTuple):
     """One request, complete. Header names are in lower case; path and query are as sent, still percent-encoded."""
@@ -20,6 +23,8 @@ class Request(NamedTuple):
     secure: bool
     request_id: str
     received_at: int  # ms
+    peer_certificate: bytes = b""  # DER, verified by TLS: the client's, or a proxy's
+    via_proxy: bool = False  # the peer is a proxy that we were told to trust
 
 
 class Response(NamedTuple):

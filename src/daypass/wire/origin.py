@@ -44,6 +44,10 @@ class Origin:
                 break
         return peer, secure
 
+    def via_proxy(self, client: Sequence[object] | None) -> bool:
+        """Whether the peer itself is a proxy that is trusted."""
+        return bool(self._trusted) and client is not None and self._trusts(_plain(str(client[0])))
+
     def _trusts(self, address: str) -> bool:
         parsed = _parse(address)
         return parsed is not None and any(parsed in network for network in self._trusted)

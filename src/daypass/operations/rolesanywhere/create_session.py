@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from daypass import sigv4
@@ -64,13 +64,24 @@ class _Held:
 
 
 async def create_session(
-    env: Env, call: Call, proven: UnverifiedX509 | TlsCertificate, params: Mapping[str, Any]
+    env: Env,
+    call: Call,
+    proven: UnverifiedX509 | TlsCertificate,
+    params: Mapping[str, Any],
+    remarks: Mapping[str, object],
 ) -> Mapping[str, Any]:
-    """`params` by the members of the service's API, checked for their form. The answer in its members, times in ms."""
+    """A session for the holder of a certificate.
+
+    `params` by the members of the service's API, checked for their form; `remarks` go to the record with the proof. The
+    answer in the API's members, times in ms. Raises DaypassError: SIGNATURE_MISMATCH, ACCESS_DENIED, VALIDATION.
+    """
     certificates = env.certificates
     if certificates is None:
         raise _UNSUPPORTED
     held = _possession(env, certificates, proven, call.now)
+    held = replace(held, record={**held.record, **remarks})
+    if params.get("cert", held.unverified_der) != held.unverified_der:
+        raise faults.invalid("cert is not the certificate whose key was proved.")
     role = requested_role(params["roleArn"])
     started = start(env)
 

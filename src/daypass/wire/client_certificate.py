@@ -1,0 +1,114 @@
+"""The certificate that a client showed to the TLS endpoint: this server's own, or that of a proxy that we were told to trust.
+
+A header is believed from a trusted proxy alone, and only the one that is configured; the same header from anyone else is
+dropped, and said to have been (attack A76). It must never take a proxy's own certificate for that of its client.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from daypass.wire.http import Header, Request
+
+ENVOY: Final = "x-forwarded-client-cert"
+RFC9440: Final = "client-cert"
+_CHAIN_OF_RFC9440: Final = b"client-cert-chain"
+_NAMES: Final = frozenset({ENVOY, RFC9440, "ssl-client-cert", "x-ssl-client-cert", "x-client-cert", "x-ssl-cert"})
+"""Headers that proxies use for it."""
+_LONGEST: Final = 65_536
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]{1,32768})-----END CERTIFICATE-----\s*")
+_PAIR: Final = r'([A-Za-z]{1,16})=("(?:[^"\\]|\\.)*"|[^";,\\]*)'
+_ELEMENT = re.compile(rf"{_PAIR}(?:;{_PAIR})*")
+_PAIRS = re.compile(_PAIR)
+
+
+class Shown(NamedTuple):
+    """What was shown: the certificate (DER; b"" for none), others beside it, who saw it, and the headers not believed."""
+
+    certificate: bytes = b""
+    chain: tuple[bytes, ...] = ()
+    source: str = ""  # "tls" | "proxy"
+    dropped: tuple[str, ...] = ()
+
+
+class MalformedCertificateHeader(Exception):
+    """A trusted proxy's header that cannot be read as exactly one client's certificate."""
+
+
+def shown(request: Request, header: str) -> Shown:
+    """The client's certificate. `header` is the configured name in lower case, "" for none.
+
+    Raises MalformedCertificateHeader.
+    """
+    present = [(name, value) for name, value in request.headers if name.decode("latin-1") in {*_NAMES, header}]
+    if not request.via_proxy:
+        dropped = tuple(sorted({name.decode("latin-1") for name, _ in present}))
+        source = "tls" if request.peer_certificate else ""
+        return Shown(request.peer_certificate, source=source, dropped=dropped)
+    own = [value for name, value in present if name.decode("latin-1") == header]
+    dropped = tuple(sorted({name.decode("latin-1") for name, _ in present} - {header}))
+    if not own:
+        return Shown(dropped=dropped)  # what the connection shows is the proxy's own certificate
+    if len(own) > 1 or len(own[0]) > _LONGEST:
+        raise MalformedCertificateHeader("the header is there twice, or too long")
+    certificate, *chain = _read(header, own[0].decode("latin-1").strip(), request.headers)
+    return Shown(certificate, tuple(chain), "proxy", dropped)
+
+
+def _read(header: str, value: str, headers: Sequence[Header]) -> list[bytes]:
+    """The certificates of a header, the client's first."""
+    if header == ENVOY:
+        return _envoy(value)
+    if header == RFC9440:
+        rest = b",".join(text for name, text in headers if name == _CHAIN_OF_RFC9440).decode("latin-1")
+        return [_byte_sequence(value), *(_byte_sequence(part.strip()) for part in rest.split(",") if part.strip())]
+    return _pem(unquote(value))[:1]
+
+
+def _envoy(value: str) -> list[bytes]:
+    """Envoy's XFCC: one element, with the certificate, and perhaps its chain, as URL-encoded PEM."""
+    if not _ELEMENT.fullmatch(value):
+        raise MalformedCertificateHeader("not exactly one element of XFCC")
+    pairs = [(name.lower(), text) for name, text in _PAIRS.findall(value)]
+    found = dict(pairs)
+    if any([name for name, _ in pairs].count(key) > 1 for key in ("cert", "chain")):
+        raise MalformedCertificateHeader("two certificates in XFCC")
+    if "cert" not in found:
+        raise MalformedCertificateHeader("XFCC without Cert")
+    first = _pem(unquote(found["cert"].strip('"')))[:1]
+    chain = _pem(unquote(found["chain"].strip('"'))) if "chain" in found else []
+    return [*first, *(der for der in chain if der not in first)]
+
+
+def _byte_sequence(value: str) -> bytes:
+    """A byte sequence of RFC 8941."""
+    if len(value) < 3 or value[0] != ":" or value[-1] != ":":
+        raise MalformedCertificateHeader("not a byte sequence")
+    return _base64(value[1:-1])
+
+
+def _pem(text: str) -> list[bytes]:
+    """Certificates one behind the other, and nothing else."""
+    found, at = [], 0
+    text = text.strip()
+    while at < len(text):
+        match = _PEM.match(text, at)
+        if match is None:
+            raise MalformedCertificateHeader("not PEM certificates")
+        found.append(_base64("".join(match[1].split())))
+        at = match.end()
+    if not found:
+        raise MalformedCertificateHeader("no certificate")
+    return found
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        raise MalformedCertificateHeader("not base64") from None
