@@ -43,6 +43,12 @@ class ServerSettings(_Section):
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: none."
     )
+    client_certificate_header: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]{0,64}$",
+        description="Header by which trusted proxies pass on the client's certificate: X-Forwarded-Client-Cert (Envoy), "
+        "Client-Cert (RFC 9440), or any other with the certificate as URL-encoded PEM (nginx). Empty: none is believed.",
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=16_777_216, description="Largest request body accepted.")
     body_timeout_seconds: float = Field(10.0, gt=0, le=300, description="A request body must have arrived by then.")
     drain_seconds: int = Field(20, ge=0, le=600, description="After SIGTERM, how long running requests may take.")
@@ -195,6 +201,8 @@ def _check_together(settings: Settings) -> None:
     server = settings.server
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigError("server.tls_cert and server.tls_key go together: give both or neither.")
+    if server.client_certificate_header and not server.trusted_proxies:
+        raise ConfigError("server.client_certificate_header needs server.trusted_proxies: nobody else is believed.")
     if server.client_ca is not None and server.tls_cert is None:
         raise ConfigError(
             "server.client_ca needs server.tls_cert and server.tls_key: there are no client certificates without TLS."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from daypass import __version__
@@ -15,6 +17,9 @@ from daypass.wire.aws import iam, sts
 from daypass.wire.aws.dispatch import AwsEndpoint, services_from
 from daypass.wire.aws.models import load
 from daypass.wire.http import Request, Response
+from daypass.wire.rolesanywhere.app import PREFIXES as ROLES_ANYWHERE
+from daypass.wire.rolesanywhere.app import create_app
+from daypass.wire.rolesanywhere.sessions import SessionsEndpoint
 
 
 def build(runtime: Runtime) -> Application:
@@ -31,7 +36,7 @@ def build(runtime: Runtime) -> Application:
         AwsEndpoint(runtime.env, services, authenticate=authenticate, refused=refused),
         hooks,
         routes=_routes(runtime),
-        mounts={"/api/": lambda: _api(runtime)},
+        mounts={"/api/": lambda: _api(runtime), **_roles_anywhere(runtime)},
         limits=HttpLimits(body=settings.max_body_bytes, body_seconds=settings.body_timeout_seconds),
         trusted_proxies=settings.trusted_proxies,
     )
@@ -41,6 +46,12 @@ def _api(runtime: Runtime) -> Any:
     from daypass.wire.api.app import create_api  # noqa: PLC0415  # FastAPI is slow to import: only when it is called
 
     return create_api(runtime.env)
+
+
+def _roles_anywhere(runtime: Runtime) -> dict[str, Callable[[], Any]]:
+    """The paths of the service model: one application stands behind all of them."""
+    built = cache(lambda: create_app(runtime.env))
+    return dict.fromkeys(ROLES_ANYWHERE, built)
 
 
 def _routes(runtime: Runtime) -> dict[str, Route]:
@@ -54,7 +65,13 @@ def _routes(runtime: Runtime) -> dict[str, Route]:
     async def metrics(_: Request) -> Response:
         return Response(200, runtime.render_metrics(), CONTENT_TYPE.encode("ascii"), operation="/metrics")
 
-    return {"/healthz": Route(healthz), "/readyz": Route(readyz), "/metrics": Route(metrics)}
+    sessions = SessionsEndpoint(runtime.env, runtime.settings.server.client_certificate_header)
+    return {
+        "/healthz": Route(healthz),
+        "/readyz": Route(readyz),
+        "/metrics": Route(metrics),
+        "/sessions": Route(sessions, frozenset({"POST"})),
+    }
 
 
 def _json(status: int, content: dict[str, Any]) -> Response:

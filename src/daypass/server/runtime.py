@@ -29,10 +29,12 @@ from daypass.federation.kubernetes import TokenReviews
 from daypass.federation.oidc import OidcVerifier
 from daypass.federation.saml import SamlServiceProvider
 from daypass.federation.saml_metadata import MetadataReader
+from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports import Env, Limits
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
+from daypass.server.sightings import SubjectSightings
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import open_database
 from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
@@ -114,6 +116,7 @@ class Runtime:
         self.issuers.start()
         self._threads.submit(jose.prepare)  # nothing waits for it but the first token
         self.records = AuditReader(self.database, self.clock, self.directory.revoked)
+        self.sightings = SubjectSightings(self.journal, self.clock)
         self.env = Env(
             self.clock,
             RandomIds(),
@@ -129,9 +132,12 @@ class Runtime:
             issuers=self.issuers,
             saml_metadata=MetadataReader(),
             saml=self._service_provider(sealer),
+            certificates=X509Verifier(),
+            sightings=self.sightings,
         )
         await self._record_keys(made)
         self._tasks.append(asyncio.create_task(self._rotate()))
+        self._tasks.append(asyncio.create_task(self.sightings.run()))
 
     def _service_provider(self, sealer: RingSealer) -> SamlServiceProvider:
         return SamlServiceProvider(
@@ -159,6 +165,7 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sightings.flush()
         await self.issuers.stop()
         await self.journal.close()
         await self.directory.stop()
