@@ -34,6 +34,7 @@ from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.model import NamedPolicy
 from daypass.domain.session import Hop, Seen
+from daypass.federation.saml_metadata import MetadataReader
 from daypass.operations.iam.driver import perform
 from daypass.operations.iam.table import OPERATIONS
 from daypass.operations.outcome import refused
@@ -267,7 +268,8 @@ class World:
         self.journal = MemoryJournal(self.rows)
         for account in (ALPHA, BETA):
             self.tx.insert(Account(account, "test", False, NOW))
-        self.env = Env(self.clock, self.ids, self.directory, self.journal, PlainSealer(), Limits())  # type: ignore[arg-type]
+        ports = (self.clock, self.ids, self.directory, self.journal, PlainSealer(), Limits())
+        self.env = Env(*ports, saml_metadata=MetadataReader())  # type: ignore[arg-type]
 
     def root(self, account: str = ALPHA) -> Caller:
         arn = f"arn:aws:iam::{account}:root"

@@ -11,9 +11,12 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from daypass.domain.directory import PasswordPolicy
+
+Cost: TypeAlias = tuple[int, int, int]
+"""log2 of N, r, p."""
 
 SYMBOLS: Final = frozenset("!@#$%^&*()_+-=[]{}|'")
 _UPPER: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -24,7 +27,7 @@ _DEFAULT_LENGTH: Final = 8
 _DEFAULT_KINDS: Final = 3  # of the four kinds of characters
 
 _SCHEME: Final = "scrypt"
-_COST: Final = (15, 8, 3)  # log2 of N, r, p
+_COST: Cost = (15, 8, 3)
 _MEMORY: Final = 1 << 26
 _HASH_BYTES: Final = 32
 
@@ -45,9 +48,9 @@ def conforms(password: str, policy: PasswordPolicy | None, account_name: str) ->
     return len(password) >= policy.minimum_length and not missing
 
 
-def hashed(password: str, salt: str, cost: tuple[int, int, int] = _COST) -> str:
+def hashed(password: str, salt: str, cost: Cost | None = None) -> str:
     """The hash with all that is needed to make it again: `scrypt$log2(N)$r$p$salt$hash`. `salt` has no `$`."""
-    n, r, p = cost
+    n, r, p = cost or _COST
     digest = hashlib.scrypt(
         password.encode("utf-8", "surrogatepass"),
         salt=salt.encode("ascii"),
@@ -67,13 +70,13 @@ def matches(password: str, stored: str) -> bool:
 
 def uses_again(password: str, stored: Iterable[str]) -> bool:
     """Whether this is the password of one of these hashes. Those of one salt and cost take one hash together."""
-    again: dict[tuple[int, int, int, str], str] = {}
+    again: dict[tuple[Cost, str], str] = {}
     found = False
     for one in stored:
         _, n, r, p, salt, _ = one.split("$")
-        made_with = (int(n), int(r), int(p), salt)
+        made_with = ((int(n), int(r), int(p)), salt)
         if made_with not in again:
-            again[made_with] = hashed(password, salt, made_with[:3])
+            again[made_with] = hashed(password, salt, made_with[0])
         found |= hmac.compare_digest(again[made_with].encode("ascii"), one.encode("ascii"))
     return found
 

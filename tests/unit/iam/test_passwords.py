@@ -1,0 +1,315 @@
+"""Account alias, password policy and login profiles: whose they are, what they ask, and that no password stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal, trusting
+
+from daypass.domain.directory import LoginProfile, PasswordPolicy
+from daypass.domain.errors import ErrorKind
+from daypass.operations.iam import passwords
+
+GOOD, OTHER, THIRD = "Correct-Horse-1", "Battery-Staple-2", "Other-Stapler-3"
+NOT_CONFORMING = "Password does not conform to the account password policy."
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_COST", (2, 8, 1))
+
+
+async def _ann(world: World, password: str | None = GOOD, **more: Any) -> None:
+    await world.call("CreateUser", UserName="ann")
+    if password is not None:
+        await world.call("CreateLoginProfile", UserName="ann", Password=password, **more)
+
+
+async def _may_change(world: World) -> None:
+    document = policy(allow("iam:ChangePassword", f"arn:aws:iam::{ALPHA}:user/ann"))
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
+
+
+async def _change(world: World, old: str, new: str) -> None:
+    await world.call("ChangePassword", world.as_user("ann"), OldPassword=old, NewPassword=new)
+
+
+def _stored(world: World) -> LoginProfile:
+    (found,) = world.tx.find(LoginProfile)
+    return found
+
+
+# --- The account -----------------------------------------------------------------------------------------------------
+
+
+async def test_account_has_one_alias_and_a_new_one_replaces_it(world: World) -> None:
+    assert await world.call("ListAccountAliases") == {"AccountAliases": [], "IsTruncated": False}
+    for alias in ("corp", "corp-prod"):
+        await world.call("CreateAccountAlias", AccountAlias=alias)
+        assert (await world.call("ListAccountAliases"))["AccountAliases"] == [alias]
+    with refusal(ErrorKind.NOT_FOUND, "The account alias corp cannot be found."):
+        await world.call("DeleteAccountAlias", AccountAlias="corp")
+    await world.call("DeleteAccountAlias", AccountAlias="corp-prod")
+    assert (await world.call("ListAccountAliases"))["AccountAliases"] == []
+
+
+async def test_alias_that_is_taken_is_refused_to_everyone_until_it_is_free(world: World) -> None:
+    await world.call("CreateAccountAlias", AccountAlias="corp")
+    for who in (world.root(), world.root(BETA)):
+        with refusal(ErrorKind.ALREADY_EXISTS, "The account alias corp already exists."):
+            await world.call("CreateAccountAlias", who, AccountAlias="corp")
+    with refusal(ErrorKind.NOT_FOUND):
+        await world.call("DeleteAccountAlias", world.root(BETA), AccountAlias="corp")
+    await world.call("CreateAccountAlias", AccountAlias="else")
+    await world.call("CreateAccountAlias", world.root(BETA), AccountAlias="corp")
+
+
+async def test_password_policy_without_parameters_is_awss_weakest(world: World) -> None:
+    await world.call("UpdateAccountPasswordPolicy")
+    assert await world.call("GetAccountPasswordPolicy") == {
+        "PasswordPolicy": {
+            "MinimumPasswordLength": 6,
+            "RequireSymbols": False,
+            "RequireNumbers": False,
+            "RequireUppercaseCharacters": False,
+            "RequireLowercaseCharacters": False,
+            "AllowUsersToChangePassword": False,
+            "ExpirePasswords": False,
+        }
+    }
+
+
+async def test_password_policy_is_replaced_as_a_whole(world: World) -> None:
+    given = {
+        "MinimumPasswordLength": 10,
+        "RequireSymbols": True,
+        "RequireNumbers": True,
+        "RequireUppercaseCharacters": True,
+        "RequireLowercaseCharacters": True,
+        "AllowUsersToChangePassword": True,
+        "MaxPasswordAge": 60,
+        "PasswordReusePrevention": 3,
+        "HardExpiry": True,
+    }
+    await world.call("UpdateAccountPasswordPolicy", **given)
+    shown = (await world.call("GetAccountPasswordPolicy"))["PasswordPolicy"]
+    assert shown == {**given, "ExpirePasswords": True}
+    await world.call("UpdateAccountPasswordPolicy", MinimumPasswordLength=20)
+    shown = (await world.call("GetAccountPasswordPolicy"))["PasswordPolicy"]
+    assert (shown["MinimumPasswordLength"], shown["ExpirePasswords"]) == (20, False)
+    assert not {"MaxPasswordAge", "HardExpiry", "PasswordReusePrevention"} & set(shown)
+
+
+async def test_missing_password_policy_is_refused_as_aws_words_it(world: World) -> None:
+    missing = f"The Password Policy with domain name {ALPHA} cannot be found."
+    with refusal(ErrorKind.NOT_FOUND, missing):
+        await world.call("GetAccountPasswordPolicy")
+    with refusal(ErrorKind.NOT_FOUND, "The account policy with name PasswordPolicy cannot be found."):
+        await world.call("DeleteAccountPasswordPolicy")
+    await world.call("UpdateAccountPasswordPolicy")
+    await world.call("DeleteAccountPasswordPolicy")
+    with refusal(ErrorKind.NOT_FOUND, missing):
+        await world.call("GetAccountPasswordPolicy")
+
+
+# --- Login profiles --------------------------------------------------------------------------------------------------
+
+
+async def test_login_profile_is_shown_without_its_password(world: World) -> None:
+    await _ann(world, None)
+    made = await world.call("CreateLoginProfile", UserName="ann", Password=GOOD)
+    expected = {"LoginProfile": {"UserName": "ann", "CreateDate": NOW, "PasswordResetRequired": False}}
+    assert made == expected
+    assert await world.call("GetLoginProfile", UserName="ANN") == expected
+    more = {"PasswordResetRequired": True, "MaxSigninSessionDuration": 7200}
+    await world.call("UpdateLoginProfile", UserName="ann", **more)
+    assert (await world.call("GetLoginProfile", UserName="ann"))["LoginProfile"] == {
+        **expected["LoginProfile"],
+        **more,
+    }
+    assert passwords.matches(GOOD, _stored(world).password_hash)
+    await world.call("UpdateLoginProfile", UserName="ann", ResetMaxSigninSessionDuration=True, Password=OTHER)
+    shown = (await world.call("GetLoginProfile", UserName="ann"))["LoginProfile"]
+    assert shown == {**expected["LoginProfile"], "PasswordResetRequired": True}
+    assert passwords.matches(OTHER, _stored(world).password_hash)
+
+
+async def test_no_password_is_on_the_record_or_stored(world: World) -> None:
+    await _ann(world)
+    await _may_change(world)
+    await _change(world, GOOD, OTHER)
+    await world.call("UpdateLoginProfile", UserName="ann", Password=THIRD)
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await _change(world, "Wrong-Password-9", GOOD)
+    recorded = json.dumps([[dict(event.detail), event.decision] for event in world.journal.events])
+    for secret in (GOOD, OTHER, THIRD, "Wrong-Password-9"):
+        assert secret not in recorded
+        assert secret not in repr(world.rows)
+
+
+async def test_login_profiles_follow_a_renamed_user_and_hold_up_its_deletion(world: World) -> None:
+    await _ann(world)
+    await world.call("UpdateUser", UserName="ann", NewUserName="anna")
+    assert (await world.call("GetLoginProfile", UserName="anna"))["LoginProfile"]["UserName"] == "anna"
+    with refusal(ErrorKind.DELETE_CONFLICT, "Cannot delete entity, must delete login profile first."):
+        await world.call("DeleteUser", UserName="anna")
+    await world.call("DeleteLoginProfile", UserName="anna")
+    await world.call("DeleteUser", UserName="anna")
+
+
+async def test_missing_and_double_login_profiles_are_refused_as_aws_words_it(world: World) -> None:
+    await _ann(world, None)
+    for name in ("GetLoginProfile", "UpdateLoginProfile", "DeleteLoginProfile"):
+        with refusal(ErrorKind.NOT_FOUND, "Login Profile for User ann cannot be found."):
+            await world.call(name, UserName="ann")
+        with refusal(ErrorKind.NOT_FOUND, "The user with name none cannot be found."):
+            await world.call(name, UserName="none")
+    with refusal(ErrorKind.VALIDATION):
+        await world.call("CreateLoginProfile", UserName="ann")
+    await world.call("CreateLoginProfile", UserName="ann", Password=GOOD)
+    with refusal(ErrorKind.ALREADY_EXISTS, "Login Profile for user ann already exists."):
+        await world.call("CreateLoginProfile", UserName="ann", Password=GOOD)
+
+
+async def test_login_profile_without_a_name_is_the_callers_own(world: World) -> None:
+    await _ann(world)
+    document = policy(allow("iam:GetLoginProfile", f"arn:aws:iam::{ALPHA}:user/ann"))
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
+    assert (await world.call("GetLoginProfile", world.as_user("ann")))["LoginProfile"]["UserName"] == "ann"
+    with refusal(ErrorKind.VALIDATION, "Must specify userName when calling with non-User credentials"):
+        await world.call("GetLoginProfile")
+
+
+@pytest.mark.parametrize(
+    ("rules", "password", "taken"),
+    [
+        (None, "Abcdefg1", True),
+        (None, "abcdef-1", True),
+        (None, "Abcdef1", False),
+        (None, "abcdefghijkl1", False),
+        (None, "Üéàßöäüñ", False),
+        ({}, "aaaaaa", True),
+        ({}, "aaaaa", False),
+        ({"MinimumPasswordLength": 12}, "Abcdefg1-", False),
+        ({"RequireSymbols": True}, "Abcdefg1", False),
+        ({"RequireSymbols": True}, "Abcdefg'", True),
+        ({"RequireSymbols": True}, "Abcdefg?", False),
+        ({"RequireNumbers": True}, "Abcdefg-", False),
+        ({"RequireNumbers": True}, "Abcdefg٣", False),
+        ({"RequireUppercaseCharacters": True}, "abcdefgÜ", False),
+        ({"RequireLowercaseCharacters": True}, "ABCDEFGü", False),
+        ({"RequireUppercaseCharacters": True, "RequireLowercaseCharacters": True}, "Abcdef", True),
+    ],
+)
+async def test_password_is_held_against_the_policy(
+    world: World, rules: dict[str, Any] | None, password: str, taken: bool
+) -> None:
+    if rules is not None:
+        await world.call("UpdateAccountPasswordPolicy", **rules)
+    await _ann(world, None)
+    if not taken:
+        with refusal(ErrorKind.PASSWORD_POLICY, NOT_CONFORMING):
+            await world.call("CreateLoginProfile", UserName="ann", Password=password)
+        assert world.tx.count(LoginProfile) == 0
+        return
+    await world.call("CreateLoginProfile", UserName="ann", Password=password)
+    with refusal(ErrorKind.PASSWORD_POLICY, NOT_CONFORMING):
+        await world.call("UpdateLoginProfile", UserName="ann", Password="a")
+
+
+async def test_password_may_not_be_the_accounts_name_by_default() -> None:
+    assert not passwords.conforms("Example-Corp-1", None, "Example-Corp-1")
+
+
+async def test_former_passwords_are_refused_as_long_as_the_policy_says(world: World) -> None:
+    await world.call("UpdateAccountPasswordPolicy", PasswordReusePrevention=2)
+    await _ann(world)
+    await _may_change(world)
+    with refusal(ErrorKind.PASSWORD_POLICY, NOT_CONFORMING):
+        await _change(world, GOOD, GOOD)
+    await _change(world, GOOD, OTHER)
+    with refusal(ErrorKind.PASSWORD_POLICY, NOT_CONFORMING):
+        await world.call("UpdateLoginProfile", UserName="ann", Password=GOOD)
+    await _change(world, OTHER, THIRD)
+    await _change(world, THIRD, GOOD)
+    assert len(_stored(world).former_hashes) == 2
+    await world.call("DeleteAccountPasswordPolicy")
+    await _change(world, GOOD, GOOD)
+    assert _stored(world).former_hashes == ()
+
+
+async def test_change_password_takes_the_old_one_and_ends_the_reset(world: World) -> None:
+    await _ann(world, PasswordResetRequired=True)
+    await _may_change(world)
+    with refusal(ErrorKind.ACCESS_DENIED, "The old password was incorrect."):
+        await _change(world, OTHER, THIRD)
+    await _change(world, GOOD, OTHER)
+    assert _stored(world).reset_required is False
+    assert passwords.matches(OTHER, _stored(world).password_hash)
+
+
+async def test_change_password_needs_permission_and_a_profile(world: World) -> None:
+    await _ann(world, None)
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await _change(world, GOOD, OTHER)
+    await _may_change(world)
+    with refusal(ErrorKind.NOT_FOUND, "Login Profile for User ann cannot be found."):
+        await _change(world, GOOD, OTHER)
+
+
+async def test_change_password_is_for_users_alone(world: World) -> None:
+    await world.call("CreateRole", RoleName="r", AssumeRolePolicyDocument=trusting(ALPHA))
+    for who in (world.root(), world.as_role("r")):
+        with refusal(ErrorKind.INVALID_USER_TYPE):
+            await world.call("ChangePassword", who, OldPassword=GOOD, NewPassword=OTHER)
+
+
+async def test_password_that_was_changed_meanwhile_is_not_overwritten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _ann(world)
+    await _may_change(world)
+    meanwhile = passwords.hashed(THIRD, "salt")
+    hashed = passwords.hashed
+
+    def slow(*args: Any) -> str:
+        before = _stored(world)
+        if before.password_hash != meanwhile:
+            world.tx.replace(LoginProfile(before.user_id, before.account, before.created_at, meanwhile, NOW))
+        return hashed(*args)
+
+    profile = _stored(world)
+    assert passwords.matches(GOOD, profile.password_hash)
+    monkeypatch.setattr(passwords, "hashed", slow)
+    with refusal(ErrorKind.CONCURRENT_MODIFICATION):
+        await _change(world, GOOD, OTHER)
+    assert _stored(world).password_hash == meanwhile
+
+
+async def test_other_accounts_policy_does_not_count(world: World) -> None:
+    await world.call("UpdateAccountPasswordPolicy", world.root(BETA), MinimumPasswordLength=100)
+    await _ann(world)
+    assert world.tx.count(PasswordPolicy) == 1
+
+
+# --- Hashes ----------------------------------------------------------------------------------------------------------
+
+
+def test_hash_is_memory_hard_salted_and_tells_how_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    stored = passwords.hashed(GOOD, "some/salt+")
+    scheme, n, r, p, salt, _ = stored.split("$")
+    assert (scheme, salt) == ("scrypt", "some/salt+")
+    assert 128 * int(r) * 2 ** int(n) >= 32 * 2**20  # bytes of memory
+    assert int(p) >= 3
+    assert passwords.matches(GOOD, stored)
+    assert stored != passwords.hashed(GOOD, "other", (2, 8, 1))
+
+
+def test_hash_of_another_password_or_cost_does_not_match() -> None:
+    stored = passwords.hashed(GOOD, "s")
+    assert not passwords.matches(GOOD + " ", stored)
+    assert passwords.uses_again(GOOD, (passwords.hashed(OTHER, "s"), passwords.hashed(GOOD, "s", (3, 8, 1))))
+    assert not passwords.uses_again(GOOD, ())
