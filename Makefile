@@ -7,6 +7,7 @@ PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 SETUP_DEMO := @sh tools/setup.sh demo
 SETUP_DEV := @sh tools/setup.sh dev
+SETUP_JS := @sh tools/setup_js.sh
 BENCH ?= evaluator wire journal assume_role where directory
 
 help:  ## list these targets
@@ -22,6 +23,7 @@ serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
 
 test:  ## the test suite, in parallel
 	$(SETUP_DEV)
+	$(SETUP_JS)
 	@$(PYTEST) -n auto --maxprocesses 8 -m "not slow" $(ARGS)
 
 test-slow:  ## tests that build wheels and whole environments

@@ -10,9 +10,10 @@ lock() {
     out=requirements/$1
     shift
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
-        pyproject.toml -o "$out" "$@"
+        -o "$out" "$@"
 }
 
-lock dev.txt --extra server --group dev "$@"
-lock demo.txt --extra server --group demo -c requirements/dev.txt
-lock server.txt --extra server -c requirements/dev.txt
+lock dev.txt pyproject.toml --extra server --group dev "$@"
+lock demo.txt pyproject.toml --extra server --group demo -c requirements/dev.txt
+lock node.txt --group node
+lock server.txt pyproject.toml --extra server -c requirements/dev.txt

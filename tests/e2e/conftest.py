@@ -21,6 +21,9 @@ import pytest
 from botocore.config import Config
 from tests.postgres import postgres_server, postgres_url
 
+from daypass.client.http import Connection
+from daypass.client.profiles import Profile
+
 __all__ = ["postgres_server", "postgres_url"]
 
 OPERATOR, TENANT = "111122223333", "444455556666"
@@ -59,6 +62,11 @@ class Server:
             aws_session_token=key[2] if len(key) > 2 else None,
             config=Config(retries={"max_attempts": 0, "mode": "standard"}, **more),
         )
+
+    def api(self, method: str, path: str, *, key: tuple[str, ...] = ADMIN_KEY, body: Any = None) -> Any:
+        """A call of the management API; the decoded answer."""
+        profile = Profile(self.url, key[0], key[1], key[2] if len(key) > 2 else "", "eu-central-1")
+        return Connection(profile).api(method, path, body=body)
 
     def environment(self, key: tuple[str, ...] = ADMIN_KEY) -> dict[str, str]:
         """The standard variables of every AWS SDK."""
