@@ -20,6 +20,7 @@ from daypass.wire.http import Request, Response
 from daypass.wire.rolesanywhere.app import PREFIXES as ROLES_ANYWHERE
 from daypass.wire.rolesanywhere.app import create_app
 from daypass.wire.rolesanywhere.sessions import SessionsEndpoint
+from daypass.wire.saml.app import SamlPages
 
 
 def build(runtime: Runtime) -> Application:
@@ -36,7 +37,7 @@ def build(runtime: Runtime) -> Application:
         AwsEndpoint(runtime.env, services, authenticate=authenticate, refused=refused),
         hooks,
         routes=_routes(runtime),
-        mounts={"/api/": lambda: _api(runtime), **_roles_anywhere(runtime)},
+        mounts={"/api/": lambda: _api(runtime), "/saml/": lambda: _saml(runtime), **_roles_anywhere(runtime)},
         limits=HttpLimits(body=settings.max_body_bytes, body_seconds=settings.body_timeout_seconds),
         trusted_proxies=settings.trusted_proxies,
     )
@@ -52,6 +53,11 @@ def _roles_anywhere(runtime: Runtime) -> dict[str, Callable[[], Any]]:
     """The paths of the service model: one application stands behind all of them."""
     built = cache(lambda: create_app(runtime.env))
     return dict.fromkeys(ROLES_ANYWHERE, built)
+
+
+def _saml(runtime: Runtime) -> Any:
+    regions = runtime.settings.aws.regions or ("us-east-1",)
+    return SamlPages(runtime.env, runtime.settings.server.public_url, regions[0])
 
 
 def _routes(runtime: Runtime) -> dict[str, Route]:
