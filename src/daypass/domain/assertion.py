@@ -12,7 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from daypass.domain.claims import PrincipalKind
@@ -114,6 +114,11 @@ class Assertion:
     session_ends_at: int
     attributes: tuple[tuple[str, tuple[str, ...]], ...]
     key: str
+
+    def essential(self) -> Assertion:
+        """The same assertion with those attributes alone that anything here looks at."""
+        kept = tuple((n, v) for n, v in self.attributes if n in _KEYS or n.startswith(ATTRIBUTES))
+        return replace(self, attributes=kept)
 
     def values(self, name: str) -> tuple[str, ...]:
         """The values of the attribute that AWS calls `name`; () when it is not there."""

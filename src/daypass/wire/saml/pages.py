@@ -1,0 +1,145 @@
+"""The pages of a login by browser: plain HTML and one style sheet, no script. Whatever comes from outside is escaped here.
+
+It must never put a text into a page by any other way than `shown` (attack A87).
+"""
+
+from __future__ import annotations
+
+import html
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daypass.operations.saml_sign_in import Choice, Granted
+
+STYLE_PATH = "/saml/style.css"
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2456c5; }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
+h2 { font-size: 1rem; margin: 1.75rem 0 .5rem; }
+p { margin: .25rem 0 1rem; }
+ul { list-style: none; margin: 1rem 0; padding: 0; border: 1px solid var(--line); border-radius: .5rem; }
+li { padding: .75rem 1rem; display: flex; gap: 1rem; align-items: center; justify-content: space-between; }
+li + li { border-top: 1px solid var(--line); }
+li span { overflow-wrap: anywhere; }
+small { display: block; opacity: .7; }
+button { font: inherit; padding: .4rem 1rem; border: 0; border-radius: .4rem; background: var(--accent); color: #fff; }
+button:focus-visible { outline: 3px solid #f90; outline-offset: 2px; }
+pre { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; overflow-x: auto; }
+.notice { border-left: 4px solid var(--accent); padding: .25rem .75rem; background: var(--soft); }
+""".lstrip()
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{title} · Daypass</title>
+<link rel="stylesheet" href="{style}">
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+
+
+def shown(value: object) -> str:
+    """Text for a page: escaped, with control characters and bidirectional marks made visible."""
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return html.escape(text, quote=True)
+
+
+def _page(title: str, content: str) -> bytes:
+    return _PAGE.format(title=shown(title), style=STYLE_PATH, content=content).encode("utf-8", "backslashreplace")
+
+
+def choice_page(choice: Choice) -> bytes:
+    """The roles of a response, a button each."""
+    notice = ""
+    if choice.command_line is not None:
+        notice = (
+            '<p class="notice">The <code>daypass</code> command line on this computer waits for the credentials of the '
+            "role that you choose. If you have not started it, close this page.</p>"
+        )
+    rows = "".join(_role_row(choice.ticket, role, provider) for role, provider in choice.pairs)
+    who = f"<p>You have logged in as <strong>{shown(choice.subject)}</strong> with {shown(choice.issuer)}.</p>"
+    return _page("Choose a role", f"{who}{notice}<ul>{rows}</ul>")
+
+
+def _role_row(ticket: str, role: str, provider: str) -> str:
+    account, _, name = role.removeprefix("arn:aws:iam::").partition(":role/")
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{shown(value)}">'
+        for name, value in (("ticket", ticket), ("role", role), ("provider", provider))
+    )
+    return (
+        f"<li><span>{shown(name)}<small>account {shown(account)}</small></span>"
+        f'<form method="post" action="/saml/choose">{hidden}'
+        f'<button type="submit" aria-label="Take the role {shown(name)} in account {shown(account)}">Take it</button>'
+        "</form></li>"
+    )
+
+
+def credentials_page(granted: Granted, endpoint: str, region: str) -> bytes:
+    """A session's credentials in the forms in which they are used."""
+    assert granted.issued is not None
+    values = environment(granted.issued.credentials(), endpoint, region)
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.claims.expires_at / 1000))
+    blocks = "".join(
+        f"<h2>{shown(title)}</h2><pre><code>{_lines(lines)}</code></pre>"
+        for title, lines in (
+            ("Shell", [f"export {name}={shlex.quote(value)}" for name, value in values.items()]),
+            ("Profile, for ~/.aws/config", _profile(values, endpoint)),
+            ("Environment", [f"{name}={value}" for name, value in values.items()]),
+        )
+    )
+    about = f"<p>Credentials of <strong>{shown(granted.role)}</strong>, good until {shown(until)} UTC. They are shown once.</p>"
+    return _page("Your credentials", about + blocks)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "\n".join(map(shown, lines))
+
+
+def _profile(values: Mapping[str, str], endpoint: str) -> list[str]:
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region")
+    told = [f"{name} = {values[name.upper() if name != 'region' else 'AWS_REGION']}" for name in names]
+    return ["[profile daypass]", *told, f"endpoint_url = {endpoint}"]
+
+
+def environment(given: Mapping[str, Any], endpoint: str, region: str) -> dict[str, str]:
+    """The credentials as environment variables of AWS's SDKs."""
+    return {
+        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": given["SessionToken"],
+        "AWS_CREDENTIAL_EXPIRATION": moment(given["Expiration"]),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,  # the one that boto3 reads
+    }
+
+
+def moment(ms: int) -> str:
+    """As AWS writes it: 2026-01-31T12:00:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+
+
+def error_page(code: str, message: str, request_id: str, encoded: str) -> bytes:
+    """A refusal, with what an administrator needs to look it up."""
+    more = ""
+    if encoded:
+        more = f"<h2>For the administrator of the account</h2><pre><code>daypass explain {shown(encoded)}</code></pre>"
+    content = f"<p>{shown(message)}</p><p><small>{shown(code)} · request {shown(request_id)}</small></p>{more}"
+    return _page("This login did not succeed", content)
