@@ -342,6 +342,7 @@ class MfaDevice:
     failures: int = 0  # wrong codes since the last right one or the last lock
     locked_until: int = 0
     tags: Tags = ()
+    paired_step: int = 0  # that of the later code of the last two that it was enabled or synchronised with
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,13 +371,15 @@ class CredentialReport:
 
 @dataclass(frozen=True, slots=True)
 class AccessReport:
-    """A job of GenerateServiceLastAccessedDetails: what was asked, so that any process can answer. Never on the feed."""
+    """A job of GenerateServiceLastAccessedDetails with what it found, frozen (JSON, deflated). Never on the feed."""
 
     id: str  # a UUID: the JobId
     account: str
+    owner_id: str  # the unique id of who asked: nobody else gets it
     arn: str  # of a user, group, role or managed policy
     granularity: str  # SERVICE_LEVEL | ACTION_LEVEL
     created_at: int
+    deflated: bytes
 
 
 @dataclass(frozen=True, slots=True)

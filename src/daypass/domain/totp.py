@@ -12,8 +12,8 @@ STEP_MS = 30_000
 DIGITS = 6
 WINDOW = 1
 """A code may be a step early or late (RFC 6238, section 5.2)."""
-DRIFT = 20
-"""How many steps a device's clock may be off when its codes are first seen, or seen anew."""
+DRIFT = 120
+"""How many steps a device's clock may be off when its codes are first seen, or seen anew: an hour."""
 
 
 def step_at(now: int) -> int:
@@ -49,15 +49,15 @@ def matching_step(seed: bytes, code: str, now: int, drift: int) -> int | None:
     return found
 
 
-def consecutive_step(seed: bytes, first: str, second: str, now: int) -> int | None:
-    """The step of the first of two codes that follow one another, within DRIFT steps of `now` (ms); None when there is none.
+def consecutive_step(seed: bytes, first: str, second: str, now: int, drift: int) -> int | None:
+    """The step of the first of two codes that follow one another, within DRIFT steps of a device's time; None if none is.
 
-    Of several the nearest to now: of two random codes there is one in a billion.
+    Of several the nearest: of two random codes there is one in some millions.
     """
     if not (is_code(first) and is_code(second)):
         return None
-    middle = step_at(now)
-    for step in sorted(range(middle - DRIFT - 1, middle + DRIFT + 1), key=lambda each: abs(each - middle)):
+    middle = step_at(now) + drift
+    for step in sorted(range(middle - DRIFT - 1, middle + DRIFT), key=lambda each: abs(each - middle)):
         if hmac.compare_digest(code_at(seed, step) + code_at(seed, step + 1), first + second):
             return step
     return None

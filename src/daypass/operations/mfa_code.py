@@ -2,7 +2,7 @@
 
 Each attempt is one write, in turn with all others of all processes: a code is used up, or a failure is counted, before
 anything is told. So a code serves once, guesses cannot run side by side, and while the database is away no code is right.
-The answer never tells a wrong code from a used one, nor from one that came while the device was locked.
+The answer never tells a wrong code from a used one; while a device is locked its codes are not looked at.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _own_device(tx: Reader, call: Call, serial_number: str) -> MfaDevice:
     if device is None or device.account != call.caller.account or device.owner_id != call.caller.principal_id:
         raise _denied(_UNKNOWN, "no such device of the caller", serial_number)
     if call.now < device.locked_until:
-        raise _denied(_WRONG, "locked after wrong codes", serial_number)
+        raise _denied(_UNKNOWN, "locked after wrong codes", serial_number)
     return device
 
 
@@ -85,7 +85,7 @@ def _attempt(tx: Tx, sealer: Sealer, device: MfaDevice, code: str, now: int) -> 
         tx.replace(counted)
         return False, {"mfa": "wrong code", "failures": failures, "locked_until": counted.locked_until}
     try:
-        redeem(tx, device, step, now)
+        _redeem(tx, device, step, now)
     except DaypassError as error:
         if error.kind is not ErrorKind.ALREADY_EXISTS:
             raise
@@ -95,7 +95,7 @@ def _attempt(tx: Tx, sealer: Sealer, device: MfaDevice, code: str, now: int) -> 
     return True, {"mfa": "code accepted", "step": step}
 
 
-def redeem(tx: Tx, device: MfaDevice, step: int, now: int) -> None:
+def _redeem(tx: Tx, device: MfaDevice, step: int, now: int) -> None:
     """Uses up the code of a step. Raises ALREADY_EXISTS when it was used before.
 
     A device of the same name that is made later has another seed, so it starts anew.

@@ -302,6 +302,7 @@ mfa_devices = Table(
     _int("failures"),
     _int("locked_until"),
     _text("tags"),
+    _int("paired_step"),
     Unique("account", "path", "name_key"),
     Index(None, "owner_id"),
 )
@@ -329,9 +330,11 @@ access_reports = Table(
     metadata,
     _text("id", key=True),
     _text("account"),
+    _text("owner_id"),
     _text("arn"),
     _text("granularity"),
     _int("created_at"),
+    Column("deflated", LargeBinary, nullable=False),
     Index(None, "created_at"),
 )
 

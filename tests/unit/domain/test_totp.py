@@ -50,21 +50,22 @@ def test_matching_step_of_a_device_that_drifts_is_found_where_its_clock_is() -> 
 def test_codes_of_another_form_match_nothing(text: str) -> None:
     assert not is_code(text)
     assert matching_step(SEED, text, NOW, 0) is None
-    assert consecutive_step(SEED, text, code_at(SEED, HERE), NOW) is None
-    assert consecutive_step(SEED, code_at(SEED, HERE), text, NOW) is None
+    assert consecutive_step(SEED, text, code_at(SEED, HERE), NOW, 0) is None
+    assert consecutive_step(SEED, code_at(SEED, HERE), text, NOW, 0) is None
 
 
-@pytest.mark.parametrize("off", [-DRIFT - 1, -5, -1, 0, 1, DRIFT])
+@pytest.mark.parametrize("off", [-DRIFT - 1, -5, -1, 0, 1, DRIFT - 1])
 def test_consecutive_step_within_the_drift_is_found(off: int) -> None:
     step = HERE + off
-    assert consecutive_step(SEED, code_at(SEED, step), code_at(SEED, step + 1), NOW) == step
+    assert consecutive_step(SEED, code_at(SEED, step), code_at(SEED, step + 1), NOW, 0) == step
+    assert consecutive_step(SEED, code_at(SEED, step + 9), code_at(SEED, step + 10), NOW, 9) == step + 9
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [(0, 0), (1, 0), (0, 2), (-DRIFT - 2, -DRIFT - 1), (DRIFT + 1, DRIFT + 2)]
+    ("first", "second"), [(0, 0), (1, 0), (0, 2), (-DRIFT - 2, -DRIFT - 1), (DRIFT, DRIFT + 1)]
 )
 def test_consecutive_step_of_other_pairs_is_none(first: int, second: int) -> None:
-    assert consecutive_step(SEED, code_at(SEED, HERE + first), code_at(SEED, HERE + second), NOW) is None
+    assert consecutive_step(SEED, code_at(SEED, HERE + first), code_at(SEED, HERE + second), NOW, 0) is None
 
 
 @pytest.mark.parametrize(("off", "drift"), [(-1, 0), (0, 0), (-2, 0), (-3, -2), (1, 2), (9, 10)])

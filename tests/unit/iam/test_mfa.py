@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal
 
-from daypass.domain.directory import MfaDevice, Redeemed
+from daypass.domain.directory import MfaDevice
 from daypass.domain.errors import ErrorKind
 
 SERIAL = f"arn:aws:iam::{ALPHA}:mfa/phone"
@@ -73,7 +73,7 @@ async def test_enable_mfa_device_with_two_codes_in_a_row_gives_it_to_the_user(wo
     assert (shown["User"]["UserName"], shown["EnableDate"]) == ("ann", NOW)
 
 
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (-1, 1), (-40, -39), (30, 31)])
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (-1, 1), (-130, -129), (130, 131)])
 async def test_enable_mfa_device_with_other_codes_is_refused(world: World, first: int, second: int) -> None:
     await world.call("CreateUser", UserName="ann")
     serial, app = await device(world)
@@ -86,14 +86,33 @@ async def test_enable_mfa_device_with_other_codes_is_refused(world: World, first
     assert (await world.call("ListMFADevices", UserName="ann"))["MFADevices"] == []
 
 
-async def test_enable_mfa_device_uses_its_codes_up(world: World) -> None:
+async def test_enable_mfa_device_takes_codes_newer_than_the_last_ones(world: World) -> None:
     await world.call("CreateUser", UserName="ann")
     serial, app = await enabled(world, "ann")
-    assert len(world.tx.find(Redeemed, purpose="totp")) == 2
     await world.call("DeactivateMFADevice", UserName="ann", SerialNumber=serial)
     with refusal(ErrorKind.INVALID_AUTHENTICATION_CODE):
         await world.call("EnableMFADevice", UserName="ann", SerialNumber=serial, **codes(world, app))
+    with refusal(ErrorKind.INVALID_AUTHENTICATION_CODE):
+        await world.call("EnableMFADevice", UserName="ann", SerialNumber=serial, **codes(world, app, 0))
     await world.call("EnableMFADevice", UserName="ann", SerialNumber=serial, **codes(world, app, 1))
+
+
+async def test_user_with_a_device_changes_its_own_only_with_mfa(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    everything = policy(allow("iam:*"))
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=everything)
+    ann = world.as_user("ann")
+    serial, app = await device(world)
+    await world.call("EnableMFADevice", ann, UserName="ann", SerialNumber=serial, **codes(world, app))
+    second, other = await device(world, "second")
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("EnableMFADevice", ann, UserName="ann", SerialNumber=second, **codes(world, other))
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("DeactivateMFADevice", ann, UserName="ann", SerialNumber=serial)
+    await world.call("ResyncMFADevice", ann, UserName="ann", SerialNumber=serial, **codes(world, app, 2))
+    with_mfa = replace(ann, mfa_at=NOW)
+    await world.call("DeactivateMFADevice", with_mfa, UserName="ann", SerialNumber=serial)
+    await world.call("EnableMFADevice", ann, UserName="ann", SerialNumber=second, **codes(world, other))
 
 
 async def test_enable_mfa_device_in_use_unknown_or_over_the_quota_is_refused(world: World) -> None:

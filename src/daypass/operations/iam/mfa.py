@@ -1,7 +1,7 @@
 """Virtual MFA devices: made, given to a user or the root, kept in step with their clocks, taken back, deleted.
 
 The seed leaves once, in the answer that makes the device; it is stored sealed for whoever has the device and never shown
-again. Enabling takes two codes that follow one another, and uses both up.
+again. Enabling takes two codes that follow one another, newer than any two before.
 Source: IAM API, "CreateVirtualMFADevice", "EnableMFADevice", "ResyncMFADevice"; IAM User Guide, "Virtual MFA devices".
 """
 
@@ -22,7 +22,7 @@ from daypass.domain.totp import consecutive_step, drift_of
 from daypass.operations.iam import changes, faults, find, quotas, shapes, subjects, tags
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.work import Answer, Look, Params, Subject, Work
-from daypass.operations.mfa_code import open_seed, redeem, seal_seed
+from daypass.operations.mfa_code import open_seed, seal_seed
 from daypass.ports import Ids
 
 ROOT: Final = "root"
@@ -129,59 +129,58 @@ def delete_virtual_mfa_device(work: Work, p: Params) -> Answer:
 
 def enable_mfa_device(work: Work, p: Params) -> Answer:
     owner = _owner(work, p)
+    _refuse_own_without_mfa(work, owner, "iam:EnableMFADevice")
     device = _device(work, p["SerialNumber"])
     if device.owner_id is not None:
         raise DaypassError(ErrorKind.ALREADY_EXISTS, "MFA Device is already in use.")
     changes.within_quota(work, MfaDevice, "MFADevicesPerUser", quotas.MFA_DEVICES_PER_USER, owner_id=owner.id)
-    seed, drift = _in_step(work, device, p)
-    enabled = replace(
-        device,
-        owner_id=owner.id,
-        enabled_at=work.now,
-        sealed_seed=seal_seed(work.sealer, seed, work.account, owner.id, device.serial),
-        drift=drift,
-        failures=0,
-        locked_until=0,
-    )
-    work.tx.replace(enabled)
+    told, seed = _in_step(work, device, p)
+    sealed = seal_seed(work.sealer, seed, work.account, owner.id, device.serial)
+    work.tx.replace(replace(told, owner_id=owner.id, enabled_at=work.now, sealed_seed=sealed))
     return {}
 
 
 def resync_mfa_device(work: Work, p: Params) -> Answer:
     """Learns anew how far off the device's clock is. A lock after wrong codes ends with it."""
     device = _device_of(work, _owner(work, p), p["SerialNumber"])
-    _, drift = _in_step(work, device, p)
-    work.tx.replace(replace(device, drift=drift, failures=0, locked_until=0))
+    told, _ = _in_step(work, device, p)
+    work.tx.replace(told)
     return {}
 
 
 def deactivate_mfa_device(work: Work, p: Params) -> Answer:
     """The device stays, and is nobody's."""
-    device = _device_of(work, _owner(work, p), p["SerialNumber"])
+    owner = _owner(work, p)
+    _refuse_own_without_mfa(work, owner, "iam:DeactivateMFADevice")
+    device = _device_of(work, owner, p["SerialNumber"])
     seed = open_seed(work.sealer, device)
     freed = seal_seed(work.sealer, seed, work.account, None, device.serial)
     work.tx.replace(replace(device, owner_id=None, enabled_at=None, sealed_seed=freed))
     return {}
 
 
-def _in_step(work: Work, device: MfaDevice, p: Params) -> tuple[bytes, int]:
-    """The seed, and the drift that two codes in a row tell. Raises INVALID_AUTHENTICATION_CODE; uses both codes up."""
+def _refuse_own_without_mfa(work: Work, owner: User | Account, action: str) -> None:
+    """A user who has a device adds and removes its own only in a session that one of them vouches for.
+
+    Else whoever steals a key could put a device of its own in place of the user's. Source: AWS-2023-001.
+    """
+    own = isinstance(owner, User) and owner.id == work.caller.principal_id
+    if own and not work.caller.mfa_at and work.tx.count(MfaDevice, account=work.account, owner_id=owner.id):
+        raise faults.denied(work.caller.arn, action, subjects.of(owner).arn)
+
+
+def _in_step(work: Work, device: MfaDevice, p: Params) -> tuple[MfaDevice, bytes]:
+    """The device with what two codes in a row tell of its clock, and its seed. Raises INVALID_AUTHENTICATION_CODE.
+
+    Both must be newer than the last two. Whether one of them also serves the token service once is another matter.
+    """
     seed = open_seed(work.sealer, device)
-    step = consecutive_step(seed, p["AuthenticationCode1"], p["AuthenticationCode2"], work.now)
-    if step is None:
-        raise _wrong_code()
-    try:
-        for used in (step, step + 1):
-            redeem(work.tx, device, used, work.now)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.ALREADY_EXISTS:
-            raise
-        raise _wrong_code() from None
-    return seed, drift_of(step, work.now)
-
-
-def _wrong_code() -> DaypassError:
-    return DaypassError(ErrorKind.INVALID_AUTHENTICATION_CODE, "Authentication code for device is not valid.")
+    codes = p["AuthenticationCode1"], p["AuthenticationCode2"]
+    step = consecutive_step(seed, *codes, work.now, device.drift)
+    if step is None or step <= device.paired_step:
+        raise DaypassError(ErrorKind.INVALID_AUTHENTICATION_CODE, "Authentication code for device is not valid.")
+    told = replace(device, drift=drift_of(step, work.now), paired_step=step + 1, failures=0, locked_until=0)
+    return told, seed
 
 
 # --- Looking
@@ -237,7 +236,7 @@ def _virtual(look: Look, device: MfaDevice) -> dict[str, Any]:
     shown: dict[str, Any] = {"SerialNumber": device.serial}
     owner = _owner_of(look, device)
     if owner is not None:
-        shown["User"] = shapes.user_whole(owner) if isinstance(owner, User) else shapes.root_user(owner)
+        shown["User"] = shapes.user(owner) if isinstance(owner, User) else shapes.root_user(owner)
         shown["EnableDate"] = device.enabled_at
     return shown
 

@@ -84,7 +84,8 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
         "serial",
         (
             "account:text serial:text name:text name_key:text path:text created_at:int sealed_seed:bytes "
-            "owner_id:text:null enabled_at:int:null drift:int failures:int locked_until:int tags:text"
+            "owner_id:text:null enabled_at:int:null drift:int failures:int locked_until:int tags:text "
+            "paired_step:int"
         ),
     ),
     (
@@ -93,7 +94,11 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
         "subject:text operation:text account:text at:int region:text",
     ),
     ("credential_reports", "account", "account:text created_at:int deflated:bytes"),
-    ("access_reports", "id", "id:text account:text arn:text granularity:text created_at:int"),
+    (
+        "access_reports",
+        "id",
+        "id:text account:text owner_id:text arn:text granularity:text created_at:int deflated:bytes",
+    ),
     ("outbound_federations", "account", "account:text issuer_id:text enabled:bool changed_at:int"),
     (
         "instance_profiles",
