@@ -9,10 +9,9 @@ that nobody takes into memory without end, and never let anything of the applica
 from __future__ import annotations
 
 import asyncio
-import http
+import ssl
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
@@ -21,18 +20,11 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from daypass.observability import logs
-from daypass.wire.app import WHOLE_ANSWER, WHOLE_BODY
+from daypass.server.exchange import STATUS, Exchange
+from daypass.wire.http import CLIENT_CERTIFICATE
 
-Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
-
-_HIGH_WATER: Final = 65_536  # bytes of a body that wait for the application before reading pauses
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in its protocol's words
 _SWEEPS: Final = 13  # looks at idle connections within the time that they may be idle
-_STATUS: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") for s in http.HTTPStatus}
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS: Final = (204, 304)
-_UNKNOWN: Final = -1
-_NOTHING, _HEAD, _PART, _ALL = range(4)  # how much of its answer an exchange has had
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -88,16 +80,20 @@ class HttpProtocol(asyncio.Protocol):
         self.writable: asyncio.Event | None = None  # there while the transport takes no more
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()  # pipelined behind the current one
+        self._work: asyncio.Task[None] | None = None
+        self._wanted: asyncio.Future[None] | None = None  # there while the task has nothing to do
         self._current: Exchange | None = None  # the one whose answer is due
         self._reading: Exchange | None = None  # the one whose body is being read
         self._idle_since = 0.0  # 0 while a request is being answered
         self._paused = False
+        self._lost = False
         self._head = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._server: tuple[str, int | None] | None = None
         self._client: tuple[str, int] | None = None
         self._scheme = "http"
+        self._certificate = b""  # the client's, if TLS asked for one and verified it
 
     # --- The connection
 
@@ -106,7 +102,9 @@ class HttpProtocol(asyncio.Protocol):
         self.transport = transport
         self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
         self._scheme = "https" if is_ssl(transport) else "http"
+        self._certificate = _certificate_of(transport) if self._scheme == "https" else b""
         self._idle_since = self.loop.time()
+        self._work = self.loop.create_task(self._answer_all())
         self.state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own protocols only
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -115,6 +113,8 @@ class HttpProtocol(asyncio.Protocol):
             if exchange is not None:
                 exchange.disconnect()
         self._waiting.clear()
+        self._lost = True
+        self._go_on()
         self.resume_writing()
 
     def eof_received(self) -> None: ...
@@ -140,10 +140,11 @@ class HttpProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Asked for by uvicorn when the server stops: ends the connection, after the answer that is due."""
-        if self._current is None:
+        due = self._current or (self._waiting[0] if self._waiting else None)
+        if due is None or self._idle_since:
             self.transport.close()
         else:
-            self._current.keep_alive = False
+            due.keep_alive = False
 
     def idle_before(self, time: float) -> bool:
         """Whether no request has been read to the end of its head, and none been answered, since `time`."""
@@ -157,10 +158,9 @@ class HttpProtocol(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # not offered: the request is answered as if it had not been asked for
-            if self._reading is not None:
-                self._reading.keep_alive = False
-            elif self._current is not None:
-                (self._waiting[-1] if self._waiting else self._current).keep_alive = False
+            asked = self._reading or (self._waiting[-1] if self._waiting else self._current)
+            if asked is not None:
+                asked.keep_alive = False
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request received.")
         if self._head > _LONGEST_HEAD and self._reading is None:
@@ -170,7 +170,7 @@ class HttpProtocol(asyncio.Protocol):
         logs.get().warning("http.refused", why=why.decode("ascii"), client=self._client)
         if self._current is None and not self.transport.is_closing():
             head = b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            self.transport.write(head % (_STATUS[400], self.common.lines(self.state), len(why), why))
+            self.transport.write(head % (STATUS[400], self.lines(), len(why), why))
         self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -189,10 +189,11 @@ class HttpProtocol(asyncio.Protocol):
         scope = self._scope()
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive()
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
-        if self._current is None:
-            self._start(exchange)
+        self._waiting.append(exchange)
+        if self._current is None and len(self._waiting) == 1:
+            self._idle_since = 0.0
+            self._go_on()
         else:
-            self._waiting.append(exchange)
             self.pause_reading()
 
     def _scope(self) -> dict[str, Any]:
@@ -214,6 +215,7 @@ class HttpProtocol(asyncio.Protocol):
             "raw_path": url,
             "query_string": query,
             "headers": self._headers,
+            CLIENT_CERTIFICATE: self._certificate,
         }
 
     def on_body(self, body: bytes) -> None:
@@ -227,210 +229,51 @@ class HttpProtocol(asyncio.Protocol):
 
     # --- One request after another
 
-    def _start(self, exchange: Exchange) -> None:
+    def lines(self) -> bytes:
+        """The header lines that every answer has."""
+        return self.common.lines(self.state)
+
+    def _go_on(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    async def _answer_all(self) -> None:
+        """Answers what comes over this connection. One task for all of it: making one costs as much as parsing a request."""
+        try:
+            while not self._lost:
+                if self._waiting and not self.transport.is_closing():
+                    await self._answer(self._waiting.popleft())
+                else:
+                    self._wanted = self.loop.create_future()
+                    await self._wanted
+                    self._wanted = None
+        finally:
+            self.transport.close()  # nobody would answer what comes over it
+
+    async def _answer(self, exchange: Exchange) -> None:
         self._current = exchange
         self._idle_since = 0.0
-        exchange.task = task = self.loop.create_task(exchange.run(self.app))
-        self.state.tasks.add(task)
+        self.state.tasks.add(self._work)  # type: ignore[arg-type]  # it is this task
+        try:
+            await exchange.run(self.app)
+        finally:
+            self._current = None
+            self.state.tasks.discard(self._work)
 
     def answered(self, exchange: Exchange) -> None:
-        """The current request has its whole answer: the next one, if it is here already."""
+        """The current request has its whole answer."""
         self.state.total_requests += 1
-        self._current = None
         self._idle_since = self.loop.time()
         if not exchange.keep_alive:
             self.transport.close()
-        if self.transport.is_closing():
-            return
-        self.resume_reading()
-        if self._waiting:
-            self._start(self._waiting.popleft())
+        elif not self.transport.is_closing():
+            self.resume_reading()
 
 
-class Exchange:
-    """One request and its answer: the two callables of ASGI."""
-
-    __slots__ = ("_arrived", "_body", "_chunked", "_complete", "_due", "_gone", "_head", "_protocol", "_stage", "_taken",
-                 "keep_alive", "scope", "task")  # fmt: skip
-
-    def __init__(self, protocol: HttpProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.task: asyncio.Task[None] | None = None
-        self._protocol = protocol
-        self._body = b""
-        self._complete = False  # the whole request is here
-        self._taken = False  # and the application has it
-        self._gone = False  # the client is not there any more
-        self._arrived: asyncio.Future[None] | None = None  # the application waits for something to happen
-        self._stage = _NOTHING
-        self._head: dict[str, Any] = {}
-        self._due = _UNKNOWN  # bytes of the answer's body that must still come
-        self._chunked = False
-
-    async def run(self, app: Any) -> None:
-        """Calls the application, and ends what it leaves unfinished."""
-        scope = self.scope
-        scope[WHOLE_ANSWER] = self.answer
-        if self._complete:
-            scope[WHOLE_BODY], self._body = self._body, b""
-            self._taken = True
-        try:
-            await app(scope, self.receive, self.send)
-        except BaseException:  # noqa: BLE001  # the last boundary: a task that is cancelled owes its client an end, too
-            logs.get().error("http.application_failed", exc_info=True)
-        finally:
-            del scope[WHOLE_ANSWER]  # or each request would be garbage that only the collector finds
-            self._protocol.state.tasks.discard(self.task)
-        if self._stage < _ALL and not self._gone:
-            self._break_off()
-
-    def _break_off(self) -> None:
-        self.keep_alive = False
-        if self._stage < _PART:
-            why = b"Internal Server Error"
-            length = (b"content-length", b"%d" % len(why))
-            self._protocol.transport.write(self._begin(500, (length,), why, more=False))
-        self._end()
-
-    def _end(self) -> None:
-        self._stage = _ALL
-        self._wake()
-        self._protocol.answered(self)
-
-    # --- The request
-
-    def feed(self, body: bytes) -> None:
-        """More of the body."""
-        if self._stage == _ALL:
-            return  # nobody will read it
-        self._body = self._body + body if self._body else body
-        if len(self._body) > _HIGH_WATER:
-            self._protocol.pause_reading()
-        self._wake()
-
-    def fed(self) -> None:
-        """That was all of it."""
-        self._complete = True
-        self._wake()
-
-    def disconnect(self) -> None:
-        """The client is gone."""
-        self._gone = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
-
-    async def receive(self) -> dict[str, Any]:
-        """ASGI."""
-        if not (self._gone or self._stage == _ALL) and (self._taken or not (self._body or self._complete)):
-            if not self._taken and self._stage == _NOTHING and _expects_continue(self.scope["headers"]):
-                self._protocol.transport.write(_CONTINUE)
-            await self._something()
-        if self._gone or self._stage == _ALL:
-            return {"type": "http.disconnect"}
-        body, self._body = self._body, b""
-        self._taken = self._complete
-        return {"type": "http.request", "body": body, "more_body": not self._complete}
-
-    async def _something(self) -> None:
-        self._protocol.resume_reading()
-        self._arrived = self._protocol.loop.create_future()
-        try:
-            await self._arrived
-        finally:
-            self._arrived = None
-
-    # --- The answer
-
-    async def send(self, message: dict[str, Any]) -> None:
-        """ASGI. The head waits for the first part of the body, so that both are one write."""
-        protocol = self._protocol
-        while protocol.writable is not None and not self._gone:
-            await protocol.writable.wait()
-        if self._gone:
-            return
-        kind = message["type"]
-        if kind == "http.response.start" and self._stage == _NOTHING:
-            self._head = message
-            self._stage = _HEAD
-        elif kind == "http.response.body" and self._stage in (_HEAD, _PART):
-            body, more = message.get("body", b""), message.get("more_body", False)
-            if self._stage == _HEAD:
-                data = self._begin(self._head["status"], self._head.get("headers", ()), body, more=more)
-            else:
-                data = self._part(body, more=more)
-            if data:
-                protocol.transport.write(data)
-            self._stage = _PART
-            if not more:
-                self.keep_alive = self.keep_alive and self._due <= 0  # too short: only the connection's end shows that
-                self._end()
-        else:
-            raise RuntimeError(f"unexpected ASGI message {kind}")
-
-    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
-        """The whole answer at once, without the two messages of ASGI; False when the client cannot take it now."""
-        protocol = self._protocol
-        if self._stage != _NOTHING or self._gone or protocol.writable is not None:
-            return False
-        protocol.transport.write(self._begin(status, headers, body, more=False))
-        self.keep_alive = self.keep_alive and self._due <= 0
-        self._end()
-        return True
-
-    def _begin(self, status: int, headers: Headers, body: bytes, *, more: bool) -> bytes:
-        """Head and first part of the body. Raises RuntimeError when the head would break the framing."""
-        fields: list[bytes] = []
-        length, closing = _UNKNOWN, False
-        for name, value in headers:
-            fields += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"connection":
-                closing = b"close" in value.lower()
-            elif name == b"transfer-encoding":
-                raise RuntimeError("the framing of an answer is not the application's")
-        text = b"".join(fields)
-        if text.count(b"\r") != len(headers) or text.count(b"\n") != len(headers) or b"\0" in text:
-            raise RuntimeError("a header of the answer holds a control character")
-        if closing:
-            self.keep_alive = False
-        more_lines = self._frame(length, bodiless=self.scope["method"] == "HEAD" or status in _BODILESS)
-        if not self.keep_alive and not closing:
-            more_lines += b"connection: close\r\n"
-        lines = self._protocol.common.lines(self._protocol.state)
-        return b"".join((_STATUS[status], lines, text, more_lines, b"\r\n", self._part(body, more=more)))
-
-    def _frame(self, length: int, *, bodiless: bool) -> bytes:
-        """Decides how the end of the body will show (RFC 9112, section 6.3); the header line that says so, if any."""
-        self._chunked = False
-        self._due = 0 if bodiless else length
-        if bodiless or length != _UNKNOWN:
-            return b""
-        if self.scope["http_version"] == "1.1":
-            self._chunked = True
-            return b"transfer-encoding: chunked\r\n"
-        self.keep_alive = False
+def _certificate_of(transport: asyncio.Transport) -> bytes:
+    """The certificate (DER) that the client showed; b"" where TLS asked for none, and so verified none."""
+    secured = transport.get_extra_info("ssl_object")
+    context = transport.get_extra_info("sslcontext")
+    if secured is None or context is None or context.verify_mode is not ssl.CERT_REQUIRED:
         return b""
-
-    def _part(self, body: bytes, *, more: bool) -> bytes:
-        """A part of the body as it goes over the wire."""
-        if self._chunked:
-            part = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            return part if more else part + b"0\r\n\r\n"
-        if self._due == _UNKNOWN:
-            return body
-        if self.scope["method"] == "HEAD":
-            return b""
-        self._due -= len(body)
-        if self._due < 0:
-            raise RuntimeError("the body of an answer is longer than its Content-Length")
-        return body
-
-
-def _expects_continue(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the client sends its body only when it is told to (RFC 9110, section 10.1.1)."""
-    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+    return secured.getpeercert(binary_form=True) or b""

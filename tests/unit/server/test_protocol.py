@@ -344,3 +344,49 @@ async def test_shutdown_lets_the_answer_out_first() -> None:
     idle = Connection(app)
     idle.protocol.shutdown()
     assert idle.paper.closed
+
+
+async def test_request_whose_task_is_cancelled_is_answered_and_ends_the_connection() -> None:
+    async def app(_: Any, __: Any, ___: Any) -> None:
+        await asyncio.Event().wait()
+
+    connection = Connection(app)
+    await connection.send(GET)
+    (task,) = connection.state.tasks
+    task.cancel()
+    assert (await connection.send(b"")).startswith(b"HTTP/1.1 500")
+    assert connection.paper.closed
+    assert task.done()
+
+
+async def test_application_that_goes_on_after_its_answer_holds_back_the_next_request_alone() -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answering((b"content-length", b"2"))(scope, receive, send)
+        await gate.wait()
+
+    connection = Connection(app)
+    assert (await connection.send(GET)).endswith(b"ok")
+    assert await connection.send(GET) == b""
+    gate.set()
+    assert (await connection.send(b"")).endswith(b"ok")
+    gate.clear()
+    await connection.send(GET)
+    connection.protocol.shutdown()
+    assert connection.paper.closed
+
+
+async def test_nothing_is_started_on_a_connection_that_is_closing() -> None:
+    started: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        started.append(scope["path"])
+        await answering((b"content-length", b"2"), (b"connection", b"close"))(scope, receive, send)
+
+    connection = Connection(app)
+    await connection.send(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.protocol.connection_lost(None)
+    await connection.send()
+    await asyncio.sleep(0.01)
+    assert started == ["/1"]
