@@ -77,7 +77,7 @@ def test_aws_cli_manages_and_is_refused_in_its_own_words(aws: Cli) -> None:
     assert made["User"]["Arn"] == f"arn:aws:iam::{OPERATOR}:user/{name}"
     assert aws("iam", "list-user-tags", "--user-name", name)["Tags"] == [{"Key": "team", "Value": "web"}]
     refused = aws.run("iam", "create-user", "--user-name", name)
-    assert refused.returncode == 254
+    assert refused.returncode
     assert (
         f"(EntityAlreadyExists) when calling the CreateUser operation: User with name {name} already" in refused.stderr
     )
