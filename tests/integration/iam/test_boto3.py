@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.integration.iam import tours
 from tests.integration.iam.conftest import ALPHA, BETA, OTHER_ROOT, ROOT, Service
 
+from daypass.operations.iam import passwords
 from daypass.operations.iam.table import OPERATIONS
 
 ALLOW_LIST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:List*", "Resource": "*"}]}
@@ -30,14 +32,18 @@ def _refused(call: Any, /, **params: Any) -> tuple[str, str, int]:
 def called(service: Service) -> Any:
     """A client that notes what was called."""
     client = service.client("iam")
-    names: set[str] = set()
+    client.called = set()
+    return _noting(client, client.called)
+
+
+def _noting(client: Any, names: set[str]) -> Any:
     client.meta.events.register("before-call.iam", lambda model, **_: names.add(model.name))
-    client.called = names
     return client
 
 
-def test_every_operation_answers_a_stock_client(called: Any) -> None:
+def test_every_operation_answers_a_stock_client(called: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     iam = called
+    monkeypatch.setattr(passwords, "_COST", (2, 8, 1))
     document = json.dumps(ALLOW_LIST)
     user_id = iam.create_user(UserName="ann", Path="/p/", Tags=[{"Key": "t", "Value": "é ü"}])["User"]["UserId"]
     assert iam.get_user(UserName="ann")["User"]["Tags"] == [{"Key": "t", "Value": "é ü"}]
@@ -56,7 +62,7 @@ def test_every_operation_answers_a_stock_client(called: Any) -> None:
     assert iam.get_role(RoleName="r")["Role"]["RoleLastUsed"] == {}
     assert iam.list_roles()["Roles"][0]["AssumeRolePolicyDocument"] == TRUST
     iam.update_role(RoleName="r", MaxSessionDuration=7200)
-    assert iam.update_role_description(RoleName="r", Description="d")["Role"]["MaxSessionDuration"] == 7200
+    assert iam.update_role_description(RoleName="r", Description="d")["Role"]["Description"] == "d"
     iam.update_assume_role_policy(RoleName="r", PolicyDocument=json.dumps(TRUST))
     policy = iam.create_policy(PolicyName="p", PolicyDocument=document)["Policy"]["Arn"]
     assert iam.get_policy(PolicyArn=policy)["Policy"]["Tags"] == []
@@ -85,6 +91,11 @@ def test_every_operation_answers_a_stock_client(called: Any) -> None:
     assert details["RoleDetailList"][0]["AssumeRolePolicyDocument"] == TRUST
     assert details["Policies"][0]["PolicyVersionList"][0]["Document"] == ALLOW_LIST
     _simulate(iam, document)
+    tours.instance_profiles(iam)
+    tours.oidc_providers(iam)
+    tours.saml_providers(iam)
+    tours.account(iam)
+    tours.passwords(iam, lambda *key: _noting(service.client("iam", key), iam.called))
     iam.delete_policy(PolicyArn=policy)
     iam.delete_role(RoleName="r")
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
