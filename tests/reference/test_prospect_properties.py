@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.reference import policy_cases as cases
 
-from daypass.domain.policy.document import PolicyKind
+from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery
 from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap
@@ -116,3 +116,15 @@ def test_coverage_tells_whole_part_and_none_apart():
     ):
         assert coverage(allowing, action, resource, {}, variables=True) is allowed
         assert coverage(denying, action, resource, {}, variables=True) is denied
+
+
+def test_coverage_errs_on_the_side_of_a_part():
+    broken = compile_stored("{", PolicyKind.IDENTITY).statements[0]
+    assert coverage(broken, "a:b", "*", {}, variables=False) is Coverage.WHOLE
+    assert overlap("a" * 600, "b")
+    assert overlap("${bad", "x")
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"a:b","Resource":"arn:aws:a:::${k:v}"}]}'
+    statement = cases.compiled(text, PolicyKind.IDENTITY).document.statements[0]
+    for context, wanted in (({}, Coverage.PART), ({"k:v": "x"}, Coverage.WHOLE), ({"k:v": "y"}, Coverage.NONE)):
+        assert coverage(statement, "a:b", "arn:aws:a:::x", context, variables=True) is wanted
+    assert coverage(statement, "a:b", f"arn:aws:a:::{'x' * 600}", {"k:v": "x"}, variables=True) is Coverage.PART

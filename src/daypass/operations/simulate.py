@@ -28,7 +28,7 @@ from daypass.operations.management import allow, is_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, PrincipalView, RoleView
 
-MAX_PAIRS = 500
+MAX_PAIRS = 200
 """Most actions times resources of one request."""
 
 

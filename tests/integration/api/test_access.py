@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Key, Server, policy
 
 from daypass.domain.directory import (
@@ -118,6 +117,16 @@ async def test_simulate_assume_role_asks_the_trust_policy_with_the_keys_given(se
     assert (result["decision"], result["explanation"]["action"]) == ("implicit_deny", "sts:TagSession")
 
 
+async def test_simulate_session_of_a_role_is_what_a_resource_policy_names(server: Server) -> None:
+    role = await server.role("worker", TENANT, TENANT)
+    session = f"arn:aws:sts::{TENANT}:assumed-role/worker/s1"
+    grant = {"Effect": "Allow", "Principal": {"AWS": session}, "Action": "orders:Read", "Resource": "*"}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [grant]})
+    asked = {"principal": role.arn, "actions": ["orders:Read"], "resources": [ITEM], "resource_policy": text}
+    for name, decision in (("s1", "allowed"), ("s2", "implicit_deny"), ("", "implicit_deny")):
+        assert [r["decision"] for r in await simulate(server, **asked, session_name=name)] == [decision]
+
+
 async def test_simulate_role_of_another_account_is_left_to_that_account(server: Server) -> None:
     user, _ = await server.user("alice", TENANT, policy("sts:AssumeRole"))
     other, _ = await server.user("bob", TENANT)
@@ -154,9 +163,8 @@ async def test_simulate_operator_sees_the_other_accounts_side(server: Server) ->
     assert result["explanation"]["blocked_by"] == "resource"
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
+async def test_simulate_refuses_bad_input(server: Server) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
         ({"actions": []}, "ValidationError"),
         ({"actions": ["orders:*"]}, "ValidationError"),
         ({"actions": ["x:y"], "principal": "alice"}, "ValidationError"),
@@ -167,10 +175,9 @@ async def test_simulate_operator_sees_the_other_accounts_side(server: Server) ->
         ({"actions": [f"x:y{n}" for n in range(60)], "resources": [str(n) for n in range(10)]}, "LimitExceeded"),
         ({"actions": ["x:y"], "context": {"a": 1}}, "ValidationError"),
         ({"actions": ["x:y"], "more": 1}, "ValidationError"),
-    ],
-)
-async def test_simulate_refuses_bad_input(server: Server, body: dict[str, Any], code: str) -> None:
-    assert (await server.api(TENANT_ROOT, "POST", "/simulate", body=body)).code == code
+    ]
+    for body, code in bad:
+        assert (await server.api(TENANT_ROOT, "POST", "/simulate", body=body)).code == code, body
 
 
 async def test_simulate_who_can_and_what_can_need_permission(server: Server) -> None:
@@ -280,6 +287,32 @@ async def test_who_can_assume_a_role_includes_those_outside_the_account(server: 
     assert answer.code == "NoSuchEntity"
 
 
+async def test_who_can_names_sessions_ids_and_everyone_that_a_trust_policy_names(server: Server) -> None:
+    alice, _ = await server.user("alice", TENANT)
+    carol, _ = await server.user("carol", OPERATOR)
+    names = {
+        f"arn:aws:sts::{TENANT}:assumed-role/own/s1": "AROAOWNOWNOWNOWNOWNOW",
+        f"arn:aws:sts::{OPERATOR}:assumed-role/other/s1": "AROAOTHEROTHEROTHEROT",
+        f"arn:aws:iam::{OPERATOR}:role/gone": "",
+    }
+    principals = [*names, alice.id, carol.id, TENANT, alice.arn]
+    trust = {"Principal": {"AWS": principals}, "Action": "sts:AssumeRole"}
+    role = await put_role(server, "target", trust, **names, **{alice.arn: alice.id})
+    found = await who_can(server, "sts:AssumeRole", role.arn, denied="true")
+    shown = {name: (e["kind"], e["outcome"], e["open_with"]) for name, e in found.items() if name != role.arn}
+    own, other, gone = names
+    assert shown == {
+        own: ("session", "allowed", ""),
+        other: ("session", "allowed", OPERATOR),
+        gone: ("principal", "denied", OPERATOR),  # what was named is not what is there now
+        carol.id: ("principal", "allowed", "another account"),
+        alice.arn: ("user", "allowed", ""),
+    }
+    everyone = await put_role(server, "open", {"Principal": "*", "Action": "sts:AssumeRole"})
+    found = await who_can(server, "sts:AssumeRole", everyone.arn)
+    assert (found["*"]["kind"], found["*"]["outcome"]) == ("anyone", "allowed")
+
+
 async def test_who_can_on_another_accounts_resource_leaves_it_to_that_account(server: Server) -> None:
     await server.user("alice", TENANT, policy("sts:AssumeRole"))
     role = await server.role("theirs", OPERATOR, "333333333333")
@@ -288,17 +321,10 @@ async def test_who_can_on_another_accounts_resource_leaves_it_to_that_account(se
         assert {entry["open_with"] for entry in found.values()} == {OPERATOR}
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"action": "orders"},
-        {"action": "orders:*"},
-        {"action": "x:y", "resource": "item"},
-        {"action": "x:y", "after": "x"},
-    ],
-)
-async def test_who_can_refuses_bad_input(server: Server, query: dict[str, str]) -> None:
-    assert (await server.api(TENANT_ROOT, "GET", "/access/who-can", query)).code == "ValidationError"
+async def test_who_can_refuses_bad_input(server: Server) -> None:
+    for more in ({"action": "orders"}, {"action": "orders:*"}, {"resource": "item"}, {"after": "x"}):
+        query = {"action": "x:y", **more}
+        assert (await server.api(TENANT_ROOT, "GET", "/access/who-can", query)).code == "ValidationError"
 
 
 # --- What can
@@ -318,6 +344,7 @@ async def test_what_can_shows_what_is_left_of_each_grant(server: Server) -> None
                 },
                 {"Sid": "c", "Effect": "Allow", "NotAction": "iam:*", "Resource": ITEM},
                 {"Sid": "d", "Effect": "Allow", "Action": "pay:*", "Resource": "*"},
+                {"Sid": "e", "Effect": "Allow", "Action": "ask:Me", "Resource": "arn:aws:ask:::${aws:SourceVpc}"},
                 {"Effect": "Deny", "Action": "orders:Delete*", "Resource": "*"},
                 {"Effect": "Deny", "Action": "pay:*", "Resource": "*"},
             ],
@@ -335,6 +362,7 @@ async def test_what_can_shows_what_is_left_of_each_grant(server: Server) -> None
         ("b", "stock:Get"): "allowed",
         ("c", "iam:*"): "partly",
         ("d", "pay:*"): "denied",
+        ("e", "ask:Me"): "allowed_if",
         ("when", "ship:Send"): "allowed_if",
     }
     assert grants["a", "orders:*"]["limits"] == ["identity user/alice/p"]

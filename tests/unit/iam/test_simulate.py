@@ -215,6 +215,31 @@ async def test_simulate_principal_policy_caller_arn_calls_with_the_policies_of_a
     assert found["EvalDecision"] == "explicitDeny"
 
 
+async def test_simulate_custom_policy_caller_of_the_account_is_the_one_that_there_is(world):
+    await make_alice(world, Tags=[{"Key": "team", "Value": "red"}])
+    text = policy(allow("orders:Read", Condition={"StringEquals": {"aws:PrincipalTag/team": "red"}}))
+    assert (await custom(world, text, CallerArn=ALICE))["EvalDecision"] == "allowed"
+    for caller in (f"arn:aws:iam::{ALPHA}:user/p/alice", f"arn:aws:iam::{BETA}:user/alice"):
+        found = await custom(world, text, CallerArn=caller)
+        assert (found["EvalDecision"], found["MissingContextValues"]) == ("implicitDeny", ["aws:PrincipalTag/team"])
+    of_role = policy(allow("orders:Read", Condition={"Null": {"aws:username": "true"}}))
+    assert (await custom(world, of_role, CallerArn=f"arn:aws:iam::{ALPHA}:role/r"))["EvalDecision"] == "allowed"
+
+
+async def test_simulate_custom_policy_boundary_counts_across_accounts_too(world):
+    params = {
+        "CallerArn": ALICE,
+        "ResourceOwner": f"arn:aws:iam::{BETA}:root",
+        "ResourcePolicy": resource_policy(ALICE),
+        "PermissionsBoundaryPolicyInputList": [policy(allow("orders:Write"))],
+        "ResourceArns": ["arn:aws:s3:::bucket", "arn:aws:s3:::other"],
+    }
+    found = await custom(world, READ, **params)
+    expected = {"IAM Policy": "allowed", "Resource Policy": "allowed", "Permissions Boundary Policy": "implicitDeny"}
+    assert (found["EvalDecision"], found["EvalDecisionDetails"]) == ("implicitDeny", expected)
+    assert found["PermissionsBoundaryDecisionDetail"] == {"AllowedByPermissionsBoundary": False}
+
+
 @pytest.mark.parametrize(
     ("identity", "resource", "decision", "details"),
     [
@@ -364,12 +389,25 @@ async def test_simulate_many_resources_shortens_the_page(world):
             "Only one permissions boundary policy can be specified.",
         ),
         ({"ContextEntries": [{"ContextKeyValues": ["x"]}]}, "A context entry must have a ContextKeyName."),
+        (
+            {"ContextEntries": [{"ContextKeyName": n, "ContextKeyValues": ["x"]} for n in ("k:key12", "K:key12")]},
+            "Context key K:key12 is specified more than once.",
+        ),
+        (
+            {
+                "PolicyExclusionList": [
+                    {"InlinePolicyIdentifier": {"PolicyName": "p", "AttachmentType": "user", "AttachmentName": "*a*"}}
+                ]
+            },
+            "AttachmentName *a* has more than one *.",
+        ),
         ({"PolicyExclusionList": [{}]}, "A policy identifier must have exactly one of "),
         (
             {"PolicyExclusionList": [{"PolicyArn": "arn:aws:iam::*:policy/x"}]},
             "ARN arn:aws:iam::*:policy/x is not valid.",
         ),
         ({"ResourceHandlingOption": "EC2-VPC-EBS"}, "EC2-VPC-EBS requires resources that are missing: instance, image"),
+        ({"ResourcePolicy": READ, "CallerArn": ALICE}, "Invalid policy ResourcePolicy: "),
         ({"ResourceHandlingOption": "x"}, "Invalid Resource Handling Option: x"),
         (
             {"CallerArn": f"arn:aws:sts::{ALPHA}:federated-user/x"},
@@ -460,3 +498,22 @@ async def test_get_context_keys_lists_each_key_once_as_it_is_written(world):
 async def test_get_context_keys_of_the_older_language_has_no_variables(world):
     text = READ.replace("2012-10-17", "2008-10-17").replace('"*"', '"arn:aws:x:::${aws:username}"')
     assert await world.call("GetContextKeysForCustomPolicy", PolicyInputList=[text]) == {"ContextKeyNames": []}
+
+
+async def test_simulate_principal_of_a_group_has_nobody_for_a_resource_policy(world):
+    await world.call("CreateGroup", GroupName="staff")
+    params = {"PolicySourceArn": f"arn:aws:iam::{ALPHA}:group/staff", "ActionNames": ["orders:Read"]}
+    error = await refused(world.call("SimulatePrincipalPolicy", **params, ResourcePolicy=resource_policy(ALICE)))
+    assert error.public == "CallerArn must be specified when a resource policy is specified."
+    found = await one(world, **params, ResourcePolicy=resource_policy(ALICE), CallerArn=ALICE)
+    assert found["EvalDecision"] == "allowed"
+    ec2 = [f"arn:aws:ec2:eu:{ALPHA}:{kind}/1" for kind in ("instance", "image", "security-group", "network-interface")]
+    found = await one(world, **params, ResourceArns=ec2, ResourceHandlingOption="EC2-VPC-InstanceStore")
+    assert len(found["ResourceSpecificResults"]) == 4
+
+
+async def test_simulate_context_entry_without_a_value_is_absent_or_an_empty_list(world):
+    text = policy(allow("orders:Read", Condition={"Null": {"k:key12": "true"}}))
+    for kind in ("string", "stringList"):
+        entry = {"ContextKeyName": "k:key12", "ContextKeyValues": [], "ContextKeyType": kind}
+        assert (await custom(world, text, ContextEntries=[entry]))["EvalDecision"] == "allowed"
