@@ -77,6 +77,8 @@ async def test_create_oidc_provider_is_shown_as_it_was_written(world: World) -> 
         "https://a..example.com",
         "https://éxample.com",
         "https://exa\0mple.com",
+        "https://aws",  # its claims would be keys of the request
+        "https://example.com/a:b",
     ],
 )
 async def test_create_oidc_provider_of_no_issuer_url_refused(world: World, url: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.directory import OidcProvider
+from daypass.domain.web_identity import is_usable_url
 from daypass.operations.iam import changes, faults, find, quotas, shapes, tags
 from daypass.operations.iam.work import Answer, Look, Params, Work
 from daypass.operations.issuers import refuse_unlisted
@@ -30,12 +31,14 @@ _NOT_HERE: Final = ("ContextProvider", "IdentityCenterInstanceArn")
 def bare(url: str) -> str:
     """The provider's URL without `https://`, checked. Raises VALIDATION.
 
-    No query, no fragment, nobody's name in it, as AWS has it; a port is allowed, which is ours.
+    No query, no fragment, nobody's name in it, as AWS has it; a port is allowed, which is ours. Condition keys begin with
+    it, so it must not be one by which they could mean another key.
     """
     match = _URL.fullmatch(url)
-    if match is None or int(match["port"] or 1) > _HIGHEST_PORT:
+    without = url.removeprefix(_SCHEME)
+    if match is None or int(match["port"] or 1) > _HIGHEST_PORT or not is_usable_url(without):
         raise faults.invalid("Invalid Open ID Connect Provider URL")
-    return url.removeprefix(_SCHEME)
+    return without
 
 
 def create_oidc_provider(work: Work, p: Params) -> Answer:
