@@ -625,6 +625,7 @@ class Limits:
     token_bytes: int = 4096
     regions: frozenset[str] = frozenset()  # empty: any region name is accepted in the credential scope
     skew_ms: int = 300_000
+    public_url: str = "http://127.0.0.1:8700"  # where others reach the installation
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,13 @@ def further_policies(directory: Path | None) -> dict[str, str]:
     }
 
 
+def public_url(settings: Settings) -> str:
+    """Where others reach the installation: as the settings say, or else where it listens. No slash at its end."""
+    server = settings.server
+    scheme = "http" if server.tls_cert is None else "https"
+    return server.public_url or f"{scheme}://{server.host}:{server.port}"
+
+
 class Runtime:
     """One process's adapters. `start` before use; `env` is what operations get."""
 
@@ -110,6 +117,7 @@ class Runtime:
             token_bytes=settings.sessions.token_bytes,
             regions=frozenset(settings.aws.regions),
             skew_ms=settings.sessions.skew_seconds * 1000,
+            public_url=public_url(settings),
         )
         getter = key_getter(settings.federation, sealer)
         self.issuers = issuer_keys(settings.federation, getter, self.directory, self.journal, self.clock, self.metrics)

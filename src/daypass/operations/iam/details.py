@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from daypass.domain.directory import Attachment, Group, ManagedPolicy, Role, User
-from daypass.operations.iam import attachments, builtin, documents, groups, inline, instance_profiles, policies, shapes
+from daypass.operations.iam import (
+    attachments,
+    builtin,
+    documents,
+    groups,
+    inline,
+    instance_profiles,
+    last_used,
+    policies,
+    shapes,
+)
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import page
 from daypass.operations.iam.work import Answer, Look, Params
@@ -104,7 +114,7 @@ def _role(look: Look, role: Role, names: documents.Names) -> dict[str, Any]:
         "InstanceProfileList": instance_profiles.of_role(look, role, names),
         "RolePolicyList": _inline(look, role),
         "AttachedManagedPolicies": _attached(look, role),
-        "RoleLastUsed": {},
+        "RoleLastUsed": last_used.of_role(look, role.id),
     }
 
 

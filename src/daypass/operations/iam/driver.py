@@ -57,7 +57,8 @@ async def perform(env: Env, call: Call, operation: Operation, params: Params) ->
 
 def _look(env: Env, tx: Reader, call: Call) -> Look:
     known = builtin.catalog(env.builtin)
-    return Look(tx, call.caller, call.facts, call.now, known, saml_metadata=env.saml_metadata)
+    url = env.limits.public_url
+    return Look(tx, call.caller, call.facts, call.now, known, saml_metadata=env.saml_metadata, public_url=url)
 
 
 def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | tuple[Finding, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
-from daypass.operations.iam import boundaries, changes, documents, faults, find, quotas, shapes, tags
+from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, quotas, shapes, tags
 from daypass.operations.iam.paging import page
 from daypass.operations.iam.work import Answer, Look, Params, Work
 
@@ -41,7 +41,8 @@ def _session_seconds(p: Params, default: int = quotas.MIN_SESSION_SECONDS) -> in
 
 
 def get_role(look: Look, p: Params) -> Answer:
-    return {"Role": {**shapes.role_whole(look, find.role(look, p["RoleName"])), "RoleLastUsed": {}}}
+    role = find.role(look, p["RoleName"])
+    return {"Role": {**shapes.role_whole(look, role), "RoleLastUsed": last_used.of_role(look, role.id)}}
 
 
 def list_roles(look: Look, p: Params) -> Answer:

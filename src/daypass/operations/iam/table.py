@@ -17,18 +17,23 @@ from daypass.operations.iam import (
     attachments,
     boundaries,
     context_keys,
+    credential_report,
     details,
+    granting,
     groups,
     inline,
     instance_profiles,
+    last_used,
     login_profiles,
     mfa,
     oidc_providers,
+    outbound,
     owners,
     password_policy,
     policies,
     roles,
     saml_providers,
+    service_last_accessed,
     simulate,
     subjects,
     tags,
@@ -199,6 +204,55 @@ _MFA = (
     Operation("ListMFADevices", mfa.owner_subject, read=mfa.list_mfa_devices),
     Operation("GetMFADevice", mfa.shown_subject, read=mfa.get_mfa_device),
 )
+_REPORTS = (
+    Operation("GetAccessKeyLastUsed", subjects.key_owner, read=last_used.get_access_key_last_used),
+    Operation(
+        "GenerateCredentialReport",
+        subjects.anything,
+        write=credential_report.generate_credential_report,
+        gather=credential_report.gather,
+    ),
+    Operation("GetCredentialReport", subjects.anything, read=credential_report.get_credential_report),
+    Operation(
+        "GenerateServiceLastAccessedDetails",
+        granting.arn_subject,
+        write=service_last_accessed.generate_service_last_accessed_details,
+        gather=service_last_accessed.gather,
+    ),
+    Operation(
+        "GetServiceLastAccessedDetails",
+        subjects.anything,
+        read=service_last_accessed.get_service_last_accessed_details,
+    ),
+    Operation(
+        "GetServiceLastAccessedDetailsWithEntities",
+        subjects.anything,
+        read=service_last_accessed.get_service_last_accessed_details_with_entities,
+    ),
+    Operation(
+        "ListPoliciesGrantingServiceAccess",
+        granting.arn_subject,
+        read=granting.list_policies_granting_service_access,
+    ),
+)
+_OUTBOUND = (
+    Operation(
+        "EnableOutboundWebIdentityFederation",
+        subjects.anything,
+        write=outbound.enable_outbound_web_identity_federation,
+        gather=outbound.gather,
+    ),
+    Operation(
+        "DisableOutboundWebIdentityFederation",
+        subjects.anything,
+        write=outbound.disable_outbound_web_identity_federation,
+    ),
+    Operation(
+        "GetOutboundWebIdentityFederationInfo",
+        subjects.anything,
+        read=outbound.get_outbound_web_identity_federation_info,
+    ),
+)
 _SIMULATIONS = (
     Operation("SimulatePrincipalPolicy", simulate.principal, read=simulate.simulate_principal_policy),
     Operation("SimulateCustomPolicy", subjects.anything, read=simulate.simulate_custom_policy),
@@ -255,6 +309,8 @@ _ALL = (
     *_PROVIDERS,
     *_PASSWORDS,
     *_MFA,
+    *_REPORTS,
+    *_OUTBOUND,
     *_SIMULATIONS,
     *_of_owner(owners.USER, subjects.user),
     *_of_owner(owners.GROUP, subjects.group),

@@ -39,6 +39,7 @@ class Look:
     now: int  # ms
     builtin: Catalog
     saml_metadata: SamlMetadata | None = field(default=None, kw_only=True)
+    public_url: str = field(default="", kw_only=True)  # of the installation; for reads and `gather` alone
 
     @property
     def account(self) -> str:

@@ -1,0 +1,156 @@
+"""The credential report of an account: every user, the root first, and the state of its credentials, as CSV.
+
+It is made whole when it is asked for, on a reading thread, and kept for four hours. It holds no secret.
+Source: IAM User Guide, "Generate credential reports for your AWS account".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from daypass.domain.arn import root_arn
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    CredentialReport,
+    KeyStatus,
+    LoginProfile,
+    MfaDevice,
+    PasswordPolicy,
+    User,
+)
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.iam import last_used
+from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.ports import Ids
+
+E = TypeVar("E")
+
+FRESH_MS: Final = 4 * 3_600_000
+_PAGE: Final = 1000
+_DAY_MS: Final = 86_400_000
+_NONE: Final = "N/A"
+_NO_KEY: Final = ("false", _NONE, _NONE, _NONE, _NONE)
+_NO_CERTIFICATES: Final = ("false", _NONE, "false", _NONE)
+_ROOT_PASSWORD: Final = ("false", _NONE, _NONE, "not_supported")
+_NO_PASSWORD: Final = ("false", _NONE, _NONE, _NONE)
+_KEY_COLUMNS: Final = ("active", "last_rotated", "last_used_date", "last_used_region", "last_used_service")
+COLUMNS: Final = (
+    *("user", "arn", "user_creation_time"),
+    *("password_enabled", "password_last_used", "password_last_changed", "password_next_rotation", "mfa_active"),
+    *(f"access_key_{number}_{column}" for number in (1, 2) for column in _KEY_COLUMNS),
+    *("cert_1_active", "cert_1_last_rotated", "cert_2_active", "cert_2_last_rotated"),
+)
+
+
+def gather(look: Look, _p: Params, _ids: Ids) -> bytes | None:
+    """A new report, deflated; None while the last one is fresh."""
+    return None if _fresh(look) else zlib.compress(_csv(look).encode("ascii"), 6)
+
+
+def generate_credential_report(work: Work, _p: Params) -> Answer:
+    """STARTED when it made a report, COMPLETE when the last one is less than four hours old."""
+    last = _last(work)
+    if work.gathered is None or _fresh(work):
+        return {"State": "COMPLETE"}
+    report = CredentialReport(work.account, work.now, work.gathered)
+    if last is not None:
+        work.tx.replace(report)
+        return {"State": "STARTED"}
+    work.tx.insert(report)
+    return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
+
+
+def get_credential_report(look: Look, _p: Params) -> Answer:
+    report = _last(look)
+    if report is None:
+        raise DaypassError(ErrorKind.REPORT_NOT_PRESENT, "Unknown")  # AWS says no more
+    if not _fresh(look):
+        raise DaypassError(ErrorKind.REPORT_EXPIRED, "The report has expired. Generate a new one.")
+    content = zlib.decompress(report.deflated)
+    return {"Content": content, "ReportFormat": "text/csv", "GeneratedTime": report.created_at}
+
+
+def _last(look: Look) -> CredentialReport | None:
+    return look.tx.get(CredentialReport, account=look.account)
+
+
+def _fresh(look: Look) -> bool:
+    report = _last(look)
+    return report is not None and look.now - report.created_at <= FRESH_MS
+
+
+# --- Its rows
+
+
+def _csv(look: Look) -> str:
+    """Lines end in a line feed, the last in nothing; users are in the order of their names."""
+    rows = _Rows(look)
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n")
+    write.writerow(COLUMNS)
+    write.writerow(rows.root())
+    for user in _every(look, User, "name", lambda user: user.name):
+        write.writerow(rows.user(user))
+    return text.getvalue().removesuffix("\n")
+
+
+def _every(look: Look, kind: type[E], order: str, key: Callable[[E], str]) -> Iterator[E]:
+    after = ""
+    while batch := look.tx.find(kind, order=order, after=after, limit=_PAGE, account=look.account):
+        yield from batch
+        after = key(batch[-1])
+
+
+class _Rows:
+    """What the rows are made of, read by the page rather than user by user."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._keys: defaultdict[str, list[AccessKey]] = defaultdict(list)
+        for key in _every(look, AccessKey, "id", lambda key: key.id):
+            self._keys[key.owner_id].append(key)
+        devices = _every(look, MfaDevice, "serial", lambda device: device.serial)
+        self._with_mfa = {device.owner_id for device in devices}
+        profiles = _every(look, LoginProfile, "user_id", lambda profile: profile.user_id)
+        self._profiles = {profile.user_id: profile for profile in profiles}
+        policy = look.tx.get(PasswordPolicy, account=look.account)
+        self._max_age_days = policy.max_age_days if policy is not None else None
+
+    def root(self) -> list[str]:
+        account = self._look.tx.get(Account, id=self._look.account)
+        created = account.created_at if account is not None else 0
+        begin = ("<root_account>", root_arn(self._look.account), _date(created))
+        return [*begin, *_ROOT_PASSWORD, *self._rest(self._look.account)]
+
+    def user(self, user: User) -> list[str]:
+        password = self._password(self._profiles.get(user.id))
+        return [user.name, user.arn, _date(user.created_at), *password, *self._rest(user.id)]
+
+    def _password(self, profile: LoginProfile | None) -> tuple[str, ...]:
+        """Nobody signs in by password here, so there is no information on its use."""
+        if profile is None:
+            return _NO_PASSWORD
+        changed = profile.password_changed_at
+        rotation = _date(changed + self._max_age_days * _DAY_MS) if self._max_age_days else _NONE
+        return ("true", "no_information", _date(changed), rotation)
+
+    def _rest(self, owner_id: str) -> list[str]:
+        keys = [self._key(key) for key in self._keys[owner_id][:2]]
+        shown = [*keys, _NO_KEY, _NO_KEY][:2]
+        return ["true" if owner_id in self._with_mfa else "false", *shown[0], *shown[1], *_NO_CERTIFICATES]
+
+    def _key(self, key: AccessKey) -> tuple[str, ...]:
+        last = last_used.newest(last_used.uses(self._look, key.id))
+        used = (_date(last.at), last.region or _NONE, last.operation) if last is not None else (_NONE, _NONE, _NONE)
+        return ("true" if key.status is KeyStatus.ACTIVE else "false", _date(key.created_at), *used)
+
+
+def _date(ms: int) -> str:
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,130 @@
+"""Which services policies give access to, and which policies do (ListPoliciesGrantingServiceAccess).
+
+This is about what policies speak of, not a decision: conditions, boundaries, guardrails and resource policies are left
+out, as AWS leaves them out; only an unconditional denial of a whole service counts against it.
+Source: IAM API, "ListPoliciesGrantingServiceAccess"; IAM User Guide, "Refine permissions using last accessed information".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from daypass.domain.arn import parse_arn
+from daypass.domain.directory import Group, ManagedPolicy, Role, User
+from daypass.domain.policy.document import PolicyDocument
+from daypass.domain.policy.model import Effect
+from daypass.domain.policy.overlap import Coverage, coverage
+from daypass.domain.policy.pattern import V2012, fold
+from daypass.operations.iam import faults, find, holdings, services, subjects
+from daypass.operations.iam.holdings import Gatherer, Source
+from daypass.operations.iam.work import Answer, Look, Params, Subject
+
+_NAMESPACE = re.compile(r"[\w-]{1,64}", re.ASCII)
+_FINDERS: Mapping[str, Callable[[Look, str], User | Group | Role]] = {
+    "user": find.user,
+    "group": find.group,
+    "role": find.role,
+}
+
+
+def list_policies_granting_service_access(look: Look, p: Params) -> Answer:
+    """Of a user, with its groups, of a group or a role; the namespaces in the order in which they are asked for."""
+    entity = entity_of(look, p["Arn"])
+    if isinstance(entity, ManagedPolicy):
+        raise faults.invalid_arn(p["Arn"])
+    sources = sorted(Gatherer(look).of(entity).identity, key=lambda source: (source.name, source.owner))
+    granting = [
+        {"ServiceNamespace": name, "Policies": [_shown(s) for s in sources if grants(s.policy.document, name)]}
+        for name in dict.fromkeys(p["ServiceNamespaces"])
+    ]
+    return {"PoliciesGrantingServiceAccess": granting, "IsTruncated": False}
+
+
+def _shown(source: Source) -> dict[str, Any]:
+    if source.kind != holdings.INLINE:
+        return {"PolicyName": source.name, "PolicyType": "MANAGED", "PolicyArn": source.arn}
+    kind, name = source.owner
+    return {"PolicyName": source.name, "PolicyType": "INLINE", "EntityType": kind.upper(), "EntityName": name}
+
+
+# --- What policies speak of
+
+
+def grants(document: PolicyDocument, namespace: str) -> bool:
+    """Whether the document allows anything of a service, and does not deny all of it outright."""
+    allowed = denied = False
+    for effect, how_much in _of_service(document, namespace):
+        allowed = allowed or effect is Effect.ALLOW
+        denied = denied or (effect is Effect.DENY and how_much is Coverage.WHOLE)
+    return allowed and not denied
+
+
+def granted_services(documents: Iterable[PolicyDocument]) -> list[str]:
+    """The namespaces that the documents together give access to, sorted: those spelt out, and the known ones."""
+    known = list(documents)
+    candidates = {*services.NAMES, *(name for document in known for name in _spelt_out(document))}
+    found = []
+    for name in sorted(candidates):
+        spoken = [each for document in known for each in _of_service(document, name)]
+        denied = (Effect.DENY, Coverage.WHOLE) in spoken
+        if not denied and any(effect is Effect.ALLOW for effect, _ in spoken):
+            found.append(name)
+    return found
+
+
+def _of_service(document: PolicyDocument, namespace: str) -> Iterator[tuple[Effect, Coverage]]:
+    """What the statements say of the service, those left out that say nothing, and denials that depend on something."""
+    pattern, variables = f"{fold(namespace)}:*", document.version == V2012
+    for statement in document.statements:
+        if statement.effect is Effect.DENY and statement.conditions:
+            continue
+        how_much = coverage(statement, pattern, "*", {}, variables=variables)
+        if how_much is not Coverage.NONE:
+            yield statement.effect, how_much
+
+
+def _spelt_out(document: PolicyDocument) -> Iterator[str]:
+    for statement in document.statements:
+        for action in statement.written.get("Action", ()):
+            namespace = fold(action.partition(":")[0])
+            if _NAMESPACE.fullmatch(namespace):
+                yield namespace
+
+
+# --- Who is asked about
+
+
+def entity_of(look: Look, arn: str) -> User | Group | Role | ManagedPolicy:
+    """The user, group, role or managed policy of this ARN. Raises INVALID_INPUT, NOT_FOUND."""
+    kind, name = _named(look, arn)
+    if kind == "policy":
+        return find.policy(look, arn)
+    entity = _FINDERS[kind](look, name)
+    if entity.arn != arn:
+        raise faults.no_such(kind, name)
+    return entity
+
+
+def arn_subject(look: Look, p: Params) -> Subject:
+    """The entity of the Arn parameter, or its ARN when there is none."""
+    kind, name = _named(look, p["Arn"])
+    kinds: dict[str, type[User | Group | Role]] = {"user": User, "group": Group, "role": Role}
+    if kind == "policy":
+        policy = find.any_policy(look, p["Arn"])
+        return subjects.of(policy) if policy is not None else Subject(p["Arn"])
+    found = look.tx.get(kinds[kind], account=look.account, name=name)
+    return subjects.of(found) if found is not None and found.arn == p["Arn"] else Subject(p["Arn"])
+
+
+def _named(look: Look, arn: str) -> tuple[str, str]:
+    try:
+        parsed = parse_arn(arn)
+    except ValueError:
+        raise faults.invalid_arn(arn) from None
+    kind, _, rest = parsed.resource.partition("/")
+    own = parsed.account == look.account or kind == "policy"
+    if parsed.service != "iam" or parsed.region or not rest or not own or kind not in (*_FINDERS, "policy"):
+        raise faults.invalid_arn(arn)
+    return kind, rest.rpartition("/")[2]
