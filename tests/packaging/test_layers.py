@@ -53,6 +53,12 @@ def test_domain_module_reads_no_clock(path: Path) -> None:
     assert not [node.lineno for node in nodes(path) if isinstance(node, ast.Attribute) and node.attr in _CLOCKS]
 
 
+def test_one_module_knows_a_library_for_signed_tokens() -> None:
+    libraries = {"joserfc", "jwt", "jose", "authlib", "jwcrypto"}
+    knowing = [path for path in SRC.rglob("*.py") if libraries & {name.partition(".")[0] for name in imported(path)}]
+    assert [str(path.relative_to(SRC)) for path in knowing] == ["crypto/jose.py"]
+
+
 def loaded_by(code: str) -> set[str]:
     report = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)

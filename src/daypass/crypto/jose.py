@@ -12,14 +12,11 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import read_json
-
-if TYPE_CHECKING:
-    from joserfc._rfc7515.model import JWSAlgModel
 
 MAX_TOKEN: Final = 20_000  # characters (STS API, AssumeRoleWithWebIdentity, WebIdentityToken)
 MAX_KEYS: Final = 100  # in a set
@@ -132,7 +129,7 @@ def prepare() -> None:
 
 
 @cache
-def _models() -> dict[str, JWSAlgModel]:
+def _models() -> dict[str, Any]:
     from joserfc.jws import JWSRegistry  # noqa: PLC0415  # slow to import, and not every installation takes tokens
 
     return {name: JWSRegistry.algorithms[name] for name in ALGORITHMS}
