@@ -77,6 +77,6 @@ def test_wheel_with_the_locked_server_runs_the_demo(wheel: Path, tmp_path: Path,
     install = (UV, "pip", "install", "-q", "--python", venv / "bin/python", "--no-deps")
     succeed(*install, "--require-hashes", "-r", ROOT / "requirements/demo.txt", cwd=tmp_path)
     succeed(*install, wheel, cwd=tmp_path)
-    shutil.copy(ROOT / "demo/main_job.py", tmp_path)
-    shown = succeed(venv / "bin/python", tmp_path / "main_job.py", cwd=tmp_path, HOME=str(tmp_path))
+    shutil.copytree(ROOT / "demo", tmp_path / "demo")
+    shown = succeed(venv / "bin/python", tmp_path / "demo/main_job.py", cwd=tmp_path, HOME=str(tmp_path))
     assert "Done in" in shown
