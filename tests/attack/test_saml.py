@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,12 +39,11 @@ def saml_trust(provider: str, **more: Any) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def providers(site: Installation) -> Iterator[None]:
+def providers(site: Installation) -> None:
     """The same identity provider in two accounts, with a role for it in each."""
     for root, arn in ((ROOT, PROVIDER), (ROOT_OF_BETA, FOREIGN)):
         site.iam("CreateSAMLProvider", root, Name="idp", SAMLMetadataDocument=metadata([rsa_key(), ec_key()]))
         site.role("federated", saml_trust(arn), root)
-    yield
 
 
 _ids = iter(range(10_000))

@@ -1,4 +1,4 @@
-"""Commands of those who borrow: log in, see who one is, take a role, run something with it."""
+"""Commands of those who borrow: see who one is, take a role, run something with it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import click
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, pages, server_options
 from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials, assume_role, identity
-from daypass.client.http import Connection
-from daypass.client.profiles import Profile, save
-from daypass.client.transport import endpoint_of
+from daypass.client.profiles import Profile
 
 _DROPPED = (  # what would give a command other credentials than the role's, or lead it to another server
     "AWS_PROFILE",
@@ -34,59 +32,6 @@ _DROPPED = (  # what would give a command other credentials than the role's, or 
     "AWS_SECURITY_TOKEN",
     "DAYPASS_PROFILE",
 )
-
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@click.command()
-@click.option("--profile", default="default", show_default=True, metavar="NAME", help="Name to store it under.")
-@click.option("--endpoint", prompt="Server", metavar="URL", help="For example http://127.0.0.1:8700.")
-@click.option("--access-key-id", prompt="Access key id", metavar="ID")
-@click.option(
-    "--secret-access-key", metavar="SECRET", help="Seen by all who list processes. Left out: it is asked for."
-)
-@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input: for scripts.")
-@click.option("--session-token", default="", metavar="TOKEN", help="If the key is a session's.")
-@click.option("--region", default="us-east-1", show_default=True)
-@click.option(
-    "--ca-bundle",
-    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-    metavar="FILE",
-    help="PEM file that vouches for the server.",
-)
-def login(
-    profile: str,
-    endpoint: str,
-    access_key_id: str,
-    secret_access_key: str | None,
-    secret_stdin: bool,  # noqa: FBT001  # click passes options as arguments
-    session_token: str,
-    region: str,
-    ca_bundle: str | None,
-) -> None:
-    """Store a server and a key as a profile, after trying it."""
-    if secret_stdin:
-        secret = sys.stdin.readline(1024)
-    else:
-        secret = secret_access_key or click.prompt("Secret access key", hide_input=True)
-    if not secret.strip():
-        raise click.UsageError("The secret access key is empty.")
-    found = Profile(
-        endpoint.strip().rstrip("/"),
-        access_key_id.strip(),
-        secret.strip(),
-        session_token.strip(),
-        region,
-        ca_bundle or "",
-    )
-    who = identity(Connection(found))
-    path = save(profile, found)
-    click.echo(f"Logged in as {output.safe(who['Arn'])}. Profile '{output.safe(profile)}' is in {output.safe(path)}.")
-    if endpoint_of(found.endpoint).scheme == "http" and endpoint_of(found.endpoint).hostname not in _LOOPBACK:
-        click.echo(
-            "daypass: this server is not reached by TLS: whoever is on the way can read sessions' keys.", err=True
-        )
 
 
 @click.command()

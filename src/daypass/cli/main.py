@@ -16,7 +16,7 @@ from daypass import __version__
 
 # name → (module, attribute). A command's module is imported when it is called, or for help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "login": ("daypass.cli.borrow", "login"),
+    "login": ("daypass.cli.login", "login"),
     "whoami": ("daypass.cli.borrow", "whoami"),
     "roles": ("daypass.cli.borrow", "roles"),
     "assume": ("daypass.cli.borrow", "assume"),
@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("daypass.cli.explain", "explain"),
     "lint": ("daypass.cli.lint", "lint"),
     "trust": ("daypass.cli.trust", "trust"),
+    "provider": ("daypass.cli.provider", "provider"),
     "simulate": ("daypass.cli.access", "simulate"),
     "access": ("daypass.cli.access", "access"),
     "sessions": ("daypass.cli.operate", "sessions"),
@@ -46,6 +47,7 @@ _SUMMARIES = {
     "explain": "Why a request was denied, from its encoded message.",
     "lint": "What policies probably say against your will.",
     "trust": "Trust policies for tokens of identity providers.",
+    "provider": "Issuers of tokens that an account takes.",
     "simulate": "What would be decided, and why.",
     "access": "Who can do what.",
     "sessions": "Sessions that were issued.",

@@ -182,6 +182,44 @@ class Connection:
         return True
 
 
+def post_form(
+    endpoint: str,
+    path: str,
+    fields: Mapping[str, Any],
+    *,
+    ca_bundle: str = "",
+    seconds: float = 20.0,
+    transport: Transport = exchange,
+) -> Answer:
+    """One unsigned form, as the query protocol nests it. It is sent once: what it brings may be good once only.
+
+    Raises ClientError.
+    """
+    headers = {"host": endpoint_of(endpoint).netloc, "content-type": "application/x-www-form-urlencoded"}
+    body = urlencode(_flatten(fields), errors="replace").encode()
+    request = Request(endpoint, "POST", path, {**headers, "user-agent": f"daypass/{__version__}"}, body, ca_bundle)
+    try:
+        answer = transport(request, seconds)
+    except NoAnswer as error:
+        raise ClientError("", f"{endpoint} does not answer: {error}") from None
+    if not 200 <= answer.status < 300:
+        raise _refusal(answer)
+    return answer
+
+
+def result_of(answer: Answer, action: str) -> ET.Element:
+    """The result element of the query protocol's answer. Raises ClientError."""
+    for child in _xml(answer):
+        if child.tag.endswith("Result"):
+            return child
+    raise ClientError("", f"the server's answer to {action} has no result", answer.status)
+
+
+def content_of(answer: Answer) -> Any:
+    """The JSON of an answer. Raises ClientError."""
+    return _json(answer)
+
+
 def segment(value: str) -> str:
     """A value as one segment of a path, or a query's value."""
     return quote(value, safe=_SAFE, errors="replace")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.client.servers import Script, Step
 
-from daypass.cli import borrow, options
+from daypass.cli import login, options
 from daypass.cli.main import run
 from daypass.client.http import Connection
 
@@ -48,7 +48,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Script]:
             Connection, transport=server, monotonic=server.clock, sleep=server.clock.sleep, clock=server.clock
         )
         monkeypatch.setattr(options, "Connection", made)
-        monkeypatch.setattr(borrow, "Connection", made)
+        monkeypatch.setattr(login, "Connection", made)
         return server
 
     return start

@@ -1,0 +1,342 @@
+"""Attacks on logging in by browser with SAML: pages, tickets, codes, other people's logins."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+from xml.etree import ElementTree as ET
+from zlib import decompress
+
+import pytest
+from tests.attack.installation import ALPHA, ROOT, Answer, Installation, document, installed
+from tests.saml_idp import NS, Response, encode, metadata, pem, rsa_key
+
+BASE = "https://daypass.example.com"
+ACS = f"{BASE}/saml/acs"
+ENTITY = f"{BASE}/saml/metadata"
+PROVIDER = f"arn:aws:iam::{ALPHA}:saml-provider/idp"
+ROLES = [f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("reader", "writer")]
+VERIFIER = "v" * 43
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
+CANARY = "canary-of-the-subject@example.com"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    data: Path = tmp_path_factory.mktemp("saml")
+    with installed(data, server={"data": str(data), "public_url": BASE}) as made:
+        more = {"AssertionEncryptionMode": "Allowed", "AddPrivateKey": pem(rsa_key("ours")).decode()}
+        made.iam("CreateSAMLProvider", Name="idp", SAMLMetadataDocument=metadata(), **more)
+        trust = document({"Principal": {"Federated": PROVIDER}, "Action": "sts:AssumeRoleWithSAML"})
+        for name in ("reader", "writer"):
+            made.role(name, trust)
+        yield made
+
+
+_ids = iter(range(10_000))
+
+
+def response(site: Installation, **more: Any) -> Response:
+    number = next(_ids)
+    known = {
+        "roles": [f"{role},{PROVIDER}" for role in ROLES],
+        "subject": CANARY,
+        "recipient": ACS,
+        "destination": ACS,
+        "audience": ENTITY,
+        "now": site.now(),
+        "assertion_id": f"_b{number}",
+        "response_id": f"_s{number}",
+    }
+    return Response(**{**known, **more})
+
+
+def post(site: Installation, path: str, *, origin: str = "", **fields: str) -> Answer:
+    headers = [(b"host", b"evil.example"), *([(b"origin", origin.encode())] if origin else [])]
+    return site.send("POST", headers, urlencode(fields).encode(), path=path.encode())
+
+
+def get(site: Installation, path: str, **query: str) -> Answer:
+    return site.send("GET", [(b"host", b"evil.example")], path=path.encode(), query=urlencode(query).encode())
+
+
+def fields(answer: Answer) -> list[dict[str, str]]:
+    """The hidden fields of each form of a page."""
+    page = answer.body.decode()
+    return [
+        {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', part)}
+        for part in page.split("<form ")[1:]
+    ]
+
+
+def refused(site: Installation, answer: Answer, status: int = 400) -> dict[str, Any]:
+    """An error page that is on the record, gives nothing away and cannot be cached."""
+    assert answer.status == status, answer.body
+    assert answer.headers["cache-control"] == "no-store"
+    assert CANARY not in answer.body.decode()
+    assert b"ASIA" not in answer.body
+    (record,) = site.records(answer.request_id)
+    assert record["error"]
+    return record
+
+
+def signed_in(site: Installation, **more: Any) -> Answer:
+    answer = post(site, "/saml/acs", SAMLResponse=response(site, **more).encoded())
+    assert answer.status == 200, answer.body
+    return answer
+
+
+def test_person_chooses_a_role_and_gets_its_credentials(site: Installation) -> None:
+    page = signed_in(site)
+    assert CANARY in page.body.decode()
+    forms = fields(page)
+    assert [form["role"] for form in forms] == ROLES
+    answer = post(site, "/saml/choose", origin=BASE, **forms[1])
+    assert answer.status == 200, answer.body
+    text = html.unescape(answer.body.decode())
+    values = dict(re.findall(r"^export (AWS_\w+)=(\S+)$", text.replace("<code>", "<code>\n"), re.MULTILINE))
+    key = (values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"], values["AWS_SESSION_TOKEN"])
+    assert values["AWS_ENDPOINT_URL"] == BASE
+    assert "[profile daypass]" in text
+    assert site.call(key, "GetCallerIdentity").text("Arn") == f"arn:aws:sts::{ALPHA}:assumed-role/writer/ann"
+
+
+def test_a87_pages_run_no_script_and_are_not_kept(site: Installation) -> None:
+    page = signed_in(site)
+    for answer in (page, post(site, "/saml/choose", **fields(page)[0]), get(site, "/saml/nothing")):
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'; form-action 'self'; ")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert b"<script" not in answer.body
+        assert b"evil.example" not in answer.body
+    style = get(site, "/saml/style.css")
+    assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+
+def test_a87_markup_and_bidirectional_marks_in_an_assertion_are_inert(site: Installation) -> None:
+    evil = '"><script>alert(1)</script>\u202egnp.exe'
+    role = f"arn:aws:iam::{ALPHA}:role/<img src=x onerror=alert(1)>"
+    page = signed_in(site, subject=evil, roles=[f"{role},{PROVIDER}"]).body.decode()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;" in page
+    assert "\\u202e" in page
+
+
+def test_a32_response_is_used_up_by_the_first_page(site: Installation) -> None:
+    assertion = response(site).encoded()
+    assert post(site, "/saml/acs", SAMLResponse=assertion).status == 200
+    record = refused(site, post(site, "/saml/acs", SAMLResponse=assertion))
+    assert record["detail"]["private"]["reason"] == "replay"
+
+
+def test_a32_a_choice_gives_one_session(site: Installation) -> None:
+    forms = fields(signed_in(site))
+    assert post(site, "/saml/choose", **forms[0]).status == 200
+    refused(site, post(site, "/saml/choose", **forms[0]))
+    refused(site, post(site, "/saml/choose", **forms[1]))
+
+
+def test_a32_response_made_for_aws_is_not_taken_from_a_browser(site: Installation) -> None:
+    aws = response(site, recipient="https://signin.aws.amazon.com/saml", destination=None)
+    refused(site, post(site, "/saml/acs", SAMLResponse=aws.encoded()))
+
+
+def test_a32_response_to_a_request_that_nobody_made_is_refused(site: Installation) -> None:
+    answers = response(site, in_response_to="_somebody-elses")
+    refused(site, post(site, "/saml/acs", SAMLResponse=answers.encoded()))
+
+
+def test_a33_role_that_was_not_offered_is_denied(site: Installation) -> None:
+    form = fields(signed_in(site, roles=[f"{ROLES[0]},{PROVIDER}"]))[0]
+    refused(site, post(site, "/saml/choose", **{**form, "role": ROLES[1]}), 403)
+    refused(site, post(site, "/saml/choose", **{**form, "provider": f"{PROVIDER}2"}))
+
+
+def test_a88_choice_made_on_another_page_is_refused(site: Installation) -> None:
+    form = fields(signed_in(site))[0]
+    for origin in ("https://evil.example", "null", "http://daypass.example.com", f"{BASE}.evil.example"):
+        refused(site, post(site, "/saml/choose", origin=origin, **form), 403)
+    assert post(site, "/saml/choose", origin=BASE, **form).status == 200
+
+
+@pytest.mark.parametrize("spoil", ["", "x", "a.b", "cut", "flipped", "long"])
+def test_ticket_that_was_altered_is_refused(site: Installation, spoil: str) -> None:
+    form = fields(signed_in(site))[0]
+    ticket = form["ticket"]
+    flipped = ticket[:60] + ("A" if ticket[60] != "A" else "B") + ticket[61:]
+    bad = {"cut": ticket[:-8], "flipped": flipped, "long": ticket + "A" * 300_000}.get(spoil, spoil)
+    refused(site, post(site, "/saml/choose", **{**form, "ticket": bad}))
+
+
+def test_ticket_that_has_grown_old_is_refused(site: Installation) -> None:
+    form = fields(signed_in(site))[0]
+    site.wall.time += 301_000
+    refused(site, post(site, "/saml/choose", **form))
+
+
+@pytest.mark.parametrize("body", [b"a=1&a=2", b"SAMLResponse=%FF", b"&".join(b"x%d=1" % n for n in range(50)), b"\xff"])
+def test_form_that_is_none_is_refused(site: Installation, body: bytes) -> None:
+    refused(site, site.send("POST", (), body, path=b"/saml/acs"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/saml/", "/saml/acs/x", "/saml/acs/111122223333/idp/x", "/saml/metadata/../x", "/saml/STYLE"]
+)
+def test_path_that_is_none_is_not_found(site: Installation, path: str) -> None:
+    refused(site, post(site, path) if "acs" in path else get(site, path), 404)
+
+
+def test_wrong_method_is_told_the_right_one(site: Installation) -> None:
+    answer = get(site, "/saml/acs")
+    refused(site, answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+# --- Encrypted assertions, and our metadata --------------------------------------------------------------------------
+
+
+def test_encrypted_assertion_comes_to_the_providers_own_address(site: Installation) -> None:
+    own = f"{ACS}/{ALPHA}/idp"
+    told = get(site, f"/saml/metadata/{ALPHA}/idp")
+    root = ET.fromstring(told.body)
+    service = next(root.iter("{urn:oasis:names:tc:SAML:2.0:metadata}AssertionConsumerService"))
+    assert service.get("Location") == own
+    text = next(root.iter(f"{{{NS['ds']}}}X509Certificate")).text
+    from cryptography import x509
+
+    key = x509.load_der_x509_certificate(base64.b64decode(text or "")).public_key()
+    made = response(site, recipient=own, destination=own)
+    sealed = made.encrypted(None, key)  # type: ignore[arg-type]
+    page = post(site, f"/saml/acs/{ALPHA}/idp", SAMLResponse=sealed)
+    assert [form["role"] for form in fields(page)] == ROLES
+    refused(site, post(site, "/saml/acs", SAMLResponse=response(site).encrypted(None, key)))  # type: ignore[arg-type]
+    assert get(site, f"/saml/metadata/{ALPHA}/idp").body == told.body
+
+
+def test_metadata_does_not_tell_which_providers_there_are(site: Installation) -> None:
+    plain = get(site, f"/saml/metadata/{ALPHA}/nobody")
+    assert plain.status == 200
+    assert plain.headers["content-type"] == "application/samlmetadata+xml"
+    assert b'entityID="https://daypass.example.com/saml/metadata"' in plain.body
+
+
+# --- A command line's login ------------------------------------------------------------------------------------------
+
+
+def begun(site: Installation, **more: str) -> tuple[str, str]:
+    """The id of the request that the identity provider gets, and the RelayState."""
+    answer = get(site, "/saml/login", **{"provider": PROVIDER, "port": "45678", "challenge": CHALLENGE, **more})
+    assert answer.status == 303, answer.body
+    where = urlsplit(answer.headers["location"])
+    assert f"{where.scheme}://{where.netloc}{where.path}" == "https://idp.example.com/sso"
+    query = {name: values[0] for name, values in parse_qs(where.query).items()}
+    request = ET.fromstring(decompress(base64.b64decode(query["SAMLRequest"]), -15))
+    assert request.findtext(f"{{{NS['saml']}}}Issuer") == ENTITY
+    return request.attrib["ID"], query["RelayState"]
+
+
+def finished(site: Installation, request_id: str, relay_state: str) -> dict[str, str]:
+    """Logs in, chooses, and follows to the command line: what its loopback address is given."""
+    made = response(site, in_response_to=request_id)
+    page = post(site, "/saml/acs", SAMLResponse=made.encoded(), RelayState=relay_state)
+    assert page.status == 200, page.body
+    assert "form-action 'self' http://127.0.0.1:45678;" in page.headers["content-security-policy"]
+    answer = post(site, "/saml/choose", origin=BASE, **fields(page)[0])
+    assert answer.status == 303, answer.body
+    assert answer.headers["location"].startswith("http://127.0.0.1:45678/?code=")
+    assert b"ASIA" not in answer.body
+    return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()}
+
+
+def test_command_line_gets_the_credentials_for_its_code(site: Installation) -> None:
+    given = finished(site, *begun(site))
+    assert given["state"] == CHALLENGE
+    answer = post(site, "/saml/token", code=given["code"], code_verifier=VERIFIER)
+    told = json.loads(answer.body)
+    assert (answer.status, told["RoleArn"]) == (200, ROLES[0])
+    key = (told["AccessKeyId"], told["SecretAccessKey"], told["SessionToken"])
+    assert site.call(key, "GetCallerIdentity").text("Arn").endswith("assumed-role/reader/ann")
+    refused(site, post(site, "/saml/token", code=given["code"], code_verifier=VERIFIER))
+
+
+@pytest.mark.parametrize("verifier", ["", "w" * 43, VERIFIER + "\n", "ü", CHALLENGE])
+def test_a83_code_is_worth_nothing_to_another_command_line(site: Installation, verifier: str) -> None:
+    given = finished(site, *begun(site))
+    refused(site, post(site, "/saml/token", code=given["code"], code_verifier=verifier))
+    assert post(site, "/saml/token", code=given["code"], code_verifier=VERIFIER).status == 200
+
+
+def test_code_and_choice_are_not_each_other(site: Installation) -> None:
+    request_id, relay_state = begun(site)
+    page = post(
+        site, "/saml/acs", SAMLResponse=response(site, in_response_to=request_id).encoded(), RelayState=relay_state
+    )
+    ticket = fields(page)[0]["ticket"]
+    refused(site, post(site, "/saml/token", code=ticket, code_verifier=VERIFIER))
+    given = finished(site, *begun(site))
+    refused(site, post(site, "/saml/choose", ticket=given["code"], role=ROLES[0], provider=PROVIDER))
+
+
+def test_a32_response_to_another_login_is_refused(site: Installation) -> None:
+    first, second = begun(site), begun(site)
+    crossed = response(site, in_response_to=first[0]).encoded()
+    refused(site, post(site, "/saml/acs", SAMLResponse=crossed, RelayState=second[1]))
+    unasked = response(site).encoded()
+    refused(site, post(site, "/saml/acs", SAMLResponse=unasked, RelayState=first[1]))
+    without = response(site, in_response_to=first[0]).encoded()
+    refused(site, post(site, "/saml/acs", SAMLResponse=without))
+
+
+def test_a32_response_to_a_login_is_not_taken_by_the_call(site: Installation) -> None:
+    request_id, _ = begun(site)
+    made = response(site, in_response_to=request_id).encoded()
+    params = {"RoleArn": ROLES[0], "PrincipalArn": PROVIDER, "SAMLAssertion": made}
+    body = urlencode({"Action": "AssumeRoleWithSAML", "Version": "2011-06-15", **params}).encode()
+    answer = site.send("POST", (), body)
+    assert (answer.status, answer.code) == (400, "InvalidIdentityToken")
+
+
+def test_relay_state_of_an_identity_providers_own_is_ignored(site: Installation) -> None:
+    for state in ("https://evil.example/", "x" * 5000, "\u202e"):
+        answer = post(site, "/saml/acs", SAMLResponse=response(site).encoded(), RelayState=state)
+        assert answer.status == 200
+        assert b"evil.example/" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"port": "80"},
+        {"port": "99999"},
+        {"port": "45678@evil.example"},
+        {"port": "４５６７８"},
+        {"challenge": "short"},
+        {"challenge": CHALLENGE + "\n"},
+        {"provider": f"{PROVIDER}2"},
+        {"provider": "https://evil.example"},
+        {"provider": ""},
+    ],
+)
+def test_a88_login_leads_nowhere_else(site: Installation, spoilt: dict[str, str]) -> None:
+    asked = {"provider": PROVIDER, "port": "45678", "challenge": CHALLENGE, **spoilt}
+    answer = get(site, "/saml/login", **asked)
+    refused(site, answer)
+    assert "location" not in answer.headers
+
+
+def test_without_a_public_address_there_are_no_pages(tmp_path: Path) -> None:
+    with installed(tmp_path) as other:
+        for path in ("/saml/metadata", "/saml/login", "/saml/style.css"):
+            assert get(other, path).status == 404
+        assert post(other, "/saml/acs", SAMLResponse=encode("<a/>")).status == 404
+        assert ROOT
