@@ -25,7 +25,17 @@ CLOCK_MARK = "clock_mark"
 _INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at"})
 _SMALL = frozenset({"depth"})
 _BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
-_SIZES = (256, 64, 16, 4, 1)  # few distinct statements, so that each is prepared once
+_SIZES = (
+    256,
+    128,
+    64,
+    32,
+    16,
+    8,
+    4,
+    2,
+    1,
+)  # few distinct statements, so that each is prepared once; few for any number
 _AGAIN = " ON CONFLICT (log, seq) DO NOTHING"
 
 _MARK = text(

@@ -18,6 +18,7 @@ from daypass.domain.events import Event
 
 EVERY_MS: Final = 60_000
 MOST_ROWS: Final = 200  # in one transaction
+KEPT_MS: Final = 400 * 86_400_000  # AWS's tracking period
 _MOST_KNOWN: Final = 100_000
 _PRINCIPALS: Final = ("AIDA", "AROA")
 _SESSION_KEY: Final = "ASIA"
@@ -39,6 +40,9 @@ _UPSERT = text(
 )
 
 
+_FORGET = text("DELETE FROM last_uses WHERE at < :before")
+
+
 class UsageBook:
     """The latest use of everything that is not written yet. Any thread may note; the writer alone takes and settles."""
 
@@ -54,6 +58,8 @@ class UsageBook:
         principal, operation = actor.get("principal_id", ""), event.operation
         if not principal or not operation:
             return
+        if ":" in principal:  # a federated user: what it does its issuer did
+            principal = actor.get("origin", {}).get("principal_id", "")
         account = actor.get("account", "")
         use = Use(account, event.at, event.source.get("region", ""))
         key = actor.get("access_key_id", "")
@@ -106,3 +112,8 @@ def write_usage(conn: Connection, taken: Mapping[Place, Use]) -> None:
     ]
     with conn.begin_nested():
         conn.execute(_UPSERT, rows)
+
+
+def forget_usage(conn: Connection, now: int) -> None:
+    """Drops what is older than the tracking period. It looks at every row: once for each start of a process."""
+    conn.execute(_FORGET, {"before": now - KEPT_MS})

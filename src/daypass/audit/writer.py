@@ -20,7 +20,7 @@ from daypass.audit.format import chain_hash
 from daypass.audit.opening import Position, open_log
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sql import Statements, head, raise_mark, statements
-from daypass.audit.usage import Place, UsageBook, Use, write_usage
+from daypass.audit.usage import Place, UsageBook, Use, forget_usage, write_usage
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports import Clock
@@ -91,6 +91,7 @@ class LogWriter:
         with self._database.write_transaction() as conn:
             self.end = open_log(conn, self._statements, self.log, self._node, now)
             raise_mark(conn, now)
+            forget_usage(conn, now)
         self._marked = now
 
     def run(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
-from daypass.audit.usage import EVERY_MS, MOST_ROWS, UsageBook, write_usage
+from daypass.audit.clock import HighWaterClock
+from daypass.audit.usage import EVERY_MS, KEPT_MS, MOST_ROWS, UsageBook, write_usage
 from daypass.domain.directory import LastUse
 from daypass.domain.events import Event, EventType
 from daypass.stores.engine import Database
@@ -80,7 +82,7 @@ def test_only_principals_and_their_own_keys_are_noted() -> None:
     book = UsageBook()
     for passed_over in (
         Event(EventType.REQUEST_UNAUTHENTICATED, NOW, operation="sts:AssumeRole"),
-        event(principal=f"{ACCOUNT}:bob", key="ASIA1"),
+        event(principal="123@example.com", key=""),
         event(operation=""),
     ):
         book.note(passed_over)
@@ -102,6 +104,24 @@ def test_one_transaction_takes_a_bounded_number_and_the_next_goes_on() -> None:
     book.note(event(principal="AIDA1", key="AKIA1", at=NOW + 1))
     assert book.take(NOW + 1) == {}
     assert len(book.take(NOW + 1, everything=True)) == 2
+
+
+def test_use_by_a_federated_user_is_its_issuers() -> None:
+    book = UsageBook()
+    actor = {"account": ACCOUNT, "principal_id": f"{ACCOUNT}:bob", "access_key_id": "ASIA1"}
+    done = event()
+    book.note(replace(done, actor={**actor, "origin": {"principal_id": USER, "access_key_id": "AKIA1"}}))
+    assert set(book.take(NOW)) == {(USER, "iam:GetUser")}
+
+
+async def test_journal_forgets_uses_older_than_the_tracking_period(start: Any, database: Database) -> None:
+    book = UsageBook()
+    now = HighWaterClock().now()
+    book.note(event(at=now - KEPT_MS - 1_000))
+    book.note(event(principal=ROLE, at=now - KEPT_MS + 600_000, key="ASIA1"))
+    write(database, book, now)
+    await start()
+    assert set(uses(database)) == {(ROLE, "iam:GetUser")}
 
 
 async def test_journal_writes_uses_beside_its_records(start: Any, database: Database) -> None:
