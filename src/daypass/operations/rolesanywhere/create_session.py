@@ -39,7 +39,6 @@ SIGNING_NAME: Final = "rolesanywhere"
 _UNTRUSTED = "Untrusted certificate."
 _NO_PROFILE = "Not authorized to use this profile for this role."
 _SIGNATURE = "The request signature was not made with the key of the certificate in X-Amz-X509, or for another request."
-_UNSUPPORTED = DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "X.509 sessions are not served here.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class TlsCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
     """A certificate whose key the caller has. Who vouches for it is not known yet."""
 
     unverified_der: bytes
@@ -63,23 +62,13 @@ class _Held:
     record: Mapping[str, object] = field(default_factory=dict)
 
 
-async def create_session(
-    env: Env,
-    call: Call,
-    proven: UnverifiedX509 | TlsCertificate,
-    params: Mapping[str, Any],
-    remarks: Mapping[str, object],
-) -> Mapping[str, Any]:
-    """A session for the holder of a certificate.
+async def create_session(env: Env, call: Call, held: Held, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A session for the holder of a certificate: call `prove` first, and read nothing of the request before it.
 
-    `params` by the members of the service's API, checked for their form; `remarks` go to the record with the proof. The
-    answer in the API's members, times in ms. Raises DaypassError: SIGNATURE_MISMATCH, ACCESS_DENIED, VALIDATION.
+    `params` by the members of the service's API, checked for their form. The answer in the API's members, times in ms.
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, and what `issue` raises.
     """
-    certificates = env.certificates
-    if certificates is None:
-        raise _UNSUPPORTED
-    held = _possession(env, certificates, proven, call.now)
-    held = replace(held, record={**held.record, **remarks})
+    certificates = _verifier(env)
     if params.get("cert", held.unverified_der) != held.unverified_der:
         raise faults.invalid("cert is not the certificate whose key was proved.")
     role = requested_role(params["roleArn"])
@@ -103,13 +92,28 @@ async def create_session(
 # --- Whose key is it -------------------------------------------------------------------------------------------------
 
 
-def _possession(
-    env: Env, certificates: CertificateVerifier, proven: UnverifiedX509 | TlsCertificate, now: int
-) -> _Held:
-    """Raises DaypassError: SIGNATURE_MISMATCH, ACCESS_DENIED when the certificate cannot be read."""
+def prove(
+    env: Env, brought: UnverifiedX509 | TlsCertificate, now: int, remarks: Mapping[str, object] | None = None
+) -> Held:
+    """The certificate whose key the caller has. `remarks` go to the record with it.
+
+    Raises DaypassError: SIGNATURE_MISMATCH, ACCESS_DENIED when a certificate cannot be read.
+    """
+    held = _held(env, brought, now)
+    return replace(held, record={**held.record, **(remarks or {})})
+
+
+def _verifier(env: Env) -> CertificateVerifier:
+    if env.certificates is None:
+        raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "X.509 sessions are not served here.")
+    return env.certificates
+
+
+def _held(env: Env, proven: UnverifiedX509 | TlsCertificate, now: int) -> Held:
+    certificates = _verifier(env)
     if isinstance(proven, TlsCertificate):
         chain = tuple(_decoded(part) for part in proven.unverified_chain)
-        return _Held(proven.unverified_der, chain, {"proved_by": proven.source})
+        return Held(proven.unverified_der, chain, {"proved_by": proven.source})
     der, chain = _decoded(proven.certificate), tuple(_decoded(part) for part in proven.chain)
     try:
         if certificates.serial(der) != proven.serial:
@@ -123,7 +127,7 @@ def _possession(
     except sigv4.SigV4Error as error:
         raise DaypassError(ErrorKind(error.kind), error.message, private=_unverified(der)) from None
     signature = hashlib.sha256(proven.signature).hexdigest()[:32]
-    return _Held(der, chain, {"proved_by": "signature", "signature": signature})
+    return Held(der, chain, {"proved_by": "signature", "signature": signature})
 
 
 def _decoded(unverified: str) -> bytes:
@@ -141,7 +145,7 @@ def _unverified(der: bytes) -> dict[str, str]:
 
 
 async def _trusted(
-    env: Env, certificates: CertificateVerifier, anchor_arn: str, held: _Held, now: int
+    env: Env, certificates: CertificateVerifier, anchor_arn: str, held: Held, now: int
 ) -> tuple[TrustAnchorView, Certificate]:
     """The anchor and what the certificate says, asked again after one poll of the feed where the cache says no."""
     try:
@@ -153,7 +157,7 @@ async def _trusted(
 
 
 async def _look_at(
-    env: Env, certificates: CertificateVerifier, anchor_arn: str, held: _Held, now: int
+    env: Env, certificates: CertificateVerifier, anchor_arn: str, held: Held, now: int
 ) -> tuple[TrustAnchorView, Certificate]:
     view = await env.directory.trust_anchor(_id_in(anchor_arn, "trust-anchor"))
     if view is None or view.anchor.arn != anchor_arn:
@@ -180,7 +184,7 @@ def _id_in(arn: str, noun: str) -> str:
     return parsed.resource.partition("/")[2]
 
 
-def _untrusted(reason: str, account: str = "", *, held: _Held | None = None, anchor: str = "") -> DaypassError:
+def _untrusted(reason: str, account: str = "", *, held: Held | None = None, anchor: str = "") -> DaypassError:
     private: dict[str, Any] = {OWNER: account, "reason": reason}
     if held is not None:
         private |= {"trust_anchor": anchor, **_unverified(held.unverified_der), **held.record}
@@ -217,7 +221,7 @@ def _why_not(profile: X509Profile | None, profile_arn: str, role: RequestedRole,
 # --- What is asked ---------------------------------------------------------------------------------------------------
 
 
-def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, held: _Held) -> Proof:
+def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, held: Held) -> Proof:
     tags = certificate.tags(profile.mappings)
     keys: dict[str, Value] = {
         **tag_keys("aws:principaltag/", tags),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from daypass import sigv4
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.rolesanywhere.create_session import SIGNING_NAME, TlsCertificate, create_session
+from daypass.operations.rolesanywhere.create_session import SIGNING_NAME, TlsCertificate, create_session, prove
 from daypass.operations.rolesanywhere.driver import recordable
 from daypass.ports import Call, Env
 from daypass.sigv4.x509 import UnverifiedX509, chain_of, parse_x509, unique_fields
@@ -66,10 +66,11 @@ class SessionsEndpoint:
             proven = _proven(request, seen)
             if isinstance(proven, UnverifiedX509):
                 facts = facts_of(request, _OPERATION, proven.claimed.region)
-            params = _parameters(request)
-            call = Call(_anonymous(env), facts, env.clock.now())
+            now = env.clock.now()
             remarks = {"dropped_headers": list(seen.dropped)} if seen.dropped else {}
-            answer = await create_session(env, call, proven, params, remarks)
+            held = prove(env, proven, now, remarks)
+            params = _parameters(request)
+            answer = await create_session(env, Call(_anonymous(env), facts, now), held, params)
             return json_response(201, _rendered(answer), _OPERATION)
         except DaypassError as error:
             detail: dict[str, Any] = {"parameters": recordable(params)}

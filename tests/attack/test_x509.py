@@ -1,0 +1,598 @@
+"""Attacks on X.509 sessions: certificates and signatures that prove nothing, and other people's anchors, profiles and roles."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, ROOT_OF_BETA, Answer, Installation, document, installed
+from tests.x509 import NOW, Authority, Holder, body, certify, key_usage, sign
+
+DENIED = "Untrusted certificate."
+TRUST = document(
+    {
+        "Principal": {"Service": "rolesanywhere.amazonaws.com"},
+        "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
+    }
+)
+MS = int(NOW.timestamp() * 1000)
+
+
+@dataclass
+class Plant:
+    """An account's trust anchor, profile and role, with the authority behind them."""
+
+    site: Installation
+    authority: Authority
+    arns: dict[str, str]
+    key: tuple[str, ...]
+
+    def rest(self, method: str, path: str, content: dict[str, Any] | None = None, query: str = "") -> Any:
+        """One call of the service's REST API by the account's root."""
+        raw = json.dumps(content).encode() if content is not None else b""
+        more = {"method": method, "path": path, "query": query, "extra": {"content-type": "application/json"}}
+        headers = self.site.signed(self.key, raw, "rolesanywhere", **more)
+        answer = self.site.send(method, headers, raw, path=path.encode(), query=query.encode())
+        assert answer.status in (200, 201), answer.body
+        return json.loads(answer.body)
+
+    def ask(
+        self, holder: Holder, *, chain: tuple[Holder, ...] = (), asked: dict[str, Any] | None = None, **changed: Any
+    ) -> Answer:
+        raw = body(self.arns, **(asked or {}))
+        now = changed.pop("now", 0) or self.site.now()
+        headers = sign(holder, raw, now, chain=chain, **changed)
+        return self.site.send("POST", headers, raw, path=b"/sessions")
+
+
+def build(site: Installation, key: tuple[str, ...], name: str) -> Plant:
+    plant = Plant(site, Authority.make(f"CN={name} root"), {}, key)
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": plant.authority.pem}}
+    anchor = plant.rest("POST", "/trustanchors", {"name": name, "source": source, "enabled": True})["trustAnchor"]
+    role = site.role(f"{name}-host", TRUST, key, EVERYTHING)
+    made = {"name": name, "roleArns": [role], "enabled": True}
+    profile = plant.rest("POST", "/profiles", made)["profile"]
+    plant.arns = {"anchor": anchor["trustAnchorArn"], "role": role, "profile": profile["profileArn"]}
+    return plant
+
+
+@pytest.fixture(scope="module")
+def plants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Plant, Plant]]:
+    """Alpha's and beta's."""
+    settings = {"server": {"trusted_proxies": ["10.0.0.0/8"], "client_certificate_header": "X-Forwarded-Client-Cert"}}
+    data = tmp_path_factory.mktemp("site")
+    settings["server"]["data"] = str(data)
+    with installed(data, **settings) as site:
+        yield build(site, ROOT, "alpha"), build(site, ROOT_OF_BETA, "beta")
+
+
+@pytest.fixture
+def plant(plants: tuple[Plant, Plant]) -> Plant:
+    return plants[0]
+
+
+def refused(plant: Plant, answer: Answer, message: str = DENIED, code: str = "AccessDeniedException") -> dict[str, Any]:
+    """The refusal is in AWS's form, tells nothing more, gives nothing out, and is on the record."""
+    assert answer.headers["x-amzn-errortype"] == code, answer.body
+    told = json.loads(answer.body)
+    assert told["message"] == message or (message.endswith("…") and told["message"].startswith(message[:-1]))
+    assert set(told) <= {"message", "encodedAuthorizationMessage"}
+    (record,) = plant.site.records(answer.request_id)
+    assert record["error"]
+    assert record["operation"] == "rolesanywhere:CreateSession"
+    assert record["type"] != "session.issued"
+    return record
+
+
+def reason(record: dict[str, Any]) -> str:
+    return str(record["detail"]["private"]["reason"])
+
+
+def given(answer: Answer) -> dict[str, Any]:
+    assert answer.status == 201, answer.body
+    return dict(json.loads(answer.body))
+
+
+def test_create_session_of_the_anchors_host_gives_credentials_that_work(plant: Plant) -> None:
+    answer = given(plant.ask(plant.authority.host("O=Acme/CN=host-1", serial=0xBEEF)))
+    (made,) = answer["credentialSet"]
+    assert made["sourceIdentity"] == "CN=host-1"
+    assert made["assumedRoleUser"]["arn"] == f"arn:aws:sts::{ALPHA}:assumed-role/alpha-host/beef"
+    assert answer["subjectArn"].startswith(f"arn:aws:rolesanywhere:eu-central-1:{ALPHA}:subject/")
+    credentials = made["credentials"]
+    key = (credentials["accessKeyId"], credentials["secretAccessKey"], credentials["sessionToken"])
+    assert plant.site.call(key, "GetCallerIdentity").text("Arn") == made["assumedRoleUser"]["arn"]
+    assert plant.site.call(key, "ListRoles", service="iam").status == 200
+
+
+# --- Certificates ----------------------------------------------------------------------------------------------------
+
+
+def test_expired_and_future_certificates_are_refused(plant: Plant) -> None:
+    for holder in (plant.authority.host(start=-9, days=5), plant.authority.host(start=2)):
+        record = refused(plant, plant.ask(holder))
+        assert "no valid path" in reason(record)
+        assert record["account"] == ALPHA
+
+
+def test_revoked_certificate_is_refused_within_the_same_second_and_others_are_not(plant: Plant) -> None:
+    gone, host = plant.authority.host("CN=gone"), plant.authority.host("CN=stays")
+    given(plant.ask(gone))
+    data = base64.b64encode(plant.authority.crl(gone.certificate.serial_number)).decode()
+    crl = plant.rest(
+        "POST", "/crls", {"name": "revoked", "crlData": data, "trustAnchorArn": plant.arns["anchor"], "enabled": True}
+    )["crl"]
+    try:
+        assert "is revoked" in reason(refused(plant, plant.ask(gone)))
+        given(plant.ask(host))
+        old = base64.b64encode(plant.authority.crl(start=-9, days=5)).decode()
+        plant.rest("PATCH", f"/crl/{crl['crlId']}", {"crlData": old})
+        assert "not in force" in reason(refused(plant, plant.ask(host)))
+        plant.rest("POST", f"/crl/{crl['crlId']}/disable")
+        given(plant.ask(host))
+    finally:
+        plant.rest("DELETE", f"/crl/{crl['crlId']}")
+
+
+def test_certificate_of_another_authority_of_the_same_name_is_refused(plant: Plant) -> None:
+    forged = Authority.make("CN=alpha root")
+    host = plant.authority.host()
+    for holder in (forged.host(), forged.host(serial=host.certificate.serial_number)):
+        refused(plant, plant.ask(holder))
+        refused(plant, plant.ask(holder, chain=(forged,)))
+        refused(plant, plant.ask(holder, chain=(plant.authority,)))
+
+
+def test_leaf_that_plays_authority_is_refused(plant: Plant) -> None:
+    host = plant.authority.host()
+    refused(plant, plant.ask(Authority(host.key, host.certificate).host("CN=admin"), chain=(host,)))
+
+
+def test_authorities_themselves_are_no_hosts(plant: Plant) -> None:
+    middle = Authority.make("CN=issuing", plant.authority)
+    refused(plant, plant.ask(plant.authority))
+    refused(plant, plant.ask(middle))
+    given(plant.ask(middle.host(), chain=(middle,)))
+
+
+def test_wrong_key_usage_and_wrong_purpose_are_refused(plant: Plant) -> None:
+    server = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
+    refused(plant, plant.ask(plant.authority.host(extensions=((key_usage("key_encipherment"), True),))))
+    refused(plant, plant.ask(plant.authority.host(also=(server,))))
+
+
+def test_name_outside_of_the_issuers_constraint_is_refused(plant: Plant) -> None:
+    constraint = x509.NameConstraints([x509.DNSName("line1.acme.example")], None)
+    issuer = Authority.make("CN=line 1", plant.authority, also=((constraint, True),))
+    given(plant.ask(issuer.host(sans=[x509.DNSName("a.line1.acme.example")]), chain=(issuer,)))
+    refused(plant, plant.ask(issuer.host(sans=[x509.DNSName("a.line2.acme.example")]), chain=(issuer,)))
+
+
+def test_chains_in_a_loop_or_too_long_are_refused(plant: Plant) -> None:
+    one = Authority.make("CN=one", Authority.make("CN=two"))
+    two = Authority.make("CN=two", one)
+    refused(plant, plant.ask(one.host(), chain=(one, two)))
+    issuers = [plant.authority]
+    for level in range(6):
+        issuers.append(Authority.make(f"CN=level {level}", issuers[-1]))
+    refused(plant, plant.ask(issuers[-1].host(), chain=tuple(issuers[1:])))
+
+
+_SHA256, _SHA1, _MD5 = (bytes.fromhex("2a864886f70d0101" + last) for last in ("0b", "05", "04"))
+
+
+@pytest.mark.parametrize(("oid", "prefix", "digest"), [
+    (_SHA1, "3021300906052b0e03021a05000414", hashes.SHA1()),
+    (_MD5, "3020300c06082a864886f70d020505000410", hashes.MD5()),
+], ids=["sha1", "md5"])  # fmt: skip
+def test_certificate_signed_over_a_weak_hash_is_refused(
+    plants: tuple[Plant, Plant], oid: bytes, prefix: str, digest: Any
+) -> None:
+    """The library makes no such certificates any more, so one is made by hand: the signature itself is correct."""
+    site = plants[0].site
+    weak = Authority.make("CN=weak root", key=rsa.generate_private_key(65537, 2048))
+    plant = Plant(site, weak, dict(plants[0].arns), ROOT)
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": weak.pem}}
+    made = plant.rest("POST", "/trustanchors", {"name": "weak", "source": source, "enabled": True})
+    plant.arns["anchor"] = made["trustAnchor"]["trustAnchorArn"]
+    strong = weak.host()
+    given(plant.ask(strong))
+    tbs = strong.certificate.tbs_certificate_bytes.replace(_SHA256, oid)
+    hashed = hashes.Hash(digest)
+    hashed.update(tbs)
+    info = bytes.fromhex(prefix) + hashed.finalize()
+    padded = b"\x00\x01" + b"\xff" * (256 - len(info) - 3) + b"\x00" + info
+    numbers = weak.key.private_numbers()  # type: ignore[union-attr]
+    signature = pow(int.from_bytes(padded), numbers.d, numbers.public_numbers.n).to_bytes(256)
+    der = strong.der
+    start = der.index(strong.certificate.tbs_certificate_bytes)
+    forged = der[:start] + tbs + der[start + len(tbs) : -256].replace(_SHA256, oid) + signature
+    assert x509.load_der_x509_certificate(forged).serial_number == strong.certificate.serial_number
+    refused(plant, plant.ask(strong, certificate=base64.b64encode(forged).decode()))
+
+
+def test_bytes_that_are_no_certificate_are_refused(plant: Plant) -> None:
+    host = plant.authority.host()
+    for text in ("", "%%%", "AAAA", host.base64 + "AAAA", host.base64[:-8], "A" * 8000):
+        answer = plant.ask(host, certificate=text)
+        assert answer.headers["x-amzn-errortype"] in (
+            "AccessDeniedException",
+            "InvalidSignatureException",
+            "IncompleteSignatureException",
+        )
+        assert answer.status == 403
+
+
+# --- Signatures ------------------------------------------------------------------------------------------------------
+
+NOT_SIGNED = "The request signature was not made with the key of the certificate in X-Amz-X509, or for another request."
+BAD = "InvalidSignatureException"
+
+
+def test_certificate_without_its_key_is_refused_before_anything_is_looked_up(plant: Plant) -> None:
+    host, thief = plant.authority.host(), plant.authority.host("CN=thief")
+    stolen = {"certificate": host.base64, "serial": str(host.certificate.serial_number)}
+    refused(plant, plant.ask(thief, **stolen), NOT_SIGNED, BAD)
+    plant.arns["anchor"], kept = plant.arns["anchor"][:-1] + "0", plant.arns["anchor"]
+    try:
+        refused(plant, plant.ask(thief, **stolen), NOT_SIGNED, BAD)
+    finally:
+        plant.arns["anchor"] = kept
+
+
+def test_scope_that_names_another_serial_number_is_refused(plant: Plant) -> None:
+    host = plant.authority.host()
+    record = refused(plant, plant.ask(host, serial="1"), NOT_SIGNED, BAD)
+    assert "serial" in reason(record)
+    for serial in ("", "１２", "-1", "0x1f", "1" * 60):
+        answer = plant.ask(host, serial=serial) if serial.isascii() else None
+        if answer is not None:
+            assert answer.headers["x-amzn-errortype"] == "IncompleteSignatureException"
+
+
+def test_signature_over_another_body_is_refused(plant: Plant) -> None:
+    host = plant.authority.host()
+    raw = body(plant.arns)
+    headers = sign(host, raw, plant.site.now())
+    for other in (body(plant.arns, durationSeconds=43_200), raw + b" ", b""):
+        refused(plant, plant.site.send("POST", headers, other, path=b"/sessions"), NOT_SIGNED, BAD)
+    refused(
+        plant, plant.site.send("POST", headers, raw, path=b"/sessions", query=b"durationSeconds=900"), NOT_SIGNED, BAD
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("host", b"other.test"), ("x-amz-date", None), ("content-type", b"text/plain"), ("x-amz-x509-chain", b"AAAA")],
+)
+def test_headers_that_differ_from_the_signed_ones_are_refused(plant: Plant, header: str, value: bytes | None) -> None:
+    host, middle = plant.authority.host(), Authority.make("CN=issuing", plant.authority)
+    raw = body(plant.arns)
+    now = plant.site.now()
+    later = sign(host, raw, now + 1000)
+    headers = [
+        (name, (value if value is not None else dict(later)[name]) if name == header.encode() else text)
+        for name, text in sign(host, raw, now, chain=(middle,))
+    ]
+    refused(plant, plant.site.send("POST", headers, raw, path=b"/sessions"), NOT_SIGNED, BAD)
+
+
+@pytest.mark.parametrize("name", ["x-amz-x509", "x-amz-date", "host", "x-amz-x509-chain"])
+def test_headers_that_are_not_under_the_signature_are_refused(plant: Plant, name: str) -> None:
+    host, middle = plant.authority.host(), Authority.make("CN=issuing", plant.authority)
+    names = [n for n in ("content-type", "host", "x-amz-date", "x-amz-x509", "x-amz-x509-chain") if n != name]
+    answer = plant.ask(host, chain=(middle,), names=";".join(names))
+    refused(plant, answer, f"'{'Host' if name == 'host' else name}…", BAD)
+
+
+def test_headers_that_are_there_twice_are_refused(plant: Plant) -> None:
+    host, other = plant.authority.host(), plant.authority.host("CN=other")
+    raw = body(plant.arns)
+    headers = sign(host, raw, plant.site.now())
+    for extra in (
+        (b"x-amz-x509", other.base64.encode()),
+        (b"authorization", b"x"),
+        (b"x-amz-date", b"20270115T080000Z"),
+    ):
+        answer = plant.site.send("POST", [*headers, extra], raw, path=b"/sessions")
+        refused(plant, answer, "Header '…", "IncompleteSignatureException")
+
+
+def test_signature_of_another_time_service_or_algorithm_is_refused(plant: Plant) -> None:
+    host = plant.authority.host()
+    for now, word in (
+        (plant.site.now() - 301_000, "Signature expired"),
+        (plant.site.now() + 310_000, "Signature not yet current"),
+    ):
+        refused(plant, plant.ask(host, now=now), f"{word}…", BAD)
+    refused(plant, plant.ask(host, service="sts"), "Credential should be scoped to correct service…", BAD)
+    refused(plant, plant.ask(host, algorithm="AWS4-X509-RSA-SHA256"), NOT_SIGNED, BAD)
+    for algorithm in ("AWS4-X509-ECDSA-SHA1", "AWS4-HMAC-SHA256", "none"):
+        refused(
+            plant, plant.ask(host, algorithm=algorithm), "The Authorization header…", "IncompleteSignatureException"
+        )
+
+
+def test_replayed_signature_gives_nothing_more_and_dies_with_its_window(plant: Plant) -> None:
+    """As with AWS a signature may come again while its time is current; each session it gets is on the record."""
+    host = plant.authority.host()
+    raw = body(plant.arns)
+    headers = sign(host, raw, plant.site.now())
+    answers = [plant.site.send("POST", headers, raw, path=b"/sessions") for _ in range(2)]
+    marks = {plant.site.records(a.request_id)[0]["actor"]["federated"]["signature"] for a in answers}
+    assert len(marks) == 1
+    plant.site.wall.time += 301_000
+    refused(plant, plant.site.send("POST", headers, raw, path=b"/sessions"), "Signature expired…", BAD)
+
+
+# --- Other people's --------------------------------------------------------------------------------------------------
+
+
+def test_other_accounts_and_absent_anchors_profiles_and_roles_read_the_same(plants: tuple[Plant, Plant]) -> None:
+    alpha, beta = plants
+    host, kept = alpha.authority.host(), dict(alpha.arns)
+    told: dict[str, set[bytes]] = {}
+    try:
+        for part in ("anchor", "profile", "role"):
+            absent = kept[part][:-4] + "0000"
+            for arn in (beta.arns[part], absent, absent.replace(ALPHA, "999999999999")):
+                alpha.arns = {**kept, part: arn}
+                answer = alpha.ask(host)
+                told.setdefault(part, set()).add(answer.body)
+                message = DENIED if part == "anchor" else "Not authorized to use this profile for this role."
+                record = refused(alpha, answer, message)
+                assert record["account"] == ("" if part == "anchor" and arn != beta.arns[part] else record["account"])
+    finally:
+        alpha.arns = kept
+    assert all(len(bodies) == 1 for bodies in told.values())
+
+
+def test_anchor_of_one_account_opens_no_role_of_another(plants: tuple[Plant, Plant]) -> None:
+    """Alpha cannot even put beta's role into a profile, and beta's trust in the service is trust in beta's anchors."""
+    alpha, beta = plants
+    raw = json.dumps({"name": "x", "roleArns": [beta.arns["role"]], "enabled": True}).encode()
+    more = {"method": "POST", "path": "/profiles", "extra": {"content-type": "application/json"}}
+    answer = alpha.site.send("POST", alpha.site.signed(ROOT, raw, "rolesanywhere", **more), raw, path=b"/profiles")
+    assert answer.headers["x-amzn-errortype"] in ("ValidationException", "AccessDeniedException")
+
+
+def test_disabled_anchor_profile_and_role_outside_of_the_profile_are_refused(plant: Plant) -> None:
+    host = plant.authority.host()
+    anchor, profile = (plant.arns[part].rpartition("/")[2] for part in ("anchor", "profile"))
+    plant.rest("POST", f"/trustanchor/{anchor}/disable")
+    assert reason(refused(plant, plant.ask(host))) == "the trust anchor is disabled"
+    plant.rest("POST", f"/trustanchor/{anchor}/enable")
+    plant.rest("POST", f"/profile/{profile}/disable")
+    nope = "Not authorized to use this profile for this role."
+    assert reason(refused(plant, plant.ask(host), nope)) == "the profile is disabled"
+    plant.rest("POST", f"/profile/{profile}/enable")
+    other = plant.site.role("outside", TRUST)
+    assert reason(refused(plant, plant.ask(host, asked={"roleArn": other}), nope)) == "the role is not in the profile"
+
+
+def test_role_that_trusts_another_anchor_or_subject_is_not_given(plant: Plant) -> None:
+    condition = {
+        "ArnEquals": {"aws:SourceArn": plant.arns["anchor"]},
+        "StringEquals": {"aws:PrincipalTag/x509Subject/OU": "Ops", "sts:SourceIdentity": "CN=host-1"},
+    }
+    actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+    statement = {"Principal": {"Service": "rolesanywhere.amazonaws.com"}, "Action": actions, "Condition": condition}
+    role = plant.site.role("ops", document(statement))
+    profile = plant.arns["profile"].rpartition("/")[2]
+    plant.rest("PATCH", f"/profile/{profile}", {"roleArns": [plant.arns["role"], role]})
+    given(plant.ask(plant.authority.host("OU=Ops/CN=host-1"), asked={"roleArn": role}))
+    for subject in (
+        "OU=Dev/CN=host-1",
+        "OU=Ops/CN=host-2",
+        "OU=ops/CN=host-1",
+        "OU=Ops/OU=Dev/CN=host-1",
+        "CN=host-1",
+        "OU=Ops",
+    ):
+        record = refused(
+            plant, plant.ask(plant.authority.host(subject), asked={"roleArn": role}), "Not authorized to perform sts:…"
+        )
+        assert record["account"] == ALPHA
+    deaf = plant.site.role(
+        "deaf", document({"Principal": {"AWS": f"arn:aws:iam::{ALPHA}:root"}, "Action": "sts:AssumeRole"})
+    )
+    plant.rest("PATCH", f"/profile/{profile}", {"roleArns": [plant.arns["role"], role, deaf]})
+    answer = plant.ask(plant.authority.host("OU=Ops/CN=host-1"), asked={"roleArn": deaf})
+    refused(plant, answer, "Not authorized to perform sts:…")
+
+
+def test_session_cannot_be_asked_wider_or_longer_than_the_profile(plant: Plant) -> None:
+    host = plant.authority.host()
+    asked = {"durationSeconds": 7200}
+    code = "ValidationException"
+    refused(plant, plant.ask(host, asked=asked), "The requested durationSeconds exceeds…", code)
+    refused(plant, plant.ask(host, asked={"roleSessionName": "root"}), "This profile does not accept…", code)
+    refused(plant, plant.ask(host, asked={"cert": plant.authority.base64}), "cert is not the certificate…", code)
+    refused(plant, plant.ask(host, asked={"durationSeconds": True}), "1 validation error…", code)
+
+
+def test_session_ends_with_its_certificate(plant: Plant) -> None:
+    """A certificate that ends in ten minutes gives no session of an hour."""
+    started = plant.site.now()
+    left = (started - MS + 600_000) / 86_400_000
+    answer = given(plant.ask(plant.authority.host(start=0, days=left)))
+    expiration = answer["credentialSet"][0]["credentials"]["expiration"]
+    ends = datetime.strptime(expiration, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() * 1000
+    assert started + 590_000 < ends <= started + 601_000
+
+
+# --- TLS and proxies -------------------------------------------------------------------------------------------------
+
+
+def by_tls(
+    plant: Plant, *, peer: str, certificate: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None
+) -> Answer:
+    """A request without a signature, as it comes from a peer that showed this certificate."""
+    raw = body(plant.arns)
+    application, site = plant.site.application, plant.site
+
+    async def call(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await application({**scope, "client": (peer, 4), "daypass.client_certificate": certificate}, receive, send)
+
+    site.application = call
+    try:
+        return site.send("POST", [(b"host", b"daypass.test"), *(headers or [])], raw, path=b"/sessions")
+    finally:
+        site.application = application
+
+
+def xfcc(holder: Holder) -> tuple[bytes, bytes]:
+    return b"x-forwarded-client-cert", f'Hash=ab;Cert="{quote(holder.pem, safe="")}";Subject="CN=x,O=\\"y\\""'.encode()
+
+
+NO_TOKEN = "Request is missing Authentication Token"
+MISSING = "MissingAuthenticationTokenException"
+
+
+def test_certificate_of_the_tls_connection_and_of_a_trusted_proxys_header_give_the_same_facts(plant: Plant) -> None:
+    host = plant.authority.host("O=Acme/CN=host-1", serial=0xBEEF)
+    answers = [
+        plant.ask(host),
+        by_tls(plant, peer="192.0.2.9", certificate=host.der),
+        by_tls(plant, peer="10.1.2.3", headers=[xfcc(host)]),
+    ]
+    ways, facts = [], []
+    for answer in answers:
+        assert given(answer)["credentialSet"][0]["sourceIdentity"] == "CN=host-1"
+        (record,) = plant.site.records(answer.request_id)
+        ways.append(record["actor"]["federated"]["proved_by"])
+        facts.append((record["detail"]["tags"], record["detail"]["name"], record["actor"]["principal_id"]))
+    assert ways == ["signature", "tls", "proxy"]
+    assert facts[0] == facts[1] == facts[2]
+
+
+def test_a76_client_supplied_certificate_header_is_dropped_and_recorded(plant: Plant) -> None:
+    host = plant.authority.host()
+    escaped = quote(host.pem, safe="").encode()
+    for header in (xfcc(host), (b"client-cert", b":" + host.base64.encode() + b":"), (b"ssl-client-cert", escaped)):
+        for peer in ("192.0.2.9", "11.0.0.1", "127.0.0.1"):
+            answer = by_tls(plant, peer=peer, headers=[header])
+            record = refused(plant, answer, NO_TOKEN, MISSING)
+            assert record["detail"]["dropped_headers"] == [header[0].decode()]
+            assert record["account"] == ""
+
+
+def test_a76_header_that_the_proxy_is_not_configured_for_is_dropped_even_from_the_proxy(plant: Plant) -> None:
+    host = plant.authority.host()
+    answer = by_tls(plant, peer="10.1.2.3", headers=[(b"client-cert", b":" + host.base64.encode() + b":")])
+    refused(plant, answer, NO_TOKEN, MISSING)
+
+
+def test_a76_certificate_of_the_proxy_itself_is_not_its_clients(plant: Plant) -> None:
+    """A proxy with a certificate of the anchor's authority must not lend its name to all who come through it."""
+    proxy = plant.authority.host("CN=proxy")
+    refused(plant, by_tls(plant, peer="10.1.2.3", certificate=proxy.der), NO_TOKEN, MISSING)
+
+
+def test_a76_same_common_name_from_another_authority_is_refused(plant: Plant) -> None:
+    forged = Authority.make("CN=alpha root").host("O=Acme/CN=host-1")
+    refused(plant, by_tls(plant, peer="10.1.2.3", headers=[xfcc(forged)]))
+    refused(plant, by_tls(plant, peer="192.0.2.9", certificate=forged.der))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"Hash=ab",
+        b'Cert="%%%"',
+        b'Cert=""',
+        b'Cert="A";Cert="B"',
+        b'Cert="A',
+        b"\xff" * 50,
+        b"Cert=-----BEGIN CERTIFICATE-----AAAA-----END CERTIFICATE-----junk",
+        b'"' * 2000,
+        b"Cert=" + b"A" * 7000,
+    ],
+)
+def test_a76_header_that_is_not_exactly_one_certificate_is_refused(plant: Plant, value: bytes) -> None:
+    answer = by_tls(plant, peer="10.1.2.3", headers=[(b"x-forwarded-client-cert", value)])
+    assert answer.status in (400, 403)
+    assert answer.headers["x-amzn-errortype"] in ("ValidationException", "AccessDeniedException")
+
+
+def test_a76_two_elements_or_two_headers_are_ambiguous_and_refused(plant: Plant) -> None:
+    host, other = plant.authority.host(), plant.authority.host("CN=other")
+    joined = (b"x-forwarded-client-cert", xfcc(other)[1] + b"," + xfcc(host)[1])
+    for headers in ([joined], [xfcc(other), xfcc(host)]):
+        answer = by_tls(plant, peer="10.1.2.3", headers=headers)
+        refused(plant, answer, "The client certificate header of the proxy cannot be read.", "ValidationException")
+
+
+def test_signature_beside_a_tls_certificate_is_the_one_that_counts(plant: Plant) -> None:
+    host = plant.authority.host()
+    raw = body(plant.arns)
+    headers = sign(host, raw, plant.site.now())[:-1]
+    answer = by_tls(
+        plant, peer="192.0.2.9", certificate=host.der, headers=[*headers[2:], (b"authorization", b"AWS4-X509-x")]
+    )
+    refused(plant, answer, "The Authorization header…", "IncompleteSignatureException")
+
+
+# --- Managing --------------------------------------------------------------------------------------------------------
+
+
+def test_role_is_offered_to_certificates_only_by_who_may_pass_it(plant: Plant) -> None:
+    _, key = plant.site.user("pki", policy=document({"Action": "rolesanywhere:*", "Resource": "*"}))
+    raw = json.dumps({"name": "mine", "roleArns": [plant.arns["role"]], "enabled": True}).encode()
+    more = {"method": "POST", "path": "/profiles", "extra": {"content-type": "application/json"}}
+    answer = plant.site.send("POST", plant.site.signed(key, raw, "rolesanywhere", **more), raw, path=b"/profiles")
+    assert answer.headers["x-amzn-errortype"] == "AccessDeniedException"
+    assert b"iam:PassRole" in answer.body
+    patch = json.dumps({"roleArns": [plant.arns["role"], plant.site.role("more", TRUST)]}).encode()
+    path = f"/profile/{plant.arns['profile'].rpartition('/')[2]}"
+    more = {"method": "PATCH", "path": path, "extra": {"content-type": "application/json"}}
+    answer = plant.site.send("PATCH", plant.site.signed(key, patch, "rolesanywhere", **more), patch, path=path.encode())
+    assert b"iam:PassRole" in answer.body
+
+
+def test_resources_of_another_account_read_as_those_that_are_not_there(plants: tuple[Plant, Plant]) -> None:
+    alpha, beta = plants
+    _, key = alpha.site.user("reader", policy=document({"Action": "*", "Resource": "*"}))
+    there, absent = (arn.rpartition("/")[2] for arn in (beta.arns["anchor"], beta.arns["anchor"][:-4] + "0000"))
+    told = []
+    for anchor in (there, absent):
+        path = f"/trustanchor/{anchor}"
+        more = {"method": "GET", "path": path}
+        answer = alpha.site.send("GET", alpha.site.signed(key, b"", "rolesanywhere", **more), path=path.encode())
+        told.append((answer.status, answer.headers["x-amzn-errortype"], answer.body.replace(anchor.encode(), b"ID")))
+    assert told[0] == told[1]
+    assert told[0][:2] == (404, "ResourceNotFoundException")
+
+
+def test_request_for_another_service_or_without_signature_is_refused(plant: Plant) -> None:
+    for service in ("sts", "iam"):
+        more = {"method": "GET", "path": "/trustanchors"}
+        answer = plant.site.send("GET", plant.site.signed(ROOT, b"", service, **more), path=b"/trustanchors")
+        assert answer.headers["x-amzn-errortype"] == "InvalidSignatureException"
+    assert plant.site.send("GET", path=b"/trustanchors").headers["x-amzn-errortype"] == MISSING
+
+
+def test_nothing_secret_is_on_the_record(plant: Plant) -> None:
+    answer = given(plant.ask(plant.authority.host()))
+    credentials = answer["credentialSet"][0]["credentials"]
+    everything = b"".join(plant.site.record_bytes())
+    assert credentials["secretAccessKey"].encode() not in everything
+    assert credentials["sessionToken"].encode() not in everything
+
+
+def test_certify_makes_what_it_says() -> None:
+    """The forger's tools are honest where they should be."""
+    authority = Authority.make()
+    made = certify("CN=x", authority.key, (authority.key, authority.certificate.subject), ())
+    made.verify_directly_issued_by(authority.certificate)
