@@ -1,0 +1,288 @@
+"""`daypass provider`: the issuers whose tokens an account takes, how they are verified, and how it stands with their keys.
+
+A secret is never an argument: other users of the machine see those. It comes from a file or standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daypass.cli import exits, output
+from daypass.cli.options import connect, output_option, server_options
+from daypass.client.http import Connection, segment
+from daypass.client.profiles import LocalStateError
+
+_SECRETS = ("jwks_bearer", "token_review.bearer")
+_account = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
+
+
+@click.group()
+def provider() -> None:
+    """Issuers of tokens (OpenID Connect providers) that an account takes."""
+
+
+def _path(name: str, what: str) -> str:
+    return f"/providers/oidc/{segment(name)}/{what}"
+
+
+@provider.command("add")
+@click.argument("issuer")
+@click.option("--client-id", "client_ids", multiple=True, metavar="TEXT", help="Audience that is taken; several times.")
+@click.option(
+    "--tenant", default="", metavar="TEXT", help="Which customer's issuer, for presets that have one for each."
+)
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
+@server_options
+def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], **given: str) -> None:
+    """Take tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
+
+    Settings are those of `daypass provider set`. The provider alone lets nobody in: roles must trust it.
+
+    \b
+    daypass provider add github
+    daypass provider add https://ci.example.com --client-id daypass leeway_seconds=30
+    """  # noqa: D301  # click reads the control character
+    url, audience = _known(issuer, tenant)
+    audiences = list(client_ids) or [audience]
+    if not audiences[0]:
+        raise click.UsageError("Say which audience is taken: --client-id.")
+    wanted = merged({}, settings)
+    connection = connect(given["profile"], given["endpoint"])
+    made = connection.iam("CreateOpenIDConnectProvider", Url=f"https://{url}", ClientIDList=audiences)
+    click.echo(f"Made {output.safe(made.findtext('OpenIDConnectProviderArn') or url)}.")
+    if wanted:
+        connection.api("PUT", _path(url, "settings"), body={"settings": wanted})
+        click.echo(f"Set {', '.join(wanted)}.")
+
+
+def _known(issuer: str, tenant: str) -> tuple[str, str]:
+    """The URL without https://, and the audience, of a preset; of anything else the URL as it stands."""
+    from daypass.domain.presets import PRESETS  # noqa: PLC0415  # the policy language is slow to import
+
+    preset = PRESETS.get(issuer)
+    if preset is None:
+        if tenant or "." not in issuer:
+            raise click.UsageError(f"{issuer!r} is no URL and none of the presets: {', '.join(PRESETS)}.")
+        return issuer.removeprefix("https://"), ""
+    if bool(preset.tenant) != bool(tenant):
+        needs = f"--tenant: {preset.tenant}" if preset.tenant else "no --tenant"
+        raise click.UsageError(f"The preset {issuer} takes {needs}.")
+    bare = tenant.removeprefix("https://")
+    return preset.url(bare), preset.audience.format(tenant=bare)
+
+
+@provider.command("ls")
+@_account
+@server_options
+@output_option
+def list_providers(account: str, profile: str, endpoint: str, form: str) -> None:
+    """List the providers of an account."""
+    found = connect(profile, endpoint).api("GET", "/providers/oidc", {"account": account})["providers"]
+    if form == "json":
+        output.data(found)
+        return
+    output.table(
+        ("URL", "MADE", "CLIENT IDS", "SETTINGS"),
+        [
+            (p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"]), ", ".join(sorted(p["settings"])))
+            for p in found
+        ],
+    )
+
+
+@provider.command("show")
+@click.argument("issuer")
+@_account
+@server_options
+@output_option
+def show(issuer: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Show a provider and what is set for it; ISSUER is its URL or ARN."""
+    found = connect(profile, endpoint).api("GET", _path(issuer, "settings"), {"account": account})
+    if form == "json":
+        output.data(found)
+        return
+    output.fields({"arn": found["arn"], "client ids": ", ".join(found["client_ids"])})
+    for name, value in sorted(found["settings"].items()):
+        click.echo(f"{name} = {output.safe(value if isinstance(value, str) else json.dumps(value))}")
+
+
+@provider.command("set")
+@click.argument("issuer")
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
+@_account
+@server_options
+@output_option
+def set_(issuer: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str, form: str) -> None:
+    """Set how tokens of ISSUER are verified. VALUE is JSON or text, @FILE what a file holds (@- standard input).
+
+    NAME= puts the default back. Secrets are taken from files or standard input only.
+
+    \b
+    daypass provider set ci.example.com leeway_seconds=10 one_time=true
+    daypass provider set ci.example.com 'tag_claims={"ref": "branch"}' static_jwks=@jwks.json
+    daypass provider set k8s.example.com token_review.url=https://10.0.0.1:6443 token_review.bearer=@token ca_pem=@ca.crt
+    """  # noqa: D301  # click reads the control character
+    connection = connect(profile, endpoint)
+    query = {"account": account}
+    now = connection.api("GET", _path(issuer, "settings"), query)["settings"]
+    body = {"settings": merged(now, settings)}
+    made = connection.api("PUT", _path(issuer, "settings"), query, body)
+    if form == "json":
+        output.data(made)
+    else:
+        click.echo(f"Set for {output.safe(made['url'])}.")
+
+
+def merged(settings: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
+    """Settings with changes `NAME=VALUE`. Raises UsageError, LocalStateError."""
+    made: dict[str, Any] = {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in settings.items()
+    }
+    for change in changes:
+        name, equals, text = change.partition("=")
+        outer, _, inner = name.rpartition(".")
+        if not equals or not inner:
+            raise click.UsageError(f"{change[:64]!r} is not NAME=VALUE.")
+        holder = made.setdefault(outer, {}) if outer else made
+        if not isinstance(holder, dict):
+            raise click.UsageError(f"{outer[:64]!r} is set to something without members.")
+        if text:
+            holder[inner] = _value(name, text)
+        else:
+            holder.pop(inner, None)
+        if outer and not holder:
+            del made[outer]
+    return made
+
+
+def _value(name: str, text: str) -> Any:
+    if text.startswith("@"):
+        return _file(text[1:]).strip() if name in _SECRETS else _file(text[1:])
+    if name in _SECRETS:
+        raise click.UsageError(f"{name} is a secret: give it as {name}=@FILE, or {name}=@- for standard input.")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _file(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise LocalStateError(f"{name} is not UTF-8 text.") from None
+
+
+@provider.command("keys")
+@click.argument("issuer")
+@click.option("--refresh", is_flag=True, help="Fetch them anew first.")
+@_account
+@server_options
+@output_option
+def keys(
+    issuer: str,
+    refresh: bool,  # noqa: FBT001  # click passes options as arguments
+    account: str,
+    profile: str,
+    endpoint: str,
+    form: str,
+) -> int:
+    """Show how it stands with the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
+    method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
+    found = connect(profile, endpoint).api(method, _path(issuer, what), {"account": account})
+    if form == "json":
+        output.data(found)
+    else:
+        _show_keys(found)
+    return exits.FINDING if found["error"] or not found["keys"] else exits.OK
+
+
+def _show_keys(found: Mapping[str, Any]) -> None:
+    skew = found["skew_ms"]
+    output.fields(
+        {
+            "from": f"{found['kind']} {found['place']}".strip(),
+            "fetched": output.moment(found["fetched_at"]),
+            "next fetch": output.moment(found["due_at"]),
+            "usable until": output.moment(found["usable_until"]),
+            "last attempt": output.moment(found["tried_at"]),
+            "error": found["error"],
+            "issuer's clock": f"{skew / 1000:+.1f} s" if isinstance(skew, int) else "",
+        }
+    )
+    if found["keys"]:
+        click.echo()
+        output.table(
+            ("KEY ID", "TYPE", "ALGORITHM"), [(k["kid"], k["kty"], k["alg"] or k["crv"]) for k in found["keys"]]
+        )
+
+
+@provider.command("rm")
+@click.argument("issuer")
+@server_options
+def remove(issuer: str, profile: str, endpoint: str) -> None:
+    """Take no more tokens of ISSUER. Roles that trust it stay; nobody can assume them by it."""
+    connection = connect(profile, endpoint)
+    arn = connection.api("GET", _path(issuer, "settings"))["arn"]
+    connection.iam("DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
+    click.echo(f"Deleted {output.safe(arn)}.")
+
+
+# --- The allow-list
+
+
+@provider.group("allow")
+def allow() -> None:
+    """The only issuers that an account may trust. Without a list, it may trust any."""
+
+
+_LIST = "/issuers/allowed"
+
+
+def _listed(connection: Connection, account: str) -> list[str] | None:
+    found: list[str] | None = connection.api("GET", _LIST, {"account": account})["issuers"]
+    return found
+
+
+@allow.command("ls")
+@_account
+@server_options
+@output_option
+def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
+    """Show the list."""
+    found = _listed(connect(profile, endpoint), account)
+    if form == "json":
+        output.data({"issuers": found})
+    elif found is None:
+        click.echo("There is no list: any issuer may be trusted.")
+    else:
+        output.table(("ISSUER",), [(entry,) for entry in found])
+
+
+@allow.command("set")
+@click.argument("issuers", nargs=-1)
+@_account
+@server_options
+def set_allowed(issuers: tuple[str, ...], account: str, profile: str, endpoint: str) -> None:
+    """Allow ISSUERS (URLs; /* at the end for everything below) and no other; without any, allow none.
+
+    Tokens of issuers that are not on the list are refused at once.
+    """
+    bare = [issuer.removeprefix("https://") for issuer in issuers]
+    made = connect(profile, endpoint).api("PUT", _LIST, {"account": account}, {"issuers": bare})
+    click.echo(f"Issuers that may be trusted: {output.safe(', '.join(made['issuers']) or 'none')}.")
+
+
+@allow.command("off")
+@_account
+@server_options
+def allow_all(account: str, profile: str, endpoint: str) -> None:
+    """Take the list away: any issuer may be trusted."""
+    connect(profile, endpoint).api("DELETE", _LIST, {"account": account})
+    click.echo("The list is gone: any issuer may be trusted.")
