@@ -42,6 +42,8 @@ class Ring(StrEnum):
     MESSAGE = "message"  # encoded authorization messages; verifies for ever, because the record keeps them
     STORAGE = "storage"  # secrets at rest; verifies for ever, because what it sealed is stored
 
+    __hash__ = str.__hash__  # the enumeration's own runs Python code at every look-up
+
 
 _FOR_EVER = frozenset({Ring.STORAGE, Ring.MESSAGE})
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from binascii import b2a_base64
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Final
@@ -26,6 +27,7 @@ from daypass.domain.session import SessionClaims
 from daypass.ports import Clock
 
 _VERSION: Final = 1
+_VERSION_BYTE: Final = bytes((_VERSION,))
 _HEADER: Final = 1 + 8 + 24
 _TAG: Final = 16
 _NONCE: Final = bytes(12)
@@ -79,7 +81,7 @@ class RingSealer:
         plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
         key, header = self._new_header(Ring.SEALING)
         owner = claims.hops[-1].access_key_id.encode()
-        return base64.b64encode(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner)).decode()
+        return _to_base64(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner))
 
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
         """See `ports.Sealer.open`. Also raises UNAVAILABLE when its key is unknown here and none can be read."""
@@ -116,7 +118,7 @@ class RingSealer:
         if key is None:
             raise _refused()
         what = claims.hops[-1].access_key_id.encode() + bytes.fromhex(claims.session_id)
-        return base64.b64encode(key.mac.digest(what)[:30]).decode()
+        return _to_base64(key.mac.digest(what)[:30])
 
     # --- encoded authorization messages
 
@@ -129,7 +131,7 @@ class RingSealer:
             return ""
         key, header = self._new_header(Ring.MESSAGE)
         sealed = _cipher(key, b"message", header).encrypt(_NONCE, plain, header)
-        return base64.b64encode(header + sealed).decode().translate(_URLSAFE)
+        return _to_base64(header + sealed).translate(_URLSAFE)
 
     async def open_message(self, unverified_message: str) -> tuple[str, bytes]:
         """See `ports.Sealer.open_message`."""
@@ -185,7 +187,7 @@ class RingSealer:
 
     def _new_header(self, ring: Ring) -> tuple[RingKey, bytes]:
         key = self._signing(ring)
-        return key, b"".join((bytes((_VERSION,)), bytes.fromhex(key.id), random_bytes(24)))
+        return key, _VERSION_BYTE + bytes.fromhex(key.id) + random_bytes(24)
 
 
 def _cipher(key: RingKey, purpose: bytes, header: bytes) -> AESGCM:
@@ -210,6 +212,10 @@ def _open_token(key: RingKey, data: bytes, access_key_id: str) -> SessionClaims:
 
 def _owner(account: str, owner_id: str) -> bytes:
     return account.encode() + b"\0" + owner_id.encode()
+
+
+def _to_base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()
 
 
 def _from_base64(text: str, most: int) -> bytes | None:

@@ -17,6 +17,7 @@ Render: TypeAlias = Callable[[Any], str]
 
 # Carriage returns would come back as line feeds, and the rest of the last group is not XML at all.
 _SPECIAL = re.compile('[&<>"\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
+_MOST_PLANS = 64  # sorts of results of one shape that are remembered
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;"}
 
 
@@ -90,13 +91,22 @@ def _compile(shapes: Shapes, name: str, done: dict[str, Render]) -> Render:
 def _structure(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Render]) -> Render:
     plan = [(n, f"<{n}>", _compile(shapes, m["shape"], done), f"</{n}>") for n, m in shape["members"].items()]
     names = frozenset(shape["members"])
+    plans: dict[
+        tuple[str, ...], list[tuple[str, str, Render, str]]
+    ] = {}  # by the members that are there: few sorts are
 
     def render(value: Mapping[str, Any]) -> str:
-        if not names.issuperset(value):
-            raise ValueError(f"the model has no members {sorted(set(value) - names)}")
+        present = tuple(value)
+        chosen = plans.get(present)
+        if chosen is None:
+            if not names.issuperset(value):
+                raise ValueError(f"the model has no members {sorted(set(value) - names)}")
+            chosen = [step for step in plan if step[0] in value]
+            if len(plans) < _MOST_PLANS:
+                plans[present] = chosen
         parts: list[str] = []
-        for name, start, inner, end in plan:
-            item = value.get(name)
+        for name, start, inner, end in chosen:
+            item = value[name]
             if item is not None:
                 parts += (start, inner(item), end)
         return "".join(parts)
