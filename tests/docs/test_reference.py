@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import fields
 from enum import StrEnum
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from daypass.cli.main import COMMANDS
 from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
+from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
 from daypass.wire.aws import iam, sts
 
@@ -58,6 +60,7 @@ def test_page_names_everything_there_is() -> None:
         "events.md": [f"`{event}`" for event in EventType],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
         "cli.md": [f"## daypass {name}\n" for name in COMMANDS],
+        "provider-settings.md": [f"| `{field.name}` |" for field in fields(ProviderSettings)],
         "settings.md": [f"| `{key}` |" for s in Settings.model_fields.values() for key in type(s.default).model_fields],
     }
     for page, names in expected.items():
