@@ -91,6 +91,11 @@ def cast(site: Installation, season: int) -> tuple[list[Key], dict[str, list[str
         "TagKeys": ["a", "b"],
         "TransitiveTagKeys": ["a", "b"],
         "VersionId": ["v1", "v2", "v3"],
+        "PolicySourceArn": [arn, roles[0], f"arn:aws:iam::{ALPHA}:group/team{n}"],
+        "ActionNames": ["iam:ListUsers", "orders:Read"],
+        "ResourceArns": ["*", policy],
+        "PolicyInputList": [EVERYTHING],
+        "CallerArn": [arn, roles[0]],
         "": WORDS,
     }
     return keys, names
