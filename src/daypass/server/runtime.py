@@ -112,17 +112,7 @@ class Runtime:
         await self.directory.start()
         self.journal = self._journal()
         await self.journal.start()
-        limits = Limits(
-            chain_depth=settings.sessions.chain_depth,
-            token_bytes=settings.sessions.token_bytes,
-            regions=frozenset(settings.aws.regions),
-            skew_ms=settings.sessions.skew_seconds * 1000,
-            public_url=public_url(settings),
-        )
-        getter = key_getter(settings.federation, sealer)
-        self.issuers = issuer_keys(settings.federation, getter, self.directory, self.journal, self.clock, self.metrics)
-        self.issuers.start()
-        self._threads.submit(jose.prepare)  # nothing waits for it but the first token
+        tokens = self._token_verifier(sealer)
         self.records = AuditReader(self.database, self.clock, self.directory.revoked)
         self.sightings = SubjectSightings(self.journal, self.clock)
         self.env = Env(
@@ -131,12 +121,10 @@ class Runtime:
             self.directory,
             self.journal,
             sealer,
-            limits,
+            self._limits(),
             records=self.records,
             builtin=builtin,
-            tokens=OidcVerifier(
-                jose, self.issuers, checks=(TokenReviews(getter),), observe_skew=self.metrics.observe_skew
-            ),
+            tokens=tokens,
             issuers=self.issuers,
             saml_metadata=MetadataReader(),
             saml=self._service_provider(sealer),
@@ -146,6 +134,25 @@ class Runtime:
         await self._record_keys(made)
         self._tasks.append(asyncio.create_task(self._rotate()))
         self._tasks.append(asyncio.create_task(self.sightings.run()))
+
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(
+            chain_depth=settings.sessions.chain_depth,
+            token_bytes=settings.sessions.token_bytes,
+            regions=frozenset(settings.aws.regions),
+            skew_ms=settings.sessions.skew_seconds * 1000,
+            public_url=public_url(settings),
+        )
+
+    def _token_verifier(self, sealer: RingSealer) -> OidcVerifier:
+        settings = self.settings.federation
+        getter = key_getter(settings, sealer)
+        self.issuers = issuer_keys(settings, getter, self.directory, self.journal, self.clock, self.metrics)
+        self.issuers.start()
+        self._threads.submit(jose.prepare)  # nothing waits for it but the first token
+        reviews = TokenReviews(getter)
+        return OidcVerifier(jose, self.issuers, checks=(reviews,), observe_skew=self.metrics.observe_skew)
 
     def _service_provider(self, sealer: RingSealer) -> SamlServiceProvider:
         return SamlServiceProvider(
