@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
+import pyotp
 from tests.integration.iam.conftest import ALPHA
 from tests.saml_idp import metadata, pem, rsa_key
 
@@ -111,3 +113,59 @@ def passwords(iam: Any, client_of: Callable[[str, str], Any]) -> None:
     iam.delete_access_key(UserName="pat", AccessKeyId=key["AccessKeyId"])
     iam.delete_user_policy(UserName="pat", PolicyName="own")
     iam.delete_user(UserName="pat")
+
+
+def mfa(iam: Any) -> None:
+    """Of the user ann."""
+    made = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone", Tags=[{"Key": "k", "Value": "v"}])
+    device = made["VirtualMFADevice"]
+    assert device["QRCodePNG"].startswith(b"\x89PNG")
+    app, now = pyotp.TOTP(device["Base32StringSeed"].decode()), time.time()
+    serial, user = {"SerialNumber": device["SerialNumber"]}, {"UserName": "ann"}
+    assert serial["SerialNumber"] == f"arn:aws:iam::{ALPHA}:mfa/phone"
+    iam.tag_mfa_device(**serial, Tags=[{"Key": "l", "Value": ""}])
+    iam.untag_mfa_device(**serial, TagKeys=["k"])
+    assert iam.list_mfa_device_tags(**serial)["Tags"] == [{"Key": "l", "Value": ""}]
+    codes = [app.at(now + 30 * step) for step in range(-3, 1)]
+    iam.enable_mfa_device(**user, **serial, AuthenticationCode1=codes[0], AuthenticationCode2=codes[1])
+    iam.resync_mfa_device(**user, **serial, AuthenticationCode1=codes[2], AuthenticationCode2=codes[3])
+    [listed] = iam.list_mfa_devices(**user)["MFADevices"]
+    assert listed == {**user, **serial, "EnableDate": listed["EnableDate"]}
+    assert iam.get_mfa_device(**serial)["UserName"] == "ann"
+    [shown] = iam.list_virtual_mfa_devices(AssignmentStatus="Assigned")["VirtualMFADevices"]
+    assert shown["User"]["UserName"] == "ann"
+    assert iam.get_account_summary()["SummaryMap"]["MFADevicesInUse"] == 1
+    iam.deactivate_mfa_device(**user, **serial)
+    iam.delete_virtual_mfa_device(**serial)
+
+
+def reports(iam: Any, key_id: str) -> None:
+    """Of the user ann, whose key was never used, and of the role r."""
+    last = iam.get_access_key_last_used(AccessKeyId=key_id)
+    assert (last["UserName"], last["AccessKeyLastUsed"]) == ("ann", {"ServiceName": "N/A", "Region": "N/A"})
+    assert iam.generate_credential_report()["State"] == "STARTED"
+    assert iam.generate_credential_report()["State"] == "COMPLETE"
+    report = iam.get_credential_report()
+    assert report["ReportFormat"] == "text/csv"
+    assert [row.split(",")[0] for row in report["Content"].decode().splitlines()] == ["user", "<root_account>", "ann"]
+    arn = iam.get_role(RoleName="r")["Role"]["Arn"]
+    iam.attach_role_policy(RoleName="r", PolicyArn="arn:aws:iam::aws:policy/IAMReadOnlyAccess")
+    granting = iam.list_policies_granting_service_access(Arn=arn, ServiceNamespaces=["iam", "s3"])
+    named = [
+        [policy["PolicyName"] for policy in entry["Policies"]] for entry in granting["PoliciesGrantingServiceAccess"]
+    ]
+    assert named == [["IAMReadOnlyAccess"], []]
+    job = {"JobId": iam.generate_service_last_accessed_details(Arn=arn, Granularity="ACTION_LEVEL")["JobId"]}
+    details = iam.get_service_last_accessed_details(**job)
+    assert (details["JobStatus"], details["JobType"]) == ("COMPLETED", "ACTION_LEVEL")
+    assert details["ServicesLastAccessed"][0]["TotalAuthenticatedEntities"] == 0
+    entities = iam.get_service_last_accessed_details_with_entities(**job, ServiceNamespace="iam")
+    assert [entity["EntityInfo"]["Name"] for entity in entities["EntityDetailsList"]] == ["r"]
+    iam.detach_role_policy(RoleName="r", PolicyArn="arn:aws:iam::aws:policy/IAMReadOnlyAccess")
+
+
+def outbound(iam: Any) -> None:
+    issuer = iam.enable_outbound_web_identity_federation()["IssuerIdentifier"]
+    shown = iam.get_outbound_web_identity_federation_info()
+    assert (shown["IssuerIdentifier"], shown["JwtVendingEnabled"]) == (issuer, True)
+    iam.disable_outbound_web_identity_federation()
