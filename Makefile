@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo serve test test-slow check lint types layers docs docs-check docs-gen bench fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s serve test test-slow check lint types layers docs docs-check docs-gen bench fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 PYTHON_BIN := .venv/bin/python
@@ -16,6 +16,14 @@ help:  ## list these targets
 demo:  ## the main job, for real: boto3 borrows a role, the record shows it
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/main_job.py $(ARGS)
+
+demo-ci:  ## a CI job without a static key: its token borrows a role
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/ci.py $(ARGS)
+
+demo-k8s:  ## a pod's SDK with the standard environment alone writes to a store that trusts the session
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/k8s.py $(ARGS)
 
 serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
 	$(SETUP_DEMO)

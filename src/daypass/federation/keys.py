@@ -35,6 +35,7 @@ class Rules:
 
     Attributes:
         spacing: between the beginnings of two fetches of one source, however many tokens name unknown keys.
+        ordered: the same, when an operator asks for one.
         stale: how long keys serve after the last good fetch.
         refresh, shortest, longest: when the next fetch is due: by default, and within which bounds max-age may say.
         file_refresh: the same for a file.
@@ -45,6 +46,7 @@ class Rules:
     """
 
     spacing: int = 30_000
+    ordered: int = 1_000
     stale: int = 24 * _HOUR
     refresh: int = _HOUR
     shortest: int = 300_000
@@ -156,7 +158,7 @@ class CachedIssuerKeys:
             return IssuerStatus(source.kind, "", described(_static(source).set.jwks))
         entry = self._entry(source, now)
         if refresh or entry.held is None:
-            self._begin(entry, now, None if refresh else "")
+            self._begin(entry, now, None if refresh else "", ordered=refresh)
         if entry.flight is not None:
             await asyncio.shield(entry.flight)
         held = entry.held
@@ -209,18 +211,19 @@ class CachedIssuerKeys:
 
     # --- Fetching
 
-    def _begin(self, entry: _Entry, now: int, kid: str | None = None) -> None:
+    def _begin(self, entry: _Entry, now: int, kid: str | None = None, *, ordered: bool = False) -> None:
         """Begins a fetch unless one is under way or the last one was too short a time ago.
 
         While there are no keys at all, the pause grows from a second with each failure, up to the spacing. `kid`: the
-        key that is looked for, when keys of another process that has it will do.
+        key that is looked for, when keys of another process that has it will do. `ordered`: by an operator, who may ask
+        more often than the bearers of tokens.
         """
         if entry.flight is not None:
             return
         if entry.tried_at is not None:
             empty = self._usable(entry, now) is None
             pause = min(self._rules.spacing, 1000 << min(entry.failures, 10)) if empty else self._rules.spacing
-            if now - entry.tried_at < pause:
+            if now - entry.tried_at < (min(pause, self._rules.ordered) if ordered else pause):
                 return
         entry.tried_at = now
         entry.flight = self._spawn(self._refresh(entry, kid))
