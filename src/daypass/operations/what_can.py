@@ -20,8 +20,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Context, Decision, Effect, Layer, Layers, NamedPolicy, Value
-from daypass.domain.policy.overlap import Coverage, coverage, over_pattern
-from daypass.domain.policy.pattern import V2012, resolve, tokenize
+from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap
+from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
 from daypass.domain.policy.prospect import Outcome, Prospect, Proviso, Variant, foresee, policies_of, varied
 from daypass.domain.policy.resource import completed
 from daypass.domain.standing import standing_facts, standing_keys, standing_known
@@ -217,11 +217,20 @@ def _region(entity: User | Role, layers: Layers, keys: Mapping[str, Value], acti
 
     every = over(hopeful=False)
     if every.outcome is not Outcome.DENIED:  # even of the least favourable part
-        return _Region(_OF_OUTCOME[every.outcome], every.provisos)
+        others = tuple(_others(entity.account, action, resource))
+        return _Region(Extent.PARTLY if others else _OF_OUTCOME[every.outcome], every.provisos, others)
     some = over(hopeful=True)
     if some.outcome is Outcome.DENIED:
         return _Region(Extent.DENIED, limits=tuple(_denying(layers, some.best)))
     return _Region(Extent.PARTLY, some.provisos, tuple(_partial(layers, action, resource, context)))
+
+
+def _others(account: str, action: str, resource: str) -> Iterator[str]:
+    """Policies that are not the principal's and must allow it too."""
+    if fold(action).startswith("sts:") and overlap(fold(action), fold(ASSUME_ROLE)):
+        yield f"{Layer.RESOURCE.value} trust"  # the roles that do are listed by themselves
+    if account_of(resource) not in ("", account):
+        yield f"{Layer.RESOURCE.value} account {account_of(resource)}"
 
 
 def _resolved(pattern: str, keys: Mapping[str, Value]) -> str:

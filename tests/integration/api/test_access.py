@@ -400,6 +400,15 @@ async def test_what_can_lists_roles_page_by_page(server: Server) -> None:
     seen = [role["principal"] for page in (first, second) for role in page["roles"]]
     assert seen == [f"arn:aws:iam::{TENANT}:role/{name}" for name in ("a", "c")]
     assert (len(first["grants"]), second["grants"], second["next"]) == (1, [], "")
+    [grant] = first["grants"]
+    assert (grant["extent"], grant["limits"]) == ("partly", ["resource trust"])  # the roles' own say
+
+
+async def test_what_can_elsewhere_is_left_to_the_other_account(server: Server) -> None:
+    user, _ = await server.user("alice", TENANT, policy("orders:Read", resource=f"arn:aws:orders:eu:{OPERATOR}:item/1"))
+    answer = await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": user.arn})
+    [grant] = answer.json["grants"]
+    assert (grant["extent"], grant["limits"]) == ("partly", [f"resource account {OPERATOR}"])
 
 
 async def test_what_can_of_nobody_or_of_another_account_is_not_found(server: Server) -> None:
