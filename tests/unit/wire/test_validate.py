@@ -43,12 +43,22 @@ def _accepted(action: str, params: dict[str, Any], model: models.ServiceModel = 
         ({"PolicyArns": [{"arn": "short"}]}, "Value 'short' at 'policyArns.1.member.arn' failed to satisfy constraint: Member must have length greater than or equal to 20"),
         ({"Tags": [{"Key": f"k{i}", "Value": ""} for i in range(51)]}, "Value '[...]' at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50"),
         ({"TransitiveTagKeys": [""]}, ("Value '[]' at 'transitiveTagKeys' failed to satisfy constraint: Member must satisfy constraint: "
-            r"[Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+, Member must have length greater than or equal to 1, "
-            "Member must have length less than or equal to 128]")),
+            "[Member must have length less than or equal to 128, Member must have length greater than or equal to 1, "
+            r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+]")),
     ],
 )  # fmt: skip
 def test_explain_one_problem_in_aws_words(params: dict[str, Any], problems: str) -> None:
     assert _message("AssumeRole", {**GOOD, **params}) == f"1 validation error detected: {problems}"
+
+
+def test_explain_members_of_a_list_names_only_constraints_that_aws_has() -> None:
+    operation = IAM.operation("CreateOpenIDConnectProvider")
+    assert operation is not None
+    assert operation.explain({"Url": "https://idp.example.com", "ThumbprintList": ["b" * 41]}) == (
+        f"1 validation error detected: Value '[{'b' * 41}]' at 'thumbprintList' failed to satisfy constraint: "
+        "Member must satisfy constraint: [Member must have length less than or equal to 40, "
+        "Member must have length greater than or equal to 40]"
+    )
 
 
 def test_explain_missing_members_in_aws_words() -> None:

@@ -195,9 +195,12 @@ def _list_problems(
             yield from _problems(service, shapes, member, item, f"{path}.{index}.member")
         return
     for item in value:
-        if any(_broken(service, member, shapes[member], item)):
-            all_of = ", ".join(text for text, _ in _constraints(service, member, shapes[member]))
-            yield _problem(path, shape, value, f"Member must satisfy constraint: [{all_of}]")
+        if broken := list(_broken(service, member, shapes[member], item)):
+            all_of = [text for text, _ in _constraints(service, member, shapes[member])]
+            if shapes[member]["type"] == "string" and "pattern" not in shapes[member] and all_of[0] not in broken:
+                del all_of[0]  # a pattern of our own, which holds: nothing that AWS would name
+            # As recorded: the longest first, then the shortest, then the pattern.
+            yield _problem(path, shape, value, f"Member must satisfy constraint: [{', '.join(reversed(all_of))}]")
             return
 
 
