@@ -192,6 +192,35 @@ def test_restart_while_the_issuer_is_away_takes_its_tokens(tmp_path: Path) -> No
         assert bring(second, role, issuer.token(wall.time)).code == "IDPCommunicationError"
 
 
+# --- SPIFFE
+
+
+@pytest.mark.parametrize("place", ["url", "file"])
+def test_svid_of_the_trust_domain_gets_its_role_and_no_other(tmp_path: Path, place: str) -> None:
+    domain = Issuer("example.org", alg="ES256")
+    bundle = {"keys": [{**key, "use": "jwt-svid"} for key in domain.jwks()["keys"]], "spiffe_sequence": 1}
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle))
+    bundle_url = "https://bundles.example.net/example.org"
+    source = {"jwks_url": bundle_url} if place == "url" else {"jwks_file": "bundle.json"}
+    with installed(tmp_path / "data", federation={"files": str(tmp_path)}) as site:
+        site.runtime.issuers._getter.fetcher._network = FakeNetwork({bundle_url: http(bundle)})
+        made = provider(site, domain, static_jwks="", spiffe_trust_domain="example.org", **source)
+        role = site.role("web", trust_in(made.arn, StringEquals={"example.org:sub": "spiffe://example.org/web"}))
+        now = site.wall.time
+
+        def svid(sub: str, **more: Any) -> Any:
+            return bring(site, role, domain.token(now, iss=None, sub=sub, **more))
+
+        answer = svid("spiffe://example.org/web")
+        assert answer.status == 200, answer.body
+        assert answer.text("SubjectFromWebIdentityToken") == "spiffe://example.org/web"
+        assert svid("spiffe://example.org/other").code == "AccessDenied"
+        for sub in ("spiffe://example.org", "spiffe://other.org/web", "spiffe://example.org/../web", "web"):
+            assert svid(sub).code == "InvalidIdentityToken", sub
+        assert svid("spiffe://example.org/web", aud="another").code == "InvalidIdentityToken"
+        assert svid("spiffe://example.org/web", aud=None).code == "InvalidIdentityToken"
+
+
 # --- The allow-list
 
 
