@@ -100,16 +100,18 @@ class Authority(Holder):
             extensions = (*extensions, (x509.SubjectAlternativeName(list(sans)), False))
         return Holder(key, certify(subject, key, (self.key, self.certificate.subject), extensions, **more))
 
-    def crl(self, *serials: int, start: float = -1.0, days: float = 7.0, also: Extensions = ()) -> bytes:
+    def crl(
+        self, *serials: int, start: float = -1.0, days: float = 7.0, also: Extensions = (), at: datetime = NOW
+    ) -> bytes:
         """A list of these serial numbers, in force from `start` days from now for `days`."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
-            .last_update(NOW + timedelta(days=start))
-            .next_update(NOW + timedelta(days=start + days))
+            .last_update(at + timedelta(days=start))
+            .next_update(at + timedelta(days=start + days))
         )
         for serial in serials:
-            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW - timedelta(days=1))
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at - timedelta(days=1))
             builder = builder.add_revoked_certificate(revoked.build())
         for extension, critical in also:
             builder = builder.add_extension(extension, critical)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
@@ -75,14 +76,14 @@ class Service:
     async def _call(self, request: AWSPreparedRequest) -> tuple[int, dict[str, str], bytes]:
         sent = {"Host": "daypass.test", **dict(request.headers)}
         names = [(k.lower().encode(), v if isinstance(v, bytes) else str(v).encode()) for k, v in sent.items()]
-        body = request.body or b""
+        body, url = request.body or b"", urlsplit(request.url)
         scope = {
             "type": "http",
             "method": request.method,
             "scheme": "http",
-            "path": "/",
-            "raw_path": b"/",
-            "query_string": b"",
+            "path": unquote(url.path),
+            "raw_path": url.path.encode(),
+            "query_string": url.query.encode(),
             "headers": names,
             "client": ("127.0.0.1", 5),
             "server": ("127.0.0.1", 80),
