@@ -70,6 +70,25 @@ def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> No
         context["aws:multifactorauthage"] = str(max(0, now - caller.mfa_at) // 1000)
     if session.source_identity:
         context["aws:sourceidentity"] = session.source_identity
+    if session.keys:
+        context.update(kept_keys(session.keys))
+
+
+def kept_keys(pairs: Tags) -> dict[str, Value]:
+    """The context keys that a proof left to its session (`SessionClaims.keys`)."""
+    keys: dict[str, Value] = {}
+    for key, value in pairs:
+        known = keys.get(key)
+        if known is None:
+            keys[key] = value
+        else:
+            keys[key] = (*((known,) if isinstance(known, str) else known), value)
+    return keys
+
+
+def pairs_of(keys: Mapping[str, Value]) -> Tags:
+    """The form in which a session keeps context keys."""
+    return tuple((key, one) for key, value in keys.items() for one in ((value,) if isinstance(value, str) else value))
 
 
 def arrival_context(facts: RequestFacts, now: int) -> dict[str, Value]:

@@ -54,6 +54,7 @@ _SHAPE: tuple[tuple[type, Any], ...] = (
     (str, ""),  # grant_id
     (str, ""),  # binding
     (int, -1),  # status_index
+    (list, []),  # keys: key, value, key, value …
 )
 _REQUIRED = sum(default is None for _, default in _SHAPE)
 _DEFAULTS = [default for _, default in _SHAPE]
@@ -114,11 +115,12 @@ def _encode_hop(hop: Hop, known: list[str]) -> str:
 def _encode_optional(c: SessionClaims) -> str:
     """The values that have a default, from the first to the last that differs from it, each after its comma."""
     rare = (c.tags, c.transitive_keys, c.source_identity, c.mfa_at, c.base_policy, c.user_id, c.policy_hashes)
-    if c.auth_method and not any((*rare, c.description, c.grant_id, c.binding)) and c.status_index == -1:
+    if c.auth_method and not any((*rare, c.description, c.grant_id, c.binding, c.keys)) and c.status_index == -1:
         return f",{encode_basestring(c.derivation_key)},{encode_basestring(c.auth_method)}"  # most sessions
     values: list[Any] = [c.derivation_key, c.auth_method, [part for tag in c.tags for part in tag]]
     values += (list(c.transitive_keys), c.source_identity, c.mfa_at, int(c.base_policy), c.user_id)
     values += (list(c.policy_hashes), c.description, c.grant_id, c.binding, c.status_index)
+    values.append([part for key in c.keys for part in key])
     defaults = _DEFAULTS[_REQUIRED:]
     while values and values[-1] == defaults[len(values) - 1]:
         values.pop()
@@ -145,10 +147,10 @@ def decode(data: bytes) -> SessionClaims:
         :12
     ]
     derivation_key, auth_method, tags, transitive, source_identity, mfa_at, base_policy, user_id = values[12:20]
-    hashes, description, grant_id, binding, status_index = values[20:]
-    if base_policy > 1 or len(tags) % 2 or not 1 <= len(hops) <= MAX_HOPS or type(hops[-1]) is not str:
+    hashes, description, grant_id, binding, status_index, keys = values[20:]
+    if base_policy > 1 or len(tags) % 2 or len(keys) % 2 or not 1 <= len(hops) <= MAX_HOPS or type(hops[-1]) is not str:
         raise ValueError("a value of the payload is out of range")
-    for strings in (known, tags, transitive, hashes):
+    for strings in (known, tags, transitive, hashes, keys):
         _check(strings, [str] * len(strings))
     seen = _seen(known, where, position)
     own = Hop(session_id, account, principal_id, issued_at, seen, hops[-1], name)
@@ -177,6 +179,7 @@ def decode(data: bytes) -> SessionClaims:
         derivation_key=derivation_key,
         auth_method=auth_method,
         description=description,
+        keys=tuple(zip(keys[::2], keys[1::2], strict=True)),
     )
 
 

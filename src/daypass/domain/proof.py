@@ -40,6 +40,7 @@ class Proof:
         one_time: set when this proof may be redeemed once only.
         not_after: ms; the session ends by then at the latest; 0: no such end.
         record: further facts for the record, JSON; never the proof itself.
+        session_keys: those context keys of the proof that policies also see in calls of the session itself.
     """
 
     kind: PrincipalKind
@@ -57,6 +58,7 @@ class Proof:
     one_time: OneTime | None = None
     not_after: int = 0
     record: Mapping[str, object] = field(default_factory=dict)
+    session_keys: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def principal_id(self) -> str:

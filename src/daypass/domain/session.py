@@ -81,6 +81,7 @@ class SessionClaims:
     derivation_key: str = ""  # the derivation-ring key from which the secret comes
     auth_method: str = ""  # how the first hop proved itself: sigv4, oidc, saml, x509
     description: str = ""  # ScopedSessionDescription
+    keys: Tags = ()  # context keys that the first proof left to its session: key and value; a key may have several
 
 
 MAX_TAGS = 50

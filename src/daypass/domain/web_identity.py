@@ -92,6 +92,15 @@ def audience_keys(url: str, audiences: tuple[str, ...], azp: str) -> dict[str, V
     return {fold(f"{url}:aud"): audience}
 
 
+def session_keys(arn: str, url: str, keys: Mapping[str, Value]) -> dict[str, Value]:
+    """The keys that policies also see in calls of the session: aws:FederatedProvider, and of the claims `sub`, `aud`, `amr`.
+
+    Source: IAM User Guide, "IAM and AWS STS condition context keys", cross-service OIDC federation context keys.
+    """
+    kept = (fold(f"{url}:{claim}") for claim in ("sub", "aud", "amr"))
+    return {"aws:federatedprovider": arn, **{key: keys[key] for key in kept if key in keys}}
+
+
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:
     """The claim at a path as `claim_keys` writes it, in exactly this case; None when there is none."""
     found: Any = claims

@@ -26,6 +26,7 @@ from daypass.domain.web_identity import (
     claim_keys,
     is_usable_url,
     no_provider,
+    session_keys,
     session_wishes,
 )
 from daypass.ports import IssuerKeys, KeySet, UnverifiedToken
@@ -149,6 +150,7 @@ class OidcVerifier:
         for check in self._checks:
             await check(provider, settings, jws.text, claims, now)
         wishes = session_wishes(claims, settings)
+        keys = {**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)}
         return Proof(
             kind=PrincipalKind.WEB_IDENTITY,
             method="oidc",
@@ -157,12 +159,13 @@ class OidcVerifier:
             subject=subject,
             issuer=issuer_of(provider.url, settings),
             audience=azp or audiences[0],
-            keys={**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)},
+            keys=keys,
             tags=wishes.tags,
             transitive_keys=wishes.transitive_keys,
             source_identity=wishes.source_identity,
             one_time=_one_time(provider, settings, claims, expires) if settings.one_time else None,
             record=_record(jws),
+            session_keys=session_keys(provider.arn, provider.url, keys),
         )
 
     async def _verify_signature(self, provider: OidcProvider, token: OidcToken, now: int) -> ProviderSettings:

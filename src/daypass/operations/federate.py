@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.domain.context import arrival_context, assumption_context, merged
+from daypass.domain.context import arrival_context, assumption_context, merged, pairs_of
 from daypass.domain.directory import Redeemed
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import explain
@@ -98,6 +98,7 @@ def _origin(proof: Proof, started: Started) -> Origin:
         auth_method=proof.method,
         not_after=proof.not_after,
         redeem=Redeemed(used.purpose, used.id, proof.account, started.now, used.expires_at) if used else None,
+        keys=pairs_of(proof.session_keys),
     )
 
 

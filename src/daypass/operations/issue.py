@@ -66,6 +66,7 @@ class Origin:
     auth_method: str = "sigv4"
     not_after: int = 0  # ms; the proof ends then, and its session with it; 0: it has no such end
     redeem: Redeemed | None = None  # the one-time proof that the session uses up
+    keys: Tags = ()  # context keys that the proof leaves to its session alone, not to those made from it
 
 
 class Inheritance(NamedTuple):
@@ -278,6 +279,7 @@ async def issue_role_session(
         policy_hashes=hashes,
         derivation_key=env.sealer.derivation_key(),
         auth_method=origin.auth_method,
+        keys=origin.keys,
     )
     return await issue(env, facts, origin.actor, claims, request, decision=decision, redeem=origin.redeem)
 

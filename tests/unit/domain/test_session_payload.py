@@ -55,6 +55,7 @@ CLAIMS = st.builds(
         derivation_key=TEXT,
         auth_method=TEXT,
         description=TEXT,
+        keys=st.lists(st.tuples(TEXT, TEXT), max_size=4).map(tuple),
     ),
     st.lists(HOP, max_size=3),
     TEXT,
@@ -123,7 +124,7 @@ def test_encode_of_a_usual_policy_is_much_smaller_than_its_text() -> None:
 
 
 def array(**at: object) -> bytes:
-    values = json.loads(encode(replace(PLAIN, status_index=3)))
+    values = json.loads(encode(replace(PLAIN, status_index=3, keys=(("k", "v"),))))
     for position, value in at.items():
         values[int(position[1:])] = value
     return json.dumps(values).encode()
@@ -168,6 +169,8 @@ def array(**at: object) -> bytes:
         array(_15=["a", 1]),
         array(_19=2),
         array(_21=[None]),
+        array(_26=["odd"]),
+        array(_26=["a", 1]),
         array() + b"\0",
         array() + b"\0junk",
     ],
@@ -238,7 +241,7 @@ def plain(c: SessionClaims) -> str:
         *((c.derivation_key, ""), (c.auth_method, ""), ([part for tag in c.tags for part in tag], [])),
         *((list(c.transitive_keys), []), (c.source_identity, ""), (c.mfa_at, 0), (int(c.base_policy), 0)),
         *((c.user_id, ""), (list(c.policy_hashes), []), (c.description, ""), (c.grant_id, ""), (c.binding, "")),
-        (c.status_index, -1),
+        *((c.status_index, -1), ([part for key in c.keys for part in key], [])),
     ]
     while optional and optional[-1][0] == optional[-1][1]:
         optional.pop()

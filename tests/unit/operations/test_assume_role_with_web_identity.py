@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 from tests.issuer import Issuer
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, World, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, policy, trust
 
 from daypass.crypto import jose
 from daypass.domain.claims import Caller, PrincipalKind
+from daypass.domain.context import request_context
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
 from daypass.federation.oidc import OidcVerifier
+from daypass.operations.assume_role import assume_role
 from daypass.operations.assume_role_with_web_identity import ACTION, assume_role_with_web_identity
 from daypass.ports import Call, Env, KeySet
 
@@ -231,6 +233,24 @@ async def test_one_time_token_fails_closed_without_the_database(world: Federated
     role = world.trusting()
     world.journal.broken = True
     assert (await world.refusal(role, jti="7")).kind is ErrorKind.UNAVAILABLE
+
+
+async def test_policies_see_who_the_session_is_for_and_those_of_sessions_made_from_it_do_not(world: Federated) -> None:
+    answer = await world.bring(world.trusting(), sub="ann", amr=["pwd", "mfa"], email="ann@example.com")
+    borrowed = Credentials.of(answer)
+    caller = await world.caller(borrowed)
+    context = request_context(caller, world.facts("iam:GetUser"), world.clock.now())
+    assert context["aws:federatedprovider"] == world.arn
+    assert (context["idp.example.com:sub"], context["idp.example.com:aud"]) == ("ann", "daypass")
+    assert context["idp.example.com:amr"] == ("pwd", "mfa")
+    assert "idp.example.com:email" not in context  # as AWS has it: for the trust policy alone
+    role = world.directory.roles[caller.principal_id].role
+    own = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+    condition = {"StringEquals": {"idp.example.com:sub": "ann"}}
+    second = world.role("next", trusts=[trust(role.arn, Condition=condition)], policies=[policy(own)])
+    answer = await world.call(assume_role, borrowed, {"RoleArn": second.arn, "RoleSessionName": "next"})
+    context = request_context(await world.caller(Credentials.of(answer)), world.facts("x"), world.clock.now())
+    assert not [key for key in context if key.startswith(("idp.example.com", "aws:federated"))]
 
 
 @pytest.mark.parametrize("subject", ["principal", "role", "account"])

@@ -54,6 +54,8 @@ async def may(world: World, credentials: Credentials, action: str) -> bool:
 def test_operations_served_are_those_of_the_issue() -> None:
     assert sorted(OPERATIONS) == [
         "AssumeRole",
+        "AssumeRoleWithSAML",
+        "AssumeRoleWithWebIdentity",
         "DecodeAuthorizationMessage",
         "GetAccessKeyInfo",
         "GetCallerIdentity",
