@@ -26,6 +26,11 @@ KEPT: Final = "***"
 """Shown in place of a secret; written, it keeps the one that is there."""
 
 _KIND = "oidc-provider"
+_GOES_TO: Final[Mapping[str, tuple[str, ...]]] = {
+    "jwks_bearer": ("issuer", "jwks_url", "ca_pem", "allow_http"),
+    "token_review.bearer": ("token_review.url", "ca_pem", "allow_http"),
+}
+"""Which members decide where each secret is sent, and to whom."""
 _MAX_SECRET = 10_000  # characters; sealed and in base64 it still fits the settings
 _ARN = "arn:aws:iam::{}:oidc-provider/"
 
@@ -143,18 +148,16 @@ def _holder(members: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
     return (holder if isinstance(holder, dict) else {}), inner
 
 
-def _kept(old: ProviderSettings, made: Mapping[str, Any], path: str) -> str:
+def _kept(old: ProviderSettings, made: dict[str, Any], path: str) -> str:
     """The sealed secret that is there, if it would go on to where it was given for; "" otherwise."""
     before = json.loads(dump_settings(old))
-    addresses = ("issuer", "jwks_url", "ca_pem", "allow_http")
-    moved = any(made.get(name, "") != before.get(name, "") for name in addresses)
-    for review in (made.get("token_review") or {}, before.get("token_review") or {}):
-        if not isinstance(review, Mapping):
-            return ""
-    if path.startswith("token_review"):
-        moved = moved or (made["token_review"].get("url") != (before.get("token_review") or {}).get("url"))
-    holder, name = _holder(before, path)
-    return "" if moved else str(holder.get(name, ""))
+    moved = any((_at(made, place) or "") != (_at(before, place) or "") for place in _GOES_TO[path])
+    return "" if moved else str(_at(before, path) or "")
+
+
+def _at(members: dict[str, Any], path: str) -> Any:
+    holder, name = _holder(members, path)
+    return holder.get(name)
 
 
 def _seal(env: Env, provider: OidcProvider, path: str, value: Any, kept: str) -> str:

@@ -13,7 +13,8 @@ from tests.issuer import Issuer
 
 from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
-from daypass.domain.provider_settings import parse_settings
+from daypass.domain.provider_settings import SECRETS, parse_settings
+from daypass.operations import providers
 
 URL = "ci.example.com/a"
 PATH = "/providers/oidc/ci.example.com/a/settings"
@@ -209,3 +210,7 @@ async def test_allow_list_with_a_loose_entry_is_refused(server: Server) -> None:
     for entry in ("ci.example.com*", "*", "https://x", "", "a/*/b", "x y", "x\n", "-a", "é", "a/*/*"):
         answer = await server.api(TENANT_ROOT, "PUT", "/issuers/allowed", body={"issuers": [entry]})
         assert (answer.status, answer.code) == (400, "ValidationError"), entry
+
+
+def test_every_secret_has_an_address_that_it_is_given_for() -> None:
+    assert set(providers._GOES_TO) == SECRETS
