@@ -128,6 +128,7 @@ def certify(
     days: float = 30.0,
     serial: int = 0,
     at: datetime = NOW,
+    digest: hashes.HashAlgorithm | None = None,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -140,7 +141,7 @@ def certify(
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(signer[0], hashes.SHA256())
+    return builder.sign(signer[0], digest or hashes.SHA256())
 
 
 def sign(

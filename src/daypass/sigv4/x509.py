@@ -17,8 +17,10 @@ from daypass.sigv4.request import Headers, UnverifiedSignature, claims
 
 CERTIFICATE = b"x-amz-x509"
 CHAIN = b"x-amz-x509-chain"
+# The message is hashed with SHA-256 whatever hash is named: the public Python client names there the one that the
+# certificate itself was signed with.
 _AUTHORIZATION = re.compile(
-    rb"AWS4-X509-(RSA|ECDSA)-SHA256 Credential=([\x21-\x2b\x2d-\x7e]+), ?"
+    rb"AWS4-X509-(RSA|ECDSA)-(SHA256|SHA384|SHA512) Credential=([\x21-\x2b\x2d-\x7e]+), ?"
     rb"SignedHeaders=([!#$%&'*+.^_`|~0-9a-z;-]+), ?Signature=([0-9a-f]{2,2048})"
 )
 _ONCE = (b"authorization", b"host", b"x-amz-date", b"x-amz-content-sha256", CERTIFICATE, CHAIN)
@@ -65,7 +67,7 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
     stamp = fields.get(b"x-amz-date")
     if stamp is None:
         incomplete("The request must have an 'X-Amz-Date' header.")
-    kind, credential, signed, signature = match.groups()
+    kind, named, credential, signed, signature = match.groups()
     if len(signature) % 2:
         incomplete("The signature must be hexadecimal.")
     request = (method, raw_path, query_pairs(raw_query), fields, body)
@@ -77,7 +79,7 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
         kind.decode("ascii"),
         int(claimed.access_key_id),
         bytes.fromhex(signature.decode("ascii")),
-        _message(kind.decode("ascii"), claimed),
+        _message(f"AWS4-X509-{kind.decode('ascii')}-{named.decode('ascii')}", claimed),
         fields[CERTIFICATE].decode("latin-1"),
         chain_of(fields),
     )
@@ -102,7 +104,7 @@ def chain_of(fields: dict[bytes, bytes]) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
-def _message(kind: str, claimed: UnverifiedSignature) -> bytes:
+def _message(algorithm: str, claimed: UnverifiedSignature) -> bytes:
     digest = hashlib.sha256(claimed.canonical_request).hexdigest()
     scope = f"{claimed.date}/{claimed.region}/{claimed.service}/aws4_request"
-    return f"AWS4-X509-{kind}-SHA256\n{claimed.amz_date}\n{scope}\n{digest}".encode("latin-1")
+    return f"{algorithm}\n{claimed.amz_date}\n{scope}\n{digest}".encode("latin-1")
