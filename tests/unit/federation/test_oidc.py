@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.issuer import Issuer
 
 from daypass.crypto import jose
@@ -369,6 +371,56 @@ async def test_verify_refusals_tell_the_record_which_token_it_was(bench: Bench) 
     assert error.private["token"]["kid"] == "key-1"
     assert len(error.private["token"]["aud"]) == 255
     assert error.private["reason"] == error.public
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+_NAMES = st.sampled_from(
+    [
+        "iss",
+        "sub",
+        "aud",
+        "azp",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "typ",
+        "events",
+        "amr",
+        "actor",
+        "team",
+        "https://aws.amazon.com/tags",
+        "https://aws.amazon.com/source_identity",
+        "https://aws.amazon.com/tags/principal_tags/a",
+        "https://aws.amazon.com/tags/transitive_tag_keys",
+    ]
+)
+_STRICT = Bench(
+    one_time=True,
+    max_age_seconds=900,
+    tag_claims={"team": "Team"},
+    transitive_tags=["Team"],
+    source_identity_claim="actor",
+)
+
+
+@given(st.dictionaries(_NAMES | st.text(max_size=6), _ANY, max_size=4), st.dictionaries(_NAMES, _ANY, max_size=2))
+async def test_verify_any_signed_claims_and_header_are_a_proof_or_a_refusal(
+    claims: dict[str, Any], header: dict[str, Any]
+) -> None:
+    text = _STRICT.issuer.token(NOW, header=header, **{"jti": "7", **claims})
+    try:
+        proof = await _STRICT.verifier.verify(_STRICT.provider, _STRICT.verifier.read(text), NOW)
+    except DaypassError as error:
+        json.dumps(error.private)  # the record takes it
+        assert error.public.isprintable()  # noqa: PT017  # most examples are refused
+    else:
+        assert all(key.startswith("idp.example.com:") for key in proof.keys)
+        assert proof.one_time is not None
 
 
 # --- SPIFFE ----------------------------------------------------------------------------------------------------------
