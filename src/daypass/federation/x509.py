@@ -86,7 +86,7 @@ class X509Verifier:
         """
         if len(unverified_chain) > MAX_CHAIN:
             raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
-        brought = _Presented(_parse(unverified_der), tuple(_parse(der) for der in unverified_chain))
+        brought = _Presented(_parse(unverified_der), _chain(unverified_chain))
         moment = datetime.fromtimestamp(now / 1000, UTC).replace(tzinfo=None)
         path = _path(_bundle(anchors), brought, moment)
         for certificate in path:
@@ -123,6 +123,14 @@ def _parse(der: bytes) -> x509.Certificate:
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
         raise CertificateRefused(f"not a readable certificate: {_brief(error)}") from None
     return certificate
+
+
+def _chain(unverified: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
+    """The certificates beside the end-entity one, each subject once: namesakes make paths multiply, and each step costs."""
+    found = tuple(_parse(der) for der in dict.fromkeys(unverified))
+    if len({certificate.subject.public_bytes() for certificate in found}) < len(found):
+        raise CertificateRefused("two certificates of the chain have the same subject")
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -129,7 +129,15 @@ def test_verify_chain_that_is_not_whole_or_too_long_is_refused() -> None:
 def test_verify_chain_in_a_loop_is_refused() -> None:
     one = Authority.make("CN=one", Authority.make("CN=two"))
     two = Authority.make("CN=two", one)
-    refused("no valid path", one.host(), one, two, Authority.make("CN=one", two, key=one.key))
+    refused("no valid path", one.host(), one, two)
+    refused("same subject", one.host(), one, two, Authority.make("CN=one", two, key=one.key))
+
+
+def test_verify_chain_that_makes_paths_multiply_costs_nothing() -> None:
+    key = ec.generate_private_key(ec.SECP521R1())
+    twins = [Authority.make("CN=twin", key=key) for _ in range(MAX_CHAIN)]
+    refused("same subject", twins[0].host(), *twins)
+    verify(MIDDLE.host(), MIDDLE, MIDDLE, ROOT, ROOT)  # the same one again is no twin
 
 
 def test_verify_authority_of_the_same_name_is_refused() -> None:
