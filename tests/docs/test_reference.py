@@ -17,6 +17,7 @@ from daypass.cli.main import COMMANDS
 from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
+from daypass.domain.policy.lint.finding import RULES
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
 from daypass.wire.aws import iam, sts
@@ -39,7 +40,10 @@ class Odd(StrEnum):
     WITHOUT = "without"
 
 
-_PAGES = ("../threat-model.md", "cli.md", "errors.md", "events.md", "metrics.md", "operations.md", "settings.md")
+_PAGES = (
+    "../threat-model.md",
+    *("cli.md", "errors.md", "events.md", "lint.md", "metrics.md", "operations.md", "settings.md"),
+)
 
 
 @pytest.mark.parametrize("name", _PAGES)
@@ -58,6 +62,7 @@ def test_page_names_everything_there_is() -> None:
         "errors.md": [f"`{kind}`" for kind in ErrorKind],
         "operations.md": [f"`{operation}`" for operation in (*sts.OPERATIONS, *iam.OPERATIONS)],
         "events.md": [f"`{event}`" for event in EventType],
+        "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
         "cli.md": [f"## daypass {name}\n" for name in COMMANDS],
         "provider-settings.md": [f"| `{field.name}` |" for field in fields(ProviderSettings)],
