@@ -193,7 +193,7 @@ class Fetcher:
             raise FetchError(Reason.RESOLVE, f"the name {place.host} has no address")
         # One bad address spoils the name: an honest one does not mix them.
         if any(refused(address, allow_private=order.allow_private) for address in found):
-            raise FetchError(Reason.ADDRESS, f"{place.host} is in a range that may not be fetched from")
+            raise FetchError(Reason.ADDRESS, "the host is in a range that may not be fetched from")
         return list(found)[:_MOST_ADDRESSES]
 
     async def _connect(
