@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.attack.installation import ALPHA, BETA, Answer, Installation, SetClock, document, installed
+from tests.attack.installation import ALPHA, BETA, ROOT, Answer, Installation, SetClock, document, installed
 from tests.attack.tokens import bring, provider, trust_in, web_identity
 from tests.issuer import Issuer, b64, compact, public_jwk, raw_signature
 
@@ -309,6 +309,22 @@ def test_session_is_recorded_with_its_issuer_subject_and_token_id(
     assert record["type"] == "session.issued"
     assert record["actor"]["federated"]["jti"] == "j-17"
     assert record["actor"]["principal_id"] == f"arn:aws:iam::{ALPHA}:oidc-provider/idp.example.com:ann"
+
+
+def test_bearer_who_is_cut_off_loses_every_session_and_gets_no_other(
+    site: Installation, issuer: Issuer, role: str, refused: Refused
+) -> None:
+    made = site.role("many", trust_in(provider(site, issuer).arn))
+    sessions = {sub: bring(site, made, issuer.token(site.now(), sub=sub)).key for sub in ("cut", "spared")}
+    principal = f"arn:aws:iam::{ALPHA}:oidc-provider/idp.example.com:cut"
+    body = json.dumps({"subject": "principal", "value": principal, "block": True}).encode()
+    path = "/api/v1/revocations"
+    signed = site.signed(ROOT, body, "daypass", path=path, extra={"content-type": "application/json"})
+    assert site.send("POST", signed, body, path=path.encode()).status == 201
+    assert site.call(sessions["cut"], "GetCallerIdentity").code == "ExpiredToken"
+    assert site.call(sessions["spared"], "GetCallerIdentity").status == 200
+    refused(bring(site, made, issuer.token(site.now(), sub="cut")), "AccessDenied", 403, "request.denied")
+    assert bring(site, role, issuer.token(site.now(), sub="ann")).status == 200
 
 
 # --- Once ------------------------------------------------------------------------------------------------------------

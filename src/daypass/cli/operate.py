@@ -94,7 +94,8 @@ def show_session(session_id: str, profile: str, endpoint: str, form: str) -> Non
 def revoke(subject: str, value: str, profile: str, endpoint: str, form: str, **given: Any) -> None:
     """Cut off, at once: a session, or all sessions of a role, principal, key, source identity or account.
 
-    Every session that was made from one that is cut off ends with it. Roles and principals are given by name, ARN or id.
+    Every session that was made from one that is cut off ends with it. Roles and principals are given by name, ARN or id;
+    the bearer of a token, assertion or certificate by the ARN of its provider or trust anchor, a colon and its subject.
     """
     until = given.pop("block_until")
     body: dict[str, Any] = {"subject": subject.replace("-", "_"), "value": value, **given}

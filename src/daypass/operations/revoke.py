@@ -22,6 +22,11 @@ from daypass.ports import Call, Env, Reader, Tx
 MAX_REASON = 256
 _SESSION = re.compile(r"[0-9a-f]{32}")
 _ROLE_ID = re.compile(r"AROA[A-Z2-7]{17}")
+# Whom a provider or a trust anchor vouches for: its ARN, a colon, the subject (`Proof.principal_id`).
+_FEDERATED = re.compile(
+    r"arn:aws:(?:iam::(?P<iam>[0-9]{12}):(?:oidc|saml)-provider|rolesanywhere:[a-z0-9-]*:(?P<x509>[0-9]{12}):trust-anchor)"
+    r"/[^\s:][^\s]*:.+"
+)
 _PRINCIPAL_ID = re.compile(r"(?:AROA|AIDA)[A-Z2-7]{17}|[0-9]{12}(?::[A-Za-z0-9_+=,.@-]{2,32})?")
 _KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")  # STS's accessKeyIdType
 _IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
@@ -160,6 +165,8 @@ def _principal(tx: Reader, account: str, value: str) -> _Found:
         return _Found(value, entity.account if entity is not None else "")
     if value == f"arn:aws:iam::{account}:root":
         return _Found(account)
+    if federated := _FEDERATED.fullmatch(value):
+        return _Found(value, federated["iam"] or federated["x509"])
     return _Found(_named(tx, User, account, value) or _named(tx, Role, account, value))
 
 

@@ -32,6 +32,7 @@ CallDep = Annotated[Call, Depends(_call)]
 
 _ACCOUNT = r"^([0-9]{12}|\*)?$"
 _ACCOUNT_IS = "Account id; empty: your own; `*`: every one (operator only)."
+_VALUE_IS = "An id; roles and users also by ARN or name; whom a provider or trust anchor vouches for by its ARN, a colon and the subject."
 AccountQuery = Annotated[str, Query(pattern=_ACCOUNT, description=_ACCOUNT_IS)]
 LimitQuery = Annotated[int, Query(ge=1, le=1000, description="Items in one page, at most.")]
 AfterQuery = Annotated[str, Query(max_length=128, description="`next` of the page before.")]
@@ -110,7 +111,7 @@ class AccountsOut(Out):
 class SessionQuery(QueryIn):
     account: str = Field("", pattern=_ACCOUNT, description=_ACCOUNT_IS)
     principal_id: str = Field("", max_length=128, description="A role's or user's unique id.")
-    root_principal_id: str = Field("", max_length=128, description="Whoever began the chain.")
+    root_principal_id: str = Field("", max_length=1024, description="Whoever began the chain.")
     active: bool | None = None
     revoked: bool | None = None
     after: str = Field("", max_length=128, description="`next` of the page before.")
@@ -186,7 +187,7 @@ class SessionsOut(Out):
 
 class RevocationIn(In):
     subject: str = Field(description="session, role, principal, access_key, source_identity or account.", max_length=32)
-    value: str = Field(min_length=1, max_length=2048, description="An id; roles and users also by ARN or name.")
+    value: str = Field(min_length=1, max_length=2048, description=_VALUE_IS)
     account: str = Field("", max_length=12, description="The owning account; empty: your own.")
     block: bool = Field(False, description="Also keep it from getting new sessions.")
     block_until: Millis | None = Field(None, description="End of the block; it implies `block`.")
