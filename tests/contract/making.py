@@ -223,7 +223,7 @@ def one_of_each() -> list[Any]:
         InstanceProfile("AIPA1", ACCOUNT, "Web", "/i/", NOW, "AROA1", (("k", "v"),)),
         AccountAlias("example-corp", ACCOUNT, NOW),
         PasswordPolicy(ACCOUNT, 14, True, True, True, True, True, 90, 24, False),
-        LoginProfile("AIDA1", ACCOUNT, NOW, "scrypt$1$a$b", NOW + 1, True, 3600, ("scrypt$1$a$c",)),
+        LoginProfile("AIDA1", ACCOUNT, NOW, "scrypt$1$a$b", NOW + 1, True, 3600, ("scrypt$1$a$c",), 2, NOW + 3),
         Redeemed("jwt", "cd" * 32, ACCOUNT, NOW, NOW + 5),
         PolicyContent("ab" * 32, ACCOUNT, ALLOW, NOW),
         revocation("role", "AROA1", block=True, block_until=NOW + 5, reason="lost", created_by="arn:me", position=1),

@@ -449,6 +449,8 @@ class LoginProfile:
     reset_required: bool = False
     max_signin_seconds: int | None = None
     former_hashes: tuple[str, ...] = ()  # newest first
+    failures: int = 0  # wrong old passwords since the last right one or the last lock
+    locked_until: int = 0  # ms; until then no old password is looked at
 
 
 @dataclass(frozen=True, slots=True)

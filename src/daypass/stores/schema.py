@@ -398,6 +398,8 @@ login_profiles = Table(
     Column("reset_required", Boolean, nullable=False),
     _int("max_signin_seconds", null=True),
     _text("former_hashes"),
+    _int("failures"),
+    _int("locked_until"),
 )
 
 redeemed = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 
 from daypass.domain.directory import LoginProfile, PasswordPolicy
 from daypass.domain.errors import ErrorKind
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles, passwords
 
 GOOD, OTHER, THIRD = "Correct-Horse-1", "Battery-Staple-2", "Other-Stapler-3"
 NOT_CONFORMING = "Password does not conform to the account password policy."
@@ -248,6 +249,46 @@ async def test_change_password_takes_the_old_one_and_ends_the_reset(world: World
     await _change(world, GOOD, OTHER)
     assert _stored(world).reset_required is False
     assert passwords.matches(OTHER, _stored(world).password_hash)
+
+
+async def test_change_password_locks_after_wrong_ones_whoever_is_right_then(world: World) -> None:
+    await _ann(world)
+    await _may_change(world)
+
+    async def refused(old: str) -> None:
+        with refusal(ErrorKind.ACCESS_DENIED, "The old password was incorrect."):
+            await _change(world, old, THIRD)
+
+    for _ in range(login_profiles.MAX_FAILURES - 1):
+        await refused(OTHER)
+    await _change(world, GOOD, OTHER)  # a right one begins anew
+    for _ in range(login_profiles.MAX_FAILURES):
+        await refused(GOOD)
+    await refused(OTHER)
+    world.clock.time += login_profiles.LOCK_MS - 1
+    await refused(OTHER)
+    world.clock.time += 1
+    await _change(world, OTHER, THIRD)
+    assert _stored(world).failures == 0
+
+
+async def test_guesses_side_by_side_are_counted_one_by_one(world: World) -> None:
+    await _ann(world)
+    await _may_change(world)
+    guesses = [_change(world, f"Wrong-Guess-{n}", OTHER) for n in range(7)]
+    answers = await asyncio.gather(*guesses, _change(world, GOOD, OTHER), return_exceptions=True)
+    assert {str(answer) for answer in answers} == {"The old password was incorrect."}
+    assert passwords.matches(GOOD, _stored(world).password_hash)
+
+
+async def test_new_password_by_an_administrator_ends_the_lock(world: World) -> None:
+    await _ann(world)
+    await _may_change(world)
+    for _ in range(login_profiles.MAX_FAILURES):
+        with refusal(ErrorKind.ACCESS_DENIED):
+            await _change(world, OTHER, THIRD)
+    await world.call("UpdateLoginProfile", UserName="ann", Password=OTHER)
+    await _change(world, OTHER, THIRD)
 
 
 async def test_change_password_needs_permission_and_a_profile(world: World) -> None:

@@ -122,7 +122,10 @@ async def _write(  # what was asked, and what was found out about it
             answer = {**answer, LINT: "; ".join(detail["lint"])}
         return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
-    return await env.journal.write(change)
+    answer = await env.journal.write(change)
+    if operation.conclude is not None:
+        operation.conclude(answer)
+    return answer
 
 
 async def _gathered(env: Env, call: Call, operation: Operation, params: Params) -> Any:

@@ -8,7 +8,8 @@ Source: IAM API Reference, CreateLoginProfile, UpdateLoginProfile, ChangePasswor
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, LoginProfile, PasswordPolicy, User
@@ -16,6 +17,12 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam import faults, find, passwords, subjects
 from daypass.operations.iam.work import Answer, Look, Params, Subject, Work
 from daypass.ports import Ids
+
+MAX_FAILURES: Final = 5
+LOCK_MS: Final = 900_000
+"""So many wrong old passwords in a row lock ChangePassword for so long."""
+
+_WRONG: Final[Answer] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +135,17 @@ def update_login_profile(work: Work, p: Params) -> Answer:
 
 def _with_next(work: Work, profile: LoginProfile) -> LoginProfile:
     prepared: Prepared = work.gathered
-    if prepared.before != profile:  # somebody was faster; what was checked was another password
+    before = prepared.before
+    if before is None or (before.user_id, before.password_hash) != (profile.user_id, profile.password_hash):
+        # Somebody was faster: what was checked was another password.
         raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, faults.MOVED)
     return replace(
         profile,
         password_hash=prepared.password_hash,
         former_hashes=prepared.former_hashes,
         password_changed_at=work.now,
+        failures=0,
+        locked_until=0,
     )
 
 
@@ -153,14 +164,30 @@ def own(look: Look, p: Params) -> Subject:
     return subjects.user_or_caller(look, p)
 
 
-def prepare_change(look: Look, p: Params, _ids: Ids) -> Prepared:
+def prepare_change(look: Look, p: Params, _ids: Ids) -> Prepared | None:
+    """None when the old password is wrong. While the profile is locked, none is looked at."""
     profile = _profile(look, _user(look, {}))
-    if not passwords.matches(p["OldPassword"], profile.password_hash):
-        raise faults.wrong_old_password()
+    if look.now < profile.locked_until or not passwords.matches(p["OldPassword"], profile.password_hash):
+        return None
     return _next(look, profile, p["NewPassword"])
 
 
 def change_password(work: Work, _p: Params) -> Answer:
-    profile = _with_next(work, _profile(work, _user(work, {})))
-    work.tx.replace(replace(profile, reset_required=False))
+    """A wrong old password is counted, in turn with all others: guesses cannot run side by side."""
+    profile = _profile(work, _user(work, {}))
+    if work.now < profile.locked_until:
+        return _WRONG
+    if work.gathered is None:
+        failures = profile.failures + 1
+        locked = failures >= MAX_FAILURES
+        until = work.now + LOCK_MS if locked else 0
+        work.tx.replace(replace(profile, failures=0 if locked else failures, locked_until=until))
+        return _WRONG
+    work.tx.replace(replace(_with_next(work, profile), reset_required=False))
     return {}
+
+
+def conclude_change(answer: Answer) -> None:
+    """Raises ACCESS_DENIED, the same for a wrong password and a locked profile."""
+    if answer is _WRONG:
+        raise faults.wrong_old_password()

@@ -185,7 +185,11 @@ _PASSWORDS = (
     ),
     Operation("DeleteLoginProfile", subjects.user_or_caller, write=login_profiles.delete_login_profile),
     Operation(
-        "ChangePassword", login_profiles.own, write=login_profiles.change_password, gather=login_profiles.prepare_change
+        "ChangePassword",
+        login_profiles.own,
+        write=login_profiles.change_password,
+        gather=login_profiles.prepare_change,
+        conclude=login_profiles.conclude_change,
     ),
 )
 _MFA = (

@@ -92,6 +92,7 @@ class Operation:
     Exactly one of `read` and `write` is given. `subject` says what to authorize, `keys` add context keys; `document`
     names a parameter that holds a policy, which must parse before anything else is tried. `gather` does what takes
     long before a write, on a store thread and once authorized: the writer's thread is everyone's.
+    `conclude` may refuse once the write is durable: a failure that was counted.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Operation:
     keys: tuple[KeysOf, ...] = ()
     document: tuple[str, PolicyKind] | None = None
     gather: Callable[[Look, Params, Ids], Any] | None = None
+    conclude: Callable[[Answer], None] | None = None
 
     @property
     def action(self) -> str:

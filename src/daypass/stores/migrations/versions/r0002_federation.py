@@ -120,7 +120,7 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
         "user_id",
         (
             "user_id:text account:text created_at:int password_hash:text password_changed_at:int reset_required:bool "
-            "max_signin_seconds:int:null former_hashes:text"
+            "max_signin_seconds:int:null former_hashes:text failures:int locked_until:int"
         ),
     ),
     (
