@@ -179,7 +179,10 @@ class SamlServiceProvider:
     # --- what we tell of ourselves
 
     def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
-        """See `ports.SamlVerifier.request_url`. Source: SAML V2.0 bindings, section 3.4 (HTTP-Redirect, DEFLATE)."""
+        """See `ports.SamlVerifier.request_url`. Source: SAML V2.0 bindings, section 3.4 (HTTP-Redirect, DEFLATE).
+
+        The request names no address for its response: providers answer to the one that they know from our metadata.
+        """
         where = _metadata(provider, now).sso_url
         if not where or not self._base:
             return ""
@@ -187,9 +190,7 @@ class SamlServiceProvider:
         request = (
             '<samlp:AuthnRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" '
             'xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" '
-            f'ID={quoteattr(request_id)} Version="2.0" IssueInstant="{at}" Destination={quoteattr(where)} '
-            f"AssertionConsumerServiceURL={quoteattr(self.acs_url(provider))} "
-            'ProtocolBinding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST">'
+            f'ID={quoteattr(request_id)} Version="2.0" IssueInstant="{at}" Destination={quoteattr(where)}>'
             f"<saml:Issuer>{escape(self.entity_id)}</saml:Issuer></samlp:AuthnRequest>"
         )
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
