@@ -20,7 +20,7 @@ from daypass.domain.strict_json import read_json
 
 MAX_TOKEN: Final = 20_000  # characters (STS API, AssumeRoleWithWebIdentity, WebIdentityToken)
 MAX_KEYS: Final = 100  # in a set
-MAX_JWKS: Final = 1_048_576  # bytes of a set
+MAX_JWKS: Final = 524_288  # bytes of a set
 _MAX_NAME: Final = 1024  # characters of kid and typ
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
@@ -178,7 +178,7 @@ class PublicKeys:
         return fitting[0]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def load_keys(jwks: bytes) -> PublicKeys:
     """The usable keys of a JWKS; keys of other kinds, for other uses or too weak are passed over. Kept by content.
 

@@ -93,7 +93,7 @@ class ProviderSettings:
 _DEFAULT: Final = ProviderSettings()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def parse_settings(text: str) -> ProviderSettings:
     """The settings that a provider's text stands for. Raises ValueError naming the member that is wrong."""
     if len(text) > MAX_TEXT:

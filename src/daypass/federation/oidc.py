@@ -34,6 +34,7 @@ from daypass.ports import IssuerKeys, KeySet, UnverifiedToken
 _LATEST: Final = 253_402_300_799  # seconds: the end of the year 9999
 _MAX_AUDIENCES: Final = 50
 _MAX_SUBJECT: Final = 255
+_MAX_ISSUER: Final = 263  # https:// and the longest URL of a provider
 _SHOWN: Final = 128
 
 _SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/[A-Za-z0-9._-]+)+)")
@@ -119,6 +120,8 @@ class OidcVerifier:
             message = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
             raise _refusal(f"{message}: {error}") from None
         issuer = jws.unverified_claims.get("iss")
+        if isinstance(issuer, str) and len(issuer) > _MAX_ISSUER:  # it is about to be looked up, and remembered
+            raise _refusal(f"The claim iss has more than {_MAX_ISSUER} characters")
         if isinstance(issuer, str) and issuer:
             return OidcToken(jws, issuer, url_of(issuer))
         svid = _SPIFFE_ID.fullmatch(str(jws.unverified_claims.get("sub")))

@@ -145,7 +145,7 @@ async def test_read_malformed_token_says_what_is_wrong_with_it(bench: Bench) -> 
     assert not bench.keys.asked
 
 
-@pytest.mark.parametrize("issuer", [None, 7, "", ["https://idp.example.com"]])
+@pytest.mark.parametrize("issuer", [None, 7, "", ["https://idp.example.com"], "https://" + "x" * 256])
 def test_read_token_without_an_issuer_is_refused(bench: Bench, issuer: Any) -> None:
     with pytest.raises(DaypassError, match="iss"):
         bench.verifier.read(bench.issuer.token(NOW, iss=issuer))
