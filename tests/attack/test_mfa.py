@@ -21,6 +21,7 @@ from tests.attack.installation import (
     Installation,
     Key,
     form,
+    installed,
     trust,
 )
 
@@ -235,3 +236,18 @@ def test_seeds_and_codes_are_in_no_record_log_or_other_answer(site: Installation
     assert f'"{code}"'.encode() not in kept
     shown = [body for body in site.answers if base64.b64encode(phone.seed.encode()) in body]
     assert len(shown) == 1
+
+
+def test_a81_code_and_count_are_shared_by_every_process(
+    site: Installation, ann: tuple[Key, Phone], guarded: str
+) -> None:
+    key, phone = ann
+    with installed(site.data, site.wall) as other:
+        code = phone.code()
+        assert other.call(key, SESSION, phone.with_code(code)).status == 200
+        denied(site, site.assume(key, guarded, **phone.with_code(code)), WRONG, "replay")
+        for at in range(MAX_FAILURES):
+            assert (site, other)[at % 2].call(key, SESSION, phone.with_code(phone.wrong())).code == "AccessDenied"
+        denied(other, other.call(key, SESSION, phone.with_code(phone.code())), UNKNOWN, "locked after wrong codes")
+        denied(site, site.call(key, SESSION, phone.with_code(phone.code())), UNKNOWN, "locked after wrong codes")
+    site.wall.time += LOCK_MS

@@ -1,0 +1,137 @@
+"""MFA codes in requests: what a right one changes, for whom, and that nothing is right while the database is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, policy, trust
+
+from daypass.domain.directory import MfaDevice, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.totp import code_at, step_at
+from daypass.operations.assume_role import assume_role
+from daypass.operations.get_session_token import get_session_token
+from daypass.operations.mfa_code import LOCK_MS, MAX_FAILURES, seal_seed
+
+SEED = b"a seed of forty bytes that nobody knows."
+SERIAL = f"arn:aws:iam::{ALPHA}:mfa/ann"
+ALL = policy(allow("*"))
+PRESENT = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def ann(world: World) -> User:
+    """A user with a device whose clock is three steps behind."""
+    user = world.user("ann", policies=[ALL])
+    sealed = seal_seed(world.sealer, SEED, ALPHA, user.id, SERIAL)  # type: ignore[arg-type]
+    world.directory.devices[SERIAL] = MfaDevice(ALPHA, SERIAL, "ann", "/", NOW, sealed, user.id, NOW, drift=-3)
+    return user
+
+
+def coded(code: str) -> dict[str, str]:
+    return {"SerialNumber": SERIAL, "TokenCode": code}
+
+
+def right(world: World, off: int = 0) -> dict[str, str]:
+    return coded(code_at(SEED, step_at(world.clock.time) - 3 + off))
+
+
+async def denied(world: World, key: Credentials, params: dict[str, Any]) -> str:
+    with pytest.raises(DaypassError) as caught:
+        await world.call(get_session_token, key, params)
+    assert caught.value.kind is ErrorKind.ACCESS_DENIED
+    reason: str = caught.value.private["mfa"]
+    return reason
+
+
+async def test_assume_role_with_a_right_code_meets_conditions_on_mfa_in_every_policy(world: World, ann: User) -> None:
+    fresh = {"NumericEquals": {"aws:MultiFactorAuthAge": "0"}}
+    role = world.role("ops", trusts=[trust(ann.arn, Condition={**PRESENT, **fresh})])
+    ask = {"RoleArn": role.arn, "RoleSessionName": "job"}
+    with pytest.raises(DaypassError, match="not authorized"):
+        await world.call(assume_role, world.key(ann), ask)
+    answer = await world.call(assume_role, world.key(ann), {**ask, **right(world)})
+    accepted, issued = world.journal.events[-2:]
+    assert (accepted.type, accepted.detail["mfa"]) == (EventType.DIRECTORY_CHANGED, "code accepted")
+    assert issued.type is EventType.SESSION_ISSUED
+    assert world.journal.sessions[-1].mfa_at == 0
+    assert (await world.caller(Credentials.of(answer))).mfa_at == 0
+
+
+async def test_get_session_token_with_a_right_code_makes_a_session_that_mfa_vouches_for(
+    world: World, ann: User
+) -> None:
+    answer = await world.call(get_session_token, world.key(ann), right(world))
+    world.clock.time += 61_000
+    caller = await world.caller(Credentials.of(answer))
+    assert caller.mfa_at == NOW
+    role = world.role("ops", trusts=[trust(ann.arn, Condition={"NumericEquals": {"aws:MultiFactorAuthAge": "61"}})])
+    await world.call(assume_role, Credentials.of(answer), {"RoleArn": role.arn, "RoleSessionName": "job"})
+    assert world.journal.sessions[-1].mfa_at == 0
+
+
+@pytest.mark.parametrize("off", [-1, 0, 1])
+async def test_code_of_a_drifting_device_is_taken_within_a_step_of_its_own_time(
+    world: World, ann: User, off: int
+) -> None:
+    await world.call(get_session_token, world.key(ann), right(world, off))
+    assert await denied(world, world.key(ann), right(world, off)) == "replay"
+
+
+@pytest.mark.parametrize("off", [-2, 2, 3])
+async def test_code_of_our_time_is_wrong_for_a_device_that_drifts(world: World, ann: User, off: int) -> None:
+    assert await denied(world, world.key(ann), right(world, off)) == "wrong code"
+    assert world.directory.devices[SERIAL].failures == 1
+
+
+async def test_codes_of_one_window_are_taken_in_any_order(world: World, ann: User) -> None:
+    for off in (1, -1, 0):
+        await world.call(get_session_token, world.key(ann), right(world, off))
+
+
+async def test_wrong_codes_in_a_row_lock_the_device_and_a_right_one_ends_the_row(world: World, ann: User) -> None:
+    for _ in range(MAX_FAILURES - 1):
+        assert await denied(world, world.key(ann), right(world, 5)) == "wrong code"
+    await world.call(get_session_token, world.key(ann), right(world))
+    for _ in range(MAX_FAILURES):
+        assert await denied(world, world.key(ann), right(world, 5)) == "wrong code"
+    assert await denied(world, world.key(ann), right(world, 1)) == "locked after wrong codes"
+    world.clock.time += LOCK_MS
+    await world.call(get_session_token, world.key(ann), right(world))
+
+
+async def test_no_code_is_right_while_the_database_is_away(world: World, ann: User) -> None:
+    key = world.key(ann)
+    world.journal.broken = True
+    with pytest.raises(DaypassError) as caught:
+        await world.call(get_session_token, key, right(world))
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    assert not world.journal.sessions
+    world.journal.broken = False
+    await world.call(get_session_token, key, right(world))  # and it was not used up
+
+
+async def test_device_whose_seed_does_not_open_takes_no_code(world: World, ann: User) -> None:
+    stolen = seal_seed(world.sealer, SEED, ALPHA, "AIDASOMEBODYELSE", SERIAL)  # type: ignore[arg-type]
+    world.directory.devices[SERIAL] = MfaDevice(ALPHA, SERIAL, "ann", "/", NOW, stolen, ann.id, NOW, drift=-3)
+    with pytest.raises(DaypassError) as caught:
+        await world.call(get_session_token, world.key(ann), right(world))
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+
+
+async def test_role_sessions_and_other_users_have_no_use_for_a_device(world: World, ann: User) -> None:
+    bob = world.user("bob", policies=[ALL])
+    assert await denied(world, world.key(bob), right(world)) == "no such device of the caller"
+    role = world.role("ops", trusts=[trust(ann.arn)], policies=[ALL])
+    session = await world.call(assume_role, world.key(ann), {"RoleArn": role.arn, "RoleSessionName": "job"})
+    with pytest.raises(DaypassError) as caught:
+        params = {"RoleArn": role.arn, "RoleSessionName": "job", **right(world)}
+        await world.call(assume_role, Credentials.of(session), params)
+    assert caught.value.private["mfa"] == "caller has no devices"
