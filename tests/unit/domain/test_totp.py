@@ -61,9 +61,7 @@ def test_consecutive_step_within_the_drift_is_found(off: int) -> None:
     assert consecutive_step(SEED, code_at(SEED, step + 9), code_at(SEED, step + 10), NOW, 9) == step + 9
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [(0, 0), (1, 0), (0, 2), (-DRIFT - 2, -DRIFT - 1), (DRIFT, DRIFT + 1)]
-)
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (0, 2), (-DRIFT - 2, -DRIFT - 1), (DRIFT, DRIFT + 1)])
 def test_consecutive_step_of_other_pairs_is_none(first: int, second: int) -> None:
     assert consecutive_step(SEED, code_at(SEED, HERE + first), code_at(SEED, HERE + second), NOW, 0) is None
 
