@@ -7,8 +7,6 @@ Source: RFC 5280; IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust m
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,14 +141,6 @@ def _bundle(pem: str) -> tuple[x509.Certificate, ...]:
     if len(found) > MAX_ANCHORS:
         raise CertificateRefused(f"more than {MAX_ANCHORS} certificates in the trust anchor")
     return tuple(_parse(certificate.public_bytes(Encoding.DER)) for certificate in found)
-
-
-def decode_der(unverified: str) -> bytes:
-    """A base64 text, strictly read. Raises CertificateRefused."""
-    try:
-        return base64.b64decode(unverified.encode("ascii"), validate=True)
-    except (ValueError, binascii.Error):
-        raise CertificateRefused("not base64") from None
 
 
 def _usable_key(certificate: x509.Certificate) -> Any:
