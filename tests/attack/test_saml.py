@@ -7,12 +7,13 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lxml import etree
 from signxml import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
-from tests.attack.installation import ALPHA, BETA, ROOT, ROOT_OF_BETA, Answer, Installation, document, form
+from tests.attack.installation import ALPHA, BETA, ROOT, ROOT_OF_BETA, Answer, Installation, document, form, installed
 from tests.saml_idp import (
     AWS_ACS,
     NS,
@@ -72,6 +73,7 @@ def refuse(site: Installation, refused: Check, text: str, code: str = "InvalidId
     answer = assume(site, encode(text))
     record = refused(answer, code, status)
     assert CANARY not in answer.body.decode()
+    assert encode(text)[:200] not in json.dumps(record)
     assert record["account"] == ALPHA
     assert not site.run(sessions(site, record))
     return answer.text("Message")
@@ -400,6 +402,23 @@ def test_a32_of_thirty_at_once_one_wins(site: Installation) -> None:
         return sorted(answer.status for answer in answers)
 
     assert site.run(all_at_once()) == [200] + [400] * 29
+
+
+def test_a32_use_is_remembered_by_other_processes_and_after_a_restart(tmp_path: Path) -> None:
+    with installed(tmp_path) as first:
+        first.iam("CreateSAMLProvider", Name="idp", SAMLMetadataDocument=metadata())
+        first.role("federated", saml_trust(PROVIDER))
+        assertions = [made(first).encoded() for _ in range(3)]
+        with installed(tmp_path, first.wall) as second:
+            assert assume(first, assertions[0]).status == 200
+            assert assume(second, assertions[0]).code == "InvalidIdentityToken"
+            assert assume(second, assertions[1]).status == 200
+            assert assume(first, assertions[1]).code == "InvalidIdentityToken"
+            won = [assume(site, assertions[2]).status for _ in range(5) for site in (second, first)]
+            assert sorted(won) == [200] + [400] * 9
+        wall = first.wall
+    with installed(tmp_path, wall) as again:
+        assert [assume(again, assertion).code for assertion in assertions] == ["InvalidIdentityToken"] * 3
 
 
 @pytest.mark.parametrize(
