@@ -187,7 +187,7 @@ class SamlProvider:
     assertions: (key id, time added in ms as text, key sealed by the storage ring, in base64), at most two.
     """
 
-    id: str  # ASPR…, 21 characters: AWS's SAMLProviderUUID
+    id: str  # ASPR…, 22 characters: AWS's SAMLProviderUUID
     account: str
     name: str
     created_at: int

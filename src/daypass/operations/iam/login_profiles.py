@@ -15,14 +15,14 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, LoginProfile, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam import faults, find, passwords, subjects
-from daypass.operations.iam.work import Answer, Look, Params, Subject, Work
+from daypass.operations.iam.work import REFUSED, Answer, Look, Params, Subject, Work
 from daypass.ports import Ids
 
 MAX_FAILURES: Final = 5
 LOCK_MS: Final = 900_000
 """So many wrong old passwords in a row lock ChangePassword for so long."""
 
-_WRONG: Final[Answer] = MappingProxyType({})
+_WRONG: Final[Answer] = MappingProxyType({REFUSED: "wrong old password"})
 
 
 @dataclass(frozen=True, slots=True)
