@@ -99,6 +99,13 @@ class Canonical(dict[str, Any]):
 
     _text: str
 
+    @classmethod
+    def written(cls, value: Mapping[str, Any], text: str) -> Canonical:
+        """With a text that the caller has put together: it must be what `_dumps` would make of the value."""
+        made = cls(value)
+        made._text = text
+        return made
+
     def text(self) -> str:
         """As it stands in an event; encoded once."""
         try:

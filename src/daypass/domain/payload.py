@@ -114,8 +114,9 @@ def _encode_hop(hop: Hop, known: list[str]) -> str:
 
 def _encode_optional(c: SessionClaims) -> str:
     """The values that have a default, from the first to the last that differs from it, each after its comma."""
-    rare = (c.tags, c.transitive_keys, c.source_identity, c.mfa_at, c.base_policy, c.user_id, c.policy_hashes)
-    if c.auth_method and not any((*rare, c.description, c.grant_id, c.binding, c.keys)) and c.status_index == -1:
+    some = c.tags or c.transitive_keys or c.source_identity or c.mfa_at or c.base_policy or c.user_id or c.policy_hashes
+    some = some or c.description or c.grant_id or c.binding or c.keys
+    if c.auth_method and not some and c.status_index == -1:
         return f",{encode_basestring(c.derivation_key)},{encode_basestring(c.auth_method)}"  # most sessions
     values: list[Any] = [c.derivation_key, c.auth_method, [part for tag in c.tags for part in tag]]
     values += (list(c.transitive_keys), c.source_identity, c.mfa_at, int(c.base_policy), c.user_id)

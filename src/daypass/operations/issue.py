@@ -33,6 +33,7 @@ from daypass.domain.session import (
 from daypass.domain.value import value
 from daypass.operations.authorize import feed_moved
 from daypass.operations.outcome import OWNER, actor_of, event_of
+from daypass.operations.session_detail import session_detail
 from daypass.ports import Env, ManagedPolicyView, RoleView, Tx
 
 MAX_POLICY_ARNS: Final = 10
@@ -321,7 +322,7 @@ async def issue(
         account=claims.account,
         session_id=claims.session_id,
         decision=decision,
-        detail=_detail(claims, request),
+        detail=session_detail(claims, request.policy, request.policy_arns),
     )
     if redeem is None:
         await env.journal.commit(event, claims)
@@ -359,31 +360,3 @@ def _refuse_blocked(env: Env, facts: RequestFacts, actor: Mapping[str, Any], cla
         private={OWNER: block.account, "reason": "blocked", "revocation": block.id},
         explanation={"allowed": False, "reason": "a revocation blocks new sessions", "revocation": block.id},
     )
-
-
-def _detail(claims: SessionClaims, request: SessionRequest) -> dict[str, Any]:
-    """What the record keeps of a session beside its row: what was asked and what was given, without any secret."""
-    detail: dict[str, Any] = {
-        "kind": claims.kind,
-        "principal": claims.arn,
-        "principal_id": claims.principal_id,
-        "name": claims.name,
-        "access_key_id": claims.hops[-1].access_key_id,
-        "expires_at": claims.expires_at,
-        "hops": len(claims.hops),
-    }
-    if claims.tags:
-        detail["tags"] = dict(claims.tags)
-        detail["transitive_keys"] = claims.transitive_keys
-    if claims.source_identity:
-        detail["source_identity"] = claims.source_identity
-    if request.policy:
-        detail["policy"] = request.policy
-    if claims.policy_hashes:
-        detail["policy_arns"] = request.policy_arns
-        detail["policy_hashes"] = claims.policy_hashes
-    if claims.description:
-        detail["description"] = claims.description
-    if len(claims.hops) > 1 and claims.hops[-2].session_id:
-        detail["parent_session_id"] = claims.hops[-2].session_id
-    return detail
