@@ -246,6 +246,8 @@ async def test_change_password_takes_the_old_one_and_ends_the_reset(world: World
     await _may_change(world)
     with refusal(ErrorKind.ACCESS_DENIED, "The old password was incorrect."):
         await _change(world, OTHER, THIRD)
+    counted, told = world.journal.events[-2:]
+    assert (counted.detail["result"], told.error) == ({"refused": "wrong old password"}, "access_denied")
     await _change(world, GOOD, OTHER)
     assert _stored(world).reset_required is False
     assert passwords.matches(OTHER, _stored(world).password_hash)

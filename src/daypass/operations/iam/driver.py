@@ -15,7 +15,7 @@ from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations.authorize import authorize
 from daypass.operations.iam import builtin, documents, faults, subjects
-from daypass.operations.iam.work import LINT, Answer, Look, Operation, Params, Subject, Work
+from daypass.operations.iam.work import LINT, REFUSED, Answer, Look, Operation, Params, Subject, Work
 from daypass.operations.lint import findings_of
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
@@ -152,7 +152,7 @@ def _told(findings: tuple[Finding, ...]) -> list[str]:
 
 def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The identifiers of what was made, from the answer's one entity. Never a secret: only these members are taken."""
-    ids: dict[str, Any] = {}
+    ids: dict[str, Any] = {"refused": answer[REFUSED]} if REFUSED in answer else {}
     for member in answer.values():
         if isinstance(member, Mapping):
             ids.update({name: member[name] for name in _RESULT_IDS if name in member})

@@ -189,5 +189,5 @@ def change_password(work: Work, _p: Params) -> Answer:
 
 def conclude_change(answer: Answer) -> None:
     """Raises ACCESS_DENIED, the same for a wrong password and a locked profile."""
-    if answer is _WRONG:
+    if REFUSED in answer:
         raise faults.wrong_old_password()

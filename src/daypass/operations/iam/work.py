@@ -28,6 +28,9 @@ Answer: TypeAlias = Mapping[str, Any]
 LINT: Final = "x-daypass-lint"
 """The key of an answer under which a write says what the linter finds in its document; on the wire it is a header."""
 
+REFUSED: Final = "x-daypass-refused"
+"""The key of an answer that says, for the record alone, why `Operation.conclude` will refuse."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
