@@ -88,11 +88,8 @@ def list_providers(account: str, profile: str, endpoint: str, form: str) -> None
         output.data(found)
         return
     output.table(
-        ("URL", "MADE", "CLIENT IDS", "SETTINGS"),
-        [
-            (p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"]), ", ".join(sorted(p["settings"])))
-            for p in found
-        ],
+        ("URL", "MADE", "CLIENT IDS"),
+        [(p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"])) for p in found],
     )
 
 

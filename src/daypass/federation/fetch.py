@@ -58,6 +58,7 @@ class Reason(StrEnum):
     SIZE = "size"
     PROTOCOL = "protocol"
     BUSY = "busy"
+    SECRET = "secret"  # the bearer token does not open
 
 
 class FetchError(Exception):
@@ -110,7 +111,7 @@ class Bounds:
     """
 
     seconds: float = 2.0
-    max_bytes: int = 1_048_576
+    max_bytes: int = 262_144
     at_once: int = 64
     for_owner: int = 8
     waiting: int = 256

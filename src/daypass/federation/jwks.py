@@ -15,6 +15,7 @@ from daypass.domain.strict_json import read_json
 from daypass.ports import KeySet
 
 MAX_KEYS = 100
+_MOST_MARKS = 5_000  # commas and brackets: reading more would hold up everyone else's requests
 _MAX_KID = 512
 _MAX_MEMBER = 4096  # characters; the modulus of an RSA key of 16,384 bits has 2,731
 _KINDS = ("RSA", "EC", "OKP")  # never "oct": a published symmetric key is known to all
@@ -36,7 +37,7 @@ def read_keys(body: bytes, *, spiffe: bool = False) -> Keys:
 
     Raises ValueError saying what is wrong.
     """
-    document = read_json(body)
+    document = read_bounded(body)
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("it is not a key set")  # noqa: TRY004  # the document is wrong, not the program
@@ -60,7 +61,7 @@ def read_discovery(body: bytes, issuers: frozenset[str]) -> str:
 
     Raises ValueError saying what is wrong.
     """
-    document = read_json(body)
+    document = read_bounded(body)
     if not isinstance(document, dict):
         raise ValueError("it is not a discovery document")  # noqa: TRY004  # as above
     issuer = document.get("issuer")
@@ -70,6 +71,13 @@ def read_discovery(body: bytes, issuers: frozenset[str]) -> str:
     if not isinstance(uri, str):
         raise ValueError("it names no jwks_uri")  # noqa: TRY004  # as above
     return uri
+
+
+def read_bounded(body: bytes) -> Any:
+    """JSON of a stranger with few enough parts to be read on the event loop. Raises ValueError."""
+    if sum(body.count(mark) for mark in (b",", b"{", b"[")) > _MOST_MARKS:
+        raise ValueError("it has too many parts")
+    return read_json(body)
 
 
 def described(jwks: bytes) -> tuple[Mapping[str, str], ...]:

@@ -2,13 +2,12 @@
 
 Good keys are answered without waiting. They are fetched anew before they are due, outlive an issuer that is away up to a
 limit, and a restart. It must never fetch one source twice at a time or more often than the spacing, whatever tokens come,
-and never take keys that its last answer does not bear out because others were asked for.
+and never let one source's trouble hold up another's keys.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,11 +16,10 @@ from typing import NamedTuple
 from daypass.domain.directory import IssuerKeySet, OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.federation.fetch import FetchError, parse_url
+from daypass.federation.fetch import FetchError
 from daypass.federation.files import FileError
 from daypass.federation.jwks import Keys, described, read_keys
-from daypass.federation.network import tls_context
-from daypass.federation.sources import Getter, Got, Source, source_of
+from daypass.federation.sources import Getter, Got, Source, fault_of, source_of
 from daypass.observability import logs
 from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet, Tx
 
@@ -55,7 +53,7 @@ class Rules:
     idle: int = 24 * _HOUR
     save: int = _HOUR
     background: int = 16
-    database_seconds: float = 1.0
+    database_seconds: float = 0.5
 
 
 class _Held(NamedTuple):
@@ -177,7 +175,7 @@ class CachedIssuerKeys:
 
     async def fault(self, provider: OidcProvider) -> str:
         """See `ports.IssuerStatuses`."""
-        return await asyncio.to_thread(_fault, provider)
+        return await asyncio.to_thread(fault_of, provider)
 
     def ages(self) -> tuple[int, int]:
         """Age in ms of the oldest keys that are in use, and how many sources failed when last tried."""
@@ -246,7 +244,8 @@ class CachedIssuerKeys:
 
     def _take(self, entry: _Entry, got: Got) -> None:
         now, before = self._clock.now(), entry.held
-        if before is not None and got.keys.sequence < before.keys.sequence:
+        usable = self._usable(entry, now)  # what is too old to serve is no measure either
+        if usable is not None and got.keys.sequence < usable.keys.sequence:
             raise ValueError("its sequence number has gone back")
         entry.held = _Held(got.keys, now, now + self._interval(entry.source, got))
         entry.failures, entry.error = 0, ""
@@ -331,8 +330,12 @@ class CachedIssuerKeys:
                         tx.delete(other)
             return None, event
 
-        with contextlib.suppress(DaypassError):  # the journal says itself when it cannot write; the keys serve
+        try:
             await self._journal.write(change)
+        except DaypassError:
+            pass  # the journal says itself when it cannot write; the keys serve
+        except Exception:  # noqa: BLE001  # a restart may miss them; nothing else depends on it
+            logs.get().error("issuer.not_kept", url=source.place, exc_info=True)
 
 
 _OTHER = {FileError: "file", TimeoutError: "timeout"}
@@ -346,26 +349,6 @@ def _words(error: Exception) -> str:
     return f"the answer cannot be used: {error}" if isinstance(error, ValueError) else "the fetch failed"
 
 
-def _fault(provider: OidcProvider) -> str:
-    try:
-        source = source_of(provider)
-    except ValueError as error:
-        return str(error)
-    settings = source.settings
-    try:
-        tls_context(settings.ca_pem)
-    except ValueError as error:
-        return f"ca_pem: {error}."
-    try:
-        if source.kind == "static":
-            read_keys(settings.static_jwks.encode(), spiffe=bool(settings.spiffe_trust_domain))
-        for url in filter(None, (settings.jwks_url, settings.token_review.url if settings.token_review else "")):
-            parse_url(url, allow_http=settings.allow_http)
-    except (ValueError, FetchError) as error:
-        return f"{'static_jwks' if source.kind == 'static' else 'URL'}: {error}."
-    return ""
-
-
 def _source(provider: OidcProvider) -> Source:
     try:
         return source_of(provider)
@@ -373,7 +356,7 @@ def _source(provider: OidcProvider) -> Source:
         raise _unavailable(provider, str(error)) from None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _parsed(text: str, spiffe: bool) -> Keys:  # noqa: FBT001  # a part of the cache's key
     return read_keys(text.encode(), spiffe=spiffe)
 

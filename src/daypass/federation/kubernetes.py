@@ -18,9 +18,9 @@ from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.issuers import secret_owner
 from daypass.domain.provider_settings import ProviderSettings, TokenReview
-from daypass.domain.strict_json import read_json
 from daypass.federation.fetch import FetchError, Order
 from daypass.federation.files import FileError, read_token
+from daypass.federation.jwks import read_bounded
 from daypass.federation.sources import Getter, open_bearer
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -84,7 +84,7 @@ class TokenReviews:
                 allow_http=settings.allow_http,
                 owner=f"{provider.account}/reviews",
             )
-            answer = read_json((await self._getter.fetcher.fetch(order)).body)
+            answer = read_bounded((await self._getter.fetcher.fetch(order)).body)
         except (FetchError, FileError, ValueError) as error:
             raise _no_answer(provider, str(error)) from None
         _check(provider, answer, claims)

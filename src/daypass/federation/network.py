@@ -102,7 +102,7 @@ def tls_context(ca_pem: str) -> ssl.SSLContext:
     if ca_pem:
         try:
             context.load_verify_locations(cadata=ca_pem)
-        except (ssl.SSLError, ValueError):
+        except (ssl.SSLError, ValueError, TypeError):  # TypeError: not ASCII
             raise ValueError("not a PEM certificate") from None
     context.set_alpn_protocols(["http/1.1"])
     return context

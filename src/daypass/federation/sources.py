@@ -18,8 +18,9 @@ from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
 from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason, parse_url
-from daypass.federation.files import FileError, read_file, read_token
+from daypass.federation.files import read_file, read_token
 from daypass.federation.jwks import Keys, read_discovery, read_keys
+from daypass.federation.network import tls_context
 
 _DISCOVERY = "/.well-known/openid-configuration"
 
@@ -61,7 +62,7 @@ class Got(NamedTuple):
     date: int | None = None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def source_of(provider: OidcProvider) -> Source:
     """The source of a provider's keys. Raises ValueError when its settings cannot be read."""
     settings = parse_settings(provider.settings)
@@ -82,6 +83,27 @@ def source_of(provider: OidcProvider) -> Source:
     text = json.dumps([account, provider.url if account else "", kind, place, issuer, *rules])
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Source(digest, kind, account, provider.account, provider.url, place, frozenset({issuer, base}), settings)
+
+
+def fault_of(provider: OidcProvider) -> str:
+    """What is wrong with where a provider's settings say that its keys are, without fetching them; or "". Blocks."""
+    try:
+        source = source_of(provider)
+    except ValueError as error:
+        return str(error)
+    settings = source.settings
+    try:
+        tls_context(settings.ca_pem)
+    except ValueError as error:
+        return f"ca_pem: {error}."
+    try:
+        if source.kind == "static":
+            read_keys(settings.static_jwks.encode(), spiffe=bool(settings.spiffe_trust_domain))
+        for url in filter(None, (settings.jwks_url, settings.token_review.url if settings.token_review else "")):
+            parse_url(url, allow_http=settings.allow_http)
+    except (ValueError, FetchError) as error:
+        return f"{'static_jwks' if source.kind == 'static' else 'URL'}: {error}."
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +163,9 @@ def open_bearer(sealer: OpensSecrets, sealed: str, account: str, owner: str) -> 
     try:
         return sealer.open_secret(base64.b64decode(sealed, validate=True), account, owner).decode("ascii")
     except ValueError:
-        raise FetchError(Reason.URL, "the bearer token of the settings does not open: give it again") from None
+        raise FetchError(Reason.SECRET, "the bearer token of the settings does not open: give it again") from None
 
 
 def _same_origin(first: str, second: str, settings: ProviderSettings) -> bool:
     one, other = (parse_url(url, allow_http=settings.allow_http) for url in (first, second))
     return (one.tls, one.host.lower(), one.port) == (other.tls, other.host.lower(), other.port)
-
-
-__all__ = ["FetchError", "FileError", "Getter", "Got", "OpensSecrets", "Source", "open_bearer", "source_of"]

@@ -75,7 +75,7 @@ METRICS: tuple[Metric, ...] = (
         "daypass_issuer_fetches",
         Counter,
         "Fetches of issuers' keys, by outcome: `ok`, or what failed (url, address, resolve, connect, tls, timeout, "
-        "redirect, status, content, size, protocol, busy, file, keys).",
+        "redirect, status, content, size, protocol, busy, secret, file, keys).",
         ("outcome",),
     ),
     Metric("daypass_issuer_keys_age_seconds", Gauge, "Since the last good fetch of the oldest keys in use."),

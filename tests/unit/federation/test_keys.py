@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.fake_network import http
 from tests.unit.federation.keys_world import ACCOUNT, DISCOVERY, HOUR, JWKS, NOW, URL, KeyWorld, oidc
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.issuers import secret_owner
-from daypass.federation.jwks import read_keys
+from daypass.federation.jwks import read_discovery, read_keys
+
+ISSUERS = frozenset({"https://ci.example.com"})
+_NAMES = st.sampled_from(["keys", "kty", "kid", "use", "key_ops", "d", "n", "e", "x", "issuer", "jwks_uri", "alg"])
+_WORDS = st.sampled_from(["EC", "RSA", "sig", "jwt-svid", "verify", "https://ci.example.com"])
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | _WORDS
+
+
+def NAMED(values: Any) -> Any:
+    return st.dictionaries(_NAMES, values, max_size=6)
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 @pytest.fixture
@@ -356,3 +372,23 @@ def test_key_set_is_reduced_to_public_parts_in_one_form() -> None:
     two = read_keys(json.dumps({"keys": [{"kid": "a", **KEY}, {"kty": "new"}], "more": 1}).encode())
     assert one == two
     assert json.loads(one.set.jwks) == {"keys": [{"kid": "a", **KEY}]}
+
+
+def test_key_set_of_very_many_parts_is_refused_before_it_is_read() -> None:
+    for body in (
+        b"[" + b"{}," * 5_000 + b"{}]",
+        b'{"keys":[' + b"[" * 6_000,
+        b'{"keys":[],"x":"' + b"," * 6_000 + b'"}',
+    ):
+        with pytest.raises(ValueError, match="too many parts"):
+            read_keys(body)
+
+
+@given(
+    st.one_of(st.binary(max_size=200), st.recursive(JSON, lambda v: st.lists(v) | NAMED(v), max_leaves=20).map(as_json))
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_anything_published_is_keys_or_a_value_error(body: bytes) -> None:
+    for read in (read_keys, lambda data: read_keys(data, spiffe=True), lambda data: read_discovery(data, ISSUERS)):
+        with contextlib.suppress(ValueError):
+            read(body)

@@ -29,17 +29,23 @@ class ProviderOut(s.Out):
     url: str
     client_ids: list[str]
     created_at: int
-    settings: Mapping[str, Any] = Field(description="Those that differ from the default; *** stands for a secret.")
 
     @classmethod
-    def of(cls, provider: OidcProvider, settings: Mapping[str, Any] | None = None) -> ProviderOut:
+    def of(cls, provider: OidcProvider) -> ProviderOut:
         return cls(
             arn=provider.arn,
             url=provider.url,
             client_ids=list(provider.client_ids),
             created_at=provider.created_at,
-            settings=providers.shown(provider.settings) if settings is None else settings,
         )
+
+
+class ProviderSettingsOut(ProviderOut):
+    settings: Mapping[str, Any] = Field(description="Those that differ from the default; *** stands for a secret.")
+
+    @classmethod
+    def found(cls, found: providers.Settings) -> ProviderSettingsOut:
+        return cls(**ProviderOut.of(found.provider).model_dump(), settings=found.members)
 
 
 class ProvidersOut(s.Out):
@@ -116,19 +122,19 @@ async def list_providers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery
 @router.get("/providers/oidc/{provider:path}/settings", name="GetProviderSettings", tags=["providers"])
 async def get_provider_settings(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
-) -> ProviderOut:
+) -> ProviderSettingsOut:
     """One provider with what Daypass adds to it."""
     found = await providers.get_provider_settings(env, call, provider, account)
-    return ProviderOut.of(found.provider, found.members)
+    return ProviderSettingsOut.found(found)
 
 
 @router.put("/providers/oidc/{provider:path}/settings", name="PutProviderSettings", tags=["providers"])
 async def put_provider_settings(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, body: ProviderSettingsIn, account: s.AccountQuery = ""
-) -> ProviderOut:
+) -> ProviderSettingsOut:
     """Replaces a provider's settings. Private networks, plain HTTP and files are for the operator's principals alone."""
     made = await providers.put_provider_settings(env, call, provider, body.settings, account)
-    return ProviderOut.of(made.provider, made.members)
+    return ProviderSettingsOut.found(made)
 
 
 @router.get("/providers/oidc/{provider:path}/keys", name="GetProviderKeys", tags=["providers"])
