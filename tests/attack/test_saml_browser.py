@@ -270,7 +270,7 @@ def test_command_line_gets_the_credentials_for_its_code(site: Installation) -> N
 
 
 @pytest.mark.parametrize("verifier", ["", "w" * 43, VERIFIER + "\n", "ü", CHALLENGE])
-def test_a83_code_is_worth_nothing_to_another_command_line(site: Installation, verifier: str) -> None:
+def test_code_is_worth_nothing_to_another_command_line(site: Installation, verifier: str) -> None:
     given = finished(site, *begun(site))
     refused(site, post(site, "/saml/token", code=given["code"], code_verifier=verifier))
     assert post(site, "/saml/token", code=given["code"], code_verifier=VERIFIER).status == 200

@@ -87,6 +87,11 @@ _KEYS: Final[Mapping[str, str]] = {
     "http://schemas.microsoft.com/ws/2008/06/identity/claims/primarygroupsid": "primarygroupsid",
 }
 """Names of attributes to the context keys that they become, behind `saml:`."""
+_SESSION_KEYS: Final = (
+    "saml:sub",
+    "saml:sub_type",
+    "saml:namequalifier",
+)  # those that AWS has in a session's own calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +243,7 @@ def context_keys(assertion: Assertion, provider: SamlProvider) -> dict[str, Valu
 def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) -> Proof:
     """The assertion as the proof that federation ends with. Raises DaypassError when what it asks for is not well-formed."""
     tags, transitive = session_tags(assertion)
+    keys = context_keys(assertion, provider)
     return Proof(
         kind=PrincipalKind.SAML,
         method="saml",
@@ -246,13 +252,14 @@ def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) ->
         subject=assertion.subject,
         issuer=assertion.issuer,
         audience=assertion.recipient,
-        keys=context_keys(assertion, provider),
+        keys=keys,
         tags=tags,
         transitive_keys=transitive,
         source_identity=source_identity(assertion),
         one_time=one_time,
         not_after=assertion.session_ends_at,
         record={"assertion": assertion.id[:256], "subject_type": assertion.subject_type[:256]},
+        session_keys={"aws:federatedprovider": provider.arn, **{key: keys[key] for key in _SESSION_KEYS}},
     )
 
 

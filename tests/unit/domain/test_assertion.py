@@ -186,6 +186,12 @@ def test_proof_carries_what_the_assertion_asks_for() -> None:
     assert (proof.kind, proof.method, proof.account) == (PrincipalKind.SAML, "saml", "123456789012")
     assert (proof.provider, proof.subject, proof.not_after) == (PROVIDER.arn, "ann", 7000)
     assert (proof.tags, proof.source_identity) == ((("Team", "core"),), "ann")
+    assert proof.session_keys == {
+        "aws:federatedprovider": PROVIDER.arn,
+        "saml:sub": "ann",
+        "saml:sub_type": "persistent",
+        "saml:namequalifier": proof.keys["saml:namequalifier"],
+    }
     assert proof.one_time is not None
     assert proof.one_time.expires_at == 9000
 
