@@ -14,7 +14,7 @@ import importlib
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from enum import StrEnum
 from inspect import cleandoc
 from pathlib import Path
@@ -33,6 +33,7 @@ from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.lint.finding import RULES
 from daypass.observability.metrics import METRICS
+from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.wire.aws import iam, sts
 from daypass.wire.aws.errors import INTERNAL_CODE, wire_error
 
@@ -221,7 +222,12 @@ def operations_page() -> str:
     session = botocore.session.get_session()
     called = _calls_of_tests()
     services = []
-    for title, name, served in (("STS", "sts", sts.OPERATIONS), ("IAM", "iam", iam.OPERATIONS)):
+    served_by_name: tuple[tuple[str, str, Container[str]], ...] = (
+        ("STS", "sts", sts.OPERATIONS),
+        ("IAM", "iam", iam.OPERATIONS),
+        ("Roles Anywhere", "rolesanywhere", rolesanywhere.OPERATIONS),
+    )
+    for title, name, served in served_by_name:
         known = sorted(session.get_service_model(name).operation_names)
         rows = [(f"`{o}`", _tested(title, o, called)) for o in known if o in served]
         no = ", ".join(f"`{operation}`" for operation in known if operation not in served)
@@ -230,7 +236,7 @@ def operations_page() -> str:
         services.append(f"## {title}\n\n{served_by}\n\n{tables}\n**Refused.** {no or 'None'}.\n")
     return f"""# Operations
 
-The operations of AWS's STS and IAM, by what Daypass does with them today, each with tests that call it. A refused one is answered
+The operations of AWS's STS, IAM and IAM Roles Anywhere, by what Daypass does with them today, each with tests that call it. A refused one is answered
 `UnsupportedOperation`, 400, and is on the record. [Divergences from AWS](aws-divergences.md) says where a served one differs.
 
 {chr(10).join(services)}"""

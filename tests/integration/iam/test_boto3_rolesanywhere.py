@@ -46,7 +46,7 @@ def refused(call: Any, code: str, **arguments: Any) -> str:
     return str(caught.value.response["Error"]["Message"])
 
 
-def tour(service: Any, client: Any) -> None:
+def test_every_operation_by_boto3(service: Any, client: Any) -> None:
     role = service.client("iam").create_role(RoleName="host", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     anchor = _anchor(client)
     profile = _profile(client, role)
@@ -56,10 +56,6 @@ def tour(service: Any, client: Any) -> None:
     client.delete_profile(profileId=profile["profileId"])
     client.delete_trust_anchor(trustAnchorId=anchor["trustAnchorId"])
     assert client.list_trust_anchors()["trustAnchors"] == client.list_profiles()["profiles"] == []
-
-
-def test_every_operation_by_boto3(service: Any, client: Any) -> None:
-    tour(service, client)
     table = audit_records.c
     rows = service.runtime.database.read(
         lambda conn: [bytes(r[0]) for r in conn.execute(table.bytes.table.select().with_only_columns(table.bytes))]
