@@ -221,6 +221,9 @@ async def _keep(
             tx.insert(content)
         elif kept.keep_until < until:
             tx.replace(replace(kept, keep_until=until))
+        for old in tx.find(PolicyContent, order="keep_until", limit=_FORGET):
+            if old.keep_until < event.at - _DAY_MS:  # every session that names it has long expired
+                tx.delete(old)
         return None, event
 
     try:

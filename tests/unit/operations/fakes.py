@@ -258,10 +258,15 @@ class MemoryTx:
         return self._rows.get(equals["hash"])
 
     def find(self, kind: type[Any], *, order: str, limit: int) -> list[Any]:
+        if kind is PolicyContent:
+            return sorted(self._rows.values(), key=lambda kept: kept.keep_until)[:limit]
         assert (kind, order) == (Redeemed, "expires_at")
         return sorted(self._redeemed.values(), key=lambda used: used.expires_at)[:limit]
 
-    def delete(self, entity: Redeemed) -> None:
+    def delete(self, entity: Redeemed | PolicyContent) -> None:
+        if isinstance(entity, PolicyContent):
+            del self._rows[entity.hash]
+            return
         del self._redeemed[entity.purpose, entity.id]
 
     def insert(self, entity: PolicyContent | Redeemed) -> None:

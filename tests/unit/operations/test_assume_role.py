@@ -436,6 +436,21 @@ async def test_assume_role_managed_session_policy_must_be_there_and_of_the_roles
     )
 
 
+async def test_assume_role_texts_of_managed_session_policies_go_when_no_session_can_need_them(world: World) -> None:
+    user = world.user("ann", policies=[ALL])
+    role = world.role("ops", trusts=[trust(user.arn)])
+    first, second = (world.managed(name, text) for name, text in (("one", ALL), ("two", ALL + " ")))
+    await world.call(assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": first}]))
+    world.clock.time += 48 * 3_600_000
+    await world.call(assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": second}]))
+    assert len(world.journal.rows) == 2  # a day of grace
+    world.clock.time += 40 * 3_600_000
+    await world.call(
+        assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": world.managed("three", ALL + "  ")}])
+    )
+    assert len(world.journal.rows) == 2
+
+
 async def test_assume_role_managed_session_policy_that_comes_with_daypass_is_taken(world: World) -> None:
     user = world.user("ann", policies=[ALL])
     role = world.role("ops", trusts=[trust(user.arn)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from daypass.domain.policy.pattern import fold
@@ -12,6 +12,7 @@ from daypass.operations.simulate import Assumption, Simulated, SimulationRequest
 from daypass.operations.what_can import Grant, what_can
 from daypass.operations.who_can import Access, who_can
 from daypass.wire.api import shapes as s
+from daypass.wire.api.router import new_router
 
 _Document = Annotated[str, Field(min_length=1, max_length=20_480)]
 _Arn = Annotated[str, Field(min_length=1, max_length=2048)]
@@ -20,6 +21,8 @@ _Text = Annotated[str, Field(max_length=2048)]
 _TagKey = Annotated[str, Field(min_length=1, max_length=128)]
 _ContextKey = Annotated[str, Field(min_length=1, max_length=256)]
 _PLACE = "`next` of the page before."
+
+router = new_router()
 
 # --- Simulate
 
@@ -93,6 +96,7 @@ class SimulationOut(s.Out):
     results: list[SimulatedOut]
 
 
+@router.post("/simulate", name="SimulateAccess", tags=["access"])
 async def simulate_access(env: s.EnvDep, call: s.CallDep, body: SimulationIn) -> SimulationOut:
     """What would be decided, and why, for each action on each resource. Keys that follow from the principal are known;
     give those of the request in `context`. Assuming a role asks its trust policy too.
@@ -166,6 +170,7 @@ class WhatCanOut(s.Out):
     next: str = Field("", description="`after` of the next page of roles; empty at the end.")
 
 
+@router.get("/access/who-can", name="WhoCanAccess", tags=["access"])
 async def who_can_access(
     env: s.EnvDep,
     call: s.CallDep,
@@ -184,6 +189,7 @@ async def who_can_access(
     )
 
 
+@router.get("/access/what-can", name="WhatCanAccess", tags=["access"])
 async def what_can_access(
     env: s.EnvDep,
     call: s.CallDep,
@@ -200,16 +206,3 @@ async def what_can_access(
         roles=[AccessOut.of(entry) for entry in page.roles],
         next=page.following,
     )
-
-
-_ROUTES = (
-    ("POST", "/simulate", "SimulateAccess", simulate_access),
-    ("GET", "/access/who-can", "WhoCanAccess", who_can_access),
-    ("GET", "/access/what-can", "WhatCanAccess", what_can_access),
-)
-
-
-def add_to(router: APIRouter) -> None:
-    """Adds these paths to the API's router."""
-    for method, path, action, endpoint in _ROUTES:
-        router.add_api_route(path, endpoint, methods=[method], name=action, tags=["access"])

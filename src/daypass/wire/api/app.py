@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 from daypass import __version__
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Env
-from daypass.wire.api import docs, lint, providers, routes, trust
+from daypass.wire.api import access, docs, lint, providers, roles, routes, trust
 from daypass.wire.api.errors import internal_failure_json
 from daypass.wire.api.gate import facts_of, refuse
 
-_ROUTERS = (routes.router, lint.router, trust.router, providers.router)
+_ROUTERS = tuple(each.router for each in (routes, roles, access, lint, trust, providers))
 _DESCRIPTION = (
     "Every call is signed with AWS Signature Version 4 for the service name `daypass`, by any Daypass credentials, and "
     "authorized by policy: the action is `daypass:` and the name of the operation, the resource "

@@ -8,7 +8,6 @@ from fastapi import Query
 
 from daypass.operations import accounts, guardrails, record_read, revoke, sessions
 from daypass.ports import RecordFilter, SessionFilter
-from daypass.wire.api import access
 from daypass.wire.api import shapes as s
 from daypass.wire.api.places import place, record_place, session_place
 from daypass.wire.api.router import new_router
@@ -172,8 +171,3 @@ async def export_log(
     """A log's records without a gap, to verify the chain yourself. Foreign events are leaves alone."""
     found = await record_read.export_log(env, call, account, log, after, limit)
     return s.LeavesOut(records=[s.LeafOut.of(view) for view in found])
-
-
-# --- What would be decided
-
-access.add_to(router)

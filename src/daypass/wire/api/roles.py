@@ -1,0 +1,46 @@
+"""A role's own settings over the management API. Nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from daypass.domain.directory import Role
+from daypass.operations import role_settings
+from daypass.wire.api import shapes as s
+from daypass.wire.api.router import new_router
+
+router = new_router()
+_PATH = "/roles/{name}/settings"
+
+
+class RoleSettingsIn(s.In):
+    chained_max_seconds: Annotated[int, Field(strict=True)] = Field(
+        description="How long a session of the role may last at most when it is made from another session; 3600 by default."
+    )
+
+
+class RoleSettingsOut(s.Out):
+    arn: str
+    chained_max_seconds: int
+
+    @classmethod
+    def of(cls, role: Role) -> RoleSettingsOut:
+        return cls(arn=role.arn, chained_max_seconds=role.chained_max_seconds)
+
+
+@router.get(_PATH, name="GetRoleSettings", tags=["roles"])
+async def get_role_settings(
+    env: s.EnvDep, call: s.CallDep, name: s.IdPath, account: s.AccountQuery = ""
+) -> RoleSettingsOut:
+    """What Daypass adds to a role."""
+    return RoleSettingsOut.of(await role_settings.get_role_settings(env, call, name, account))
+
+
+@router.put(_PATH, name="PutRoleSettings", tags=["roles"])
+async def put_role_settings(
+    env: s.EnvDep, call: s.CallDep, name: s.IdPath, body: RoleSettingsIn, account: s.AccountQuery = ""
+) -> RoleSettingsOut:
+    """Sets what Daypass adds to a role. Sessions that exist stay as they are."""
+    return RoleSettingsOut.of(await role_settings.put_role_settings(env, call, name, body.chained_max_seconds, account))
