@@ -45,8 +45,8 @@ class Phone:
         self.site, self.serial = site, made.text("SerialNumber")
         self.seed = base64.b64decode(made.text("Base32StringSeed")).decode()
         self.app = pyotp.TOTP(self.seed)
-        first, second = self.code(), self.code()
-        codes = {"AuthenticationCode1": first, "AuthenticationCode2": second}
+        self.first, second = self.code(), self.code()
+        codes = {"AuthenticationCode1": self.first, "AuthenticationCode2": second}
         site.iam("EnableMFADevice", root, UserName=user, SerialNumber=self.serial, **codes)
 
     def at(self, off: int = 0) -> str:
@@ -234,6 +234,8 @@ def test_seeds_and_codes_are_in_no_record_log_or_other_answer(site: Installation
     assert base64.b32decode(phone.seed).hex().encode() not in kept
     assert b'"TokenCode":"***"' in kept
     assert f'"{code}"'.encode() not in kept
+    assert b'"AuthenticationCode1":"***"' in kept
+    assert f'"{phone.first}"'.encode() not in kept
     shown = [body for body in site.answers if base64.b64encode(phone.seed.encode()) in body]
     assert len(shown) == 1
 
