@@ -42,7 +42,7 @@ class TokenReview:
     url: str
     bearer: str = ""
     bearer_file: str = ""
-    cache_seconds: int = 5
+    cache_seconds: int = 0  # API servers remember a yes for ten seconds themselves
 
 
 @dataclass(frozen=True, slots=True)
