@@ -117,3 +117,12 @@ async def test_list_user_tags_pages_by_key(world: World) -> None:
     first = await world.call("ListUserTags", UserName="ann", MaxItems=2)
     rest = await world.call("ListUserTags", UserName="ann", Marker=first["Marker"])
     assert (first["Tags"], rest["Tags"]) == (_tags(a="1", b="2"), _tags(c="3"))
+
+
+@pytest.mark.parametrize("name", ["AddUserToGroup", "RemoveUserFromGroup"])
+async def test_membership_of_nobody_in_nothing_names_the_user_first(world: World, name: str) -> None:
+    with refusal(ErrorKind.NOT_FOUND, "The user with name none cannot be found."):
+        await world.call(name, GroupName="none", UserName="none")
+    await world.call("CreateUser", UserName="ann")
+    with refusal(ErrorKind.NOT_FOUND, "The group with name none cannot be found."):
+        await world.call(name, GroupName="none", UserName="ann")

@@ -89,7 +89,7 @@ def delete_group(work: Work, p: Params) -> Answer:
 
 def add_user_to_group(work: Work, p: Params) -> Answer:
     """Adding a member again changes nothing."""
-    group, user = find.group(work, p["GroupName"]), find.user(work, p["UserName"])
+    user, group = find.user(work, p["UserName"]), find.group(work, p["GroupName"])
     if work.tx.get(Membership, group_id=group.id, user_id=user.id) is None:
         changes.within_quota(work, Membership, "GroupsPerUser", quotas.GROUPS_PER_USER, user_id=user.id)
         work.tx.insert(Membership(work.account, group.id, user.id, work.now))
@@ -98,7 +98,7 @@ def add_user_to_group(work: Work, p: Params) -> Answer:
 
 def remove_user_from_group(work: Work, p: Params) -> Answer:
     """Removing one who is no member changes nothing."""
-    group, user = find.group(work, p["GroupName"]), find.user(work, p["UserName"])
+    user, group = find.user(work, p["UserName"]), find.group(work, p["GroupName"])
     membership = work.tx.get(Membership, group_id=group.id, user_id=user.id)
     if membership is not None:
         work.tx.delete(membership)
