@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from tests.e2e.conftest import OPERATOR, ROOT_KEYS, Server
+from tests.e2e.conftest import OPERATOR, ROOT_KEYS, Server, running
 from tests.issuer import Issuer
 
 from daypass.client.http import Connection
@@ -93,3 +97,32 @@ def test_answer_and_errors_read_as_boto3_expects(server: Server) -> None:
     old = issuer.token(now_ms() - 3_600_000, sub="ann", jti="8")
     with pytest.raises(sts.exceptions.ExpiredTokenException, match="this server's time"):
         sts.assume_role_with_web_identity(**asked, WebIdentityToken=old)
+
+
+@pytest.mark.parametrize(
+    "server", ["sqlite"], indirect=True
+)  # both databases, and restarts: tests/contract/test_one_time.py
+def test_a19_hundred_redemptions_over_two_processes_get_one_session(server: Server) -> None:
+    with running(server.data) as second:
+        issuer, role = federated(server, one_time=True)
+        token = issuer.token(now_ms(), sub="ann", jti="7")
+        asked = {
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "RoleArn": role,
+            "RoleSessionName": "job",
+        }
+        body = urlencode({**asked, "WebIdentityToken": token}).encode()
+
+        def redeem(asked_of: Server) -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(asked_of.url, body, timeout=30) as answer:
+                    return answer.status, ""
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(redeem, [server, second] * 50))
+    assert sorted(status for status, _ in answers) == [200] + [400] * 99
+    assert all("InvalidIdentityToken" in text for status, text in answers if status == 400)
