@@ -524,7 +524,11 @@ class SamlMetadata(Protocol):
 
 
 class CertificateVerifier(Protocol):
-    """X.509. Everything raises `domain.certificate.CertificateRefused`, whose message is for the record alone."""
+    """X.509. Refusals are `domain.certificate.CertificateRefused`, whose message is for the record alone."""
+
+    async def prepare(self, crls: Sequence[bytes]) -> None:
+        """Reads CRLs that are new without holding up the event loop. It refuses nothing."""
+        ...
 
     def serial(self, unverified_der: bytes) -> int:
         """The serial number of a certificate."""

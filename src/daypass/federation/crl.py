@@ -28,17 +28,18 @@ class Crl:
     """One list: whom it is by, whom it revokes, and when it is in force (ms)."""
 
     parsed: x509.CertificateRevocationList
+    issuer: x509.Name
     serials: frozenset[int]
     this_update: int
     next_update: int
 
     def signed_by(self, certificate: x509.Certificate) -> bool:
         """Whether the key of this certificate, which has the list's issuer as its subject, made the list."""
-        return certificate.subject == self.parsed.issuer and _signed(self, certificate)
+        return certificate.subject == self.issuer and _signed(self, certificate)
 
     def covers(self, certificate: x509.Certificate, issuers: Iterable[x509.Certificate]) -> bool:
         """Whether it is the list for this certificate: by the same issuer, whom one of `issuers` proves."""
-        return certificate.issuer == self.parsed.issuer and any(map(self.signed_by, issuers))
+        return certificate.issuer == self.issuer and any(map(self.signed_by, issuers))
 
 
 @lru_cache(maxsize=1024)
@@ -49,7 +50,6 @@ def _signed(crl: Crl, certificate: x509.Certificate) -> bool:
     return crl.parsed.is_signature_valid(key)
 
 
-@lru_cache(maxsize=256)
 def read_crl(unverified_pem: bytes) -> Crl:
     """The list in this PEM text. Raises CertificateRefused when it is none, or not one that can be obeyed."""
     if len(unverified_pem) > MAX_BYTES:
@@ -65,6 +65,7 @@ def read_crl(unverified_pem: bytes) -> Crl:
         raise CertificateRefused("a CRL without a next update")
     return Crl(
         parsed=parsed,
+        issuer=parsed.issuer,
         serials=serials,
         this_update=int(parsed.last_update_utc.timestamp() * 1000),
         next_update=int(until.timestamp() * 1000),

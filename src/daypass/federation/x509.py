@@ -7,6 +7,9 @@ Source: RFC 5280; IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust m
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +38,7 @@ from daypass.federation.crl import Crl, read_crl
 MAX_CHAIN: Final = 5
 """Certificates that may come with the end-entity certificate, and intermediates that a path may have."""
 MAX_ANCHORS: Final = 20  # certificates of one trust anchor
+_MAX_CRLS: Final = 256  # kept, each at most 300 KB
 _MAX_DER: Final = 16_384  # bytes of one certificate
 _MIN_RSA, _MAX_RSA = 2048, 8192
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
@@ -53,6 +57,31 @@ class _Presented:
 
 class X509Verifier:
     """`ports.CertificateVerifier`. It keeps nothing but what it has parsed."""
+
+    def __init__(self) -> None:
+        self._crls: dict[bytes, Crl] = {}
+        self._lock = threading.Lock()
+
+    async def prepare(self, crls: Sequence[bytes]) -> None:
+        """Reads those of `crls` that are new, on a thread: a long list takes a while. What is none shows in `verify`."""
+        new = [crl for crl in crls if crl not in self._crls]
+        if new:
+            await asyncio.get_running_loop().run_in_executor(None, self._read_all, new)
+
+    def _read_all(self, crls: Sequence[bytes]) -> None:
+        for crl in crls:
+            with contextlib.suppress(CertificateRefused):
+                self._read(crl)
+
+    def _read(self, crl: bytes) -> Crl:
+        found = self._crls.get(crl)
+        if found is None:
+            found = read_crl(crl)
+            with self._lock:
+                if len(self._crls) >= _MAX_CRLS:
+                    self._crls.pop(next(iter(self._crls)))
+                self._crls[crl] = found
+        return found
 
     def serial(self, unverified_der: bytes) -> int:
         """The serial number of a certificate. Raises CertificateRefused when it is none."""
@@ -89,7 +118,7 @@ class X509Verifier:
         path = _path(_bundle(anchors), brought, moment)
         for certificate in path:
             _usable_key(certificate)
-        _check_revocation(path, anchors, [read_crl(crl) for crl in crls], now)
+        _check_revocation(path, anchors, [self._read(crl) for crl in crls], now)
         return _facts(path)
 
     def check_anchors(self, unverified_pem: str) -> None:
@@ -99,7 +128,7 @@ class X509Verifier:
 
     def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
         """Returns if this is a CRL signed by one of `anchors` that can be obeyed. Raises CertificateRefused."""
-        crl = read_crl(unverified_pem)
+        crl = self._read(unverified_pem)
         if not any(crl.signed_by(anchor) for anchor in _bundle(anchors)):
             raise CertificateRefused("the CRL is not signed by a certificate of the trust anchor")
 

@@ -166,6 +166,7 @@ async def _look_at(
     if not anchor.enabled:
         raise _untrusted("the trust anchor is disabled", anchor.account, held=held, anchor=anchor_arn)
     crls = [crl.data for crl in view.crls]
+    await certificates.prepare(crls)
     try:
         certificate = certificates.verify(anchor.certificates, crls, held.unverified_der, held.unverified_chain, now)
     except CertificateRefused as refusal:

@@ -24,7 +24,7 @@ from daypass.wire.rolesanywhere.errors import error_response, json_response
 from daypass.wire.rolesanywhere.model import Operation, load, segments_of
 
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REGION = re.compile(r"[a-z0-9-]{1,32}")  # it becomes part of ARNs
 _UNAVAILABLE: Final = DaypassError(ErrorKind.UNAVAILABLE, "The request could not be recorded. Try again later.")
 
 
