@@ -597,3 +597,19 @@ def test_certify_makes_what_it_says() -> None:
     authority = Authority.make()
     made = certify("CN=x", authority.key, (authority.key, authority.certificate.subject), ())
     made.verify_directly_issued_by(authority.certificate)
+
+
+def test_revoked_host_loses_its_sessions_and_gets_no_others(plant: Plant) -> None:
+    host, other = plant.authority.host("O=Acme/CN=stolen"), plant.authority.host("O=Acme/CN=host-2")
+    credentials = given(plant.ask(host))["credentialSet"][0]["credentials"]
+    key = (credentials["accessKeyId"], credentials["secretAccessKey"], credentials["sessionToken"])
+    given(plant.ask(host))
+    principal = f"{plant.arns['anchor']}:CN=stolen,O=Acme"
+    raw = json.dumps({"subject": "principal", "value": principal, "block": True}).encode()
+    more = {"path": "/api/v1/revocations", "extra": {"content-type": "application/json"}}
+    made = plant.site.send("POST", plant.site.signed(ROOT, raw, "daypass", **more), raw, path=b"/api/v1/revocations")
+    assert made.status == 201, made.body
+    assert plant.site.call(key, "GetCallerIdentity").code == "ExpiredToken"
+    answer = plant.ask(host)
+    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+    given(plant.ask(other))

@@ -1,0 +1,60 @@
+"""Trust anchors and profiles in the cached directory: a change of either, or of a CRL, shows at the next look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.contract.making import ACCOUNT, NOW, Recorder, insert, write
+
+from daypass.domain.directory import Crl, TrustAnchor, X509Profile
+from daypass.stores.engine import Database
+
+ANCHOR = TrustAnchor("0190-a", ACCOUNT, "eu-central-1", "plant", NOW, NOW, "PEM", enabled=True)
+PROFILE = X509Profile("0190-p", ACCOUNT, "eu-central-1", "hosts", NOW, NOW, "arn:me", enabled=True)
+
+
+def crl(crl_id: str, *, enabled: bool = True, anchor: str = ANCHOR.id) -> Crl:
+    return Crl(crl_id, ACCOUNT, "eu-central-1", crl_id, NOW, NOW, anchor, b"DATA", enabled=enabled)
+
+
+async def test_trust_anchor_comes_with_its_enabled_crls_and_follows_their_changes(database: Database) -> None:
+    directory = Recorder().directory(database)
+    await directory.start()
+    try:
+        assert await directory.trust_anchor(ANCHOR.id) is None
+        insert(database, ANCHOR, crl("c1"), crl("c2", enabled=False), crl("c3", anchor="other"))
+        await directory.refresh()
+        view = await directory.trust_anchor(ANCHOR.id)
+        assert view is not None
+        assert (view.anchor, [one.id for one in view.crls]) == (ANCHOR, ["c1"])
+        assert await directory.trust_anchor(ANCHOR.id) is view
+        write(database, lambda tx: tx.replace(crl("c2")))
+        await directory.refresh()
+        view = await directory.trust_anchor(ANCHOR.id)
+        assert view is not None
+        assert [one.id for one in view.crls] == ["c1", "c2"]
+        write(database, lambda tx: tx.delete(crl("c1")), lambda tx: tx.replace(replace(ANCHOR, enabled=False)))
+        await directory.refresh()
+        view = await directory.trust_anchor(ANCHOR.id)
+        assert view is not None
+        assert ([one.id for one in view.crls], view.anchor.enabled) == (["c2"], False)
+        write(database, lambda tx: tx.delete(replace(ANCHOR, enabled=False)))
+        await directory.refresh()
+        assert await directory.trust_anchor(ANCHOR.id) is None
+    finally:
+        await directory.stop()
+
+
+async def test_x509_profile_follows_its_changes(database: Database) -> None:
+    directory = Recorder().directory(database)
+    await directory.start()
+    try:
+        insert(database, PROFILE)
+        await directory.refresh()
+        assert await directory.x509_profile(PROFILE.id) == PROFILE
+        changed = replace(PROFILE, enabled=False, role_arns=("arn:r",))
+        write(database, lambda tx: tx.replace(changed))
+        await directory.refresh()
+        assert await directory.x509_profile(PROFILE.id) == changed
+    finally:
+        await directory.stop()
