@@ -55,18 +55,17 @@ class UsageBook:
     def note(self, event: Event) -> None:
         """Takes an event about somebody who has proven who it is; any other is passed over."""
         actor = event.actor
-        principal, operation = actor.get("principal_id", ""), event.operation
-        if not principal or not operation:
+        key, operation = actor.get("access_key_id", ""), event.operation
+        if not key or not operation:  # nobody, or the bearer of a proof from elsewhere, who is no principal here
             return
+        account, principal = actor.get("account", ""), actor.get("principal_id", "")
         if ":" in principal:  # a federated user: what it does its issuer did
             principal = actor.get("origin", {}).get("principal_id", "")
-        account = actor.get("account", "")
         use = Use(account, event.at, event.source.get("region", ""))
-        key = actor.get("access_key_id", "")
         with self._lock:
-            if principal[:4] in _PRINCIPALS or principal == account:
+            if principal[:4] in _PRINCIPALS or (principal and principal == account):
                 self._put((principal, operation), use)
-            if key and key[:4] != _SESSION_KEY:
+            if key[:4] != _SESSION_KEY:
                 self._put((key, operation.partition(":")[0]), use)
 
     def _put(self, place: Place, use: Use) -> None:

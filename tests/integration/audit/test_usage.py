@@ -82,7 +82,7 @@ def test_only_principals_and_their_own_keys_are_noted() -> None:
     book = UsageBook()
     for passed_over in (
         Event(EventType.REQUEST_UNAUTHENTICATED, NOW, operation="sts:AssumeRole"),
-        event(principal="123@example.com", key=""),
+        event(principal=USER, key=""),  # a proof from elsewhere may name anybody
         event(operation=""),
     ):
         book.note(passed_over)
