@@ -287,6 +287,15 @@ def test_code_and_choice_are_not_each_other(site: Installation) -> None:
     refused(site, post(site, "/saml/choose", ticket=given["code"], role=ROLES[0], provider=PROVIDER))
 
 
+def test_a33_code_is_for_an_offered_role_alone(site: Installation) -> None:
+    request_id, relay_state = begun(site)
+    made = response(site, roles=[f"{ROLES[0]},{PROVIDER}"], in_response_to=request_id)
+    page = post(site, "/saml/acs", SAMLResponse=made.encoded(), RelayState=relay_state)
+    answer = post(site, "/saml/choose", **{**fields(page)[0], "role": ROLES[1]})
+    refused(site, answer)
+    assert "location" not in answer.headers
+
+
 def test_a32_response_to_another_login_is_refused(site: Installation) -> None:
     first, second = begun(site), begun(site)
     crossed = response(site, in_response_to=first[0]).encoded()

@@ -125,6 +125,11 @@ class Assertion:
         kept = tuple((n, v) for n, v in self.attributes if n in _KEYS or n.startswith(ATTRIBUTES))
         return replace(self, attributes=kept)
 
+    def offering(self, role: str, provider: str) -> Assertion:
+        """The same assertion with this one role: what else it offered has been passed over."""
+        kept = tuple((n, v) for n, v in self.attributes if n != f"{ATTRIBUTES}Role")
+        return replace(self, attributes=(*kept, (f"{ATTRIBUTES}Role", (f"{role},{provider}",))))
+
     def values(self, name: str) -> tuple[str, ...]:
         """The values of the attribute that AWS calls `name`; () when it is not there."""
         return dict(self.attributes).get(ATTRIBUTES + name, ())

@@ -157,7 +157,8 @@ class SamlServiceProvider:
             response, inherited = verify(opened.response, metadata.certificates)
         assertion, own = opened.assertion, opened.assertion_signed
         if opened.encrypted:
-            assertion = _assertion_of(decrypt(_the_assertion(response), self._private_keys(provider)))
+            keys = [key for key, _ in self._private_keys(provider)]
+            assertion = _assertion_of(decrypt(_the_assertion(response), keys))
             own = check_profile(assertion)
         elif not own:
             assertion = _the_assertion(response)
@@ -167,13 +168,15 @@ class SamlServiceProvider:
             raise BadSignature
         return Signed(parse(standing_alone(assertion)), inherited), response
 
-    def _private_keys(self, provider: SamlProvider) -> list[rsa.RSAPrivateKey]:
+    def _private_keys(self, provider: SamlProvider) -> list[tuple[rsa.RSAPrivateKey, int]]:
+        """The provider's keys that can be opened here, each with the time (ms) of its upload."""
         keys = []
-        for _, _, sealed in provider.private_keys:
+        for _, added_at, sealed in provider.private_keys:
             try:
-                keys.append(load_key(self._sealer.open_secret(base64.b64decode(sealed), provider.account, provider.id)))
+                key = load_key(self._sealer.open_secret(base64.b64decode(sealed), provider.account, provider.id))
             except ValueError:
                 continue  # sealed by a key that is not here: another one may still open the assertion
+            keys.append((key, int(added_at)))
         return keys
 
     # --- what we tell of ourselves
@@ -205,10 +208,7 @@ class SamlServiceProvider:
     def _metadata_of_ours(self, provider: SamlProvider | None) -> bytes:
         certificates: Sequence[bytes] = ()
         if provider is not None:
-            added = [int(at) for _, at, _ in provider.private_keys]
-            certificates = [
-                certificate_of(key, provider, at) for key, at in zip(self._private_keys(provider), added, strict=False)
-            ]
+            certificates = [certificate_of(key, provider, at) for key, at in self._private_keys(provider)]
         own = saml_metadata.OwnMetadata(self.entity_id, self.acs_url(provider), tuple(certificates))
         return saml_metadata.write(own)
 

@@ -49,7 +49,7 @@ class MetadataReader:
             raise ValueError(f"the private key is not RSA of at least {_SMALLEST_RSA} bits")
 
 
-@lru_cache(maxsize=256)  # a provider's document is read with each of its assertions
+@lru_cache(maxsize=32)  # a provider's document is read with each of its assertions; documents may be large
 def read(unverified_document: str) -> SamlMetadataView:
     """What the metadata says of its one identity provider. Raises BadXml (a ValueError) when it is of no use."""
     root = parse(unverified_document.encode("utf-8", "surrogatepass"), metadata=True)

@@ -126,7 +126,15 @@ async def choose(env: Env, call: Call, unverified_ticket: str, role_arn: str, pr
     line = ticket.command_line
     if line is None:
         return Granted(role_arn, issued=await _assume(env, call, ticket, CHOICE, role_arn, provider_arn))
-    chosen = replace(ticket, expires_at=call.now + CODE_MS, role=role_arn, provider=provider_arn)
+    if (role_arn, provider_arn) not in role_pairs(ticket.assertion.values("Role")):
+        raise refuse("This login does not offer this role")
+    chosen = replace(
+        ticket,
+        expires_at=call.now + CODE_MS,
+        assertion=ticket.assertion.offering(role_arn, provider_arn),
+        role=role_arn,
+        provider=provider_arn,
+    )
     answer = {"code": seal_ticket(env, CODE, chosen), "state": state_of(line.challenge)}
     return Granted(role_arn, redirect=f"http://127.0.0.1:{line.port}/?{urlencode(answer)}")
 

@@ -81,10 +81,17 @@ def seal_ticket(env: Env, stage: str, ticket: Ticket) -> str:
 
 def open_ticket(env: Env, stage: str, unverified: str, now: int) -> Ticket:
     """The ticket that this stage sealed. Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN."""
-    inflater = zlib.decompressobj()
-    body: dict[str, Any] = json.loads(inflater.decompress(_open(env, stage, unverified), _MAX_BYTES))
-    if now >= body["expires_at"]:
+    payload = _open(env, stage, unverified)
+    try:
+        ticket = _ticket(json.loads(zlib.decompressobj().decompress(payload, _MAX_BYTES)))
+    except (ValueError, KeyError, TypeError):  # sealed by another version of this program
+        raise _not_ours() from None
+    if now >= ticket.expires_at:
         raise DaypassError(ErrorKind.EXPIRED_IDENTITY_TOKEN, "This login has taken too long. Log in again.")
+    return ticket
+
+
+def _ticket(body: dict[str, Any]) -> Ticket:
     facts = body["assertion"]
     facts["attributes"] = tuple((name, tuple(values)) for name, values in facts["attributes"])
     line = body["command_line"]
@@ -133,6 +140,8 @@ def _open(env: Env, stage: str, unverified: str) -> bytes:
             raise ValueError
         return env.sealer.open_secret(sealed, "", f"{PURPOSE}:{stage}")
     except (ValueError, IndexError):
-        raise DaypassError(
-            ErrorKind.INVALID_IDENTITY_TOKEN, "This login is not one that was begun here. Log in again."
-        ) from None
+        raise _not_ours() from None
+
+
+def _not_ours() -> DaypassError:
+    return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "This login is not one that was begun here. Log in again.")

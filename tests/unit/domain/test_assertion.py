@@ -206,3 +206,10 @@ def test_one_use_differs_by_key_issuer_and_id_and_by_nothing_else() -> None:
 def test_essential_keeps_what_is_looked_at() -> None:
     given = made(("groups", ("a",)), ("urn:oid:2.5.4.3", ("Ann",)), (f"{ATTRIBUTES}Role", ("x",)))
     assert [name for name, _ in given.essential().attributes] == ["urn:oid:2.5.4.3", f"{ATTRIBUTES}Role"]
+
+
+def test_offering_keeps_one_role_and_everything_else() -> None:
+    given = assertion(Role=(f"{ROLE},{PROVIDER.arn}", "x,y"), RoleSessionName="ann")
+    left = given.offering(ROLE, PROVIDER.arn)
+    assert role_pairs(left.values("Role")) == ((ROLE, PROVIDER.arn),)
+    assert session_name(left) == "ann"
