@@ -239,7 +239,11 @@ def operations_page() -> str:
 The operations of AWS's STS, IAM and IAM Roles Anywhere, by what Daypass does with them today, each with tests that call it. A refused one is answered
 `UnsupportedOperation`, 400, and is on the record. [Divergences from AWS](aws-divergences.md) says where a served one differs.
 
-{chr(10).join(services)}"""
+{chr(10).join(services)}
+STS and IAM are at `/`. Roles Anywhere has the paths of its service model (`/trustanchors`, `/trustanchor/ID`, `/profiles`, `/profile/ID`, `/crls`, `/crl/ID`,
+`/subjects`, `/subject/ID`, `/TagResource`, …), and `POST /sessions`, which no model describes: CreateSession, by which
+[hosts get a role by their certificates](../how-to/x509.md).
+"""
 
 
 _TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)

@@ -99,6 +99,13 @@ class Certificate:
     pem: str = ""
 
     @property
+    def called(self) -> str:
+        """The subject, or, where it is empty (as in a SPIFFE X.509-SVID), the first alternative name."""
+        if self.subject:
+            return self.subject
+        return next((value for _, value in self.sans), self.session_name)
+
+    @property
     def session_name(self) -> str:
         """The serial number in hex, as AWS names sessions that bring no name of their own."""
         digits = f"{self.serial:x}"
@@ -127,8 +134,8 @@ class Certificate:
         return tuple(found.items())
 
     def subject_id(self, account: str) -> str:
-        """The id of the subject in an account, a UUID of version 8: the same for every certificate with this subject."""
-        x = hashlib.sha256(f"{account}\0{self.subject}".encode("utf-8", "surrogatepass")).hexdigest()
+        """The id of the subject in an account, a UUID of version 8: the same for every certificate that is called so."""
+        x = hashlib.sha256(f"{account}\0{self.called}".encode("utf-8", "surrogatepass")).hexdigest()
         return f"{x[:8]}-{x[8:12]}-8{x[13:16]}-a{x[17:20]}-{x[20:32]}"
 
 

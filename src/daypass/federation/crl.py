@@ -30,6 +30,7 @@ class Crl:
     parsed: x509.CertificateRevocationList
     issuer: x509.Name
     serials: frozenset[int]
+    scope: bytes  # its issuing distribution point: a list in parts is whole only when each part is in force
     this_update: int
     next_update: int
 
@@ -67,6 +68,7 @@ def read_crl(unverified_pem: bytes) -> Crl:
         parsed=parsed,
         issuer=parsed.issuer,
         serials=serials,
+        scope=_scope(parsed),
         this_update=int(parsed.last_update_utc.timestamp() * 1000),
         next_update=int(until.timestamp() * 1000),
     )
@@ -87,6 +89,14 @@ def _check(parsed: x509.CertificateRevocationList) -> None:
             raise CertificateRefused("an indirect or partial CRL")
         if extension.critical and not isinstance(value, _UNDERSTOOD):
             raise CertificateRefused(f"a CRL with the unknown critical extension {extension.oid.dotted_string}")
+
+
+def _scope(parsed: x509.CertificateRevocationList) -> bytes:
+    try:
+        point = parsed.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    except x509.ExtensionNotFound:
+        return b""
+    return point.public_bytes()
 
 
 def _serials(parsed: x509.CertificateRevocationList) -> Iterable[int]:

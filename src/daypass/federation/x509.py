@@ -279,17 +279,16 @@ def _check_anchor(certificate: x509.Certificate) -> None:
 
 
 def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequence[Crl], now: int) -> None:
-    """No certificate of the path is on a CRL of its issuer, and each such CRL is in force."""
+    """No certificate of the path is on a CRL of its issuer, and of each kind of these CRLs one is in force."""
     if not crls:
         return
     for certificate, issuer in pairwise(path):
-        for crl in crls:
-            if not crl.covers(certificate, (issuer, *_bundle(anchors))):
-                continue
-            if certificate.serial_number in crl.serials:
-                raise CertificateRefused(f"certificate {certificate.serial_number:x} is revoked")
-            if not crl.this_update <= now < crl.next_update:
-                raise CertificateRefused("the CRL of the issuer is not in force: it has expired, or is of the future")
+        covering = [crl for crl in crls if crl.covers(certificate, (issuer, *_bundle(anchors)))]
+        if any(certificate.serial_number in crl.serials for crl in covering):
+            raise CertificateRefused(f"certificate {certificate.serial_number:x} is revoked")
+        current = {crl.scope for crl in covering if crl.this_update <= now < crl.next_update}
+        if not all(crl.scope in current for crl in covering):
+            raise CertificateRefused("the CRL of the issuer is not in force: it has expired, or is of the future")
 
 
 # --- What it says ----------------------------------------------------------------------------------------------------

@@ -202,3 +202,27 @@ def test_what_is_not_served_is_refused_and_never_ignored(service: Any, client: A
     refused(other.get_trust_anchor, "ResourceNotFoundException", trustAnchorId=own)
     refused(other.delete_trust_anchor, "ResourceNotFoundException", trustAnchorId=own)
     assert other.list_trust_anchors()["trustAnchors"] == []
+
+
+def test_policies_see_the_tags_of_resources_and_requests(service: Any, client: Any) -> None:
+    iam = service.client("iam")
+    iam.create_user(UserName="ops")
+    allowed = [
+        {"Action": "rolesanywhere:*", "Condition": {"StringEquals": {"aws:ResourceTag/team": "ops"}}},
+        {"Action": "rolesanywhere:CreateTrustAnchor", "Condition": {"StringEquals": {"aws:RequestTag/team": "ops"}}},
+    ]
+    statements = [{"Effect": "Allow", "Resource": "*", **statement} for statement in allowed]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="ops", PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName="ops")["AccessKey"]
+    ops = service.client("rolesanywhere", (key["AccessKeyId"], key["SecretAccessKey"]))
+    tags = [{"key": "team", "value": "ops"}]
+    theirs = client.create_trust_anchor(name="theirs", source=bundle(PLANT))["trustAnchor"]
+    own = ops.create_trust_anchor(name="own", source=bundle(PLANT), tags=tags)["trustAnchor"]
+    told = refused(ops.create_trust_anchor, "AccessDeniedException", name="x", source=bundle(PLANT))
+    assert "rolesanywhere:CreateTrustAnchor" in told
+    ops.enable_trust_anchor(trustAnchorId=own["trustAnchorId"])
+    ops.list_tags_for_resource(resourceArn=own["trustAnchorArn"])
+    told = refused(ops.enable_trust_anchor, "AccessDeniedException", trustAnchorId=theirs["trustAnchorId"])
+    assert theirs["trustAnchorArn"] in told
+    refused(ops.tag_resource, "AccessDeniedException", resourceArn=theirs["trustAnchorArn"], tags=tags)

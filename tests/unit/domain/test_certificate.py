@@ -96,6 +96,14 @@ def test_subject_id_belongs_to_account_and_subject_and_is_a_uuid() -> None:
     assert [len(part) for part in one.split("-")] == [8, 4, 4, 4, 12]
 
 
+def test_subject_without_a_name_is_called_by_its_first_alternative_name() -> None:
+    svid = replace(HOST, subject="", sans=(("URI", "spiffe://acme.example/a"),))
+    other = replace(HOST, subject="", sans=(("URI", "spiffe://acme.example/b"),))
+    assert svid.called == "spiffe://acme.example/a"
+    assert svid.subject_id("111122223333") != other.subject_id("111122223333")
+    assert replace(HOST, subject="", sans=()).called == "beef"
+
+
 def test_check_mapping_names_the_first_specifier_that_the_field_does_not_have() -> None:
     assert check_mapping(SUBJECT, ["CN", "*", "OU"]) == ""
     assert check_mapping(SUBJECT, ["CN", "DNS", "URI"]) == "DNS"

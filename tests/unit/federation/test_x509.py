@@ -282,6 +282,21 @@ def test_verify_crl_that_is_not_in_force_stops_its_issuer_and_still_revokes(star
     verify(MIDDLE.host(), MIDDLE, anchor=MIDDLE.pem, crls=(crl,))  # it is not about this path
 
 
+def partition(number: int) -> tuple[x509.ExtensionType, bool]:
+    place = [x509.UniformResourceIdentifier(f"http://acme.example/crl/{number}")]
+    return x509.IssuingDistributionPoint(place, None, False, False, None, False, False), True
+
+
+def test_verify_expired_crl_counts_no_more_where_a_newer_one_is_in_force_but_still_revokes() -> None:
+    gone, host = ROOT.host(), ROOT.host("CN=host-2")
+    old = ROOT.crl(gone.certificate.serial_number, start=-10, days=5)
+    verify(host, crls=(old, ROOT.crl()))
+    refused("is revoked", gone, crls=(old, ROOT.crl()))
+    parts = ROOT.crl(also=(partition(1),)), ROOT.crl(start=-10, days=5, also=(partition(2),))
+    refused("not in force", host, crls=parts)
+    verify(host, crls=(*parts, ROOT.crl(also=(partition(2),))))
+
+
 def test_verify_forged_crl_revokes_nobody() -> None:
     host = ROOT.host()
     verify(host, crls=(Authority.make().crl(host.certificate.serial_number),))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -36,6 +37,7 @@ from daypass.ports import Call, CertificateVerifier, Env, RoleView, Sighting, Tr
 from daypass.sigv4.x509 import UnverifiedX509
 
 SIGNING_NAME: Final = "rolesanywhere"
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNTRUSTED = "Untrusted certificate."
 _NO_PROFILE = "Not authorized to use this profile for this role."
 _SIGNATURE = "The request signature was not made with the key of the certificate in X-Amz-X509, or for another request."
@@ -180,9 +182,10 @@ def _id_in(arn: str, noun: str) -> str:
         parsed = parse_arn(arn)
     except ValueError:
         parsed = None
-    if parsed is None or parsed.service != SIGNING_NAME or not parsed.resource.startswith(f"{noun}/"):
+    kind, _, found = parsed.resource.partition("/") if parsed is not None else ("", "", "")
+    if parsed is None or (parsed.service, kind) != (SIGNING_NAME, noun) or not _ID.fullmatch(found):
         raise faults.invalid(f"{arn[:256]} is not the ARN of a {noun}.")
-    return parsed.resource.partition("/")[2]
+    return found
 
 
 def _untrusted(reason: str, account: str = "", *, held: Held | None = None, anchor: str = "") -> DaypassError:
@@ -236,7 +239,7 @@ def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, 
         method="x509",
         account=anchor.account,
         provider=anchor.arn,
-        subject=_called(certificate),
+        subject=certificate.called,
         issuer=certificate.issuer,
         keys=keys,
         tags=tags,
@@ -250,13 +253,6 @@ def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, 
             **held.record,
         },
     )
-
-
-def _called(certificate: Certificate) -> str:
-    """The subject, or, where it is empty (a SPIFFE X.509-SVID, say), the first alternative name."""
-    if certificate.subject:
-        return certificate.subject
-    return next((value for _, value in certificate.sans), certificate.session_name)
 
 
 async def _session_request(

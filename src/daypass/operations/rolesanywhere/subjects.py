@@ -45,7 +45,7 @@ def _new(sighting: Sighting) -> X509Subject:
         id=sighting.subject_id,
         account=sighting.account,
         region=sighting.region,
-        x509_subject=sighting.certificate.subject,
+        x509_subject=sighting.certificate.called,
         created_at=sighting.at,
         updated_at=sighting.at,
         last_seen_at=sighting.at,
