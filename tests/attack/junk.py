@@ -90,7 +90,7 @@ class Junk:
             return rng.choice(("true", "false"))
         if getattr(shape, "enum", None):
             return str(rng.choice(shape.enum))
-        if "Document" in name or name == "Policy":
+        if name not in self._names and ("Document" in name or name == "Policy"):
             return self.document()
         return rng.choice(self._names.get(name) or self._names[""])
 

@@ -17,6 +17,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
+from tests.attack.cast import cast
 from tests.attack.installation import (
     ALPHA,
     BETA,
@@ -29,7 +30,6 @@ from tests.attack.installation import (
     Key,
     form,
     installed,
-    trust,
 )
 from tests.attack.junk import Junk, operations
 
@@ -40,65 +40,12 @@ SEASONS = 4 * int(os.environ.get("DAYPASS_FUZZ", "1"))
 ROUNDS = 5
 SEED = int(os.environ.get("DAYPASS_FUZZ_SEED", "2026"))
 SERVED = {"sts": sts.OPERATIONS, "iam": iam.OPERATIONS}
-WORDS = ["alice", "alice2", "Bob", "ops", "team", "x", "a/b", "/", "/eng/", "v1", "v2", "acme-77", "Active", "aws:x"]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with installed(tmp_path_factory.mktemp("fuzzed")) as made:
         yield made
-
-
-def cast(site: Installation, season: int) -> tuple[list[Key], dict[str, list[str]]]:
-    """New principals of every kind, and the names of everything that they may name. A season's calls wear them out."""
-    n = f"-{season}"
-    arn, alice = site.user(f"alice{n}", policy=EVERYTHING)
-    _, bob = site.user(f"Bob{n}")
-    roles = [
-        site.role(f"ops{n}", trust(ALPHA), policy=EVERYTHING),
-        site.role(f"far{n}", trust(arn), ROOT_OF_BETA, EVERYTHING),
-    ]
-    site.iam("CreateGroup", GroupName=f"team{n}")
-    policy = site.iam("CreatePolicy", PolicyName=f"own{n}", PolicyDocument=EVERYTHING).text("Arn")
-    session = site.assume(alice, roles[0])
-    tag = {"Tags.member.1.Key": "a", "Tags.member.1.Value": "b", "TransitiveTagKeys.member.1": "a"}
-    narrowed = site.assume(alice, roles[0], Policy=EVERYTHING, SourceIdentity="acme", **tag)
-    token = site.call(alice, "GetSessionToken")
-    federated = site.call(alice, "GetFederationToken", {"Name": "eve", "Policy": EVERYTHING})
-    denied = site.call(bob, "ListUsers", service="iam")
-    keys = [ROOT, ROOT, alice, alice, bob, session.key, narrowed.key, token.key, federated.key, ROOT_OF_BETA]
-    names = {
-        "UserName": [f"alice{n}", f"Bob{n}", f"new{n}"],
-        "NewUserName": [f"alice2{n}", f"Bob{n}", f"bOB{n}"],
-        "RoleName": [f"ops{n}", f"far{n}", f"new{n}"],
-        "GroupName": [f"team{n}", f"team2{n}"],
-        "NewGroupName": [f"team{n}", f"team2{n}"],
-        "PolicyName": ["p", f"own{n}"],
-        "RoleArn": [*roles, f"arn:aws:iam::{BETA}:role/none"],
-        "PolicyArn": [policy, policy, "arn:aws:iam::aws:policy/AdministratorAccess", f"{policy}x"],
-        "PermissionsBoundary": [policy, "arn:aws:iam::aws:policy/ReadOnlyAccess"],
-        "arn": [policy, "arn:aws:iam::aws:policy/AdministratorAccess"],
-        "AccessKeyId": [bob[0], alice[0], session.key[0], "AKIANOBODYNOBODY0000"],
-        "EncodedMessage": [denied.text("EncodedAuthorizationMessage"), "A" * 60],
-        "RoleSessionName": ["job", "a_b=,.@-"],
-        "Name": ["eve", "mallory"],
-        "SourceIdentity": ["acme", "other"],
-        "Path": ["/", "/eng/"],
-        "PathPrefix": ["/", "/eng/"],
-        "NewPath": ["/", "/eng/"],
-        "Marker": ["AAAA", "alice"],
-        "Key": ["a", "A", "b", "c"],
-        "TagKeys": ["a", "b"],
-        "TransitiveTagKeys": ["a", "b"],
-        "VersionId": ["v1", "v2", "v3"],
-        "PolicySourceArn": [arn, roles[0], f"arn:aws:iam::{ALPHA}:group/team{n}"],
-        "ActionNames": ["iam:ListUsers", "orders:Read"],
-        "ResourceArns": ["*", policy],
-        "PolicyInputList": [EVERYTHING],
-        "CallerArn": [arn, roles[0]],
-        "": WORDS,
-    }
-    return keys, names
 
 
 class Judge:
@@ -154,7 +101,8 @@ def test_every_operation_with_any_signed_parameters_is_served_or_refused_in_form
     judge.hold_against_the_record(site)
     served = judge.codes.pop("")
     assert served > judge.requests / 10, "the principals are alive and the parameters fit"
-    assert len(judge.served) > len(table) * 0.7
+    unserved = sorted({name for _, name, _ in table} - judge.served)
+    assert len(unserved) < len(table) * 0.2, unserved
     assert len(judge.codes) >= 10
 
 

@@ -84,6 +84,8 @@ def draw(look: Look, p: Params, ids: Ids) -> _Drawn:
     """A new seed, and the QR code of it that authenticator apps read."""
     import segno  # noqa: PLC0415  # seldom needed
 
+    if len(_serial(look, p)) > _MAX_SERIAL:  # a QR code does not hold any name
+        raise faults.invalid_input(f"The serial number of the device would be longer than {_MAX_SERIAL} characters.")
     seed = ids.seed()
     text = base64.b32encode(seed)
     label = quote(f"{p['VirtualMFADeviceName']}@{look.account}")
@@ -95,8 +97,6 @@ def draw(look: Look, p: Params, ids: Ids) -> _Drawn:
 
 def create_virtual_mfa_device(work: Work, p: Params) -> Answer:
     serial = _serial(work, p)
-    if len(serial) > _MAX_SERIAL:
-        raise faults.invalid_input(f"The serial number of the device would be longer than {_MAX_SERIAL} characters.")
     changes.within_quota(work, MfaDevice, "MFADevicesPerAccount", quotas.USERS_PER_ACCOUNT, account=work.account)
     drawn: _Drawn = work.gathered
     device = MfaDevice(
