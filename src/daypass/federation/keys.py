@@ -232,6 +232,7 @@ class CachedIssuerKeys:
         if await self._adopt(entry) and kid is not None and entry.held is not None:
             now = self._clock.now()
             if (kid in entry.held.keys.kids or not kid) and now < entry.held.due_at:
+                entry.tried_at = None  # the issuer has not been asked: a key that it has made since is not kept waiting
                 return
         try:
             got = await self._getter.get(entry.source)

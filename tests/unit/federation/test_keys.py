@@ -134,6 +134,17 @@ async def test_fresh_keys_of_another_process_are_taken_without_a_fetch(world: Ke
     assert world.fetches == 1
 
 
+async def test_key_made_since_the_kept_ones_is_fetched_at_once_after_a_restart(world: KeyWorld) -> None:
+    await world.kids("key-1")
+    await world.settle()
+    restarted = world.process()
+    assert await world.kids("key-1", restarted) == ["key-1"]
+    assert world.fetches == 1
+    world.issuer.rotate()
+    world.publish()
+    assert await world.kids("key-2", restarted) == ["key-1", "key-2"]
+
+
 async def test_keys_are_written_once_when_they_change_and_hourly_when_not(world: KeyWorld) -> None:
     provider = oidc()
     for _ in range(6):

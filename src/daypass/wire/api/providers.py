@@ -149,7 +149,7 @@ async def get_provider_keys(
 async def refresh_provider_keys(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
 ) -> ProviderKeysOut:
-    """Fetches a provider's keys anew, unless that was done within the last half minute."""
+    """Fetches a provider's keys anew, unless that was done within the last second."""
     return ProviderKeysOut.of(*await providers.get_provider_keys(env, call, provider, account, refresh=True))
 
 

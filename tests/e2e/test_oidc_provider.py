@@ -1,0 +1,274 @@
+"""A real OpenID Connect issuer, npm's `oidc-provider`: tokens that it issued, keys that it changes, and its absence."""
+
+from __future__ import annotations
+
+import base64
+import http.cookiejar
+import json
+import secrets
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from tests.e2e.conftest import OPERATOR, Server, running
+from tests.e2e.pki import Pki
+from tests.node import FOLDER, find_node, why_not
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can run")
+one_database = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the issuer is the point
+AUDIENCE = "https://sts.example.com"
+BACK = "https://app.example.com/back"
+CLIENT = {"client_id": "ci", "client_secret": "secret-of-the-client-ci"}
+AS_ACCESS_TOKENS = {"token_types": ["JWT", "at+jwt"]}
+Work = Callable[[str], str]
+
+
+@dataclass
+class RealIssuer:
+    """The issuer's process; tokens come from its own endpoints alone."""
+
+    url: str
+    pem: Path
+    ca: Path
+    process: subprocess.Popen[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Anew, it has a key that it never had before."""
+        command = [find_node(), str(FOLDER / "issuer.mjs"), self.url.rpartition(":")[2], str(self.pem)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+        assert self._told()["url"] == self.url
+
+    def stop(self) -> None:
+        self.process.communicate(timeout=30)
+
+    def tell(self, command: str) -> list[str]:
+        """`rotate ALG` or `drop`; the names of its keys from then on, the current one first."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        kids: list[str] = self._told()["kids"]
+        return kids
+
+    def access_token(self) -> str:
+        """For a machine (RFC 6749, 4.4), for one resource (RFC 8707), as a JWT (RFC 9068)."""
+        token: str = self._token({"grant_type": "client_credentials", "resource": AUDIENCE})["access_token"]
+        return token
+
+    def id_token(self) -> str:
+        """For a person, by the code flow (OpenID Connect Core, 3.1): a browser is sent to and fro."""
+        asked = {"client_id": "ci", "response_type": "code", "scope": "openid", "redirect_uri": BACK, "nonce": "n-1"}
+        landed = self._browse(f"{self.url}/auth?{urllib.parse.urlencode(asked)}")
+        code = urllib.parse.parse_qs(urllib.parse.urlsplit(landed).query)["code"][0]
+        token: str = self._token({"grant_type": "authorization_code", "code": code, "redirect_uri": BACK})["id_token"]
+        return token
+
+    def _told(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = next(line for line in self.process.stdout if line.startswith("{"))  # it remarks on its settings, too
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def _token(self, asked: dict[str, str]) -> dict[str, Any]:
+        body = urllib.parse.urlencode({**asked, **CLIENT}).encode()
+        with urllib.request.urlopen(f"{self.url}/token", body, timeout=10, context=self._tls()) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca))
+
+    def _browse(self, url: str) -> str:
+        """Follows redirects, with cookies, until one leads away; where to."""
+        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        browser = urllib.request.build_opener(jar, urllib.request.HTTPSHandler(context=self._tls()), _Stay())
+        while url.startswith(self.url):
+            with pytest.raises(urllib.error.HTTPError) as sent:
+                browser.open(url, timeout=10)
+            sent.value.close()
+            url = urllib.parse.urljoin(url, sent.value.headers["location"])
+        return url
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Redirects are not followed by themselves."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Iterator[RealIssuer]:
+    pki = Pki(tmp_path)
+    pem = tmp_path / "both.pem"
+    pem.write_bytes(pki.server_key.read_bytes() + pki.server_cert.read_bytes())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"https://127.0.0.1:{free.getsockname()[1]}"
+    started = RealIssuer(url, pem, pki.ca)
+    yield started
+    started.stop()
+
+
+def trusted(server: Server, issuer: RealIssuer, subject: str, **more: Any) -> str:
+    """A provider for the issuer, whose keys are fetched, and a role for one subject of it; the role's ARN."""
+    server.client("iam").create_open_id_connect_provider(Url=issuer.url, ClientIDList=[AUDIENCE, CLIENT["client_id"]])
+    configure(server, issuer, **more)
+    return role_for(server, issuer, subject)
+
+
+def configure(server: Server, issuer: RealIssuer, **more: Any) -> None:
+    settings = {"ca_pem": issuer.ca.read_text(), "allow_private_networks": True, **more}
+    server.api("PUT", f"/providers/oidc/{issuer.url}/settings", body={"settings": settings})
+
+
+def role_for(server: Server, issuer: RealIssuer, subject: str) -> str:
+    url = issuer.url.removeprefix("https://")
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{OPERATOR}:oidc-provider/{url}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{url}:sub": subject}},
+    }
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = f"real-{secrets.token_hex(4)}"
+    role: str = server.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    return role
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Server, str], Work]:
+    """How boto3's own provider works as a role with a token in a file: who it is then."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "token"
+    missing = str(tmp_path / "none")
+
+    def at(server: Server, role: str) -> Work:
+        environment = {
+            "AWS_ROLE_ARN": role,
+            "AWS_ROLE_SESSION_NAME": "job",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(file),
+            "AWS_ENDPOINT_URL_STS": server.url,
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": missing,
+            "AWS_SHARED_CREDENTIALS_FILE": missing,
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+
+        def who(token: str) -> str:
+            file.write_text(token)
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            arn: str = boto3.Session().client("sts").get_caller_identity()["Arn"]
+            return arn
+
+        return who
+
+    return at
+
+
+def kid_of(token: str) -> str:
+    head = token.partition(".")[0]
+    kid: str = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
+    return kid
+
+
+def as_role(role: str) -> str:
+    return f"arn:aws:sts::{OPERATOR}:assumed-role/{role.rpartition('/')[2]}/job"
+
+
+def refresh(server: Server, issuer: RealIssuer, kids: list[str]) -> None:
+    """As an operator asks for it, which helps once a second, until Daypass has these keys."""
+    for _ in range(40):
+        shown = server.api("POST", f"/providers/oidc/{issuer.url}/keys/refresh")
+        if {key["kid"] for key in shown["keys"]} == set(kids):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not {kids}: {shown}")
+
+
+@one_database
+def test_access_token_of_a_machine_is_taken_only_where_such_tokens_are(
+    server: Server, issuer: RealIssuer, work: Callable[[Server, str], Work]
+) -> None:
+    role = trusted(server, issuer, "ci", **AS_ACCESS_TOKENS)
+    who = work(server, role)
+    assert who(issuer.access_token()) == as_role(role)
+    configure(server, issuer)
+    with pytest.raises(ClientError, match=r"InvalidIdentityToken.*type 'at\+jwt' is not among those"):
+        who(issuer.access_token())
+
+
+@one_database
+def test_id_token_of_a_person_is_taken_and_another_person_is_not(
+    server: Server, issuer: RealIssuer, work: Callable[[Server, str], Work]
+) -> None:
+    role = trusted(server, issuer, "ann")
+    token = issuer.id_token()
+    assert work(server, role)(token) == as_role(role)
+    other = role_for(server, issuer, "bob")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        work(server, other)(token)
+    head, payload, signature = token.split(".")
+    forged = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    text = base64.urlsafe_b64encode(json.dumps({**forged, "sub": "bob"}).encode()).rstrip(b"=").decode()
+    with pytest.raises(ClientError, match="InvalidIdentityToken"):
+        work(server, other)(f"{head}.{text}.{signature}")
+
+
+@one_database
+def test_keys_that_the_issuer_changes_are_followed_and_a_removed_one_is_refused(
+    server: Server, issuer: RealIssuer, work: Callable[[Server, str], Work]
+) -> None:
+    role = trusted(server, issuer, "ci", **AS_ACCESS_TOKENS)
+    who = work(server, role)
+    old = issuer.access_token()
+    assert who(old) == as_role(role)
+    kids = issuer.tell("rotate ES256")
+    assert kids[1] == kid_of(old)
+    new = issuer.access_token()
+    assert kid_of(new) == kids[0]
+    with pytest.raises(ClientError, match="InvalidIdentityToken"):  # strangers cannot make it fetch all the time
+        who(new)
+    refresh(server, issuer, kids)
+    assert who(new) == who(old) == as_role(role)
+    assert issuer.tell("drop") == [kids[0]]
+    assert who(old) == as_role(role)  # nobody has told us yet
+    refresh(server, issuer, kids[:1])
+    with pytest.raises(ClientError, match="InvalidIdentityToken"):
+        who(old)
+    assert who(new) == as_role(role)
+
+
+def test_issuer_that_is_away_is_not_missed_even_by_a_server_that_restarts(
+    issuer: RealIssuer, tmp_path: Path, work: Callable[[Server, str], Work]
+) -> None:
+    data = tmp_path / "data"
+    with running(data) as server:
+        role = trusted(server, issuer, "ci", **AS_ACCESS_TOKENS)
+        tokens = [issuer.access_token() for _ in range(3)]
+        assert work(server, role)(tokens[0]) == as_role(role)
+        issuer.stop()
+        assert work(server, role)(tokens[1]) == as_role(role)
+    with running(data) as server:
+        assert work(server, role)(tokens[2]) == as_role(role)
+        assert server.api("GET", f"/providers/oidc/{issuer.url}/keys")["keys"]
+        issuer.start()  # with another key
+        new = issuer.access_token()
+        assert kid_of(new) != kid_of(tokens[0])
+        assert work(server, role)(new) == as_role(role)
