@@ -50,6 +50,7 @@ class FakeNetwork:
         self.connected: list[tuple[str, int, str]] = []
         self.looked_up: Counter[str] = Counter()
         self.writers: list[_Writer] = []
+        self.dead: set[str] = set()  # addresses that swallow packets
 
     async def resolve(self, host: str, port: int, owner: str) -> Sequence[str]:
         del port, owner
@@ -67,6 +68,8 @@ class FakeNetwork:
         self, address: str, port: int, tls: ssl.SSLContext | None, hostname: str
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self.connected.append((address, port, hostname))
+        if address in self.dead:
+            await asyncio.Event().wait()
         reader = asyncio.StreamReader()
         scheme, usual = ("https", 443) if tls else ("http", 80)
         origin = f"{scheme}://{hostname}" + (f":{port}" if port != usual else "")

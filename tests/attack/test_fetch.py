@@ -223,6 +223,16 @@ async def test_slow_issuer_is_given_up_in_time(slow: str) -> None:
     assert time.monotonic() - began < 2
 
 
+async def test_dead_addresses_leave_time_for_one_of_the_other_family() -> None:
+    names = {"ci.example.com": ["2606:2800:220:1::1", "2606:2800:220:1::2", "93.184.216.34", "93.184.216.35"]}
+    network = FakeNetwork({URL: http({"keys": []})}, names)
+    network.dead = {"2606:2800:220:1::1", "2606:2800:220:1::2"}
+    assert (await fetch(network)).body == b'{"keys": []}'
+    assert [address for address, _, _ in network.connected] == ["2606:2800:220:1::1", "93.184.216.34"]
+    network.dead = set(names["ci.example.com"])
+    assert await reason(network) is Reason.TIMEOUT
+
+
 async def test_slow_issuer_of_one_account_holds_up_no_other() -> None:
     network = FakeNetwork({"https://slow.example.com/": "hang", URL: http({"keys": []})})
     one = fetcher(network, seconds=5, at_once=4, for_owner=3)

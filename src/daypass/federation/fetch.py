@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -195,15 +196,18 @@ class Fetcher:
         # One bad address spoils the name: an honest one does not mix them.
         if any(refused(address, allow_private=order.allow_private) for address in found):
             raise FetchError(Reason.ADDRESS, "the host is in a range that may not be fetched from")
-        return list(found)[:_MOST_ADDRESSES]
+        return _alternating(found)[:_MOST_ADDRESSES]
 
     async def _connect(
         self, addresses: list[str], place: _Place, tls: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         last = ""
-        for address in addresses:
+        for number, address in enumerate(addresses, 1):
+            # An address that swallows packets must leave time for the next one (RFC 8305, in sequence).
+            limit = self.bounds.seconds / 4 if number < len(addresses) else None
             try:
-                return await self._network.open(address, place.port, tls, place.host)
+                async with asyncio.timeout(limit):
+                    return await self._network.open(address, place.port, tls, place.host)
             except ssl.SSLCertVerificationError as error:
                 raise FetchError(Reason.TLS, f"the certificate is not accepted: {error.verify_message}") from None
             except ssl.SSLError as error:
@@ -211,6 +215,13 @@ class Fetcher:
             except OSError as error:
                 last = type(error).__name__
         raise FetchError(Reason.CONNECT, f"no connection to {place.host}: {last}")
+
+
+def _alternating(addresses: Sequence[str]) -> list[str]:
+    """Addresses of both families in turn, the system's first choice first."""
+    families = ([a for a in addresses if ":" in a], [a for a in addresses if ":" not in a])
+    first, second = families if addresses[0] in families[0] else reversed(families)
+    return [a for pair in zip_longest(first, second) for a in pair if a is not None]
 
 
 def parse_url(url: str, *, allow_http: bool) -> _Place:
