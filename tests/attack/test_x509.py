@@ -115,6 +115,22 @@ def test_create_session_of_the_anchors_host_gives_credentials_that_work(plant: P
     assert plant.site.call(key, "ListRoles", service="iam").status == 200
 
 
+def test_parameters_of_the_query_string_count_as_those_of_the_body_and_must_not_differ(plant: Plant) -> None:
+    """Older signing helpers put the ARNs into the query string."""
+    host = plant.authority.host()
+    pairs = {"profileArn": "profile", "roleArn": "role", "trustAnchorArn": "anchor"}
+    query = "&".join(f"{name}={quote(plant.arns[part], safe='')}" for name, part in sorted(pairs.items()))
+
+    def ask(raw: bytes) -> Answer:
+        headers = sign(host, raw, plant.site.now(), query=query)
+        return plant.site.send("POST", headers, raw, path=b"/sessions", query=query.encode())
+
+    given(ask(b'{"durationSeconds": 900}'))
+    given(ask(body(plant.arns)))
+    told = ask(body({**plant.arns, "role": plant.arns["role"] + "x"}))
+    refused(plant, told, "roleArn must be there once.", "ValidationException")
+
+
 # --- Certificates ----------------------------------------------------------------------------------------------------
 
 

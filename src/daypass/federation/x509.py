@@ -324,9 +324,12 @@ def _sans(leaf: x509.Certificate) -> Fields:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) > 1 and any(uri.lower().startswith("spiffe:") for uri in uris):
+        raise CertificateRefused("a SPIFFE X.509-SVID with several URIs")  # SPIFFE X509-SVID, section 2
     found: list[tuple[str, str]] = []
     found += [("DNS", value) for value in names.get_values_for_type(x509.DNSName)]
-    found += [("URI", value) for value in names.get_values_for_type(x509.UniformResourceIdentifier)]
+    found += [("URI", value) for value in uris]
     for name in names.get_values_for_type(x509.DirectoryName)[:1]:
         found += [(f"Name/{attribute}", value) for attribute, value in _fields(name)]
     return tuple(found)

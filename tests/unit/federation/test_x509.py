@@ -74,6 +74,13 @@ def test_verify_spiffe_svid_without_a_subject_is_its_uri() -> None:
     assert (said.subject, said.sans, said.source_identity) == ("", (("URI", "spiffe://acme.example/web"),), "")
 
 
+def test_verify_svid_with_several_uris_is_refused() -> None:
+    uris = [x509.UniformResourceIdentifier(f"{scheme}://acme.example/web") for scheme in ("https", "spiffe")]
+    refused("SVID", ROOT.host("", sans=uris))
+    refused("SVID", ROOT.host("CN=x", sans=[uris[1], x509.UniformResourceIdentifier("SPIFFE://acme.example/db")]))
+    assert verify(ROOT.host(sans=[uris[0], uris[0]])).sans[0][0] == "URI"
+
+
 @pytest.mark.parametrize(
     "key",
     [
