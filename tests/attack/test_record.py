@@ -101,7 +101,7 @@ def test_a100_every_kind_of_failure_is_on_the_record_and_redacted(site: Installa
                 {"OldPassword": secrets_sent[1], "NewPassword": secrets_sent[2]},
                 service="iam",
             ),
-            "UnsupportedOperation",
+            "NoSuchEntity",  # ann has no password
             "request.failed",
         ),
         (
