@@ -153,15 +153,17 @@ def sign(
     host: str = "daypass.test",
     region: str = "eu-central-1",
     query: str = "",
+    extra: Mapping[str, str] | None = None,
     **changed: str,
 ) -> list[tuple[bytes, bytes]]:
-    """The headers of CreateSession, signed at `now` (ms). `changed`: serial, service, algorithm, certificate, names."""
+    """The headers of CreateSession, signed at `now` (ms). `changed`: serial, service, algorithm, certificate, names; `extra` headers are signed too."""
     stamp = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
     headers = {
         "content-type": "application/json",
         "host": host,
         "x-amz-date": stamp,
         "x-amz-x509": changed.get("certificate", holder.base64),
+        **(extra or {}),
     }
     if chain:
         headers["x-amz-x509-chain"] = ",".join(other.base64 for other in chain)

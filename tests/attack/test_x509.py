@@ -131,6 +131,30 @@ def test_parameters_of_the_query_string_count_as_those_of_the_body_and_must_not_
     refused(plant, told, "roleArn must be there once.", "ValidationException")
 
 
+def test_request_as_the_public_signing_helper_writes_it_is_served(plant: Plant) -> None:
+    """It signs Content-Length too, sends the certificate in the body once more, and nulls for what it has not."""
+    middle = Authority.make("CN=issuing", plant.authority)
+    host = middle.host("O=Acme/CN=host-1", key=rsa.generate_private_key(65537, 2048))
+    content = {
+        "cert": host.base64,
+        "durationSeconds": 900,
+        "instanceProperties": None,
+        "profileArn": plant.arns["profile"],
+        "roleArn": plant.arns["role"],
+        "sessionName": None,
+        "trustAnchorArn": plant.arns["anchor"],
+    }
+    raw = json.dumps(content).encode()
+    headers = sign(host, raw, plant.site.now(), chain=(middle,), extra={"content-length": str(len(raw))})
+    unsigned = (b"user-agent", b"CredHelper/1.7.1 (go1.24; linux; amd64)")
+    answer = given(plant.site.send("POST", [*headers, unsigned], raw, path=b"/sessions"))
+    assert set(answer) == {"credentialSet", "subjectArn"}
+    (made,) = answer["credentialSet"]
+    assert set(made) == {"assumedRoleUser", "credentials", "packedPolicySize", "roleArn", "sourceIdentity"}
+    assert set(made["credentials"]) == {"accessKeyId", "expiration", "secretAccessKey", "sessionToken"}
+    assert made["roleArn"] == plant.arns["role"]
+
+
 # --- Certificates ----------------------------------------------------------------------------------------------------
 
 
