@@ -129,7 +129,7 @@ def test_a81_mfa_of_an_assumption_does_not_survive_into_its_session_or_beyond(
     denied(site, site.assume(role_session, second, **phone.with_code(phone.code())), UNKNOWN, "caller has no devices")
 
 
-def test_a81_replayed_code_is_refused_wherever_it_is_brought(
+def test_a82_replayed_code_is_refused_wherever_it_is_brought(
     site: Installation, ann: tuple[Key, Phone], guarded: str
 ) -> None:
     key, phone = ann
@@ -149,7 +149,7 @@ async def _together(site: Installation, key: Key, params: dict[str, str], count:
     return list(await asyncio.gather(*(site.ask("POST", site.signed(key, body), body) for _ in range(count))))
 
 
-def test_a81_one_code_brought_twenty_times_at_once_gives_one_session(
+def test_a82_one_code_brought_twenty_times_at_once_gives_one_session(
     site: Installation, ann: tuple[Key, Phone]
 ) -> None:
     key, phone = ann
@@ -158,14 +158,14 @@ def test_a81_one_code_brought_twenty_times_at_once_gives_one_session(
 
 
 @pytest.mark.parametrize("off", [-40, -3, -2, 2, 3])
-def test_a81_code_of_another_time_is_refused(site: Installation, ann: tuple[Key, Phone], off: int) -> None:
+def test_a82_code_of_another_time_is_refused(site: Installation, ann: tuple[Key, Phone], off: int) -> None:
     key, phone = ann
     assert site.call(key, SESSION, phone.with_code(phone.code())).status == 200  # nothing is counted before
     site.wall.time += 200_000
     denied(site, site.call(key, SESSION, phone.with_code(phone.at(off))), WRONG, "wrong code")
 
 
-def test_a81_device_of_somebody_else_is_unknown(site: Installation, ann: tuple[Key, Phone]) -> None:
+def test_a82_device_of_somebody_else_is_unknown(site: Installation, ann: tuple[Key, Phone]) -> None:
     key, _ = ann
     site.user("bob")
     colleague = Phone(site, "bob")
@@ -183,7 +183,7 @@ def test_a81_device_of_somebody_else_is_unknown(site: Installation, ann: tuple[K
     assert site.call(ROOT_OF_BETA, SESSION, stranger.with_code(stranger.code())).status == 200
 
 
-def test_a81_guessing_locks_the_device_for_right_codes_too(site: Installation) -> None:
+def test_a82_guessing_locks_the_device_for_right_codes_too(site: Installation) -> None:
     _, key = site.user("guessed")
     phone = Phone(site, "guessed")
     for _ in range(MAX_FAILURES):
@@ -193,7 +193,7 @@ def test_a81_guessing_locks_the_device_for_right_codes_too(site: Installation) -
     assert site.call(key, SESSION, phone.with_code(phone.code())).status == 200
 
 
-def test_a81_guesses_side_by_side_are_counted_one_by_one(site: Installation) -> None:
+def test_a82_guesses_side_by_side_are_counted_one_by_one(site: Installation) -> None:
     _, key = site.user("hurried")
     phone = Phone(site, "hurried")
     answers = site.run(_together(site, key, phone.with_code(phone.wrong()), 30))
@@ -212,7 +212,7 @@ def test_right_code_ends_the_count_of_wrong_ones(site: Installation) -> None:
         assert site.call(key, SESSION, phone.with_code(phone.code())).status == 200
 
 
-def test_a81_code_of_a_device_that_was_taken_back_is_unknown(site: Installation) -> None:
+def test_a82_code_of_a_device_that_was_taken_back_is_unknown(site: Installation) -> None:
     _, key = site.user("left")
     phone = Phone(site, "left")
     site.iam("DeactivateMFADevice", UserName="left", SerialNumber=phone.serial)
@@ -240,7 +240,7 @@ def test_seeds_and_codes_are_in_no_record_log_or_other_answer(site: Installation
     assert len(shown) == 1
 
 
-def test_a81_code_and_count_are_shared_by_every_process(
+def test_a82_code_and_count_are_shared_by_every_process(
     site: Installation, ann: tuple[Key, Phone], guarded: str
 ) -> None:
     key, phone = ann
