@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 import time
 from calendar import timegm
@@ -25,6 +26,7 @@ from daypass.client.transport import Transport, exchange
 
 _ROLE = "https://aws.amazon.com/SAML/Attributes/Role"
 _ASSERTION = "{urn:oasis:names:tc:SAML:2.0:assertion}"
+_BETWEEN_ARNS = re.compile(r"\s*,\s*(?=arn:)")  # a role's name may hold commas
 _MAX_ASSERTION = 200_000  # characters
 _MAX_TARGET = 65_536
 _STYLE = "font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem"
@@ -61,7 +63,8 @@ def roles_offered(assertion: str) -> list[tuple[str, str]]:
     for attribute in root.iter(f"{_ASSERTION}Attribute"):
         if attribute.get("Name") == _ROLE:
             for value in attribute.iter(f"{_ASSERTION}AttributeValue"):
-                first, _, second = (part.strip() for part in (value.text or "").partition(","))
+                first, *others = _BETWEEN_ARNS.split((value.text or "").strip())
+                second = others[0] if len(others) == 1 else ""
                 pairs.append((second, first) if ":saml-provider/" in first else (first, second))
     return [(role, provider) for role, provider in pairs if ":role/" in role and ":saml-provider/" in provider]
 

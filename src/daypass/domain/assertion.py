@@ -29,6 +29,7 @@ PURPOSE: Final = "saml"
 _PRINCIPAL_TAG: Final = f"{ATTRIBUTES}PrincipalTag:"
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _TAG_MARKS: Final = frozenset("_.:/=+-@")  # what tags may hold beside letters, separators and numbers (tagKeyType)
+_BETWEEN_ARNS = re.compile(r"\s*,\s*(?=arn:)")
 _FORMAT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:"
 _MAX_ROLES: Final = 200
 _MAX_TAGS: Final = 50
@@ -152,10 +153,10 @@ def role_pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """(role ARN, provider ARN) of the values of Role, whichever of the two comes first; what is no pair is left out."""
     pairs: list[tuple[str, str]] = []
     for value in values[:_MAX_ROLES]:
-        first, comma, second = (part.strip() for part in value.partition(","))
+        first, second, *more = (*_BETWEEN_ARNS.split(value.strip()), "")  # a role's name may hold commas
         if ":saml-provider/" in first:
             first, second = second, first
-        if comma and ":role/" in first and ":saml-provider/" in second and "," not in second:
+        if ":role/" in first and ":saml-provider/" in second and more == [""]:
             pairs.append((first, second))
     return tuple(dict.fromkeys(pairs))
 

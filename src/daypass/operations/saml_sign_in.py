@@ -112,31 +112,25 @@ async def accept(
         id=env.ids.session(),
         expires_at=call.now + CHOICE_MS,
         assertion=assertion.essential(),
-        providers=arns,
+        pairs=pairs,
         command_line=login.command_line if login else None,
     )
     return Choice(seal_ticket(env, CHOICE, ticket), assertion.subject, assertion.issuer, pairs, ticket.command_line)
 
 
-async def choose(env: Env, call: Call, unverified_ticket: str, role_arn: str, provider_arn: str) -> Granted:
-    """The role that was chosen: its session, or for a command line the code that it turns into one. Raises DaypassError."""
+async def choose(env: Env, call: Call, unverified_ticket: str, unverified_choice: str) -> Granted:
+    """The role that was chosen, by its place among `Choice.pairs`: its session, or for a command line the code for one.
+
+    Raises DaypassError.
+    """
     ticket = open_ticket(env, CHOICE, unverified_ticket, call.now)
-    if provider_arn not in ticket.providers:
-        raise refuse("This login is not one that was begun here. Log in again.")
+    pair = _chosen(ticket, unverified_choice)
     line = ticket.command_line
     if line is None:
-        return Granted(role_arn, issued=await _assume(env, call, ticket, CHOICE, role_arn, provider_arn))
-    if (role_arn, provider_arn) not in role_pairs(ticket.assertion.values("Role")):
-        raise refuse("This login does not offer this role")
-    chosen = replace(
-        ticket,
-        expires_at=call.now + CODE_MS,
-        assertion=ticket.assertion.offering(role_arn, provider_arn),
-        role=role_arn,
-        provider=provider_arn,
-    )
+        return Granted(pair[0], issued=await _assume(env, call, ticket, CHOICE, pair))
+    chosen = replace(ticket, expires_at=call.now + CODE_MS, assertion=ticket.assertion.offering(*pair), pairs=(pair,))
     answer = {"code": seal_ticket(env, CODE, chosen), "state": state_of(line.challenge)}
-    return Granted(role_arn, redirect=f"http://127.0.0.1:{line.port}/?{urlencode(answer)}")
+    return Granted(pair[0], redirect=f"http://127.0.0.1:{line.port}/?{urlencode(answer)}")
 
 
 async def redeem(env: Env, call: Call, unverified_code: str, unverified_verifier: str) -> Granted:
@@ -145,8 +139,8 @@ async def redeem(env: Env, call: Call, unverified_code: str, unverified_verifier
     digest = hashlib.sha256(unverified_verifier.encode("utf-8", "surrogatepass")).digest()
     if ticket.command_line is None or not hmac.compare_digest(digest, ticket.command_line.challenge):
         raise refuse("This login was begun by another command line", reason="verifier")
-    issued = await _assume(env, call, ticket, CODE, ticket.role, ticket.provider)
-    return Granted(ticket.role, issued=issued)
+    (pair,) = ticket.pairs
+    return Granted(pair[0], issued=await _assume(env, call, ticket, CODE, pair))
 
 
 def state_of(challenge: bytes) -> str:
@@ -157,12 +151,19 @@ def state_of(challenge: bytes) -> str:
 # --- The pieces ------------------------------------------------------------------------------------------------------
 
 
-async def _assume(env: Env, call: Call, ticket: Ticket, stage: str, role_arn: str, provider_arn: str) -> Issued:
+def _chosen(ticket: Ticket, unverified_choice: str) -> tuple[str, str]:
+    text = unverified_choice
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < len(ticket.pairs)):
+        raise refuse("This login does not offer this role")
+    return ticket.pairs[int(text)]
+
+
+async def _assume(env: Env, call: Call, ticket: Ticket, stage: str, pair: tuple[str, str]) -> Issued:
     """The end of AssumeRoleWithSAML, with the ticket in place of the assertion. The ticket is used up by it."""
-    role = requested_role(role_arn)
+    role = requested_role(pair[0])
     started = start(env)
     try:
-        provider = await _known_provider(env, requested_provider(provider_arn))
+        provider = await _known_provider(env, requested_provider(pair[1]))
         proof = proof_of(ticket.assertion, provider, ticket.one_time(stage))
         request = session_asked(ticket.assertion, proof, {})
     except DaypassError as error:

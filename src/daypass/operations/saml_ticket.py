@@ -49,16 +49,14 @@ class Login(NamedTuple):
 class Ticket:
     """Verified facts on their way from one step to the next.
 
-    `providers`: ARNs of those for which the assertion was verified. `role` and `provider` are set once they are chosen.
+    `pairs`: (role ARN, provider ARN) that may be chosen: offered, and verified for this provider; once chosen, that one.
     """
 
     id: str
     expires_at: int  # ms
     assertion: Assertion
-    providers: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
     command_line: CommandLine | None = None
-    role: str = ""
-    provider: str = ""
 
     def one_time(self, stage: str) -> OneTime:
         return OneTime(PURPOSE, f"{stage}:{self.id}", self.expires_at)
@@ -71,10 +69,8 @@ def seal_ticket(env: Env, stage: str, ticket: Ticket) -> str:
         "id": ticket.id,
         "expires_at": ticket.expires_at,
         "assertion": asdict(ticket.assertion),
-        "providers": ticket.providers,
+        "pairs": ticket.pairs,
         "command_line": [line.port, line.challenge.hex()] if line else None,
-        "role": ticket.role,
-        "provider": ticket.provider,
     }
     return _seal(env, stage, zlib.compress(json.dumps(body, separators=(",", ":")).encode("ascii"), 9))
 
@@ -99,10 +95,8 @@ def _ticket(body: dict[str, Any]) -> Ticket:
         id=body["id"],
         expires_at=body["expires_at"],
         assertion=Assertion(**facts),
-        providers=tuple(body["providers"]),
+        pairs=tuple((role, provider) for role, provider in body["pairs"]),
         command_line=CommandLine(line[0], bytes.fromhex(line[1])) if line else None,
-        role=body["role"],
-        provider=body["provider"],
     )
 
 

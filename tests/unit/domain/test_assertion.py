@@ -70,6 +70,9 @@ def refused(work: Any, *given: Any) -> str:
         (f"{PROVIDER.arn},{PROVIDER.arn}", ()),
         (f"{ROLE},{PROVIDER.arn},{ROLE}", ()),
         ("", ()),
+        (f"{ROLE},x,y,{PROVIDER.arn}", ((f"{ROLE},x,y", PROVIDER.arn),)),
+        (f"{PROVIDER.arn},{ROLE},x", ((f"{ROLE},x", PROVIDER.arn),)),
+        (f"{PROVIDER.arn},", ()),
     ],
 )
 def test_role_pairs_come_in_either_order(value: str, pairs: tuple[tuple[str, str], ...]) -> None:

@@ -194,9 +194,7 @@ class SamlPages:
     async def _choose(self, visit: _Visit) -> Response:
         self._check_origin(visit)
         form = visit.form()
-        granted = await saml_sign_in.choose(
-            self._env, visit.call(), form.get("ticket", ""), form.get("role", ""), form.get("provider", "")
-        )
+        granted = await saml_sign_in.choose(self._env, visit.call(), form.get("ticket", ""), form.get("choice", ""))
         if granted.redirect:
             location = (b"location", granted.redirect.encode("ascii"))
             return Response(303, b"", b"text/plain", (*_NO_STORE, location))

@@ -72,22 +72,21 @@ def choice_page(choice: Choice) -> bytes:
             '<p class="notice">The <code>daypass</code> command line on this computer waits for the credentials of the '
             "role that you choose. If you have not started it, close this page.</p>"
         )
-    rows = "".join(_role_row(choice.ticket, role, provider) for role, provider in choice.pairs)
+    rows = "".join(_role_row(place, role) for place, (role, _) in enumerate(choice.pairs))
     who = f"<p>You have logged in as <strong>{shown(choice.subject)}</strong> with {shown(choice.issuer)}.</p>"
-    return _page("Choose a role", f"{who}{notice}<ul>{rows}</ul>")
-
-
-def _role_row(ticket: str, role: str, provider: str) -> str:
-    account, _, name = role.removeprefix("arn:aws:iam::").partition(":role/")
-    hidden = "".join(
-        f'<input type="hidden" name="{name}" value="{shown(value)}">'
-        for name, value in (("ticket", ticket), ("role", role), ("provider", provider))
+    form = (
+        f'<form method="post" action="/saml/choose"><input type="hidden" name="ticket" value="{shown(choice.ticket)}">'
+        f"<ul>{rows}</ul></form>"
     )
+    return _page("Choose a role", f"{who}{notice}{form}")
+
+
+def _role_row(place: int, role: str) -> str:
+    account, _, name = role.removeprefix("arn:aws:iam::").partition(":role/")
     return (
         f"<li><span>{shown(name)}<small>account {shown(account)}</small></span>"
-        f'<form method="post" action="/saml/choose">{hidden}'
-        f'<button type="submit" aria-label="Take the role {shown(name)} in account {shown(account)}">Take it</button>'
-        "</form></li>"
+        f'<button type="submit" name="choice" value="{place}" '
+        f'aria-label="Take the role {shown(name)} in account {shown(account)}">Take it</button></li>'
     )
 
 
