@@ -95,7 +95,7 @@ def test_every_operation_answers_a_stock_client(called: Any, service: Service, m
     tours.oidc_providers(iam)
     tours.saml_providers(iam)
     tours.account(iam)
-    tours.mfa(iam)
+    tours.mfa(iam, lambda *key: service.client("sts", key))
     tours.reports(iam, key["AccessKeyId"])
     tours.outbound(iam)
     tours.passwords(iam, lambda *key: _noting(service.client("iam", key), iam.called))

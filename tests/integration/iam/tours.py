@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pyotp
+import pytest
+from botocore.exceptions import ClientError
 from tests.integration.iam.conftest import ALPHA
 from tests.saml_idp import metadata, pem, rsa_key
 
@@ -115,8 +117,8 @@ def passwords(iam: Any, client_of: Callable[[str, str], Any]) -> None:
     iam.delete_user(UserName="pat")
 
 
-def mfa(iam: Any) -> None:
-    """Of the user ann."""
+def mfa(iam: Any, sts_for: Callable[..., Any]) -> None:
+    """Of the user ann. `sts_for` makes a client of a key."""
     made = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone", Tags=[{"Key": "k", "Value": "v"}])
     device = made["VirtualMFADevice"]
     assert device["QRCodePNG"].startswith(b"\x89PNG")
@@ -129,6 +131,12 @@ def mfa(iam: Any) -> None:
     codes = [app.at(now + 30 * step) for step in range(-3, 1)]
     iam.enable_mfa_device(**user, **serial, AuthenticationCode1=codes[0], AuthenticationCode2=codes[1])
     iam.resync_mfa_device(**user, **serial, AuthenticationCode1=codes[2], AuthenticationCode2=codes[3])
+    key = iam.create_access_key(**user)["AccessKey"]
+    sts, shown_code = sts_for(key["AccessKeyId"], key["SecretAccessKey"]), {**serial, "TokenCode": app.now()}
+    assert sts.get_session_token(**shown_code)["Credentials"]["SessionToken"]
+    with pytest.raises(ClientError, match="invalid MFA one time pass code"):
+        sts.get_session_token(**shown_code)
+    iam.delete_access_key(**user, AccessKeyId=key["AccessKeyId"])
     [listed] = iam.list_mfa_devices(**user)["MFADevices"]
     assert listed == {**user, **serial, "EnableDate": listed["EnableDate"]}
     assert iam.get_mfa_device(**serial)["UserName"] == "ann"
