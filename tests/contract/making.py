@@ -199,7 +199,7 @@ def one_of_each() -> list[Any]:
             instance_properties='[{"b":2}]',
             tags=(("a", "b"),),
         ),
-        IssuerKeySet("ab" * 32, ACCOUNT, "https://ci.example.com/jwks", '{"keys":[]}', NOW, 7),
+        IssuerKeySet("ab" * 32, ACCOUNT, "https://ci.example.com/jwks", '{"keys":[]}', NOW, 7, NOW + 3),
         IssuerAllowList(ACCOUNT, ("ci.example.com", "git.example.com/*"), NOW),
         MfaDevice(
             ACCOUNT,

@@ -312,6 +312,7 @@ class IssuerKeySet:
     jwks: str  # public keys alone, canonical JSON
     fetched_at: int  # ms
     sequence: int = 0  # spiffe_sequence of a trust bundle
+    claimed_at: int = 0  # ms; when a process last began to look for a key that none had
 
 
 @dataclass(frozen=True, slots=True)

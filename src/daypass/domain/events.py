@@ -36,7 +36,7 @@ class EventType(StrEnum):
     SESSION_REVOKED = "session.revoked"  # a revocation was made
     ACCOUNT_CREATED = "account.created"  # an operator opened an account
     KEY_ADDED = "key.added"  # a ring key was made (never its material)
-    ISSUER_KEYS = "issuer.keys"  # keys of an identity provider were fetched: new ones, or the same after an hour
+    ISSUER_KEYS = "issuer.keys"  # keys of an identity provider: fetched (new, or after an hour the same), or one sought
     BOOTSTRAPPED = "installation.bootstrapped"  # first start with a new database: accounts and keys it began with
 
 

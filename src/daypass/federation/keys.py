@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from daypass.domain.directory import IssuerKeySet, OidcProvider
+from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event, EventType
 from daypass.federation.fetch import FetchError
 from daypass.federation.files import FileError
 from daypass.federation.jwks import Keys, described, read_keys
+from daypass.federation.kept import Kept, KeptKeys
 from daypass.federation.sources import Getter, Got, Source, fault_of, source_of
 from daypass.observability import logs
-from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet, Tx
+from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet
 
 _HOUR = 3_600_000
 _MOST_SOURCES = 10_000
@@ -41,6 +41,7 @@ class Rules:
         save: unchanged keys are written to the database this often at most.
         background: sources fetched at a time to keep them fresh.
         database_seconds: how long kept keys are waited for.
+        looks, look_seconds: how often, and after which pauses, to look whether another process has fetched them.
     """
 
     spacing: int = 30_000
@@ -54,6 +55,8 @@ class Rules:
     save: int = _HOUR
     background: int = 16
     database_seconds: float = 0.5
+    looks: int = 10
+    look_seconds: float = 0.2
 
 
 class _Held(NamedTuple):
@@ -73,6 +76,7 @@ class _Entry:
     failed_at: int = 0
     skew: int | None = None
     saved_at: int = 0
+    claimed: bool = False  # this fetch is for a key that nobody has: others wait for its result
     flight: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -101,10 +105,9 @@ class CachedIssuerKeys:
         observe: Observe = lambda _: None,
     ) -> None:
         self._getter = getter
-        self._directory = directory
-        self._journal = journal
         self._clock = clock
         self._rules = rules or Rules()
+        self._kept = KeptKeys(directory, journal, self._rules.database_seconds)
         self._observe = observe
         self._entries: dict[str, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -223,17 +226,14 @@ class CachedIssuerKeys:
             pause = min(self._rules.spacing, 1000 << min(entry.failures, 10)) if empty else self._rules.spacing
             if now - entry.tried_at < (min(pause, self._rules.ordered) if ordered else pause):
                 return
-        entry.tried_at = now
+        entry.tried_at, entry.claimed = now, False
         entry.flight = self._spawn(self._refresh(entry, kid))
         entry.flight.add_done_callback(lambda _: setattr(entry, "flight", None))
 
     async def _refresh(self, entry: _Entry, kid: str | None) -> None:
         """One flight: never raises but for cancellation."""
-        if await self._adopt(entry) and kid is not None and entry.held is not None:
-            now = self._clock.now()
-            if (kid in entry.held.keys.kids or not kid) and now < entry.held.due_at:
-                entry.tried_at = None  # the issuer has not been asked: a key that it has made since is not kept waiting
-                return
+        if kid is not None and await self._found_elsewhere(entry, kid):
+            return
         try:
             got = await self._getter.get(entry.source)
             self._take(entry, got)
@@ -253,9 +253,10 @@ class CachedIssuerKeys:
         entry.skew = got.date - now if got.date is not None else None
         self._observe("ok")
         changed = before is None or before.keys.set.hash != got.keys.set.hash
-        if entry.source.kind != "file" and (changed or now - entry.saved_at >= self._rules.save):
+        keep = changed or entry.claimed or now - entry.saved_at >= self._rules.save
+        if keep and entry.source.kind != "file":
             entry.saved_at = now
-            self._spawn(self._save(entry.source, entry.held, changed=changed))
+            self._spawn(self._kept.save(entry.source, Kept(got.keys, now), changed=changed))
 
     def _interval(self, source: Source, got: Got) -> int:
         """A little before what the issuer says, within bounds: keys are fetched ahead of need."""
@@ -289,54 +290,35 @@ class CachedIssuerKeys:
 
     # --- Across processes and restarts
 
-    async def _adopt(self, entry: _Entry) -> bool:
-        """Takes what another process, or this one before its restart, has kept, when it is newer. Whether it did."""
-        source = entry.source
-        if source.kind == "file":
+    async def _found_elsewhere(self, entry: _Entry, kid: str) -> bool:
+        """Whether another process, or this one before its restart, has what is wanted, or is looking for it now."""
+        if entry.source.kind == "file":
             return False
-        try:
-            async with asyncio.timeout(self._rules.database_seconds):
-                row = await self._directory.read(lambda reader: reader.get(IssuerKeySet, source=source.id))
-            if row is None or (entry.held is not None and row.fetched_at <= entry.held.fetched_at):
-                return False
-            keys = read_keys(row.jwks.encode())._replace(sequence=row.sequence)
-        except (DaypassError, ValueError, TimeoutError):  # the database is away, or the row is another version's
+        adopted, now = await self._adopt(entry), self._clock.now()
+        held = self._usable(entry, now)
+        if held is None:
             return False
-        entry.held = _Held(keys, row.fetched_at, row.fetched_at + self._rules.refresh)
-        entry.saved_at = row.fetched_at
+        known = not kid or kid in held.keys.kids
+        if adopted and known and now < held.due_at:
+            entry.tried_at = None  # the issuer has not been asked: a key that it has made since is not kept waiting
+            return True
+        entry.claimed = not known
+        if known or await self._kept.claim(entry.source, kid, now, self._rules.spacing):
+            return False
+        for _ in range(self._rules.looks):
+            await asyncio.sleep(self._rules.look_seconds)
+            if await self._adopt(entry):
+                break
         return True
 
-    async def _save(self, source: Source, held: _Held, *, changed: bool) -> None:
-        row = IssuerKeySet(
-            source.id, source.account, source.place, held.keys.set.jwks.decode(), held.fetched_at, held.keys.sequence
-        )
-        detail = {
-            "provider": source.provider_url,
-            "url": source.place,
-            "kids": sorted(held.keys.kids),
-            "jwks_sha256": held.keys.set.hash,
-            "changed": changed,
-        }
-        event = Event(EventType.ISSUER_KEYS, held.fetched_at, account=source.account, detail=detail)
-
-        def change(tx: Tx) -> tuple[None, Event]:
-            old = tx.get(IssuerKeySet, source=row.source)
-            if old is None:
-                tx.insert(row)
-            elif old.fetched_at < row.fetched_at:
-                tx.replace(row)
-            if row.account:  # the sources that this one has come in place of
-                for other in tx.find(IssuerKeySet, account=row.account, url=row.url):
-                    if other.source != row.source:
-                        tx.delete(other)
-            return None, event
-
-        try:
-            await self._journal.write(change)
-        except DaypassError:
-            pass  # the journal says itself when it cannot write; the keys serve
-        except Exception:  # noqa: BLE001  # a restart may miss them; nothing else depends on it
-            logs.get().error("issuer.not_kept", url=source.place, exc_info=True)
+    async def _adopt(self, entry: _Entry) -> bool:
+        """Takes keys that were kept, when they are newer. Whether it did."""
+        kept = await self._kept.load(entry.source)
+        if kept is None or (entry.held is not None and kept.fetched_at <= entry.held.fetched_at):
+            return False
+        entry.held = _Held(kept.keys, kept.fetched_at, kept.fetched_at + self._rules.refresh)
+        entry.saved_at = kept.fetched_at
+        return True
 
 
 _OTHER = {FileError: "file", TimeoutError: "timeout"}

@@ -276,6 +276,7 @@ issuer_key_sets = Table(
     _text("jwks"),
     _int("fetched_at"),
     _int("sequence"),
+    _int("claimed_at"),
 )
 
 issuer_allow_lists = Table(

@@ -157,6 +157,42 @@ async def test_keys_are_written_once_when_they_change_and_hourly_when_not(world:
     assert (row.url, row.account, row.fetched_at) == (DISCOVERY, "", NOW + 4_000_000)
 
 
+async def test_a22_unknown_kids_at_several_processes_make_one_fetch_for_all(world: KeyWorld) -> None:
+    several = [world.process(look_seconds=0.001) for _ in range(4)]
+    for process in several:
+        await world.kids("key-1", keys=process)
+        await world.settle()
+    assert world.fetches == 1
+    for minute in range(1, 4):
+        world.clock.time += 60_000
+        found = [world.kids(f"unknown-{minute}-{n}", keys=process) for n in range(20) for process in several]
+        assert await asyncio.gather(*found) == [["key-1"]] * 80
+        await world.settle()
+        assert world.fetches == 1 + minute
+
+
+async def test_rotated_key_is_found_by_all_processes_with_one_fetch(world: KeyWorld) -> None:
+    several = [world.process(look_seconds=0.001) for _ in range(4)]
+    for process in several:
+        await world.kids("key-1", keys=process)
+        await world.settle()
+    world.issuer.rotate()
+    world.publish()
+    world.clock.time += 60_000
+    found = await asyncio.gather(*(world.kids("key-2", keys=process) for process in several))
+    assert found == [["key-1", "key-2"]] * 4
+    assert world.fetches == 2
+
+
+async def test_unknown_kid_while_the_database_is_away_is_looked_for_nevertheless(world: KeyWorld) -> None:
+    await world.kids()
+    world.issuer.rotate()
+    world.publish()
+    world.clock.time += 60_000
+    world.rows.away = True
+    assert await world.kids("key-2") == ["key-1", "key-2"]
+
+
 async def test_database_away_hinders_no_fetch(world: KeyWorld) -> None:
     world.rows.away = True
     assert await world.kids("key-1") == ["key-1"]

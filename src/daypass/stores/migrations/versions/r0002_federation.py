@@ -72,7 +72,7 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
     (
         "issuer_key_sets",
         "source",
-        "source:text account:text url:text jwks:text fetched_at:int sequence:int",
+        "source:text account:text url:text jwks:text fetched_at:int sequence:int claimed_at:int",
     ),
     (
         "issuer_allow_lists",
