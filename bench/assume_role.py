@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -27,6 +28,7 @@ import boto3
 
 from daypass import sigv4
 from loadgen import Result, run
+from owners import owners
 from populate import add_roles
 
 ACCOUNT, KEY, SECRET = "123456789012", "AKIABENCHBENCHBENCH0", "benchbenchbenchbenchbenchbenchbenchbench"
@@ -49,8 +51,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: list[str], url: str, ready: str, cores: set[int], environment: dict[str, str]) -> Iterator[None]:
-    """Runs a server pinned to these cores until the block ends."""
+def started(command: list[str], url: str, ready: str, cores: set[int], environment: dict[str, str]) -> Iterator[int]:
+    """Runs a server pinned to these cores until the block ends; its process id."""
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},
@@ -59,7 +61,7 @@ def started(command: list[str], url: str, ready: str, cores: set[int], environme
         preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509  # no threads here
     )
     try:
-        for _ in range(300):
+        for _ in range(900):
             if process.poll() is not None:
                 raise SystemExit(f"{command[0]} ended with status {process.returncode}")
             try:
@@ -67,7 +69,9 @@ def started(command: list[str], url: str, ready: str, cores: set[int], environme
                 break
             except OSError:
                 time.sleep(0.1)
-        yield
+        else:
+            raise SystemExit(f"{command[0]} does not answer")
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -75,13 +79,20 @@ def started(command: list[str], url: str, ready: str, cores: set[int], environme
 
 @contextmanager
 def daypass(data: Path, environment: dict[str, str], workers: int = 1) -> Iterator[str]:
+    with served(data, environment, workers) as (url, _):
+        yield url
+
+
+@contextmanager
+def served(data: Path, environment: dict[str, str], workers: int) -> Iterator[tuple[str, int]]:
+    """`daypass`, with the process id of the server."""
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", url.rsplit(":", 1)[1]]
     command += ["--data", str(data), "--workers", str(workers)]
     bootstrap = {"DAYPASS_BOOTSTRAP": f"{KEY}:{SECRET}:{ACCOUNT}:bench", "DAYPASS_LOG__LEVEL": "error"}
-    with started(command, url, "/readyz", {SERVER_CORE}, {**bootstrap, **environment}):
+    with started(command, url, "/readyz", {SERVER_CORE}, {**bootstrap, **environment}) as pid:
         set_up(url)
-        yield url
+        yield url, pid
 
 
 @contextmanager
@@ -133,11 +144,12 @@ def measure_many_roles(args: argparse.Namespace) -> None:
                     report(f"{count} roles, {state}, 32 connections", result)
 
 
-def measure(url: str, connections: int, count: int, seconds: float) -> Result:
-    """One run, with a short warm-up."""
+def measure(url: str, connections: int, count: int, seconds: float, server: int = 0) -> Result:
+    """One run, with a short warm-up. `server`: its process id, to tell its worker processes apart."""
     os.sched_setaffinity(0, {LOAD_CORE})
     asyncio.run(run(url, requests(url, 500, salt="w"), connections, 5))
-    return asyncio.run(run(url, requests(url, count, salt=str(connections)), connections, seconds))
+    who = partial(owners, server, int(url.rsplit(":", 1)[1])) if server else None
+    return asyncio.run(run(url, requests(url, count, salt=str(connections)), connections, seconds, who))
 
 
 def report(name: str, result: Result) -> None:
@@ -151,9 +163,12 @@ def report(name: str, result: Result) -> None:
 
 
 def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, str], workers: int = 1) -> None:
-    with tempfile.TemporaryDirectory() as data, daypass(Path(data), environment, workers) as url:
+    with tempfile.TemporaryDirectory() as data, served(Path(data), environment, workers) as (url, pid):
         for connections in (32, 256):
-            report(f"{name}, {connections} connections", measure(url, connections, args.requests, args.seconds))
+            result = measure(url, connections, args.requests, args.seconds, pid if workers > 1 else 0)
+            report(f"{name}, {connections} connections", result)
+            for number, part in enumerate(result.parts(), 1):
+                report(f"    process {number}", part)
 
 
 def measure_postgres(args: argparse.Namespace) -> None:
@@ -184,7 +199,10 @@ def main() -> None:
         for workers in (2, 4):
             measure_sqlite(args, f"SQLite FULL, {workers} workers", {}, workers)
     if "delay" in wanted:
-        measure_sqlite(args, "SQLite FULL, +3 ms at each fsync", {"DAYPASS_JOURNAL__FSYNC_DELAY_MS": "3"})
+        slow = {"DAYPASS_JOURNAL__FSYNC_DELAY_MS": "3"}
+        measure_sqlite(args, "SQLite FULL, +3 ms at each fsync", slow)
+        for workers in (2, 4):
+            measure_sqlite(args, f"SQLite FULL, +3 ms, {workers} workers", slow, workers)
     if "postgres" in wanted:
         measure_postgres(args)
     if "moto" in wanted and shutil.which("moto_server", path=str(Path(sys.executable).parent)):

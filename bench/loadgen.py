@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -19,12 +19,25 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @dataclass(slots=True)
 class Result:
-    """What one run measured. Latencies in seconds; `failed` maps a status to its first body."""
+    """What one run measured. Latencies in seconds; `failed` maps a status to its first body.
+
+    `by_port` has the latencies of each connection, by its own port; `owners` the process that served it, if asked for.
+    """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     failed: dict[int, bytes] = field(default_factory=dict)
     failures: int = 0
+    by_port: dict[int, list[float]] = field(default_factory=dict)
+    owners: dict[int, int] = field(default_factory=dict)
+
+    def parts(self) -> list[Result]:
+        """The same run, for each process that served a part of it."""
+        found: dict[int, Result] = {}
+        for port, latencies in self.by_port.items():
+            if port in self.owners:
+                found.setdefault(self.owners[port], Result(self.seconds)).latencies += latencies
+        return [found[pid] for pid in sorted(found)]
 
     @property
     def rate(self) -> float:
@@ -49,6 +62,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.own = self.result.by_port.setdefault(transport.get_extra_info("sockname")[1], [])
 
     def start(self) -> None:
         """Sends the first request."""
@@ -74,9 +88,11 @@ class _Connection(asyncio.Protocol):
         length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         if len(self.buffer) < head_end + 4 + length:
             return
-        self.result.latencies.append(time.perf_counter() - self.sent)
+        taken = time.perf_counter() - self.sent
+        self.result.latencies.append(taken)
+        self.own.append(taken)
         status = int(head[9:12])
-        if status != 200:
+        if not 200 <= status < 300:
             self.result.failures += 1
             self.result.failed.setdefault(status, self.buffer[head_end + 4 :])
         self.buffer = b""
@@ -95,8 +111,17 @@ class _Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def run(url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Result:
-    """Sends `requests` (whole HTTP/1.1 requests) until they or the seconds are used up."""
+async def run(
+    url: str,
+    requests: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    owners: Callable[[Iterable[int]], dict[int, int]] | None = None,
+) -> Result:
+    """Sends `requests` (whole HTTP/1.1 requests) until they or the seconds are used up.
+
+    `owners` tells, from the ports of the connections, which process serves each.
+    """
     target = urlsplit(url)
     if target.hostname not in _LOOPBACK or target.port is None:
         raise ValueError("load goes to loopback only")
@@ -120,6 +145,8 @@ async def run(url: str, requests: Sequence[bytes], connections: int, seconds: fl
     done: list[asyncio.Future[None]] = [loop.create_future() for _ in range(connections)]
     ready = [await connect(one) for one in done]
     await asyncio.sleep(_SETTLE_SECONDS)  # the server accepts them all: a storm of connections is another question
+    if owners is not None:
+        result.owners = owners(result.by_port)
     started = time.perf_counter()
     for connection in ready:
         connection.start()
