@@ -13,27 +13,12 @@ _PAGE = 8192
 
 
 class _Pool:
+    __slots__ = ("at", "lock", "page")
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.empty()
-
-    def empty(self) -> None:
-        self._page = b""
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
-        with self._lock:
-            start = self._at
-            self._at = end = start + count
-            if end <= len(self._page):
-                return self._page[start:end]
-            if count > _PAGE:
-                self._at = start
-                return os.urandom(count)
-            self._page = os.urandom(_PAGE)
-            self._at = count
-            return self._page[:count]
+        self.lock = threading.Lock()
+        self.page = b""
+        self.at = 0
 
 
 def _renew() -> None:
@@ -47,4 +32,14 @@ os.register_at_fork(after_in_child=_renew)
 
 def random_bytes(count: int) -> bytes:
     """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
-    return _pool.take(count)
+    if count > _PAGE:
+        return os.urandom(count)
+    pool = _pool
+    with pool.lock:
+        start = pool.at
+        end = start + count
+        if end > len(pool.page):
+            pool.page = os.urandom(_PAGE)
+            start, end = 0, count
+        pool.at = end
+        return pool.page[start:end]

@@ -146,7 +146,10 @@ def _text(e: Event) -> str:
 
 
 def _known(value: Mapping[str, Any]) -> str:
-    return value.text() if isinstance(value, Canonical) else _dumps(value)
+    try:
+        return value._text  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # a Canonical, nearly always
+    except AttributeError:
+        return value.text() if isinstance(value, Canonical) else _dumps(value)
 
 
 _OPTIONAL = (

@@ -72,7 +72,8 @@ class Exchange:
             logs.get().error("http.application_failed", exc_info=True)
         finally:
             del scope[WHOLE_ANSWER]  # or each request would be garbage that only the collector finds
-        self._break_off()
+        if self._stage != _ALL:
+            self._break_off()
 
     def _break_off(self) -> None:
         """Ends an answer that the application has not ended, so that nobody waits for it."""
@@ -87,7 +88,8 @@ class Exchange:
 
     def _end(self) -> None:
         self._stage = _ALL
-        self._wake()
+        if self._arrived is not None:
+            self._wake()
         self._protocol.answered(self)
 
     # --- The request
@@ -99,12 +101,14 @@ class Exchange:
         self._body = self._body + body if self._body else body
         if len(self._body) > _HIGH_WATER:
             self._protocol.pause_reading()
-        self._wake()
+        if self._arrived is not None:
+            self._wake()
 
     def fed(self) -> None:
         """That was all of it."""
         self._complete = True
-        self._wake()
+        if self._arrived is not None:
+            self._wake()
 
     def disconnect(self) -> None:
         """The client is gone."""

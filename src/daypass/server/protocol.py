@@ -241,24 +241,21 @@ class HttpProtocol(asyncio.Protocol):
         """Answers what comes over this connection. One task for all of it: making one costs as much as parsing a request."""
         try:
             while not self._lost:
-                if self._waiting and not self.transport.is_closing():
-                    await self._answer(self._waiting.popleft())
-                else:
+                if not self._waiting or self.transport.is_closing():
                     self._wanted = self.loop.create_future()
                     await self._wanted
                     self._wanted = None
+                    continue
+                self._current = exchange = self._waiting.popleft()
+                self._idle_since = 0.0
+                self.state.tasks.add(self._work)  # type: ignore[arg-type]  # it is this task
+                try:
+                    await exchange.run(self.app)
+                finally:
+                    self._current = None
+                    self.state.tasks.discard(self._work)
         finally:
             self.transport.close()  # nobody would answer what comes over it
-
-    async def _answer(self, exchange: Exchange) -> None:
-        self._current = exchange
-        self._idle_since = 0.0
-        self.state.tasks.add(self._work)  # type: ignore[arg-type]  # it is this task
-        try:
-            await exchange.run(self.app)
-        finally:
-            self._current = None
-            self.state.tasks.discard(self._work)
 
     def answered(self, exchange: Exchange) -> None:
         """The current request has its whole answer."""
@@ -266,7 +263,7 @@ class HttpProtocol(asyncio.Protocol):
         self._idle_since = self.loop.time()
         if not exchange.keep_alive:
             self.transport.close()
-        elif not self.transport.is_closing():
+        elif self._paused and not self.transport.is_closing():
             self.resume_reading()
 
 
