@@ -55,7 +55,7 @@ def test_explain_members_of_a_list_names_only_constraints_that_aws_has() -> None
     operation = IAM.operation("CreateOpenIDConnectProvider")
     assert operation is not None
     assert operation.explain({"Url": "https://idp.example.com", "ThumbprintList": ["b" * 41]}) == (
-        f"1 validation error detected: Value '[{'b' * 41}]' at 'thumbprintList' failed to satisfy constraint: "
+        "1 validation error detected: Value at 'thumbprintList' failed to satisfy constraint: "
         "Member must satisfy constraint: [Member must have length less than or equal to 40, "
         "Member must have length greater than or equal to 40]"
     )
@@ -77,9 +77,49 @@ def test_explain_pattern_comes_before_length() -> None:
 def test_explain_enum_in_aws_words() -> None:
     params = {"AccessKeyId": "A" * 20, "Status": "active"}
     assert _message("UpdateAccessKey", params, IAM) == (
-        "1 validation error detected: Value 'active' at 'status' failed to satisfy constraint: "
-        "Member must satisfy enum value set: [Active, Inactive, Expired]"
+        "1 validation error detected: Value at 'status' failed to satisfy constraint: "
+        "Member must satisfy enum value set"
     )
+
+
+def test_explain_iam_reports_members_in_the_recorded_order_without_their_values() -> None:
+    provider = {"Url": "u" * 256, "ClientIDList": ["c" * 256], "ThumbprintList": ["t" * 41]}
+    message = _message("CreateOpenIDConnectProvider", provider, IAM)
+    places = [message.index(f"Value at '{member}' failed") for member in ("clientIDList", "thumbprintList", "url")]
+    assert places == sorted(places)
+    assert "ccc" not in message
+    policy = {"MaxPasswordAge": 1096, "MinimumPasswordLength": 129, "PasswordReusePrevention": 25}
+    assert _message("UpdateAccountPasswordPolicy", policy, IAM) == (
+        "3 validation errors detected: "
+        "Value at 'minimumPasswordLength' failed to satisfy constraint: Member must have value less than or equal to 128; "
+        "Value at 'passwordReusePrevention' failed to satisfy constraint: Member must have value less than or equal to 24; "
+        "Value at 'maxPasswordAge' failed to satisfy constraint: Member must have value less than or equal to 1095"
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "message"),
+    [
+        ("GetRole", {"RoleName": "a/b"}, "roleName is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"),
+        ("CreateUser", {"UserName": "ada", "Path": "team/"}, "path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters."),
+        ("ListPolicies", {"PathPrefix": "team"}, "pathPrefix is invalid. It must begin with the / character and contain only alphanumeric characters and/or / characters."),
+        ("PutUserPolicy", {"UserName": "ada", "PolicyName": "p", "PolicyDocument": "{\u2028}"}, "policyDocument is invalid. It must contain only printable ASCII characters."),
+        ("DeleteAccessKey", {"AccessKeyId": "AKIA-" + "A" * 15}, "accessKeyId is invalid. It must contain only alphanumeric characters."),
+    ],
+)  # fmt: skip
+def test_explain_iam_says_in_a_sentence_what_a_name_must_be(action: str, params: dict[str, Any], message: str) -> None:
+    assert _message(action, params, IAM) == f"The specified value for {message}"
+
+
+def test_explain_iam_sentence_waits_until_all_else_is_right() -> None:
+    message = _message("CreateUser", {"UserName": "a/b", "Path": "/" + "a" * 512 + "/"}, IAM)
+    assert message.startswith("1 validation error detected: Value at 'path'")
+    assert _message("CreateRole", {}, IAM).count("Member must not be null") == 2
+
+
+def test_explain_iam_document_within_a_list_is_told_with_its_pattern() -> None:
+    params = {"ActionNames": ["s3:GetObject"], "PolicyInputList": ["{\u2028}"]}
+    assert "at 'policyInputList' failed" in _message("SimulateCustomPolicy", params, IAM)
 
 
 def test_explain_never_repeats_a_secret() -> None:

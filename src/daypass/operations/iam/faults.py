@@ -152,7 +152,7 @@ def invalid(message: str) -> DaypassError:
 def missing(member: str) -> DaypassError:
     """A member that the service model does not require, but that is needed here."""
     return invalid(
-        f"1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
+        f"1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must not be null"
     )
 
 

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from daypass.wire.aws import words
 from daypass.wire.aws.xml import Shapes
 
 Check: TypeAlias = Callable[[Any], bool]
 
 MAX_PROBLEMS = 10
+_PATTERN = "Member must satisfy regular expression pattern: "
 _SHOWN = 1024  # characters of a value that a message repeats
 
 # What a string may hold whose shape has no pattern: everything that XML 1.0 can carry, as AWS writes such a class.
@@ -146,20 +148,43 @@ class Checks:
 
 
 def explain(service: str, shapes: Shapes, name: str, value: Any) -> str:
-    """AWS's message for a value of a structure shape that its check has refused: up to MAX_PROBLEMS problems."""
+    """AWS's message for a value of a structure shape that its check has refused: up to MAX_PROBLEMS problems.
+
+    A sentence about one member stands alone, and only when nothing else is wrong.
+    """
     problems: list[str] = []
     for problem in _problems(service, shapes, name, value, ""):
         problems.append(problem)
         if len(problems) == MAX_PROBLEMS:
             break
+    if not problems:
+        return _first_sentence(service, shapes, shapes[name]["members"], value)
     plural = "s" if len(problems) != 1 else ""
     return f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}"
 
 
+def _first_sentence(service: str, shapes: Shapes, members: Mapping[str, Any], value: Mapping[str, Any]) -> str:
+    for member in _reported(members):
+        shape = members[member]["shape"] if member in value else ""
+        text = words.sentence(service, shape, member)
+        if text is not None and not matcher(shapes[shape]["pattern"])(value[member]):
+            return f"The specified value for {_lower(member)} is invalid. {text}"
+    raise ValueError("nothing is wrong with these parameters")
+
+
+def _reported(members: Mapping[str, Any]) -> list[str]:
+    """The members of a structure in the order in which AWS reports them."""
+    by_name = {_lower(member): member for member in members}
+    return [by_name[name] for name in words.reported(by_name)]
+
+
 def _problems(service: str, shapes: Shapes, name: str, value: Any, path: str) -> Iterator[str]:
     shape = shapes[name]
+    sentence = words.sentence(service, name, path)
     for constraint in _broken(service, name, shape, value):
-        yield _problem(path, shape, value, constraint)
+        if sentence and "." not in path and constraint.startswith(_PATTERN):
+            continue
+        yield _problem(service, path, shape, value, constraint)
     kind = shape["type"]
     if kind == "structure":
         yield from _structure_problems(service, shapes, shape, value, path)
@@ -170,7 +195,9 @@ def _problems(service: str, shapes: Shapes, name: str, value: Any, path: str) ->
             member = shape[part]["shape"]
             for item in items:
                 if broken := list(_broken(service, member, shapes[member], item)):
-                    yield _problem(path, shape, value, f"Map {part} must satisfy constraint: [{', '.join(broken)}]")
+                    yield _problem(
+                        service, path, shape, value, f"Map {part} must satisfy constraint: [{', '.join(broken)}]"
+                    )
                     break
 
 
@@ -178,12 +205,18 @@ def _structure_problems(
     service: str, shapes: Shapes, shape: Mapping[str, Any], value: Mapping[str, Any], path: str
 ) -> Iterator[str]:
     required = shape.get("required", ())
-    for member, target in shape["members"].items():
+    for member in _reported(shape["members"]):
         below = f"{path}.{_lower(member)}" if path else _lower(member)
         if member in value:
-            yield from _problems(service, shapes, target["shape"], value[member], below)
+            yield from _problems(service, shapes, shape["members"][member]["shape"], value[member], below)
         elif member in required:
-            yield f"Value null at '{below}' failed to satisfy constraint: Member must not be null"
+            yield missing(service, below)
+
+
+def missing(service: str, path: str) -> str:
+    """One problem: a member is not there."""
+    shown = " null" if words.REPEATS_VALUES[service] else ""
+    return f"Value{shown} at '{path}' failed to satisfy constraint: Member must not be null"
 
 
 def _list_problems(
@@ -199,8 +232,10 @@ def _list_problems(
             all_of = [text for text, _ in _constraints(service, member, shapes[member])]
             if shapes[member]["type"] == "string" and "pattern" not in shapes[member] and all_of[0] not in broken:
                 del all_of[0]  # a pattern of our own, which holds: nothing that AWS would name
-            # As recorded: the longest first, then the shortest, then the pattern.
-            yield _problem(path, shape, value, f"Member must satisfy constraint: [{', '.join(reversed(all_of))}]")
+            all_of.reverse()  # as recorded: the longest first, then the shortest, then the pattern
+            if (service, member) in words.MEMBER_NOT_NULL:
+                all_of.append("Member must not be null")
+            yield _problem(service, path, shape, value, f"Member must satisfy constraint: [{', '.join(all_of)}]")
             return
 
 
@@ -212,14 +247,15 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
     """The constraints of a shape itself, each with its words, in the order in which AWS reports them."""
     kind = shape["type"]
     if "enum" in shape:
-        yield f"Member must satisfy enum value set: [{', '.join(shape['enum'])}]", shape["enum"].__contains__
+        named = f": [{', '.join(shape['enum'])}]" if words.NAMES_ENUM_VALUES[service] else ""
+        yield f"Member must satisfy enum value set{named}", shape["enum"].__contains__
         return
     if kind == "string":
         pattern = pattern_of(service, name, shape)
         matches, most = matcher(pattern), shape.get("max", 1 << 31)
         # What is too long is reported as that; a megabyte is not held against the pattern as well.
         yield (
-            f"Member must satisfy regular expression pattern: {pattern}",
+            f"{_PATTERN}{pattern}",
             lambda value: len(value) > most or matches(value),
         )
     number = kind in ("integer", "long")
@@ -232,8 +268,8 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
         yield f"Member must have {what} less than or equal to {high}", lambda value: size(value) <= high
 
 
-def _problem(path: str, shape: Mapping[str, Any], value: Any, constraint: str) -> str:
-    shown = "" if shape.get("sensitive") else f" '{_show(value)}'"
+def _problem(service: str, path: str, shape: Mapping[str, Any], value: Any, constraint: str) -> str:
+    shown = f" '{_show(value)}'" if words.REPEATS_VALUES[service] and not shape.get("sensitive") else ""
     return f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}"
 
 
