@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -52,11 +53,11 @@ _DURABLE = {
 """What measurements have instead: the server keeps what it says that it keeps."""
 
 
+@dataclass(frozen=True)
 class PostgresServer:
     """A running server on which databases can be made."""
 
-    def __init__(self, maintenance_url: str) -> None:
-        self._url = maintenance_url
+    _url: str  # of its maintenance database
 
     def url(self, database: str) -> str:
         return urlunsplit(urlsplit(self._url)._replace(path="/" + quote(database)))

@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 
 import structlog
 from sqlalchemy import select
+from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
 from daypass.audit.clock import HighWaterClock
@@ -28,8 +29,6 @@ from daypass.operations.bootstrap import bootstrap, parse
 from daypass.server import runtime as runtime_module
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
-from daypass.stores.engine import open_database
-from daypass.stores.migrations import prepare
 from daypass.stores.records import audit_records
 
 T = TypeVar("T")
@@ -240,8 +239,7 @@ def installed(data: Path, wall: SetClock | None = None, **settings: Mapping[str,
     """A started installation in `data`; a second one on the same data finds what the first has left."""
     wall = wall or SetClock()
     chosen = Settings.model_validate({"server": {"data": str(data)}, **settings})
-    with closing(open_database(chosen.database_url())) as database:
-        prepare(database)
+    prepare_sqlite(data / "daypass.db")
     log, real_stderr, real_clock = io.StringIO(), sys.stderr, runtime_module.HighWaterClock
     sys.stderr = log
     logs.configure("debug", "json")

@@ -8,33 +8,23 @@ from pathlib import Path
 import pytest
 from tests.contract.making import Recorder
 from tests.postgres import PostgresServer, postgres_server, postgres_url
+from tests.prepared import postgres_template, prepare_sqlite
 
 from daypass.stores.engine import Database, open_database
-from daypass.stores.migrations import prepare
 
 __all__ = ["postgres_server", "postgres_url"]
 
 Opener = Callable[[], Database]
 
 
-@pytest.fixture(scope="session")
-def migrated_template(postgres_server: PostgresServer) -> str:
-    """The name of a PostgreSQL database with the schema, to be copied."""
-    name = postgres_server.create_database()
-    database = open_database(postgres_server.url(name))
-    prepare(database)
-    database.close()
-    return name
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where a database is, or can be made; on PostgreSQL it has the schema already."""
+    """Where a database is that has the schema already."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/daypass.db"
+        yield prepare_sqlite(tmp_path / "daypass.db")
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=request.getfixturevalue("migrated_template"))
+    name = server.create_database(template=postgres_template(server))
     yield server.url(name)
     server.drop_database(name)
 
@@ -48,7 +38,6 @@ def opener(url: str) -> Iterator[Opener]:
         opened.append(open_database(url))
         return opened[-1]
 
-    prepare(open_one())
     yield open_one
     for database in opened:
         database.close()

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import structlog
+from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
 from daypass.config import Settings
@@ -21,8 +22,6 @@ from daypass.operations.bootstrap import bootstrap, parse
 from daypass.ports import Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
-from daypass.stores.engine import open_database
-from daypass.stores.migrations import prepare
 
 OPERATOR, TENANT = "111111111111", "222222222222"
 
@@ -185,9 +184,7 @@ def plain_log() -> Iterator[None]:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
-    database = open_database(settings.database_url())
-    prepare(database)
-    database.close()
+    prepare_sqlite(tmp_path / "daypass.db")
     runtime = Runtime(settings)
     await runtime.start()
     await bootstrap(runtime.env, parse(BOOTSTRAP))

@@ -9,36 +9,23 @@ from typing import Any
 import pytest
 from tests.integration.audit.making import Flaky, TestIds
 from tests.postgres import PostgresServer, postgres_server, postgres_url
+from tests.prepared import postgres_template, prepare_sqlite
 
 from daypass.audit.batch import JournalOptions
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.stores.engine import Database, open_database
-from daypass.stores.migrations import prepare
 
 __all__ = ["postgres_server", "postgres_url"]
-
-
-@pytest.fixture(scope="session")
-def audit_template(postgres_server: PostgresServer) -> str:
-    name = postgres_server.create_database()
-    database = open_database(postgres_server.url(name))
-    prepare(database)
-    database.close()
-    return name
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/daypass.db"
-        database = open_database(url)
-        prepare(database)
-        database.close()
-        yield url
+        yield prepare_sqlite(tmp_path / "daypass.db")
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=request.getfixturevalue("audit_template"))
+    name = server.create_database(template=postgres_template(server))
     yield server.url(name)
     server.drop_database(name)
 

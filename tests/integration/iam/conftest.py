@@ -15,13 +15,12 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from tests.postgres import PostgresServer, postgres_server
+from tests.prepared import postgres_template, prepare_sqlite
 
 from daypass.config import Settings
 from daypass.operations.bootstrap import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
-from daypass.stores.engine import open_database
-from daypass.stores.migrations import prepare
 from daypass.wire.app import Application
 
 __all__ = ["postgres_server"]
@@ -109,10 +108,10 @@ class Service:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/daypass.db"
+        yield prepare_sqlite(tmp_path / "daypass.db")
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database()
+    name = server.create_database(template=postgres_template(server))
     yield server.url(name)
     server.drop_database(name)
 
@@ -120,9 +119,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
     settings = Settings.model_validate({"server": {"data": str(tmp_path)}, "database": {"url": database_url}})
-    database = open_database(settings.database_url())
-    prepare(database)
-    database.close()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
