@@ -7,6 +7,7 @@ a certificate in metadata is a way to write down a key, and is good as long as t
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ MAX_KEYS: Final = 10
 _SMALLEST_RSA: Final = 2048
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _MAX_ENTITY_ID: Final = 1024
+_TIME: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,20}))?Z"
+)  # a pattern, as strptime takes twenty times as long
 
 
 class MetadataReader:
@@ -114,16 +118,16 @@ def _valid_until(element: etree._Element) -> int:
 
 def read_time(text: str) -> int:
     """An xs:dateTime in UTC as milliseconds. Raises BadXml for anything else, a time without zone included."""
+    found = _TIME.fullmatch(text)
     try:
-        if not text.isascii() or not text.endswith("Z") or len(text) > 40 or text[10:11] != "T":
+        if found is None:
             raise ValueError
-        whole, _, fraction = text[:-1].partition(".")
-        if "." in text and not fraction.isdigit():
-            raise ValueError
-        seconds = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+        *whole, fraction = found.groups(default="")
+        year, month, day, hour, minute, second = map(int, whole)
+        seconds = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         raise BadXml("a time in it is not of the form 2026-01-31T12:00:00Z") from None
-    return int(seconds) * 1000 + int(fraction[:3].ljust(3, "0") if fraction else 0)
+    return int(seconds) * 1000 + int(fraction[:3].ljust(3, "0"))
 
 
 def _sso_url(role: etree._Element) -> str:
