@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s serve test test-slow check lint types layers docs docs-check docs-gen bench fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 serve test test-slow check lint types layers docs docs-check docs-gen bench fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 PYTHON_BIN := .venv/bin/python
@@ -8,10 +8,10 @@ PYTEST := $(PYTHON_BIN) -m pytest
 SETUP_DEMO := @sh tools/setup.sh demo
 SETUP_DEV := @sh tools/setup.sh dev
 SETUP_JS := @sh tools/setup_js.sh
-BENCH ?= evaluator wire journal assume_role where directory
+BENCH ?= evaluator wire journal assume_role federation where directory
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo:  ## the main job, for real: boto3 borrows a role, the record shows it
 	$(SETUP_DEMO)
@@ -24,6 +24,14 @@ demo-ci:  ## a CI job without a static key: its token borrows a role
 demo-k8s:  ## a pod's SDK with the standard environment alone writes to a store that trusts the session
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/k8s.py $(ARGS)
+
+demo-saml:  ## people with single sign-on: a response of their identity provider borrows a role, by boto3 and by browser
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/saml.py $(ARGS)
+
+demo-x509:  ## a host's certificate borrows a role, with the stock client of IAM Roles Anywhere; a revoked one does not
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/x509.py $(ARGS)
 
 serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
 	$(SETUP_DEMO)
