@@ -247,7 +247,9 @@ STS and IAM are at `/`. Roles Anywhere has the paths of its service model (`/tru
 
 
 _TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
-_CALLED = re.compile(r"\.([a-z][a-z0-9_]+)\(|[\"']([A-Z][A-Za-z]{2}\w*(?:\{\w+\})?\w*)[\"'&]|Action=([A-Z][A-Za-z0-9]+)")
+_CALLED = re.compile(
+    r"\.([a-z][a-z0-9_]+)\(|[\"']([A-Z][A-Za-z]{2}\w*(?:\{\w+\})?\w*)[\"'&]|Action=([A-Z][A-Za-z0-9]+)"
+)
 _HOLE = re.compile(r"\{\w+\}")
 _MOST_TESTS = 2
 

@@ -111,7 +111,9 @@ def test_aws_cli_web_identity_profile_borrows_the_role_with_a_token_alone(aws: C
     issuer = Issuer(f"cli-{secrets.token_hex(4)}.example.com", "ES256", "sts.amazonaws.com")
     iam = server.client("iam")
     made = iam.create_open_id_connect_provider(Url=issuer.issuer, ClientIDList=["sts.amazonaws.com"])
-    server.api("PUT", f"/providers/oidc/{issuer.url}/settings", body={"settings": {"static_jwks": json.dumps(issuer.jwks())}})
+    server.api(
+        "PUT", f"/providers/oidc/{issuer.url}/settings", body={"settings": {"static_jwks": json.dumps(issuer.jwks())}}
+    )
     name, arn = role(
         server,
         {

@@ -53,7 +53,9 @@ def test_web_identity_in_javascript_takes_the_standard_environment_alone(server:
     iam = server.client("iam", ADMIN_KEY)
     provider = iam.create_open_id_connect_provider(Url=issuer.issuer, ClientIDList=["sts.amazonaws.com"])
     arn = provider["OpenIDConnectProviderArn"]
-    server.api("PUT", f"/providers/oidc/{issuer.url}/settings", body={"settings": {"static_jwks": json.dumps(issuer.jwks())}})
+    server.api(
+        "PUT", f"/providers/oidc/{issuer.url}/settings", body={"settings": {"static_jwks": json.dumps(issuer.jwks())}}
+    )
     statement = {
         "Effect": "Allow",
         "Principal": {"Federated": arn},

@@ -51,7 +51,8 @@ class Caller:
     tags: Tags = ()  # aws:PrincipalTag: the principal's own, overridden by its session's
     mfa_at: int = 0
     auth_method: str = "sigv4"
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # see `ports.KeyView.memo`
+    # See `ports.KeyView.memo`.
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @value

@@ -114,4 +114,5 @@ class Decision:
     explicit: bool = False
     determining: tuple[Determining, ...] = ()
     consulted: tuple[str, ...] = ()
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # worked out from this decision alone
+    # Worked out from this decision alone.
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
