@@ -52,9 +52,7 @@ class ErrorKind(StrEnum):
     UNMODIFIABLE = "unmodifiable"  # UnmodifiableEntity, 400
     CONCURRENT_MODIFICATION = "concurrent_modification"  # ConcurrentModification, 409
     POLICY_NOT_ATTACHABLE = "policy_not_attachable"  # PolicyNotAttachable, 400
-    INVALID_AUTHENTICATION_CODE = (
-        "invalid_authentication_code"  # InvalidAuthenticationCode, 403: a device shows other codes
-    )
+    INVALID_AUTHENTICATION_CODE = "invalid_authentication_code"  # InvalidAuthenticationCode, 403: wrong MFA codes
     REPORT_NOT_PRESENT = "report_not_present"  # ReportNotPresent, 410: no credential report was asked for
     REPORT_EXPIRED = "report_expired"  # ReportExpired, 410: the credential report is older than four hours
     FEATURE_ENABLED = "feature_enabled"  # FeatureEnabled, 409: it is switched on already
