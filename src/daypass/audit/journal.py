@@ -149,7 +149,8 @@ class DurableJournal:
     # --- Waiting and waking, all on the event loop
 
     def _check(self) -> None:
-        if not self._accepting or self._writer.halted or self._full():
+        full = self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes
+        if full or not self._accepting or self._writer.halted:
             raise unavailable()
 
     def _full(self) -> bool:

@@ -87,7 +87,9 @@ def encode(claims: SessionClaims) -> bytes:
     if len(c.hops) > MAX_HOPS:
         raise PayloadTooLarge("The session has too many hops for a session token.")
     known: list[str] = [c.seen.incarnation]
-    hops = "".join([_encode_hop(hop, known) for hop in c.hops[:-1]])
+    hops = ""
+    for hop in c.hops[:-1]:
+        hops += _encode_hop(hop, known)
     text = (
         f"[{PAYLOAD_VERSION},{q(c.kind)},{q(c.session_id)},{q(c.account)},{q(c.principal_id)},{q(c.arn)},{q(c.name)},"
         f"{c.issued_at},{c.expires_at},[{','.join(map(q, known))}],0,{c.seen.position},[{hops}{q(own.access_key_id)}]"

@@ -105,7 +105,11 @@ class SessionRefused(Exception):
 
 def chain_depth(hops: Sequence[Hop]) -> int:
     """How many sessions of assumed roles are in this chain: 0 for a user with a long-term key."""
-    return [hop[2][:4] for hop in hops].count("AROA")  # a hop's third member is its principal id
+    depth = 0
+    for hop in hops:
+        if hop[2][:4] == "AROA":  # a hop's third member is its principal id
+            depth += 1
+    return depth
 
 
 def extend_chain(hops: tuple[Hop, ...], hop: Hop, depth_cap: int) -> tuple[Hop, ...]:

@@ -86,12 +86,13 @@ def session_request(params: Mapping[str, Any], name: str) -> SessionRequest:
     """The request's members that say what the session is to be. Context assertions are not taken, rather than ignored."""
     if params.get("ProvidedContexts"):
         raise DaypassError(ErrorKind.INVALID_PARAMETER, "ProvidedContexts is not supported.")
+    arns, tags = params.get("PolicyArns"), params.get("Tags")
     return SessionRequest(
         name,
         params.get("DurationSeconds"),
         params.get("Policy", ""),
-        tuple([item.get("arn", "") for item in params.get("PolicyArns") or ()]),
-        tuple([(tag["Key"], tag["Value"]) for tag in params.get("Tags") or ()]),
+        tuple([item.get("arn", "") for item in arns]) if arns else (),
+        tuple([(tag["Key"], tag["Value"]) for tag in tags]) if tags else (),
         tuple(params.get("TransitiveTagKeys") or ()),
         params.get("SourceIdentity", ""),
         params.get("MinimumSessionTokenSize") or 0,

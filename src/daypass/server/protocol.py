@@ -34,8 +34,8 @@ class Common:
     def __init__(self, idle_seconds: float) -> None:
         self._idle_seconds = idle_seconds
         self._state: ServerState | None = None
-        self._made_from: list[tuple[bytes, bytes]] | None = None
-        self._lines = b""
+        self.made_from: list[tuple[bytes, bytes]] | None = None
+        self.text = b""
 
     def attach(self, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         """Called by each connection; the first one of a server sets the timer."""
@@ -43,13 +43,11 @@ class Common:
             self._state = state
             self._sweep(state, loop)
 
-    def lines(self, state: ServerState) -> bytes:
-        """The header lines that every answer has."""
-        headers = state.default_headers  # another list each time that they change
-        if headers is not self._made_from:
-            self._lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-            self._made_from = headers
-        return self._lines
+    def render(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The header lines that every answer has. uvicorn makes another list each time that they change."""
+        self.text = b"".join([b"%b: %b\r\n" % header for header in headers])
+        self.made_from = headers
+        return self.text
 
     def _sweep(self, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         before = loop.time() - self._idle_seconds
@@ -231,7 +229,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def lines(self) -> bytes:
         """The header lines that every answer has."""
-        return self.common.lines(self.state)
+        common, headers = self.common, self.state.default_headers
+        return common.text if headers is common.made_from else common.render(headers)
 
     def _go_on(self) -> None:
         if self._wanted is not None and not self._wanted.done():

@@ -147,7 +147,7 @@ class Application:
         request = self._head(scope)
         name, code = "", "ClientGone"
         try:
-            mount = self._mount_of(request, scope)
+            mount = "" if request.raw_path in _ROOT else self._mount_of(request, scope)
             if mount:
                 name, code = mount, await self._mounted(mount, request, (scope, receive, send))
             else:
@@ -164,7 +164,7 @@ class Application:
 
     def _mount_of(self, request: Request, scope: Scope) -> str:
         path = request.raw_path
-        if path in _ROOT or path in self._routes:
+        if path in self._routes:
             return ""
         return next((prefix for prefix, _ in self._mounts if scope["path"].startswith(prefix)), "")
 
