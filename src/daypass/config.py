@@ -105,7 +105,10 @@ class SamlSettings(_Section):
 
 class FederationSettings(_Section):
     fetch_seconds: float = Field(
-        2.0, gt=0, le=30, description="Keys of an issuer must have come by then, connection and all."
+        1.8,
+        gt=0,
+        le=30,
+        description="Keys of an issuer must have come by then: whoever waits has an answer within 2 s.",
     )
     refresh_minutes: int = Field(
         60, ge=5, le=1440, description="Keys are fetched anew after this time, where the issuer says nothing else."

@@ -111,7 +111,7 @@ class Bounds:
         waiting: fetches that wait for their turn; more are refused.
     """
 
-    seconds: float = 2.0
+    seconds: float = 1.8
     max_bytes: int = 262_144
     at_once: int = 64
     for_owner: int = 8
