@@ -6,7 +6,6 @@ It stands in for an issuer on the internet: tokens name the real issuer, and Day
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import ssl
 import tempfile
@@ -15,14 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from authority import Authority
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 Answer = tuple[int, Any]
 Handler = Callable[[str, Mapping[str, str], bytes], Answer]
@@ -69,15 +67,15 @@ class Issuer:
 def https(handler: Handler) -> Iterator[tuple[str, str]]:
     """Serves JSON over https on loopback with a throwaway certificate: its URL, and its authority as PEM."""
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "server.pem"
-        authority = _certificate(file)
+        authority = Authority("throwaway authority")
+        held = authority.issue(Path(scratch), {"CN": "127.0.0.1"}, "127.0.0.1")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
+        context.load_cert_chain(held.certificate, held.key)
         listener = ThreadingHTTPServer(("127.0.0.1", 0), _requests(handler))
         listener.socket = context.wrap_socket(listener.socket, server_side=True)
         threading.Thread(target=listener.serve_forever, daemon=True).start()
         try:
-            yield f"https://127.0.0.1:{listener.server_port}", authority
+            yield f"https://127.0.0.1:{listener.server_port}", authority.pem
         finally:
             listener.shutdown()
             listener.server_close()
@@ -101,51 +99,3 @@ def _requests(handler: Handler) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Requests
-
-
-def _certificate(file: Path) -> str:
-    """Writes a server's key and certificate; the PEM of the authority that signed it."""
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "throwaway authority")])
-    uses = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    ca = (
-        _builder(name, name, ca_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=False, key_cert_sign=True, crl_sign=True, **uses), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        _builder(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")]), name, key)
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(pem))
-    return ca.public_bytes(pem).decode()
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -42,22 +43,27 @@ def new_key() -> tuple[str, str]:
 
 @contextmanager
 def server(
-    data: Path, keys: dict[str, tuple[str, str]], *arguments: str, environment: Mapping[str, str] | None = None
+    data: Path, keys: dict[str, tuple[str, str]], *arguments: str, ca: Path | None = None, **settings: str
 ) -> Iterator[str]:
-    """A running server; yields its URL. Stopped by SIGTERM, which drains."""
+    """A running server; yields its URL. Stopped by SIGTERM, which drains.
+
+    `ca`: who vouches for it, if it serves HTTPS. `settings`: variables of its environment, in which {url} is its own.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     bootstrap = ",".join(f"{key}:{secret}:{account}" for account, (key, secret) in keys.items())
-    settings = {**os.environ, "DAYPASS_BOOTSTRAP": bootstrap, "DAYPASS_LOG__LEVEL": "error", **(environment or {})}
+    url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
+    own = {name: value.format(url=url) for name, value in settings.items()}
+    environment = {**os.environ, "DAYPASS_BOOTSTRAP": bootstrap, "DAYPASS_LOG__LEVEL": "error", **own}
     command = [*DAYPASS, "serve", "--port", str(port), "--data", str(data), *arguments]
-    process = subprocess.Popen(command, env=settings)
-    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(command, env=environment)
+    tls = ssl.create_default_context(cafile=str(ca)) if ca else None
     try:
         for _ in range(200):
             if process.poll() is not None:
                 sys.exit(f"the server ended with status {process.returncode}")
             try:
-                urllib.request.urlopen(f"{url}/readyz", timeout=1).close()
+                urllib.request.urlopen(f"{url}/readyz", timeout=1, context=tls).close()
                 break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
@@ -69,11 +75,12 @@ def server(
         process.wait(30)
 
 
-def client(service: str, url: str, key: tuple[str, ...]) -> Any:
+def client(service: str, url: str, key: tuple[str, ...], ca: Path | None = None) -> Any:
     return boto3.client(
         service,
         endpoint_url=url,
         region_name="eu-central-1",
+        verify=str(ca) if ca else None,
         aws_access_key_id=key[0],
         aws_secret_access_key=key[1],
         aws_session_token=key[2] if len(key) > 2 else None,
@@ -103,6 +110,13 @@ def cli(home: Path, *arguments: str, stdin: str = "", quiet: bool = False, statu
     if done.returncode != status:
         sys.exit(f"daypass {arguments[0]} ended with status {done.returncode}: {done.stderr}")
     return done.stdout
+
+
+def refusal(home: Path, operation: str) -> dict[str, Any]:
+    """The newest refusal of this operation, as it is on record: the event."""
+    query = ("--operation", operation, "--error", "access_denied", "--limit", "1", "--output", "json")
+    event: dict[str, Any] = json.loads(cli(home, "audit", "search", *query, quiet=True))["event"]
+    return event
 
 
 def refused(call: Callable[[], Any], code: str) -> ClientError:
