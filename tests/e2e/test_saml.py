@@ -222,6 +222,21 @@ def samlp(folder: Path, given: dict[str, Any]) -> str:
     return ran.stdout.strip()
 
 
+def alterations(text: str) -> Iterator[str]:
+    """What somebody on the way would make of a response: each differs from it in one thing."""
+    made = [
+        text.replace(">ann<", ">bob<"),
+        text.replace(">core<", ">root<"),
+        re.sub(r"NotOnOrAfter=\"20", 'NotOnOrAfter="21', text),
+        re.sub(r"(SignatureValue>)(.)", lambda found: found[1] + ("B" if found[2] == "A" else "A"), text),
+        re.sub(r"(<Signature .*?</Signature>)", "", text, flags=re.DOTALL),
+        re.sub(r"(<saml:Assertion .*</saml:Assertion>)", r"\1\1", text, flags=re.DOTALL),
+    ]
+    for altered in made:
+        assert altered != text
+        yield altered
+
+
 @pytest.fixture
 def samlp_files(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "key.pem").write_bytes(pem(rsa_key("samlp")))
@@ -231,7 +246,7 @@ def samlp_files(tmp_path: Path) -> dict[str, str]:
 
 @needs_node
 @pytest.mark.parametrize(("assertion", "response"), [(True, False), (False, True)])
-def test_samlp_response_borrows_a_role_with_boto3(
+def test_samlp_response_borrows_a_role_with_boto3_and_no_altered_one_does(
     server: Server, tmp_path: Path, samlp_files: dict[str, str], assertion: bool, response: bool
 ) -> None:
     issuer = f"urn:{secrets.token_hex(4)}.example.com"
@@ -249,6 +264,9 @@ def test_samlp_response_borrows_a_role_with_boto3(
             "attributes": attributes(provider, role),
         },
     )
+    for altered in alterations(base64.b64decode(text).decode()):
+        with pytest.raises(ClientError, match="InvalidIdentityToken"):
+            anonymous(server).assume_role_with_saml(RoleArn=role, PrincipalArn=provider, SAMLAssertion=encode(altered))
     answer = anonymous(server).assume_role_with_saml(RoleArn=role, PrincipalArn=provider, SAMLAssertion=text)
     assert answer["Audience"] == "https://signin.aws.amazon.com/saml"
     assert server.client("sts", session_key(answer)).get_caller_identity()["Arn"].endswith("/ann")
