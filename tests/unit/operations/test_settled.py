@@ -46,6 +46,7 @@ def ask(arn: str, **more: Any) -> dict[str, Any]:
 
 
 async def denied(world: World, key: Credentials, params: dict[str, Any], **facts: Any) -> bool:
+    """Whether policy refuses it; any other refusal is an error."""
     try:
         await world.call(assume_role, key, params, **facts)
     except DaypassError as error:
