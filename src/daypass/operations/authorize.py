@@ -43,11 +43,12 @@ async def authorize(
     context: Mapping[str, Value] | None = None,
     resource_policy: NamedPolicy | None = None,
     bindings: Mapping[str, str] | None = None,
+    shown: str = "",
 ) -> Decision:
     """Returns the decision if the caller may do `action` ("iam:CreateRole") on `resource` (an ARN, or "*").
 
     `context`: further context keys, lower-cased; they win over the global ones. `resource_policy` and `bindings`: the
-    resource's own policy, if it has one. Raises DaypassError(ACCESS_DENIED) with AWS's message and the explanation.
+    resource's own policy, if it has one. `shown`: how a denial names the resource, if not by ARN. Raises DaypassError(ACCESS_DENIED) with AWS's message and the explanation.
     """
     check_credentials(call.caller, action)
     account = account_of(resource) or call.caller.account
@@ -73,7 +74,7 @@ async def authorize(
         decision = evaluate(query, used)
     if decision.allowed:
         return decision
-    message = denial_message(query, decision, call.caller.arn)
+    message = denial_message(query, decision, call.caller.arn, shown)
     raise DaypassError(
         ErrorKind.ACCESS_DENIED,
         message.replace(" on resource: *", "", 1) if resource == "*" else message,  # as AWS says it

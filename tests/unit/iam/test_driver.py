@@ -121,6 +121,7 @@ async def test_tags_of_request_and_resource_are_context(world: World) -> None:
         allow("iam:CreateUser", Condition={"StringEquals": {"aws:RequestTag/team": "red"}}),
         allow("iam:DeleteUser", Condition={"StringEquals": {"aws:ResourceTag/Team": "red"}}),
         allow("iam:TagUser", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["note"]}}),
+        allow("iam:TagUser", f"arn:aws:iam::{ALPHA}:user/bob"),
         allow("iam:UntagUser", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["note"]}}),
     )
     ann = world.as_user("ann")
@@ -137,6 +138,52 @@ async def test_tags_of_request_and_resource_are_context(world: World) -> None:
         await world.call("UntagUser", ann, UserName="carl", TagKeys=["Team"])
     await world.call("TagUser", ann, UserName="carl", Tags=[{"Key": "note", "Value": "x"}])
     await world.call("DeleteUser", ann, UserName="bob")
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "shown"),
+    [
+        ("GetUser", {"UserName": "nobody"}, "user nobody"),
+        ("GetUser", {}, "user ann"),
+        ("DeleteGroup", {"GroupName": "ops"}, "group ops"),
+        ("PutRolePolicy", {"RoleName": "r", "PolicyName": "p", "PolicyDocument": policy(allow("*"))}, "role r"),
+        ("GetPolicy", {"PolicyArn": f"arn:aws:iam::{ALPHA}:policy/p"}, f"policy arn:aws:iam::{ALPHA}:policy/p"),
+        ("CreatePolicy", {"PolicyName": "p", "Path": "/a/", "PolicyDocument": policy(allow("*"))}, "policy p"),
+        ("GetInstanceProfile", {"InstanceProfileName": "web"}, "instance profile web"),
+        ("ListUserTags", {"UserName": "bob"}, "user bob"),
+        ("TagUser", {"UserName": "bob", "Tags": []}, f"arn:aws:iam::{ALPHA}:user/bob"),
+        ("DeleteRolePermissionsBoundary", {"RoleName": "r"}, f"arn:aws:iam::{ALPHA}:role/r"),
+        ("ListUsers", {"PathPrefix": "/x/"}, f"arn:aws:iam::{ALPHA}:user/x/"),
+    ],
+)
+async def test_denial_names_the_resource_as_aws_does(
+    world: World, operation: str, params: dict[str, Any], shown: str
+) -> None:
+    await world.call("CreateUser", UserName="ann")
+    message = (
+        f"User: arn:aws:iam::{ALPHA}:user/ann is not authorized to perform: iam:{operation} on resource: {shown} because "
+        f"no identity-based policy allows the iam:{operation} action"
+    )
+    with refusal(ErrorKind.ACCESS_DENIED, message):
+        await world.call(operation, world.as_user("ann"), **params)
+    assert world.journal.events[-1].decision is not None
+
+
+async def test_create_with_tags_takes_the_action_that_tags(world: World) -> None:
+    """Or else whoever may create could give what it makes the tags that policies trust."""
+    await _ann(world, allow("iam:CreateUser"), allow("iam:CreateVirtualMFADevice"))
+    ann, tags = world.as_user("ann"), [{"Key": "team", "Value": "red"}]
+    await world.call("CreateUser", ann, UserName="bob")
+    for operation, params, action, arn in (
+        ("CreateUser", {"UserName": "carl"}, "TagUser", f"arn:aws:iam::{ALPHA}:user/carl"),
+        ("CreateVirtualMFADevice", {"VirtualMFADeviceName": "d"}, "TagMFADevice", f"arn:aws:iam::{ALPHA}:mfa/d"),
+    ):
+        message = (
+            f"User: arn:aws:iam::{ALPHA}:user/ann is not authorized to perform: iam:{action} on resource: {arn} because "
+            f"no identity-based policy allows the iam:{action} action"
+        )
+        with refusal(ErrorKind.ACCESS_DENIED, message):
+            await world.call(operation, ann, Tags=tags, **params)
 
 
 async def test_guardrail_binds_root(world: World) -> None:

@@ -142,7 +142,7 @@ async def test_add_role_needs_pass_role_on_the_role(world: World) -> None:
 
     for statements, action, resource in (
         ((adding,), "iam:PassRole", ROLE_ARN),
-        ((passing,), "iam:AddRoleToInstanceProfile", PROFILE_ARN),
+        ((passing,), "iam:AddRoleToInstanceProfile", "instance profile web"),
     ):
         with refusal(
             ErrorKind.ACCESS_DENIED,

@@ -134,8 +134,8 @@ async def test_delete_policy_conflicts_name_what_stands_in_the_way(world: World)
 async def test_change_policy_of_another_account_denied_there_or_not(world: World, operation: str, arn: str) -> None:
     await world.call("CreatePolicy", world.root(BETA), PolicyName="p", PolicyDocument=DOCUMENT)
     message = (
-        f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform: iam:{operation} on resource: {arn} because no "
-        f"resource-based policy allows the iam:{operation} action"
+        f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform: iam:{operation} on resource: policy {arn} because "
+        f"no resource-based policy allows the iam:{operation} action"
     )
     with refusal(ErrorKind.ACCESS_DENIED, message):
         await world.call(operation, PolicyArn=arn, PolicyDocument=DOCUMENT, VersionId="v1")
@@ -168,8 +168,8 @@ async def test_get_policy_of_other_account_denied_there_or_not(world: World) -> 
     for arn in (answer["Policy"]["Arn"], f"arn:aws:iam::{BETA}:policy/none"):
         with refusal(
             ErrorKind.ACCESS_DENIED,
-            f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform: iam:GetPolicy on resource: {arn} because no "
-            "resource-based policy allows the iam:GetPolicy action",
+            f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform: iam:GetPolicy on resource: policy {arn} because "
+            "no resource-based policy allows the iam:GetPolicy action",
         ):
             await world.call("GetPolicy", PolicyArn=arn)
 

@@ -283,14 +283,15 @@ _TRUST_ACTIONS = frozenset(
 )
 
 
-def denial_message(query: AccessQuery, decision: Decision, caller_arn: str) -> str:
-    """AWS's AccessDenied message for a denial. `caller_arn` as GetCallerIdentity would show it.
+def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, shown: str = "") -> str:
+    """AWS's AccessDenied message for a denial. `caller_arn` as GetCallerIdentity would show it; `shown` is what it calls
+    the resource where that is not its ARN.
 
     "User: ARN is not authorized to perform: ACTION on resource: RESOURCE because no identity-based policy allows the
     ACTION action", or "… with an explicit deny in an identity-based policy".
     """
     action = query.action
-    head = f"User: {caller_arn} is not authorized to perform: {action} on resource: {query.resource}"
+    head = f"User: {caller_arn} is not authorized to perform: {action} on resource: {shown or query.resource}"
     layer = decision.blocked_by
     if layer is None:
         return head

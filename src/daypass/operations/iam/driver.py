@@ -78,9 +78,11 @@ async def _authorize(env: Env, call: Call, operation: Operation, params: Params,
     context: dict[str, Value] = dict(subjects.resource_tags(params, subject))
     for keys in operation.keys:
         context.update(keys(params, subject))
-    decision = await authorize(env, call, operation.action, subject.arn, context=context)
+    decision = await authorize(env, call, operation.action, subject.arn, context=context, shown=subject.shown)
     for arn in subject.also:
         decision = await authorize(env, call, operation.action, arn, context=context)
+    if operation.tagging and params.get("Tags"):
+        await authorize(env, call, operation.tagging, subject.arn, context=context, shown=subject.shown)
     if subject.passes:
         await authorize(env, call, "iam:PassRole", subject.passes, context=_PASSED_TO_MACHINE)
     return decision

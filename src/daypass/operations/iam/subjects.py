@@ -1,6 +1,7 @@
 """What each operation acts on, as policies see it: the ARN to authorize, and the context keys of the request.
 
 An entity that does not exist is authorized under the plain ARN of its name; whoever may not act on that learns nothing.
+Denials name what exists as AWS does: "role deployer", "policy ARN"; but what is to be made, and tagged, by its ARN.
 Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access Management".
 """
 
@@ -44,6 +45,11 @@ def anything(_look: Look, _p: Params) -> Subject:
     return Subject("*")
 
 
+def by_arn(subject: SubjectOf) -> SubjectOf:
+    """The same subject, for an operation whose denials name it by its ARN."""
+    return lambda look, p: replace(subject(look, p), shown="")
+
+
 def listed(kind: str) -> SubjectOf:
     """A list of users, groups, roles or instance profiles is asked for by its path prefix."""
 
@@ -70,25 +76,39 @@ def _arn(look: Look, kind: str, path: str | None, name: str) -> str:
     return f"arn:aws:iam::{look.account}:{kind}{path or '/'}{name}"
 
 
+def new_policy(look: Look, p: Params) -> Subject:
+    """A managed policy that is to be made; a denial names it without its path."""
+    return replace(new("policy", "PolicyName")(look, p), shown=f"policy {p['PolicyName']}")
+
+
+def _named(look: Look, kind: str, name: str, found: Named | None) -> Subject:
+    """An entity that the request names, there or not: policies see its ARN, denials name it as the request does."""
+    subject = of(found) if found else Subject(_arn(look, kind, None, name))
+    return replace(subject, shown=f"{kind.replace('-', ' ')} {name}")
+
+
 def user(look: Look, p: Params) -> Subject:
     """The named user."""
     found = look.tx.get(User, account=look.account, name=p["UserName"])
-    return of(found) if found else Subject(_arn(look, "user", None, p["UserName"]))
+    return _named(look, "user", p["UserName"], found)
 
 
 def user_or_caller(look: Look, p: Params) -> Subject:
     """The named user, or by default the caller."""
-    return user(look, p) if p.get("UserName") else of(find.user_or_caller(look, p))
+    if p.get("UserName"):
+        return user(look, p)
+    caller = find.user_or_caller(look, p)
+    return of(caller) if isinstance(caller, Account) else _named(look, "user", caller.name, caller)
 
 
 def group(look: Look, p: Params) -> Subject:
     found = look.tx.get(Group, account=look.account, name=p["GroupName"])
-    return of(found) if found else Subject(_arn(look, "group", None, p["GroupName"]))
+    return _named(look, "group", p["GroupName"], found)
 
 
 def role(look: Look, p: Params) -> Subject:
     found = look.tx.get(Role, account=look.account, name=p["RoleName"])
-    return of(found) if found else Subject(_arn(look, "role", None, p["RoleName"]))
+    return _named(look, "role", p["RoleName"], found)
 
 
 def renamed_user(look: Look, p: Params) -> Subject:
@@ -114,16 +134,16 @@ def _with_new(
 
 
 def policy(look: Look, p: Params) -> Subject:
-    """A managed policy by its ARN; AWS writes "policy ARN" of policies, but matches the ARN."""
+    """A managed policy by its ARN."""
     arn = p["PolicyArn"]
     found = find.any_policy(look, arn)
-    return of(found) if found else Subject(arn)
+    return replace(of(found) if found else Subject(arn), shown=f"policy {arn}")
 
 
 def instance_profile(look: Look, p: Params) -> Subject:
     name = p["InstanceProfileName"]
     found = look.tx.get(InstanceProfile, account=look.account, name=name)
-    return of(found) if found else Subject(_arn(look, "instance-profile", None, name))
+    return _named(look, "instance-profile", name, found)
 
 
 def role_into_profile(look: Look, p: Params) -> Subject:

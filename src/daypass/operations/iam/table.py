@@ -47,7 +47,9 @@ _TRUST = PolicyKind.TRUST
 _MANAGED = ("PolicyDocument", PolicyKind.MANAGED)
 
 _USERS = (
-    Operation("CreateUser", subjects.new("user", "UserName"), write=users.create_user, keys=_NEW_TAGGED),
+    Operation(
+        "CreateUser", subjects.new("user", "UserName"), write=users.create_user, keys=_NEW_TAGGED, tagging="iam:TagUser"
+    ),
     Operation("GetUser", subjects.user_or_caller, read=users.get_user),
     Operation("ListUsers", subjects.listed("user"), read=users.list_users),
     Operation("UpdateUser", subjects.renamed_user, write=users.update_user),
@@ -74,6 +76,7 @@ _ROLES = (
         write=roles.create_role,
         keys=_NEW_TAGGED,
         document=("AssumeRolePolicyDocument", _TRUST),
+        tagging="iam:TagRole",
     ),
     Operation("GetRole", subjects.role, read=roles.get_role),
     Operation("ListRoles", subjects.listed("role"), read=roles.list_roles),
@@ -90,10 +93,11 @@ _ROLES = (
 _POLICIES = (
     Operation(
         "CreatePolicy",
-        subjects.new("policy", "PolicyName"),
+        subjects.new_policy,
         write=policies.create_policy,
         keys=(subjects.request_tags,),
         document=_MANAGED,
+        tagging="iam:TagPolicy",
     ),
     Operation("GetPolicy", subjects.policy, read=policies.get_policy),
     Operation("ListPolicies", subjects.policy_list, read=policies.list_policies),
@@ -115,6 +119,7 @@ _INSTANCE_PROFILES = (
         subjects.new("instance-profile", "InstanceProfileName"),
         write=instance_profiles.create_instance_profile,
         keys=(subjects.request_tags,),
+        tagging="iam:TagInstanceProfile",
     ),
     Operation("GetInstanceProfile", subjects.instance_profile, read=instance_profiles.get_instance_profile),
     Operation(
@@ -137,6 +142,7 @@ _PROVIDERS = (
         subjects.new_oidc_provider,
         write=oidc_providers.create_oidc_provider,
         keys=(subjects.request_tags,),
+        tagging="iam:TagOpenIDConnectProvider",
     ),
     Operation("GetOpenIDConnectProvider", subjects.oidc_provider, read=oidc_providers.get_oidc_provider),
     Operation(
@@ -152,6 +158,7 @@ _PROVIDERS = (
         write=saml_providers.create_saml_provider,
         keys=(subjects.request_tags,),
         gather=saml_providers.read_documents,
+        tagging="iam:TagSAMLProvider",
     ),
     Operation("GetSAMLProvider", subjects.saml_provider, read=saml_providers.get_saml_provider),
     Operation("ListSAMLProviders", subjects.providers("saml-provider"), read=saml_providers.list_saml_providers),
@@ -199,6 +206,7 @@ _MFA = (
         write=mfa.create_virtual_mfa_device,
         keys=(subjects.request_tags,),
         gather=mfa.draw,
+        tagging="iam:TagMFADevice",
     ),
     Operation("DeleteVirtualMFADevice", mfa.device_subject, write=mfa.delete_virtual_mfa_device),
     Operation("ListVirtualMFADevices", mfa.all_subject, read=mfa.list_virtual_mfa_devices),
@@ -288,6 +296,7 @@ def _of_owner(kind: owners.OwnerKind, subject: SubjectOf) -> tuple[Operation, ..
 def _bounded(kind: owners.OwnerKind, subject: SubjectOf) -> tuple[Operation, ...]:
     keys = (subjects.boundary,)
     put, delete = partial(boundaries.put, kind), partial(boundaries.delete, kind)
+    subject = subjects.by_arn(subject)
     return (
         Operation(f"Put{kind.noun}PermissionsBoundary", subject, write=put, keys=keys),
         Operation(f"Delete{kind.noun}PermissionsBoundary", subject, write=delete, keys=keys),
@@ -296,9 +305,10 @@ def _bounded(kind: owners.OwnerKind, subject: SubjectOf) -> tuple[Operation, ...
 
 def _tagged(noun: str, subject: SubjectOf, find_entity: tags.FindTagged) -> tuple[Operation, ...]:
     tag, untag = partial(tags.tag, find_entity), partial(tags.untag, find_entity)
+    tagged = subjects.by_arn(subject)
     return (
-        Operation(f"Tag{noun}", subject, write=tag, keys=(subjects.request_tags,)),
-        Operation(f"Untag{noun}", subject, write=untag, keys=(subjects.request_tag_keys,)),
+        Operation(f"Tag{noun}", tagged, write=tag, keys=(subjects.request_tags,)),
+        Operation(f"Untag{noun}", tagged, write=untag, keys=(subjects.request_tag_keys,)),
         Operation(f"List{noun}Tags", subject, read=partial(tags.list_tags, find_entity)),
     )
 

@@ -74,7 +74,7 @@ class Subject:
 
     `arn` is the entity's real one when it exists; `also` are further resources that must be allowed too (the new name
     of a renamed user). `tags` are those that it has now. `passes` is a role that is handed to a machine by it: that
-    takes iam:PassRole too.
+    takes iam:PassRole too. `shown` is how a denial names it, where AWS does not write the ARN ("role deployer").
     """
 
     arn: str
@@ -82,6 +82,7 @@ class Subject:
     tags: Tags = ()
     boundary_arn: str | None = None
     passes: str = ""
+    shown: str = ""
 
 
 SubjectOf: TypeAlias = Callable[[Look, Params], Subject]
@@ -95,7 +96,8 @@ class Operation:
     Exactly one of `read` and `write` is given. `subject` says what to authorize, `keys` add context keys; `document`
     names a parameter that holds a policy, which must parse before anything else is tried. `gather` does what takes
     long before a write, on a store thread and once authorized: the writer's thread is everyone's.
-    `conclude` may refuse once the write is durable: a failure that was counted.
+    `conclude` may refuse once the write is durable: a failure that was counted. `tagging` is the action that a request
+    with Tags takes besides.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Operation:
     document: tuple[str, PolicyKind] | None = None
     gather: Callable[[Look, Params, Ids], Any] | None = None
     conclude: Callable[[Answer], None] | None = None
+    tagging: str = ""
 
     @property
     def action(self) -> str:
