@@ -32,6 +32,9 @@ from daypass.stores.migrations import prepare
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DEV_ACCOUNT = "123456789012"
+_WORKER_SECONDS = (
+    30  # a worker answers only once it has imported everything; killed sooner, it never would on a busy machine
+)
 _IDLE_SECONDS = 65.0  # longer than what usual load balancers keep a connection for
 
 
@@ -210,6 +213,7 @@ def uvicorn_config(application: Any, settings: Settings, *, factory: bool = Fals
         log_config=None,
         backlog=server.backlog,
         timeout_graceful_shutdown=server.drain_seconds,
+        timeout_worker_healthcheck=_WORKER_SECONDS,
         ssl_certfile=server.tls_cert,
         ssl_keyfile=server.tls_key,
         ssl_ca_certs=str(server.client_ca) if server.client_ca else None,
