@@ -14,6 +14,8 @@ from typing import Any
 from daypass.operations.saml_sign_in import Choice, Granted
 
 STYLE_PATH = "/saml/style.css"
+_TITLES = {"NotFound": "Nothing is here", "Throttling": "Too many logins", "ServiceUnavailable": "Not now"}
+_BY_A_NEW_LOGIN = ("InvalidIdentityToken", "ExpiredToken", "IDPRejectedClaim")  # which a new response may mend
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2456c5; }
@@ -22,14 +24,19 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
 h2 { font-size: 1rem; margin: 1.75rem 0 .5rem; }
 p { margin: .25rem 0 1rem; }
+h1, p { overflow-wrap: anywhere; }
+time { white-space: nowrap; }
 ul { list-style: none; margin: 1rem 0; padding: 0; border: 1px solid var(--line); border-radius: .5rem; }
 li { padding: .75rem 1rem; display: flex; gap: 1rem; align-items: center; justify-content: space-between; }
 li + li { border-top: 1px solid var(--line); }
 li span { overflow-wrap: anywhere; }
 small { display: block; opacity: .7; }
 button { font: inherit; padding: .4rem 1rem; border: 0; border-radius: .4rem; background: var(--accent); color: #fff; }
-button:focus-visible { outline: 3px solid #f90; outline-offset: 2px; }
+button { flex: none; white-space: nowrap; cursor: pointer; }
+button:hover { filter: brightness(1.15); }
+button:focus-visible, pre:focus-visible { outline: 3px solid #f90; outline-offset: 2px; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; overflow-x: auto; }
+pre code { font-size: .875rem; user-select: all; -webkit-user-select: all; }
 .notice { border-left: 4px solid var(--accent); padding: .25rem .75rem; background: var(--soft); }
 """.lstrip()
 
@@ -96,19 +103,24 @@ def credentials_page(granted: Granted, endpoint: str, region: str) -> bytes:
     values = environment(granted.issued.credentials(), endpoint, region)
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.claims.expires_at / 1000))
     blocks = "".join(
-        f"<h2>{shown(title)}</h2><pre><code>{_lines(lines)}</code></pre>"
+        f"<h2>{shown(title)}</h2>{_box(lines)}"
         for title, lines in (
             ("Shell", [f"export {name}={shlex.quote(value)}" for name, value in values.items()]),
             ("Profile, for ~/.aws/config", _profile(values, endpoint)),
             ("Environment", [f"{name}={value}" for name, value in values.items()]),
         )
     )
-    about = f"<p>Credentials of <strong>{shown(granted.role)}</strong>, good until {shown(until)} UTC. They are shown once.</p>"
+    about = (
+        f"<p>Credentials of <strong>{shown(granted.role)}</strong>, good until <time>{shown(until)} UTC</time>. "
+        "They are shown once. A click into a box selects all of it.</p>"
+    )
     return _page("Your credentials", about + blocks)
 
 
-def _lines(lines: Sequence[str]) -> str:
-    return "\n".join(map(shown, lines))
+def _box(lines: Sequence[str]) -> str:
+    """Something to copy. The keyboard can scroll it."""
+    text = "\n".join(map(shown, lines))
+    return f'<pre tabindex="0"><code>{text}</code></pre>'
 
 
 def _profile(values: Mapping[str, str], endpoint: str) -> list[str]:
@@ -136,9 +148,10 @@ def moment(ms: int) -> str:
 
 
 def error_page(code: str, message: str, request_id: str, encoded: str) -> bytes:
-    """A refusal, with what an administrator needs to look it up."""
+    """A refusal, with what a person can do next, and what an administrator needs to look it up."""
     more = ""
     if encoded:
-        more = f"<h2>For the administrator of the account</h2><pre><code>daypass explain {shown(encoded)}</code></pre>"
-    content = f"<p>{shown(message)}</p><p><small>{shown(code)} · request {shown(request_id)}</small></p>{more}"
-    return _page("This login did not succeed", content)
+        more = f"<h2>For the administrator of the account</h2>{_box([f'daypass explain {encoded}'])}"
+    again = "<p>To try again, start at your identity provider.</p>" if code in _BY_A_NEW_LOGIN else ""
+    reference = f"<p><small>{shown(code)} · request {shown(request_id)}</small></p>"
+    return _page(_TITLES.get(code, "This login did not succeed"), f"<p>{shown(message)}</p>{again}{reference}{more}")
