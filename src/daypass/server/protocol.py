@@ -24,6 +24,7 @@ from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import CLIENT_CERTIFICATE
 
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in its protocol's words
+_MOST_WAITING: Final = 32  # requests that are pipelined behind one another
 _SWEEPS: Final = 13  # looks at idle connections within the time that they may be idle
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
@@ -52,8 +53,8 @@ class Common:
     def _sweep(self, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         before = loop.time() - self._idle_seconds
         for connection in list(state.connections):
-            if isinstance(connection, HttpProtocol) and connection.idle_before(before):
-                connection.transport.close()
+            if isinstance(connection, HttpProtocol):
+                connection.end_if_idle(before)
         loop.call_later(self._idle_seconds / _SWEEPS, self._sweep, state, loop)
 
 
@@ -83,9 +84,11 @@ class HttpProtocol(asyncio.Protocol):
         self._current: Exchange | None = None  # the one whose answer is due
         self._reading: Exchange | None = None  # the one whose body is being read
         self._idle_since = 0.0  # 0 while a request is being answered
+        self._full_since = 0.0  # since when the transport takes no more; 0 while it does
         self._paused = False
         self._lost = False
-        self._head = 0
+        self._no_more = False  # what still comes is not read: too much is waiting
+        self._head = 0  # bytes since the last that were a body's
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._server: tuple[str, int | None] | None = None
@@ -120,11 +123,13 @@ class HttpProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self.writable is None:
             self.writable = asyncio.Event()
+            self._full_since = self.loop.time()
 
     def resume_writing(self) -> None:
         if self.writable is not None:
             self.writable.set()
             self.writable = None
+            self._full_since = 0.0
 
     def pause_reading(self) -> None:
         if not self._paused:
@@ -144,15 +149,26 @@ class HttpProtocol(asyncio.Protocol):
         else:
             due.keep_alive = False
 
-    def idle_before(self, time: float) -> bool:
-        """Whether no request has been read to the end of its head, and none been answered, since `time`."""
-        return 0.0 < self._idle_since < time
+    def end_if_idle(self, before: float) -> None:
+        """Ends the connection if, since `before`, no request has been read to the end of its head and none been answered.
+
+        And if the client has taken nothing of an answer: then what is unsent goes with the connection, or it would
+        stay for as long as the client likes.
+        """
+        if 0.0 < self._full_since < before:
+            self.transport.abort()
+        elif 0.0 < self._idle_since < before:
+            if self.transport.is_closing():
+                self.transport.abort()
+            else:
+                self.transport.close()
 
     # --- What the parser finds
 
     def data_received(self, data: bytes) -> None:
-        if self._reading is None:
-            self._head += len(data)
+        if self._no_more:
+            return
+        self._head += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # not offered: the request is answered as if it had not been asked for
@@ -160,8 +176,9 @@ class HttpProtocol(asyncio.Protocol):
             if asked is not None:
                 asked.keep_alive = False
         except httptools.HttpParserError:
-            self._refuse(b"Invalid HTTP request received.")
-        if self._head > _LONGEST_HEAD and self._reading is None:
+            if not self._no_more:
+                self._refuse(b"Invalid HTTP request received.")
+        if self._head > _LONGEST_HEAD:  # of a head, or of what is between the parts of a body and behind it
             self._refuse(b"The request head is too large.")
 
     def _refuse(self, why: bytes) -> None:
@@ -183,6 +200,11 @@ class HttpProtocol(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if len(self._waiting) >= _MOST_WAITING:  # those are answered; the client has to ask for the others again
+            self._waiting[-1].keep_alive = False
+            self._no_more = True
+            self.pause_reading()
+            raise OverflowError("too many requests are waiting")  # ends the parsing of what is here
         self._head = 0
         scope = self._scope()
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive()
@@ -217,11 +239,13 @@ class HttpProtocol(asyncio.Protocol):
         }
 
     def on_body(self, body: bytes) -> None:
+        self._head = 0
         if self._reading is not None:
             self._reading.feed(body)
 
     def on_message_complete(self) -> None:
         exchange, self._reading = self._reading, None
+        self._head = 0
         if exchange is not None:
             exchange.fed()
 
@@ -247,12 +271,16 @@ class HttpProtocol(asyncio.Protocol):
                     continue
                 self._current = exchange = self._waiting.popleft()
                 self._idle_since = 0.0
+                if self._paused and not self._waiting and not self._no_more:
+                    self.resume_reading()
                 self.state.tasks.add(self._work)  # type: ignore[arg-type]  # it is this task
                 try:
                     await exchange.run(self.app)
                 finally:
                     self._current = None
                     self.state.tasks.discard(self._work)
+                if self._waiting:
+                    await asyncio.sleep(0)  # the other connections have their turn between two of these
         finally:
             self.transport.close()  # nobody would answer what comes over it
 
@@ -262,7 +290,7 @@ class HttpProtocol(asyncio.Protocol):
         self._idle_since = self.loop.time()
         if not exchange.keep_alive:
             self.transport.close()
-        elif self._paused and not self.transport.is_closing():
+        elif self._paused and not self._waiting and not self.transport.is_closing():
             self.resume_reading()
 
 

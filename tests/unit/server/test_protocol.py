@@ -26,6 +26,7 @@ class Paper(asyncio.Transport):
         self.sent = b""
         self.writes = 0
         self.closed = False
+        self.aborted = False
         self.reading = True
 
     def write(self, data: Any) -> None:
@@ -34,6 +35,9 @@ class Paper(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = self.closed = True
 
     def is_closing(self) -> bool:
         return self.closed
@@ -300,6 +304,65 @@ async def test_a108_connection_that_brings_no_request_is_closed_in_time(sent: by
     assert not connection.paper.closed
     await asyncio.sleep(0.1)
     assert connection.paper.closed
+
+
+async def test_a108_client_that_takes_no_answer_is_cut_off_in_time() -> None:
+    full = Connection(answering((b"content-length", b"2")), idle_seconds=0.05)
+    full.protocol.pause_writing()
+    await full.send(GET)
+    closing = Connection(answering((b"content-length", b"2"), (b"connection", b"close")), idle_seconds=0.05)
+    await closing.send(GET)
+    assert closing.paper.closed
+    assert not full.paper.aborted
+    assert not closing.paper.aborted
+    await asyncio.sleep(0.07)
+    assert full.paper.aborted
+    assert closing.paper.aborted  # a transport that closes waits for what is unsent, however long that takes
+
+
+@pytest.mark.parametrize("between", [b"1;x=", b"0\r\nX-Y: "])
+async def test_a108_what_is_between_and_behind_the_parts_of_a_body_has_an_end(between: bytes) -> None:
+    connection = Connection(echo)
+    await connection.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + between)
+    for _ in range(20):
+        await connection.send(b"a" * 4096)
+    assert connection.paper.closed
+
+
+async def test_a108_body_of_many_small_parts_is_no_long_head() -> None:
+    connection = Connection(echo)
+    await connection.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(10):
+        await connection.send(b"1\r\na\r\n" * 2000)
+    assert (await connection.send(b"0\r\n\r\n")).endswith(b"a" * 20_000)
+
+
+async def test_a108_requests_without_end_on_one_connection_are_not_kept() -> None:
+    asked = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    connection = Connection(app)
+    connection.protocol.data_received(GET * 5_000)
+    assert not connection.paper.reading
+    for _ in range(5_000):
+        await asyncio.sleep(0)
+    sent = await connection.send(GET)  # what comes now is not read either
+    assert sent.count(b"HTTP/1.1 200") == asked < 100
+    assert sent.count(b"connection: close") == 1
+    assert connection.paper.closed
+
+
+async def test_a108_requests_that_come_together_leave_others_their_turn() -> None:
+    connection = Connection(answering((b"content-length", b"2")))
+    connection.protocol.data_received(GET * 20)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 0 < connection.paper.sent.count(b"HTTP/1.1 200") < 20
+    assert (await connection.send(b"", b"")).count(b"HTTP/1.1 200") == 20
 
 
 async def test_request_that_takes_long_is_not_idle() -> None:
