@@ -45,10 +45,18 @@ def _decoded(raw: bytes) -> str:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twin[:64]!r} is there twice")
+        raise ValueError(f"the member {_twin(pairs)[:64]!r} is there twice")
     return members
+
+
+def _twin(pairs: list[tuple[str, Any]]) -> str:
+    """The first name that is there again. In one pass: strangers choose how many there are."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def _integer(digits: str) -> int:
