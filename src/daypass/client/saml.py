@@ -30,7 +30,11 @@ _BETWEEN_ARNS = re.compile(r"\s*,\s*(?=arn:)")  # a role's name may hold commas
 _MAX_ASSERTION = 200_000  # characters
 _MAX_TARGET = 65_536
 _STYLE = "font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem"
-_DONE = f"<!doctype html><title>Daypass</title><body style='{_STYLE}'><p>Done. You can close this window.</p>"
+_DONE = (
+    "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+    f"<meta name='color-scheme' content='light dark'><title>Daypass</title><body style='{_STYLE}'>"
+    "<h1>Done</h1><p>The command line goes on with the role that you chose. You can close this window.</p>"
+)
 
 
 @dataclass(frozen=True, slots=True)
