@@ -13,16 +13,17 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.e2e.pki import Pki
+from tests.e2e.workload import Workload, session_of
 from tests.node import FOLDER, find_node, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can run")
@@ -31,7 +32,6 @@ AUDIENCE = "https://sts.example.com"
 BACK = "https://app.example.com/back"
 CLIENT = {"client_id": "ci", "client_secret": "secret-of-the-client-ci"}
 AS_ACCESS_TOKENS = {"token_types": ["JWT", "at+jwt"]}
-Work = Callable[[str], str]
 
 
 @dataclass
@@ -150,46 +150,14 @@ def role_for(server: Server, issuer: RealIssuer, subject: str) -> str:
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Server, str], Work]:
-    """How boto3's own provider works as a role with a token in a file: who it is then."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    file = tmp_path / "token"
-    missing = str(tmp_path / "none")
-
-    def at(server: Server, role: str) -> Work:
-        environment = {
-            "AWS_ROLE_ARN": role,
-            "AWS_ROLE_SESSION_NAME": "job",
-            "AWS_WEB_IDENTITY_TOKEN_FILE": str(file),
-            "AWS_ENDPOINT_URL_STS": server.url,
-            "AWS_DEFAULT_REGION": "eu-central-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": missing,
-            "AWS_SHARED_CREDENTIALS_FILE": missing,
-            "AWS_MAX_ATTEMPTS": "1",
-        }
-
-        def who(token: str) -> str:
-            file.write_text(token)
-            for name, value in environment.items():
-                monkeypatch.setenv(name, value)
-            arn: str = boto3.Session().client("sts").get_caller_identity()["Arn"]
-            return arn
-
-        return who
-
-    return at
+def workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workload:
+    return Workload(tmp_path, monkeypatch)
 
 
 def kid_of(token: str) -> str:
     head = token.partition(".")[0]
     kid: str = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
     return kid
-
-
-def as_role(role: str) -> str:
-    return f"arn:aws:sts::{OPERATOR}:assumed-role/{role.rpartition('/')[2]}/job"
 
 
 def refresh(server: Server, issuer: RealIssuer, kids: list[str]) -> None:
@@ -204,11 +172,11 @@ def refresh(server: Server, issuer: RealIssuer, kids: list[str]) -> None:
 
 @one_database
 def test_access_token_of_a_machine_is_taken_only_where_such_tokens_are(
-    server: Server, issuer: RealIssuer, work: Callable[[Server, str], Work]
+    server: Server, issuer: RealIssuer, workload: Workload
 ) -> None:
     role = trusted(server, issuer, "ci", **AS_ACCESS_TOKENS)
-    who = work(server, role)
-    assert who(issuer.access_token()) == as_role(role)
+    who = partial(workload.who, server, role)
+    assert who(issuer.access_token()) == session_of(role)
     configure(server, issuer)
     with pytest.raises(ClientError, match=r"InvalidIdentityToken.*type 'at\+jwt' is not among those"):
         who(issuer.access_token())
@@ -216,29 +184,29 @@ def test_access_token_of_a_machine_is_taken_only_where_such_tokens_are(
 
 @one_database
 def test_id_token_of_a_person_is_taken_and_another_person_is_not(
-    server: Server, issuer: RealIssuer, work: Callable[[Server, str], Work]
+    server: Server, issuer: RealIssuer, workload: Workload
 ) -> None:
     role = trusted(server, issuer, "ann")
     token = issuer.id_token()
-    assert work(server, role)(token) == as_role(role)
+    assert workload.who(server, role, token) == session_of(role)
     other = role_for(server, issuer, "bob")
     with pytest.raises(ClientError, match="AccessDenied"):
-        work(server, other)(token)
+        workload.who(server, other, token)
     head, payload, signature = token.split(".")
     forged = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     text = base64.urlsafe_b64encode(json.dumps({**forged, "sub": "bob"}).encode()).rstrip(b"=").decode()
     with pytest.raises(ClientError, match="InvalidIdentityToken"):
-        work(server, other)(f"{head}.{text}.{signature}")
+        workload.who(server, other, f"{head}.{text}.{signature}")
 
 
 @one_database
 def test_keys_that_the_issuer_changes_are_followed_and_a_removed_one_is_refused(
-    server: Server, issuer: RealIssuer, work: Callable[[Server, str], Work]
+    server: Server, issuer: RealIssuer, workload: Workload
 ) -> None:
     role = trusted(server, issuer, "ci", **AS_ACCESS_TOKENS)
-    who = work(server, role)
+    who = partial(workload.who, server, role)
     old = issuer.access_token()
-    assert who(old) == as_role(role)
+    assert who(old) == session_of(role)
     kids = issuer.tell("rotate ES256")
     assert kids[1] == kid_of(old)
     new = issuer.access_token()
@@ -246,29 +214,29 @@ def test_keys_that_the_issuer_changes_are_followed_and_a_removed_one_is_refused(
     with pytest.raises(ClientError, match="InvalidIdentityToken"):  # strangers cannot make it fetch all the time
         who(new)
     refresh(server, issuer, kids)
-    assert who(new) == who(old) == as_role(role)
+    assert who(new) == who(old) == session_of(role)
     assert issuer.tell("drop") == [kids[0]]
-    assert who(old) == as_role(role)  # nobody has told us yet
+    assert who(old) == session_of(role)  # nobody has told us yet
     refresh(server, issuer, kids[:1])
     with pytest.raises(ClientError, match="InvalidIdentityToken"):
         who(old)
-    assert who(new) == as_role(role)
+    assert who(new) == session_of(role)
 
 
 def test_issuer_that_is_away_is_not_missed_even_by_a_server_that_restarts(
-    issuer: RealIssuer, tmp_path: Path, work: Callable[[Server, str], Work]
+    issuer: RealIssuer, tmp_path: Path, workload: Workload
 ) -> None:
     data = tmp_path / "data"
     with running(data) as server:
         role = trusted(server, issuer, "ci", **AS_ACCESS_TOKENS)
         tokens = [issuer.access_token() for _ in range(3)]
-        assert work(server, role)(tokens[0]) == as_role(role)
+        assert workload.who(server, role, tokens[0]) == session_of(role)
         issuer.stop()
-        assert work(server, role)(tokens[1]) == as_role(role)
+        assert workload.who(server, role, tokens[1]) == session_of(role)
     with running(data) as server:
-        assert work(server, role)(tokens[2]) == as_role(role)
+        assert workload.who(server, role, tokens[2]) == session_of(role)
         assert server.api("GET", f"/providers/oidc/{issuer.url}/keys")["keys"]
         issuer.start()  # with another key
         new = issuer.access_token()
         assert kid_of(new) != kid_of(tokens[0])
-        assert work(server, role)(new) == as_role(role)
+        assert workload.who(server, role, new) == session_of(role)
