@@ -67,11 +67,10 @@ class PostgresServer:
         with psycopg.connect(self._url, autocommit=True) as conn:
             conn.execute(statement.encode())
 
-    def create_database(self, *, template: str = "") -> str:
-        """A new database, empty or a copy of `template`; returns its name."""
+    def create_database(self) -> str:
+        """A new, empty database; returns its name."""
         name = f"daypass_{secrets.token_hex(8)}"
-        source = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else "TEMPLATE template0"
-        self.run(f"CREATE DATABASE {name} {source}")
+        self.run(f"CREATE DATABASE {name} TEMPLATE template0")
         return name
 
     def drop_database(self, name: str) -> None:

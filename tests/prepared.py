@@ -1,19 +1,33 @@
-"""Databases that have the schema already: migrated once by each process that runs tests, then copied.
+"""Databases that have the schema already, for tests that are not about migrations.
 
-For tests that are not about migrations. What a server does to a database before it serves is `migrations.prepare`.
+Each process that runs tests migrates once: the SQLite file is copied from then on; the PostgreSQL database is lent to one
+test after another, emptied in between (to make a copy takes ten times as long as to empty it). What a server does to a
+database before it serves is `migrations.prepare`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import psycopg
+import pytest
+from psycopg import sql
 from tests.postgres import PostgresServer
 
 from daypass.stores.engine import open_database
+from daypass.stores.metadata import metadata
 from daypass.stores.migrations import migrate, prepare
+
+# What a test may have changed beside the rows: any table, index or column made anew has another number.
+_SHAPE = """SELECT attrelid, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+            WHERE relnamespace = 'public'::regnamespace ORDER BY attrelid, attnum"""
+_DISCONNECT = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
 
 def prepare_sqlite(path: Path) -> str:
@@ -29,18 +43,70 @@ def prepare_sqlite(path: Path) -> str:
 
 
 @cache
-def postgres_template(server: PostgresServer) -> str:
-    """The name of a database with the schema on `server`, to be given to `create_database`."""
-    name = server.create_database()
-    with closing(open_database(server.url(name))) as database:
-        migrate(database)
-    return name
-
-
-@cache
 def _migrated_file() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "daypass.db"
         with closing(open_database(f"sqlite:///{path}")) as database:
             migrate(database)
         return path.read_bytes()  # closed: nothing is left in its write-ahead log
+
+
+class PreparedPostgres:
+    """Lends databases of one server. Its tests have them one after the other, as if each were just migrated."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._idle: list[_Lendable] = []
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """The URL of a database that has the schema and the rows that come with it."""
+        database = self._idle.pop() if self._idle else _Lendable(self._server)
+        try:
+            yield database.url
+        finally:
+            if database.empty():
+                self._idle.append(database)
+            else:
+                self._server.drop_database(database.name)
+
+    def close(self) -> None:
+        for database in self._idle:
+            self._server.drop_database(database.name)
+
+
+class _Lendable:
+    def __init__(self, server: PostgresServer) -> None:
+        self.name = server.create_database()
+        self.url = server.url(self.name)
+        with closing(open_database(self.url)) as database:
+            migrate(database)
+        self._tables = [sql.Identifier(table.name) for table in metadata.sorted_tables]
+        with psycopg.connect(self.url) as conn:
+            self._shape = conn.execute(_SHAPE).fetchall()
+            select = sql.SQL("SELECT * FROM {}")
+            self._rows = [(table, conn.execute(select.format(table)).fetchall()) for table in self._tables]
+
+    def empty(self) -> bool:
+        """Back to what a migration leaves. False when the tables are others now."""
+        with psycopg.connect(self.url) as conn:
+            conn.execute(_DISCONNECT)
+            if conn.execute(_SHAPE).fetchall() != self._shape:
+                return False
+            delete = (sql.SQL("DELETE FROM {}").format(table) for table in reversed(self._tables))
+            conn.execute(sql.SQL("; ").join(delete))
+            for table, rows in self._rows:
+                self._insert(conn, table, rows)
+        return True
+
+    def _insert(self, conn: psycopg.Connection[Any], table: sql.Identifier, rows: list[Any]) -> None:
+        for row in rows:
+            values = sql.SQL(", ").join(sql.Placeholder() * len(row))
+            conn.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(table, values), row)
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(postgres_server: PostgresServer) -> Iterator[PreparedPostgres]:
+    """For a `conftest.py` to import, together with `postgres_server`."""
+    with closing(PreparedPostgres(postgres_server)) as prepared:
+        yield prepared

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from tests.contract.making import Recorder
-from tests.postgres import PostgresServer, postgres_server, postgres_url
-from tests.prepared import postgres_template, prepare_sqlite
+from tests.postgres import postgres_server, postgres_url
+from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
 
 from daypass.stores.engine import Database, open_database
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["postgres_server", "postgres_url", "prepared_postgres"]
 
 Opener = Callable[[], Database]
 
@@ -23,10 +23,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield prepare_sqlite(tmp_path / "daypass.db")
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=postgres_template(server))
-    yield server.url(name)
-    server.drop_database(name)
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    with prepared.lent() as url:
+        yield url
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from tests.integration.audit.making import Flaky, TestIds
-from tests.postgres import PostgresServer, postgres_server, postgres_url
-from tests.prepared import postgres_template, prepare_sqlite
+from tests.postgres import postgres_server, postgres_url
+from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
 
 from daypass.audit.batch import JournalOptions
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.stores.engine import Database, open_database
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["postgres_server", "postgres_url", "prepared_postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -24,10 +24,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield prepare_sqlite(tmp_path / "daypass.db")
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=postgres_template(server))
-    yield server.url(name)
-    server.drop_database(name)
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    with prepared.lent() as url:
+        yield url
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
-from tests.postgres import PostgresServer, postgres_server
-from tests.prepared import postgres_template, prepare_sqlite
+from tests.postgres import postgres_server
+from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
 
 from daypass.config import Settings
 from daypass.operations.bootstrap import bootstrap, parse
@@ -23,7 +23,7 @@ from daypass.server.application import build
 from daypass.server.runtime import Runtime
 from daypass.wire.app import Application
 
-__all__ = ["postgres_server"]
+__all__ = ["postgres_server", "prepared_postgres"]
 
 T = TypeVar("T")
 
@@ -110,10 +110,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield prepare_sqlite(tmp_path / "daypass.db")
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=postgres_template(server))
-    yield server.url(name)
-    server.drop_database(name)
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    with prepared.lent() as url:
+        yield url
 
 
 @pytest.fixture
