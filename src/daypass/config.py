@@ -91,7 +91,7 @@ class SessionsSettings(_Section):
 class AwsSettings(_Section):
     regions: tuple[str, ...] = Field((), description="Region names accepted in credential scopes. Empty: any.")
     policies: Path | None = Field(
-        None, description="Directory of further AWS-named managed policies, one NAME.json each."
+        None, description="Directory of further AWS-named managed policies: NAME.json each, or PATH/NAME.json."
     )
 
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
+from typing import Final
+
+_PREFIX: Final = "arn:aws:iam::aws:policy/"
+_ALSO: Final = {"job-function/ViewOnlyAccess": "ViewOnlyAccess"}  # AWS's ARN of it, beside the one without a path
 
 
 @lru_cache(maxsize=1)
@@ -16,8 +21,21 @@ def builtin_policies() -> Mapping[str, str]:
     """The text of every built-in managed policy by its ARN, `arn:aws:iam::aws:policy/NAME`."""
     folder = files(__name__) / "policies"
     texts = {
-        f"arn:aws:iam::aws:policy/{file.name.removesuffix('.json')}": file.read_text("utf-8")
+        file.name.removesuffix(".json"): file.read_text("utf-8")
         for file in folder.iterdir()
         if file.name.endswith(".json")
     }
-    return MappingProxyType(dict(sorted(texts.items())))
+    texts.update({name: texts[other] for name, other in _ALSO.items()})
+    return MappingProxyType({_PREFIX + name: text for name, text in sorted(texts.items())})
+
+
+def policies_in(directory: Path) -> Mapping[str, str]:
+    """The text of every file of a directory by the ARN of the AWS-named policy that it holds.
+
+    NAME.json, or PATH/NAME.json for a policy with a path: `service-role/AWSLambdaBasicExecutionRole.json`. Raises OSError,
+    and ValueError for what is no text.
+    """
+    return {
+        _PREFIX + file.relative_to(directory).with_suffix("").as_posix(): file.read_text("utf-8")
+        for file in sorted(directory.rglob("*.json"))
+    }

@@ -26,7 +26,7 @@ from daypass.observability import logs
 from daypass.operations.bootstrap import BootstrapError, FirstKey, bootstrap, parse
 from daypass.server.application import build
 from daypass.server.protocol import Common, HttpProtocol
-from daypass.server.runtime import Receive, Runtime, Send
+from daypass.server.runtime import Receive, Runtime, Send, further_policies
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
 
@@ -103,6 +103,7 @@ def _first_keys(text: str) -> tuple[FirstKey, ...]:
 
 
 def _prepare(settings: Settings) -> None:
+    further_policies(settings.aws.policies)
     try:
         database = open_database(settings.database_url())
     except ValueError as error:

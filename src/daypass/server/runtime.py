@@ -17,14 +17,16 @@ from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.audit.opening import load_mark
 from daypass.audit.read import AuditReader
-from daypass.config import Settings
+from daypass.config import ConfigError, Settings
 from daypass.crypto import jose
 from daypass.crypto.ids import RandomIds
 from daypass.crypto.keys import KeyEncryptionKey, KeyRings, RingError, StoredKey
 from daypass.crypto.seal import RingSealer
-from daypass.data import builtin_policies
+from daypass.data import builtin_policies, policies_in
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.document import PolicyKind, parse
+from daypass.domain.policy.source import PolicyError
 from daypass.federation.kubernetes import TokenReviews
 from daypass.federation.oidc import OidcVerifier
 from daypass.federation.saml import SamlServiceProvider
@@ -57,12 +59,21 @@ def key_encryption_key(settings: Settings) -> KeyEncryptionKey:
 
 
 def further_policies(directory: Path | None) -> dict[str, str]:
-    """An operator's own AWS-named managed policies: NAME.json each."""
+    """An operator's own AWS-named managed policies by ARN. Raises ConfigError for what holds none."""
     if directory is None:
         return {}
-    return {
-        f"arn:aws:iam::aws:policy/{file.stem}": file.read_text("utf-8") for file in sorted(directory.glob("*.json"))
-    }
+    try:
+        if not directory.is_dir():
+            raise ConfigError(f"aws.policies: {directory} is no directory.")
+        texts = policies_in(directory)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"aws.policies: {error}") from None
+    for arn, text in texts.items():
+        try:
+            parse(text, PolicyKind.MANAGED)
+        except PolicyError as error:
+            raise ConfigError(f"aws.policies: {arn}: {error.message}") from None
+    return dict(texts)
 
 
 def public_url(settings: Settings) -> str:

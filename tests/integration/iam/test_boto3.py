@@ -99,6 +99,10 @@ def test_every_operation_answers_a_stock_client(called: Any, service: Service, m
     tours.reports(iam, key["AccessKeyId"])
     tours.outbound(iam)
     tours.passwords(iam, lambda *key: _noting(service.client("iam", key), iam.called))
+    assert iam.list_ssh_public_keys(UserName="ann")["SSHPublicKeys"] == []
+    assert iam.list_signing_certificates(UserName="ann")["Certificates"] == []
+    assert iam.list_service_specific_credentials(UserName="ann")["ServiceSpecificCredentials"] == []
+    assert iam.list_server_certificates()["ServerCertificateMetadataList"] == []
     iam.delete_policy(PolicyArn=policy)
     iam.delete_role(RoleName="r")
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])

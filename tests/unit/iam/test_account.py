@@ -78,7 +78,7 @@ def _allows(name: str, action: str, resource: str = "*") -> bool:
     return evaluate(AccessQuery(who, action, resource, {}), Layers(same_account=True, identity=layer)).allowed
 
 
-def test_builtin_policies_are_the_ten_that_people_expect() -> None:
+def test_builtin_policies_are_those_that_people_expect() -> None:
     assert sorted(arn.removeprefix(BUILTIN) for arn in builtin_policies()) == [
         "AWSLambdaExecute",
         "AdministratorAccess",
@@ -90,7 +90,33 @@ def test_builtin_policies_are_the_ten_that_people_expect() -> None:
         "ReadOnlyAccess",
         "SecurityAudit",
         "ViewOnlyAccess",
+        "job-function/ViewOnlyAccess",
     ]
+    assert builtin_policies()[f"{BUILTIN}job-function/ViewOnlyAccess"] == builtin_policies()[f"{BUILTIN}ViewOnlyAccess"]
+
+
+async def test_builtin_policies_of_one_name_are_both_paged(world: World) -> None:
+    found, marker = [], {}
+    while True:
+        answer = await world.call("ListPolicies", Scope="AWS", MaxItems=1, **marker)
+        found += [policy["Arn"] for policy in answer["Policies"]]
+        if not answer["IsTruncated"]:
+            break
+        marker = {"Marker": answer["Marker"]}
+    assert sorted(found) == sorted(builtin_policies())
+    under = await world.call("ListPolicies", Scope="AWS", PathPrefix="/job-function/")
+    assert [policy["PolicyName"] for policy in under["Policies"]] == ["ViewOnlyAccess"]
+
+
+async def test_details_have_both_builtin_policies_of_one_name(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    arns = [f"{BUILTIN}ViewOnlyAccess", f"{BUILTIN}job-function/ViewOnlyAccess"]
+    for arn in arns:
+        await world.call("AttachUserPolicy", UserName="ann", PolicyArn=arn)
+    wanted = {"Filter": ["AWSManagedPolicy"], "MaxItems": 1}
+    first = await world.call("GetAccountAuthorizationDetails", **wanted)
+    rest = await world.call("GetAccountAuthorizationDetails", **wanted, Marker=first["Marker"])
+    assert [policy["Arn"] for policy in (*first["Policies"], *rest["Policies"])] == arns
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,37 @@ async def test_update_user_needs_permission_on_the_new_name_too(world: World) ->
         await world.call("UpdateUser", UserName="bob", NewUserName="ann")
 
 
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("ListSSHPublicKeys", "SSHPublicKeys"),
+        ("ListSigningCertificates", "Certificates"),
+        ("ListServiceSpecificCredentials", "ServiceSpecificCredentials"),
+    ],
+)
+async def test_list_credentials_that_nobody_has_is_empty_for_users_alone(
+    world: World, operation: str, members: str
+) -> None:
+    await world.call("CreateUser", UserName="ann")
+    assert await world.call(operation, UserName="ann") == {members: [], "IsTruncated": False}
+    with refusal(ErrorKind.NOT_FOUND, "The user with name bob cannot be found."):
+        await world.call(operation, UserName="bob")
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call(operation, world.as_user("ann"))
+    with refusal(ErrorKind.VALIDATION, "Invalid Marker."):
+        await world.call(operation, UserName="ann", Marker="x")
+
+
+async def test_list_service_specific_credentials_of_all_users_takes_permission_on_all(world: World) -> None:
+    await world.call("CreateUser", UserName="ann")
+    own = policy(allow("iam:ListServiceSpecificCredentials", f"arn:aws:iam::{ALPHA}:user/ann"))
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=own)
+    ann = world.as_user("ann")
+    assert (await world.call("ListServiceSpecificCredentials", ann))["ServiceSpecificCredentials"] == []
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("ListServiceSpecificCredentials", ann, AllUsers=True)
+
+
 async def test_delete_user_with_belongings_refused_until_they_are_gone(world: World) -> None:
     await world.call("CreateUser", UserName="ann")
     await world.call("CreateGroup", GroupName="g")

@@ -43,9 +43,9 @@ class Catalog:
     def policy(self, arn: str) -> ManagedPolicy | None:
         return self._by_arn.get(arn)
 
-    def policies(self) -> Sequence[ManagedPolicy]:
-        """All of them, by name."""
-        return sorted(self._by_arn.values(), key=lambda found: found.name.lower())
+    def policies(self, after: str = "") -> Sequence[ManagedPolicy]:
+        """All that follow a `place`, by name."""
+        return [found for found in sorted(self._by_arn.values(), key=_order) if _order(found) > after.lower()]
 
     def version(self, arn: str) -> PolicyVersion | None:
         """The only version that a built-in policy has."""
@@ -58,6 +58,15 @@ class Catalog:
 def catalog(texts: Mapping[str, str] | None) -> Catalog:
     """The catalog of these texts by ARN; without any, of those that come with Daypass."""
     return _catalog(tuple((builtin_policies() if texts is None else texts).items()))
+
+
+def place(policy: ManagedPolicy) -> str:
+    """Where a built-in policy stands in their list: two of them may have one name, under different paths."""
+    return f"{policy.name} {policy.path}"
+
+
+def _order(policy: ManagedPolicy) -> str:
+    return place(policy).lower()
 
 
 @lru_cache(maxsize=8)

@@ -57,8 +57,9 @@ def _named(kind: type[Any]) -> Lister:
 
 
 def _attached_builtin(look: Look, after: str, limit: int) -> Sequence[Item]:
-    rest = [policy for policy in look.builtin.policies() if policy.name.lower() > after.lower()]
-    return [b for b in rest if look.tx.count(Attachment, policy_arn=b.arn, account=look.account)][:limit]
+    return [
+        b for b in look.builtin.policies(after) if look.tx.count(Attachment, policy_arn=b.arn, account=look.account)
+    ][:limit]
 
 
 _SECTIONS: dict[str, Lister] = {
@@ -72,10 +73,12 @@ _ORDER = tuple(_SECTIONS)
 
 
 def _place(item: Item) -> str:
-    section = type(item).__name__
-    if isinstance(item, ManagedPolicy):
-        section = "AWSManagedPolicy" if item.account == builtin.ACCOUNT else "LocalManagedPolicy"
-    return f"{_ORDER.index(section)} {item.name}"
+    section, name = type(item).__name__, item.name
+    if isinstance(item, ManagedPolicy) and item.account == builtin.ACCOUNT:
+        section, name = "AWSManagedPolicy", builtin.place(item)
+    elif isinstance(item, ManagedPolicy):
+        section = "LocalManagedPolicy"
+    return f"{_ORDER.index(section)} {name}"
 
 
 def _inline(look: Look, owner: Owner) -> list[dict[str, str]]:

@@ -74,12 +74,12 @@ def list_policies(look: Look, p: Params) -> Answer:
                 ManagedPolicy, order="name", path_prefix=prefix, after=name, limit=limit, account=look.account
             )
         if scope != "Local" and len(found) < limit:
-            rest = name.lower() if section == "aws" else ""
-            found += [b for b in look.builtin.policies() if b.path.startswith(prefix) and b.name.lower() > rest]
+            rest = look.builtin.policies(name if section == "aws" else "")
+            found += [policy for policy in rest if policy.path.startswith(prefix)]
         return found[:limit]
 
     def place(policy: ManagedPolicy) -> str:
-        return f"{'aws' if policy.account == builtin.ACCOUNT else 'own'} {policy.name}"
+        return f"aws {builtin.place(policy)}" if policy.account == builtin.ACCOUNT else f"own {policy.name}"
 
     policies, more = page(p, f"policies-{scope}", fetch, place, _usage_filter(look, p))
     return {"Policies": [shapes.managed_policy(look, policy) for policy in policies], **more}

@@ -101,6 +101,11 @@ def user_or_caller(look: Look, p: Params) -> Subject:
     return of(caller) if isinstance(caller, Account) else _named(look, "user", caller.name, caller)
 
 
+def user_or_everyone(look: Look, p: Params) -> Subject:
+    """The named user or the caller, unless all users are asked about."""
+    return Subject("*") if p.get("AllUsers") else user_or_caller(look, p)
+
+
 def group(look: Look, p: Params) -> Subject:
     found = look.tx.get(Group, account=look.account, name=p["GroupName"])
     return _named(look, "group", p["GroupName"], found)

@@ -11,6 +11,7 @@ from typing import Final
 
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.iam import (
+    absent,
     access_keys,
     account,
     account_alias,
@@ -247,6 +248,20 @@ _REPORTS = (
         read=granting.list_policies_granting_service_access,
     ),
 )
+_ABSENT = (
+    Operation("ListSSHPublicKeys", subjects.user_or_caller, read=partial(absent.list_of_user, "SSHPublicKeys")),
+    Operation("ListSigningCertificates", subjects.user_or_caller, read=partial(absent.list_of_user, "Certificates")),
+    Operation(
+        "ListServiceSpecificCredentials",
+        subjects.user_or_everyone,
+        read=partial(absent.list_of_user, "ServiceSpecificCredentials"),
+    ),
+    Operation(
+        "ListServerCertificates",
+        subjects.listed("server-certificate"),
+        read=partial(absent.list_of_account, "ServerCertificateMetadataList"),
+    ),
+)
 _OUTBOUND = (
     Operation(
         "EnableOutboundWebIdentityFederation",
@@ -324,6 +339,7 @@ _ALL = (
     *_PASSWORDS,
     *_MFA,
     *_REPORTS,
+    *_ABSENT,
     *_OUTBOUND,
     *_SIMULATIONS,
     *_of_owner(owners.USER, subjects.user),
