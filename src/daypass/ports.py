@@ -605,6 +605,13 @@ class SamlVerifier(Protocol):
         """
         ...
 
+    async def check_standing(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
+        """Whether `provider`, as it is now, would still vouch for an assertion that was verified a while ago.
+
+        Raises DaypassError(INVALID_IDENTITY_TOKEN) when it has another issuer, or no longer the key that signed.
+        """
+        ...
+
     def acs_url(self, provider: SamlProvider | None = None) -> str:
         """Where browsers bring responses: one address for all providers, or this provider's own."""
         ...

@@ -194,6 +194,28 @@ def test_ticket_that_has_grown_old_is_refused(site: Installation) -> None:
     refused(site, post(site, "/saml/choose", **form))
 
 
+def test_ticket_does_not_outlive_the_key_that_signed_or_the_provider_itself(site: Installation) -> None:
+    arn = f"arn:aws:iam::{ALPHA}:saml-provider/passing"
+    kept, compromised = rsa_key("kept"), rsa_key("compromised")
+    site.iam("CreateSAMLProvider", Name="passing", SAMLMetadataDocument=metadata([kept, compromised]))
+    trusting = document({"Principal": {"Federated": arn}, "Action": "sts:AssumeRoleWithSAML"})
+    offered = [f"{site.role('passing', trusting)},{arn}"]
+
+    def login(key: Any) -> dict[str, str]:
+        page = post(site, "/saml/acs", SAMLResponse=encode(response(site, roles=offered).signed(key)))
+        return fields(page)[0]
+
+    forms = [login(compromised), login(kept), login(kept), login(kept)]
+    site.iam("UpdateSAMLProvider", SAMLProviderArn=arn, SAMLMetadataDocument=metadata([kept]))
+    assert refused(site, post(site, "/saml/choose", **forms[0]))["account"] == ALPHA
+    assert post(site, "/saml/choose", **forms[1]).status == 200
+    site.iam("UpdateSAMLProvider", SAMLProviderArn=arn, SAMLMetadataDocument=metadata([kept], "https://other.example"))
+    refused(site, post(site, "/saml/choose", **forms[2]))
+    site.iam("DeleteSAMLProvider", SAMLProviderArn=arn)
+    site.iam("CreateSAMLProvider", Name="passing", SAMLMetadataDocument=metadata([rsa_key("another")]))
+    refused(site, post(site, "/saml/choose", **forms[3]))
+
+
 @pytest.mark.parametrize("body", [b"a=1&a=2", b"SAMLResponse=%FF", b"&".join(b"x%d=1" % n for n in range(50)), b"\xff"])
 def test_form_that_is_none_is_refused(site: Installation, body: bytes) -> None:
     refused(site, site.send("POST", (), body, path=b"/saml/acs"))

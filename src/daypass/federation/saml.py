@@ -27,7 +27,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation import saml_facts, saml_metadata
 from daypass.federation.saml_decrypt import Undecryptable, certificate_of, check_encrypted, decrypt, load_key
 from daypass.federation.saml_facts import Expected
-from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
+from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, key_digest, verify
 from daypass.federation.saml_xml import SAML, SAMLP, BadXml, check_ids, only, parse, standing_alone, text_of
 from daypass.ports import SamlArrival, SamlMetadataView, Sealer
 
@@ -98,6 +98,12 @@ class SamlServiceProvider:
     async def unverified_providers(self, unverified_response: str) -> tuple[str, ...]:
         """See `ports.SamlVerifier.unverified_providers`."""
         return await asyncio.to_thread(_claimed_providers, unverified_response)
+
+    async def check_standing(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
+        """See `ports.SamlVerifier.check_standing`."""
+        metadata = await asyncio.to_thread(_metadata, provider, now)
+        if assertion.issuer != metadata.entity_id or assertion.key not in map(key_digest, metadata.certificates):
+            raise _not_signed("the provider has changed since: another issuer, or without the key that signed")
 
     # --- our addresses and names
 

@@ -96,6 +96,11 @@ def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
     raise BadSignature
 
 
+def key_digest(certificate: bytes) -> str:
+    """What `Signed.key` says of the key in this certificate (DER). Raises BadXml when it is not usable."""
+    return _key(certificate).digest
+
+
 def _covered(document: bytes, method: SignatureMethod, certificate: x509.Certificate) -> bytes | None:
     """The bytes that the signature covers, if this key made it. KeyInfo is not looked at (attack A29)."""
     wanted = SignatureConfiguration(

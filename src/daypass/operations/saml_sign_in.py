@@ -163,7 +163,7 @@ async def _assume(env: Env, call: Call, ticket: Ticket, stage: str, pair: tuple[
     role = requested_role(pair[0])
     started = start(env)
     try:
-        provider = await _known_provider(env, requested_provider(pair[1]))
+        provider = await _standing_provider(env, call, ticket.assertion, requested_provider(pair[1]))
         proof = proof_of(ticket.assertion, provider, ticket.one_time(stage))
         request = session_asked(ticket.assertion, proof, {})
     except DaypassError as error:
@@ -171,6 +171,19 @@ async def _assume(env: Env, call: Call, ticket: Ticket, stage: str, pair: tuple[
     check_offered(ticket.assertion, proof, role)
     issued, _ = await assume_with_proof(env, call, proof, role, request, started, action=ACTION)
     return issued
+
+
+async def _standing_provider(env: Env, call: Call, assertion: Assertion, wanted: RequestedProvider) -> SamlProvider:
+    """The provider as it is now, if it still vouches: it may have been replaced, or lost a key, since the login began."""
+    provider = await _known_provider(env, wanted)
+    try:
+        await saml_of(env).check_standing(assertion, provider, call.now)
+    except DaypassError:  # never a refusal by what a provider was a second ago
+        if not await feed_moved(env):
+            raise
+        provider = await _known_provider(env, wanted)
+        await saml_of(env).check_standing(assertion, provider, call.now)
+    return provider
 
 
 async def _known_provider(env: Env, wanted: RequestedProvider) -> SamlProvider:
