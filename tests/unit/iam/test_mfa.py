@@ -56,7 +56,7 @@ async def test_create_virtual_mfa_device_gives_the_seed_once_and_its_picture(wor
 
 async def test_create_virtual_mfa_device_name_taken_or_too_long_is_refused(world: World) -> None:
     await device(world)
-    with refusal(ErrorKind.ALREADY_EXISTS, "MFADevice entity at the same path and name already exists."):
+    with refusal(ErrorKind.ALREADY_EXISTS, "MFA device already exists."):
         await device(world)
     for length in (300, 20_000):  # neither a serial number nor a QR code holds it
         with refusal(ErrorKind.INVALID_INPUT):
@@ -122,7 +122,7 @@ async def test_enable_mfa_device_in_use_unknown_or_over_the_quota_is_refused(wor
     serial, app = await enabled(world, "ann")
     with refusal(ErrorKind.ALREADY_EXISTS, "MFA Device is already in use."):
         await world.call("EnableMFADevice", UserName="bob", SerialNumber=serial, **codes(world, app, 2))
-    with refusal(ErrorKind.NOT_FOUND, f"VirtualMFADevice with serial number {serial}x doesn't exist."):
+    with refusal(ErrorKind.NOT_FOUND, f"MFA Device with serial number {serial}x does not exist."):
         await world.call("EnableMFADevice", UserName="bob", SerialNumber=serial + "x", **codes(world, app))
     for number in range(7):
         await enabled(world, "ann", f"more{number}")

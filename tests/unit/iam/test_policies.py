@@ -141,11 +141,17 @@ async def test_change_policy_of_another_account_denied_there_or_not(world: World
         await world.call(operation, PolicyArn=arn, PolicyDocument=DOCUMENT, VersionId="v1")
 
 
-@pytest.mark.parametrize("operation", ["CreatePolicyVersion", "DeletePolicy", "SetDefaultPolicyVersion"])
-async def test_change_policy_builtin_denied_even_to_root(world: World, operation: str) -> None:
-    root = f"arn:aws:iam::{ALPHA}:root"
-    message = f"User: {root} is not authorized to perform: iam:{operation} on resource: policy {BUILTIN}"
-    with refusal(ErrorKind.ACCESS_DENIED, message):
+@pytest.mark.parametrize(
+    ("operation", "intent"),
+    [
+        ("CreatePolicyVersion", "update policies"),
+        ("DeletePolicy", "delete policies"),
+        ("DeletePolicyVersion", "delete policy versions for policies"),
+        ("SetDefaultPolicyVersion", "update policies"),
+    ],
+)
+async def test_change_policy_builtin_denied_even_to_root(world: World, operation: str, intent: str) -> None:
+    with refusal(ErrorKind.ACCESS_DENIED, f"Cannot {intent} outside your own account."):
         await world.call(operation, PolicyArn=BUILTIN, PolicyDocument=DOCUMENT, VersionId="v1")
 
 
@@ -236,6 +242,21 @@ async def test_list_policies_only_attached_and_usage(world: World) -> None:
     counted = {p["PolicyName"]: p for p in (await world.call("ListPolicies", Scope="Local"))["Policies"]}
     assert counted["attached"]["AttachmentCount"] == 1
     assert counted["bounding"]["PermissionsBoundaryUsageCount"] == 1
+
+
+async def test_list_entities_for_policy_unknown_is_not_attachable(world: World) -> None:
+    with refusal(ErrorKind.NOT_FOUND, f"Policy {ARN} does not exist or is not attachable."):
+        await world.call("ListEntitiesForPolicy", PolicyArn=ARN)
+
+
+async def test_list_policy_tags_shorter_keys_come_first(world: World) -> None:
+    tags = [{"Key": key, "Value": "x"} for key in ("abc", "b", "z", "a")]
+    made = await world.call("CreatePolicy", PolicyName="tagged", PolicyDocument=DOCUMENT, Tags=tags)
+    assert [tag["Key"] for tag in made["Policy"]["Tags"]] == ["abc", "b", "z", "a"]
+    arn = made["Policy"]["Arn"]
+    page = await world.call("ListPolicyTags", PolicyArn=arn, MaxItems=3)
+    rest = await world.call("ListPolicyTags", PolicyArn=arn, Marker=page["Marker"])
+    assert [tag["Key"] for tag in page["Tags"] + rest["Tags"]] == ["a", "b", "z", "abc"]
 
 
 async def test_list_entities_for_policy_by_kind_usage_and_page(world: World) -> None:

@@ -62,7 +62,9 @@ async def test_get_access_key_last_used_of_a_used_key_names_service_and_region(w
 async def test_get_access_key_last_used_of_another_account_is_as_of_none(world: World) -> None:
     theirs = (await world.call("CreateAccessKey", world.root(BETA)))["AccessKey"]["AccessKeyId"]
     for key_id in (theirs, "AKIANOSUCHKEY0000000"):
-        with refusal(ErrorKind.NOT_FOUND, f"The Access Key with id {key_id} cannot be found."):
+        action = "iam:GetAccessKeyLastUsed on resource: access key"
+        message = f"User: arn:aws:iam::{ALPHA}:root is not authorized to perform {action} {key_id}"
+        with refusal(ErrorKind.ACCESS_DENIED, message):
             await world.call("GetAccessKeyLastUsed", AccessKeyId=key_id)
 
 
@@ -101,7 +103,7 @@ async def report(world: World) -> list[dict[str, str]]:
 
 
 async def test_credential_report_is_made_once_in_four_hours(world: World) -> None:
-    with refusal(ErrorKind.REPORT_NOT_PRESENT):
+    with refusal(ErrorKind.REPORT_NOT_PRESENT, ""):
         await world.call("GetCredentialReport")
     started = await world.call("GenerateCredentialReport")
     description = "No report exists. Starting a new report generation task"

@@ -129,7 +129,10 @@ async def test_simulate_principal_policy_boundary_limits_and_can_be_replaced(wor
     assert "PermissionsBoundaryDecisionDetail" not in without
     denied = await one(world, PermissionsBoundaryPolicyInputList=[policy(deny("orders:*"))])
     assert denied["EvalDecision"] == "explicitDeny"
-    assert [s["SourcePolicyId"] for s in denied["MatchedStatements"]] == ["PermissionsBoundaryPolicyInputList.1"]
+    assert [(s["SourcePolicyId"], s["SourcePolicyType"]) for s in denied["MatchedStatements"]] == [
+        ("user_alice_p1", "IAM Policy"),
+        ("PermissionsBoundaryPolicyInputList.1", "Permissions Boundary Policy"),
+    ]
 
 
 async def test_simulate_principal_policy_guardrails_decide_and_are_not_shown(world):
@@ -327,7 +330,7 @@ SECOND = SINGLE.replace(":{", ':[{"Effect":"Allow","Action":"x:y","Resource":"*"
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [(READ, (1, 41, 1, 102)), (PRETTY, (3, 17, 8, 6)), (SINGLE, (1, 37, 1, 83)), (SECOND, (1, 86, 1, 133))],
+    [(READ, (1, 41, 1, 102)), (PRETTY, (3, 17, 8, 6)), (SINGLE, (1, 38, 1, 83)), (SECOND, (1, 86, 1, 133))],
 )
 async def test_simulate_statement_positions_are_those_that_aws_gives(world, text, place):
     found = (await custom(world, text))["MatchedStatements"]

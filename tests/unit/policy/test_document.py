@@ -7,7 +7,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Effect, Layers, NamedPolicy, PrincipalFacts
 
 IAM_PATHS = (
-    'IAM resource path must either be "*" or start with user/, federated-user/, role/, group/, instance-profile/, mfa/, '
+    'IAM resource path must either be "*", root, or start with user/, federated-user/, role/, group/, instance-profile/, mfa/, '
     "server-certificate/, policy/, sms-mfa/, saml-provider/, oidc-provider/, report/, access-report/."
 )
 LEGACY = "The policy failed legacy parsing"
@@ -72,6 +72,7 @@ def refusal(text, kind):
         (identity(Action="ord*:Read"), "Vendor ord* is not valid"),
         (identity(Action=":Read"), "Vendor  is not valid"),
         (identity(Resource=None), "Policy statement must contain resources."),
+        (identity(Action="Read", Resource=None), "Policy statement must contain resources."),
         (identity(Resource=[]), "Policy statement must contain resources."),
         (identity(NotResource="*"), SYNTAX),
         (identity(Resource="order 7"), 'Resource order 7 must be in ARN format or "*".'),
@@ -185,6 +186,9 @@ def test_parse_session_or_guardrail_with_principal_is_refused(kind):
         (trust(Resource="*"), "Has prohibited field Resource"),
         (trust(NotResource="*"), "Has prohibited field NotResource"),
         (trust(Action="iam:CreateUser"), "AssumeRole policy may only specify STS AssumeRole actions."),
+        (trust(Action="sts:GetCallerIdentity"), "AssumeRole policy may only specify STS AssumeRole actions."),
+        (trust(Action="sts:InvalidAction"), "AssumeRole policy may only specify STS AssumeRole actions."),
+        (trust(Action="sts:Get*"), "AssumeRole policy may only specify STS AssumeRole actions."),
         (trust(Action="*"), "AssumeRole policy may only specify STS AssumeRole actions."),
         (trust(Action=["sts:AssumeRole", "s3:*"]), "AssumeRole policy may only specify STS AssumeRole actions."),
         (trust(Condition={"StringIs": {"a": "x"}}), "Invalid Condition type : StringIs."),

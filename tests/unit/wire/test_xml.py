@@ -115,6 +115,11 @@ def test_error_as_botocore_reads_it() -> None:
     assert b"Encoded" not in error_xml(STS.namespace, "AccessDenied", 403, "m", "r")
 
 
+def test_error_without_words_has_no_message() -> None:
+    answer = _read("iam", "GetCredentialReport", error_xml(IAM.namespace, "ReportNotPresent", 410, "", "r"), 410)
+    assert answer["Error"] == {"Type": "Sender", "Code": "ReportNotPresent"}
+
+
 def test_internal_failure_is_the_receivers_fault_and_constant() -> None:
     answer = _read("sts", "AssumeRole", internal_failure_xml(STS.namespace, "r"), 500)
     assert (answer["Error"]["Type"], answer["Error"]["Code"]) == ("Receiver", "InternalFailure")

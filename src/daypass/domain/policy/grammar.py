@@ -15,7 +15,7 @@ from typing import NoReturn
 from daypass.domain.policy import resource
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.condition import Condition, compile_condition, split_operator
-from daypass.domain.policy.pattern import V2008, V2012
+from daypass.domain.policy.pattern import V2008, V2012, Glob, resolve, tokenize
 from daypass.domain.policy.principal import refusal
 from daypass.domain.policy.source import Kind, Node, PolicyError, Positions
 
@@ -50,6 +50,14 @@ _PAIRS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "N
 _SCALARS = (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)
 _SID = re.compile(r"[0-9A-Za-z]*")
 _VENDOR = re.compile(r"[A-Za-z0-9.-]+")
+_TRUST_ACTIONS = (
+    "sts:assumerole",
+    "sts:assumerolewithsaml",
+    "sts:assumerolewithwebidentity",
+    "sts:tagsession",
+    "sts:setsourceidentity",
+    "sts:setcontext",
+)
 _WITH_PRINCIPAL = (PolicyKind.TRUST, PolicyKind.RESOURCE)
 
 
@@ -261,7 +269,9 @@ def _action_refusal(action: str) -> str | None:
 
 def _sts_only(draft: Draft) -> None:
     for _, value in draft.values("Action", "NotAction"):
-        if not value.text.lower().startswith("sts:"):
+        written = value.text.lower()
+        names = Glob(resolve(tokenize(written, variables=False, wildcards=True), {}) or ())
+        if not written.startswith("sts:") or not any(map(names.matches, _TRUST_ACTIONS)):
             draft.fail(STS_ONLY, value)
 
 
@@ -306,7 +316,7 @@ _SHAPE: tuple[_Pass, ...] = (_top, _elements, _condition_syntax)
 _OLDER: tuple[_Pass, ...] = (_effects, _condition_values, _resource_legacy)
 _HAS_ACTIONS = _has("Action", "NotAction", message=NO_ACTIONS)
 _HAS_RESOURCES = _has("Resource", "NotResource", message=NO_RESOURCES)
-_REST: tuple[_Pass, ...] = (*_OLDER, _sids, _sid_forms, _HAS_ACTIONS, _resource_forms, _action_forms, _HAS_RESOURCES)
+_REST: tuple[_Pass, ...] = (*_OLDER, _sids, _sid_forms, _HAS_ACTIONS, _resource_forms, _HAS_RESOURCES, _action_forms)
 
 
 def _without_principals(message: str) -> tuple[_Pass, ...]:

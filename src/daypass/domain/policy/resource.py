@@ -69,8 +69,8 @@ def _service_refusal(text: str, parts: list[str]) -> str | None:
         return f"Resource {text} can not contain region information."
     if service == "iam" and region:
         return f"IAM resource {text} cannot contain region information."
-    if service == "iam" and name != "*" and not name.startswith(_IAM_PATHS):
-        return f'IAM resource path must either be "*" or start with {", ".join(_IAM_PATHS)}.'
+    if service == "iam" and name not in ("*", "root") and not name.startswith(_IAM_PATHS):
+        return f'IAM resource path must either be "*", root, or start with {", ".join(_IAM_PATHS)}.'
     return None
 
 

@@ -70,7 +70,7 @@ def generate_credential_report(work: Work, _p: Params) -> Answer:
 def get_credential_report(look: Look, _p: Params) -> Answer:
     report = _last(look)
     if report is None:
-        raise DaypassError(ErrorKind.REPORT_NOT_PRESENT, "Unknown")  # AWS says no more
+        raise DaypassError(ErrorKind.REPORT_NOT_PRESENT, "")  # AWS says no more
     if not _fresh(look):
         raise DaypassError(ErrorKind.REPORT_EXPIRED, "The report has expired. Generate a new one.")
     content = zlib.decompress(report.deflated)

@@ -177,8 +177,21 @@ def malformed_policy(message: str) -> DaypassError:
     return DaypassError(ErrorKind.MALFORMED_POLICY, message)
 
 
+def not_own(intent: str) -> DaypassError:
+    """What no policy can allow: changing a managed policy that is not the caller's account's own."""
+    return DaypassError(ErrorKind.ACCESS_DENIED, f"Cannot {intent} outside your own account.")
+
+
+def not_own_key(caller_arn: str, action: str, key_id: str) -> DaypassError:
+    """An access key that does not exist or is another account's; the colon that other denials have is not there."""
+    return DaypassError(
+        ErrorKind.ACCESS_DENIED,
+        f"User: {caller_arn} is not authorized to perform {action} on resource: access key {key_id}",
+    )
+
+
 def denied(caller_arn: str, action: str, resource: str) -> DaypassError:
-    """What no policy can allow: a managed policy that is not the caller's account's own."""
+    """What no policy can allow."""
     return DaypassError(
         ErrorKind.ACCESS_DENIED, f"User: {caller_arn} is not authorized to perform: {action} on resource: {resource}"
     )

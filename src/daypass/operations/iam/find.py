@@ -123,10 +123,13 @@ def policy(look: Look, arn: str) -> ManagedPolicy:
     return found
 
 
-def own_policy(look: Look, arn: str, action: str, missing: DaypassError | None = None) -> ManagedPolicy:
-    """A managed policy that the account may change. Raises ACCESS_DENIED for any other account's, there or not."""
+def own_policy(look: Look, arn: str, intent: str, missing: DaypassError | None = None) -> ManagedPolicy:
+    """A managed policy that the account may change. Raises ACCESS_DENIED for any other account's, there or not.
+
+    `intent` is "delete policies", "update policies", …
+    """
     if policy_account(arn) != look.account:
-        raise faults.denied(look.caller.arn, action, f"policy {arn}")
+        raise faults.not_own(intent)
     found = any_policy(look, arn)
     if found is None:
         raise missing or faults.no_such_policy(arn)

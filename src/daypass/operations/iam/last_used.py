@@ -30,7 +30,7 @@ def newest(found: list[LastUse]) -> LastUse | None:
 def get_access_key_last_used(look: Look, p: Params) -> Answer:
     key = look.tx.get(AccessKey, id=p["AccessKeyId"])
     if key is None or key.account != look.account:
-        raise faults.no_such_key(p["AccessKeyId"])
+        raise faults.not_own_key(look.caller.arn, "iam:GetAccessKeyLastUsed", p["AccessKeyId"])
     owner = look.tx.get(User, id=key.owner_id)
     shown: dict[str, Any] = {"UserName": owner.name} if owner is not None else {}
     last = newest(uses(look, key.id))

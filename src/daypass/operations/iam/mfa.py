@@ -108,7 +108,7 @@ def create_virtual_mfa_device(work: Work, p: Params) -> Answer:
         sealed_seed=seal_seed(work.sealer, drawn.seed, work.account, None, serial),
         tags=tags.first_exact(p),
     )
-    taken = DaypassError(ErrorKind.ALREADY_EXISTS, "MFADevice entity at the same path and name already exists.")
+    taken = DaypassError(ErrorKind.ALREADY_EXISTS, "MFA device already exists.")
     changes.insert(work, device, taken)
     shown: dict[str, Any] = {"SerialNumber": serial, "Base32StringSeed": drawn.text, "QRCodePNG": drawn.png}
     if device.tags:
@@ -258,13 +258,13 @@ def _find(look: Look, serial: str) -> MfaDevice | None:
 def _device(look: Look, serial: str) -> MfaDevice:
     found = _find(look, serial)
     if found is None:
-        raise DaypassError(ErrorKind.NOT_FOUND, f"VirtualMFADevice with serial number {serial} doesn't exist.")
+        raise DaypassError(ErrorKind.NOT_FOUND, f"MFA Device with serial number {serial} does not exist.")
     return found
 
 
 def _device_of(look: Look, owner: User | Account, serial: str) -> MfaDevice:
-    found = _find(look, serial)
-    if found is None or found.owner_id != owner.id:
+    found = _device(look, serial)
+    if found.owner_id != owner.id:
         raise DaypassError(ErrorKind.NOT_FOUND, "MFA Device invalid for user.")
     return found
 

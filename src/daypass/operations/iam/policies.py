@@ -47,7 +47,7 @@ def get_policy(look: Look, p: Params) -> Answer:
 
 
 def delete_policy(work: Work, p: Params) -> Answer:
-    policy = find.own_policy(work, p["PolicyArn"], "iam:DeletePolicy")
+    policy = find.own_policy(work, p["PolicyArn"], "delete policies")
     own = {"account": work.account}
     used = work.tx.count(Attachment, policy_arn=policy.arn, **own)
     if used or any(work.tx.count(kind, boundary_arn=policy.arn, **own) for kind in (User, Role)):
@@ -115,7 +115,7 @@ def of_policy(look: Look, policy: ManagedPolicy) -> list[PolicyVersion]:
 
 
 def create_policy_version(work: Work, p: Params) -> Answer:
-    policy = find.own_policy(work, p["PolicyArn"], "iam:CreatePolicyVersion")
+    policy = find.own_policy(work, p["PolicyArn"], "update policies")
     text = documents.managed(p["PolicyDocument"])
     if len(of_policy(work, policy)) >= quotas.VERSIONS_PER_POLICY:
         raise faults.over_limit(_TOO_MANY_VERSIONS)
@@ -144,7 +144,7 @@ def list_policy_versions(look: Look, p: Params) -> Answer:
 
 def set_default_policy_version(work: Work, p: Params) -> Answer:
     missing = faults.no_such_version(p["PolicyArn"], p["VersionId"])
-    policy = find.own_policy(work, p["PolicyArn"], "iam:SetDefaultPolicyVersion", missing)
+    policy = find.own_policy(work, p["PolicyArn"], "update policies", missing)
     version = find.version(work, policy, p["VersionId"])
     work.tx.replace(replace(policy, default_version=version.version, updated_at=work.now))
     return {}
@@ -152,7 +152,7 @@ def set_default_policy_version(work: Work, p: Params) -> Answer:
 
 def delete_policy_version(work: Work, p: Params) -> Answer:
     missing = faults.no_such_version(p["PolicyArn"], p["VersionId"])
-    policy = find.own_policy(work, p["PolicyArn"], "iam:DeletePolicyVersion", missing)
+    policy = find.own_policy(work, p["PolicyArn"], "delete policy versions for policies", missing)
     version = find.version(work, policy, p["VersionId"])
     if version.version == policy.default_version:
         raise faults.delete_conflict("Cannot delete the default version of a policy.")

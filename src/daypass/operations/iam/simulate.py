@@ -35,6 +35,13 @@ _SEVERITY: Final = (_ALLOWED, _IMPLICIT, _EXPLICIT)
 _IAM_POLICY, _RESOURCE_POLICY, _BOUNDARY_POLICY = "IAM Policy", "Resource Policy", "Permissions Boundary Policy"
 
 
+_TYPES: Final = {
+    Layer.IDENTITY: _IAM_POLICY,
+    Layer.RESOURCE: _RESOURCE_POLICY,
+    Layer.BOUNDARY: _BOUNDARY_POLICY,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Policies:
     """All that bears on a simulation, by layer."""
@@ -177,7 +184,7 @@ def _resource_result(result: _Result) -> dict[str, Any]:
         "EvalResourceDecision": result.decision,
         "MatchedStatements": list(result.statements),
         "MissingContextValues": list(result.missing),
-        **_details(result),
+        **_details(replace(result, details=result.details or None)),
     }
 
 
@@ -231,7 +238,7 @@ def _simulate(asked: Scenario, policies: _Policies, action: str, resource: str) 
     return _Result(
         resource=resource,
         decision=_word(decision),
-        statements=tuple(_statements(policies, decision)),
+        statements=(*_overruled(policies, query, decision), *_statements(policies, decision)),
         missing=tuple(_missing(policies, query)),
         by_boundary=_alone(query, layers.boundary).allowed if layers.boundary is not None else None,
         by_organizations=by_organizations,
@@ -291,17 +298,23 @@ def _statements(policies: _Policies, decision: Decision) -> Iterator[dict[str, A
         start, end = _positions(source.policy.document, found.statement)
         yield {
             "SourcePolicyId": source.id,
-            "SourcePolicyType": _RESOURCE_POLICY if found.layer is Layer.RESOURCE else _IAM_POLICY,
+            "SourcePolicyType": _TYPES[found.layer],
             "StartPosition": {"Line": start[0], "Column": start[1]},
             "EndPosition": {"Line": end[0], "Column": end[1]},
         }
+
+
+def _overruled(policies: _Policies, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
+    """What the identity's own policies say, when it is a boundary alone that denies."""
+    if decision.explicit and all(found.layer is Layer.BOUNDARY for found in decision.determining):
+        yield from _statements(policies, _alone(query, _named(policies.identity)))
 
 
 def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Where AWS says that a statement begins and ends: behind what stands before it, and behind its own brace.
 
     Of a list's first statement that is behind the bracket, of a later one behind the statement before (at the comma), of
-    a single statement without a list its own brace. Lines and columns count from 1.
+    a single statement without a list behind its opening brace. Lines and columns count from 1.
     """
     statement = document.statements[index]
     end = statement.end_line, statement.end_column
@@ -312,5 +325,5 @@ def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], t
     head = "\n".join((*lines[: statement.line - 1], lines[statement.line - 1][: statement.column - 1]))
     opening = head.rstrip(" \t\r\n")
     if not opening.endswith("["):
-        return (statement.line, statement.column), end
+        return (statement.line, statement.column + 1), end
     return (opening.count("\n") + 1, len(opening) - (opening.rfind("\n") + 1) + 1), end

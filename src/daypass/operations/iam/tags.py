@@ -107,9 +107,14 @@ def untag(find_entity: FindTagged, work: Work, p: Params) -> Answer:
 
 
 def list_tags(find_entity: FindTagged, look: Look, p: Params) -> Answer:
-    """By tag key."""
+    """By tag key; where case tells keys apart, shorter keys first, as AWS was recorded."""
     entity = find_entity(look, p)
-    shown, more = page_of(p, "tags", entity.tags, lambda pair: _place(pair[0]))
+    longer_later = _fold(entity) is _exact
+
+    def place(pair: tuple[str, str]) -> str:
+        return f"{len(pair[0]):03d}{_place(pair[0])}" if longer_later else _place(pair[0])
+
+    shown, more = page_of(p, "tags", entity.tags, place)
     return {"Tags": shapes.tags(shown), **more}
 
 

@@ -20,7 +20,7 @@ _KINDS: dict[str, tuple[str, type[Owner]]] = {
 
 def list_entities_for_policy(look: Look, p: Params) -> Answer:
     """In the order of unique ids: groups, users, roles."""
-    policy = find.policy(look, p["PolicyArn"])
+    policy = find.attachable(look, p["PolicyArn"])
     prefix, wanted = p.get("PathPrefix") or "/", p.get("EntityFilter")
 
     def fetch(after: str, limit: int) -> Sequence[str]:

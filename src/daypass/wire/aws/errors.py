@@ -107,9 +107,10 @@ def error_xml(namespace: str, code: str, status: int, message: str, request_id: 
     """The error as the query protocol writes it. `encoded` is the encoded authorization message, if there is one."""
     fault = "Sender" if status < 500 else "Receiver"
     more = f"<EncodedAuthorizationMessage>{escape(encoded)}</EncodedAuthorizationMessage>" if encoded else ""
+    told = f"<Message>{escape(message)}</Message>" if message else ""
     return (
         f'<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type><Code>{code}</Code>'
-        f"<Message>{escape(message)}</Message>{more}</Error><RequestId>{escape(request_id)}</RequestId></ErrorResponse>"
+        f"{told}{more}</Error><RequestId>{escape(request_id)}</RequestId></ErrorResponse>"
     ).encode()
 
 
