@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -44,6 +44,7 @@ _MIN_RSA, _MAX_RSA = 2048, 8192
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _CLIENT_AUTH: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 _KNOWN_CONSTRAINTS: Final = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
+_NAMES_IN_SUBJECT: Final = ((x509.DNSName, NameOID.COMMON_NAME, "."), (x509.RFC822Name, NameOID.EMAIL_ADDRESS, "@"))
 _EC_SIGNATURE, _RSA_SIGNATURE = ec.ECDSA(SHA256()), padding.PKCS1v15()
 
 
@@ -119,7 +120,7 @@ class X509Verifier:
         for certificate in path:
             _usable_key(certificate)
         _check_revocation(path, anchors, [self._read(crl) for crl in crls], now)
-        return _facts(path)
+        return _facts(tuple(path))
 
     def check_anchors(self, unverified_pem: str) -> None:
         """Returns if this is a bundle of CA certificates that paths may end at. Raises CertificateRefused."""
@@ -202,7 +203,37 @@ def _path(anchors: Iterable[x509.Certificate], brought: _Presented, moment: date
         raise CertificateRefused(f"no valid path to the trust anchor: {_brief(error)}") from None
     if len(path) < 2:  # an anchor vouches for others, never for itself
         raise CertificateRefused("the certificate is the trust anchor itself")
+    _check_subject_names(path)
     return path
+
+
+def _check_subject_names(path: Sequence[x509.Certificate]) -> None:
+    """Under a constraint on names, those in the subject must be alternative names too: the verifier looks at no others.
+
+    RFC 5280, 4.2.1.10, demands it of mail addresses; common names are what most policies look at.
+    """
+    kinds = {type(name) for authority in path[1:] for name in _constraints(authority)}
+    for kind, attribute, mark in _NAMES_IN_SUBJECT:
+        known = {text.lower() for text in _alternatives(path[0], kind)}
+        said = [str(found.value) for found in path[0].subject.get_attributes_for_oid(attribute)]
+        if kind in kinds and any(mark in text and text.lower() not in known for text in said):
+            raise CertificateRefused("a name in the subject that a name constraint may be about, and does not reach")
+
+
+def _constraints(authority: x509.Certificate) -> Iterable[x509.GeneralName]:
+    try:
+        found = authority.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return ()
+    return (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ()))
+
+
+def _alternatives(leaf: x509.Certificate, kind: type[x509.DNSName | x509.RFC822Name]) -> list[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(text) for text in names.get_values_for_type(kind)]
 
 
 def _ca_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints) -> None:
@@ -294,7 +325,9 @@ def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequ
 # --- What it says ----------------------------------------------------------------------------------------------------
 
 
-def _facts(path: Sequence[x509.Certificate]) -> Certificate:
+@lru_cache(maxsize=1024)
+def _facts(path: tuple[x509.Certificate, ...]) -> Certificate:
+    """What is the same each time for the same certificates: a host comes with its own again and again."""
     leaf = path[0]
     ends = min(certificate.not_valid_after_utc for certificate in path)
     return Certificate(
