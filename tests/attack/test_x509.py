@@ -218,6 +218,26 @@ def test_name_outside_of_the_issuers_constraint_is_refused(plant: Plant) -> None
     refused(plant, plant.ask(issuer.host(sans=[x509.DNSName("a.line2.acme.example")]), chain=(issuer,)))
 
 
+@pytest.mark.parametrize(
+    ("allowed", "good", "subject"),
+    [
+        (x509.DNSName("line1.acme.example"), x509.DNSName("a.line1.acme.example"), "CN=a.line2.acme.example"),
+        (x509.RFC822Name("acme.example"), x509.RFC822Name("ann@acme.example"), "CN=ann/E=eve@other.example"),
+    ],
+)
+def test_name_in_the_subject_alone_does_not_get_around_the_issuers_constraint(
+    plant: Plant, allowed: x509.GeneralName, good: x509.GeneralName, subject: str
+) -> None:
+    constraint = x509.NameConstraints([allowed], None)
+    issuer = Authority.make("CN=constrained", plant.authority, also=((constraint, True),))
+    refused(plant, plant.ask(issuer.host(subject), chain=(issuer,)))
+    refused(plant, plant.ask(issuer.host(subject, sans=[good]), chain=(issuer,)))
+    same = f"CN={good.value}" if isinstance(good, x509.DNSName) else f"CN=ann/E={good.value}"
+    given(plant.ask(issuer.host(same, sans=[good]), chain=(issuer,)))
+    given(plant.ask(issuer.host("CN=host-1"), chain=(issuer,)))
+    given(plant.ask(plant.authority.host(subject)))
+
+
 def test_chains_in_a_loop_or_too_long_are_refused(plant: Plant) -> None:
     one = Authority.make("CN=one", Authority.make("CN=two"))
     two = Authority.make("CN=two", one)
