@@ -19,7 +19,7 @@ Check: TypeAlias = Callable[[Any], bool]
 
 MAX_PROBLEMS = 10
 _PATTERN = "Member must satisfy regular expression pattern: "
-_SHOWN = 4096  # characters of a value that a message repeats
+_SHOWN = 8192  # characters of a value that a message repeats
 
 # What a string may hold whose shape has no pattern: everything that XML 1.0 can carry, as AWS writes such a class.
 _ANY_TEXT = r"[\u0009\u000A\u000D\u0020-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]*"
