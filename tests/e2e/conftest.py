@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
     tls: ssl.SSLContext | None = None  # how a client checks the server, and proves itself
+    settings: dict[str, str] = field(default_factory=dict)  # what its environment has beyond ours
 
     def client(self, service: str, key: tuple[str, ...] = ADMIN_KEY, **more: Any) -> Any:
         """A boto3 client for a key id, secret and perhaps token."""
@@ -96,7 +97,7 @@ def running(
     settings = {**os.environ, "DAYPASS_BOOTSTRAP": BOOTSTRAP, **(environment or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=settings, stdout=output, stderr=output)
-    server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", data, process, log, tls)
+    server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", data, process, log, tls, environment or {})
     try:
         _wait(server)
         yield server
