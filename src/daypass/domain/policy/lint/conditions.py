@@ -143,7 +143,12 @@ def _contradiction(conditions: Sequence[Condition]) -> str:
             if any(operator_of(o) == "Null" and o.when_absent is not wants_absent for o in conditions):
                 return f"{key} must be both absent and present"
     single = [condition for condition in demanded if condition.quantifier is Quantifier.NONE]
-    return _no_text(key, single, conditions) or _no_bool(key, single) or _no_range(key, single)
+    return (
+        _no_text(key, single, conditions)
+        or _no_bool(key, single)
+        or _no_range(key, single)
+        or _no_address(key, single, conditions)
+    )
 
 
 def _no_text(key: str, demanded: Sequence[Condition], conditions: Sequence[Condition]) -> str:
@@ -196,6 +201,25 @@ def _no_range(key: str, demanded: Sequence[Condition]) -> str:
         if low is not None and high is not None and _empty(low, high):
             return f"the bounds on {key} exclude one another"
     return ""
+
+
+def _no_address(key: str, demanded: Sequence[Condition], conditions: Sequence[Condition]) -> str:
+    """Addresses all of which another condition excludes."""
+    wanted = [_networks(c) for c in demanded if operator_of(c) == "IpAddress"]
+    excluded = [net for c in conditions if operator_of(c) == "NotIpAddress" for net in _networks(c)]
+    for networks in wanted:
+        if networks and all(any(_within(net, other) for other in excluded) for net in networks):
+            return f"every address that {key} may have is excluded"
+    return ""
+
+
+def _networks(condition: Condition) -> list[values.Network]:
+    return [net for net in map(values.network, condition.values) if net is not None]
+
+
+def _within(inner: values.Network, outer: values.Network) -> bool:
+    narrower = inner.mask & outer.mask == outer.mask
+    return inner.version == outer.version and narrower and inner.bits & outer.mask == outer.bits
 
 
 def _tighter(old: tuple[object, bool] | None, new: tuple[object, bool], *, greater: bool) -> tuple[object, bool]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from daypass.domain.arn import is_account_id
 from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
-from daypass.domain.policy.lint.conditions import demands
+from daypass.domain.policy.lint.conditions import demands, operator_of
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding, at_place, at_statement
 from daypass.domain.policy.lint.known import WHO
@@ -23,6 +23,8 @@ _BY = {
     "oidc": "sts:AssumeRoleWithWebIdentity",
     "saml": "sts:AssumeRoleWithSAML",
 }
+_WILD = frozenset({"StringLike", "ArnLike", "ArnEquals"})
+_ANYONES = frozenset({"aws:username"})  # every account may have a user of that name
 _CERTIFICATES = "rolesanywhere.amazonaws.com"
 _CERTIFICATE_KEYS = ("aws:sourcearn", "aws:principaltag/")
 
@@ -96,7 +98,7 @@ def _aws(
     at = (principal.line, principal.column)
     narrowed = any(c.key in WHO or c.key.startswith("aws:principaltag/") or c.key.endswith(":sub") for c in demanded)
     if value == "*":
-        if not narrowed:
+        if not any(map(_excludes, demanded)):
             yield at_statement(
                 "trust-public",
                 statement,
@@ -131,6 +133,22 @@ def _aws(
             'Agree on a value, and add "StringEquals": {"sts:ExternalId": "…"}.',
             statement,
         )
+
+
+def _excludes(condition: Condition) -> bool:
+    """Whether a condition keeps other accounts out. A tag does not: theirs may have it too."""
+    key = condition.key
+    if not key.endswith(":sub") and (key not in WHO or key in _ANYONES):
+        return False
+    return operator_of(condition) not in _WILD or not any(_anyone(key, value) for value in condition.values)
+
+
+def _anyone(key: str, pattern: str) -> bool:
+    """Whether a pattern lets every account in: all wildcards, or an ARN with nothing else for its account."""
+    fields = pattern.split(":")
+    decisive = fields[4] if key.endswith("arn") and len(fields) > 4 else pattern
+    ends_early = key.endswith("arn") and len(fields) < 5 and pattern.endswith("*")
+    return ends_early or not decisive.strip("*?")
 
 
 def _mfa(statement: Statement, facts: Facts) -> Iterator[Finding]:
