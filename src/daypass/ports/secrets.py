@@ -1,0 +1,44 @@
+"""Sealing: sessions, messages and stored secrets. Ring keys never leave it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from daypass.domain.session import SessionClaims
+
+
+class Sealer(Protocol):
+    """Seals sessions, messages and stored secrets. Ring keys never leave it."""
+
+    def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
+        """The session token: base64, bound to the access key id of the last hop. At least `minimum_size` characters."""
+        ...
+
+    async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
+        """The claims of a token. Raises DaypassError(UNKNOWN_CREDENTIALS) when anything about it is wrong.
+
+        Expiry and revocation are not checked here.
+        """
+        ...
+
+    def derivation_key(self) -> str:
+        """The id of the derivation-ring key to put into new claims."""
+        ...
+
+    async def session_secret(self, claims: SessionClaims) -> str:
+        """The secret access key of a session, derived, never stored."""
+        ...
+
+    def seal_message(self, account: str, payload: bytes) -> str:
+        """An encoded authorization message."""
+        ...
+
+    async def open_message(self, unverified_message: str) -> tuple[str, bytes]:
+        """(account, payload). Raises DaypassError(INVALID_AUTHORIZATION_MESSAGE)."""
+        ...
+
+    def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes: ...
+
+    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        """Raises ValueError when it was sealed for another owner or was altered."""
+        ...
