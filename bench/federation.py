@@ -1,7 +1,7 @@
 """Sessions for tokens, assertions and certificates, next to AssumeRole: rates, cold starts, and issuers that hang.
 
 Every request is distinct and made beforehand; tokens, assertions and certificates are those of the tests' own issuers.
-Keys of issuers are fetched over https from this process. Each line is one run; failures must be 0.
+Keys of issuers are fetched over https from a process beside this one. Each line is one run; failures must be 0.
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ def site(environment: dict[str, str] | None = None) -> Iterator[Site]:
             yield Site(url, peer)
 
 
-def issuer_at(peer: Peer, name: str, alg: str) -> Issuer:
-    """An issuer whose keys are at this peer."""
+def issuer_at(here: Site, name: str, alg: str) -> Issuer:
+    """An issuer whose keys are at the peer, and which is trusted."""
     issuer = Issuer(f"{name}.example.com", alg)
-    peer.documents[f"/{name}"] = issuer.jwks()
+    here.provider(issuer, jwks_url=here.peer.publish(name, issuer.jwks()))
     return issuer
 
 
@@ -159,9 +159,7 @@ def issuer_at(peer: Peer, name: str, alg: str) -> Issuer:
 def measure_rates(args: argparse.Namespace) -> None:
     """Every way in, one after another, at the same server."""
     with site() as here:
-        issuers = {alg: issuer_at(here.peer, alg.lower(), alg) for alg in ("RS256", "ES256")}
-        for issuer in issuers.values():
-            here.provider(issuer, jwks_url=f"{here.peer.url}/{issuer.url.partition('.')[0]}")
+        issuers = {alg: issuer_at(here, alg.lower(), alg) for alg in ("RS256", "ES256")}
         ways: dict[str, Callable[[int], list[bytes]]] = {
             "AssumeRole": lambda count: requests(here.url, count),
             "AssumeRoleWithWebIdentity, RS256": lambda count: here.tokens(issuers["RS256"], count),
@@ -177,7 +175,7 @@ def measure_rates(args: argparse.Namespace) -> None:
             asyncio.run(run(here.url, every[:warm], 32, 10))
             for connections, part in ((32, every[warm:half]), (256, every[half:])):
                 report(f"{way}, {connections}", asyncio.run(run(here.url, part, connections, args.seconds)))
-        print(f"keys were fetched {sum(here.peer.asked.values())} times")
+        print(f"keys were fetched {len(here.peer.asked())} times")
 
 
 # --- Cold starts -----------------------------------------------------------------------------------------------------
@@ -209,16 +207,14 @@ def measure_cold_starts() -> None:
     with tempfile.TemporaryDirectory() as folder:
         peer, data = Peer(Path(folder)), Path(folder) / "data"
         with peer.serving():
-            issuer = issuer_at(peer, "pods", "RS256")
             with daypass(data, LOOPBACK) as url:
-                Site(url, peer).provider(issuer, jwks_url=f"{peer.url}/pods")
+                issuer = issuer_at(Site(url, peer), "pods", "RS256")
             with daypass(data, LOOPBACK) as url:
                 every = Site(url, peer).tokens(issuer, PODS)
                 result = asyncio.run(together(url, every))
+        asked = len(peer.asked())
         report(f"{PODS} cold starts at once, server just started", result)
-        print(
-            f"    all had sessions after {result.seconds * 1000:.0f} ms; keys were fetched {peer.asked['/pods']} time(s)"
-        )
+        print(f"    all had sessions after {result.seconds * 1000:.0f} ms; keys were fetched {asked} time(s)")
 
 
 # --- Issuers that hang -----------------------------------------------------------------------------------------------
@@ -290,8 +286,7 @@ def hostile_documents() -> dict[str, str]:
 
 def measure_times() -> None:
     with site() as here:
-        good = issuer_at(here.peer, "good", "ES256")
-        here.provider(good, jwks_url=f"{here.peer.url}/good")
+        good = issuer_at(here, "good", "ES256")
         for manner in ("mute", "drip", "huge"):
             issuer = Issuer(f"{manner}.example.com", "ES256")
             here.provider(issuer, jwks_url=f"{here.peer.url}/{manner}/1")

@@ -1,15 +1,20 @@
-"""Issuers on loopback for benches: an https server that counts what it is asked, and that can be slow, endless or mute.
+"""Issuers on loopback for benches: an https server that writes down what it is asked, and that can be slow, endless or mute.
 
-It runs on threads of the load's process, and is asked so seldom that it does not disturb what is measured.
+It is a process of its own, so that the load generator's clock does not stand still while it works. Run as a program it
+serves a folder: `documents/NAME` is the JSON at /NAME. Below /mute/ it never answers, below /drip/ it sends a byte each
+tenth of a second, below /huge/ ten megabytes.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import ssl
+import subprocess
+import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,79 +22,114 @@ from typing import Any
 
 from tests.e2e.pki import Pki
 
-MEGABYTE = 1 << 20
 Send = Callable[[bytes], Any]
 
 
 class Peer:
-    """One https server. `documents` are what it answers, by path; `asked` counts by path.
-
-    Below /mute/ it never answers, below /drip/ it sends a byte each tenth of a second, below /huge/ ten megabytes.
-    """
+    """The server, as benches see it."""
 
     def __init__(self, folder: Path) -> None:
-        self._pki = Pki(folder)
-        self.ca_pem = self._pki.ca.read_text()
-        self.documents: dict[str, Any] = {}
-        self.asked: Counter[str] = Counter()
-        self._over = threading.Event()
+        self._folder = folder
+        (folder / "documents").mkdir()
+        self.ca_pem = Pki(folder).ca.read_text()
         self.url = ""
 
-    def answer(self, path: str, send: Send) -> None:
-        self.asked[path] += 1
-        manner = {"/mute": self._mute, "/drip": self._drip, "/huge": self._huge}.get(path[:5])
-        if manner is not None:
-            manner(send)
-            return
-        found = self.documents.get(path)
-        data = json.dumps(found).encode()
-        send(_head("200 OK" if found is not None else "404 Not Found", len(data)) + data)
+    def publish(self, name: str, document: Any) -> str:
+        """The URL of a document."""
+        (self._folder / "documents" / name).write_text(json.dumps(document))
+        return f"{self.url}/{name}"
 
-    def _mute(self, _send: Send) -> None:
-        self._over.wait(60)
-
-    def _drip(self, send: Send) -> None:
-        send(_head("200 OK", 100_000))
-        while not self._over.wait(0.1):
-            send(b" ")
-
-    def _huge(self, send: Send) -> None:
-        send(_head("200 OK", 10 * MEGABYTE))
-        for _ in range(160):
-            send(b" " * 65_536)
+    def asked(self) -> list[str]:
+        """The paths that were asked for."""
+        log = self._folder / "asked"
+        return log.read_text().splitlines() if log.exists() else []
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        peer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                with suppress(OSError):  # whoever asked has hung up: that is the point of some paths
-                    peer.answer(self.path, self.wfile.write)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256
-
-            def handle_error(self, *_: object) -> None:
-                pass
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._pki.server_cert, self._pki.server_key)
-        server = Server(("127.0.0.1", 0), Handler)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f"https://127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        """It has the cores of this process."""
+        command = [sys.executable, __file__, str(self._folder)]
+        search = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        process = subprocess.Popen(command, env=os.environ | search, stdout=subprocess.PIPE, text=True)
         try:
+            assert process.stdout is not None
+            self.url = process.stdout.readline().strip()
             yield
         finally:
-            self._over.set()
-            server.shutdown()
-            server.server_close()
+            process.kill()
+            process.communicate()
 
 
-def _head(status: str, length: int) -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n".encode()
+# --- The process -----------------------------------------------------------------------------------------------------
+
+
+def _head(length: int, status: str = "200 OK") -> bytes:
+    lines = (f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {length}", "connection: close")
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+def _mute(_send: Send) -> None:
+    time.sleep(60)
+
+
+def _drip(send: Send) -> None:
+    send(_head(100_000))
+    for _ in range(600):
+        send(b" ")
+        time.sleep(0.1)
+
+
+def _huge(send: Send) -> None:
+    send(_head(10 << 20))
+    for _ in range(160):
+        send(b" " * 65_536)
+
+
+_MANNERS: Mapping[str, Callable[[Send], None]] = {"mute": _mute, "drip": _drip, "huge": _huge}
+
+
+def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with lock, (folder / "asked").open("a") as log:
+                log.write(f"{self.path}\n")
+            with suppress(OSError):  # whoever asked has hung up: that is the point of some paths
+                self._answer(self.path[1:])
+
+        def _answer(self, name: str) -> None:
+            manner = _MANNERS.get(name.partition("/")[0])
+            if manner is not None:
+                manner(self.wfile.write)
+                return
+            document = folder / "documents" / name
+            found = document.parent == folder / "documents" and document.is_file()
+            data = document.read_bytes() if found else b"{}"
+            self.wfile.write(_head(len(data), "200 OK" if found else "404 Not Found") + data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    server = _Server(("127.0.0.1", 0), _handler(folder))
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    print(f"https://127.0.0.1:{server.server_address[1]}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
