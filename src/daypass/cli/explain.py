@@ -24,10 +24,10 @@ _LAYERS = {
     "session": ("Session policies", "a session policy", "no session policy"),
 }
 _VERDICTS = {
-    "allow": "allow it",
-    "explicit_deny": "DENY it",
-    "implicit_deny": "do not allow it",
-    "not_required": "need not allow it",
+    "allow": "allowed",
+    "explicit_deny": "DENIED",
+    "implicit_deny": "not allowed",
+    "not_required": "not needed",
 }
 _STEPS = {
     "action": "another action",

@@ -159,6 +159,21 @@ def test_explain_missing_resource_layer_is_named():
     assert explanation.would_have_to_be_true == ("a resource-based policy would have to allow orders:Read",)
 
 
+@pytest.mark.parametrize(
+    ("effect", "remedy"),
+    [
+        ("Allow", "the role trust policy would have to allow sts:AssumeRole on arn:aws:orders:::a; nearest is "),
+        ("Deny", "statement at line 1 of trust (role trust policy) would have to stop denying sts:AssumeRole"),
+    ],
+)
+def test_explain_calls_a_trust_policy_what_the_denial_calls_it(effect, remedy):
+    statement = {"Effect": effect, "Action": "sts:AssumeRole", "Principal": {"AWS": "222222222222"}}
+    if effect == "Deny":
+        statement["Principal"] = {"AWS": "*"}
+    explanation = ask(action="sts:AssumeRole", resource=policy(statement, name="trust", kind=PolicyKind.TRUST))
+    assert explanation.would_have_to_be_true[0].startswith(remedy)
+
+
 def test_explain_broken_policy_is_an_explicit_deny():
     broken = NamedPolicy("broken", compile_stored("{", PolicyKind.IDENTITY))
     assert only(ask(identity=(broken,)), Layer.IDENTITY).verdict == "explicit_deny"

@@ -245,17 +245,16 @@ def _remedies(query: AccessQuery, decision: Decision, results: Iterable[LayerRes
         for found in decision.determining[:MAX_STATEMENTS]:
             name = f"'{cut(found.sid)}' " if found.sid else ""
             yield (
-                f"statement {name}at line {found.line} of {cut(found.policy)} ({NOUNS[found.layer]}) "
+                f"statement {name}at line {found.line} of {cut(found.policy)} ({_noun(found.layer, query)}) "
                 f"would have to stop denying {cut(query.action)}"
             )
         return
     missing = [result for result in results if result.verdict is LayerVerdict.IMPLICIT_DENY]
     if not missing:  # the layer that blocks is one that the request came without
-        yield f"{_a(NOUNS[decision.blocked_by or Layer.RESOURCE])} would have to allow {cut(query.action)}"
+        yield f"{_one(decision.blocked_by or Layer.RESOURCE, query)} would have to allow {cut(query.action)}"
     for result in missing:
-        yield f"{_a(NOUNS[result.layer])} would have to allow {cut(query.action)} on {cut(query.resource)}" + _nearest(
-            result
-        )
+        what = f"would have to allow {cut(query.action)} on {cut(query.resource)}"
+        yield f"{_one(result.layer, query)} {what}{_nearest(result)}"
 
 
 def _nearest(result: LayerResult) -> str:
@@ -277,6 +276,7 @@ NOUNS: Mapping[Layer, str] = {
 }
 """AWS's name for each kind of policy."""
 
+_TRUST = "role trust policy"
 _TRUST_ACTIONS = frozenset(
     {"sts:assumerole", "sts:assumerolewithsaml", "sts:assumerolewithwebidentity", "sts:tagsession"}
     | {"sts:setsourceidentity"}
@@ -295,12 +295,18 @@ def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, show
     layer = decision.blocked_by
     if layer is None:
         return head
-    trust = layer is Layer.RESOURCE and fold(action) in _TRUST_ACTIONS
-    noun = "role trust policy" if trust else NOUNS[layer]
     if decision.explicit:
-        return f"{head} with an explicit deny in {f'the {noun}' if trust else _a(noun)}"
-    return f"{head} because no {noun} allows the {action} action"
+        return f"{head} with an explicit deny in {_one(layer, query)}"
+    return f"{head} because no {_noun(layer, query)} allows the {action} action"
 
 
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun.startswith("i") else f"a {noun}"
+def _noun(layer: Layer, query: AccessQuery) -> str:
+    trust = layer is Layer.RESOURCE and fold(query.action) in _TRUST_ACTIONS
+    return _TRUST if trust else NOUNS[layer]
+
+
+def _one(layer: Layer, query: AccessQuery) -> str:
+    """A policy of a layer, in words: "an identity-based policy", "the role trust policy"."""
+    noun = _noun(layer, query)
+    article = "the" if noun == _TRUST else "an" if noun.startswith("i") else "a"
+    return f"{article} {noun}"
