@@ -1,0 +1,233 @@
+"""Accounts, and the principals and policies in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+Tags: TypeAlias = tuple[tuple[str, str], ...]
+"""Tag keys and values in the order in which they were written; keys are unique without regard to case."""
+
+
+class KeyStatus(StrEnum):
+    """The Status of an access key (IAM API, AccessKey)."""
+
+    ACTIVE = "Active"
+    INACTIVE = "Inactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant. `operator` marks the account whose principals may be allowed to manage the installation."""
+
+    id: str  # 12 digits
+    name: str
+    operator: bool
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str  # AIDA…, 21 characters
+    account: str
+    name: str
+    path: str
+    created_at: int
+    boundary_arn: str | None = None
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:user{self.path}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    id: str  # AGPA…
+    account: str
+    name: str
+    path: str
+    created_at: int
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:group{self.path}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    account: str
+    group_id: str
+    user_id: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role. `trust_bindings` maps each principal ARN of the trust policy to the unique id that it had when written."""
+
+    id: str  # AROA…
+    account: str
+    name: str
+    path: str
+    created_at: int
+    trust_document: str
+    trust_bindings: tuple[tuple[str, str], ...] = ()
+    description: str | None = None
+    max_session_seconds: int = 3600
+    chained_max_seconds: int = 3600  # ours: a role may raise the hour cap of chained sessions
+    boundary_arn: str | None = None
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:role{self.path}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedPolicy:
+    """A customer-managed policy, or (account "aws") one that comes with Daypass."""
+
+    id: str  # ANPA…
+    account: str
+    arn: str
+    name: str
+    path: str
+    created_at: int
+    updated_at: int
+    default_version: int = 1
+    latest_version: int = 1  # the highest number ever given; numbers are never reused
+    description: str | None = None
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    account: str
+    policy_id: str
+    version: int  # shown as v<version>
+    document: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePolicy:
+    account: str
+    owner_id: str  # id of a user, group or role
+    name: str
+    document: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A managed policy attached to a user, group or role."""
+
+    account: str
+    owner_id: str
+    policy_arn: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A policy that bounds every principal of an account, root included (the place of AWS's SCPs)."""
+
+    account: str
+    name: str
+    document: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """A long-term key. `owner_id` is a user's id, or the account id for a root key."""
+
+    id: str  # AKIA…, or any id that AWS's accessKeyIdType allows
+    account: str
+    owner_id: str
+    status: KeyStatus
+    sealed_secret: bytes  # by the storage ring; account and owner id are its associated data
+    created_at: int
+    status_changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceProfile:
+    """A container for at most one role, by which AWS's tools name a role for a machine (IAM API, InstanceProfile)."""
+
+    id: str  # AIPA…
+    account: str
+    name: str
+    path: str
+    created_at: int
+    role_id: str | None = None
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:instance-profile{self.path}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAlias:
+    """The one friendly name that an account may have, unique over the installation."""
+
+    alias: str
+    account: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """What an account asks of its users' passwords (IAM API, PasswordPolicy). None: not set, as IAM then shows it."""
+
+    account: str
+    minimum_length: int = 6
+    require_symbols: bool = False
+    require_numbers: bool = False
+    require_uppercase: bool = False
+    require_lowercase: bool = False
+    users_may_change: bool = False
+    max_age_days: int | None = None
+    reuse_prevention: int | None = None  # how many former passwords are refused
+    hard_expiry: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginProfile:
+    """A user's password for the console, as a slow hash (see `operations.iam.passwords`), and its former ones."""
+
+    user_id: str
+    account: str
+    created_at: int
+    password_hash: str
+    password_changed_at: int
+    reset_required: bool = False
+    max_signin_seconds: int | None = None
+    former_hashes: tuple[str, ...] = ()  # newest first
+    failures: int = 0  # wrong old passwords since the last right one or the last lock
+    locked_until: int = 0  # ms; until then no old password is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class MfaDevice:
+    """A virtual MFA device (IAM API, VirtualMFADevice). `owner_id` is a user's id, or the account id for the root's.
+
+    Wrong codes are counted here, where every process sees them, until `locked_until` (ms) no code is looked at.
+    """
+
+    account: str
+    serial: str  # its ARN
+    name: str
+    path: str
+    created_at: int
+    sealed_seed: bytes  # by the storage ring; account, owner and serial are its associated data
+    owner_id: str | None = None
+    enabled_at: int | None = None
+    drift: int = 0  # steps that the device's clock is ahead of ours
+    failures: int = 0  # wrong codes since the last right one or the last lock
+    locked_until: int = 0
+    tags: Tags = ()
+    paired_step: int = 0  # that of the later code of the last two that it was enabled or synchronised with
