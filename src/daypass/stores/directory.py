@@ -15,29 +15,22 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from daypass.domain.directory import OidcProvider, Revocation, SamlProvider, X509Profile
+from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import Hop, Seen, SessionClaims
 from daypass.observability import logs
 from daypass.ports import (
-    AccountView,
     Clock,
-    KeyView,
-    ManagedPolicyView,
-    PolicyContentView,
-    PrincipalView,
     Reader,
-    RoleView,
-    TrustAnchorView,
 )
 from daypass.stores.backend import FeedHead
 from daypass.stores.book import KEEP_MS, RevocationBook
-from daypass.stores.cache import MISSING, ViewCache
+from daypass.stores.cache import ViewCache
 from daypass.stores.coalesce import Coalesced
 from daypass.stores.engine import Database
-from daypass.stores.entities import ascii_lower
 from daypass.stores.feed import Change, feed_head
 from daypass.stores.follow import Polled, poll, restore_revocations
+from daypass.stores.lookups import Lookups
 from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader
 from daypass.stores.views import Loaded, OpensSecrets, Views
@@ -53,7 +46,7 @@ _SPENT_EVERY_MS = 3_600_000
 _TUNING = Tuning()
 
 
-class CachedDirectory:
+class CachedDirectory(Lookups):
     """Use it from one event loop. `start` reads where the feed stands; `stop` ends the poller and the threads.
 
     Args:
@@ -165,85 +158,6 @@ class CachedDirectory:
         """A blocking revocation in force on anyone in these hops. Raises DaypassError(UNAVAILABLE) when stale."""
         self._refuse_stale()
         return self._book.index.blocked(hops, source_identity, now)
-
-    # --- Look-ups: a hit never suspends
-
-    async def access_key(self, key_id: str) -> KeyView | None:
-        key = f"access_key:{key_id}"
-        view: KeyView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.access_key, key_id=key_id))
-        return view
-
-    async def user(self, user_id: str) -> PrincipalView | None:
-        key = f"user:{user_id}"
-        view: PrincipalView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.user, user_id=user_id))
-        return view
-
-    async def role(self, account: str, name: str) -> RoleView | None:
-        key = f"role_name:{account}:{ascii_lower(name)}"
-        view: RoleView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.role, account=account, name=name))
-        return view
-
-    async def role_by_id(self, role_id: str) -> RoleView | None:
-        key = f"role:{role_id}"
-        view: RoleView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.role_by_id, role_id=role_id))
-        return view
-
-    async def account(self, account_id: str) -> AccountView | None:
-        key = f"account:{account_id}"
-        view: AccountView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.account, account_id=account_id))
-        return view
-
-    async def managed_policy(self, arn: str) -> ManagedPolicyView | None:
-        key = f"policy:{arn}"
-        view: ManagedPolicyView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.managed_policy, arn=arn))
-        return view
-
-    async def oidc_provider(self, account: str, url: str) -> OidcProvider | None:
-        key = f"oidc:{account}:{url}"
-        view: OidcProvider | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.oidc_provider, account=account, url=url))
-        return view
-
-    async def saml_provider(self, account: str, name: str) -> SamlProvider | None:
-        key = f"saml:{account}:{ascii_lower(name)}"
-        view: SamlProvider | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.saml_provider, account=account, name=name))
-        return view
-
-    async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None:
-        key = f"x509_anchor:{anchor_id}"
-        view: TrustAnchorView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.trust_anchor, anchor_id=anchor_id))
-        return view
-
-    async def x509_profile(self, profile_id: str) -> X509Profile | None:
-        key = f"x509_profile:{profile_id}"
-        view: X509Profile | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.x509_profile, profile_id=profile_id))
-        return view
-
-    async def policy_content(self, content_hash: str) -> PolicyContentView | None:
-        key = f"content:{content_hash}"
-        view: PolicyContentView | None = self._hit(key)
-        if view is MISSING:
-            view = await self._miss(key, partial(self._views.policy_content, content_hash=content_hash))
-        return view
 
     async def read(self, query: Callable[[Reader], T]) -> T:
         """Runs `query` in one snapshot on a store thread. Raises DaypassError(UNAVAILABLE)."""
