@@ -442,17 +442,14 @@ async def test_simulate_principal_policy_refuses_bad_input(world, params, messag
 
 async def test_simulate_principal_policy_of_nobody_is_no_such_entity(world):
     await make_alice(world)
-    for arn, message in (
-        (f"arn:aws:iam::{ALPHA}:user/bob", "The user with name bob cannot be found."),
-        (f"arn:aws:iam::{ALPHA}:user/path/alice", "The user with name alice cannot be found."),
-        (f"arn:aws:iam::{ALPHA}:role/alice", "The role with name alice cannot be found."),
-        (f"arn:aws:iam::{ALPHA}:group/alice", "The group with name alice cannot be found."),
-    ):
-        for name, more in (
+    message = "Unable to retrieve specified IAM entity."
+    for name in ("user/bob", "user/path/alice", "role/alice", "group/alice"):
+        arn = f"arn:aws:iam::{ALPHA}:{name}"
+        for operation, more in (
             ("SimulatePrincipalPolicy", {"ActionNames": ["x:y"]}),
             ("GetContextKeysForPrincipalPolicy", {}),
         ):
-            error = await refused(world.call(name, PolicySourceArn=arn, **more))
+            error = await refused(world.call(operation, PolicySourceArn=arn, **more))
             assert (error.kind, error.public) == (ErrorKind.NOT_FOUND, message)
 
 

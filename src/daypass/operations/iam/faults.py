@@ -21,6 +21,11 @@ def no_such(kind: str, name: str) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"The {kind} with name {name} cannot be found.")
 
 
+def no_policy_source() -> DaypassError:
+    """A user, group or role whose policies are asked about."""
+    return DaypassError(ErrorKind.NOT_FOUND, "Unable to retrieve specified IAM entity.")
+
+
 def no_such_key(key_id: str) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"The Access Key with id {key_id} cannot be found.")
 

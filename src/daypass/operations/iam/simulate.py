@@ -88,7 +88,7 @@ def existing_principal(look: Look, p: Params) -> Owner:
     """The same, or NoSuchEntity."""
     entity = _entity(look, p["PolicySourceArn"])
     if entity is None:
-        raise faults.no_such(*scenario.entity_type_and_name(p["PolicySourceArn"]))
+        raise faults.no_policy_source()
     return entity
 
 
