@@ -64,6 +64,9 @@ def test_lint_sarif_names_rule_place_and_level(cli, file: Path) -> None:
     assert (log["version"], result["level"]) == ("2.1.0", "error")
     assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "trust-public"
     assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 2
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["fullDescription"] == {
+        "text": "Anyone may assume the role."
+    }
 
 
 @pytest.mark.usefixtures("key")
