@@ -106,7 +106,7 @@ def cli(home: Path, *arguments: str, stdin: str = "", quiet: bool = False, statu
     )
     shown = (done.stdout + done.stderr).strip().splitlines()
     if not quiet:
-        print("\n".join(f"     {line[:150]}" for line in shown), flush=True)
+        print("\n".join(f"     {line[:240]}" for line in shown), flush=True)
     if done.returncode != status:
         sys.exit(f"daypass {arguments[0]} ended with status {done.returncode}: {done.stderr}")
     return done.stdout
