@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -229,6 +230,22 @@ async def test_entity_that_never_stands_still_ends_in_concurrent_modification(wo
     world.journal.write = racing  # type: ignore[method-assign]
     with refusal(ErrorKind.CONCURRENT_MODIFICATION):
         await world.call("DeleteUser", UserName="bob")
+
+
+async def test_entity_that_ten_others_change_meanwhile_is_changed_too(world: World) -> None:
+    await world.call("CreateUser", UserName="bob")
+    original, others = world.journal.write, list(range(10))
+
+    async def racing(change: Any) -> Any:
+        if others:
+            bob = world.tx.get(User, account=ALPHA, name="bob")
+            assert bob is not None
+            world.tx.replace(replace(bob, tags=(*bob.tags, (f"k{others.pop()}", "v"))))
+        return await original(change)
+
+    world.journal.write = racing  # type: ignore[method-assign]
+    await world.call("TagUser", UserName="bob", Tags=[{"Key": "last", "Value": "v"}])
+    assert len((await world.call("ListUserTags", UserName="bob"))["Tags"]) == 11
 
 
 def test_table_has_each_operation_either_reading_or_writing() -> None:

@@ -20,7 +20,7 @@ from daypass.operations.lint import findings_of
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20  # of those who change one entity at once, one gets on each time: tools do so ten at a time
 _MOST_TOLD = 20
 _SECRET_PARAMETERS = frozenset(
     {"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2", "AddPrivateKey"}
