@@ -249,6 +249,14 @@ def test_claims_cannot_pose_as_keys_of_the_request_or_of_another_provider(
     assert attempt().status == 200
 
 
+def test_a16_claim_cannot_pose_as_the_original_audience(site: Installation, issuer: Issuer, attempt: Any) -> None:
+    arn = provider(site, issuer).arn
+    role = site.role("original", trust_in(arn, StringEquals={f"{issuer.url}:oaud": issuer.audience}))
+    for name in ("oaud", "OAUD"):
+        assert bring(site, role, issuer.token(site.now(), **{name: issuer.audience})).code == "AccessDenied"
+    assert bring(site, role, issuer.token(site.now(), azp=issuer.audience, oaud="else")).status == 200
+
+
 # --- Who may have what -----------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ MAX_PATH: Final = 1024  # characters of one
 # prefix of condition keys ("aws", "sts"), would let claims pass for other keys.
 _URL = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?(?:/[^:\s]*)?")
 _MAYBE_PORT = re.compile(r"[0-9]{1,5}(?:/[^:]*)?:.*", re.DOTALL)
+_ORIGINAL_AUDIENCE: Final = "oaud"  # never a claim's: `audience_keys` alone says what it is
 _SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _TAG_MARKS = frozenset("_.:/=+-@")
 
@@ -75,7 +76,7 @@ def claim_keys(url: str, claims: Mapping[str, Any]) -> dict[str, Value]:
         count += 1 if isinstance(value, str) else len(value)
         if len(path) > MAX_PATH or len(keys) >= MAX_KEYS or count > MAX_VALUES:
             raise UnusableClaimsError("The token has too many claims, or too deep ones.")
-        if bare and _MAYBE_PORT.fullmatch(path):
+        if (bare and _MAYBE_PORT.fullmatch(path)) or fold(path) == _ORIGINAL_AUDIENCE:
             continue
         key = fold(f"{url}:{path}")
         if key in keys:
