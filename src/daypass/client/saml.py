@@ -143,8 +143,8 @@ class BrowserLogin:
 
     def _come(self, host: str, target: str) -> bool:
         """Whether this request of a browser is the end of this login; then its code is kept."""
-        parts = urlsplit(target[:_MAX_TARGET])
         try:
+            parts = urlsplit(target[:_MAX_TARGET])
             given = parse_qs(parts.query, max_num_fields=4)
         except ValueError:
             return False
