@@ -111,6 +111,9 @@ async def test_call_unknown_action_in_aws_words() -> None:
     assert answer.message == "Could not find operation Nope for version 2011-06-15"
     answer = await World().call(Action="Nope")
     assert answer.message == "Could not find operation Nope for version NO_VERSION_SPECIFIED"
+    answer = await World().call(Action="", Version="")
+    assert answer.message == "Could not find operation  for version "
+    assert b'xmlns="http://webservices.amazon.com/AWSFault/2005-15-09"' in answer.body
 
 
 async def test_call_unsigned_is_refused_and_recorded_before_validation() -> None:

@@ -31,6 +31,8 @@ _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9.-]{0,63}")  # of a parameter; a body of another protocol may be all "name"
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DEFAULT_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+_FAULT_NAMESPACE = "http://webservices.amazon.com/AWSFault/2005-15-09"  # of requests for what no service has
+_NO_VERSION = "NO_VERSION_SPECIFIED"
 _UNAVAILABLE = DaypassError(ErrorKind.UNAVAILABLE, "The request could not be recorded. Try again later.")
 
 
@@ -144,14 +146,14 @@ class AwsEndpoint:
 
     def _find(self, form: Mapping[str, str]) -> tuple[AwsService, Operation]:
         action, version = form.get("Action"), form.get("Version")
-        if not action:
+        if action is None:
             raise DaypassError(ErrorKind.MISSING_ACTION, "The request must contain the parameter Action.")
         service = self._by_version.get(version or "")
         operation = service.model.operation(action) if service is not None else None
         if service is None or operation is None:
             raise DaypassError(
                 ErrorKind.UNKNOWN_OPERATION,
-                f"Could not find operation {action[:128]} for version {(version or 'NO_VERSION_SPECIFIED')[:64]}",
+                f"Could not find operation {action[:128]} for version {_NO_VERSION if version is None else version[:64]}",
             )
         return service, operation
 
@@ -164,6 +166,8 @@ class AwsEndpoint:
             error, encoded = _UNAVAILABLE, ""
         code, status = wire_error(error.kind)
         namespace = progress.service.model.namespace if progress.service is not None else _DEFAULT_NAMESPACE
+        if error.kind is ErrorKind.UNKNOWN_OPERATION:
+            namespace = _FAULT_NAMESPACE
         body = error_xml(namespace, code, status, error.public, request.request_id, encoded)
         return Response(status, body, operation=progress.full_name, code=code)
 
