@@ -292,6 +292,15 @@ def test_a33_role_of_another_account_than_the_providers_is_denied(
     refused(bring(site, theirs, issuer.token(site.now())), "AccessDenied", 403, "request.denied")
 
 
+def test_refused_token_is_on_record_with_whom_it_names(site: Installation, issuer: Issuer) -> None:
+    made = provider(site, issuer)
+    role = site.role("picky", trust_in(made.arn, StringEquals={f"{issuer.url}:sub": "ann"}))
+    answer = bring(site, role, issuer.token(site.now(), sub="mallory"))
+    [event] = site.records(answer.request_id)
+    assert (event["type"], event["actor"]["principal_id"]) == ("request.denied", f"{made.arn}:mallory")
+    assert event["actor"]["federated"]["subject"] == "mallory"
+
+
 def test_provider_id_names_nobody(site: Installation, issuer: Issuer, role: str, refused: Refused) -> None:
     token = issuer.token(site.now(), sub="ann")
     for name in ("graph.facebook.com", "www.amazon.com", "idp.example.com"):

@@ -19,7 +19,7 @@ from daypass.operations.assume_role import RequestedRole, requested_role, sessio
 from daypass.operations.authorize import feed_moved
 from daypass.operations.federate import actor_of_proof, assume_with_proof
 from daypass.operations.issue import Issued, SessionRequest, start
-from daypass.operations.outcome import OWNER
+from daypass.operations.outcome import ACTOR, OWNER
 from daypass.ports import Call, Env, RoleView, SamlArrival, SamlVerifier
 
 ACTION: Final = "sts:AssumeRoleWithSAML"
@@ -118,7 +118,7 @@ def check_offered(assertion: Assertion, proof: Proof, role: RequestedRole) -> No
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
             f"Not authorized to perform {ACTION}",
-            private={OWNER: role.account, "resource": role.arn, "reason": "pair", "proof": actor_of_proof(proof)},
+            private={OWNER: role.account, "resource": role.arn, "reason": "pair", ACTOR: actor_of_proof(proof)},
         )
 
 

@@ -28,7 +28,7 @@ from daypass.operations.issue import (
     inherit,
     issue_role_session,
 )
-from daypass.operations.outcome import OWNER
+from daypass.operations.outcome import ACTOR, OWNER
 from daypass.ports import Call, Env, RoleView
 
 _NAME_LENGTH = 64
@@ -136,7 +136,7 @@ def _denied(proof: Proof, role: RequestedRole, view: RoleView | None, admission:
     return DaypassError(
         ErrorKind.ACCESS_DENIED,
         f"Not authorized to perform {action}",
-        private={OWNER: role.account, "resource": role.arn, "action": action, "proof": actor_of_proof(proof)},
+        private={OWNER: role.account, "resource": role.arn, "action": action, ACTOR: actor_of_proof(proof)},
         explanation=explanation,
     )
 
@@ -145,5 +145,5 @@ def _used(proof: Proof, view: RoleView) -> DaypassError:
     return DaypassError(
         ErrorKind.INVALID_IDENTITY_TOKEN,
         "The proof has been used before, and may be used once only.",
-        private={OWNER: view.role.account, "reason": "replay", "proof": actor_of_proof(proof)},
+        private={OWNER: view.role.account, "reason": "replay", ACTOR: actor_of_proof(proof)},
     )

@@ -24,6 +24,9 @@ from daypass.ports import Call, Env
 OWNER: Final = "account"
 """The key of `DaypassError.private` that names the account whose record and whose message this is (default: the caller's)."""
 
+ACTOR: Final = "actor"
+"""The key of `DaypassError.private` under which a refusal names who acted, where that is nobody with credentials of ours."""
+
 _UNPROVEN = frozenset(
     {
         ErrorKind.MISSING_CREDENTIALS,
@@ -184,13 +187,13 @@ async def refused(
     `detail`: the request's parameters, redacted. Raises DaypassError(UNAVAILABLE) when it cannot be recorded: the caller
     must answer that instead of the refusal.
     """
-    private = {key: value for key, value in error.private.items() if key != OWNER}
+    private = {key: value for key, value in error.private.items() if key not in (OWNER, ACTOR)}
     owner = str(error.private.get(OWNER, "")) or (caller.account if caller else "")
     event = Event(
         type=_event_type(error.kind, caller),
         at=env.clock.now(),
         account=owner,
-        actor=actor_of(caller),
+        actor=error.private.get(ACTOR) or actor_of(caller),
         source=source_of(facts),
         request_id=facts.request_id,
         trace_id=facts.trace_id,
