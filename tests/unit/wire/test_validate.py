@@ -117,6 +117,12 @@ def test_explain_iam_sentence_waits_until_all_else_is_right() -> None:
     assert _message("CreateRole", {}, IAM).count("Member must not be null") == 2
 
 
+def test_explain_iam_length_comes_before_the_pattern() -> None:
+    message = _message("TagUser", {"UserName": "ada", "Tags": [{"Key": "", "Value": ""}]}, IAM)
+    assert message.startswith("2 validation errors detected: Value at 'tags.1.member.key' failed")
+    assert message.index("greater than or equal to 1") < message.index("regular expression")
+
+
 def test_explain_iam_document_within_a_list_is_told_with_its_pattern() -> None:
     params = {"ActionNames": ["s3:GetObject"], "PolicyInputList": ["{\u2028}"]}
     assert "at 'policyInputList' failed" in _message("SimulateCustomPolicy", params, IAM)

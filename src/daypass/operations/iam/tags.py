@@ -84,7 +84,7 @@ def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
         insensitive = "" if fold is _exact else " Please note that Tag keys are case insensitive."
         raise faults.invalid_input(f"Duplicate tag keys found.{insensitive}")
     if any(key.lower().startswith("aws:") for key, _ in new):
-        raise faults.invalid_input("Tag keys beginning with aws: are reserved and cannot be added by the requester.")
+        raise faults.invalid_input("Tag keys beginning with aws: are reserved for system use.")
     whole = {fold(key): (key, value) for key, value in old} | {fold(key): (key, value) for key, value in new}
     if len(whole) > quotas.TAGS_PER_ENTITY:
         raise faults.over_limit("The number of tags has reached the maximum limit.")

@@ -240,11 +240,14 @@ def _list_problems(
 
 
 def _broken(service: str, name: str, shape: Mapping[str, Any], value: Any) -> Iterator[str]:
-    return (text for text, holds in _constraints(service, name, shape) if not holds(value))
+    broken = [text for text, holds in _constraints(service, name, shape) if not holds(value)]
+    if not words.PATTERN_FIRST[service]:
+        broken.sort(key=lambda text: text.startswith(_PATTERN))
+    return iter(broken)
 
 
 def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
-    """The constraints of a shape itself, each with its words, in the order in which AWS reports them."""
+    """The constraints of a shape itself, each with its words, in the order in which STS reports them."""
     kind = shape["type"]
     if "enum" in shape:
         named = f": [{', '.join(shape['enum'])}]" if words.NAMES_ENUM_VALUES[service] else ""

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 REPEATS_VALUES = {"sts": True, "iam": False}
 
+PATTERN_FIRST = {"sts": True, "iam": False}  # of several constraints that one value breaks
+
 NAMES_ENUM_VALUES = {"sts": True, "iam": False}
 
 _NAME = "It must contain only alphanumeric characters and/or the following: +=,.@_-"
