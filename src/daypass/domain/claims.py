@@ -55,6 +55,23 @@ class Caller:
     memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
+def nobody(seen: Seen) -> Caller:
+    """Whoever calls what needs no signature: it has no account, no name and no rights."""
+    return Caller(
+        kind=PrincipalKind.ANONYMOUS,
+        account="",
+        arn="",
+        principal_arn="",
+        user_id="",
+        principal_id="",
+        name="",
+        access_key_id="",
+        seen=seen,
+        hops=(),
+        auth_method="",
+    )
+
+
 @value
 class RequestFacts:
     """How a request arrived. Everything here is measured by the server, or marked unverified by its name."""

@@ -25,27 +25,13 @@ def _iso(seconds: int) -> str:
 
 def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, Value]:
     """The global context keys of a call at `now` (ms)."""
-    context: dict[str, Value] = {
-        "aws:principalarn": caller.principal_arn,
-        "aws:principalaccount": caller.account,
-        "aws:principaltype": caller.kind,
-        "aws:userid": caller.user_id,
-        "aws:principalisawsservice": "false",
-        "aws:viaawsservice": "false",
-        "aws:currenttime": _iso(now // 1000),
-        "aws:epochtime": str(now // 1000),
-        "aws:securetransport": "true" if facts.secure_transport else "false",
-        "daypass:chaindepth": str(chain_depth(caller.hops)),
-        "daypass:authmethod": caller.auth_method,
-    }
-    if facts.source_ip:
-        context["aws:sourceip"] = facts.source_ip
-    if facts.user_agent:
-        context["aws:useragent"] = facts.user_agent
-    if facts.referer:
-        context["aws:referer"] = facts.referer
-    if facts.region:
-        context["aws:requestedregion"] = facts.region
+    context = arrival_context(facts, now)
+    context["aws:principalarn"] = caller.principal_arn
+    context["aws:principalaccount"] = caller.account
+    context["aws:principaltype"] = caller.kind
+    context["aws:userid"] = caller.user_id
+    context["daypass:chaindepth"] = str(chain_depth(caller.hops))
+    context["daypass:authmethod"] = caller.auth_method
     if caller.kind is PrincipalKind.USER:
         context["aws:username"] = caller.name
     if caller.tags:

@@ -71,7 +71,7 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
     """
     fields = {name: value.strip() for name, value in headers}
     if len(fields) != len(headers):
-        fields = _joined(headers)
+        fields = joined(headers)
     pairs = query_pairs(raw_query) if raw_query else []
     authorization = fields.get(b"authorization")
     if pairs and any(name in _QUERY_MARKS for name, _ in pairs):
@@ -83,12 +83,12 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
     return _parse_header(method, raw_path, pairs, fields, body, authorization)
 
 
-def _joined(headers: Headers) -> dict[bytes, bytes]:
-    """The fields of a request that has some name more than once: their values joined, unless that would be ambiguous."""
+def joined(headers: Headers, once: frozenset[bytes] = _ONCE) -> dict[bytes, bytes]:
+    """Fields by name; values of one name are joined. Raises SigV4Error for one of `once`: two readers would differ."""
     fields: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in fields:
-            if name in _ONCE:
+            if name in once:
                 incomplete(f"Header '{name.decode('ascii')}' must be in the request once.")
             fields[name] += b"," + value.strip()
         else:

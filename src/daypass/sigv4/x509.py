@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from daypass.sigv4.canonical import SigV4Error, incomplete, query_pairs
-from daypass.sigv4.request import Headers, UnverifiedSignature, claims
+from daypass.sigv4.request import Headers, UnverifiedSignature, claims, joined
 
 CERTIFICATE = b"x-amz-x509"
 CHAIN = b"x-amz-x509-chain"
@@ -23,7 +23,7 @@ _AUTHORIZATION = re.compile(
     rb"AWS4-X509-(RSA|ECDSA)-(SHA256|SHA384|SHA512) Credential=([\x21-\x2b\x2d-\x7e]+), ?"
     rb"SignedHeaders=([!#$%&'*+.^_`|~0-9a-z;-]+), ?Signature=([0-9a-f]{2,2048})"
 )
-_ONCE = (b"authorization", b"host", b"x-amz-date", b"x-amz-content-sha256", CERTIFICATE, CHAIN)
+_ONCE = frozenset({b"authorization", b"host", b"x-amz-date", b"x-amz-content-sha256", CERTIFICATE, CHAIN})
 _SERIAL = re.compile(r"[0-9]{1,49}")  # RFC 5280: at most 20 bytes
 
 
@@ -87,15 +87,7 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
 
 def unique_fields(headers: Headers) -> dict[bytes, bytes]:
     """Header fields by name. Raises SigV4Error when one that matters is there twice: two readers would differ."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in fields:
-            if name in _ONCE:
-                incomplete(f"Header '{name.decode('ascii')}' must be in the request once.")
-            fields[name] += b"," + value.strip()
-        else:
-            fields[name] = value.strip()
-    return fields
+    return joined(headers, _ONCE)
 
 
 def chain_of(fields: dict[bytes, bytes]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from daypass import sigv4
-from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.claims import Caller, RequestFacts, nobody
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam.work import LINT
 from daypass.ports import Call, Env
@@ -124,7 +124,7 @@ class AwsEndpoint:
         progress.service, progress.operation = service, operation
         progress.full_name = full_name = f"{service.name}:{operation.name}"
         if operation.anonymous:
-            facts, caller = progress.facts(), _anonymous(env)
+            facts, caller = progress.facts(), nobody(env.directory.seen())
         else:
             signature = _read_signature(request)
             if _REGION.fullmatch(signature.region):
@@ -194,22 +194,6 @@ def _read_signature(request: Request) -> sigv4.UnverifiedSignature:
         return sigv4.parse_request(request.method, request.raw_path, request.raw_query, request.headers, request.body)
     except sigv4.SigV4Error as error:
         raise DaypassError(ErrorKind(error.kind), error.message) from None
-
-
-def _anonymous(env: Env) -> Caller:
-    return Caller(
-        kind=PrincipalKind.ANONYMOUS,
-        account="",
-        arn="",
-        principal_arn="",
-        user_id="",
-        principal_id="",
-        name="",
-        access_key_id="",
-        seen=env.directory.seen(),
-        hops=(),
-        auth_method="",
-    )
 
 
 def _detail(request: Request, progress: _Progress) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from daypass import sigv4
-from daypass.domain.claims import Caller, PrincipalKind
+from daypass.domain.claims import nobody
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.rolesanywhere.create_session import SIGNING_NAME, TlsCertificate, create_session, prove
 from daypass.operations.rolesanywhere.driver import recordable
@@ -70,7 +70,7 @@ class SessionsEndpoint:
             remarks = {"dropped_headers": list(seen.dropped)} if seen.dropped else {}
             held = prove(env, proven, now, remarks)
             params = _parameters(request)
-            answer = await create_session(env, Call(_anonymous(env), facts, now), held, params)
+            answer = await create_session(env, Call(nobody(env.directory.seen()), facts, now), held, params)
             return json_response(201, _rendered(answer), _OPERATION)
         except DaypassError as error:
             detail: dict[str, Any] = {"parameters": recordable(params)}
@@ -124,19 +124,3 @@ def _rendered(answer: Mapping[str, Any]) -> dict[str, Any]:
         for given in answer["credentialSet"]
     ]
     return {**answer, "credentialSet": sets}
-
-
-def _anonymous(env: Env) -> Caller:
-    return Caller(
-        kind=PrincipalKind.ANONYMOUS,
-        account="",
-        arn="",
-        principal_arn="",
-        user_id="",
-        principal_id="",
-        name="",
-        access_key_id="",
-        seen=env.directory.seen(),
-        hops=(),
-        auth_method="",
-    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.claims import RequestFacts, nobody
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations import saml_sign_in
 from daypass.operations.assume_role_with_saml import RequestedProvider, provider_of, requested_provider, saml_of
@@ -66,7 +66,7 @@ class _Visit:
         return self._pairs(self.query)
 
     def call(self) -> Call:
-        return Call(_anonymous(self.env), self.facts, self.env.clock.now())
+        return Call(nobody(self.env.directory.seen()), self.facts, self.env.clock.now())
 
     def provider(self) -> RequestedProvider | None:
         """The provider whose own address this is. Raises DaypassError(NOT_FOUND) when it is no address at all."""
@@ -251,20 +251,4 @@ def _facts(scope: AsgiMessage, env: Env, operation: str) -> RequestFacts:
         source_ip=scope.get("daypass.source_ip", ""),
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
         secure_transport=bool(scope.get("daypass.secure", False)),
-    )
-
-
-def _anonymous(env: Env) -> Caller:
-    return Caller(
-        kind=PrincipalKind.ANONYMOUS,
-        account="",
-        arn="",
-        principal_arn="",
-        user_id="",
-        principal_id="",
-        name="",
-        access_key_id="",
-        seen=env.directory.seen(),
-        hops=(),
-        auth_method="",
     )
