@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, ROOT_OF_BETA, Answer, Installation, document, installed
 from tests.x509 import NOW, Authority, Holder, body, certify, key_usage, sign
@@ -642,6 +643,30 @@ def test_request_for_another_service_or_without_signature_is_refused(plant: Plan
         answer = plant.site.send("GET", plant.site.signed(ROOT, b"", service, **more), path=b"/trustanchors")
         assert answer.headers["x-amzn-errortype"] == "InvalidSignatureException"
     assert plant.site.send("GET", path=b"/trustanchors").headers["x-amzn-errortype"] == MISSING
+
+
+def test_a100_private_key_among_an_anchors_certificates_is_refused_and_not_on_the_record(plant: Plant) -> None:
+    secret = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    both = plant.authority.pem + secret.decode()
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": both}}
+    raw = json.dumps({"name": "both", "source": source}).encode()
+    headers = plant.site.signed(
+        plant.key, raw, "rolesanywhere", path="/trustanchors", extra={"content-type": "application/json"}
+    )
+    answer = plant.site.send("POST", headers, raw, path=b"/trustanchors")
+    assert answer.status == 400
+    assert b"a private key among the certificates" in answer.body
+    (record,) = plant.site.records(answer.request_id)
+    kept = json.dumps(record)
+    assert "BEGIN CERTIFICATE" in kept
+    assert secret.decode().splitlines()[5] not in kept
+    assert "PRIVATE KEY" not in kept
+    crl = base64.b64encode(plant.authority.crl() + secret).decode()
+    raw = json.dumps({"name": "list", "trustAnchorArn": plant.arns["anchor"], "crlData": crl}).encode()
+    headers = plant.site.signed(
+        plant.key, raw, "rolesanywhere", path="/crls", extra={"content-type": "application/json"}
+    )
+    assert plant.site.send("POST", headers, raw, path=b"/crls").status == 400
 
 
 def test_nothing_secret_is_on_the_record(plant: Plant) -> None:

@@ -2,12 +2,13 @@
 
 An event is encoded once, before it is queued: JSON with sorted keys, no spaces, ASCII only, so that control
 characters, line ends and lone surrogates of hostile input are escapes and one event is always one line. It is
-capped in size: over the cap, long strings are cut and marked. No secret may be put into an event.
+capped in size: over the cap, long strings are cut and marked. No secret may be put into an event; what looks like one is masked.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -92,6 +93,14 @@ else:
         return "".join(_encode_c(o, 0))
 
 
+# Secrets that somebody put where none belongs, a token into a name, say: private keys in PEM, and signed tokens (RFC 7515).
+# The text is JSON in ASCII: a string goes on to its closing quotation mark.
+_MISPLACED = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----(?:[^\"\\]|\\.)*"
+    r"|(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt]))e[yw][A-Za-z0-9_-]{8,}\.e[yw][A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
+)
+
+
 class Canonical(dict[str, Any]):
     """A mapping that many events share, with its canonical text. Nobody may change it once it is in an event."""
 
@@ -120,6 +129,8 @@ def encode(event: Event) -> bytes:
     text = _text(event)
     if len(text) > MAX_EVENT_BYTES:
         text = _shortened(event)
+    if "PRIVATE KEY-----" in text or ".ey" in text or ".ew" in text:
+        text = _MISPLACED.sub("***", text)
     return text.encode("ascii")
 
 

@@ -28,6 +28,7 @@ SECRETS: Final = frozenset({"jwks_bearer", "token_review.bearer"})
 
 MAX_TEXT: Final = 262_144  # characters of the whole settings
 _MAX_JWKS = 131_072
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})  # members of a JWK (RFC 7518, 6)
 _MAX_ENTRIES = 50
 _YEAR = 366 * 86_400
 
@@ -216,6 +217,17 @@ def _jwks(value: Any) -> str:
         read = read_json(text)
         if not isinstance(read, dict) or not isinstance(read.get("keys"), list):
             raise ValueError('a JWKS is expected: {"keys": [...]}.')
+        if any(isinstance(key, dict) and not _PRIVATE.isdisjoint(key) for key in read["keys"]):
+            raise ValueError(
+                "it holds a private key: settings are shown, and on the record. That key is lost; make another."
+            )
+    return text
+
+
+def _certificates(value: Any) -> str:
+    text: str = _text(65_536)(value)
+    if "PRIVATE KEY" in text:
+        raise ValueError("certificates alone are expected: it holds a private key.")
     return text
 
 
@@ -263,7 +275,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "jwks_file": _text(4096),
     "jwks_bearer": _text(16_384),
     "jwks_bearer_file": _text(4096),
-    "ca_pem": _text(65_536),
+    "ca_pem": _certificates,
     "allow_private_networks": _flag,
     "allow_http": _flag,
     "algorithms": _algorithms,

@@ -124,11 +124,15 @@ class X509Verifier:
 
     def check_anchors(self, unverified_pem: str) -> None:
         """Returns if this is a bundle of CA certificates that paths may end at. Raises CertificateRefused."""
+        if "PRIVATE KEY" in unverified_pem:  # it would be stored and shown
+            raise CertificateRefused("a private key among the certificates")
         for certificate in _bundle(unverified_pem):
             _check_anchor(certificate)
 
     def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
         """Returns if this is a CRL signed by one of `anchors` that can be obeyed. Raises CertificateRefused."""
+        if b"PRIVATE KEY" in unverified_pem:
+            raise CertificateRefused("a private key beside the CRL")
         crl = self._read(unverified_pem)
         if not any(crl.signed_by(anchor) for anchor in _bundle(anchors)):
             raise CertificateRefused("the CRL is not signed by a certificate of the trust anchor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -61,3 +62,36 @@ def test_encode_event_over_the_cap_is_cut_and_still_decodes() -> None:
 def test_encode_what_json_cannot_hold_raises(detail: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode(Event(EventType.REQUEST_DENIED, 1, detail=detail))
+
+
+JWS = "eyJhbGciOiJFUzI1NiJ9.ewogICJpc3MiOiAiYSJ9.c2lnbmF0dXJlLWNhbmFyeQ"
+PEM = '-----BEGIN RSA PRIVATE KEY-----\nMII"canary\\\n-----END RSA PRIVATE KEY-----\n'
+
+
+@pytest.mark.parametrize(
+    ("put", "left"),
+    [
+        (JWS, "***"),
+        (f"Bearer {JWS}, and more", "Bearer ***, and more"),
+        (f"one\n{JWS}\t{JWS}", "one\n***\t***"),
+        (f"certificates\n{PEM}", "certificates\n***"),
+    ],
+)
+def test_a100_secret_that_was_put_in_the_wrong_place_is_masked_on_the_record(put: str, left: str) -> None:
+    event = Event(EventType.REQUEST_FAILED, 1, detail={"parameters": {"RoleArn": put}, "rest": ["kept"]})
+    assert decode(encode(event))["detail"] == {"parameters": {"RoleArn": left}, "rest": ["kept"]}
+
+
+@pytest.mark.parametrize(
+    "like", ["a.eyes.ewe", "https://www.eye.example", "PRIVATE KEY-----", f"x{JWS}", "eyJh.eyJp.c2ln"]
+)
+def test_encode_what_only_resembles_a_secret_is_kept(like: str) -> None:
+    assert decode(encode(Event(EventType.REQUEST_FAILED, 1, detail={"a": like})))["detail"]["a"] == like
+
+
+@pytest.mark.parametrize("part", [".eyAAAAAAAA", "-eyAAAAAAAA", "/ey", "-----BEGIN PRIVATE KEY-----", "\\"])
+def test_a99_looking_for_secrets_takes_no_time_whatever_is_there(part: str) -> None:
+    event = Event(EventType.REQUEST_FAILED, 1, detail={"a": f"{part * (25_000 // len(part))}.ey"})
+    began = time.process_time()
+    decode(encode(event))
+    assert time.process_time() - began < 0.2
