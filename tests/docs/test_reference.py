@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from dataclasses import fields
 from enum import StrEnum
@@ -21,6 +22,7 @@ from daypass.domain.policy.lint.finding import RULES
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
 from daypass.wire.aws import iam, sts
+from daypass.wire.aws.models import load
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,12 @@ def test_page_names_everything_there_is() -> None:
     for page, names in expected.items():
         text = (reference / page).read_text()
         assert [name for name in names if name not in text] == []
+
+
+def test_divergences_name_every_operation_of_iam_that_is_not_there() -> None:
+    page = (ROOT / "docs/reference/aws-divergences.md").read_text()
+    named = set(re.findall(r"`([A-Z]\w+)`", page.partition("## Operations of IAM that are not there")[2]))
+    assert named - {"UnsupportedOperation"} == load("iam").names - set(iam.OPERATIONS)
 
 
 def test_members_without_a_comment_are_refused(gen_docs: ModuleType) -> None:

@@ -35,6 +35,7 @@ from daypass.ports import Call, Env, Reader
 Owner: TypeAlias = Role | User | Group | ManagedPolicy
 
 _MOST: Final = 1000  # accounts, providers and policies of one owner that are looked at
+_OF_POWERFUL = frozenset({"trust-no-mfa", "role-long-session"})
 _ORDER: Final = ("role", "user", "group", "policy")
 _ENTITIES: Final[Mapping[str, type[Owner]]] = {
     "role": Role,
@@ -107,6 +108,21 @@ def findings_of(  # a document with its surroundings
     return lint_text(text, kind, _of_role(tx, role, facts, builtin) if role is not None else facts)
 
 
+def findings_of_role(  # a role with its surroundings, and what is to change
+    tx: Reader, role: Role, builtin: Catalog, *, seconds: int, more: Sequence[str] = (), without: str = ""
+) -> tuple[Finding, ...]:
+    """What a role's trust policy is to be warned of once its longest session lasts `seconds` and it has `more` policies
+    (their texts), and not the inline one named `without`: the findings that depend on the role's powers.
+    """
+    kept = _permissions(tx, role.id, builtin, without)
+    documents = (*kept, *(compile_stored(text, PolicyKind.IDENTITY) for text in more))
+    if not powerful(documents, role.account):
+        return ()
+    facts = replace(surroundings(tx, role.account), powerful=True, max_session_seconds=seconds)
+    found = lint(compile_stored(role.trust_document, PolicyKind.TRUST), facts)
+    return tuple(finding for finding in found if finding.id in _OF_POWERFUL)
+
+
 def surroundings(tx: Reader, account: str) -> Facts:
     """What the linter is told of an account: the others of the installation, and the providers that it has."""
     return Facts(
@@ -147,9 +163,11 @@ def _of_role(tx: Reader, role: Role, facts: Facts, builtin: Catalog) -> Facts:
     return replace(facts, powerful=powerful(documents, role.account), max_session_seconds=role.max_session_seconds)
 
 
-def _permissions(tx: Reader, owner_id: str, builtin: Catalog) -> Iterator[PolicyDocument]:
+def _permissions(tx: Reader, owner_id: str, builtin: Catalog, without: str = "") -> Iterator[PolicyDocument]:
+    """What an owner's policies are, but for the inline one named `without`."""
     for inline in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MOST):
-        yield compile_stored(inline.document, PolicyKind.IDENTITY)
+        if inline.name != without:
+            yield compile_stored(inline.document, PolicyKind.IDENTITY)
     for attachment in tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MOST):
         version = builtin.version(attachment.policy_arn) or _managed(tx, attachment.policy_arn)
         if version is not None:

@@ -42,6 +42,47 @@ async def test_update_assume_role_policy_knows_how_powerful_the_role_is(world: W
     assert "warning trust-no-mfa" in answer[LINT]
 
 
+async def test_more_powers_and_longer_sessions_warn_of_a_trust_policy_that_is_not_fit_for_them(world: World) -> None:
+    user = {"AWS": "arn:aws:iam::111111111111:user/u"}
+    mfa = {"Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
+    await world.call("CreateUser", UserName="u")
+    for name, narrowed in (("open", {}), ("shut", mfa)):
+        trust = policy({"Effect": "Allow", "Principal": user, "Action": "sts:AssumeRole", **narrowed})
+        await world.call("CreateRole", RoleName=name, AssumeRolePolicyDocument=trust)
+
+    async def warned(operation: str, role: str, **params: Any) -> str:
+        answer = await world.call(operation, RoleName=role, **params)
+        return str(answer.get(LINT, ""))
+
+    admin = {"PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}
+    reading = {"PolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+    everything = {"PolicyName": "p", "PolicyDocument": policy(allow("*"))}
+    nothing_much = {"PolicyName": "p", "PolicyDocument": policy(allow("orders:Read"))}
+    assert await warned("UpdateRole", "open", MaxSessionDuration=43200) == ""
+    assert await warned("UpdateRole", "open", MaxSessionDuration=3600) == ""
+    assert await warned("AttachRolePolicy", "open", **reading) == ""
+    assert "warning trust-no-mfa" in await warned("PutRolePolicy", "open", **everything)
+    assert "trust-no-mfa" not in await warned("PutRolePolicy", "open", **nothing_much)  # in place of the one before
+    assert "warning trust-no-mfa" in await warned("AttachRolePolicy", "open", **admin)
+    assert await warned("AttachRolePolicy", "shut", **admin) == ""
+    assert await warned("UpdateRole", "shut", MaxSessionDuration=14400) == ""
+    assert await warned("UpdateRole", "shut", Description="d") == ""
+    assert await warned("UpdateRole", "shut", MaxSessionDuration=43200) == "warning role-long-session 1:1"
+    assert world.journal.events[-1].detail["lint"] == ["warning role-long-session 1:1"]
+
+
+async def test_attach_of_an_own_managed_policy_that_is_powerful_warns(world: World) -> None:
+    trust = policy({"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "sts:AssumeRole"})
+    await world.call("CreateRole", RoleName="r", AssumeRolePolicyDocument=trust)
+    made = await world.call("CreatePolicy", PolicyName="p", PolicyDocument=policy(allow("iam:CreateAccessKey")))
+    answer = await world.call("AttachRolePolicy", RoleName="r", PolicyArn=made["Policy"]["Arn"])
+    assert answer[LINT].startswith("warning trust-no-mfa")
+    with refusal(ErrorKind.NOT_FOUND):
+        await world.call("AttachRolePolicy", RoleName="none", PolicyArn=made["Policy"]["Arn"])
+    with refusal(ErrorKind.NOT_FOUND):
+        await world.call("AttachRolePolicy", RoleName="r", PolicyArn="arn:aws:iam::111111111111:policy/none")
+
+
 GITHUB = "token.actions.githubusercontent.com"
 
 

@@ -64,14 +64,16 @@ def _look(env: Env, tx: Reader, call: Call) -> Look:
 def _prepare(look: Look, operation: Operation, params: Params) -> tuple[Subject, DaypassError | tuple[Finding, ...]]:
     """What to authorize; and, found out on this thread and kept for later, what is to say of the request's document."""
     subject = operation.subject(look, params)
+    warnings = operation.warn(look, params) if operation.warn else ()
     if operation.document is None:
-        return subject, ()
+        return subject, warnings
     name, kind = operation.document
     try:
         documents.parsed(params[name], kind)
     except DaypassError as fault:
         return subject, fault
-    return subject, findings_of(look.tx, look.account, look.builtin, params[name], kind, params.get("RoleName", ""))
+    role = params.get("RoleName", "")
+    return subject, (*findings_of(look.tx, look.account, look.builtin, params[name], kind, role), *warnings)
 
 
 async def _authorize(env: Env, call: Call, operation: Operation, params: Params, subject: Subject) -> Decision:

@@ -20,6 +20,7 @@ from daypass.operations.iam import (
     context_keys,
     credential_report,
     details,
+    elevation,
     granting,
     groups,
     inline,
@@ -81,7 +82,7 @@ _ROLES = (
     ),
     Operation("GetRole", subjects.role, read=roles.get_role),
     Operation("ListRoles", subjects.listed("role"), read=roles.list_roles),
-    Operation("UpdateRole", subjects.role, write=roles.update_role),
+    Operation("UpdateRole", subjects.role, write=roles.update_role, warn=elevation.longer),
     Operation("UpdateRoleDescription", subjects.role, write=roles.update_role_description),
     Operation(
         "UpdateAssumeRolePolicy",
@@ -297,12 +298,15 @@ def _of_owner(kind: owners.OwnerKind, subject: SubjectOf) -> tuple[Operation, ..
     bounded = (subjects.boundary,)
     inlined = ("PolicyDocument", PolicyKind.IDENTITY)
     attach, detach = partial(attachments.attach, kind), partial(attachments.detach, kind)
+    put_warns, attach_warns = (elevation.inlined, elevation.attached) if kind is owners.ROLE else (None, None)
     return (
-        Operation(f"Put{noun}Policy", subject, write=partial(inline.put, kind), keys=bounded, document=inlined),
+        Operation(
+            f"Put{noun}Policy", subject, write=partial(inline.put, kind), keys=bounded, document=inlined, warn=put_warns
+        ),
         Operation(f"Get{noun}Policy", subject, read=partial(inline.get, kind)),
         Operation(f"List{noun}Policies", subject, read=partial(inline.names, kind)),
         Operation(f"Delete{noun}Policy", subject, write=partial(inline.delete, kind), keys=bounded),
-        Operation(f"Attach{noun}Policy", subject, write=attach, keys=attaching),
+        Operation(f"Attach{noun}Policy", subject, write=attach, keys=attaching, warn=attach_warns),
         Operation(f"Detach{noun}Policy", subject, write=detach, keys=attaching),
         Operation(f"ListAttached{noun}Policies", subject, read=partial(attachments.names, kind)),
     )

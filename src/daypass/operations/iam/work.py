@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
 from daypass.domain.policy.document import PolicyKind
+from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.model import Value
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog
@@ -97,7 +98,7 @@ class Operation:
     names a parameter that holds a policy, which must parse before anything else is tried. `gather` does what takes
     long before a write, on a store thread and once authorized: the writer's thread is everyone's.
     `conclude` may refuse once the write is durable: a failure that was counted. `tagging` is the action that a request
-    with Tags takes besides.
+    with Tags takes besides. `warn` says what else the linter has to say.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Operation:
     gather: Callable[[Look, Params, Ids], Any] | None = None
     conclude: Callable[[Answer], None] | None = None
     tagging: str = ""
+    warn: Callable[[Look, Params], tuple[Finding, ...]] | None = None
 
     @property
     def action(self) -> str:
