@@ -246,7 +246,6 @@ STS and IAM are at `/`. Roles Anywhere has the paths of its service model (`/tru
 """
 
 
-_TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 _CALLED = re.compile(
     r"\.([a-z][a-z0-9_]+)\(|[\"']([A-Z][A-Za-z]{2}\w*(?:\{\w+\})?\w*)[\"'&]|Action=([A-Z][A-Za-z0-9]+)"
 )
@@ -258,14 +257,21 @@ def _calls_of_tests() -> list[tuple[str, re.Pattern[str]]]:
     """(test, what it calls): operations in lower case without underscores; `f"Tag{noun}"` stands for all that fit."""
     called = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        text = path.read_text("utf-8")
-        starts = [(match[1], match.start()) for match in _TEST.finditer(text)]
-        for (name, start), end in zip(starts, [*(at for _, at in starts[1:]), len(text)], strict=True):
-            found = {"".join(parts) for parts in _CALLED.findall(text[start:end])}
+        lines = path.read_text("utf-8").splitlines()
+        starts = list(_starts("\n".join(lines)))
+        for (name, start), end in zip(starts, [*(at for _, at in starts[1:]), len(lines)], strict=True):
+            found = {"".join(parts) for parts in _CALLED.findall("\n".join(lines[start:end]))}
             names = {_HOLE.sub("@", each).replace("_", "").lower() for each in found if len(each) > 5}
             pattern = "|".join(re.escape(each).replace("@", "[a-z]+") for each in sorted(names))
             called.append((f"`{path.relative_to(ROOT / 'tests')}::{name}`", re.compile(pattern or "(?!)")))
     return called
+
+
+def _starts(text: str) -> Iterator[tuple[str, int]]:
+    """Each test and the index of its first line, that of its parameters; what stands behind a test are its helpers."""
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
+            yield node.name, min(line.lineno for line in (node, *node.decorator_list)) - 1
 
 
 def _tested(service: str, operation: str, called: list[tuple[str, re.Pattern[str]]]) -> str:
