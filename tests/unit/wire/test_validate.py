@@ -74,6 +74,12 @@ def test_explain_pattern_comes_before_length() -> None:
     assert message.index("regular expression") < message.index("greater than or equal to 20")
 
 
+def test_explain_what_is_too_long_is_held_against_its_pattern_too() -> None:
+    message = _message("AssumeRole", {**GOOD, "RoleArn": "\x00" * 2049})
+    assert message.startswith("2 validation errors detected: Value '")
+    assert message.index("regular expression") < message.index("less than or equal to 2048")
+
+
 def test_explain_enum_in_aws_words() -> None:
     params = {"AccessKeyId": "A" * 20, "Status": "active"}
     assert _message("UpdateAccessKey", params, IAM) == (

@@ -19,6 +19,7 @@ Check: TypeAlias = Callable[[Any], bool]
 
 MAX_PROBLEMS = 10
 _PATTERN = "Member must satisfy regular expression pattern: "
+_MATCHED = 16_384  # characters of a value that is too long and still held against its pattern
 _SHOWN = 8192  # characters of a value that a message repeats
 
 # What a string may hold whose shape has no pattern: everything that XML 1.0 can carry, as AWS writes such a class.
@@ -255,8 +256,8 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
         return
     if kind == "string":
         pattern = pattern_of(service, name, shape)
-        matches, most = matcher(pattern), shape.get("max", 1 << 31)
-        # What is too long is reported as that; a megabyte is not held against the pattern as well.
+        matches, most = matcher(pattern), max(shape.get("max", 1 << 31), _MATCHED)
+        # What is far too long is reported as that; a megabyte is not held against the pattern as well.
         yield (
             f"{_PATTERN}{pattern}",
             lambda value: len(value) > most or matches(value),
