@@ -375,6 +375,19 @@ def test_a88_login_leads_nowhere_else(site: Installation, spoilt: dict[str, str]
     assert "location" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    "address", ["https://idp.example.com/&#13;&#10;x-evil: 1", "javascript:alert(1)", "https:// x"]
+)
+def test_a88_address_in_metadata_forges_no_header(site: Installation, address: str) -> None:
+    told = metadata().replace("https://idp.example.com/sso", address)
+    name = f"forger-{len(address)}"
+    site.iam("CreateSAMLProvider", Name=name, SAMLMetadataDocument=told)
+    arn = f"arn:aws:iam::{ALPHA}:saml-provider/{name}"
+    answer = get(site, "/saml/login", provider=arn, port="40000", challenge=CHALLENGE)
+    refused(site, answer)
+    assert "location" not in answer.headers
+
+
 def test_without_a_public_address_there_are_no_pages(tmp_path: Path) -> None:
     with installed(tmp_path) as other:
         for path in ("/saml/metadata", "/saml/login", "/saml/style.css"):

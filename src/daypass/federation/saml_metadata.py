@@ -31,6 +31,7 @@ MAX_KEYS: Final = 10
 _SMALLEST_RSA: Final = 2048
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _MAX_ENTITY_ID: Final = 1024
+_ADDRESS: Final = re.compile(r"https?://[!-~]{1,2048}")  # it becomes a header line
 _TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,20}))?Z"
 )  # a pattern, as strptime takes twenty times as long
@@ -133,7 +134,7 @@ def read_time(text: str) -> int:
 def _sso_url(role: etree._Element) -> str:
     for service in role.findall(f"{MD}SingleSignOnService"):
         location: str = service.get("Location", "")
-        if service.get("Binding") == _REDIRECT and location.startswith(("https://", "http://")):
+        if service.get("Binding") == _REDIRECT and _ADDRESS.fullmatch(location):
             return location
     return ""
 
