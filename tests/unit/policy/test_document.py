@@ -184,7 +184,10 @@ def test_parse_session_or_guardrail_with_principal_is_refused(kind):
         ),
         (trust(Action=None), "Missing required field Action"),
         (trust(Resource="*"), "Has prohibited field Resource"),
-        (trust(NotResource="*"), "Has prohibited field NotResource"),
+        (trust(NotResource="*"), "AssumeRole policy must not contain resources."),
+        (trust(Effect="Maybe"), "Invalid effect: Maybe"),
+        (trust(Effect="allow"), "Invalid effect: allow"),
+        (trust(Effect=1), SYNTAX),
         (trust(Action="iam:CreateUser"), "AssumeRole policy may only specify STS AssumeRole actions."),
         (trust(Action="sts:GetCallerIdentity"), "AssumeRole policy may only specify STS AssumeRole actions."),
         (trust(Action="sts:InvalidAction"), "AssumeRole policy may only specify STS AssumeRole actions."),
@@ -210,6 +213,22 @@ def test_parse_session_or_guardrail_with_principal_is_refused(kind):
 )
 def test_parse_trust_malformed_statement_gives_awss_message(statement, message):
     assert refusal(document(statement), PolicyKind.TRUST) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "Missing required field Statement"),
+        ('{"Statement": []}', "Could not parse the policy: Statement is empty!"),
+        (document(trust(), Version="2020-01-01"), "The policy must contain a valid version string"),
+        (document(trust(Sid="a"), trust(Sid="a")), "The Statement Ids in the policy are not unique"),
+        ("[]", SYNTAX),
+        ('{"Statement": [1]}', SYNTAX),
+        (document(trust(), Version=2012), SYNTAX),
+    ],
+)
+def test_parse_trust_malformed_document_gives_awss_message(text, message):
+    assert refusal(text, PolicyKind.TRUST) == message
 
 
 @pytest.mark.parametrize(

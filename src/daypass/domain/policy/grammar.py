@@ -28,6 +28,7 @@ SID_FORM = (
     "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*."
 )
 SID_UNIQUE = "Statement IDs (SID) in a single policy must be unique."
+IDS_UNIQUE = "The Statement Ids in the policy are not unique"
 NO_ACTIONS = "Policy statement must contain actions."
 NO_RESOURCES = "Policy statement must contain resources."
 STS_ONLY = "AssumeRole policy may only specify STS AssumeRole actions."
@@ -48,6 +49,7 @@ _ELEMENTS = frozenset(
 )
 _PAIRS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal"))
 _SCALARS = (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)
+_MOST_SHOWN = 64  # characters of a value that a message repeats
 _SID = re.compile(r"[0-9A-Za-z]*")
 _VENDOR = re.compile(r"[A-Za-z0-9.-]+")
 _TRUST_ACTIONS = (
@@ -123,6 +125,22 @@ def _top(draft: Draft) -> None:
     for statement in statements:
         if statement.kind is not Kind.OBJECT or not statement.members.keys() <= _ELEMENTS:
             draft.fail(SYNTAX, statement)
+
+
+def _trust_top(draft: Draft) -> None:
+    """What the parser that trust policies share with those of buckets says in words of its own."""
+    members = draft.root.members if draft.root.kind is Kind.OBJECT else {}
+    version, statement = members.get("Version"), members.get("Statement")
+    if version is not None and version.kind is Kind.STRING and version.text not in (V2008, V2012):
+        draft.fail("The policy must contain a valid version string", version)
+    if draft.root.kind is Kind.OBJECT and statement is None:
+        draft.fail("Missing required field Statement", draft.root)
+    if statement is not None and not listed(statement):
+        draft.fail("Could not parse the policy: Statement is empty!", statement)
+    for each in listed(statement):
+        effect = each.members.get("Effect") if each.kind is Kind.OBJECT else None
+        if effect is not None and effect.kind is Kind.STRING and effect.text not in ("Allow", "Deny"):
+            draft.fail(f"Invalid effect: {effect.text[:_MOST_SHOWN]}", effect)
 
 
 def _elements(draft: Draft) -> None:
@@ -211,7 +229,7 @@ def _sids(draft: Draft) -> None:
         if sid is None or not sid.text:
             continue
         if sid.text in seen:
-            draft.fail(SID_UNIQUE, sid)
+            draft.fail(IDS_UNIQUE if draft.kind is PolicyKind.TRUST else SID_UNIQUE, sid)
         seen.add(sid.text)
 
 
@@ -344,14 +362,14 @@ PASSES: dict[PolicyKind, tuple[_Pass, ...]] = {
         _HAS_RESOURCES,
     ),
     PolicyKind.TRUST: (
+        _trust_top,
         *_SHAPE,
-        _effects,
         _no_allow_but,
         _prohibits("NotPrincipal", "AssumeRole policy must not contain NotPrincipal field."),
         _has("Principal", message="Missing required field Principal"),
         _has("Action", "NotAction", message="Missing required field Action"),
         _prohibits("Resource", "Has prohibited field Resource"),
-        _prohibits("NotResource", "Has prohibited field NotResource"),
+        _prohibits("NotResource", "AssumeRole policy must not contain resources."),
         _action_forms,
         _sts_only,
         _sids,
