@@ -29,6 +29,7 @@ _REDIRECT: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 _POST: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 MAX_KEYS: Final = 10
 _SMALLEST_RSA: Final = 2048
+_LARGEST_OWN: Final = 4096  # of our keys: strangers can make us use them, and the time grows with the cube of the size
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _MAX_ENTITY_ID: Final = 1024
 _ADDRESS: Final = re.compile(r"https?://[!-~]{1,2048}")  # it becomes a header line
@@ -46,12 +47,17 @@ class MetadataReader:
 
     def check_private_key(self, unverified_pem: str) -> None:
         """See `ports.SamlMetadata.check_private_key`. Keys protected by a password are of no use here."""
+        pem = unverified_pem.encode("utf-8", "surrogatepass")
         try:
-            key = serialization.load_pem_private_key(unverified_pem.encode("utf-8", "surrogatepass"), password=None)
+            key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise ValueError("the private key is not one in PEM without a password") from None
-        if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _SMALLEST_RSA:
-            raise ValueError(f"the private key is not RSA of at least {_SMALLEST_RSA} bits")
+        if not isinstance(key, rsa.RSAPrivateKey) or not _SMALLEST_RSA <= key.key_size <= _LARGEST_OWN:
+            raise ValueError(f"the private key is not RSA of {_SMALLEST_RSA} to {_LARGEST_OWN} bits")
+        try:  # now that the size says that it will not take long
+            serialization.load_pem_private_key(pem, password=None)
+        except ValueError:
+            raise ValueError("the private key is no RSA key: its numbers do not fit") from None
 
 
 @lru_cache(maxsize=32)  # a provider's document is read with each of its assertions; documents may be large

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -418,6 +420,31 @@ def test_private_key_of_another_kind_is_refused() -> None:
         with pytest.raises(ValueError):
             load_key(bad)
     MetadataReader().check_private_key(pem(rsa_key()).decode())
+
+
+def test_private_key_whose_numbers_do_not_fit_or_that_is_dear_to_use_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = rsa_key().private_numbers()
+    other = rsa_key("other").private_numbers()
+    spoilt = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, other.d, numbers.dmp1, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    with pytest.raises(ValueError, match="numbers do not fit"):
+        MetadataReader().check_private_key(pem(spoilt).decode())
+    for bound, limit in (("_SMALLEST_RSA", 2049), ("_LARGEST_OWN", 2047)):  # making such keys takes long
+        with monkeypatch.context() as patched:
+            patched.setattr(saml_metadata, bound, limit)
+            with pytest.raises(ValueError, match="the private key is not RSA of"):
+                MetadataReader().check_private_key(pem(rsa_key()).decode())
+
+
+def test_loading_a_stored_key_takes_no_time_for_strangers_make_us_do_it() -> None:
+    text = pem(rsa_key())
+    began = time.process_time()
+    for _ in range(20):
+        load_key(text)
+    assert time.process_time() - began < 0.2  # with its numbers checked anew it takes three times as long at least
 
 
 # --- Nothing unsigned is read ----------------------------------------------------------------------------------------
