@@ -187,12 +187,12 @@ class SamlServiceProvider:
 
     # --- what we tell of ourselves
 
-    def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
+    async def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
         """See `ports.SamlVerifier.request_url`. Source: SAML V2.0 bindings, section 3.4 (HTTP-Redirect, DEFLATE).
 
         The request names no address for its response: providers answer to the one that they know from our metadata.
         """
-        where = _metadata(provider, now).sso_url
+        where = (await asyncio.to_thread(_metadata, provider, now)).sso_url
         if not where or not self._base:
             return ""
         at = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

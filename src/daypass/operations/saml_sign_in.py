@@ -80,7 +80,7 @@ async def begin(env: Env, call: Call, provider_arn: str, command_line: CommandLi
     provider = await _known_provider(env, requested_provider(provider_arn))
     login = Login(env.ids.session(), command_line)
     relay_state = seal_login(env, login, call.now)
-    where = verifier.request_url(provider, f"{_REQUEST}{login.request_id}", relay_state, call.now)
+    where = await verifier.request_url(provider, f"{_REQUEST}{login.request_id}", relay_state, call.now)
     if not where:
         raise refuse("Logins do not begin here: the provider's metadata has no address for them (HTTP-Redirect)")
     return where

@@ -75,7 +75,7 @@ class SamlVerifier(Protocol):
         """Where browsers bring responses: one address for all providers, or this provider's own."""
         ...
 
-    def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
+    async def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
         """Where a browser starts to log in, with our AuthnRequest; "" when the provider has no such address."""
         ...
 
