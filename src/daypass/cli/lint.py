@@ -56,7 +56,7 @@ def lint(
     elif given["role"]:
         found = [(file.name, _asked(profile, endpoint, output.read_text(file), given["role"])) for file in files]
     else:
-        found = [(file.name, _offline(output.read_text(file), given["kind"], given["account"])) for file in files]
+        found = [(file.name, offline(output.read_text(file), given["kind"], given["account"])) for file in files]
     _PRINT[form](found)
     return _status((finding for _, findings in found for finding in findings), fail_on)
 
@@ -71,7 +71,8 @@ def _status(findings: Iterable[Finding], fail_on: str) -> int:
 # --- Where findings come from ----------------------------------------------------------------------------------------
 
 
-def _offline(text: str, kind: str, account: str) -> list[Finding]:
+def offline(text: str, kind: str, account: str) -> list[Finding]:
+    """What the linter finds in a document by itself, without a server."""
     from daypass.domain.policy.compiled import PolicyKind  # noqa: PLC0415  # the policy language is slow to import
     from daypass.domain.policy.lint.facts import Facts  # noqa: PLC0415
     from daypass.domain.policy.lint.run import lint_text  # noqa: PLC0415

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from daypass.cli import output
+from daypass.cli.lint import offline
 from daypass.cli.options import connect, output_option, pages, server_options
 from daypass.client.http import segment
 
@@ -228,8 +229,11 @@ def _guardrail(account_id: str, name: str) -> str:
 def put_guardrail(account_id: str, name: str, document: TextIO, profile: str, endpoint: str) -> None:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin)."""
     path = _guardrail(account_id, name)
-    connect(profile, endpoint).api("PUT", path, body={"document": output.read_text(document)})
+    text = output.read_text(document)
+    connect(profile, endpoint).api("PUT", path, body={"document": text})
     click.echo(f"Guardrail {output.safe(name)} is in force for {output.safe(account_id)}.")
+    for finding in offline(text, "guardrail", account_id):
+        click.echo(f"{finding['severity']}: {finding['title']}. {output.safe(finding['fix'])}", err=True)
 
 
 @guardrail.command("ls")

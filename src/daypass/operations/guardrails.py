@@ -15,6 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.lint.run import lint
 from daypass.domain.policy.model import AccessQuery, Layers, NamedPolicy
 from daypass.operations.authorize import layers_for
 from daypass.operations.management import allow, allow_operator, arn_of
@@ -38,6 +39,9 @@ async def put_guardrail(env: Env, call: Call, account: str, name: str, document:
     if owner == call.caller.account:
         await _check_way_back(env, call, NamedPolicy(name, parsed))
 
+    findings = lint(parsed)
+    warned = {"lint": [f"{found.severity.value} {found.id} {found.line}:{found.column}" for found in findings]}
+
     def change(tx: Tx) -> tuple[Guardrail, Event]:
         if tx.get(Account, id=owner) is None:
             raise DaypassError(ErrorKind.NOT_FOUND, f"There is no account {owner}.")
@@ -50,7 +54,7 @@ async def put_guardrail(env: Env, call: Call, account: str, name: str, document:
                 raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"An account has at most {MAX_FOR_ACCOUNT} guardrails.")
             guardrail = Guardrail(owner, name, document, call.now)
             tx.insert(guardrail)
-        detail = {"guardrail": name, "document": document, "made": old is None}
+        detail = {"guardrail": name, "document": document, "made": old is None, **(warned if findings else {})}
         return guardrail, served(
             call, kind=EventType.DIRECTORY_CHANGED, account=owner, decision=decision, detail=detail
         )

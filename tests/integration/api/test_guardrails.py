@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
 
@@ -28,6 +30,13 @@ async def test_guardrail_is_read_by_its_account_and_changed_by_the_operator_alon
     for method, body in (("PUT", {"document": ALLOW_ALL}), ("DELETE", None)):
         assert (await server.api(TENANT_ROOT, method, path(TENANT, "g"), body=body)).code == "AccessDenied"
     assert (await server.api(TENANT_ROOT, "GET", path(OPERATOR))).code == "AccessDenied"
+
+
+async def test_put_guardrail_that_allows_nothing_is_noted_on_the_record(server: Server) -> None:
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:*","Resource":"*"}]}'
+    assert (await server.api(ROOT, "PUT", path(TENANT, "g"), body={"document": text})).status == 200
+    found = await server.api(ROOT, "GET", "/audit/records", {"operation": "daypass:PutGuardrail", "account": "*"})
+    assert '"lint": ["error guardrail-allows-nothing 1:1"]' in json.dumps(found.json)
 
 
 async def test_put_guardrail_again_replaces_the_text(server: Server) -> None:

@@ -72,6 +72,16 @@ def test_guardrail_put_reads_text_alone(cli, serve, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("key")
+def test_guardrail_put_warns_of_one_that_shuts_the_account(cli, serve, tmp_path: Path) -> None:
+    denial = {"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}
+    for statements, warned in (([denial], True), ([{**denial, "Effect": "Allow", "Action": "*"}, denial], False)):
+        serve(as_json({}))
+        (tmp_path / "p").write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}))
+        ran = cli("guardrail", "put", "1", "g", str(tmp_path / "p"))
+        assert (ran.status, ran.err.startswith("error: The guardrail leaves nothing allowed.")) == (0, warned)
+
+
+@pytest.mark.usefixtures("key")
 def test_lists_go_on_to_the_limit_page_by_page(cli, serve) -> None:
     page = [{"id": "1", "name": "a", "operator": False, "created_at": 1}] * 250
     server = serve(as_json({"accounts": page, "next": "p1"}), as_json({"accounts": page, "next": "p2"}))

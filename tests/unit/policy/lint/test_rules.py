@@ -166,6 +166,11 @@ IDENTITY = [
 ]  # fmt: skip
 
 
+def test_lint_guardrail_that_only_denies_shuts_the_account() -> None:
+    assert ids(document(denying("s3:*")), PolicyKind.GUARDRAIL) == {"guardrail-allows-nothing"}
+    assert ids(document(allowing("*"), denying("s3:*")), PolicyKind.GUARDRAIL) == set()
+
+
 @pytest.mark.parametrize(("rule", "bad", "good"), TRUST)
 def test_lint_trust_policy_with_the_fault_finds_it_and_without_does_not(rule: str, bad: str, good: str) -> None:
     assert rule in ids(bad, PolicyKind.TRUST)
@@ -199,7 +204,11 @@ def test_lint_deny_statement_is_not_taken_for_an_opening() -> None:
 
 
 def test_lint_every_rule_has_a_case() -> None:
-    covered = {rule for rule, *_ in (*TRUST, *IDENTITY)} | {"trust-no-mfa", "role-long-session"}
+    covered = {rule for rule, *_ in (*TRUST, *IDENTITY)} | {
+        "trust-no-mfa",
+        "role-long-session",
+        "guardrail-allows-nothing",
+    }
     assert covered == set(RULES)
 
 

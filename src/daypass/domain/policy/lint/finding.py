@@ -56,6 +56,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             Rule("grant-everything", _W, "Everything is allowed"),
             Rule("grant-by-exclusion", _W, "Allow with NotAction or NotResource allows all that is not named"),
             Rule("grant-escalation", _W, "Who has this may give itself more"),
+            Rule("guardrail-allows-nothing", _E, "The guardrail leaves nothing allowed"),
             Rule("condition-never-true", _E, "The condition can never hold"),
             Rule("condition-optional", _W, "The condition holds where the key is absent"),
             Rule("condition-literal-wildcard", _W, "A wildcard where wildcards are plain characters"),

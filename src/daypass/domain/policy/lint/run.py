@@ -7,6 +7,7 @@ from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint import conditions, grants, oidc, overlap, trust
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place
+from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008
 from daypass.domain.policy.source import PolicyError
 
@@ -37,10 +38,21 @@ def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ..
         found += [*trust.check(document, facts), *oidc.check(document, facts), *_long(facts)]
     elif document.kind in _GIVING:
         found += grants.check(document, facts.account)
+    elif document.kind is PolicyKind.GUARDRAIL:
+        found += _closed(document)
     if document.version == V2008 and "${" in document.text:
         why = 'Version "2008-10-17" (also the default) has no policy variables: ${…} is plain text there.'
         found.append(at_place("version-old", 1, 1, why, 'Set "Version": "2012-10-17".'))
     return tuple(sorted(found, key=lambda f: (f.line, f.column, _ORDER[f.severity], f.id)))
+
+
+def _closed(document: PolicyDocument) -> list[Finding]:
+    """A service control policy may only deny, because another one beside it allows all: here each must allow."""
+    if any(statement.effect is Effect.ALLOW for statement in document.statements):
+        return []
+    why = "Every guardrail of an account must allow what is done there, and this one allows nothing: it shuts the account."
+    fix = 'Add {"Effect": "Allow", "Action": "*", "Resource": "*"} beside the Deny.'
+    return [at_place("guardrail-allows-nothing", 1, 1, why, fix)]
 
 
 def _long(facts: Facts) -> list[Finding]:
