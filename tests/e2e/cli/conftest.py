@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -65,12 +66,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def logged_in(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of somebody who has logged in as the administrator."""
+    home = tmp_path_factory.mktemp("admin") / "home"
+    assert Command(server, home).login(ADMIN_KEY).status == 0
+    return home
+
+
 @pytest.fixture
-def daypass(server: Server, tmp_path: Path) -> Command:
-    """Logged in as the administrator."""
-    command = Command(server, tmp_path / "home")
-    assert command.login(ADMIN_KEY).status == 0
-    return command
+def daypass(server: Server, logged_in: Path, tmp_path: Path) -> Command:
+    """Logged in as the administrator, with a copy of that home."""
+    return Command(server, shutil.copytree(logged_in, tmp_path / "home"))
 
 
 @pytest.fixture
