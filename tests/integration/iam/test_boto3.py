@@ -137,7 +137,7 @@ def _simulate(iam: Any, document: str) -> None:
     assert named["ContextKeyNames"] == ["aws:username"]
     assert _refused(iam.simulate_principal_policy, PolicySourceArn=arn + "x", ActionNames=["x:y"]) == (
         "NoSuchEntity",
-        "The user with name annx cannot be found.",
+        "Unable to retrieve specified IAM entity.",
         404,
     )
 
@@ -165,6 +165,31 @@ def test_paginators_collect_everything(iam: Any) -> None:
     assert [len(page["Roles"]) for page in pages] == [3, 3, 1]
     names = [role["RoleName"] for page in pages for role in page["Roles"]]
     assert names == [f"r{number}" for number in range(7)]
+
+
+def test_refusals_are_worded_as_awss_were_recorded(iam: Any) -> None:
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST))
+    assert _refused(iam.get_role, RoleName="a/b") == (
+        "ValidationError",
+        "The specified value for roleName is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-",
+        400,
+    )
+    assert _refused(iam.tag_role, RoleName="r", Tags=[{"Key": "no!", "Value": ""}]) == (
+        "ValidationError",
+        (
+            "1 validation error detected: Value at 'tags.1.member.key' failed to satisfy constraint: "
+            r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+"
+        ),
+        400,
+    )
+    assert _refused(iam.delete_policy, PolicyArn=READ_ONLY) == (
+        "AccessDenied",
+        "Cannot delete policies outside your own account.",
+        403,
+    )
+    with pytest.raises(ClientError) as caught:
+        iam.get_credential_report()
+    assert caught.value.response["Error"] == {"Type": "Sender", "Code": "ReportNotPresent"}
 
 
 def test_errors_have_awss_codes_statuses_and_messages(iam: Any) -> None:
