@@ -249,6 +249,15 @@ def test_issuer_off_the_allow_list_is_refused_at_once_and_reads_as_unknown(
         params = {"Url": "https://new.example.com", "ClientIDList.member.1": "x"}
         answer = site.call(ROOT, "CreateOpenIDConnectProvider", params, service="iam")
         refused(answer, "InvalidInput", 400)
+        allow_only(site, "forge.example.com/ours/*")
+        for url in (
+            "forge.example.com/ours/../theirs",
+            "forge.example.com/ours/%2E%2e/theirs",
+            "forge.example.com/ours/.",
+        ):
+            params["Url"] = f"https://{url}"
+            assert site.call(ROOT, "CreateOpenIDConnectProvider", params, service="iam").code == "ValidationError"
+        params["Url"] = "https://new.example.com"
         allow_only(site, case.issuer.url, "new.example.com")
         assert case.bring().status == 200
         assert site.call(ROOT, "CreateOpenIDConnectProvider", params, service="iam").status == 200

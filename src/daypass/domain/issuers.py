@@ -17,6 +17,14 @@ _ENTRY = re.compile(
 )
 
 
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+
+
+def has_dot_segments(url: str) -> bool:
+    """Whether a web server may take this URL for one that lies elsewhere (RFC 3986, 5.2.4), out of a path that is allowed."""
+    return _DOTS.search(url) is not None
+
+
 def entry_fault(entry: str) -> str:
     """What is wrong with an entry, in words; "" when it is good."""
     if len(entry) > MAX_ISSUER or not _ENTRY.fullmatch(entry.removesuffix("*") if entry.endswith(_BELOW) else entry):
@@ -28,7 +36,10 @@ def issuer_allowed(allowed: Sequence[str] | None, url: str) -> bool:
     """Whether an account with this allow-list (None: it has none, so any) may trust the provider `url`. Compared exactly."""
     if allowed is None:
         return True
-    return any(url.startswith(entry[:-1]) if entry.endswith(_BELOW) else url == entry for entry in allowed)
+    if url in allowed:
+        return True
+    below = (entry[:-1] for entry in allowed if entry.endswith(_BELOW))
+    return not has_dot_segments(url) and any(map(url.startswith, below))
 
 
 def secret_owner(url: str, member: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.directory import OidcProvider
+from daypass.domain.issuers import has_dot_segments
 from daypass.domain.web_identity import is_usable_url
 from daypass.operations.iam import changes, faults, find, quotas, shapes, tags
 from daypass.operations.iam.work import Answer, Look, Params, Work
@@ -36,7 +37,7 @@ def bare(url: str) -> str:
     """
     match = _URL.fullmatch(url)
     without = url.removeprefix(_SCHEME)
-    if match is None or int(match["port"] or 1) > _HIGHEST_PORT or not is_usable_url(without):
+    if match is None or int(match["port"] or 1) > _HIGHEST_PORT or not is_usable_url(without) or has_dot_segments(url):
         raise faults.invalid("Invalid Open ID Connect Provider URL")
     return without
 
