@@ -239,6 +239,24 @@ def test_denial_message_each_layer_is_worded_as_aws_does(layer, implicit, explic
     assert denial_message(query, Decision(False, layer, explicit=True), ARN) == f"{HEAD} {explicit}"
 
 
+def test_denial_message_names_the_managed_policy_that_denies():
+    arn = "arn:aws:iam::111111111111:policy/stop"
+    denials = {"named": policy({"Effect": "Deny"}, name=arn), "inline": policy({"Effect": "Deny"}, name="p")}
+    query = AccessQuery(ALICE, "orders:Read", ITEM, {})
+
+    def message(**layers):
+        return denial_message(query, evaluate(query, Layers(same_account=True, **layers)), ARN)
+
+    both = tuple(denials.values())
+    assert message(identity=both) == f"{HEAD} with an explicit deny in an identity-based policy: {arn}"
+    assert message(identity=both[1:]) == f"{HEAD} with an explicit deny in an identity-based policy"
+    allowing = (policy({}),)
+    assert (
+        message(identity=allowing, boundary=both[:1])
+        == f"{HEAD} with an explicit deny in a permissions boundary: {arn}"
+    )
+
+
 def test_denial_message_trust_policy_is_called_role_trust_policy():
     query = AccessQuery(ALICE, "sts:AssumeRole", "arn:aws:iam::1:role/r", {})
     head = f"User: {ARN} is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/r"

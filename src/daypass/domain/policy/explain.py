@@ -288,7 +288,8 @@ def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, show
     the resource where that is not its ARN.
 
     "User: ARN is not authorized to perform: ACTION on resource: RESOURCE because no identity-based policy allows the
-    ACTION action", or "… with an explicit deny in an identity-based policy".
+    ACTION action", or "… with an explicit deny in an identity-based policy", and ": ARN" when that is a managed one.
+    Source: AWS page "Troubleshoot access denied error messages".
     """
     action = query.action
     head = f"User: {caller_arn} is not authorized to perform: {action} on resource: {shown or query.resource}"
@@ -296,8 +297,14 @@ def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, show
     if layer is None:
         return head
     if decision.explicit:
-        return f"{head} with an explicit deny in {_one(layer, query)}"
+        return f"{head} with an explicit deny in {_one(layer, query)}{_managed(decision)}"
     return f"{head} because no {_noun(layer, query)} allows the {action} action"
+
+
+def _managed(decision: Decision) -> str:
+    """The managed policy that denies, if one does: attached policies go by their ARNs, all others by names."""
+    arn = next((found.policy for found in decision.determining if found.policy.startswith("arn:")), "")
+    return f": {arn}" if arn else ""
 
 
 def _noun(layer: Layer, query: AccessQuery) -> str:
