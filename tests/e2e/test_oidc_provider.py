@@ -9,6 +9,7 @@ import secrets
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -24,6 +25,7 @@ from botocore.exceptions import ClientError
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.e2e.pki import Pki
 from tests.e2e.workload import Workload, session_of
+from tests.issuer import make_key, number, public_jwk
 from tests.node import FOLDER, find_node, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can run")
@@ -42,27 +44,47 @@ class RealIssuer:
     pem: Path
     ca: Path
     process: subprocess.Popen[str] = field(init=False)
+    keys: list[dict[str, Any]] = field(default_factory=list)  # private, the current one first
+    made: int = 0  # keys, so far
 
     def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        """Anew, it has a key that it never had before."""
+        """With a key that it never had before, and no other."""
         command = [find_node(), str(FOLDER / "issuer.mjs"), self.url.rpartition(":")[2], str(self.pem)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
-        assert self._told()["url"] == self.url
+        self.keys = []
+        self.rotate("RS256")
 
     def stop(self) -> None:
         self.process.communicate(timeout=30)
 
-    def tell(self, command: str) -> list[str]:
-        """`rotate ALG` or `drop`; the names of its keys from then on, the current one first."""
+    def rotate(self, alg: str) -> None:
+        """A new current key; those that it had stay published."""
+        self.made += 1
+        self._serve([private_jwk(make_key(alg, self.made), alg), *self.keys])
+
+    def drop(self) -> None:
+        """All keys but the current one."""
+        self._serve(self.keys[:1])
+
+    @property
+    def kids(self) -> list[str]:
+        return [key["kid"] for key in self.keys]
+
+    def _serve(self, keys: list[dict[str, Any]]) -> None:
+        self.keys = keys
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{command}\n")
+        assert self.process.stdout is not None
+        late = threading.Timer(30, self.process.kill)
+        late.start()
+        self.process.stdin.write(f"{json.dumps(keys)}\n")
         self.process.stdin.flush()
-        kids: list[str] = self._told()["kids"]
-        return kids
+        line = next(line for line in self.process.stdout if line.startswith("{"))  # it remarks on its settings, too
+        late.cancel()
+        assert json.loads(line) == {"url": self.url}
 
     def access_token(self) -> str:
         """For a machine (RFC 6749, 4.4), for one resource (RFC 8707), as a JWT (RFC 9068)."""
@@ -76,12 +98,6 @@ class RealIssuer:
         code = urllib.parse.parse_qs(urllib.parse.urlsplit(landed).query)["code"][0]
         token: str = self._token({"grant_type": "authorization_code", "code": code, "redirect_uri": BACK})["id_token"]
         return token
-
-    def _told(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = next(line for line in self.process.stdout if line.startswith("{"))  # it remarks on its settings, too
-        told: dict[str, Any] = json.loads(line)
-        return told
 
     def _token(self, asked: dict[str, str]) -> dict[str, Any]:
         body = urllib.parse.urlencode({**asked, **CLIENT}).encode()
@@ -154,6 +170,23 @@ def workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workload:
     return Workload(tmp_path, monkeypatch)
 
 
+def private_jwk(key: Any, alg: str) -> dict[str, Any]:
+    """RFC 7518, section 6: the public members, and the private ones."""
+    made = public_jwk(key, alg=alg, use="sig", kid=secrets.token_hex(8))
+    numbers = key.private_numbers()
+    if alg == "ES256":
+        return {**made, "d": number(numbers.private_value, 32)}
+    private = {
+        "d": numbers.d,
+        "p": numbers.p,
+        "q": numbers.q,
+        "dp": numbers.dmp1,
+        "dq": numbers.dmq1,
+        "qi": numbers.iqmp,
+    }
+    return {**made, **{name: number(value) for name, value in private.items()}}
+
+
 def kid_of(token: str) -> str:
     head = token.partition(".")[0]
     kid: str = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
@@ -207,7 +240,8 @@ def test_keys_that_the_issuer_changes_are_followed_and_a_removed_one_is_refused(
     who = partial(workload.who, server, role)
     old = issuer.access_token()
     assert who(old) == session_of(role)
-    kids = issuer.tell("rotate ES256")
+    issuer.rotate("ES256")
+    kids = issuer.kids
     assert kids[1] == kid_of(old)
     new = issuer.access_token()
     assert kid_of(new) == kids[0]
@@ -215,7 +249,7 @@ def test_keys_that_the_issuer_changes_are_followed_and_a_removed_one_is_refused(
         who(new)
     refresh(server, issuer, kids)
     assert who(new) == who(old) == session_of(role)
-    assert issuer.tell("drop") == [kids[0]]
+    issuer.drop()
     assert who(old) == session_of(role)  # nobody has told us yet
     refresh(server, issuer, kids[:1])
     with pytest.raises(ClientError, match="InvalidIdentityToken"):

@@ -1,8 +1,8 @@
 // npm `oidc-provider` as an OpenID Connect issuer over https on loopback: PORT, and a PEM file with its key and certificate.
 // One client, which gets access tokens for a resource by its secret, and ID tokens of a person by the code flow.
-// Prints a JSON line when it listens; then a line on stdin changes its keys, answered by a line with the kids it has:
-// "rotate ALG" puts a new key before the others, "drop" leaves only the newest. It ends with its stdin.
-import { generateKeyPairSync, randomUUID } from "node:crypto";
+// Each line on stdin is a list of private JWKs: its keys from then on, the current one first; it answers with a line when it
+// serves with them. They are not made here: Node 20 can lock itself up for good when it exports a key that it has just made.
+// It ends with its stdin.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { createInterface } from "node:readline";
@@ -17,14 +17,7 @@ const client = {
   response_types: ["code"],
   redirect_uris: ["https://app.example.com/back"],
 };
-const kinds = { RS256: ["rsa", { modulusLength: 2048 }], ES256: ["ec", { namedCurve: "P-256" }] };
-let keys = [];
 let answer;
-
-const rotate = (alg) => {
-  const jwk = generateKeyPairSync(...kinds[alg]).privateKey.export({ format: "jwk" });
-  keys = [{ ...jwk, alg, use: "sig", kid: randomUUID() }, ...keys];
-};
 
 const consented = async (ctx) => {
   const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
@@ -34,7 +27,7 @@ const consented = async (ctx) => {
 };
 
 // As an operator does it: the same issuer, started anew with other keys.
-const restart = () => {
+const restart = (keys) => {
   const alg = keys[0].alg;
   const provider = new Provider(url, {
     clients: [{ ...client, id_token_signed_response_alg: alg }],
@@ -60,17 +53,13 @@ const restart = () => {
   };
 };
 
-const said = () => console.log(JSON.stringify({ url, kids: keys.map((key) => key.kid) }));
 const secret = readFileSync(pem);
-rotate("RS256");
-restart();
-createServer({ key: secret, cert: secret }, (request, response) => answer(request, response)).listen(Number(port), "127.0.0.1", said);
+const server = createServer({ key: secret, cert: secret }, (request, response) => answer(request, response));
+const said = () => console.log(JSON.stringify({ url }));
 createInterface({ input: process.stdin })
   .on("line", (line) => {
-    const [command, alg] = line.split(" ");
-    if (command === "rotate") rotate(alg);
-    else keys = keys.slice(0, 1);
-    restart();
-    said();
+    restart(JSON.parse(line));
+    if (server.listening) said();
+    else server.listen(Number(port), "127.0.0.1", said);
   })
   .on("close", () => process.exit());
