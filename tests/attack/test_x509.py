@@ -239,6 +239,14 @@ def test_name_in_the_subject_alone_does_not_get_around_the_issuers_constraint(
     given(plant.ask(plant.authority.host(subject)))
 
 
+@pytest.mark.parametrize(
+    "name", [x509.DNSName("good.example\0.evil.example"), x509.UniformResourceIdentifier("spiffe://a/b\n")]
+)
+def test_alternative_name_with_a_nul_or_line_end_is_refused(plant: Plant, name: x509.GeneralName) -> None:
+    record = refused(plant, plant.ask(plant.authority.host("", sans=[name])))
+    assert reason(record) == "an alternative name that is no plain text"
+
+
 def test_chains_in_a_loop_or_too_long_are_refused(plant: Plant) -> None:
     one = Authority.make("CN=one", Authority.make("CN=two"))
     two = Authority.make("CN=two", one)

@@ -364,8 +364,11 @@ def _sans(leaf: x509.Certificate) -> Fields:
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) > 1 and any(uri.lower().startswith("spiffe:") for uri in uris):
         raise CertificateRefused("a SPIFFE X.509-SVID with several URIs")  # SPIFFE X509-SVID, section 2
+    hosts = names.get_values_for_type(x509.DNSName)
+    if not all(text.isascii() and text.isprintable() for text in (*hosts, *uris)):  # "host.example\0.attacker.net"
+        raise CertificateRefused("an alternative name that is no plain text")
     found: list[tuple[str, str]] = []
-    found += [("DNS", value) for value in names.get_values_for_type(x509.DNSName)]
+    found += [("DNS", value) for value in hosts]
     found += [("URI", value) for value in uris]
     for name in names.get_values_for_type(x509.DirectoryName)[:1]:
         found += [(f"Name/{attribute}", value) for attribute, value in _fields(name)]

@@ -55,10 +55,17 @@ class SubjectSightings:
         for sighting in waiting.values():
             by_account.setdefault(sighting.account, []).append(sighting)
         for account, seen in by_account.items():
-            try:
-                await self._write(account, seen)
-            except DaypassError as error:
-                logs.get().warning("sightings.lost", account=account, count=len(seen), error=error.kind.value)
+            await self._keep(account, seen)
+
+    async def _keep(self, account: str, seen: list[Sighting]) -> None:
+        try:
+            await self._write(account, seen)
+        except DaypassError as error:
+            if error.kind is ErrorKind.INVALID_INPUT and len(seen) > 1:  # one that cannot be stored hides no other
+                for each in seen:
+                    await self._keep(account, [each])
+                return
+            logs.get().warning("sightings.lost", account=account, count=len(seen), error=error.kind.value)
 
     async def _write(self, account: str, seen: list[Sighting]) -> None:
         subjects = sorted({sighting.subject_id for sighting in seen})

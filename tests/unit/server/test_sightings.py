@@ -76,6 +76,26 @@ async def test_flush_keeps_the_newest_few_of_a_subject() -> None:
     assert (subject.created_at, subject.last_seen_at) == (0, 14)
 
 
+async def test_flush_loses_what_cannot_be_stored_and_nothing_beside_it() -> None:
+    journal = Journal()
+    refused = journal.write
+
+    async def write(change: Callable[[Any], tuple[Any, Event]]) -> Any:
+        before = dict(journal.subjects)
+        result = await refused(change)
+        if any("\0" in subject.x509_subject for subject in journal.subjects.values()):
+            journal.subjects = before
+            raise DaypassError(ErrorKind.INVALID_INPUT, "It cannot be stored.")
+        return result
+
+    journal.write = write  # type: ignore[method-assign]
+    sightings = SubjectSightings(journal, journal)  # type: ignore[arg-type]
+    for number, subject in enumerate(("CN=a", "bad\0", "CN=b")):
+        sightings.note(seen(number, subject=subject))
+    await sightings.flush()
+    assert sorted(subject.x509_subject for subject in journal.subjects.values()) == ["CN=a", "CN=b"]
+
+
 async def test_note_beyond_the_bound_is_lost_and_counted() -> None:
     journal = Journal()
     sightings = SubjectSightings(journal, journal)
