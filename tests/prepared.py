@@ -81,7 +81,8 @@ class _Lendable:
         self.url = server.url(self.name)
         with closing(open_database(self.url)) as database:
             migrate(database)
-        self._tables = [sql.Identifier(table.name) for table in metadata.sorted_tables]
+        names = [*(table.name for table in metadata.sorted_tables), "alembic_version"]
+        self._tables = [sql.Identifier(name) for name in names]
         with psycopg.connect(self.url) as conn:
             self._shape = conn.execute(_SHAPE).fetchall()
             select = sql.SQL("SELECT * FROM {}")
