@@ -53,6 +53,10 @@ class ServerSettings(_Section):
     body_timeout_seconds: float = Field(10.0, gt=0, le=300, description="A request body must have arrived by then.")
     drain_seconds: int = Field(20, ge=0, le=600, description="After SIGTERM, how long running requests may take.")
     backlog: int = Field(2048, ge=1, le=65535, description="Connections the system holds before they are accepted.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token that /metrics asks for; it names accounts and their providers. Empty: it is open.",
+    )
     public_url: str = Field(
         "",
         pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]{1,255})?$",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
+from hmac import compare_digest
 from typing import Any
 
 from daypass import __version__
@@ -68,9 +69,12 @@ def _routes(runtime: Runtime) -> dict[str, Route]:
         problems = await runtime.problems()
         return _json(503 if problems else 200, {"status": "not ready" if problems else "ready", "problems": problems})
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        if token and not _bears(request, token):
+            return Response(401, b"", headers=((b"www-authenticate", b"Bearer"),), operation="/metrics", code="401")
         return Response(200, runtime.render_metrics(), CONTENT_TYPE.encode("ascii"), operation="/metrics")
 
+    token = runtime.settings.server.metrics_token.get_secret_value().encode()
     sessions = SessionsEndpoint(runtime.env, runtime.settings.server.client_certificate_header)
     return {
         "/healthz": Route(healthz),
@@ -78,6 +82,12 @@ def _routes(runtime: Runtime) -> dict[str, Route]:
         "/metrics": Route(metrics),
         "/sessions": Route(sessions, frozenset({"POST"})),
     }
+
+
+def _bears(request: Request, token: bytes) -> bool:
+    """Whether the request has this bearer token (RFC 6750, 2.1)."""
+    found = [value for name, value in request.headers if name == b"authorization"]
+    return len(found) == 1 and compare_digest(found[0], b"Bearer " + token)
 
 
 def _json(status: int, content: dict[str, Any]) -> Response:
