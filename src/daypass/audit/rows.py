@@ -6,7 +6,6 @@ that a database refuses.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from json.encoder import encode_basestring_ascii
@@ -63,7 +62,7 @@ class EventRow(NamedTuple):
 
 EVENT_FIELDS = tuple("bytes" if name == "data" else name for name in EventRow._fields)
 
-_PLAIN = re.compile(r"[ -~]*")  # four times as fast as isprintable
+_PLAIN = bytes(range(0x20, 0x7F))
 
 
 def event_row(event: Event) -> EventRow:
@@ -134,8 +133,8 @@ def _searchable_all(values: tuple[Any, ...], limit: int) -> tuple[str, ...]:
         together = "".join(values)
     except TypeError:
         together = "\n"
-    if len(together) <= limit and _PLAIN.fullmatch(together):
-        return values
+    if len(together) <= limit and together.isascii() and not together.encode("ascii").translate(None, _PLAIN):
+        return values  # deleting what is plain leaves nothing: four times as fast as isprintable
     return tuple(searchable(value, limit) for value in values)
 
 

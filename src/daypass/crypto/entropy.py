@@ -7,39 +7,28 @@ byte is given out once. A forked child starts with an empty page, never with its
 from __future__ import annotations
 
 import os
-import threading
+from io import BytesIO
 
 _PAGE = 8192
 
 
-class _Pool:
-    __slots__ = ("at", "lock", "page")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.page = b""
-        self.at = 0
-
-
 def _renew() -> None:
-    global _pool  # noqa: PLW0603  # the child's own; the parent's lock may be held by a thread that is not here
-    _pool = _Pool()
+    global _page  # noqa: PLW0603  # the child's own
+    _page = BytesIO()
 
 
-_pool = _Pool()
+_page = BytesIO()
 os.register_at_fork(after_in_child=_renew)
 
 
 def random_bytes(count: int) -> bytes:
     """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
+    global _page  # noqa: PLW0603
     if count > _PAGE:
         return os.urandom(count)
-    pool = _pool
-    with pool.lock:
-        start = pool.at
-        end = start + count
-        if end > len(pool.page):
-            pool.page = os.urandom(_PAGE)
-            start, end = 0, count
-        pool.at = end
-        return pool.page[start:end]
+    taken = _page.read(count)  # one indivisible step, which moves on behind what it gives: no lock is needed
+    if len(taken) < count:
+        page = BytesIO(os.urandom(_PAGE))
+        taken = page.read(count)
+        _page = page  # of two threads that renew it at once, one page is let go
+    return taken

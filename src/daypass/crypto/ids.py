@@ -30,16 +30,16 @@ class RandomIds:
 
     def session(self) -> str:
         """The time in ms (48 bits), then 80 random bits: an index on random ids costs more than the row it points to."""
-        return _milliseconds() + random_bytes(10).hex()
+        return (_milliseconds() + random_bytes(10)).hex()
 
     def request(self) -> str:
         """A UUID of version 7 (RFC 9562, section 5.7)."""
-        at, bits = _milliseconds(), random_bytes(10).hex()
-        return f"{at[:8]}-{at[8:]}-7{bits[1:4]}-{_VARIANT[bits[4]]}{bits[5:8]}-{bits[8:]}"
+        h = (_milliseconds() + random_bytes(10)).hex()
+        return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
 
-def _milliseconds() -> str:
-    return f"{time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF:012x}"
+def _milliseconds() -> bytes:
+    return (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF).to_bytes(6, "big")
 
 
 def _letters(count: int) -> str:

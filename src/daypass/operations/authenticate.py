@@ -17,6 +17,7 @@ from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
 from daypass.operations.authorize import feed_moved
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, KeyView, RoleView
+from daypass.sigv4.mac import Mac
 
 _INVALID = "The security token included in the request is invalid."
 _EXPIRED = "The security token included in the request is expired"
@@ -47,7 +48,8 @@ async def _long_term(
     view = await _key(env, signature.access_key_id)
     if view is None:
         raise _unknown("no such access key", signature)
-    _verify(env, signature, view.secret, services, now, view.key.account)
+    derived = view.memo.get("derived") or view.memo.setdefault("derived", {})
+    _verify(env, signature, view.secret, services, now, view.key.account, derived)
     if view.key.status is not KeyStatus.ACTIVE:
         view = await _active_again(env, signature, services, now, view)
     if view.user is not None:
@@ -219,11 +221,19 @@ def _root(account: str, key_id: str, seen: Seen, hops: tuple[Hop, ...], session:
 
 
 def _verify(
-    env: Env, signature: sigv4.UnverifiedSignature, secret: str, services: Collection[str], now: int, account: str
+    env: Env,
+    signature: sigv4.UnverifiedSignature,
+    secret: str,
+    services: Collection[str],
+    now: int,
+    account: str,
+    derived: dict[tuple[str, str, str], Mac] | None = None,
 ) -> None:
     limits = env.limits
     try:
-        sigv4.verify(signature, secret, now, skew_ms=limits.skew_ms, services=services, regions=limits.regions)
+        sigv4.verify(
+            signature, secret, now, skew_ms=limits.skew_ms, services=services, regions=limits.regions, known=derived
+        )
     except sigv4.SigV4Error as error:
         private = {OWNER: account, "unverified_access_key_id": signature.access_key_id}
         raise DaypassError(ErrorKind(error.kind), error.message, private=private) from None

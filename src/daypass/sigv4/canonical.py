@@ -6,7 +6,7 @@ Bytes in, bytes out; it decides nothing. Source: IAM User Guide, "Create a signe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -103,6 +103,7 @@ def canonical(
 # --- The signature -------------------------------------------------------------------------------------------------
 
 _KEYS_KEPT = 4096
+_SCOPES_KEPT = 64  # of one secret: whoever names its key chooses them
 _signing_keys: dict[bytes, Mac] = {}
 
 
@@ -122,12 +123,26 @@ def _signing_key(secret: str, date: str, region: str, service: str) -> Mac:
     return key
 
 
-def signature(secret: str, canonical_request: bytes, amz_date: str, scope: tuple[str, str, str]) -> str:
+def signature(
+    secret: str,
+    canonical_request: bytes,
+    amz_date: str,
+    scope: tuple[str, str, str],
+    known: MutableMapping[tuple[str, str, str], Mac] | None = None,
+) -> str:
+    """The signature in hex. `known`: keys that were derived from this very secret, by scope; it is kept small."""
     to_sign = (
         f"{ALGORITHM}\n{amz_date}\n{scope[0]}/{scope[1]}/{scope[2]}/aws4_request\n"
         f"{hashlib.sha256(canonical_request).hexdigest()}"
     )
-    return _signing_key(secret, *scope).digest(to_sign.encode("latin-1")).hex()
+    key = known.get(scope) if known is not None else None
+    if key is None:
+        key = _signing_key(secret, *scope)
+        if known is not None:
+            if len(known) >= _SCOPES_KEPT:
+                known.clear()
+            known[scope] = key
+    return key.digest(to_sign.encode("latin-1")).hex()
 
 
 def format_time(ms: int) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 
 from daypass.sigv4.canonical import format_time, mismatch, signature
+from daypass.sigv4.mac import Mac
 from daypass.sigv4.request import UnverifiedSignature
 
 PRESIGNED_MAX_MS = (
@@ -27,18 +28,18 @@ def verify(
     skew_ms: int,
     services: Collection[str],
     regions: Collection[str] = (),
+    known: MutableMapping[tuple[str, str, str], Mac] | None = None,
 ) -> None:
     """Returns if the signature was made with `secret`, for one of `services`, close enough to `now` (milliseconds).
 
-    `regions`: empty accepts any region name. The signature is checked first and in constant time, so that someone
+    `regions`: empty accepts any region name. `known`: where keys derived from this secret are remembered. The signature is checked first and in constant time, so that someone
     without the secret learns nothing from the other answers.
 
     Raises:
         SigV4Error: signature_mismatch.
     """
-    expected = signature(
-        secret, claimed.canonical_request, claimed.amz_date, (claimed.date, claimed.region, claimed.service)
-    )
+    scope = (claimed.date, claimed.region, claimed.service)
+    expected = signature(secret, claimed.canonical_request, claimed.amz_date, scope, known)
     given = claimed.signature if _HEX64.fullmatch(claimed.signature) else "0" * 64
     if not hmac.compare_digest(expected, given):  # both are ASCII
         mismatch()
