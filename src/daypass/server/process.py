@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,11 @@ class Lifespan:
         self._runtime: Runtime | None = None
         self._application: Any = None
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            await self._application(scope, receive, send)
+            return self._live(receive, send)
+        served: Awaitable[None] = self._application(scope, receive, send)
+        return served
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

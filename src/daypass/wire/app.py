@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -129,12 +130,14 @@ class Application:
         self._origin = Origin(trusted_proxies)
         self._lifespan = lifespan
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
-        kind = scope["type"]
-        if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "lifespan":
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """ASGI 3. It hands out the coroutine that serves: one of its own would be one more on every request's way."""
+        if scope["type"] == "http":
+            return self._http(scope, receive, send)
+        return self._other(scope["type"], receive, send)
+
+    async def _other(self, kind: str, receive: Receive, send: Send) -> None:
+        if kind == "lifespan":
             await self._live(receive, send)
         elif kind == "websocket":
             await receive()
@@ -223,9 +226,8 @@ class Application:
         limits = self._limits
         if len(request.raw_path) + len(request.raw_query) > limits.target:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request target is over {limits.target} bytes.")
-        size, declared, chunked = 0, -1, False
+        size, declared, chunked = sum(map(len, chain.from_iterable(request.headers))), -1, False
         for name, value in request.headers:
-            size += len(name) + len(value)
             if name == b"content-length":
                 if declared >= 0 or not value.isdigit() or len(value) > 15:
                     raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The Content-Length header is not one number.")
