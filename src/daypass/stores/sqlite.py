@@ -27,10 +27,17 @@ from daypass.stores.feed import feed_head, renew_incarnation
 
 _BUSY_MS = 5_000
 _POOL_WAIT_SECONDS = 5.0
-_QUICK_CHECK_PAGES = 262_144
-"""Above this many pages (1 GiB of 4 KiB) the start checks the structure of the schema only, to stay bounded in time."""
+_QUICK_CHECK_BYTES = 2**30
+"""Above this size the start checks the structure of the schema only, to stay bounded in time."""
 _NOTE_BYTES = 96
-_PRAGMAS = (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "trusted_schema=OFF", "journal_size_limit=67108864")
+_PRAGMAS = (
+    f"busy_timeout={_BUSY_MS}",
+    "page_size=8192",  # of a new file: a batch is written in half as many pieces
+    "synchronous=FULL",
+    "trusted_schema=OFF",
+    "journal_size_limit=67108864",
+    "wal_autocheckpoint=2000",  # pages: 16 MiB, so that what every batch writes to goes home less often
+)
 
 
 class SqliteFile:
@@ -160,10 +167,10 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
 def _check(conn: Connection) -> str:
     """`PRAGMA quick_check` for files of a bounded size; beyond it, only whether the schema can be read."""
     try:
-        pages = conn.execute(text("PRAGMA page_count")).scalar_one()
+        pages, page = (conn.execute(text(f"PRAGMA page_{what}")).scalar_one() for what in ("count", "size"))
         conn.execute(text("SELECT count(*) FROM sqlite_schema")).scalar_one()
         rows: list[Any] = []
-        if pages <= _QUICK_CHECK_PAGES:
+        if pages * page <= _QUICK_CHECK_BYTES:
             rows = [row[0] for row in conn.execute(text("PRAGMA quick_check(1)"))]
     except Exception as error:
         if isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
