@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+import yaml
 from tests.packaging.machine import ROOT
 
 from daypass.domain.policy.document import PolicyKind, parse
@@ -13,6 +15,7 @@ from daypass.domain.policy.document import PolicyKind, parse
 _PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 _JSON = re.compile(r"```json\n(.*?)```", re.DOTALL)
+_YAML = re.compile(r"^ *```yaml\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 # Surfaces that this version has. The threat model names every known attack on them, tested or not.
 _ATTACKS = (
     2,
@@ -102,3 +105,13 @@ def test_readme_names_commands_that_make_has() -> None:
 def test_page_names_no_place_on_one_machine(page: Path) -> None:
     text = page.read_text()
     assert not re.search(r"(?<![\w.])/(home|root|work|Users)/", text)
+
+
+def test_yaml_examples_can_be_pasted() -> None:
+    found = [yaml.safe_load(dedent(text)) for page in _PAGES for text in _YAML.findall(page.read_text())]
+    assert all(isinstance(example, dict) for example in found)
+    workflow = next(example for example in found if "jobs" in example)
+    assert set(workflow) == {True, "permissions", "env", "jobs"}  # `on` is a truth value to YAML 1.1
+    assert workflow["permissions"]["id-token"] == "write"
+    job = next(example["deploy"] for example in found if "deploy" in example)
+    assert {"id_tokens", "variables", "script"} <= set(job)

@@ -48,11 +48,11 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
     daypass provider add github
     daypass provider add https://ci.example.com --client-id daypass leeway_seconds=30
     """  # noqa: D301  # click reads the control character
-    url, audience = _known(issuer, tenant)
+    url, audience, preset_settings, note = _known(issuer, tenant)
     audiences = list(client_ids) or [audience]
     if not audiences[0]:
-        raise click.UsageError("Say which audience is taken: --client-id.")
-    wanted = merged({}, settings)
+        raise click.UsageError(f"Say which audience is taken: --client-id. {note}".rstrip())
+    wanted = merged(preset_settings, settings)
     connection = connect(given["profile"], given["endpoint"])
     made = connection.iam("CreateOpenIDConnectProvider", Url=f"https://{url}", ClientIDList=audiences)
     click.echo(f"Made {output.safe(made.findtext('OpenIDConnectProviderArn') or url)}.")
@@ -61,20 +61,21 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
         click.echo(f"Set {', '.join(wanted)}.")
 
 
-def _known(issuer: str, tenant: str) -> tuple[str, str]:
-    """The URL without https://, and the audience, of a preset; of anything else the URL as it stands."""
+def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
+    """URL without https://, audience, settings and note of a preset; of anything else the URL as it stands."""
     from daypass.domain.presets import PRESETS  # noqa: PLC0415  # the policy language is slow to import
 
     preset = PRESETS.get(issuer)
     if preset is None:
         if tenant or "." not in issuer:
             raise click.UsageError(f"{issuer!r} is no URL and none of the presets: {', '.join(PRESETS)}.")
-        return issuer.removeprefix("https://"), ""
+        return issuer.removeprefix("https://"), "", {}, ""
     if bool(preset.tenant) != bool(tenant):
         needs = f"--tenant: {preset.tenant}" if preset.tenant else "no --tenant"
         raise click.UsageError(f"The preset {issuer} takes {needs}.")
     bare = tenant.removeprefix("https://")
-    return preset.url(bare), preset.audience.format(tenant=bare)
+    settings = {name: value.format(tenant=bare) for name, value in preset.settings.items()}
+    return preset.url(bare), preset.audience.format(tenant=bare), settings, preset.note
 
 
 @provider.command("ls")

@@ -14,7 +14,7 @@ from daypass.cli.options import connect, output_option, server_options
 from daypass.client.http import ClientError, Connection
 
 PARAMETERS: dict[str, str] = {
-    "repo": "Repository: OWNER/NAME.",
+    "repo": "Repository: OWNER/NAME, OWNER@ID/NAME@ID, or its UUID.",
     "branch": "Branch.",
     "tag": "Tag.",
     "environment": "Deployment environment.",
@@ -94,6 +94,8 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **g
     click.echo(f"\nWho matches: tokens of https://{made.url}", err=True)
     click.echo(f"  made for   {output.safe(made.audience)}", err=True)
     click.echo(f"  about      {output.safe(made.subject)}{pattern}", err=True)
+    if note := PRESETS[preset].note:
+        click.echo(f"  note       {note}", err=True)
     click.echo(how or _next_steps(preset, role_name, made.audience, given["tenant"]), err=True)
     return None
 

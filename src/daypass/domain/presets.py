@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from daypass.domain.policy.pattern import fold
+
 REGISTERED: Final = frozenset(
-    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "amr", "acr", "auth_time", "nonce"}
+    {"iss", "sub", "aud", "oaud", "exp", "nbf", "iat", "jti", "azp", "amr", "acr", "auth_time", "nonce"}
 )
-"""Claims of RFC 7519 and OpenID Connect Core that any issuer may send."""
+"""Claims of RFC 7519 and OpenID Connect Core that any issuer may send, and `oaud`, which AWS makes of them."""
+
+_AWS: Final = ("https:~1~1aws.amazon.com~1", "https://aws.amazon.com/")  # the first is the claim's path
 
 _EXACT: Final = r"[^*?]+\Z"
 """The pattern of a claim that pins only as a whole."""
@@ -23,7 +27,7 @@ _EXACT: Final = r"[^*?]+\Z"
 
 @dataclass(frozen=True, slots=True)
 class SubjectForm:
-    """One form of `sub`: the parameters that it takes, and how they make it. `like` when `*` in it is a wildcard."""
+    """One form of `sub`: the parameters that it takes, and how they and `{tenant}` make it. `like` when `*` is a wildcard."""
 
     parameters: tuple[str, ...]
     sub: str
@@ -38,12 +42,15 @@ class Preset:
         name: what commands call it.
         title: what people call it.
         issuer: its URL without `https://`; `{tenant}` where every customer has an issuer of its own.
-        audience: what its tokens are best asked for; may hold `{tenant}`.
+        audience: what its tokens are best asked for; may hold `{tenant}`; "" where only its customer can know.
         tenant: what `{tenant}` is, for people; "" for an issuer that all customers share.
         claims: claims of its tokens besides the registered ones; nested ones by path, a `*` at the end for any.
         pins: claim to the beginning that a value must have, as a regular expression, to mean one customer alone.
         forms: how a subject is made of parameters, the tightest first.
         demanded: whether a trust policy that pins no customer is refused when it is written, as AWS refuses it.
+        authorized_party: whether its tokens always have an `azp`, so that the audience is `oaud` (see `domain.web_identity`).
+        settings: provider settings that it needs; values may hold `{tenant}`.
+        note: what people get wrong about it.
     """
 
     name: str
@@ -55,6 +62,9 @@ class Preset:
     pins: Mapping[str, str] = field(default_factory=dict)
     tenant: str = ""
     demanded: bool = False
+    authorized_party: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def shared(self) -> bool:
@@ -66,10 +76,14 @@ class Preset:
         return self.issuer.format(tenant=tenant)
 
     def sends(self, claim: str) -> bool:
-        """Whether its tokens can have the claim (a path, see `domain.policy`)."""
-        if claim in REGISTERED or claim.startswith("https://aws.amazon.com/"):
+        """Whether its tokens can have the claim (a path, see `domain.web_identity`), in whatever case, or one within it."""
+        wanted = fold(claim)
+        if wanted in REGISTERED or wanted.startswith(_AWS):
             return True
-        return any(claim == known or (known.endswith("*") and claim.startswith(known[:-1])) for known in self.claims)
+        return any(
+            wanted == known or wanted.startswith(known[:-1] if known.endswith("*") else f"{known}/")
+            for known in map(fold, self.claims)
+        )
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -86,7 +100,7 @@ _ALL: Final = (
             "repository repository_id repository_owner repository_owner_id repository_visibility ref ref_type "
             "ref_protected environment environment_node_id workflow workflow_ref workflow_sha job_workflow_ref "
             "job_workflow_sha actor actor_id event_name head_ref base_ref run_id run_number run_attempt "
-            "runner_environment sha enterprise enterprise_id check_run_id issuer_scope"
+            "runner_environment sha enterprise enterprise_id check_run_id issuer_scope repo_property_*"
         ),
         forms=(
             SubjectForm(("repo", "environment"), "repo:{repo}:environment:{environment}"),
@@ -95,7 +109,7 @@ _ALL: Final = (
             SubjectForm(("repo",), "repo:{repo}:pull_request"),
         ),
         pins={
-            "sub": r"(?:repo:[^/*?]+/|(?:repository|repository_owner|repository_id|repository_owner_id|"
+            "sub": r"(?:repo:[^/@*?]+[/@]|(?:repository|repository_owner|repository_id|repository_owner_id|"
             r"job_workflow_ref):[^:/*?]+[:/])|repository_owner(?:_id)?:[^:*?]+\Z",
             "repository": r"[^/*?]+/",
             "repository_owner": _EXACT,
@@ -107,6 +121,8 @@ _ALL: Final = (
             "enterprise_id": _EXACT,
         },
         demanded=True,
+        note="Repositories made, renamed or moved since July 2026 go by --repo OWNER@OWNER_ID/NAME@NAME_ID: see "
+        "sub_claim_prefix of `gh api repos/OWNER/NAME/actions/oidc/customization/sub`.",
     ),
     Preset(
         name="gitlab",
@@ -164,15 +180,16 @@ _ALL: Final = (
         issuer="oidc.circleci.com/org/{tenant}",
         audience="{tenant}",
         tenant="the organization's id",
-        claims=_words("oidc.circleci.com/*"),
-        forms=(SubjectForm(("org", "project"), "org/{org}/project/{project}/user/*", like=True),),
+        claims=_words("oidc.circleci.com~1*"),
+        forms=(SubjectForm(("project",), "org/{tenant}/project/{project}/user/*", like=True),),
+        note="Organization and project go by their ids, not their names; claims are oidc.circleci.com~1project-id and so on.",
     ),
     Preset(
         name="bitbucket",
         title="Bitbucket Pipelines",
         issuer="api.bitbucket.org/2.0/workspaces/{tenant}/pipelines-config/identity/oidc",
-        audience="ari:cloud:bitbucket::workspace/{tenant}",
-        tenant="the workspace's name (its audience ends in the workspace's UUID: see its OpenID Connect settings)",
+        audience="",
+        tenant="the workspace's name",
         claims=_words(
             "repositoryUuid workspaceUuid pipelineUuid stepUuid pipelineRunUuid deploymentEnvironmentUuid branchName"
         ),
@@ -180,6 +197,8 @@ _ALL: Final = (
             SubjectForm(("repo", "environment"), "{repo}:{environment}:*", like=True),
             SubjectForm(("repo",), "{repo}:*", like=True),
         ),
+        note="The audience is ari:cloud:bitbucket::workspace/UUID of the workspace; repository and environment go by "
+        "their UUIDs in braces: see the repository's OpenID Connect settings.",
     ),
     Preset(
         name="terraform",
@@ -225,40 +244,50 @@ _ALL: Final = (
         name="google",
         title="Google",
         issuer="accounts.google.com",
-        audience="{tenant}",
+        audience="",
         claims=_words("email email_verified hd name picture given_name family_name at_hash google/*"),
         forms=(SubjectForm(("subject",), "{subject}"),),
         pins={"sub": _EXACT, "email": _EXACT, "hd": _EXACT, "aud": _EXACT},
+        authorized_party=True,
+        note="Tokens have an authorized party (azp), which must be a client id of the provider as well: of a service account "
+        "it is its unique id, which is its subject too.",
     ),
     Preset(
         name="azure",
         title="Microsoft Entra ID",
         issuer="sts.windows.net/{tenant}/",
-        audience="api://AzureADTokenExchange",
+        audience="",
         tenant="the directory's (tenant's) id",
         claims=_words(
             "appid appidacr oid tid ver idp uti rh wids roles groups xms_mirid xms_az_rid idtyp aio email "
             "preferred_username name upn unique_name family_name given_name ipaddr scp"
         ),
         forms=(SubjectForm(("object",), "{object}"),),
+        note="The audience is the Application ID URI (api://…) of the app registration that tokens are asked for. Where that "
+        "asks for tokens of version 2, the issuer is https://login.microsoftonline.com/TENANT/v2.0.",
     ),
     Preset(
         name="okta",
         title="Okta",
         issuer="{tenant}",
-        audience="sts.amazonaws.com",
+        audience="",
         tenant="the authorization server's issuer, without https:// (org.okta.com/oauth2/default)",
         claims=_words("email email_verified name preferred_username groups ver cid uid scp idp"),
         forms=(SubjectForm(("subject",), "{subject}"),),
+        note="The audience of an ID token is the client id of the application; that of an access token is set at the "
+        "authorization server (api://default at first).",
     ),
     Preset(
         name="spiffe",
         title="SPIFFE",
         issuer="{tenant}",
         audience="sts.amazonaws.com",
-        tenant="the trust domain's issuer, without https://",
+        tenant="the trust domain, or the issuer that its tokens name, without https://",
         claims=(),
         forms=(SubjectForm(("trust-domain", "path"), "spiffe://{trust-domain}{path}"),),
+        settings={"spiffe_trust_domain": "{tenant}"},
+        note="Where tokens name an issuer, say spiffe_trust_domain=… with `daypass provider add`; where there is no discovery "
+        "document, jwks_url=… or jwks_file=… of the bundle.",
     ),
 )
 

@@ -54,13 +54,17 @@ def trust_policy(
         needed = f"needs the tenant: {preset.tenant}" if preset.tenant else "has one issuer for all; it takes no tenant"
         raise TemplateError(f"{preset.title} {needed}.")
     form = _form(preset, parameters)
-    subject = form.sub.format(**{name: _checked(name, value) for name, value in parameters.items()})
+    if tenant:
+        _checked("tenant", tenant)
+    values = {name: _checked(name, value) for name, value in parameters.items()}
+    subject = form.sub.format(tenant=tenant, **values)
     url = preset.url(tenant)
     audience = audience or preset.audience.format(tenant=tenant)
     if not audience:
-        raise TemplateError(f"{preset.title} has no audience of its own: give the client id.")
+        raise TemplateError(f"{preset.title} has no audience of its own: give the client id. {preset.note}".rstrip())
     operator = "StringLike" if form.like else "StringEquals"
-    condition: dict[str, dict[str, str]] = {"StringEquals": {f"{url}:aud": audience}}
+    whom_for = "oaud" if preset.authorized_party else "aud"
+    condition: dict[str, dict[str, str]] = {"StringEquals": {f"{url}:{whom_for}": audience}}
     condition.setdefault(operator, {})[f"{url}:sub"] = subject
     statement = {
         "Effect": "Allow",

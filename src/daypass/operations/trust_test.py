@@ -16,7 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import explain
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.trust import CallerPolicies, Target, actions_for, admit
-from daypass.domain.web_identity import UnusableClaimsError, claim_keys
+from daypass.domain.web_identity import UnusableClaimsError, audience_keys, claim_keys
 from daypass.operations.assume_role_with_web_identity import ACTION, verified_proof
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
@@ -109,6 +109,10 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
 
 def _claimed(url: str, unverified_claims: Mapping[str, Any]) -> dict[str, Value]:
     try:
-        return claim_keys(url, unverified_claims)
+        keys = claim_keys(url, unverified_claims)
     except UnusableClaimsError:
         return {}
+    audience, azp = unverified_claims.get("aud"), unverified_claims.get("azp")
+    if isinstance(audience, str) and isinstance(azp, str):  # as they would be if they were verified
+        keys.update(audience_keys(url, (audience,), azp))
+    return keys

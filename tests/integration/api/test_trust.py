@@ -69,6 +69,8 @@ async def test_trust_test_token_that_is_not_verified_is_not_let_in_but_held_agai
     forged = await tried(server, Issuer(ISSUER, "ES256", "sts.amazonaws.com").token(now, **good))
     assert (forged["let_in"], forged["admitted"]) == (False, True)
     assert forged["reason"]
+    party = await tried(server, issuer.token(now - 3_600_000, **good, azp="app"))
+    assert (party["keys"][f"{ISSUER}:aud"], party["keys"][f"{ISSUER}:oaud"]) == ("app", "sts.amazonaws.com")
     strange = await tried(server, Issuer("other.example.com", "ES256").token(now))
     assert (strange["let_in"], strange["admitted"]) == (False, False)
 

@@ -93,6 +93,21 @@ def test_add_by_preset_knows_url_and_audience(cli: Any, serve: Any) -> None:
     assert b"ClientIDList.member.1=sts.amazonaws.com" in server.sent[0].body
 
 
+def test_add_by_preset_sets_what_its_tokens_need(cli: Any, serve: Any) -> None:
+    server = serve(MADE, as_json(SHOWN))
+    assert cli("provider", "add", "spiffe", "--tenant", "td.example.com", "jwks_url=https://b.example.com").status == 0
+    assert json.loads(server.sent[1].body) == {
+        "settings": {"spiffe_trust_domain": "td.example.com", "jwks_url": "https://b.example.com"}
+    }
+
+
+def test_add_by_preset_without_an_audience_says_where_it_is_found(cli: Any, serve: Any) -> None:
+    serve()
+    ran = cli("provider", "add", "bitbucket", "--tenant", "acme")
+    assert ran.status == 2
+    assert "ari:cloud:bitbucket::workspace/UUID" in " ".join(ran.err.split())
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -100,6 +115,7 @@ def test_add_by_preset_knows_url_and_audience(cli: Any, serve: Any) -> None:
         ["https://ci.example.com"],
         ["https://ci.example.com", "--client-id", "x", "--tenant", "y"],
         ["kubernetes"],
+        ["azure", "--tenant", "6f1c"],
         ["github", "--tenant", "x"],
         ["github", "jwks_bearer=x"],
     ],

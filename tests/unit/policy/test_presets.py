@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.run import lint_text
+from daypass.domain.policy.model import NamedPolicy, PrincipalFacts
 from daypass.domain.presets import PRESETS, Preset, SubjectForm, preset_of
-from daypass.domain.trust_template import TemplateError, trust_policy
+from daypass.domain.trust import CallerPolicies, Target, admit
+from daypass.domain.trust_template import ACTION, TemplateError, trust_policy
+from daypass.domain.web_identity import audience_keys, claim_keys
 
 ACCOUNT = "111122223333"
 TENANTS = {"kubernetes": "oidc.example.com/id/1", "okta": "acme.okta.com/oauth2/default", "spiffe": "td.example.com"}
@@ -21,7 +27,7 @@ VALUES = {"repo": "acme/shop", "project": "acme/shop", "path": "/ns/shop/sa/web"
 def made(preset: Preset, form: SubjectForm, **changed: str) -> str:
     values = {name: VALUES.get(name, f"the-{name}") for name in form.parameters} | changed
     tenant = TENANTS.get(preset.name, "acme") if preset.tenant else ""
-    audience = "" if preset.audience.format(tenant=tenant) else "client-1"
+    audience = "" if preset.audience else "client-1"
     return json.dumps(trust_policy(preset, ACCOUNT, values, tenant=tenant, audience=audience).document)
 
 
@@ -74,3 +80,161 @@ def test_every_preset_pins_only_claims_that_its_tokens_have() -> None:
     for preset in PRESETS.values():
         assert preset.shared == bool(preset.pins)
         assert all(preset.sends(claim) for claim in preset.pins)
+
+
+STEP = "{6c8a1d32-9c1e-4a55-8f0b-2f1f3d0f5a10}"
+REPOSITORY = "{c7e2f80a-51d6-4b0d-9d5e-8d7d2a7a3e55}"
+TOKENS: dict[str, tuple[dict[str, str], str, str, dict[str, Any]]] = {
+    # what is said on the command line, the tenant, the audience, and the claims of a token as its issuer makes it
+    "github": (
+        {"repo": "acme/shop", "branch": "main"},
+        "",
+        "sts.amazonaws.com",
+        {
+            "sub": "repo:acme/shop:ref:refs/heads/main",
+            "repository": "acme/shop",
+            "ref_protected": "true",
+            "job_workflow_ref": "acme/shop/.github/workflows/ci.yml@refs/heads/main",
+            "repo_property_team": "shop",
+        },
+    ),
+    "github-ids": (
+        {"repo": "acme@1/shop@2", "environment": "production"},
+        "",
+        "sts.amazonaws.com",
+        {"sub": "repo:acme@1/shop@2:environment:production", "repository_id": "2", "environment": "production"},
+    ),
+    "gitlab": (
+        {"project": "acme/shop", "branch": "main"},
+        "",
+        "https://gitlab.com",
+        {
+            "sub": "project_path:acme/shop:ref_type:branch:ref:main",
+            "project_path": "acme/shop",
+            "namespace_path": "acme",
+            "ref_protected": "true",
+            "user_identities": [{"provider": "github", "extern_uid": "1"}],
+        },
+    ),
+    "buildkite": (
+        {"org": "acme", "pipeline": "shop", "branch": "main"},
+        "",
+        "sts.amazonaws.com",
+        {
+            "sub": "organization:acme:pipeline:shop:ref:refs/heads/main:commit:9f3182061f1e2cca4702c368cbc039b7dc9d4485:step:deploy",
+            "organization_slug": "acme",
+            "build_number": 5,
+        },
+    ),
+    "circleci": (
+        {"project": "2b2b"},
+        "1a1a",
+        "1a1a",
+        {
+            "sub": "org/1a1a/project/2b2b/user/3c3c",
+            "oidc.circleci.com/project-id": "2b2b",
+            "oidc.circleci.com/context-ids": ["4d4d"],
+            "oidc.circleci.com/ssh-rerun": False,
+        },
+    ),
+    "bitbucket": (
+        {"repo": REPOSITORY},
+        "acme",
+        "ari:cloud:bitbucket::workspace/84c08677-e352-4a1c-a107-6df387cfeef7",
+        {"sub": f"{REPOSITORY}:{STEP}", "repositoryUuid": REPOSITORY, "stepUuid": STEP, "branchName": "main"},
+    ),
+    "terraform": (
+        {"org": "acme", "project": "web", "workspace": "prod", "phase": "apply"},
+        "",
+        "aws.workload.identity",
+        {
+            "sub": "organization:acme:project:web:workspace:prod:run_phase:apply",
+            "terraform_workspace_name": "prod",
+            "terraform_full_workspace": "organization:acme:project:web:workspace:prod",
+        },
+    ),
+    "kubernetes": (
+        {"namespace": "shop", "service-account": "web"},
+        "oidc.example.com/id/1",
+        "sts.amazonaws.com",
+        {
+            "sub": "system:serviceaccount:shop:web",
+            "aud": ["sts.amazonaws.com"],
+            "kubernetes.io": {"namespace": "shop", "serviceaccount": {"name": "web", "uid": "1"}},
+        },
+    ),
+    "google": (
+        {"subject": "112010400000000710080"},
+        "",
+        "daypass",
+        {
+            "sub": "112010400000000710080",
+            "azp": "112010400000000710080",
+            "email": "w@acme.iam.gserviceaccount.com",
+            "email_verified": True,
+            "google": {"compute_engine": {"project_id": "acme"}},
+        },
+    ),
+    "azure": (
+        {"object": "7f1c9b0e-0000-4000-8000-000000000001"},
+        "6f1c",
+        "api://daypass",
+        {
+            "sub": "7f1c9b0e-0000-4000-8000-000000000001",
+            "oid": "7f1c9b0e-0000-4000-8000-000000000001",
+            "appid": "a",
+            "tid": "6f1c",
+            "idp": "https://sts.windows.net/6f1c/",
+            "xms_mirid": "/subscriptions/1",
+        },
+    ),
+    "okta": (
+        {"subject": "00u1a2b3c4d5e6f7g8h9"},
+        "acme.okta.com/oauth2/default",
+        "0oa1client",
+        {"sub": "00u1a2b3c4d5e6f7g8h9", "ver": 1, "groups": ["staff"], "amr": ["mfa"]},
+    ),
+    "spiffe": (
+        {"trust-domain": "td.example.com", "path": "/ns/shop/sa/web"},
+        "td.example.com",
+        "sts.amazonaws.com",
+        {"sub": "spiffe://td.example.com/ns/shop/sa/web", "aud": ["sts.amazonaws.com"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_trust_policy_of_a_preset_lets_in_the_token_that_its_issuer_makes_and_no_other(name: str) -> None:
+    said, tenant, audience, claims = TOKENS[name]
+    preset = PRESETS[name.removesuffix("-ids")]
+    made = trust_policy(preset, ACCOUNT, said, tenant=tenant, audience="" if preset.audience else audience)
+    assert made.audience == audience
+
+    def admitted(**changed: Any) -> bool:
+        token = {"aud": audience, **claims, **changed}
+        audiences = tuple(token["aud"]) if isinstance(token["aud"], list) else (token["aud"],)
+        keys = claim_keys(made.url, token) | audience_keys(made.url, audiences, token.get("azp", ""))
+        provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{made.url}"
+        who = PrincipalFacts(PrincipalKind.WEB_IDENTITY, "", (), provider)
+        policy = NamedPolicy("trust", parse(json.dumps(made.document), PolicyKind.TRUST))
+        target = Target(f"arn:aws:iam::{ACCOUNT}:role/r", ACCOUNT, policy)
+        return admit(who, CallerPolicies(identity=None), target, (ACTION,), keys).decision.allowed
+
+    assert admitted()
+    assert not admitted(aud="x")
+    assert not admitted(sub="x" + claims["sub"])
+    brought = {**claims, "https://aws.amazon.com/tags": {"principal_tags": {"team": ["shop"]}}}
+    paths = [key.partition(":")[2] for key in claim_keys("issuer.example.com", brought)]
+    assert [path for path in paths if not preset.sends(path)] == []
+    assert not preset.sends("nosuchclaim")
+
+
+def test_preset_where_only_the_customer_knows_the_audience_says_where_it_is_found() -> None:
+    for name in ("bitbucket", "google", "azure", "okta"):
+        assert not PRESETS[name].audience
+        assert "audience" in PRESETS[name].note or "azp" in PRESETS[name].note
+
+
+def test_trust_policy_tenant_that_would_widen_is_refused() -> None:
+    with pytest.raises(TemplateError, match="in full"):
+        trust_policy(PRESETS["circleci"], ACCOUNT, {"project": "p"}, tenant="*")

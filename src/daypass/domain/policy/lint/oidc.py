@@ -24,7 +24,8 @@ _WEB_IDENTITY = fold("sts:AssumeRoleWithWebIdentity")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _KUBERNETES_NAME = "kubernetes.io/serviceaccount/name"
 _KUBERNETES_NAMESPACE = "kubernetes.io/namespace"
-_WHOM_FOR = frozenset({"aud", "azp", "iss"})  # these say for whom a token is, not of whom
+_WHOM_FOR = frozenset({"aud", "oaud", "azp", "iss"})  # these say for whom a token is, not of whom
+_AUDIENCE = frozenset({"aud", "oaud"})
 _LIKE = frozenset({"StringLike", "ArnLike"})
 
 
@@ -108,7 +109,7 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
     url = url_of(principal)
     preset = preset_of(url)
     at = (principal.line, principal.column)
-    if not any(claim == "aud" for claim, _ in claims):
+    if not any(claim in _AUDIENCE for claim, _ in claims):
         yield at_place(
             "oidc-no-audience",
             *at,
