@@ -34,6 +34,8 @@ WHOLE_ANSWER = "daypass.answer"
 
 _INTERNAL = "InternalFailure"
 _ROOT = (b"/", b"")
+_NO_PATH = DaypassError(ErrorKind.UNKNOWN_OPERATION, "There is no such path.")
+_NO_METHOD = DaypassError(ErrorKind.UNKNOWN_OPERATION, "This method is not allowed here.")
 _CLOSE: Header = (b"connection", b"close")  # after a refusal, unread bytes of the body may still come
 
 
@@ -201,16 +203,22 @@ class Application:
             return await self._aws(request)
         found = self._routes.get(request.raw_path)
         if found is None:
-            return _plain(request, 404, "NotFound")
+            return await self._recorded(request, _NO_PATH, _plain(request, 404, "NotFound"))
         name, route = found
         if request.method not in route.methods:
             allow = ", ".join(sorted(route.methods)).encode("ascii")
-            return _plain(request, 405, "MethodNotAllowed", (b"allow", allow))._replace(operation=name)
+            answer = _plain(request, 405, "MethodNotAllowed", (b"allow", allow))._replace(operation=name)
+            return await self._recorded(request, _NO_METHOD, answer)
         try:
             request = await self._complete(request, scope, receive)
         except DaypassError as error:
-            return _refusal(request, error)._replace(operation=name)
+            return await self._recorded(request, error, _refusal(request, error)._replace(operation=name))
         return (await route.handler(request))._replace(operation=name)
+
+    async def _recorded(self, request: Request, error: DaypassError, answer: Response) -> Response:
+        """A refusal of a path that is not the AWS wire's, put on the record first, as all are."""
+        recorded = await self._aws.refuse(request, error)
+        return answer if recorded.status < 500 else _plain(request, 503, "ServiceUnavailable")
 
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
         """The request with its body. Raises DaypassError when either is over a limit."""
@@ -289,7 +297,7 @@ class Application:
         try:
             request = await self._complete(request, scope, receive)
         except DaypassError as error:
-            response = _refusal(request, error)
+            response = await self._recorded(request, error, _refusal(request, error))
             await _send(scope, send, request, response)
             return response.code
         status = 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.wire.fakes import NOW, REQUEST_ID, World, form, signed
 
-from daypass.domain.errors import ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.app import Application, Hooks, HttpLimits
 
 IDENTITY = form(Action="GetCallerIdentity", Version="2011-06-15")
@@ -100,7 +100,7 @@ async def test_route_answers_get_and_head() -> None:
     assert world.observed == [("/healthz", "")] * 2
 
 
-async def test_route_other_method_is_405_and_other_path_404() -> None:
+async def test_route_other_method_is_405_and_other_path_404_and_both_are_recorded() -> None:
     world = World()
     answer = await world.send("POST", b"/healthz")
     assert (answer.status, answer.headers[b"allow"]) == (405, b"GET, HEAD")
@@ -108,6 +108,19 @@ async def test_route_other_method_is_405_and_other_path_404() -> None:
         answer = await world.send("GET", path)
         assert answer.status == 404
         assert _error(answer.body)["request_id"] == REQUEST_ID
+    assert [refusal.error.kind for refusal in world.refusals] == [ErrorKind.UNKNOWN_OPERATION] * 6
+
+
+async def test_route_over_a_limit_is_413_and_recorded() -> None:
+    world = World(limits=SMALL)
+    answer = await world.send("GET", b"/healthz", query=b"a" * 200)
+    assert answer.status == 413
+    assert [refusal.error.kind for refusal in world.refusals] == [ErrorKind.REQUEST_TOO_LARGE]
+
+
+async def test_route_whose_refusal_cannot_be_recorded_is_503() -> None:
+    world = World(record_raises=DaypassError(ErrorKind.UNAVAILABLE, "away"))
+    assert (await world.send("GET", b"/nope")).status == 503
 
 
 async def test_route_obeys_limits() -> None:
