@@ -63,12 +63,18 @@ def explain(message: str, profile: str, endpoint: str, form: str) -> None:
 
 
 def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
-    """The explanation that the record keeps of a request."""
-    for record in connection.api("GET", "/audit/records", {"request_id": request_id})["records"]:
-        decision = (record["event"] or {}).get("decision")
-        if isinstance(decision, dict):
-            return decision
-    raise ClientError("NoSuchEntity", "No decision is on record for this request, or you may not see it.", 404)
+    """The explanation that the record keeps of a request; of one that no policy was asked about, why it was refused."""
+    found = connection.api("GET", "/audit/records", {"request_id": request_id})["records"]
+    events = [record["event"] for record in found if record["event"]]
+    for event in events:
+        if isinstance(event.get("decision"), dict):
+            return dict(event["decision"])
+    for event in events:
+        if event.get("error"):
+            request = dict(event.get("detail") or {})
+            kept = {name: event.get(name) for name in ("error", "operation", "actor")}
+            return {**kept, "private": request.pop("private", {}), "request": request}
+    raise ClientError("NoSuchEntity", "No refusal is on record for this request, or you may not see it.", 404)
 
 
 def _decoded(connection: Connection, message: str) -> dict[str, Any]:
@@ -84,9 +90,12 @@ def _decoded(connection: Connection, message: str) -> dict[str, Any]:
 
 def show(explanation: dict[str, Any]) -> None:
     """Prints an explanation for people: verdict, request, layers with their statements, and what is missing."""
+    if "error" in explanation:
+        _show_refusal(explanation)
+        return
     click.echo(_verdict(explanation))
     click.echo()
-    output.fields({f"  {name}": explanation.get(name) for name in ("principal", "action", "resource")})
+    output.fields({f"  {name}": explanation.get(name) for name in ("principal", "action", "resource", "role")})
     for found in explanation.get("layers", ()):
         _show_layer(found)
     needed = explanation.get("would_have_to_be_true") or ()
@@ -94,6 +103,21 @@ def show(explanation: dict[str, Any]) -> None:
         click.echo("\nFor it to be allowed, this would have to be true:")
         for sentence in needed:
             click.echo(f"  - {output.safe(sentence)}")
+
+
+def _show_refusal(refusal: dict[str, Any]) -> None:
+    """Of a request that ended before any policy was asked: what came, and what only the record says of it."""
+    click.echo(f"Refused: {output.safe(refusal['error'])}. No policy was asked.\n")
+    who = (refusal["actor"] or {}).get("arn")
+    output.fields({"  operation": refusal["operation"], "  principal": who})
+    for title, found in (("The request:", refusal["request"]), ("Why:", refusal["private"])):
+        if found:
+            click.echo(f"\n{title}")
+            output.fields({f"  {name}": _plain(value) for name, value in found.items()})
+
+
+def _plain(value: object) -> object:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
 def _verdict(explanation: dict[str, Any]) -> str:

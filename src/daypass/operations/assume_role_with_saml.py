@@ -124,7 +124,7 @@ def check_offered(assertion: Assertion, proof: Proof, role: RequestedRole) -> No
 
 def owned(error: DaypassError, account: str) -> DaypassError:
     """The same refusal on the record of the account whose role was asked for."""
-    return DaypassError(error.kind, error.public, private={**error.private, OWNER: account})
+    return DaypassError(error.kind, error.public, private={"reason": error.public, **error.private, OWNER: account})
 
 
 def _found(assertion: Assertion, provider: SamlProvider | None) -> tuple[Assertion, SamlProvider]:

@@ -80,7 +80,7 @@ async def _provider(env: Env, account: str, unverified_url: str) -> OidcProvider
 
 def _owned(error: DaypassError, account: str) -> DaypassError:
     """The same refusal on the record of the account whose role was asked for."""
-    return DaypassError(error.kind, error.public, private={**error.private, OWNER: account})
+    return DaypassError(error.kind, error.public, private={"reason": error.public, **error.private, OWNER: account})
 
 
 def _with_wishes(request: SessionRequest, proof: Proof) -> SessionRequest:

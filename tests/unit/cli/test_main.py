@@ -161,6 +161,28 @@ EVIL = "\x1b]0;x\x07\r\nfake \u202e"
 
 
 @pytest.mark.usefixtures("key")
+def test_explain_of_a_request_that_no_policy_was_asked_about_says_why_it_was_refused(
+    cli: Callable, serve: Callable
+) -> None:
+    refusal = {
+        "error": "invalid_identity_token",
+        "operation": "sts:AssumeRoleWithWebIdentity",
+        "actor": {},
+        "decision": None,
+        "detail": {"RoleArn": "arn:role", "private": {"reason": "its signature is wrong", "token": {"kid": "k"}}},
+    }
+    serve(as_json({"records": [{"event": None}, {"event": refusal}]}))
+    ran = cli("explain", "00000000-0000-0000-0000-000000000000")
+    assert ran.status == 0, ran.err
+    assert ran.out.splitlines()[0] == "Refused: invalid_identity_token. No policy was asked."
+    assert [line.split("  ")[-1] for line in ran.out.splitlines() if "reason" in line or "RoleArn" in line] == [
+        "arn:role",
+        "its signature is wrong",
+    ]
+    assert '  token   {"kid": "k"}' in ran.out.splitlines()
+
+
+@pytest.mark.usefixtures("key")
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
@@ -181,6 +203,8 @@ EVIL = "\x1b]0;x\x07\r\nfake \u202e"
             "layers": [{"layer": EVIL, "level": 0, "verdict": EVIL, "policies": [EVIL], "omitted": EVIL, "statements": [
                 {"policy": EVIL, "sid": EVIL, "effect": EVIL, "line": EVIL, "matched": False, "failed_at": EVIL, "conditions": [
                     {"operator": EVIL, "key": EVIL, "wanted": [EVIL], "found": EVIL, "held": False}]}]}]}}}], "next": ""}),
+        (["explain", "00000000-0000-0000-0000-000000000000"], {"records": [{"event": {
+            "error": EVIL, "operation": EVIL, "actor": {"arn": EVIL}, "detail": {EVIL: EVIL, "private": {EVIL: [EVIL]}}}}]}),
     ],
 )  # fmt: skip
 def test_a99_no_command_prints_what_could_act_on_a_terminal(

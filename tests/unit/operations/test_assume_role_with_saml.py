@@ -160,6 +160,12 @@ async def test_assume_longer_than_the_role_allows_is_refused(world: Federated) -
     assert error.kind is ErrorKind.VALIDATION
 
 
+async def test_refusal_of_what_an_assertion_asks_for_is_told_to_the_record(world: Federated) -> None:
+    error = await world.refusal(world.trusting(), attributes={"SessionDuration": ["x"]})
+    assert error.kind is ErrorKind.INVALID_IDENTITY_TOKEN
+    assert "SessionDuration" in error.private["reason"]
+
+
 async def test_assume_session_policies_narrow(world: Federated) -> None:
     await world.bring(world.trusting(), {"Policy": SESSION_POLICY})
     assert world.session().policies == (SESSION_POLICY,)

@@ -169,6 +169,13 @@ async def test_principal_must_be_the_provider(world: Federated) -> None:
         assert (await world.refusal(world.trusting(f"other{number}", action))).kind is ErrorKind.ACCESS_DENIED
 
 
+async def test_refusal_of_a_token_is_told_to_the_record_in_full(world: Federated) -> None:
+    for claims in ({"aud": "x"}, {SOURCE_IDENTITY: "a b"}, {"exp": 1}):
+        error = await world.refusal(world.trusting(f"r-{next(iter(claims))[-3:]}"), **claims)
+        assert error.private["reason"] == error.public
+        assert error.private["account"] == ALPHA
+
+
 async def test_provider_of_another_account_does_not_vouch_for_this_one(world: Federated) -> None:
     role = world.role("theirs", BETA, trusts=[trust({"Federated": world.arn}, ACTION)]).arn
     error = await world.refusal(role)
