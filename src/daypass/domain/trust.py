@@ -65,11 +65,12 @@ class Admission:
 
 
 class Settled(NamedTuple):
-    """That `principal` under `policies` was admitted to a role; `decision` is None when the next request may change it."""
+    """That `decision` admitted `principal` under `policies` to a role; `always`: whatever its next request says."""
 
     principal: PrincipalFacts
     policies: CallerPolicies
-    decision: Decision | None
+    decision: Decision
+    always: bool
 
 
 def actions_for(tags: Tags, source_identity: str, assume: str = ASSUME_ROLE) -> tuple[str, ...]:
@@ -104,14 +105,13 @@ def settle(
     """Whether an admission holds for whatever request of this caller: no policy that bears on it looks at the context."""
     layers = _layers(policies, target, same_account=True)  # those of both sides
     settled = all(ignores_context(action, layers) for action in actions)
-    return Settled(principal, policies, decision if settled else None)
+    return Settled(principal, policies, decision, settled)
 
 
 def _sides(
     principal: PrincipalFacts, policies: CallerPolicies, target: Target, action: str, context: Context
 ) -> Iterator[Admission]:
     """The decisions that must all allow, in order."""
-    where = resource_context(target.account)
     if principal.account == target.account or policies.identity is None:
         where = resource_context(target.account, target.tags)
         query = AccessQuery(principal, action, target.arn, merged(context, where))
@@ -119,6 +119,7 @@ def _sides(
             query, _layers(policies, target, same_account=principal.account == target.account), target.account
         )
     else:
+        where = resource_context(target.account)
         own = AccessQuery(principal, action, target.arn, merged(context, where))
         yield _decide(own, _layers(policies, None, same_account=True), principal.account)
         theirs = AccessQuery(

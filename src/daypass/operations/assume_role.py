@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
 from daypass.domain.claims import Caller, PrincipalKind
-from daypass.domain.context import assumption_context, merged, principal_facts, request_context
+from daypass.domain.context import assumption_context, principal_facts, request_context
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import denial_message, explain
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts
@@ -104,17 +104,16 @@ def session_request(params: Mapping[str, Any], name: str) -> SessionRequest:
 
 def _context(call: Call, session_name: str, external_id: str, inherited: Inheritance, mfa_at: int) -> Context:
     """What the policies may look at."""
-    return merged(
-        request_context(call.caller, call.facts, call.now),
-        mfa_context(mfa_at),
-        assumption_context(
-            session_name=session_name,
-            external_id=external_id,
-            source_identity=inherited.source_identity,
-            tags=inherited.tags,
-            transitive_keys=inherited.transitive_keys,
-        ),
+    context = request_context(call.caller, call.facts, call.now)
+    context |= mfa_context(mfa_at)
+    context |= assumption_context(
+        session_name=session_name,
+        external_id=external_id,
+        source_identity=inherited.source_identity,
+        tags=inherited.tags,
+        transitive_keys=inherited.transitive_keys,
     )
+    return context
 
 
 async def _admitted(
@@ -127,7 +126,7 @@ async def _admitted(
     view, policies = await _role(env, role), await layers_for(env, caller)
     principal = principal_facts(caller)
     known = _known(view, principal, policies, actions)
-    if view is not None and known is not None and known.decision is not None:
+    if view is not None and known is not None and known.always:
         return view, known.decision
     admission = admit(principal, policies, _target(role, view), actions, context())
     if not admission.decision.allowed and await feed_moved(env):
@@ -135,12 +134,12 @@ async def _admitted(
         admission = admit(principal, policies, _target(role, view), actions, context())
     if view is None or not admission.decision.allowed:
         raise _denied(caller, role, view, admission)
-    if known is None:
+    if known is None or known.decision != admission.decision:
         if len(view.memo) >= _MOST_KNOWN:
             view.memo.clear()
-        settled = settle(principal, policies, _target(role, view), actions, admission.decision)
-        view.memo[(principal.arns, actions)] = settled
-    return view, admission.decision
+        known = settle(principal, policies, _target(role, view), actions, admission.decision)
+        view.memo[(principal.arns, actions)] = known
+    return view, known.decision  # of equal ones the first, whose text for the record is there
 
 
 def _known(

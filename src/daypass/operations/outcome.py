@@ -114,11 +114,11 @@ def _decision_json(decision: Decision) -> Canonical:
         "allowed": decision.allowed,
         "determining": [
             {
-                "layer": d.layer.value,
+                "layer": d.layer._value_,  # before Python 3.12 `value` runs Python code
                 "policy": d.policy,
                 "statement": d.statement,
                 "sid": d.sid,
-                "effect": d.effect.value,
+                "effect": d.effect._value_,
             }
             for d in decision.determining
         ],
