@@ -40,6 +40,24 @@ TRUST = json.dumps(
         ],
     }
 )
+# A role whose every request is evaluated: what its trust policy and the caller's own policy look at may differ each time.
+EVALUATED, EXTERNAL_ID = "evaluated", "bench-external-id"
+_NEARBY = {"IpAddress": {"aws:SourceIp": ["127.0.0.0/8", "10.0.0.0/8"]}}
+_EVALUATED_TRUST = {
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    "Action": "sts:AssumeRole",
+    "Condition": {
+        "StringEquals": {"aws:PrincipalTag/team": "payments", "sts:ExternalId": EXTERNAL_ID},
+        **_NEARBY,
+    },
+}
+_EVALUATED_IDENTITY = {
+    "Effect": "Allow",
+    "Action": "sts:AssumeRole",
+    "Resource": f"arn:aws:iam::{ACCOUNT}:role/*",
+    "Condition": {"StringEquals": {"aws:PrincipalTag/team": ["payments", "ledger"]}, **_NEARBY},
+}
 TARGET_RATE, TARGET_P99 = 6000, 60
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -115,18 +133,37 @@ def set_up(url: str) -> None:
 
 def requests(url: str, count: int, salt: str = "", roles: Sequence[str] = ("bench",)) -> list[bytes]:
     """Whole HTTP requests, each with its own session name, signed now; the roles in turn."""
-    host = url.removeprefix("http://")
     key = sigv4.SigningKey(KEY, SECRET, "us-east-1", "sts")
-    now = int(time.time() * 1000)
     built = []
     for number in range(count):
-        arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/{roles[number % len(roles)]}")
-        body = (f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=bench-{salt}{number}").encode()
-        headers = {"host": host, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
-        sent = sigv4.sign(key, "POST", "/", "", headers, body, now)
-        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-        built.append(f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        role = roles[number % len(roles)]
+        arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/{role}")
+        form = f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=bench-{salt}{number}"
+        built.append(_signed(key, url, f"{form}&ExternalId={EXTERNAL_ID}" if role == EVALUATED else form))
     return built
+
+
+def _signed(key: sigv4.SigningKey, url: str, form: str) -> bytes:
+    body = form.encode()
+    headers = {"host": url.removeprefix("http://"), "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    sent = sigv4.sign(key, "POST", "/", "", headers, body, int(time.time() * 1000))
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    return f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def evaluated_setup(url: str) -> list[bytes]:
+    """The IAM calls that make the role `EVALUATED`, and give user `bench` a policy and a tag to look at. In order."""
+    policies = [
+        quote_plus(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        for statement in (_EVALUATED_TRUST, _EVALUATED_IDENTITY)
+    ]
+    key = sigv4.SigningKey(KEY, SECRET, "us-east-1", "iam")
+    forms = (
+        f"Action=CreateRole&RoleName={EVALUATED}&AssumeRolePolicyDocument={policies[0]}",
+        f"Action=PutUserPolicy&UserName=bench&PolicyName=assume&PolicyDocument={policies[1]}",
+        "Action=TagUser&UserName=bench&Tags.member.1.Key=team&Tags.member.1.Value=payments",
+    )
+    return [_signed(key, url, f"{form}&Version=2010-05-08") for form in forms]
 
 
 def measure_many_roles(args: argparse.Namespace) -> None:
@@ -144,12 +181,14 @@ def measure_many_roles(args: argparse.Namespace) -> None:
                     report(f"{count} roles, {state}, 32 connections", result)
 
 
-def measure(url: str, connections: int, count: int, seconds: float, server: int = 0) -> Result:
+def measure(
+    url: str, connections: int, count: int, seconds: float, server: int = 0, roles: Sequence[str] = ("bench",)
+) -> Result:
     """One run, with a short warm-up. `server`: its process id, to tell its worker processes apart."""
     os.sched_setaffinity(0, {LOAD_CORE})
-    asyncio.run(run(url, requests(url, 500, salt="w"), connections, 5))
+    asyncio.run(run(url, requests(url, 500, "w", roles), connections, 5))
     who = partial(owners, server, int(url.rsplit(":", 1)[1])) if server else None
-    return asyncio.run(run(url, requests(url, count, salt=str(connections)), connections, seconds, who))
+    return asyncio.run(run(url, requests(url, count, str(connections), roles), connections, seconds, who))
 
 
 def report(name: str, result: Result) -> None:
@@ -171,6 +210,16 @@ def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, s
                 report(f"    process {number}", part)
 
 
+def measure_evaluated(args: argparse.Namespace) -> None:
+    """Conditions in every policy that counts, so that no decision can be remembered."""
+    with tempfile.TemporaryDirectory() as data, daypass(Path(data), {}) as url:
+        if asyncio.run(run(url, evaluated_setup(url), 1, 10)).failed:
+            raise SystemExit("the role with conditions could not be made")
+        for connections in (32, 256):
+            result = measure(url, connections, args.requests, args.seconds, roles=(EVALUATED,))
+            report(f"SQLite FULL, every policy with conditions, {connections}", result)
+
+
 def measure_postgres(args: argparse.Namespace) -> None:
     from tests.postgres import running_server  # only where it is asked for
 
@@ -186,13 +235,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="signed requests for each run")
     parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
-    parser.add_argument("--only", default="", help="sqlite, roles, workers, delay, postgres, moto")
+    parser.add_argument("--only", default="", help="sqlite, evaluated, roles, workers, delay, postgres, moto")
     parser.add_argument("--roles", type=int, default=100_000, help="the larger number of roles")
     args = parser.parse_args()
     print(f"server on core {SERVER_CORE}, load on core {LOAD_CORE}; target {TARGET_RATE}/s, p99 {TARGET_P99} ms at 256")
-    wanted = args.only.split(",") if args.only else ["sqlite", "roles", "workers", "delay", "postgres", "moto"]
+    every = ["sqlite", "evaluated", "roles", "workers", "delay", "postgres", "moto"]
+    wanted = args.only.split(",") if args.only else every
     if "sqlite" in wanted:
         measure_sqlite(args, "SQLite FULL", {})
+    if "evaluated" in wanted:
+        measure_evaluated(args)
     if "roles" in wanted:
         measure_many_roles(args)
     if "workers" in wanted:

@@ -19,7 +19,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from assume_role import ACCOUNT, KEY, SECRET, requests
+from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, evaluated_setup, requests
 from daypass import config
 from daypass.operations.bootstrap import bootstrap, parse
 from daypass.server.application import build
@@ -29,7 +29,8 @@ from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
 
-_END = b"</AssumeRoleResponse>"
+_ENDS = (b"</AssumeRoleResponse>", b"</CreateRoleResponse>", b"</PutUserPolicyResponse>", b"</TagUserResponse>")
+_URL = "http://127.0.0.1:1"
 
 
 class _Paper(asyncio.Transport):
@@ -58,7 +59,7 @@ class _Paper(asyncio.Transport):
     def write(self, data: Any) -> None:
         if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"answered {data!r}")
-        if data.endswith(_END):
+        if data.endswith(_ENDS):
             self._loop.call_soon(self._next)
 
     def writelines(self, parts: Any) -> None:
@@ -86,9 +87,14 @@ class Bench:
         self._state = ServerState()
         self._made = 0
 
-    def sign(self, count: int) -> list[bytes]:
+    def sign(self, count: int, role: str = "deployer") -> list[bytes]:
         self._made += 1
-        return requests("http://127.0.0.1:1", count, salt=f"{self._made}-", roles=("deployer",))
+        return requests(_URL, count, salt=f"{self._made}-", roles=(role,))
+
+    async def set_up(self) -> None:
+        """Makes the role whose policies have conditions: one call after the other."""
+        for raw in evaluated_setup(_URL):
+            await self.play([raw])
 
     async def play(self, pile: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
@@ -121,13 +127,13 @@ async def started(data: Path) -> Runtime:
     return runtime
 
 
-async def cpu(bench: Bench, rounds: int, count: int) -> tuple[float, float]:
+async def cpu(bench: Bench, rounds: int, count: int, role: str) -> tuple[float, float]:
     """Seconds for each request, on the event loop's thread and on all others."""
-    await bench.play(bench.sign(1000))
+    await bench.play(bench.sign(1000, role))
     own: list[float] = []
     others: list[float] = []
     for _ in range(rounds):
-        pile = bench.sign(count)
+        pile = bench.sign(count, role)
         thread, process = time.thread_time(), time.process_time()
         await bench.play(pile)
         thread, process = time.thread_time() - thread, time.process_time() - process
@@ -136,9 +142,9 @@ async def cpu(bench: Bench, rounds: int, count: int) -> tuple[float, float]:
     return min(own), min(others)
 
 
-async def calls(bench: Bench, count: int) -> tuple[float, float]:
+async def calls(bench: Bench, count: int, role: str) -> tuple[float, float]:
     """Calls of Python and of C functions for each request, on the event loop's thread."""
-    pile = bench.sign(count)
+    pile = bench.sign(count, role)
     python = native = 0
 
     def watch(_: FrameType, event: str, __: Any) -> None:
@@ -157,11 +163,17 @@ async def calls(bench: Bench, count: int) -> tuple[float, float]:
 async def measure(data: Path, args: argparse.Namespace) -> None:
     runtime = await started(data)
     bench = Bench(runtime, args.connections)
-    own, others = await cpu(bench, args.rounds, args.requests)
-    python, native = await calls(bench, 1000)
+    await report(bench, "remembered decision", args, "deployer")
+    await bench.set_up()  # from here on the caller's own policy has conditions too
+    await report(bench, "conditions evaluated", args, EVALUATED)
     await runtime.stop()
+
+
+async def report(bench: Bench, kind: str, args: argparse.Namespace, role: str) -> None:
+    own, others = await cpu(bench, args.rounds, args.requests, role)
+    python, native = await calls(bench, 1000, role)
     print(
-        f"event loop {own * 1e6:.1f} us, writer {others * 1e6:.1f} us, together {(own + others) * 1e6:.1f} us "
+        f"{kind}: event loop {own * 1e6:.1f} us, writer {others * 1e6:.1f} us, together {(own + others) * 1e6:.1f} us "
         f"for each request; calls of Python {python:.1f}, of C {native:.1f}"
     )
 
