@@ -155,10 +155,10 @@ def test_settle_looks_at_both_sides_of_an_assumption_between_accounts() -> None:
     target = Target("arn:aws:iam::444455556666:role/x", BETA, named(text, PolicyKind.TRUST, "trust"), {})
     decision = evaluate(*cases.to_query(cases.Pool(random.Random(1)).case()))
     for policies, wanted in (
-        (CallerPolicies((plain,)), decision),
-        (CallerPolicies((narrow,)), None),
-        (CallerPolicies((plain,), (narrow,)), None),
-        (CallerPolicies((plain,), None, ((narrow,),)), None),
-        (CallerPolicies((plain,), None, (), ((narrow,),)), None),
+        (CallerPolicies((plain,)), True),
+        (CallerPolicies((narrow,)), False),
+        (CallerPolicies((plain,), (narrow,)), False),
+        (CallerPolicies((plain,), None, ((narrow,),)), False),
+        (CallerPolicies((plain,), None, (), ((narrow,),)), False),
     ):
-        assert settle(principal, policies, target, ("sts:AssumeRole",), decision).decision is wanted
+        assert settle(principal, policies, target, ("sts:AssumeRole",), decision).always is wanted
