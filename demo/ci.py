@@ -74,6 +74,17 @@ def set_up(url: str, home: Path, key: tuple[str, str], keys_at: str, authority: 
     return iam
 
 
+def refusals(url: str, scratch: Path, github: Issuer, other: str) -> None:
+    stale = {"iat": int(time.time()) - 7200, "nbf": None, "exp": int(time.time()) - 3600}
+    for what, token in (
+        ("another branch", other),
+        ("a stranger", github.token(**claims("mallory/shop", "refs/heads/main"))),
+        ("a stale token", github.token(**claims("acme/shop", "refs/heads/main", **stale))),
+    ):
+        error = job(url, scratch, token)["refused"]
+        note(f"{what}: {error['Code']}: {error['Message'][:110]}")
+
+
 def main() -> None:
     started = time.perf_counter()
     key = new_key()
@@ -97,14 +108,7 @@ def main() -> None:
 
         say("3. Jobs of another branch, of a stranger's repository, and with a stale token are refused")
         other = github.token(**claims("acme/shop", "refs/heads/experiment"))
-        stale = {"iat": int(time.time()) - 7200, "nbf": None, "exp": int(time.time()) - 3600}
-        for what, token in (
-            ("another branch", other),
-            ("a stranger", github.token(**claims("mallory/shop", "refs/heads/main"))),
-            ("a stale token", github.token(**claims("acme/shop", "refs/heads/main", **stale))),
-        ):
-            error = job(url, scratch, token)["refused"]
-            note(f"{what}: {error['Code']}: {error['Message'][:110]}")
+        refusals(url, scratch, github, other)
 
         say("4. Why? The role's owner is told, claim by claim")
         (scratch / "other").write_text(other)
