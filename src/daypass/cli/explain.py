@@ -88,8 +88,11 @@ def _decoded(connection: Connection, message: str) -> dict[str, Any]:
     return explanation
 
 
-def show(explanation: dict[str, Any]) -> None:
-    """Prints an explanation for people: verdict, request, layers with their statements, and what is missing."""
+def show(explanation: dict[str, Any], *, every: bool = False) -> None:
+    """Prints an explanation for people: verdict, request, layers with their statements, and what is missing.
+
+    `every`: also the conditions that hold.
+    """
     if "error" in explanation:
         _show_refusal(explanation)
         return
@@ -97,7 +100,7 @@ def show(explanation: dict[str, Any]) -> None:
     click.echo()
     output.fields({f"  {name}": explanation.get(name) for name in ("principal", "action", "resource", "role")})
     for found in explanation.get("layers", ()):
-        _show_layer(found)
+        _show_layer(found, every=every)
     needed = explanation.get("would_have_to_be_true") or ()
     if needed:
         click.echo("\nFor it to be allowed, this would have to be true:")
@@ -132,7 +135,7 @@ def _verdict(explanation: dict[str, Any]) -> str:
     return f"Denied: {one} denies it." if explanation.get("explicit") else f"Denied: {none} allows it."
 
 
-def _show_layer(found: dict[str, Any]) -> None:
+def _show_layer(found: dict[str, Any], *, every: bool) -> None:
     title = _LAYERS.get(found["layer"], (output.safe(found["layer"]),))[0]
     level = f", level {found['level'] + 1}" if found["level"] else ""
     click.echo(f"\n{title}{level}: {output.safe(_VERDICTS.get(found['verdict'], found['verdict']))}")
@@ -142,18 +145,19 @@ def _show_layer(found: dict[str, Any]) -> None:
         state = "applies" if statement["matched"] else _STEPS.get(statement["failed_at"], statement["failed_at"])
         click.echo(f"  {output.safe(place)}: {output.safe(state)}")
         for condition in statement["conditions"]:
-            if not condition["held"]:
-                _show_condition(condition)
+            if every or not condition["held"]:
+                _show_condition(condition, every=every)
     if not found["policies"]:
         click.echo("  There is no policy here.")
     elif found["omitted"]:
         click.echo(f"  {output.safe(found['omitted'])} more of other actions or without room here.")
 
 
-def _show_condition(condition: dict[str, Any]) -> None:
+def _show_condition(condition: dict[str, Any], *, every: bool) -> None:
     found = condition["found"]
     shown = "absent" if found is None else ", ".join(found) if isinstance(found, list) else found
     wanted = ", ".join(condition["wanted"])
-    click.echo(f"      {output.safe(condition['operator'])} {output.safe(condition['key'])}")
+    verdict = (": holds" if condition["held"] else ": does not hold") if every else ""
+    click.echo(f"      {output.safe(condition['operator'])} {output.safe(condition['key'])}{verdict}")
     click.echo(f"        wanted  {output.safe(wanted)}")
     click.echo(f"        found   {output.safe(shown)}")

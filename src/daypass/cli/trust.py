@@ -153,7 +153,7 @@ def _show(answer: Mapping[str, Any]) -> None:
     click.echo("\nWhat the token says:")
     output.fields({f"  {key}": _text(value) for key, value in sorted(answer["keys"].items())})
     click.echo("\nThe trust policy:")
-    show_explanation(answer["explanation"])
+    show_explanation(answer["explanation"], every=True)
 
 
 def _text(value: Any) -> str:

@@ -105,7 +105,7 @@ _ALL: Final = (
         forms=(
             SubjectForm(("repo", "environment"), "repo:{repo}:environment:{environment}"),
             SubjectForm(("repo", "branch"), "repo:{repo}:ref:refs/heads/{branch}"),
-            SubjectForm(("repo", "tag"), "repo:{repo}:ref:refs/tags/{tag}", like=True),
+            SubjectForm(("repo", "tag"), "repo:{repo}:ref:refs/tags/{tag}"),
             SubjectForm(("repo",), "repo:{repo}:pull_request"),
         ),
         pins={
@@ -138,7 +138,7 @@ _ALL: Final = (
         ),
         forms=(
             SubjectForm(("project", "branch"), "project_path:{project}:ref_type:branch:ref:{branch}"),
-            SubjectForm(("project", "tag"), "project_path:{project}:ref_type:tag:ref:{tag}", like=True),
+            SubjectForm(("project", "tag"), "project_path:{project}:ref_type:tag:ref:{tag}"),
         ),
         pins={
             "sub": r"project_path:[^/*?]+/",

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import arrival_context, assumption_context, merged
+from daypass.domain.directory import Redeemed
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import explain
 from daypass.domain.policy.model import PrincipalFacts, Value
+from daypass.domain.proof import Proof
 from daypass.domain.trust import CallerPolicies, Target, actions_for, admit
 from daypass.domain.web_identity import UnusableClaimsError, audience_keys, claim_keys
 from daypass.operations.assume_role_with_web_identity import ACTION, verified_proof
@@ -87,6 +89,8 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
     try:
         proof = await verified_proof(env, account, {"WebIdentityToken": unverified_token}, env.clock.now())
         keys, wishes = proof.keys, (proof.tags, proof.transitive_keys, proof.source_identity)
+        if await _used(env, proof):
+            problem = "The token has been used before, and may be used once only."
     except DaypassError as error:
         if error.kind not in _PROBLEMS:
             raise
@@ -105,6 +109,15 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
     admission = admit(who, CallerPolicies(identity=None), target, actions_for(tags, source_identity, ACTION), context)
     explanation = explain(admission.query, admission.layers).to_json()
     return TrustTest(view.role.arn, provider, problem, reason, admission.decision.allowed, keys, explanation)
+
+
+async def _used(env: Env, proof: Proof) -> bool:
+    one_time = proof.one_time
+    if one_time is None:
+        return False
+    return (
+        await env.directory.read(lambda held: held.get(Redeemed, purpose=one_time.purpose, id=one_time.id)) is not None
+    )
 
 
 def _claimed(url: str, unverified_claims: Mapping[str, Any]) -> dict[str, Value]:

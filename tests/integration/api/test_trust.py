@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from tests.integration.api.conftest import TENANT, TENANT_ROOT, Server
@@ -73,6 +74,23 @@ async def test_trust_test_token_that_is_not_verified_is_not_let_in_but_held_agai
     assert (party["keys"][f"{ISSUER}:aud"], party["keys"][f"{ISSUER}:oaud"]) == ("app", "sts.amazonaws.com")
     strange = await tried(server, Issuer("other.example.com", "ES256").token(now))
     assert (strange["let_in"], strange["admitted"]) == (False, False)
+
+
+async def test_trust_test_token_that_was_used_once_already_is_not_let_in(server: Server, issuer: Issuer) -> None:
+    now = server.runtime.clock.now()
+    settings = {"static_jwks": json.dumps(issuer.jwks()), "one_time": True}
+    answer = await server.api(TENANT_ROOT, "PUT", f"/providers/oidc/{ISSUER}/settings", body={"settings": settings})
+    assert answer.status == 200, answer.body
+    token = issuer.token(now, sub="repo:acme/shop:ref:refs/heads/main", jti="token-1")
+    assert (await tried(server, token))["let_in"]
+    assert (await tried(server, token))["let_in"], "a test uses nothing up"
+    role = f"arn:aws:iam::{TENANT}:role/deployer"
+    asked = {"RoleArn": role, "RoleSessionName": "job", "WebIdentityToken": token}
+    body = urlencode({"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", **asked}).encode()
+    assert (await server.send("POST", "/", headers={"Host": "daypass.test"}, body=body)).status == 200
+    found = await tried(server, token)
+    assert (found["let_in"], found["admitted"]) == (False, True)
+    assert "used before" in found["problem"]
 
 
 async def test_trust_test_of_no_token_or_no_role_is_refused(server: Server, issuer: Issuer) -> None:

@@ -180,3 +180,18 @@ def test_allow_list_is_shown_set_and_taken_away(cli: Any, serve: Any) -> None:
     server = serve(Answer(204, {}, b""))
     assert cli("provider", "allow", "off").status == 0
     assert server.sent[0].method == "DELETE"
+
+
+def test_trust_test_says_of_each_condition_whether_it_holds(cli: Any, serve: Any, tmp_path: Path) -> None:
+    condition = {"operator": "StringEquals", "wanted": ["acme"], "found": "acme", "held": True}
+    conditions = [{**condition, "key": "i:org"}, {**condition, "key": "i:ref", "found": None, "held": False}]
+    statement = {"policy": "trust", "sid": "", "effect": "Allow", "line": 1, "matched": False}
+    layer = {"layer": "resource", "level": 0, "verdict": "implicit_deny", "policies": ["trust"], "omitted": 0}
+    layers = [{**layer, "statements": [{**statement, "failed_at": "condition", "conditions": conditions}]}]
+    answer = {"let_in": False, "problem": "", "reason": "", "keys": {}, "explanation": {"layers": layers}}
+    serve(as_json(answer))
+    (tmp_path / "token").write_text("a.b.c")
+    ran = cli("trust", "test", "deployer", "--token", str(tmp_path / "token"))
+    assert ran.status == 1, ran.err
+    assert "      StringEquals i:org: holds" in ran.out.splitlines()
+    assert "      StringEquals i:ref: does not hold" in ran.out.splitlines()
