@@ -24,7 +24,7 @@ from daypass import config
 from daypass.operations.bootstrap import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.loop import Loop
-from daypass.server.process import tune_collector, uvicorn_config
+from daypass.server.process import tune_interpreter, uvicorn_config
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
@@ -123,7 +123,7 @@ async def started(data: Path) -> Runtime:
     runtime = Runtime(settings)
     await runtime.start()
     await bootstrap(runtime.env, parse(f"{KEY}:{SECRET}:{ACCOUNT}:bench"), examples=True)
-    tune_collector()
+    tune_interpreter()
     return runtime
 
 
