@@ -374,6 +374,17 @@ def test_signing_keys_are_kept_without_their_secret_and_bounded() -> None:
     assert canonical._signing_key("ab", "c", "d", "e") != canonical._signing_key("a", "bc", "d", "e")
 
 
+def test_signature_with_known_keys_is_the_same_and_they_are_few() -> None:
+    known: dict[tuple[str, str, str], canonical.Mac] = {}
+    for number in range(2 * canonical._SCOPES_KEPT + 1):  # whoever names a key chooses the scope
+        scope = ("20261125", f"region-{number}", "sts")
+        wanted = canonical.signature("secret", b"request", "20261125T000000Z", scope)
+        for _ in range(2):
+            assert canonical.signature("secret", b"request", "20261125T000000Z", scope, known) == wanted
+        assert scope in known
+        assert len(known) <= canonical._SCOPES_KEPT
+
+
 def test_a10_near_miss_takes_as_long_as_far_miss() -> None:
     signed = _signed()
     right = signed["Authorization"].split("Signature=")[1]

@@ -147,6 +147,20 @@ def test_decisions_that_ignore_the_context_are_the_same_in_every_context() -> No
     assert settled > 20
 
 
+async def test_assume_role_admitted_by_another_statement_is_recorded_with_that_one(world: World) -> None:
+    """A decision is told of as an earlier one only if it is the same."""
+    networks = ("192.0.2.0/24", "198.51.100.0/24")
+    statements = [
+        trust(f"arn:aws:iam::{ALPHA}:root", Condition={"IpAddress": {"aws:SourceIp": net}}) for net in networks
+    ]
+    role = world.role("ops", trusts=statements)
+    key = world.key(world.user("ann", policies=[ALL]))
+    for address in ("192.0.2.1", "192.0.2.2", "198.51.100.1", "192.0.2.3"):
+        await world.call(assume_role, key, ask(role.arn), source_ip=address)
+    told = [event.decision for event in world.journal.events]
+    assert [decision and decision["determining"][0]["statement"] for decision in told] == [0, 0, 1, 0]
+
+
 def test_settle_looks_at_both_sides_of_an_assumption_between_accounts() -> None:
     principal = PrincipalFacts("User", ALPHA, ((f"arn:aws:iam::{ALPHA}:user/a", "AIDAA"),))
     plain = named(ALL, PolicyKind.IDENTITY)
