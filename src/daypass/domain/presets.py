@@ -294,7 +294,32 @@ _ALL: Final = (
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.name: preset for preset in _ALL})
 """Presets by name."""
 
-_BY_ISSUER: Final = {preset.issuer: preset for preset in _ALL if preset.shared}
+_TENANCY: Final = (  # claim that tells customers apart, whose issuer, issuer: AWS's other "shared OIDC providers"
+    ("sub", "GitHub", "vstoken.actions.githubusercontent.com"),
+    ("sub", "GitHub audit log streaming", "oidc-configuration.audit-log.githubusercontent.com"),
+    ("sub", "Codefresh", "oidc.codefresh.io"),
+    ("sub", "DVC Studio", "studio.datachain.ai/api"),
+    ("sub", "Scalr", "scalr.io"),
+    ("sub", "Shisho Cloud", "tokens.cloud.shisho.dev"),
+    ("sub", "Upbound", "proidc.upbound.io"),
+    ("aud", "Pulumi Cloud", "api.pulumi.com/oidc"),
+    ("aud", "sandboxes.cloud", "sandboxes.cloud"),
+    ("aud", "Vercel", "oidc.vercel.com"),
+)
+_SHARED: Final = tuple(
+    Preset(
+        name="",
+        title=title,
+        issuer=issuer,
+        audience="",
+        claims=("*",),  # whatever they send is not known here
+        forms=(),
+        pins={claim: r"[^*?]" if claim == "sub" else _EXACT},
+        demanded=True,
+    )
+    for claim, title, issuer in _TENANCY
+)
+_BY_ISSUER: Final = {preset.issuer: preset for preset in (*_ALL, *_SHARED) if preset.shared}
 _TENANTED: Final = tuple(
     (re.compile(re.escape(preset.issuer).replace(r"\{tenant\}", "[^/]+")), preset)
     for preset in _ALL
@@ -303,7 +328,10 @@ _TENANTED: Final = tuple(
 
 
 def preset_of(url: str) -> Preset | None:
-    """The preset that an issuer (without `https://`) belongs to; None when it is nobody's that is known here."""
+    """What is known of an issuer (without `https://`); None when it is nobody's that is known here.
+
+    That may be a preset, or, without a name and forms, the one claim that tells a shared issuer's customers apart.
+    """
     found = _BY_ISSUER.get(url)
     if found is not None:
         return found

@@ -11,6 +11,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint.facts import Facts
+from daypass.domain.policy.lint.oidc import unpinned
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.model import NamedPolicy, PrincipalFacts
 from daypass.domain.presets import PRESETS, Preset, SubjectForm, preset_of
@@ -74,6 +75,30 @@ def test_preset_of_an_issuer_is_found_exactly() -> None:
         assert preset.name == name
     for url in ("token.actions.githubusercontent.com.evil.example", "gitlab.com/", "oidc.circleci.com/org/a/b", "x"):
         assert preset_of(url) is None
+
+
+def test_issuers_that_aws_has_as_shared_demand_the_claim_that_tells_customers_apart() -> None:
+    for issuer, claim, good, bad in (
+        ("oidc.codefresh.io", "sub", "account:64f1:*", "*"),
+        ("scalr.io", "sub", "account:acme:environment:prod", "?*"),
+        ("oidc.vercel.com", "aud", "https://vercel.com/acme", "https://vercel.com/*"),
+        ("api.pulumi.com/oidc", "aud", "aws:acme", "*"),
+    ):
+        preset = preset_of(issuer)
+        assert preset is not None
+        assert preset.demanded
+        assert not preset.name
+        for value, refused in ((good, False), (bad, True)):
+            statement = {
+                "Effect": "Allow",
+                "Action": ACTION,
+                "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"},
+                "Condition": {"StringLike": {f"{issuer}:{claim}": value, f"{issuer}:anything": "x"}},
+            }
+            text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            assert (unpinned(parse(text, PolicyKind.TRUST)) is not None) is refused
+            found = {f.id for f in lint_text(text, PolicyKind.TRUST, Facts(account=ACCOUNT)) if "subject" in f.id}
+            assert bool(found) is refused
 
 
 def test_every_preset_pins_only_claims_that_its_tokens_have() -> None:

@@ -74,9 +74,10 @@ def _refuse_strangers(document: PolicyDocument) -> None:
     found = unpinned(document)
     if found is not None:
         principal, preset = found
+        claim = "sub" if "sub" in preset.pins else min(preset.pins)
         raise faults.malformed_policy(
             f"The trust policy lets in every customer of the identity provider {principal.value}: it must evaluate "
-            f"{preset.issuer}:sub, or another claim that names a customer, in a condition with a value that names yours."
+            f"{preset.issuer}:{claim}, or another claim that names a customer, in a condition with a value that names yours."
         )
 
 

@@ -146,9 +146,8 @@ def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, cla
         return
     at = (principal.line, principal.column)
     tried = sorted({claim for claim, _ in claims if claim in preset.pins})
-    fix = (
-        f'Demand "{preset.issuer}:sub" in the form {preset.forms[0].sub}, or one of: {", ".join(sorted(preset.pins))}.'
-    )
+    form = f'"{preset.issuer}:sub" in the form {preset.forms[0].sub}, or ' if preset.forms else ""
+    fix = f"Demand {form}one of: {', '.join(sorted(preset.pins))}."
     if tried:
         why = f"The condition on {', '.join(tried)} also matches tokens of other customers of {preset.title}."
         yield at_place("oidc-wide-subject", *at, why, fix, statement)
