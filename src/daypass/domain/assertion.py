@@ -165,7 +165,8 @@ def session_name(assertion: Assertion) -> str:
     """RoleSessionName. Raises DaypassError."""
     found = assertion.values("RoleSessionName")
     if len(found) != 1:
-        raise refuse("RoleSessionName is required in AuthnResponse")
+        wrong = "must have exactly one value" if found else "is required"
+        raise refuse(f"RoleSessionName {wrong} in AuthnResponse")
     if not _NAME.fullmatch(found[0]):
         raise refuse("RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}")
     return found[0]
