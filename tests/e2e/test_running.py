@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -148,11 +149,21 @@ def test_workers_share_the_port_and_the_record(tmp_path: Path) -> None:
     assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
 
 
+def test_workers_that_cannot_start_end_the_server_at_once_and_in_failure(tmp_path: Path) -> None:
+    with running(tmp_path):
+        pass
+    (tmp_path / "master.key").write_bytes(base64.b64encode(bytes(32)))  # not the one of this database
+    ended = cli("serve", "--workers", "2", "--port", "0", "--data", str(tmp_path))
+    assert ended.returncode == 1
+    assert "the key-encryption key is not the one of this database" in ended.stderr
+
+
 # --- Stopping and dying ------------------------------------------------------------------------------------------------
 
 
-def test_sigterm_lets_a_request_in_flight_complete(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_lets_a_request_in_flight_complete_and_refuses_new_connections(tmp_path: Path, workers: str) -> None:
+    with running(tmp_path, "--workers", workers) as server:
         role = make_role(server)
         headers, body = raw_assume(server, role, "last")
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from daypass.config import ConfigError, Settings
@@ -69,6 +70,30 @@ class Lifespan:
         await receive()  # lifespan.shutdown
         await self._runtime.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+class Workers(Multiprocess):
+    """Worker processes that share the port, and this one, which looks after them."""
+
+    def init_processes(self) -> None:
+        """Starts them all. Whoever ends before being ready is seen at once: uvicorn's own look at a worker's health
+        waits its whole time for word of one that has ended meanwhile.
+        """
+        super().init_processes()
+        for worker in self.processes:
+            worker.wait_until_ready(_WORKER_SECONDS)
+
+    def terminate_all(self) -> None:
+        """Begins the drain. The socket goes first: else the system takes connections on it until the last worker has
+        drained, and nobody hears them.
+        """
+        for sock in self.sockets:
+            sock.close()
+        super().terminate_all()
+
+    def status(self) -> int:
+        """The exit status: 1 when a worker could not start, which ends the others."""
+        return int(any(worker.exitcode == STARTUP_FAILURE for worker in self.processes))
 
 
 def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
@@ -187,8 +212,9 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     _check_tls(config)
     if settings.server.workers > 1:
         _share_metrics(settings.server.data / "metrics")
-        Multiprocess(config, sockets=[listener]).run()
-        return 0
+        workers = Workers(config, sockets=[listener])
+        workers.run()
+        return workers.status()
     running = uvicorn.Server(config)
     # When it has drained, uvicorn raises the signal again; to be asked to stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
