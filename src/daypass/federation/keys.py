@@ -158,8 +158,10 @@ class CachedIssuerKeys:
         if source.kind == "static":
             return IssuerStatus(source.kind, "", described(_static(source).set.jwks))
         entry = self._entry(source, now)
-        if refresh or entry.held is None:
-            self._begin(entry, now, None if refresh else "", ordered=refresh)
+        if refresh:
+            await self._order(entry, now)
+        elif entry.held is None:
+            self._begin(entry, now, "")
         if entry.flight is not None:
             await asyncio.shield(entry.flight)
         held = entry.held
@@ -212,20 +214,35 @@ class CachedIssuerKeys:
 
     # --- Fetching
 
-    def _begin(self, entry: _Entry, now: int, kid: str | None = None, *, ordered: bool = False) -> None:
+    async def _order(self, entry: _Entry, now: int) -> None:
+        """A fetch for an operator, who may ask more often than the bearers of tokens, and is never shown what was fetched
+        before he asked: a key that the issuer has just changed is what he asks for.
+        """
+        if entry.flight is not None:
+            await asyncio.shield(entry.flight)
+        before, wait = entry.tried_at, 0
+        if before is not None:
+            wait = min(max(before + self._rules.ordered - now, 0), self._rules.ordered)
+            await asyncio.sleep(wait / 1000)
+        if entry.tried_at == before and entry.flight is None:  # else somebody else's came after this order too
+            self._fetch(entry, now + wait)
+
+    def _begin(self, entry: _Entry, now: int, kid: str | None = None) -> None:
         """Begins a fetch unless one is under way or the last one was too short a time ago.
 
         While there are no keys at all, the pause grows from a second with each failure, up to the spacing. `kid`: the
-        key that is looked for, when keys of another process that has it will do. `ordered`: by an operator, who may ask
-        more often than the bearers of tokens.
+        key that is looked for, when keys of another process that has it will do.
         """
         if entry.flight is not None:
             return
         if entry.tried_at is not None:
             empty = self._usable(entry, now) is None
             pause = min(self._rules.spacing, 1000 << min(entry.failures, 10)) if empty else self._rules.spacing
-            if now - entry.tried_at < (min(pause, self._rules.ordered) if ordered else pause):
+            if now - entry.tried_at < pause:
                 return
+        self._fetch(entry, now, kid)
+
+    def _fetch(self, entry: _Entry, now: int, kid: str | None = None) -> None:
         entry.tried_at, entry.claimed = now, False
         entry.flight = self._spawn(self._refresh(entry, kid))
         entry.flight.add_done_callback(lambda _: setattr(entry, "flight", None))

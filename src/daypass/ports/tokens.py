@@ -59,7 +59,7 @@ class IssuerStatuses(Protocol):
     """Tells operators how it stands with the keys of issuers."""
 
     async def status(self, provider: OidcProvider, now: int, *, refresh: bool = False) -> IssuerStatus:
-        """As this process has it. `refresh` fetches anew, unless that was done a moment ago. Raises IDP_COMMUNICATION."""
+        """As this process has it. `refresh` fetches anew, at most once a second. Raises IDP_COMMUNICATION."""
         ...
 
     async def fault(self, provider: OidcProvider) -> str:

@@ -322,10 +322,27 @@ async def test_status_shows_what_an_operator_needs(world: KeyWorld) -> None:
     assert world.keys.ages() == (HOUR, 1)
 
 
-async def test_refresh_on_demand_is_spaced_too(world: KeyWorld) -> None:
-    for _ in range(20):
-        await world.keys.status(oidc(), world.clock.now(), refresh=True)
-    assert world.fetches == 1
+async def test_refreshes_on_demand_at_once_are_spaced_and_shared(world: KeyWorld) -> None:
+    keys = world.process(ordered=20)
+    await asyncio.gather(*(keys.status(oidc(), NOW, refresh=True) for _ in range(20)))
+    assert world.fetches == 2  # the first one's, and one that began after all the others had asked
+
+
+async def test_refresh_on_demand_never_shows_what_was_fetched_before_it(world: KeyWorld) -> None:
+    keys = world.process(ordered=20)
+    await world.kids("key-1", keys)
+    world.issuer.rotate()
+    world.publish()
+    status = await keys.status(oidc(), NOW, refresh=True)  # in the same moment
+    assert [key["kid"] for key in status.keys] == ["key-1", "key-2"]
+
+
+async def test_refresh_on_demand_waits_its_second_at_most_when_the_clock_was_put_back(world: KeyWorld) -> None:
+    keys = world.process(ordered=20)
+    await world.kids("key-1", keys)
+    async with asyncio.timeout(1):
+        await keys.status(oidc(), NOW - HOUR, refresh=True)
+    assert world.fetches == 2
 
 
 # --- SPIFFE
