@@ -184,7 +184,6 @@ def test_a24_other_spellings_of_the_same_token_are_refused(
         f"{header}.{payload}.{signature}==",
         f"{header}=.{payload}.{signature}",
         f"{header}.{payload}.{signature} ",
-        f"{header}.{payload}.{signature}\n",
         f"{header}.{payload[:9]}\n{payload[9:]}.{signature}",
         f"{header}.{payload}.{signature[:40]}!{signature[40:]}",
         f"{header}.{payload}.{signature.replace('-', '+').replace('_', '/')}=",
@@ -366,7 +365,20 @@ def test_a19_token_used_twice_is_refused_the_second_time(
     assert record["detail"]["private"]["reason"] == "replay"
     same = issuer.token(site.now(), jti="twice", exp=site.now() // 1000 + 3600)  # the id counts, not the text
     refused(bring(site, role, same), *INVALID)
+    refused(bring(site, role, f"{token}\n"), *INVALID)  # nor does a line end make another token of it
     assert bring(site, role, issuer.token(site.now(), jti="another")).status == 200
+
+
+def test_token_may_end_in_what_ends_a_file_and_has_no_space_elsewhere(
+    site: Installation, once: tuple[Issuer, str]
+) -> None:
+    issuer, role = once
+    for number, end in enumerate(("\n", "\r\n", "\n\n")):
+        assert bring(site, role, issuer.token(site.now(), jti=f"end-{number}") + end).status == 200
+    token = issuer.token(site.now(), jti="spaces")
+    for altered in (f"\n{token}", token.replace(".", ".\n", 1), f"{token}\v", f"{token} \n", f"{token}\n\0", f"{token}\n."):
+        assert bring(site, role, altered).status == 400
+    assert bring(site, role, token).status == 200
 
 
 def test_a19_token_that_was_denied_is_not_used_up(site: Installation, once: tuple[Issuer, str]) -> None:

@@ -56,7 +56,7 @@ def test_boto3_with_the_standard_environment_works_as_the_role(
 ) -> None:
     issuer, role = federated(server)
     file = tmp_path / "token"
-    file.write_text(issuer.token(now_ms(), sub="ann"))
+    file.write_text(issuer.token(now_ms(), sub="ann") + "\n")  # as `jq -r` and `echo` write it; boto3 sends it so
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     environment = {

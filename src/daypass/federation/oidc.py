@@ -36,6 +36,7 @@ _MAX_AUDIENCES: Final = 50
 _MAX_SUBJECT: Final = 255
 _MAX_ISSUER: Final = 263  # https:// and the longest URL of a provider
 _SHOWN: Final = 128
+_FILE_END: Final = "\r\n"  # SDKs send what the token's file holds, and files that people write end in a line end
 
 _SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/[A-Za-z0-9._-]+)+)")
 _LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
@@ -115,7 +116,7 @@ class OidcVerifier:
     def read(self, unverified_text: str) -> OidcToken:
         """See `ports.TokenVerifier`."""
         try:
-            jws = self._jose.read(unverified_text)
+            jws = self._jose.read(unverified_text.rstrip(_FILE_END))
         except JoseError as error:
             message = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
             raise _refusal(f"{message}: {error}") from None

@@ -28,7 +28,7 @@ _ANY_TEXT = r"[\u0009\u000A\u000D\u0020-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]*"
 # Shapes that the models leave open; AWS's documentation or the thing itself says what they are.
 _PATTERNS: Mapping[tuple[str, str], str] = {
     ("sts", "SAMLAssertionType"): r"[A-Za-z0-9+/=\u000A\u000D]*",
-    ("sts", "clientTokenType"): r"[\u0021-\u007E]*",
+    ("sts", "clientTokenType"): r"[\u0021-\u007E]*[\u000A\u000D]*",  # SDKs send a token file as it is
     ("sts", "tradeInTokenType"): r"[\u0021-\u007E]*",
     ("sts", "encodedMessageType"): r"[\u0021-\u007E]*",
     ("sts", "TargetPrincipalType"): r"[\u0021-\u007E]*",
