@@ -376,7 +376,14 @@ def test_token_may_end_in_what_ends_a_file_and_has_no_space_elsewhere(
     for number, end in enumerate(("\n", "\r\n", "\n\n")):
         assert bring(site, role, issuer.token(site.now(), jti=f"end-{number}") + end).status == 200
     token = issuer.token(site.now(), jti="spaces")
-    for altered in (f"\n{token}", token.replace(".", ".\n", 1), f"{token}\v", f"{token} \n", f"{token}\n\0", f"{token}\n."):
+    for altered in (
+        f"\n{token}",
+        token.replace(".", ".\n", 1),
+        f"{token}\v",
+        f"{token} \n",
+        f"{token}\n\0",
+        f"{token}\n.",
+    ):
         assert bring(site, role, altered).status == 400
     assert bring(site, role, token).status == 200
 
