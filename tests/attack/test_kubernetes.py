@@ -76,7 +76,7 @@ def test_a35_deleted_pod_token_refused_within_ten_seconds(
     assert kubernetes.asked.count(PATH) == 1
     kubernetes.delete_pod("prod", "web-1")
     site.wall.time += 10_000
-    record = refused(bring(site, role, token), "InvalidIdentityToken", 400)
+    record = refused(bring(site, role, token), "IDPRejectedClaim", 403)
     assert "invalidated" in str(record["detail"])
     assert token not in str(record)
 
@@ -89,7 +89,7 @@ def test_a35_deleted_pod_token_refused_at_once_by_default(
     assert bring(site, role, token).status == 200
     kubernetes.delete_pod("prod", "web-1")
     kubernetes.run_pod("prod", "web-1")  # of the same name, which is another pod
-    refused(bring(site, role, token), "InvalidIdentityToken", 400)
+    refused(bring(site, role, token), "IDPRejectedClaim", 403)
 
 
 def test_a35_legacy_token_that_never_expires_refused(
@@ -129,7 +129,7 @@ def test_review_that_vouches_for_another_refused(
     trusting(site, kubernetes)
     said = {"authenticated": True, "audiences": ["daypass"], "user": {"username": name}}
     monkeypatch.setattr(kubernetes, "_review", lambda **_: said)
-    refused(bring(site, role, kubernetes.token("prod", "web", "web-1")), "InvalidIdentityToken", 400)
+    refused(bring(site, role, kubernetes.token("prod", "web", "web-1")), "IDPRejectedClaim", 403)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_review_that_is_no_plain_yes_refused(
 ) -> None:
     trusting(site, kubernetes)
     monkeypatch.setattr(kubernetes, "_review", lambda **_: said)
-    refused(bring(site, role, kubernetes.token("prod", "web", "web-1")), "InvalidIdentityToken", 400)
+    refused(bring(site, role, kubernetes.token("prod", "web", "web-1")), "IDPRejectedClaim", 403)
 
 
 def test_cluster_with_another_authority_refused(

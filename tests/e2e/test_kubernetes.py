@@ -99,7 +99,7 @@ def test_a35_token_of_a_deleted_pod_dies_within_ten_seconds(
     assert workload.who(server, role, token) == session_of(role)
     kubernetes.delete_pod("shop", "orders-1")
     deleted = time.monotonic()
-    with pytest.raises(ClientError, match=r"InvalidIdentityToken.*its pod or service account may be gone"):
+    with pytest.raises(ClientError, match=r"IDPRejectedClaim.*its pod or service account may be gone"):
         while time.monotonic() - deleted < 10:
             workload.who(server, role, token)
             time.sleep(0.1)

@@ -113,7 +113,7 @@ def _check(provider: OidcProvider, answer: Any, claims: Mapping[str, Any]) -> No
 
 def _refused(provider: OidcProvider, why: str) -> DaypassError:
     return DaypassError(
-        ErrorKind.INVALID_IDENTITY_TOKEN,
+        ErrorKind.IDP_REJECTED_CLAIM,
         "The cluster does not accept the token: its pod or service account may be gone.",
         private={"account": provider.account, "provider": provider.url, "token_review": why},
     )
