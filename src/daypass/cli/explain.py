@@ -16,6 +16,8 @@ from daypass.client.http import ClientError, Connection, Members
 _MAX_TEXT = 1024 * 1024  # characters of standard input
 _MESSAGE = re.compile(r"[A-Za-z0-9_-]{60,}={0,2}")
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DENIAL = re.compile(r"User: (\S{1,2048}) is not authorized to perform: (\S{1,160})")
+_NEWEST = 100  # denials that are looked through
 _LAYERS = {
     "guardrail": ("Guardrails", "a guardrail", "no guardrail"),
     "resource": ("Trust policy", "the trust policy", "no trust policy"),
@@ -42,10 +44,11 @@ _STEPS = {
 @server_options
 @output_option
 def explain(message: str, profile: str, endpoint: str, form: str) -> None:
-    """Why a request was denied. MESSAGE is the encoded message, or a request id, or a whole pasted denial that holds
-    either; - reads it from standard input. A request id is looked up in the record.
+    """Why a request was denied. MESSAGE is the encoded message, or a request id, or a whole pasted denial; - reads it
+    from standard input. A request id is looked up in the record, and so is a denial that holds neither, as the AWS CLI
+    prints it: the newest one of this principal and action.
 
-    Needs the permission sts:DecodeAuthorizationMessage in the account that decided, for a request id daypass:ReadAudit.
+    Needs the permission sts:DecodeAuthorizationMessage in the account that decided, for the record daypass:ReadAudit.
     """
     text = (sys.stdin.read(_MAX_TEXT) if message == "-" else message).strip()
     connection = connect(profile, endpoint)
@@ -54,8 +57,12 @@ def explain(message: str, profile: str, endpoint: str, form: str) -> None:
         explanation = _decoded(connection, max(candidates, key=len))
     elif requests:
         explanation = _recorded(connection, requests[0])
+    elif denial := _DENIAL.search(text):
+        explanation = _newest(connection, denial[1], denial[2])
     else:
-        raise click.UsageError("There is neither an encoded authorization message nor a request id in this text.")
+        raise click.UsageError(
+            "There is neither an encoded authorization message, nor a request id, nor a denial in this text."
+        )
     if form == "json":
         output.data(explanation)
     else:
@@ -75,6 +82,24 @@ def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
             kept = {name: event.get(name) for name in ("error", "operation", "actor")}
             return {**kept, "private": request.pop("private", {}), "request": request}
     raise ClientError("NoSuchEntity", "No refusal is on record for this request, or you may not see it.", 404)
+
+
+def _newest(connection: Connection, principal: str, action: str) -> dict[str, Any]:
+    """The explanation that the record keeps of the newest denial of `action` to `principal`."""
+    query = {"error": "access_denied", "limit": str(_NEWEST)}
+    # Mostly the operation has the name of the action that was denied: AssumeRole may have lacked sts:TagSession.
+    for narrower in ({"operation": action}, {}):
+        for record in connection.api("GET", "/audit/records", {**query, **narrower})["records"]:
+            event = record["event"] or {}
+            decision = event.get("decision")
+            if isinstance(decision, dict) and (decision.get("principal"), decision.get("action")) == (
+                principal,
+                action,
+            ):
+                found = f"request {output.safe(event.get('request_id'))}, {output.moment(record['at'])}"
+                click.echo(f"daypass: the newest such denial on the record is {found}", err=True)
+                return dict(decision)
+    raise ClientError("NoSuchEntity", "The record shows you no such denial among the newest ones.", 404)
 
 
 def _decoded(connection: Connection, message: str) -> dict[str, Any]:

@@ -183,6 +183,21 @@ def test_explain_says_why_and_what_is_missing(daypass: Command, role: str) -> No
     assert daypass("explain", denied, "--output", "json").json()["blocked_by"] == "identity"
 
 
+def test_explain_of_a_denial_without_message_or_request_id_finds_the_newest_on_record(
+    daypass: Command, role: str
+) -> None:
+    denied = daypass("exec", role, "--", sys.executable, "-c", LIST_USERS).out
+    request_id = daypass("audit", "search", "--error", "access_denied", "--limit", "1").out.split()[-1]
+    shown = f"User: arn:aws:sts::{OPERATOR}:assumed-role/{role}/anna is not authorized to perform: iam:ListUsers on …"
+    found = daypass(
+        "explain", "-", stdin=f"An error occurred (AccessDenied) when calling the ListUsers operation: {shown}"
+    )
+    assert found.out == daypass("explain", denied).out
+    assert request_id in found.err
+    other = daypass("explain", shown.replace("/anna", "/berta"))
+    assert (other.status, other.out) == (1, "")
+
+
 def test_explain_by_another_account_is_refused(daypass: Command, role: str) -> None:
     denied = daypass("exec", role, "--", sys.executable, "-c", LIST_USERS).out
     request_id = daypass("audit", "search", "--error", "access_denied", "--limit", "1").out.split()[-1]

@@ -203,6 +203,8 @@ def test_explain_of_a_request_that_no_policy_was_asked_about_says_why_it_was_ref
             "layers": [{"layer": EVIL, "level": 0, "verdict": EVIL, "policies": [EVIL], "omitted": EVIL, "statements": [
                 {"policy": EVIL, "sid": EVIL, "effect": EVIL, "line": EVIL, "matched": False, "failed_at": EVIL, "conditions": [
                     {"operator": EVIL, "key": EVIL, "wanted": [EVIL], "found": EVIL, "held": False}]}]}]}}}], "next": ""}),
+        (["explain", "User: x is not authorized to perform: y"], {"records": [{"at": EVIL, "event": {"request_id": EVIL, "decision": {
+            "principal": "x", "action": "y", "allowed": False, "blocked_by": EVIL}}}]}),
         (["explain", "00000000-0000-0000-0000-000000000000"], {"records": [{"event": {
             "error": EVIL, "operation": EVIL, "actor": {"arn": EVIL}, "detail": {EVIL: EVIL, "private": {EVIL: [EVIL]}}}}]}),
     ],
