@@ -80,17 +80,20 @@ def _allows(name: str, action: str, resource: str = "*") -> bool:
 
 def test_builtin_policies_are_those_that_people_expect() -> None:
     assert sorted(arn.removeprefix(BUILTIN) for arn in builtin_policies()) == [
+        "AWSDenyAll",
         "AWSLambdaExecute",
         "AdministratorAccess",
         "AmazonS3FullAccess",
         "AmazonS3ReadOnlyAccess",
         "IAMFullAccess",
         "IAMReadOnlyAccess",
+        "IAMUserChangePassword",
         "PowerUserAccess",
         "ReadOnlyAccess",
         "SecurityAudit",
         "ViewOnlyAccess",
         "job-function/ViewOnlyAccess",
+        "service-role/AWSLambdaBasicExecutionRole",
     ]
     assert builtin_policies()[f"{BUILTIN}job-function/ViewOnlyAccess"] == builtin_policies()[f"{BUILTIN}ViewOnlyAccess"]
 

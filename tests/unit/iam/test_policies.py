@@ -219,7 +219,7 @@ async def test_list_policies_scopes_and_pages(world: World) -> None:
             break
         params = {"Marker": answer["Marker"]}
     assert names == ["a", "b", *(shown["PolicyName"] for shown in builtin)]
-    assert len(names) == 13
+    assert len(names) == 16
 
 
 async def test_list_policies_only_attached_and_usage(world: World) -> None:

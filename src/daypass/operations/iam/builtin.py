@@ -18,12 +18,15 @@ from daypass.domain.directory import ManagedPolicy, PolicyVersion
 ACCOUNT: Final = "aws"
 _CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS made the first of its managed policies
 _DESCRIPTIONS: Final = {
+    "AWSDenyAll": "Nothing, on anything.",
+    "AWSLambdaBasicExecutionRole": "Lets a function keep its logs.",
     "AWSLambdaExecute": "Lets a function keep its logs, and read and write objects.",
     "AdministratorAccess": "Everything, on everything.",
     "AmazonS3FullAccess": "Everything on object storage.",
     "AmazonS3ReadOnlyAccess": "Reading of buckets and objects.",
     "IAMFullAccess": "Everything on identities and their policies.",
     "IAMReadOnlyAccess": "Reading of identities and their policies.",
+    "IAMUserChangePassword": "Lets users change their own passwords.",
     "PowerUserAccess": "Everything, except on identities, organizations and accounts.",
     "ReadOnlyAccess": "Reading of everything.",
     "SecurityAudit": "Reading of configuration for security reviews, without data.",
