@@ -19,9 +19,10 @@ _VARIABLE = re.compile(r"(AWS_\w+)=(\S+)")
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.fixture
-def exports(tmp_path: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables that `daypass serve --dev` prints to paste."""
+    tmp_path = tmp_path_factory.mktemp("dev")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DAYPASS_"))}
     command = [
         sys.executable,
@@ -65,3 +66,16 @@ def test_tutorial_runs_as_written(exports: dict[str, str]) -> None:
     assert re.search(r"^AccessDenied User: \S+ is not authorized to perform: iam:CreateUser", done.stdout, re.MULTILINE)
     explained = json.loads(done.stdout.splitlines()[-1])
     assert explained["allowed"] is False
+
+
+def test_example_roles_take_what_the_page_on_the_command_line_hands_on(exports: dict[str, str], tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/cli.md").read_text()
+    [command] = re.findall(r"^daypass (exec deployer --policy \S+ .*) -- ", page, re.MULTILINE)
+    (tmp_path / "narrower.json").write_text(
+        '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sts:*", "Resource": "*"}}'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "daypass.cli.main", *command.split(), "--", sys.executable, "-c", "print('ran')"],
+        env=exports, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr

@@ -107,7 +107,7 @@ _TRUST_ACCOUNT = """{{
     {{
       "Effect": "Allow",
       "Principal": {{"AWS": "arn:aws:iam::{account}:root"}},
-      "Action": ["sts:AssumeRole", "sts:TagSession"]
+      "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
     }}
   ]
 }}"""
