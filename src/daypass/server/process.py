@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -62,6 +63,7 @@ class Lifespan:
             await self._runtime.start()
             self._application = build(self._runtime)
             tune_interpreter()
+            _end_with_parent()
         except Exception as error:  # noqa: BLE001  # reported by name; the process then ends
             logs.get().error("server.start_failed", error=f"{type(error).__name__}: {error}")
             await send({"type": "lifespan.startup.failed", "message": ""})
@@ -260,6 +262,23 @@ def _check_tls(config: uvicorn.Config) -> None:
             context.load_verify_locations(config.ssl_ca_certs)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"the TLS certificate, key or client CA cannot be used: {error}.") from None
+
+
+def _end_with_parent() -> None:
+    """A worker whose supervising process was killed stops as by SIGTERM: it would keep the port, and nobody would look
+    after it.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    loop, sentinel = asyncio.get_running_loop(), parent.sentinel
+
+    def stop() -> None:
+        loop.remove_reader(sentinel)
+        logs.get().error("server.orphaned", parent=parent.pid)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(sentinel, stop)
 
 
 def tune_interpreter() -> None:
