@@ -24,7 +24,8 @@ ChangeFunction: TypeAlias = Callable[[Tx], tuple[Any, Event]]
 class JournalOptions:
     """Named as the settings of section `journal` are, where there is one.
 
-    `fsync_delay_ms` slows every durable commit down, for measurements alone.
+    `fsync_delay_ms` slows every durable commit down, for measurements alone. After `away_seconds` without the database
+    nothing new waits for it: it is refused at once.
     """
 
     deadline_seconds: float = 5.0
@@ -36,6 +37,7 @@ class JournalOptions:
     mark_every_ms: int = 1_000
     idle_seconds: float = 30.0
     retry_seconds: float = 0.1
+    away_seconds: float = 2.0
 
 
 class Item:

@@ -150,8 +150,12 @@ class DurableJournal:
 
     def _check(self) -> None:
         full = self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes
-        if full or not self._accepting or self._writer.halted:
+        if full or not self._accepting or self._writer.halted or (self._writer.away_since and self._away()):
             raise unavailable()
+
+    def _away(self) -> bool:
+        """Whether the database has been away for so long that waiting for it would only hold up the caller."""
+        return time.monotonic() - self._writer.away_since > self._options.away_seconds
 
     def _full(self) -> bool:
         return self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes

@@ -46,6 +46,23 @@ async def test_away_for_longer_refuses_at_the_deadline_and_recovers(start: Start
     assert (journal.problem(), journal.waiting, journal.waiting_bytes) == ("", 0, 0)
 
 
+async def test_away_for_a_while_refuses_at_once_and_takes_again_when_it_is_back(start: Starter, flaky: Flaky) -> None:
+    journal = await start(options={"deadline_seconds": 0.3, "away_seconds": 0.2, "idle_seconds": 0.1})
+    flaky.always = "refuse"
+    with pytest.raises(DaypassError):
+        await journal.commit(event("first"))
+    refused = [asyncio.ensure_future(journal.commit(event(str(n)))) for n in range(10)]
+    await asyncio.sleep(0)
+    assert all(future.done() and future.exception() for future in refused)  # none of them has waited
+    flaky.always = ""
+    for _ in range(100):
+        if not journal.problem():
+            break
+        await asyncio.sleep(0.05)
+    await journal.commit(event("back"))
+    assert requests_of(flaky, journal.log)[1:] == ["back"]
+
+
 async def test_commit_whose_answer_was_lost_is_acknowledged_once_it_is_found(start: Starter, flaky: Flaky) -> None:
     journal = await start()
     flaky.faults.extend(["after", "refuse"])
