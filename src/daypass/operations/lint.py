@@ -34,6 +34,9 @@ from daypass.ports import Call, Env, Reader
 
 Owner: TypeAlias = Role | User | Group | ManagedPolicy
 
+MOST_CHARACTERS: Final = 32_768
+"""A longer document is over every quota: it is not going to be stored, so nothing is said of it."""
+
 _MOST: Final = 1000  # accounts, providers and policies of one owner that are looked at
 _OF_POWERFUL = frozenset({"trust-no-mfa", "role-long-session"})
 _ORDER: Final = ("role", "user", "group", "policy")
@@ -103,6 +106,8 @@ def findings_of(  # a document with its surroundings
     tx: Reader, account: str, builtin: Catalog, text: str, kind: PolicyKind, role_name: str = ""
 ) -> tuple[Finding, ...]:
     """The findings about a document of an account; of a trust policy, with the powers of its role if that exists."""
+    if len(text) > MOST_CHARACTERS:
+        return ()
     facts = surroundings(tx, account)
     role = tx.get(Role, account=account, name=role_name) if role_name and kind is PolicyKind.TRUST else None
     return lint_text(text, kind, _of_role(tx, role, facts, builtin) if role is not None else facts)

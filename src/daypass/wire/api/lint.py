@@ -16,12 +16,11 @@ from daypass.wire.api.router import new_router
 
 router = new_router()
 
-_MOST_CHARACTERS = 131_072
 _AFTER = Query(max_length=256, description="`next` of the page before.")
 
 
 class LintIn(s.In):
-    document: str = Field(max_length=_MOST_CHARACTERS)
+    document: str = Field(max_length=lint.MOST_CHARACTERS)
     kind: str = Field("identity", pattern="^(identity|managed|trust|session|guardrail|resource)$")
     role: str = Field("", max_length=64, description="The role that a trust policy is for: its powers are considered.")
 

@@ -229,6 +229,13 @@ def test_lint_findings_come_in_the_order_of_the_text_with_the_worst_known() -> N
     assert worst(()) is None
 
 
+def test_lint_more_values_than_are_held_against_one_another_is_not_judged() -> None:
+    values = {"StringEquals": {"acme:x": [str(n) for n in range(200)]}, "StringLike": {"acme:x": ["y*"] * 200}}
+    assert "condition-never-true" not in ids(given(values), PolicyKind.IDENTITY)
+    fewer = {"StringEquals": {"acme:x": ["1", "2"]}, "StringLike": {"acme:x": ["y*"] * 200}}
+    assert "condition-never-true" in ids(given(fewer), PolicyKind.IDENTITY)
+
+
 def test_a36_wildcard_service_account_is_an_error() -> None:
     findings = lint_text(oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:*:x")), PolicyKind.TRUST, FACTS)
     assert [f.severity for f in findings if f.id == "kubernetes-any-namespace"] == [Severity.ERROR]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from daypass.domain.policy import values
@@ -14,6 +15,8 @@ from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import Patterns, fold
 
 _LITERAL = frozenset({"StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"})
+_VARIABLE = re.compile(r"\$\{[^}]*\}")
+_MOST_PAIRS = 10_000  # of values held against one another; more is not judged
 _ARN = frozenset({"ArnEquals", "ArnLike"})
 _EXCLUSIVE = {"StringEquals": "StringNotEquals", "StringEqualsIgnoreCase": "StringNotEqualsIgnoreCase"}
 
@@ -75,10 +78,7 @@ def _one(statement: Statement, condition: Condition, places: Places) -> Iterator
 
 def _plain(value: str) -> str:
     """A value without its policy variables: `${*}` is meant to be a star."""
-    while "${" in value and "}" in value.partition("${")[2]:
-        head, _, rest = value.partition("${")
-        value = head + rest.partition("}")[2]
-    return value
+    return _VARIABLE.sub("", value)
 
 
 def _absent(condition: Condition) -> str:
@@ -158,8 +158,10 @@ def _no_text(key: str, demanded: Sequence[Condition], conditions: Sequence[Condi
     possible = set(exact[0].values)
     for condition in demanded:
         name = operator_of(condition)
+        if len(possible) * len(condition.values) > _MOST_PAIRS:
+            return ""
         if name in ("StringEquals", "StringLike", "StringEqualsIgnoreCase") and not _variable(condition.values):
-            possible = {text for text in possible if _matches(condition, name, text)}
+            possible = _matching(condition, name, possible)
     for condition in conditions:
         if operator_of(condition) == _EXCLUSIVE["StringEquals"] and not _variable(condition.values):
             possible -= set(condition.values)
@@ -170,10 +172,10 @@ def _variable(texts: Iterable[str]) -> bool:
     return any("${" in text for text in texts)
 
 
-def _matches(condition: Condition, name: str, text: str) -> bool:
+def _matching(condition: Condition, name: str, texts: set[str]) -> set[str]:
     folded = name == "StringEqualsIgnoreCase"
     patterns = Patterns(condition.values, wildcards=name == "StringLike", folded=folded)
-    return patterns.matches(fold(text) if folded else text, {})
+    return {text for text in texts if patterns.matches(fold(text) if folded else text, {})}
 
 
 def _no_bool(key: str, demanded: Sequence[Condition]) -> str:
@@ -208,6 +210,8 @@ def _no_address(key: str, demanded: Sequence[Condition], conditions: Sequence[Co
     wanted = [_networks(c) for c in demanded if operator_of(c) == "IpAddress"]
     excluded = [net for c in conditions if operator_of(c) == "NotIpAddress" for net in _networks(c)]
     for networks in wanted:
+        if len(networks) * len(excluded) > _MOST_PAIRS:
+            return ""
         if networks and all(any(_within(net, other) for other in excluded) for net in networks):
             return f"every address that {key} may have is excluded"
     return ""

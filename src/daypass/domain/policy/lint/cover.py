@@ -5,26 +5,37 @@ Sound, not complete: True is proven, False means that it could not be shown. Var
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 
 from daypass.domain.policy.pattern import Variable, Wild, tokenize
 
+_HEAD = re.compile(r"[*?$]")  # where a pattern stops being plain characters
 _MAX = 512  # characters of a pattern; longer ones are not compared
 
 
-def covers(wide: str, narrow: str) -> bool:
+class Budget:
+    """Steps that comparisons may still take, all together. Once they are spent, nothing more is shown to be covered."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+
+def covers(wide: str, narrow: str, budget: Budget) -> bool:
     """Whether `wide` matches all that `narrow` does."""
+    budget.left -= 1
     if wide in ("*", narrow):
         return True
-    if len(wide) > _MAX or len(narrow) > _MAX:
+    if budget.left <= 0 or not narrow.startswith(_HEAD.split(wide, 1)[0]) or max(len(wide), len(narrow)) > _MAX:
         return False
-    return _match(_symbols(wide), _symbols(narrow))
+    return _match(_symbols(wide), _symbols(narrow), budget)
 
 
-def all_covered(wide: Iterable[str], narrow: Iterable[str]) -> bool:
+def all_covered(wide: Sequence[str], narrow: Sequence[str], budget: Budget) -> bool:
     """Whether each of `narrow` is covered by one of `wide`."""
-    patterns = tuple(wide)
-    return all(any(covers(pattern, text) for pattern in patterns) for text in narrow)
+    return all(any(covers(pattern, text, budget) for pattern in wide) for text in narrow)
 
 
 def _symbols(text: str) -> list[object]:
@@ -42,11 +53,15 @@ def _symbols(text: str) -> list[object]:
     return symbols
 
 
-def _match(pattern: Sequence[object], text: Sequence[object]) -> bool:
+def _match(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
     """The usual wildcard match, where the text may hold wildcards that only `*` (and, for `?`, `?`) can stand for."""
     at, star, resume = 0, -1, 0
     index = 0
+    budget.left -= len(pattern) + len(text)
     while index < len(text):
+        budget.left -= 1
+        if budget.left <= 0:
+            return False
         symbol = text[index]
         if at < len(pattern) and pattern[at] is Wild.STAR:
             star, resume = at, index

@@ -3,72 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from daypass.domain.policy import resource
 from daypass.domain.policy.compiled import PolicyDocument, Statement
-from daypass.domain.policy.lint.cover import all_covered
+from daypass.domain.policy.lint.cover import Budget, all_covered
 from daypass.domain.policy.lint.finding import Finding, at_statement
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
 
 _MOST = 60  # statements compared with one another
+_STEPS = 300_000  # of all comparisons of a document; those of ordinary ones take a few thousand
+
+
+class _Reach(NamedTuple):
+    """What a statement means, conditions aside. `plain`: it names what it means, and does not exclude."""
+
+    statement: Statement
+    plain: bool
+    principals: frozenset[tuple[str, str]]
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    conditions: frozenset[tuple[str, str, tuple[str, ...]]]
 
 
 def check(document: PolicyDocument) -> Iterator[Finding]:
     """The findings about statements that other statements of the same document make useless."""
-    statements = document.statements[:_MOST]
-    for statement in statements:
-        deny = next((s for s in statements if _denies(s, statement)), None)
+    reaches = [_reach(statement) for statement in document.statements[:_MOST]]
+    budget = Budget(_STEPS)
+    for reach in reaches:
+        deny = next((other for other in reaches if _denies(other, reach, budget)), None)
         if deny is not None:
             yield at_statement(
                 "statement-shadowed",
-                statement,
+                reach.statement,
                 f"{_name(deny)} denies all that this statement allows.",
                 "Narrow the Deny, or remove this statement.",
             )
             continue
-        wider = next((s for s in statements if _says_as_much(s, statement)), None)
+        wider = next((other for other in reaches if _says_as_much(other, reach, budget)), None)
         if wider is not None:
             yield at_statement(
                 "statement-redundant",
-                statement,
+                reach.statement,
                 f"{_name(wider)} has the same effect on all that this statement names.",
                 "Remove this statement, or narrow the other one.",
             )
 
 
-def _name(statement: Statement) -> str:
+def _reach(statement: Statement) -> _Reach:
+    return _Reach(
+        statement,
+        not (statement.not_action or statement.not_resource or statement.not_principal),
+        frozenset((value.type, value.value) for value in statement.principal_values),
+        tuple(fold(text) for text in statement.written.get("Action", ())),
+        tuple(resource.completed(text) for text in statement.written.get("Resource", ())),
+        frozenset((c.written, c.key, c.values) for c in statement.conditions),
+    )
+
+
+def _name(reach: _Reach) -> str:
+    statement = reach.statement
     return f"Statement {statement.sid or statement.index + 1} (line {statement.line})"
 
 
-def _denies(deny: Statement, allow: Statement) -> bool:
-    return deny.effect is Effect.DENY and allow.effect is Effect.ALLOW and not deny.conditions and _covers(deny, allow)
-
-
-def _says_as_much(wide: Statement, narrow: Statement) -> bool:
-    if wide is narrow or wide.effect is not narrow.effect or not _covers(wide, narrow):
+def _denies(deny: _Reach, allow: _Reach, budget: Budget) -> bool:
+    if deny.statement.effect is not Effect.DENY or allow.statement.effect is not Effect.ALLOW or deny.conditions:
         return False
-    if not set(_conditions(wide)) <= set(_conditions(narrow)):
+    return _covers(deny, allow, budget)
+
+
+def _says_as_much(wide: _Reach, narrow: _Reach, budget: Budget) -> bool:
+    if wide is narrow or wide.statement.effect is not narrow.statement.effect:
         return False
-    mutual = _covers(narrow, wide) and set(_conditions(wide)) == set(_conditions(narrow))
-    return not mutual or wide.index < narrow.index  # of twins the later one is too many
+    if not wide.conditions <= narrow.conditions or not _covers(wide, narrow, budget):
+        return False
+    mutual = wide.conditions == narrow.conditions and _covers(narrow, wide, budget)
+    return not mutual or wide.statement.index < narrow.statement.index  # of twins the later one is too many
 
 
-def _conditions(statement: Statement) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    return tuple((c.written, c.key, c.values) for c in statement.conditions)
-
-
-def _covers(wide: Statement, narrow: Statement) -> bool:
+def _covers(wide: _Reach, narrow: _Reach, budget: Budget) -> bool:
     """Whether `wide` means every principal, action and resource that `narrow` means, conditions aside."""
-    if any(s.not_action or s.not_resource or s.not_principal for s in (wide, narrow)):
+    if not (wide.plain and narrow.plain):
         return False
-    actions = [[fold(text) for text in s.written.get("Action", ())] for s in (wide, narrow)]
-    resources = [[resource.completed(text) for text in s.written.get("Resource", ())] for s in (wide, narrow)]
-    return _principals_covered(wide, narrow) and all_covered(*actions) and all_covered(*resources)
-
-
-def _principals_covered(wide: Statement, narrow: Statement) -> bool:
-    named = {(value.type, value.value) for value in wide.principal_values}
-    if ("AWS", "*") in named:
-        return True
-    return {(value.type, value.value) for value in narrow.principal_values} <= named
+    if ("AWS", "*") not in wide.principals and not narrow.principals <= wide.principals:
+        return False
+    return all_covered(wide.actions, narrow.actions, budget) and all_covered(wide.resources, narrow.resources, budget)
