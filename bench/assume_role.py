@@ -211,7 +211,7 @@ def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, s
 
 
 def measure_evaluated(args: argparse.Namespace) -> None:
-    """Conditions in every policy that counts, so that no decision can be remembered."""
+    """Conditions in every policy that counts, so that each request has some to be tested."""
     with tempfile.TemporaryDirectory() as data, daypass(Path(data), {}) as url:
         if asyncio.run(run(url, evaluated_setup(url), 1, 10)).failed:
             raise SystemExit("the role with conditions could not be made")

@@ -163,9 +163,9 @@ async def calls(bench: Bench, count: int, role: str) -> tuple[float, float]:
 async def measure(data: Path, args: argparse.Namespace) -> None:
     runtime = await started(data)
     bench = Bench(runtime, args.connections)
-    await report(bench, "remembered decision", args, "deployer")
+    await report(bench, "no conditions", args, "deployer")
     await bench.set_up()  # from here on the caller's own policy has conditions too
-    await report(bench, "conditions evaluated", args, EVALUATED)
+    await report(bench, "conditions in every policy", args, EVALUATED)
     await runtime.stop()
 
 

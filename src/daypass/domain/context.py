@@ -26,19 +26,29 @@ def _iso(seconds: int) -> str:
 def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, Value]:
     """The global context keys of a call at `now` (ms)."""
     context = arrival_context(facts, now)
-    context["aws:principalarn"] = caller.principal_arn
-    context["aws:principalaccount"] = caller.account
-    context["aws:principaltype"] = caller.kind
-    context["aws:userid"] = caller.user_id
-    context["daypass:chaindepth"] = str(chain_depth(caller.hops))
-    context["daypass:authmethod"] = caller.auth_method
-    if caller.kind is PrincipalKind.USER:
-        context["aws:username"] = caller.name
-    if caller.tags:
-        context.update(tag_keys("aws:principaltag/", caller.tags))
+    context.update(_own_keys(caller))
     if caller.session is not None:
         _add_session_keys(context, caller, now)
     return context
+
+
+def _own_keys(caller: Caller) -> Mapping[str, Value]:
+    """The keys that tell who calls: the same in all its calls."""
+    kept: dict[str, Value] | None = caller.memo.get("context")
+    if kept is None:
+        kept = {
+            "aws:principalarn": caller.principal_arn,
+            "aws:principalaccount": caller.account,
+            "aws:principaltype": caller.kind,
+            "aws:userid": caller.user_id,
+            "daypass:chaindepth": str(chain_depth(caller.hops)),
+            "daypass:authmethod": caller.auth_method,
+            **tag_keys("aws:principaltag/", caller.tags),
+        }
+        if caller.kind is PrincipalKind.USER:
+            kept["aws:username"] = caller.name
+        caller.memo["context"] = kept
+    return kept
 
 
 def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> None:

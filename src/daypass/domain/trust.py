@@ -9,11 +9,14 @@ own account's policies only: nobody can learn of a foreign role by testing them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Tags
-from daypass.domain.policy.evaluate import evaluate, ignores_context
+from daypass.domain.policy.compiled import Statement
+from daypass.domain.policy.evaluate import decide
 from daypass.domain.policy.model import (
     AccessQuery,
     Context,
@@ -22,6 +25,7 @@ from daypass.domain.policy.model import (
     Layers,
     NamedPolicy,
     PrincipalFacts,
+    Value,
 )
 from daypass.domain.value import value
 
@@ -54,23 +58,29 @@ class Target:
     tags: Tags = ()
 
 
+class Side(NamedTuple):
+    """What one account decides of an admission.
+
+    `statements` apply or not as their conditions hold; `where` is what the context has of the role beside the request.
+    """
+
+    layers: Layers
+    where: Mapping[str, Value]
+    statements: tuple[Statement, ...]
+
+
 @value
 class Admission:
-    """The decision, with what is needed to explain it. `owner` is the account whose policies decided."""
+    """The decision, with what is needed to explain it. `owner` is the account whose policies decided.
+
+    `sides`: of an admission all that had to allow, for each action.
+    """
 
     decision: Decision
     query: AccessQuery
     layers: Layers
     owner: str
-
-
-class Settled(NamedTuple):
-    """That `decision` admitted `principal` under `policies` to a role; `always`: whatever its next request says."""
-
-    principal: PrincipalFacts
-    policies: CallerPolicies
-    decision: Decision
-    always: bool
+    sides: tuple[Side, ...] = ()
 
 
 def actions_for(tags: Tags, source_identity: str, assume: str = ASSUME_ROLE) -> tuple[str, ...]:
@@ -88,47 +98,34 @@ def admit(
 ) -> Admission:
     """The first refusal, or else the admission for the first of `actions` by the side that owns the role."""
     admitted: Admission | None = None
+    sides: tuple[Side, ...] = ()
     for action in actions:
         last: Admission | None = None
         for last in _sides(principal, policies, target, action, context):
             if not last.decision.allowed:
                 return last
+            sides += last.sides
         admitted = admitted or last
     if admitted is None:
         raise ValueError("an assumption takes at least one permission")
-    return admitted
-
-
-def settle(
-    principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], decision: Decision
-) -> Settled:
-    """Whether an admission holds for whatever request of this caller: no policy that bears on it looks at the context."""
-    layers = _layers(policies, target, same_account=True)  # those of both sides
-    settled = all(ignores_context(action, layers) for action in actions)
-    return Settled(principal, policies, decision, settled)
+    return replace(admitted, sides=sides)
 
 
 def _sides(
     principal: PrincipalFacts, policies: CallerPolicies, target: Target, action: str, context: Context
 ) -> Iterator[Admission]:
     """The decisions that must all allow, in order."""
+    ask = partial(_decide, principal, action, target.arn, context)
+    whole = resource_context(target.account, target.tags)
     if principal.account == target.account or policies.identity is None:
-        where = resource_context(target.account, target.tags)
-        query = AccessQuery(principal, action, target.arn, merged(context, where))
-        yield _decide(
-            query, _layers(policies, target, same_account=principal.account == target.account), target.account
-        )
+        layers = _layers(policies, target, same_account=principal.account == target.account)
+        yield ask(layers, whole, target.account)
     else:
-        where = resource_context(target.account)
-        own = AccessQuery(principal, action, target.arn, merged(context, where))
-        yield _decide(own, _layers(policies, None, same_account=True), principal.account)
-        theirs = AccessQuery(
-            principal, action, target.arn, merged(context, resource_context(target.account, target.tags))
-        )
+        yield ask(_layers(policies, None, same_account=True), resource_context(target.account), principal.account)
         trusting = Layers(same_account=False, identity=None, resource=target.trust, bindings=target.bindings)
-        yield _decide(theirs, trusting, target.account)
+        yield ask(trusting, whole, target.account)
     if target.trust is None:  # whatever the policies say of it, there is no such role
-        query = AccessQuery(principal, action, target.arn, merged(context, where))
+        query = AccessQuery(principal, action, target.arn, merged(context, resource_context(target.account)))
         yield Admission(
             Decision(False, Layer.RESOURCE), query, Layers(same_account=False, identity=None), target.account
         )
@@ -146,5 +143,15 @@ def _layers(policies: CallerPolicies, target: Target | None, *, same_account: bo
     )
 
 
-def _decide(query: AccessQuery, layers: Layers, owner: str) -> Admission:
-    return Admission(evaluate(query, layers), query, layers, owner)
+def _decide(
+    principal: PrincipalFacts,
+    action: str,
+    resource: str,
+    context: Context,
+    layers: Layers,
+    where: Mapping[str, Value],
+    owner: str,
+) -> Admission:
+    query = AccessQuery(principal, action, resource, merged(context, where))
+    decision, statements = decide(query, layers)
+    return Admission(decision, query, layers, owner, (Side(layers, where, statements),))

@@ -18,7 +18,8 @@ from daypass.domain.context import assumption_context, principal_facts, request_
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import denial_message, explain
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts
-from daypass.domain.trust import ASSUME_ROLE, Admission, CallerPolicies, Settled, Target, actions_for, admit, settle
+from daypass.domain.settled import Settled, settle
+from daypass.domain.trust import ASSUME_ROLE, Admission, CallerPolicies, Target, actions_for, admit
 from daypass.operations.authorize import check_credentials, feed_moved, layers_for
 from daypass.operations.issue import (
     Inheritance,
@@ -126,20 +127,19 @@ async def _admitted(
     view, policies = await _role(env, role), await layers_for(env, caller)
     principal = principal_facts(caller)
     known = _known(view, principal, policies, actions)
-    if view is not None and known is not None and known.always:
-        return view, known.decision
+    decision = known.recall(context) if known is not None else None
+    if view is not None and decision is not None:
+        return view, decision
     admission = admit(principal, policies, _target(role, view), actions, context())
     if not admission.decision.allowed and await feed_moved(env):
-        view, policies, known = await _role(env, role), await layers_for(env, caller), None
+        view, policies = await _role(env, role), await layers_for(env, caller)
+        known = _known(view, principal, policies, actions)
         admission = admit(principal, policies, _target(role, view), actions, context())
     if view is None or not admission.decision.allowed:
         raise _denied(caller, role, view, admission)
-    if known is None or known.decision != admission.decision:
-        if len(view.memo) >= _MOST_KNOWN:
-            view.memo.clear()
-        known = settle(principal, policies, _target(role, view), actions, admission.decision)
-        view.memo[(principal.arns, actions)] = known
-    return view, known.decision  # of equal ones the first, whose text for the record is there
+    if not policies.session:  # those are another object each time
+        _remember(view, known or settle(principal, policies, actions, admission), actions, admission.decision, context)
+    return view, admission.decision
 
 
 def _known(
@@ -150,6 +150,21 @@ def _known(
     if known is None or known.policies is not policies:
         return None
     return known if known.principal is principal or known.principal == principal else None
+
+
+def _remember(
+    view: RoleView,
+    settled: Settled | None,
+    actions: tuple[str, ...],
+    decision: Decision,
+    context: Callable[[], Context],
+) -> None:
+    if settled is None:
+        return
+    if len(view.memo) >= _MOST_KNOWN:
+        view.memo.clear()
+    view.memo[(settled.principal.arns, actions)] = settled
+    settled.keep(decision, context)
 
 
 def _target(role: RequestedRole, view: RoleView | None) -> Target:

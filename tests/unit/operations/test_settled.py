@@ -10,11 +10,13 @@ import pytest
 from tests.reference import policy_cases as cases
 from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, deny, named, policy, trust
 
+from daypass.domain import settled as settled_module
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.evaluate import evaluate, ignores_context
-from daypass.domain.policy.model import PrincipalFacts
-from daypass.domain.trust import CallerPolicies, Target, settle
+from daypass.domain.policy.evaluate import decide, holds, looks_through_variables
+from daypass.domain.policy.model import Context, Decision, PrincipalFacts
+from daypass.domain.settled import settle
+from daypass.domain.trust import CallerPolicies, Target, admit
 from daypass.operations import assume_role as module
 from daypass.operations.assume_role import assume_role
 from daypass.ports import PrincipalView
@@ -131,20 +133,27 @@ async def test_assume_role_remembers_a_bounded_number_of_callers(world: World, m
         assert len(world.directory.roles[role.id].memo) <= 3
 
 
-def test_decisions_that_ignore_the_context_are_the_same_in_every_context() -> None:
+def test_decisions_with_the_same_outcomes_of_conditions_are_the_same_in_every_context() -> None:
     """Over the random policies with which the evaluator is held against its reference."""
     pool = cases.Pool(random.Random(20261125))
-    settled = 0
+    compared = differed = 0
     contexts = [cases.to_query(pool.case())[0].context for _ in range(20)]
     for _ in range(1500):
         query, layers = cases.to_query(pool.case())
-        if not ignores_context(query.action, layers):
+        if looks_through_variables(query.action, layers):
             continue
-        settled += 1
-        found = {evaluate(replace(query, context=context), layers) for context in ({}, query.context, *contexts)}
-        assert len(found) == 1
-        assert next(iter(found)).consulted == ()
-    assert settled > 20
+        found: dict[tuple[bool, ...], set[Decision]] = {}
+        tested = set()
+        for context in ({}, query.context, *contexts):
+            decision, statements = decide(replace(query, context=context), layers)
+            tested.add(tuple(map(id, statements)))
+            found.setdefault(tuple(holds(s, context) for s in statements), set()).add(decision)
+        assert len(tested) == 1
+        assert all(len(decisions) == 1 for decisions in found.values())
+        compared += 1
+        differed += len(found) > 1
+    assert compared > 500
+    assert differed > 100
 
 
 async def test_assume_role_admitted_by_another_statement_is_recorded_with_that_one(world: World) -> None:
@@ -161,18 +170,51 @@ async def test_assume_role_admitted_by_another_statement_is_recorded_with_that_o
     assert [decision and decision["determining"][0]["statement"] for decision in told] == [0, 0, 1, 0]
 
 
-def test_settle_looks_at_both_sides_of_an_assumption_between_accounts() -> None:
+@pytest.mark.parametrize("layer", ["identity", "boundary", "session", "guardrail", "trust"])
+def test_settle_tests_both_sides_of_an_assumption_between_accounts(layer: str) -> None:
     principal = PrincipalFacts("User", ALPHA, ((f"arn:aws:iam::{ALPHA}:user/a", "AIDAA"),))
+    secure = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     plain = named(ALL, PolicyKind.IDENTITY)
-    narrow = named(policy(allow("*", Condition={"Bool": {"aws:SecureTransport": "true"}})), PolicyKind.IDENTITY)
-    text = policy(trust(f"arn:aws:iam::{ALPHA}:root"))
-    target = Target("arn:aws:iam::444455556666:role/x", BETA, named(text, PolicyKind.TRUST, "trust"), {})
-    decision = evaluate(*cases.to_query(cases.Pool(random.Random(1)).case()))
-    for policies, wanted in (
-        (CallerPolicies((plain,)), True),
-        (CallerPolicies((narrow,)), False),
-        (CallerPolicies((plain,), (narrow,)), False),
-        (CallerPolicies((plain,), None, ((narrow,),)), False),
-        (CallerPolicies((plain,), None, (), ((narrow,),)), False),
-    ):
-        assert settle(principal, policies, target, ("sts:AssumeRole",), decision).always is wanted
+    narrow = named(policy(allow("*", **secure)), PolicyKind.IDENTITY)
+    trusting = policy(trust(f"arn:aws:iam::{ALPHA}:root", **(secure if layer == "trust" else {})))
+    policies = CallerPolicies(
+        (narrow if layer == "identity" else plain,),
+        (narrow if layer == "boundary" else plain,),
+        ((narrow if layer == "session" else plain,),),
+        ((narrow if layer == "guardrail" else plain,),),
+    )
+    target = Target("arn:aws:iam::444455556666:role/x", BETA, named(trusting, PolicyKind.TRUST, "trust"), {})
+    good: Context = {"aws:securetransport": "true"}
+    admission = admit(principal, policies, target, ("sts:AssumeRole",), good)
+    assert admission.decision.allowed
+    settled = settle(principal, policies, ("sts:AssumeRole",), admission)
+    assert settled is not None
+    settled.keep(admission.decision, lambda: good)
+    assert settled.recall(lambda: good) is admission.decision
+    assert settled.recall(lambda: {"aws:securetransport": "false"}) is None
+
+
+async def test_assume_role_again_compares_with_what_the_role_has(world: World, decided: list[str]) -> None:
+    """What is compared by a variable with the role's own tag has its outcome for each request."""
+    condition = {"Condition": {"StringEquals": {"sts:ExternalId": "${aws:ResourceTag/partner}"}}}
+    role = world.role("ops", trusts=[trust(f"arn:aws:iam::{ALPHA}:root", **condition)], tags=(("partner", "acme"),))
+    key = world.key(world.user("ann", policies=[ALL]))
+    for external_id, wanted in (("acme", True), ("other", False), ("acme", True), ("other", False), ("acme", True)):
+        assert await denied(world, key, ask(role.arn, ExternalId=external_id)) is not wanted
+    assert len(decided) == 3  # the first admission, and what is refused
+
+
+async def test_assume_role_remembers_a_bounded_number_of_outcomes(
+    world: World, decided: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled_module, "_MOST_OUTCOMES", 2)
+    statements = [
+        trust(f"arn:aws:iam::{ALPHA}:root", Condition={"IpAddress": {"aws:SourceIp": f"192.0.2.{n}"}}) for n in range(4)
+    ]
+    role = world.role("ops", trusts=statements)
+    key = world.key(world.user("ann", policies=[ALL]))
+    for n in (0, 1, 0, 1, 2, 3, 2, 3):
+        assert not await denied(world, key, ask(role.arn), source_ip=f"192.0.2.{n}")
+    (remembered,) = world.directory.roles[role.id].memo.values()
+    assert len(remembered.decisions) <= 2
+    assert len(decided) == 4

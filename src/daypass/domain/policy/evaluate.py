@@ -116,23 +116,33 @@ def holds(statement: Statement, context: Context) -> bool:
 
 def evaluate(query: AccessQuery, layers: Layers) -> Decision:
     """The decision, by AWS's documented logic. Never raises on a request's values."""
+    return decide(query, layers)[0]
+
+
+def decide(query: AccessQuery, layers: Layers) -> tuple[Decision, tuple[Statement, ...]]:
+    """`evaluate`, with the statements that apply or not as their conditions hold in the query's context."""
     survey = Survey(query, layers)
     verdict = judge(query, layers, survey)
-    return Decision(
-        allowed=verdict.blocked_by is None,
-        blocked_by=verdict.blocked_by,
-        explicit=verdict.explicit,
-        determining=tuple([_determining(match) for match in verdict.matches]),
-        consulted=_consulted(survey.touched),
+    decision = Decision(
+        verdict.blocked_by is None,
+        verdict.blocked_by,
+        verdict.explicit,
+        tuple([_determining(match) for match in verdict.matches]),
+        _consulted(survey.touched),
     )
+    return decision, tuple(survey.touched)
 
 
-def ignores_context(action: str, layers: Layers) -> bool:
-    """Whether no statement that this action may concern looks at any context key: the decision is the same in any context."""
+def looks_through_variables(action: str, layers: Layers) -> bool:
+    """Whether the context decides, for some statement on this action, which actions or resources it is about.
+
+    Where it does not, two decisions about the same principal, action and resource differ only if some condition of
+    `decide`'s statements holds in one context and not in the other.
+    """
     policies = [policy for level in (*layers.guardrails, *layers.session) for policy in level]
     policies += (*(layers.identity or ()), *(layers.boundary or ()), *((layers.resource,) if layers.resource else ()))
-    return not any(
-        statement.keys or statement.actions.keys
+    return any(
+        statement.actions.keys or (statement.resources is not None and statement.resources.keys)
         for policy in policies
         for statement in policy.document.index.concerned(fold(action))
     )
