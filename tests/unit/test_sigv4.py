@@ -6,6 +6,7 @@ import hashlib
 from calendar import timegm
 from contextlib import suppress
 from datetime import datetime
+from itertools import permutations
 from statistics import median
 from time import perf_counter_ns
 from urllib.parse import quote, urlsplit
@@ -113,6 +114,16 @@ def test_a2_header_not_under_the_signature_refused(header: str) -> None:
 def test_a2_header_added_on_the_way_refused() -> None:
     assert _refused([*_wire(_signed()), (b"x-amz-security-token", b"x")]).kind == "signature_mismatch"
     assert _refused([*_wire(_signed()), (b"host", b"evil")]).kind == "signature_mismatch"
+
+
+@pytest.mark.parametrize("name", [b"x-amz-foo", b"x-amz-", b"x-amz-date\nx-amz-foo"])
+def test_a2_unsigned_marked_header_refused_whatever_its_name(name: bytes) -> None:
+    assert "must be a 'SignedHeader'" in _refused([*_wire(_signed()), (name, b"x")]).message
+
+
+def test_a2_signed_name_that_hides_an_unsigned_one_refused() -> None:
+    query = _presigned().replace(b"SignedHeaders=host", b"SignedHeaders=a%0Ax-amz-foo;host")
+    assert _refused([(b"host", b"h:1"), (b"x-amz-foo", b"x")], query, b"").kind == "signature_mismatch"
 
 
 def test_a4_two_mechanisms_refused() -> None:
@@ -359,6 +370,32 @@ def test_parse_signed_headers_not_in_order_refused(names: str) -> None:
         "signature_mismatch",
         "incomplete_signature",
     )
+
+
+@pytest.mark.parametrize("made", ["%s", " %s ", "\t%s"])
+def test_parse_and_verify_blanks_around_values_accepted(made: str) -> None:
+    signed = _signed(**{"x-amz-content-sha256": hashlib.sha256(BODY).hexdigest(), "x-amz-security-token": TOKEN})
+    claimed = sigv4.parse_request("POST", b"/", b"", _wire({n: made % v for n, v in signed.items()}), BODY)
+    _verify(claimed)
+    assert claimed.security_token == TOKEN
+
+
+def test_parse_authorization_in_another_order_says_the_same() -> None:
+    signed = _signed()
+    start, _, rest = signed["Authorization"].partition(" ")
+    wanted = sigv4.parse_request("POST", b"/", b"", _wire(signed), BODY)
+    for parts in permutations(rest.split(", ")):
+        for glue in (",", ", ", "  ,  "):
+            headers = _wire({**signed, "Authorization": f"{start} {glue.join(parts)}"})
+            assert sigv4.parse_request("POST", b"/", b"", headers, BODY) == wanted
+
+
+@pytest.mark.parametrize("signature", ["A", "é", "0" * 64, "%s, ", "%s,Signature=%s", "x/%s", "%s=", "+%s"])
+def test_verify_signature_of_any_form_but_the_right_one_refused(signature: str) -> None:
+    signed = _signed()
+    right = signed["Authorization"].split("Signature=")[1]
+    headers = _with(signed, "Authorization", right, signature.replace("%s", right))
+    assert _refused(headers).kind in ("signature_mismatch", "incomplete_signature")
 
 
 def test_verify_region_that_is_no_name_refused() -> None:

@@ -5,9 +5,9 @@ Bytes in, bytes out; it decides nothing. Source: IAM User Guide, "Create a signe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b, sha256
 from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -82,21 +82,20 @@ def canonical(
     body: bytes,
     names: Sequence[bytes],
 ) -> bytes:
-    body_hash = hashlib.sha256(body).hexdigest()
+    body_hash = sha256(body).hexdigest().encode()
     claimed = fields.get(b"x-amz-content-sha256")
-    if claimed is not None and claimed != body_hash.encode():  # UNSIGNED-PAYLOAD and the streaming forms included
+    if claimed is not None and claimed.strip() != body_hash:  # UNSIGNED-PAYLOAD and the streaming forms included
         mismatch("The provided 'x-amz-content-sha256' header does not match what was computed.")
     if pairs or raw_path != b"/":
         query = "&".join([f"{n}={v}" for n, v in sorted([(encode(n), encode(v)) for n, v in pairs])])
         lines = [f"{method}\n{_canonical_path(raw_path)}\n{query}".encode("latin-1", "replace")]
     else:
         lines = [method.encode("latin-1", "replace") + b"\n/\n"]
-    for name in names:
-        value = fields.get(name)
-        if value is None:
-            mismatch()
-        lines.append(name + b":" + b" ".join(value.split()))
-    lines += (b"", b";".join(names), body_hash.encode())
+    try:
+        lines += [name + b":" + b" ".join(fields[name].split()) for name in names]
+    except KeyError:  # signed, but not there
+        mismatch()
+    lines += (b"", b";".join(names), body_hash)
     return b"\n".join(lines)
 
 
@@ -111,7 +110,7 @@ def _signing_key(secret: str, date: str, region: str, service: str) -> Mac:
     """The derived key. Cached under a hash, so that the cache holds no secret; the oldest entry makes room."""
     raw = secret.encode("utf-8", "surrogatepass")
     scope = f"{date}/{region}/{service}".encode("latin-1", "replace")
-    place = hashlib.blake2b(b"%d:%b/%b" % (len(raw), raw, scope), digest_size=32).digest()
+    place = blake2b(b"%d:%b/%b" % (len(raw), raw, scope), digest_size=32).digest()
     key = _signing_keys.get(place)
     if key is None:
         key = Mac(b"AWS4" + raw)
@@ -133,7 +132,7 @@ def signature(
     """The signature in hex. `known`: keys that were derived from this very secret, by scope; it is kept small."""
     to_sign = (
         f"{ALGORITHM}\n{amz_date}\n{scope[0]}/{scope[1]}/{scope[2]}/aws4_request\n"
-        f"{hashlib.sha256(canonical_request).hexdigest()}"
+        f"{sha256(canonical_request).hexdigest()}"
     )
     key = known.get(scope) if known is not None else None
     if key is None:

@@ -6,7 +6,7 @@ Source: IAM User Guide, "Authentication methods for AWS API requests" and "Troub
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
@@ -14,9 +14,8 @@ from daypass.sigv4.canonical import ALGORITHM, SigV4Error, canonical, incomplete
 
 MAX_EXPIRES = 604_800
 DEFAULT_EXPIRES = 900  # what a presigned request without X-Amz-Expires gets
-_AUTHORIZATION = re.compile(
+_START = re.compile(  # of an Authorization header, up to its signature
     rb"AWS4-HMAC-SHA256 Credential=([\x21-\x2b\x2d-\x7e]+), ?SignedHeaders=([!#$%&'*+.^_`|~0-9a-z;-]+), ?"
-    rb"Signature=([\x21-\x2b\x2d-\x7e]+)"
 )
 _AUTHORIZATION_PARTS = ("Credential", "Signature", "SignedHeaders")
 _QUERY_PARTS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
@@ -30,7 +29,7 @@ _HTTP_DATE = re.compile(
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
 
-_KEPT = 512  # bytes: the longest credential or list of names that is remembered
+_KEPT = 512  # bytes: the longest start of an Authorization header that is remembered
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -69,7 +68,7 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
         SigV4Error: nothing there (missing_credentials), not readable or ambiguous (incomplete_signature), or something
             that must be signed is not (signature_mismatch).
     """
-    fields = {name: value.strip() for name, value in headers}
+    fields = dict(headers)
     if len(fields) != len(headers):
         fields = joined(headers)
     pairs = query_pairs(raw_query) if raw_query else []
@@ -80,7 +79,7 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
         return _parse_presigned(method, raw_path, pairs, fields, body)
     if authorization is None:
         _refuse_unsigned(pairs, body)
-    return _parse_header(method, raw_path, pairs, fields, body, authorization)
+    return _parse_header(method, raw_path, pairs, fields, body, authorization.strip())
 
 
 def joined(headers: Headers, once: frozenset[bytes] = _ONCE) -> dict[bytes, bytes]:
@@ -110,8 +109,7 @@ def _parse_header(
     body: bytes,
     authorization: bytes,
 ) -> UnverifiedSignature:
-    match = _AUTHORIZATION.fullmatch(authorization)
-    found = (match[1], match[2], match[3]) if match else _authorization_parts(authorization)
+    said, signature = _read_authorization(authorization)
     if pairs and any(name == b"X-Amz-Security-Token" for name, _ in pairs):
         incomplete("X-Amz-Security-Token must be a header when the request has an Authorization header.")
     stamp = fields.get(b"x-amz-date")
@@ -119,9 +117,27 @@ def _parse_header(
         stamp = fields.get(b"date")
         if stamp is None:
             incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
-        stamp = _from_http_date(stamp)
-    token = fields.get(b"x-amz-security-token", b"")
-    return claims(found, stamp, token, None, (method, raw_path, pairs, fields, body))
+        stamp = _from_http_date(stamp.strip())
+    token = fields.get(b"x-amz-security-token", b"").strip()
+    return claims(said, signature, stamp.strip(), token, None, (method, raw_path, pairs, fields, body))
+
+
+def _read_authorization(authorization: bytes) -> tuple[Said, bytes]:
+    """What an Authorization header says, and its signature."""
+    start, _, signature = authorization.rpartition(b"Signature=")
+    if len(start) <= _KEPT and signature.isalnum():
+        said = _read_start(start)
+        if said is not None:
+            return said, signature
+    credential, signed, signature = _authorization_parts(authorization)
+    return read_said(credential, signed), signature
+
+
+@lru_cache(maxsize=1024)  # a client begins all its requests of a day with the same words
+def _read_start(start: bytes) -> Said | None:
+    """What stands before the signature, or None when it is not in the usual order and spacing."""
+    match = _START.fullmatch(start)
+    return read_said(match[1], match[2]) if match else None
 
 
 def _authorization_parts(authorization: bytes) -> tuple[bytes, bytes, bytes]:
@@ -177,7 +193,8 @@ def _parse_presigned(
     expires = _expires(found["X-Amz-Expires"].decode("latin-1")) if "X-Amz-Expires" in found else DEFAULT_EXPIRES
     rest = [pair for pair in pairs if pair[0] != b"X-Amz-Signature"]
     return claims(
-        (found["X-Amz-Credential"], found["X-Amz-SignedHeaders"], found["X-Amz-Signature"]),
+        read_said(found["X-Amz-Credential"], found["X-Amz-SignedHeaders"]),
+        found["X-Amz-Signature"],
         found["X-Amz-Date"],
         found.get("X-Amz-Security-Token", b""),
         expires,
@@ -203,81 +220,89 @@ def _expires(text: str) -> int:
     return seconds
 
 
-def claims(
-    found: tuple[bytes, bytes, bytes],
-    raw_stamp: bytes,
-    token: bytes,
-    expires: int | None,
-    request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes],
-) -> UnverifiedSignature:
-    """What the three parts of an Authorization header say of this request: (credential, signed headers, signature)."""
-    credential, raw_signed, signature = found
-    key_id, date, region, service, term = _scope(credential) if len(credential) <= _KEPT else _read_scope(credential)
-    stamp = raw_stamp.decode("latin-1")
-    signed_at = _epoch_ms(stamp)
-    if term != "aws4_request":
-        mismatch(f"Credential should be scoped with a valid terminator: 'aws4_request', not '{term[:64]}'.")
-    if date != stamp[:8]:
-        mismatch(
-            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
-            f"'{date[:16]}' != '{stamp[:8]}', from '{stamp}'."
-        )
-    signed = _names(raw_signed) if len(raw_signed) <= _KEPT else _read_names(raw_signed)
-    _check_signed(signed, request[3])
-    return UnverifiedSignature(
-        key_id,
-        date,
-        region,
-        service,
-        signed.texts,
-        signature.decode("latin-1"),
-        stamp,
-        signed_at,
-        token.decode("latin-1"),
-        expires is not None,
-        expires or 0,
-        canonical(*request, signed.names),
-    )
+class Said(NamedTuple):
+    """Credential and SignedHeaders, read; nothing of it is checked yet."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+    term: str
+    names: list[bytes]
+    texts: tuple[str, ...]
+    ordered: bool  # the names: each once, in order
+    usual: bool  # `term` and names are as they must be, host among them
+    marked: int  # how many of the names begin with x-amz-
 
 
-def _read_scope(credential: bytes) -> list[str]:
-    """The five parts of a credential."""
+def read_said(credential: bytes, signed: bytes) -> Said:
+    """Raises SigV4Error (incomplete_signature) when the credential has not five parts."""
     scope = credential.decode("latin-1").split("/")
     if len(scope) != 5:
         incomplete(
             "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
             f"got '{credential.decode('latin-1')[:256]}'"
         )
-    return scope
+    key_id, date, region, service, term = scope
+    names = signed.split(b";")
+    ordered = names == sorted(set(names))
+    usual = ordered and term == "aws4_request" and b"host" in names
+    texts = tuple(signed.decode("latin-1").split(";"))
+    return Said(key_id, date, region, service, term, names, texts, ordered, usual, _count_marked(names))
 
 
-class _Signed(NamedTuple):
-    """SignedHeaders, read."""
-
-    names: list[bytes]
-    texts: tuple[str, ...]
-    ordered: bool  # each once, in order
+def _count_marked(names: Iterable[bytes]) -> int:
+    """How many names begin with x-amz-; never too few."""
+    return (b"\n" + b"\n".join(names)).count(b"\nx-amz-")
 
 
-def _read_names(raw: bytes) -> _Signed:
-    names = raw.split(b";")
-    return _Signed(names, tuple(raw.decode("latin-1").split(";")), names == sorted(set(names)))
+def claims(
+    said: Said,
+    signature: bytes,
+    raw_stamp: bytes,
+    token: bytes,
+    expires: int | None,
+    request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes],
+) -> UnverifiedSignature:
+    """What an Authorization header says of this request: method, raw path, query, fields and body."""
+    stamp = raw_stamp.decode("latin-1")
+    signed_at = _epoch_ms(stamp)
+    fields = request[3]
+    # As many x-amz- headers as such names are signed: `canonical` sees to it that each name has its header.
+    if not said.usual or said.date != stamp[:8] or b"host" not in fields or _count_marked(fields) != said.marked:
+        _check(said, stamp, fields)
+    return UnverifiedSignature(
+        said.access_key_id,
+        said.date,
+        said.region,
+        said.service,
+        said.texts,
+        signature.decode("latin-1"),
+        stamp,
+        signed_at,
+        token.decode("latin-1"),
+        expires is not None,
+        expires or 0,
+        canonical(*request, said.names),
+    )
 
 
-# A client signs the same headers in the same scope again and again. Only what is well-formed is remembered.
-_scope = lru_cache(maxsize=1024)(_read_scope)
-_names = lru_cache(maxsize=256)(_read_names)
-
-
-def _check_signed(signed: _Signed, fields: Mapping[bytes, bytes]) -> None:
+def _check(said: Said, stamp: str, fields: Mapping[bytes, bytes]) -> None:
     """Host and every x-amz-* header must be under the signature, else they could be changed on the way."""
-    names = signed.names
+    if said.term != "aws4_request":
+        mismatch(f"Credential should be scoped with a valid terminator: 'aws4_request', not '{said.term[:64]}'.")
+    if said.date != stamp[:8]:
+        mismatch(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{said.date[:16]}' != '{stamp[:8]}', from '{stamp}'."
+        )
+    names = said.names
     if b"host" not in names or b"host" not in fields:
         mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     for name in fields:
         if name[:6] == b"x-amz-" and name not in names:
             mismatch(f"'{name[:64].decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.")
-    if not signed.ordered:
+    if not said.ordered:
         mismatch()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Collection, MutableMapping
+from typing import NoReturn
 
 from daypass.sigv4.canonical import format_time, mismatch, signature
 from daypass.sigv4.mac import Mac
@@ -16,7 +17,6 @@ from daypass.sigv4.request import UnverifiedSignature
 PRESIGNED_MAX_MS = (
     900_000  # AWS honours presigned calls to services other than S3 for 15 minutes, whatever they ask for
 )
-_HEX64 = re.compile(r"[0-9a-f]{64}")
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -40,8 +40,7 @@ def verify(
     """
     scope = (claimed.date, claimed.region, claimed.service)
     expected = signature(secret, claimed.canonical_request, claimed.amz_date, scope, known)
-    given = claimed.signature if _HEX64.fullmatch(claimed.signature) else "0" * 64
-    if not hmac.compare_digest(expected, given):  # both are ASCII
+    if not claimed.signature.isascii() or not hmac.compare_digest(expected, claimed.signature):  # it takes only ASCII
         mismatch()
     check_scope(claimed, now, skew_ms=skew_ms, services=services, regions=regions)
 
@@ -59,13 +58,12 @@ def check_scope(
         mismatch(f"Credential should be scoped to correct service: '{min(services, default='')}'.")
     if not _REGION.fullmatch(claimed.region) or (regions and claimed.region not in regions):
         mismatch(f"Credential should be scoped to a valid region, not '{claimed.region[:64]}'.")
-    _check_time(claimed, now, skew_ms)
-
-
-def _check_time(claimed: UnverifiedSignature, now: int, skew_ms: int) -> None:
     window = min(claimed.expires * 1000, PRESIGNED_MAX_MS) if claimed.presigned else skew_ms
-    if now - window <= claimed.signed_at <= now + skew_ms:
-        return
+    if not now - window <= claimed.signed_at <= now + skew_ms:
+        _refuse_time(claimed, now, skew_ms, window)
+
+
+def _refuse_time(claimed: UnverifiedSignature, now: int, skew_ms: int, window: int) -> NoReturn:
     signed, server = claimed.amz_date, format_time(now)
     if claimed.signed_at > now:
         mismatch(

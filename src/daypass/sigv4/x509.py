@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from daypass.sigv4.canonical import SigV4Error, incomplete, query_pairs
-from daypass.sigv4.request import Headers, UnverifiedSignature, claims, joined
+from daypass.sigv4.request import Headers, UnverifiedSignature, claims, joined, read_said
 
 CERTIFICATE = b"x-amz-x509"
 CHAIN = b"x-amz-x509-chain"
@@ -71,7 +71,7 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
     if len(signature) % 2:
         incomplete("The signature must be hexadecimal.")
     request = (method, raw_path, query_pairs(raw_query), fields, body)
-    claimed = claims((credential, signed, signature), stamp, b"", None, request)
+    claimed = claims(read_said(credential, signed), signature, stamp, b"", None, request)
     if not _SERIAL.fullmatch(claimed.access_key_id):
         incomplete("The credential scope must begin with the certificate's serial number, in decimal.")
     return UnverifiedX509(
