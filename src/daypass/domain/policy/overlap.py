@@ -13,11 +13,12 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from daypass.domain.policy.compiled import Statement, build_index
+from daypass.domain.policy.cover import LONGEST, Budget, stands_for
 from daypass.domain.policy.model import Context, Effect, NamedPolicy
 from daypass.domain.policy.pattern import V2012, Patterns, Variable, Wild, fold, tokenize
 from daypass.domain.policy.resource import completed
 
-_MAX = 512  # characters of a pattern; a longer one is taken to overlap with everything
+_STEPS = LONGEST * LONGEST  # of one comparison
 
 
 class Coverage(IntEnum):
@@ -131,8 +132,8 @@ def _any(symbol: _Symbol) -> bool:
 
 
 def _meet(first: _Symbols, second: _Symbols) -> bool:
-    if len(first) > _MAX or len(second) > _MAX:
-        return True
+    if len(first) > LONGEST or len(second) > LONGEST:
+        return True  # taken to overlap with everything
     row = _stars({0}, second)  # how much of `second` can be used up by the `first` used up so far
     for symbol in first:
         row = _step(row, symbol, second)
@@ -168,14 +169,6 @@ def _covers(wide: _Symbols, narrow: _Symbols) -> bool:
     """Whether `wide` matches all that `narrow` does. Sound: True is proven."""
     if wide == (Wild.STAR,):
         return True
-    if len(wide) > _MAX or len(narrow) > _MAX or any(isinstance(symbol, Variable) for symbol in wide):
+    if len(wide) > LONGEST or len(narrow) > LONGEST:
         return False
-    row = _stars({0}, wide)  # how much of `wide` can have stood for the `narrow` seen so far
-    for symbol in narrow:
-        stood = {at for at in row if at < len(wide) and wide[at] is Wild.STAR}
-        if not _any(symbol):
-            stood |= {at + 1 for at in row if at < len(wide) and wide[at] in (symbol, Wild.ONE)}
-        row = _stars(stood, wide)
-        if not row:
-            return False
-    return len(wide) in row
+    return stands_for(wide, narrow, Budget(_STEPS))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from daypass.domain.policy import resource
 from daypass.domain.policy.compiled import PolicyDocument, Statement
-from daypass.domain.policy.lint.cover import Budget, all_covered
+from daypass.domain.policy.cover import Budget, all_covered
 from daypass.domain.policy.lint.finding import Finding, at_statement
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass.domain.policy.lint.cover import Budget, all_covered, covers
+from daypass.domain.policy.cover import Budget, all_covered, covers
 from daypass.domain.policy.pattern import Patterns
 
 PATTERNS = st.text("ab*?:", max_size=7)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from daypass.domain.policy.pattern import Variable, Wild, tokenize
 
 _HEAD = re.compile(r"[*?$]")  # where a pattern stops being plain characters
-_MAX = 512  # characters of a pattern; longer ones are not compared
+LONGEST = 512  # characters of a pattern; longer ones are not compared
 
 
 class Budget:
@@ -28,9 +28,9 @@ def covers(wide: str, narrow: str, budget: Budget) -> bool:
     budget.left -= 1
     if wide in ("*", narrow):
         return True
-    if budget.left <= 0 or not narrow.startswith(_HEAD.split(wide, 1)[0]) or max(len(wide), len(narrow)) > _MAX:
+    if budget.left <= 0 or not narrow.startswith(_HEAD.split(wide, 1)[0]) or max(len(wide), len(narrow)) > LONGEST:
         return False
-    return _match(_symbols(wide), _symbols(narrow), budget)
+    return stands_for(_symbols(wide), _symbols(narrow), budget)
 
 
 def all_covered(wide: Sequence[str], narrow: Sequence[str], budget: Budget) -> bool:
@@ -53,8 +53,11 @@ def _symbols(text: str) -> list[object]:
     return symbols
 
 
-def _match(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
-    """The usual wildcard match, where the text may hold wildcards that only `*` (and, for `?`, `?`) can stand for."""
+def stands_for(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
+    """`covers` for patterns by single symbols (characters, wildcards, variables).
+
+    It is the usual wildcard match, where the text may hold wildcards that only `*` (and, for `?`, `?`) can stand for.
+    """
     at, star, resume = 0, -1, 0
     index = 0
     budget.left -= len(pattern) + len(text)
