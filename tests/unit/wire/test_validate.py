@@ -201,7 +201,33 @@ def test_every_pattern_of_the_models_compiles_and_takes_linear_time() -> None:
             if shape["type"] == "string" and "enum" not in shape:
                 matches = validate.matcher(validate.pattern_of(model.name, name, shape))
                 for text in ("a" * 20_000 + "\x00", "/a" * 10_000 + "\n", "-" * 20_000, " a" * 10_000 + "\x00"):
-                    assert matches(text) is False or "\n" in text or "\x00" not in text
+                    assert not matches(text) or "\n" in text or "\x00" not in text
+
+
+@pytest.mark.parametrize("model", [STS, IAM])
+def test_check_of_every_string_of_the_models_is_its_length_and_its_pattern(model: models.ServiceModel) -> None:
+    for name, shape in model._shapes.items():
+        if shape["type"] != "string" or "enum" in shape:
+            continue
+        check = model._checks.compile(name)
+        matches = validate.matcher(validate.pattern_of(model.name, name, shape))
+        low, high = shape.get("min", 0), shape.get("max", 1 << 31)
+        sizes = {0, 1, low - 1, low, low + 1, min(high, 4096) - 1, min(high, 4096), min(high, 4096) + 1}
+        for size in sizes - {-1}:
+            for text in ("a" * size, "/" * size, "a" * (size - 1) + "\n", "1" * (size - 1) + "ü", "\x00" * size):
+                assert bool(check(text)) == bool(low <= len(text) <= high and matches(text)), (name, text)
+
+
+def test_check_of_a_repeated_class_without_a_least_length_wants_one_character() -> None:
+    check = validate.Checks("sts", {"a": {"type": "string", "pattern": "[ab]+", "max": 3}}).compile("a")
+    assert [bool(check(text)) for text in ("", "a", "aba", "abab", "c", "a\n")] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_hand_kept_patterns_name_shapes_that_exist_and_have_none() -> None:

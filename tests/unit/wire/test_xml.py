@@ -87,6 +87,24 @@ def test_escape_injection_is_text() -> None:
     assert "Account" not in answer
 
 
+@given(st.lists(st.text(alphabet="a<&>%s()\r\x00ü", max_size=6), min_size=3, max_size=3))
+def test_render_texts_of_one_structure_are_escaped_each(texts: list[str]) -> None:
+    names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+    credentials = {"Expiration": NOW, **dict(zip(names, texts, strict=True))}
+    body = _render(STS, "GetSessionToken", {"Credentials": credentials})
+    found = next(ET.fromstring(body).iter("{https://sts.amazonaws.com/doc/2011-06-15/}Credentials"))
+    expected = [("AccessKeyId", texts[0]), ("SecretAccessKey", texts[1]), ("SessionToken", texts[2])]
+    expected.append(("Expiration", "2026-11-25T10:00:00Z"))  # the model's order
+    assert [(e.tag.rpartition("}")[2], e.text or "") for e in found] == [
+        (name, text.replace("\x00", "\ufffd")) for name, text in expected
+    ]
+
+
+def test_render_text_member_that_holds_no_text_raises() -> None:
+    with pytest.raises(TypeError):
+        _render(STS, "GetSessionToken", {"Credentials": {"AccessKeyId": 7}})
+
+
 def test_render_member_that_the_model_does_not_have_raises() -> None:
     with pytest.raises(ValueError, match="Colour"):
         _render(STS, "GetCallerIdentity", {"Colour": "red"})

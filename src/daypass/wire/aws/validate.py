@@ -10,12 +10,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from operator import call
 from typing import Any, TypeAlias
 
 from daypass.wire.aws import words
 from daypass.wire.aws.xml import Shapes
 
-Check: TypeAlias = Callable[[Any], bool]
+Check: TypeAlias = Callable[[Any], object]  # its truth counts
 
 MAX_PROBLEMS = 10
 _PATTERN = "Member must satisfy regular expression pattern: "
@@ -52,10 +53,12 @@ def matcher(pattern: str) -> Check:
     r"""Whether a whole string matches a pattern of the models (Java's syntax: \w and \d are ASCII, \p{L} is any letter)."""
     if _PROPERTY.search(pattern):
         return _property_matcher(pattern)
+    return _compiled(pattern).fullmatch
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
     # Java reads \u10000 as \u1000 and a zero; the models mean the code point.
-    python = pattern.replace(r"\u10000-\u10FFFF", r"\U00010000-\U0010FFFF")
-    full = re.compile(python, re.ASCII).fullmatch
-    return lambda text: full(text) is not None
+    return re.compile(pattern.replace(r"\u10000-\u10FFFF", r"\U00010000-\U0010FFFF"), re.ASCII)
 
 
 def _property_matcher(pattern: str) -> Check:
@@ -108,7 +111,12 @@ class Checks:
         low, high = shape.get("min", 0), shape.get("max", 1 << 31)
         if "enum" in shape:
             return frozenset(shape["enum"]).__contains__
-        matches = matcher(pattern_of(self._service, name, shape))
+        pattern = pattern_of(self._service, name, shape)
+        form = _REPEATED_CLASS.fullmatch(pattern)
+        if form and not _PROPERTY.search(pattern):  # one match for both; it stops at what is too long
+            least = max(low, 1) if form[2] == "+" else low
+            return _compiled(f"{form[1]}{{{least},{high}}}").fullmatch
+        matches = matcher(pattern)
         return lambda text: low <= len(text) <= high and matches(text)
 
     @staticmethod
@@ -121,16 +129,12 @@ class Checks:
 
     def _structure(self, _: str, shape: Mapping[str, Any]) -> Check:
         checks = {name: self.compile(member["shape"]) for name, member in shape["members"].items()}
-        required = tuple(shape.get("required", ()))
+        required = frozenset(shape.get("required", ()))
 
         def check(value: Mapping[str, Any]) -> bool:
-            for name in required:
-                if name not in value:
-                    return False
-            for name, item in value.items():  # noqa: SIM110  # a generator costs more, and this is the hot path
-                if not checks[name](item):
-                    return False
-            return True
+            if not required <= value.keys():
+                return False
+            return all(map(call, map(checks.__getitem__, value), value.values()))
 
         return check
 

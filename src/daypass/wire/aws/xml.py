@@ -10,7 +10,8 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias
+from operator import call
+from typing import Any, NamedTuple, TypeAlias
 
 Shapes: TypeAlias = Mapping[str, Mapping[str, Any]]
 Render: TypeAlias = Callable[[Any], str]
@@ -28,9 +29,12 @@ def _entity(match: re.Match[str]) -> str:
 
 def escape(text: str) -> str:
     """Text for element content. What XML 1.0 cannot carry becomes U+FFFD."""
-    if text.isascii() and not text.encode("ascii").translate(None, _PLAIN):
-        return text  # deleting what is plain leaves nothing: a search for what is not costs ten times as much
-    return _SPECIAL.sub(_entity, text)
+    return text if _is_plain(text) else _SPECIAL.sub(_entity, text)
+
+
+def _is_plain(text: str) -> bool:
+    """Nothing is to be escaped: deleting what is plain leaves nothing. To search for what is not costs ten times as much."""
+    return text.isascii() and not text.encode("ascii").translate(None, _PLAIN)
 
 
 def format_timestamp(ms: int) -> str:
@@ -66,6 +70,16 @@ _SCALARS: dict[str, Render] = {
 }
 
 
+class _Plan(NamedTuple):
+    """How to render a structure that has certain members, in the model's order."""
+
+    template: str
+    names: tuple[str, ...]
+    renders: tuple[Render, ...]
+    plain: tuple[Render, ...]  # the same where no text needs to be escaped
+    texts: tuple[str, ...]  # those of the names
+
+
 def compile_shape(shapes: Shapes, name: str) -> Render:
     """The serializer of a shape: value to element content.
 
@@ -90,29 +104,37 @@ def _compile(shapes: Shapes, name: str, done: dict[str, Render]) -> Render:
 
 
 def _structure(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Render]) -> Render:
-    plan = [(n, f"<{n}>", _compile(shapes, m["shape"], done), f"</{n}>") for n, m in shape["members"].items()]
-    names = frozenset(shape["members"])
-    plans: dict[
-        tuple[str, ...], list[tuple[str, str, Render, str]]
-    ] = {}  # by the members that are there: few sorts are
+    members: dict[str, Render] = {name: _compile(shapes, m["shape"], done) for name, m in shape["members"].items()}
+    plans: dict[tuple[str, ...], _Plan] = {}  # by the members that are there: few sorts are
 
     def render(value: Mapping[str, Any]) -> str:
+        if None in value.values():
+            value = {name: item for name, item in value.items() if item is not None}
         present = tuple(value)
-        chosen = plans.get(present)
-        if chosen is None:
-            if not names.issuperset(value):
-                raise ValueError(f"the model has no members {sorted(set(value) - names)}")
-            chosen = [step for step in plan if step[0] in value]
+        plan = plans.get(present)
+        if plan is None:
+            plan = _plan(members, present)
             if len(plans) < _MOST_PLANS:
-                plans[present] = chosen
-        parts: list[str] = []
-        for name, start, inner, end in chosen:
-            item = value[name]
-            if item is not None:
-                parts += (start, inner(item), end)
-        return "".join(parts)
+                plans[present] = plan
+        at = value.__getitem__
+        renders = plan.plain if _is_plain("".join(map(at, plan.texts))) else plan.renders  # all texts at once
+        return plan.template % tuple(map(call, renders, map(at, plan.names)))
 
     return render
+
+
+def _plan(members: Mapping[str, Render], present: tuple[str, ...]) -> _Plan:
+    if not members.keys() >= set(present):
+        raise ValueError(f"the model has no members {sorted(set(present) - members.keys())}")
+    names = tuple([name for name in members if name in present])
+    renders = tuple([members[name] for name in names])
+    return _Plan(
+        "".join([f"<{name}>%s</{name}>" for name in names]),
+        names,
+        renders,
+        tuple([str if render is escape else render for render in renders]),
+        tuple([name for name in names if members[name] is escape]),
+    )
 
 
 def _list(shapes: Shapes, shape: Mapping[str, Any], done: dict[str, Render]) -> Render:
