@@ -51,8 +51,8 @@ class Caller:
     tags: Tags = ()  # aws:PrincipalTag: the principal's own, overridden by its session's
     mfa_at: int = 0
     auth_method: str = "sigv4"
-    # See `ports.KeyView.memo`.
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    # See `ports.KeyView.memo`. Of a view, only if all that is kept of the caller follows from the view; never of another caller.
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def nobody(seen: Seen) -> Caller:

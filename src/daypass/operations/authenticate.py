@@ -7,11 +7,13 @@ or revoked, a principal deleted. No database is read for a session beyond the ca
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from daypass import sigv4
+from daypass.domain.arn import root_arn
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.context import merge_principal_tags
-from daypass.domain.directory import KeyStatus, Role, User
+from daypass.domain.directory import KeyStatus, Role, Tags, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
 from daypass.operations.authorize import feed_moved
@@ -45,28 +47,45 @@ async def authenticate(
 async def _long_term(
     env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, seen: Seen
 ) -> Caller:
-    view = await _key(env, signature.access_key_id)
+    key_id = signature.access_key_id
+    lasting = not key_id.startswith("ASIA")  # a key of these belongs to a session, whose token is missing
+    view = await env.directory.access_key(key_id) if lasting else None
+    if view is None and lasting and await feed_moved(env):
+        view = await env.directory.access_key(key_id)
     if view is None:
         raise _unknown("no such access key", signature)
-    derived = view.memo.get("derived") or view.memo.setdefault("derived", {})
-    _verify(env, signature, view.secret, services, now, view.key.account, derived)
+    holder: _Holder = view.memo.get("holder") or view.memo.setdefault("holder", _holder(view))
+    _verify(env, signature, view.secret, services, now, view.key.account, holder.derived)
     if view.key.status is not KeyStatus.ACTIVE:
         view = await _active_again(env, signature, services, now, view)
-    if view.user is not None:
-        return _key_holder(view, view.user, seen, _first_hop(view, now, seen))
-    if view.key.owner_id != view.key.account:
+        holder = _holder(view)
+    if holder.gone:
         raise _unknown("owner of the access key is gone", signature, view.key.account)
-    return _root(view.key.account, signature.access_key_id, seen, _first_hop(view, now, seen))
+    key = view.key
+    hop = Hop("", key.account, key.owner_id, now, seen, key.id, holder.name)
+    # The view's memo, because nothing that is kept of this caller depends on more than the key.
+    return Caller(*holder.identity, key.id, seen, (hop,), None, holder.tags, 0, "sigv4", view.memo)
 
 
-async def _key(env: Env, key_id: str) -> KeyView | None:
-    """The key, looked for again after one poll of the feed if the cache does not have it."""
-    if key_id.startswith("ASIA"):
-        return None  # belongs to a session, whose token is missing
-    view = await env.directory.access_key(key_id)
-    if view is None and await feed_moved(env):
-        view = await env.directory.access_key(key_id)
-    return view
+class _Holder(NamedTuple):
+    """What follows from a long-term key alone."""
+
+    derived: dict[tuple[str, str, str], Mac]  # by scope, see `sigv4.verify`
+    gone: bool  # the user whose key this is
+    identity: tuple[PrincipalKind, str, str, str, str, str, str]  # a caller's fields, from kind to name
+    name: str
+    tags: Tags
+
+
+def _holder(view: KeyView) -> _Holder:
+    key, user = view.key, view.user
+    if user is not None:
+        arn = user.arn
+        identity = (PrincipalKind.USER, user.account, arn, arn, user.id, user.id, user.name)
+        return _Holder({}, False, identity, user.name, user.tags)
+    arn = root_arn(key.account)
+    identity = (PrincipalKind.ROOT, key.account, arn, arn, key.account, key.account, "root")
+    return _Holder({}, key.owner_id != key.account, identity, "root", ())
 
 
 async def _active_again(
@@ -78,21 +97,6 @@ async def _active_again(
         raise _unknown("access key is inactive", signature, stale.key.account)
     _verify(env, signature, view.secret, services, now, view.key.account)
     return view
-
-
-def _key_holder(view: KeyView, user: User, seen: Seen, hops: tuple[Hop, ...]) -> Caller:
-    """`_user` for a long-term key. By position: keyword arguments would cost more than all the rest of it."""
-    arn = view.memo.get("arn") or view.memo.setdefault("arn", user.arn)
-    caller = Caller(
-        PrincipalKind.USER, user.account, arn, arn, user.id, user.id, user.name, view.key.id, seen, hops, None, user.tags
-    )  # fmt: skip
-    object.__setattr__(caller, "memo", view.memo)  # nothing that is kept of it depends on more than the key
-    return caller
-
-
-def _first_hop(view: KeyView, now: int, seen: Seen) -> tuple[Hop, ...]:
-    name = view.user.name if view.user is not None else "root"
-    return (Hop("", view.key.account, view.key.owner_id, now, seen, view.key.id, name),)
 
 
 # --- Sessions ------------------------------------------------------------------------------------------------------
@@ -138,8 +142,8 @@ async def _session_caller(env: Env, claims: SessionClaims, key_id: str) -> Calle
     if claims.kind is SessionKind.FEDERATED:
         return _federated(user, claims, key_id)
     if user is None:
-        return _root(claims.account, key_id, claims.seen, claims.hops, claims)
-    return _user(user, key_id, claims.seen, claims.hops, claims)
+        return _root(claims, key_id)
+    return _user(user, claims, key_id)
 
 
 def _role_session(view: RoleView, claims: SessionClaims, key_id: str) -> Caller:
@@ -181,10 +185,7 @@ def _federated(user: User | None, claims: SessionClaims, key_id: str) -> Caller:
     )
 
 
-# --- Shared --------------------------------------------------------------------------------------------------------
-
-
-def _user(user: User, key_id: str, seen: Seen, hops: tuple[Hop, ...], session: SessionClaims | None = None) -> Caller:
+def _user(user: User, claims: SessionClaims, key_id: str) -> Caller:
     return Caller(
         kind=PrincipalKind.USER,
         account=user.account,
@@ -194,30 +195,33 @@ def _user(user: User, key_id: str, seen: Seen, hops: tuple[Hop, ...], session: S
         principal_id=user.id,
         name=user.name,
         access_key_id=key_id,
-        seen=seen,
-        hops=hops,
-        session=session,
+        seen=claims.seen,
+        hops=claims.hops,
+        session=claims,
         tags=user.tags,
-        mfa_at=session.mfa_at if session is not None else 0,
+        mfa_at=claims.mfa_at,
     )
 
 
-def _root(account: str, key_id: str, seen: Seen, hops: tuple[Hop, ...], session: SessionClaims | None = None) -> Caller:
-    arn = f"arn:aws:iam::{account}:root"
+def _root(claims: SessionClaims, key_id: str) -> Caller:
+    arn = root_arn(claims.account)
     return Caller(
         kind=PrincipalKind.ROOT,
-        account=account,
+        account=claims.account,
         arn=arn,
         principal_arn=arn,
-        user_id=account,
-        principal_id=account,
+        user_id=claims.account,
+        principal_id=claims.account,
         name="root",
         access_key_id=key_id,
-        seen=seen,
-        hops=hops,
-        session=session,
-        mfa_at=session.mfa_at if session is not None else 0,
+        seen=claims.seen,
+        hops=claims.hops,
+        session=claims,
+        mfa_at=claims.mfa_at,
     )
+
+
+# --- Shared --------------------------------------------------------------------------------------------------------
 
 
 def _verify(

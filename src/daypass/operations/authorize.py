@@ -21,7 +21,7 @@ from daypass.domain.policy.model import AccessQuery, Decision, Layers, NamedPoli
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.domain.trust import CallerPolicies
 from daypass.operations.outcome import OWNER
-from daypass.ports import Call, Env, PrincipalView
+from daypass.ports import Call, Env
 
 _INVALID_TOKEN = "The security token included in the request is invalid"
 
@@ -122,13 +122,21 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
 
     As long as neither its policies nor the guardrails change, a caller without session policies gets the same object.
     """
-    account = await env.directory.account(caller.account)
+    account, session = await env.directory.account(caller.account), caller.session
     guardrails = account.guardrails if account is not None else ((),)
-    levels = await _session_levels(env, caller.session) if caller.session is not None else ()
-    owner_id = _owner_id(caller)
+    levels: tuple[tuple[NamedPolicy, ...], ...] = ()
+    owner_id = caller.principal_id
+    if session is not None:
+        levels = await _session_levels(env, session)
+        if session.kind is SessionKind.FEDERATED:  # what counts are the policies of the user, or root, behind it
+            owner_id = session.user_id
     if owner_id == caller.account:
         return CallerPolicies((_everything(),), None, levels, guardrails)
-    view = await _principal(env, caller, owner_id)
+    if caller.kind is PrincipalKind.ROLE_SESSION:
+        role = await env.directory.role_by_id(owner_id)
+        view = role.principal if role is not None else None
+    else:
+        view = await env.directory.user(owner_id)
     if view is None:
         return CallerPolicies((), None, levels, guardrails)
     if levels:
@@ -137,20 +145,6 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
     if kept is None or kept.guardrails is not guardrails:
         kept = view.memo["layers"] = CallerPolicies(view.identity, view.boundary, (), guardrails)
     return kept
-
-
-def _owner_id(caller: Caller) -> str:
-    """Whose identity policies count: for a federated user those of the user, or root, behind it."""
-    if caller.kind is PrincipalKind.FEDERATED_USER and caller.session is not None:
-        return caller.session.user_id
-    return caller.principal_id
-
-
-async def _principal(env: Env, caller: Caller, owner_id: str) -> PrincipalView | None:
-    if caller.kind is PrincipalKind.ROLE_SESSION:
-        role = await env.directory.role_by_id(owner_id)
-        return role.principal if role is not None else None
-    return await env.directory.user(owner_id)
 
 
 async def _session_levels(env: Env, session: SessionClaims) -> tuple[tuple[NamedPolicy, ...], ...]:
