@@ -18,6 +18,8 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 STATUS: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") for s in http.HTTPStatus}
 _HIGH_WATER: Final = 65_536  # bytes of a body that wait for the application before reading pauses
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE: Final = b"connection: close\r\n"
+_LAST: Final = _CLOSE + b"\r\n"  # ends the head of the last answer over a connection
 _BODILESS: Final = (204, 304)
 _UNKNOWN: Final = -1
 _NOTHING, _HEAD, _PART, _ALL = range(4)  # how much of its answer an exchange has had
@@ -167,13 +169,15 @@ class Exchange:
         else:
             raise RuntimeError(f"unexpected ASGI message {kind}")
 
-    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
-        """The whole answer at once, without the two messages of ASGI; False when the client cannot take it now."""
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        """The whole answer at once (see WHOLE_ANSWER); False when it needs more thought, or the client cannot take it now."""
         protocol = self._protocol
         if self._stage != _NOTHING or self._gone or protocol.writable is not None:
             return False
-        protocol.transport.write(self._begin(status, headers, body, more=False))
-        self.keep_alive = self.keep_alive and self._due <= 0
+        if self.scope["method"] == "HEAD" or status in _BODILESS:
+            return False
+        end = b"\r\n" if self.keep_alive else _LAST
+        protocol.transport.write(b"".join((STATUS[status], protocol.lines(), lines, end, body)))
         self._end()
         return True
 
@@ -196,7 +200,7 @@ class Exchange:
             self.keep_alive = False
         more_lines = self._frame(length, bodiless=self.scope["method"] == "HEAD" or status in _BODILESS)
         if not self.keep_alive and not closing:
-            more_lines += b"connection: close\r\n"
+            more_lines += _CLOSE
         lines = self._protocol.lines()
         return b"".join((STATUS[status], lines, text, more_lines, b"\r\n", self._part(body, more=more)))
 

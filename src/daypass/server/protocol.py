@@ -196,8 +196,7 @@ class HttpProtocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading is None:  # a trailer is no header
-            self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if len(self._waiting) >= _MOST_WAITING:  # those are answered; the client has to ask for the others again
@@ -208,6 +207,7 @@ class HttpProtocol(asyncio.Protocol):
         self._head = 0
         scope = self._scope()
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive()
+        self._headers = []  # what still comes are trailers: nobody looks at them
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
         self._waiting.append(exchange)
         if self._current is None and len(self._waiting) == 1:

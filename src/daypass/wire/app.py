@@ -6,7 +6,6 @@ whole ASGI applications that are built when first called. It parses no protocol 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.body import ClientGoneError, declared_length, read_body, too_large
 from daypass.wire.http import CLIENT_CERTIFICATE, Handler, Header, Request, Response
 from daypass.wire.origin import Origin
 
@@ -27,10 +27,18 @@ AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Observe: TypeAlias = Callable[[str, str, float], None]
 
 WHOLE_BODY = "daypass.body"
-"""Key of the scope for a body that was there before the application was called; then `receive` does not give it again."""
+"""Key of the scope for a body that was there before the application was called; then `receive` does not give it again.
+Who sets it has held the body against the Content-Length and the Transfer-Encoding that the headers declare.
+"""
 
 WHOLE_ANSWER = "daypass.answer"
-"""Key of the scope for a function of status, headers and body that answers at once, or returns False: then `send` must."""
+"""Key of the scope for a function that answers at once, or returns False: then `send` must.
+
+Its arguments are the status, the header lines as they go over the wire, and the body. The lines hold the Content-Length,
+nothing else that frames the answer, and no text of a caller's: they are not looked at.
+"""
+
+_LINES = b"content-type: %b\r\ncontent-length: %d\r\nx-amzn-requestid: %b\r\n"
 
 _INTERNAL = "InternalFailure"
 _ROOT = (b"/", b"")
@@ -79,24 +87,6 @@ class Hooks:
     new_id: Callable[[], str]
     log: Callable[..., Any] = lambda *_, **__: None
     observe: Observe = lambda *_: None
-
-
-class _Late:
-    """Cancels a task when it is called, and remembers that."""
-
-    __slots__ = ("_task", "fired")
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self._task = task
-        self.fired = False
-
-    def __call__(self) -> None:
-        self.fired = True
-        self._task.cancel()
-
-
-class _ClientGoneError(Exception):
-    """The client went away before its request was complete: there is nobody to answer."""
 
 
 class Application:
@@ -159,7 +149,7 @@ class Application:
                 response = await self._answer(request, scope, receive)
                 name, code = response.operation, response.code
                 await _send(scope, send, request, response)
-        except _ClientGoneError:
+        except ClientGoneError:
             pass
         except Exception:  # noqa: BLE001  # the error boundary
             code = _INTERNAL
@@ -178,7 +168,7 @@ class Application:
 
     def _head(self, scope: Scope) -> Request:
         headers: list[Header] = scope["headers"]
-        source_ip, secure = self._origin.of(scope.get("client"), scope.get("scheme", "http"), headers)
+        source_ip, secure, via_proxy = self._origin.of(scope.get("client"), scope.get("scheme", "http"), headers)
         return Request(
             scope["method"],
             scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape"),
@@ -190,7 +180,7 @@ class Application:
             self._hooks.new_id(),
             self._hooks.clock(),
             scope.get(CLIENT_CERTIFICATE, b""),
-            self._origin.via_proxy(scope.get("client")),
+            via_proxy,
         )
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive) -> Response:
@@ -222,72 +212,17 @@ class Application:
 
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
         """The request with its body. Raises DaypassError when either is over a limit."""
-        declared = self._check_head(request)
-        if scope.get(WHOLE_BODY) is None:
-            return request._replace(body=await self._body(receive, declared))
-        if len(request.body) > self._limits.body:  # what is here already needs no timer
-            raise _too_large(self._limits.body)
-        return request
-
-    def _check_head(self, request: Request) -> int:
-        """Holds target and headers against the limits; returns the declared length of the body, -1 when there is none."""
         limits = self._limits
         if len(request.raw_path) + len(request.raw_query) > limits.target:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request target is over {limits.target} bytes.")
-        size, declared, chunked = sum(map(len, chain.from_iterable(request.headers))), -1, False
-        for name, value in request.headers:
-            if name == b"content-length":
-                if declared >= 0 or not value.isdigit() or len(value) > 15:
-                    raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The Content-Length header is not one number.")
-                declared = int(value)
-            elif name == b"transfer-encoding":
-                chunked = True
-        if size > limits.headers:
+        if sum(map(len, chain.from_iterable(request.headers))) > limits.headers:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request headers are over {limits.headers} bytes.")
-        if chunked and declared >= 0:
-            raise DaypassError(ErrorKind.MALFORMED_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
-        if declared > limits.body:
-            raise _too_large(limits.body)
-        return declared
-
-    async def _body(self, receive: Receive, declared: int) -> bytes:
-        """The whole body, in time and within its limit. A plain timer: `asyncio.timeout` costs several times as much."""
-        task = asyncio.current_task()
-        assert task is not None
-        late = _Late(task)
-        timer = asyncio.get_running_loop().call_later(self._limits.body_seconds, late)
-        try:
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            if message["type"] == "http.request" and not message.get("more_body", False):
-                if len(body) > self._limits.body:
-                    raise _too_large(self._limits.body)
-                return body
-            return await self._rest_of_body(receive, message)
-        except asyncio.CancelledError:
-            if not late.fired or task.uncancel() > 0:  # somebody else's cancellation
-                raise
-            raise DaypassError(
-                ErrorKind.MALFORMED_REQUEST,
-                "Your socket connection to the server was not read from or written to within the timeout period.",
-                private={"declared_bytes": declared},
-            ) from None
-        finally:
-            timer.cancel()
-
-    async def _rest_of_body(self, receive: Receive, message: Message) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            if message["type"] == "http.disconnect":
-                raise _ClientGoneError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._limits.body:
-                raise _too_large(self._limits.body)
-            if not message.get("more_body", False):
-                return b"".join(parts)
-            message = await receive()
+        if WHOLE_BODY not in scope:
+            declared = declared_length(request.headers, limits.body)
+            return request._replace(body=await read_body(receive, declared, limits.body, limits.body_seconds))
+        if len(request.body) > limits.body:  # what is here already needs no timer
+            raise too_large(limits.body)
+        return request
 
     # --- Mounted applications --------------------------------------------------------------------------------------
 
@@ -353,10 +288,6 @@ _REFUSALS: Mapping[ErrorKind, tuple[int, str]] = {
 }
 
 
-def _too_large(limit: int) -> DaypassError:
-    return DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {limit} bytes.")
-
-
 def _plain(request: Request, status: int, code: str, *headers: Header, message: str = "") -> Response:
     body = {"error": {"code": code, "message": message or code, "request_id": request.request_id}}
     return Response(status, json.dumps(body).encode("ascii"), b"application/json", headers, code=code)
@@ -386,15 +317,17 @@ def _id_header(request: Request) -> Header:
 
 
 async def _send(scope: Scope, send: Send, request: Request, response: Response) -> None:
+    body = response.body
+    answer = scope.get(WHOLE_ANSWER)
+    if answer is not None and not response.headers:
+        lines = _LINES % (response.content_type, len(body), request.request_id.encode("ascii"))
+        if answer(response.status, lines, body):
+            return
     headers = [
         (b"content-type", response.content_type),
-        (b"content-length", b"%d" % len(response.body)),
+        (b"content-length", b"%d" % len(body)),
         _id_header(request),
         *response.headers,
     ]
-    answer = scope.get(WHOLE_ANSWER)
-    if answer is not None and answer(response.status, headers, response.body):
-        return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    body = b"" if request.method == "HEAD" else response.body
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})

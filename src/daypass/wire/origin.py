@@ -25,12 +25,12 @@ class Origin:
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
         self._trusted = tuple(ip_network(network) for network in trusted_proxies)
 
-    def of(self, client: Sequence[object] | None, scheme: str, headers: Sequence[Header]) -> tuple[str, bool]:
-        """(address, came over TLS). The address is "" when the peer has none (a Unix socket)."""
+    def of(self, client: Sequence[object] | None, scheme: str, headers: Sequence[Header]) -> tuple[str, bool, bool]:
+        """(address, came over TLS, the peer is a proxy that is trusted). The address is "" when the peer has none (a Unix socket)."""
         peer = _plain(str(client[0])) if client else ""
         secure = scheme == "https"
         if not self._trusted or not self._trusts(peer):
-            return peer, secure
+            return peer, secure, False
         hops = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1").split(",")
         proto = [value for name, value in headers if name == b"x-forwarded-proto"]
         if proto:
@@ -42,11 +42,7 @@ class Origin:
             peer = address
             if not self._trusts(address):
                 break
-        return peer, secure
-
-    def via_proxy(self, client: Sequence[object] | None) -> bool:
-        """Whether the peer itself is a proxy that is trusted."""
-        return bool(self._trusted) and client is not None and self._trusts(_plain(str(client[0])))
+        return peer, secure, True
 
     def _trusts(self, address: str) -> bool:
         parsed = _parse(address)

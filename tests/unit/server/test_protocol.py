@@ -11,7 +11,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from daypass.server.protocol import Common, HttpProtocol
-from daypass.wire.app import WHOLE_BODY
+from daypass.wire.app import WHOLE_ANSWER, WHOLE_BODY
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 GET = b"GET /x?y=1 HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -100,6 +100,36 @@ async def test_answer_is_one_write_with_the_common_lines() -> None:
     assert b"tomorrow" in await connection.send(GET)
     assert connection.paper.writes == 2
     assert not connection.state.tasks
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "sent"),
+    [
+        (b"GET / HTTP/1.1", 200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+        (b"GET / HTTP/1.0", 200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"),
+        (b"HEAD / HTTP/1.1", 200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"),  # not so: by `send`
+        (b"GET / HTTP/1.1", 304, b"HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\n"),  # nor that
+    ],
+)
+async def test_answer_all_at_once_is_what_send_would_send(request_line: bytes, status: int, sent: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if not scope[WHOLE_ANSWER](status, b"content-length: 2\r\n", b"ok"):
+            body = b"" if status == 304 else b"ok"
+            await answering((b"content-length", b"2"), status=status, parts=(body,))(scope, receive, send)
+
+    connection = Connection(app)
+    assert await connection.send(request_line + b"\r\nHost: h\r\n\r\n") == sent
+    assert connection.paper.closed is (b"close" in sent)
+
+
+async def test_answer_all_at_once_after_another_is_refused() -> None:
+    taken: list[bool] = []
+
+    async def app(scope: Any, _: Any, __: Any) -> None:
+        taken.extend(scope[WHOLE_ANSWER](200, b"content-length: 2\r\n", b"ok") for _ in range(2))
+
+    assert (await Connection(app).send(GET)).count(b"HTTP/1.1") == 1
+    assert taken == [True, False]
 
 
 async def test_scope_is_what_asgi_says() -> None:

@@ -1,0 +1,91 @@
+"""A request's body, read over ASGI in time and within its limit. It never keeps more of one than that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.http import Header
+
+
+class ClientGoneError(Exception):
+    """The client went away before its request was complete: there is nobody to answer."""
+
+
+class _Late:
+    """Cancels a task when it is called, and remembers that."""
+
+    __slots__ = ("_task", "fired")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self.fired = False
+
+    def __call__(self) -> None:
+        self.fired = True
+        self._task.cancel()
+
+
+def too_large(limit: int) -> DaypassError:
+    """The refusal of a body over this limit."""
+    return DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {limit} bytes.")
+
+
+def declared_length(headers: Sequence[Header], limit: int) -> int:
+    """The length of the body that the headers declare (RFC 9112, section 6); -1 when they declare none.
+
+    Raises DaypassError: no single number (MALFORMED_REQUEST), or one over the limit (REQUEST_TOO_LARGE).
+    """
+    declared, chunked = -1, False
+    for name, value in headers:
+        if name == b"content-length":
+            if declared >= 0 or not value.isdigit() or len(value) > 15:
+                raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The Content-Length header is not one number.")
+            declared = int(value)
+        elif name == b"transfer-encoding":
+            chunked = True
+    if chunked and declared >= 0:
+        raise DaypassError(ErrorKind.MALFORMED_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
+    if declared > limit:
+        raise too_large(limit)
+    return declared
+
+
+async def read_body(receive: Callable[[], Awaitable[Any]], declared: int, limit: int, seconds: float) -> bytes:
+    """The whole body. A plain timer: `asyncio.timeout` costs several times as much.
+
+    Raises DaypassError (over `limit` bytes, or not here in time) and ClientGoneError.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    late = _Late(task)
+    timer = asyncio.get_running_loop().call_later(seconds, late)
+    try:
+        return await _read(receive, limit)
+    except asyncio.CancelledError:
+        if not late.fired or task.uncancel() > 0:  # somebody else's cancellation
+            raise
+        raise DaypassError(
+            ErrorKind.MALFORMED_REQUEST,
+            "Your socket connection to the server was not read from or written to within the timeout period.",
+            private={"declared_bytes": declared},
+        ) from None
+    finally:
+        timer.cancel()
+
+
+async def _read(receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise too_large(limit)
+        more = message.get("more_body", False)
+    return b"".join(parts)
