@@ -244,7 +244,7 @@ def installed(data: Path, wall: SetClock | None = None, **settings: Mapping[str,
     sys.stderr = log
     logs.configure("debug", "json")
     sys.stderr = real_stderr
-    runtime_module.HighWaterClock = lambda mark: HighWaterClock(wall, mark)  # type: ignore[assignment,misc]
+    runtime_module.HighWaterClock = lambda mark: HighWaterClock(lambda: wall() * 1_000_000, mark)  # type: ignore[assignment,misc]
     try:
         with asyncio.Runner() as runner:
             runtime = Runtime(chosen)

@@ -10,11 +10,6 @@ import time
 from collections.abc import Callable
 
 
-def wall_ms() -> int:
-    """The system's time: ms since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 class HighWaterClock:
     """Implements `ports.Clock`. Safe to share between threads.
 
@@ -23,13 +18,13 @@ class HighWaterClock:
     cannot make new sessions live for ever (at most twice as long as they should).
 
     Args:
-        wall: ms since the epoch.
+        wall: ns since the epoch, as `time.time_ns`.
         mark: the highest time that was persisted (`journal.load_mark`), ms.
         monotonic: seconds, as `time.monotonic`.
     """
 
     def __init__(
-        self, wall: Callable[[], int] = wall_ms, mark: int = 0, monotonic: Callable[[], float] = time.monotonic
+        self, wall: Callable[[], int] = time.time_ns, mark: int = 0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
@@ -39,7 +34,7 @@ class HighWaterClock:
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
-        wall = self._wall() if self._wall is not wall_ms else time.time_ns() // 1_000_000  # without another call
+        wall = self._wall() // 1_000_000
         if wall == self._highest:  # nearly always: it is asked several times within a millisecond
             return wall
         with self._lock:
@@ -59,4 +54,4 @@ class HighWaterClock:
     @property
     def lag_ms(self) -> int:
         """How far the wall clock is behind: 0 when all is well."""
-        return max(0, self._highest - self._wall())
+        return max(0, self._highest - self._wall() // 1_000_000)

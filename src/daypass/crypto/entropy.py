@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from io import BytesIO
 
-_PAGE = 8192
+_PAGE = 8192  # bytes
 
 
 def _renew() -> None:
@@ -24,11 +24,10 @@ os.register_at_fork(after_in_child=_renew)
 def random_bytes(count: int) -> bytes:
     """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
     global _page  # noqa: PLW0603
-    if count > _PAGE:
-        return os.urandom(count)
     taken = _page.read(count)  # one indivisible step, which moves on behind what it gives: no lock is needed
-    if len(taken) < count:
-        page = BytesIO(os.urandom(_PAGE))
-        taken = page.read(count)
-        _page = page  # of two threads that renew it at once, one page is let go
+    if len(taken) == count:
+        return taken
+    page = BytesIO(os.urandom(_PAGE + count))
+    taken = page.read(count)
+    _page = page  # of two threads that renew it at once, one page is let go
     return taken

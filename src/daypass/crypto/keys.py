@@ -165,7 +165,7 @@ class KeyRings:
         self._kek = kek
         self._pause = reload_pause
         self._keys: dict[tuple[str, str], RingKey] = {}
-        self._by_ring: dict[str, tuple[RingKey, ...]] = {}
+        self._by_ring: dict[str, list[RingKey]] = {}  # the newest first
         self._absent: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._running: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -191,7 +191,9 @@ class KeyRings:
         by_ring: dict[str, list[RingKey]] = {}
         for (ring, _), ring_key in keys.items():
             by_ring.setdefault(ring, []).append(ring_key)
-        self._by_ring = {r: tuple(sorted(ks, key=lambda k: (k.not_before, k.id))) for r, ks in by_ring.items()}
+        for ring_keys in by_ring.values():
+            ring_keys.sort(key=lambda k: (k.not_before, k.id), reverse=True)
+        self._by_ring = by_ring
         self._keys = keys
         self.unreadable = tuple(unreadable)
 
@@ -232,7 +234,7 @@ class KeyRings:
 
     def signing(self, ring: Ring, now: int) -> RingKey:
         """The key that signs now: the newest whose time has come. Raises RingError when there is none."""
-        for key in reversed(self._by_ring.get(ring, ())):
+        for key in self._by_ring.get(ring, ()):
             if key.not_before <= now < key.sign_until:
                 return key
         raise RingError(f"no {ring} key may sign now; keys are rotated by the running server.")

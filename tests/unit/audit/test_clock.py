@@ -13,7 +13,7 @@ class Times:
         self.passed = 0.0
 
     def clock(self, mark: int = 0) -> HighWaterClock:
-        return HighWaterClock(lambda: self.wall, mark, lambda: self.passed)
+        return HighWaterClock(lambda: self.wall * 1_000_000, mark, lambda: self.passed)
 
 
 def test_now_follows_the_wall_clock() -> None:
