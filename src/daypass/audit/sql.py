@@ -1,7 +1,8 @@
 """The journal's statements: many rows in one statement, because each statement is a hand-over of the interpreter lock.
 
 Values go to the driver as they are (`exec_driver_sql`), past SQLAlchemy's work for each row, but not past its handling of
-errors and lost connections. Nothing is ever updated in `audit_records`.
+errors and lost connections. Nothing is ever updated in `audit_records`. A statement that fails may leave rows behind: its
+transaction must be rolled back.
 """
 
 from __future__ import annotations
@@ -25,17 +26,7 @@ CLOCK_MARK = "clock_mark"
 _INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at"})
 _SMALL = frozenset({"depth"})
 _BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
-_SIZES = (
-    256,
-    128,
-    64,
-    32,
-    16,
-    8,
-    4,
-    2,
-    1,
-)  # few distinct statements, so that each is prepared once; few for any number
+_STEP, _MOST = 16, 256  # rows: a statement takes less than a step, or whole steps
 _AGAIN = " ON CONFLICT (log, seq) DO NOTHING"
 
 _MARK = text(
@@ -63,17 +54,47 @@ class Statements(Protocol):
 
 
 class SqliteStatements:
-    """One INSERT of many VALUES: the driver gives up the interpreter lock once for each, not once for each row."""
+    """One INSERT of many VALUES: the driver gives up the interpreter lock for each statement, not for each row."""
 
     def __init__(self) -> None:
-        self._records = {n: _values("audit_records", RECORD_COLUMNS, n) + _AGAIN for n in _SIZES}
-        self._sessions = {n: _values("sessions", SESSION_COLUMNS, n) for n in _SIZES}
+        self._records = _ManyRows("audit_records", RECORD_COLUMNS, _AGAIN)
+        self._sessions = _ManyRows("sessions", SESSION_COLUMNS)
 
     def insert_records(self, conn: Connection, rows: Rows) -> int:
-        return _insert(conn, self._records, rows)
+        return self._records.insert(conn, rows)
 
     def insert_sessions(self, conn: Connection, rows: Rows) -> None:
-        _insert(conn, self._sessions, rows)
+        self._sessions.insert(conn, rows)
+
+
+class _ManyRows:
+    """Any number of rows up to `_MOST` in two statements, of so few sizes that the driver keeps each one prepared.
+
+    OR FAIL: a statement that fails takes the whole transaction with it, so that SQLite need not be able to undo the
+    statement alone. To that end it would copy every page that the statement changes, to a file in /tmp beyond 64 KB.
+    """
+
+    def __init__(self, table: str, columns: Sequence[str], rest: str = "") -> None:
+        self._start = f"INSERT OR FAIL INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our names
+        self._row = f"({','.join(repeat('?', len(columns)))})"
+        self._rest = rest
+        self._by_size: dict[int, str] = {}
+
+    def insert(self, conn: Connection, rows: Rows) -> int:
+        """How many were added."""
+        added = done = 0
+        while left := len(rows) - done:
+            size = min(left - left % _STEP or left, _MOST)
+            parameters = tuple(chain.from_iterable(rows[done : done + size]))
+            added += conn.exec_driver_sql(self._statement(size), parameters).rowcount
+            done += size
+        return added
+
+    def _statement(self, size: int) -> str:
+        found = self._by_size.get(size)
+        if found is None:
+            found = self._by_size[size] = f"{self._start}{','.join(repeat(self._row, size))}{self._rest}"
+        return found
 
 
 class PostgresStatements:
@@ -104,21 +125,6 @@ def head(conn: Connection, log: str) -> tuple[int, bytes] | None:
 def raise_mark(conn: Connection, now: int) -> None:
     """Persists the clock's high-water mark, ms. It never goes down, whichever process writes it."""
     conn.execute(_MARK, {"key": CLOCK_MARK, "value": str(now)})
-
-
-def _values(table: str, columns: Sequence[str], count: int) -> str:
-    row = f"({','.join(repeat('?', len(columns)))})"
-    return f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join(repeat(row, count))}"  # noqa: S608 - our names
-
-
-def _insert(conn: Connection, by_size: dict[int, str], rows: Rows) -> int:
-    added = done = 0
-    for size in _SIZES:
-        while len(rows) - done >= size:
-            parameters = tuple(chain.from_iterable(rows[done : done + size]))
-            added += conn.exec_driver_sql(by_size[size], parameters).rowcount
-            done += size
-    return added
 
 
 def _unnest(table: str, columns: Sequence[str]) -> str:

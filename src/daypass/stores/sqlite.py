@@ -38,6 +38,8 @@ _PRAGMAS = (
     "journal_size_limit=67108864",
     "wal_autocheckpoint=2000",  # pages: 16 MiB, so that what every batch writes to goes home less often
 )
+_UNDO_IN_MEMORY = "temp_store=MEMORY"
+"""What a savepoint has changed is kept to be undone: pages of the record, which belong into no file in /tmp."""
 
 
 class SqliteFile:
@@ -127,7 +129,7 @@ def _switch_on_wal(file: SqliteFile, writer: Engine) -> None:
 
 
 def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
-    pragmas = (*_PRAGMAS, "query_only=ON") if read_only else _PRAGMAS
+    pragmas = (*_PRAGMAS, "query_only=ON" if read_only else _UNDO_IN_MEMORY)
 
     def connect() -> sqlite3.Connection:
         # mode=rw: a file that vanished must be an error, never a new empty database.

@@ -1,0 +1,99 @@
+"""The journal's statements: any number of rows, all or nothing with their transaction, and nothing outside of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+from tests.integration.audit.making import event, session
+
+from daypass.audit.rows import event_row, session_row
+from daypass.audit.sql import Statements, statements
+from daypass.stores.engine import Database
+
+LOG = "1" * 32
+OPEN_FILES = Path("/proc/self/fd")
+
+
+def records(count: int, first: int = 0, padding: int = 0) -> list[tuple[Any, ...]]:
+    detail = {"padding": "x" * padding}
+    rows = [event_row(event(f"{seq * 7919 % 10_007}", detail=detail)) for seq in range(first, first + count)]
+    return [(LOG, seq, *row, b"c" * 32) for seq, row in enumerate(rows, first)]
+
+
+def sessions(*ids: int) -> list[tuple[Any, ...]]:
+    rows = [session_row(session(f"{number:032x}")) for number in ids]
+    return [(row[0], LOG, seq, *row[1:]) for seq, row in enumerate(rows)]
+
+
+def count(database: Database, table: str) -> int:
+    return int(database.read(lambda conn: conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()))
+
+
+def temporary_files() -> list[str]:
+    """SQLite's open ones. They have no name any more, so that no directory shows them."""
+    targets = (str(link.readlink()) for link in OPEN_FILES.iterdir() if link.is_symlink())
+    return [target for target in targets if "etilqs" in target]
+
+
+@pytest.fixture
+def inserts(database: Database) -> Statements:
+    return statements(database.dialect)
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 255, 256, 257, 600])
+def test_insert_any_number_stores_each_row_once(database: Database, inserts: Statements, rows: int) -> None:
+    with database.write_transaction() as conn:
+        assert inserts.insert_records(conn, records(rows)) == rows
+        inserts.insert_sessions(conn, sessions(*range(rows)))
+    assert (count(database, "audit_records"), count(database, "sessions")) == (rows, rows)
+    with database.write_transaction() as conn:
+        assert inserts.insert_records(conn, records(rows + 1)) == 1
+
+
+@pytest.mark.parametrize("place", [0, 20, 39])
+def test_insert_sessions_taken_id_raises_and_everything_is_undone(
+    database: Database, inserts: Statements, place: int
+) -> None:
+    ids = list(range(1, 41))
+    ids[place] = 99
+    with database.write_transaction() as conn:
+        inserts.insert_sessions(conn, sessions(99))
+    with pytest.raises(IntegrityError), database.write_transaction() as conn:
+        inserts.insert_records(conn, records(40))
+        inserts.insert_sessions(conn, sessions(*ids))
+    assert (count(database, "audit_records"), count(database, "sessions")) == (0, 1)
+
+
+@pytest.mark.skipif(not OPEN_FILES.exists(), reason="open files are looked at as Linux shows them")
+def test_insert_large_batch_makes_no_temporary_file(database: Database, inserts: Statements) -> None:
+    """Also where SQLite may make one: a batch cannot be undone alone, and need not be."""
+    if database.dialect == "sqlite":
+        with database.write_transaction() as conn:  # there is one connection, and it is told before it begins
+            conn.exec_driver_sql("PRAGMA temp_store=FILE")
+    for first in (0, 250):  # the second one changes many pages that were there before
+        with database.write_transaction() as conn:
+            inserts.insert_records(conn, records(250, first, padding=1000))
+            inserts.insert_sessions(conn, sessions(*range(first, first + 250)))
+            assert temporary_files() == []
+    assert count(database, "audit_records") == 500
+
+
+@pytest.mark.skipif(not OPEN_FILES.exists(), reason="open files are looked at as Linux shows them")
+def test_large_savepoint_makes_no_temporary_file(database: Database, inserts: Statements) -> None:
+    """What a change has overwritten, so that it can be undone alone, stays in memory."""
+
+    def overwrite(conn: Connection, what: str) -> None:
+        conn.execute(text("UPDATE audit_records SET error = :what"), {"what": what})
+
+    with database.write_transaction() as conn:
+        inserts.insert_records(conn, records(250, padding=1000))
+        with conn.begin_nested() as savepoint:
+            overwrite(conn, "undone")
+            assert temporary_files() == []
+            savepoint.rollback()
+    found = database.read(lambda conn: conn.execute(text("SELECT DISTINCT error FROM audit_records")).scalars().all())
+    assert found == [""]
