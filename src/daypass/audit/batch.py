@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from daypass.audit.rows import EventRow, SessionRow
+from daypass.audit.rows import EventRow, SessionRow, event_row
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.ports import Tx
@@ -41,26 +41,30 @@ class JournalOptions:
 
 
 class Item:
-    """Something to be made durable: an event with, perhaps, its session, or a change that makes its own event."""
+    """Something to be made durable: an event with, perhaps, its session, or a change that makes its own event.
 
-    __slots__ = ("abandoned", "change", "deadline", "event", "finished", "future", "session", "size")
+    The event's `row` is made here, on the caller's side of the queue.
+    """
+
+    __slots__ = ("abandoned", "change", "deadline", "event", "finished", "future", "row", "session", "size")
 
     def __init__(
         self,
         future: Future[Any],
         deadline: float,
-        event: EventRow | None,
+        event: Event | None,
         session: SessionRow | None = None,
         change: ChangeFunction | None = None,
     ) -> None:
         self.future = future
         self.deadline = deadline
         self.event = event
+        self.row: EventRow | None = None if event is None else event_row(event)
         self.session = session
         self.change = change
         self.abandoned = False  # set by the event loop: the deadline has passed, nobody waits for it
         self.finished = False  # set by the writer: it has been told what became of it
-        self.size = 1024 if event is None else len(event.data) + 512
+        self.size = 1024 if self.row is None else len(self.row.data) + 512
 
 
 @dataclass(slots=True)

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from daypass.audit.batch import Item, JournalOptions, Outcome, unavailable
+from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
 from daypass.audit.opening import Position
-from daypass.audit.rows import event_row, session_row
+from daypass.audit.rows import session_row
 from daypass.audit.writer import LogWriter
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import SessionClaims
@@ -86,7 +86,7 @@ class DurableJournal:
             return
         self._accepting = False
         detail = {"log": self._writer.log}
-        closed = self._put(Item(*self._promise(), event_row(self._event(EventType.LOG_CLOSED, detail))))
+        closed = self._put(Event(type=EventType.LOG_CLOSED, at=self._clock.now(), detail=detail))
         self._writer.queue.put(None)
         await asyncio.wait([closed])
         error = closed.exception()
@@ -129,9 +129,7 @@ class DurableJournal:
         Then it may still come to be on the record (the answer of the database was lost), but it gave no credential.
         """
         self._check()
-        self._writer.usage.note(event)
-        future, deadline = self._promise()
-        await self._put(Item(future, deadline, event_row(event), session_row(session) if session is not None else None))
+        await self._put(event, session)
 
     async def write(self, change: Callable[[Tx], tuple[T, Event]], session: SessionClaims | None = None) -> T:
         """Runs `change` on the writer thread; what it wrote, the feed entries, its event and the row of
@@ -141,9 +139,7 @@ class DurableJournal:
         `Tx`. A DaypassError that it raises undoes it alone and is raised here, and so is any other exception.
         """
         self._check()
-        future, deadline = self._promise()
-        row = session_row(session) if session is not None else None
-        result: T = await self._put(Item(future, deadline, None, row, change=change))
+        result: T = await self._put(None, session, change)
         return result
 
     # --- Waiting and waking, all on the event loop
@@ -160,11 +156,13 @@ class DurableJournal:
     def _full(self) -> bool:
         return self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes
 
-    def _promise(self) -> tuple[asyncio.Future[Any], float]:
-        assert self._loop is not None
-        return self._loop.create_future(), self._loop.time() + self._options.deadline_seconds
-
-    def _put(self, item: Item) -> asyncio.Future[Any]:
+    def _put(
+        self, event: Event | None, session: SessionClaims | None = None, change: ChangeFunction | None = None
+    ) -> asyncio.Future[Any]:
+        loop = self._loop
+        assert loop is not None
+        row = session_row(session) if session is not None else None
+        item = Item(loop.create_future(), loop.time() + self._options.deadline_seconds, event, row, change)
         self.waiting += 1
         self.waiting_bytes += item.size
         self._outstanding.append(item)
@@ -202,12 +200,12 @@ class DurableJournal:
             self.commit_seconds += outcome.seconds
             if self._on_batch is not None:
                 self._on_batch(len(outcome.done), outcome.seconds)
-        outstanding = self._outstanding
-        while outstanding and outstanding[0].future.done():
-            outstanding.popleft()
 
     def _expire(self) -> None:
-        """Refuses those whose deadline has passed. The writer drops them, unless they are already in a transaction."""
+        """Refuses those whose deadline has passed; the writer drops them, unless they are already in a transaction.
+
+        Those that have been told what became of them are forgotten here too, many at a time.
+        """
         assert self._loop is not None
         now = self._loop.time()
         outstanding = self._outstanding
@@ -217,6 +215,3 @@ class DurableJournal:
             if item.abandoned:
                 item.future.set_exception(unavailable())
         self._watch = self._loop.call_later(_WATCH_SECONDS, self._expire)
-
-    def _event(self, kind: EventType, detail: dict[str, Any]) -> Event:
-        return Event(type=kind, at=self._clock.now(), detail=detail)

@@ -1,14 +1,13 @@
 """Who used what when last, taken from the events as they go on the record, and written beside them now and then.
 
-A request costs a few dictionary look-ups here and no write: the journal's writer takes along, in a transaction that it makes
+A request costs a dictionary look-up here and no write: the journal's writer takes along, in a transaction that it makes
 anyway, what has not been written for a minute. It must never hold up, fail or outgrow the record: what cannot be written is
 let go, and what is lost is at most the last minute of a process that was killed.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Final, NamedTuple, TypeAlias
 
@@ -44,13 +43,18 @@ _FORGET = text("DELETE FROM last_uses WHERE at < :before")
 
 
 class UsageBook:
-    """The latest use of everything that is not written yet. Any thread may note; the writer alone takes and settles."""
+    """The latest use of everything that is not written yet. It belongs to the journal's writer thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._due: dict[Place, Use] = {}
         self._later: dict[Place, Use] = {}  # written less than a minute ago, and used again since
         self._written: dict[Place, int] = {}  # when, oldest first
+
+    def note_all(self, events: Iterable[Event]) -> None:
+        """Takes a batch, in order: of those with the same key and operation the last one tells."""
+        latest = {(event.actor.get("access_key_id", ""), event.operation): event for event in events}
+        for event in latest.values():
+            self.note(event)
 
     def note(self, event: Event) -> None:
         """Takes an event about somebody who has proven who it is; any other is passed over."""
@@ -62,11 +66,10 @@ class UsageBook:
         if ":" in principal:  # a federated user: what it does its issuer did
             principal = actor.get("origin", {}).get("principal_id", "")
         use = Use(account, event.at, event.source.get("region", ""))
-        with self._lock:
-            if principal[:4] in _PRINCIPALS or (principal and principal == account):
-                self._put((principal, operation), use)
-            if key[:4] != _SESSION_KEY:
-                self._put((key, operation.partition(":")[0]), use)
+        if principal[:4] in _PRINCIPALS or (principal and principal == account):
+            self._put((principal, operation), use)
+        if key[:4] != _SESSION_KEY:
+            self._put((key, operation.partition(":")[0]), use)
 
     def _put(self, place: Place, use: Use) -> None:
         if place in self._written:
@@ -78,13 +81,12 @@ class UsageBook:
         """What is to be written at `now` (ms), in the order in which every process locks the rows."""
         if not (self._due or self._written):
             return {}
-        with self._lock:
-            for place in self._expired(now, everything=everything):
-                del self._written[place]
-                if place in self._later:
-                    self._due[place] = self._later.pop(place)
-            most = len(self._due) if everything else MOST_ROWS
-            return dict(sorted(list(self._due.items())[:most]))
+        for place in self._expired(now, everything=everything):
+            del self._written[place]
+            if place in self._later:
+                self._due[place] = self._later.pop(place)
+        most = len(self._due) if everything else MOST_ROWS
+        return dict(sorted(list(self._due.items())[:most]))
 
     def _expired(self, now: int, *, everything: bool) -> list[Place]:
         """Those written a minute ago or longer: the first ones."""
@@ -94,13 +96,12 @@ class UsageBook:
 
     def settle(self, taken: Mapping[Place, Use], now: int) -> None:
         """What was taken is written, or never will be. What was not settled is taken again."""
-        with self._lock:
-            for place, use in taken.items():
-                newer = self._due.pop(place, use)
-                if newer is not use:
-                    self._later[place] = newer
-                self._written.pop(place, None)
-                self._written[place] = now
+        for place, use in taken.items():
+            newer = self._due.pop(place, use)
+            if newer is not use:
+                self._later[place] = newer
+            self._written.pop(place, None)
+            self._written[place] = now
 
 
 def write_usage(conn: Connection, taken: Mapping[Place, Use]) -> None:

@@ -204,6 +204,7 @@ class LogWriter:
             with self._database.write_transaction() as conn:
                 attempt = self._compose(conn, items)
                 self._store(conn, attempt)
+                self.usage.note_all([item.event for item in items if item.event is not None])
                 now = self._clock.now()
                 used = self._write_usage(conn, now)
                 if self._options.fsync_delay_ms and attempt.records:
@@ -225,18 +226,18 @@ class LogWriter:
         attempt = _Attempt(self.end)
         done = attempt.outcome.done
         for item in items:
-            event, value = item.event, None
-            if event is None:
+            row, value = item.row, None
+            if row is None:
                 try:
-                    value, event = self._apply(conn, item, attempt)
+                    value, row = self._apply(conn, item, attempt)
                 except Exception as error:
                     if is_away(error) and not is_own_fault(error):
                         raise
                     attempt.outcome.failed.append((item, error))
                     continue
             seq += 1
-            chain = chain_hash(chain, event.leaf, seq)
-            attempt.records.append((log, seq, *event, chain))
+            chain = chain_hash(chain, row.leaf, seq)
+            attempt.records.append((log, seq, *row, chain))
             if item.session is not None:
                 attempt.sessions.append((item.session[0], log, seq, *item.session[1:]))
             done.append((item, value))
