@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from daypass import sigv4
 from daypass.domain.claims import Caller, RequestFacts, nobody
@@ -45,20 +45,32 @@ class AwsService:
     operations: Mapping[str, OperationHandler]
 
 
+class _Target(NamedTuple):
+    """What a request is for."""
+
+    service: AwsService
+    operation: Operation
+    handler: OperationHandler | None  # None: the operation is not served
+    full_name: str
+    services: tuple[str]  # those that a signature may be for
+
+
 class _Progress:
     """How far one request has come: what a refusal may then say about it."""
 
-    __slots__ = ("caller", "form", "full_name", "operation", "params", "request", "service", "unverified_region")
+    __slots__ = ("caller", "form", "params", "request", "target", "unverified_region")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.full_name = ""
         self.unverified_region = ""
         self.form: Mapping[str, str] = {}
-        self.service: AwsService | None = None
-        self.operation: Operation | None = None
+        self.target: _Target | None = None
         self.params: Mapping[str, Any] | None = None
         self.caller: Caller | None = None
+
+    @property
+    def full_name(self) -> str:
+        return self.target.full_name if self.target is not None else ""
 
     def facts(self) -> RequestFacts:
         request = self.request
@@ -92,6 +104,7 @@ class AwsEndpoint:
     ) -> None:
         self._env = env
         self._by_version = {service.model.version: service for service in services}
+        self._targets: dict[tuple[str | None, str | None], _Target] = {}  # by Version and Action that do exist
         self._authenticate = authenticate
         self._refused = refused
 
@@ -120,9 +133,9 @@ class AwsEndpoint:
     async def _serve(self, request: Request, progress: _Progress) -> Response:
         env = self._env
         progress.form = form = parse_form(request.raw_query, request.body)
-        service, operation = self._find(form)
-        progress.service, progress.operation = service, operation
-        progress.full_name = full_name = f"{service.name}:{operation.name}"
+        asked = form.get("Version"), form.get("Action")
+        progress.target = target = self._targets.get(asked) or self._find(*asked)
+        operation, handler = target.operation, target.handler
         if operation.anonymous:
             facts, caller = progress.facts(), nobody(env.directory.seen())
         else:
@@ -130,8 +143,7 @@ class AwsEndpoint:
             if _REGION.fullmatch(signature.region):
                 progress.unverified_region = signature.region
             facts = progress.facts()
-            progress.caller = caller = await self._authenticate(env, signature, facts, (service.name,))
-        handler = service.operations.get(operation.name)
+            progress.caller = caller = await self._authenticate(env, signature, facts, target.services)
         if handler is None:
             raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, f"{operation.name} is not supported by this service.")
         progress.params = params = operation.parse(form)
@@ -142,10 +154,9 @@ class AwsEndpoint:
         if lint := result.get(LINT):  # for people who read headers; the model has no member for it
             headers = ((LINT.encode("ascii"), lint.encode("ascii", "replace")),)
             result = {name: value for name, value in result.items() if name != LINT}
-        return Response(200, operation.render(result, request.request_id), headers=headers, operation=full_name)
+        return Response(200, operation.render(result, request.request_id), headers=headers, operation=target.full_name)
 
-    def _find(self, form: Mapping[str, str]) -> tuple[AwsService, Operation]:
-        action, version = form.get("Action"), form.get("Version")
+    def _find(self, version: str | None, action: str | None) -> _Target:
         if action is None:
             raise DaypassError(ErrorKind.MISSING_ACTION, "The request must contain the parameter Action.")
         service = self._by_version.get(version or "")
@@ -155,7 +166,10 @@ class AwsEndpoint:
                 ErrorKind.UNKNOWN_OPERATION,
                 f"Could not find operation {action[:128]} for version {_NO_VERSION if version is None else version[:64]}",
             )
-        return service, operation
+        full_name, handler = f"{service.name}:{operation.name}", service.operations.get(operation.name)
+        found = _Target(service, operation, handler, full_name, (service.name,))
+        self._targets[(version, action)] = found
+        return found
 
     async def _refuse(self, request: Request, progress: _Progress, error: DaypassError) -> Response:
         try:
@@ -165,7 +179,7 @@ class AwsEndpoint:
         except DaypassError:
             error, encoded = _UNAVAILABLE, ""
         code, status = wire_error(error.kind)
-        namespace = progress.service.model.namespace if progress.service is not None else _DEFAULT_NAMESPACE
+        namespace = progress.target.service.model.namespace if progress.target is not None else _DEFAULT_NAMESPACE
         if error.kind is ErrorKind.UNKNOWN_OPERATION:
             namespace = _FAULT_NAMESPACE
         body = error_xml(namespace, code, status, error.public, request.request_id, encoded)
@@ -198,8 +212,8 @@ def _read_signature(request: Request) -> sigv4.UnverifiedSignature:
 
 def _detail(request: Request, progress: _Progress) -> dict[str, Any]:
     """What the record says of a refused request: its parameters, redacted; of an unreadable one, their names."""
-    operation = progress.operation
-    if operation is not None:
+    if progress.target is not None:
+        operation = progress.target.operation
         known = progress.params
         if known is None:
             known = {n: v for n, v in progress.form.items() if n.partition(".")[0] in operation.members}
