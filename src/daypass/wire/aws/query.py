@@ -11,7 +11,6 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from operator import methodcaller
 from typing import Any, NoReturn, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -25,7 +24,6 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _INDEX = re.compile(r"[1-9][0-9]{0,3}")
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
-_NAME_AND_VALUE = methodcaller("split", "=", 1)
 _ASCII = {form % code: chr(code) for code in range(128) for form in ("%02X", "%02x")}
 
 Node: TypeAlias = "str | dict[str, Node]"
@@ -73,7 +71,7 @@ def _usual_form(text: str, pairs: int) -> dict[str, str]:
     if "%" in decoded or "+" in decoded:
         return {}
     try:
-        form: dict[str, str] = dict(map(_NAME_AND_VALUE, decoded.split("&")))
+        form: dict[str, str] = dict([pair.split("=", 1) for pair in decoded.split("&")])
     except ValueError:  # a pair without "="
         return {}
     return form if len(form) == pairs else {}
