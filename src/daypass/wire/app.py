@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -215,7 +214,10 @@ class Application:
         limits = self._limits
         if len(request.raw_path) + len(request.raw_query) > limits.target:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request target is over {limits.target} bytes.")
-        if sum(map(len, chain.from_iterable(request.headers))) > limits.headers:
+        size = 0
+        for name, value in request.headers:
+            size += len(name) + len(value)
+        if size > limits.headers:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request headers are over {limits.headers} bytes.")
         if WHOLE_BODY not in scope:
             declared = declared_length(request.headers, limits.body)
