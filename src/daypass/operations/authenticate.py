@@ -7,7 +7,7 @@ or revoked, a principal deleted. No database is read for a session beyond the ca
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from daypass import sigv4
 from daypass.domain.arn import root_arn
@@ -56,36 +56,39 @@ async def _long_term(
         raise _unknown("no such access key", signature)
     holder: _Holder = view.memo.get("holder") or view.memo.setdefault("holder", _holder(view))
     _verify(env, signature, view.secret, services, now, view.key.account, holder.derived)
-    if view.key.status is not KeyStatus.ACTIVE:
+    if not holder.active:
         view = await _active_again(env, signature, services, now, view)
         holder = _holder(view)
     if holder.gone:
         raise _unknown("owner of the access key is gone", signature, view.key.account)
     key = view.key
-    hop = Hop("", key.account, key.owner_id, now, seen, key.id, holder.name)
+    kind, account, arn, principal_id, name = holder.identity
+    hops = (Hop("", key.account, key.owner_id, now, seen, key.id, name),)
     # The view's memo, because nothing that is kept of this caller depends on more than the key.
-    return Caller(*holder.identity, key.id, seen, (hop,), None, holder.tags, 0, "sigv4", view.memo)
+    return Caller(
+        kind, account, arn, arn, principal_id, principal_id, name, key.id, seen, hops, None, holder.tags, 0, "sigv4", view.memo
+    )  # fmt: skip
 
 
-class _Holder(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Holder:
     """What follows from a long-term key alone."""
 
     derived: dict[tuple[str, str, str], Mac]  # by scope, see `sigv4.verify`
+    active: bool
     gone: bool  # the user whose key this is
-    identity: tuple[PrincipalKind, str, str, str, str, str, str]  # a caller's fields, from kind to name
-    name: str
+    identity: tuple[PrincipalKind, str, str, str, str]  # kind, account, ARN, unique id, name
     tags: Tags
 
 
 def _holder(view: KeyView) -> _Holder:
     key, user = view.key, view.user
+    active = key.status is KeyStatus.ACTIVE
     if user is not None:
-        arn = user.arn
-        identity = (PrincipalKind.USER, user.account, arn, arn, user.id, user.id, user.name)
-        return _Holder({}, False, identity, user.name, user.tags)
-    arn = root_arn(key.account)
-    identity = (PrincipalKind.ROOT, key.account, arn, arn, key.account, key.account, "root")
-    return _Holder({}, key.owner_id != key.account, identity, "root", ())
+        identity = (PrincipalKind.USER, user.account, user.arn, user.id, user.name)
+        return _Holder({}, active, False, identity, user.tags)
+    identity = (PrincipalKind.ROOT, key.account, root_arn(key.account), key.account, "root")
+    return _Holder({}, active, key.owner_id != key.account, identity, ())
 
 
 async def _active_again(

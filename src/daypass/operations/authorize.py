@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 
 from daypass.domain.arn import account_of
-from daypass.domain.claims import Caller, PrincipalKind
+from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
@@ -132,7 +132,7 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
             owner_id = session.user_id
     if owner_id == caller.account:
         return CallerPolicies((_everything(),), None, levels, guardrails)
-    if caller.kind is PrincipalKind.ROLE_SESSION:
+    if session is not None and session.kind is SessionKind.ROLE:
         role = await env.directory.role_by_id(owner_id)
         view = role.principal if role is not None else None
     else:
