@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
 from json.encoder import encode_basestring_ascii
@@ -99,6 +99,7 @@ _MISPLACED = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----(?:[^\"\\]|\\.)*"
     r"|(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt]))e[yw][A-Za-z0-9_-]{8,}\.e[yw][A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
 )
+_SIGNED_PART = re.compile(r"\.e[yw]")  # in every such token: found in a quarter of the time that two `in` take
 
 
 class Canonical(dict[str, Any]):
@@ -107,13 +108,6 @@ class Canonical(dict[str, Any]):
     __slots__ = ("_text",)
 
     _text: str
-
-    @classmethod
-    def written(cls, value: Mapping[str, Any], text: str) -> Canonical:
-        """With a text that the caller has put together: it must be what `_dumps` would make of the value."""
-        made = cls(value)
-        made._text = text
-        return made
 
     def text(self) -> str:
         """As it stands in an event; encoded once."""
@@ -124,12 +118,38 @@ class Canonical(dict[str, Any]):
             return text
 
 
+class Written(Mapping[str, Any]):
+    """A mapping that is known by its canonical text alone, because hardly anybody looks into it. It is not empty."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """`text`: what `_dumps` would make of the mapping."""
+        self._text = text
+
+    def _read(self) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(self._text)
+        return read
+
+    def __getitem__(self, key: str) -> Any:
+        return self._read()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __bool__(self) -> bool:
+        return True
+
+
 def encode(event: Event) -> bytes:
     """The canonical bytes of an event: at most MAX_EVENT_BYTES of ASCII, on one line."""
     text = _text(event)
     if len(text) > MAX_EVENT_BYTES:
         text = _shortened(event)
-    if "PRIVATE KEY-----" in text or ".ey" in text or ".ew" in text:
+    if "PRIVATE KEY-----" in text or _SIGNED_PART.search(text):
         text = _MISPLACED.sub("***", text)
     return text.encode("ascii")
 
@@ -151,14 +171,14 @@ def _text(e: Event) -> str:
             f'"session_id":{quoted(e.session_id)},' if e.session_id else "",
             f'"source":{known(e.source)},' if e.source else "",
             f'"trace_id":{quoted(e.trace_id)},' if e.trace_id else "",
-            f'"type":{quoted(e.type)},"v":{EVENT_VERSION}}}',
+            f'"type":"{e.type._value_}","v":{EVENT_VERSION}}}',
         )
     )
 
 
 def _known(value: Mapping[str, Any]) -> str:
     try:
-        return value._text  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # a Canonical, nearly always
+        return value._text  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # it has been written, nearly always
     except AttributeError:
         return value.text() if isinstance(value, Canonical) else _dumps(value)
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
+from daypass.domain.directory import Tags
+from daypass.domain.plain import is_plain
 from daypass.domain.session import MAX_HOPS, Hop, Seen, SessionClaims, SessionKind
 
 PAYLOAD_VERSION = 1
@@ -80,22 +82,13 @@ def encode(claims: SessionClaims) -> bytes:
 
     Raises PayloadTooLarge when `decode` would refuse the result, ValueError when the hops do not end with the session.
     """
-    c, q = claims, encode_basestring
+    c = claims
     own = c.hops[-1]
     if own != (c.session_id, c.account, c.principal_id, c.issued_at, c.seen, own.access_key_id, c.name):
         raise ValueError("the hops of a session end with the session itself")
     if len(c.hops) > MAX_HOPS:
         raise PayloadTooLarge("The session has too many hops for a session token.")
-    known: list[str] = [c.seen.incarnation]
-    hops = ""
-    for hop in c.hops[:-1]:
-        hops += _encode_hop(hop, known)
-    text = (
-        f"[{PAYLOAD_VERSION},{q(c.kind)},{q(c.session_id)},{q(c.account)},{q(c.principal_id)},{q(c.arn)},{q(c.name)},"
-        f"{c.issued_at},{c.expires_at},[{','.join(map(q, known))}],0,{c.seen.position},[{hops}{q(own.access_key_id)}]"
-        f"{_encode_optional(c)}]"
-    )
-    data = text.encode()
+    data = f"{_encode_required(c)}{_encode_optional(c)}]".encode()
     if c.policies:
         data += b"\0" + _deflate(c.policies)
     if len(data) > MAX_PAYLOAD_BYTES:
@@ -103,15 +96,39 @@ def encode(claims: SessionClaims) -> bytes:
     return data
 
 
-def _encode_hop(hop: Hop, known: list[str]) -> str:
-    """A hop before the last, with the comma behind it. Its incarnation joins `known`, if it is a new one there."""
-    q, incarnation = encode_basestring, hop.seen.incarnation
-    if incarnation not in known:
-        known.append(incarnation)
-    return (
-        f"[{q(hop.session_id)},{q(hop.account)},{q(hop.principal_id)},{hop.issued_at},{known.index(incarnation)},"
-        f"{hop.seen.position},{q(hop.access_key_id)},{q(hop.name)}],"
+def _encode_required(c: SessionClaims) -> str:
+    """The array's beginning, up to the hops. Nearly always all strings are plain, and were written as they should be."""
+    known = [c.seen.incarnation]
+    hops = ""
+    for h in c.hops[:-1]:
+        if h.seen.incarnation not in known:
+            known.append(h.seen.incarnation)
+        hops += (
+            f'["{h.session_id}","{h.account}","{h.principal_id}",{h.issued_at},{known.index(h.seen.incarnation)},'
+            f'{h.seen.position},"{h.access_key_id}","{h.name}"],'
+        )
+    incarnations = '","'.join(known)
+    text = (
+        f'[{PAYLOAD_VERSION},"{c.kind._value_}","{c.session_id}","{c.account}","{c.principal_id}","{c.arn}","{c.name}",'
+        f'{c.issued_at},{c.expires_at},["{incarnations}"],0,{c.seen.position},[{hops}"{c.hops[-1].access_key_id}"]'
     )
+    return text if is_plain(text, 2 + 5 * len(c.hops) + len(known)) else _quote_required(c, known)
+
+
+def _quote_required(c: SessionClaims, known: list[str]) -> str:
+    hops: list[Any] = [[*h[:4], known.index(h.seen.incarnation), h.seen.position, *h[5:]] for h in c.hops[:-1]]
+    values = [
+        PAYLOAD_VERSION,
+        c.kind,
+        c.session_id,
+        c.account,
+        c.principal_id,
+        c.arn,
+        c.name,
+        c.issued_at,
+        c.expires_at,
+    ]
+    return _dumps([*values, known, 0, c.seen.position, [*hops, c.hops[-1].access_key_id]])[:-1]
 
 
 def _encode_optional(c: SessionClaims) -> str:
@@ -135,22 +152,11 @@ def decode(data: bytes) -> SessionClaims:
     if len(data) > MAX_PAYLOAD_BYTES:
         raise ValueError("the payload is too large")
     text, separator, deflated = data.partition(b"\0")
-    try:
-        values = _loads(text.decode())
-    except RecursionError:
-        raise ValueError("the payload is nested too deeply") from None
-    if type(values) is not list or not values or type(values[0]) is not int or values[0] != PAYLOAD_VERSION:
-        raise ValueError("not a payload of a known version")
-    values = values[1:]
-    if not _REQUIRED <= len(values) <= len(_SHAPE):
-        raise ValueError("the payload has the wrong number of values")
-    values += _DEFAULTS[len(values) :]
-    _check(values, _TYPES)
-    kind, session_id, account, principal_id, arn, name, issued_at, expires_at, known, where, position, hops = values[
-        :12
-    ]
-    derivation_key, auth_method, tags, transitive, source_identity, mfa_at, base_policy, user_id = values[12:20]
-    hashes, description, grant_id, binding, status_index, keys = values[20:]
+    (
+        kind, session_id, account, principal_id, arn, name, issued_at, expires_at, known, where, position, hops,
+        derivation_key, auth_method, tags, transitive, source_identity, mfa_at, base_policy, user_id, hashes,
+        description, grant_id, binding, status_index, keys,
+    ) = _values(text)  # fmt: skip
     if base_policy > 1 or len(tags) % 2 or len(keys) % 2 or not 1 <= len(hops) <= MAX_HOPS or type(hops[-1]) is not str:
         raise ValueError("a value of the payload is out of range")
     for strings in (known, tags, transitive, hashes, keys):
@@ -168,7 +174,7 @@ def decode(data: bytes) -> SessionClaims:
         expires_at=expires_at,
         seen=seen,
         hops=(*(_hop(values, known) for values in hops[:-1]), own),
-        tags=tuple(zip(tags[::2], tags[1::2], strict=True)),
+        tags=_pairs(tags),
         transitive_keys=tuple(transitive),
         source_identity=source_identity,
         mfa_at=mfa_at,
@@ -182,8 +188,28 @@ def decode(data: bytes) -> SessionClaims:
         derivation_key=derivation_key,
         auth_method=auth_method,
         description=description,
-        keys=tuple(zip(keys[::2], keys[1::2], strict=True)),
+        keys=_pairs(keys),
     )
+
+
+def _values(text: bytes) -> list[Any]:
+    """What the array has behind its version, trailing defaults filled in: as many values as `_SHAPE` says, of its types."""
+    try:
+        values = _loads(text.decode())
+    except RecursionError:
+        raise ValueError("the payload is nested too deeply") from None
+    if type(values) is not list or not values or type(values[0]) is not int or values[0] != PAYLOAD_VERSION:
+        raise ValueError("not a payload of a known version")
+    values = values[1:]
+    if not _REQUIRED <= len(values) <= len(_SHAPE):
+        raise ValueError("the payload has the wrong number of values")
+    values += _DEFAULTS[len(values) :]
+    _check(values, _TYPES)
+    return values
+
+
+def _pairs(flat: Sequence[str]) -> Tags:
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _check(values: Sequence[Any], types: Sequence[type]) -> None:

@@ -6,28 +6,24 @@ The event of a session is written for every one of them, so the usual one is put
 from __future__ import annotations
 
 from collections.abc import Mapping
-from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from typing import Any
 
-from daypass.domain.events import Canonical
+from daypass.domain.events import Written
+from daypass.domain.plain import is_plain
 from daypass.domain.session import SessionClaims
-
-_ALWAYS: Final = 7  # members that the detail of every session has
 
 
 def session_detail(claims: SessionClaims, policy: str, policy_arns: tuple[str, ...]) -> Mapping[str, Any]:
     """What the record keeps of a session beside its row: what was asked and what was given, without any secret."""
-    detail = _full_detail(claims, policy, policy_arns)
-    return detail if len(detail) > _ALWAYS else Canonical.written(detail, _usual_text(claims))
-
-
-def _usual_text(c: SessionClaims) -> str:
-    """The text of a detail that has nothing but what all have: half of what an event costs, if an encoder makes it."""
-    q = encode_basestring_ascii
-    return (
-        f'{{"access_key_id":{q(c.hops[-1].access_key_id)},"expires_at":{c.expires_at},"hops":{len(c.hops)},"kind":'
-        f'{q(c.kind)},"name":{q(c.name)},"principal":{q(c.arn)},"principal_id":{q(c.principal_id)}}}'
+    c, hops = claims, claims.hops
+    more = c.tags or c.source_identity or policy or c.policy_hashes or c.description
+    if more or (len(hops) > 1 and hops[-2].session_id):
+        return _full_detail(c, policy, policy_arns)
+    text = (
+        f'{{"access_key_id":"{hops[-1].access_key_id}","expires_at":{c.expires_at},"hops":{len(hops)},"kind":'
+        f'"{c.kind._value_}","name":"{c.name}","principal":"{c.arn}","principal_id":"{c.principal_id}"}}'
     )
+    return Written(text) if is_plain(text, 12) else _full_detail(c, policy, policy_arns)
 
 
 def _full_detail(claims: SessionClaims, policy: str, policy_arns: tuple[str, ...]) -> dict[str, Any]:

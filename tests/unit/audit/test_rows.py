@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,54 @@ def test_session_row_projects_its_chain() -> None:
     odd = (Hop('"\\', "é\ud800", "\n", 1, Seen("x\0", 2), "", "\u2028"), *claims().hops)
     plain = json.dumps(odd, separators=(",", ":")).encode("ascii")
     assert session_row(claims(hops=odd))[-1] == plain
+
+
+TEXT = st.text(alphabet='AROab"\\\n\x7fé\ud800', max_size=9) | st.text(alphabet="AROa9-", max_size=900)
+TIME = st.sampled_from((0, 1, 1_700_000_000_000, 2**63 - 1, 2**63, -5))
+
+
+@given(
+    st.lists(st.tuples(TEXT, TEXT, TEXT, TIME, st.tuples(TEXT, TIME), TEXT, TEXT), min_size=1, max_size=4), TEXT, TIME
+)
+def test_session_row_is_what_is_searchable_and_a_plain_encoder_write(
+    parts: list[tuple[Any, ...]], arn: str, end: int
+) -> None:
+    hops = tuple(Hop._make((*part[:4], Seen(*part[4]), *part[5:])) for part in parts)
+    own, first = hops[-1], hops[0]
+    made = claims(
+        session_id=own.session_id,
+        account=own.account,
+        principal_id=own.principal_id,
+        name=own.name,
+        arn=arn,
+        issued_at=own.issued_at,
+        expires_at=end,
+        hops=hops,
+    )
+    row = dict(zip(SESSION_FIELDS, session_row(made), strict=True))
+    assert row.pop("hops") == json.dumps(hops, separators=(",", ":")).encode("ascii")
+    assert row.pop("depth") == sum(hop.principal_id.startswith("AROA") for hop in hops)
+    assert (row.pop("issued_at"), row.pop("expires_at")) == tuple(
+        min(max(at, 0), 2**63 - 1) for at in (own.issued_at, end)
+    )
+    assert row == {
+        name: searchable(value, 2048)
+        for name, value in {
+            "session_id": own.session_id,
+            "account": own.account,
+            "kind": "role",
+            "access_key_id": own.access_key_id,
+            "principal_id": own.principal_id,
+            "arn": arn,
+            "name": own.name,
+            "parent_session_id": hops[-2].session_id if len(hops) > 1 else "",
+            "root_principal_id": first.principal_id,
+            "root_access_key_id": first.access_key_id,
+            "user_id": "",
+            "source_identity": "alice",
+            "grant_id": "",
+        }.items()
+    }
 
 
 @given(st.text(max_size=400))
