@@ -77,8 +77,11 @@ class RingSealer:
             plain = encode(claims) + _PAD
         except PayloadTooLarge as error:
             raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, str(error)) from None
-        wanted = 3 * -(-minimum_size // 4) - 2 - _HEADER - _TAG  # the fewest bytes with so many characters of base64
-        plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
+        if minimum_size:
+            wanted = (
+                3 * -(-minimum_size // 4) - 2 - _HEADER - _TAG
+            )  # the fewest bytes with so many characters of base64
+            plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
         key, header = self._new_header(Ring.SEALING)
         owner = claims.hops[-1].access_key_id.encode()
         return _to_base64(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner))

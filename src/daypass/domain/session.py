@@ -114,7 +114,8 @@ def chain_depth(hops: Sequence[Hop]) -> int:
 
 def extend_chain(hops: tuple[Hop, ...], hop: Hop, depth_cap: int) -> tuple[Hop, ...]:
     """The chain with one more role session. Raises SessionRefused when it would be deeper than the cap."""
-    if chain_depth(hops) + 1 > depth_cap or len(hops) >= MAX_HOPS:
+    # No chain is deeper than it is long, so that a short one need not be counted.
+    if len(hops) >= MAX_HOPS or (len(hops) >= depth_cap and chain_depth(hops) >= depth_cap):
         raise SessionRefused(
             f"The chain of assumed roles would be deeper than the {depth_cap} sessions that are allowed here.",
             denied=True,

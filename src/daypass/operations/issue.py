@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.directory import PolicyContent, Redeemed, Tags
+from daypass.domain.directory import PolicyContent, Redeemed, Revocation, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyKind, parse
@@ -308,7 +308,9 @@ async def issue(
     Raises DaypassError: ACCESS_DENIED when someone in the chain is blocked, PACKED_POLICY_TOO_LARGE, UNAVAILABLE,
     ALREADY_EXISTS when `redeem` has been redeemed before.
     """
-    _refuse_blocked(env, facts, actor, claims)
+    block = env.directory.blocked(claims.hops, claims.source_identity, claims.issued_at)
+    if block is not None:
+        raise _blocked(block, facts, actor, claims)
     token = env.sealer.seal(claims, request.minimum_size)
     cap = env.limits.token_bytes
     if len(token) > cap:
@@ -352,12 +354,9 @@ def use_up(tx: Tx, redeem: Redeemed) -> None:
             tx.delete(old)
 
 
-def _refuse_blocked(env: Env, facts: RequestFacts, actor: Mapping[str, Any], claims: SessionClaims) -> None:
-    block = env.directory.blocked(claims.hops, claims.source_identity, claims.issued_at)
-    if block is None:
-        return
+def _blocked(block: Revocation, facts: RequestFacts, actor: Mapping[str, Any], claims: SessionClaims) -> DaypassError:
     resource = f" on resource: {claims.arn}" if claims.kind is SessionKind.ROLE else ""
-    raise DaypassError(
+    return DaypassError(
         ErrorKind.ACCESS_DENIED,
         f"User: {actor.get('arn', 'anonymous')} is not authorized to perform: {facts.operation}{resource}",
         private={OWNER: block.account, "reason": "blocked", "revocation": block.id},

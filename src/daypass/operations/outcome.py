@@ -175,7 +175,7 @@ def event_of(
         "",  # no error
         session_id,
         decision_json(decision) if decision is not None else None,
-        detail or {},
+        detail if detail is not None else {},
     )
 
 
