@@ -89,15 +89,16 @@ def event_row(event: Event) -> EventRow:
 def session_row(claims: SessionClaims) -> SessionRow:
     """The projection of a session that is about to be issued. Its last hop is the session itself."""
     c, hops = claims, claims.hops
-    first, own = hops[0], hops[-1]
+    first = hops[0]
+    session_id, account, principal_id, _, _, key, name = hops[-1]
     row = (
-        own.session_id,
-        own.account,
+        session_id,
+        account,
         c.kind._value_,
-        own.access_key_id,
-        own.principal_id,
+        key,
+        principal_id,
         c.arn,
-        own.name,
+        name,
         c.issued_at,
         c.expires_at,
         hops[-2].session_id if len(hops) > 1 else "",
@@ -120,9 +121,8 @@ def session_row(claims: SessionClaims) -> SessionRow:
 def _write_hops(hops: tuple[Hop, ...]) -> str:
     """An array for each hop, in the order of its fields: compact JSON if all strings are plain."""
     arrays = [
-        f'["{h.session_id}","{h.account}","{h.principal_id}",{h.issued_at},["{h.seen[0]}",{h.seen[1]}],'
-        f'"{h.access_key_id}","{h.name}"]'
-        for h in hops
+        f'["{session_id}","{account}","{principal_id}",{at},["{incarnation}",{position}],"{key}","{name}"]'
+        for session_id, account, principal_id, at, (incarnation, position), key, name in hops
     ]
     return f"[{','.join(arrays)}]"
 

@@ -100,13 +100,11 @@ def _encode_required(c: SessionClaims) -> str:
     """The array's beginning, up to the hops. Nearly always all strings are plain, and were written as they should be."""
     known = [c.seen.incarnation]
     hops = ""
-    for h in c.hops[:-1]:
-        if h.seen.incarnation not in known:
-            known.append(h.seen.incarnation)
-        hops += (
-            f'["{h.session_id}","{h.account}","{h.principal_id}",{h.issued_at},{known.index(h.seen.incarnation)},'
-            f'{h.seen.position},"{h.access_key_id}","{h.name}"],'
-        )
+    for session_id, account, principal_id, at, (incarnation, position), key, name in c.hops[:-1]:
+        if incarnation not in known:
+            known.append(incarnation)
+        where = known.index(incarnation)
+        hops += f'["{session_id}","{account}","{principal_id}",{at},{where},{position},"{key}","{name}"],'
     incarnations = '","'.join(known)
     text = (
         f'[{PAYLOAD_VERSION},"{c.kind._value_}","{c.session_id}","{c.account}","{c.principal_id}","{c.arn}","{c.name}",'
