@@ -1,9 +1,9 @@
 """SQLite: WAL, synchronous=FULL, and writers that queue on a file lock instead of starving one another.
 
 SQLite's own busy handler polls, so under load some writer loses for seconds; `flock` on a side file makes writers of
-all processes wait in the kernel. The side file also remembers which file, incarnation and feed position were written
-last, so that an older copy put in its place is noticed. The database file must never be opened by anything but SQLite:
-closing any descriptor of it would drop the locks of the whole process.
+all processes wait in the kernel, and a second one makes them take turns. The first side file also remembers which file,
+incarnation and feed position were written last, so that an older copy put in its place is noticed. The database file
+must never be opened by anything but SQLite: closing any descriptor of it would drop the locks of the whole process.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ _PRAGMAS = (
 _UNDO_IN_MEMORY = "temp_store=MEMORY"
 """What a savepoint has changed is kept to be undone: pages of the record, which belong into no file in /tmp."""
 
+# Without an adapter the driver looks for one at every parameter of bytes, which costs it ten times the binding itself.
+sqlite3.register_adapter(bytes, bytes)
+
 
 class SqliteFile:
     """The database file, its side file and the lock between writers of all processes and threads."""
@@ -51,15 +54,24 @@ class SqliteFile:
         if not path.exists():
             # Created by us for the mode alone. It did not exist, so no lock of ours can be on it.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        self._side = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._side = _side_file(f"{path}-lock")
+        self._next = _side_file(f"{path}-next")
         self._threads = threading.Lock()
         self._inode = path.stat().st_ino
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Waits for every other writer; then makes sure that the path still names the file that is open."""
+        """Waits for every other writer; then makes sure that the path still names the file that is open.
+
+        Who waits for the lock holds another one, which is for the next in turn: else a writer that has just had its
+        turn, and still has the processor, would be back before those that are only waking up. For ever, on a busy machine.
+        """
         with self._threads:
-            fcntl.flock(self._side, fcntl.LOCK_EX)
+            fcntl.flock(self._next, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self._side, fcntl.LOCK_EX)
+            finally:
+                fcntl.flock(self._next, fcntl.LOCK_UN)
             try:
                 self._refuse_replaced()
                 yield
@@ -97,6 +109,11 @@ class SqliteFile:
     def close(self) -> None:
         with self._threads:
             os.close(self._side)
+            os.close(self._next)
+
+
+def _side_file(path: str) -> int:
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 def open_backend(path: str, readers: int) -> Backend:
