@@ -26,7 +26,7 @@ CLOCK_MARK = "clock_mark"
 _INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at"})
 _SMALL = frozenset({"depth"})
 _BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
-_STEP, _MOST = 16, 256  # rows: a statement takes less than a step, or whole steps
+_STEP, _MOST = 16, 128  # rows: a statement takes less than a step, or whole steps. SQLite keeps what each one took last
 _AGAIN = " ON CONFLICT (log, seq) DO NOTHING"
 
 _MARK = text(
@@ -68,7 +68,7 @@ class SqliteStatements:
 
 
 class _ManyRows:
-    """Any number of rows up to `_MOST` in two statements, of so few sizes that the driver keeps each one prepared.
+    """Up to `_MOST` rows in two statements at most, of so few sizes that the driver keeps each one prepared.
 
     OR FAIL: a statement that fails takes the whole transaction with it, so that SQLite need not be able to undo the
     statement alone. To that end it would copy every page that the statement changes, to a file in /tmp beyond 64 KB.

@@ -44,7 +44,7 @@ def inserts(database: Database) -> Statements:
     return statements(database.dialect)
 
 
-@pytest.mark.parametrize("rows", [1, 15, 16, 17, 255, 256, 257, 600])
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 127, 128, 129, 300])
 def test_insert_any_number_stores_each_row_once(database: Database, inserts: Statements, rows: int) -> None:
     with database.write_transaction() as conn:
         assert inserts.insert_records(conn, records(rows)) == rows
