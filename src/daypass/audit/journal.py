@@ -204,12 +204,14 @@ class DurableJournal:
     def _expire(self) -> None:
         """Refuses those whose deadline has passed; the writer drops them, unless they are already in a transaction.
 
-        Those that have been told what became of them are forgotten here too, many at a time.
+        Those that the writer is done with are forgotten here too, many at a time.
         """
         assert self._loop is not None
         now = self._loop.time()
         outstanding = self._outstanding
-        while outstanding and (outstanding[0].future.done() or outstanding[0].deadline <= now):
+        while outstanding and outstanding[0].finished:
+            outstanding.popleft()
+        while outstanding and outstanding[0].deadline <= now:
             item = outstanding.popleft()
             item.abandoned = not item.future.done()
             if item.abandoned:
