@@ -29,7 +29,8 @@ from daypass.stores.engine import Database
 from daypass.stores.tx import StoreTx
 
 _CROWD = 16  # items in a batch
-_GATHER_SECONDS = 0.003
+_GATHER_SECONDS = 0.00006  # for each of them
+_MOST_GATHER_SECONDS = 0.006
 
 
 class Halted(Exception):
@@ -116,7 +117,8 @@ class LogWriter:
     def _take(self) -> list[Item]:
         """What is waiting, up to the limits of a batch; waits for the first. [] when nothing came for a while.
 
-        In a crowd it waits a moment for more: a transaction costs as much as fifty rows do.
+        In a crowd it waits a moment for more, because a transaction costs as much as fifty rows do; the larger the crowd,
+        the longer, so that a small one is not kept waiting when all of it is here.
         """
         options = self._options
         try:
@@ -124,7 +126,7 @@ class LogWriter:
         except Empty:
             return []
         if self._crowd >= _CROWD:
-            time.sleep(_GATHER_SECONDS)
+            time.sleep(min(self._crowd * _GATHER_SECONDS, _MOST_GATHER_SECONDS))
         items: list[Item] = []
         size = 0
         while first is not None:
