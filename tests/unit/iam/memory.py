@@ -33,7 +33,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.model import NamedPolicy
-from daypass.domain.session import Hop, Seen
+from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
 from daypass.federation.saml_metadata import MetadataReader
 from daypass.operations.iam.driver import perform
 from daypass.operations.iam.table import OPERATIONS
@@ -295,9 +295,15 @@ class World:
     def as_role(self, name: str, account: str = ALPHA) -> Caller:
         role = self.tx.get(Role, account=account, name=name)
         assert role is not None
+        root = self.root(account)
+        until = NOW + 3_600_000
+        session = SessionClaims(
+            SessionKind.ROLE, "5" * 32, account, role.id, role.arn, "session", NOW, until, root.seen, root.hops
+        )
         return replace(
-            self.root(account),
+            root,
             kind=PrincipalKind.ROLE_SESSION,
+            session=session,
             arn=f"arn:aws:sts::{account}:assumed-role/{role.name}/session",
             principal_arn=role.arn,
             user_id=f"{role.id}:session",
