@@ -188,10 +188,6 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.write(head % (STATUS[400], self.lines(), len(why), why))
         self.transport.close()
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = []
-
     def on_url(self, url: bytes) -> None:
         self._url += url
 
@@ -217,11 +213,11 @@ class HttpProtocol(asyncio.Protocol):
             self.pause_reading()
 
     def _scope(self) -> dict[str, Any]:
-        url, query = self._url, b""
+        url, path, query = self._url, "/", b""
         if url != b"/":
             parsed = httptools.parse_url(url)
             url, query = parsed.path or b"/", parsed.query or b""
-        path = url.decode("ascii")
+            path = unquote(url.decode("ascii"))
         return {
             "type": "http",
             "asgi": _ASGI,
@@ -231,7 +227,7 @@ class HttpProtocol(asyncio.Protocol):
             "scheme": self._scheme,
             "method": self._parser.get_method().decode("ascii"),
             "root_path": "",
-            "path": unquote(path) if "%" in path else path,
+            "path": path,
             "raw_path": url,
             "query_string": query,
             "headers": self._headers,
@@ -245,6 +241,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         exchange, self._reading = self._reading, None
+        self._url, self._headers = b"", []  # the next request's: what came as trailers goes
         self._head = 0
         if exchange is not None:
             exchange.fed()

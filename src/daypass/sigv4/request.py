@@ -267,7 +267,7 @@ def claims(
     """What an Authorization header says of this request: method, raw path, query, fields and body."""
     stamp = raw_stamp.decode("latin-1")
     signed_at = _epoch_ms(stamp)
-    fields = request[3]
+    method, raw_path, pairs, fields, body = request
     # As many x-amz- headers as such names are signed: `canonical` sees to it that each name has its header.
     if not said.usual or said.date != stamp[:8] or b"host" not in fields or _count_marked(fields) != said.marked:
         _check(said, stamp, fields)
@@ -283,7 +283,7 @@ def claims(
         token.decode("latin-1"),
         expires is not None,
         expires or 0,
-        canonical(*request, said.names),
+        canonical(method, raw_path, pairs, fields, body, said.names),
     )
 
 

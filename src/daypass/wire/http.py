@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Header = tuple[bytes, bytes]
+
+XML: Final = b"text/xml"
 
 CLIENT_CERTIFICATE = "daypass.client_certificate"
 """Key of the ASGI scope for the certificate (DER) that the peer showed and TLS verified."""
@@ -32,7 +34,7 @@ class Response(NamedTuple):
 
     status: int
     body: bytes
-    content_type: bytes = b"text/xml"
+    content_type: bytes = XML
     headers: tuple[Header, ...] = ()
     operation: str = ""
     code: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from daypass import sigv4
@@ -19,7 +20,7 @@ from daypass.ports import Call, Env
 from daypass.wire.aws.errors import INTERNAL_CODE, error_xml, internal_failure_xml, wire_error
 from daypass.wire.aws.models import Operation, ServiceModel
 from daypass.wire.aws.query import parse_form
-from daypass.wire.http import Request, Response
+from daypass.wire.http import XML, Request, Response
 
 OperationHandler: TypeAlias = Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 Authenticate: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature, RequestFacts, Collection[str]], Awaitable[Caller]]
@@ -55,39 +56,15 @@ class _Target(NamedTuple):
     services: tuple[str]  # those that a signature may be for
 
 
-class _Progress:
-    """How far one request has come: what a refusal may then say about it."""
+class _Progress(NamedTuple):
+    """How far a request that is refused had come: what the refusal may say about it."""
 
-    __slots__ = ("caller", "form", "params", "request", "target", "unverified_region")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.unverified_region = ""
-        self.form: Mapping[str, str] = {}
-        self.target: _Target | None = None
-        self.params: Mapping[str, Any] | None = None
-        self.caller: Caller | None = None
-
-    @property
-    def full_name(self) -> str:
-        return self.target.full_name if self.target is not None else ""
-
-    def facts(self) -> RequestFacts:
-        request = self.request
-        headers = dict(request.headers)
-        parent = headers.get(b"traceparent")
-        trace = _TRACE_PARENT.fullmatch(parent) if parent else None
-        return RequestFacts(
-            request.request_id,
-            request.received_at,
-            self.full_name,
-            request.source_ip,
-            headers.get(b"user-agent", b"").decode("latin-1"),
-            trace[1].decode("ascii") if trace else "",
-            self.unverified_region,
-            headers.get(b"referer", b"").decode("latin-1"),
-            request.secure,
-        )
+    request: Request
+    form: Mapping[str, str] = MappingProxyType({})
+    target: _Target | None = None
+    region: str = ""  # unverified
+    caller: Caller | None = None
+    params: Mapping[str, Any] | None = None
 
 
 class AwsEndpoint:
@@ -110,51 +87,47 @@ class AwsEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress = _Progress(request)
+        env = self._env
+        form: Mapping[str, str] = {}
+        target, region, caller, params = None, "", None, None
         try:
             if request.method not in _METHODS:
                 raise DaypassError(ErrorKind.MALFORMED_REQUEST, "Only GET and POST are allowed here.")
-            return await self._serve(request, progress)
+            form = parse_form(request.raw_query, request.body)
+            asked = form.get("Version"), form.get("Action")
+            target = self._targets.get(asked) or self._find(*asked)
+            operation, handler = target.operation, target.handler
+            if operation.anonymous:
+                facts, who = _facts(request, target, ""), nobody(env.directory.seen())
+            else:
+                signature = _read_signature(request)
+                if _REGION.fullmatch(signature.region):
+                    region = signature.region
+                facts = _facts(request, target, region)
+                who = caller = await self._authenticate(env, signature, facts, target.services)
+            if handler is None:
+                raise DaypassError(
+                    ErrorKind.UNSUPPORTED_OPERATION, f"{operation.name} is not supported by this service."
+                )
+            params = operation.parse(form)
+            if not operation.check(params):
+                raise DaypassError(ErrorKind.VALIDATION, operation.explain(params))
+            result = await handler(env, Call(who, facts, env.clock.now()), params)
         except DaypassError as error:
-            response = await self._refuse(request, progress, error)
-        if request.method not in _METHODS:
-            return response._replace(status=405, headers=(*response.headers, (b"allow", b"GET, POST")))
-        return response
+            response = await self._refuse(_Progress(request, form, target, region, caller, params), error)
+            if request.method not in _METHODS:
+                return response._replace(status=405, headers=(*response.headers, (b"allow", b"GET, POST")))
+            return response
+        return _answer(request, target, result)
 
     async def refuse(self, request: Request, error: DaypassError) -> Response:
         """Records and answers a request that the server would not even read (too large, too slow)."""
-        return await self._refuse(request, _Progress(request), error)
+        return await self._refuse(_Progress(request), error)
 
     def broken(self, request: Request) -> Response:
         """The constant answer to an unexpected failure."""
         body = internal_failure_xml(_DEFAULT_NAMESPACE, request.request_id)
         return Response(500, body, code=INTERNAL_CODE)
-
-    async def _serve(self, request: Request, progress: _Progress) -> Response:
-        env = self._env
-        progress.form = form = parse_form(request.raw_query, request.body)
-        asked = form.get("Version"), form.get("Action")
-        progress.target = target = self._targets.get(asked) or self._find(*asked)
-        operation, handler = target.operation, target.handler
-        if operation.anonymous:
-            facts, caller = progress.facts(), nobody(env.directory.seen())
-        else:
-            signature = _read_signature(request)
-            if _REGION.fullmatch(signature.region):
-                progress.unverified_region = signature.region
-            facts = progress.facts()
-            progress.caller = caller = await self._authenticate(env, signature, facts, target.services)
-        if handler is None:
-            raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, f"{operation.name} is not supported by this service.")
-        progress.params = params = operation.parse(form)
-        if not operation.check(params):
-            raise DaypassError(ErrorKind.VALIDATION, operation.explain(params))
-        result = await handler(env, Call(caller, facts, env.clock.now()), params)
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        if lint := result.get(LINT):  # for people who read headers; the model has no member for it
-            headers = ((LINT.encode("ascii"), lint.encode("ascii", "replace")),)
-            result = {name: value for name, value in result.items() if name != LINT}
-        return Response(200, operation.render(result, request.request_id), headers=headers, operation=target.full_name)
 
     def _find(self, version: str | None, action: str | None) -> _Target:
         if action is None:
@@ -171,19 +144,19 @@ class AwsEndpoint:
         self._targets[(version, action)] = found
         return found
 
-    async def _refuse(self, request: Request, progress: _Progress, error: DaypassError) -> Response:
+    async def _refuse(self, progress: _Progress, error: DaypassError) -> Response:
+        request, target = progress.request, progress.target
+        facts = _facts(request, target, progress.region)
         try:
-            encoded = await self._refused(
-                self._env, progress.facts(), progress.caller, error, _detail(request, progress)
-            )
+            encoded = await self._refused(self._env, facts, progress.caller, error, _detail(progress))
         except DaypassError:
             error, encoded = _UNAVAILABLE, ""
         code, status = wire_error(error.kind)
-        namespace = progress.target.service.model.namespace if progress.target is not None else _DEFAULT_NAMESPACE
+        namespace = target.service.model.namespace if target is not None else _DEFAULT_NAMESPACE
         if error.kind is ErrorKind.UNKNOWN_OPERATION:
             namespace = _FAULT_NAMESPACE
         body = error_xml(namespace, code, status, error.public, request.request_id, encoded)
-        return Response(status, body, operation=progress.full_name, code=code)
+        return Response(status, body, operation=facts.operation, code=code)
 
 
 def services_from(
@@ -203,6 +176,23 @@ def services_from(
 # --- The pieces ----------------------------------------------------------------------------------------------------
 
 
+def _facts(request: Request, target: _Target | None, region: str) -> RequestFacts:
+    headers = dict(request.headers)
+    parent = headers.get(b"traceparent")
+    trace = _TRACE_PARENT.fullmatch(parent) if parent else None
+    return RequestFacts(
+        request.request_id,
+        request.received_at,
+        target.full_name if target is not None else "",
+        request.source_ip,
+        headers.get(b"user-agent", b"").decode("latin-1"),
+        trace[1].decode("ascii") if trace else "",
+        region,
+        headers.get(b"referer", b"").decode("latin-1"),
+        request.secure,
+    )
+
+
 def _read_signature(request: Request) -> sigv4.UnverifiedSignature:
     try:
         return sigv4.parse_request(request.method, request.raw_path, request.raw_query, request.headers, request.body)
@@ -210,8 +200,17 @@ def _read_signature(request: Request) -> sigv4.UnverifiedSignature:
         raise DaypassError(ErrorKind(error.kind), error.message) from None
 
 
-def _detail(request: Request, progress: _Progress) -> dict[str, Any]:
+def _answer(request: Request, target: _Target, result: Mapping[str, Any]) -> Response:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if lint := result.get(LINT):  # for people who read headers; the model has no member for it
+        headers = ((LINT.encode("ascii"), lint.encode("ascii", "replace")),)
+        result = {name: value for name, value in result.items() if name != LINT}
+    return Response(200, target.operation.render(result, request.request_id), XML, headers, target.full_name)
+
+
+def _detail(progress: _Progress) -> dict[str, Any]:
     """What the record says of a refused request: its parameters, redacted; of an unreadable one, their names."""
+    request = progress.request
     if progress.target is not None:
         operation = progress.target.operation
         known = progress.params

@@ -43,38 +43,36 @@ def parse_form(raw_query: bytes, body: bytes) -> dict[str, str]:
 
     Raises DaypassError(MALFORMED_REQUEST): bad percent-encoding or UTF-8, a name twice, over MAX_PARAMETERS.
     """
-    form: dict[str, str] = {}
-    for raw in (raw_query, body):
-        if raw:
-            _read_form(raw, form)
+    form = {} if raw_query else _usual_form(body)
+    if not form:
+        for raw in (raw_query, body):
+            if raw:
+                _read_form(raw, form)
     return form
 
 
-def _read_form(raw: bytes, form: dict[str, str]) -> None:
-    separators = raw.count(b"&")
-    if separators + len(form) >= MAX_PARAMETERS:
-        _malformed(f"The request has more than {MAX_PARAMETERS} parameters.")
-    try:
-        text = raw.decode("utf-8")
-        usual = {} if form else _usual_form(text, separators + 1)
-        if usual:
-            form.update(usual)
-        else:
-            _read_pairs(text, form)
-    except UnicodeDecodeError:
-        _malformed("The request is not UTF-8.")
-
-
-def _usual_form(text: str, pairs: int) -> dict[str, str]:
+def _usual_form(raw: bytes) -> dict[str, str]:
     """A form that escapes nothing but what ARNs are full of, as most are; {} for any other, which is read pair by pair."""
-    decoded = text.replace("%3A", ":").replace("%2F", "/")
-    if "%" in decoded or "+" in decoded:
+    pairs = raw.count(b"&") + 1
+    if pairs > MAX_PARAMETERS:
         return {}
     try:
-        form: dict[str, str] = dict([pair.split("=", 1) for pair in decoded.split("&")])
-    except ValueError:  # a pair without "="
+        text = raw.decode("utf-8").replace("%3A", ":").replace("%2F", "/")
+        if "%" in text or "+" in text:
+            return {}
+        form: dict[str, str] = dict([pair.split("=", 1) for pair in text.split("&")])
+    except ValueError:  # not UTF-8, or a pair without "="
         return {}
     return form if len(form) == pairs else {}
+
+
+def _read_form(raw: bytes, form: dict[str, str]) -> None:
+    if raw.count(b"&") + len(form) >= MAX_PARAMETERS:
+        _malformed(f"The request has more than {MAX_PARAMETERS} parameters.")
+    try:
+        _read_pairs(raw.decode("utf-8"), form)
+    except UnicodeDecodeError:
+        _malformed("The request is not UTF-8.")
 
 
 def _read_pairs(text: str, form: dict[str, str]) -> None:
