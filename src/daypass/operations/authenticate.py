@@ -6,7 +6,7 @@ or revoked, a principal deleted. No database is read for a session beyond the ca
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 
 from daypass import sigv4
@@ -25,20 +25,20 @@ _INVALID = "The security token included in the request is invalid."
 _EXPIRED = "The security token included in the request is expired"
 
 
-async def authenticate(
+def authenticate(
     env: Env,
     signature: sigv4.UnverifiedSignature,
     facts: RequestFacts,  # noqa: ARG001 (the way in of every proof; bindings to a network will read it)
     services: Collection[str],
-) -> Caller:
-    """The principal who signed this request for one of `services`.
+) -> Awaitable[Caller]:
+    """The principal who signed this request for one of `services`: await it at once.
 
     Raises DaypassError: UNKNOWN_CREDENTIALS, SIGNATURE_MISMATCH, EXPIRED_CREDENTIALS (also when revoked), UNAVAILABLE.
     """
     now, seen = env.clock.now(), env.directory.seen()  # before the directory is read: revocations rest on it
     if signature.security_token:
-        return await _session(env, signature, services, now)
-    return await _long_term(env, signature, services, now, seen)
+        return _session(env, signature, services, now)
+    return _long_term(env, signature, services, now, seen)
 
 
 # --- Long-term keys ------------------------------------------------------------------------------------------------

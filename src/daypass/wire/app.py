@@ -141,11 +141,13 @@ class Application:
         request = self._head(scope)
         name, code = "", "ClientGone"
         try:
-            mount = "" if request.raw_path in _ROOT else self._mount_of(request, scope)
+            root = request.raw_path in _ROOT
+            mount = "" if root else self._mount_of(request, scope)
             if mount:
                 name, code = mount, await self._mounted(mount, request, (scope, receive, send))
             else:
-                response = await self._answer(request, scope, receive)
+                usual = root and WHOLE_BODY in scope and not self._excess(request)
+                response = await (self._aws(request) if usual else self._answer(request, scope, receive))
                 name, code = response.operation, response.code
                 await _send(scope, send, request, response)
         except ClientGoneError:
@@ -211,20 +213,25 @@ class Application:
 
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
         """The request with its body. Raises DaypassError when either is over a limit."""
+        if excess := self._excess(request):
+            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, excess)
+        if WHOLE_BODY in scope:  # what is here already needs no timer
+            return request
+        limits = self._limits
+        declared = declared_length(request.headers, limits.body)
+        return request._replace(body=await read_body(receive, declared, limits.body, limits.body_seconds))
+
+    def _excess(self, request: Request) -> str:
+        """What is over its limit, in words for the caller; "" when nothing is. A body that is not here yet is none."""
         limits = self._limits
         if len(request.raw_path) + len(request.raw_query) > limits.target:
-            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request target is over {limits.target} bytes.")
+            return f"The request target is over {limits.target} bytes."
         size = 0
         for name, value in request.headers:
             size += len(name) + len(value)
         if size > limits.headers:
-            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request headers are over {limits.headers} bytes.")
-        if WHOLE_BODY not in scope:
-            declared = declared_length(request.headers, limits.body)
-            return request._replace(body=await read_body(receive, declared, limits.body, limits.body_seconds))
-        if len(request.body) > limits.body:  # what is here already needs no timer
-            raise too_large(limits.body)
-        return request
+            return f"The request headers are over {limits.headers} bytes."
+        return too_large(limits.body).public if len(request.body) > limits.body else ""
 
     # --- Mounted applications --------------------------------------------------------------------------------------
 

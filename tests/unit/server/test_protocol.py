@@ -166,8 +166,11 @@ async def test_trailer_is_no_header() -> None:
         seen.extend(scope["headers"])
 
     head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    await Connection(app).send(head, b"5\r\nhello\r\n0\r\nAuthorization: forged\r\n\r\n")
-    assert [name for name, _ in seen] == [b"host", b"transfer-encoding"]
+    connection = Connection(app)
+    for _ in range(2):  # neither of its own request nor of the next one
+        seen.clear()
+        await connection.send(head, b"5\r\nhello\r\n0\r\nAuthorization: forged\r\n\r\n")
+        assert [name for name, _ in seen] == [b"host", b"transfer-encoding"]
 
 
 async def test_unknown_length_is_chunked_and_for_http_1_0_ends_with_the_connection() -> None:
