@@ -120,11 +120,10 @@ def session_row(claims: SessionClaims) -> SessionRow:
 
 def _write_hops(hops: tuple[Hop, ...]) -> str:
     """An array for each hop, in the order of its fields: compact JSON if all strings are plain."""
-    arrays = [
-        f'["{session_id}","{account}","{principal_id}",{at},["{incarnation}",{position}],"{key}","{name}"]'
-        for session_id, account, principal_id, at, (incarnation, position), key, name in hops
-    ]
-    return f"[{','.join(arrays)}]"
+    arrays = ""
+    for session_id, account, principal_id, at, (incarnation, position), key, name in hops:
+        arrays += f',["{session_id}","{account}","{principal_id}",{at},["{incarnation}",{position}],"{key}","{name}"]'
+    return f"[{arrays[1:]}]"
 
 
 def _searchable_all(values: tuple[Any, ...]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from daypass.stores.records import audit_records
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
 RECORD_COLUMNS = ("log", "seq", *EVENT_FIELDS, "chain")
-SESSION_COLUMNS = (SESSION_FIELDS[0], "log", "seq", *SESSION_FIELDS[1:])
+SESSION_COLUMNS = ("log", "seq", *SESSION_FIELDS)
 CLOCK_MARK = "clock_mark"
 """Key in `meta`: the highest time that any process of this installation has recorded, ms."""
 

@@ -241,7 +241,7 @@ class LogWriter:
             chain = chain_hash(chain, row.leaf, seq)
             attempt.records.append((log, seq, *row, chain))
             if item.session is not None:
-                attempt.sessions.append((item.session[0], log, seq, *item.session[1:]))
+                attempt.sessions.append((log, seq, *item.session))
             done.append((item, value))
         attempt.end = Position(seq, chain)
         return attempt

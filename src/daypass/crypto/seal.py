@@ -39,6 +39,10 @@ _URLSAFE: Final = str.maketrans("+/", "-_")
 _FROM_URLSAFE: Final = str.maketrans("-_", "+/")
 DEFAULT_CACHE = 20_000
 
+# Bound once: before Python 3.12 every look-up of an enum's member runs Python code.
+_SEALING: Final = Ring.SEALING
+_DERIVATION: Final = Ring.DERIVATION
+
 
 def _refused() -> DaypassError:
     return DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, "The security token included in the request is invalid.")
@@ -82,7 +86,7 @@ class RingSealer:
                 3 * -(-minimum_size // 4) - 2 - _HEADER - _TAG
             )  # the fewest bytes with so many characters of base64
             plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
-        key, header = self._new_header(Ring.SEALING)
+        key, header = self._new_header(_SEALING)
         owner = claims.hops[-1].access_key_id.encode()
         return _to_base64(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner))
 
@@ -100,7 +104,7 @@ class RingSealer:
         data = _from_base64(unverified_token, _MAX_TOKEN)
         if data is None:
             raise _refused()
-        key = await self._verifying(Ring.SEALING, data[1:9].hex())
+        key = await self._verifying(_SEALING, data[1:9].hex())
         if key is None:
             raise _refused()
         claims = _open_token(key, data, access_key_id)
@@ -113,13 +117,13 @@ class RingSealer:
 
     def derivation_key(self) -> str:
         """See `ports.Sealer.derivation_key`. Raises DaypassError(UNAVAILABLE) when none may be used now."""
-        return self._signing(Ring.DERIVATION).id
+        return self._signing(_DERIVATION).id
 
     async def session_secret(self, claims: SessionClaims) -> str:
         """Base64 of 30 bytes of HMAC-SHA256(derivation key, access key id || session id): 40 characters."""
-        key = self._rings.known(Ring.DERIVATION, claims.derivation_key, self._clock.now())
+        key = self._rings.known(_DERIVATION, claims.derivation_key, self._clock.now())
         if key is None:
-            key = await self._verifying(Ring.DERIVATION, claims.derivation_key)
+            key = await self._verifying(_DERIVATION, claims.derivation_key)
         if key is None:
             raise _refused()
         what = claims.hops[-1].access_key_id.encode() + bytes.fromhex(claims.session_id)

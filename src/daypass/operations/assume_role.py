@@ -36,12 +36,13 @@ from daypass.operations.outcome import OWNER
 from daypass.ports import Call, Env, RoleView
 
 _MOST_KNOWN: Final = 1024  # callers that are remembered beside a role
+_ROOT: Final = PrincipalKind.ROOT  # bound once: before Python 3.12 every look-up of a member runs Python code
 
 
 async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mapping[str, Any]:
     """AssumeRole (AWS STS API 2011-06-15). `params` and the answer are in the service model's member names."""
     check_credentials(call.caller, ASSUME_ROLE)
-    if call.caller.kind is PrincipalKind.ROOT:
+    if call.caller.kind is _ROOT:
         raise DaypassError(ErrorKind.ACCESS_DENIED, "Roles may not be assumed by root accounts.")
     role = requested_role(params["RoleArn"])
     request = session_request(params, params["RoleSessionName"])

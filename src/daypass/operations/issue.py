@@ -40,6 +40,10 @@ MAX_POLICY_ARNS: Final = 10
 _DAY_MS: Final = 86_400_000
 _FORGET: Final = 4  # old one-time things looked at with each new one: more go than come
 
+# Bound once: before Python 3.12 every look-up of an enum's member runs Python code.
+_ROLE: Final = SessionKind.ROLE
+_ISSUED: Final = EventType.SESSION_ISSUED
+
 
 @value
 class SessionRequest:
@@ -76,6 +80,9 @@ class Inheritance(NamedTuple):
     tags: Tags
     transitive_keys: tuple[str, ...]
     source_identity: str
+
+
+_NOTHING_INHERITED: Final = Inheritance((), (), "")
 
 
 class Started(NamedTuple):
@@ -116,12 +123,14 @@ def start(env: Env) -> Started:
 def origin_of(caller: Caller) -> Origin:
     """A signing caller as the origin of a new session."""
     session = caller.session
+    if session is None:
+        return Origin(caller.hops, actor_of(caller), auth_method=caller.auth_method)
     return Origin(
-        hops=caller.hops,
-        actor=actor_of(caller),
-        chained=session is not None,
+        caller.hops,
+        actor_of(caller),
+        chained=True,
         tags=transitive_tags(session),
-        source_identity=session.source_identity if session is not None else "",
+        source_identity=session.source_identity,
         auth_method=caller.auth_method,
     )
 
@@ -138,7 +147,7 @@ def inherit(origin: Origin, request: SessionRequest) -> Inheritance:
         raise DaypassError(ErrorKind.VALIDATION, "The source identity is already set for this assume role session")
     source_identity = origin.source_identity or request.source_identity
     if not (request.tags or request.transitive_keys or origin.tags):
-        return Inheritance((), (), source_identity)
+        return Inheritance((), (), source_identity) if source_identity else _NOTHING_INHERITED
     try:
         tags = merge_tags(request.tags, origin.tags)
         transitive = merge_transitive(request.transitive_keys, request.tags, origin.tags)
@@ -265,7 +274,7 @@ async def issue_role_session(
     if request.policy_arns:
         hashes = await keep_policies(env, facts, origin.actor, role.account, request.policy_arns, expires_at)
     claims = SessionClaims(  # mostly by position: so many keywords would cost more than all the rest of it
-        SessionKind.ROLE,
+        _ROLE,
         own.session_id,
         role.account,
         role.id,
@@ -320,7 +329,7 @@ async def issue(
         )
     secret = await env.sealer.session_secret(claims)
     event = event_of(
-        EventType.SESSION_ISSUED,
+        _ISSUED,
         facts,
         actor,
         at=claims.issued_at,
@@ -355,7 +364,7 @@ def use_up(tx: Tx, redeem: Redeemed) -> None:
 
 
 def _blocked(block: Revocation, facts: RequestFacts, actor: Mapping[str, Any], claims: SessionClaims) -> DaypassError:
-    resource = f" on resource: {claims.arn}" if claims.kind is SessionKind.ROLE else ""
+    resource = f" on resource: {claims.arn}" if claims.kind is _ROLE else ""
     return DaypassError(
         ErrorKind.ACCESS_DENIED,
         f"User: {actor.get('arn', 'anonymous')} is not authorized to perform: {facts.operation}{resource}",

@@ -26,7 +26,7 @@ def records(count: int, first: int = 0, padding: int = 0) -> list[tuple[Any, ...
 
 def sessions(*ids: int) -> list[tuple[Any, ...]]:
     rows = [session_row(session(f"{number:032x}")) for number in ids]
-    return [(row[0], LOG, seq, *row[1:]) for seq, row in enumerate(rows)]
+    return [(LOG, seq, *row) for seq, row in enumerate(rows)]
 
 
 def count(database: Database, table: str) -> int:
