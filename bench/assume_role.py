@@ -1,7 +1,9 @@
 """AssumeRole per second and its latency: the server on one core, the load on the other, next to `moto_server`.
 
 Every request is distinct (its own session name) and signed beforehand. Each line is one run: what was measured, the
-rate, p50/p95/p99, and failures, which must be 0. Targets are printed beside the figures; they gate nothing.
+rate, p50/p95/p99, and failures, which must be 0; of several rounds the one with the median rate, with the range of all.
+Targets are printed beside the figures; they gate nothing. The first line tells how fast this interpreter is on this
+machine at the moment: figures of two machines, or of two hours on a shared one, differ as it does.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -61,6 +65,11 @@ _EVALUATED_IDENTITY = {
 TARGET_RATE, TARGET_P99 = 6000, 60
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+
+
+def call_time() -> float:
+    """Nanoseconds, the least of several tries."""
+    return min(timeit.repeat("f()", "def f(): pass", number=20_000, repeat=20)) / 20_000 * 1e9
 
 
 def free_port() -> int:
@@ -191,20 +200,31 @@ def measure(
     return asyncio.run(run(url, requests(url, count, str(connections), roles), connections, seconds, who))
 
 
-def report(name: str, result: Result) -> None:
+def report(name: str, result: Result, span: str = "") -> None:
     print(
         f"{name:44} {result.rate:8.0f}/s  p50 {result.percentile(0.5):7.1f}  p95 {result.percentile(0.95):7.1f}  "
-        f"p99 {result.percentile(0.99):7.1f} ms  failed {result.failures}",
+        f"p99 {result.percentile(0.99):7.1f} ms  failed {result.failures}{span}",
         flush=True,
     )
     for status, body in result.failed.items():
         print(f"    {status}: {body[:200]!r}")
 
 
+def report_rounds(name: str, results: Sequence[Result]) -> None:
+    """The round with the median rate, and how far the others lie from it."""
+    ordered = sorted(results, key=lambda result: result.rate)
+    span = f"  ({ordered[0].rate:.0f} to {ordered[-1].rate:.0f}/s)" if len(ordered) > 1 else ""
+    report(name, ordered[len(ordered) // 2], span)
+
+
 def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, str], workers: int = 1) -> None:
     with tempfile.TemporaryDirectory() as data, served(Path(data), environment, workers) as (url, pid):
         for connections in (32, 256):
-            result = measure(url, connections, args.requests, args.seconds, pid if workers > 1 else 0)
+            if workers == 1:
+                rounds = [measure(url, connections, args.requests, args.seconds) for _ in range(args.rounds)]
+                report_rounds(f"{name}, {connections} connections", rounds)
+                continue
+            result = measure(url, connections, args.requests, args.seconds, pid)
             report(f"{name}, {connections} connections", result)
             for number, part in enumerate(result.parts(), 1):
                 report(f"    process {number}", part)
@@ -216,8 +236,10 @@ def measure_evaluated(args: argparse.Namespace) -> None:
         if asyncio.run(run(url, evaluated_setup(url), 1, 10)).failed:
             raise SystemExit("the role with conditions could not be made")
         for connections in (32, 256):
-            result = measure(url, connections, args.requests, args.seconds, roles=(EVALUATED,))
-            report(f"SQLite FULL, every policy with conditions, {connections}", result)
+            rounds = [
+                measure(url, connections, args.requests, args.seconds, roles=(EVALUATED,)) for _ in range(args.rounds)
+            ]
+            report_rounds(f"SQLite FULL, every policy with conditions, {connections}", rounds)
 
 
 def measure_postgres(args: argparse.Namespace) -> None:
@@ -227,17 +249,19 @@ def measure_postgres(args: argparse.Namespace) -> None:
         environment = {"DAYPASS_DATABASE__URL": postgres.url(postgres.create_database())}
         with daypass(Path(data), environment) as url:
             for connections in (32, 256):
-                result = measure(url, connections, args.requests, args.seconds)
-                report(f"PostgreSQL, {connections} connections", result)
+                rounds = [measure(url, connections, args.requests, args.seconds) for _ in range(args.rounds)]
+                report_rounds(f"PostgreSQL, {connections} connections", rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="signed requests for each run")
     parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of which the median is reported")
     parser.add_argument("--only", default="", help="sqlite, evaluated, roles, workers, delay, postgres, moto")
     parser.add_argument("--roles", type=int, default=100_000, help="the larger number of roles")
     args = parser.parse_args()
+    print(f"Python {platform.python_version()}: a call of an empty function takes {call_time():.0f} ns here and now")
     print(f"server on core {SERVER_CORE}, load on core {LOAD_CORE}; target {TARGET_RATE}/s, p99 {TARGET_P99} ms at 256")
     every = ["sqlite", "evaluated", "roles", "workers", "delay", "postgres", "moto"]
     wanted = args.only.split(",") if args.only else every
