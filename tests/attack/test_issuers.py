@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.attack.installation import ALPHA, ROOT, Installation, installed
 from tests.attack.tokens import FORM, bring, provider, trust_in, web_identity
 from tests.fake_network import FakeNetwork, http
@@ -69,9 +70,9 @@ def case(site: Installation) -> Case:
 
 @pytest.fixture
 def quick(site: Installation) -> Iterator[None]:
-    """A fetch is given up after a tenth of a second, in place of two."""
+    """A fetch is given up after half a second, in place of two."""
     fetcher = site.runtime.issuers._getter.fetcher
-    usual, fetcher.bounds = fetcher.bounds, Bounds(seconds=0.1)
+    usual, fetcher.bounds = fetcher.bounds, Bounds(seconds=0.5)
     yield
     fetcher.bounds = usual
 
@@ -106,7 +107,7 @@ def test_a21_key_set_that_is_hostile_or_slow_is_idp_communication_error_and_cach
     case.publish(hostile(kind, case.issuer))
     began = time.monotonic()
     answer = case.bring()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
     record = refused(answer, "IDPCommunicationError", 400)
     assert record["account"] == ALPHA
     assert "169.254" not in answer.text("Message")
@@ -143,20 +144,19 @@ def test_a22_flood_at_once_is_one_fetch_and_honest_tokens_go_on(case: Case) -> N
     bad = [case.issuer.token(now, header={"kid": f"unknown-{n}"}) for n in range(50)]
     good = case.issuer.token(now)
 
-    async def flood() -> tuple[float, list[Any]]:
+    async def flood() -> tuple[bool, list[Any]]:
         waiting = [asyncio.create_task(site.ask("POST", FORM, web_identity(case.role, token))) for token in bad]
         await asyncio.sleep(0.05)
-        began = time.monotonic()
         answers = [await site.ask("POST", FORM, web_identity(case.role, good)) for _ in range(5)]
-        took = time.monotonic() - began
+        still = not any(task.done() for task in waiting)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        return took, answers
+        return still, answers
 
-    took, answers = site.run(flood())
+    still, answers = site.run(flood())
     assert [answer.status for answer in answers] == [200] * 5
-    assert took < 1
+    assert still, "nobody honest has waited for what the flood waits for"
     assert case.network.asked.count(case.discovery) == 2
 
 
@@ -171,6 +171,16 @@ def test_rotated_key_is_taken_and_a_withdrawn_one_ends(case: Case) -> None:
     assert case.bring(kid="key-1").code == "InvalidIdentityToken"
 
 
+async def _kept_keys(site: Installation) -> None:
+    """Waits until the issuer's keys are in the database: they are written behind the answer."""
+    count = text("SELECT count(*) FROM issuer_key_sets WHERE jwks <> ''")
+    for _ in range(500):
+        if site.runtime.database.read(lambda conn: conn.execute(count).scalar_one()):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the keys were not kept")
+
+
 def test_restart_while_the_issuer_is_away_takes_its_tokens(tmp_path: Path) -> None:
     issuer = Issuer("ci.example.com", alg="ES256")
     pages = {f"https://{issuer.url}/jwks": http(issuer.jwks())}
@@ -180,7 +190,7 @@ def test_restart_while_the_issuer_is_away_takes_its_tokens(tmp_path: Path) -> No
         arn = provider(first, issuer, static_jwks="").arn
         role = first.role("ci", trust_in(arn, StringLike={f"{issuer.url}:sub": "repo:org/*"}))
         assert bring(first, role, issuer.token(first.wall.time)).status == 200
-        first.run(asyncio.sleep(0.1))  # the keys are written behind the answer
+        first.run(_kept_keys(first))
     wall = first.wall
     wall.time += 20 * 3_600_000
     with installed(tmp_path, wall) as second:

@@ -9,10 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from daypass.audit.journal import DurableJournal
 from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
 from daypass.domain.events import Event, EventType, decode
 from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
@@ -31,6 +33,14 @@ class TestIds:
 
     def session(self) -> str:
         return f"{_start}{next(_numbers):024x}"
+
+
+@contextmanager
+def deadline(journal: DurableJournal, seconds: float) -> Iterator[None]:
+    """What is committed meanwhile has no longer than this; before and after, it has what a busy machine takes."""
+    usual, journal._options = journal._options, replace(journal._options, deadline_seconds=seconds)
+    yield
+    journal._options = usual
 
 
 def event(request_id: str = "r", **changes: Any) -> Event:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 from tests.integration.audit.conftest import Starter
-from tests.integration.audit.making import Flaky, event, requests_of, session, session_ids, verified
+from tests.integration.audit.making import Flaky, deadline, event, requests_of, session, session_ids, verified
 from tests.integration.audit.test_journal import accounts, add_account
 
 from daypass.audit.format import chain_hash, leaf_hash
@@ -33,11 +33,13 @@ async def test_away_for_less_than_the_deadline_is_only_a_delay(start: Starter, f
 
 
 async def test_away_for_longer_refuses_at_the_deadline_and_recovers(start: Starter, flaky: Flaky) -> None:
-    journal = await start(options={"deadline_seconds": 0.3})
+    journal = await start()
     flaky.always = "refuse"
     began = time.monotonic()
-    results = await asyncio.gather(*(journal.commit(event(str(n))) for n in range(10)), return_exceptions=True)
-    assert 0.25 < time.monotonic() - began < 2
+    with deadline(journal, 0.3):  # else they would wait for half a minute
+        commits = asyncio.gather(*(journal.commit(event(str(n))) for n in range(10)), return_exceptions=True)
+        results = await asyncio.wait_for(commits, 15)
+    assert time.monotonic() - began > 0.25
     assert {getattr(result, "kind", None) for result in results} == {ErrorKind.UNAVAILABLE}
     assert "away" in journal.problem()
     flaky.always = ""
@@ -47,9 +49,9 @@ async def test_away_for_longer_refuses_at_the_deadline_and_recovers(start: Start
 
 
 async def test_away_for_a_while_refuses_at_once_and_takes_again_when_it_is_back(start: Starter, flaky: Flaky) -> None:
-    journal = await start(options={"deadline_seconds": 0.3, "away_seconds": 0.2, "idle_seconds": 0.1})
+    journal = await start(options={"away_seconds": 0.2, "idle_seconds": 0.1})
     flaky.always = "refuse"
-    with pytest.raises(DaypassError):
+    with deadline(journal, 0.3), pytest.raises(DaypassError):
         await journal.commit(event("first"))
     refused = [asyncio.ensure_future(journal.commit(event(str(n)))) for n in range(10)]
     await asyncio.sleep(0)
@@ -85,15 +87,11 @@ async def test_change_whose_answer_was_lost_is_made_once_and_told_to_the_cache(s
 
 async def test_commit_that_lands_after_its_deadline_keeps_its_numbers(start: Starter, flaky: Flaky) -> None:
     """The race that the re-sending exists for: the old transaction commits while its rows are being sent again."""
-    journal = await start(options={"deadline_seconds": 0.2})
+    journal = await start()
     flaky.faults.append("late")
-    late = asyncio.ensure_future(journal.commit(event("late"), session("a" * 32)))
-    with suppress(DaypassError):  # refused at the deadline, unless it landed first
-        await late
-    for _ in range(20):
-        with suppress(DaypassError):
-            await journal.commit(event("next"))
-            break
+    with deadline(journal, 0.2), suppress(DaypassError):  # refused at the deadline, unless it landed first
+        await journal.commit(event("late"), session("a" * 32))
+    await journal.commit(event("next"))
     for timer in flaky.late:
         timer.join()
     first, *rest = requests_of(flaky, journal.log)[1:]

@@ -14,6 +14,7 @@ from tests.integration.audit.making import (
     ACCOUNT,
     Flaky,
     bodies_of,
+    deadline,
     event,
     requests_of,
     session,
@@ -99,7 +100,7 @@ async def test_commit_guilty_row_fails_alone_and_leaves_no_gap(start: Starter, f
 async def test_commit_session_without_its_event_cannot_be(
     start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = await start(options={"deadline_seconds": 0.3})
+    journal = await start()
     broken = journal._writer._statements
 
     def fails(*_: object) -> int:
@@ -107,7 +108,7 @@ async def test_commit_session_without_its_event_cannot_be(
 
     with monkeypatch.context() as patch:
         patch.setattr(broken, "insert_records", fails)
-        with pytest.raises(DaypassError):
+        with deadline(journal, 0.3), pytest.raises(DaypassError):
             await journal.commit(event("lost"), session("b" * 32))
         await asyncio.sleep(0.1)
     await journal.commit(event("kept"), session("c" * 32))

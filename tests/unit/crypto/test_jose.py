@@ -297,11 +297,11 @@ def test_read_any_text_is_taken_apart_or_refused(text: str) -> None:
 def test_a26_encrypted_and_compressed_tokens_are_refused_without_work() -> None:
     header = {"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 10**9, "p2s": b64(bytes(16)), "zip": "DEF"}
     bomb = ".".join([b64(json.dumps(header).encode()), b64(bytes(24)), b64(bytes(12)), "A" * 19_000, b64(bytes(16))])
-    began = time.perf_counter()
+    began = time.process_time()
     for text in (bomb[:20_000], f"{b64(json.dumps(header).encode())}.{PAYLOAD}.{SIGNATURE}"):
         with pytest.raises(JoseError):
             jose.read(text)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 # --- Keys ------------------------------------------------------------------------------------------------------------

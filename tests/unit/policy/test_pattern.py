@@ -154,6 +154,6 @@ def test_patterns_keys_are_those_of_variables():
 def test_patterns_hostile_patterns_take_linear_time(pattern):
     compiled = Patterns([pattern])
     text = "a" * 20_000
-    started = time.perf_counter()
+    started = time.process_time()
     compiled.matches(text, {})
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -96,10 +96,10 @@ def test_a38_read_duplicate_key_spelled_by_escape_raises():
     ],
 )
 def test_a49_read_hostile_json_raises_at_once(text):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(PolicyError):
         read(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_read_positions_are_offsets_of_values():

@@ -332,23 +332,23 @@ async def test_a108_head_without_an_end_is_refused() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", GET])
 async def test_a108_connection_that_brings_no_request_is_closed_in_time(sent: bytes) -> None:
-    connection = Connection(answering((b"content-length", b"2")), idle_seconds=0.05)
+    connection = Connection(answering((b"content-length", b"2")), idle_seconds=0.2)
     await connection.send(sent)
     assert not connection.paper.closed
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.3)
     assert connection.paper.closed
 
 
 async def test_a108_client_that_takes_no_answer_is_cut_off_in_time() -> None:
-    full = Connection(answering((b"content-length", b"2")), idle_seconds=0.05)
+    full = Connection(answering((b"content-length", b"2")), idle_seconds=0.2)
     full.protocol.pause_writing()
     await full.send(GET)
-    closing = Connection(answering((b"content-length", b"2"), (b"connection", b"close")), idle_seconds=0.05)
+    closing = Connection(answering((b"content-length", b"2"), (b"connection", b"close")), idle_seconds=0.2)
     await closing.send(GET)
     assert closing.paper.closed
     assert not full.paper.aborted
     assert not closing.paper.aborted
-    await asyncio.sleep(0.07)
+    await asyncio.sleep(0.3)
     assert full.paper.aborted
     assert closing.paper.aborted  # a transport that closes waits for what is unsent, however long that takes
 
