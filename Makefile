@@ -43,7 +43,7 @@ serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
 test:  ## the test suite, in parallel
 	$(SETUP_DEV)
 	$(SETUP_JS)
-	@$(PYTEST) -n auto --maxprocesses 8 -m "not slow" $(ARGS)
+	@$(PYTEST) -n auto --maxprocesses 8 --dist worksteal -m "not slow" $(ARGS)
 
 test-slow:  ## tests that build wheels and whole environments
 	$(SETUP_DEV)

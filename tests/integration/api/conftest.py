@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
-import structlog
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
@@ -171,14 +170,6 @@ class Server:
     async def session_of(self, key: Key) -> dict[str, Any]:
         answer = await self.api(ROOT, "GET", "/sessions", {"account": "*"})
         return next(s for s in answer.json["sessions"] if s["access_key_id"] == key.id)
-
-
-@pytest.fixture(autouse=True)
-def plain_log() -> Iterator[None]:
-    """As the server logs: without colours, and without the locals of tracebacks."""
-    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
