@@ -30,7 +30,7 @@ from daypass.stores.tx import StoreTx
 
 _CROWD = 16  # items in a batch
 _GATHER_SECONDS = 0.00006  # for each of them
-_MOST_GATHER_SECONDS = 0.006
+_MOST_GATHER_SECONDS = 0.01
 
 
 class Halted(Exception):
