@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
@@ -197,12 +198,23 @@ def _start(base: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
             os.chown(base / name, user.pw_uid, user.pw_gid)
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "XDG_RUNTIME_DIR": str(base / "run")}
     bin_, data = installed / "bin", base / "run" / "data"
-    options = {"cwd": base / "run", "env": environment, "stdin": subprocess.DEVNULL, **identity}
-    initdb = [bin_ / "initdb", "-D", data, "-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C"]
+    options: dict[str, Any] = {"cwd": base / "run", "env": environment, "stdin": subprocess.DEVNULL, **identity}
+    initdb: list[str | Path] = [
+        bin_ / "initdb",
+        "-D",
+        data,
+        "-U",
+        _SUPERUSER,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
     subprocess.run([*initdb, "--no-sync", "--no-instructions"], check=True, stdout=subprocess.DEVNULL, **options)
     settings = {**settings, "unix_socket_directories": str(base / "socket")}
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    server = subprocess.Popen([bin_ / "postgres", "-D", data, *arguments], **options)
+    server: subprocess.Popen[bytes] = subprocess.Popen([bin_ / "postgres", "-D", data, *arguments], **options)
     deadline = time.monotonic() + _START_SECONDS
     while True:
         with contextlib.suppress(psycopg.OperationalError):

@@ -77,7 +77,7 @@ def test_read_cannot_write(database: Database) -> None:
 
 
 def test_write_transaction_is_durable_by_its_settings(database: Database) -> None:
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "sqlite": {"PRAGMA journal_mode": "wal", "PRAGMA synchronous": 2},
         "postgresql": {"SHOW synchronous_commit": "on", "SHOW lock_timeout": "5s", "SHOW statement_timeout": "10s"},
     }
@@ -278,8 +278,8 @@ def test_file_replaced_while_in_use_takes_no_more_writes(tmp_path: Path) -> None
     path = tmp_path / "daypass.db"
     database, _ = open_prepared(path)
     insert(database, user("a"))
-    for step in (lambda: shutil.copy(path, tmp_path / "copy.db"), lambda: (tmp_path / "copy.db").replace(path)):
-        step()
+    copy = Path(shutil.copy(path, tmp_path / "copy.db"))
+    copy.replace(path)
     with pytest.raises(OperationalError, match="replaced while in use"):
         insert(database, user("b"))
     path.unlink()
