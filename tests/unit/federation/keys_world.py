@@ -93,7 +93,7 @@ class KeyWorld:
     clock: Clock = field(default_factory=Clock)
     files: Path | None = None
     outcomes: list[str] = field(default_factory=list)
-    seconds: float = 0.2
+    seconds: float = 10  # nothing here is slow but a busy machine
     processes: list[CachedIssuerKeys] = field(default_factory=list)
 
     def __post_init__(self) -> None:
