@@ -41,9 +41,12 @@ def declared_length(headers: Sequence[Header], limit: int) -> int:
     declared, chunked = -1, False
     for name, value in headers:
         if name == b"content-length":
-            if declared >= 0 or not value.isdigit() or len(value) > 15:
+            digits = value.strip(
+                b" \t"
+            )  # blanks around it and zeros before it are no part of the number, as parsers have it
+            if declared >= 0 or not digits.isdigit() or len(digits.lstrip(b"0")) > 15:
                 raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The Content-Length header is not one number.")
-            declared = int(value)
+            declared = int(digits)
         elif name == b"transfer-encoding":
             chunked = True
     if chunked and declared >= 0:
