@@ -147,7 +147,13 @@ def test_a100_what_administrators_do_is_on_the_record_without_the_secrets_made(s
     assert answer.text("SecretAccessKey") not in json.dumps(record)
 
 
-def test_a100_record_of_all_this_verifies(site: Installation) -> None:
+def test_a100_record_of_what_was_done_and_what_was_refused_verifies(site: Installation) -> None:
+    _, key = site.user("verifier")
+    for _ in range(6):
+        assert site.call(key, "GetCallerIdentity").status == 200
+        assert site.call(key, "ListUsers", service="iam").code == "AccessDenied"
+        assert site.call(key, "NoSuchAction").code == "InvalidAction"
+        assert site.send(headers=[(b"host", HOST.encode())], body=b"%zz").status == 400
     assert verified(site) > 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -27,12 +28,15 @@ import structlog
 from botocore.exceptions import ClientError
 from tests.e2e.conftest import ADMIN_KEY, BOOTSTRAP, OPERATOR, ROOT_KEYS, Server, running, session_key
 from tests.e2e.pki import Pki
+from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
 from daypass.cli.main import run
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
+from daypass.config import Settings
 from daypass.server import process
+from daypass.server.runtime import Runtime
 
 AWS = Path(sys.executable).parent / "aws"
 
@@ -155,8 +159,12 @@ def test_workers_share_the_port_and_the_record_and_end_with_their_parent(tmp_pat
 
 
 def test_workers_that_cannot_start_end_the_server_at_once_and_in_failure(tmp_path: Path) -> None:
-    with running(tmp_path):
-        pass
+    settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
+    prepare_sqlite(tmp_path / "daypass.db")
+    with asyncio.Runner() as runner:  # the database is there, with its key
+        runtime = Runtime(settings)
+        runner.run(runtime.start())
+        runner.run(runtime.stop())
     (tmp_path / "master.key").write_bytes(base64.b64encode(bytes(32)))  # not the one of this database
     ended = cli("serve", "--workers", "2", "--port", "0", "--data", str(tmp_path))
     assert ended.returncode == 1
@@ -335,12 +343,12 @@ def test_serve_key_that_is_none_refused_without_showing_it(tmp_path: Path) -> No
     assert "Traceback" not in refused.stderr
 
 
-def test_serve_unknown_setting_in_the_file_refused(tmp_path: Path) -> None:
+def test_serve_unknown_setting_in_the_file_refused(tmp_path: Path, serve: Serve) -> None:
     (tmp_path / "daypass.toml").write_text("[server]\nprot = 1")
-    refused = cli("serve", "--config", str(tmp_path / "daypass.toml"), "--data", str(tmp_path))
-    assert refused.returncode not in (0, 1, -signal.SIGKILL)
-    assert "there is no setting 'prot'" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    status, said = serve("--config", str(tmp_path / "daypass.toml"), "--data", str(tmp_path))
+    assert status not in (0, 1)
+    assert "there is no setting 'prot'" in said
+    assert "Traceback" not in said
 
 
 def test_serve_kubernetes_variables_and_second_bootstrap_change_nothing(tmp_path: Path) -> None:
