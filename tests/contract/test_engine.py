@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import threading
 import time
@@ -126,6 +127,25 @@ def test_writers_queue_and_none_starves(opener: Opener) -> None:
     assert sum(counts) >= total
     assert min(counts) >= total / 5, counts
     assert max(overtaken) <= total / 5, overtaken
+
+
+def test_process_that_is_stopped_while_it_waits_holds_up_nobody(tmp_path: Path) -> None:
+    """As one that is paused between being the next in turn and having the lock."""
+    database, _ = open_prepared(tmp_path / "daypass.db")
+    written = threading.Event()
+
+    def write() -> None:
+        insert(database, Account(ACCOUNT, "alpha", False, NOW))
+        written.set()
+
+    with (tmp_path / "daypass.db-next").open() as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        thread = threading.Thread(target=write)
+        thread.start()
+        in_time = written.wait(10)
+    thread.join()
+    database.close()
+    assert in_time
 
 
 def test_dead_connections_in_the_pool_are_replaced(postgres_url: str) -> None:

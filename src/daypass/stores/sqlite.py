@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,8 @@ _PRAGMAS = (
     "journal_size_limit=67108864",
     "wal_autocheckpoint=2000",  # pages: 16 MiB, so that what every batch writes to goes home less often
 )
+_TURN_SECONDS = 0.25  # nobody waits longer to be the next: it is many times what a turn takes
+_TURN_LOOK_SECONDS = 0.0005
 _UNDO_IN_MEMORY = "temp_store=MEMORY"
 """What a savepoint has changed is kept to be undone: pages of the record, which belong into no file in /tmp."""
 
@@ -67,16 +70,32 @@ class SqliteFile:
         turn, and still has the processor, would be back before those that are only waking up. For ever, on a busy machine.
         """
         with self._threads:
-            fcntl.flock(self._next, fcntl.LOCK_EX)
+            in_turn = self._take_turn()
             try:
                 fcntl.flock(self._side, fcntl.LOCK_EX)
             finally:
-                fcntl.flock(self._next, fcntl.LOCK_UN)
+                if in_turn:
+                    fcntl.flock(self._next, fcntl.LOCK_UN)
             try:
                 self._refuse_replaced()
                 yield
             finally:
                 fcntl.flock(self._side, fcntl.LOCK_UN)
+
+    def _take_turn(self) -> bool:
+        """Becomes the next in turn. False when another one stays it for too long: a process that was stopped while it
+        waited must not hold up those that run.
+        """
+        until = time.monotonic() + _TURN_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._next, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    return False
+                time.sleep(_TURN_LOOK_SECONDS)
+            else:
+                return True
 
     def _refuse_replaced(self) -> None:
         """What is written to a file that has lost its name is lost, so it must not count as durable."""
