@@ -20,8 +20,10 @@ _HERE = Path(__file__).parent
 _UNIT, _E2E = _HERE / "unit", _HERE / "e2e"
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`. A third of the time of all tests together is waiting."""
+def pytest_xdist_auto_num_workers() -> int | None:
+    """For `-n auto`, unless PYTEST_XDIST_AUTO_NUM_WORKERS says it. A third of the time of all tests together is waiting."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     return len(os.sched_getaffinity(0)) * 3 // 2
 
 
