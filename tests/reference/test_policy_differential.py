@@ -15,7 +15,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import explain
 from daypass.domain.policy.pattern import Patterns
 
-CHUNKS, CHUNK = 8, 6_250  # 50,000 together; `make fuzz` goes on for as long as one likes
+CHUNKS, CHUNK = 16, 6_250  # 100,000 together
 
 
 def examples(count):
@@ -48,7 +48,7 @@ def whole_cases(draw):
     return case
 
 
-@examples(600)
+@examples(1_000)
 @given(whole_cases())
 def test_evaluate_and_explain_hypothesis_cases_equal_reference(case):
     query, layers = cases.to_query(case)
@@ -73,7 +73,7 @@ def evaluator_context(context):
     return {key: tuple(value) if isinstance(value, list) else value for key, value in context.items()}
 
 
-@examples(600)
+@examples(1_000)
 @given(st.lists(PATTERN, min_size=1, max_size=3), TEXT, CONTEXT, st.booleans(), st.booleans(), st.booleans())
 def test_patterns_any_text_equal_reference(patterns, text, context, variables, wildcards, ignore_case):
     compiled = Patterns(patterns, variables=variables, wildcards=wildcards, folded=ignore_case)
@@ -112,7 +112,7 @@ def conditions(draw):
     return written, key, wanted, context
 
 
-@examples(600)
+@examples(1_000)
 @given(conditions())
 def test_conditions_any_values_equal_reference(condition):
     written, key, wanted, context = condition
