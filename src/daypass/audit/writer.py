@@ -28,9 +28,9 @@ from daypass.stores.backend import FEED_HEAD
 from daypass.stores.engine import Database
 from daypass.stores.tx import StoreTx
 
-_CROWD = 16  # items in a batch
-_GATHER_SECONDS = 0.00006  # for each of them
-_MOST_GATHER_SECONDS = 0.01
+_CROWD = 8  # items: fewer are not worth waiting for
+_LOOK_SECONDS = 0.001  # between two looks at what has come
+_MOST_LOOKS = 10
 
 
 class Halted(Exception):
@@ -85,7 +85,6 @@ class LogWriter:
         self._unsure = False  # the end of the log in the database must be looked at before anything is written
         self._doubt: _Attempt | None = None
         self._closing = False
-        self._crowd = 0  # how many the last batch was made of
 
     # --- The life of the log
 
@@ -103,7 +102,6 @@ class LogWriter:
         """Commits what comes, until the None that ends the queue."""
         while not self._closing:
             items = self._take()
-            self._crowd = len(items)
             try:
                 if items:
                     self._commit(items)
@@ -115,18 +113,13 @@ class LogWriter:
                 self._refuse([item for item in items if not item.finished])
 
     def _take(self) -> list[Item]:
-        """What is waiting, up to the limits of a batch; waits for the first. [] when nothing came for a while.
-
-        In a crowd it waits a moment for more, because a transaction costs as much as fifty rows do; the larger the crowd,
-        the longer, so that a small one is not kept waiting when all of it is here.
-        """
+        """What is waiting, up to the limits of a batch; waits for the first. [] when nothing came for a while."""
         options = self._options
         try:
             first = self.queue.get(timeout=min(1.0, options.idle_seconds) if self._unsure else options.idle_seconds)
         except Empty:
             return []
-        if self._crowd >= _CROWD:
-            time.sleep(min(self._crowd * _GATHER_SECONDS, _MOST_GATHER_SECONDS))
+        self._gather()
         items: list[Item] = []
         size = 0
         while first is not None:
@@ -140,6 +133,17 @@ class LogWriter:
                 return items
         self._closing = True
         return items
+
+    def _gather(self) -> None:
+        """Lets a crowd come together, as long as it keeps coming: a transaction costs as much as fifty rows do."""
+        here = self.queue.qsize()
+        for _ in range(_MOST_LOOKS):
+            if here < _CROWD:
+                return
+            time.sleep(_LOOK_SECONDS)
+            before, here = here, self.queue.qsize()
+            if here - before < _CROWD // 2:
+                return
 
     def _idle(self) -> None:
         """Nothing to write: settle what is in doubt, or keep the clock's mark."""
