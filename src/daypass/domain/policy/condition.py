@@ -50,15 +50,17 @@ class Condition:
 
     def holds(self, context: Context) -> bool:
         value = context.get(self.key)
+        quantifier = self.quantifier
+        if value.__class__ is str and quantifier is _NONE:  # nearly always
+            return self.test(value, context) is not self.negated
         if value is None or value == ():
             return self.when_absent
-        quantifier, test, negated = self.quantifier, self.test, self.negated
-        if value.__class__ is str:
-            if quantifier is _NONE:
-                return test(value, context) is not negated
-            members: tuple[str, ...] = (value,) if value else ()  # AWS: an empty string is the empty set
+        test, negated = self.test, self.negated
+        members: tuple[str, ...]
+        if isinstance(value, str):
+            members = (value,) if value else ()  # AWS: an empty string is the empty set
         else:
-            members = value  # type: ignore[assignment]  # a Value that is no str is a tuple
+            members = value
         if quantifier is _NONE:
             return any(test(member, context) for member in members) is not negated
         if quantifier is _ALL:
