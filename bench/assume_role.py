@@ -1,7 +1,7 @@
 """AssumeRole per second and its latency: the server on one core, the load on the other, next to `moto_server`.
 
 Every request is distinct (its own session name) and signed beforehand. Each line is one run: what was measured, the
-rate, p50/p95/p99, and failures, which must be 0; of several rounds the one with the median rate, with the range of all.
+rate, p50/p95/p99, and failures, which must be 0; several rounds are counted together, with the range of their rates.
 Targets are printed beside the figures; they gate nothing. The first line tells how fast this interpreter is on this
 machine at the moment: figures of two machines, or of two hours on a shared one, differ as it does.
 """
@@ -210,11 +210,15 @@ def report(name: str, result: Result, span: str = "") -> None:
         print(f"    {status}: {body[:200]!r}")
 
 
-def report_rounds(name: str, results: Sequence[Result]) -> None:
-    """The round with the median rate, and how far the others lie from it."""
-    ordered = sorted(results, key=lambda result: result.rate)
-    span = f"  ({ordered[0].rate:.0f} to {ordered[-1].rate:.0f}/s)" if len(ordered) > 1 else ""
-    report(name, ordered[len(ordered) // 2], span)
+def report_rounds(name: str, rounds: Sequence[Result]) -> None:
+    """All rounds together, and how far their rates lie apart."""
+    whole = Result(sum(one.seconds for one in rounds))
+    for one in rounds:
+        whole.latencies += one.latencies
+        whole.failures += one.failures
+        whole.failed.update(one.failed)
+    rates = sorted(one.rate for one in rounds)
+    report(name, whole, f"  ({rates[0]:.0f} to {rates[-1]:.0f}/s)" if len(rates) > 1 else "")
 
 
 def measure_sqlite(args: argparse.Namespace, name: str, environment: dict[str, str], workers: int = 1) -> None:
@@ -257,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="signed requests for each run")
     parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of which the median is reported")
+    parser.add_argument("--rounds", type=int, default=3, help="runs that are counted together")
     parser.add_argument("--only", default="", help="sqlite, evaluated, roles, workers, delay, postgres, moto")
     parser.add_argument("--roles", type=int, default=100_000, help="the larger number of roles")
     args = parser.parse_args()
