@@ -13,8 +13,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from daypass.stores.backend import Backend, FeedHead
+from daypass.stores.checkpoint import Checkpointer
 from daypass.stores.feed import feed_head, renew_incarnation
 
 _BUSY_MS = 5_000
@@ -37,7 +39,7 @@ _PRAGMAS = (
     "synchronous=FULL",
     "trusted_schema=OFF",
     "journal_size_limit=67108864",
-    "wal_autocheckpoint=2000",  # pages: 16 MiB, so that what every batch writes to goes home less often
+    "wal_autocheckpoint=2000",  # pages: 16 MiB, so that the log begins anew less often; `Checkpointer` does most before
 )
 _TURN_SECONDS = 0.25  # nobody waits longer to be the next: it is many times what a turn takes
 _TURN_LOOK_SECONDS = 0.0005
@@ -138,12 +140,22 @@ def _side_file(path: str) -> int:
 def open_backend(path: str, readers: int) -> Backend:
     """Opens or makes the file. WAL is switched on under the lock: two processes that start at once would collide."""
     file = SqliteFile(Path(path).absolute())
+    checkpointer = Checkpointer(partial(_connect, file.path, _PRAGMAS))
     writer = _engine(file.path, 1, read_only=False)
+
+    @event.listens_for(writer, "commit")
+    def commit(conn: Connection) -> None:
+        checkpointer.note(conn.connection.driver_connection.total_changes)  # type: ignore[union-attr]  # there is one
+
+    def close() -> None:
+        checkpointer.close()
+        file.close()
+
     try:
         _switch_on_wal(file, writer)
     except BaseException:
         writer.dispose()
-        file.close()
+        close()
         raise
     return Backend(
         name="sqlite",
@@ -153,7 +165,7 @@ def open_backend(path: str, readers: int) -> Backend:
         committed=file.note,
         settle=file.settle,
         check=_check,
-        close=file.close,
+        close=close,
     )
 
 
@@ -164,29 +176,29 @@ def _switch_on_wal(file: SqliteFile, writer: Engine) -> None:
             raise OSError(f"its file system cannot hold a write-ahead log (journal mode {mode})")
 
 
+def _connect(path: Path, pragmas: Sequence[str]) -> sqlite3.Connection:
+    # mode=rw: a file that vanished must be an error, never a new empty database.
+    conn = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        check_same_thread=False,
+        isolation_level=None,
+        timeout=_BUSY_MS / 1000,
+    )
+    try:
+        for pragma in pragmas:
+            conn.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
 def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
     pragmas = (*_PRAGMAS, "query_only=ON" if read_only else _UNDO_IN_MEMORY)
-
-    def connect() -> sqlite3.Connection:
-        # mode=rw: a file that vanished must be an error, never a new empty database.
-        conn = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw",
-            uri=True,
-            check_same_thread=False,
-            isolation_level=None,
-            timeout=_BUSY_MS / 1000,
-        )
-        try:
-            for pragma in pragmas:
-                conn.execute(f"PRAGMA {pragma}")
-        except BaseException:
-            conn.close()
-            raise
-        return conn
-
     engine = create_engine(
         "sqlite://",
-        creator=connect,
+        creator=partial(_connect, path, pragmas),
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=0,
