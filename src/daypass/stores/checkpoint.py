@@ -49,12 +49,17 @@ class Checkpointer:
             self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
-        while self._due.wait() and not self._ended:
-            self._due.clear()
-            with contextlib.suppress(sqlite3.Error):  # the writer does it then, and says what is wrong
-                self._checkpoint()
+        """With one connection for as long as it works: it stays with the file that it opened, whatever is put in its place.
 
-    def _checkpoint(self) -> None:
-        """PASSIVE waits for nobody and holds up nobody. A new connection each time: nothing is kept that could die."""
-        with contextlib.closing(self._connect()) as conn:
-            conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        What fails here the writer does, and says what is wrong.
+        """
+        while not self._ended:
+            self._wait()
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(self._connect()) as conn:
+                while not self._ended:
+                    conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for nobody, holds up nobody
+                    self._wait()
+
+    def _wait(self) -> None:
+        self._due.wait()
+        self._due.clear()
