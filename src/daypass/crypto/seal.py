@@ -82,9 +82,8 @@ class RingSealer:
         except PayloadTooLarge as error:
             raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, str(error)) from None
         if minimum_size:
-            wanted = (
-                3 * -(-minimum_size // 4) - 2 - _HEADER - _TAG
-            )  # the fewest bytes with so many characters of base64
+            # The fewest bytes with so many characters of base64.
+            wanted = 3 * -(-minimum_size // 4) - 2 - _HEADER - _TAG
             plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
         key, header = self._new_header(_SEALING)
         owner = claims.hops[-1].access_key_id.encode()
