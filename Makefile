@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 serve test test-slow check lint types layers docs docs-check docs-gen bench fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-agent demo-bridge demo-incident demo-remediation demo-regions serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 # Compiled code is kept wherever make runs: without it every server that a test starts takes twice as long to come up.
@@ -36,6 +36,30 @@ demo-x509:  ## a host's certificate borrows a role, with the stock client of IAM
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/x509.py $(ARGS)
 
+demo-oauth:  ## service A acts for a person at service B, which verifies offline; one revocation ends both forms of the session
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/oauth.py $(ARGS)
+
+demo-agent:  ## an agent acts for a person with a narrower role, is refused outside it, and is stopped by one revocation
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/agent.py $(ARGS)
+
+demo-bridge:  ## a session is used at a second installation, which stands for AWS, and at a service that verifies as Vault does
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/bridge.py $(ARGS)
+
+demo-incident:  ## an incident: access is requested, approved with MFA, used, ended, cut off; the record shows it
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/incident.py $(ARGS)
+
+demo-remediation:  ## an alert that is delivered twice takes a one-time grant and runs its fix once
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/remediation.py $(ARGS)
+
+demo-regions:  ## two regions with PostgreSQL, a link that is cut and restored: issuing goes on, revocations arrive
+	$(SETUP_DEV)
+	@PYTHONPATH=. $(PYTHON_BIN) bench/regions.py $(ARGS)
+
 serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
 	$(SETUP_DEMO)
 	@exec .venv/bin/daypass serve --dev --data .daypass $(ARGS)
@@ -45,8 +69,9 @@ test:  ## the test suite, in parallel
 	$(SETUP_JS)
 	@$(PYTEST) -n auto --maxprocesses 8 --dist worksteal -m "not slow" $(ARGS)
 
-test-slow:  ## tests that build wheels and whole environments
+test-slow:  ## tests that start Node, browsers and further servers, and build wheels and environments
 	$(SETUP_DEV)
+	$(SETUP_JS)
 	@$(PYTEST) -n auto --maxprocesses 2 -m slow $(ARGS)
 
 check: lint types layers docs-check  ## everything that is not a test
@@ -64,29 +89,38 @@ layers:  ## the direction of dependencies
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
-docs-check:  ## reference pages are up to date, the site builds
+docs-check:  ## reference pages, diagrams and terminal captures are up to date, the site builds
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tools/gen_docs.py --check
+	@$(PYTHON_BIN) tools/diagrams.py --check
+	@PYTHONPATH=. $(PYTHON_BIN) tools/captures.py --check
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --strict -d build/site
 
 docs:  ## generate the reference pages and serve the site on 127.0.0.1:8001
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tools/gen_docs.py
+	@$(PYTHON_BIN) tools/diagrams.py
 	@$(PYTHON_BIN) -m mkdocs serve -a 127.0.0.1:8001 $(ARGS)
 
-docs-gen:  ## generate the reference pages
+docs-gen:  ## generate the reference pages, diagrams and terminal captures
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tools/gen_docs.py
+	@$(PYTHON_BIN) tools/diagrams.py
+	@PYTHONPATH=. $(PYTHON_BIN) tools/captures.py
 
 bench:  ## measure on this machine; BENCH=assume_role measures one thing
 	$(SETUP_DEV)
 	@set -e; for part in $(BENCH); do echo "== $$part"; PYTHONPATH=. $(PYTHON_BIN) bench/$$part.py $(ARGS); done
 
+chaos:  ## break servers and databases under load; ARGS="--seconds 600" for longer
+	$(SETUP_DEV)
+	@PYTHONPATH=. $(PYTHON_BIN) bench/chaos.py $(ARGS)
+
 fuzz:  ## millions of random policies against the reference evaluator
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tests/fuzz_policy.py $(or $(ARGS),--cases 1000000)
 
-vectors:  ## fetch the public SigV4 vectors and replay them
+vectors:  ## fetch the public vectors of SigV4 and of signed tokens, and replay them
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) tests/vectors/fetch.py
 	@$(PYTEST) tests/unit -k vectors $(ARGS)
@@ -95,9 +129,12 @@ lock:  ## resolve pyproject.toml into requirements/
 	$(SETUP_DEV)
 	@sh tools/lock.sh $(ARGS)
 
-build:  ## the wheel and the source distribution, in dist/
+build:  ## wheel, source distribution, one-file client and (where dpkg-deb is) Debian package, in dist/
 	$(SETUP_DEV)
+	@rm -f dist/daypass-*.whl
 	@$(PYTHON_BIN) -m build --no-isolation -o dist
+	@sh deploy/client/build.sh dist/daypass-*.whl dist/daypass.pyz
+	@if command -v dpkg-deb >/dev/null; then sh deploy/deb/build.sh dist/daypass-*.whl dist; fi
 
 clean:  ## remove what these targets made, .venv included
 	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

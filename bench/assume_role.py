@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,14 +21,16 @@ import tempfile
 import time
 import timeit
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_plus
 
 import boto3
 
+import mix
 from daypass import sigv4
 from loadgen import Result, run
 from owners import owners
@@ -131,11 +132,15 @@ def moto() -> Iterator[str]:
         yield url
 
 
-def set_up(url: str) -> None:
-    """One role with a trust policy and an inline policy, as a small team would have it."""
-    iam = boto3.client(
+def iam_client(url: str) -> Any:
+    return boto3.client(
         "iam", endpoint_url=url, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )
+
+
+def set_up(url: str) -> None:
+    """One role with a trust policy and an inline policy, as a small team would have it."""
+    iam = iam_client(url)
     with suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
 
@@ -171,6 +176,17 @@ def evaluated_setup(url: str) -> list[bytes]:
         f"Action=CreateRole&RoleName={EVALUATED}&AssumeRolePolicyDocument={policies[0]}",
         f"Action=PutUserPolicy&UserName=bench&PolicyName=assume&PolicyDocument={policies[1]}",
         "Action=TagUser&UserName=bench&Tags.member.1.Key=team&Tags.member.1.Value=payments",
+    )
+    return [_signed(key, url, f"{form}&Version=2010-05-08") for form in forms]
+
+
+def mixed_setup(url: str) -> list[bytes]:
+    """The IAM calls that make the role of `mix`, and give user `bench` the policy of its callers. In order."""
+    trust, identity = (quote_plus(make(ACCOUNT, mix.MIXED)) for make in (mix.trust, mix.identity))
+    key = sigv4.SigningKey(KEY, SECRET, "us-east-1", "iam")
+    forms = (
+        f"Action=CreateRole&RoleName={mix.ROLE[mix.MIXED]}&AssumeRolePolicyDocument={trust}",
+        f"Action=PutUserPolicy&UserName=bench&PolicyName=assume&PolicyDocument={identity}",
     )
     return [_signed(key, url, f"{form}&Version=2010-05-08") for form in forms]
 
@@ -246,6 +262,29 @@ def measure_evaluated(args: argparse.Namespace) -> None:
             report_rounds(f"SQLite FULL, every policy with conditions, {connections}", rounds)
 
 
+def measure_mix(args: argparse.Namespace) -> None:
+    """The mix of `mix`, and plain requests of as many callers, at Daypass and moto_server in turns."""
+    with tempfile.TemporaryDirectory() as data, daypass(Path(data), {}) as ours, moto() as theirs:
+        for kind in (mix.PLAIN, mix.MIXED):
+            keys = {url: mix.set_up(iam_client(url), ACCOUNT, kind) for url in (ours, theirs)}
+            for connections in (32, 256):
+                rounds: dict[str, list[Result]] = {ours: [], theirs: []}
+                for _ in range(args.rounds):
+                    for url, count in ((ours, args.requests), (theirs, args.requests // 10)):
+                        signed = mix.requests(url, ACCOUNT, kind, keys[url], count, mix.salt_of(), _signed)
+                        rounds[url].append(_play(url, signed, connections, args.seconds))
+                report_rounds(f"{kind}, {connections} connections", rounds[ours])
+                report_rounds(f"    moto_server (checks nothing), {connections}", rounds[theirs])
+                rates = [[one.rate for one in rounds[url]] for url in (ours, theirs)]
+                print(f"    {mix.compare(kind, connections, *rates)}", flush=True)
+
+
+def _play(url: str, signed: list[bytes], connections: int, seconds: float) -> Result:
+    os.sched_setaffinity(0, {LOAD_CORE})
+    asyncio.run(run(url, signed[:200], connections, 5))  # a short warm-up
+    return asyncio.run(run(url, signed[200:], connections, seconds))
+
+
 def measure_postgres(args: argparse.Namespace) -> None:
     from tests.postgres import running_server  # only where it is asked for
 
@@ -262,32 +301,46 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000, help="signed requests for each run")
     parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
     parser.add_argument("--rounds", type=int, default=3, help="runs that are counted together")
-    parser.add_argument("--only", default="", help="sqlite, evaluated, roles, workers, delay, postgres, moto")
+    parser.add_argument("--only", default="", help=", ".join(PARTS))
     parser.add_argument("--roles", type=int, default=100_000, help="the larger number of roles")
     args = parser.parse_args()
     print(f"Python {platform.python_version()}: a call of an empty function takes {call_time():.0f} ns here and now")
     print(f"server on core {SERVER_CORE}, load on core {LOAD_CORE}; target {TARGET_RATE}/s, p99 {TARGET_P99} ms at 256")
-    every = ["sqlite", "evaluated", "roles", "workers", "delay", "postgres", "moto"]
-    wanted = args.only.split(",") if args.only else every
-    if "sqlite" in wanted:
-        measure_sqlite(args, "SQLite FULL", {})
-    if "evaluated" in wanted:
-        measure_evaluated(args)
-    if "roles" in wanted:
-        measure_many_roles(args)
-    if "workers" in wanted:
-        for workers in (2, 4):
-            measure_sqlite(args, f"SQLite FULL, {workers} workers", {}, workers)
-    if "delay" in wanted:
-        slow = {"DAYPASS_JOURNAL__FSYNC_DELAY_MS": "3"}
-        measure_sqlite(args, "SQLite FULL, +3 ms at each fsync", slow)
-        for workers in (2, 4):
-            measure_sqlite(args, f"SQLite FULL, +3 ms, {workers} workers", slow, workers)
-    if "postgres" in wanted:
-        measure_postgres(args)
-    if "moto" in wanted and shutil.which("moto_server", path=str(Path(sys.executable).parent)):
-        with moto() as url:
-            report("moto_server (checks nothing), 32 connections", measure(url, 32, 3000, args.seconds))
+    for name in args.only.split(",") if args.only else PARTS:
+        PARTS[name](args)
+
+
+def measure_plain(args: argparse.Namespace) -> None:
+    measure_sqlite(args, "SQLite FULL", {})
+
+
+def measure_workers(args: argparse.Namespace) -> None:
+    for workers in (2, 4):
+        measure_sqlite(args, f"SQLite FULL, {workers} workers", {}, workers)
+
+
+def measure_delay(args: argparse.Namespace) -> None:
+    slow = {"DAYPASS_JOURNAL__FSYNC_DELAY_MS": "3"}
+    measure_sqlite(args, "SQLite FULL, +3 ms at each fsync", slow)
+    for workers in (2, 4):
+        measure_sqlite(args, f"SQLite FULL, +3 ms, {workers} workers", slow, workers)
+
+
+def measure_moto(args: argparse.Namespace) -> None:
+    with moto() as url:
+        report("moto_server (checks nothing), 32 connections", measure(url, 32, 3000, args.seconds))
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "sqlite": measure_plain,
+    "evaluated": measure_evaluated,
+    "mix": measure_mix,
+    "roles": measure_many_roles,
+    "workers": measure_workers,
+    "delay": measure_delay,
+    "postgres": measure_postgres,
+    "moto": measure_moto,
+}
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, evaluated_setup, requests
+import mix
+from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, _signed, evaluated_setup, mixed_setup, requests
 from daypass import config
-from daypass.operations.bootstrap import bootstrap, parse
+from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.loop import Loop
 from daypass.server.process import tune_interpreter, uvicorn_config
@@ -89,11 +90,18 @@ class Bench:
 
     def sign(self, count: int, role: str = "deployer") -> list[bytes]:
         self._made += 1
+        if role == mix.ROLE[mix.MIXED]:
+            return mix.requests(_URL, ACCOUNT, mix.MIXED, [(KEY, SECRET)], count, f"{self._made}", _signed)
         return requests(_URL, count, salt=f"{self._made}-", roles=(role,))
 
     async def set_up(self) -> None:
         """Makes the role whose policies have conditions: one call after the other."""
         for raw in evaluated_setup(_URL):
+            await self.play([raw])
+
+    async def set_up_mix(self) -> None:
+        """Makes the role of `mix`, and gives the caller its policy instead."""
+        for raw in mixed_setup(_URL):
             await self.play([raw])
 
     async def play(self, pile: list[bytes]) -> None:
@@ -122,7 +130,7 @@ async def started(data: Path) -> Runtime:
     database.close()
     runtime = Runtime(settings)
     await runtime.start()
-    await bootstrap(runtime.env, parse(f"{KEY}:{SECRET}:{ACCOUNT}:bench"), examples=True)
+    await bootstrap(runtime.env, parse(f"{KEY}:{SECRET}:{ACCOUNT}:bench"), examples=ACCOUNT)
     tune_interpreter()
     return runtime
 
@@ -166,6 +174,8 @@ async def measure(data: Path, args: argparse.Namespace) -> None:
     await report(bench, "no conditions", args, "deployer")
     await bench.set_up()  # from here on the caller's own policy has conditions too
     await report(bench, "conditions in every policy", args, EVALUATED)
+    await bench.set_up_mix()
+    await report(bench, "conditions and two session tags", args, mix.ROLE[mix.MIXED])
     await runtime.stop()
 
 

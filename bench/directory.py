@@ -18,11 +18,12 @@ from daypass.config import Settings
 from daypass.crypto.ids import RandomIds
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import InlinePolicy, Role, User
-from daypass.operations.bootstrap import bootstrap, parse
-from daypass.operations.iam.driver import perform
+from daypass.operations.access.simulate import SimulationRequest, simulate
+from daypass.operations.access.who_can import who_can
+from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.crud.engine import perform
+from daypass.operations.iam.service import IAM
 from daypass.operations.iam.table import OPERATIONS
-from daypass.operations.simulate import SimulationRequest, simulate
-from daypass.operations.who_can import who_can
 from daypass.ports import Call
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
@@ -97,7 +98,7 @@ def acts(runtime: Runtime) -> dict[str, Callable[[], Awaitable[Any]]]:
 
     def iam(name: str, **params: Any) -> Callable[[], Awaitable[Any]]:
         call = Call(root, RequestFacts("bench", 0, f"iam:{name}", "", "bench"), env.clock.now())
-        return lambda: perform(env, call, OPERATIONS[name], params)
+        return lambda: perform(env, call, IAM, OPERATIONS[name], params)
 
     call = Call(root, RequestFacts("bench", 0, "daypass:SimulateAccess", "", "bench"), env.clock.now())
     asked: dict[str, Any] = {"ActionNames": ["orders:Read"], "ResourceArns": [f"arn:aws:orders::{ACCOUNT}:item/1"]}

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.model import AccessQuery, Layers, NamedPolicy, PrincipalFacts
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 
 SIZES = (1, 10, 50, 500)
 ACCOUNT = "111111111111"

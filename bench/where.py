@@ -16,7 +16,7 @@ from typing import Any
 
 from assume_role import ACCOUNT, KEY, SECRET, requests
 from daypass import config
-from daypass.operations.bootstrap import bootstrap, parse
+from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
@@ -65,7 +65,7 @@ async def profile(data: Path, count: int) -> cProfile.Profile:
     database.close()
     runtime = Runtime(settings)
     await runtime.start()
-    await bootstrap(runtime.env, parse(f"{KEY}:{SECRET}:{ACCOUNT}:bench"), examples=True)
+    await bootstrap(runtime.env, parse(f"{KEY}:{SECRET}:{ACCOUNT}:bench"), examples=ACCOUNT)
     application = build(runtime)
     built = requests("http://127.0.0.1:1", count + 100, roles=("deployer",))
     for raw in built[:100]:

@@ -13,11 +13,14 @@ from urllib.parse import quote
 
 from daypass import sigv4
 from daypass.domain.claims import Caller, PrincipalKind
-from daypass.domain.session import Seen
-from daypass.wire.app import Application, Hooks
+from daypass.domain.session import FeedPosition
+from daypass.scheduling.buckets import RequestRates
+from daypass.wire.app import Application
 from daypass.wire.aws import models
-from daypass.wire.aws.dispatch import AwsEndpoint, services_from
+from daypass.wire.aws.dispatch import METHODS, AwsEndpoint, services_from
 from daypass.wire.aws.query import parse_form
+from daypass.wire.front import Front
+from daypass.wire.routing import Route, Routes
 
 NOW = 1_795_600_800_000
 KEY = sigv4.SigningKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1", "sts")
@@ -41,7 +44,16 @@ RESULT = {
     "PackedPolicySize": 3,
 }
 CALLER = Caller(
-    PrincipalKind.USER, "123456789012", "arn", "arn", "AIDA", "AIDA", "bench", KEY.access_key_id, Seen("", 0), ()
+    PrincipalKind.USER,
+    "123456789012",
+    "arn",
+    "arn",
+    "AIDA",
+    "AIDA",
+    "bench",
+    KEY.access_key_id,
+    FeedPosition("", 0),
+    (),
 )
 
 
@@ -83,7 +95,14 @@ def wire_headers(body: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class _Nothing:
-    """Stands in for Env: the clock, and nothing else that this bench calls."""
+    """Stands in for Env: the clock, ids and rates, and nothing else that this bench calls."""
+
+    rates = RequestRates((1e9, 1e9), (1e9, 1e9), (1e9, 1e9))
+
+    class ids:  # noqa: N801
+        @staticmethod
+        def request() -> str:
+            return "0d4a3a6c-2c5d-4d6e-8f7a-6f1c2b3a4d5e"
 
     class clock:  # noqa: N801
         @staticmethod
@@ -105,8 +124,9 @@ async def _whole(body: bytes, count: int) -> float:
         raise SystemExit("the bench's own request was refused")
 
     services = services_from(models.load, {"sts": {"AssumeRole": answer}})
-    endpoint = AwsEndpoint(_Nothing(), services, authenticate=authenticate, refused=refused)  # type: ignore[arg-type]
-    app = Application(endpoint, Hooks(clock=lambda: NOW, new_id=lambda: "0d4a3a6c-2c5d-4d6e-8f7a-6f1c2b3a4d5e"))
+    front = Front(_Nothing(), authenticate=authenticate, record=refused)  # type: ignore[arg-type]
+    endpoint = AwsEndpoint(front, services)
+    app = Application(front, Routes([Route("/", endpoint, "", METHODS, endpoint.errors)]))
     scope = {
         "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "scheme": "http",
         "headers": wire_headers(body), "client": ("127.0.0.1", 5000),

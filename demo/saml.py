@@ -78,6 +78,7 @@ class Sso:
     def __init__(self, url: str) -> None:
         self.url = url
         self.idp = IdentityProvider("https://sso.example.com/metadata")
+        self.browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         settings = Config(signature_version=UNSIGNED, retries={"max_attempts": 0})
         self.sts = boto3.client("sts", endpoint_url=url, region_name="eu-central-1", config=settings)
 
@@ -103,7 +104,7 @@ class Sso:
     def visit(self, path: str, form: dict[str, str]) -> Page:
         """As a browser posts a form of a page; what comes back."""
         request = urllib.request.Request(f"{self.url}{path}", urlencode(form).encode())
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with self.browser.open(request, timeout=20) as answer:
             return Page(answer.read().decode())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import ssl
 import subprocess
@@ -25,6 +26,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 DAYPASS = [sys.executable, "-m", "daypass.cli.main"]
+SHOWN = "daypass" if shutil.which("daypass") else os.path.relpath(Path(sys.executable).with_name("daypass"))
+"""The command as a person can type it here."""
 
 
 def say(text: str) -> None:
@@ -99,7 +102,7 @@ def document(**statement: Any) -> str:
 
 def cli(home: Path, *arguments: str, stdin: str = "", quiet: bool = False, status: int = 0) -> str:
     """Runs the command line as a person would, and prints what it prints. It must end with `status`."""
-    print(f"   $ daypass {' '.join(a if len(a) < 60 else a[:24] + '…' for a in arguments)}", flush=True)
+    print(f"   $ {SHOWN} {' '.join(a if len(a) < 60 else a[:24] + '…' for a in arguments)}", flush=True)
     environment = {**os.environ, "DAYPASS_HOME": str(home)}
     done = subprocess.run(
         [*DAYPASS, *arguments], env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=60

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
+
+settings.register_profile("daypass", deadline=None)  # a deadline is wall time; the number of examples bounds the work
+settings.load_profile("daypass")
 
 _HERE = Path(__file__).parent
 _UNIT, _E2E = _HERE / "unit", _HERE / "e2e"

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,14 +240,17 @@ def _unprivileged() -> pwd.struct_passwd:
     return next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
 
 
-def _copy(installed: Path, target: Path) -> Path:
+_PROGRAMS = ("postgres", "initdb", "pg_basebackup")
+
+
+def _copy(installed: Path, target: Path, programs: Sequence[str] = _PROGRAMS) -> Path:
     """A copy that the unprivileged user can reach; the libraries lie beside the package, where the programs expect them."""
     package = installed.parent
     copy = target / package.name / installed.name
     for part in ("lib", "share"):
         shutil.copytree(installed / part, copy / part, ignore=shutil.ignore_patterns("doc", "*.a"))
     (copy / "bin").mkdir()
-    for program in ("postgres", "initdb"):
+    for program in programs:
         shutil.copy2(installed / "bin" / program, copy / "bin" / program)
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():

@@ -103,6 +103,7 @@ class Response:
     not_before: int = 0
     not_on_or_after: int = 0
     session_ends_at: int = 0
+    authenticated_at: int = 0
     in_response_to: str = ""
     assertion_id: str = "_assertion-1"
     response_id: str = "_response-1"
@@ -124,7 +125,7 @@ class Response:
             f'</saml:Subject><saml:Conditions NotBefore="{when(self.not_before or self.now - 1000)}" '
             f'NotOnOrAfter="{when(ends)}"><saml:AudienceRestriction><saml:Audience>{escape(self.audience)}'
             "</saml:Audience></saml:AudienceRestriction></saml:Conditions>"
-            f'<saml:AuthnStatement AuthnInstant="{when(self.now)}"{session}><saml:AuthnContext>'
+            f'<saml:AuthnStatement AuthnInstant="{when(self.authenticated_at or self.now)}"{session}><saml:AuthnContext>'
             "<saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef>"
             f"</saml:AuthnContext></saml:AuthnStatement><saml:AttributeStatement>{self._attributes()}"
             "</saml:AttributeStatement></saml:Assertion>"

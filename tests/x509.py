@@ -43,6 +43,13 @@ def key_usage(*uses: str) -> x509.KeyUsage:
     return x509.KeyUsage(**dict.fromkeys(_USES, False) | dict.fromkeys(uses, True))
 
 
+class SlowKey:
+    """Nobody's RSA key, with an exponent of nearly as many bits as the modulus: checking a signature takes 18 ms."""
+
+    def public_key(self) -> rsa.RSAPublicKey:
+        return rsa.RSAPublicNumbers((1 << 3069) + 1, (1 << 3071) + 1).public_key()
+
+
 def ec_key() -> Key:
     return ec.generate_private_key(ec.SECP256R1())
 

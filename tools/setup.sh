@@ -4,7 +4,8 @@
 # there is nothing to do. Three ways lead to a virtual environment; the first that works is taken:
 #   1. python -m venv                       2. python -m venv --without-pip, filled by the system's own pip
 #   3. uv
-# PYTHON=/path/to/python chooses the interpreter. See docs/how-to/develop.md.
+# It takes the newest interpreter from 3.14 to 3.11 that it finds, optimised builds first. PYTHON=/path/to/python
+# chooses another. An existing .venv keeps its interpreter. See docs/how-to/develop.md.
 set -eu
 
 kind=${1:-}
@@ -30,10 +31,39 @@ suitable() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
-find_python() {
-    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-        if suitable "$candidate"; then echo "$candidate"; return; fi
+# Paths of interpreters: $PYTHON alone if it is set, else those on PATH and those of pyenv.
+candidates() (
+    if [ -n "${PYTHON:-}" ]; then echo "$PYTHON"; return; fi
+    IFS=:
+    for directory in $PATH; do
+        for name in python3.14 python3.13 python3.12 python3.11 python3; do
+            if [ -x "$directory/$name" ]; then echo "$directory/$name"; fi
+        done
     done
+    for path in "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/*/bin/python3; do
+        if [ -x "$path" ]; then echo "$path"; fi
+    done
+)
+
+# "BUILD MINOR PATH" of an interpreter that can be used. Builds of distributions are optimised (by profile), but do not
+# record how they were configured. Debug builds and those without the GIL are not used.
+probe() {
+    "$1" -c '
+import sys, sysconfig
+value = sysconfig.get_config_var
+if sys.version_info < (3, 11) or value("Py_DEBUG") or value("Py_GIL_DISABLED"):
+    sys.exit(1)
+optimised = "--enable-optimizations" in (value("CONFIG_ARGS") or "") or sys.base_prefix == "/usr"
+print("optimised" if optimised else "plain", sys.version_info[1], sys.argv[1])' "$1" 2>/dev/null
+}
+
+# The usable interpreters, the best first. Versions later than 3.14 come last: nothing was tested with them.
+ranked() {
+    probed=$(candidates | while read -r path; do probe "$path" || true; done)
+    for build in optimised plain; do
+        for minor in 14 13 12 11; do echo "$probed" | sed -n "s/^$build $minor //p"; done
+    done
+    echo "$probed" | sed -n -e '/^[a-z]* 1[1-4] /d' -e 's/^[a-z]* [0-9]* //p'
 }
 
 has_pip() { "$venv_python" -m pip --version >/dev/null 2>&1; }
@@ -41,13 +71,26 @@ system_pip() { "$python" -m pip --python "$venv_python" "$@"; }
 has_system_pip() { [ -n "$python" ] && system_pip --version >/dev/null 2>&1; }
 has_uv() { command -v uv >/dev/null 2>&1; }
 
-# Leaves a working .venv, or says which package to install.
-create() {
+# Makes .venv with $python, in the first way that works.
+create_with() {
     if [ -n "$python" ]; then
         "$python" -m venv --clear "$venv" >/dev/null 2>&1 && has_pip && return
         "$python" -m venv --clear --without-pip "$venv" >/dev/null 2>&1 && has_system_pip && return
     fi
-    has_uv && uv venv -q --clear --no-project --python "${python:->=3.11}" "$venv" && return
+    has_uv && uv venv -q --clear --no-project --python "${python:->=3.11}" "$venv"
+}
+
+# Leaves a working .venv, or says which package to install.
+create() {
+    best=$python
+    IFS='
+'
+    for python in ${interpreters:-""}; do
+        unset IFS
+        if create_with; then return; fi
+    done
+    unset IFS
+    python=$best
     rm -rf "$venv"
     if [ -z "$python" ]; then
         say "no Python 3.11 or newer found: install it (Debian, Ubuntu: python3), or name one with PYTHON=..."
@@ -55,6 +98,12 @@ create() {
         say "$python cannot make virtual environments: install python3-venv (Debian, Ubuntu), or python3-pip, or uv"
     fi
     exit 1
+}
+
+# The interpreter of .venv: "Python 3.13.5, optimised, /usr/bin/python3.13".
+describe() {
+    found=$(probe "$venv_python") || found="unknown"
+    echo "$("$venv_python" --version), ${found%% *}, $("$venv_python" -c 'import sys; print(sys._base_executable)')"
 }
 
 install() {
@@ -68,9 +117,10 @@ install() {
 # What was set up for dev serves the demo too: its requirements contain the demo's, at the same versions.
 if suitable "$venv_python" && { ready "$kind" || ready dev; }; then exit 0; fi
 
-python=$(find_python)
+interpreters=$(ranked)
+python=$(echo "$interpreters" | sed -n 1p)
 suitable "$venv_python" || create
-say "installing what '$kind' needs into $venv ($("$venv_python" --version)); the first time takes a minute"
+say "installing what '$kind' needs into $venv ($(describe)); the first time takes a minute"
 rm -f "$venv"/.ready-*
 install --require-hashes --no-deps -r "requirements/$kind.txt"
 install --no-build-isolation --no-deps -e .

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,13 +23,15 @@ from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
 from daypass.audit.clock import HighWaterClock
+from daypass.audit.stored import event_bytes
 from daypass.config import Settings
 from daypass.domain.events import decode
 from daypass.observability import logs
-from daypass.operations.bootstrap import bootstrap, parse
+from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server import runtime as runtime_module
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
+from daypass.stores.engine import Database
 from daypass.stores.records import audit_records
 
 T = TypeVar("T")
@@ -45,14 +48,23 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class SetClock:
-    """The wall clock of the installation: it goes on by a millisecond a reading, and wherever a test puts it."""
+    """The wall clock of the installation: it goes on by a millisecond a reading, and wherever a test puts it.
 
-    def __init__(self, now: int = 1_800_000_000_000) -> None:
+    Time that passes is put into `time`; `error` is how far the wall clock alone is wrong, in ms.
+    """
+
+    def __init__(self, now: int = 1_800_000_000_000, error: int = 0) -> None:
         self.time = now
+        self.error = error
+        self._passed = now
 
     def __call__(self) -> int:
         self.time += 1
-        return self.time
+        return self.time + self.error
+
+    def monotonic(self) -> float:
+        self._passed = max(self._passed, self.time)
+        return self._passed / 1000
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ class Installation:
             "content-type": "application/x-www-form-urlencoded; charset=utf-8",
             **more.get("extra", {}),
         }
-        now = more.get("now") or self.now()
+        now = more.get("now") or self.wall.time
         made = sigv4.sign(
             signing, more.get("method", "POST"), more.get("path", "/"), more.get("query", ""), headers, body, now
         )
@@ -203,12 +215,22 @@ class Installation:
     def assume(self, key: Key, role: str, name: str = "job", **params: str) -> Answer:
         return self.call(key, "AssumeRole", {"RoleArn": role, "RoleSessionName": name, **params})
 
-    # --- the record
+    # --- metrics and the record
+
+    def attempts(self, operation: str) -> dict[str, float]:
+        """What the metrics count of attempts to get a session by an operation, by outcome."""
+        text = self.runtime.render_metrics().decode()
+        found = re.findall(
+            rf'^daypass_assume_total{{operation="{operation}",outcome="(\w+)"}} (\S+)$', text, re.MULTILINE
+        )
+        return {outcome: float(count) for outcome, count in found}
 
     def record_bytes(self) -> list[bytes]:
         def read(conn: Any) -> list[bytes]:
             c = audit_records.c
-            return [bytes(row[0]) for row in conn.execute(select(c.bytes).order_by(c.at, c.log, c.seq))]
+            rows = conn.execute(select(audit_records).order_by(c.at, c.log, c.seq)).all()
+            data = event_bytes(conn, rows)
+            return [data[row.log, row.seq] for row in rows]
 
         return self.runtime.database.read(read)
 
@@ -235,25 +257,39 @@ EVERYTHING = document({"Action": "*", "Resource": "*"})
 
 
 @contextmanager
-def installed(data: Path, wall: SetClock | None = None, **settings: Mapping[str, Any]) -> Iterator[Installation]:
-    """A started installation in `data`; a second one on the same data finds what the first has left."""
+def installed(
+    data: Path, wall: SetClock | None = None, *, first_keys: str = FIRST_KEYS, **settings: Mapping[str, Any]
+) -> Iterator[Installation]:
+    """A started installation in `data`; a second one on the same data finds what the first has left.
+
+    Each refusal is recorded by itself, unless the settings say otherwise: tests look for theirs. A PostgreSQL server's clock
+    shows the time of `wall` without its error: a server that is weeks behind would be a reason to refuse that time.
+    """
     wall = wall or SetClock()
-    chosen = Settings.model_validate({"server": {"data": str(data)}, **settings})
+    server = {"data": str(data), "anonymous_refusals": 1_000_000, **settings.pop("server", {})}
+    rates = {"failures_per_second": 0, **settings.pop("rates", {})}  # tests fail more often than any honest client
+    chosen = Settings.model_validate({"server": server, "rates": rates, **settings})
     prepare_sqlite(data / "daypass.db")
     log, real_stderr, real_clock = io.StringIO(), sys.stderr, runtime_module.HighWaterClock
+    of_database = Database.clock
     sys.stderr = log
     logs.configure("debug", "json")
     sys.stderr = real_stderr
-    runtime_module.HighWaterClock = lambda mark: HighWaterClock(lambda: wall() * 1_000_000, mark)  # type: ignore[assignment,misc]
+    runtime_module.HighWaterClock = lambda **given: HighWaterClock(  # type: ignore[assignment,misc]
+        lambda: wall() * 1_000_000, monotonic=wall.monotonic, **given
+    )
+    Database.clock = lambda database, conn: None if of_database(database, conn) is None else wall.time  # type: ignore[method-assign]
     try:
         with asyncio.Runner() as runner:
             runtime = Runtime(chosen)
             runner.run(runtime.start())
             try:
-                runner.run(bootstrap(runtime.env, parse(FIRST_KEYS)))
+                if first_keys:
+                    runner.run(bootstrap(runtime.env, parse(first_keys)))
                 yield Installation(runtime, build(runtime), runner, wall, data, log)
             finally:
                 runner.run(runtime.stop())
     finally:
         runtime_module.HighWaterClock = real_clock  # type: ignore[misc]
+        Database.clock = of_database  # type: ignore[method-assign]
         structlog.reset_defaults()

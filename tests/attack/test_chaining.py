@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, policy, trust
+from msgspec.structs import replace
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, deny, policy, trust
 
 from daypass.domain.directory import Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.operations.assume_role import assume_role
-from daypass.operations.get_caller_identity import get_caller_identity
-from daypass.operations.get_scoped_credentials import get_scoped_credentials
-from daypass.operations.get_session_token import get_session_token
 from daypass.ports import Limits
+from daypass.wire.aws.sts import assume_role, get_caller_identity, get_scoped_credentials, get_session_token
 
 ALL = policy(allow("*"))
 EVERY = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
@@ -116,6 +113,23 @@ async def test_a51_narrowed_session_is_no_way_round_the_caps(world: World) -> No
     session = await take(world, ann(world), role)
     narrowed = Credentials.of(await world.call(get_scoped_credentials, session, {"Policy": ALL}))
     assert (await refused(world, narrowed, role, DurationSeconds=3601)).kind is ErrorKind.VALIDATION
+
+
+async def test_a51_narrowed_session_stays_as_old_as_the_one_that_it_narrows(world: World) -> None:
+    """Narrowing takes no permission, so it must not evade AWS's way to end sessions: a Deny on aws:TokenIssueTime."""
+    revoke_old = {
+        "DateLessThan": {"aws:TokenIssueTime": "2025-11-24T16:30:00Z"}
+    }  # half an hour after the session began
+    roots = [f"arn:aws:iam::{ALPHA}:root"]
+    first = world.role("first", trusts=[trust(roots, EVERY)], policies=[ALL, policy(deny("*", Condition=revoke_old))])
+    second = open_role(world, "second")
+    old = await take(world, ann(world), first)
+    world.clock.time += 3_000_000
+    narrowed = Credentials.of(await world.call(get_scoped_credentials, old, {"DurationSeconds": 60}))
+    again = Credentials.of(await world.call(get_scoped_credentials, narrowed, {"Policy": ALL}))
+    for session in (old, narrowed, again):
+        assert (await refused(world, session, second)).kind is ErrorKind.ACCESS_DENIED
+    await take(world, await take(world, ann(world), first), second)  # a session that began later may
 
 
 # --- Tags ------------------------------------------------------------------------------------------------------------

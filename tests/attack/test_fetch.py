@@ -102,6 +102,17 @@ async def test_fetch_of_good_answer_returns_it_and_closes() -> None:
     assert b"authorization" not in network.requests[0].lower()
 
 
+@pytest.mark.parametrize("found", [*[[address] for address in (*NEVER[:9], *PRIVATE)], ["93.184.216.34", "10.0.0.1"]])
+async def test_name_that_is_known_internally_reads_as_one_that_is_unknown(found: list[str]) -> None:
+    """`GetProviderKeys` shows the error to the account: it must not tell which names this network knows."""
+    said = []
+    for addresses in ([], found):
+        with pytest.raises(FetchError) as refusal:
+            await fetch(FakeNetwork(names={"ci.example.com": addresses}))
+        said.append(str(refusal.value))
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("address", [*NEVER[:9], *PRIVATE[:5]])
 async def test_fetch_of_name_in_refused_range_connects_nowhere(address: str) -> None:
     network = FakeNetwork({URL: http({})}, {"ci.example.com": [address]})

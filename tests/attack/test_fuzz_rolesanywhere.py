@@ -149,9 +149,8 @@ def cast(site: Installation, season: int) -> tuple[list[Key], Names]:
 
 
 def message(answer: Answer) -> str:
-    """What a refusal says: in the protocol's form, or in the application's where a request was too large to be looked at."""
-    found = json.loads(answer.body)
-    return str((found["error"] if answer.status == 413 else found)["message"])
+    """What a refusal says."""
+    return str(json.loads(answer.body)["message"])
 
 
 def test_every_operation_is_served_or_refused_in_form_whatever_is_in_it(site: Installation) -> None:

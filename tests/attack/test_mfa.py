@@ -25,7 +25,7 @@ from tests.attack.installation import (
     trust,
 )
 
-from daypass.operations.mfa_code import LOCK_MS, MAX_FAILURES
+from daypass.operations.assume.mfa_code import LOCK_MS, MAX_FAILURES
 
 UNKNOWN = (
     "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid "

@@ -179,7 +179,7 @@ def test_a61_rotation_rejects_no_live_session(tmp_path: Path) -> None:
         begun = len(site.runtime.rings._keys)
         for _ in range(90 * 4):
             wall.time += 6 * HOUR
-            site.run(site.runtime.rings.maintain(site.runtime._insert_key, site.now(), rotate_ms))
+            site.run(site.runtime.rings.maintain(site.runtime._rotation.insert, site.now(), rotate_ms))
             answer = site.assume(key, role, DurationSeconds="43200")
             assert answer.status == 200
             live = [(end, k) for end, k in live if end > wall.time + 10_000]

@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import select
 from tests.attack.installation import ALPHA, EVERYTHING, HOST, ROOT, Installation, form, installed, trust
 
+from daypass.audit.format import leaf_hash
+from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord, RecordRow, verify_log
 from daypass.domain.events import MAX_EVENT_BYTES
 from daypass.stores.engine import UnusableDatabase
@@ -24,14 +26,16 @@ HOSTILE = "\r\n\x1b[2Jforged\x00\u2028\u202e\ud800"
 def verified(site: Installation) -> int:
     """Every log verifies from its rows alone; the number of records."""
 
-    def read(conn: Any) -> list[Any]:
-        return list(conn.execute(select(audit_records).order_by(audit_records.c.log, audit_records.c.seq)))
+    def read(conn: Any) -> list[RecordRow]:
+        rows = conn.execute(select(audit_records).order_by(audit_records.c.log, audit_records.c.seq)).all()
+        data = {place: bytes(found) for place, found in event_bytes(conn, rows).items()}
+        return [
+            RecordRow(r.log, r.seq, leaf_hash(data[r.log, r.seq]), bytes(r.chain), data[r.log, r.seq]) for r in rows
+        ]
 
     logs: dict[str, list[RecordRow]] = {}
     for row in site.runtime.database.read(read):
-        logs.setdefault(row.log, []).append(
-            RecordRow(row.log, row.seq, bytes(row.leaf), bytes(row.chain), bytes(row.bytes))
-        )
+        logs.setdefault(row.log, []).append(row)
     for log, rows in logs.items():
         assert not isinstance(verify_log(log, rows), BadRecord)
     return sum(map(len, logs.values()))

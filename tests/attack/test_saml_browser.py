@@ -58,8 +58,14 @@ def response(site: Installation, **more: Any) -> Response:
     return Response(**{**known, **more})
 
 
-def post(site: Installation, path: str, *, origin: str = "", **fields: str) -> Answer:
+COOKIE = "__Host-daypass-saml" if BASE.startswith("https:") else "daypass-saml"
+
+
+def post(site: Installation, path: str, *, origin: str = "", cookie: str | None = None, **fields: str) -> Answer:
+    """As a browser posts a form. `cookie`: of its header; by default what the page with this form has set."""
     headers = [(b"host", b"evil.example"), *([(b"origin", origin.encode())] if origin else [])]
+    sent = f"{COOKIE}={fields['csrf']}" if cookie is None and "csrf" in fields else cookie
+    headers += [(b"cookie", sent.encode())] if sent else []
     return site.send("POST", headers, urlencode(fields).encode(), path=path.encode())
 
 
@@ -71,7 +77,11 @@ def fields(answer: Answer) -> list[dict[str, str]]:
     """What the form of a page sends, for each of its buttons."""
     page = answer.body.decode()
     (ticket,) = re.findall(r'name="ticket" value="([^"]*)"', page)
-    return [{"ticket": ticket, "choice": place} for place in re.findall(r'name="choice" value="([^"]*)"', page)]
+    (token,) = re.findall(r'name="csrf" value="([^"]*)"', page)
+    return [
+        {"ticket": ticket, "csrf": token, "choice": place}
+        for place in re.findall(r'name="choice" value="([^"]*)"', page)
+    ]
 
 
 def roles(answer: Answer) -> list[str]:
@@ -109,6 +119,49 @@ def test_person_chooses_a_role_and_gets_its_credentials(site: Installation) -> N
     assert values["AWS_ENDPOINT_URL"] == BASE
     assert "[profile daypass]" in text
     assert site.call(key, "GetCallerIdentity").text("Arn") == f"arn:aws:sts::{ALPHA}:assumed-role/writer/ann"
+
+
+def test_session_and_refusal_of_a_browser_are_counted_by_outcome(site: Installation) -> None:
+    choices, logins = site.attempts("sts:AssumeRoleWithSAML"), site.attempts("daypass:SignInWithSAML")
+    page = fields(signed_in(site))
+    assert site.attempts("sts:AssumeRoleWithSAML") == choices, "nothing is issued before the choice"
+    assert post(site, "/saml/choose", origin=BASE, **page[0]).status == 200
+    assert post(site, "/saml/acs", SAMLResponse="AAAA").status == 400
+    assert site.attempts("sts:AssumeRoleWithSAML")["issued"] == choices.get("issued", 0) + 1
+    assert site.attempts("daypass:SignInWithSAML")["failed"] == logins.get("failed", 0) + 1
+
+
+def test_choice_sets_a_cookie_that_no_other_site_can_send_or_set(site: Installation) -> None:
+    page = signed_in(site)
+    token = fields(page)[0]["csrf"]
+    set_cookie = page.headers["set-cookie"]
+    assert set_cookie.startswith(f"{COOKIE}={token}; Path=/; Max-Age=300; HttpOnly; SameSite=Strict")
+    assert ("; Secure" in set_cookie) == BASE.startswith("https:")
+    assert fields(signed_in(site))[0]["csrf"] != token
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "{name}=", "{name}=other", "{name}={token}x", "{name}={token}; {name}={token}", "other={token}"]
+)
+def test_a88_choice_without_the_browsers_own_token_is_refused(site: Installation, cookie: str) -> None:
+    form = fields(signed_in(site))[0]
+    sent = cookie.format(name=COOKIE, token=form["csrf"])
+    refused(site, post(site, "/saml/choose", origin=BASE, cookie=sent, **form), 403)
+    assert post(site, "/saml/choose", **form).status == 200, "and the ticket was not used up"
+
+
+@pytest.mark.parametrize("token", ["", "x", "é", "a" * 40])
+def test_a88_choice_with_another_token_in_its_form_is_refused(site: Installation, token: str) -> None:
+    form = fields(signed_in(site))[0]
+    own = f"{COOKIE}={form['csrf']}"
+    refused(site, post(site, "/saml/choose", cookie=own, **{**form, "csrf": token}), 403)
+
+
+def test_a88_choice_of_an_attackers_own_page_is_not_taken_by_a_victims_browser(site: Installation) -> None:
+    """Login CSRF: the attacker has logged in, and has the victim's browser post the attacker's form."""
+    attackers = fields(signed_in(site))[0]
+    victims = fields(signed_in(site))[0]
+    refused(site, post(site, "/saml/choose", cookie=f"{COOKIE}={victims['csrf']}", **attackers), 403)
 
 
 def test_a87_pages_run_no_script_and_are_not_kept(site: Installation) -> None:
@@ -184,7 +237,7 @@ def test_ticket_that_was_altered_is_refused(site: Installation, spoil: str) -> N
     form = fields(signed_in(site))[0]
     ticket = form["ticket"]
     flipped = ticket[:60] + ("A" if ticket[60] != "A" else "B") + ticket[61:]
-    bad = {"cut": ticket[:-8], "flipped": flipped, "long": ticket + "A" * 300_000}.get(spoil, spoil)
+    bad = {"cut": ticket[:-8], "flipped": flipped, "long": ticket + "A" * 200_000}.get(spoil, spoil)
     refused(site, post(site, "/saml/choose", **{**form, "ticket": bad}))
 
 
@@ -316,7 +369,7 @@ def test_code_and_choice_are_not_each_other(site: Installation) -> None:
     ticket = fields(page)[0]["ticket"]
     refused(site, post(site, "/saml/token", code=ticket, code_verifier=VERIFIER))
     given = finished(site, *begun(site))
-    refused(site, post(site, "/saml/choose", ticket=given["code"], choice="0"))
+    refused(site, post(site, "/saml/choose", ticket=given["code"], choice="0", csrf="a" * 40))
 
 
 def test_a33_code_is_for_an_offered_role_alone(site: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import random
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 from lxml import etree
+from tests.heavy import PickledHeavyWork
 from tests.saml_idp import NOW, NS, Response, encode, metadata
 
 from daypass.domain.assertion import Assertion
@@ -78,8 +80,8 @@ CHANGES: Final[tuple[Callable[[Element, Element, Element, random.Random], object
 
 
 def read(text: str) -> Assertion:
-    service = SamlServiceProvider(None, "https://daypass.example.com")  # type: ignore[arg-type]  # nothing is sealed
-    return service._verify(text, PROVIDER, NOW, SamlArrival())
+    service = SamlServiceProvider(None, PickledHeavyWork(), "https://daypass.example.com")  # type: ignore[arg-type]  # nothing is sealed
+    return asyncio.run(service.verify(text, PROVIDER, NOW, SamlArrival()))
 
 
 @pytest.mark.parametrize("what", ["assertion", "response"])

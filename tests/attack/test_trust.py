@@ -8,7 +8,7 @@ import pytest
 from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.assume_role import assume_role
+from daypass.wire.aws.sts import assume_role
 
 ALL = policy(allow("*"))
 

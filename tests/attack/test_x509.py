@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, ROOT_OF_BETA, Answer, Installation, document, installed
-from tests.x509 import NOW, Authority, Holder, body, certify, key_usage, sign
+from tests.x509 import NOW, Authority, Holder, SlowKey, body, certify, key_usage, name, sign
 
 DENIED = "Untrusted certificate."
 TRUST = document(
@@ -114,6 +114,15 @@ def test_create_session_of_the_anchors_host_gives_credentials_that_work(plant: P
     key = (credentials["accessKeyId"], credentials["secretAccessKey"], credentials["sessionToken"])
     assert plant.site.call(key, "GetCallerIdentity").text("Arn") == made["assumedRoleUser"]["arn"]
     assert plant.site.call(key, "ListRoles", service="iam").status == 200
+
+
+def test_create_session_is_counted_by_its_outcome(plant: Plant) -> None:
+    before = plant.site.attempts("rolesanywhere:CreateSession")
+    given(plant.ask(plant.authority.host("O=Acme/CN=host-1")))
+    assert plant.ask(Authority.make("CN=other").host("O=Acme/CN=host-1")).status == 403
+    after = plant.site.attempts("rolesanywhere:CreateSession")
+    assert after["issued"] == before.get("issued", 0) + 1
+    assert sum(after.values()) == sum(before.values()) + 2
 
 
 def test_parameters_of_the_query_string_count_as_those_of_the_body_and_must_not_differ(plant: Plant) -> None:
@@ -244,7 +253,7 @@ def test_name_in_the_subject_alone_does_not_get_around_the_issuers_constraint(
 )
 def test_alternative_name_with_a_nul_or_line_end_is_refused(plant: Plant, name: x509.GeneralName) -> None:
     record = refused(plant, plant.ask(plant.authority.host("", sans=[name])))
-    assert reason(record) == "an alternative name that is no plain text"
+    assert reason(record) == "an alternative name that is not plain text"
 
 
 def test_chains_in_a_loop_or_too_long_are_refused(plant: Plant) -> None:
@@ -485,7 +494,7 @@ def test_session_cannot_be_asked_wider_or_longer_than_the_profile(plant: Plant) 
     host = plant.authority.host()
     asked = {"durationSeconds": 7200}
     code = "ValidationException"
-    refused(plant, plant.ask(host, asked=asked), "The requested durationSeconds exceeds…", code)
+    refused(plant, plant.ask(host, asked=asked), "The requested duration exceeds…", code)
     refused(plant, plant.ask(host, asked={"roleSessionName": "root"}), "This profile does not accept…", code)
     refused(plant, plant.ask(host, asked={"cert": plant.authority.base64}), "cert is not the certificate…", code)
     refused(plant, plant.ask(host, asked={"durationSeconds": True}), "1 validation error…", code)
@@ -675,6 +684,16 @@ def test_a100_private_key_among_an_anchors_certificates_is_refused_and_not_on_th
         plant.key, raw, "rolesanywhere", path="/crls", extra={"content-type": "application/json"}
     )
     assert plant.site.send("POST", headers, raw, path=b"/crls").status == 400
+
+
+def test_a114_keys_with_a_long_exponent_are_refused_before_the_arithmetic(plant: Plant) -> None:
+    slow: Any = SlowKey()
+    middle = Authority.make("CN=slow", plant.authority, key=slow)
+    leaf = Holder(
+        plant.authority.key, certify("CN=host", plant.authority.key, (plant.authority.key, name("CN=slow")), ())
+    )
+    record = refused(plant, plant.ask(leaf, chain=(middle,)))
+    assert "public exponent of 3070 bits" in reason(record)
 
 
 def test_nothing_secret_is_on_the_record(plant: Plant) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.contract.conftest import Opener
 from tests.contract.making import ACCOUNT, NOW, Recorder, insert, read, role, session, user
 
 from daypass.domain.directory import Account, Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import RevocationIndex, Seen
+from daypass.domain.session import FeedPosition, RevocationIndex
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import feed_head
@@ -27,7 +27,7 @@ from daypass.stores.migrations import prepare
 def open_prepared(path: Path, now: int = NOW) -> tuple[Database, bool]:
     database = open_database(f"sqlite:///{path}")
     try:
-        return database, prepare(database, now)
+        return database, prepare(database, now).restored
     except BaseException:
         database.close()
         raise
@@ -56,6 +56,26 @@ def test_postgresql_away_is_unavailable_and_tells_no_password() -> None:
     database.close()
 
 
+def test_close_while_a_read_runs_closes_its_connection_afterwards(opener: Opener) -> None:
+    database = opener()
+    used: list[Any] = []
+    reading, closed = threading.Event(), threading.Event()
+
+    def slow(conn: Connection) -> None:
+        used.append(conn.connection.driver_connection)
+        reading.set()
+        assert closed.wait(30)
+
+    thread = threading.Thread(target=database.read, args=(slow,))
+    thread.start()
+    assert reading.wait(30)
+    database.close()
+    closed.set()
+    thread.join(30)
+    with pytest.raises(Exception, match="closed"):
+        used[0].cursor()
+
+
 # --- Reads and writes
 
 
@@ -80,7 +100,11 @@ def test_read_cannot_write(database: Database) -> None:
 def test_write_transaction_is_durable_by_its_settings(database: Database) -> None:
     settings: dict[str, dict[str, Any]] = {
         "sqlite": {"PRAGMA journal_mode": "wal", "PRAGMA synchronous": 2},
-        "postgresql": {"SHOW synchronous_commit": "on", "SHOW lock_timeout": "5s", "SHOW statement_timeout": "10s"},
+        "postgresql": {
+            "SHOW synchronous_commit": "on",
+            "SHOW lock_timeout": "3s",
+            "SHOW statement_timeout": "4s",
+        },
     }
     with database.write_transaction() as conn:
         found = {ask: conn.execute(text(ask)).scalar_one() for ask in settings[database.dialect]}
@@ -88,10 +112,12 @@ def test_write_transaction_is_durable_by_its_settings(database: Database) -> Non
 
 
 def test_write_transaction_that_raises_writes_nothing(database: Database) -> None:
+    before = database.read(lambda conn: conn.execute(text("SELECT count(*) FROM meta")).scalar_one())
+    assert before
     with pytest.raises(RuntimeError), database.write_transaction() as conn:
         conn.execute(text("DELETE FROM meta"))
         raise RuntimeError("undo")
-    assert database.read(lambda conn: conn.execute(text("SELECT count(*) FROM meta")).scalar_one()) == 1
+    assert database.read(lambda conn: conn.execute(text("SELECT count(*) FROM meta")).scalar_one()) == before
 
 
 def test_reads_go_on_while_a_writer_is_slow(opener: Opener) -> None:
@@ -113,7 +139,7 @@ def test_writers_queue_and_none_starves(opener: Opener) -> None:
         together.wait(10)
         while (asked := len(turns)) < total:
             with databases[number].write_transaction() as conn:
-                conn.execute(text("UPDATE meta SET value = value"))
+                conn.execute(text("UPDATE meta SET value = value WHERE key = 'installation'"))
                 overtaken.append(len(turns) - asked)
                 turns.append(number)
                 time.sleep(0.003)  # an fsync
@@ -160,22 +186,22 @@ def test_dead_connections_in_the_pool_are_replaced(postgres_url: str) -> None:
     database.close()
 
 
-def test_incarnation_is_short_and_the_same_for_everyone(opener: Opener) -> None:
+def test_epoch_is_short_and_the_same_for_everyone(opener: Opener) -> None:
     first, second = opener(), opener()
-    assert first.incarnation() == second.incarnation()
-    assert len(first.incarnation()) == 16
+    assert first.epoch() == second.epoch()
+    assert len(first.epoch()) == 16
 
 
-def test_incarnation_of_a_restored_postgresql_dump_differs(database: Database) -> None:
+def test_epoch_of_a_restored_postgresql_dump_differs(database: Database) -> None:
     """A table made anew in the same cluster, with the same rows, is another life."""
     if database.dialect != "postgresql":
         pytest.skip("of SQLite the file is watched")
-    before = database.incarnation()
+    before = database.epoch()
     with database.write_transaction() as conn:
         conn.execute(text("CREATE TABLE copy AS SELECT * FROM feed_counter"))
         conn.execute(text("DROP TABLE feed_counter"))
         conn.execute(text("ALTER TABLE copy RENAME TO feed_counter"))
-    assert database.incarnation() != before
+    assert database.epoch() != before
 
 
 def test_postgresql_needs_no_superuser(database: Database) -> None:
@@ -184,9 +210,9 @@ def test_postgresql_needs_no_superuser(database: Database) -> None:
 
     def as_anyone(conn: Any) -> str:
         conn.execute(text("SET ROLE pg_read_all_data"))
-        return feed_head(conn).incarnation
+        return feed_head(conn).epoch
 
-    assert database.read(as_anyone) == database.incarnation()
+    assert database.read(as_anyone) == database.epoch()
 
 
 # --- SQLite files that are not what they were
@@ -237,12 +263,12 @@ def test_restart_is_the_same_life(tmp_path: Path) -> None:
     path = tmp_path / "daypass.db"
     database, restored = open_prepared(path)
     insert(database, user("a"))
-    incarnation = database.incarnation()
+    epoch = database.epoch()
     database.close()
     assert not restored
     for _ in range(2):
         database, restored = open_prepared(path)
-        assert (restored, database.incarnation()) == (False, incarnation)
+        assert (restored, database.epoch()) == (False, epoch)
         insert(database, user(f"b{_}"))
         database.close()
 
@@ -251,7 +277,7 @@ def test_a105_older_copy_put_back_is_another_life_and_ends_every_session(tmp_pat
     path, backup = tmp_path / "daypass.db", tmp_path / "backup.db"
     database, _ = open_prepared(path)
     insert(database, Account(ACCOUNT, "one", operator=True, created_at=NOW), role("Deploy"))
-    incarnation = database.incarnation()
+    epoch = database.epoch()
     database.close()
     shutil.copy(path, backup)
     database, _ = open_prepared(path)
@@ -261,13 +287,13 @@ def test_a105_older_copy_put_back_is_another_life_and_ends_every_session(tmp_pat
 
     database, restored = open_prepared(path, NOW + 5)
     assert restored
-    assert database.incarnation() != incarnation
-    index = RevocationIndex(database.incarnation())
+    assert database.epoch() != epoch
+    index = RevocationIndex(database.epoch())
     for revocation in read(database, lambda tx: tx.find(Revocation)):
         index.add(revocation)
-    assert index.revoked(session(Seen(incarnation, 3), role("Deploy").id)) is not None
+    assert index.revoked(session(FeedPosition(epoch, 3), role("Deploy").id)) is not None
     head = database.read(feed_head)
-    afresh = session(Seen(head.incarnation, head.position), role("Deploy").id, issued_at=NOW + 5)
+    afresh = session(FeedPosition(head.epoch, head.position), role("Deploy").id, issued_at=NOW + 5)
     assert index.revoked(afresh) is None
     database.close()
     database, restored = open_prepared(path)
@@ -280,7 +306,7 @@ def test_copied_file_is_another_life(tmp_path: Path, lost: str) -> None:
     path = tmp_path / "daypass.db"
     database, _ = open_prepared(path)
     insert(database, user("a"))
-    incarnation = database.incarnation()
+    epoch = database.epoch()
     database.close()
     if lost == "side file":
         (tmp_path / "daypass.db-lock").unlink()
@@ -289,7 +315,7 @@ def test_copied_file_is_another_life(tmp_path: Path, lost: str) -> None:
         (tmp_path / "copy.db").replace(path)
     database, restored = open_prepared(path)
     assert restored
-    assert database.incarnation() != incarnation
+    assert database.epoch() != epoch
     database.close()
 
 

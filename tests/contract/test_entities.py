@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, PrimaryKeyConstraint, UniqueConstraint
 from tests.contract.making import (
     ACCOUNT,
     ALLOW,
     NOW,
     OTHER,
+    Recorder,
     insert,
     one_of_each,
     policy,
@@ -26,7 +28,7 @@ from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, Po
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.tx import StoreTx, _count_under, _select
+from daypass.stores.tx import StoreTx, _count_under, _select, prune_revocations
 
 NAMES = ["b", "A", "c10", "C1", "a-", "Z", "_x", "a.b"]
 IN_ORDER = ["_x", "A", "a-", "a.b", "b", "C1", "c10", "Z"]
@@ -42,6 +44,57 @@ def test_entities_table_has_every_kind_and_field() -> None:
     for kind, mapping in ENTITY_TABLES.items():
         own = {column.name for column in mapping.table.columns} - {"name_key"}
         assert own == {field.name for field in dataclasses.fields(kind)}
+
+
+CACHED = [entity for entity in one_of_each() if ENTITY_TABLES[type(entity)].cached]
+
+
+def test_entity_that_is_cached_is_announced_under_a_unique_key_of_its_own() -> None:
+    """Or else it would never learn of a change, or be found under the key of something else."""
+    kinds = [key for mapping in ENTITY_TABLES.values() for key in {each.kind for each in mapping.feed_keys}]
+    for entity in CACHED:
+        mapping = ENTITY_TABLES[type(entity)]
+        kind, names = mapping.feed_keys[0].kind, mapping.feed_keys[0].fields
+        assert mapping.announced
+        assert kinds.count(kind) == 1
+        columns = {"name_key" if name == "name" else name for name in names}
+        unique = [
+            c.columns.keys()
+            for c in mapping.table.constraints
+            if isinstance(c, (PrimaryKeyConstraint, UniqueConstraint))
+        ]
+        unique += [index.columns.keys() for index in mapping.table.indexes if index.unique]
+        assert any(set(each) == columns for each in unique)
+
+
+@pytest.mark.parametrize("entity", CACHED, ids=lambda entity: type(entity).__name__)
+async def test_cached_entity_follows_its_changes(database: Database, entity: Any) -> None:
+    values = [getattr(entity, name) for name in ENTITY_TABLES[type(entity)].feed_keys[0].fields]
+    directory = Recorder().directory(database)
+    await directory.start()
+    try:
+        assert await directory.entity(type(entity), *values) is None
+        insert(database, entity)
+        await directory.refresh()
+        found = await directory.entity(type(entity), *values)
+        assert found == entity
+        assert await directory.entity(type(entity), *values) is found
+        name = next(name for name in ("tags", "created_at", "changed_at") if hasattr(entity, name))
+        changed = replace(entity, **{name: (("changed", "yes"),) if name == "tags" else 1})
+        write(database, lambda tx: tx.replace(changed))
+        await directory.refresh()
+        assert await directory.entity(type(entity), *values) == changed
+        write(database, lambda tx: tx.delete(changed))
+        await directory.refresh()
+        assert await directory.entity(type(entity), *values) is None
+    finally:
+        await directory.stop()
+
+
+async def test_entity_that_is_not_cached_as_it_is_cannot_be_looked_up(database: Database) -> None:
+    directory = Recorder().directory(database)
+    with pytest.raises(TypeError, match="Role is not cached"):
+        await directory.entity(Role, "AROA1")
 
 
 @pytest.mark.parametrize("entity", one_of_each(), ids=lambda entity: type(entity).__name__)
@@ -122,13 +175,33 @@ def test_delete_removes_exactly_the_entity_that_was_read(database: Database) -> 
     assert read(database, lambda tx: tx.count(User)) == 0
 
 
-def test_revocations_are_only_ever_added(database: Database) -> None:
-    fact = revocation("role", "AROA1")
+def test_revocations_are_never_deleted_and_only_the_end_of_their_block_changes(database: Database) -> None:
+    fact = revocation("role", "AROA1", block=True)
     insert(database, fact)
-    for step in (lambda tx: tx.replace(fact), lambda tx: tx.delete(fact)):
-        with pytest.raises(TypeError):
-            write(database, step)
-    assert read(database, lambda tx: tx.count(Revocation)) == 1
+    stored = read(database, lambda tx: tx.get(Revocation, id=fact.id))
+    assert stored is not None
+    with pytest.raises(TypeError):
+        write(database, lambda tx: tx.delete(stored))
+    with pytest.raises(TypeError):
+        write(database, lambda tx: tx.replace(replace(stored, issued_before=5)))
+    write(database, lambda tx: tx.replace(replace(stored, block_until=NOW)))
+    lifted = read(database, lambda tx: tx.get(Revocation, id=fact.id))
+    assert lifted == replace(stored, block_until=NOW, position=stored.position + 1)
+
+
+def test_prune_removes_revocations_that_can_match_no_session_and_block_nobody(database: Database) -> None:
+    past = NOW - 10
+    insert(
+        database,
+        revocation("role", "AROA-ended", issued_before=past, created_at=past),
+        revocation("role", "AROA-blocked", issued_before=past, created_at=past, block=True),
+        revocation("role", "AROA-was-blocked", issued_before=past, created_at=past, block=True, block_until=past),
+        revocation("role", "AROA-new", issued_before=NOW, created_at=NOW),
+    )
+    with database.write_transaction() as conn:
+        assert prune_revocations(conn, past) == 2
+    left = read(database, lambda tx: tx.find(Revocation, order="position"))
+    assert [one.value for one in left] == ["AROA-blocked", "AROA-new"]
 
 
 def test_find_by_name_pages_without_case_in_one_order_on_both(database: Database) -> None:
@@ -149,6 +222,19 @@ def test_find_pages_are_stable_while_entities_come(database: Database) -> None:
     insert(database, user("a"), user("e"))
     rest = read(database, lambda tx: tx.find(User, order="name", after=first[-1].name, limit=9, account=ACCOUNT))
     assert [u.name for u in (*first, *rest)] == ["b", "d", "e", "f"]
+
+
+def test_find_among_reads_the_entities_of_the_owners_alone_in_order(database: Database) -> None:
+    names = [("AROA1", "b"), ("AROA2", "a"), ("AROA1", "a"), ("AROA3", "a")]
+    insert(database, *(InlinePolicy(ACCOUNT, owner, name, ALLOW, NOW) for owner, name in names))
+
+    def found(*owners: str) -> list[tuple[str, str]]:
+        rows = read(database, lambda tx: tx.find_among(InlinePolicy, "owner_id", owners, order="name"))
+        return [(row.name, row.owner_id) for row in rows]
+
+    assert sorted(found("AROA1", "AROA2", "AROA9")) == [("a", "AROA1"), ("a", "AROA2"), ("b", "AROA1")]
+    assert [name for name, _ in found("AROA1", "AROA2")] == ["a", "a", "b"]
+    assert found() == []
 
 
 def test_find_by_path_prefix_takes_it_literally(database: Database) -> None:

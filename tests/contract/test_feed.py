@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from tests.contract.conftest import Opener
 from tests.contract.making import ACCOUNT, NOW, insert, one_of_each, read, revocation, user, write
 
-from daypass.domain.directory import Redeemed, Revocation, User
+from daypass.domain.directory import ReplayEntry, Revocation, User
 from daypass.domain.errors import DaypassError
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
@@ -37,12 +37,19 @@ KEYS = {
     "Crl": ("x509_anchor:0190-anchor",),
     "SamlProvider": ("saml:111122223333:corp",),
     "IssuerAllowList": ("issuers:111122223333",),
+    "OAuthClient": ("oauth_client:DPCL22222222222222222",),
+    "ResourceServer": ("resource_server:111122223333:https://api.example.com/v1",),
     "OutboundFederation": ("outbound:111122223333",),
     "InstanceProfile": ("instance_profile:AIPA1",),
     "AccountAlias": ("account_alias:111122223333",),
     "PasswordPolicy": ("password_policy:111122223333",),
+    "BrowserSession": ("browser_session:" + "ab" * 32,),
+    "Consent": ("consent:" + "ab" * 32,),
+    "ScimToken": ("scim_token:" + "cd" * 32,),
     "LoginProfile": ("login_profile:AIDA1",),
     "PolicyContent": ("content:" + "ab" * 32,),
+    "ApprovalRule": ("approval_rule:111122223333:prod",),
+    "Grant": ("grants:AROA1",),
     "Revocation": ("revocation:rev-role-AROA1",),
 }
 
@@ -69,10 +76,10 @@ def test_change_carries_every_lookup_key(database: Database, entity: Any) -> Non
 
 
 def test_write_of_what_no_view_rests_on_leaves_the_feed_alone(database: Database) -> None:
-    redeemed = Redeemed("jwt", "cd" * 32, ACCOUNT, NOW, NOW + 5)
+    redeemed = ReplayEntry("jwt", "cd" * 32, ACCOUNT, NOW, NOW + 5)
     assert insert(database, redeemed) == []
     assert position(database) == 0
-    assert read(database, lambda reader: reader.get(Redeemed, purpose="jwt", id="cd" * 32)) == redeemed
+    assert read(database, lambda reader: reader.get(ReplayEntry, purpose="jwt", id="cd" * 32)) == redeemed
 
 
 def test_rename_carries_keys_of_old_and_new_name(database: Database) -> None:

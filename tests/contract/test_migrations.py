@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from daypass.stores import migrations
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.engine import Database, open_database
-from daypass.stores.meta import installation
+from daypass.stores.meta import get_meta, installation
 from daypass.stores.metadata import metadata
-from daypass.stores.migrations import migrate, prepare
+from daypass.stores.migrations import COMPATIBLE, REVISION, compatible_programs, migrate, prepare
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -49,9 +53,9 @@ def test_migrated_schema_is_the_declared_one(database: Database) -> None:
 
 def test_migrate_twice_changes_nothing(empty: Database) -> None:
     migrate(empty)
-    before = empty.read(installation), empty.incarnation()
+    before = empty.read(installation), empty.epoch()
     migrate(empty)
-    assert (empty.read(installation), empty.incarnation()) == before
+    assert (empty.read(installation), empty.epoch()) == before
     assert [len(part) for part in before] == [32, 16]
 
 
@@ -103,3 +107,115 @@ def test_a106_failing_migration_leaves_nothing_behind(empty: Database, monkeypat
     monkeypatch.undo()
     migrate(empty)
     assert empty.read(installation)
+
+
+# --- A rolling upgrade: an old replica starts again on the schema of the new release
+
+
+FIRST_RELEASE = "0002"
+"""The newest revision of release 0.1, which compares it with Alembic's table and looks at nothing else."""
+
+REVISIONS = [
+    each.revision
+    for each in ScriptDirectory.from_config(migrations._config()).walk_revisions()
+    if each.revision >= FIRST_RELEASE
+]
+"""From the newest down to release 0.1: all of them are `additive`, so that older programs may serve from the schema."""
+
+
+def revisions(database: Database) -> tuple[str, str, str]:
+    """What Alembic's table says, the revision of the schema, and the programs that may serve from it."""
+
+    def read(conn: Connection) -> tuple[str, str, str]:
+        alembic = conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        return str(alembic), get_meta(conn, REVISION) or "", get_meta(conn, COMPATIBLE) or ""
+
+    return database.read(read)
+
+
+def newer(database: Database, *statements: str, compatible: str | None = None) -> None:
+    """What a newer release makes of the schema. `compatible`: what it says of older programs."""
+    alembic, ours, _ = revisions(database)
+    said = f"9999 {ours} {alembic}" if compatible is None else compatible
+    change(
+        database,
+        f"UPDATE alembic_version SET version_num = '{(said.split() or ['9999'])[-1]}'",
+        "UPDATE meta SET value = '9999' WHERE key = 'schema_revision'",
+        f"UPDATE meta SET value = '{said}' WHERE key = 'schema_compatible'",
+        *statements,
+    )
+
+
+def test_release_0_1_finds_its_own_revision_and_newer_programs_find_the_schemas(empty: Database) -> None:
+    migrate(empty)
+    assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
+    migrate(empty)
+    assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
+
+
+@pytest.mark.parametrize("at", REVISIONS)
+def test_schema_whose_revision_is_in_alembics_table_alone_is_brought_up_to_date(empty: Database, at: str) -> None:
+    config = migrations._config()  # the releases before `schema_revision` did this alone
+    with empty.write_transaction() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, at)
+    migrate(empty)
+    assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
+    prepare(empty)
+
+
+def test_program_starts_on_a_newer_schema_that_names_it_and_changes_nothing(database: Database) -> None:
+    prepare(database)
+    newer(database, "CREATE TABLE news (id INTEGER)", "ALTER TABLE users ADD COLUMN nickname TEXT")
+    before = revisions(database)
+    prepare(database)
+    assert revisions(database) == before
+    assert before[1] == "9999"
+    change(database, "DROP TABLE news", "ALTER TABLE users DROP COLUMN nickname")
+
+
+@pytest.mark.parametrize("said", ["", "9999", "9999 9998", "99990002"])
+def test_program_is_refused_on_a_newer_schema_that_does_not_name_it(database: Database, said: str) -> None:
+    prepare(database)
+    newer(database, compatible=said)
+    with pytest.raises(UnusableDatabase, match=r"999[89]"):
+        prepare(database)
+
+
+def test_program_is_refused_on_a_newer_schema_that_needs_a_value_it_does_not_know(database: Database) -> None:
+    prepare(database)
+    newer(
+        database, "CREATE TABLE news (id INTEGER NOT NULL)", "ALTER TABLE meta ADD COLUMN more TEXT NOT NULL DEFAULT ''"
+    )
+    prepare(database)
+    if database.dialect == "postgresql":  # SQLite adds no such column to a table that is there
+        change(database, "ALTER TABLE meta ALTER COLUMN more DROP DEFAULT")
+        with pytest.raises(UnusableDatabase, match=r"meta\.more"):
+            prepare(database)
+    change(database, "DROP TABLE news", "ALTER TABLE meta DROP COLUMN more")
+
+
+def test_newer_schema_that_lacks_what_we_need_is_refused_whatever_it_says(database: Database) -> None:
+    prepare(database)
+    newer(database, "ALTER TABLE users RENAME COLUMN path TO way")
+    with pytest.raises(UnusableDatabase, match=r"users\.path"):
+        prepare(database)
+    change(database, "ALTER TABLE users RENAME COLUMN way TO path")
+
+
+def test_compatible_programs_end_at_the_first_revision_that_is_not_additive() -> None:
+    class Revision:
+        def __init__(self, revision: str, *, additive: bool | None) -> None:
+            self.revision = revision
+            self.module = SimpleNamespace(**({} if additive is None else {"additive": additive}))
+
+    class Script:
+        def walk_revisions(self) -> list[Revision]:
+            return [
+                Revision("5", additive=True),
+                Revision("4", additive=True),
+                Revision("3", additive=None),
+                Revision("2", additive=True),
+            ]
+
+    assert compatible_programs(Script()) == ["5", "4", "3"]  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.contract.making import (
     NOW,
     Recorder,
     insert,
+    read,
     revocation,
     role,
     session,
@@ -26,13 +28,14 @@ from tests.contract.making import (
     write,
 )
 
-from daypass.domain.directory import InlinePolicy
+from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.cache import MISSING, ViewCache
 from daypass.stores.coalesce import Coalesced
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, unavailable
-from daypass.stores.feed import feed_head, prune, renew_incarnation
+from daypass.stores.feed import feed_head, prune, renew_epoch
+from daypass.stores.freshness import Freshness
 
 DEPLOY = role("Deploy")
 
@@ -54,8 +57,8 @@ class Gate:
         self._held = False
         read = database.read
 
-        def held(fn: Callable[..., Any]) -> Any:
-            result = read(fn)
+        def held(fn: Callable[..., Any], **how: Any) -> Any:
+            result = read(fn, **how)
             if not self._held:
                 self._held = True
                 self.reached.set()
@@ -74,7 +77,7 @@ class Gate:
 def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database can no longer be reached."""
 
-    def fail(_fn: object) -> Any:
+    def fail(_fn: object, **_how: object) -> Any:
         raise unavailable(OSError("gone"))
 
     monkeypatch.setattr(database, "read", fail)
@@ -134,16 +137,16 @@ async def test_load_from_another_life_of_the_database_is_read_again(
     await directory.start()
     old = directory.seen()
     with theirs.write_transaction() as conn:
-        renew_incarnation(conn)
+        renew_epoch(conn)
     assert await directory.role(ACCOUNT, "Deploy") is not None
-    assert directory.seen().incarnation == theirs.incarnation() != old.incarnation
+    assert directory.seen().epoch == theirs.epoch() != old.epoch
     await directory.stop()
 
 
 async def test_load_begun_before_a_flush_is_not_taken_in(
     opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Incarnation and position of the load fit again after the flush; only its age tells."""
+    """Epoch and position of the load fit again after the flush; only its age tells."""
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
     directory = recorder.directory(ours)
@@ -159,18 +162,24 @@ async def test_load_begun_before_a_flush_is_not_taken_in(
     await directory.stop()
 
 
+def fresh() -> Freshness:
+    freshness = Freshness(lambda: 0.0, 900, 60)
+    freshness.polled(0.0, frozenset())
+    return freshness
+
+
 def test_many_invalidations_during_a_load_stay_bounded_and_are_not_forgotten() -> None:
-    cache = ViewCache(10, 10, 1.0, lambda: 0.0)
+    cache = ViewCache(10, 10, 1.0, lambda: 0.0, fresh())
     cache.begin_load()
-    epoch = cache.epoch
+    generation = cache.generation
     cache.invalidate(["wanted"], 5)
     cache.invalidate((f"k{number}" for number in range(20_000)), 6)
     assert len(cache._recent) <= 10_001
-    assert cache.overtaken(epoch, 4, ["wanted"])
+    assert cache.overtaken(generation, 4, ["wanted"])
 
 
 def test_cache_keeps_no_trace_of_dropped_views() -> None:
-    cache = ViewCache(50, 10, 1.0, lambda: 0.0)
+    cache = ViewCache(50, 10, 1.0, lambda: 0.0, fresh())
     for number in range(200):
         cache.put(f"v{number}", object(), ("shared", f"own{number}"))
     assert len(cache) == 50
@@ -259,7 +268,7 @@ async def test_refreshes_of_a_flood_keep_a_pause_between_polls(
 # --- Following
 
 
-async def test_another_incarnation_flushes_everything(opener: Opener, recorder: Recorder) -> None:
+async def test_another_epoch_flushes_everything(opener: Opener, recorder: Recorder) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY, user("alice"))
     directory = recorder.directory(ours)
@@ -267,11 +276,11 @@ async def test_another_incarnation_flushes_everything(opener: Opener, recorder: 
     await directory.role(ACCOUNT, "Deploy")
     await directory.user(user("alice").id)
     with theirs.write_transaction() as conn:
-        renew_incarnation(conn)
-    assert directory.entries == 3
+        renew_epoch(conn)
+    assert directory.entries == 4  # a user has one by id and one by name
     assert await directory.refresh()
     assert directory.entries == 0
-    assert directory.seen() == (theirs.incarnation(), 2)
+    assert directory.seen() == (theirs.epoch(), 2)
     await directory.stop()
 
 
@@ -295,7 +304,7 @@ async def test_cursor_older_than_the_pruned_feed_flushes_everything(opener: Open
 async def test_far_behind_starts_over_instead_of_reading_every_change(
     opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daypass.stores.follow._MANY_CHANGES", 3)
+    monkeypatch.setattr("daypass.stores.feed_poller._MANY_CHANGES", 3)
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
     directory = recorder.directory(ours)
@@ -406,7 +415,7 @@ async def test_poller_lives_through_anything_and_catches_up(
     with monkeypatch.context() as patch:
         away(ours, patch)
         await asyncio.sleep(0.05)
-        patch.setattr(ours, "read", lambda _fn: 1 / 0)
+        patch.setattr(ours, "read", lambda _fn, **_how: 1 / 0)
         await asyncio.sleep(0.05)
     insert(theirs, DEPLOY)
     for _ in range(1000):
@@ -500,6 +509,46 @@ async def test_spent_revocations_are_forgotten_in_time(
     assert directory.revocations == 0
 
 
+async def test_spent_revocations_are_pruned_from_the_database_in_time(
+    database: Database, directory: CachedDirectory, recorder: Recorder
+) -> None:
+    insert(database, revocation("role", DEPLOY.id), revocation("role", "AROABLOCKED", block=True))
+    await directory.refresh()
+    recorder.wall += 7 * 86_400_000 + 1  # every process has forgotten it by now; the database keeps it for a day more
+    await directory.refresh()
+    await directory.stop()
+    assert read(database, lambda tx: tx.count(Revocation)) == 2
+    recorder.wall += 86_400_000
+    later = recorder.directory(database)
+    await later.start()
+    for _ in range(200):
+        if read(database, lambda tx: tx.count(Revocation)) == 1:
+            break
+        await asyncio.sleep(0.01)
+    await later.stop()
+    assert [one.value for one in read(database, lambda tx: tx.find(Revocation))] == ["AROABLOCKED"]
+
+
+async def test_lifted_block_reaches_a_process_that_polls_and_what_it_ended_stays_ended(
+    opener: Opener, recorder: Recorder
+) -> None:
+    ours, theirs = opener(), opener()
+    directory = recorder.directory(ours)
+    await directory.start()
+    claims = session(directory.seen(), DEPLOY.id)
+    insert(theirs, revocation("role", DEPLOY.id, block=True))
+    await directory.refresh()
+    assert directory.blocked(claims.hops, "", NOW) is not None
+    made = read(theirs, lambda tx: tx.find(Revocation))[0]
+    write(theirs, lambda tx: tx.replace(replace(made, block_until=NOW)))
+    await directory.refresh()
+    assert directory.blocked(claims.hops, "", NOW) is None
+    assert directory.revoked(claims) is not None
+    assert directory.revocations == 1
+    assert directory.revoked(session(directory.seen(), DEPLOY.id)) is None, "a session made after it lives"
+    await directory.stop()
+
+
 async def test_revocation_of_an_unknown_kind_does_not_stop_the_others(
     database: Database, directory: CachedDirectory
 ) -> None:
@@ -519,7 +568,7 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
         for table in ("revocations", "feed"):
             conn.exec_driver_sql(f"DELETE FROM {table}")
         conn.exec_driver_sql("UPDATE feed_counter SET position = 0")
-        renew_incarnation(conn)
+        renew_epoch(conn)
     assert await directory.refresh()
     assert directory.revoked(claims) is not None
     afresh = session(directory.seen(), "AROAOTHER")
@@ -549,8 +598,8 @@ async def test_feed_that_goes_backwards_is_another_life(opener: Opener, recorder
         conn.exec_driver_sql("DELETE FROM feed WHERE position > 1")
         conn.exec_driver_sql("DELETE FROM roles")
     assert await directory.refresh()
-    assert directory.seen() == (theirs.incarnation(), 1)
-    assert directory.seen().incarnation != before.incarnation
+    assert directory.seen() == (theirs.epoch(), 1)
+    assert directory.seen().epoch != before.epoch
     assert await directory.role(ACCOUNT, "Deploy") is None
     assert directory.revoked(session(before, DEPLOY.id)) is None
     directory.apply_local(insert(ours, revocation("role", DEPLOY.id)))

@@ -1,4 +1,4 @@
-"""Trust anchors and profiles in the cached directory: a change of either, or of a CRL, shows at the next look."""
+"""Trust anchors in the cached directory: a change of one, or of a CRL, shows at the next look-up."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from tests.contract.making import ACCOUNT, NOW, Recorder, insert, write
 
-from daypass.domain.directory import Crl, TrustAnchor, X509Profile
+from daypass.domain.directory import Crl, TrustAnchor
 from daypass.stores.engine import Database
 
 ANCHOR = TrustAnchor("0190-a", ACCOUNT, "eu-central-1", "plant", NOW, NOW, "PEM", enabled=True)
-PROFILE = X509Profile("0190-p", ACCOUNT, "eu-central-1", "hosts", NOW, NOW, "arn:me", enabled=True)
 
 
 def crl(crl_id: str, *, enabled: bool = True, anchor: str = ANCHOR.id) -> Crl:
@@ -41,20 +40,5 @@ async def test_trust_anchor_comes_with_its_enabled_crls_and_follows_their_change
         write(database, lambda tx: tx.delete(replace(ANCHOR, enabled=False)))
         await directory.refresh()
         assert await directory.trust_anchor(ANCHOR.id) is None
-    finally:
-        await directory.stop()
-
-
-async def test_x509_profile_follows_its_changes(database: Database) -> None:
-    directory = Recorder().directory(database)
-    await directory.start()
-    try:
-        insert(database, PROFILE)
-        await directory.refresh()
-        assert await directory.x509_profile(PROFILE.id) == PROFILE
-        changed = replace(PROFILE, enabled=False, role_arns=("arn:r",))
-        write(database, lambda tx: tx.replace(changed))
-        await directory.refresh()
-        assert await directory.x509_profile(PROFILE.id) == changed
     finally:
         await directory.stop()

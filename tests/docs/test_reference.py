@@ -14,7 +14,7 @@ import click
 import pytest
 from tests.packaging.machine import ROOT
 
-from daypass.cli.main import COMMANDS
+from daypass.cli.commands import COMMANDS
 from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
@@ -44,7 +44,7 @@ class Odd(StrEnum):
 
 _PAGES = (
     "../threat-model.md",
-    *("cli.md", "errors.md", "events.md", "lint.md", "metrics.md", "operations.md", "settings.md"),
+    *("cli.md", "errors.md", "events.md", "lint.md", "metrics.md", "operations.md", "routes.md", "settings.md"),
 )
 
 

@@ -20,6 +20,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from tests.postgres import postgres_server, postgres_url
+from tests.processes import bound
 
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
@@ -67,7 +68,7 @@ class Server:
     def api(self, method: str, path: str, *, key: tuple[str, ...] = ADMIN_KEY, body: Any = None) -> Any:
         """A call of the management API; the decoded answer."""
         profile = Profile(self.url, key[0], key[1], key[2] if len(key) > 2 else "", "eu-central-1")
-        return Connection(profile).api(method, path, body=body)
+        return Connection(profile, deadline=60.0).api(method, path, body=body)
 
     def environment(self, key: tuple[str, ...] = ADMIN_KEY) -> dict[str, str]:
         """The standard variables of every AWS SDK."""
@@ -88,16 +89,21 @@ def session_key(answer: dict[str, Any]) -> tuple[str, str, str]:
 def running(
     data: Path, *arguments: str, environment: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
 ) -> Iterator[Server]:
-    """Starts a server on a free loopback port and waits until it is ready; SIGTERM at the end."""
+    """Starts a server on a free loopback port and waits until it is ready; SIGTERM at the end.
+
+    `{url}` and `{port}` in a value of `environment` become the server's own.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     data.mkdir(parents=True, exist_ok=True)
     log = data / f"server-{secrets.token_hex(4)}.log"
     command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", str(port), "--data", str(data), *arguments]
-    settings = {**os.environ, "DAYPASS_BOOTSTRAP": BOOTSTRAP, **(environment or {})}
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    own = {k: v.replace("{url}", url).replace("{port}", str(port)) for k, v in (environment or {}).items()}
+    settings = {**os.environ, "DAYPASS_BOOTSTRAP": BOOTSTRAP, **own}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=settings, stdout=output, stderr=output)
-    server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", data, process, log, tls, environment or {})
+        process = subprocess.Popen(bound(command), env=settings, stdout=output, stderr=output)
+    server = Server(url, data, process, log, tls, environment or {})
     try:
         _wait(server)
         yield server
@@ -107,7 +113,7 @@ def running(
 
 
 def _wait(server: Server) -> None:
-    for _ in range(300):
+    for _ in range(1200):  # only a failure waits so long
         if server.process.poll() is not None:
             break
         try:
@@ -118,7 +124,7 @@ def _wait(server: Server) -> None:
     pytest.fail(f"the server did not become ready:\n{server.log.read_text()[-3000:]}")
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server on each database for the tests of this process."""
     data = tmp_path_factory.mktemp("daypass")

@@ -17,7 +17,10 @@ from tests.issuer import Issuer
 AWS = Path(sys.executable).with_name("aws")
 DAYPASS = Path(sys.executable).with_name("daypass")
 
-pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the client is the point, and slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("server", ["sqlite"], indirect=True),
+]  # the client is the point, and slow
 
 
 class Cli:
@@ -97,7 +100,7 @@ def test_aws_cli_credential_process_takes_what_daypass_borrows(aws: Cli) -> None
     name, arn = trusting_admin(aws.server)
     aws.configure(f"[profile work]\ncredential_process = {DAYPASS} credential-process {arn}\nregion = eu-central-1\n")
     aws.environment |= {"DAYPASS_HOME": str(aws.home / "daypass")}
-    login = ["login", "--endpoint", aws.server.url, "--access-key-id", ADMIN_KEY[0]]
+    login = ["login", "--endpoint", aws.server.url, "--access-key-id", ADMIN_KEY[0], "--secret-stdin"]
     stored = subprocess.run(
         [DAYPASS, *login], env=aws.environment, input=f"{ADMIN_KEY[1]}\n", capture_output=True, text=True, check=False
     )

@@ -14,6 +14,43 @@ import pytest
 pytestmark = pytest.mark.slow
 DEMO = Path(__file__).parents[2] / "demo"
 SHOWN = {  # what must be told, in this order
+    "incident": (
+        r"Ann, on call, without a request: AccessDenied",
+        r"AccessDenied: .*user/ann is not authorized to perform: daypass:ApproveAccessRequest",
+        r"Approved\.",
+        r"the fix is applied by arn:aws:sts::111122223333:assumed-role/prod-orders/elevate",
+        r"state +ended \(done\)",
+        r"Ann again, without a new request: AccessDenied",
+        r"1 active session ended",
+        r"her session: ExpiredToken",
+        r"access\.approved",
+        r"session\.revoked",
+        r"the record verifies",
+    ),
+    "remediation": (
+        r"AccessDenied: nothing to do",
+        r"fixed by arn:aws:sts::111122223333:assumed-role/restart-orders/ALERT-7",
+        r"once more, later: .*AccessDenied: nothing to do",
+        r"the fix ran once",
+        r"fixed by \S+/ALERT-8",
+        r"access\.requested",
+        r"the record verifies",
+    ),
+    "agent": (
+        r"assumed-role/agent-tasks/task-1",
+        r"without the agent's own token: invalid_request: Not authorized",
+        r"ListUsers: \d+ users",
+        r"refused by the budget: AccessDenied",
+        r"refused by the role: AccessDenied",
+        r"acts +AROA\w+:agent",
+        r"for +arn:aws:iam::111122223333:oidc-provider/login\.company\.example:ann",
+        r"source +ann",
+        r"3 active sessions ended",
+        r"AWS credentials: refused: ExpiredToken",
+        r"introspection: active False",
+        r"another task: invalid_request",
+        r"\d+ records in \d+ logs verify",
+    ),
     "ci": (
         r"assumed-role/deployer/run-8123456789",
         r"another branch: AccessDenied",
@@ -48,6 +85,31 @@ SHOWN = {  # what must be told, in this order
         r"after the update: arn:aws:sts::111122223333:assumed-role/developer/ann",
         r"\d+ records in \d+ logs verify",
     ),
+    "bridge": (
+        r"there it is arn:aws:sts::444455556666:assumed-role/from-home/job",
+        r"a token for another service: InvalidIdentityToken",
+        r"the token: accepted: arn:aws:iam::111122223333:role/deploy",
+        r"one for another service: refused: InvalidAudienceError",
+        r"has a token for vault that cannot be revoked",
+        r"the session: ExpiredToken",
+        r"\d+ records in \d+ logs verify",
+    ),
+    "oauth": (
+        r"scope orders\.read",
+        r"without the actor: invalid_request",
+        r"for another service: invalid_request",
+        r"the session +AROA\w+:ann\n +acts +AROA\w+:service-a\n +its proof +\S+:service-a\n +for +\S+:ann\n",
+        r"altered: refused: InvalidSignatureError",
+        r"signed by somebody else: refused: KeyError",
+        r"A's own token: refused: InvalidAudienceError",
+        r"5\. .*\n +invalid_request",
+        r"assumed-role/service-a/service-a",
+        r"introspection: active True",
+        r"2 active sessions ended",
+        r"introspection: active False",
+        r"AWS credentials: refused: ExpiredToken",
+        r"\d+ records in \d+ logs verify",
+    ),
     "x509": (
         r"who: arn:aws:sts::111122223333:assumed-role/press/[0-9a-f]{30,40}",
         r"get-role press: AROA",
@@ -77,6 +139,8 @@ def test_demo_runs_to_its_end_and_shows_what_it_is_for(name: str) -> None:
     took = time.monotonic() - started
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr
+    if name == "incident":
+        assert "waits for 1 × prod-orders/approval" in ran.stderr
     rest = ran.stdout
     for wanted in SHOWN[name]:
         found = re.search(wanted, rest)

@@ -17,7 +17,7 @@ from tests.e2e.workload import Workload, session_of
 from tests.kubernetes_api import ISSUER, READER, Cluster, cluster
 from tests.node import run_script, why_not
 
-pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the pods are the point
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["sqlite"], indirect=True)]  # the pods are the point
 ARN = f"arn:aws:iam::{OPERATOR}:oidc-provider/{ISSUER}"
 
 

@@ -131,7 +131,9 @@ def test_assume_role_absent_or_foreign_role_same_answer(server: Server) -> None:
         with pytest.raises(ClientError) as refused:
             server.client("sts", key).assume_role(RoleArn=role, RoleSessionName="job")
         assert _code(refused) == "AccessDenied"
-        messages.append(refused.value.response["Error"]["Message"].replace(role, "ROLE"))
+        response = refused.value.response
+        message = response["Error"]["Message"].replace(response["ResponseMetadata"]["RequestId"], "ID")
+        messages.append(message.replace(role, "ROLE"))
     assert messages[0] == messages[1]
 
 

@@ -28,7 +28,7 @@ from tests.e2e.workload import Workload, session_of
 from tests.issuer import make_key, number, public_jwk
 from tests.node import FOLDER, find_node, why_not
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can run")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can run")]
 one_database = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the issuer is the point
 AUDIENCE = "https://sts.example.com"
 BACK = "https://app.example.com/back"
@@ -43,6 +43,7 @@ class RealIssuer:
     url: str
     pem: Path
     ca: Path
+    back: str = ""  # a further redirect URI of its client
     process: subprocess.Popen[str] = field(init=False)
     keys: list[dict[str, Any]] = field(default_factory=list)  # private, the current one first
     made: int = 0  # keys, so far
@@ -52,7 +53,7 @@ class RealIssuer:
 
     def start(self) -> None:
         """With a key that it never had before, and no other."""
-        command = [find_node(), str(FOLDER / "issuer.mjs"), self.url.rpartition(":")[2], str(self.pem)]
+        command = [find_node(), str(FOLDER / "issuer.mjs"), self.url.rpartition(":")[2], str(self.pem), self.back]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
         self.keys = []

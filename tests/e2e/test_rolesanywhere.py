@@ -20,6 +20,8 @@ from tests.e2e.conftest import OPERATOR, Server, running
 from tests.e2e.pki import Pki
 from tests.x509 import Authority, Holder, body
 
+pytestmark = pytest.mark.slow
+
 AT = datetime.now(UTC)
 TRUST = {
     "Version": "2012-10-17",

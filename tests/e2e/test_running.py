@@ -31,12 +31,17 @@ from tests.e2e.pki import Pki
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
+from daypass.audit.stored import event_bytes
 from daypass.cli.main import run
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
 from daypass.config import Settings
+from daypass.domain.events import decode
+from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server import process
 from daypass.server.runtime import Runtime
+from daypass.stores.engine import open_database
+from daypass.stores.records import audit_records, sessions
 
 AWS = Path(sys.executable).parent / "aws"
 
@@ -140,6 +145,23 @@ def test_second_process_on_the_same_data_sees_writes_and_revocations_within_a_se
         within(1.0, lambda: code_of(sts.get_caller_identity) == "InvalidClientTokenId")
 
 
+def test_health_port_of_several_workers_serves_health_and_metrics(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running(tmp_path, "--workers", "2", environment={"DAYPASS_SERVER__HEALTH_PORT": str(port)}) as server:
+        for path, base in (
+            ("healthz", port),
+            ("readyz", port),
+            ("metrics", port),
+            ("healthz", server.url.rpartition(":")[2]),
+        ):
+            with urllib.request.urlopen(f"http://127.0.0.1:{base}/{path}", timeout=5) as answer:
+                assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            urllib.request.urlopen(f"{server.url}/metrics", timeout=5)
+        refused.value.close()
+
+
 def test_workers_share_the_port_and_the_record_and_end_with_their_parent(tmp_path: Path) -> None:
     with running(tmp_path, "--workers", "2") as server:
         role = make_role(server)
@@ -164,6 +186,7 @@ def test_workers_that_cannot_start_end_the_server_at_once_and_in_failure(tmp_pat
     with asyncio.Runner() as runner:  # the database is there, with its key
         runtime = Runtime(settings)
         runner.run(runtime.start())
+        runner.run(bootstrap(runtime.env, parse(BOOTSTRAP)))
         runner.run(runtime.stop())
     (tmp_path / "master.key").write_bytes(base64.b64encode(bytes(32)))  # not the one of this database
     ended = cli("serve", "--workers", "2", "--port", "0", "--data", str(tmp_path))
@@ -231,15 +254,21 @@ def test_kill_under_load_loses_no_acknowledged_session(tmp_path: Path) -> None:
         assert server.client("sts", key).get_caller_identity()["Account"] == OPERATOR
     verified = cli("audit", "verify", "--data", str(tmp_path))
     assert verified.returncode == 0, verified.stdout + verified.stderr
-    with sqlite3.connect(tmp_path / "daypass.db") as database:
-        records = {
-            row[0] for row in database.execute("SELECT request_id FROM audit_records WHERE type = 'session.issued'")
-        }
-        rows = "SELECT r.request_id FROM sessions s JOIN audit_records r ON r.log = s.log AND r.seq = s.seq"
-        sessions = {row[0] for row in database.execute(rows)}
-    database.close()
-    assert {request_id for request_id, _ in acknowledged} <= records
-    assert records == sessions
+    records, indexed = _sessions_on_record(tmp_path / "daypass.db")
+    assert {request_id for request_id, _ in acknowledged} <= set(records.values())
+    assert records.keys() == indexed
+
+
+def _sessions_on_record(file: Path) -> tuple[dict[tuple[str, int], str], set[tuple[str, int]]]:
+    """The request ids of the events of issued sessions by log and sequence number, and those that the index names."""
+    database = open_database(f"sqlite:///{file}")
+    try:
+        stored = database.read(lambda conn: event_bytes(conn, conn.execute(audit_records.select()).all()))
+        indexed = database.read(lambda conn: {(row.log, row.seq) for row in conn.execute(sessions.select())})
+    finally:
+        database.close()
+    events = {place: decode(data) for place, data in stored.items()}
+    return {place: e["request_id"] for place, e in events.items() if e["type"] == "session.issued"}, indexed
 
 
 def _load(server: Server, role: str, number: int, acknowledged: list[tuple[str, bytes]]) -> None:
@@ -276,14 +305,14 @@ def test_tls_serves_those_whom_the_client_ca_vouches_for(tmp_path: Path) -> None
         foreign.load_cert_chain(pki.foreign_cert, pki.foreign_key)
         for context in (without, foreign):
             with pytest.raises((ssl.SSLError, OSError)):
-                urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=context).read()
+                urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=context).close()
         with pytest.raises((urllib.error.URLError, http.client.HTTPException, OSError)):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).read()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
         old = ssl.create_default_context(cafile=str(pki.ca))
         old.load_cert_chain(pki.client_cert, pki.client_key)
         old.set_ciphers("ALL:@SECLEVEL=0")
         old.maximum_version = ssl.TLSVersion.TLSv1_2
-        assert urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=old).status == 200
+        urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=old).close()
 
 
 def test_tls_client_that_keeps_its_connection_does_not_hold_up_a_stop(tmp_path: Path) -> None:
@@ -318,7 +347,7 @@ def test_tls_half_configured_refuses_start(tmp_path: Path, missing: str, serve: 
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
-        ({"DAYPASS_SERVER__PROT": "1"}, "there is no setting 'prot'"),
+        ({"DAYPASS_SERVER__PROT": "1"}, "'prot' is not a setting"),
         ({"DAYPASS_DATABASE__URL": "mysql://u:canary@h/d"}, "database.url"),
         ({"DAYPASS_BOOTSTRAP": f"{'A' * 16}:canary:111122223333,{'B' * 16}:canary:1"}, "entry 2: an account id"),
         ({"DAYPASS_BOOTSTRAP": f"{'A' * 16}:canary:111122223333:a/b"}, "not a user name"),
@@ -347,7 +376,7 @@ def test_serve_unknown_setting_in_the_file_refused(tmp_path: Path, serve: Serve)
     (tmp_path / "daypass.toml").write_text("[server]\nprot = 1")
     status, said = serve("--config", str(tmp_path / "daypass.toml"), "--data", str(tmp_path))
     assert status not in (0, 1)
-    assert "there is no setting 'prot'" in said
+    assert "'prot' is not a setting" in said
     assert "Traceback" not in said
 
 
@@ -395,3 +424,19 @@ def test_aws_cli_borrows_a_role_by_profile(server: Server, tmp_path: Path) -> No
     )
     assumed = aws("sts", "assume-role", "--role-arn", role, "--role-session-name", "by-hand", "--profile", "base")
     assert json.loads(assumed.stdout)["Credentials"]["AccessKeyId"].startswith("ASIA"), assumed.stderr
+
+
+def test_a108_bytes_that_are_not_http_are_on_the_record_of_a_running_server(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        port = int(server.url.rpartition(":")[2])
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+                assert sock.recv(1000).startswith(b"HTTP/1.1 400")
+    database = open_database(f"sqlite:///{tmp_path}/daypass.db")
+    try:
+        stored = database.read(lambda conn: event_bytes(conn, conn.execute(audit_records.select()).all()))
+    finally:
+        database.close()
+    [counted] = [body for body in map(decode, stored.values()) if body["type"] == "request.repeated"]
+    assert (counted["error"], counted["detail"]["count"]) == ("malformed_request", 3)

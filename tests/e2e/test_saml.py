@@ -71,15 +71,23 @@ def anonymous(server: Server) -> Any:
     return boto3.client("sts", endpoint_url=server.url, region_name="eu-central-1", config=settings)
 
 
+COOKIES: dict[str, str] = {}
+
+
 def visit(url: str, method: str = "GET", **form: str) -> tuple[int, str, str]:
-    """As a browser that follows nothing by itself: status, where it is led, the page."""
+    """As a browser that follows nothing by itself, and keeps cookies: status, where it is led, the page."""
     parts = urlsplit(url)
     browser = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
     with contextlib.closing(browser):
         headers = {"content-type": "application/x-www-form-urlencoded", "origin": BASE} if form else {}
+        if COOKIES:
+            headers["cookie"] = "; ".join(f"{name}={value}" for name, value in COOKIES.items())
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         browser.request(method, target, urlencode(form) or None, headers)
         answer = browser.getresponse()
+        if cookie := answer.getheader("set-cookie"):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            COOKIES[name] = value
         return answer.status, answer.getheader("location", ""), answer.read().decode()
 
 

@@ -8,14 +8,14 @@ import { createServer } from "node:https";
 import { createInterface } from "node:readline";
 import Provider from "oidc-provider";
 
-const [, , port, pem] = process.argv;
+const [, , port, pem, back] = process.argv;
 const url = `https://127.0.0.1:${port}`;
 const client = {
   client_id: "ci",
   client_secret: "secret-of-the-client-ci",
   grant_types: ["client_credentials", "authorization_code"],
   response_types: ["code"],
-  redirect_uris: ["https://app.example.com/back"],
+  redirect_uris: ["https://app.example.com/back", ...(back ? [back] : [])],
 };
 let answer;
 

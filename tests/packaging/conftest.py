@@ -1,15 +1,13 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
-from tests.packaging.machine import Machine, copy_checkout, trim_requirements
+from tests.packaging.machine import Machine, copy_checkout, succeed, trim_requirements
 
 # Enough to install the project itself and to import its client.
-_SMALL = (
-    "click", "editables", "hatchling", "markdown-it-py", "mdurl", "packaging", "pathspec", "pluggy", "pygments", "rich",
-    "trove-classifiers",
-)  # fmt: skip
+_SMALL = ("click", "editables", "hatchling", "msgspec", "packaging", "pathspec", "pluggy", "trove-classifiers")
 
 
 @pytest.fixture
@@ -19,3 +17,12 @@ def machine(tmp_path: Path) -> Machine:
     checkout.mkdir()
     trim_requirements(copy_checkout(checkout), *_SMALL)
     return Machine(tmp_path, checkout)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    source = copy_checkout(tmp_path_factory.mktemp("source"))
+    out = tmp_path_factory.mktemp("dist")
+    succeed(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", out, source, cwd=source)
+    return next(out.glob("daypass-*.whl"))

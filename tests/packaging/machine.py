@@ -15,10 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE_PYTHON = Path(sys._base_executable)
 _TOOLS = ("sh", "cat", "dirname", "env", "git", "make", "mkdir", "rm", "sed", "expand", "uname")
 
-# A python3 as systems ship it: `refuse` holds shell patterns of command lines that it cannot carry out.
+# A python3 as systems ship it: `refuse` holds shell patterns of command lines that it cannot carry out. `probed` is what
+# it answers to set-up's question about its build and version; "" for the truth.
 _SHIM = """#!/bin/sh
-echo "$*" >>'{log}'
+echo "${{0##*/}} $*" >>'{log}'
 case "$*" in {refuse}) echo "not here" >&2; exit 1 ;; esac
+case "$*" in *enable-optimizations*) [ -n '{probed}' ] && {{ echo '{probed}' "$0"; exit; }} ;; esac
 exec '{real}' "$@"
 """
 
@@ -59,15 +61,25 @@ class Machine:
         self.bin = self.home / "bin"
         self.bin.mkdir()
         self.log = self.home / "python.log"
+        self.env.setdefault("PYENV_ROOT", str(self.home / "pyenv"))  # the interpreters of the real machine stay out
         for tool in _TOOLS:
             found = shutil.which(tool)
             assert found, tool
             (self.bin / tool).symlink_to(found)
 
-    def add_python(self, name: str = "python3", *, refuse: str = "nothing", real: Path = BASE_PYTHON) -> None:
-        shim = self.bin / name
+    def add_python(
+        self,
+        name: str = "python3",
+        *,
+        refuse: str = "nothing",
+        real: Path = BASE_PYTHON,
+        probed: str = "",
+        under: Path | None = None,
+    ) -> None:
+        shim = (under or self.bin) / name
+        shim.parent.mkdir(parents=True, exist_ok=True)
         shim.unlink(missing_ok=True)
-        shim.write_text(_SHIM.format(log=self.log, refuse=refuse, real=real))
+        shim.write_text(_SHIM.format(log=self.log, refuse=refuse, real=real, probed=probed))
         shim.chmod(0o755)
 
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -79,3 +91,16 @@ class Machine:
 
     def calls(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "DAYPASS_", "AWS_"))}
+    return subprocess.run(
+        [str(part) for part in command], cwd=cwd, env={**kept, **env}, capture_output=True, text=True, check=False, timeout=300
+    )  # fmt: skip
+
+
+def succeed(*command: str | Path, cwd: Path, **env: str) -> str:
+    done = run(*command, cwd=cwd, **env)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout

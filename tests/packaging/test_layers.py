@@ -13,11 +13,15 @@ import pytest
 from tests.packaging.machine import ROOT
 
 SRC = ROOT / "src/daypass"
+MODULES = {
+    ".".join(path.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in SRC.rglob("*.py")
+}
 DOMAIN = sorted((SRC / "domain").rglob("*.py"))
-# The standard library as far as it is pure: no I/O, no clock, no randomness.
+# msgspec, and the standard library as far as it is pure: no I/O, no clock, no randomness.
 _PURE = {
-    "__future__", "abc", "base64", "bisect", "binascii", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct",
+    "__future__", "abc", "base64", "bisect", "binascii", "collections", "contextlib", "contextvars", "copy", "dataclasses", "datetime", "decimal", "enum",
+    "fractions", "functools", "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "string", "struct",
     "types", "typing", "unicodedata", "zlib",
 }  # fmt: skip
 _CLOCKS = {"now", "utcnow", "today"}
@@ -41,7 +45,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: str(p.relative_to(SRC)))
-def test_domain_module_imports_only_the_domain_and_pure_standard_library(path: Path) -> None:
+def test_domain_module_imports_only_the_domain_msgspec_and_pure_standard_library(path: Path) -> None:
     foreign = {
         name for name in imported(path) if name.partition(".")[0] not in _PURE and not name.startswith("daypass.domain")
     }
@@ -57,6 +61,24 @@ def test_one_module_knows_a_library_for_signed_tokens() -> None:
     libraries = {"joserfc", "jwt", "jose", "authlib", "jwcrypto"}
     knowing = [path for path in SRC.rglob("*.py") if libraries & {name.partition(".")[0] for name in imported(path)}]
     assert [str(path.relative_to(SRC)) for path in knowing] == ["crypto/jose.py"]
+
+
+def modules_imported(path: Path) -> Iterator[str]:
+    """Modules of Daypass that a module imports anywhere: at its top, in a function, or for the type checker alone."""
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in MODULES else node.module for name in names)
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Imports inside functions and under TYPE_CHECKING count, too: they hide a circle, they do not remove it."""
+    imports = {name: set(modules_imported(path)) & MODULES.keys() - {name} for name, path in MODULES.items()}
+    while free := {name for name, needed in imports.items() if not needed}:
+        imports = {name: needed - free for name, needed in imports.items() if name not in free}
+    assert not imports, "these modules import one another, or what does"
 
 
 def loaded_by(code: str) -> set[str]:

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from tests.packaging.machine import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FILES = ("server", "demo", "dev")
+FILES = ("client", "server", "demo", "dev")
 _PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][\w.]*)( ; (?P<marker>[^\\]+?))? \\")
 
 
@@ -33,6 +33,8 @@ def group(name: str) -> list[str]:
 
 def wanted(name: str) -> list[Requirement]:
     project = PROJECT["project"]
+    if name == "client":
+        return [Requirement(r) for r in project["dependencies"]]
     extra = [] if name == "server" else group(name)
     return [Requirement(r) for r in (*project["dependencies"], *project["optional-dependencies"]["server"], *extra)]
 
@@ -64,7 +66,7 @@ def test_lock_line_is_a_pin_a_hash_or_a_comment(name: str) -> None:
 
 def test_locks_agree_so_that_what_serves_dev_serves_the_demo() -> None:
     dev = pins("dev")
-    for name in ("server", "demo"):
+    for name in ("client", "server", "demo"):
         assert pins(name).items() <= dev.items()
 
 
@@ -73,4 +75,4 @@ def test_demo_lock_holds_no_development_tool() -> None:
 
 
 def test_client_install_asks_for_little() -> None:
-    assert {Requirement(r).name for r in PROJECT["project"]["dependencies"]} <= {"click", "rich"}
+    assert {Requirement(r).name for r in PROJECT["project"]["dependencies"]} <= {"click", "msgspec"}

@@ -87,6 +87,55 @@ def test_setup_with_an_old_python3_takes_the_newest_suitable_one(machine: Machin
     assert_works(machine)
 
 
+def made_with(machine: Machine) -> str:
+    """The name of the interpreter that made .venv."""
+    return next(line for line in machine.calls().splitlines() if "-m venv" in line).split(" ", 1)[0]
+
+
+def test_setup_takes_the_newest_interpreter_and_prints_it(machine: Machine) -> None:
+    for minor in (11, 14, 12):
+        machine.add_python(f"python3.{minor}", probed=f"plain {minor}")
+    machine.add_python("python3", probed="plain 15")  # newer than what is tested
+    done = setup(machine)
+    assert done.returncode == 0, done.stderr
+    assert made_with(machine) == "python3.14"
+    assert f"Python {sys.version.split()[0]}, " in done.stderr
+
+
+def test_setup_takes_an_optimised_build_before_a_newer_plain_one(machine: Machine) -> None:
+    machine.add_python("python3.13", probed="plain 13")
+    machine.add_python("python3", probed="plain 14", under=machine.home / "pyenv/versions/3.14.0/bin")
+    machine.add_python("python3.12", probed="optimised 12")
+    assert setup(machine).returncode == 0
+    assert made_with(machine) == "python3.12"
+
+
+def test_setup_takes_an_interpreter_of_pyenv_that_is_not_on_path(machine: Machine) -> None:
+    machine.add_python("python3.11", probed="plain 11")
+    machine.add_python("python3", probed="plain 13", under=machine.home / "pyenv/versions/3.13.1/bin")
+    assert setup(machine).returncode == 0
+    assert made_with(machine) == "python3"
+
+
+def test_setup_newest_interpreter_makes_no_environment_takes_the_next(machine: Machine) -> None:
+    machine.add_python("python3.13", probed="optimised 13", refuse=NO_VENV)
+    machine.add_python("python3.11", probed="optimised 11")
+    assert setup(machine).returncode == 0
+    assert_works(machine)
+    assert "python3.11 -m venv" in machine.calls()
+
+
+def test_setup_existing_environment_keeps_its_interpreter(machine: Machine) -> None:
+    machine.add_python("python3.11", probed="plain 11")
+    assert setup(machine).returncode == 0
+    machine.log.unlink()
+    machine.add_python("python3.13", probed="optimised 13")
+    with (machine.checkout / "requirements/demo.txt").open("a") as lock:
+        lock.write("# one more line\n")
+    assert setup(machine).returncode == 0
+    assert "-m venv" not in machine.calls()
+
+
 def test_setup_with_python_given_takes_no_other(machine: Machine) -> None:
     machine.add_python()
     machine.env["PYTHON"] = str(machine.home / "missing")

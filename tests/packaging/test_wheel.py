@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from tests.packaging.machine import ROOT, copy_checkout
+from tests.packaging.machine import ROOT, run, succeed
 
 pytestmark = pytest.mark.slow
 
 UV = Path(sys.executable).with_name("uv")
 VERSIONS = ("3.11", "3.13")
-
-
-def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "DAYPASS_", "AWS_"))}
-    return subprocess.run(
-        [str(part) for part in command], cwd=cwd, env={**kept, **env}, capture_output=True, text=True, check=False, timeout=300
-    )  # fmt: skip
-
-
-def succeed(*command: str | Path, cwd: Path, **env: str) -> str:
-    done = run(*command, cwd=cwd, **env)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def interpreter(version: str) -> Path:
@@ -39,12 +24,11 @@ def interpreter(version: str) -> Path:
     pytest.skip(f"no working python{version} on this machine")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = copy_checkout(tmp_path_factory.mktemp("source"))
-    out = tmp_path_factory.mktemp("dist")
-    succeed(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", out, source, cwd=source)
-    return next(out.glob("daypass-*.whl"))
+def test_wheel_installs_a_man_page_for_each_command(wheel: Path) -> None:
+    names = {
+        name.rpartition("share/man/man1/")[2] for name in zipfile.ZipFile(wheel).namelist() if "/share/man/" in name
+    }
+    assert names == {path.name for path in (ROOT / "man").glob("*.1")}
 
 
 def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:

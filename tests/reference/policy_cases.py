@@ -9,7 +9,8 @@ import json
 import random
 
 from daypass.domain.policy.document import PolicyKind, parse
-from daypass.domain.policy.model import AccessQuery, Layers, NamedPolicy, PrincipalFacts
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
 USER, ROLE, ROOT = (f"arn:aws:iam::{ACCOUNT}:{rest}" for rest in ("user/al", "role/ops", "root"))
@@ -19,9 +20,10 @@ USER_ID, ROLE_ID, OLD_ID = "AIDAAAAAAAAAAAAAAAAAA", "AROAAAAAAAAAAAAAAAAAA", "AR
 PROVIDER = f"arn:aws:iam::{ACCOUNT}:saml-provider/idp"
 CANONICAL = "c" * 64
 
-ACTIONS = ["app:Read", "app:ReadAll", "app:Write", "b:Read", "APP:read"]
-ACTION_PATTERNS = [*ACTIONS, "app:*", "*", "app:R*d", "app:????", "*:Read", "b:*e*", "b:Re?d"]
-RESOURCES = [f"arn:aws:app:::{rest}" for rest in ("x/a", "x/b", "x/al/1", "y", "x/", "x/a:b", "x/*")] + ["*"]
+ACTIONS = ["app:Read", "app:ReadAll", "app:Write", "b:Read", "APP:read", "daypass:Read", "Daypass:Write"]
+ACTION_PATTERNS = [*ACTIONS, "app:*", "*", "app:R*d", "app:????", "*:Read", "b:*e*", "b:Re?d", "daypass:*", "*:*"]
+OWN = [f"arn:aws:daypass::{account}:x/a" for account in (ACCOUNT, OTHER, "*")]
+RESOURCES = [f"arn:aws:app:::{rest}" for rest in ("x/a", "x/b", "x/al/1", "y", "x/", "x/a:b", "x/*")] + ["*", *OWN]
 RESOURCE_PATTERNS = [
     *(r for r in RESOURCES if r != "*"),
     "*",
@@ -38,6 +40,10 @@ RESOURCE_PATTERNS = [
     "arn:aws:app:::*${?}*",
     "arn:aws:app:::x/${k:multi}*",
     "arn:aws:b:::y",
+    "arn:aws:daypass::*:x/*",
+    f"arn:aws:daypass::{ACCOUNT}:*",
+    "arn:aws:daypass::*:x/${aws:nobody, 'a'}",
+    "arn:aws:daypass::*:x/${k:multi}*",
 ]
 TRUST_ACTIONS = ["sts:AssumeRole", "sts:*", "sts:Assume*", "sts:TagSession"]
 VALUES = {

@@ -374,9 +374,31 @@ def is_excepted(element, who, bindings):
     return checks != [] and all(checks)
 
 
-def applies(statement, variables, case):
+def reaches_administration(statement, variables, case, layer):
+    """ADR 0008: an Allow speaks of `daypass:` actions only by an Action that says so, or `*`, and by Resource.
+
+    What another account owns is granted by identity policies that name the service in both elements.
+    """
+    if statement["Effect"] == "Deny" or not ascii_lower(case["action"]).startswith("daypass:"):
+        return True
+    if "NotAction" in statement or "NotResource" in statement:
+        return False
+    named = [p for p in as_list(statement["Action"]) if ascii_lower(p[:8]) == "daypass:"]
+    owner = case["resource"].split(":", 5)[4:5] if case["resource"].count(":") >= 5 else []
+    if layer != "identity" or owner in ([], [""], [case["principal"]["account"]]):
+        named += [p for p in as_list(statement["Action"]) if p == "*"]
+        return any(like(p, case["action"], {}, False, ignore_case=True) for p in named)
+    arns = [p for p in as_list(statement["Resource"]) if p != "*"]
+    return any(like(p, case["action"], {}, False, ignore_case=True) for p in named) and any(
+        like(complete(p), case["resource"], case["context"], variables) for p in arns
+    )
+
+
+def applies(statement, variables, case, layer):
     """None when the statement does not apply, else the set of layers that do not limit its grant."""
     context = case["context"]
+    if not reaches_administration(statement, variables, case, layer):
+        return None
     if not action_matches(statement, case["action"]):
         return None
     if not resource_matches(statement, case["resource"], context, variables):
@@ -409,7 +431,7 @@ def decide(case):
         grants = []
         for text in texts:
             for statement, variables in read_policy(text):
-                grant = applies(statement, variables, case)
+                grant = applies(statement, variables, case, name)
                 if grant is not None and statement["Effect"] == "Deny":
                     return "explicit_deny", first_denying(layers, case)
                 if grant is not None:
@@ -422,7 +444,7 @@ def first_denying(layers, case):
     for name, texts in layers:
         for text in texts:
             for statement, variables in read_policy(text):
-                if statement["Effect"] == "Deny" and applies(statement, variables, case) is not None:
+                if statement["Effect"] == "Deny" and applies(statement, variables, case, name) is not None:
                     return name
     raise AssertionError
 

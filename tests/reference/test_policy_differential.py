@@ -87,7 +87,7 @@ def test_patterns_any_text_equal_reference(patterns, text, context, variables, w
     )
     assert compiled.matches(text, evaluator_context(context)) is wanted
     if wanted and not ignore_case:
-        assert text.startswith(compiled.head)
+        assert text.startswith(compiled.prefix)
 
 
 def _lowered(items, ignore_case):

@@ -39,12 +39,12 @@ def test_load_list_in_environment_is_split_at_commas() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("DAYPASS_SERVER__PROT", "1", "no setting 'prot'"),
-        ("DAYPASS_SERVR__PORT", "1", "no section 'servr'"),
+        ("DAYPASS_SERVER__PROT", "1", "'prot' is not a setting"),
+        ("DAYPASS_SERVR__PORT", "1", "'servr' is not a section"),
         ("DAYPASS_SERVER__PORT", "many", "server.port"),
-        ("DAYPASS_SERVER__PORT__X", "1", "no setting 'port__x'"),
+        ("DAYPASS_SERVER__PORT__X", "1", "'port__x' is not a setting"),
         ("DAYPASS_SERVER__TLS_CERT", "/a.pem", "go together"),
-        ("DAYPASS_SERVER__CLIENT_CA", "/a.pem", "no client certificates without TLS"),
+        ("DAYPASS_SERVER__CLIENT_CA", "/a.pem", "client certificates need TLS"),
     ],
 )
 def test_load_bad_environment_is_refused_by_name(name: str, value: str, says: str) -> None:
@@ -55,9 +55,9 @@ def test_load_bad_environment_is_refused_by_name(name: str, value: str, says: st
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("port = 1", "outside of a section"),
-        ("[server]\nprot = 1", "no setting 'prot'"),
-        ("[nothing]\nx = 1", "no section 'nothing'"),
+        ("port = 1", "is not in a section"),
+        ("[server]\nprot = 1", "'prot' is not a setting"),
+        ("[nothing]\nx = 1", "'nothing' is not a section"),
         ("[server", "is not TOML"),
         ("[server]\nport = 99999", "server.port"),
     ],

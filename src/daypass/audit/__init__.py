@@ -1,4 +1,4 @@
-"""The record: written by `journal`, read by `read`, proved by `verify`.
+"""The audit record. `journal` writes it, `read` reads it and `verify` verifies it.
 
-This package imports nothing by itself: `daypass.audit.verify` runs where only the client is installed.
+This package imports nothing, because `daypass.audit.verify` must run where only the client is installed.
 """

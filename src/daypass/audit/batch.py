@@ -1,20 +1,23 @@
-"""What travels between the event loop and the writer, and whose fault a failure is."""
+"""The values passed between the event loop and the writer, and the classification of failures."""
 
 from __future__ import annotations
 
 import sqlite3
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from daypass.audit.rows import EventRow, SessionRow, event_row
+from daypass.audit.rows import EventRow, SessionRow, event_row, session_record, session_row
+from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.ports import Tx
+from daypass.domain.session import SessionClaims
+from daypass.ports import Offline, Tx
 from daypass.stores.feed import Change
 
 ChangeFunction: TypeAlias = Callable[[Tx], tuple[Any, Event]]
@@ -22,10 +25,11 @@ ChangeFunction: TypeAlias = Callable[[Tx], tuple[Any, Event]]
 
 @dataclass(frozen=True, slots=True)
 class JournalOptions:
-    """Named as the settings of section `journal` are, where there is one.
+    """Limits of the journal. A limit that is also a setting has the name of the setting in section `journal`.
 
-    `fsync_delay_ms` slows every durable commit down, for measurements alone. After `away_seconds` without the database
-    nothing new waits for it: it is refused at once.
+    `fsync_delay_ms` slows down every durable commit and is only for measurements. When the database has been
+    unavailable for `outage_seconds`, new requests are refused at once instead of waiting. A statement of a batch with
+    directory changes may take `change_seconds`, because writers of the directory wait for one another.
     """
 
     deadline_seconds: float = 5.0
@@ -37,39 +41,66 @@ class JournalOptions:
     mark_every_ms: int = 1_000
     idle_seconds: float = 30.0
     retry_seconds: float = 0.1
-    away_seconds: float = 2.0
+    outage_seconds: float = 2.0
+    change_seconds: float = 3.0
 
 
 class Item:
-    """Something to be made durable: an event with, perhaps, its session, or a change that makes its own event.
+    """An item to be made durable: an event with an optional session, or a change that makes its own event.
 
-    The event's `row` is made here, on the caller's side of the queue.
+    Rows are made here, on the caller's side of the queue, except for the event of a change.
     """
 
-    __slots__ = ("abandoned", "change", "deadline", "event", "finished", "future", "row", "session", "size")
+    __slots__ = (
+        "abandoned",
+        "change",
+        "deadline",
+        "event",
+        "finished",
+        "future",
+        "offline",
+        "record",
+        "replays",
+        "row",
+        "session",
+        "size",
+    )
 
     def __init__(
         self,
         future: Future[Any],
         deadline: float,
         event: Event | None,
-        session: SessionRow | None = None,
+        claims: SessionClaims | None = None,
         change: ChangeFunction | None = None,
+        offline: Offline | None = None,
+        replays: Sequence[ReplayEntry] = (),
     ) -> None:
+        self.replays = replays
         self.future = future
         self.deadline = deadline
-        self.event = event
+        record = None if claims is None else session_record(claims)
+        if event is not None and record is not None:
+            event = msgspec.structs.replace(event, session=record)
+        self.event = event  # for a change: set after the change ran
         self.row: EventRow | None = None if event is None else event_row(event)
-        self.session = session
+        self.record = record
+        self.session: SessionRow | None = None if claims is None else session_row(claims)
         self.change = change
-        self.abandoned = False  # set by the event loop: the deadline has passed, nobody waits for it
-        self.finished = False  # set by the writer: it has been told what became of it
+        self.offline = offline
+        self.abandoned = False  # set by the event loop: the deadline has passed and no caller waits
+        self.finished = False  # set by the writer: the outcome has been reported
         self.size = 1024 if self.row is None else len(self.row.data) + 512
+
+    @property
+    def needs_database(self) -> bool:
+        """Whether a spool cannot take it."""
+        return (self.change is not None or bool(self.replays)) and self.offline is None
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What the waiters of one transaction are told, in one call into the event loop."""
+    """The outcome of one transaction, reported to all its waiters in one call into the event loop."""
 
     done: list[tuple[Item, Any]] = field(default_factory=list)
     failed: list[tuple[Item, BaseException]] = field(default_factory=list)
@@ -77,8 +108,8 @@ class Outcome:
     seconds: float = 0.0
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether the database, not what was sent to it, is to blame: then the same may succeed later."""
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the failure was caused by the database and not by the data. If so, a retry may succeed."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or not isinstance(error, DataError | IntegrityError)
     if isinstance(error, DaypassError):
@@ -87,17 +118,19 @@ def is_away(error: BaseException) -> bool:
 
 
 def is_own_fault(error: BaseException) -> bool:
-    """Whether a change that failed in the database sent it nonsense; retrying would hold up everyone else."""
+    """Whether a change failed because it sent an invalid statement. Retrying it would only delay other requests."""
     if isinstance(error, OperationalError):  # SQLite's generic SQL error; PostgreSQL has a class for it
         return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
     return isinstance(error, ProgrammingError)
 
 
-def unavailable() -> DaypassError:
-    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.")
+def unavailable(why: str) -> DaypassError:
+    """The refusal of an item; `why` is for the log and the record only."""
+    public = "The service is unavailable. Please try again shortly."
+    return DaypassError(ErrorKind.UNAVAILABLE, public, private={"journal": why})
 
 
-def told(error: BaseException) -> str:
-    """An error for the log: what the database said, without the statement and its values."""
+def describe(error: BaseException) -> str:
+    """The database's error message for the log, without the statement and its values."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {cause}"[:500]

@@ -1,8 +1,9 @@
-"""The journal: the only way to write. What it accepted is durable, and on the record, when it returns.
+"""The journal is the only way to write. When a call returns, the write is durable and on the record.
 
-Requests put events on a queue; one writer thread (`writer.LogWriter`) commits whatever is waiting as one transaction and
-wakes all who wait. It must never wait on the event loop, and never hold more than a bounded number of events. While the
-database is away it refuses: there is no credential without its event.
+Requests put events on a queue. One writer thread (`writer.LogWriter`) commits all waiting items as one transaction and
+wakes their callers. It must never block the event loop, and never hold more than a bounded number of events. While the
+database is unavailable, events go to a local spool (`spool_sink`); without one, requests are refused, because no
+credential is issued without its event.
 """
 
 from __future__ import annotations
@@ -12,170 +13,303 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
-from daypass.audit.opening import Position
-from daypass.audit.rows import session_row
+from daypass.audit.clock import AdjustableClock
+from daypass.audit.database_sink import DatabaseSink
+from daypass.audit.log import Position
+from daypass.audit.spool import SpoolDirectory
+from daypass.audit.spool_sink import OfflineStart, Outage, SpoolSink
 from daypass.audit.writer import LogWriter
+from daypass.domain.directory import ReplayEntry
+from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import SessionClaims
 from daypass.observability import logs
-from daypass.ports import Clock, Ids, Tx
-from daypass.stores.engine import Database
+from daypass.ports import Ids, Offline, Tx
+from daypass.stores.engine import Database, database_needed
 from daypass.stores.feed import Change
 
 T = TypeVar("T")
 
 _WATCH_SECONDS = 0.1
+_FULL = "the journal's queue is full"
+_LOG_SECONDS = 5.0  # between two reports that items are refused
 
 
 class DurableJournal:
-    """Implements `ports.Journal` over a `Database`. Belongs to the event loop that started it.
+    """Implements `ports.Journal` over a `Database`. It may only be used on the event loop that started it.
 
     Counters for metrics are plain attributes: `batches`, `events`, `commit_seconds` (sums), `failures`, `waiting`.
 
     Args:
         database: migrated.
-        node: a name for this process that people know; it is in log.opened.
-        on_changes: told, on the event loop and before the waiter of a write wakes, what that write put on the feed.
-        on_batch: told of each commit the number of its events and its seconds; for histograms.
+        node: a human-readable name of this process, written to log.opened.
+        on_changes: called on the event loop with the feed entries of a write, before the caller of that write resumes.
+        on_batch: called after each commit with its events and its seconds; for metrics.
+        spool: where events go while the database is unavailable; None: nowhere.
     """
 
     def __init__(
         self,
         database: Database,
-        clock: Clock,
+        clock: AdjustableClock,
         ids: Ids,
         node: str,
         options: JournalOptions | None = None,
         *,
         on_changes: Callable[[Sequence[Change]], None] | None = None,
-        on_batch: Callable[[int, float], None] | None = None,
+        on_batch: Callable[[Sequence[Event], float], None] | None = None,
+        spool: SpoolDirectory | None = None,
     ) -> None:
         self._options = options or JournalOptions()
         self._clock = clock
         self._ids = ids
         self._on_changes = on_changes
         self._on_batch = on_batch
-        self._writer = LogWriter(database, clock, node, self._options, self._tell)
+        inner = self._inner = DatabaseSink(database, clock, node, self._options, spooled=spool is not None)
+        self._spool = SpoolSink(inner, database, clock, spool, node, self._report) if spool is not None else None
+        self._writer = LogWriter(
+            self._spool or inner, self._options, self._tell, ids.session, hurried=lambda: clock.jump_ms > 0
+        )
         self._thread = threading.Thread(target=self._writer.run, name="daypass-journal", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._outstanding: deque[Item] = deque()  # in order of deadline
+        self._outstanding: deque[Item] = deque()  # ordered by deadline
         self._accepting = False
+        self._refused_at = float("-inf")  # when a refusal was last logged
+        self.first_log = ""
+        """The log that this process began with. The status lists of the process have its id."""
         self.waiting = 0
         self.waiting_bytes = 0
         self.batches = 0
         self.events = 0
         self.commit_seconds = 0.0
 
-    # --- Its life
+    # --- Start and stop
 
-    async def start(self) -> None:
-        """Opens this process's log. Raises what the database raises when it cannot."""
+    async def start(self, offline: OfflineStart | None = None) -> None:
+        """Opens this process's log; with `offline`, in the spool. Raises the storage's error if that fails."""
         self._loop = asyncio.get_running_loop()
+        if offline is not None and self._spool is not None:
+            self._spool.begin_without_database(offline)
         await asyncio.to_thread(self._writer.open, self._ids.session())
+        self.first_log = self._writer.log
         self._thread.start()
         self._accepting = True
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.start, self._writer.log)
         self._watch = self._loop.call_later(_WATCH_SECONDS, self._expire)
 
     async def close(self) -> None:
-        """Refuses what is new, makes durable what waits, writes log.closed. Bounded by the deadline of a commit."""
+        """Refuses new items, commits the waiting ones and writes log.closed. It takes at most the deadline of a
+        commit.
+        """
         if not self._accepting:
             return
         self._accepting = False
+        if self._writer.stuck_seconds:
+            logs.get().warning("journal_not_closed", log=self._writer.log)
+            self._writer.queue.end()
+            await self._end()
+            return
         detail = {"log": self._writer.log}
-        closed = self._put(Event(type=EventType.LOG_CLOSED, at=self._clock.now(), detail=detail))
-        self._writer.queue.put(None)
-        await asyncio.wait([closed])
-        error = closed.exception()
+        closed = self._item(Event(type=EventType.LOG_CLOSED, at=self._clock.now(), detail=detail))
+        self._writer.queue.end(closed)
+        await asyncio.wait([closed.future])
+        error = closed.future.exception()
         if error is not None:
             logs.get().warning("journal_not_closed", log=self._writer.log)
+        await self._end()
+
+    async def _end(self) -> None:
+        """The writer stops when it reaches the end of the queue."""
         await asyncio.to_thread(self._thread.join, self._options.deadline_seconds)
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.close)
         if self._watch is not None:
             self._watch.cancel()
 
     def head(self) -> Position:
-        """The last record of this log that is durable."""
+        """The last durable record of this log."""
         return self._writer.end
 
     @property
     def log(self) -> str:
-        """This process's log: 32 hex digits."""
+        """The id of this process's log: 32 hex digits. After an outage it may be another one."""
         return self._writer.log
 
     @property
+    def database_facts(self) -> tuple[str, str]:
+        """The id of the installation, and the last reset of the clock, for a snapshot."""
+        return self._inner.installation, self._inner.clock_reset
+
+    def note_recorded(self) -> None:
+        """See `SpoolSink.note_recorded`. Call it regularly, on a thread."""
+        if self._spool is not None:
+            self._spool.note_recorded()
+
+    @property
     def failures(self) -> int:
-        """Transactions that failed because the database did."""
-        return self._writer.failures
+        """Number of transactions that failed because of the database."""
+        return self._writer.failures + (self._spool.failures if self._spool is not None else 0)
+
+    @property
+    def spool(self) -> SpoolSink | None:
+        """The sink with the local spool, for metrics and /readyz; None when the journal has none."""
+        return self._spool
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage of the database during which events go to the spool; None when there is none."""
+        outage = self._spool.outage if self._spool is not None else None
+        return outage if outage is not None and outage.since else None
 
     def problem(self) -> str:
-        """What is wrong, for /readyz; "" when commits can be expected to work."""
-        if self._writer.halted:
-            return f"the audit log is halted: {self._writer.halted}"
-        if not self._accepting:
-            return "the journal is not open"
-        since = self._writer.away_since
-        if since:
-            return f"the database has been away for {time.monotonic() - since:.0f} s"
-        return "the journal's queue is full" if self._full() else ""
+        """Why commits are expected to fail, for /readyz; "" when they are expected to succeed."""
+        return self._storage_problem(0.0) or (_FULL if self._full() else "")
 
     # --- ports.Journal
 
-    async def commit(self, event: Event, session: SessionClaims | None = None) -> None:
+    async def commit(
+        self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()
+    ) -> None:
         """Event and session row in one transaction. Raises DaypassError(UNAVAILABLE) when it could not be made durable.
-
-        Then it may still come to be on the record (the answer of the database was lost), but it gave no credential.
+        The event may still be on the record (if the database's response was lost), but no credential was returned.
         """
         self._check()
-        await self._put(event, session)
+        if replays:
+            self._check_database()
+        item = self._item(event, session, replays=replays)
+        self._writer.queue.put(item)
+        await item.future
 
-    async def write(self, change: Callable[[Tx], tuple[T, Event]], session: SessionClaims | None = None) -> T:
-        """Runs `change` on the writer thread; what it wrote, the feed entries, its event and the row of
-        `session` are one transaction.
+    async def write(
+        self,
+        change: Callable[[Tx], tuple[T, Event]],
+        session: SessionClaims | None = None,
+        *,
+        account: str = "",
+        urgent: bool = False,
+        offline: Offline | None = None,
+    ) -> T:
+        """Runs `change` on the writer thread. Its writes, the feed entries, its event and the row of `session` are one
+        transaction. While the database is unavailable, `offline` is done instead; without it, the call waits for the
+        database at first, and is refused at once when the outage has lasted for `outage_seconds`.
 
-        `change` may run more than once (when a transaction had to be rolled back): it must do nothing outside its
-        `Tx`. A DaypassError that it raises undoes it alone and is raised here, and so is any other exception.
+        `change` may run more than once (after a rollback), so it must have no effect outside its `Tx`. If it raises a
+        DaypassError or any other exception, only this change is rolled back and the exception is raised here.
+        Also raises DaypassError: UNAVAILABLE, or THROTTLED when too many changes of the account are waiting.
         """
-        self._check()
-        result: T = await self._put(None, session, change)
+        self._check(urgent=urgent)
+        if offline is None:
+            self._check_database()
+        item = self._item(None, session, change, offline)
+        try:
+            self._writer.queue.put_change(item, account, urgent=urgent)
+        except DaypassError:
+            item.finished = True
+            self.waiting -= 1
+            self.waiting_bytes -= item.size
+            raise
+        result: T = await item.future
         return result
 
     # --- Waiting and waking, all on the event loop
 
-    def _check(self) -> None:
-        full = self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes
-        if full or not self._accepting or self._writer.halted or (self._writer.away_since and self._away()):
-            raise unavailable()
+    def _check(self, *, urgent: bool = False) -> None:
+        """An urgent change is accepted even when the queue is full: the queue of urgent changes has its own limits.
 
-    def _away(self) -> bool:
-        """Whether the database has been away for so long that waiting for it would only hold up the caller."""
-        return time.monotonic() - self._writer.away_since > self._options.away_seconds
+        Each value is read once, because the writer's thread changes them at any moment: the reason given is the one
+        that held.
+        """
+        why = self._storage_problem(self._options.outage_seconds)
+        jump = self._clock.jump_ms
+        if not why and jump:
+            why = f"the system clock is {jump // 1000} s ahead of the expected time"
+        if not why and not urgent and self._full():
+            why = _FULL
+        if why:
+            raise self._refusal(why)
+
+    def _check_database(self) -> None:
+        """Refuses what needs the database when that has been unavailable for a while."""
+        outage = self.outage
+        if outage is not None and self._is_long(outage.since):
+            raise database_needed(outage.cause)
+
+    def _refusal(self, why: str) -> DaypassError:
+        """The refusal of an item that cannot be committed now. Its reason is logged once in a while, because such a
+        refusal cannot be on the record.
+        """
+        assert self._loop is not None
+        now = self._loop.time()
+        if now - self._refused_at >= _LOG_SECONDS:
+            logs.get().warning("journal_refuses", log=self._writer.log, why=why)
+            self._refused_at = now
+        return unavailable(why)
+
+    def _storage_problem(self, outage_seconds: float) -> str:
+        """Why an item would not become durable; "" when it would. An outage counts once it has lasted `outage_seconds`."""
+        writer = self._writer
+        halted, since = writer.halted, writer.unavailable_since
+        if halted:
+            return f"the audit log is halted: {halted}"
+        if not self._accepting:
+            return "the journal is not open"
+        away = time.monotonic() - since if since else 0.0
+        if away > outage_seconds:
+            spool = f", and {self._spool.fault}" if self._spool is not None and self._spool.fault else ""
+            return f"the database has been unavailable for {away:.0f} s{spool}"
+        waited = writer.stuck_seconds
+        return f"the writer has waited {waited:.0f} s for the database" if waited else ""
+
+    def _is_long(self, since: float) -> bool:
+        return time.monotonic() - since > self._options.outage_seconds
 
     def _full(self) -> bool:
         return self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes
 
-    def _put(
-        self, event: Event | None, session: SessionClaims | None = None, change: ChangeFunction | None = None
-    ) -> asyncio.Future[Any]:
+    def _item(
+        self,
+        event: Event | None,
+        session: SessionClaims | None = None,
+        change: ChangeFunction | None = None,
+        offline: Offline | None = None,
+        replays: Sequence[ReplayEntry] = (),
+    ) -> Item:
+        """Counts an item for the queue and sets its deadline."""
         loop = self._loop
         assert loop is not None
-        row = session_row(session) if session is not None else None
-        item = Item(loop.create_future(), loop.time() + self._options.deadline_seconds, event, row, change)
+        deadline = loop.time() + self._options.deadline_seconds
+        item = Item(loop.create_future(), deadline, event, session, change, offline, replays)
         self.waiting += 1
         self.waiting_bytes += item.size
         self._outstanding.append(item)
-        self._writer.queue.put(item)
-        return item.future
+        return item
 
     def _tell(self, outcome: Outcome) -> None:
         """Called on the writer thread: one call into the loop for a whole batch."""
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(self._wake, outcome)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: no caller waits any more
             logs.get().warning("journal_loop_closed", log=self._writer.log)
+
+    def _report(self, event: Event) -> None:
+        """Called on the thread of the drain: records an event about the spool."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._record, event)
+        except RuntimeError:  # the loop is closed; the log of the process has it
+            logs.get().warning("journal_loop_closed", log=self._writer.log)
+
+    def _record(self, event: Event) -> None:
+        if self._accepting:
+            item = self._item(event)
+            item.future.add_done_callback(lambda future: future.exception())  # nobody waits for it
+            self._writer.queue.put(item)
 
     def _wake(self, outcome: Outcome) -> None:
         if outcome.changes and self._on_changes is not None:
@@ -199,12 +333,11 @@ class DurableJournal:
             self.events += len(outcome.done)
             self.commit_seconds += outcome.seconds
             if self._on_batch is not None:
-                self._on_batch(len(outcome.done), outcome.seconds)
+                self._on_batch([item.event for item, _ in outcome.done if item.event is not None], outcome.seconds)
 
     def _expire(self) -> None:
-        """Refuses those whose deadline has passed; the writer drops them, unless they are already in a transaction.
-
-        Those that the writer is done with are forgotten here too, many at a time.
+        """Refuses items whose deadline has passed. The writer drops them unless they are already in a transaction.
+        Finished items are also removed here, many at a time.
         """
         assert self._loop is not None
         now = self._loop.time()
@@ -215,5 +348,6 @@ class DurableJournal:
             item = outstanding.popleft()
             item.abandoned = not item.future.done()
             if item.abandoned:
-                item.future.set_exception(unavailable())
+                needs_database, late = self.outage is not None and item.needs_database, "no answer in time"
+                item.future.set_exception(database_needed(late) if needs_database else unavailable(late))
         self._watch = self._loop.call_later(_WATCH_SECONDS, self._expire)

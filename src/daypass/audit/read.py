@@ -1,17 +1,19 @@
-"""Reads the record and the sessions: whole logs for verification, searches for people, pages for both.
+"""Reads the record and the sessions: whole logs for verification, searches for people, and pages for both.
 
-What an account may not see is left out here and nowhere else: an event belongs to the account that owns what was acted
-on; the actor's account sees it without decision and detail; the operator sees all; everyone may see leaves.
+This is the only module that removes what an account may not see. An event belongs to the account that owns the
+resource. The actor's account sees it without decision and detail. The operator sees everything. Every account may see
+leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -26,22 +28,25 @@ from sqlalchemy import (
     tuple_,
 )
 
-from daypass.audit.rows import redact_for_actor, searchable
+from daypass.audit.columns import altered_column, altered_session_column, id_key, searchable
+from daypass.audit.format import leaf_hash
+from daypass.audit.rows import redact_for_actor
+from daypass.audit.stored import event_bytes, events_of
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType, decode
-from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind, chain_depth
 from daypass.ports import Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.stores.engine import Database
 from daypass.stores.records import audit_logs, audit_records, sessions
 
 T = TypeVar("T")
 Columns: TypeAlias = Any
-"""The columns of the record, read from the table or from a part of it."""
+"""The columns of the record, selected from the table or from a subquery."""
 
 MOST = 1000
 """Records or sessions in one page."""
+_SEARCH_SECONDS = 10.0  # for one statement of a search
 _BY_ID = 10_000  # records that one request or session id can have
-_SCANNED = 5_000  # sessions looked at for one page when a filter has to be computed
 
 _r = audit_records.c
 _s = sessions.c
@@ -52,39 +57,53 @@ _EMPTY: ColumnElement[str] = literal_column("''")
 
 
 def list_logs(conn: Connection) -> list[LogView]:
-    """Every log with its last record, oldest first."""
+    """Every log with its last record, oldest first. The place and time of opening are read from its first record."""
+    rows = _last_records(conn)
+    data = event_bytes(conn, rows)
+    openings = events_of(conn, [(row.log, 0) for row in rows])
+    return [_log_view(row, data[row.log, row.seq], _body(openings.get((row.log, 0), b""))) for row in rows]
+
+
+def _last_records(conn: Connection) -> Sequence[Any]:
+    """The last record of each log, oldest log first."""
     of = audit_records.alias()
     newest = select(func.max(of.c.seq)).where(of.c.log == audit_logs.c.log).correlate(audit_logs).scalar_subquery()
     query = (
-        select(audit_logs, _r.seq, _r.chain, _r.type)
-        .join(audit_records, _r.log == audit_logs.c.log)
+        select(_r.log, _r.seq, _r.chain, _r.bytes)
+        .join(audit_logs, _r.log == audit_logs.c.log)
         .where(_r.seq == newest)
         .order_by(audit_logs.c.opened_at, audit_logs.c.log)
     )
-    return [
-        LogView(
-            log=row.log,
-            installation=row.installation,
-            node=row.node,
-            opened_at=row.opened_at,
-            seq=row.seq,
-            chain=bytes(row.chain).hex(),
-            closed=row.type == EventType.LOG_CLOSED.value,
-        )
-        for row in conn.execute(query)
-    ]
+    return conn.execute(query).all()
+
+
+def _log_view(row: Any, last: bytes, opening: Mapping[str, Any]) -> LogView:
+    detail = opening.get("detail", {})
+    return LogView(
+        log=row.log,
+        installation=str(detail.get("installation", "")),
+        node=str(detail.get("node", "")),
+        opened_at=int(opening.get("at", 0)),
+        seq=row.seq,
+        chain=bytes(row.chain).hex(),
+        closed=_body(last).get("type") == EventType.LOG_CLOSED.value,
+    )
 
 
 def log_records(conn: Connection, viewer: Viewer, log: str, after: int, limit: int) -> list[RecordView]:
-    """The records of a log behind `after`, in order of sequence; foreign ones as leaves."""
+    """The records of a log after `after`, ordered by sequence number. Records of other accounts are returned as
+    leaves.
+    """
     query = select(audit_records).where(_r.log == searchable(log), _r.seq > _integer(after))
-    return [_view(viewer, row) for row in conn.execute(query.order_by(_r.seq).limit(_page(limit)))]
+    rows = conn.execute(query.order_by(_r.seq).limit(_page(limit))).all()
+    data = event_bytes(conn, rows)
+    return [_view(viewer, row, data[row.log, row.seq]) for row in rows]
 
 
 def following(conn: Connection, viewer: Viewer, cursor: Mapping[str, int], limit: int) -> list[RecordView]:
-    """Records of any log behind its place in `cursor`, in one snapshot."""
+    """The records of all logs after their positions in `cursor`, in one snapshot."""
     found: list[RecordView] = []
-    for log in list_logs(conn):
+    for log in _last_records(conn):
         after = cursor.get(log.log, -1)
         if log.seq > after and len(found) < _page(limit):
             found += log_records(conn, viewer, log.log, after, _page(limit) - len(found))
@@ -92,7 +111,10 @@ def following(conn: Connection, viewer: Viewer, cursor: Mapping[str, int], limit
 
 
 def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
-    """Records that the viewer may see and that match, newest first."""
+    """The matching records that the viewer may see, newest first.
+
+    They are found by their columns, and returned only if each column matches the bytes.
+    """
     source = _source(query)
     c = source.c
     limit = _page(query.limit)
@@ -101,26 +123,53 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
         statement = select(source).where(*scope, *_matching(c, query))
         statement = statement.order_by(c.at.desc(), c.log.desc(), c.seq.desc()).limit(limit)
         rows.update({(row.log, row.seq): row for row in conn.execute(statement)})
-    newest = sorted(rows.values(), key=lambda row: (row.at, row.log, row.seq), reverse=True)
-    return [_view(viewer, row) for row in newest[:limit]]
+    newest = sorted(rows.values(), key=lambda row: (row.at, row.log, row.seq), reverse=True)[:limit]
+    data = event_bytes(conn, newest)
+    bodies = {place: _body(found) for place, found in data.items()}
+    return [
+        _view(viewer, row, data[row.log, row.seq])
+        for row in newest
+        if not altered_column(_columns(row), bodies[row.log, row.seq]) and _asked(bodies[row.log, row.seq], query)
+    ]
+
+
+def _asked(body: Mapping[str, Any], query: RecordFilter) -> bool:
+    """Whether the ids equal the requested ones, because two ids may have the same key."""
+    return all(
+        not asked or searchable(body.get(name, "")) == searchable(asked)
+        for name, asked in (("request_id", query.request_id), ("session_id", query.session_id))
+    )
 
 
 def _source(query: RecordFilter) -> FromClause:
-    """The table; or the few records of an id, fenced off so that no other index is taken for them."""
+    """The table, or the few records of an id in a separate subquery, so that the database uses no other index for
+    them.
+    """
     if query.request_id:
-        narrow = select(audit_records).where(_r.request_id == searchable(query.request_id))
+        key, text = (
+            _r.request_key == id_key(searchable(query.request_id)),
+            _r.request_id == searchable(query.request_id),
+        )
+        earlier = and_(text, _r.request_id != _EMPTY)
     elif query.session_id:
-        # As the partial index says it; a parameter in place of '' would not be recognised.
-        narrow = select(audit_records).where(_r.session_id == searchable(query.session_id), _r.session_id != _EMPTY)
+        key, text = (
+            _r.session_key == id_key(searchable(query.session_id)),
+            _r.session_id == searchable(query.session_id),
+        )
+        # Written exactly as in the partial index. The database would not recognise a parameter in place of ''.
+        earlier = and_(text, _r.session_id != _EMPTY)
     else:
         return audit_records
+    narrow = select(audit_records).where(or_(key, earlier))
     return narrow.limit(_BY_ID).subquery()
 
 
 def _scopes(c: Columns, viewer: Viewer, account: str) -> list[list[ColumnElement[bool]]]:
-    """The accounts to look in, one query for each index: what an account owns, and what it did elsewhere."""
+    """The accounts to search, with one query for each index: events that an account owns, and its actions in other
+    accounts.
+    """
     own = "" if viewer.operator else searchable(viewer.account)
-    if account and own and account != own:  # what happened between the two
+    if account and own and account != own:  # events between the two accounts
         return [
             [c.account == own, c.actor_account == account],
             [c.actor_account == own, c.account == account, c.actor_account != c.account],
@@ -132,8 +181,14 @@ def _scopes(c: Columns, viewer: Viewer, account: str) -> list[list[ColumnElement
 
 
 def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
-    equal = ("type", "operation", "request_id", "session_id", "access_key_id", "error")
-    found = [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
+    equal = ("type", "operation", "access_key_id", "error")
+    if query.request_id and query.session_id:  # one request has few records
+        equal_key = c.session_key == id_key(searchable(query.session_id))
+        equal_id = c.session_id == searchable(query.session_id)
+        found = [or_(equal_key, equal_id)]
+    else:
+        found = []
+    found += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
     if query.since is not None:
         found.append(c.at >= _integer(query.since))
     if query.until is not None:
@@ -145,25 +200,31 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _view(viewer: Viewer, row: Row[Any]) -> RecordView:
-    data = bytes(row.bytes)
-    own = viewer.operator or (row.account == viewer.account != "")
-    acted = row.actor_account == viewer.account != ""
-    body: Mapping[str, Any] | None = None
-    if own or acted:
-        try:
-            body = decode(data)
-        except ValueError:  # altered: verification says where
-            body = None
-        if body is not None and not own:
-            body = redact_for_actor(body)
+def _body(data: bytes) -> Mapping[str, Any]:
+    """The body of an event; {} when it was altered. Verification reports the place."""
+    try:
+        return decode(data)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _view(viewer: Viewer, row: Row[Any], data: bytes) -> RecordView:
+    """The part of a record that the viewer may see, according to its bytes."""
+    body = _body(data)
+    account, actor = body.get("account", ""), body.get("actor")
+    own = viewer.operator or (account == viewer.account != "")
+    acted = isinstance(actor, dict) and actor.get("account", "") == viewer.account != ""
+    shown: Mapping[str, Any] | None = None
+    if body and (own or acted):
+        shown = body if own else redact_for_actor(body)
+    at = body.get("at")
     return RecordView(
         log=row.log,
         seq=row.seq,
-        at=row.at,
-        leaf=bytes(row.leaf).hex(),
+        at=at if type(at) is int else 0,
+        leaf=(bytes(row.leaf) or leaf_hash(data)).hex(),
         chain=bytes(row.chain).hex(),
-        body=body,
+        body=shown,
         bytes=data if own else None,
     )
 
@@ -171,10 +232,8 @@ def _view(viewer: Viewer, row: Row[Any]) -> RecordView:
 # --- Sessions
 
 
-def list_sessions(
-    conn: Connection, viewer: Viewer, query: SessionFilter, now: int, limit: int
-) -> list[tuple[SessionClaims, str, int, int]]:
-    """(claims, log, seq, depth) of sessions, newest first. Whether they are revoked is not looked at. `now`: ms."""
+def list_sessions(conn: Connection, viewer: Viewer, query: SessionFilter, now: int, limit: int) -> list[Listed]:
+    """Sessions, newest first. Revocation is not checked. `now`: ms."""
     statement = select(sessions)
     account = query.account if viewer.operator else viewer.account
     if not viewer.operator and query.account not in ("", viewer.account):
@@ -191,27 +250,57 @@ def list_sessions(
         later = and_(_s.issued_at == _integer(at), _s.session_id < searchable(session_id))
         statement = statement.where(_s.issued_at <= _integer(at), or_(_s.issued_at < _integer(at), later))
     statement = statement.order_by(_s.issued_at.desc(), _s.session_id.desc()).limit(limit)
-    return [(claims_of(row), row.log, row.seq, row.depth) for row in conn.execute(statement)]
+    rows = conn.execute(statement).all()
+    events = events_of(conn, [(row.log, row.seq) for row in rows])
+    return [_listed(row, _body(events.get((row.log, row.seq), b""))) for row in rows]
 
 
-def claims_of(row: Row[Any]) -> SessionClaims:
-    """What a row of `sessions` tells of a session: enough for `RevocationIndex.revoked`."""
-    hops = tuple(Hop(h[0], h[1], h[2], h[3], Seen(*h[4]), h[5], h[6]) for h in json.loads(bytes(row.hops)))
+def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
+    shown = body and not altered_session_column(_columns(row), body)
+    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims_of(row, body) if shown else None)
+
+
+class Listed(NamedTuple):
+    """A row of `sessions`: its position in the list, the record that issued it, and the session according to that
+    record.
+
+    `claims` is None when the row does not match the record. The row is then not returned, and verification reports it.
+    """
+
+    place: tuple[int, str]
+    log: str
+    seq: int
+    claims: SessionClaims | None
+
+
+def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
+    """The session as described by the event that issued it; enough for `RevocationIndex.revoked`.
+
+    Events of earlier releases are incomplete; the row holds the rest.
+    """
+    session = body.get("session") or {**_columns(row), "hops": json.loads(bytes(row.hops))}
+    hops = tuple(Hop(h[0], h[1], h[2], h[3], FeedPosition(*h[4]), *h[5:]) for h in session["hops"])
+    own = hops[-1]
     return SessionClaims(
-        kind=SessionKind(row.kind),
-        session_id=row.session_id,
-        account=row.account,
-        principal_id=row.principal_id,
-        arn=row.arn,
-        name=row.name,
-        issued_at=row.issued_at,
-        expires_at=row.expires_at,
-        seen=hops[-1].seen,
+        kind=SessionKind(session["kind"]),
+        session_id=own.session_id,
+        account=own.account,
+        principal_id=own.principal_id,
+        arn=session["arn"],
+        name=own.name,
+        issued_at=session["issued_at"],
+        expires_at=session["expires_at"],
+        seen=own.seen,
         hops=hops,
-        source_identity=row.source_identity,
-        user_id=row.user_id,
-        grant_id=row.grant_id,
+        source_identity=session.get("source_identity", ""),
+        user_id=session.get("user_id", ""),
+        grant_id=own.grant_id or session.get("grant_id", ""),
+        client_id=own.client_id,
     )
+
+
+def _columns(row: Row[Any]) -> dict[str, Any]:
+    return dict(row._mapping)  # noqa: SLF001  # SQLAlchemy documents it as public
 
 
 def _integer(value: int) -> int:
@@ -226,10 +315,10 @@ def _page(limit: int) -> int:
 
 
 class AuditReader:
-    """Implements `ports.Records`: runs the queries above on threads of its own.
+    """Implements `ports.Records`. It runs the queries above on its own threads.
 
     Args:
-        revoked: the revocation that killed a session, if any (`Directory.revoked`); called on the event loop.
+        revoked: returns the revocation that ended a session, if any (`Directory.revoked`); called on the event loop.
     """
 
     def __init__(
@@ -241,35 +330,39 @@ class AuditReader:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="daypass-audit")
 
     def close(self) -> None:
-        """Waits for no query."""
+        """Stops without waiting for running queries."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _read(self, query: Callable[[Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._database.read, query)
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query of the record on a thread of its own. Raises DaypassError(UNAVAILABLE)."""
+        work = partial(self._database.read, query, seconds=_SEARCH_SECONDS)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def logs(self) -> list[LogView]:
-        return await self._read(list_logs)
+        return await self.run(list_logs)
 
     async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
-        return await self._read(lambda conn: log_records(conn, viewer, log, after, limit))
+        return await self.run(lambda conn: log_records(conn, viewer, log, after, limit))
 
     async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:
-        return await self._read(lambda conn: following(conn, viewer, cursor, limit))
+        return await self.run(lambda conn: following(conn, viewer, cursor, limit))
 
     async def search(self, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
-        return await self._read(lambda conn: search_records(conn, viewer, query))
+        return await self.run(lambda conn: search_records(conn, viewer, query))
 
     async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
         now = self._clock.now()
         limit = _page(query.limit)
         found: list[SessionView] = []
         before, scanned = query.before, 0
-        while scanned < _SCANNED:
+        while scanned < query.looked_at:
             page = replace(query, before=before)
-            rows = await self._read(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit))  # type: ignore[misc]
-            for claims, log, seq, depth in rows:
-                before = (claims.issued_at, claims.session_id)
-                view = self._session(claims, log, seq, depth, now)
+            rows = await self.run(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit))  # type: ignore[misc]
+            for place, log, seq, claims in rows:
+                before = place
+                if claims is None:
+                    continue
+                view = self._session(claims, log, seq, now)
                 if _wanted(view, query):
                     found.append(view)
                     if len(found) == limit:
@@ -279,9 +372,11 @@ class AuditReader:
                 return found, None
         return found, before
 
-    def _session(self, claims: SessionClaims, log: str, seq: int, depth: int, now: int) -> SessionView:
+    def _session(self, claims: SessionClaims, log: str, seq: int, now: int) -> SessionView:
         revoked = self._revoked(claims)
-        return SessionView(claims, log, seq, depth, revoked, revoked is None and now < claims.expires_at)
+        return SessionView(
+            claims, log, seq, chain_depth(claims.hops), revoked, revoked is None and now < claims.expires_at
+        )
 
 
 def _wanted(view: SessionView, query: SessionFilter) -> bool:

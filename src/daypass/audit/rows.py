@@ -1,25 +1,25 @@
-"""Turns events and sessions into rows, on the caller's side of the journal's queue: once, and ready to be stored.
+"""Converts events and sessions to rows that are ready to be stored. This happens once, on the caller's side of the
+journal's queue.
 
-Searchable columns are sanitised copies: the truth is in the event's bytes. Nothing that a caller sends may make a row
+Searchable columns are sanitised copies; the event's bytes are authoritative. No input of a caller may produce a row
 that a database refuses.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
+from daypass.audit.columns import LARGEST, OMITTED, bounded, id_key, record_columns, searchable
 from daypass.audit.format import leaf_hash
-from daypass.domain.events import Event, encode
-from daypass.domain.plain import is_plain
-from daypass.domain.session import Hop, SessionClaims, chain_depth
+from daypass.domain.events import Event, SessionRecord, decode, encode
+from daypass.domain.session import SessionClaims, chain_depth
 
 _SHORT = 256
-_LONG = 2048
-_INSTEAD = "\N{REPLACEMENT CHARACTER}"
-_LARGEST = 2**63 - 1
+_MASKED = b"***"
+_SHORTENED = b"...(+"
 
 SessionRow: TypeAlias = tuple[Any, ...]
 """The columns of `sessions`, without `log` and `seq`, in the order of `SESSION_FIELDS`."""
@@ -28,125 +28,100 @@ SESSION_FIELDS = (
     "session_id",
     "account",
     "kind",
-    "access_key_id",
     "principal_id",
-    "arn",
-    "name",
+    "root_principal_id",
     "issued_at",
     "expires_at",
-    "parent_session_id",
-    "root_principal_id",
-    "root_access_key_id",
-    "user_id",
-    "source_identity",
-    "grant_id",
     "depth",
+    *OMITTED,
     "hops",
 )
+_NOTHING = (*("" for _ in OMITTED), b"")
 
 
 class EventRow(NamedTuple):
-    """A record without its place: the columns of `audit_records` that do not depend on `log` and `seq`, in order."""
+    """A record without its log and sequence number: its searchable columns, its canonical bytes and their leaf hash."""
 
     at: int
     type: str
     account: str
     actor_account: str
     operation: str
-    request_id: str
-    session_id: str
     access_key_id: str
     error: str
-    data: bytes  # column `bytes`
+    request_key: int | None
+    session_key: int | None
+    data: bytes
     leaf: bytes
 
 
-EVENT_FIELDS = tuple("bytes" if name == "data" else name for name in EventRow._fields)
-
-
 def event_row(event: Event) -> EventRow:
-    """Encodes and hashes an event. One that cannot be encoded is recorded without what could not be."""
+    """Encodes and hashes an event. Parts that cannot be encoded are left out of the record."""
     try:
         data = encode(event)
     except (TypeError, ValueError, RecursionError) as failure:
-        data = encode(replace(event, decision=None, detail={"unencodable": type(failure).__name__}))
+        unencodable = {"unencodable": type(failure).__name__}
+        data = encode(msgspec.structs.replace(event, decision=None, detail=unencodable))
     actor = event.actor
-    names = _searchable_all(
-        (
-            event.type._value_,  # before Python 3.12 `value` runs Python code
-            event.account,
-            actor.get("account", ""),
-            event.operation,
-            event.request_id,
-            event.session_id,
-            actor.get("access_key_id", ""),
-            event.error,
-        )
+    values = (
+        event.type._value_,  # before Python 3.12 `value` runs Python code
+        event.account,
+        actor.get("account", ""),
+        event.operation,
+        actor.get("access_key_id", ""),
+        event.error,
     )
-    return EventRow._make((_bounded(event.at), *names, data, leaf_hash(data)))
+    ids = (event.request_id, event.session_id)
+    altered = _MASKED in data or _SHORTENED in data or not 0 <= event.at <= LARGEST
+    if altered or not _usual((*values, *ids)):
+        return _row_of(data)
+    return EventRow(event.at, *values, id_key(ids[0]), id_key(ids[1]), data, leaf_hash(data))
 
 
-def session_row(claims: SessionClaims) -> SessionRow:
-    """The projection of a session that is about to be issued. Its last hop is the session itself."""
-    c, hops = claims, claims.hops
-    first = hops[0]
-    session_id, account, principal_id, _, _, key, name = hops[-1]
-    row = (
-        session_id,
-        account,
-        c.kind._value_,
-        key,
-        principal_id,
-        c.arn,
-        name,
-        c.issued_at,
-        c.expires_at,
-        hops[-2].session_id if len(hops) > 1 else "",
-        first.principal_id,
-        first.access_key_id,
-        c.user_id,
-        c.source_identity,
-        c.grant_id,
-        chain_depth(hops),
-    )
-    text = _write_hops(hops)
-    others = f"{c.arn}{c.user_id}{c.source_identity}{c.grant_id}"  # the row's strings that no hop has
-    fits = len(text) + len(others) <= _LONG and 0 <= c.issued_at <= c.expires_at <= _LARGEST
-    if fits and is_plain(text + others, 6 * len(hops)):  # nearly always
-        return (*row, text.encode())
-    encoded = json.dumps(hops, separators=(",", ":")).encode()
-    return (*(_bounded(v) if isinstance(v, int) else searchable(v, _LONG) for v in row), encoded)
+def _row_of(data: bytes) -> EventRow:
+    """Derived from the bytes, so text masked or cut there is also masked or cut in the columns."""
+    columns = record_columns(decode(data))
+    named = {name: columns[name] for name in EventRow._fields if name in columns}
+    return EventRow(**named, data=data, leaf=leaf_hash(data))
 
 
-def _write_hops(hops: tuple[Hop, ...]) -> str:
-    """An array for each hop, in the order of its fields: compact JSON if all strings are plain."""
-    arrays = ""
-    for session_id, account, principal_id, at, (incarnation, position), key, name in hops:
-        arrays += f',["{session_id}","{account}","{principal_id}",{at},["{incarnation}",{position}],"{key}","{name}"]'
-    return f"[{arrays[1:]}]"
-
-
-def _searchable_all(values: tuple[Any, ...]) -> tuple[str, ...]:
-    """`searchable` for each. Nearly always all of them are fine, which one look at their concatenation tells."""
+def _usual(values: tuple[Any, ...]) -> bool:
+    """Whether `searchable` would return all of these unchanged."""
     try:
         together = "".join(values)
     except TypeError:
-        together = "\n"
-    return values if len(together) <= _SHORT and is_plain(together, 0) else tuple(map(searchable, values))
+        return False
+    return len(together) <= _SHORT and together.isprintable()
 
 
-def searchable(value: object, limit: int = _SHORT) -> str:
-    """A copy that any database takes and any terminal may print: at most `limit` printable characters."""
-    text = value if type(value) is str else str(value)
-    if len(text) <= limit and text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _INSTEAD for c in text[:limit])
+def session_record(claims: SessionClaims) -> SessionRecord:
+    """The session as written to the event that issues it. A hop has its grant and client only if one is set."""
+    hops = tuple([tuple(hop) if hop.grant_id or hop.client_id else hop[:7] for hop in claims.hops])
+    return SessionRecord(
+        claims.kind._value_,
+        claims.arn,
+        claims.issued_at,
+        claims.expires_at,
+        hops,
+        claims.user_id,
+        claims.source_identity,
+    )
 
 
-def _bounded(at: int) -> int:
-    return at if 0 <= at <= _LARGEST else min(max(at, 0), _LARGEST)
+def session_row(claims: SessionClaims) -> SessionRow:
+    """The columns by which a session is found. Its event holds everything else."""
+    hops = claims.hops
+    own = hops[-1]
+    names = (own[0], own[1], claims.kind._value_, own[2], hops[0][2])
+    issued_at, expires_at = claims.issued_at, claims.expires_at
+    if not (_usual(names) and 0 <= issued_at <= LARGEST and 0 <= expires_at <= LARGEST):
+        names = tuple(map(searchable, names))  # type: ignore[assignment]  # five again
+        issued_at, expires_at = bounded(issued_at), bounded(expires_at)
+    return (*names, issued_at, expires_at, chain_depth(hops), *_NOTHING)
 
 
 def redact_for_actor(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What the actor's account may see of an event that another account owns: neither decision nor detail."""
-    return {name: value for name, value in body.items() if name not in ("decision", "detail")}
+    """The part of an event that the actor's account may see when another account owns the event: no decision, detail or
+    session.
+    """
+    return {name: value for name, value in body.items() if name not in ("decision", "detail", "session")}

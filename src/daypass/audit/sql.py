@@ -1,8 +1,8 @@
-"""The journal's statements: many rows in one statement, because each statement is a hand-over of the interpreter lock.
+"""The journal's statements: many rows in one statement, because each statement releases the interpreter lock.
 
-Values go to the driver as they are (`exec_driver_sql`), past SQLAlchemy's work for each row, but not past its handling of
-errors and lost connections. Nothing is ever updated in `audit_records`. A statement that fails may leave rows behind: its
-transaction must be rolled back.
+Values are passed directly to the driver (`exec_driver_sql`). This avoids SQLAlchemy's work for each row, but keeps its
+handling of errors and lost connections. Nothing is ever updated in `audit_records`. A statement that fails may leave
+rows behind: its transaction must be rolled back.
 """
 
 from __future__ import annotations
@@ -13,21 +13,49 @@ from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from daypass.audit.rows import EVENT_FIELDS, SESSION_FIELDS
+from daypass.audit.rows import SESSION_FIELDS
 from daypass.stores.records import audit_records
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
-RECORD_COLUMNS = ("log", "seq", *EVENT_FIELDS, "chain")
+RECORD_COLUMNS = (
+    "log",
+    "seq",
+    "at",
+    "type",
+    "account",
+    "actor_account",
+    "operation",
+    "access_key_id",
+    "error",
+    "request_key",
+    "session_key",
+    "bytes",
+    "chain",
+    "request_id",  # used by earlier releases, like the two below; now empty
+    "session_id",
+    "leaf",
+)
 SESSION_COLUMNS = ("log", "seq", *SESSION_FIELDS)
+REPLAY_COLUMNS = ("purpose", "id", "account", "at", "expires_at")
 CLOCK_MARK = "clock_mark"
-"""Key in `meta`: the highest time that any process of this installation has recorded, ms."""
+"""Key in `meta`: the highest time that any process of this installation has recorded, ms. A reset adds its own id."""
+CLOCK_RESET = "clock_reset"
+"""Key in `meta`: the id of the last reset of the clock. Each reset begins a new mark, which older processes do not
+raise.
+"""
 
-_INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at"})
+_INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at", "request_key", "session_key"})
 _SMALL = frozenset({"depth"})
 _BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
-_STEP, _MOST = 16, 128  # rows: a statement takes less than a step, or whole steps. SQLite keeps what each one took last
+_STEP, _MOST = 16, 128  # rows; a statement has less than a step or whole steps. SQLite retains the last values of each
 _AGAIN = " ON CONFLICT (log, seq) DO NOTHING"
+_ONCE = " ON CONFLICT (session_id) DO NOTHING"
+_UNUSED = " ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id"
+_PRUNE = text(
+    "DELETE FROM redeemed WHERE (purpose, id) IN "
+    "(SELECT purpose, id FROM redeemed WHERE expires_at < :before ORDER BY expires_at LIMIT :most)"
+)
 
 _MARK = text(
     "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value "
@@ -42,23 +70,37 @@ _HEAD = (
 
 
 class Statements(Protocol):
-    """How one database takes many rows at once."""
+    """How one database inserts many rows at once."""
 
     def insert_records(self, conn: Connection, rows: Rows) -> int:
-        """Rows in the order of RECORD_COLUMNS; those that are there stay as they are. Returns how many were added."""
+        """Inserts rows in the order of RECORD_COLUMNS. Existing rows are not changed. Returns the number of rows
+        added.
+        """
         ...
 
     def insert_sessions(self, conn: Connection, rows: Rows) -> None:
-        """Rows in the order of SESSION_COLUMNS. Raises IntegrityError when a session id is taken."""
+        """Inserts rows in the order of SESSION_COLUMNS. Raises IntegrityError when a session id exists already."""
+        ...
+
+    def add_sessions(self, conn: Connection, rows: Rows) -> int:
+        """Inserts rows, except those whose session id exists already. Returns the number of rows added."""
+        ...
+
+    def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
+        """Inserts rows in the order of REPLAY_COLUMNS, with different keys. Returns the keys (purpose, id) of those that
+        did not exist.
+        """
         ...
 
 
 class SqliteStatements:
-    """One INSERT of many VALUES: the driver gives up the interpreter lock for each statement, not for each row."""
+    """One INSERT of many VALUES: the driver releases the interpreter lock once for each statement, not for each row."""
 
     def __init__(self) -> None:
         self._records = _ManyRows("audit_records", RECORD_COLUMNS, _AGAIN)
         self._sessions = _ManyRows("sessions", SESSION_COLUMNS)
+        self._new_sessions = _ManyRows("sessions", SESSION_COLUMNS, _ONCE)
+        self._replays = _ManyRows("redeemed", REPLAY_COLUMNS, _UNUSED)
 
     def insert_records(self, conn: Connection, rows: Rows) -> int:
         return self._records.insert(conn, rows)
@@ -66,12 +108,20 @@ class SqliteStatements:
     def insert_sessions(self, conn: Connection, rows: Rows) -> None:
         self._sessions.insert(conn, rows)
 
+    def add_sessions(self, conn: Connection, rows: Rows) -> int:
+        return self._new_sessions.insert(conn, rows)
+
+    def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
+        return self._replays.returning(conn, rows)
+
 
 class _ManyRows:
-    """Up to `_MOST` rows in two statements at most, of so few sizes that the driver keeps each one prepared.
+    """Inserts up to `_MOST` rows in at most two statements. There are few statement sizes, so the driver caches each
+    prepared statement.
 
     OR FAIL: a statement that fails takes the whole transaction with it, so that SQLite need not be able to undo the
-    statement alone. To that end it would copy every page that the statement changes, to a file in /tmp beyond 64 KB.
+    statement alone. For that it would copy every page that the statement changes, and beyond 64 KB write them to a
+    temporary file.
     """
 
     def __init__(self, table: str, columns: Sequence[str], rest: str = "") -> None:
@@ -81,13 +131,22 @@ class _ManyRows:
         self._by_size: dict[int, str] = {}
 
     def insert(self, conn: Connection, rows: Rows) -> int:
-        """How many were added."""
+        """The number of rows added."""
         added = done = 0
         while left := len(rows) - done:
             size = min(left - left % _STEP or left, _MOST)
             parameters = tuple(chain.from_iterable(rows[done : done + size]))
             added += conn.exec_driver_sql(self._statement(size), parameters).rowcount
             done += size
+        return added
+
+    def returning(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
+        """What the statements return: the keys of the rows added."""
+        added: set[tuple[str, str]] = set()
+        for at in range(0, len(rows), _MOST):
+            part = rows[at : at + _MOST]
+            found = conn.exec_driver_sql(self._statement(len(part)), tuple(chain.from_iterable(part)))
+            added.update((row[0], row[1]) for row in found)
         return added
 
     def _statement(self, size: int) -> str:
@@ -103,6 +162,7 @@ class PostgresStatements:
     def __init__(self) -> None:
         self._records = _unnest("audit_records", RECORD_COLUMNS) + _AGAIN
         self._sessions = _unnest("sessions", SESSION_COLUMNS)
+        self._replays = _unnest("redeemed", REPLAY_COLUMNS) + _UNUSED
 
     def insert_records(self, conn: Connection, rows: Rows) -> int:
         return conn.exec_driver_sql(self._records, _columns(rows)).rowcount
@@ -110,10 +170,21 @@ class PostgresStatements:
     def insert_sessions(self, conn: Connection, rows: Rows) -> None:
         conn.exec_driver_sql(self._sessions, _columns(rows))
 
+    def add_sessions(self, conn: Connection, rows: Rows) -> int:
+        return conn.exec_driver_sql(self._sessions + _ONCE, _columns(rows)).rowcount
+
+    def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
+        return {(row[0], row[1]) for row in conn.exec_driver_sql(self._replays, _columns(rows))}
+
 
 def statements(dialect: str) -> Statements:
-    """Those of `sqlite` or `postgresql`."""
+    """The statements for `sqlite` or `postgresql`."""
     return PostgresStatements() if dialect == "postgresql" else SqliteStatements()
+
+
+def prune_replays(conn: Connection, before: int, most: int) -> None:
+    """Deletes up to `most` proofs that expired before this time (ms), the oldest first."""
+    conn.execute(_PRUNE, {"before": before, "most": most})
 
 
 def head(conn: Connection, log: str) -> tuple[int, bytes] | None:
@@ -122,13 +193,18 @@ def head(conn: Connection, log: str) -> tuple[int, bytes] | None:
     return None if row is None else (row.seq, bytes(row.chain))
 
 
-def raise_mark(conn: Connection, now: int) -> None:
-    """Persists the clock's high-water mark, ms. It never goes down, whichever process writes it."""
-    conn.execute(_MARK, {"key": CLOCK_MARK, "value": str(now)})
+def mark_key(reset: str) -> str:
+    """Key in `meta` of the mark that is valid after the reset with this id ("": no reset)."""
+    return f"{CLOCK_MARK}.{reset}" if reset else CLOCK_MARK
+
+
+def raise_mark(conn: Connection, now: int, reset: str) -> None:
+    """Persists the clock's high-water mark, ms. It never decreases, whichever process writes it, except by a reset."""
+    conn.execute(_MARK, {"key": mark_key(reset), "value": str(now)})
 
 
 def _unnest(table: str, columns: Sequence[str]) -> str:
-    # %b: psycopg's text form of arrays costs a hundred times as much.
+    # %b: psycopg's text format of arrays is a hundred times as slow.
     arrays = ",".join(f"%b::{_array_type(column)}" for column in columns)
     return f"INSERT INTO {table} ({','.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our names
 

@@ -1,8 +1,8 @@
-"""Who used what when last, taken from the events as they go on the record, and written beside them now and then.
+"""Last uses of principals and operations, taken from events as they are recorded and written periodically.
 
-A request costs a dictionary look-up here and no write: the journal's writer takes along, in a transaction that it makes
-anyway, what has not been written for a minute. It must never hold up, fail or outgrow the record: what cannot be written is
-let go, and what is lost is at most the last minute of a process that was killed.
+A request costs one dictionary look-up and no write. The journal's writer adds to its next transaction the uses that
+have not been written for a minute. This must never delay the record, make it fail or grow without bound. Uses that
+cannot be written are dropped, and a killed process loses at most the last minute.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MOST_KNOWN: Final = 100_000
 _PRINCIPALS: Final = ("AIDA", "AROA")
 _SESSION_KEY: Final = "ASIA"
 
-Place: TypeAlias = tuple[str, str]
-"""Subject and operation: what one row of `last_uses` is about."""
+UseKey: TypeAlias = tuple[str, str]
+"""Subject and operation: the key of one row of `last_uses`."""
 
 
 class Use(NamedTuple):
@@ -43,27 +43,27 @@ _FORGET = text("DELETE FROM last_uses WHERE at < :before")
 
 
 class UsageBook:
-    """The latest use of everything that is not written yet. It belongs to the journal's writer thread."""
+    """The latest uses that are not written yet. Only the journal's writer thread may use it."""
 
     def __init__(self) -> None:
-        self._due: dict[Place, Use] = {}
-        self._later: dict[Place, Use] = {}  # written less than a minute ago, and used again since
-        self._written: dict[Place, int] = {}  # when, oldest first
+        self._due: dict[UseKey, Use] = {}
+        self._later: dict[UseKey, Use] = {}  # written less than a minute ago and used again since
+        self._written: dict[UseKey, int] = {}  # time of writing, oldest first
 
     def note_all(self, events: Iterable[Event]) -> None:
-        """Takes a batch, in order: of those with the same key and operation the last one tells."""
+        """Adds a batch, in order. For the same key and operation the last event counts."""
         latest = {(event.actor.get("access_key_id", ""), event.operation): event for event in events}
         for event in latest.values():
             self.note(event)
 
     def note(self, event: Event) -> None:
-        """Takes an event about somebody who has proven who it is; any other is passed over."""
+        """Adds an event of an authenticated caller; other events are ignored."""
         actor = event.actor
         key, operation = actor.get("access_key_id", ""), event.operation
-        if not key or not operation:  # nobody, or the bearer of a proof from elsewhere, who is no principal here
+        if not key or not operation:  # anonymous, or authenticated by a foreign proof and not a principal here
             return
         account, principal = actor.get("account", ""), actor.get("principal_id", "")
-        if ":" in principal:  # a federated user: what it does its issuer did
+        if ":" in principal:  # a federated user: its use counts for its issuer
             principal = actor.get("origin", {}).get("principal_id", "")
         use = Use(account, event.at, event.source.get("region", ""))
         if principal[:4] in _PRINCIPALS or (principal and principal == account):
@@ -71,41 +71,43 @@ class UsageBook:
         if key[:4] != _SESSION_KEY:
             self._put((key, operation.partition(":")[0]), use)
 
-    def _put(self, place: Place, use: Use) -> None:
-        if place in self._written:
-            self._later[place] = use
-        elif place in self._due or len(self._due) < _MOST_KNOWN:
-            self._due[place] = use
+    def _put(self, key: UseKey, use: Use) -> None:
+        if key in self._written:
+            self._later[key] = use
+        elif key in self._due or len(self._due) < _MOST_KNOWN:
+            self._due[key] = use
 
-    def take(self, now: int, *, everything: bool = False) -> dict[Place, Use]:
-        """What is to be written at `now` (ms), in the order in which every process locks the rows."""
+    def take(self, now: int, *, everything: bool = False) -> dict[UseKey, Use]:
+        """The uses to write at `now` (ms), in the order in which every process locks the rows."""
         if not (self._due or self._written):
             return {}
-        for place in self._expired(now, everything=everything):
-            del self._written[place]
-            if place in self._later:
-                self._due[place] = self._later.pop(place)
+        for key in self._expired(now, everything=everything):
+            del self._written[key]
+            if key in self._later:
+                self._due[key] = self._later.pop(key)
         most = len(self._due) if everything else MOST_ROWS
         return dict(sorted(list(self._due.items())[:most]))
 
-    def _expired(self, now: int, *, everything: bool) -> list[Place]:
-        """Those written a minute ago or longer: the first ones."""
+    def _expired(self, now: int, *, everything: bool) -> list[UseKey]:
+        """Removes the entries that were written a minute ago or earlier; they come first."""
         if everything:
             return list(self._written)
-        return [place for place, _ in takewhile(lambda item: now - item[1] >= EVERY_MS, self._written.items())]
+        return [key for key, _ in takewhile(lambda item: now - item[1] >= EVERY_MS, self._written.items())]
 
-    def settle(self, taken: Mapping[Place, Use], now: int) -> None:
-        """What was taken is written, or never will be. What was not settled is taken again."""
-        for place, use in taken.items():
-            newer = self._due.pop(place, use)
+    def mark_written(self, taken: Mapping[UseKey, Use], now: int) -> None:
+        """Marks the taken uses as finished, written or not. Uses that are not marked are taken again."""
+        for key, use in taken.items():
+            newer = self._due.pop(key, use)
             if newer is not use:
-                self._later[place] = newer
-            self._written.pop(place, None)
-            self._written[place] = now
+                self._later[key] = newer
+            self._written.pop(key, None)
+            self._written[key] = now
 
 
-def write_usage(conn: Connection, taken: Mapping[Place, Use]) -> None:
-    """In the transaction of `conn`, last of all: rows are locked in one order, and nothing after them."""
+def write_usage(conn: Connection, taken: Mapping[UseKey, Use]) -> None:
+    """Writes uses in the transaction of `conn`. Call it last: rows are locked in one order, and no other lock
+    follows.
+    """
     rows = [
         {"subject": subject, "operation": operation, "account": use.account, "at": use.at, "region": use.region}
         for (subject, operation), use in taken.items()
@@ -115,5 +117,5 @@ def write_usage(conn: Connection, taken: Mapping[Place, Use]) -> None:
 
 
 def forget_usage(conn: Connection, now: int) -> None:
-    """Drops what is older than the tracking period. It looks at every row: once for each start of a process."""
+    """Deletes uses older than the tracking period. It reads every row, so it runs once for each process start."""
     conn.execute(_FORGET, {"before": now - KEPT_MS})

@@ -1,6 +1,7 @@
-"""Verifies the record from its rows alone, and names the first bad one. Standard library only: the client runs it.
+"""Verifies the record from its rows alone and reports the first bad row. Standard library only, because the client runs
+it.
 
-It must never trust what a row says of itself: leaves are computed from the bytes where they are shown, chains always.
+It must never trust a hash in a row: chain hashes are always computed, and leaves wherever the bytes are present.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from daypass.audit.columns import altered_column, altered_log_column, altered_session_column, session_columns
 from daypass.audit.format import HASH_BYTES, LOG_ID_DIGITS, chain_hash, chain_seed, leaf_hash
 
 MAX_RECORD_BYTES = 65_536
@@ -20,13 +22,15 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """One record as it is stored and exported. `data` is None where the reader may see no more than the leaf."""
+    """One record as it is stored and exported. `data` is None where the reader may see only the leaf."""
 
     log: str  # 32 hex digits
     seq: int
     leaf: bytes  # 32 bytes
     chain: bytes  # 32 bytes
     data: bytes | None = None  # canonical event bytes
+    columns: Mapping[str, Any] | None = None  # the searchable columns, where they are read from the database
+    sessions: Sequence[Mapping[str, Any]] = ()  # likewise: the rows of sessions that name this record
 
     def to_json(self) -> dict[str, Any]:
         """Hashes in hex, the bytes in base64, withheld bytes left out."""
@@ -42,7 +46,7 @@ class RecordRow:
 
     @classmethod
     def from_json(cls, unverified: Mapping[str, Any]) -> RecordRow:
-        """Raises ValueError on anything that `to_json` does not make; further keys are passed over."""
+        """Raises ValueError for input that `to_json` does not produce; unknown keys are ignored."""
         seq = unverified.get("seq")
         if type(seq) is not int or not 0 <= seq < 2**63:
             raise ValueError("seq is not a sequence number")
@@ -75,7 +79,7 @@ def _base64(value: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a log was known to go: another log's opening names it, or someone keeps it elsewhere."""
+    """A known head of a log, named by another log's opening or stored elsewhere."""
 
     log: str
     seq: int
@@ -84,10 +88,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A log without a fault from record 0 to `head`.
+    """A log that is valid from record 0 to `head`.
 
-    `withheld` counts records of which only the leaf was shown; `closed` tells a clean shutdown; `heads` are those that
-    the opening names: give them to the verification of the other logs as `known`.
+    `withheld` counts records of which only the leaf was present. `closed` reports a clean shutdown. `heads` are the
+    heads named by the opening; pass them to the verification of the other logs as `known`.
     """
 
     log: str
@@ -100,7 +104,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """The first fault of a log: the sequence number at which it shows, and what is wrong there."""
+    """The first fault of a log: the sequence number where it was detected, and its description."""
 
     log: str
     seq: int
@@ -125,13 +129,13 @@ class _State:
 def verify_log(
     log_id: str, rows: Iterable[RecordRow], known: Iterable[Head] = (), *, after: Head | None = None
 ) -> Verified | BadRecord:
-    """Verifies one log's rows, in the order of their sequence, from record 0 (or from behind `after`).
+    """Verifies one log's rows, ordered by sequence number, from record 0 or from the record after `after`.
 
     Args:
         log_id: the log that the rows must belong to.
         rows: streamed; only one is held at a time.
-        known: heads of logs that are known from elsewhere. Those of this log must be met on the way, so that records
-            cut off its end, or rewritten with a fresh chain, show.
+        known: heads of logs that are known from elsewhere. The heads of this log must be found in its rows, so that
+        truncated records, or records rewritten with a new chain, are detected.
         after: a head of this log that has been verified before.
     """
     expected: dict[int, bytes] = {}
@@ -157,14 +161,7 @@ def verify_log(
 
 
 def _step(state: _State, row: RecordRow) -> None:
-    if row.log != state.log:
-        raise _Fault(f"belongs to another log, {row.log}")
-    if row.seq > state.seq:
-        raise _Fault(f"missing: the next record here is {row.seq}")
-    if row.seq < state.seq:
-        raise _Fault(f"out of order: record {row.seq} stands in its place")
-    if state.closed:
-        raise _Fault("written after the log was closed")
+    _check_place(state, row)
     if row.data is None:
         state.withheld += 1
     elif leaf_hash(row.data) != row.leaf:
@@ -176,12 +173,14 @@ def _step(state: _State, row: RecordRow) -> None:
         raise _Fault("rewritten: a head known from elsewhere has another chain here")
     if row.data is not None:
         _read(state, row.seq, row.data)
+        if row.columns is not None:
+            _compare(row.data, row)
     state.chain = chain
     state.seq += 1
 
 
 def _read(state: _State, seq: int, data: bytes) -> None:
-    """What verification needs of an event: whether it opens or closes the log, and the heads that it names."""
+    """The part of an event that verification needs: whether it opens or closes the log, and the heads that it names."""
     if len(data) > MAX_RECORD_BYTES:
         raise _Fault("over the size that a record can have")
     opens = data.startswith(b"{") and b'"type":"log.opened"' in data
@@ -197,6 +196,33 @@ def _read(state: _State, seq: int, data: bytes) -> None:
         state.heads = named_heads(body)
 
 
+def _check_place(state: _State, row: RecordRow) -> None:
+    if row.log != state.log:
+        raise _Fault(f"belongs to another log, {row.log}")
+    if row.seq > state.seq:
+        raise _Fault(f"missing: the next record here is {row.seq}")
+    if row.seq < state.seq:
+        raise _Fault(f"out of order: record {row.seq} stands in its place")
+    if state.closed:
+        raise _Fault("written after the log was closed")
+
+
+def _compare(data: bytes, row: RecordRow) -> None:
+    """Checks the columns against the bytes, and the rows of the session that the event issued, if any."""
+    body = _body(data)
+    altered = altered_column(row.columns or {}, body)
+    if altered:
+        raise _Fault(f"altered: column {altered} does not follow from the event")
+    issued = session_columns(body)
+    if issued is not None and not row.sessions:
+        raise _Fault(f"missing: the row of session {issued['session_id']}, which this event issued")
+    for session in row.sessions[issued is not None :]:
+        raise _Fault(f"forged: the row of session {session['session_id']} names this record, which did not issue it")
+    altered = altered_session_column(row.sessions[0], body) if issued is not None else ""
+    if altered:
+        raise _Fault(f"altered: column {altered} of the row of the session that this event issued")
+
+
 def _body(data: bytes) -> dict[str, Any]:
     try:
         body = json.loads(data)
@@ -208,7 +234,7 @@ def _body(data: bytes) -> dict[str, Any]:
 
 
 def named_heads(body: Mapping[str, Any]) -> tuple[Head, ...]:
-    """The heads of other logs in the body of a log.opened; what is not one is passed over."""
+    """The heads of other logs in the body of a log.opened; malformed entries are ignored."""
     detail = body.get("detail")
     listed = detail.get("heads") if isinstance(detail, Mapping) else None
     heads = []
@@ -218,3 +244,37 @@ def named_heads(body: Mapping[str, Any]) -> tuple[Head, ...]:
         except (KeyError, TypeError, ValueError):
             continue
     return tuple(heads)
+
+
+def verify_log_rows(openings: Mapping[str, bytes], rows: Iterable[Mapping[str, Any]]) -> list[BadRecord]:
+    """Compares the table of logs with their openings.
+
+    Args:
+        openings: the bytes of record 0 of each log; b"" where they are not an event, which `verify_log` reports.
+        rows: the rows of `audit_logs`.
+    """
+    bodies: dict[str, Mapping[str, Any]] = {}
+    named: dict[str, int] = {}
+    for log, data in openings.items():
+        try:
+            bodies[log] = _body(data)
+        except _Fault:
+            bodies[log] = {}
+        for head in _newly_named(bodies[log]):
+            named[head.log] = max(head.seq, named.get(head.log, -1))
+    stored = {str(row["log"]): row for row in rows}
+    faults = [BadRecord(log, 0, "missing: the row of this log") for log in bodies if log not in stored]
+    for log, row in stored.items():
+        if log not in bodies:
+            faults.append(BadRecord(log, 0, "forged: the row of this log, which has no records"))
+        elif bodies[log]:
+            altered = altered_log_column(row, bodies[log], named.get(log, -1))
+            faults += [BadRecord(log, 0, f"altered: column {altered} of the row of this log")] if altered else []
+    return faults
+
+
+def _newly_named(opening: Mapping[str, Any]) -> tuple[Head, ...]:
+    """The heads that were in the database when the log was opened, without those that were known to be missing."""
+    detail = opening.get("detail")
+    lost = detail.get("lost", 0) if isinstance(detail, Mapping) else 0
+    return named_heads(opening)[lost if type(lost) is int else 0 :]

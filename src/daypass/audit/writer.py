@@ -1,173 +1,148 @@
-"""The one thread that writes: takes what is waiting, makes it one transaction, and tells all who wait at once.
+"""The single writer thread. It takes the waiting items, commits them as one batch and wakes all waiters at once.
 
-It must never acknowledge what is not durable, never give a sequence number to two events, and never go on when the
-database holds another history of its log than it remembers: then the log halts.
+It must never acknowledge an item that is not durable. If the stored history of its log differs from the one it
+remembers, the log halts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
-
-from daypass.audit.batch import Item, JournalOptions, Outcome, is_away, is_own_fault, told, unavailable
-from daypass.audit.format import chain_hash
-from daypass.audit.opening import Position, open_log
-from daypass.audit.rows import EventRow, event_row
-from daypass.audit.sql import Statements, head, raise_mark, statements
-from daypass.audit.usage import Place, UsageBook, Use, forget_usage, write_usage
-from daypass.domain.errors import DaypassError
+from daypass.audit.batch import Item, JournalOptions, Outcome, describe, is_unavailable, unavailable
+from daypass.audit.log import Batch, Log, Position
+from daypass.audit.queue import WriterQueue
+from daypass.audit.sink import Halted, Sink, UnknownOutcome
 from daypass.observability import logs
-from daypass.ports import Clock
-from daypass.stores.backend import FEED_HEAD
-from daypass.stores.engine import Database
-from daypass.stores.tx import StoreTx
 
-_CROWD = 8  # items: fewer are not worth waiting for
-_LOOK_SECONDS = 0.001  # between two looks at what has come
-_MOST_LOOKS = 10
+_SLOW_SECONDS = 1.0  # a batch that has waited this long for a hanging sink will not finish
+_STUCK_SECONDS = 3.0  # and neither will one that has waited this long for any sink
+_HELD_SECONDS = 0.1  # between two attempts at items that need a part of the storage that is unavailable
 
 
-class Halted(Exception):
-    """The database holds another history of this log than the one that was acknowledged."""
+class Doubt(NamedTuple):
+    """A batch of an earlier log of this process that may be durable, and its items."""
 
-
-class _Lost(Exception):
-    """A transaction that was in doubt is now known not to have been committed."""
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One transaction as it was sent, kept until it is known whether it was committed."""
-
-    end: Position
-    records: list[tuple[Any, ...]] = field(default_factory=list)
-    sessions: list[tuple[Any, ...]] = field(default_factory=list)
-    outcome: Outcome = field(default_factory=Outcome)
-    changed: bool = False  # holds directory changes, which cannot be sent again as rows
-    sent: bool = False
+    log: Log
+    batch: Batch
+    items: list[Item]
 
 
 class LogWriter:
     """Runs on its own thread from `open` to the end of `run`. Its plain attributes may be read from anywhere.
 
     Args:
-        tell: takes an `Outcome` on the writer thread; hands it to the event loop.
+        sink: makes batches durable.
+        wake: takes an `Outcome` on the writer thread; hands it to the event loop.
+        new_log: makes the id of a log.
+        hurried: whether to check an idle sink every second.
     """
 
     def __init__(
         self,
-        database: Database,
-        clock: Clock,
-        node: str,
+        sink: Sink,
         options: JournalOptions,
-        tell: Callable[[Outcome], None],
+        wake: Callable[[Outcome], None],
+        new_log: Callable[[], str],
+        hurried: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.log = ""
-        self.halted = ""  # why the log takes nothing any more
-        self.away_since = 0.0  # time.monotonic() of the first failure since the last success, 0.0 when all is well
+        self.halted = ""  # why the log accepts no more items
+        self.unavailable_since = (
+            0.0  # time.monotonic() of the first failure since the last success; 0.0 if there is none
+        )
+        self.busy_since = 0.0  # time.monotonic() when it began the current batch; 0.0 when idle
         self.failures = 0
-        self.queue: SimpleQueue[Item | None] = SimpleQueue()
-        self.end = Position(-1, b"")
-        self.usage = UsageBook()
-        self._database = database
-        self._clock = clock
-        self._node = node
+        self.queue = WriterQueue(options)
+        self._log = Log("", Position(-1, b""))
+        self._sink = sink
         self._options = options
-        self._tell = tell
-        self._statements: Statements = statements(database.dialect)
-        self._marked = 0
-        self._unsure = False  # the end of the log in the database must be looked at before anything is written
-        self._doubt: _Attempt | None = None
-        self._closing = False
+        self._wake = wake
+        self._new_log = new_log
+        self._hurried = hurried
+        self._unsure = False  # the stored end of the log must be read before anything is written
+        self._doubt: Batch | None = None
+        self._doubts: list[Doubt] = []
+        self._held: list[Item] = []
 
-    # --- The life of the log
+    @property
+    def log(self) -> str:
+        """This process's log: 32 hex digits."""
+        return self._log.id
+
+    @property
+    def end(self) -> Position:
+        """The last durable record of the log."""
+        return self._log.end
+
+    @property
+    def stuck_seconds(self) -> float:
+        """How long it has waited for a sink that does not respond; 0.0 when it waits for none."""
+        since, away = self.busy_since, self.unavailable_since  # read once: the writer's thread resets them
+        if not since and not away:
+            return 0.0
+        now = time.monotonic()
+        busy = now - since if since else 0.0
+        if busy <= _SLOW_SECONDS and not away:
+            return 0.0
+        if self._sink.hangs and away:
+            return max(busy, now - away)
+        limit = _SLOW_SECONDS if self._sink.hangs else _STUCK_SECONDS
+        return busy if busy > limit else 0.0
 
     def open(self, log: str) -> None:
-        """Writes log.opened. Raises what the database raises; another id must be taken then: it may have been written."""
-        self.log = log
-        now = self._clock.now()
-        with self._database.write_transaction() as conn:
-            self.end = open_log(conn, self._statements, self.log, self._node, now)
-            raise_mark(conn, now)
-            forget_usage(conn, now)
-        self._marked = now
+        """Opens the log. Raises the sink's error; use another id after that."""
+        self._log = self._sink.open(log)
 
     def run(self) -> None:
-        """Commits what comes, until the None that ends the queue."""
-        while not self._closing:
+        """Commits items until the queue is closed and empty."""
+        while not self.queue.ended:
             items = self._take()
             try:
                 if items:
+                    self.busy_since = time.monotonic()
                     self._commit(items)
-                elif not self.halted:
+                    self.busy_since = 0.0
+                elif not self.halted and not self.queue.ended:
                     self._idle()
             except BaseException as error:  # noqa: BLE001 - a bug here must stop the log, not strand its waiters
                 logs.get().critical("journal_writer_failed", log=self.log, exc_info=True)
                 self._halt(f"the writer failed: {type(error).__name__}")
                 self._refuse([item for item in items if not item.finished])
+        self._refuse([item for item in self._held if not item.finished])
 
     def _take(self) -> list[Item]:
-        """What is waiting, up to the limits of a batch; waits for the first. [] when nothing came for a while."""
-        options = self._options
-        try:
-            first = self.queue.get(timeout=min(1.0, options.idle_seconds) if self._unsure else options.idle_seconds)
-        except Empty:
-            return []
-        self._gather()
-        items: list[Item] = []
-        size = 0
-        while first is not None:
-            items.append(first)
-            size += first.size
-            if len(items) >= options.batch or size >= options.batch_bytes:
-                return items
-            try:
-                first = self.queue.get_nowait()
-            except Empty:
-                return items
-        self._closing = True
-        return items
-
-    def _gather(self) -> None:
-        """Lets a crowd come together, as long as it keeps coming: a transaction costs as much as fifty rows do."""
-        here = self.queue.qsize()
-        for _ in range(_MOST_LOOKS):
-            if here < _CROWD:
-                return
-            time.sleep(_LOOK_SECONDS)
-            before, here = here, self.queue.qsize()
-            if here - before < _CROWD // 2:
-                return
+        """The items that were held and the waiting ones; [] when none arrived for a while."""
+        seconds = self._options.idle_seconds
+        if self._unsure or self._doubts or self._hurried():
+            seconds = min(1.0, seconds)
+        items = self.queue.take(_HELD_SECONDS if self._held else seconds)
+        held, self._held = self._held, []
+        return held + items
 
     def _idle(self) -> None:
-        """Nothing to write: settle what is in doubt, or keep the clock's mark."""
+        """Called when there is nothing to write: resolves a batch in doubt, or lets the sink do its periodic work."""
         try:
             if self._unsure:
                 self._reconcile()
+            elif self._doubts and self._sink.answers:
+                self._resolve_doubts()
             else:
-                now = self._clock.now()
-                with self._database.write_transaction() as conn:
-                    raise_mark(conn, now)
-                    used = self._write_usage(conn, now)
-                self._marked = now
-                self.usage.settle(used, now)
+                self._sink.idle()
         except Halted as error:
             self._halt(str(error))
         except Exception as error:
-            if not is_away(error):
+            if not is_unavailable(error):
                 raise
-            self._went_away(error)
+            self._database_failed(error)
 
     # --- A batch
 
     def _commit(self, batch: list[Item]) -> None:
-        """Makes every item of the batch durable, or refuses it. Returns when each waiter has been told."""
+        """Makes every item of the batch durable, or refuses it. Returns when each waiter has been woken.
+
+        A batch that fails on its data is halved, until the item at fault is alone.
+        """
         work = [batch]
         while work:
             group = self._live(work.pop())
@@ -177,18 +152,14 @@ class LogWriter:
                 self._refuse(group)
                 continue
             try:
-                if self._unsure:
-                    self._reconcile()
-                    group = [item for item in group if not item.finished]
-                if group:
-                    self._transact(group)
+                self._attempt(group)
             except Halted as error:
                 self._halt(str(error))
                 work.append(group)
-            except Exception as error:  # noqa: BLE001 - every failure is somebody's: the database's or one item's
-                if is_away(error):
-                    self._went_away(error)
-                    work.append(group)  # those that were in doubt are finished, or not, when that is settled
+            except Exception as error:  # noqa: BLE001 - every failure has a cause: the storage or one item
+                if is_unavailable(error):
+                    self._database_failed(error)
+                    work.append(group)  # items in doubt are finished when the doubt is resolved
                     time.sleep(self._options.retry_seconds)
                 elif len(group) == 1:
                     self._blame(group[0], error)
@@ -196,182 +167,109 @@ class LogWriter:
                     middle = len(group) // 2
                     work += [group[middle:], group[:middle]]
 
+    def _attempt(self, items: list[Item]) -> None:
+        """Resolves what is in doubt, then commits the items in one transaction."""
+        if self._unsure:
+            self._reconcile()
+            items = [item for item in items if not item.finished]
+        if self._doubts and self._sink.answers:
+            self._resolve_doubts()
+        if items:
+            self._held += self._transact(items)
+
     def _live(self, items: list[Item]) -> list[Item]:
-        """Those that are still wanted. The rest is let go; a caller that was cancelled stays: what it did is a fact."""
+        """The items that are still wanted; the rest is refused. The item of a cancelled caller stays, because its
+        action has taken place.
+        """
         dropped = [item for item in items if item.abandoned and not item.finished]
         if dropped:
             self._refuse(dropped)
         return [item for item in items if not item.finished]
 
-    def _transact(self, items: list[Item]) -> None:
+    def _transact(self, items: list[Item]) -> list[Item]:
+        """Returns the items for a later attempt: those that need a part of the storage that is unavailable."""
         started = time.perf_counter()
-        attempt: _Attempt | None = None
         try:
-            with self._database.write_transaction() as conn:
-                attempt = self._compose(conn, items)
-                self._store(conn, attempt)
-                self.usage.note_all([item.event for item in items if item.event is not None])
-                now = self._clock.now()
-                used = self._write_usage(conn, now)
-                if self._options.fsync_delay_ms and attempt.records:
-                    time.sleep(self._options.fsync_delay_ms / 1000)
-                attempt.sent = True  # from here on a failure leaves it open whether it was committed
-        except Exception:
-            if attempt is not None and attempt.sent:
-                self._doubt = attempt
+            batch = self._sink.commit(self._log, items, last=self.queue.ended)
+        except UnknownOutcome as unknown:
+            other = self._sink.reopen(self._log, self._new_log())
+            if other is None:
+                self._doubt = unknown.batch
                 self._unsure = True
-            raise
-        attempt.outcome.seconds = time.perf_counter() - started
-        self._settled(attempt)
-        self.usage.settle(used, now)
-
-    def _compose(self, conn: Connection, items: list[Item]) -> _Attempt:
-        """Gives each item its place, in order. Changes run here; one that refuses leaves no trace and takes no place."""
-        seq, chain = self.end.seq, self.end.chain
-        log = self.log
-        attempt = _Attempt(self.end)
-        done = attempt.outcome.done
-        for item in items:
-            row, value = item.row, None
-            if row is None:
-                try:
-                    value, row = self._apply(conn, item, attempt)
-                except Exception as error:
-                    if is_away(error) and not is_own_fault(error):
-                        raise
-                    attempt.outcome.failed.append((item, error))
-                    continue
-            seq += 1
-            chain = chain_hash(chain, row.leaf, seq)
-            attempt.records.append((log, seq, *row, chain))
-            if item.session is not None:
-                attempt.sessions.append((log, seq, *item.session))
-            done.append((item, value))
-        attempt.end = Position(seq, chain)
-        return attempt
-
-    def _apply(self, conn: Connection, item: Item, attempt: _Attempt) -> tuple[Any, EventRow]:
-        """Runs a change in a savepoint. What it refuses with, or any fault of its own, undoes it alone."""
-        assert item.change is not None
-        feed_before = conn.info.get(FEED_HEAD)
-        try:
-            with conn.begin_nested():
-                tx = StoreTx(conn, self._clock.now())
-                value, event = item.change(tx)
-                row = event_row(event)
-                tx.flush()
-                self.usage.note(event)
-        except Exception as error:
-            conn.info.pop(FEED_HEAD, None)
-            if feed_before is not None:
-                conn.info[FEED_HEAD] = feed_before
-            if not isinstance(error, DaypassError):
-                logs.get().error("journal_change_failed", log=self.log, exc_info=True)
-            raise
-        attempt.changed = attempt.changed or tx.wrote
-        attempt.outcome.changes += tx.changes
-        return value, row
-
-    def _store(self, conn: Connection, attempt: _Attempt) -> None:
-        if attempt.sessions:
-            self._statements.insert_sessions(conn, attempt.sessions)
-        if attempt.records and self._statements.insert_records(conn, attempt.records) != len(attempt.records):
-            raise Halted("the database holds other records under the numbers that come next")
-        now = self._clock.now()
-        if now - self._marked >= self._options.mark_every_ms:
-            raise_mark(conn, now)
-            self._marked = now
-
-    def _write_usage(self, conn: Connection, now: int) -> Mapping[Place, Use]:
-        """Takes along what is due of who used what; if that cannot be written, the record goes on without it."""
-        taken = self.usage.take(now, everything=self._closing)
-        try:
-            if taken:
-                write_usage(conn, taken)
-        except Exception as error:
-            if is_away(error) and not is_own_fault(error):
-                raise
-            logs.get().error("journal_usage_refused", log=self.log, error=told(error))
-        return taken
-
-    # --- Doubt
+                raise unknown.error from None
+            self._doubts.append(Doubt(self._log, unknown.batch, items))
+            self._log = other
+            return []
+        batch.outcome.seconds = time.perf_counter() - started
+        self._complete(batch)
+        return [item for item in items if not item.finished]
 
     def _reconcile(self) -> None:
-        """Asks the database for the end of the log, and settles a transaction that was in doubt for good.
-
-        Its rows are sent again, byte-identical. PostgreSQL lets that wait for the old transaction if it still runs:
-        either the rows are there afterwards, with the same hashes, or they have been added now. Changes cannot be sent
-        again as rows, so theirs are taken back and the changes run anew. Any other history halts the log.
+        """Reads the end of the stored log and resolves a batch in doubt finally. This is the only place that does
+        so.
         """
         doubt = self._doubt
-        landed = True
-        try:
-            with self._database.write_transaction() as conn:
-                if doubt is not None and doubt.records:
-                    self._resend(conn, doubt)
-                elif self._head(conn) != self.end:
-                    raise Halted("the log in the database does not end where it was acknowledged")
-        except _Lost:
-            landed = False
-        except (DataError, IntegrityError) as error:
-            raise Halted("the rows of a transaction in doubt are refused now") from error
+        durable = self._sink.resolve(self._log, doubt)
         self._unsure = False
         self._doubt = None
-        self.away_since = 0.0
-        if doubt is not None and landed:
-            outcome = doubt.outcome  # some of its waiters may have been refused meanwhile
-            outcome.done = [pair for pair in outcome.done if not pair[0].finished]
-            outcome.failed = [pair for pair in outcome.failed if not pair[0].finished]
-            self._settled(doubt)
+        self.unavailable_since = 0.0
+        if doubt is not None and durable:
+            self._complete(doubt)
 
-    def _resend(self, conn: Connection, doubt: _Attempt) -> None:
-        found = self._head(conn)
-        if found == doubt.end:
-            return
-        if found != self.end:
-            raise Halted("the log in the database does not end where it was acknowledged")
-        added = self._statements.insert_records(conn, doubt.records)
-        if added == len(doubt.records):
-            if doubt.changed:
-                raise _Lost
-            if doubt.sessions:
-                self._statements.insert_sessions(conn, doubt.sessions)
-        elif self._head(conn) != doubt.end:
-            raise Halted("records of this log were written by someone else")
+    def _resolve_doubts(self) -> None:
+        """Resolves the batches that were in doubt when the log was replaced by another one. An old log that is not as
+        it was acknowledged is reported, and does not halt the current one.
+        """
+        while self._doubts:
+            doubt = self._doubts[0]
+            try:
+                durable = self._sink.resolve(doubt.log, doubt.batch)
+            except Halted as error:
+                logs.get().critical("journal_earlier_log_differs", log=doubt.log.id, why=str(error))
+                self._refuse([item for item in doubt.items if not item.finished])
+            else:
+                if durable:
+                    self._deliver(doubt.batch)
+                self._held += [item for item in doubt.items if not item.finished]
+            self._doubts.pop(0)
 
-    def _head(self, conn: Connection) -> Position | None:
-        found = head(conn, self.log)
-        return None if found is None else Position(*found)
+    # --- Outcomes
 
-    # --- What comes of it
+    def _complete(self, batch: Batch) -> None:
+        """Called when the batch is durable: the log continues from here and the waiters are notified."""
+        self._log.advance(batch)
+        self.unavailable_since = 0.0
+        self._deliver(batch)
 
-    def _settled(self, attempt: _Attempt) -> None:
-        """Durable: the log goes on from here, and the waiters may know."""
-        self.end = attempt.end
-        self.away_since = 0.0
-        for item, _ in attempt.outcome.done:
+    def _deliver(self, batch: Batch) -> None:
+        """Notifies the waiters, except those who were refused in the meantime."""
+        outcome = batch.outcome
+        outcome.done = [pair for pair in outcome.done if not pair[0].finished]
+        outcome.failed = [pair for pair in outcome.failed if not pair[0].finished]
+        for item, _ in outcome.done:
             item.finished = True
-        for item, _ in attempt.outcome.failed:
+        for item, _ in outcome.failed:
             item.finished = True
-        self._tell(attempt.outcome)
+        self._wake(outcome)
 
     def _blame(self, item: Item, error: Exception) -> None:
-        """The one item that the database will not take. Its waiter learns no more than that it did not work."""
-        logs.get().error("journal_row_refused", log=self.log, error=told(error))
+        """Refuses the one item that the storage rejects. Its caller learns only that the request failed."""
+        logs.get().error("journal_row_refused", log=self.log, error=describe(error))
         self._refuse([item])
 
     def _refuse(self, items: list[Item]) -> None:
         for item in items:
             item.finished = True
-        self._tell(Outcome(failed=[(item, unavailable()) for item in items]))
+        why = self.halted or "the batch was given up"
+        self._wake(Outcome(failed=[(item, unavailable(why)) for item in items]))
 
     def _halt(self, why: str) -> None:
         self.halted = why
         logs.get().critical("journal_halted", log=self.log, why=why)
 
-    def _went_away(self, error: Exception) -> None:
+    def _database_failed(self, error: Exception) -> None:
         self._unsure = True
         self.failures += 1
-        if not self.away_since:
-            self.away_since = time.monotonic()
-            logs.get().error("journal_database_away", log=self.log, error=told(error))
+        if not self.unavailable_since:
+            self.unavailable_since = time.monotonic()
+            logs.get().error("journal_database_unavailable", log=self.log, error=describe(error))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TextIO
 
 import click
 
 from daypass.cli import exits, output
 from daypass.cli.explain import show
-from daypass.cli.options import PAGE, connect, output_option, pages, server_options
+from daypass.cli.options import PAGE, Group, connect, output_option, server_options
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
 
@@ -25,20 +26,22 @@ _OUTCOMES = {"allowed": "allowed", "allowed_if": "depends", "partly": "partly", 
 @click.option("--action", "actions", multiple=True, required=True, metavar="SERVICE:NAME", help="Repeatable.")
 @click.option("--resource", "resources", multiple=True, default=["*"], metavar="ARN", help="Repeatable; * by default.")
 @click.option("--context", multiple=True, metavar="KEY=VALUE", help="Repeatable; a key given twice has several values.")
-@click.option("--policy", "policies", multiple=True, type=_file, metavar="FILE", help="On top of the principal's own.")
-@click.option("--boundary", type=_file, metavar="FILE", help="In place of the principal's boundary.")
+@click.option(
+    "--policy", "policies", multiple=True, type=_file, metavar="FILE", help="Policy to add to the principal's own."
+)
+@click.option("--boundary", type=_file, metavar="FILE", help="Permissions boundary to use instead of the principal's.")
 @click.option("--session-policy", "session_policies", multiple=True, type=_file, metavar="FILE", help="Repeatable.")
-@click.option("--resource-policy", type=_file, metavar="FILE", help="The policy that each resource would have.")
+@click.option("--resource-policy", type=_file, metavar="FILE", help="The policy of each resource.")
 @click.option("--resource-account", default="", metavar="ID", help="Owner of resources whose ARN names none.")
-@click.option("--session-name", default="", metavar="NAME", help="Of a role: the session of this name.")
+@click.option("--session-name", default="", metavar="NAME", help="For a role: the name of the session.")
 @click.option("--external-id", default="", metavar="ID", help="For sts:AssumeRole.")
 @click.option("--source-identity", default="", metavar="NAME", help="For sts:AssumeRole.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="For sts:AssumeRole; repeatable.")
 @server_options
 @output_option
 def simulate(principal: str, profile: str, endpoint: str, form: str, **given: Any) -> int:
-    """What would be decided, and why; nothing is done. PRINCIPAL is user/NAME, role/NAME or an ARN; without it, the
-    policies that you give decide alone. Assuming a role of your account asks its trust policy too.
+    """Show what would be decided, and why. Nothing is changed. PRINCIPAL is user/NAME, role/NAME or an ARN; without it,
+    only the given policies decide. For assuming a role of your account, its trust policy is evaluated too.
 
     Exits with 1 when anything is not allowed. Needs daypass:SimulateAccess.
     """
@@ -98,7 +101,7 @@ def _pairs(texts: tuple[str, ...], option: str) -> list[tuple[str, list[str]]]:
 
 
 def _arn(connection: Connection, principal: str) -> str:
-    """An ARN as it is; user/NAME and role/NAME in the caller's account."""
+    """An ARN unchanged; user/NAME and role/NAME in the caller's account."""
     if principal.startswith("arn:"):
         return principal
     word, slash, name = principal.partition("/")
@@ -123,7 +126,7 @@ def _show_open(results: list[dict[str, Any]]) -> None:
 # --- Who can, what can
 
 
-@click.group()
+@click.group(cls=Group)
 def access() -> None:
     """Who can do what."""
 
@@ -131,26 +134,28 @@ def access() -> None:
 @access.command("who-can")
 @click.argument("action")
 @click.argument("resource", default="*")
-@click.option("--denied", is_flag=True, help="Also those who cannot.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@click.option("--denied", is_flag=True, help="Also show those who cannot.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Stop after this many results."
+)
+@click.option(
+    "--look-at", type=click.IntRange(1), default=20_000, show_default=True, help="Stop after this many principals."
+)
+@click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
 @server_options
 @output_option
-def who_can(
-    action: str,
-    resource: str,
-    denied: bool,  # noqa: FBT001  # click passes options as arguments
-    limit: int,
-    profile: str,
-    endpoint: str,
-    form: str,
-) -> int:
+def who_can(action: str, resource: str, profile: str, endpoint: str, form: str, **given: Any) -> int:
     """Who of your account can do ACTION on RESOURCE (an ARN; * when left out). For sts:AssumeRole on a role, also those
-    whom its trust policy lets in from outside.
+    whom its trust policy admits from outside.
 
-    Exits with 1 when nobody can. Needs daypass:WhoCanAccess.
+    Exits with 1 when nobody can. Needs daypass:WhoCanAccess. A search of many principals shows its progress on a
+    terminal; if it stops early, it says how to continue.
     """
-    query = {"action": action, "resource": resource, "denied": "true" if denied else ""}
-    found = pages(connect(profile, endpoint), "/access/who-can", "access", query, limit)
+    query = {"action": action, "resource": resource, "denied": "true" if given["denied"] else ""}
+    query |= {"after": given["after"]} if given["after"] else {}
+    search = _Search(connect(profile, endpoint), query)
+    search.run(given["limit"], given["look_at"])
+    found = search.found[: given["limit"]]
     if form == "json":
         output.data(found)
     else:
@@ -158,15 +163,58 @@ def who_can(
     return exits.OK if any(entry["outcome"] != "denied" for entry in found) else exits.FINDING
 
 
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+class _Search:
+    """Searches page by page and shows its progress."""
+
+    def __init__(self, connection: Connection, query: dict[str, str]) -> None:
+        self._connection = connection
+        self._query = query
+        self._following = ""
+        self._looked_at = 0
+        self.found: list[dict[str, Any]] = []
+
+    def run(self, limit: int, look_at: int) -> None:
+        """Until `limit` are found or `look_at` looked at. Says on stderr when there are more."""
+        show = _is_terminal()
+        more = True
+        while more and len(self.found) < limit and self._looked_at < look_at:
+            more = self._page(min(PAGE, look_at - self._looked_at))
+            if show and more:
+                click.echo(f"\r{self._looked_at:,} looked at, {len(self.found):,} found", nl=False, err=True)
+        if show:
+            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+        if len(self.found) >= limit:
+            more = False
+            if len(self.found) > limit or self._following:
+                output.message(f"stopped with {limit:,} found; there may be more: raise --limit")
+        if more:
+            place = output.safe(self._following)
+            output.message(f"stopped after {self._looked_at:,} principals; continue with --after {place}")
+
+    def _page(self, size: int) -> bool:
+        """One page; whether there is another one."""
+        answer = self._connection.api("GET", "/access/who-can", {**self._query, "limit": str(size)})
+        self.found += answer["access"]
+        self._looked_at += max(1, answer.get("looked_at", 0))
+        self._following = answer["next"]
+        moved = self._following not in ("", self._query.get("after"))  # else it would be asked for ever
+        self._query = {**self._query, "after": self._following}
+        return moved
+
+
 @access.command("what-can")
 @click.argument("principal")
 @server_options
 @output_option
 def what_can(principal: str, profile: str, endpoint: str, form: str) -> int:
-    """What PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with what its other policies leave of it, and the
-    roles of your account that it can assume.
+    """What PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with the limits of its other policies, and
+    the roles of your account that it can assume.
 
-    Exits with 1 when that is nothing. Needs daypass:WhatCanAccess.
+    Exits with 1 when it can do nothing. Needs daypass:WhatCanAccess.
     """
     connection = connect(profile, endpoint)
     query = {"principal": _arn(connection, principal), "limit": str(PAGE)}

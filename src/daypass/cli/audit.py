@@ -1,30 +1,34 @@
-"""Commands that read the record, and verify it here, from its hashes, not on the server's word."""
+"""Commands that read the record and verify it locally from its hashes, without trusting the server."""
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from daypass.audit.verify import BadRecord, Verified
 from daypass.cli import exits, output
-from daypass.cli.options import PAGE, connect, output_option, pages, server_options
-from daypass.cli.record import OfflineRecord, OnlineRecord
+from daypass.cli.options import PAGE, Group, any_account_option, connect, output_option, pages, server_options
+from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
 from daypass.client.http import segment
 
-_account = click.option("--account", default="", metavar="ID", help="Another account, for the operator; * for all.")
+_RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Read and verify the record."""
 
 
 @audit.command("tail")
-@_account
+@any_account_option
 @click.option("--limit", type=click.IntRange(1, PAGE), default=20, show_default=True)
-@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until interrupted.")
+@click.option("--follow", "-f", is_flag=True, help="Print new records until interrupted.")
 @server_options
 @output_option
 def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
@@ -42,7 +46,7 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
 
 
 @audit.command("search")
-@_account
+@any_account_option
 @click.option("--operation", default="", metavar="NAME", help="For example sts:AssumeRole.")
 @click.option("--session-id", default="", metavar="ID")
 @click.option("--access-key-id", default="", metavar="ID")
@@ -53,16 +57,23 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
 @output_option
 def search(limit: int, profile: str, endpoint: str, form: str, **query: str) -> None:
     """Find records, newest first."""
-    for record in pages(connect(profile, endpoint), "/audit/records", "records", query, limit):
+    found = pages(connect(profile, endpoint), "/audit/records", "records", query, limit)
+    for record in found:
         _print(record, form)
+    if not found:
+        output.message("nothing matches")
 
 
 @audit.command("show")
 @click.argument("record")
-@_account
+@any_account_option
 @server_options
 def show(record: str, account: str, profile: str, endpoint: str) -> int:
     """Print records whole: RECORD is a request id, a session id, or LOG/SEQ."""
+    if not _RECORD.fullmatch(record):
+        raise click.UsageError(
+            f"{record!r} is not a record: give a request id, a session id (32 hex digits), or LOG/SEQ."
+        )
     connection = connect(profile, endpoint)
     log, slash, seq = record.partition("/")
     if slash:
@@ -73,7 +84,7 @@ def show(record: str, account: str, profile: str, endpoint: str) -> int:
     for shown in reversed(found):
         output.data(shown)
     if not found:
-        click.echo("There is no such record that you may see.", err=True)
+        output.message(f"{output.safe(record)} is not on the record, or you may not see it")
     return exits.OK if found else exits.FINDING
 
 
@@ -84,30 +95,60 @@ def show(record: str, account: str, profile: str, endpoint: str) -> int:
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False, exists=True), help="A server's data directory, offline."
 )
-@_account
+@click.option("--url", default="", metavar="URL", help="A PostgreSQL database, postgresql://…, without a server.")
+@any_account_option
 @server_options
 @output_option
-def verify(database: Path | None, data: Path | None, account: str, profile: str, endpoint: str, form: str) -> int:
+def verify(  # click passes options as arguments
+    database: Path | None, data: Path | None, url: str, account: str, profile: str, endpoint: str, form: str
+) -> int:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
-    The chain is computed here. Of other accounts' events only the hash is fetched. Status 1 if anything is wrong.
+    The chain is computed here. From a database, every searchable column and every session's row is compared with the
+    events, too. From a server, only the hashes of other accounts' events are fetched. With --data, spools that are not in
+    the database yet are counted. Status 1 if anything is wrong.
     """
     file = database or (data / "daypass.db" if data else None)
-    source = OfflineRecord(file) if file else OnlineRecord(connect(profile, endpoint), account)
+    source: Record
+    if url:
+        source = PostgresRecord(url)
+    else:
+        source = OfflineRecord(file) if file else OnlineRecord(connect(profile, endpoint), account)
     results = source.verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]
+    waiting, rejected = _spools(data) if data else (0, 0)
     if form == "json":
         faults = [{"log": b.log, "seq": b.seq, "why": b.why} for b in bad]
         heads = [{"log": g.head.log, "seq": g.head.seq, "chain": g.head.chain.hex()} for g in good]
-        output.data({"logs": len(good), "records": sum(g.records for g in good), "bad": faults, "heads": heads})
+        found: dict[str, Any] = {"logs": len(good), "records": sum(g.records for g in good), "bad": faults}
+        output.data({**found, "heads": heads, "spools": waiting, "rejected_spools": rejected})
     else:
         for fault in bad:
             click.echo(f"BAD  log {output.safe(fault.log)} record {fault.seq}: {output.safe(fault.why)}")
         withheld = sum(g.withheld for g in good)
         hidden = f", {withheld} of them by their hash alone" if withheld else ""
         click.echo(f"{sum(g.records for g in good)} records in {len(good)} logs verify{hidden}.")
-    return exits.FINDING if bad or not good else exits.OK
+        if waiting:
+            click.echo(f"{waiting} spools in {data} hold events that are not in the database yet.")
+        if rejected:
+            click.echo(f"BAD  {rejected} spools in {data} were set aside: their events are not on the record.")
+    return exits.FINDING if bad or rejected or not good else exits.OK
+
+
+def _spools(data: Path) -> tuple[int, int]:
+    """The numbers of spools in a data directory that hold events, and that were set aside."""
+    directory = data / "spool"
+    return sum(map(_holds_events, directory.glob("*.db"))), len([*directory.glob("*.db.rejected")])
+
+
+def _holds_events(spool: Path) -> bool:
+    """Whether a spool is not empty. One that cannot be read counts."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(spool.absolute()))}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM batches LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return spool.exists()
 
 
 def _print(record: dict[str, Any], form: str) -> None:
@@ -121,4 +162,4 @@ def _print(record: dict[str, Any], form: str) -> None:
     what = event.get("operation") or event.get("type", "(not yours to see)")
     outcome = event.get("error") or event.get("type", "")
     shown = f"{output.safe(outcome):24} {output.safe(what):32} {output.safe(who)}"
-    click.echo(f"{output.moment(record['at'])}  {shown}  {output.safe(event.get('request_id', ''))}")
+    output.prose(f"{output.moment(record['at'])}  {shown}  {output.safe(event.get('request_id', ''))}", indent=22)

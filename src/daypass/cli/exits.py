@@ -1,8 +1,8 @@
-"""What the exit status of a command means, and the one place where failures become one."""
+"""The meaning of exit statuses, and the only place that maps failures to them."""
 
 from __future__ import annotations
 
-from daypass.client.http import ClientError
+from daypass.client.errors import ClientError
 
 OK, FINDING, USAGE, UNAUTHENTICATED, DENIED, UNREACHABLE, LOCAL, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7
 
@@ -16,10 +16,20 @@ EXIT_CODES: dict[int, str] = {
     LOCAL: "Something in your own files is missing or unusable.",
     REFUSED: "The server refuses the request for another reason; it says which.",
     126: "`exec`: the command cannot be run.",
-    127: "`exec`: there is no such command.",
+    127: "`exec`: the command does not exist.",
     130: "Interrupted.",
     141: "Whoever read the output has stopped reading.",
 }
+
+OF_STARTUP: dict[str, int] = {
+    "ConfigError": USAGE,
+    "UnusableDatabase": USAGE,
+    "RingError": USAGE,
+    "StartupError": LOCAL,
+    "BackupError": LOCAL,
+    "DatabaseUnreachable": UNREACHABLE,
+}
+"""Errors of `daypass serve`, by name: the command line does not import the server's modules."""
 
 _BY_CODE = {
     "InvalidClientTokenId": UNAUTHENTICATED,
@@ -34,6 +44,6 @@ _BY_CODE = {
 
 def status_of(error: ClientError) -> int:
     """The exit status for a call that failed."""
-    if error.code not in _BY_CODE and (error.away or not error.code):
+    if error.code not in _BY_CODE and (error.unavailable or not error.code):
         return UNREACHABLE
     return _BY_CODE.get(error.code, REFUSED)

@@ -11,7 +11,8 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, server_options
-from daypass.client.http import ClientError, Connection, Members
+from daypass.client.errors import ClientError, Members
+from daypass.client.http import Connection, segment
 
 _MAX_TEXT = 1024 * 1024  # characters of standard input
 _MESSAGE = re.compile(r"[A-Za-z0-9_-]{60,}={0,2}")
@@ -34,6 +35,7 @@ _VERDICTS = {
 _STEPS = {
     "action": "another action",
     "resource": "another resource",
+    "administration": "does not grant daypass: actions",
     "principal": "another principal",
     "condition": "a condition does not hold",
 }
@@ -44,11 +46,12 @@ _STEPS = {
 @server_options
 @output_option
 def explain(message: str, profile: str, endpoint: str, form: str) -> None:
-    """Why a request was denied. MESSAGE is the encoded message, or a request id, or a whole pasted denial; - reads it
-    from standard input. A request id is looked up in the record, and so is a denial that holds neither, as the AWS CLI
-    prints it: the newest one of this principal and action.
+    """Show why a request was denied. MESSAGE is a request id, or the encoded message, or a whole pasted denial; - reads it
+    from standard input. A denial that holds neither, as the AWS CLI prints it, is looked up in the record: the newest
+    one of this principal and action.
 
-    Needs the permission sts:DecodeAuthorizationMessage in the account that decided, for the record daypass:ReadAudit.
+    Needs the permission sts:DecodeAuthorizationMessage in the account that decided; to search the record, and for
+    refusals that no policy decided, daypass:ReadAudit.
     """
     text = (sys.stdin.read(_MAX_TEXT) if message == "-" else message).strip()
     connection = connect(profile, endpoint)
@@ -56,7 +59,7 @@ def explain(message: str, profile: str, endpoint: str, form: str) -> None:
     if candidates:
         explanation = _decoded(connection, max(candidates, key=len))
     elif requests:
-        explanation = _recorded(connection, requests[0])
+        explanation = _of_request(connection, requests[0])
     elif denial := _DENIAL.search(text):
         explanation = _newest(connection, denial[1], denial[2])
     else:
@@ -67,6 +70,20 @@ def explain(message: str, profile: str, endpoint: str, form: str) -> None:
         output.data(explanation)
     else:
         show(explanation)
+
+
+def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:
+    """The explanation of a denied request; of another refusal, or without that permission, what the record says."""
+    try:
+        found: dict[str, Any] = connection.api("GET", f"/explanations/{segment(request_id)}")["explanation"]
+        return found
+    except ClientError as refused:
+        if refused.status not in (403, 404):
+            raise
+        try:
+            return _recorded(connection, request_id)
+        except ClientError as error:
+            raise (refused if refused.status == 403 and error.code == "AccessDenied" else error) from None
 
 
 def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
@@ -97,7 +114,7 @@ def _newest(connection: Connection, principal: str, action: str) -> dict[str, An
                 action,
             ):
                 found = f"request {output.safe(event.get('request_id'))}, {output.moment(record['at'])}"
-                click.echo(f"daypass: the newest such denial on the record is {found}", err=True)
+                output.message(f"the newest such denial on the record is {found}")
                 return dict(decision)
     raise ClientError("NoSuchEntity", "The record shows you no such denial among the newest ones.", 404)
 
@@ -130,11 +147,11 @@ def show(explanation: dict[str, Any], *, every: bool = False) -> None:
     if needed:
         click.echo("\nFor it to be allowed, this would have to be true:")
         for sentence in needed:
-            click.echo(f"  - {output.safe(sentence)}")
+            output.prose(f"  - {output.safe(sentence)}")
 
 
 def _show_refusal(refusal: dict[str, Any]) -> None:
-    """Of a request that ended before any policy was asked: what came, and what only the record says of it."""
+    """Prints a request that was refused before any policy was evaluated: its facts, and the details of the record."""
     click.echo(f"Refused: {output.safe(refusal['error'])}. No policy was asked.\n")
     who = (refusal["actor"] or {}).get("arn")
     output.fields({"  operation": refusal["operation"], "  principal": who})
@@ -168,12 +185,12 @@ def _show_layer(found: dict[str, Any], *, every: bool) -> None:
         sid = f" '{statement['sid']}'" if statement["sid"] else ""
         place = f"{statement['effect']} {statement['policy']}{sid}, line {statement['line']}"
         state = "applies" if statement["matched"] else _STEPS.get(statement["failed_at"], statement["failed_at"])
-        click.echo(f"  {output.safe(place)}: {output.safe(state)}")
+        output.prose(f"  {output.safe(place)}: {output.safe(state)}")
         for condition in statement["conditions"]:
             if every or not condition["held"]:
                 _show_condition(condition, every=every)
     if not found["policies"]:
-        click.echo("  There is no policy here.")
+        click.echo("  No policy applies here.")
     elif found["omitted"]:
         click.echo(f"  {output.safe(found['omitted'])} more of other actions or without room here.")
 
@@ -184,5 +201,5 @@ def _show_condition(condition: dict[str, Any], *, every: bool) -> None:
     wanted = ", ".join(condition["wanted"])
     verdict = (": holds" if condition["held"] else ": does not hold") if every else ""
     click.echo(f"      {output.safe(condition['operator'])} {output.safe(condition['key'])}{verdict}")
-    click.echo(f"        wanted  {output.safe(wanted)}")
-    click.echo(f"        found   {output.safe(shown)}")
+    output.prose(f"        wanted  {output.safe(wanted)}", indent=16)
+    output.prose(f"        found   {output.safe(shown)}", indent=16)

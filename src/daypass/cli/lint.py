@@ -1,4 +1,4 @@
-"""`daypass lint`: what policies probably say against their author's will, in files or as they are stored."""
+"""`daypass lint`: finds policies, in files or stored, that probably do not say what their author intended."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ Linted = tuple[str, list[Finding]]
 @click.command()
 @click.argument("files", nargs=-1, type=click.File(encoding="utf-8"))
 @click.option("--kind", type=click.Choice(_KINDS), default="auto", show_default=True, help="What the files are for.")
-@click.option("--account", default="", metavar="ID", help="The account that files are for: others are then foreign.")
+@click.option(
+    "--account", default="", metavar="ID", help="The account that the files are for; other accounts are then external."
+)
 @click.option("--role", default="", metavar="NAME", help="Ask the server about a trust policy for this role.")
-@click.option("--stored", is_flag=True, help="The policies that the server has, in place of files.")
+@click.option("--stored", is_flag=True, help="Lint the policies on the server instead of files.")
 @click.option(
     "--fail-on",
     type=click.Choice((*_SEVERITIES, "never")),
     default="warning",
     show_default=True,
-    help="Exit 1 when there is a finding at least as grave.",
+    help="Exit with 1 if a finding has at least this severity.",
 )
 @click.option("--output", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
 @server_options
@@ -47,7 +49,7 @@ def lint(
 ) -> int:
     """Lint policies in FILES (- for stdin), without a server; or, with --stored, those of an account on the server.
 
-    Each finding has an id, a severity, a place, why it matters, and how to mend it. The ids are in the reference.
+    Each finding has an id, a severity, a place, the reason, and how to fix it. The ids are in the reference.
     """
     if stored == bool(files):
         raise click.UsageError("Name files, or --stored.")
@@ -83,14 +85,16 @@ def offline(text: str, kind: str, account: str) -> list[Finding]:
 
 
 def _guessed(text: str) -> str:
-    """What a document is for, from its elements: principals make it a resource policy, and only those of roles have no resources."""
+    """What a document is for, from its elements: principals make it a resource policy, and only those of roles have no
+    resources.
+    """
     try:
         body = json.loads(text)
         found = body["Statement"]
         statements = [found] if isinstance(found, dict) else found
         elements = {name for statement in statements for name in statement}
     except (ValueError, TypeError, KeyError, RecursionError):
-        return "identity"  # whatever is wrong with it, the linter says it
+        return "identity"  # the linter reports any fault
     if not elements & {"Principal", "NotPrincipal"}:
         return "identity"
     return "resource" if elements & {"Resource", "NotResource"} else "trust"
@@ -122,9 +126,9 @@ def _text(found: Sequence[Linted]) -> None:
         for finding in findings:
             counted[finding["severity"]] = counted.get(finding["severity"], 0) + 1
             place = f"{where}:{finding['line']}:{finding['column']}"
-            click.echo(f"{output.safe(place)}: {output.safe(finding['severity'])}: {output.safe(finding['title'])}")
-            click.echo(f"    {output.safe(finding['why'])}")
-            click.echo(f"    {output.safe(finding['fix'])} [{output.safe(finding['id'])}]")
+            output.prose(f"{output.safe(place)}: {output.safe(finding['severity'])}: {output.safe(finding['title'])}")
+            output.prose(f"    {output.safe(finding['why'])}", indent=4)
+            output.prose(f"    {output.safe(finding['fix'])} [{output.safe(finding['id'])}]")
     shown = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counted.items() if count)
     click.echo(shown or "No findings.")
 

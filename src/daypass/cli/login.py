@@ -1,75 +1,229 @@
-"""`daypass login`: store a server and a key as a profile; the key is one's own, or a session's that SAML gives."""
+"""`daypass login`: store a server and a key as a profile; the key is one's own, or that of a session."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
 import webbrowser
+from dataclasses import replace
 from typing import Any, TextIO
 
 import click
 
-from daypass.cli import output
+from daypass.cli import aws_config, options, output
+from daypass.cli.options import Duration
+from daypass.client import keyring
+from daypass.client.browser_login import AuthorizationLogin, DeviceLogin
 from daypass.client.credentials import Credentials, identity
-from daypass.client.http import Connection
-from daypass.client.profiles import LocalStateError, Profile, save
+from daypass.client.profiles import DEFAULT, LocalStateError, Profile, forget_secret, in_keyring, save
 from daypass.client.saml import BrowserLogin, Server, assume_role_with_saml, read_assertion, roles_offered
+from daypass.client.state import default_session_name
 from daypass.client.transport import endpoint_of
+from daypass.client.web_identity import assume_role_with_web_identity
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_SECONDS = 300.0
 
 
 @click.command()
-@click.option("--profile", default="default", show_default=True, metavar="NAME", help="Name to store it under.")
-@click.option("--endpoint", prompt="Server", metavar="URL", help="For example http://127.0.0.1:8700.")
-@click.option("--access-key-id", default="", metavar="ID")
+@click.option("--profile", default=DEFAULT, show_default=True, metavar="NAME", help="Name to store it under.")
 @click.option(
-    "--secret-access-key", metavar="SECRET", help="Seen by all who list processes. Left out: it is asked for."
+    "--endpoint", default="", metavar="URL", help="For example http://127.0.0.1:8700. Default: AWS_ENDPOINT_URL."
+)
+@click.option(
+    "--access-key-id", default="", metavar="ID", help="Default: AWS_ACCESS_KEY_ID, with its secret and token."
+)
+@click.option(
+    "--secret-access-key", metavar="SECRET", help="Other users can see it in the process list. Default: asked for."
 )
 @click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input: for scripts.")
-@click.option("--session-token", default="", metavar="TOKEN", help="If the key is a session's.")
-@click.option("--region", default="us-east-1", show_default=True)
+@click.option("--session-token", default="", metavar="TOKEN", help="The session token, if the key is temporary.")
+@click.option("--region", default="", metavar="NAME", help="Default: AWS_REGION, or us-east-1.")
 @click.option(
     "--ca-bundle",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     metavar="FILE",
-    help="PEM file that vouches for the server.",
+    help="PEM file of the authority that issued the server's certificate. Default: AWS_CA_BUNDLE.",
 )
+@click.option("--mfa-serial", default="", metavar="ARN", help="MFA device whose code is asked for with each role.")
+@click.option("--aws-profile", default="", metavar="NAME", help="Also write an AWS profile that uses this profile.")
 @click.option("--saml", is_flag=True, help="Log in with your identity provider; the profile is the role's session.")
 @click.option("--provider", default="", metavar="ARN", help="With --saml: the SAML provider.")
 @click.option(
-    "--assertion-file", type=click.File(encoding="utf-8"), help="With --saml: a SAML response, instead of a browser."
+    "--assertion-file",
+    type=click.File(encoding="utf-8"),
+    help="With --saml: a file with a SAML response, instead of a browser.",
 )
-@click.option("--role", default="", metavar="ARN", help="With --assertion-file: the role, if it offers several.")
-@click.option("--duration", type=int, default=0, metavar="SECONDS", help="With --assertion-file: of the session.")
-@click.option("--no-browser", is_flag=True, help="With --saml: print the address in place of opening it.")
+@click.option(
+    "--web-identity-token",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="A file with an OpenID Connect token, such as a CI job's.",
+)
+@click.option(
+    "--role", default="", metavar="ARN", help="The role: with a token, or if the SAML response offers several."
+)
+@click.option("--session-name", default="", metavar="NAME", help="With --web-identity-token. Default: your login name.")
+@click.option(
+    "--duration", type=Duration(), default=0, metavar="TIME", help="Duration of the session: 3600, 90m or 1h30m."
+)
+@click.option(
+    "--secret-store",
+    type=click.Choice(["auto", "keyring", "file"]),
+    default="auto",
+    show_default=True,
+    help="Where the secret is kept. auto: in the system keyring if there is one, else in the profile file.",
+)
+@click.option("--no-browser", is_flag=True, help="With --saml or --browser: print the address instead of opening it.")
+@click.option("--browser", is_flag=True, help="Sign in with a browser on this computer: password and MFA.")
+@click.option("--device", is_flag=True, help="Sign in with a browser on any device, for a shell over SSH.")
 def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **given: Any) -> None:
-    """Store a server and a key as a profile, after trying it."""
-    endpoint = endpoint.strip().rstrip("/")
-    endpoint_of(endpoint)
-    if given["saml"]:
-        issued = _by_saml(Server(endpoint, ca_bundle or ""), given)
-        key = (issued.access_key_id, issued.secret_access_key, issued.session_token)
-    elif given["provider"] or given["assertion_file"] or given["role"] or given["duration"] or given["no_browser"]:
-        raise click.UsageError("--provider, --assertion-file, --role, --duration and --no-browser go with --saml.")
-    else:
-        key = _by_key(given)
-    found = Profile(endpoint, *key, region, ca_bundle or "")
-    who = identity(Connection(found))
-    path = save(profile, found)
-    click.echo(f"Logged in as {output.safe(who['Arn'])}. Profile '{output.safe(profile)}' is in {output.safe(path)}.")
-    if endpoint_of(found.endpoint).scheme == "http" and endpoint_of(found.endpoint).hostname not in _LOOPBACK:
-        click.echo(
-            "daypass: this server is not reached by TLS: whoever is on the way can read sessions' keys.", err=True
+    """Store a server and a key as a profile, after testing the key.
+
+    The key is your own, or temporary: from SAML, from a token, or from the AWS_… variables of your environment.
+    """
+    endpoint = _endpoint(endpoint)
+    found = Profile(
+        endpoint,
+        *_key(Server(endpoint, ca_bundle or os.environ.get("AWS_CA_BUNDLE", "")), given),
+        region=region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        ca_bundle=ca_bundle or os.environ.get("AWS_CA_BUNDLE", ""),
+        mfa_serial=given["mfa_serial"],
+    )
+    found = replace(
+        found,
+        expiration=given.get("expiration", ""),
+        refresh_token=given.get("refresh_token", ""),
+        login=secrets.token_hex(16) if given.get("refresh_token") else "",
+    )
+    who = identity(options.open_connection(found))
+    found = _with_store(found, given["secret_store"])
+    try:
+        path = save(profile, found)
+    except LocalStateError:
+        forget_secret(found)
+        raise
+    output.prose(f"Logged in as {output.safe(who['Arn'])}. Profile '{output.safe(profile)}' is in {output.safe(path)}.")
+    if found.keyring_entry:
+        output.prose(f"Its secret is in the system keyring ({output.safe(keyring.name())}).")
+    if given["aws_profile"]:
+        aws_config.write(aws_config.config_file(), aws_config.sections(given["aws_profile"], profile, found))
+        output.prose(
+            f"AWS profile '{output.safe(given['aws_profile'])}' is in {output.safe(aws_config.config_file())}."
         )
+    if endpoint_of(found.endpoint).scheme == "http" and endpoint_of(found.endpoint).hostname not in _LOOPBACK:
+        output.message("the connection is not encrypted: anyone on the network path can read session keys.")
+
+
+def _with_store(found: Profile, store: str) -> Profile:
+    """The profile, with its secret where `--secret-store` says."""
+    if store == "keyring":
+        return in_keyring(found)
+    if store == "file" or not keyring.name():
+        return found
+    try:
+        return in_keyring(found)
+    except LocalStateError as error:  # it is there, but refuses: locked, for example
+        output.message(f"{output.safe(error)} The secret is in the profile file.")
+        return found
+
+
+def _endpoint(given: str) -> str:
+    known = given or os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    endpoint = (known or _asked("Server", "--endpoint")).strip().rstrip("/")
+    endpoint_of(endpoint)
+    return endpoint
+
+
+def _asked(what: str, option: str, *, hidden: bool = False) -> str:
+    """What a person types. Raises UsageError where nobody can."""
+    if not output.interactive():
+        raise click.UsageError(f"Give {option}; this is not a terminal on which to ask for it.")
+    return str(click.prompt(what, hide_input=hidden, err=True))
+
+
+def _key(server: Server, given: dict[str, Any]) -> tuple[str, str, str]:
+    """Key id, secret and session token, in the way that the options choose. Puts `expiration` into `given`."""
+    if given["browser"] or given["device"]:
+        return _of_session(_by_browser(server, given), given)
+    if given["saml"]:
+        return _of_session(_by_saml(server, given), given)
+    if given["web_identity_token"] is not None:
+        return _of_session(_by_web_identity(server, given["web_identity_token"], given), given)
+    extra = ("provider", "assertion_file", "role", "duration", "no_browser", "session_name")
+    if any(given[name] for name in extra):
+        raise click.UsageError(
+            "--provider, --assertion-file, --role, --session-name, --duration and --no-browser go with --saml or "
+            "--web-identity-token."
+        )
+    return _by_key(given)
+
+
+def _of_session(issued: Credentials, given: dict[str, Any]) -> tuple[str, str, str]:
+    given["expiration"] = issued.expiration_text()
+    return issued.access_key_id, issued.secret_access_key, issued.session_token
+
+
+def _by_browser(server: Server, given: dict[str, Any]) -> Credentials:
+    """The person's own session. Puts `refresh_token` into `given`."""
+    others = (
+        "access_key_id",
+        "secret_access_key",
+        "secret_stdin",
+        "session_token",
+        "saml",
+        "provider",
+        "assertion_file",
+    )
+    if given["browser"] and given["device"]:
+        raise click.UsageError("Give --browser or --device.")
+    if any(given[name] for name in (*others, "web_identity_token", "role", "session_name", "duration")):
+        raise click.UsageError("With --browser or --device you sign in there: give no key, role or token.")
+    if given["device"]:
+        device = DeviceLogin.begin(server)
+        click.echo(
+            f"Open this address in a browser on any device, and allow only the code {output.safe(device.user_code)}:\n\n"
+            f"  {output.safe(device.address)}\n",
+            err=True,
+        )
+        made = device.wait()
+    else:
+        with AuthorizationLogin(server) as waiting:
+            if given["no_browser"] or not webbrowser.open(waiting.url):
+                click.echo(
+                    f"Open this address in a browser on this computer:\n\n  {output.safe(waiting.url)}\n", err=True
+                )
+            else:
+                click.echo("Sign in with the browser that has opened.", err=True)
+            made = waiting.wait(_WAIT_SECONDS)
+    given["refresh_token"] = made.refresh_token
+    return made.credentials
+
+
+def _by_web_identity(server: Server, file: TextIO, given: dict[str, Any]) -> Credentials:
+    if given["access_key_id"] or given["secret_access_key"] or given["secret_stdin"] or given["session_token"]:
+        raise click.UsageError("With --web-identity-token the token is the proof: give no key.")
+    role = given["role"] or os.environ.get("AWS_ROLE_ARN", "")
+    if not role.startswith("arn:"):
+        raise click.UsageError("Name the role: --role arn:aws:iam::ACCOUNT:role/NAME")
+    name = given["session_name"] or os.environ.get("AWS_ROLE_SESSION_NAME") or default_session_name()
+    return assume_role_with_web_identity(server, output.read_text(file).strip(), role, name, given["duration"])
 
 
 def _by_key(given: dict[str, Any]) -> tuple[str, str, str]:
-    access_key_id = given["access_key_id"] or click.prompt("Access key id")
+    environ = os.environ
+    secret_given = given["secret_access_key"] or given["secret_stdin"] or given["session_token"]
+    if not given["access_key_id"] and not secret_given and environ.get("AWS_SECRET_ACCESS_KEY"):
+        given["expiration"] = environ.get("AWS_CREDENTIAL_EXPIRATION", "")
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        key_id, key, token = (environ.get(name, "") for name in names)
+        return key_id, key, token
+    access_key_id = given["access_key_id"] or _asked("Access key id", "--access-key-id")
     if given["secret_stdin"]:
         secret = sys.stdin.readline(1024)
     else:
-        secret = given["secret_access_key"] or click.prompt("Secret access key", hide_input=True)
+        secret = given["secret_access_key"] or _asked("Secret access key", "--secret-stdin", hidden=True)
     if not secret.strip():
         raise click.UsageError("The secret access key is empty.")
     return access_key_id.strip(), secret.strip(), given["session_token"].strip()
@@ -92,7 +246,7 @@ def _by_saml(server: Server, given: dict[str, Any]) -> Credentials:
         else:
             click.echo("Log in with the browser that has opened.", err=True)
         role, issued = waiting.wait(_WAIT_SECONDS)
-    click.echo(f"Role {output.safe(role)}, until {issued.expiration_text()}.", err=True)
+    output.prose(f"Role {output.safe(role)}, until {issued.expiration_text()}.", err=True)
     return issued
 
 
@@ -111,5 +265,5 @@ def _wanted(pairs: list[tuple[str, str]], role: str, provider: str) -> tuple[str
         return fitting[0]
     if not fitting:
         raise LocalStateError("The response shows no such role. Give both --role and --provider, or another response.")
-    listed = "\n".join(f"  {output.safe(r)}" for r, _ in fitting)
-    raise LocalStateError(f"The response offers several roles; choose one with --role:\n{listed}")
+    listed = ", ".join(r for r, _ in fitting)
+    raise LocalStateError(f"The response offers several roles; choose one with --role: {listed}")

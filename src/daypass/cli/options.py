@@ -1,25 +1,81 @@
-"""Options that many commands share."""
+"""Options that many commands share, and the connection that they choose."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from daypass.client.http import Connection
-from daypass.client.profiles import resolve
+from daypass.cli import output
+from daypass.cli.durations import seconds_of
+from daypass.client.profiles import Profile
+from daypass.client.usable import resolve
+
+if TYPE_CHECKING:
+    from daypass.client.http import Connection
 
 PAGE = 250
 """Items of one page: as large as they can be, so many of them stay below the size of an answer that we read."""
 
+if TYPE_CHECKING:
+    _Type = click.ParamType[int]
+else:
+    _Type = click.ParamType  # older releases of click have no type parameter here
+
+
+class Group(click.Group):
+    """A group of commands. Its help shows the first sentence of each command whole; click would cut it off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(_SUMMARY)) for name, command in commands if command])
+
+
+Group.group_class = Group
+
+_SUMMARY = 300  # characters: longer than any first sentence
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(_Type):
+    """An option's value in seconds, from any form of `seconds_of`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = value if isinstance(value, int) else seconds_of(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a duration: 3600, 90m or 1h30m.", param, ctx)
+        return found
+
+
+def complete_profiles(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of stored profiles, for the shell."""
+    from daypass.client.profiles import NAME, LocalStateError, load_all  # noqa: PLC0415
+
+    try:
+        return [name for name in load_all() if name.startswith(incomplete) and NAME.fullmatch(name)]
+    except LocalStateError:
+        return []
+
+
+def complete_roles(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of roles that `daypass roles` has shown to this profile, for the shell; no server is asked."""
+    from daypass.cli.names import cached_roles  # noqa: PLC0415
+
+    given = context.params
+    return [name for name in cached_roles(given.get("profile") or "") if name.startswith(incomplete)]
 
 
 def server_options(command: F) -> F:
     """--profile and --endpoint."""
-    command = click.option("--profile", default="", metavar="NAME", help="A profile of `daypass login`.")(command)
-    return click.option("--endpoint", default="", metavar="URL", help="Use this server in place of the profile's.")(
+    command = click.option(
+        "--profile", default="", metavar="NAME", help="A profile of `daypass login`.", shell_complete=complete_profiles
+    )(command)
+    return click.option("--endpoint", default="", metavar="URL", help="Use this server instead of the profile's.")(
         command
     )
 
@@ -27,14 +83,41 @@ def server_options(command: F) -> F:
 def output_option(command: F) -> F:
     """--output text|json."""
     choice = click.Choice(["text", "json"])
-    return click.option(
-        "--output", "form", type=choice, default="text", show_default=True, help="For people, or for tools."
-    )(command)
+    return click.option("--output", "form", type=choice, default="text", show_default=True, help="Output format.")(
+        command
+    )
+
+
+account_option = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
+any_account_option = click.option(
+    "--account", default="", metavar="ID", help="Another account, for the operator; * for all."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Asks before a change that cannot be undone. Raises UsageError where nobody can be asked, Abort when the answer is
+    no.
+    """
+    if yes:
+        return
+    if not output.interactive():
+        raise click.UsageError("Give --yes: this cannot be undone, and this is not a terminal on which to ask.")
+    click.confirm(question, abort=True, err=True)
+
+
+def open_connection(profile: Profile) -> Connection:
+    """A connection as this profile. It says so on a terminal when a call takes longer than a second."""
+    from daypass.cli.progress import announced  # noqa: PLC0415  # the HTTP client takes time to import
+    from daypass.client.http import Connection  # noqa: PLC0415
+    from daypass.client.transport import exchange  # noqa: PLC0415
+
+    return Connection(profile, transport=announced(exchange))
 
 
 def connect(profile: str, endpoint: str) -> Connection:
     """A connection as the profile; see `client.profiles.resolve`."""
-    return Connection(resolve(profile, endpoint))
+    return open_connection(resolve(profile, endpoint))
 
 
 def pages(connection: Connection, path: str, name: str, query: dict[str, str], limit: int) -> list[dict[str, Any]]:
@@ -43,7 +126,7 @@ def pages(connection: Connection, path: str, name: str, query: dict[str, str], l
     while len(found) < limit:
         answer = connection.api("GET", path, {**query, "limit": str(min(limit - len(found), PAGE))})
         found += answer[name]
-        if answer["next"] in ("", query.get("after")):  # a place that does not move would have us ask for ever
+        if answer["next"] in ("", query.get("after")):  # a cursor that does not move would cause an endless loop
             break
         query = {**query, "after": answer["next"]}
     return found[:limit]

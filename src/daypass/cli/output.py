@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
+import sys
+import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
 
+from daypass.cli.durations import left
 from daypass.client.profiles import LocalStateError
+
+MAX_COLUMNS = 100
+_NARROWEST = 26  # of a folded column: `arn:aws:iam::123456789012:` stays whole
 
 
 def safe(value: object) -> str:
@@ -20,23 +28,184 @@ def safe(value: object) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
+def room(stream: TextIO) -> int:
+    """Columns that a line on this stream may have; 0 for any number, where it is not a terminal."""
+    return min(MAX_COLUMNS, shutil.get_terminal_size((MAX_COLUMNS, 24)).columns) if stream.isatty() else 0
+
+
+def prose(text: str, *, err: bool = False, indent: int | None = None) -> None:
+    """Prints a line. On a terminal it is broken between words, so that it fits; text for programs stays one line.
+
+    `indent`: of the lines after the first; by default two columns more than the first has.
+    """
+    columns = room(sys.stderr if err else sys.stdout)
+    if columns and len(text) > columns:
+        if indent is None:
+            indent = len(text) - len(text.lstrip()) + 2
+        text = textwrap.fill(
+            text,
+            columns,
+            subsequent_indent=" " * min(indent, columns // 2),
+            break_long_words=False,  # an ARN or a command must stay one word, to be copied
+            break_on_hyphens=False,
+        )
+    click.echo(text, err=err)
+
+
+def message(text: str) -> None:
+    """Prints `daypass: …` on standard error: what went wrong, what is going on, or what to do next."""
+    prose(f"daypass: {text}", err=True)
+
+
+_TIMES = frozenset(
+    [
+        "at",
+        "block_until",
+        "claim_by",
+        "claimed_at",
+        "closed_at",
+        "created_at",
+        "deadline",
+        "decided_at",
+        "due_at",
+        "ended_at",
+        "ends_at",
+        "expires_at",
+        "fetched_at",
+        "issued_at",
+        "issued_before",
+        "mfa_at",
+        "opened_at",
+        "starts_at",
+        "tried_at",
+        "updated_at",
+        "usable_until",
+    ]
+)
+"""Members that are milliseconds in the API."""
+
+
 def data(value: Any) -> None:
-    """Prints JSON; ASCII only, so nothing in it can act on a terminal."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    """Prints JSON, times in ISO 8601; ASCII only, so nothing in it can control a terminal."""
+    click.echo(json.dumps(_with_times(value), indent=2, ensure_ascii=True))
 
 
 def line(value: Any) -> None:
     """Prints JSON on a line of its own, for streams."""
-    click.echo(json.dumps(value, separators=(",", ":"), ensure_ascii=True))
+    click.echo(json.dumps(_with_times(value), separators=(",", ":"), ensure_ascii=True))
+
+
+def _with_times(value: Any) -> Any:
+    """The value with the API's milliseconds as ISO 8601, UTC. What an event on record says is left as it is."""
+    if isinstance(value, list):
+        return [_with_times(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: (iso(member) if type(member) is int and member else member)
+        if name in _TIMES
+        else member
+        if name == "event"
+        else _with_times(member)
+        for name, member in value.items()
+    }
+
+
+def iso(ms: int) -> str | int:
+    """2026-01-31T12:00:00.123Z; the number itself when it is not a time."""
+    try:
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000))
+    except (ValueError, OverflowError, OSError):
+        return ms
+    return f"{whole}.{ms % 1000:03}Z"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints columns as wide as they must be; the last one may be long."""
+    """Prints columns as wide as they must be. Says when there are no rows.
+
+    On a terminal, ARNs and sentences are folded so that lines fit. Ids, times and names stay whole, to be copied: where
+    there is no room for them side by side, each row is printed as fields.
+    """
     cells = [[safe("" if cell is None else cell) for cell in row] for row in rows]
+    if not cells:
+        message("nothing matches")
+        return
     widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(headings)]
-    lines = [list(headings), *cells]
-    for row in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    columns = room(sys.stdout)
+    if columns and _width(widths) > columns:
+        foldable = [any(_is_foldable(row[i]) for row in cells) for i in range(len(headings))]
+        widths = _narrowed(widths, foldable, columns)
+        if _width(widths) > columns:
+            _records(headings, cells)
+            return
+    for row in [list(headings), *cells]:
+        folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in itertools.zip_longest(*folded, fillvalue=""):
+            click.echo("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
+
+
+def listing(found: Sequence[Any], headings: Sequence[str], row: Callable[[Any], Sequence[object]], form: str) -> None:
+    """Prints a list as JSON or as a table. `row`: the cells of a member."""
+    if form == "json":
+        data(found)
+    else:
+        table(headings, map(row, found))
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _is_foldable(cell: str) -> bool:
+    """Whether a cell can be read in pieces: an ARN, or a text of several words that is not a time."""
+    return cell.startswith("arn:") or (" " in cell and not cell.endswith("Z"))
+
+
+def _narrowed(widths: Sequence[int], foldable: Sequence[bool], columns: int) -> list[int]:
+    """Widths of which the foldable ones are reduced, the widest first, until they fit or are as narrow as they may be."""
+    made = list(widths)
+    while _width(made) > columns:
+        candidates = [i for i, width in enumerate(made) if foldable[i] and width > _NARROWEST]
+        if not candidates:
+            break
+        made[max(candidates, key=lambda i: made[i])] -= 1
+    return made
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """A cell in pieces of at most `width`, broken after a space, colon or slash where there is one."""
+    pieces = []
+    while len(cell) > width:
+        at = max(cell.rfind(mark, 0, width) for mark in " :/") + 1
+        at = at if at > width // 3 else width
+        pieces.append(cell[:at].rstrip())
+        cell = cell[at:]
+    return [*pieces, cell]
+
+
+def _records(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Prints each row as fields, with an empty line between rows."""
+    for number, row in enumerate(cells):
+        if number:
+            click.echo()
+        fields({heading.lower() or "state": cell for heading, cell in zip(headings, row, strict=True)})
+
+
+def hops(chain: Sequence[Mapping[str, Any]]) -> None:
+    """Prints a chain of custody, a line for each session or key in it."""
+    for number, hop in enumerate(chain):
+        what = f"{hop['name']} ({hop['principal_id']}) in {hop['account']} with {hop['access_key_id']}"
+        prose(f"  {number}. {safe(what)} at {moment(hop['issued_at'])}", indent=5)
+
+
+def moment_left(ms: Any, now: float) -> str:
+    """A time for people, with the time left until then. `now` in seconds."""
+    return f"{moment(ms)} ({time_left(ms, now)})" if isinstance(ms, int) else safe(ms)
+
+
+def time_left(ms: Any, now: float) -> str:
+    """How long until a time of the API, for people. `now` in seconds."""
+    return left(ms / 1000 - now) if isinstance(ms, int) else safe(ms)
 
 
 def fields(pairs: Mapping[str, object]) -> None:
@@ -44,7 +213,13 @@ def fields(pairs: Mapping[str, object]) -> None:
     shown = {safe(name): value for name, value in pairs.items() if value not in (None, "", [], {})}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        click.echo(f"{name.ljust(width)}  {safe(value)}")
+        prose(f"{name.ljust(width)}  {safe(value)}", indent=width + 2)
+
+
+def settings(values: Mapping[str, Any]) -> None:
+    """Prints settings, a line each, by name; what is not text as JSON."""
+    for name, value in sorted(values.items()):
+        prose(f"{safe(name)} = {safe(value if isinstance(value, str) else json.dumps(value))}")
 
 
 def moment(ms: int | None) -> str:
@@ -52,14 +227,19 @@ def moment(ms: int | None) -> str:
     if not ms:
         return ""
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000))
+        return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ms / 1000))
     except (ValueError, OverflowError, OSError, TypeError):  # no time at all, though the server says so
         return safe(ms)
 
 
 def read_text(file: TextIO) -> str:
-    """What a user's file, or standard input, holds. Raises LocalStateError when it is not text."""
+    """The content of a user's file or of standard input. Raises LocalStateError when it is not text."""
     try:
         return file.read()
     except UnicodeDecodeError:
         raise LocalStateError(f"{file.name} is not UTF-8 text.") from None
+
+
+def interactive() -> bool:
+    """Whether there is a person to ask: standard input and standard error are terminals."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

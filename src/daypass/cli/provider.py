@@ -1,6 +1,6 @@
-"""`daypass provider`: the issuers whose tokens an account takes, how they are verified, and how it stands with their keys.
+"""`daypass provider`: the issuers whose tokens an account accepts, how they are verified, and the status of their keys.
 
-A secret is never an argument: other users of the machine see those. It comes from a file or standard input.
+A secret is never an argument, because other users of the machine see arguments. It comes from a file or standard input.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from typing import Any
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.options import Group, account_option, connect, output_option, server_options
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
-_SECRETS = ("jwks_bearer", "token_review.bearer")
-_account = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
+_SECRETS = ("jwks_bearer", "token_review.bearer", "sign_in.client_secret")
 
 
-@click.group()
+@click.group(cls=Group)
 def provider() -> None:
-    """Issuers of tokens (OpenID Connect providers) that an account takes."""
+    """Issuers of tokens (OpenID Connect providers) that an account accepts."""
 
 
 def _path(name: str, what: str) -> str:
@@ -33,16 +32,16 @@ def _path(name: str, what: str) -> str:
 
 @provider.command("add")
 @click.argument("issuer")
-@click.option("--client-id", "client_ids", multiple=True, metavar="TEXT", help="Audience that is taken; several times.")
+@click.option("--client-id", "client_ids", multiple=True, metavar="TEXT", help="Audience to accept; repeatable.")
 @click.option(
-    "--tenant", default="", metavar="TEXT", help="Which customer's issuer, for presets that have one for each."
+    "--tenant", default="", metavar="TEXT", help="The customer, for presets with one issuer for each customer."
 )
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @server_options
 def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], **given: str) -> None:
-    """Take tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
+    """Accept tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
 
-    Settings are those of `daypass provider set`. The provider alone lets nobody in: roles must trust it.
+    Settings are those of `daypass provider set`. The provider alone lets nobody assume a role: roles must trust it.
 
     \b
     daypass provider add github
@@ -55,10 +54,10 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
     wanted = merged(preset_settings, settings)
     connection = connect(given["profile"], given["endpoint"])
     made = connection.iam("CreateOpenIDConnectProvider", Url=f"https://{url}", ClientIDList=audiences)
-    click.echo(f"Made {output.safe(made.findtext('OpenIDConnectProviderArn') or url)}.")
+    output.prose(f"Made {output.safe(made.findtext('OpenIDConnectProviderArn') or url)}.")
     if wanted:
         connection.api("PUT", _path(url, "settings"), body={"settings": wanted})
-        click.echo(f"Set {', '.join(wanted)}.")
+        output.prose(f"Set {', '.join(wanted)}.")
 
 
 def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
@@ -68,7 +67,7 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
     preset = PRESETS.get(issuer)
     if preset is None:
         if tenant or "." not in issuer:
-            raise click.UsageError(f"{issuer!r} is no URL and none of the presets: {', '.join(PRESETS)}.")
+            raise click.UsageError(f"{issuer!r} is neither a URL nor a preset: {', '.join(PRESETS)}.")
         return issuer.removeprefix("https://"), "", {}, ""
     if bool(preset.tenant) != bool(tenant):
         needs = f"--tenant: {preset.tenant}" if preset.tenant else "no --tenant"
@@ -79,52 +78,52 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
 
 
 @provider.command("ls")
-@_account
+@account_option
 @server_options
 @output_option
 def list_providers(account: str, profile: str, endpoint: str, form: str) -> None:
     """List the providers of an account."""
     found = connect(profile, endpoint).api("GET", "/providers/oidc", {"account": account})["providers"]
-    if form == "json":
-        output.data(found)
-        return
-    output.table(
+    output.listing(
+        found,
         ("URL", "MADE", "CLIENT IDS"),
-        [(p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"])) for p in found],
+        lambda p: (p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"])),
+        form,
     )
 
 
 @provider.command("show")
 @click.argument("issuer")
-@_account
+@account_option
 @server_options
 @output_option
 def show(issuer: str, account: str, profile: str, endpoint: str, form: str) -> None:
-    """Show a provider and what is set for it; ISSUER is its URL or ARN."""
+    """Show a provider and its settings; ISSUER is its URL or ARN."""
     found = connect(profile, endpoint).api("GET", _path(issuer, "settings"), {"account": account})
     if form == "json":
         output.data(found)
         return
     output.fields({"arn": found["arn"], "client ids": ", ".join(found["client_ids"])})
     for name, value in sorted(found["settings"].items()):
-        click.echo(f"{name} = {output.safe(value if isinstance(value, str) else json.dumps(value))}")
+        output.prose(f"{name} = {output.safe(value if isinstance(value, str) else json.dumps(value))}")
 
 
 @provider.command("set")
 @click.argument("issuer")
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
-@_account
+@account_option
 @server_options
 @output_option
 def set_(issuer: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str, form: str) -> None:
-    """Set how tokens of ISSUER are verified. VALUE is JSON or text, @FILE what a file holds (@- standard input).
+    """Set how tokens of ISSUER are verified. VALUE is JSON or text, or @FILE for the content of a file (@- for standard input).
 
-    NAME= puts the default back. Secrets are taken from files or standard input only.
+    NAME= restores the default. Secrets are read from files or standard input only.
 
     \b
     daypass provider set ci.example.com leeway_seconds=10 one_time=true
     daypass provider set ci.example.com 'tag_claims={"ref": "branch"}' static_jwks=@jwks.json
-    daypass provider set k8s.example.com token_review.url=https://10.0.0.1:6443 token_review.bearer=@token ca_pem=@ca.crt
+    daypass provider set k8s.example.com token_review.url=https://10.0.0.1:6443 token_review.bearer=@token
+    ca_pem=@ca.crt
     """  # noqa: D301  # click reads the control character
     connection = connect(profile, endpoint)
     query = {"account": account}
@@ -134,7 +133,7 @@ def set_(issuer: str, settings: tuple[str, ...], account: str, profile: str, end
     if form == "json":
         output.data(made)
     else:
-        click.echo(f"Set for {output.safe(made['url'])}.")
+        output.prose(f"Set for {output.safe(made['url'])}.")
 
 
 def merged(settings: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
@@ -179,8 +178,8 @@ def _file(name: str) -> str:
 
 @provider.command("keys")
 @click.argument("issuer")
-@click.option("--refresh", is_flag=True, help="Fetch them anew first.")
-@_account
+@click.option("--refresh", is_flag=True, help="Fetch the keys first.")
+@account_option
 @server_options
 @output_option
 def keys(
@@ -191,7 +190,7 @@ def keys(
     endpoint: str,
     form: str,
 ) -> int:
-    """Show how it stands with the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
+    """Show the status of the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
     method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
     found = connect(profile, endpoint).api(method, _path(issuer, what), {"account": account})
     if form == "json":
@@ -225,11 +224,11 @@ def _show_keys(found: Mapping[str, Any]) -> None:
 @click.argument("issuer")
 @server_options
 def remove(issuer: str, profile: str, endpoint: str) -> None:
-    """Take no more tokens of ISSUER. Roles that trust it stay; nobody can assume them by it."""
+    """Stop accepting tokens of ISSUER. Roles that trust it stay; nobody can assume them with it."""
     connection = connect(profile, endpoint)
     arn = connection.api("GET", _path(issuer, "settings"))["arn"]
     connection.iam("DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
-    click.echo(f"Deleted {output.safe(arn)}.")
+    output.prose(f"Deleted {output.safe(arn)}.")
 
 
 # --- The allow-list
@@ -249,7 +248,7 @@ def _listed(connection: Connection, account: str) -> list[str] | None:
 
 
 @allow.command("ls")
-@_account
+@account_option
 @server_options
 @output_option
 def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
@@ -258,29 +257,29 @@ def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
     if form == "json":
         output.data({"issuers": found})
     elif found is None:
-        click.echo("There is no list: any issuer may be trusted.")
+        click.echo("No list is set: any issuer may be trusted.")
     else:
         output.table(("ISSUER",), [(entry,) for entry in found])
 
 
 @allow.command("set")
 @click.argument("issuers", nargs=-1)
-@_account
+@account_option
 @server_options
 def set_allowed(issuers: tuple[str, ...], account: str, profile: str, endpoint: str) -> None:
-    """Allow ISSUERS (URLs; /* at the end for everything below) and no other; without any, allow none.
+    """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
     Tokens of issuers that are not on the list are refused at once.
     """
     bare = [issuer.removeprefix("https://") for issuer in issuers]
     made = connect(profile, endpoint).api("PUT", _LIST, {"account": account}, {"issuers": bare})
-    click.echo(f"Issuers that may be trusted: {output.safe(', '.join(made['issuers']) or 'none')}.")
+    output.prose(f"Issuers that may be trusted: {output.safe(', '.join(made['issuers']) or 'none')}.")
 
 
 @allow.command("off")
-@_account
+@account_option
 @server_options
 def allow_all(account: str, profile: str, endpoint: str) -> None:
-    """Take the list away: any issuer may be trusted."""
+    """Remove the list: any issuer may be trusted."""
     connect(profile, endpoint).api("DELETE", _LIST, {"account": account})
-    click.echo("The list is gone: any issuer may be trusted.")
+    click.echo("The list is removed: any issuer may be trusted.")

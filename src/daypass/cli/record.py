@@ -1,7 +1,7 @@
-"""Where `audit verify` has the record from: a server's export, or a SQLite file. Every log is verified here.
+"""Where `audit verify` reads the record: a server's export, or a database. Every log is verified here.
 
 Openings are read first: each names the heads of the logs before it, so that a log that was cut off, rewritten whole or
-removed shows although its own chain holds. Nothing that a row says of itself is believed, not even its type.
+removed shows although its own chain holds. No value in a row is trusted, not even its type.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ import re
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, verify_log
+from daypass.audit.format import leaf_hash
+from daypass.audit.packing import Unpacker
+from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, verify_log, verify_log_rows
 from daypass.cli.options import PAGE
-from daypass.client.http import ClientError, Connection, segment
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
 _LOG = re.compile(r"[0-9a-f]{32}")
-_ROWS = "SELECT seq, leaf, chain, bytes FROM audit_records WHERE log IS ? ORDER BY seq"
 
 
 class Record(ABC):
     """All logs of an installation, as far as the reader may see them."""
 
     def verified(self) -> list[Verified | BadRecord]:
-        """The verdict on each log, those included that another log's opening knows and that are not there."""
+        """The verdict on each log, including missing logs that another log's opening names."""
         with self._opened() as logs:
-            known = [head for end in logs.values() if end for head in [end]]
+            known = [head for end in logs.values() if end for head in [end]] + self._known()
             for log in logs:
                 opening = verify_log(log, self._first(log)) if _LOG.fullmatch(log) else None
                 known += opening.heads if isinstance(opening, Verified) else ()
@@ -42,13 +44,17 @@ class Record(ABC):
 
     def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
         if not _LOG.fullmatch(log):
-            return BadRecord(log, 0, "altered: this is no log's id")
+            return BadRecord(log, 0, "altered: this is not the id of a log")
         return verify_log(log, self._rows(log), known)
 
     def _first(self, log: str) -> Iterator[RecordRow]:
         for row in self._rows(log):
             yield row
             return
+
+    def _known(self) -> list[Head]:
+        """Further heads that the source knows of, of logs that need not be there."""
+        return []
 
     @abstractmethod
     def _opened(self) -> Any:
@@ -60,7 +66,7 @@ class Record(ABC):
 
 
 class OnlineRecord(Record):
-    """A server's export, as far as it went when we began: logs grow while we read."""
+    """A server's export up to its state at the start, because logs grow during the read."""
 
     def __init__(self, connection: Connection, account: str) -> None:
         self._connection, self._account = connection, account
@@ -101,35 +107,200 @@ def _unreadable(why: str) -> ClientError:
     return ClientError("", f"the server's export is not readable: {why}")
 
 
-class OfflineRecord(Record):
-    """A SQLite file, read as it was at one moment; a server may be writing to it."""
+class StoredRecord(Record):
+    """A database, read as it was at one moment; servers may be writing to it.
+
+    Columns, sessions and the table of logs are compared, too.
+    """
+
+    def __init__(self) -> None:
+        self._columns: tuple[str, ...] = ()
+        self._sessions: Iterator[dict[str, Any]] = iter(())
+        self._next: dict[str, Any] | None = None
+        self._openings: dict[str, bytes] = {}
+        self._log_rows: list[dict[str, Any]] = []
+        self._orphans: list[BadRecord] = []
+
+    @abstractmethod
+    def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """Names of columns, and rows as they come. A value is `?` in `sql`."""
+
+    def verified(self) -> list[Verified | BadRecord]:
+        """Also names rows of sessions whose record does not exist, and rows of logs that differ from their openings."""
+        self._orphans = []
+        found = super().verified() + self._orphans
+        return found + verify_log_rows(self._openings, self._log_rows)
+
+    def _logs(self) -> dict[str, Head | None]:
+        _, rows = self._query("SELECT DISTINCT log FROM audit_records ORDER BY log")
+        found = [str(log) for (log,) in rows]
+        names, _ = self._query("SELECT * FROM audit_records WHERE seq = -1")
+        self._columns = tuple(name for name in _SEARCHABLE if name in names)
+        names, sessions = self._query("SELECT * FROM sessions ORDER BY log, seq")
+        self._sessions = (dict(zip(names, row, strict=True)) for row in sessions)
+        self._next = next(self._sessions, None)
+        of_logs, logs = self._query("SELECT * FROM audit_logs ORDER BY log")
+        self._log_rows = [dict(zip(of_logs, row, strict=True)) for row in logs]
+        self._openings = dict.fromkeys(found, b"")
+        return dict.fromkeys(found)
+
+    def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
+        self._pass_over(log, -1)
+        verdict = super()._judged(log, known)
+        if isinstance(verdict, BadRecord):  # later rows cannot be verified
+            while self._next is not None and self._next["log"] == log:
+                self._next = next(self._sessions, None)
+        return verdict
+
+    def _ended(self) -> None:
+        while self._next is not None:
+            self._orphan()
+
+    def _first(self, log: str) -> Iterator[RecordRow]:
+        unpacker = Unpacker()
+        for row in self._records(log):
+            opening = self._row(log, row, unpacker, ())
+            self._openings[log] = opening.data or b""
+            yield opening
+            return
+
+    def _rows(self, log: str) -> Iterator[RecordRow]:
+        unpacker = Unpacker()
+        for row in self._records(log):
+            seq = row[0] if type(row[0]) is int else -1
+            yield self._row(log, row, unpacker, self._sessions_at(log, seq))
+        self._pass_over(log, 2**63)
+
+    def _records(self, log: str) -> Iterator[tuple[Any, ...]]:
+        columns = "".join(f", {name}" for name in self._columns)
+        sql = f"SELECT seq, leaf, chain, bytes{columns} FROM audit_records WHERE log = ? ORDER BY seq"  # noqa: S608 - our names
+        return self._query(sql, log)[1]
+
+    def _row(
+        self, log: str, row: tuple[Any, ...], unpacker: Unpacker, sessions: tuple[dict[str, Any], ...]
+    ) -> RecordRow:
+        seq, leaf, chain, stored = row[:4]
+        place = seq if type(seq) is int else -1
+        data = unpacker.data(place, _bytes(stored))
+        columns = {**dict.fromkeys(_SEARCHABLE), **dict(zip(self._columns, row[4:], strict=True))}
+        return RecordRow(log, place, _bytes(leaf) or leaf_hash(data), _bytes(chain), data, columns, sessions)
+
+    # --- Rows of sessions, in step with records
+
+    def _sessions_at(self, log: str, seq: int) -> tuple[dict[str, Any], ...]:
+        self._pass_over(log, seq)
+        found = []
+        while self._next is not None and (self._next["log"], self._next["seq"]) == (log, seq):
+            found.append(self._next)
+            self._next = next(self._sessions, None)
+        return tuple(found)
+
+    def _pass_over(self, log: str, seq: int) -> None:
+        """Rows of sessions before this position have no record."""
+        while self._next is not None and _place(self._next) < (log, seq):
+            self._orphan()
+
+    def _orphan(self) -> None:
+        assert self._next is not None
+        log, seq = _place(self._next)
+        self._orphans.append(
+            BadRecord(
+                log,
+                seq,
+                f"forged: the row of session {self._next['session_id']} names this record, which does not exist",
+            )
+        )
+        self._next = next(self._sessions, None)
+
+
+_SEARCHABLE = (
+    "at",
+    "type",
+    "account",
+    "actor_account",
+    "operation",
+    "request_id",
+    "session_id",
+    "access_key_id",
+    "error",
+    "request_key",
+    "session_key",
+)
+
+
+def _place(session: dict[str, Any]) -> tuple[str, int]:
+    seq = session["seq"]
+    return str(session["log"]), seq if type(seq) is int else -1
+
+
+def _bytes(value: Any) -> bytes:
+    return value if type(value) is bytes else b""
+
+
+class OfflineRecord(StoredRecord):
+    """A SQLite file."""
 
     def __init__(self, database: Path) -> None:
+        super().__init__()
         self._database = database
         self._connection: sqlite3.Connection | None = None
+        self._noted: list[Head] = []
 
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Head | None]]:
+        from daypass.stores.log_heads import read_heads  # noqa: PLC0415  # of the server; offline alone
+
+        self._noted = [Head(head.log, head.seq, head.chain) for head in read_heads(self._database)]
         try:
             uri = f"file:{quote(str(self._database.absolute()))}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as self._connection:
                 self._connection.text_factory = _text
                 self._connection.execute("BEGIN")
-                found = self._connection.execute("SELECT DISTINCT log FROM audit_records ORDER BY log").fetchall()
-                yield dict.fromkeys(str(log) for (log,) in found)
+                yield self._logs()
+                self._ended()
         except sqlite3.DatabaseError as error:
             raise LocalStateError(f"{self._database} cannot be read as a record: {error}.") from None
 
-    def _rows(self, log: str) -> Iterator[RecordRow]:
+    def _known(self) -> list[Head]:
+        return self._noted  # beside the file, by the servers that wrote it; read before the file was
+
+    def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         assert self._connection is not None
-        for seq, leaf, chain, data in self._connection.execute(_ROWS, (log,)):
-            yield RecordRow(
-                log,
-                seq if type(seq) is int else -1,
-                leaf if type(leaf) is bytes else b"",
-                chain if type(chain) is bytes else b"",
-                data if type(data) is bytes else b"",
-            )
+        cursor = self._connection.execute(sql.replace("= ?", "IS ?"), values)
+        return tuple(column[0] for column in cursor.description), cursor
+
+
+class PostgresRecord(StoredRecord):
+    """A PostgreSQL database. It needs the driver, which comes with the server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._connection: Any = None
+        self._cursors = 0
+        self._open = ExitStack()
+
+    @contextmanager
+    def _opened(self) -> Iterator[dict[str, Head | None]]:
+        try:
+            import psycopg  # noqa: PLC0415  # only the server needs it
+        except ModuleNotFoundError:
+            raise LocalStateError("PostgreSQL's driver is not installed: pip install 'daypass[server]'.") from None
+        try:
+            with psycopg.connect(self._url, connect_timeout=5) as self._connection, ExitStack() as self._open:
+                self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                self._connection.read_only = True
+                yield self._logs()
+                self._ended()
+        except psycopg.Error as error:
+            raise LocalStateError(f"the database cannot be read as a record: {error}.") from None
+
+    def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        self._cursors += 1
+        # On the server: rows come as they are read.
+        cursor = self._open.enter_context(self._connection.cursor(f"rows_{self._cursors}"))
+        cursor.execute(sql.replace("?", "%s"), values)
+        return tuple(column.name for column in cursor.description), iter(cursor)
 
 
 def _text(raw: bytes) -> str:

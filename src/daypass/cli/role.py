@@ -1,53 +1,161 @@
-"""`daypass role`: what Daypass adds to a role."""
+"""`daypass role`: roles of an account, their trust policies, and what Daypass adds to a role."""
 
 from __future__ import annotations
 
+import json
+from typing import Any, TextIO
+
 import click
 
-from daypass.cli import output
-from daypass.cli.options import connect, output_option, server_options
+from daypass.cli import iam, output
+from daypass.cli.options import (
+    Duration,
+    Group,
+    account_option,
+    complete_roles,
+    confirmed,
+    connect,
+    output_option,
+    server_options,
+    yes_option,
+)
+from daypass.client.credentials import identity
 from daypass.client.http import segment
 
-_account = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
+_name = click.argument("name", shell_complete=complete_roles)
 
 
-@click.group()
+@click.group(cls=Group)
 def role() -> None:
-    """What Daypass adds to a role: how long its chained sessions may last."""
+    """Roles of your account."""
 
 
-def _path(name: str) -> str:
+def _settings(name: str) -> str:
     return f"/roles/{segment(name)}/settings"
 
 
+@role.command("ls")
+@server_options
+@output_option
+def list_roles(profile: str, endpoint: str, form: str) -> None:
+    """List the roles. `daypass roles` lists those that you may assume."""
+    found = list(iam.listed(connect(profile, endpoint), "ListRoles", "Roles/member"))
+    iam.shown(found, {"ROLE": "RoleName", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+
+
 @role.command("show")
-@click.argument("name")
-@_account
+@_name
+@account_option
 @server_options
 @output_option
 def show(name: str, account: str, profile: str, endpoint: str, form: str) -> None:
-    """Show the settings of role NAME."""
-    found = connect(profile, endpoint).api("GET", _path(name), {"account": account})
+    """Show role NAME: its Daypass settings, and in your own account its trust policy and policies."""
+    connection = connect(profile, endpoint)
+    found: dict[str, Any] = dict(connection.api("GET", _settings(name), {"account": account}))
+    trust = ""
+    if not account:
+        stored = iam.one(connection, "GetRole", "Role", RoleName=name)
+        trust = iam.document(stored.get("AssumeRolePolicyDocument", ""))
+        found |= {
+            "created": iam.moment(stored.get("CreateDate", "")),
+            "max_session_seconds": stored.get("MaxSessionDuration", ""),
+            "policies": [each["Policy"] for each in iam.policies_of(connection, "Role", name)],
+        }
     if form == "json":
-        output.data(found)
-    else:
-        output.fields(found)
+        output.data({**found, **({"trust_policy": json.loads(trust)} if trust else {})})
+        return
+    output.fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in found.items()})
+    if trust:
+        click.echo(f"\nTrust policy:\n{trust}")
 
 
 @role.command("set")
-@click.argument("name")
+@_name
 @click.option(
     "--chained-max",
     "seconds",
-    type=int,
+    type=Duration(),
     required=True,
-    metavar="SECONDS",
-    help="Longest session that is made from another session; AWS has an hour, and so has a new role.",
+    metavar="TIME",
+    help="Longest duration of a chained session. Default of a new role: 1h, as in AWS.",
 )
-@_account
+@account_option
 @server_options
 def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> None:
-    """Set what Daypass adds to role NAME."""
+    """Set the Daypass settings of role NAME."""
     body = {"chained_max_seconds": seconds}
-    made = connect(profile, endpoint).api("PUT", _path(name), {"account": account}, body)
-    click.echo(f"Chained sessions of {output.safe(made['arn'])} last up to {made['chained_max_seconds']} seconds.")
+    made = connect(profile, endpoint).api("PUT", _settings(name), {"account": account}, body)
+    output.prose(f"Chained sessions of {output.safe(made['arn'])} last up to {made['chained_max_seconds']} seconds.")
+
+
+@role.command("create")
+@click.argument("name")
+@click.option("--trust", type=click.File(encoding="utf-8"), metavar="FILE", help="The trust policy.")
+@click.option(
+    "--principal", "principals", multiple=True, metavar="WHO", help="ARN, account, user/NAME or role/NAME; repeatable."
+)
+@click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
+@click.option("--description", default="", metavar="TEXT")
+@server_options
+def create(
+    name: str, trust: TextIO | None, principals: tuple[str, ...], profile: str, endpoint: str, **given: Any
+) -> None:
+    """Create role NAME, trusted by --principal, or by the policy in --trust.
+
+    For tokens of identity providers: `daypass trust new … --apply`.
+    """
+    if bool(trust) == bool(principals):
+        raise click.UsageError("Say who may assume it: --principal, or --trust FILE.")
+    connection = connect(profile, endpoint)
+    text = iam.document_of(trust) if trust else _trusting([_principal(connection, each) for each in principals])
+    made = iam.one(
+        connection,
+        "CreateRole",
+        "Role",
+        RoleName=name,
+        AssumeRolePolicyDocument=text,
+        MaxSessionDuration=given["max_session"] or None,
+        Description=given["description"],
+    )
+    output.prose(f"Created {output.safe(made['Arn'])}. It has no permissions until policies are attached to it.")
+
+
+def _principal(connection: Any, who: str) -> str:
+    if who.startswith(("user/", "role/")):
+        return f"arn:aws:iam::{identity(connection)['Account']}:{who}"
+    return who
+
+
+def _trusting(principals: list[str]) -> str:
+    who = principals[0] if len(principals) == 1 else principals
+    statement = {"Effect": "Allow", "Principal": {"AWS": who}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@role.command("trust")
+@_name
+@click.argument("file", type=click.File(encoding="utf-8"))
+@server_options
+def trust(name: str, file: TextIO, profile: str, endpoint: str) -> None:
+    """Set the trust policy of role NAME to the document in FILE (- for stdin)."""
+    text = iam.document_of(file)
+    connect(profile, endpoint).iam("UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=text)
+    output.prose(f"Set the trust policy of role {output.safe(name)}.")
+
+
+@role.command("rm")
+@_name
+@click.option("--force", is_flag=True, help="Also remove its policies.")
+@yes_option
+@server_options
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Delete role NAME. Its sessions end with it."""
+    confirmed(f"Delete role {output.safe(name)}?", yes=yes)
+    connection = connect(profile, endpoint)
+    if force:
+        iam.drop_policies(connection, "Role", name)
+    connection.iam("DeleteRole", RoleName=name)
+    output.prose(f"Deleted role {output.safe(name)}.")
+
+
+iam.add_attaching(role, "Role")

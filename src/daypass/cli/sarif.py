@@ -31,7 +31,7 @@ def report(found: Iterable[tuple[str, list[dict[str, Any]]]]) -> dict[str, Any]:
 
 
 def _rule(rule: str, title: str) -> dict[str, Any]:
-    """A rule with the members that GitHub's code scanning asks for besides those of the standard."""
+    """A rule with the members that GitHub's code scanning asks for in addition to those of the standard."""
     help_text = f"{title}. Each result says why that matters there, and how to mend it."
     return {
         "id": rule,

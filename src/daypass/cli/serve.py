@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from daypass.cli.installation import config_option, server_module
+
 _SECTIONS = {
     "host": ("server", "host"),
     "port": ("server", "port"),
@@ -20,32 +22,31 @@ _SECTIONS = {
 
 
 @click.command()
-@click.option("--dev", is_flag=True, help="For trying it out: loopback only, an administrator's key is printed.")
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with settings.")
+@click.option(
+    "--dev", is_flag=True, help="For development: listen on the loopback only, and print an administrator's key."
+)
+@config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 chooses one.")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Directory for what is kept.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory.")
 @click.option("--workers", type=int, help="Worker processes.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM certificate chain.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM private key.")
-@click.option("--client-ca", type=click.Path(path_type=Path), help="PEM bundle that must vouch for clients.")
+@click.option(
+    "--client-ca", type=click.Path(path_type=Path), help="PEM file of the authorities of client certificates."
+)
 def serve(dev: bool, config: Path | None, **given: Any) -> int:  # noqa: FBT001  # click passes options as arguments
     """Run the server.
 
-    Every setting can also stand in the --config file or in the environment as DAYPASS_SECTION__KEY. The first accounts
+    Every setting can also be in the --config file, or in the environment as DAYPASS_SECTION__KEY. The first accounts
     of a new database come from DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT[:USER][,…].
     """
-    try:
-        from daypass import config as settings  # noqa: PLC0415  # the server's packages, if they are installed
-        from daypass import server  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        click.echo(
-            f"daypass: the server is not installed ({error.name} is missing): pip install 'daypass[server]'", err=True
-        )
-        return 2
+    process = server_module("process")
+    from daypass.config import load  # noqa: PLC0415  # of the server's packages
+
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in given.items():
         if value is not None:
             section, key = _SECTIONS[name]
             overrides.setdefault(section, {})[key] = value
-    return server.serve(settings.load(config, os.environ, overrides), os.environ, dev=dev)
+    return int(process.serve(load(config, os.environ, overrides), os.environ, dev=dev))

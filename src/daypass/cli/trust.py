@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from daypass.cli import exits, output
 from daypass.cli.explain import show as show_explanation
-from daypass.cli.options import connect, output_option, server_options
-from daypass.client.http import ClientError, Connection
+from daypass.cli.options import Group, connect, output_option, server_options
+from daypass.cli.trust_apply import apply
+
+if TYPE_CHECKING:
+    from daypass.domain.trust_template import TrustTemplate
 
 PARAMETERS: dict[str, str] = {
     "repo": "Repository: OWNER/NAME, OWNER@ID/NAME@ID, or its UUID.",
@@ -25,7 +28,7 @@ PARAMETERS: dict[str, str] = {
     "phase": "Run phase: plan or apply.",
     "namespace": "Kubernetes namespace.",
     "service-account": "Kubernetes service account.",
-    "subject": "The token's subject, as it is.",
+    "subject": "The subject of the token.",
     "object": "Object id of the application or managed identity.",
     "trust-domain": "SPIFFE trust domain.",
     "path": "Path of the SPIFFE id, from its first /.",
@@ -35,7 +38,7 @@ PARAMETERS: dict[str, str] = {
 _MAX_TOKEN = 20_000
 
 
-@click.group()
+@click.group(cls=Group)
 def trust() -> None:
     """Trust policies for tokens of identity providers."""
 
@@ -51,32 +54,62 @@ def _parameters(command: Any) -> Any:
 @click.option("--role", "role_name", required=True, metavar="NAME", help="The role that the policy is for.")
 @click.option("--account", default="", metavar="ID", help="Its account. Default: your own.")
 @click.option(
-    "--tenant", default="", metavar="TEXT", help="Which customer's issuer, for presets that have one for each."
+    "--tenant", default="", metavar="TEXT", help="The customer, for presets with one issuer for each customer."
 )
-@click.option("--audience", default="", metavar="TEXT", help="What tokens are made for, in place of the preset's.")
-@click.option("--apply", "applied", is_flag=True, help="Make the role on the server, or change its trust policy.")
+@click.option("--audience", default="", metavar="TEXT", help="The audience of the tokens, instead of the preset's.")
+@click.option("--pull-requests", is_flag=True, help="Admit jobs of pull requests, instead of a branch or environment.")
+@click.option("--apply", "applied", is_flag=True, help="Create the role, or add the statement to its trust policy.")
+@click.option("--replace", is_flag=True, help="With --apply: drop all other statements of the trust policy.")
+@click.option("--yes", is_flag=True, help="With --apply: change the trust policy without asking.")
 @_parameters
 @server_options
 @output_option
 def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **given: Any) -> int | None:
-    """Write a tight trust policy for PRESET (github, gitlab, kubernetes, …) and say who would match it.
+    """Write a tight trust policy for PRESET (github, gitlab, kubernetes, …) and say which tokens match it.
+
+    With --apply, a role that exists keeps its other statements. The change is shown, and made after you confirm it.
 
     \b
     daypass trust new github --repo acme/shop --branch main --role deployer
     daypass trust new kubernetes --tenant oidc.example.com/cluster-1 --namespace shop --service-account web --role web
     """  # noqa: D301  # click reads the control character
-    from daypass.domain.presets import PRESETS  # noqa: PLC0415  # the policy language is slow to import
-    from daypass.domain.trust_template import TemplateError, trust_policy  # noqa: PLC0415
-
-    if preset not in PRESETS:
-        raise click.UsageError(f"There is no preset {preset!r}. There are: {', '.join(PRESETS)}.")
-    wanted = {name: given[f"of_{name.replace('-', '_')}"] for name in PARAMETERS}
+    if (given["replace"] or given["yes"]) and not given["applied"]:
+        raise click.UsageError("--replace and --yes are options of --apply.")
     account = given["account"]
     connection = connect(profile, endpoint) if given["applied"] or not account else None
     if connection is not None:
         account = connection.sts("GetCallerIdentity").findtext("Account") or account
+    made = _template(preset, account, given)
+    how = ""
+    if given["applied"] and connection:
+        how = apply(connection, role_name, made.document, replace=given["replace"], agreed=given["yes"])
+    if form == "json":
+        output.data({"role": role_name, "policy": made.document, "subject": made.subject, "audience": made.audience})
+        return None
+    click.echo(json.dumps(made.document, indent=2))
+    pattern = " (* matches any text)" if made.like else ""
+    click.echo(f"\nMatching tokens: issued by https://{made.url}", err=True)
+    output.prose(f"  audience   {output.safe(made.audience)}", err=True)
+    output.prose(f"  subject    {output.safe(made.subject)}{pattern}", err=True)
+    if made.admits:
+        output.prose(f"  warning    this admits {made.admits}", err=True, indent=13)
+    if note := _note(preset):
+        output.prose(f"  note       {note}", err=True, indent=13)
+    click.echo(f"\n{how}" if how else _next_steps(preset, role_name, made.audience, given["tenant"]), err=True)
+    return None
+
+
+def _template(preset: str, account: str, given: Mapping[str, Any]) -> TrustTemplate:
+    from daypass.domain.presets import PRESETS, PULL_REQUESTS  # noqa: PLC0415  # the policy language is slow to import
+    from daypass.domain.trust_template import TemplateError, trust_policy  # noqa: PLC0415
+
+    if preset not in PRESETS:
+        raise click.UsageError(f"{preset!r} is not a preset. Presets: {', '.join(PRESETS)}.")
+    wanted = {name: given[f"of_{name.replace('-', '_')}"] for name in PARAMETERS}
+    if given["pull_requests"]:
+        wanted[PULL_REQUESTS] = "yes"
     try:
-        made = trust_policy(
+        return trust_policy(
             PRESETS[preset],
             account,
             {name: value for name, value in wanted.items() if value},
@@ -85,38 +118,20 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **g
         )
     except TemplateError as error:
         raise click.UsageError(str(error)) from None
-    how = _applied(connection, role_name, json.dumps(made.document)) if given["applied"] and connection else ""
-    if form == "json":
-        output.data({"role": role_name, "policy": made.document, "subject": made.subject, "audience": made.audience})
-        return None
-    click.echo(json.dumps(made.document, indent=2))
-    pattern = " (* stands for anything)" if made.like else ""
-    click.echo(f"\nWho matches: tokens of https://{made.url}", err=True)
-    click.echo(f"  made for   {output.safe(made.audience)}", err=True)
-    click.echo(f"  about      {output.safe(made.subject)}{pattern}", err=True)
-    if note := PRESETS[preset].note:
-        click.echo(f"  note       {note}", err=True)
-    click.echo(how or _next_steps(preset, role_name, made.audience, given["tenant"]), err=True)
-    return None
+
+
+def _note(preset: str) -> str:
+    from daypass.domain.presets import PRESETS  # noqa: PLC0415  # the policy language is slow to import
+
+    return PRESETS[preset].note
 
 
 def _next_steps(preset: str, role_name: str, audience: str, tenant: str) -> str:
     of_tenant = f" --tenant {tenant}" if tenant else ""
     return (
         f"\nNext: daypass provider add {preset}{of_tenant} --client-id {audience}   (once for the account)\n"
-        f"      the same command with --apply   (makes role {role_name}, or changes whom it trusts)"
+        f"      the same command with --apply   (creates role {role_name}, or adds the statement to its policy)"
     )
-
-
-def _applied(connection: Connection, role_name: str, document: str) -> str:
-    try:
-        connection.iam("CreateRole", RoleName=role_name, AssumeRolePolicyDocument=document)
-    except ClientError as error:
-        if error.code != "EntityAlreadyExists":
-            raise
-        connection.iam("UpdateAssumeRolePolicy", RoleName=role_name, PolicyDocument=document)
-        return f"\nRole {output.safe(role_name)} trusts them now, and nobody else."
-    return f"\nRole {output.safe(role_name)} is made. It may do nothing until policies are attached to it."
 
 
 @trust.command("test")
@@ -127,9 +142,9 @@ def _applied(connection: Connection, role_name: str, document: str) -> str:
 @server_options
 @output_option
 def test(role: str, token: TextIO, profile: str, endpoint: str, form: str) -> int:
-    """Say, claim by claim, why a token would or would not be let into ROLE. Nothing is issued or used up.
+    """Show, claim by claim, why a token can or cannot assume ROLE. Nothing is issued or used up.
 
-    Exit status 1 when it would not. Needs the permission daypass:TestTrust.
+    The exit status is 1 when it cannot. Needs the permission daypass:TestTrust.
     """
     text = output.read_text(token).strip()
     if not text or len(text) > _MAX_TOKEN:
@@ -143,14 +158,14 @@ def test(role: str, token: TextIO, profile: str, endpoint: str, form: str) -> in
 
 
 def _show(answer: Mapping[str, Any]) -> None:
-    verdict = "The token is let in." if answer["let_in"] else "The token is NOT let in."
+    verdict = "The token can assume the role." if answer["let_in"] else "The token CANNOT assume the role."
     click.echo(verdict)
     if answer["problem"]:
         click.echo(f"\nThe token itself is refused: {output.safe(answer['problem'])}")
         if answer["reason"]:
-            click.echo(f"  because {output.safe(answer['reason'])}")
-        click.echo("  What follows holds its claims against the trust policy as if they were verified.")
-    click.echo("\nWhat the token says:")
+            output.prose(f"  because {output.safe(answer['reason'])}")
+        click.echo("  The rest compares its claims with the trust policy as if they were verified.")
+    click.echo("\nClaims of the token:")
     output.fields({f"  {key}": _text(value) for key, value in sorted(answer["keys"].items())})
     click.echo("\nThe trust policy:")
     show_explanation(answer["explanation"], every=True)

@@ -7,20 +7,22 @@ It must never import anything of the server.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself takes time to import
+    from typing import Any
 
-if TYPE_CHECKING:
-    from daypass.client.credentials import AssumeRole, CredentialProvider, Credentials
-    from daypass.client.http import ClientError
+    from daypass.client.credentials import AssumeRole, Credentials
+    from daypass.client.errors import ClientError
     from daypass.client.profiles import Profile
+    from daypass.client.provider import CredentialProvider
 
 __all__ = ["AssumeRole", "ClientError", "CredentialProvider", "Credentials", "Profile"]
 
 _HOMES = {
     "AssumeRole": "credentials",
-    "CredentialProvider": "credentials",
+    "CredentialProvider": "provider",
     "Credentials": "credentials",
-    "ClientError": "http",
+    "ClientError": "errors",
     "Profile": "profiles",
 }
 

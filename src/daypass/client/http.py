@@ -1,6 +1,6 @@
 """Signed calls: one deadline for all attempts, retries with jitter, and the server's clock when ours is wrong.
 
-A call never hangs, and nothing that would do harm when done twice is sent a second time.
+A call never hangs, and a request that is not safe to repeat is not sent twice.
 """
 
 from __future__ import annotations
@@ -12,44 +12,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 from daypass import __version__, sigv4
+from daypass.client.errors import ClientError, Members
 from daypass.client.profiles import Profile
 from daypass.client.transport import Answer, NoAnswer, Request, Transport, endpoint_of, exchange
 
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-_UNDONE = 429  # the one error that says for certain that nothing has been done
+_UNABLE_STATUS = 503
+_UNDONE = 429  # the only error that guarantees that nothing has been done
 _ATTEMPTS = 7
+_UNREACHED = 1.5  # seconds for which an unreachable server is retried
+_UNABLE = 1.0  # seconds for which a server that answers 503 is retried: 503 mostly lasts
 _MAX_MESSAGE = 4096  # characters of a server's message that are kept
 _SKEWED = re.compile(r"Signature (expired|not yet current)")
 _SAFE = "-_.~"
-
-
-class ClientError(Exception):
-    """A call was answered with an error, or not answered.
-
-    `code` is the protocol's code, "" when there was no answer; `status` the HTTP status, 0 likewise. `encoded` is the
-    encoded authorization message, if one came.
-    """
-
-    def __init__(self, code: str, message: str, status: int = 0, request_id: str = "", encoded: str = "") -> None:
-        super().__init__(message)
-        self.code, self.message, self.status, self.request_id, self.encoded = code, message, status, request_id, encoded
-
-    @property
-    def away(self) -> bool:
-        """Whether the server is not there, or not able now; what it would say is then unknown."""
-        return self.status in (0, 429) or self.status >= 500
-
-
-class Members(dict[str, Any]):
-    """A JSON object of a server. A member that is missing is the server's fault: a ClientError, not a KeyError."""
-
-    def __missing__(self, name: str) -> NoReturn:
-        raise ClientError("", f"the server's answer has no '{name}'; is it a Daypass of another version?")
 
 
 class _Call(NamedTuple):
@@ -112,7 +92,7 @@ class Connection:
     ) -> Any:
         """A call of the management API; the decoded JSON answer. Segments of `path` are quoted (see `segment`).
 
-        `repeatable=False`: it would do harm twice, so it is not repeated once the server may have acted on it.
+        `repeatable=False`: it is not safe to repeat, so it is not retried once the server may have acted on it.
         """
         raw_query = "&".join(f"{quote(n, safe=_SAFE)}={segment(v)}" for n, v in (query or {}).items() if v)
         data = b"" if body is None else json.dumps(body).encode()
@@ -124,15 +104,18 @@ class Connection:
     # --- one call, with its attempts
 
     def _call(self, call: _Call) -> Answer:
-        ends = self.monotonic() + self.deadline
+        began = self.monotonic()
+        ends = began + self.deadline
         attempt, corrected = 0, False
         while True:
             failure, again = None, False
             try:
                 answer = self._once(call, ends - self.monotonic())
             except NoAnswer as error:
-                failure = ClientError("", f"{self.profile.endpoint} does not answer: {error}")
+                failure = ClientError("", f"the server at {self.profile.endpoint} does not answer: {error}")
                 again = not error.final and (call.repeatable or not error.sent)
+                if not error.sent:
+                    ends = min(ends, began + _UNREACHED)
                 if error.sent and not call.repeatable:
                     failure = ClientError(
                         "", f"{failure.message}; it may have been done nevertheless: look before you repeat it"
@@ -140,11 +123,13 @@ class Connection:
             else:
                 if 200 <= answer.status < 300:
                     return answer
-                failure = _refusal(answer)
+                failure = _refusal(answer, self.profile.endpoint)
                 if not corrected and _SKEWED.search(failure.message) and self._correct_clock(answer.headers):
                     corrected = True
                     continue
                 again = answer.status == _UNDONE or (call.repeatable and answer.status in _RETRIED)
+                if answer.status == _UNABLE_STATUS:
+                    ends = min(ends, began + _UNABLE)
             attempt += 1
             pause = min(4.0, 0.1 * 2 ** (attempt - 1)) * (0.5 + self.jitter() / 2)
             if not again or attempt >= _ATTEMPTS or self.monotonic() + pause >= ends:
@@ -152,23 +137,15 @@ class Connection:
             self.sleep(pause)
 
     def _once(self, call: _Call, seconds: float) -> Answer:
-        profile = self.profile
-        key = sigv4.SigningKey(
-            profile.access_key_id, profile.secret_access_key, profile.region, call.service, profile.session_token
-        )
-        headers = {"host": endpoint_of(profile.endpoint).netloc}
-        if call.body:
-            headers["content-type"] = call.content_type
-        now = int((self.clock() + self.offset) * 1000)
-        sent = sigv4.sign(key, call.method, call.path, call.query, headers, call.body, now)
-        target = f"{call.path}?{call.query}" if call.query else call.path
-        request = Request(
-            profile.endpoint,
+        request = signed_request(
+            self.profile,
             call.method,
-            target,
-            {**sent, "user-agent": f"daypass/{__version__}"},
+            call.path,
+            call.query,
             call.body,
-            profile.ca_bundle,
+            content_type=call.content_type,
+            service=call.service,
+            now=self.clock() + self.offset,
         )
         return self.transport(request, max(0.1, seconds))
 
@@ -182,6 +159,31 @@ class Connection:
         return True
 
 
+def signed_request(
+    profile: Profile,
+    method: str,
+    path: str,
+    query: str = "",
+    body: bytes = b"",
+    *,
+    content_type: str = "",
+    service: str,
+    now: float,
+) -> Request:
+    """A request that the profile's credentials have signed. `now`: seconds since the epoch, by the server's clock."""
+    key = sigv4.SigningKey(
+        profile.access_key_id, profile.secret_access_key, profile.region, service, profile.session_token
+    )
+    headers = {"host": endpoint_of(profile.endpoint).netloc}
+    if body:
+        headers["content-type"] = content_type
+    sent = sigv4.sign(key, method, path, query, headers, body, int(now * 1000))
+    target = f"{path}?{query}" if query else path
+    return Request(
+        profile.endpoint, method, target, {**sent, "user-agent": f"daypass/{__version__}"}, body, profile.ca_bundle
+    )
+
+
 def post_form(
     endpoint: str,
     path: str,
@@ -191,7 +193,7 @@ def post_form(
     seconds: float = 20.0,
     transport: Transport = exchange,
 ) -> Answer:
-    """One unsigned form, as the query protocol nests it. It is sent once: what it brings may be good once only.
+    """One unsigned form, as the query protocol nests it. It is sent once, because its proof may be valid only once.
 
     Raises ClientError.
     """
@@ -201,9 +203,9 @@ def post_form(
     try:
         answer = transport(request, seconds)
     except NoAnswer as error:
-        raise ClientError("", f"{endpoint} does not answer: {error}") from None
+        raise ClientError("", f"the server at {endpoint} does not answer: {error}") from None
     if not 200 <= answer.status < 300:
-        raise _refusal(answer)
+        raise _refusal(answer, endpoint)
     return answer
 
 
@@ -263,7 +265,8 @@ def _xml(answer: Answer) -> ET.Element:
     return root
 
 
-def _refusal(answer: Answer) -> ClientError:
+def _refusal(answer: Answer, endpoint: str) -> ClientError:
+    """The error of an answer; one that is not in a format of Daypass may come from another server, or a proxy."""
     request_id = answer.headers.get("x-amzn-requestid", "")
     try:
         if "json" in answer.headers.get("content-type", ""):
@@ -284,4 +287,6 @@ def _refusal(answer: Answer) -> ClientError:
             str(found.get("EncodedAuthorizationMessage", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ClientError):
-        return ClientError("", f"the server answered with HTTP status {answer.status}", answer.status, request_id[:128])
+        what = f"the server at {endpoint} answered with HTTP status {answer.status}"
+        question = ": is it a Daypass server?" if answer.status < 500 else ""
+        return ClientError("", what + question, answer.status, request_id[:128])

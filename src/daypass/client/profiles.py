@@ -1,4 +1,6 @@
-"""Profiles: where a server is and which key to use there, kept in one JSON file that only its owner can read.
+"""Profiles: the address of a server and the key to use there, stored in one JSON file that only its owner can read.
+
+The secret of a key is in the same file, or in an entry of the system keyring that the file names.
 
 The directory is DAYPASS_HOME, else XDG_CONFIG_HOME/daypass, else ~/.config/daypass. Writes replace the file as a whole.
 """
@@ -8,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +19,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from daypass.client import state
+
 _LOCK_DEADLINE = 10.0  # seconds
+DEFAULT = state.DEFAULT
+NAME = re.compile(r"[A-Za-z0-9_.@/+][A-Za-z0-9_.@/+-]{0,127}")
+"""Names of profiles. They stand in shell completions and in AWS configuration files, so they have no other letters."""
 
 
 class LocalStateError(Exception):
@@ -28,25 +37,31 @@ class Busy(LocalStateError):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A server and a key. `session_token` is set when the key is itself a session's."""
+    """A server and a key. `session_token` is set when the key is itself a session's, which ends at `expiration` (ISO
+    8601).
+
+    `mfa_serial` names the MFA device whose code goes with each role that is assumed. `keyring_entry` names the entry of
+    the system keyring that holds the secret and the session token, which are then empty until `usable.with_secret` reads them.
+    `refresh_token` renews the session of a login by browser, and `login` identifies that login: key and token change.
+    """
 
     endpoint: str
     access_key_id: str
     secret_access_key: str
     session_token: str = ""
-    region: str = "us-east-1"
+    region: str = state.REGION
     ca_bundle: str = ""
+    mfa_serial: str = ""
+    expiration: str = ""
+    keyring_entry: str = ""
+    refresh_token: str = ""
+    login: str = ""
 
     def __post_init__(self) -> None:
         """Refuses what could not go into a request's headers, such as the line end of a careless paste."""
         for part in fields(self):
-            value = getattr(self, part.name)
-            if not isinstance(value, str) or not value.isprintable():
-                raise LocalStateError(f"The {part.name.replace('_', ' ')} of the profile holds unprintable characters.")
-            if part.name != "ca_bundle" and (" " in value or not value.isascii()):
-                raise LocalStateError(
-                    f"The {part.name.replace('_', ' ')} of the profile holds a space or a letter with accents."
-                )
+            if problem := state.unusable(part.name, getattr(self, part.name)):
+                raise LocalStateError(problem)
 
     def __repr__(self) -> str:
         return f"Profile(endpoint={self.endpoint!r}, access_key_id={self.access_key_id!r})"
@@ -54,16 +69,36 @@ class Profile:
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
     """The directory of profiles and cached credentials."""
-    if environ.get("DAYPASS_HOME"):
-        return Path(environ["DAYPASS_HOME"])
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
-    return Path(base) / "daypass"
+    return Path(state.directory(environ))
+
+
+def private_directory(path: Path) -> None:
+    """Makes a directory that is closed to other users, as are those above it that are missing.
+
+    Raises LocalStateError when it belongs to another user, who could replace what is in it.
+    """
+    try:
+        if not path.exists():
+            for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
+                missing.mkdir(mode=0o700, exist_ok=True)
+        found = path.stat()
+        if found.st_uid not in state.owners():
+            raise LocalStateError(f"{path} belongs to another user. Set DAYPASS_HOME to a directory of your own.")
+        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise LocalStateError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def write_private(path: Path, text: str) -> None:
+    """Replaces a file in a private directory as a whole; it is readable by its owner alone from the first byte."""
+    private_directory(path.parent)
+    replace_file(path, text)
+
+
+def replace_file(path: Path, text: str) -> None:
     """Replaces a file as a whole; it is readable by its owner alone from the first byte."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     except OSError as error:
         raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
@@ -71,7 +106,7 @@ def write_private(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # the name must not come to stand for an empty file when the power fails
+            os.fsync(file.fileno())  # the file must not be empty after a power failure
         Path(name).replace(path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
@@ -80,12 +115,17 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
+def of_login(login: str, environ: Mapping[str, str] = os.environ) -> tuple[str, Profile] | None:
+    """Name and profile of a login by browser, as they are stored now; None when there is none any more."""
+    return next(((name, found) for name, found in load_all(environ).items() if found.login == login), None)
+
+
 @contextmanager
 def locked(path: Path, deadline: float) -> Iterator[None]:
     """One process at a time; waits at most `deadline` seconds, so that a stuck holder cannot hang us. Raises Busy."""
+    private_directory(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
     try:
@@ -104,45 +144,110 @@ def locked(path: Path, deadline: float) -> Iterator[None]:
 
 
 def _file(environ: Mapping[str, str]) -> Path:
-    return home(environ) / "profiles.json"
+    return home(environ) / state.PROFILES
 
 
 def load_all(environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
     """Every stored profile by name. Raises LocalStateError when the file is unusable."""
     path = _file(environ)
     try:
-        content = json.loads(path.read_text("utf-8"))
-        return {str(name): Profile(**fields) for name, fields in content["profiles"].items()}
+        return {name: Profile(**fields) for name, fields in state.stored(environ).items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise LocalStateError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except state.UNREADABLE:
         raise LocalStateError(f"{path} is not a profile file; move it away and log in again.") from None
 
 
 def save(name: str, profile: Profile, environ: Mapping[str, str] = os.environ) -> Path:
-    """Stores a profile over the one of the same name."""
+    """Stores a profile over the one of the same name, whose entry in the keyring is deleted.
+
+    Raises LocalStateError, also for a name that is not of the form NAME.
+    """
+    if not NAME.fullmatch(name):
+        raise LocalStateError(f"{name!r} cannot name a profile: use letters, digits and _ . @ / + - (128 at most).")
     path = _file(environ)
     with locked(path.with_suffix(".lock"), _LOCK_DEADLINE):
-        profiles = {**load_all(environ), name: profile}
-        content = {"profiles": {n: asdict(p) for n, p in sorted(profiles.items())}}
-        write_private(path, json.dumps(content, indent=2) + "\n")
+        profiles = load_all(environ)
+        _write(path, {**profiles, name: profile})
+        before = profiles.get(name)
+    if before is not None and before.keyring_entry != profile.keyring_entry:
+        forget_secret(before)
     return path
 
 
-def resolve(name: str = "", endpoint: str = "", environ: Mapping[str, str] = os.environ) -> Profile:
-    """The profile to use: the named one, else the AWS environment's key, else `default`.
+def _write(path: Path, profiles: Mapping[str, Profile]) -> None:
+    content = {"profiles": {n: asdict(_without_secret(p)) for n, p in sorted(profiles.items())}}
+    write_private(path, json.dumps(content, indent=2) + "\n")
+
+
+# --- The system keyring
+
+
+def in_keyring(profile: Profile) -> Profile:
+    """The profile with its secret in the system keyring. Raises LocalStateError when there is none that can be used."""
+    from daypass.client import keyring  # noqa: PLC0415  # not needed to read a profile
+
+    try:
+        held = (profile.secret_access_key, profile.session_token, profile.refresh_token)
+        entry = keyring.put(profile.access_key_id, *held)
+    except keyring.KeyringError as error:
+        raise LocalStateError(f"The system keyring cannot be used: {error}.") from None
+    return replace(profile, keyring_entry=entry)
+
+
+def from_keyring(profile: Profile) -> Profile:
+    """The profile with the secrets that the system keyring holds for it. Raises LocalStateError."""
+    if not profile.keyring_entry or profile.secret_access_key:
+        return profile
+    from daypass.client import keyring  # noqa: PLC0415
+
+    try:
+        secret, token, refresh_token = keyring.get(profile.keyring_entry)
+    except keyring.KeyringError as error:
+        raise LocalStateError(
+            f"The secret of {profile.access_key_id} is in the system keyring, which cannot be used: {error}. "
+            "To keep it in the profile file: daypass login --secret-store file"
+        ) from None
+    return replace(profile, secret_access_key=secret, session_token=token, refresh_token=refresh_token)
+
+
+def forget_secret(profile: Profile) -> str:
+    """Deletes the secret of a profile from the system keyring; why that failed, or ""."""
+    if not profile.keyring_entry:
+        return ""
+    from daypass.client import keyring  # noqa: PLC0415
+
+    try:
+        keyring.delete(profile.keyring_entry)
+    except keyring.KeyringError as error:
+        return str(error)
+    return ""
+
+
+def _without_secret(profile: Profile) -> Profile:
+    if not profile.keyring_entry:
+        return profile
+    return replace(profile, secret_access_key="", session_token="", refresh_token="")
+
+
+# --- Which profile
+
+
+def known(name: str = "", endpoint: str = "", environ: Mapping[str, str] = os.environ) -> Profile:
+    """The profile to use, without a secret that the keyring holds: the named one, else the AWS environment's key, else
+    the one of `use`, else `default`.
 
     Raises LocalStateError that says what to do when there is none.
     """
-    if not name and not environ.get("DAYPASS_PROFILE") and environ.get("AWS_ACCESS_KEY_ID"):
+    wanted = state.wanted(name, environ)
+    if not wanted:
         found = _from_aws(environ)
     else:
-        wanted = name or environ.get("DAYPASS_PROFILE") or "default"
         profiles = load_all(environ)
         if wanted not in profiles:
-            raise LocalStateError(f"There is no profile '{wanted}'. Make one with: daypass login --profile {wanted}")
+            raise LocalStateError(f"Profile '{wanted}' does not exist.{_hint(wanted, profiles)}")
         found = profiles[wanted]
     if endpoint:
         found = replace(found, endpoint=endpoint.rstrip("/"))
@@ -151,14 +256,44 @@ def resolve(name: str = "", endpoint: str = "", environ: Mapping[str, str] = os.
     return found
 
 
+def remove(name: str, environ: Mapping[str, str] = os.environ) -> Profile:
+    """Forgets a profile; what it was. Raises LocalStateError when there is no such profile."""
+    path = _file(environ)
+    with locked(path.with_suffix(".lock"), _LOCK_DEADLINE):
+        profiles = load_all(environ)
+        if name not in profiles:
+            raise LocalStateError(f"Profile '{name}' does not exist.{_hint(name, profiles)}")
+        found = profiles.pop(name)
+        _write(path, profiles)
+    return found
+
+
+def current(environ: Mapping[str, str] = os.environ) -> str:
+    """The profile that is used when none is named; "" when the AWS environment's key goes before it."""
+    return state.wanted("", environ)
+
+
+def use(name: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Makes `name` the profile that is used when none is named. Raises LocalStateError when there is no such
+    profile.
+    """
+    profiles = load_all(environ)
+    if name not in profiles:
+        raise LocalStateError(f"Profile '{name}' does not exist.{_hint(name, profiles)}")
+    write_private(home(environ) / state.CHOSEN, name + "\n")
+
+
+def _hint(wanted: str, profiles: Mapping[str, Profile]) -> str:
+    """A hint for a profile that does not exist."""
+    import difflib  # noqa: PLC0415  # for a mistake alone
+
+    close = difflib.get_close_matches(wanted, profiles, 1)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Make one with: daypass login --profile {wanted}"
+
+
 def _from_aws(environ: Mapping[str, str]) -> Profile:
     if not environ.get("AWS_SECRET_ACCESS_KEY"):
         raise LocalStateError("AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not.")
-    return Profile(
-        endpoint=(environ.get("AWS_ENDPOINT_URL_STS") or environ.get("AWS_ENDPOINT_URL") or "").rstrip("/"),
-        access_key_id=environ["AWS_ACCESS_KEY_ID"],
-        secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
-        session_token=environ.get("AWS_SESSION_TOKEN", ""),
-        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-        ca_bundle=environ.get("AWS_CA_BUNDLE", ""),
-    )
+    return Profile(**state.from_aws(environ))

@@ -1,7 +1,9 @@
-"""Log in with SAML from a command line: by an assertion that one has, or by a browser that comes back to the loopback.
+"""Logs in with SAML from a command line: with an existing assertion, or with a browser that returns to the loopback
+address.
 
-The browser brings a code, never credentials; the code is worth nothing without the verifier, which stays in this process
-(as RFC 8252 and RFC 7636 have it). The listener hears the loopback alone and answers one login, its own.
+The browser brings a code, never credentials; the code is worth nothing without the verifier, which stays in this
+process (as RFC 8252 and RFC 7636 have it). The listener accepts only loopback connections and serves only its own
+login.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 from daypass.client.credentials import Credentials, read_credentials
-from daypass.client.http import ClientError, content_of, post_form, result_of
+from daypass.client.errors import ClientError
+from daypass.client.http import content_of, post_form, result_of
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import Transport, exchange
 
@@ -33,7 +36,7 @@ _STYLE = "font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;pa
 _DONE = (
     "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
     f"<meta name='color-scheme' content='light dark'><title>Daypass</title><body style='{_STYLE}'>"
-    "<h1>Done</h1><p>The command line goes on with the role that you chose. You can close this window.</p>"
+    "<h1>Done</h1><p>The command line goes on. You can close this window.</p>"
 )
 
 
@@ -103,7 +106,7 @@ class BrowserLogin:
     _code: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._listener = HTTPServer(("127.0.0.1", 0), _handler(self._come))
+        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._come))
 
     def __enter__(self) -> Self:
         return self
@@ -156,9 +159,11 @@ class BrowserLogin:
         return True
 
 
-def _handler(come: Callable[[str, str], bool]) -> type[BaseHTTPRequestHandler]:
+def handler_of(come: Callable[[str, str], bool]) -> type[BaseHTTPRequestHandler]:
+    """The handler of a listener on a loopback address. `come`: takes host and target; whether they are the end of its login."""
+
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10  # seconds for one request, so that a silent connection cannot hold the login up
+        timeout = 10  # seconds for one request, so that a silent connection cannot block the login
 
         def do_GET(self) -> None:  # the library calls it so
             done = come(self.headers.get("host", ""), self.path)
@@ -177,9 +182,9 @@ def _handler(come: Callable[[str, str], bool]) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _credentials(told: Any) -> tuple[str, Credentials]:
+def _credentials(answer: Any) -> tuple[str, Credentials]:
     try:
-        texts = [told[name] for name in ("RoleArn", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")]
+        texts = [answer[name] for name in ("RoleArn", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")]
         if not all(isinstance(text, str) and text for text in texts):
             raise TypeError
         expiration = timegm(time.strptime(texts[4][:19], "%Y-%m-%dT%H:%M:%S"))

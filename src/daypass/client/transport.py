@@ -1,6 +1,6 @@
-"""One HTTP exchange that ends by its deadline, whatever the other side does. Standard library only.
+"""One HTTP exchange that ends by its deadline, whatever the server does. Standard library only.
 
-It must never retry, sign or judge an answer's meaning: that is `daypass.client.http`.
+It must never retry, sign or interpret a response: that is `daypass.client.http`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NoReturn
 from urllib.parse import SplitResult, urlsplit
@@ -19,11 +20,15 @@ from urllib.parse import SplitResult, urlsplit
 from daypass.client.profiles import LocalStateError
 
 MAX_ANSWER = 32 * 1024 * 1024
+CONNECT_SECONDS = 1.75
+"""The longest that a connection may take, its name lookup and TLS handshake included: a command reports a server that is
+down within two seconds of its own start.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes out. `target` is path and query as they stand on the wire; `endpoint` as `endpoint_of` takes it."""
+    """A request. `target` is path and query as on the wire; `endpoint` as `endpoint_of` accepts it."""
 
     endpoint: str
     method: str
@@ -32,10 +37,14 @@ class Request:
     body: bytes
     ca_bundle: str = ""
 
+    def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """The same request with other headers."""
+        return replace(self, headers=headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Header names are in lower case."""
+    """A response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,8 +52,8 @@ class Answer:
 
 
 class NoAnswer(Exception):
-    """No whole answer came. `sent` is False when the server cannot have seen the request, `final` when asking again is
-    no use.
+    """No complete response arrived. `sent` is False when the server cannot have received the request; `final` is True
+    when a retry is useless.
     """
 
     def __init__(self, reason: str, *, sent: bool = True, final: bool = False) -> None:
@@ -69,8 +78,9 @@ def endpoint_of(url: str) -> SplitResult:
 
 
 def exchange(request: Request, seconds: float) -> Answer:
-    """The real transport. The work is done in a thread of its own, because a name lookup cannot be interrupted."""
+    """The real transport. The work is done in a separate thread, because a name lookup cannot be interrupted."""
     connection = _connection(request, seconds)
+    ends = time.monotonic() + seconds
     result: list[Answer | BaseException] = []
 
     def work() -> None:
@@ -83,13 +93,30 @@ def exchange(request: Request, seconds: float) -> Answer:
 
     worker = threading.Thread(target=work, daemon=True, name="daypass-exchange")
     worker.start()
-    worker.join(seconds)
+    worker.join(min(seconds, CONNECT_SECONDS))
+    if not result and connection.wire is None:
+        raise NoAnswer(f"no connection within {min(seconds, CONNECT_SECONDS):g} s", sent=False)
+    worker.join(max(0.0, ends - time.monotonic()))
     if not result:
         _wake(connection)
         raise NoAnswer("no answer in time", sent=connection.wire is not None)
     if isinstance(result[0], BaseException):
         _fail(result[0], sent=connection.wire is not None)
     return result[0]
+
+
+@contextmanager
+def open_response(request: Request, seconds: float) -> Iterator[http.client.HTTPResponse]:
+    """A response that is read as it arrives. `seconds`: the longest that one read may take. Raises NoAnswer."""
+    connection = _connection(request, seconds)
+    try:
+        connection.request(request.method, request.target, request.body or None, dict(request.headers))
+        with connection.getresponse() as response:
+            yield response
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _fail(error, sent=connection.wire is not None)
+    finally:
+        connection.close()
 
 
 class _Plain(http.client.HTTPConnection):

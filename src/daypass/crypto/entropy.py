@@ -1,7 +1,7 @@
 """Random bytes from the operating system, fetched by the page.
 
-Asking for a few bytes at a time costs a system call each, and each hands the interpreter lock to another thread. Every
-byte is given out once. A forked child starts with an empty page, never with its parent's.
+Each request for a few bytes would cost a system call, which releases the interpreter lock. Every byte is used once. A
+forked child starts with an empty page, never with its parent's.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ os.register_at_fork(after_in_child=_renew)
 def random_bytes(count: int) -> bytes:
     """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
     global _page  # noqa: PLW0603
-    taken = _page.read(count)  # one indivisible step, which moves on behind what it gives: no lock is needed
+    taken = _page.read(count)  # one atomic step that advances past the bytes it returns: no lock is needed
     if len(taken) == count:
         return taken
     page = BytesIO(os.urandom(_PAGE + count))
     taken = page.read(count)
-    _page = page  # of two threads that renew it at once, one page is let go
+    _page = page  # if two threads renew it at once, one page is dropped
     return taken

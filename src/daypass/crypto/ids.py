@@ -30,16 +30,17 @@ class RandomIds:
 
     def session(self) -> str:
         """The time in ms (48 bits), then 80 random bits: an index on random ids costs more than the row it points to."""
-        return (_milliseconds() + random_bytes(10)).hex()
+        return _timed().hex()
 
     def request(self) -> str:
         """A UUID of version 7 (RFC 9562, section 5.7)."""
-        h = (_milliseconds() + random_bytes(10)).hex()
+        h = _timed().hex()
         return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
 
-def _milliseconds() -> bytes:
-    return (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF).to_bytes(6, "big")
+def _timed() -> bytes:
+    """The time in ms (48 bits), then 80 random bits."""
+    return (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF).to_bytes(6, "big") + random_bytes(10)
 
 
 def _letters(count: int) -> str:

@@ -1,27 +1,31 @@
 """Signed tokens and the keys that verify them (RFC 7515, 7517, 7518, 8037): the only import of a JOSE library.
 
-A token is first taken apart, strictly and without any work that it could ask for; then it is verified with a key that
-its issuer published, by an algorithm that its provider allows. A token never chooses its key beyond naming it, nothing
-in it is fetched, and no key serves for an algorithm that it was not made for.
+A token is first parsed strictly, without any work that the token could cause. Then it is verified with a key that its
+issuer published, by an algorithm that its provider allows. A token can only name its key, nothing in it is fetched, and
+a key is never used for an algorithm other than its own.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.provider_settings import ALGORITHMS
+from daypass.domain.rsa import refusal_of_rsa
 from daypass.domain.strict_json import read_json
 
 MAX_TOKEN: Final = 20_000  # characters (STS API, AssumeRoleWithWebIdentity, WebIdentityToken)
 MAX_KEYS: Final = 100  # in a set
 MAX_JWKS: Final = 524_288  # bytes of a set
 _MAX_NAME: Final = 1024  # characters of kid and typ
+_MOST_IMPORTED: Final = 4  # keys imported to find the one of a token
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _KEYS_IN_TOKEN = ("jwk", "jku", "x5u", "x5c")  # attack A14
@@ -29,8 +33,6 @@ _OTHER_FORMS = ("enc", "zip", "b64", "cty", "p2c")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _USES = (None, "sig", "jwt-svid")  # the last is SPIFFE's (SPIFFE Trust Domain and Bundle, 4.2)
 _MATERIAL: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
-_RSA_BITS = (2048, 8192)
-_EXPONENTS = (65_537, 1 << 64)
 
 # What a key must be for an algorithm (RFC 7518, 3.1; RFC 8037, 3.1): kty and crv.
 _KIND_OF: Final[Mapping[str, tuple[str, str]]] = {
@@ -48,18 +50,47 @@ _KINDS = frozenset(_KIND_OF.values())
 
 
 def read(unverified_text: str) -> UnverifiedJws:
-    """Takes a compact JWS with a JSON payload apart. Raises JoseError for anything else, before any work on it."""
+    """Parses a compact JWS with a JSON payload. Raises JoseError for anything else, before any work on it."""
+    return _read(unverified_text)[0]
+
+
+def read_with_key(unverified_text: str) -> tuple[UnverifiedJws, Mapping[str, Any]]:
+    """The same for a JWS whose header must contain its public key (`jwk`), as a DPoP proof does, and that key.
+
+    The key proves only that the signer has it. Raises JoseError.
+    """
+    jws, header = _read(unverified_text, frozenset({"jwk"}))
+    key = header.get("jwk")
+    if not isinstance(key, dict):
+        raise JoseError("its header has no key")
+    if not _PRIVATE.isdisjoint(key):
+        raise JoseError("the key in its header is not a public key alone")
+    return jws, key
+
+
+def thumbprint(jwk: Mapping[str, Any]) -> str:
+    """The SHA-256 thumbprint of a public key (RFC 7638), base64url. Raises JoseError."""
+    names = ("kty", *_MATERIAL.get(str(jwk.get("kty")), ()))
+    members = {name: jwk.get(name) for name in sorted(names)}
+    if len(names) == 1 or not all(isinstance(value, str) for value in members.values()):
+        raise JoseError("the key is of an unknown type")
+    text = json.dumps(members, separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode("utf-8")).digest()).rstrip(b"=").decode("ascii")
+
+
+def _read(unverified_text: str, own_key: frozenset[str] = frozenset()) -> tuple[UnverifiedJws, Mapping[str, Any]]:
+    """The token and its header. `own_key`: members with a key that its header may have."""
     if not 0 < len(unverified_text) <= MAX_TOKEN:
         raise JoseError(f"a token has at most {MAX_TOKEN} characters")
     parts = unverified_text.split(".")
     if len(parts) != 3:
-        raise JoseError("it is an encrypted token" if len(parts) == 5 else "it is no compact JWS of three parts")
+        raise JoseError("it is an encrypted token" if len(parts) == 5 else "it is not a compact JWS of three parts")
     header = _object(parts[0], "header")
-    _check_header(header)
+    _check_header(header, own_key)
     signature = _decode(parts[2], "signature")
     if not signature:
         raise JoseError("it has no signature")
-    return UnverifiedJws(
+    jws = UnverifiedJws(
         alg=header["alg"],
         kid=header.get("kid", ""),
         typ=header.get("typ", ""),
@@ -68,16 +99,17 @@ def read(unverified_text: str) -> UnverifiedJws:
         signature=signature,
         text=unverified_text,
     )
+    return jws, header
 
 
-def _check_header(header: Mapping[str, Any]) -> None:
+def _check_header(header: Mapping[str, Any], own_key: frozenset[str]) -> None:
     alg = header.get("alg")
     if not isinstance(alg, str) or alg not in _KIND_OF:
         raise JoseError(f"the algorithm {str(alg)[:32]!r} is never accepted")
     if "crit" in header:  # attack A15: no extension is understood here
         raise JoseError("its header has critical extensions")
     for name in _KEYS_IN_TOKEN:
-        if name in header:
+        if name in header and name not in own_key:
             raise JoseError(f"its header brings a key of its own ({name})")
     for name in _OTHER_FORMS:
         if name in header:
@@ -85,7 +117,7 @@ def _check_header(header: Mapping[str, Any]) -> None:
     for name in ("kid", "typ"):
         text = header.get(name, "-")
         if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME:
-            raise JoseError(f"the {name} of its header is no usable string")
+            raise JoseError(f"the {name} of its header is not a usable string")
 
 
 def _object(part: str, what: str) -> dict[str, Any]:
@@ -101,7 +133,7 @@ def _object(part: str, what: str) -> dict[str, Any]:
 
 
 def _decode(part: str, what: str) -> bytes:
-    """Base64url in the one spelling that RFC 7515 has for these bytes (attack A24)."""
+    """Decodes base64url in the canonical spelling of RFC 7515 (attack A24)."""
     if not _BASE64URL.fullmatch(part) or len(part) % 4 == 1:
         raise JoseError(f"the {what} is not base64url")
     raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
@@ -111,13 +143,13 @@ def _decode(part: str, what: str) -> bytes:
 
 
 def verify(token: UnverifiedJws, jwks: bytes, algorithms: Collection[str]) -> None:
-    """Returns when a key of `jwks` has signed the token, by one of `algorithms`. Raises JoseError."""
+    """Returns normally if a key of `jwks` has signed the token, by one of `algorithms`. Raises JoseError."""
     if token.alg not in algorithms or token.alg not in _KIND_OF:
         raise JoseError(f"the algorithm {token.alg} is not among those of the provider")
     key = load_keys(jwks).find(token.kid, token.alg)
     try:
         genuine = _models()[token.alg].verify(token.signing_input, token.signature, key.key)
-    except Exception:  # noqa: BLE001  # whatever a library makes of bytes that somebody made up, it is no signature
+    except Exception:  # noqa: BLE001  # whatever a library makes of bytes that somebody made up, it is not a signature
         genuine = False
     if genuine is not True:
         raise JoseError("the signature is not that of the issuer's key")
@@ -138,15 +170,23 @@ def _models() -> dict[str, Any]:
 # --- Keys ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Key:
     kid: str
     kind: tuple[str, str]  # kty and crv
     alg: str  # the only one it serves, or ""
-    key: Any
+    material: Mapping[str, Any]  # of the JWK
 
     def fits(self, alg: str) -> bool:
+        """Whether it may verify signatures by this algorithm."""
         return self.kind == _KIND_OF[alg] and self.alg in ("", alg)
+
+    @cached_property
+    def key(self) -> Any:
+        """The library's key, or None when the material is malformed. Importing takes up to 0.6 ms, so a set of a hundred keys is
+        not imported at once.
+        """
+        return _import(self.material)
 
 
 class PublicKeys:
@@ -154,14 +194,6 @@ class PublicKeys:
 
     def __init__(self, keys: Collection[_Key]) -> None:
         self._keys = tuple(keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    @property
-    def kids(self) -> tuple[str, ...]:
-        """The names of its keys; those without one are left out."""
-        return tuple(key.kid for key in self._keys if key.kid)
 
     def find(self, kid: str, alg: str) -> _Key:
         """The key named `kid` for this algorithm. Keys without names, or any for a token without, only if one fits.
@@ -172,6 +204,8 @@ class PublicKeys:
             fitting = [key for key in named if key.fits(alg)]
         else:
             fitting = [key for key in self._keys if key.fits(alg) and not (kid and key.kid)]
+        if len(fitting) <= _MOST_IMPORTED:
+            fitting = [key for key in fitting if key.key is not None]
         if len(fitting) != 1:
             which = f"named {kid[:128]!r}" if kid else "of which the token names none,"
             raise JoseError(f"the issuer has {'several keys' if fitting else 'no key'} {which} for {alg}")
@@ -180,10 +214,12 @@ class PublicKeys:
 
 @lru_cache(maxsize=128)
 def load_keys(jwks: bytes) -> PublicKeys:
-    """The usable keys of a JWKS; keys of other kinds, for other uses or too weak are passed over. Kept by content.
+    """The usable keys of a JWKS; keys of other kinds, for other uses or too weak are skipped.
 
-    Raises JoseError when the set itself is not acceptable: no JSON, too large, too many keys, two keys of one kind
-    with one name (attack A21).
+    Cached by content.
+
+    Raises JoseError when the set itself is not acceptable: not JSON, too large, too many keys, or two keys of one kind
+    with the same name (attack A21).
     """
     if len(jwks) > MAX_JWKS:
         raise JoseError(f"the key set is larger than {MAX_JWKS} bytes")
@@ -218,28 +254,32 @@ def _usable(entry: Mapping[str, Any]) -> _Key | None:
         and "verify" in operations
         and (not alg or _KIND_OF.get(alg) == (kty, crv))
     )
-    key = _import(kty, entry) if fits else None
-    return _Key(kid, (kty, crv), alg, key) if key is not None else None
+    if not fits:
+        return None
+    material = {name: entry.get(name) for name in _MATERIAL[kty]}
+    return _Key(kid, (kty, crv), alg, {"kty": kty, **material}) if _strong(kty, material) else None
 
 
-def _import(kty: str, entry: Mapping[str, Any]) -> Any:
-    """The library's key of the bare material, or None when it is malformed or weak."""
+def _import(material: Mapping[str, Any]) -> Any:
+    """The library's key of the bare material, or None when it is malformed."""
     from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415  # slow to import
 
     kinds: Mapping[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
-    material = {name: entry.get(name) for name in _MATERIAL[kty]}
     try:
-        numbers = {name: _decode(str(text), name) for name, text in material.items() if name != "crv"}
-        if kty == "RSA" and not _strong(numbers["n"], numbers["e"]):
-            return None
-        key = kinds[kty].import_key({"kty": kty, **material})
+        key = kinds[material["kty"]].import_key(material)
         key.get_op_key("verify")
-    except Exception:  # noqa: BLE001  # somebody else's bytes: a key that the library does not take is no key
+    except Exception:  # noqa: BLE001  # somebody else's bytes: a key that the library does not accept is not a key
         return None
     return key
 
 
-def _strong(n: bytes, e: bytes) -> bool:
-    modulus, exponent = int.from_bytes(n, "big"), int.from_bytes(e, "big")
-    low, high = _EXPONENTS
-    return _RSA_BITS[0] <= modulus.bit_length() <= _RSA_BITS[1] and low <= exponent < high and exponent % 2 == 1
+def _strong(kty: str, material: Mapping[str, Any]) -> bool:
+    """Whether the material is in base64url, and of an RSA key of a safe size."""
+    try:
+        numbers = {name: _decode(text, name) for name, text in material.items() if name != "crv"}
+    except (JoseError, TypeError):
+        return False
+    if kty != "RSA":
+        return True
+    n, e = (int.from_bytes(numbers[name], "big") for name in ("n", "e"))
+    return not refusal_of_rsa(n.bit_length(), e)

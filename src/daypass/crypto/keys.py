@@ -11,14 +11,16 @@ import base64
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -29,7 +31,7 @@ DAY = 86_400_000
 FOR_EVER = 2**53
 _KEY_BYTES = 32
 _RELOAD_PAUSE = 0.05  # seconds between two reloads, so that made-up key ids cannot keep the database busy
-_ABSENT_MS = 10_000  # how long an id that the database did not have is not asked for again
+_ABSENT_MS = 10_000  # how long an id missing in the database is not looked up again
 _MAX_ABSENT = 4096
 
 
@@ -38,19 +40,27 @@ class Ring(StrEnum):
 
     SEALING = "sealing"  # session tokens
     DERIVATION = "derivation"  # secret access keys of sessions
-    SIGNING = "signing"  # JWTs: an ES256 private key, PKCS #8 DER
-    MESSAGE = "message"  # encoded authorization messages; verifies for ever, because the record keeps them
-    STORAGE = "storage"  # secrets at rest; verifies for ever, because what it sealed is stored
+    SIGNING = "signing"  # JWTs by ES256: a private key, PKCS #8 DER, as in the next three rings
+    SIGNING_EDDSA = "signing-eddsa"  # JWTs by EdDSA (Ed25519)
+    SIGNING_RS256 = "signing-rs256"  # JWTs by RS256 (2,048 bits)
+    SIGNING_ES384 = "signing-es384"  # JWTs by ES384
+    MESSAGE = "message"  # encoded authorization messages; verifies forever, because the record stores them
+    SPOOL = "spool"  # batches of the local spool; verifies forever, because a spool may be drained late
+    STORAGE = "storage"  # secrets at rest; verifies forever, because the sealed secrets are stored
 
     __hash__ = str.__hash__  # the enumeration's own runs Python code at every look-up
 
 
-_FOR_EVER = frozenset({Ring.STORAGE, Ring.MESSAGE})
+SIGNING_RINGS: Final = frozenset({Ring.SIGNING, Ring.SIGNING_EDDSA, Ring.SIGNING_RS256, Ring.SIGNING_ES384})
+_FOR_EVER = frozenset({Ring.STORAGE, Ring.MESSAGE, Ring.SPOOL})
+
+ALWAYS: Final = tuple(ring for ring in Ring if ring not in (Ring.SIGNING_RS256, Ring.SIGNING_ES384))
+"""The rings of every installation. The others are there only where settings ask for them; RSA keys take long to make."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A ring key as the database holds it. Times in ms; `id` is 16 hex digits."""
+    """A stored ring key. Times in ms; `id` is 16 hex digits."""
 
     ring: str
     id: str
@@ -75,16 +85,29 @@ class RingKey:
 
 
 class RingError(Exception):
-    """The keys are not usable: a wrong key-encryption key, altered rows, none that may sign, or none to be read."""
+    """The keys are not usable: wrong key-encryption key, altered rows, no key that may sign, or keys that cannot be
+    read.
+    """
 
 
 class KeyEncryptionKey:
-    """Wraps ring keys (AES-256-GCM; ring, id and times are its associated data)."""
+    """Wraps ring keys (AES-256-GCM; ring, id and times are its associated data).
+
+    It may also unwrap what other key-encryption keys have wrapped (`accepting`), so that a new one can be introduced
+    while servers run.
+    """
 
     def __init__(self, material: bytes) -> None:
         if len(material) != _KEY_BYTES:
             raise RingError("the key-encryption key must be 32 bytes, base64-encoded.")
         self._cipher = AESGCM(material)
+        self._ciphers: tuple[AESGCM, ...] = (self._cipher,)
+
+    def accepting(self, others: Sequence[KeyEncryptionKey]) -> KeyEncryptionKey:
+        """This key, which also unwraps what `others` have wrapped."""
+        combined = copy(self)
+        combined._ciphers = (self._cipher, *(other._cipher for other in others))  # noqa: SLF001  # of the same class
+        return combined
 
     @classmethod
     def from_text(cls, text: str) -> KeyEncryptionKey:
@@ -95,19 +118,22 @@ class KeyEncryptionKey:
             raise RingError("the key-encryption key is not base64.") from None
 
     @classmethod
-    def from_file(cls, path: Path, *, create: bool) -> KeyEncryptionKey:
+    def from_file(cls, path: Path, *, create: bool = False, private: bool = False) -> KeyEncryptionKey:
         """From a file; with `create`, made there (mode 0600) if it is absent. Two processes at once agree on one.
 
-        Raises RingError when it cannot be read, others may write it, or (with `create`) others may read it.
+        Raises RingError when it cannot be read or made, others may write it, or (with `private`) others may read it.
         """
         if create and not path.exists():
-            _create_key_file(path)
+            try:
+                _create_key_file(path)
+            except OSError as error:
+                raise RingError(f"the key-encryption key file {path} cannot be made: {error.strerror}.") from error
         try:
             mode = path.stat().st_mode
             text = path.read_text("ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise RingError(f"the key-encryption key file {path} cannot be read: {type(error).__name__}.") from None
-        if mode & (0o077 if create else 0o022):
+        if mode & (0o077 if private else 0o022):
             raise RingError(f"the key-encryption key file {path} is open to others: chmod 600 it.")
         return cls.from_text(text)
 
@@ -117,14 +143,14 @@ class KeyEncryptionKey:
         return nonce + self._cipher.encrypt(nonce, material, _associated(ring, key_id, times))
 
     def unwrap(self, key: StoredKey) -> bytes:
-        """Raises RingError when the key was wrapped by another, or anything in its row was altered."""
+        """Raises RingError when the key was wrapped by another key-encryption key or its row was altered."""
         times = (key.not_before, key.sign_until, key.verify_until)
-        try:
-            return self._cipher.decrypt(key.wrapped[:12], key.wrapped[12:], _associated(key.ring, key.id, times))
-        except (InvalidTag, ValueError):
-            raise RingError(
-                f"ring key {key.id} does not open: the key-encryption key is another one, or the row was altered."
-            ) from None
+        for cipher in self._ciphers:
+            with suppress(InvalidTag, ValueError):
+                return cipher.decrypt(key.wrapped[:12], key.wrapped[12:], _associated(key.ring, key.id, times))
+        raise RingError(
+            f"ring key {key.id} does not open: the key-encryption key is another one, or the row was altered."
+        )
 
 
 def _create_key_file(path: Path) -> None:
@@ -137,7 +163,7 @@ def _create_key_file(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(draft, path)  # fails if it is there: the first one wins
+            os.link(draft, path)  # fails if it exists: the first one wins
     finally:
         draft.unlink()
 
@@ -153,6 +179,7 @@ class KeyRings:
         fetch: reads every stored key.
         kek: unwraps them.
         reload_pause: seconds between two reloads, at least.
+        rings: those that `maintain` makes keys for; keys of others are read too, because they may still verify.
     """
 
     def __init__(
@@ -160,21 +187,24 @@ class KeyRings:
         fetch: Callable[[], Awaitable[Sequence[StoredKey]]],
         kek: KeyEncryptionKey,
         reload_pause: float = _RELOAD_PAUSE,
+        rings: Collection[Ring] = ALWAYS,
     ) -> None:
         self._fetch = fetch
         self._kek = kek
         self._pause = reload_pause
+        self._rings = tuple(rings)
         self._keys: dict[tuple[str, str], RingKey] = {}
         self._by_ring: dict[str, list[RingKey]] = {}  # the newest first
         self._absent: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._running: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._ended = 0.0
+        self.stored: tuple[StoredKey, ...] = ()  # as they were read, wrapped
         self.unreadable: tuple[str, ...] = ()  # ids of the rows that the last snapshot had to leave out
 
     def adopt(self, stored: Sequence[StoredKey]) -> None:
-        """Replaces the snapshot. A row that does not open is left out, and named in `unreadable`: one bad row must not
-        take the other keys away. A server refuses to start over it.
+        """Replaces the snapshot. A row that cannot be opened is left out and named in `unreadable`, so that one bad row
+        does not disable the other keys. A server refuses to start with one.
         """
         keys: dict[tuple[str, str], RingKey] = {}
         unreadable = []
@@ -195,6 +225,7 @@ class KeyRings:
             ring_keys.sort(key=lambda k: (k.not_before, k.id), reverse=True)
         self._by_ring = by_ring
         self._keys = keys
+        self.stored = tuple(stored)
         self.unreadable = tuple(unreadable)
 
     async def load(self) -> None:
@@ -222,22 +253,50 @@ class KeyRings:
     async def maintain(
         self, insert: Callable[[StoredKey], Awaitable[bool]], now: int, rotate_ms: int
     ) -> tuple[StoredKey, ...]:
-        """Makes the keys that are due, and learns those that others made. Call it at start and every hour or so.
+        """Makes the keys that are due, and loads the keys that other processes made. Call it at start and every hour or
+        so.
 
-        `insert` stores a key, or returns False because its ring already has one of that not_before: then the first
-        one stays, and is read back here. Returns those that were stored, for the record.
+        `insert` stores a key, or returns False because its ring already has one of that not_before: then the first one
+        is kept and read back here. Returns the stored keys, for the record.
         """
         stored = await self._fetch()
-        made = [key for key in due(stored, self._kek, now, rotate_ms) if await insert(key)]
+        wanted = await asyncio.to_thread(due, stored, self._kek, now, rotate_ms, self._rings)
+        made = [key for key in wanted if await insert(key)]
         await self.load()
         return tuple(made)
 
     def signing(self, ring: Ring, now: int) -> RingKey:
-        """The key that signs now: the newest whose time has come. Raises RingError when there is none."""
-        for key in self._by_ring.get(ring, ()):
+        """The key that signs now: the newest whose time has come. Raises RingError when there is none.
+
+        A key whose time to sign is over continues while the longest session that it seals can still be verified: for a
+        day. Without the database, no next key can be made (see `overdue`).
+        """
+        keys = self._by_ring.get(ring, ())
+        for key in keys:
             if key.not_before <= now < key.sign_until:
                 return key
+        for key in keys:
+            if key.not_before <= now < key.sign_until + DAY and now + LONGEST_SESSION_MS < key.verify_until:
+                return key
         raise RingError(f"no {ring} key may sign now; keys are rotated by the running server.")
+
+    def overdue(self, now: int) -> list[str]:
+        """The rings of which no key's time to sign has come and is not over."""
+        return [
+            ring
+            for ring in self._rings
+            if not any(k.not_before <= now < k.sign_until for k in self._by_ring.get(ring, ()))
+        ]
+
+    def latest(self, ring: Ring, now: int) -> RingKey | None:
+        """The newest key whose time has come, also when its time to sign is over: while the database is unavailable,
+        no next key can be made.
+        """
+        return next((key for key in self._by_ring.get(ring, ()) if key.not_before <= now), None)
+
+    def published(self, ring: Ring, now: int) -> tuple[RingKey, ...]:
+        """Every key of the ring that may verify now or will sign later, the oldest first."""
+        return tuple(key for key in reversed(self._by_ring.get(ring, ())) if now < key.verify_until)
 
     def known(self, ring: Ring, key_id: str, now: int) -> RingKey | None:
         """The key of this id if it may still verify, from memory alone."""
@@ -257,19 +316,21 @@ class KeyRings:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Every caller may have gone; an exception that nobody fetched would be logged as a bug."""
+    """Retrieves the exception, because all callers may have been cancelled and it would be logged as a bug."""
     if not task.cancelled():
         task.exception()
 
 
-def due(stored: Sequence[StoredKey], kek: KeyEncryptionKey, now: int, rotate_ms: int) -> list[StoredKey]:
+def due(
+    stored: Sequence[StoredKey], kek: KeyEncryptionKey, now: int, rotate_ms: int, rings: Collection[Ring] = ALWAYS
+) -> list[StoredKey]:
     """The keys that must be made now: a first one for each empty ring, and each ring's next one, a day ahead.
 
     Two processes may do this at once; the store keeps the first key for each (ring, not_before). So that both mean
     the same key, a first one begins with the day, and a next one at a time reckoned from its predecessor's.
     """
     made = []
-    for ring in Ring:
+    for ring in rings:
         last = max((k for k in stored if k.ring == ring), key=lambda k: k.sign_until, default=None)
         if last is None or last.sign_until <= now:
             not_before = max(now - now % DAY, last.sign_until if last else 0)
@@ -278,6 +339,40 @@ def due(stored: Sequence[StoredKey], kek: KeyEncryptionKey, now: int, rotate_ms:
             not_before = last.sign_until - DAY // 2
             made.append(_new(kek, ring, now, not_before, not_before + rotate_ms))
     return made
+
+
+def next_keys(
+    kek: KeyEncryptionKey, now: int, rotate_ms: int, rings: Collection[Ring], lead_ms: int
+) -> list[StoredKey]:
+    """A next key of each ring by command. Keys of signing rings begin to sign after `lead_ms`, so that verifiers that
+    cache the JWKS have them by then; the others sign at once, because an unknown key id causes a load.
+    """
+    starts = {ring: now + (lead_ms if ring in SIGNING_RINGS else 0) for ring in rings}
+    return [_new(kek, ring, now, start, start + rotate_ms) for ring, start in starts.items()]
+
+
+def ended_keys(stored: Sequence[StoredKey], kek: KeyEncryptionKey, now: int) -> list[StoredKey]:
+    """The keys of sessions and tokens, changed so that they neither sign nor verify after `now`: for an emergency.
+
+    Keys that open stored secrets, messages and spools are not ended. Raises RingError when one does not open.
+    """
+    found = []
+    for key in stored:
+        if key.ring in _FOR_EVER or key.verify_until <= now:
+            continue
+        times = (min(key.not_before, now), min(key.sign_until, now), now)
+        wrapped = kek.wrap(key.ring, key.id, times, kek.unwrap(key))
+        found.append(StoredKey(key.ring, key.id, wrapped, *times, created_at=key.created_at))
+    return found
+
+
+def rewrapped(stored: Sequence[StoredKey], old: KeyEncryptionKey, new: KeyEncryptionKey) -> list[StoredKey]:
+    """Every key, wrapped by `new`. Raises RingError when one does not open."""
+    found = []
+    for key in stored:
+        times = (key.not_before, key.sign_until, key.verify_until)
+        found.append(replace(key, wrapped=new.wrap(key.ring, key.id, times, old.unwrap(key))))
+    return found
 
 
 def _new(kek: KeyEncryptionKey, ring: Ring, now: int, not_before: int, sign_until: int) -> StoredKey:
@@ -289,7 +384,15 @@ def _new(kek: KeyEncryptionKey, ring: Ring, now: int, not_before: int, sign_unti
 
 
 def _material(ring: Ring) -> bytes:
-    if ring is not Ring.SIGNING:
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+    if ring is Ring.SIGNING:
+        key = ec.generate_private_key(ec.SECP256R1())
+    elif ring is Ring.SIGNING_EDDSA:
+        key = ed25519.Ed25519PrivateKey.generate()
+    elif ring is Ring.SIGNING_RS256:
+        key = rsa.generate_private_key(65_537, 2048)
+    elif ring is Ring.SIGNING_ES384:
+        key = ec.generate_private_key(ec.SECP384R1())
+    else:
         return secrets.token_bytes(_KEY_BYTES)
-    key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())

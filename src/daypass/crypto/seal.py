@@ -1,10 +1,10 @@
 """Sealing: session tokens, the secrets derived for them, authorization messages, and secrets at rest.
 
-Everything sealed is `header || ciphertext`. The header is clear: format version, ring-key id (8 bytes), salt (24 bytes).
-The AES-256-GCM key is derived from the ring key and the header, so it is used once and its nonce may be constant (a
-random nonce under one key would run out in days at our rate). The whole header and the owner are associated data. Every
-refusal of a token is the same, whatever was wrong. Key material is never held in a local name, so that no traceback,
-not even one that prints locals, can show it.
+Everything sealed is `header || ciphertext`. The header is clear: format version, ring-key id (8 bytes), salt (24
+bytes). The AES-256-GCM key is derived from the ring key and the header, so it is used once and its nonce may be
+constant (a random nonce under one key would run out in days at our rate). The whole header and the owner are associated
+data. Every refusal of a token is the same, whatever the cause. Key material is never held in a local name, so that no
+traceback, not even one that prints locals, can show it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from daypass.crypto.entropy import random_bytes
 from daypass.crypto.keys import KeyRings, Ring, RingError, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
+from daypass.domain.payload import MAX_PAYLOAD_BYTES, PAYLOAD_VERSION, PayloadTooLarge, decode, encode
 from daypass.domain.session import SessionClaims
 from daypass.ports import Clock
 
@@ -62,10 +62,14 @@ class RingSealer:
     Args:
         rings: the keys.
         clock: decides which key signs and which may still verify.
-        cache: how many opened tokens to remember, by a hash: opening one again costs a look-up.
+        cache: number of opened tokens to cache by hash.
+        payload_version: of the tokens that are sealed, see `domain.payload.encode`.
     """
 
-    def __init__(self, rings: KeyRings, clock: Clock, cache: int = DEFAULT_CACHE) -> None:
+    def __init__(
+        self, rings: KeyRings, clock: Clock, cache: int = DEFAULT_CACHE, payload_version: int = PAYLOAD_VERSION
+    ) -> None:
+        self._payload_version = payload_version
         self._rings = rings
         self._clock = clock
         self._cache = cache
@@ -78,7 +82,7 @@ class RingSealer:
         UNAVAILABLE when no key may sign now.
         """
         try:
-            plain = encode(claims) + _PAD
+            plain = encode(claims, self._payload_version) + _PAD
         except PayloadTooLarge as error:
             raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, str(error)) from None
         if minimum_size:
@@ -199,7 +203,9 @@ class RingSealer:
 
 
 def _cipher(key: RingKey, purpose: bytes, header: bytes) -> AESGCM:
-    """HKDF's expand step for one block (RFC 5869, section 2.3): the ring key is uniform, purpose and header are the info."""
+    """HKDF's expand step for one block (RFC 5869, section 2.3): the ring key is uniform, purpose and header are the
+    info.
+    """
     return AESGCM(key.mac.digest(b"daypass " + purpose + b"\0" + header + b"\x01"))
 
 

@@ -37,8 +37,8 @@ def _texts(folder: Traversable, path: str) -> Iterator[tuple[str, str]]:
 def policies_in(directory: Path) -> Mapping[str, str]:
     """The text of every file of a directory by the ARN of the AWS-named policy that it holds.
 
-    NAME.json, or PATH/NAME.json for a policy with a path: `service-role/AWSLambdaBasicExecutionRole.json`. Raises OSError,
-    and ValueError for what is no text.
+    NAME.json, or PATH/NAME.json for a policy with a path: `service-role/AWSLambdaBasicExecutionRole.json`. Raises
+    OSError, and ValueError for a file that is not text.
     """
     return {
         _PREFIX + file.relative_to(directory).with_suffix("").as_posix(): file.read_text("utf-8")

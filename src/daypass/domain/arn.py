@@ -1,6 +1,6 @@
-"""Amazon Resource Names: taking them apart and spelling the ones that principals have.
+"""Amazon Resource Names: parsing them and building the ARNs of principals.
 
-Pure text. It never decides whether what an ARN names exists. Source: IAM User Guide, "IAM identifiers".
+This module only handles text. It never checks that a named entity exists. Source: IAM User Guide, "IAM identifiers".
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import NamedTuple
 PARTITIONS = frozenset(
     {"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"},
 )
-"""The partitions that AWS has: the second field of an ARN."""
+"""The partitions of AWS: the second field of an ARN."""
 
 
 class Arn(NamedTuple):
-    """The fields behind `arn:`. Region and account may be empty; the resource keeps its colons."""
+    """The fields after `arn:`. Region and account may be empty; the resource keeps its colons."""
 
     partition: str
     service: str
@@ -27,12 +27,12 @@ class Arn(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What follows the last slash of the resource: a user's or role's name, a session's name."""
+        """The text after the last slash of the resource: the name of a user, role or session."""
         return self.resource.rpartition("/")[2]
 
 
 def parse_arn(text: str) -> Arn:
-    """The ARN that `text` is. Raises ValueError when a field is missing, or one that must not be empty is."""
+    """Parses an ARN. Raises ValueError when a field is missing or a required field is empty."""
     fields = text.split(":", 5)
     if len(fields) != 6 or fields[0] != "arn" or not (fields[1] and fields[2] and fields[5]):
         raise ValueError("not an ARN")
@@ -47,7 +47,7 @@ def is_account_id(text: str) -> bool:
 
 
 def account_of(text: str) -> str:
-    """The account that an ARN names; "" where it names none (or "aws": what comes with Daypass is everyone's)."""
+    """The account in an ARN: "" when it has none, "aws" for an entity that Daypass ships to every account."""
     fields = text.split(":", 5)
     return fields[4] if len(fields) == 6 and is_account_id(fields[4]) else ""
 
@@ -68,7 +68,7 @@ def role_arn(account: str, path: str, name: str) -> str:
 
 
 def assumed_role_arn(account: str, role_name: str, session_name: str) -> str:
-    """The ARN of a role session; the role's path is no part of it."""
+    """The ARN of a role session. It does not contain the role's path."""
     return f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}"
 
 
@@ -78,6 +78,6 @@ def federated_user_arn(account: str, name: str) -> str:
 
 
 def is_session_arn(text: str) -> bool:
-    """Whether `text` names one session (of a role or a federated user) and not the identity behind it."""
+    """Whether `text` names a session (of a role or a federated user) rather than the identity behind it."""
     fields = text.split(":", 5)
     return len(fields) == 6 and fields[2] == "sts" and fields[5].startswith(("assumed-role/", "federated-user/"))

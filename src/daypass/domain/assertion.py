@@ -1,8 +1,8 @@
-"""What a verified SAML assertion means: the roles that it offers, the session that it asks for, its context keys.
+"""The content of a verified SAML assertion: the roles it offers, the session it requests, and its context keys.
 
-Only the verifier of `federation.saml` makes an `Assertion`, and only of what a signature covers. Sources: the AWS pages
+Only the verifier in `federation.saml` creates an `Assertion`, and only from signed content. Sources: the AWS pages
 "Configure SAML assertions for the authentication response", "Pass session tags in AWS STS" and "Available keys for
-SAML-based AWS STS federation". It must never guess: what is not as AWS has it is refused, and says why.
+SAML-based AWS STS federation". It never guesses: an assertion that differs from AWS's form is refused with a reason.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ PURPOSE: Final = "saml"
 
 _PRINCIPAL_TAG: Final = f"{ATTRIBUTES}PrincipalTag:"
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
-_TAG_MARKS: Final = frozenset("_.:/=+-@")  # what tags may hold beside letters, separators and numbers (tagKeyType)
+_TAG_MARKS: Final = frozenset("_.:/=+-@")  # allowed in tags, with letters, separators and numbers (tagKeyType)
 _BETWEEN_ARNS = re.compile(r"\s*,\s*(?=arn:)")
 _FORMAT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:"
 _MAX_ROLES: Final = 200
 _MAX_TAGS: Final = 50
-_MAX_KEY_VALUES: Final = 100  # values of one context key
-_SHORTEST: Final = 900  # seconds of a session
+_MAX_KEY_VALUES: Final = 100  # number of values of one context key
+_SHORTEST: Final = 900  # in seconds
 _LONGEST: Final = 43_200
 
 _KEYS: Final[Mapping[str, str]] = {
@@ -68,12 +68,12 @@ _KEYS: Final[Mapping[str, str]] = {
     "2.5.4.3": "commonname",
     "2.5.4.4": "surname",
     "urn:oid:2.5.4.4": "surname",
-    "2.4.5.42": "givenname",  # as AWS's page has it
+    "2.4.5.42": "givenname",  # spelled as on AWS's page
     "2.5.4.42": "givenname",
     "urn:oid:2.5.4.42": "givenname",
     "2.5.4.45": "x500uniqueidentifier",
     "urn:oid:2.5.4.45": "x500uniqueidentifier",
-    "0.9.2342.19200300100.1.1": "uid",  # as AWS's page has it
+    "0.9.2342.19200300100.1.1": "uid",  # spelled as on AWS's page
     "urn:oid:0.9.2342.19200300.100.1.1": "uid",
     "0.9.2342.19200300100.1.3": "mail",
     "urn:oid:0.9.2342.19200300.100.1.3": "mail",
@@ -87,26 +87,27 @@ _KEYS: Final[Mapping[str, str]] = {
     "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uid": "uid",
     "http://schemas.microsoft.com/ws/2008/06/identity/claims/primarygroupsid": "primarygroupsid",
 }
-"""Names of attributes to the context keys that they become, behind `saml:`."""
+"""Attribute names and the context keys that they become, without the prefix `saml:`."""
 _SESSION_KEYS: Final = (
     "saml:sub",
     "saml:sub_type",
     "saml:namequalifier",
-)  # those that AWS has in a session's own calls
+)  # the keys that AWS also sets in calls of the session
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What one assertion says, all of it signed. Times in ms; 0 where it says nothing.
+    """The content of one assertion. All of it is signed. Times in ms; 0 when absent.
 
     Attributes:
-        subject_format: the Format of its NameID, whole.
-        recipient: the address that it was made for (saml:aud).
+        subject_format: the full Format of the NameID.
+        recipient: the address that the assertion was issued for (saml:aud).
         in_response_to: the id of the request that it answers, or "".
-        not_after: after this it is refused; the end of what makes it good.
+        not_after: the end of its validity; it is refused later.
         session_ends_at: SessionNotOnOrAfter.
-        attributes: names with their values, in the order of the document, each name once.
-        key: SHA-256 of the public key that signed, in hex.
+        attributes: names with their values, in document order, each name once.
+        key: SHA-256 of the public key that verified the signature, in hex.
+        authenticated_at: AuthnInstant.
     """
 
     id: str
@@ -120,40 +121,41 @@ class Assertion:
     session_ends_at: int
     attributes: tuple[tuple[str, tuple[str, ...]], ...]
     key: str
+    authenticated_at: int = 0
 
     def essential(self) -> Assertion:
-        """The same assertion with those attributes alone that anything here looks at."""
+        """The assertion with only the attributes that Daypass uses."""
         kept = tuple((n, v) for n, v in self.attributes if n in _KEYS or n.startswith(ATTRIBUTES))
         return replace(self, attributes=kept)
 
     def offering(self, role: str, provider: str) -> Assertion:
-        """The same assertion with this one role: what else it offered has been passed over."""
+        """The assertion with only this role."""
         kept = tuple((n, v) for n, v in self.attributes if n != f"{ATTRIBUTES}Role")
         return replace(self, attributes=(*kept, (f"{ATTRIBUTES}Role", (f"{role},{provider}",))))
 
     def values(self, name: str) -> tuple[str, ...]:
-        """The values of the attribute that AWS calls `name`; () when it is not there."""
+        """The values of the attribute with AWS's name `name`; () when it is absent."""
         return dict(self.attributes).get(ATTRIBUTES + name, ())
 
     @property
     def subject_type(self) -> str:
-        """saml:sub_type: "persistent", "transient", or the whole format where its prefix is another one."""
+        """saml:sub_type: "persistent", "transient", or the full format when it has another prefix."""
         return self.subject_format.removeprefix(_FORMAT)
 
 
 def refuse(message: str, **private: object) -> DaypassError:
-    """INVALID_IDENTITY_TOKEN in these words."""
+    """INVALID_IDENTITY_TOKEN with this message."""
     return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, message, private=private)
 
 
-# --- What it asks for ------------------------------------------------------------------------------------------------
+# --- What it requests ------------------------------------------------------------------------------------------------
 
 
 def role_pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """(role ARN, provider ARN) of the values of Role, whichever of the two comes first; what is no pair is left out."""
+    """(role ARN, provider ARN) pairs from the values of Role, in either order. Values that are not pairs are skipped."""
     pairs: list[tuple[str, str]] = []
     for value in values[:_MAX_ROLES]:
-        first, second, *more = (*_BETWEEN_ARNS.split(value.strip()), "")  # a role's name may hold commas
+        first, second, *more = (*_BETWEEN_ARNS.split(value.strip()), "")  # a role name may contain commas
         if ":saml-provider/" in first:
             first, second = second, first
         if ":role/" in first and ":saml-provider/" in second and more == [""]:
@@ -173,7 +175,7 @@ def session_name(assertion: Assertion) -> str:
 
 
 def session_seconds(assertion: Assertion) -> int | None:
-    """SessionDuration, None when it is not there. Raises DaypassError."""
+    """SessionDuration, None when it is absent. Raises DaypassError."""
     found = assertion.values("SessionDuration")
     if not found:
         return None
@@ -185,7 +187,7 @@ def session_seconds(assertion: Assertion) -> int | None:
 
 
 def source_identity(assertion: Assertion) -> str:
-    """SourceIdentity, "" when it is not there. Raises DaypassError."""
+    """SourceIdentity, "" when it is absent. Raises DaypassError."""
     found = assertion.values("SourceIdentity")
     if not found:
         return ""
@@ -204,7 +206,7 @@ def session_tags(assertion: Assertion) -> tuple[Tags, tuple[str, ...]]:
         if len(values) != 1:
             raise refuse("A PrincipalTag attribute in AuthnResponse must have exactly one value")
         if not (_is_tag_text(key, 128) and key and _is_tag_text(values[0], 256)):
-            raise refuse("A PrincipalTag attribute in AuthnResponse is no valid tag")
+            raise refuse("A PrincipalTag attribute in AuthnResponse is not a valid tag")
         tags.append((key, values[0]))
     transitive = assertion.values("TransitiveTagKeys")
     if len(tags) > _MAX_TAGS or len(transitive) > _MAX_TAGS:
@@ -218,17 +220,17 @@ def _is_tag_text(text: str, limit: int) -> bool:
     return len(text) <= limit and all(c in _TAG_MARKS or unicodedata.category(c)[0] in "LZN" for c in text)
 
 
-# --- What policies see -----------------------------------------------------------------------------------------------
+# --- Context keys ----------------------------------------------------------------------------------------------------
 
 
 def name_qualifier(issuer: str, account: str, provider_name: str) -> str:
-    """NameQualifier as AWS computes it: Base64(SHA1(issuer + account + "/" + name)). A name, not a protection."""
+    """NameQualifier as AWS computes it: Base64(SHA1(issuer + account + "/" + name)). It identifies; it does not protect."""
     text = f"{issuer}{account}/{provider_name}".encode("utf-8", "surrogatepass")
     return base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode("ascii")
 
 
 def context_keys(assertion: Assertion, provider: SamlProvider) -> dict[str, Value]:
-    """The `saml:` keys of an assertion, lower-cased. Known attributes alone become keys; several values make a list."""
+    """The `saml:` keys of an assertion, lower-cased. Only known attributes become keys; several values make a list."""
     keys: dict[str, Value] = {
         "saml:aud": assertion.recipient,
         "saml:iss": assertion.issuer,
@@ -248,7 +250,7 @@ def context_keys(assertion: Assertion, provider: SamlProvider) -> dict[str, Valu
 
 
 def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) -> Proof:
-    """The assertion as the proof that federation ends with. Raises DaypassError when what it asks for is not well-formed."""
+    """The assertion as a `Proof`. Raises DaypassError when a request in it is not well-formed."""
     tags, transitive = session_tags(assertion)
     keys = context_keys(assertion, provider)
     return Proof(
@@ -271,9 +273,9 @@ def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) ->
 
 
 def one_use(assertion: Assertion) -> OneTime:
-    """The assertion as a thing that may be used once, whatever account it is used in (attack A32).
+    """The replay entry of the assertion, which may be used once across all accounts (attack A32).
 
-    The key that signed is a part of its name: nobody else can use up an identity provider's ids.
+    The signing key is part of its id, so another identity provider cannot consume the ids of this one.
     """
     named = f"{assertion.key}\0{assertion.issuer}\0{assertion.id}"
     digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
-"""What a certificate says of its holder, and what of it a session gets: tags, source identity, session name.
+"""What a session takes from a certificate: tags, source identity and session name.
 
-Pure: `federation.x509` has verified the certificate before any of this is asked. A value that a session tag cannot hold is
-left out, so that no condition can be met by a cut or altered one.
+Pure: `federation.x509` verifies the certificate first. A value that is not valid as a session tag is omitted, so that a
+truncated or altered value never meets a condition.
 Source: IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust model" and "Certificate attribute mapping".
 """
 
@@ -21,7 +21,7 @@ SERVICE: Final = "rolesanywhere.amazonaws.com"
 
 SUBJECT, ISSUER, SAN = "x509Subject", "x509Issuer", "x509SAN"
 Mappings: TypeAlias = tuple[tuple[str, str], ...]
-"""(certificate field, specifier): what becomes a tag."""
+"""(certificate field, specifier) pairs that become tags."""
 
 DEFAULT_MAPPINGS: Final[Mappings] = (
     (ISSUER, "*"),
@@ -54,14 +54,14 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         "1.2.840.113549.1.9.1": "E",
     }
 )
-"""Attributes of distinguished names that become tags, by object identifier, under the names that specifiers use."""
+"""Distinguished name attributes that become tags: object identifier to specifier name."""
 
 _NAMES: Final = frozenset(ATTRIBUTES.values())
 _SAN_SPECIFIERS: Final = frozenset({"DNS", "URI", "Name/*", *(f"Name/{name}" for name in _NAMES)})
 SPECIFIERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {SUBJECT: _NAMES | {"*"}, ISSUER: _NAMES | {"*"}, SAN: _SAN_SPECIFIERS}
 )
-"""The specifiers that each certificate field knows."""
+"""The valid specifiers of each certificate field."""
 
 _TAG_VALUE = 256
 _SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")  # STS API, AssumeRole, SourceIdentity
@@ -71,21 +71,21 @@ Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class CertificateRefused(Exception):
-    """Why a certificate, a chain, a CRL or a signature is not believed. The message is for the record alone."""
+    """Why a certificate, chain, CRL or signature is not accepted. The message is only for the record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """An end-entity certificate that has been verified against a trust anchor.
+    """An end-entity certificate that was verified against a trust anchor.
 
     Attributes:
-        serial: as a number.
+        serial: as an integer.
         subject, issuer: distinguished names, RFC 4514.
-        not_after: ms; from then on the certificate, or one above it, is not valid.
+        not_after: ms; the earliest end of validity in the chain.
         fingerprint: SHA-256 of its DER form, hex.
-        subject_fields, issuer_fields: what the names consist of.
+        subject_fields, issuer_fields: the attributes of the names.
         sans: subject alternative names that become tags: DNS, URI, and Name/<attribute> of the first directory name.
-        pem: the certificate itself.
+        pem: the certificate.
     """
 
     serial: int
@@ -100,20 +100,20 @@ class Certificate:
 
     @property
     def called(self) -> str:
-        """The subject, or, where it is empty (as in a SPIFFE X.509-SVID), the first alternative name."""
+        """The subject or, when it is empty (as in a SPIFFE X.509-SVID), the first alternative name."""
         if self.subject:
             return self.subject
         return next((value for _, value in self.sans), self.session_name)
 
     @property
     def session_name(self) -> str:
-        """The serial number in hex, as AWS names sessions that bring no name of their own."""
+        """The serial number in hex: AWS's default session name."""
         digits = f"{self.serial:x}"
         return digits if len(digits) > 1 else f"0{digits}"
 
     @property
     def source_identity(self) -> str:
-        """`CN=` and the common name; "" where there is none, or one that a source identity cannot hold."""
+        """`CN=` and the common name; "" when it is absent or not valid as a source identity."""
         common = _joined(value for name, value in self.subject_fields if name == "CN")
         text = f"CN={common}"
         return text if common and _SOURCE_IDENTITY.fullmatch(text) else ""
@@ -121,7 +121,7 @@ class Certificate:
     def tags(self, mappings: Mappings) -> Tags:
         """The session tags of this certificate: `x509Subject/CN`, `x509Issuer/O`, `x509SAN/URI`, …
 
-        Several values of one attribute are one tag, joined by slashes; of SANs the first of each kind counts.
+        Several values of one attribute become one tag, joined by slashes. Only the first SAN of each type is used.
         """
         fields = {SUBJECT: self.subject_fields, ISSUER: self.issuer_fields, SAN: self.sans}
         found: dict[str, str] = {}
@@ -134,13 +134,13 @@ class Certificate:
         return tuple(found.items())
 
     def subject_id(self, account: str) -> str:
-        """The id of the subject in an account, a UUID of version 8: the same for every certificate that is called so."""
+        """The id of the subject in an account, a UUID of version 8. Certificates with the same subject share it."""
         x = hashlib.sha256(f"{account}\0{self.called}".encode("utf-8", "surrogatepass")).hexdigest()
         return f"{x[:8]}-{x[8:12]}-8{x[13:16]}-a{x[17:20]}-{x[20:32]}"
 
 
 def _named(fields: Fields, specifier: str) -> Sequence[str]:
-    """The names among `fields` that a specifier means, each once."""
+    """The names among `fields` that match a specifier, each once."""
     if specifier == "*":
         return list(dict.fromkeys(name for name, _ in fields))
     if specifier == "Name/*":
@@ -157,5 +157,5 @@ def _holdable(value: str) -> bool:
 
 
 def check_mapping(field: str, specifiers: Sequence[str]) -> str:
-    """The first specifier that `field` does not know, or ""."""
+    """The first specifier that is not valid for `field`, or ""."""
     return next((specifier for specifier in specifiers if specifier not in SPECIFIERS[field]), "")

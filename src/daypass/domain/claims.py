@@ -1,35 +1,61 @@
-"""Verified facts: who is calling, and how the call arrived.
+"""Verified facts: who makes a call, and how it arrived.
 
-Only a verifier (`operations.authenticate` and, later, the federation verifiers) builds these types. Raw input is
-named `unverified_…` until it has become one of them.
+Only `operations.authenticate` creates a `Caller`. The verifiers in `federation` create a `domain.proof.Proof`. Raw
+input is named `unverified_…` until it is verified.
 """
 
 from __future__ import annotations
 
-from dataclasses import field
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct, field
+
 from daypass.domain.directory import Tags
-from daypass.domain.session import Hop, Seen, SessionClaims
-from daypass.domain.value import value
+from daypass.domain.policy.model import PrincipalFacts, Value
+from daypass.domain.session import FeedPosition, Hop, SessionClaims
 
 
 class PrincipalKind(StrEnum):
-    """What a caller is. Values are those of aws:PrincipalType, as "IAM JSON policy elements: aws:PrincipalType" lists them."""
+    """The type of a caller. Values are those of aws:PrincipalType: "IAM JSON policy elements: aws:PrincipalType"."""
 
     ROOT = "Account"
     USER = "User"
     ROLE_SESSION = "AssumedRole"
     FEDERATED_USER = "FederatedUser"
-    WEB_IDENTITY = "WebIdentityUser"  # the bearer of an issuer's token
+    WEB_IDENTITY = "WebIdentityUser"  # holds an issuer's token
     SAML = "SAMLUser"
-    CERTIFICATE = "AWSService"  # AWS has Roles Anywhere call AssumeRole for the host
+    CERTIFICATE = "AWSService"  # in AWS, Roles Anywhere calls AssumeRole for the host
     ANONYMOUS = "Anonymous"
 
 
-@value
-class Caller:
+class CallerDerived:
+    """Values derived from a caller, computed at first use. They do not affect equality, and pickling drops them.
+
+    Callers with the same long-term key share one instance, because all values depend only on the key. Others must not.
+    """
+
+    __slots__ = ("actor", "context", "principal")
+
+    def __init__(self) -> None:
+        self.context: Mapping[str, Value] | None = (
+            None  # `domain.context.request_context`: the keys that do not change between calls
+        )
+        self.principal: PrincipalFacts | None = None  # `domain.context.principal_facts`
+        self.actor: Mapping[str, Any] | None = None  # `operations.outcome.actor_of`
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CallerDerived)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __reduce__(self) -> tuple[type[CallerDerived], tuple[()]]:
+        return CallerDerived, ()
+
+
+class Caller(Struct, frozen=True):
     """An authenticated principal.
 
     `arn` and `user_id` are what GetCallerIdentity shows; `principal_arn` is aws:PrincipalArn (the role's ARN for
@@ -45,18 +71,17 @@ class Caller:
     principal_id: str
     name: str
     access_key_id: str
-    seen: Seen
+    seen: FeedPosition
     hops: tuple[Hop, ...]  # the chain so far, ending with the caller itself
     session: SessionClaims | None = None
-    tags: Tags = ()  # aws:PrincipalTag: the principal's own, overridden by its session's
+    tags: Tags = ()  # aws:PrincipalTag: the principal's tags, overridden by the session's
     mfa_at: int = 0
     auth_method: str = "sigv4"
-    # See `ports.KeyView.memo`. Of a view, only if all that is kept of the caller follows from the view; never of another caller.
-    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    derived: CallerDerived = field(default_factory=CallerDerived)
 
 
-def nobody(seen: Seen) -> Caller:
-    """Whoever calls what needs no signature: it has no account, no name and no rights."""
+def nobody(seen: FeedPosition) -> Caller:
+    """The caller of an operation that needs no signature. It has no account, name or permissions."""
     return Caller(
         kind=PrincipalKind.ANONYMOUS,
         account="",
@@ -72,13 +97,12 @@ def nobody(seen: Seen) -> Caller:
     )
 
 
-@value
-class RequestFacts:
-    """How a request arrived. Everything here is measured by the server, or marked unverified by its name."""
+class RequestFacts(Struct, frozen=True):
+    """How a request arrived. The server measured every field, except those whose name says unverified."""
 
     request_id: str
     received_at: int  # ms
-    operation: str  # "sts:AssumeRole", "iam:CreateRole", "daypass:CreateAccount"; "" while unknown
+    operation: str  # "sts:AssumeRole", "iam:CreateRole", "daypass:CreateAccount"; "" when unknown
     source_ip: str
     user_agent: str
     trace_id: str = ""

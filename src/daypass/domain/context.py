@@ -1,21 +1,25 @@
-"""What policies know of a call: its context keys, and its principal as Principal elements see it.
+"""The context keys of a call, and its principal as Principal elements match it.
 
-Keys are lower-cased here, once. A fact that is not known is an absent key, never an empty value, and nothing that the
-caller merely claims becomes a key, except the headers and parameters that AWS documents as the caller's own.
+Keys are lower-cased here, once. An unknown fact is an absent key, never an empty value. Unverified input never becomes
+a key, except the headers and parameters that AWS documents as supplied by the caller.
 Sources: the AWS pages "AWS global condition context keys" and "IAM and AWS STS condition context keys".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.session import chain_depth
+
+AUDIENCE_KEY: Final = "daypass:audience"
+SCOPE_KEY: Final = "daypass:scope"
 
 
 @lru_cache(maxsize=256)
@@ -33,10 +37,10 @@ def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, 
 
 
 def _own_keys(caller: Caller) -> Mapping[str, Value]:
-    """The keys that tell who calls: the same in all its calls."""
-    kept: dict[str, Value] | None = caller.memo.get("context")
-    if kept is None:
-        kept = {
+    """The keys that identify the caller. They are the same in all its calls."""
+    known = caller.derived.context
+    if known is None:
+        own: dict[str, Value] = {
             "aws:principalarn": caller.principal_arn,
             "aws:principalaccount": caller.account,
             "aws:principaltype": caller.kind,
@@ -46,32 +50,38 @@ def _own_keys(caller: Caller) -> Mapping[str, Value]:
             **tag_keys("aws:principaltag/", caller.tags),
         }
         if caller.kind is PrincipalKind.USER:
-            kept["aws:username"] = caller.name
-        caller.memo["context"] = kept
-    return kept
+            own["aws:username"] = caller.name
+        known = caller.derived.context = own
+    return known
 
 
 def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> None:
-    """Keys that AWS gives to temporary credentials alone.
+    """The keys that AWS sets only for temporary credentials.
 
-    aws:MultiFactorAuthPresent is "false" rather than absent when no MFA vouches for a session, so that a Deny on
-    "false" holds; aws:MultiFactorAuthAge is there only with MFA.
+    For a scoped session, aws:TokenIssueTime is that of the session it narrows. Otherwise a caller could narrow its
+    session to evade a policy that denies sessions issued before a given time, which is how AWS revokes sessions.
+    aws:MultiFactorAuthPresent is "false" rather than absent for a session without MFA, so that a Deny on "false"
+    matches. aws:MultiFactorAuthAge is present only with MFA.
     """
     session = caller.session
     if session is None:
         return
-    context["aws:tokenissuetime"] = _iso(session.issued_at // 1000)
+    context["aws:tokenissuetime"] = _iso((session.first_issued_at or session.issued_at) // 1000)
     context["aws:multifactorauthpresent"] = "true" if caller.mfa_at else "false"
     if caller.mfa_at:
         context["aws:multifactorauthage"] = str(max(0, now - caller.mfa_at) // 1000)
     if session.source_identity:
         context["aws:sourceidentity"] = session.source_identity
+    if session.grant_id:
+        context["daypass:grantid"] = session.grant_id
+    if session.client_id:
+        context["daypass:clientid"] = session.client_id
     if session.keys:
-        context.update(kept_keys(session.keys))
+        context.update(sealed_keys(session.keys))
 
 
-def kept_keys(pairs: Tags) -> dict[str, Value]:
-    """The context keys that a proof left to its session (`SessionClaims.keys`)."""
+def sealed_keys(pairs: Tags) -> dict[str, Value]:
+    """The context keys that a proof passed to its session (`SessionClaims.keys`)."""
     keys: dict[str, Value] = {}
     for key, value in pairs:
         known = keys.get(key)
@@ -82,18 +92,27 @@ def kept_keys(pairs: Tags) -> dict[str, Value]:
     return keys
 
 
+def bounds_of(pairs: Tags) -> Tags:
+    """The keys of a session that bind its tokens. Sessions made from it inherit them."""
+    return tuple(pair for pair in pairs if pair[0] in (AUDIENCE_KEY, SCOPE_KEY))
+
+
 def pairs_of(keys: Mapping[str, Value]) -> Tags:
-    """The form in which a session keeps context keys."""
+    """Context keys in the form in which a session stores them."""
     return tuple((key, one) for key, value in keys.items() for one in ((value,) if isinstance(value, str) else value))
 
 
+def time_keys(now: int) -> dict[str, Value]:
+    """The keys of the time `now` (ms)."""
+    return {"aws:currenttime": _iso(now // 1000), "aws:epochtime": str(now // 1000)}
+
+
 def arrival_context(facts: RequestFacts, now: int) -> dict[str, Value]:
-    """The global keys of a call at `now` (ms) whose caller has no identity here: how it came, and when."""
+    """The global keys of a call at `now` (ms) whose caller has no identity here: network and time only."""
     context: dict[str, Value] = {
         "aws:principalisawsservice": "false",
         "aws:viaawsservice": "false",
-        "aws:currenttime": _iso(now // 1000),
-        "aws:epochtime": str(now // 1000),
+        **time_keys(now),
         "aws:securetransport": "true" if facts.secure_transport else "false",
         "daypass:chaindepth": "0",
     }
@@ -109,42 +128,20 @@ def arrival_context(facts: RequestFacts, now: int) -> dict[str, Value]:
 
 
 def tag_keys(prefix: str, tags: Tags) -> dict[str, Value]:
-    """One key for each tag: `prefix` (lower case, with its slash), then the tag's key."""
+    """One key for each tag: `prefix` (lower case, including the slash) followed by the tag key."""
     return {prefix + fold(key): value for key, value in tags}
 
 
-def requested_tags(tags: Tags) -> dict[str, Value]:
-    """aws:RequestTag/* and aws:TagKeys of a request that brings these tags."""
+@lru_cache(maxsize=512)  # many requests have the same tags
+def requested_tags(tags: Tags) -> Mapping[str, Value]:
+    """aws:RequestTag/* and aws:TagKeys for these tags. The result is cached: copy it before you change it."""
     if not tags:
         return {}
-    return {**tag_keys("aws:requesttag/", tags), "aws:tagkeys": tuple(key for key, _ in tags)}
-
-
-def assumption_context(
-    *,
-    session_name: str,
-    external_id: str = "",
-    source_identity: str = "",
-    tags: Tags = (),
-    transitive_keys: Iterable[str] = (),
-) -> dict[str, Value]:
-    """The keys of a request to assume a role.
-
-    `tags`, `transitive_keys` and `source_identity` are those that the new session will have, inherited ones included:
-    what a role's owner demands of them holds for the whole of them, wherever in the chain they came from.
-    """
-    context: dict[str, Value] = {"sts:rolesessionname": session_name, **requested_tags(tags)}
-    if external_id:
-        context["sts:externalid"] = external_id
-    if source_identity:
-        context["sts:sourceidentity"] = source_identity
-    if keys := tuple(transitive_keys):
-        context["sts:transitivetagkeys"] = keys
-    return context
+    return {**tag_keys("aws:requesttag/", tags), "aws:tagkeys": tuple([key for key, _ in tags])}
 
 
 def resource_context(account: str, tags: Tags = ()) -> dict[str, Value]:
-    """aws:ResourceAccount, and the tags of the resource under both of their names."""
+    """aws:ResourceAccount, and the resource's tags under both of their names."""
     context: dict[str, Value] = {"aws:resourceaccount": account} if account else {}
     if tags:
         context.update(tag_keys("aws:resourcetag/", tags))
@@ -153,7 +150,7 @@ def resource_context(account: str, tags: Tags = ()) -> dict[str, Value]:
 
 
 def merge_principal_tags(own: Tags, session: Tags) -> Tags:
-    """aws:PrincipalTag: the principal's own tags, overridden by its session's without regard to (ASCII) case."""
+    """aws:PrincipalTag: the principal's tags, overridden by the session's. ASCII case is ignored."""
     if not session or not own:
         return session or own
     overridden = {fold(key) for key, _ in session}
@@ -161,11 +158,11 @@ def merge_principal_tags(own: Tags, session: Tags) -> Tags:
 
 
 def principal_facts(caller: Caller) -> PrincipalFacts:
-    """The caller as Principal and NotPrincipal elements see it: its names, most specific first, and what they bind to."""
-    kept: PrincipalFacts | None = caller.memo.get("principal")
-    if kept is None:
-        kept = caller.memo["principal"] = _principal_facts(caller)
-    return kept
+    """The caller as Principal and NotPrincipal elements match it: its names, most specific first, with unique ids."""
+    known = caller.derived.principal
+    if known is None:
+        known = caller.derived.principal = _principal_facts(caller)
+    return known
 
 
 def _principal_facts(caller: Caller) -> PrincipalFacts:
@@ -176,7 +173,7 @@ def _principal_facts(caller: Caller) -> PrincipalFacts:
 
 
 def merged(*contexts: Mapping[str, Value]) -> dict[str, Value]:
-    """One context of several; later ones win."""
+    """Merges contexts; later values win."""
     whole: dict[str, Value] = {}
     for context in contexts:
         whole.update(context)

@@ -1,7 +1,7 @@
-"""Which issuers of tokens an account may trust: its allow-list.
+"""An account's allow-list: the issuers of tokens that it may trust.
 
 An entry is a provider's url (the issuer without `https://`), or a path and `/*` for everything below it. An asterisk
-anywhere else would let `ci.example.com*` name `ci.example.com.attacker.net`, so there is none.
+anywhere else is refused, because `ci.example.com*` would match `ci.example.com.attacker.net`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def has_dot_segments(url: str) -> bool:
-    """Whether a web server may take this URL for one that lies elsewhere (RFC 3986, 5.2.4), out of a path that is allowed."""
+    """Whether a web server may resolve this URL to another one (RFC 3986, 5.2.4), outside an allowed path."""
     return _DOTS.search(url) is not None
 
 
 def entry_fault(entry: str) -> str:
-    """What is wrong with an entry, in words; "" when it is good."""
+    """Why an entry is not valid, in words; "" when it is valid."""
     if len(entry) > MAX_ISSUER or not _ENTRY.fullmatch(entry.removesuffix("*") if entry.endswith(_BELOW) else entry):
         return "an entry is an issuer's URL without https://, or a path and /* for everything below it"
     return ""
 
 
 def issuer_allowed(allowed: Sequence[str] | None, url: str) -> bool:
-    """Whether an account with this allow-list (None: it has none, so any) may trust the provider `url`. Compared exactly."""
+    """Whether an account with this allow-list (None: no list, any issuer) may trust the provider `url`. Exact comparison."""
     if allowed is None:
         return True
     if url in allowed:
@@ -43,5 +43,5 @@ def issuer_allowed(allowed: Sequence[str] | None, url: str) -> bool:
 
 
 def secret_owner(url: str, member: str) -> str:
-    """Whom a secret of a provider's settings is sealed for: this provider, for this member alone."""
+    """The associated data of a sealed secret: this provider and this member only."""
     return f"oidc-provider/{url}#{member}"

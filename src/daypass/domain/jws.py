@@ -1,22 +1,25 @@
-"""The form of a signed token (RFC 7515, compact), taken apart and not verified, and the one way in which it is refused.
+"""A signed token (RFC 7515, compact), parsed but not verified, and the error for tokens that are not accepted.
 
-Only `crypto.jose` makes these values. Nothing in them may be relied on before `crypto.jose.verify` has accepted them.
+Only `crypto.jose` creates these values. Do not rely on them before `crypto.jose.verify` has accepted them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+ID_JAG: Final = "oauth-id-jag+jwt"
+"""The type of an identity assertion grant (draft-ietf-oauth-identity-assertion-authz-grant)."""
 
 
 class JoseError(ValueError):
-    """A token, or a set of keys, is not acceptable. The message says why, and holds no more than names from it."""
+    """A token or a key set is not accepted. The message gives the reason, and contains at most names from the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedJws:
-    """A token's parts. `unverified_claims` are its payload, read as JSON; `kid` and `typ` are "" where it has none."""
+    """The parts of a token. `unverified_claims` is its payload, parsed as JSON; `kid` and `typ` are "" when absent."""
 
     alg: str
     kid: str

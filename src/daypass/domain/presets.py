@@ -1,7 +1,7 @@
-"""The issuers that people bring: what each one's tokens say, which claims tell its customers apart, how to trust it tightly.
+"""Known token issuers: the claims of their tokens, which claims identify a customer, and how to write a tight trust policy.
 
-One table, read by `provider add`, `trust new`, the linter and the check at write time. It is knowledge about others, kept
-by hand from their documentation; nothing here is trusted by anyone until an account makes a provider of it.
+One table for `provider add`, `trust new`, the linter and the check at write time. It is maintained by hand from the
+issuers' documentation. An issuer is trusted only after an account creates a provider for it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,29 @@ from daypass.domain.policy.pattern import fold
 REGISTERED: Final = frozenset(
     {"iss", "sub", "aud", "oaud", "exp", "nbf", "iat", "jti", "azp", "amr", "acr", "auth_time", "nonce"}
 )
-"""Claims of RFC 7519 and OpenID Connect Core that any issuer may send, and `oaud`, which AWS makes of them."""
+"""Claims of RFC 7519 and OpenID Connect Core that any issuer may send, and `oaud`, which AWS derives from them."""
 
 _AWS: Final = ("https:~1~1aws.amazon.com~1", "https://aws.amazon.com/")  # the first is the claim's path
 
 _EXACT: Final = r"[^*?]+\Z"
-"""The pattern of a claim that pins only as a whole."""
+"""The pattern of a claim that identifies a customer only as a whole."""
+
+
+PULL_REQUESTS: Final = "pull-requests"
+"""The parameter, without a value, that is required before a policy admits pull request jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectForm:
-    """One form of `sub`: the parameters that it takes, and how they and `{tenant}` make it. `like` when `*` is a wildcard."""
+    """One form of `sub`: its parameters, and the template that combines them and `{tenant}`. `like` when `*` is a wildcard.
+
+    `admits` warns of jobs that the subject also admits unexpectedly; "" when there are none.
+    """
 
     parameters: tuple[str, ...]
     sub: str
     like: bool = False
+    admits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +47,19 @@ class Preset:
     """One kind of issuer.
 
     Attributes:
-        name: what commands call it.
-        title: what people call it.
-        issuer: its URL without `https://`; `{tenant}` where every customer has an issuer of its own.
-        audience: what its tokens are best asked for; may hold `{tenant}`; "" where only its customer can know.
-        tenant: what `{tenant}` is, for people; "" for an issuer that all customers share.
-        claims: claims of its tokens besides the registered ones; nested ones by path, a `*` at the end for any.
-        pins: claim to the beginning that a value must have, as a regular expression, to mean one customer alone.
-        forms: how a subject is made of parameters, the tightest first.
-        demanded: whether a trust policy that pins no customer is refused when it is written, as AWS refuses it.
-        authorized_party: whether its tokens always have an `azp`, so that the audience is `oaud` (see `domain.web_identity`).
-        settings: provider settings that it needs; values may hold `{tenant}`.
-        note: what people get wrong about it.
+        name: as in commands.
+        title: as people call it.
+        issuer: its URL without `https://`, with `{tenant}` where every customer has a separate issuer.
+        audience: the recommended audience; may contain `{tenant}`; "" where only the customer can know it.
+        tenant: describes `{tenant}` for people; "" for an issuer that all customers share.
+        claims: claims of its tokens other than the registered ones; nested ones by path, a `*` at the end for any.
+        pins: claim to the beginning that a value must have, as a regular expression, to identify one customer.
+        forms: templates of the subject, the tightest first.
+        demanded: whether a trust policy that does not restrict the customer is refused when it is written, as in AWS.
+        authorized_party: whether its tokens always have an `azp`, so that the audience is `oaud` (see
+            `domain.web_identity`).
+        settings: provider settings that it needs; values may contain `{tenant}`.
+        note: a common mistake.
     """
 
     name: str
@@ -68,7 +77,7 @@ class Preset:
 
     @property
     def shared(self) -> bool:
-        """Whether all customers of it have the same issuer, so that `aud` alone tells nobody apart."""
+        """Whether all its customers share one issuer, so that `aud` alone does not distinguish them."""
         return not self.tenant
 
     def url(self, tenant: str = "") -> str:
@@ -76,7 +85,7 @@ class Preset:
         return self.issuer.format(tenant=tenant)
 
     def sends(self, claim: str) -> bool:
-        """Whether its tokens can have the claim (a path, see `domain.web_identity`), in whatever case, or one within it."""
+        """Whether its tokens can have the claim (a path, see `domain.web_identity`) or one within it. Case is ignored."""
         wanted = fold(claim)
         if wanted in REGISTERED or wanted.startswith(_AWS):
             return True
@@ -106,7 +115,11 @@ _ALL: Final = (
             SubjectForm(("repo", "environment"), "repo:{repo}:environment:{environment}"),
             SubjectForm(("repo", "branch"), "repo:{repo}:ref:refs/heads/{branch}"),
             SubjectForm(("repo", "tag"), "repo:{repo}:ref:refs/tags/{tag}"),
-            SubjectForm(("repo",), "repo:{repo}:pull_request"),
+            SubjectForm(
+                ("repo", PULL_REQUESTS),
+                "repo:{repo}:pull_request",
+                admits="jobs of every pull request: anyone who can open one can run code as this role",
+            ),
         ),
         pins={
             "sub": r"(?:repo:[^/@*?]+[/@]|(?:repository|repository_owner|repository_id|repository_owner_id|"
@@ -181,7 +194,14 @@ _ALL: Final = (
         audience="{tenant}",
         tenant="the organization's id",
         claims=_words("oidc.circleci.com~1*"),
-        forms=(SubjectForm(("project",), "org/{tenant}/project/{project}/user/*", like=True),),
+        forms=(
+            SubjectForm(
+                ("project",),
+                "org/{tenant}/project/{project}/user/*",
+                like=True,
+                admits="jobs of every branch; the subject names none",
+            ),
+        ),
         note="Organization and project go by their ids, not their names; claims are oidc.circleci.com~1project-id and so on.",
     ),
     Preset(
@@ -195,7 +215,12 @@ _ALL: Final = (
         ),
         forms=(
             SubjectForm(("repo", "environment"), "{repo}:{environment}:*", like=True),
-            SubjectForm(("repo",), "{repo}:*", like=True),
+            SubjectForm(
+                ("repo", PULL_REQUESTS),
+                "{repo}:*",
+                like=True,
+                admits="steps of every branch and of every pull request",
+            ),
         ),
         note="The audience is ari:cloud:bitbucket::workspace/UUID of the workspace; repository and environment go by "
         "their UUIDs in braces: see the repository's OpenID Connect settings.",
@@ -219,6 +244,7 @@ _ALL: Final = (
                 ("org", "project", "workspace"),
                 "organization:{org}:project:{project}:workspace:{workspace}:run_phase:*",
                 like=True,
+                admits="speculative plans, which a pull request can start; --phase apply excludes them",
             ),
         ),
         pins={
@@ -247,7 +273,8 @@ _ALL: Final = (
         audience="",
         claims=_words("email email_verified hd name picture given_name family_name at_hash google/*"),
         forms=(SubjectForm(("subject",), "{subject}"),),
-        pins={"sub": _EXACT, "email": _EXACT, "hd": _EXACT, "aud": _EXACT},
+        pins={"sub": _EXACT, "email": _EXACT, "hd": _EXACT, "aud": _EXACT, "oaud": _EXACT},
+        demanded=True,
         authorized_party=True,
         note="Tokens have an authorized party (azp), which must be a client id of the provider as well: of a service account "
         "it is its unique id, which is its subject too.",
@@ -294,7 +321,7 @@ _ALL: Final = (
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.name: preset for preset in _ALL})
 """Presets by name."""
 
-_TENANCY: Final = (  # claim that tells customers apart, whose issuer, issuer: AWS's other "shared OIDC providers"
+_TENANCY: Final = (  # claim that identifies the customer, name of the issuer, issuer: AWS's other "shared OIDC providers"
     ("sub", "GitHub", "vstoken.actions.githubusercontent.com"),
     ("sub", "GitHub audit log streaming", "oidc-configuration.audit-log.githubusercontent.com"),
     ("sub", "Codefresh", "oidc.codefresh.io"),
@@ -312,7 +339,7 @@ _SHARED: Final = tuple(
         title=title,
         issuer=issuer,
         audience="",
-        claims=("*",),  # whatever they send is not known here
+        claims=("*",),  # their claims are not known here
         forms=(),
         pins={claim: r"[^*?]" if claim == "sub" else _EXACT},
         demanded=True,
@@ -328,9 +355,9 @@ _TENANTED: Final = tuple(
 
 
 def preset_of(url: str) -> Preset | None:
-    """What is known of an issuer (without `https://`); None when it is nobody's that is known here.
+    """What is known of an issuer (without `https://`); None when it is not in the tables.
 
-    That may be a preset, or, without a name and forms, the one claim that tells a shared issuer's customers apart.
+    The result is a preset or, without a name and forms, only the claim that identifies the customer of a shared issuer.
     """
     found = _BY_ISSUER.get(url)
     if found is not None:

@@ -1,7 +1,7 @@
-"""What a verifier has established about somebody who holds no credentials of ours: the one form of every federated proof.
+"""The result of verifying a federated proof: the same type for every kind of proof.
 
-Only the verifiers of `federation` make these, and only of what a signature covers. Whatever the proof was (a token, an
-assertion, a certificate), the trust policy sees a federated or service principal and context keys, nothing else.
+Only the verifiers in `federation` create these values, and only from signed content. For every kind of proof (token,
+assertion, certificate), the trust policy sees a federated or service principal and context keys, nothing else.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.delegation import Party
 from daypass.domain.directory import Tags
 from daypass.domain.policy.model import PrincipalFacts, Value
 
 
 @dataclass(frozen=True, slots=True)
 class OneTime:
-    """A proof that may be used once: see `directory.Redeemed`."""
+    """A proof that may be used once: see `directory.ReplayEntry`."""
 
     purpose: str
     id: str
-    expires_at: int  # ms; the proof itself is refused after this
+    expires_at: int  # ms; the proof itself expires then
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,20 @@ class Proof:
     Attributes:
         kind: WEB_IDENTITY, SAML or CERTIFICATE.
         method: daypass:AuthMethod, and `auth_method` of the session: "oidc", "saml", "x509".
-        account: whose provider (or trust anchor) vouches.
-        provider: its ARN: what Principal elements of the type Federated name.
-        subject: whom it vouches for, as the provider says it.
-        issuer, audience: for the answer and the record.
+        account: the account of the provider (or trust anchor).
+        provider: its ARN, which Principal elements of the type Federated name.
+        subject: the identity, as the provider names it.
+        issuer, audience: for the response and the record.
         keys: context keys of the proof, lower-cased: "<issuer>:sub", "saml:aud", "aws:principaltag/x509subject/cn" ….
-        tags, transitive_keys, source_identity: what the proof itself asks the session to have.
+        tags, transitive_keys, source_identity: what the proof requests for the session.
         service: the service principal that trust policies name instead of a provider, or "".
-        one_time: set when this proof may be redeemed once only.
-        not_after: ms; the session ends by then at the latest; 0: no such end.
+        one_time: set when this proof may be used only once.
+        not_after: ms; the latest end of the session; 0: no limit.
         record: further facts for the record, JSON; never the proof itself.
-        session_keys: those context keys of the proof that policies also see in calls of the session itself.
+        actors: the parties that act for the subject, newest first.
+        may_act: the party that may act for the subject; the proof is then accepted only together with a proof of that
+            party.
+        session_keys: the context keys of the proof that policies also see in calls of the session.
     """
 
     kind: PrincipalKind
@@ -59,14 +63,16 @@ class Proof:
     not_after: int = 0
     record: Mapping[str, object] = field(default_factory=dict)
     session_keys: Mapping[str, Value] = field(default_factory=dict)
+    actors: tuple[Party, ...] = ()
+    may_act: Party | None = None
 
     @property
     def principal_id(self) -> str:
-        """The principal of the chain's first hop: what a revocation of kind "principal" names."""
+        """The principal of the chain's first hop. Revocations of kind "principal" name it."""
         return f"{self.provider}:{self.subject}"
 
     def principal(self) -> PrincipalFacts:
-        """As Principal elements see it: a provider's user has no ARN of its own before it has a role."""
+        """The principal as Principal elements match it: a provider's user has no ARN of its own before it has a role."""
         if self.service:
             return PrincipalFacts(kind=self.kind, account="", arns=(), service=self.service)
         return PrincipalFacts(kind=self.kind, account="", arns=(), federated=self.provider)

@@ -1,13 +1,14 @@
-"""What Daypass adds to an OpenID Connect provider: how its tokens are verified and what a session takes from them.
+"""Daypass's own settings of an OpenID Connect provider: how its tokens are verified and what a session takes from them.
 
-The settings are JSON text beside the provider (`directory.OidcProvider.settings`). They are read strictly: an unknown
-member, a wrong type or a value out of range makes the whole text unusable, so that a typing error never loosens a check.
-Nothing here looks at a token.
+The settings are JSON text stored with the provider (`directory.OidcProvider.settings`). Parsing is strict: an unknown
+member, a wrong type or a value out of range makes the whole text unusable, so that a typing error never weakens a
+check. This module does not read tokens.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -21,29 +22,53 @@ ALGORITHMS: Final = (
     *("ES256", "ES384", "ES512"),
     *("EdDSA", "Ed25519"),
 )
-"""The signature algorithms that can be allowed (RFC 7518, 8037, 9864), all of them by default. No symmetric one ever is."""
+"""The signature algorithms that can be allowed (RFC 7518, 8037, 9864). All are allowed by default. None is symmetric."""
 
-SECRETS: Final = frozenset({"jwks_bearer", "token_review.bearer"})
-"""Members that hold a secret, sealed: they are never shown."""
+SECRETS: Final = frozenset({"jwks_bearer", "token_review.bearer", "sign_in.client_secret"})
+"""Members that contain a secret. They are sealed and never shown."""
 
 MAX_TEXT: Final = 262_144  # characters of the whole settings
 _MAX_JWKS = 131_072
+_MOST_MARKS = 2_500
+"""Commas, braces and brackets of the text: parsing takes half a microsecond for each, also on the event loop. A set of a hundred keys
+has about 1,000.
+"""
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})  # members of a JWK (RFC 7518, 6)
 _MAX_ENTRIES = 50
 _YEAR = 366 * 86_400
+_MOST_ROLES = 10
+_ROLE = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReview:
-    """Kubernetes' TokenReview (authentication.k8s.io/v1): the cluster is asked whether a token still holds.
+    """Kubernetes' TokenReview (authentication.k8s.io/v1): asks the cluster whether a token is still valid.
 
-    `url` is that of the API server. `bearer` is the token to ask with, sealed by the storage ring, in base64.
+    `url` is that of the API server. `bearer` is the token for the request, sealed by the storage ring, in base64.
     """
 
     url: str
     bearer: str = ""
     bearer_file: str = ""
-    cache_seconds: int = 0  # API servers remember a yes for ten seconds themselves
+    cache_seconds: int = 0  # API servers cache a positive answer for ten seconds themselves
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How people of a provider sign in with a browser (OpenID Connect Core 1.0, 3.1).
+
+    `client_id` and `client_secret` are those of Daypass at the provider; without a secret it is a public client. The
+    secret is sealed by the storage ring, in base64. `roles` are ARNs of roles of the account: the first one whose trust
+    policy admits the person is the role of the browser session. `name_claim` is the path of the claim that becomes the
+    session name; its value is shortened to what a session name may contain.
+    """
+
+    client_id: str
+    roles: tuple[str, ...]
+    client_secret: str = ""
+    scopes: tuple[str, ...] = ("openid",)
+    name_claim: str = "sub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +76,25 @@ class ProviderSettings:
     """Settings of one provider. All have defaults; the default is strict.
 
     Attributes:
-        issuer: the exact `iss` of its tokens where it is not "https://" and the provider's URL: with http://, or bare.
+        issuer: the exact `iss` of its tokens when it is not "https://" and the provider's URL: with http://, or without
+            a scheme.
         static_jwks: a JWKS (RFC 7517) as JSON text; keys are then never fetched.
-        jwks_url, jwks_file: where the keys are, when the issuer's discovery document does not say.
-        jwks_bearer, jwks_bearer_file: a bearer token to fetch keys with (sealed, base64), or the file that has it.
+        jwks_url, jwks_file: the location of the keys, when the issuer's discovery document does not give it.
+        jwks_bearer, jwks_bearer_file: a bearer token for fetching keys (sealed, base64), or the file that contains it.
         ca_pem: further trust roots for this issuer's HTTPS, PEM.
         allow_private_networks, allow_http: whether keys may come from private addresses, and over plain HTTP.
-        algorithms: of signatures.
-        token_types: `typ` headers that are taken, without regard to case; a token without one is.
-        leeway_seconds: how far clocks may be apart.
-        max_age_seconds: how old (`iat`) a token may be; 0: as long as it lives.
-        one_time: each token (`jti`) gets one session at most.
+        algorithms: allowed signature algorithms.
+        token_types: accepted `typ` headers; case is ignored; a token without one is accepted.
+        leeway_seconds: maximum difference between clocks.
+        max_age_seconds: maximum age (`iat`) of a token; 0: until it expires.
+        one_time: each token (`jti`) gets at most one session.
         tag_claims: (claim path, tag key): claims that become session tags. A path is that of the condition keys:
             names joined by "/", with "~1" for "/" and "~0" for "~" in a name (RFC 6901).
         transitive_tags: which of these tags are transitive.
         source_identity_claim: the path of the claim that becomes the source identity.
         spiffe_trust_domain: tokens are JWT-SVIDs of this trust domain: `sub` is a SPIFFE id in it, `iss` may be absent.
         token_review: ask a Kubernetes API server about each token.
+        sign_in: people of the provider can sign in with a browser.
     """
 
     issuer: str = ""
@@ -89,6 +116,7 @@ class ProviderSettings:
     source_identity_claim: str = ""
     spiffe_trust_domain: str = ""
     token_review: TokenReview | None = None
+    sign_in: SignIn | None = None
 
 
 _DEFAULT: Final = ProviderSettings()
@@ -96,9 +124,13 @@ _DEFAULT: Final = ProviderSettings()
 
 @lru_cache(maxsize=256)
 def parse_settings(text: str) -> ProviderSettings:
-    """The settings that a provider's text stands for. Raises ValueError naming the member that is wrong."""
+    """Parses a provider's settings. Raises ValueError that names the invalid member."""
     if len(text) > MAX_TEXT:
         raise ValueError("The settings are too long.")
+    if sum(map(text.count, ",{[")) > _MOST_MARKS:
+        raise ValueError(
+            f"The settings have too many parts: at most {_MOST_MARKS} commas, braces and brackets are accepted."
+        )
     try:
         members = read_json(text)
     except ValueError as error:
@@ -109,26 +141,27 @@ def parse_settings(text: str) -> ProviderSettings:
 
 
 def dump_settings(settings: ProviderSettings) -> str:
-    """The text of settings: members that differ from the default."""
+    """The text of settings: the members that differ from their defaults."""
     shown = {
         field.name: getattr(settings, field.name)
         for field in fields(settings)
         if getattr(settings, field.name) != getattr(_DEFAULT, field.name)
     }
-    if settings.token_review is not None:
-        shown["token_review"] = asdict(settings.token_review)
+    for name, part in (("token_review", settings.token_review), ("sign_in", settings.sign_in)):
+        if part is not None:
+            shown[name] = asdict(part)
     if settings.tag_claims:
         shown["tag_claims"] = dict(settings.tag_claims)
     return json.dumps(shown)
 
 
 def issuer_of(url: str, settings: ProviderSettings) -> str:
-    """The exact `iss` that tokens of the provider with this URL must have."""
+    """The exact `iss` required in tokens of the provider with this URL."""
     return settings.issuer or f"https://{url}"
 
 
 def url_of(issuer: str) -> str:
-    """The provider URL under which an issuer is looked up: without its scheme, otherwise as it is written."""
+    """The provider URL under which an issuer is looked up: without its scheme, otherwise as written."""
     for scheme in ("https://", "http://"):
         if issuer.startswith(scheme):
             return issuer.removeprefix(scheme)
@@ -262,6 +295,37 @@ def _review(value: Any) -> TokenReview | None:
     return TokenReview(**read)
 
 
+def _sign_in(value: Any) -> SignIn | None:
+    if value is None:
+        return None
+    read = _checked(value, _SIGN_IN_READERS, "")
+    for name in ("client_id", "roles"):
+        if not read.get(name):
+            raise ValueError(f"{name}: it is missing.")
+    return SignIn(**read)
+
+
+def _roles(value: Any) -> tuple[str, ...]:
+    found = _texts(value)
+    if len(found) > _MOST_ROLES or not all(_ROLE.fullmatch(role) for role in found):
+        raise ValueError(f"1 to {_MOST_ROLES} ARNs of roles are expected.")
+    return found
+
+
+def _scopes(value: Any) -> tuple[str, ...]:
+    found = _texts(value)
+    if "openid" not in found or not all(_SCOPE.fullmatch(scope) for scope in found):
+        raise ValueError("names of scopes are expected, and openid among them.")
+    return found
+
+
+_SIGN_IN_READERS: Final[Mapping[str, Reader]] = {
+    "client_id": _text(255),
+    "roles": _roles,
+    "client_secret": _text(16_384),
+    "scopes": _scopes,
+    "name_claim": _text(512),
+}
 _REVIEW_READERS: Final[Mapping[str, Reader]] = {
     "url": _url,
     "bearer": _text(16_384),
@@ -288,6 +352,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "source_identity_claim": _text(512),
     "spiffe_trust_domain": _trust_domain,
     "token_review": _review,
+    "sign_in": _sign_in,
 }
 
 

@@ -1,58 +1,67 @@
-"""Sessions: what is sealed into a token, how it chains, and which revocations end it.
+"""Sessions: the content of a token, how sessions chain, and which revocations end them.
 
-This module is pure. It never widens: tags, lifetimes and chains only get tighter from hop to hop. The bytes of
-`SessionClaims` are in `domain.payload`.
+This module is pure. It never widens a session: tags, lifetimes and chains only become tighter from hop to hop.
+`domain.payload` encodes `SessionClaims`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from daypass.domain.directory import Revocation, Role, Tags
-from daypass.domain.value import value
 
 
 class SessionKind(StrEnum):
-    """Which operation made the session; sealed as its value."""
+    """The operation that made the session; sealed as its value."""
 
-    ROLE = "role"  # AssumeRole and everything that ends like it
+    ROLE = "role"  # AssumeRole and the other operations that assume a role
     USER = "user"  # GetSessionToken
     FEDERATED = "federated"  # GetFederationToken
 
 
-class Seen(NamedTuple):
-    """What the issuer knew: the database incarnation and the change-feed position, read before the directory."""
+PASSWORD: Final = "password"
+"""`auth_method` of the sessions of a user who signed in with a password."""
+PASSKEY: Final = "passkey"
+"""`auth_method` of the sessions of a user who signed in with a passkey alone. These always have MFA."""
 
-    incarnation: str
+
+class FeedPosition(NamedTuple):
+    """The state of the issuer: the database epoch and the change-feed position, read before the directory."""
+
+    epoch: str
     position: int
 
 
 class Hop(NamedTuple):
     """One link of the chain of custody, from the original principal to the session itself.
 
-    The first hop is the original principal: its `session_id` is empty unless it was itself a session, and
-    `access_key_id` is the key it signed with. Every later hop is a session, with `access_key_id` its ASIA id.
+    The first hop is the original principal. Its `session_id` is empty unless it was a session itself, and
+    `access_key_id` is the key that it signed with. Every later hop is a session, with its ASIA id as `access_key_id`.
     """
 
     session_id: str  # 32 hex digits, or ""
     account: str
     principal_id: str  # AIDA…, AROA…, account id of a root, ACCOUNT:NAME of a federated user
-    issued_at: int  # ms; of a hop that is no session, when the request was authenticated
-    seen: Seen
+    issued_at: int  # ms; for a hop that is not a session, when the request was authenticated
+    seen: FeedPosition
     access_key_id: str
     name: str = ""  # role session name, user name or federated user name
+    grant_id: str = ""  # the access grant of this hop
+    client_id: str = ""  # the OAuth client that requested it
 
 
-@value
-class SessionClaims:
-    """Everything that a session is: sealed into its token, opened with no database read.
+class SessionClaims(Struct, frozen=True):
+    """The complete state of a session. It is sealed into the token and opened without a database read.
 
-    `hops` ends with the session's own hop. `policies` are the inline session policies, oldest first: the one of
-    AssumeRole or GetFederationToken, then up to three scope-downs (GetScopedCredentials); each narrows on its
-    own. `policy_hashes` are managed session policies by content hash; together with the first inline policy they
-    are one layer (their union), as AWS has it.
+    `hops` ends with the session's own hop. `policies` are the inline session policies, oldest first: that of AssumeRole
+    or GetFederationToken, then up to three scope-down policies (GetScopedCredentials). Each narrows the session
+    separately. `policy_hashes` are the content hashes of managed session policies. Together with the first inline
+    policy they form one layer (their union), as in AWS.
     """
 
     kind: SessionKind
@@ -63,36 +72,48 @@ class SessionClaims:
     name: str  # role session name; user name; federated user name
     issued_at: int  # ms
     expires_at: int  # ms
-    seen: Seen
+    seen: FeedPosition
     hops: tuple[Hop, ...]
     tags: Tags = ()
     transitive_keys: tuple[str, ...] = ()
     source_identity: str = ""
-    mfa_at: int = 0  # ms; 0 when no MFA vouches for this session
+    mfa_at: int = 0  # ms; 0 for a session without MFA
     policies: tuple[str, ...] = ()
     base_policy: bool = (
-        False  # whether policies[0] is the session policy of the issuing call (else all are scope-downs)
+        False  # whether policies[0] is the session policy of the issuing call (otherwise all are scope-downs)
     )
     policy_hashes: tuple[str, ...] = ()
-    user_id: str = ""  # FEDERATED: unique id of the user (or account id of the root) whose permissions bound it
-    grant_id: str = ""
+    user_id: str = ""  # FEDERATED: unique id of the user (or account id of the root) whose permissions limit it
+    grant_id: str = ""  # that of the session's own hop
     binding: str = ""
     status_index: int = -1
-    derivation_key: str = ""  # the derivation-ring key from which the secret comes
-    auth_method: str = ""  # how the first hop proved itself: sigv4, oidc, saml, x509
+    derivation_key: str = ""  # the derivation-ring key that the secret is derived with
+    auth_method: str = ""  # how the first hop was authenticated: sigv4, oidc, saml, x509
     description: str = ""  # ScopedSessionDescription
-    keys: Tags = ()  # context keys that the first proof left to its session: key and value; a key may have several
+    keys: Tags = ()  # context keys that the first proof passed to its session: key and value; a key may have several
+    client_id: str = ""  # that of the session's own hop
+    first_issued_at: int = 0  # ms; for a scoped session, the issue time of the session that it narrows; 0 for any other
+
+
+def scope_downs(session: SessionClaims) -> tuple[str, ...]:
+    """The session policies of GetScopedCredentials, oldest first."""
+    return session.policies[1:] if session.base_policy else session.policies
+
+
+def has_policies_or_tags(session: SessionClaims) -> bool:
+    """Whether it has a session policy or session tag."""
+    return bool(session.policies or session.policy_hashes or session.tags)
 
 
 MAX_TAGS = 50
 MAX_SCOPE_DOWNS = 3
-MAX_HOPS = 16  # in any chain, whatever the settings say
+MAX_HOPS = 16  # in any chain, independent of the settings
 DEFAULT_SECONDS = 3600
 LONGEST_SESSION_MS = 36 * 3600 * 1000  # GetSessionToken and GetFederationToken: 129,600 s
 
 
 class SessionRefused(Exception):
-    """A session of this shape may not exist. `denied` tells a refusal of policy from a bad request."""
+    """A session with these properties may not exist. `denied` distinguishes a policy refusal from an invalid request."""
 
     def __init__(self, message: str, *, denied: bool = False) -> None:
         super().__init__(message)
@@ -104,7 +125,7 @@ class SessionRefused(Exception):
 
 
 def chain_depth(hops: Sequence[Hop]) -> int:
-    """How many sessions of assumed roles are in this chain: 0 for a user with a long-term key."""
+    """The number of role sessions in this chain: 0 for a user with a long-term key."""
     depth = 0
     for hop in hops:
         if hop[2][:4] == "AROA":  # a hop's third member is its principal id
@@ -113,8 +134,8 @@ def chain_depth(hops: Sequence[Hop]) -> int:
 
 
 def extend_chain(hops: tuple[Hop, ...], hop: Hop, depth_cap: int) -> tuple[Hop, ...]:
-    """The chain with one more role session. Raises SessionRefused when it would be deeper than the cap."""
-    # No chain is deeper than it is long, so that a short one need not be counted.
+    """The chain with one more role session. Raises SessionRefused when it would exceed the maximum depth."""
+    # The depth is at most the length, so a short chain need not be counted.
     if len(hops) >= MAX_HOPS or (len(hops) >= depth_cap and chain_depth(hops) >= depth_cap):
         raise SessionRefused(
             f"The chain of assumed roles would be deeper than the {depth_cap} sessions that are allowed here.",
@@ -124,9 +145,9 @@ def extend_chain(hops: tuple[Hop, ...], hop: Hop, depth_cap: int) -> tuple[Hop, 
 
 
 def merge_tags(requested: Tags, inherited: Tags) -> Tags:
-    """The tags of a new session: those requested, and the transitive ones of the session that asks.
+    """The tags of a new session: the requested tags and the transitive tags of the calling session.
 
-    Keys are unique without regard to case; a transitive tag cannot be overridden, not even with its own value
+    Keys are unique; case is ignored. A transitive tag cannot be overridden, not even with its own value
     (AWS page "Pass session tags in AWS STS", chaining roles with session tags). Raises SessionRefused.
     """
     seen: set[str] = set()
@@ -150,7 +171,7 @@ def merge_tags(requested: Tags, inherited: Tags) -> Tags:
 
 
 def transitive_tags(claims: SessionClaims | None) -> Tags:
-    """The tags that a session hands on to every session made from it."""
+    """The tags that every session made from this one inherits."""
     if claims is None or not claims.transitive_keys:
         return ()
     handed_on = {key.lower() for key in claims.transitive_keys}
@@ -158,22 +179,28 @@ def transitive_tags(claims: SessionClaims | None) -> Tags:
 
 
 def merge_transitive(requested_keys: Sequence[str], requested: Tags, inherited: Tags) -> tuple[str, ...]:
-    """The transitive keys of a new session; inherited ones stay so down the whole chain.
+    """The transitive keys of a new session. Inherited keys remain transitive in the whole chain.
 
     Raises SessionRefused for a key that is not among the requested tags.
     """
     by_key = {key.lower(): key for key, _ in requested}
-    chosen = dict.fromkeys(key.lower() for key in requested_keys)
+    chosen = dict.fromkeys([key.lower() for key in requested_keys])
     if not chosen.keys() <= by_key.keys():
         raise SessionRefused("The specified transitive tag key must be included in the requested tags.")
-    return (*(key for key, _ in inherited), *(by_key[key] for key in chosen))
+    return (*[key for key, _ in inherited], *[by_key[key] for key in chosen])
+
+
+@lru_cache(maxsize=512)  # many requests have the same tags; refusals are not cached
+def session_tags(requested: Tags, transitive_keys: tuple[str, ...], inherited: Tags) -> tuple[Tags, tuple[str, ...]]:
+    """The tags and the transitive keys of a new session: see `merge_tags` and `merge_transitive`."""
+    return merge_tags(requested, inherited), merge_transitive(transitive_keys, requested, inherited)
 
 
 def role_session_seconds(requested: int | None, role: Role, *, chained: bool) -> int:
-    """How long a session of `role` lasts. Raises SessionRefused when more is asked than the role allows.
+    """The lifetime of a session of `role`. Raises SessionRefused when the request exceeds the role's maximum.
 
-    A chained session (the caller is itself a role session) is capped at the role's `chained_max_seconds`, an hour
-    unless the role was told otherwise. Source: STS API, "AssumeRole", DurationSeconds.
+    A chained session (the caller is a role session) is limited to the role's `chained_max_seconds`, an hour unless the
+    role is configured otherwise. Source: STS API, "AssumeRole", DurationSeconds.
     """
     cap = min(role.max_session_seconds, role.chained_max_seconds) if chained else role.max_session_seconds
     if requested is None:
@@ -191,10 +218,10 @@ def role_session_seconds(requested: int | None, role: Role, *, chained: bool) ->
 # --- Revocation ----------------------------------------------------------------------------------------------------
 
 _EVER = 2**63
-_KEEP_MS = LONGEST_SESSION_MS + 24 * 3600 * 1000  # a day more, for issuers that heard of it late
+_KEEP_MS = LONGEST_SESSION_MS + 24 * 3600 * 1000  # one day more, for issuers that receive it late
 
-# Roles and principals are both named by their unique id.
-_TABLES = {
+# Roles and principals are both named by their unique ids.
+SUBJECT_TABLES = {
     "session": "session",
     "role": "principal",
     "principal": "principal",
@@ -202,25 +229,26 @@ _TABLES = {
     "account": "account",
     "source_identity": "source_identity",
     "grant": "grant",
+    "client": "client",
 }
-REVOCATION_SUBJECTS = frozenset(_TABLES)
+REVOCATION_SUBJECTS = frozenset(SUBJECT_TABLES)
 
 
-def revoked_by(revocation: Revocation, hop: Hop, incarnation: str) -> bool:
-    """Whether a hop that `revocation` names was made before it, so that every session with this hop is dead.
+def revoked_by(revocation: Revocation, hop: Hop, epoch: str) -> bool:
+    """Whether a hop that `revocation` names was made before it. Every session with this hop is then revoked.
 
-    The hop compared is the one that matches, not the session's own: children die with an ancestor that was issued
-    before the revocation, and those of an ancestor issued anew after it live. Positions of different incarnations
-    of the database cannot be compared: such a hop counts as older. So does any hop while the revocation has no
-    position yet. Too many may die, never too few.
+    The matching hop is compared, not the session's own hop. Sessions made from an ancestor that was issued before the
+    revocation are revoked; those made from an ancestor that was issued after it are not. Positions of different
+    database epochs cannot be compared: such a hop counts as older. So does any hop while the revocation has no position
+    yet. Too many sessions may be revoked, never too few.
     """
-    if hop.seen.incarnation != incarnation or hop.seen.position < _reach(revocation):
+    if hop.seen.epoch != epoch or hop.seen.position < _effective_position(revocation):
         return True
     return hop.issued_at < revocation.issued_before
 
 
 def is_spent(revocation: Revocation, now: int) -> bool:
-    """Whether every session that this revocation could end has expired, and it blocks nobody any more."""
+    """Whether every session that this revocation could end has expired, and it no longer blocks its subject."""
     blocks = revocation.block and (revocation.block_until is None or revocation.block_until > now)
     return (
         not blocks
@@ -230,7 +258,7 @@ def is_spent(revocation: Revocation, now: int) -> bool:
 
 
 class _Subject:
-    """All revocations of one subject by one account, and which of them reach furthest."""
+    """All revocations of one subject by one account, and those with the widest effect."""
 
     __slots__ = ("block", "block_until", "by_id", "furthest", "latest")
 
@@ -243,18 +271,18 @@ class _Subject:
 
     def add(self, revocation: Revocation) -> None:
         self.by_id[revocation.id] = revocation
-        self.furthest = max(self.furthest, revocation, key=_reach)
+        self.furthest = max(self.furthest, revocation, key=_effective_position)
         self.latest = max(self.latest, revocation, key=lambda r: r.issued_before)
         if revocation.block and _block_end(revocation) > self.block_until:
             self.block, self.block_until = revocation, _block_end(revocation)
 
-    def killer(self, hop: Hop, incarnation: str) -> Revocation | None:
-        if revoked_by(self.furthest, hop, incarnation):
+    def killer(self, hop: Hop, epoch: str) -> Revocation | None:
+        if revoked_by(self.furthest, hop, epoch):
             return self.furthest
         return self.latest if hop.issued_at < self.latest.issued_before else None
 
 
-def _reach(revocation: Revocation) -> int:
+def _effective_position(revocation: Revocation) -> int:
     return revocation.position if revocation.position > 0 else _EVER
 
 
@@ -263,26 +291,26 @@ def _block_end(revocation: Revocation) -> int:
 
 
 class RevocationIndex:
-    """The revocations that may still matter, looked up in time that depends on the number of hops alone.
+    """The revocations that may still apply. The time of a look-up depends only on the number of hops.
 
-    `incarnation` is that of the database whose feed gave the positions; set it when it is known and when it changes.
-    Not safe for use by several threads at once.
+    `epoch` is the epoch of the database whose feed assigned the positions. Set it when it becomes known and when it
+    changes. Not safe for concurrent use by multiple threads.
     """
 
-    def __init__(self, incarnation: str = "") -> None:
-        self.incarnation = incarnation
+    def __init__(self, epoch: str = "") -> None:
+        self.epoch = epoch
         self._count = 0
-        self._tables: dict[str, dict[str, dict[str, _Subject]]] = {table: {} for table in _TABLES.values()}
+        self._tables: dict[str, dict[str, dict[str, _Subject]]] = {table: {} for table in SUBJECT_TABLES.values()}
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, revocation: Revocation) -> None:
-        """Takes a revocation in, in place of an earlier one of the same id. Raises ValueError if it names nobody."""
-        if revocation.subject not in _TABLES or not revocation.value:
+        """Adds a revocation, replacing an earlier one with the same id. Raises ValueError for an unknown kind of subject."""
+        if revocation.subject not in SUBJECT_TABLES or not revocation.value:
             raise ValueError(f"a revocation of nobody: {revocation.subject!r} {revocation.value!r}")
-        self.remove(revocation)  # the same one again, perhaps with the position that it did not have yet
-        owners = self._tables[_TABLES[revocation.subject]].setdefault(revocation.value, {})
+        self.remove(revocation)  # the same one again, perhaps with a position now
+        owners = self._tables[SUBJECT_TABLES[revocation.subject]].setdefault(revocation.value, {})
         if revocation.account in owners:
             owners[revocation.account].add(revocation)
         else:
@@ -290,8 +318,8 @@ class RevocationIndex:
         self._count += 1
 
     def remove(self, revocation: Revocation) -> None:
-        """Takes a revocation out again; one that is not there is ignored."""
-        table = self._tables.get(_TABLES.get(revocation.subject, ""), {})
+        """Removes a revocation; an unknown one is ignored."""
+        table = self._tables.get(SUBJECT_TABLES.get(revocation.subject, ""), {})
         owners = table.get(revocation.value, {})
         subject = owners.get(revocation.account)
         if subject is None or revocation.id not in subject.by_id:
@@ -307,7 +335,7 @@ class RevocationIndex:
             del table[revocation.value]
 
     def remove_spent(self, now: int) -> int:
-        """Forgets the revocations that no longer matter; returns how many they were."""
+        """Removes the revocations that no longer apply; returns their number."""
         every = [s for table in self._tables.values() for owners in table.values() for s in owners.values()]
         spent = [r for subject in every for r in subject.by_id.values() if is_spent(r, now)]
         for revocation in spent:
@@ -315,45 +343,51 @@ class RevocationIndex:
         return len(spent)
 
     def revoked(self, claims: SessionClaims) -> Revocation | None:
-        """The revocation that killed this session, if any."""
+        """The revocation that ended this session, if any."""
+        return self.revoked_by(claims.hops, claims.source_identity) if self._count else None
+
+    def revoked_by(self, hops: Sequence[Hop], source_identity: str) -> Revocation | None:
+        """The revocation that ended a session with these hops and this source identity, if any."""
         if not self._count:
             return None
-        for subject, hop in self._matches(claims.hops, claims.source_identity, claims.grant_id):
-            killer = subject.killer(hop, self.incarnation)
+        for subject, hop in self._matches(hops, source_identity):
+            killer = subject.killer(hop, self.epoch)
             if killer is not None:
                 return killer
         return None
 
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
-        """A revocation that keeps anyone in these hops from new sessions now.
+        """A revocation that blocks new sessions for a subject in these hops.
 
-        Pass the chain of the session about to be issued, its own hop included, so that a blocked role or account
-        issues none either.
+        Pass the chain of the session to be issued, including its own hop, so that a blocked role or account gets no
+        session either.
         """
         if not self._count:
             return None
-        for subject, _hop in self._matches(hops, source_identity, ""):
+        for subject, _hop in self._matches(hops, source_identity):
             if subject.block_until > now:
                 return subject.block
         return None
 
-    def _matches(self, hops: Sequence[Hop], source_identity: str, grant_id: str) -> Iterator[tuple[_Subject, Hop]]:
-        """Every revoked subject that names a hop, with that hop. Only the account that a hop belongs to can name it.
+    def _matches(self, hops: Sequence[Hop], source_identity: str) -> Iterator[tuple[_Subject, Hop]]:
+        """Every revoked subject that names a hop, with that hop. Only the account that owns a hop can name it.
 
-        The source identity and the grant belong to the whole session: they match every hop of the owning account.
+        The source identity belongs to the whole session: it matches every hop of the owning account.
         """
         tables = self._tables
-        sessions, principals, keys, accounts = map(
-            tables.__getitem__, ("session", "principal", "access_key", "account")
+        sessions, principals, keys, accounts, grants, clients = map(
+            tables.__getitem__, ("session", "principal", "access_key", "account", "grant", "client")
         )
-        whole = (tables["source_identity"].get(source_identity), tables["grant"].get(grant_id))
+        identity = tables["source_identity"].get(source_identity)
         for hop in hops:
             for owners in (
                 sessions.get(hop.session_id),
                 principals.get(hop.principal_id),
                 keys.get(hop.access_key_id),
                 accounts.get(hop.account),
-                *whole,
+                grants.get(hop.grant_id),
+                clients.get(hop.client_id),
+                identity,
             ):
                 if owners is not None and hop.account in owners:
                     yield owners[hop.account], hop

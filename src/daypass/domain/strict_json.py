@@ -1,7 +1,7 @@
-"""Reads JSON that strangers wrote, in one reading only: what two parsers might take differently is refused.
+"""Parses untrusted JSON strictly: text that two parsers might read differently is refused.
 
-No duplicate members, no NaN or Infinity, no lone surrogates, nothing but UTF-8, bounded nesting. It decides nothing
-about what the text means.
+It refuses duplicate members, NaN and Infinity, lone surrogates, any encoding but UTF-8, and deep nesting. It does not
+interpret the text.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any, Final
 
 MAX_DEPTH: Final = 32
-_MAX_DIGITS: Final = 40  # of a number: more than any claim has, few enough to be harmless
+_MAX_DIGITS: Final = 40  # of a number: more than any claim needs, few enough to be harmless
 
 
 def read_json(raw: bytes | str) -> Any:
-    """The value of a JSON text: fractions as Decimal, everything else as `json` has it. Raises ValueError saying why not."""
+    """The value of a JSON text: fractions as Decimal, otherwise the types of `json`. Raises ValueError with the reason."""
     text = raw if isinstance(raw, str) else _decoded(raw)
     try:
         value = json.loads(
@@ -45,12 +45,12 @@ def _decoded(raw: bytes) -> str:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError(f"the member {_twin(pairs)[:64]!r} is there twice")
+        raise ValueError(f"the member {_twin(pairs)[:64]!r} is given twice")
     return members
 
 
 def _twin(pairs: list[tuple[str, Any]]) -> str:
-    """The first name that is there again. In one pass: strangers choose how many there are."""
+    """The first duplicate name. One pass, because the sender chooses the number of members."""
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
@@ -73,7 +73,7 @@ def _fraction(digits: str) -> Decimal:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _check_depth(value: Any, left: int) -> None:

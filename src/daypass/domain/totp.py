@@ -1,6 +1,6 @@
-"""Time-based one-time passwords: RFC 6238 with HMAC-SHA-1, six digits and steps of thirty seconds, as AWS's devices have it.
+"""Time-based one-time passwords: RFC 6238 with HMAC-SHA-1, six digits and steps of thirty seconds, as in AWS.
 
-Pure: whoever asks gives the time, and remembers which steps have been used.
+Pure: the caller passes the time, and stores which steps were used.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ DIGITS = 6
 WINDOW = 1
 """A code may be a step early or late (RFC 6238, section 5.2)."""
 DRIFT = 120
-"""How many steps a device's clock may be off when its codes are first seen, or seen anew: an hour."""
+"""Maximum clock drift of a device, in steps, when it is enabled or resynchronised: an hour."""
 
 
 def step_at(now: int) -> int:
-    """The number of the step that `now` (ms) is in."""
+    """The number of the step that contains `now` (ms)."""
     return now // STEP_MS
 
 
@@ -35,9 +35,9 @@ def is_code(text: str) -> bool:
 
 
 def matching_step(seed: bytes, code: str, now: int, drift: int) -> int | None:
-    """The step around `now` (ms), by the device's clock, whose code this is; None when it is none's.
+    """The step around `now` (ms), by the device's clock, that has this code; None when no step has it.
 
-    Every step of the window is computed and compared, whatever matches, in time that does not tell.
+    Every step of the window is computed and compared in constant time.
     """
     if not is_code(code):
         return None
@@ -50,9 +50,9 @@ def matching_step(seed: bytes, code: str, now: int, drift: int) -> int | None:
 
 
 def consecutive_step(seed: bytes, first: str, second: str, now: int, drift: int) -> int | None:
-    """The step of the first of two codes that follow one another, within DRIFT steps of a device's time; None if none is.
+    """The step of the first of two consecutive codes, within DRIFT steps of a device's time; None when there is none.
 
-    Of several the nearest: of two random codes there is one in some millions.
+    The nearest match is returned: two random codes match once in some millions of tries.
     """
     if not (is_code(first) and is_code(second)):
         return None
@@ -64,9 +64,9 @@ def consecutive_step(seed: bytes, first: str, second: str, now: int, drift: int)
 
 
 def drift_of(step: int, now: int) -> int:
-    """How far ahead of ours a device's clock is when it showed codes of `step` and the next one: nothing, within the window.
+    """How far the device's clock is ahead of ours when it showed the codes of `step` and the next one: 0 within the window.
 
-    The second of them is the newer one: its step is where the device's clock is now, or has just been.
+    The second code is the newer one. Its step is the device's current or most recent step.
     """
     ahead = step + 1 - step_at(now)
     return ahead if abs(ahead) > WINDOW else 0

@@ -1,44 +1,36 @@
-"""May these verified facts assume this role?
+"""Decides whether an applicant with these verified facts may assume this role.
 
-Pure: the trust policy is the role's resource policy, and the one evaluator decides. Within one account it decides over
-all layers at once. Between accounts each side is decided on its own, the caller's first, and both must allow, so that
-every refusal belongs to one account and explains itself with that account's policies alone. The role's tags are for its
-own account's policies only: nobody can learn of a foreign role by testing them.
+Pure: the trust policy is the role's resource policy, and the one evaluator decides. Within one account it evaluates all
+layers at once. Between accounts each side is decided separately, the caller's first, and both must allow. Every refusal
+therefore belongs to one account and is explained with only that account's policies. Only the policies of the role's own
+account see the role's tags: other accounts cannot learn of a role by testing them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Tags
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.evaluate import decide
-from daypass.domain.policy.model import (
-    AccessQuery,
-    Context,
-    Decision,
-    Layer,
-    Layers,
-    NamedPolicy,
-    PrincipalFacts,
-    Value,
-)
-from daypass.domain.value import value
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Context, Decision, Layer, PrincipalFacts, Value
 
 ASSUME_ROLE = "sts:AssumeRole"
 TAG_SESSION = "sts:TagSession"
 SET_SOURCE_IDENTITY = "sts:SetSourceIdentity"
 
 
-@value
-class CallerPolicies:
-    """The layers that the caller brings: its identity policies, its boundary, its session's levels, its account's guardrails.
+class CallerPolicies(Struct, frozen=True):
+    """The caller's layers: identity policies, boundary, session levels, and guardrails of its account.
 
-    `identity` is None for callers that have no identity here (federated ones): the trust policy alone decides.
+    `identity` is None for callers without an identity here (federated ones): the trust policy alone decides.
     """
 
     identity: tuple[NamedPolicy, ...] | None = None
@@ -47,9 +39,29 @@ class CallerPolicies:
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
 
 
-@value
-class Target:
-    """The role that is asked for. `trust` is None when there is no such role."""
+class CallerLayers:
+    """`CallerPolicies` of one principal without session policies. The same guardrails give the same object.
+
+    `DecisionCache` depends on that.
+    """
+
+    __slots__ = ("_boundary", "_identity", "_last")
+
+    def __init__(self, identity: tuple[NamedPolicy, ...], boundary: tuple[NamedPolicy, ...] | None) -> None:
+        self._identity = identity
+        self._boundary = boundary
+        self._last: CallerPolicies | None = None
+
+    def under(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> CallerPolicies:
+        """The policies, with the guardrails of the caller's account."""
+        last = self._last
+        if last is None or last.guardrails is not guardrails:
+            last = self._last = CallerPolicies(self._identity, self._boundary, (), guardrails)
+        return last
+
+
+class Target(Struct, frozen=True):
+    """The requested role. `trust` is None when the role does not exist."""
 
     arn: str
     account: str
@@ -59,9 +71,10 @@ class Target:
 
 
 class Side(NamedTuple):
-    """What one account decides of an admission.
+    """One account's decision on an admission.
 
-    `statements` apply or not as their conditions hold; `where` is what the context has of the role beside the request.
+    `statements` apply according to their conditions; `where` holds the context keys of the role, in addition to the
+    request's.
     """
 
     layers: Layers
@@ -69,11 +82,10 @@ class Side(NamedTuple):
     statements: tuple[Statement, ...]
 
 
-@value
-class Admission:
-    """The decision, with what is needed to explain it. `owner` is the account whose policies decided.
+class Admission(Struct, frozen=True):
+    """The decision, with the data that explains it. `owner` is the account whose policies decided.
 
-    `sides`: of an admission all that had to allow, for each action.
+    `sides`: for an admission, all decisions that had to allow, for each action.
     """
 
     decision: Decision
@@ -83,20 +95,10 @@ class Admission:
     sides: tuple[Side, ...] = ()
 
 
-def actions_for(tags: Tags, source_identity: str, assume: str = ASSUME_ROLE) -> tuple[str, ...]:
-    """The permissions that an assumption takes, for the tags and source identity that the session will have."""
-    wanted: tuple[str, ...] = (assume,)
-    if tags:
-        wanted = (*wanted, TAG_SESSION)
-    if source_identity:
-        wanted = (*wanted, SET_SOURCE_IDENTITY)
-    return wanted
-
-
 def admit(
     principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], context: Context
 ) -> Admission:
-    """The first refusal, or else the admission for the first of `actions` by the side that owns the role."""
+    """The first refusal; otherwise the admission to the first of `actions`, by the side that owns the role."""
     admitted: Admission | None = None
     sides: tuple[Side, ...] = ()
     for action in actions:
@@ -124,7 +126,7 @@ def _sides(
         yield ask(_layers(policies, None, same_account=True), resource_context(target.account), principal.account)
         trusting = Layers(same_account=False, identity=None, resource=target.trust, bindings=target.bindings)
         yield ask(trusting, whole, target.account)
-    if target.trust is None:  # whatever the policies say of it, there is no such role
+    if target.trust is None:  # independent of the policies: the role does not exist
         query = AccessQuery(principal, action, target.arn, merged(context, resource_context(target.account)))
         yield Admission(
             Decision(False, Layer.RESOURCE), query, Layers(same_account=False, identity=None), target.account

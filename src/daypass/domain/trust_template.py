@@ -1,7 +1,7 @@
-"""A tight trust policy for an issuer of tokens, from its preset and what is known of the one who is meant.
+"""Creates a tight trust policy for a token issuer from its preset and the parameters of the subject.
 
-Pure. What it writes the linter has nothing to say about; who is meant can only be said in full, never left open by
-leaving a parameter out.
+Pure. The linter has no findings about its policies. A subject must be given in full: an omitted parameter never widens
+it.
 """
 
 from __future__ import annotations
@@ -10,26 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daypass.domain.presets import Preset, SubjectForm
+from daypass.domain.presets import PULL_REQUESTS, Preset, SubjectForm
 
 ACTION = "sts:AssumeRoleWithWebIdentity"
 _WILD = frozenset("*?")
 
 
 class TemplateError(ValueError):
-    """Parameters from which no tight policy can be made. The message is for people."""
+    """Parameters that do not give a tight policy. The message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustTemplate:
-    """A policy, and in whose tokens it believes.
+    """A policy, and the tokens that it trusts.
 
     Attributes:
         document: the policy, as JSON values.
         url: the provider's URL, without `https://`.
-        audience: what tokens must be made for.
+        audience: the required audience of tokens.
         subject: the pattern of `sub`.
         like: whether `*` in it is a wildcard.
+        admits: jobs that it also admits unexpectedly; "" when there are none.
     """
 
     document: Mapping[str, Any]
@@ -37,18 +38,19 @@ class TrustTemplate:
     audience: str
     subject: str
     like: bool
+    admits: str = ""
 
 
 def trust_policy(
     preset: Preset, account: str, parameters: Mapping[str, str], *, tenant: str = "", audience: str = ""
 ) -> TrustTemplate:
-    """The trust policy of a role of `account` for the subject that `parameters` make.
+    """The trust policy of a role of `account` for the subject with these `parameters`.
 
     Args:
-        tenant: which customer's issuer, for presets that have one for each.
-        audience: in place of the preset's.
+        tenant: the customer, for presets with an issuer per customer.
+        audience: replaces the preset's.
 
-    Raises TemplateError: parameters that no form of subject takes, or that hold wildcards where they would widen it.
+    Raises TemplateError for parameters that fit no form of subject, or that contain wildcards which would widen it.
     """
     if bool(tenant) is not bool(preset.tenant):
         needed = f"needs the tenant: {preset.tenant}" if preset.tenant else "has one issuer for all; it takes no tenant"
@@ -72,21 +74,40 @@ def trust_policy(
         "Action": ACTION,
         "Condition": condition,
     }
-    return TrustTemplate({"Version": "2012-10-17", "Statement": [statement]}, url, audience, subject, form.like)
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    return TrustTemplate(document, url, audience, subject, form.like, form.admits)
 
 
 def _form(preset: Preset, parameters: Mapping[str, str]) -> SubjectForm:
     for form in preset.forms:
         if set(form.parameters) == set(parameters):
             return form
-    ways = " | ".join(" ".join(f"--{name}" for name in form.parameters) for form in preset.forms)
-    raise TemplateError(f"{preset.title} needs to know whom it is for: {ways}.")
+    missing = {
+        _option(name): None
+        for form in preset.forms
+        if set(parameters) < set(form.parameters)
+        for name in form.parameters
+        if name not in parameters and name != PULL_REQUESTS
+    }
+    ways = " | ".join(" ".join(map(_option, form.parameters)) for form in preset.forms)
+    add = f"Add {_any_of(list(missing))}. " if parameters and missing else ""
+    raise TemplateError(
+        f"{preset.title} needs to know which jobs or principals may assume the role. {add}Use one of: {ways}."
+    )
+
+
+def _option(name: str) -> str:
+    return f"--{name}"
+
+
+def _any_of(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _checked(name: str, value: str) -> str:
-    """A parameter as part of a subject: a wildcard, or a variable, would mean others too."""
+    """A parameter as part of a subject. A wildcard or a variable would match other subjects too."""
     if not value or not value.isprintable() or "${" in value:
         raise TemplateError(f"--{name} is not a plain text.")
     if _WILD & set(value):
-        raise TemplateError(f"--{name} must be said in full: * and ? would let others in.")
+        raise TemplateError(f"--{name} must be given in full: * and ? would match others.")
     return value

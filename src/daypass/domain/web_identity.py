@@ -1,7 +1,7 @@
-"""What the claims of a verified token become: context keys, session tags, a source identity.
+"""Maps the claims of a verified token to context keys, session tags and a source identity.
 
-Pure, and strict: a claim that could be read in two ways, or that asks for a session in a form that AWS does not document,
-makes the whole token unusable. Nothing here verifies anything; hand it verified claims only.
+Pure and strict: an ambiguous claim, or one that requests session properties in a form that AWS does not document, makes
+the whole token unusable. This module verifies nothing: pass only verified claims.
 Sources: IAM User Guide, "Pass session tags in AWS STS", "IAM and AWS STS condition context keys"; STS API,
 "AssumeRoleWithWebIdentity".
 """
@@ -24,27 +24,27 @@ from daypass.domain.session import MAX_TAGS
 TAGS: Final = "https://aws.amazon.com/tags"
 SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
 
-MAX_KEYS: Final = 400  # context keys that a token may make
+MAX_KEYS: Final = 400  # context keys that a token may have
 MAX_VALUES: Final = 2000  # of all of them together
 MAX_PATH: Final = 1024  # characters of one
 
-# An issuer's host, port and path as a provider's URL has them. A colon in the path, or a name that could be a service's
-# prefix of condition keys ("aws", "sts"), would let claims pass for other keys.
+# An issuer's host, port and path, as in a provider's URL. A colon in the path, or a name that is also a service prefix
+# of condition keys ("aws", "sts"), would let claims set other keys.
 _URL = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?(?:/[^:\s]*)?")
 _MAYBE_PORT = re.compile(r"[0-9]{1,5}(?:/[^:]*)?:.*", re.DOTALL)
-_ORIGINAL_AUDIENCE: Final = "oaud"  # never a claim's: `audience_keys` alone says what it is
+_ORIGINAL_AUDIENCE: Final = "oaud"  # never from a claim: only `audience_keys` sets it
 _SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _TAG_MARKS = frozenset("_.:/=+-@")
 
 
 class UnusableClaimsError(ValueError):
-    """Verified claims that nothing may be made of. The message is for whoever brought the token."""
+    """Verified claims that cannot be used. The message is for the sender of the token."""
 
 
 def no_provider(unverified_issuer: str, account: str, reason: str) -> DaypassError:
-    """The refusal of a token that no provider of `account` (12 digits) vouches for.
+    """The refusal of a token that no provider of `account` (12 digits) accepts.
 
-    One text for every reason: whoever brings a token that nobody signed learns not even which providers there are.
+    It has one text for every reason: without a valid signature the sender does not even learn which providers exist.
     """
     shown = unverified_issuer[:255] if unverified_issuer.isprintable() else ""
     return DaypassError(
@@ -58,16 +58,16 @@ def no_provider(unverified_issuer: str, account: str, reason: str) -> DaypassErr
 
 
 def is_usable_url(url: str) -> bool:
-    """Whether condition keys that begin with this provider URL can mean no other key."""
+    """Whether condition keys that begin with this provider URL cannot be read as any other key."""
     return _URL.fullmatch(url) is not None and any(mark in url for mark in ".:/")
 
 
 def claim_keys(url: str, claims: Mapping[str, Any]) -> dict[str, Value]:
-    """Every claim as a context key `URL:path`, lower-cased; nested ones by path (RFC 6901), arrays with several values.
+    """Every claim as a context key `URL:path`, lower-cased. Nested claims have paths (RFC 6901), arrays have several values.
 
-    Numbers and booleans have the text that conditions compare; null is no value, so its key is absent. The elements of an
-    array that are arrays or objects themselves are found by their index. Where a claim's path could be the port and path
-    of a longer provider URL, the key belongs to that one and is left out. Raises UnusableClaimsError.
+    Numbers and booleans become the text that conditions compare. A null claim has no key. Arrays and objects inside an
+    array get their index in the path. If a claim's path could be the port and path of a longer provider URL, the key
+    belongs to that provider and is omitted. Raises UnusableClaimsError.
     """
     keys: dict[str, Value] = {}
     bare = ":" not in url and "/" not in url
@@ -86,7 +86,7 @@ def claim_keys(url: str, claims: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def audience_keys(url: str, audiences: tuple[str, ...], azp: str) -> dict[str, Value]:
-    """`URL:aud` and `URL:oaud` as AWS has them: where there is an authorized party, `aud` is that, and `oaud` the audience."""
+    """`URL:aud` and `URL:oaud` as in AWS: with an authorized party, `aud` is that party and `oaud` is the audience."""
     audience: Value = audiences[0] if len(audiences) == 1 else audiences
     if azp:
         return {fold(f"{url}:aud"): azp, fold(f"{url}:oaud"): audience}
@@ -94,7 +94,7 @@ def audience_keys(url: str, audiences: tuple[str, ...], azp: str) -> dict[str, V
 
 
 def session_keys(arn: str, url: str, keys: Mapping[str, Value]) -> dict[str, Value]:
-    """The keys that policies also see in calls of the session: aws:FederatedProvider, and of the claims `sub`, `aud`, `amr`.
+    """The keys that policies also see in calls of the session: aws:FederatedProvider, and the claims `sub`, `aud`, `amr`.
 
     Source: IAM User Guide, "IAM and AWS STS condition context keys", cross-service OIDC federation context keys.
     """
@@ -103,7 +103,7 @@ def session_keys(arn: str, url: str, keys: Mapping[str, Value]) -> dict[str, Val
 
 
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:
-    """The claim at a path as `claim_keys` writes it, in exactly this case; None when there is none."""
+    """The claim at a path in the form of `claim_keys`, case-sensitive; None when it is absent."""
     found: Any = claims
     for part in path.split("/"):
         name = part.replace("~1", "/").replace("~0", "~")
@@ -129,7 +129,7 @@ def _flattened(members: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, V
 
 
 def scalar_text(value: Any) -> str | None:
-    """A string, number or boolean as conditions compare it; None for anything else."""
+    """A string, number or boolean as conditions compare it; None for any other type."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -139,11 +139,11 @@ def scalar_text(value: Any) -> str | None:
     return str(value) if isinstance(value, int) else None
 
 
-# --- What the session is to have -------------------------------------------------------------------------------------
+# --- The requested session ------------------------------------------------------------------------------------------
 
 
 class Wishes(NamedTuple):
-    """What a token asks its session to have."""
+    """What a token requests for its session."""
 
     tags: Tags
     transitive_keys: tuple[str, ...]
@@ -151,7 +151,7 @@ class Wishes(NamedTuple):
 
 
 def session_wishes(claims: Mapping[str, Any], settings: ProviderSettings) -> Wishes:
-    """Tags, transitive keys and source identity from AWS's own claims and from those that the provider's settings name.
+    """Tags, transitive keys and source identity from AWS's own claims and from the claims in the provider's settings.
 
     Raises UnusableClaimsError.
     """
@@ -169,7 +169,7 @@ def session_wishes(claims: Mapping[str, Any], settings: ProviderSettings) -> Wis
 
 
 def tag_problem(key: str, value: str) -> str:
-    """Why this cannot be a session tag, or "" (STS API, Tag)."""
+    """Why this is not a valid session tag, or "" (STS API, Tag)."""
     if not 1 <= len(key) <= 128 or not all(map(_is_tag_character, key)):
         return "a key has 1 to 128 letters, digits, spaces and _.:/=+-@"
     if key.lower().startswith("aws:"):
@@ -184,7 +184,7 @@ def _is_tag_character(char: str) -> bool:
 
 
 def _aws_tags(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nested, or flattened for issuers that know no nested claims: "https://aws.amazon.com/tags/principal_tags/KEY"."""
+    """Nested, or flattened for issuers without nested claims: "https://aws.amazon.com/tags/principal_tags/KEY"."""
     nested = _aws_member(claims, "principal_tags", dict)
     flat_prefix = f"{TAGS}/principal_tags/"
     flat = {name.removeprefix(flat_prefix): value for name, value in claims.items() if name.startswith(flat_prefix)}
@@ -233,7 +233,7 @@ def _source_identity(claims: Mapping[str, Any], settings: ProviderSettings) -> s
 
 
 def _single(claims: Mapping[str, Any], path: str) -> str | None:
-    """The one value of a claim that is to become one thing; None when it is not there."""
+    """The single value of a claim; None when it is absent."""
     value = claim_at(claims, path)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]

@@ -1,7 +1,7 @@
 """Which addresses the fetcher may connect to. Pure; it resolves nothing.
 
-Whoever may name a URL must not reach what only this machine can reach (server-side request forgery).
-An address that carries another one inside (IPv4-mapped, NAT64) is judged by the one inside. What stands in no table is
+A caller who may set a URL must not reach hosts that only this machine can reach (server-side request forgery).
+An address that embeds another one (IPv4-mapped, NAT64) is checked by the embedded one. Addresses in no table are
 refused.
 """
 
@@ -58,7 +58,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def refused(text: str, *, allow_private: bool) -> bool:
-    """Whether this address may not be connected to. `allow_private`: private ranges and loopback are meant.
+    """Whether connections to this address are forbidden. `allow_private`: private ranges and loopback are allowed.
 
     Metadata services, link-local, multicast and reserved ranges are refused in any case (RFC 6890, RFC 8215).
     """

@@ -1,6 +1,6 @@
-"""Certificate revocation lists, read once into what a check needs.
+"""Parses certificate revocation lists once into the form that checks need.
 
-A list that says anything which is not understood here is refused: half a list would let revoked certificates in.
+A list with any content that is not understood here is refused, because a partial list would admit revoked certificates.
 Source: RFC 5280, section 5.
 """
 
@@ -25,12 +25,12 @@ _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crl:
-    """One list: whom it is by, whom it revokes, and when it is in force (ms)."""
+    """One list: its issuer, the revoked certificates, and its validity period (ms)."""
 
     parsed: x509.CertificateRevocationList
     issuer: x509.Name
     serials: frozenset[int]
-    scope: bytes  # its issuing distribution point: a list in parts is whole only when each part is in force
+    scope: bytes  # its issuing distribution point: a partitioned list is complete only if each part is in force
     this_update: int
     next_update: int
 
@@ -39,7 +39,7 @@ class Crl:
         return certificate.subject == self.issuer and _signed(self, certificate)
 
     def covers(self, certificate: x509.Certificate, issuers: Iterable[x509.Certificate]) -> bool:
-        """Whether it is the list for this certificate: by the same issuer, whom one of `issuers` proves."""
+        """Whether the list covers this certificate: it has the same issuer, which one of `issuers` proves."""
         return certificate.issuer == self.issuer and any(map(self.signed_by, issuers))
 
 
@@ -52,7 +52,7 @@ def _signed(crl: Crl, certificate: x509.Certificate) -> bool:
 
 
 def read_crl(unverified_pem: bytes) -> Crl:
-    """The list in this PEM text. Raises CertificateRefused when it is none, or not one that can be obeyed."""
+    """The list in this PEM text. Raises CertificateRefused when it is malformed or cannot be enforced."""
     if len(unverified_pem) > MAX_BYTES:
         raise CertificateRefused("the CRL is too large")
     try:
@@ -75,7 +75,9 @@ def read_crl(unverified_pem: bytes) -> Crl:
 
 
 def _check(parsed: x509.CertificateRevocationList) -> None:
-    """Refuses delta lists, indirect ones, those for some reasons or attribute certificates alone, and weak hashes."""
+    """Refuses delta lists, indirect lists, lists only for some reasons or only for attribute certificates, and weak
+    hashes.
+    """
     algorithm = parsed.signature_hash_algorithm
     if algorithm is None or algorithm.name not in _HASHES:
         raise CertificateRefused("a CRL that is not signed with SHA-256 or stronger")

@@ -1,8 +1,8 @@
-"""The only outbound HTTP of the product: one small request to an identity provider, within limits, and nothing else.
+"""The only outbound HTTP of the product: small requests to identity providers, within limits.
 
-Every address of a name is judged before a connection is made to exactly the judged one, so that a second answer of a name
-server changes nothing. It must never follow a redirect, decompress, use a proxy of the environment, keep a connection, or
-read more or longer than it was told to.
+Every address of a name is checked, and the connection is made to exactly the checked address, so that a second answer
+of a name server has no effect. It must never follow a redirect, decompress, use a proxy from the environment, reuse a
+connection, or exceed its size and time limits.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Reason(StrEnum):
 
 
 class FetchError(Exception):
-    """A fetch failed. The message is for an operator, never for an anonymous caller; it names no address."""
+    """A fetch failed. The message is for an operator, never for an anonymous caller. It contains no address."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -72,15 +72,17 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to fetch, and under which rules.
+    """A request to fetch, with its rules.
 
     Attributes:
-        url: https; http with `allow_http` alone.
+        url: https; http only with `allow_http`.
         body: a JSON document to POST; b"": a GET.
         bearer: the token of the Authorization header, "" for none.
-        ca_pem: roots that are trusted besides the system's.
-        allow_private: private ranges and loopback are meant.
-        owner: the account on whose behalf; each has a bounded share.
+        ca_pem: roots that are trusted in addition to the system's.
+        allow_private: private ranges and loopback are allowed.
+        owner: the account for which it is fetched; each account has a limited share.
+        method: of a request with a body, if it is not POST.
+        headers: further headers. any_content: the answer may have any content type and any status of success.
     """
 
     url: str
@@ -90,10 +92,15 @@ class Order:
     allow_private: bool = False
     allow_http: bool = False
     owner: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    any_content: bool = False
+    method: str = ""
 
 
 class Fetched(NamedTuple):
-    """A good answer. `max_age` is that of Cache-Control in seconds, `date` the server's clock in ms; None: it says none."""
+    """A successful response. `max_age` is that of Cache-Control in seconds, `date` the server's clock in ms; None: it
+    says none.
+    """
 
     body: bytes
     max_age: int | None = None
@@ -108,7 +115,7 @@ class Bounds:
         seconds: for a whole fetch, waiting for its turn included.
         max_bytes: of a body.
         at_once, for_owner: fetches in flight, of everyone and of one owner.
-        waiting: fetches that wait for their turn; more are refused.
+        waiting: maximum number of waiting fetches; more are refused.
     """
 
     seconds: float = 1.8
@@ -118,7 +125,7 @@ class Bounds:
     waiting: int = 256
 
 
-class _Place(NamedTuple):
+class _Url(NamedTuple):
     tls: bool
     host: str
     port: int
@@ -128,7 +135,7 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Share:
-    places: asyncio.Semaphore
+    slots: asyncio.Semaphore
     users: int = 0
 
 
@@ -144,10 +151,10 @@ class Fetcher:
 
     async def fetch(self, order: Order) -> Fetched:
         """The answer to `order`. Raises FetchError, within the time that `bounds` give, and nothing else."""
-        place = parse_url(order.url, allow_http=order.allow_http)
+        url = parse_url(order.url, allow_http=order.allow_http)
         try:
             async with asyncio.timeout(self.bounds.seconds), self._share(order.owner), self._turns:
-                return await self._fetch(order, place)
+                return await self._fetch(order, url)
         except TimeoutError:
             raise FetchError(Reason.TIMEOUT, f"no complete answer within {self.bounds.seconds:g} s") from None
         except (OSError, ssl.SSLError, EOFError) as error:
@@ -157,14 +164,14 @@ class Fetcher:
 
     @asynccontextmanager
     async def _share(self, owner: str) -> AsyncIterator[None]:
-        """One of the owner's places; whoever is slow holds up its own fetches alone."""
+        """Takes one of the owner's slots, so that a slow account delays only its own fetches."""
         if self._present >= self.bounds.at_once + self.bounds.waiting:
             raise FetchError(Reason.BUSY, "too many fetches are under way")
         share = self._shares.setdefault(owner, _Share(asyncio.Semaphore(self.bounds.for_owner)))
         self._present += 1
         share.users += 1
         try:
-            async with share.places:
+            async with share.slots:
                 yield
         finally:
             self._present -= 1
@@ -172,49 +179,53 @@ class Fetcher:
             if not share.users:
                 del self._shares[owner]
 
-    async def _fetch(self, order: Order, place: _Place) -> Fetched:
-        addresses = await self._addresses(order, place)
+    async def _fetch(self, order: Order, url: _Url) -> Fetched:
+        addresses = await self._addresses(order, url)
         tls = None
-        if place.tls:
+        if url.tls:
             try:
                 tls = await asyncio.to_thread(tls_context, order.ca_pem)
             except ValueError as error:
                 raise FetchError(Reason.TLS, f"the configured certificates cannot be used: {error}") from None
-        reader, writer = await self._connect(addresses, place, tls)
+        reader, writer = await self._connect(addresses, url, tls)
         try:
-            return await _exchange(reader, writer, _request(order, place), order.body, self.bounds.max_bytes)
+            return await _exchange(reader, writer, order, _request(order, url), self.bounds.max_bytes)
         finally:
             writer.transport.abort()  # nothing is left to say, and the other side need not agree
 
-    async def _addresses(self, order: Order, place: _Place) -> list[str]:
+    async def _addresses(self, order: Order, url: _Url) -> list[str]:
+        """The addresses of the host. A forbidden host gives the same error as an unknown one. Otherwise errors would
+        reveal to an account which names exist in the server's network.
+        """
+        unknown = f"the host {url.host} has no address that may be fetched from"
         try:
-            found = await self._network.resolve(place.host, place.port, order.owner)
+            found = await self._network.resolve(url.host, url.port, order.owner)
         except OSError:
-            raise FetchError(Reason.RESOLVE, f"the name {place.host} is not known") from None
+            raise FetchError(Reason.RESOLVE, unknown) from None
         if not found:
-            raise FetchError(Reason.RESOLVE, f"the name {place.host} has no address")
-        # One bad address spoils the name: an honest one does not mix them.
+            raise FetchError(Reason.RESOLVE, unknown)
+        # One forbidden address makes the name forbidden: legitimate names do not mix them.
         if any(refused(address, allow_private=order.allow_private) for address in found):
-            raise FetchError(Reason.ADDRESS, "the host is in a range that may not be fetched from")
+            raise FetchError(Reason.ADDRESS, unknown)
         return _alternating(found)[:_MOST_ADDRESSES]
 
     async def _connect(
-        self, addresses: list[str], place: _Place, tls: ssl.SSLContext | None
+        self, addresses: list[str], url: _Url, tls: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         last = ""
         for number, address in enumerate(addresses, 1):
-            # An address that swallows packets must leave time for the next one (RFC 8305, in sequence).
+            # An address that drops packets must leave time for the next one (RFC 8305, in sequence).
             limit = self.bounds.seconds / 4 if number < len(addresses) else None
             try:
                 async with asyncio.timeout(limit):
-                    return await self._network.open(address, place.port, tls, place.host)
+                    return await self._network.open(address, url.port, tls, url.host)
             except ssl.SSLCertVerificationError as error:
                 raise FetchError(Reason.TLS, f"the certificate is not accepted: {error.verify_message}") from None
             except ssl.SSLError as error:
                 raise FetchError(Reason.TLS, f"TLS failed: {error.reason}") from None
             except OSError as error:
                 last = type(error).__name__
-        raise FetchError(Reason.CONNECT, f"no connection to {place.host}: {last}")
+        raise FetchError(Reason.CONNECT, f"no connection to {url.host}: {last}")
 
 
 def _alternating(addresses: Sequence[str]) -> list[str]:
@@ -224,10 +235,10 @@ def _alternating(addresses: Sequence[str]) -> list[str]:
     return [a for pair in zip_longest(first, second) for a in pair if a is not None]
 
 
-def parse_url(url: str, *, allow_http: bool) -> _Place:
+def parse_url(url: str, *, allow_http: bool) -> _Url:
     """The parts of a URL that may be fetched. Raises FetchError(URL).
 
-    Names that are numbers in disguise need no rule here: what they resolve to is judged.
+    Names that are encoded numbers need no rule here, because the resolved addresses are checked.
     """
     bad = FetchError(Reason.URL, "not an https URL with a plain host and without user, fragment or spaces")
     if len(url) > MAX_URL or not _TARGET.fullmatch(url) or "\\" in url or "#" in url:
@@ -242,12 +253,12 @@ def parse_url(url: str, *, allow_http: bool) -> _Place:
         raise bad
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     tls = parts.scheme == "https"
-    return _Place(tls, host, port or (443 if tls else 80), target, parts.netloc)
+    return _Url(tls, host, port or (443 if tls else 80), target, parts.netloc)
 
 
-def _request(order: Order, place: _Place) -> h11.Request:
+def _request(order: Order, url: _Url) -> h11.Request:
     headers = [
-        ("host", place.authority),
+        ("host", url.authority),
         ("user-agent", f"daypass/{__version__}"),
         ("accept", "application/json, application/jwk-set+json"),
         ("accept-encoding", "identity"),
@@ -256,16 +267,20 @@ def _request(order: Order, place: _Place) -> h11.Request:
     if order.bearer:
         headers.append(("authorization", f"Bearer {order.bearer}"))
     if order.body:
-        headers += [("content-type", "application/json"), ("content-length", str(len(order.body)))]
+        headers.append(("content-length", str(len(order.body))))
+        if not order.headers:
+            headers.append(("content-type", "application/json"))
+    headers += order.headers
     try:
-        return h11.Request(method="POST" if order.body else "GET", target=place.target, headers=headers)
+        return h11.Request(method=order.method or ("POST" if order.body else "GET"), target=url.target, headers=headers)
     except (h11.LocalProtocolError, UnicodeError):
         raise FetchError(Reason.URL, "the request cannot be written: look for line ends in the bearer token") from None
 
 
 async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: h11.Request, body: bytes, limit: int
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Order, request: h11.Request, limit: int
 ) -> Fetched:
+    body = order.body
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADERS)
     events = (request, h11.Data(body), h11.EndOfMessage()) if body else (request, h11.EndOfMessage())
     writer.write(b"".join(connection.send(event) or b"" for event in events))
@@ -277,7 +292,7 @@ async def _exchange(
         if event is h11.NEED_DATA:
             connection.receive_data(await reader.read(_CHUNK))
         elif isinstance(event, h11.Response):
-            head = _checked(event, limit)
+            head = _checked(event, limit, any_content=order.any_content)
         elif isinstance(event, h11.Data):
             size += len(event.data)
             if size > limit:
@@ -289,16 +304,16 @@ async def _exchange(
             raise FetchError(Reason.PROTOCOL, "the connection ended without an answer")
 
 
-def _checked(response: h11.Response, limit: int) -> Fetched:
-    """Refuses whatever is not a plain JSON document; what the head says of it."""
+def _checked(response: h11.Response, limit: int, *, any_content: bool = False) -> Fetched:
+    """Refuses a response that is not a plain JSON document, or not a success. Returns the facts from its head."""
     status = response.status_code
     if 300 <= status < 400:
         raise FetchError(Reason.REDIRECT, f"the answer is a redirect ({status}), which is never followed")
-    if status not in (200, 201):
+    if status not in (200, 201) and not (any_content and 200 <= status < 300):
         raise FetchError(Reason.STATUS, f"the answer has the status {status}")
     headers = {bytes(name): bytes(value).decode("latin-1") for name, value in response.headers}
     kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
-    if kind not in _CONTENT_TYPES:
+    if kind not in _CONTENT_TYPES and not any_content:
         raise FetchError(Reason.CONTENT, "the answer's content type is not that of JSON")
     if headers.get(b"content-encoding", "identity").strip().lower() != "identity":
         raise FetchError(Reason.CONTENT, "the answer is compressed, which was not asked for")

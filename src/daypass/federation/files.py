@@ -1,6 +1,7 @@
-"""Files that a provider's settings may name: keys, and tokens to fetch keys with. They lie in one configured directory.
+"""Files that a provider's settings may name: keys, and tokens to fetch keys with. They must be in one configured
+directory.
 
-Without that directory no file is ever read; nothing outside of it is, whatever the path says or links to.
+Without that directory no file is read. No file outside it is ever read, whatever the path or its links.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ MAX_FILE = 1_048_576
 
 
 class FileError(Exception):
-    """A file may not, or cannot, be read; the message is for an operator."""
+    """A file is forbidden or cannot be read. The message is for an operator."""
 
 
 def read_file(directory: Path | None, name: str) -> bytes:
@@ -22,7 +23,7 @@ def read_file(directory: Path | None, name: str) -> bytes:
         raise FileError("settings may name files only when federation.files says where they lie")
     try:
         root = directory.resolve(strict=True)
-        path = (root / name).resolve(strict=True)  # the links of a mounted secret lead to its other directories
+        path = (root / name).resolve(strict=True)  # the links of a mounted secret point to its other directories
     except (OSError, ValueError, RuntimeError):
         raise FileError("the file does not exist") from None
     if not path.is_relative_to(root):

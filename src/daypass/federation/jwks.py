@@ -1,7 +1,7 @@
 """Reads what an issuer publishes: its discovery document and its key set, both within limits.
 
-What comes out is public keys for signatures and nothing else, in a canonical form. Whether a key is any good is not
-decided here (`crypto.jose`). A set that can be read in two ways, or is larger than any honest one, is refused whole.
+The output contains only public keys for signatures, in a canonical form. Whether a key is acceptable is decided in
+`crypto.jose`. An ambiguous set, or one larger than any legitimate set, is refused as a whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from daypass.domain.strict_json import read_json
 from daypass.ports import KeySet
 
 MAX_KEYS = 100
-_MOST_MARKS = 5_000  # commas and brackets: reading more would hold up everyone else's requests
+_MOST_MARKS = 5_000  # commas and brackets: parsing more would delay other requests
 _MAX_KID = 512
 _MAX_MEMBER = 4096  # characters; the modulus of an RSA key of 16,384 bits has 2,731
 _KINDS = ("RSA", "EC", "OKP")  # never "oct": a published symmetric key is known to all
@@ -74,14 +74,14 @@ def read_discovery(body: bytes, issuers: frozenset[str]) -> str:
 
 
 def read_bounded(body: bytes) -> Any:
-    """JSON of a stranger with few enough parts to be read on the event loop. Raises ValueError."""
+    """Parses untrusted JSON that is small enough for the event loop. Raises ValueError."""
     if sum(body.count(mark) for mark in (b",", b"{", b"[")) > _MOST_MARKS:
         raise ValueError("it has too many parts")
     return read_json(body)
 
 
 def described(jwks: bytes) -> tuple[Mapping[str, str], ...]:
-    """What people want to know of keys: kid, type, algorithm."""
+    """The description of keys for people: kid, type, algorithm."""
     return tuple(
         {"kid": key.get("kid", ""), "kty": key["kty"], "alg": key.get("alg", ""), "crv": key.get("crv", "")}
         for key in json.loads(jwks)["keys"]
@@ -89,7 +89,7 @@ def described(jwks: bytes) -> tuple[Mapping[str, str], ...]:
 
 
 def _verifies(key: Any, use: str) -> bool:
-    """Keys for something else, of unknown types, or with private parts are passed over (RFC 7517, 5)."""
+    """Keys for other uses, of unknown types, or with private parts are ignored (RFC 7517, 5)."""
     if not isinstance(key, dict) or key.get("kty") not in _KINDS or "d" in key:
         return False
     if key.get("use", use if use == "sig" else None) != use:
@@ -102,7 +102,7 @@ def _public(key: Mapping[str, Any]) -> dict[str, str]:
     kept = {name: key[name] for name in _PUBLIC if name in key}
     for name, value in kept.items():
         if not isinstance(value, str) or len(value) > (_MAX_KID if name == "kid" else _MAX_MEMBER):
-            raise ValueError(f"the member {name} of a key is no string, or too long")
+            raise ValueError(f"the member {name} of a key is not a string, or too long")
     return kept
 
 

@@ -1,8 +1,8 @@
-"""The keys of issuers, at hand: `ports.IssuerKeys` over a cache that looks after itself.
+"""The keys of issuers: `ports.IssuerKeys` over a cache that refreshes itself.
 
-Good keys are answered without waiting. They are fetched anew before they are due, outlive an issuer that is away up to a
-limit, and a restart. It must never fetch one source twice at a time or more often than the spacing, whatever tokens come,
-and never let one source's trouble hold up another's keys.
+Cached keys are returned without waiting. They are fetched again before they are due, and stay usable up to a limit
+while the issuer is unavailable, also after a restart. It must never fetch one source twice at the same time or more
+often than the spacing, whatever tokens arrive, and a failing source must never delay the keys of another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation.fetch import FetchError
 from daypass.federation.files import FileError
 from daypass.federation.jwks import Keys, described, read_keys
-from daypass.federation.kept import Kept, KeptKeys
+from daypass.federation.jwks_store import JwksStore, StoredKeySet
 from daypass.federation.sources import Getter, Got, Source, fault_of, source_of
 from daypass.observability import logs
 from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet
@@ -34,13 +34,13 @@ class Rules:
     Attributes:
         spacing: between the beginnings of two fetches of one source, however many tokens name unknown keys.
         ordered: the same, when an operator asks for one.
-        stale: how long keys serve after the last good fetch.
+        stale: how long keys are used after the last successful fetch.
         refresh, shortest, longest: when the next fetch is due: by default, and within which bounds max-age may say.
         file_refresh: the same for a file.
-        idle: a source that nobody has asked for so long is not kept fresh.
-        save: unchanged keys are written to the database this often at most.
+        idle: a source that was not used for this long is not refreshed.
+        save: minimum time between two writes of unchanged keys to the database.
         background: sources fetched at a time to keep them fresh.
-        database_seconds: how long kept keys are waited for.
+        database_seconds: time limit for reading stored keys.
         looks, look_seconds: how often, and after which pauses, to look whether another process has fetched them.
     """
 
@@ -76,23 +76,23 @@ class _Entry:
     failed_at: int = 0
     skew: int | None = None
     saved_at: int = 0
-    claimed: bool = False  # this fetch is for a key that nobody has: others wait for its result
+    claimed: bool = False  # this fetch is for an unknown key: other callers wait for its result
     flight: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 Observe = Callable[[str], None]
-"""Told how each fetch ended: "ok", a `fetch.Reason`, "file", "keys"."""
+"""Called with the result of each fetch: "ok", a `fetch.Reason`, "file" or "keys"."""
 
 
 class CachedIssuerKeys:
-    """Use it from one event loop. `start` keeps sources fresh from then on; `stop` ends what is under way.
+    """Use it from one event loop. `start` begins to refresh sources; `stop` cancels work in progress.
 
     Args:
         getter: gets keys.
-        directory, journal: where they are kept across restarts.
+        directory, journal: where they are stored across restarts.
         clock: wall time.
         rules: times.
-        observe: told how each fetch ended.
+        observe: called with the result of each fetch.
     """
 
     def __init__(
@@ -107,19 +107,19 @@ class CachedIssuerKeys:
         self._getter = getter
         self._clock = clock
         self._rules = rules or Rules()
-        self._kept = KeptKeys(directory, journal, self._rules.database_seconds)
+        self._store = JwksStore(directory, journal, self._rules.database_seconds)
         self._observe = observe
         self._entries: dict[str, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # --- Life
+    # --- Start and stop
 
     def start(self, pause: float = 10.0) -> None:
-        """Looks every `pause` seconds for what is due."""
+        """Checks every `pause` seconds which sources are due."""
         self._spawn(self._keep_fresh(pause))
 
     async def stop(self) -> None:
-        """Cancels fetches and writes that are under way."""
+        """Cancels fetches and writes in progress."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -131,7 +131,7 @@ class CachedIssuerKeys:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    # --- Asking
+    # --- Queries
 
     async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
         """See `ports.IssuerKeys`. Waits only when no key is named `kid` or there are none at all."""
@@ -196,9 +196,7 @@ class CachedIssuerKeys:
                 self._forget()
             entry = self._entries[source.id] = _Entry(source)
         elif entry.error:
-            entry.source = (
-                source  # the next attempt is on account of who asks now, not of who may have hindered the last
-            )
+            entry.source = source  # the next attempt counts for the current caller, not for an earlier one that may have blocked it
         entry.asked_at = now
         return entry
 
@@ -215,8 +213,8 @@ class CachedIssuerKeys:
     # --- Fetching
 
     async def _order(self, entry: _Entry, now: int) -> None:
-        """A fetch for an operator, who may ask more often than the bearers of tokens, and is never shown what was fetched
-        before he asked: a key that the issuer has just changed is what he asks for.
+        """A fetch for an operator. Operators may fetch more often than token callers, and never get a result fetched
+        before the request, because they look for a key that the issuer has just changed.
         """
         if entry.flight is not None:
             await asyncio.shield(entry.flight)
@@ -224,14 +222,14 @@ class CachedIssuerKeys:
         if before is not None:
             wait = min(max(before + self._rules.ordered - now, 0), self._rules.ordered)
             await asyncio.sleep(wait / 1000)
-        if entry.tried_at == before and entry.flight is None:  # else somebody else's came after this order too
+        if entry.tried_at == before and entry.flight is None:  # otherwise another fetch also began after this request
             self._fetch(entry, now + wait)
 
     def _begin(self, entry: _Entry, now: int, kid: str | None = None) -> None:
-        """Begins a fetch unless one is under way or the last one was too short a time ago.
+        """Begins a fetch unless one is in progress or the last one was too recent.
 
         While there are no keys at all, the pause grows from a second with each failure, up to the spacing. `kid`: the
-        key that is looked for, when keys of another process that has it will do.
+        wanted key, if stored keys of another process that contain it are sufficient.
         """
         if entry.flight is not None:
             return
@@ -248,7 +246,7 @@ class CachedIssuerKeys:
         entry.flight.add_done_callback(lambda _: setattr(entry, "flight", None))
 
     async def _refresh(self, entry: _Entry, kid: str | None) -> None:
-        """One flight: never raises but for cancellation."""
+        """One fetch. It raises nothing except cancellation."""
         if kid is not None and await self._found_elsewhere(entry, kid):
             return
         try:
@@ -256,13 +254,13 @@ class CachedIssuerKeys:
             self._take(entry, got)
         except (FetchError, FileError, ValueError, TimeoutError) as error:
             self._fail(entry, error)
-        except Exception as error:  # noqa: BLE001  # whoever waits for the flight must be answered
+        except Exception as error:  # noqa: BLE001  # the requests that wait for the fetch must be answered
             logs.get().error("issuer.broken", url=entry.source.place, exc_info=True)
             self._fail(entry, error)
 
     def _take(self, entry: _Entry, got: Got) -> None:
         now, before = self._clock.now(), entry.held
-        usable = self._usable(entry, now)  # what is too old to serve is no measure either
+        usable = self._usable(entry, now)  # keys too old for use do not count
         if usable is not None and got.keys.sequence < usable.keys.sequence:
             raise ValueError("its sequence number has gone back")
         entry.held = _Held(got.keys, now, now + self._interval(entry.source, got))
@@ -273,15 +271,17 @@ class CachedIssuerKeys:
         keep = changed or entry.claimed or now - entry.saved_at >= self._rules.save
         if keep and entry.source.kind != "file":
             entry.saved_at = now
-            self._spawn(self._kept.save(entry.source, Kept(got.keys, now), changed=changed))
+            self._spawn(self._store.save(entry.source, StoredKeySet(got.keys, now), changed=changed))
 
     def _interval(self, source: Source, got: Got) -> int:
-        """A little before what the issuer says, within bounds: keys are fetched ahead of need."""
+        """Slightly earlier than the issuer's max-age, within limits, so that keys are fetched before they are
+        needed.
+        """
         rules = self._rules
         if source.kind == "file":
             return rules.file_refresh
-        said = got.keys.hint or got.max_age
-        wanted = rules.refresh if said is None else min(max(said * 1000, rules.shortest), rules.longest)
+        announced = got.keys.hint or got.max_age
+        wanted = rules.refresh if announced is None else min(max(announced * 1000, rules.shortest), rules.longest)
         return wanted - wanted // 10
 
     def _fail(self, entry: _Entry, error: Exception) -> None:
@@ -308,7 +308,7 @@ class CachedIssuerKeys:
     # --- Across processes and restarts
 
     async def _found_elsewhere(self, entry: _Entry, kid: str) -> bool:
-        """Whether another process, or this one before its restart, has what is wanted, or is looking for it now."""
+        """Whether another process, or this one before its restart, has the wanted key or is fetching it now."""
         if entry.source.kind == "file":
             return False
         adopted, now = await self._adopt(entry), self._clock.now()
@@ -317,10 +317,10 @@ class CachedIssuerKeys:
             return False
         known = not kid or kid in held.keys.kids
         if adopted and known and now < held.due_at:
-            entry.tried_at = None  # the issuer has not been asked: a key that it has made since is not kept waiting
+            entry.tried_at = None  # nothing was fetched from the issuer, so the next fetch for a new key need not wait
             return True
         entry.claimed = not known
-        if known or await self._kept.claim(entry.source, kid, now, self._rules.spacing):
+        if known or await self._store.claim(entry.source, kid, now, self._rules.spacing):
             return False
         for _ in range(self._rules.looks):
             await asyncio.sleep(self._rules.look_seconds)
@@ -329,12 +329,12 @@ class CachedIssuerKeys:
         return True
 
     async def _adopt(self, entry: _Entry) -> bool:
-        """Takes keys that were kept, when they are newer. Whether it did."""
-        kept = await self._kept.load(entry.source)
-        if kept is None or (entry.held is not None and kept.fetched_at <= entry.held.fetched_at):
+        """Uses the stored keys if they are newer. Returns whether it did."""
+        stored = await self._store.load(entry.source)
+        if stored is None or (entry.held is not None and stored.fetched_at <= entry.held.fetched_at):
             return False
-        entry.held = _Held(kept.keys, kept.fetched_at, kept.fetched_at + self._rules.refresh)
-        entry.saved_at = kept.fetched_at
+        entry.held = _Held(stored.keys, stored.fetched_at, stored.fetched_at + self._rules.refresh)
+        entry.saved_at = stored.fetched_at
         return True
 
 
@@ -376,6 +376,6 @@ _PUBLIC = "Couldn't retrieve verification key from your identity provider"
 
 
 def _unavailable(provider: OidcProvider, why: str) -> DaypassError:
-    """The caller, whom nobody knows, learns that there are no keys; the record learns why."""
+    """The unauthenticated caller learns only that there are no keys; the cause is recorded."""
     private = {"account": provider.account, "provider": provider.url, "keys": why}
     return DaypassError(ErrorKind.IDP_COMMUNICATION, _PUBLIC, private=private)

@@ -1,8 +1,7 @@
-"""Asks a Kubernetes cluster whether a service account's token still holds: TokenReview (authentication.k8s.io/v1).
+"""Asks a Kubernetes cluster whether a service account's token is still valid: TokenReview (authentication.k8s.io/v1).
 
-A signature says that a token was good once; the cluster knows that its pod has been deleted since (attack A35). While the
-API server is away nobody is let in (A37): a question that cannot be asked has not been answered. Only a yes is remembered,
-for seconds.
+A signature shows that a token was valid when issued; the cluster knows whether its pod has been deleted since (attack
+A35). While the API server is unavailable, tokens are refused (A37). Only a positive result is cached, for seconds.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ _MOST_KEPT: Final = 10_000
 
 
 class TokenReviews:
-    """A `federation.oidc.FurtherCheck`. It asks for providers whose settings say so, and lets all others pass.
+    """A `federation.oidc.FurtherCheck`. It reviews tokens of providers whose settings require it, and accepts all
+    others.
 
     Args:
-        getter: whose fetcher, secrets and files are used.
+        getter: provides the fetcher, secrets and files.
     """
 
     def __init__(self, getter: Getter) -> None:
@@ -42,7 +42,9 @@ class TokenReviews:
     async def __call__(
         self, provider: OidcProvider, settings: ProviderSettings, token: str, claims: Mapping[str, Any], now: int
     ) -> None:
-        """Raises DaypassError: INVALID_IDENTITY_TOKEN when the cluster says no, IDP_COMMUNICATION when it says nothing."""
+        """Raises DaypassError: INVALID_IDENTITY_TOKEN when the cluster rejects the token, IDP_COMMUNICATION when it
+        does not respond.
+        """
         review = settings.token_review
         if review is None:
             return
@@ -62,7 +64,7 @@ class TokenReviews:
     def _asked(self, key: bytes, task: asyncio.Task[None]) -> None:
         del self._asking[key]
         if not task.cancelled():
-            task.exception()  # who asked may have gone
+            task.exception()  # the caller may have been cancelled
 
     async def _ask(
         self,
@@ -97,7 +99,7 @@ class TokenReviews:
 
 
 def _check(provider: OidcProvider, answer: Any, claims: Mapping[str, Any]) -> None:
-    """The cluster must vouch for the same account as the token, for one of our audiences."""
+    """The cluster must confirm the same service account as the token, for one of our audiences."""
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or answer.get("kind") != "TokenReview":
         raise _no_answer(provider, "the answer is no TokenReview")
@@ -106,7 +108,8 @@ def _check(provider: OidcProvider, answer: Any, claims: Mapping[str, Any]) -> No
     user, audiences = status.get("user"), status.get("audiences")
     if not isinstance(user, dict) or user.get("username") != claims.get("sub"):
         raise _refused(provider, "the cluster vouches for somebody else")
-    # An authenticator that knows no audiences names none: it has not looked at the token's (Kubernetes API, TokenReview).
+    # An authenticator that knows no audiences names none: it has not looked at the token's (Kubernetes API,
+    # TokenReview).
     if not isinstance(audiences, list) or not any(audience in provider.client_ids for audience in audiences):
         raise _refused(provider, "the cluster does not vouch for one of the provider's client ids")
 

@@ -1,7 +1,7 @@
 """Names to addresses, addresses to streams: the operating system's part of fetching.
 
-A look-up that hangs must hold up neither the event loop nor the look-ups of other accounts nor the end of the process,
-so each has a thread of its own, and their number is bounded for everyone and for each account.
+A look-up that hangs must not block the event loop, the look-ups of other accounts or the exit of the process. So each
+look-up has its own thread, and their number is limited in total and for each account.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READ_BUFFER = 65_536
 
 
 class Network(Protocol):
-    """What `fetch.Fetcher` needs of the network; tests put their own in its place."""
+    """The network as `fetch.Fetcher` needs it; tests replace it."""
 
     async def resolve(self, host: str, port: int, owner: str) -> Sequence[str]:
         """All addresses of a name, as text. Raises OSError."""
@@ -31,12 +31,14 @@ class Network(Protocol):
     async def open(
         self, address: str, port: int, tls: ssl.SSLContext | None, hostname: str
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A stream to exactly this address, whose certificate must be `hostname`'s. Raises OSError (also ssl.SSLError)."""
+        """A stream to exactly this address, whose certificate must be `hostname`'s. Raises OSError (also
+        ssl.SSLError).
+        """
         ...
 
 
 class SystemNetwork:
-    """The real one. Use it from one event loop."""
+    """The real network. Use it from one event loop."""
 
     def __init__(self) -> None:
         self._pending: dict[tuple[str, int, str], asyncio.Future[Sequence[str]]] = {}
@@ -63,13 +65,13 @@ class SystemNetwork:
                 del self._owners[key[2]]
             if isinstance(found, OSError):
                 future.set_exception(found)
-                future.exception()  # whoever asked may have gone
+                future.exception()  # the caller may have been cancelled
             else:
                 future.set_result(found)
 
         def look_up() -> None:
             found = _addresses(key[0], key[1])
-            with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop has been closed in the meantime
                 loop.call_soon_threadsafe(finish, found)
 
         threading.Thread(target=look_up, daemon=True, name="daypass-resolve").start()

@@ -1,8 +1,8 @@
-"""Verifies tokens of OpenID Connect providers: from a text to a `Proof`, or to a refusal that helps.
+"""Verifies tokens of OpenID Connect providers: from a text to a `Proof`, or to a refusal with a reason.
 
-The order matters: form, signature, and only then what the token says. Before the signature is found good every refusal
-reads alike, so that a made-up token learns nothing of the account; after it, the bearer is told what is wrong. Nothing
-is normalised: issuer and audience are compared as they are written. Keys come from `IssuerKeys`, never from the token.
+The order matters: form, signature, and only then the claims. Before the signature is verified, every refusal is the
+same, so that a forged token reveals nothing about the account. After it, the error names the cause. Nothing is
+normalised: issuer and audience are compared as written. Keys come from `IssuerKeys`, never from the token.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.delegation import actors, may_act
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import JoseError, UnverifiedJws
+from daypass.domain.jws import ID_JAG, JoseError, UnverifiedJws
 from daypass.domain.proof import OneTime, Proof
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings, url_of
 from daypass.domain.web_identity import (
@@ -36,7 +37,7 @@ _MAX_AUDIENCES: Final = 50
 _MAX_SUBJECT: Final = 255
 _MAX_ISSUER: Final = 263  # https:// and the longest URL of a provider
 _SHOWN: Final = 128
-_FILE_END: Final = "\r\n"  # SDKs send what the token's file holds, and files that people write end in a line end
+_FILE_END: Final = "\r\n"  # SDKs send the content of the token file, and files written by people end with a line break
 
 _SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/[A-Za-z0-9._-]+)+)")
 _LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
@@ -47,29 +48,34 @@ _ACCESS = (("typ", "Bearer"), ("token_use", "access"))
 
 
 class Jose(Protocol):
-    """What is needed of `crypto.jose`."""
+    """The part of `crypto.jose` that is needed."""
 
     def read(self, unverified_text: str, /) -> UnverifiedJws: ...
     def verify(self, token: UnverifiedJws, jwks: bytes, algorithms: Collection[str], /) -> None: ...
 
 
 class FurtherCheck(Protocol):
-    """One more question about a token whose signature, issuer, times and audience are good."""
+    """A further check of a token whose signature, issuer, times and audience are valid."""
 
     async def __call__(
         self, provider: OidcProvider, settings: ProviderSettings, token: str, claims: Mapping[str, Any], now: int
     ) -> None:
-        """Raises DaypassError when the token is not to be taken."""
+        """Raises DaypassError when the token must be refused."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OidcToken:
-    """A token that has the form of one (`ports.UnverifiedToken`)."""
+    """A well-formed token (`ports.UnverifiedToken`)."""
 
     jws: UnverifiedJws
     unverified_issuer: str
     unverified_url: str
+
+    @property
+    def unverified_type(self) -> str:
+        """See `ports.UnverifiedToken`."""
+        return self.jws.typ.lower().removeprefix("application/")
 
     @property
     def unverified_claims(self) -> Mapping[str, Any]:
@@ -78,7 +84,7 @@ class OidcToken:
 
 
 class StaticKeys:
-    """The keys that a provider's settings hold; no others."""
+    """The keys in a provider's settings only."""
 
     async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
         """See `ports.IssuerKeys`."""
@@ -96,8 +102,8 @@ class OidcVerifier:
     Args:
         jose: the module `crypto.jose`.
         keys: where keys come from.
-        checks: asked in turn about every token that is good by itself.
-        observe_skew: told the provider's URL and this server's time less the token's time of issue, in seconds.
+        checks: applied in order to every token that is otherwise valid.
+        observe_skew: called with the provider's URL and this server's time minus the token's time of issue, in seconds.
     """
 
     def __init__(
@@ -130,11 +136,17 @@ class OidcVerifier:
             raise _refusal("Missing a required claim: iss")
         return OidcToken(jws, f"spiffe://{svid[1]}", svid[1])  # JWT-SVIDs need not name their issuer
 
-    async def verify(self, provider: OidcProvider, token: UnverifiedToken, now: int) -> Proof:
+    async def verify(
+        self, provider: OidcProvider, token: UnverifiedToken, now: int, *, identity_assertion: bool = False
+    ) -> Proof:
         """See `ports.TokenVerifier`."""
         if not isinstance(token, OidcToken):
             raise TypeError("only what `read` gave can be verified")
         settings = await self._verify_signature(provider, token, now)
+        if (token.unverified_type == ID_JAG) is not identity_assertion:  # whatever the settings say
+            raise _refusal("An identity assertion grant is accepted from its client at the token endpoint only")
+        if identity_assertion:
+            settings = replace(settings, one_time=True)
         try:
             return await self._proof(provider, settings, token.jws, now)
         except UnusableClaimsError as error:
@@ -155,13 +167,18 @@ class OidcVerifier:
             await check(provider, settings, jws.text, claims, now)
         wishes = session_wishes(claims, settings)
         keys = {**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)}
+        issuer = issuer_of(provider.url, settings)
+        try:
+            acting, allowed = actors(claims, issuer), may_act(claims, issuer)
+        except ValueError as error:  # attack A118: unsupported delegation must not be dropped silently
+            raise _refusal(f"The token cannot be used: {error}") from None
         return Proof(
             kind=PrincipalKind.WEB_IDENTITY,
             method="oidc",
             account=provider.account,
             provider=provider.arn,
             subject=subject,
-            issuer=issuer_of(provider.url, settings),
+            issuer=issuer,
             audience=azp or audiences[0],
             keys=keys,
             tags=wishes.tags,
@@ -170,6 +187,8 @@ class OidcVerifier:
             one_time=_one_time(provider, settings, claims, expires) if settings.one_time else None,
             record=_record(jws),
             session_keys=session_keys(provider.arn, provider.url, keys),
+            actors=acting,
+            may_act=allowed,
         )
 
     async def _verify_signature(self, provider: OidcProvider, token: OidcToken, now: int) -> ProviderSettings:
@@ -189,7 +208,7 @@ class OidcVerifier:
             self._observe_skew(provider.url, now / 1000 - issued)
 
 
-# --- What a good signature does not say ------------------------------------------------------------------------------
+# --- Checks beyond the signature ------------------------------------------------------------------------------
 
 
 def _refusal(message: str, kind: ErrorKind = ErrorKind.INVALID_IDENTITY_TOKEN, **private: Any) -> DaypassError:
@@ -206,7 +225,7 @@ def _check_issuer(provider: OidcProvider, settings: ProviderSettings, claims: Ma
 
 
 def _check_kind(settings: ProviderSettings, typ: str, claims: Mapping[str, Any]) -> None:
-    """Tokens that were made for something else are refused where they can be told (RFC 8725, 3.11)."""
+    """Tokens made for another purpose are refused where they can be recognised (RFC 8725, 3.11)."""
     taken = {name.lower() for name in settings.token_types}
     if typ and typ.lower().removeprefix("application/") not in taken and typ.lower() not in taken:
         raise _refusal(f"The token's type {_shown(typ)} is not among those that are taken: {sorted(taken)}")
@@ -220,25 +239,27 @@ def _check_kind(settings: ProviderSettings, typ: str, claims: Mapping[str, Any])
 
 
 def _check_times(settings: ProviderSettings, claims: Mapping[str, Any], now: int) -> int:
-    """The time (seconds) at which the token ends. Both clocks are told when they disagree (RFC 7519, 4.1.4 to 4.1.6)."""
+    """The expiry time of the token in seconds. If the clocks disagree, the error names both times (RFC 7519, 4.1.4 to
+    4.1.6).
+    """
     leeway, seconds = settings.leeway_seconds, now / 1000
     expires, begins, issued = (_time(claims, name) for name in ("exp", "nbf", "iat"))
     if expires is None:
         raise _refusal("Missing a required claim: exp")
-    told = f"this server's time is {_iso(seconds)}, and {leeway} seconds of leeway are given"
+    server_time = f"this server's time is {_iso(seconds)}, and {leeway} seconds of leeway are given"
     times = {"now": int(seconds), "exp": expires, "nbf": begins, "iat": issued, "leeway": leeway}
     if seconds >= expires + leeway:
-        expired = f"Token expired: it was valid until {_iso(expires)} (exp); {told}"
+        expired = f"Token expired: it was valid until {_iso(expires)} (exp); {server_time}"
         raise _refusal(expired, ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
     for name, time in (("nbf", begins), ("iat", issued)):
         if time is not None and seconds < time - leeway:
-            raise _refusal(f"Token is not valid yet: it begins at {_iso(time)} ({name}); {told}", times=times)
+            raise _refusal(f"Token is not valid yet: it begins at {_iso(time)} ({name}); {server_time}", times=times)
     if settings.max_age_seconds:
         if issued is None:
             raise _refusal("Missing a required claim: iat")
         if seconds >= issued + settings.max_age_seconds + leeway:
             old = f"Token expired: it was issued at {_iso(issued)} (iat), more than {settings.max_age_seconds} seconds ago"
-            raise _refusal(f"{old}; {told}", ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
+            raise _refusal(f"{old}; {server_time}", ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
     return expires
 
 
@@ -271,7 +292,9 @@ def _subject(settings: ProviderSettings, claims: Mapping[str, Any]) -> str:
 
 
 def _audiences(provider: OidcProvider, claims: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    """The audiences and the authorized party ("" when there is none): each must be a client id of the provider (A16)."""
+    """The audiences and the authorized party ("" when there is none): each must be a client id of the provider
+    (A16).
+    """
     if "aud" not in claims:
         raise _refusal("Missing a required claim: aud")
     value = claims["aud"]
@@ -300,7 +323,7 @@ def _shown(value: Any) -> str:
 
 
 def _one_time(provider: OidcProvider, settings: ProviderSettings, claims: Mapping[str, Any], expires: int) -> OneTime:
-    """Its id is a digest of account, provider and `jti`: nobody can use up another account's tokens."""
+    """Its id is a digest of account, provider and `jti`, so that no account can consume another account's tokens."""
     jti = claims.get("jti")
     if not isinstance(jti, str) or not jti:
         raise _refusal("Missing a required claim: jti, by which tokens of this provider are used once")
@@ -309,7 +332,7 @@ def _one_time(provider: OidcProvider, settings: ProviderSettings, claims: Mappin
 
 
 def _record(jws: UnverifiedJws) -> dict[str, object]:
-    """What the record keeps of a verified token: enough to find it at its issuer again, never the token."""
+    """The detail of a verified token on the record: enough to find it at its issuer, never the token itself."""
     claims = jws.unverified_claims
     kept = {name: claims[name] for name in ("sub", "aud", "azp", "jti", "iat", "exp") if name in claims}
     shown = {name: value if isinstance(value, int) else str(value)[:_MAX_SUBJECT] for name, value in kept.items()}

@@ -1,7 +1,10 @@
 """Encrypted assertions: XML Encryption, as far as SAML needs it. Source: xmlenc-core1, SAML V2.0 core section 6.
 
-AES-GCM with the key in RSA-OAEP. AES-CBC tells whoever can alter a ciphertext what is in it, so it is taken only where a
-verified signature covers the ciphertext; RSA with PKCS #1 v1.5 padding is never taken. Every failure is the same failure.
+AES-GCM with the key in RSA-OAEP. With AES-CBC, a sender who can alter a ciphertext can learn its content, so it is
+accepted only where a verified signature covers the ciphertext. RSA with PKCS #1 v1.5 padding is never accepted. All
+failures are the same error.
+
+The XML is read by `read_encrypted`, where there is no private key; `decrypt` gets plain values.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -26,45 +30,65 @@ from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from daypass.domain.directory import SamlProvider
+from daypass.domain.rsa import refusal_of_rsa
 from daypass.federation.saml_xml import DS, XENC, BadXml, only, text_of
 
 _XENC11: Final = "http://www.w3.org/2009/xmlenc11#"
 _XENC_URI: Final = XENC.strip("{}")
 _GCM: Final = {f"{_XENC11}aes{bits}-gcm": bits // 8 for bits in (128, 192, 256)}
 _CBC: Final = {f"{_XENC_URI}aes{bits}-cbc": bits // 8 for bits in (128, 192, 256)}
+_SHA1: Final = "http://www.w3.org/2000/09/xmldsig#sha1"
+_MGF1_SHA1: Final = f"{_XENC11}mgf1sha1"
 _OAEP_SHA1: Final = f"{_XENC_URI}rsa-oaep-mgf1p"
 _OAEP: Final = f"{_XENC11}rsa-oaep"
 _HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
-    "http://www.w3.org/2000/09/xmldsig#sha1": hashes.SHA1,
+    _SHA1: hashes.SHA1,
     f"{_XENC_URI}sha256": hashes.SHA256,
     "http://www.w3.org/2001/04/xmldsig-more#sha384": hashes.SHA384,
     f"{_XENC_URI}sha512": hashes.SHA512,
 }
 _MASKS: Final[dict[str, type[hashes.HashAlgorithm]]] = {
-    f"{_XENC11}mgf1sha1": hashes.SHA1,
+    _MGF1_SHA1: hashes.SHA1,
     f"{_XENC11}mgf1sha256": hashes.SHA256,
     f"{_XENC11}mgf1sha384": hashes.SHA384,
     f"{_XENC11}mgf1sha512": hashes.SHA512,
 }
 _ELEMENT: Final = f"{_XENC_URI}Element"
-_SMALLEST_RSA: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Ciphertext:
+    """An encrypted assertion.
+
+    Attributes:
+        wrapped: the content key, encrypted by RSA-OAEP with the hash functions `digest` and `mask` (URIs).
+        content: the assertion, encrypted by `algorithm` (URI).
+    """
+
+    wrapped: bytes
+    digest: str
+    mask: str
+    content: bytes
+    algorithm: str
 
 
 class Undecryptable(Exception):
-    """No key of ours opens it, or what it holds is broken; which of the two is not told."""
+    """No key of ours opens it, or its content is broken. The error does not say which."""
 
 
 def load_key(pem: bytes) -> rsa.RSAPrivateKey:
     """A private key as it was uploaded. Raises ValueError unless it is RSA of a safe size, without a password.
 
-    Its numbers were checked when it was uploaded. That takes up to a quarter of a second, and anyone may make us load it.
+    Its numbers were checked at upload. That check takes up to a quarter of a second, and any sender can cause a load.
     """
     try:
         key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         raise ValueError("the key is protected by a password") from None
-    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _SMALLEST_RSA:
-        raise ValueError(f"the key is not RSA of at least {_SMALLEST_RSA} bits")
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("the key is not an RSA key")  # noqa: TRY004  # the file is wrong, not the program
+    if refusal := refusal_of_rsa(key.key_size, key.public_key().public_numbers().e):
+        raise ValueError(f"the key is an RSA key {refusal}")
     return key
 
 
@@ -86,16 +110,21 @@ def check_encrypted(element: etree._Element, *, covered: bool) -> None:
     _oaep(_encrypted_key(element, data))
 
 
-def decrypt(element: etree._Element, keys: Sequence[rsa.RSAPrivateKey]) -> bytes:
-    """The bytes of the assertion in an EncryptedAssertion that has been checked. Raises Undecryptable."""
+def read_encrypted(element: etree._Element) -> Ciphertext:
+    """The content of an EncryptedAssertion that has been checked. Raises BadXml."""
     data = only(element, f"{XENC}EncryptedData")
     transport = _encrypted_key(element, data)
-    algorithm = _algorithm(data)
+    return Ciphertext(_cipher_value(transport), *_oaep(transport), _cipher_value(data), _algorithm(data))
+
+
+def decrypt(ciphertext: Ciphertext, keys: Sequence[rsa.RSAPrivateKey]) -> bytes:
+    """The bytes of the assertion. Raises Undecryptable."""
+    algorithm, content = ciphertext.algorithm, ciphertext.content
     size = {**_GCM, **_CBC}[algorithm]
-    wrapped, content = _cipher_value(transport), _cipher_value(data)
+    padding = OAEP(MGF1(_MASKS[ciphertext.mask]()), _HASHES[ciphertext.digest](), None)
     for key in keys:
         try:
-            secret = key.decrypt(wrapped, _oaep(transport))
+            secret = key.decrypt(ciphertext.wrapped, padding)
             if len(secret) == size:
                 return _open_gcm(secret, content) if algorithm in _GCM else _open_cbc(secret, content)
         except (ValueError, InvalidTag):
@@ -130,17 +159,18 @@ def _algorithm(element: etree._Element) -> str:
     return str(only(element, f"{XENC}EncryptionMethod").get("Algorithm", ""))
 
 
-def _oaep(transport: etree._Element) -> OAEP:
+def _oaep(transport: etree._Element) -> tuple[str, str]:
+    """The URIs of digest and mask generation of RSA-OAEP. Raises BadXml."""
     method = only(transport, f"{XENC}EncryptionMethod")
     digest, mask = method.find(f"{DS}DigestMethod"), method.find(f"{{{_XENC11}}}MGF")
-    hashed = hashes.SHA1 if digest is None else _HASHES.get(digest.get("Algorithm", ""))
-    masked = hashes.SHA1 if mask is None else _MASKS.get(mask.get("Algorithm", ""))
     algorithm = method.get("Algorithm", "")
     if algorithm not in (_OAEP, _OAEP_SHA1) or (algorithm == _OAEP_SHA1 and mask is not None):
         raise BadXml("the key of its encrypted assertion is not in RSA-OAEP")
-    if hashed is None or masked is None or method.find(f"{XENC}OAEPparams") is not None:
+    digest_uri = _SHA1 if digest is None else digest.get("Algorithm", "")
+    mask_uri = _MGF1_SHA1 if mask is None else mask.get("Algorithm", "")
+    if digest_uri not in _HASHES or mask_uri not in _MASKS or method.find(f"{XENC}OAEPparams") is not None:
         raise BadXml("the parameters of RSA-OAEP in it are not known")
-    return OAEP(MGF1(masked()), hashed(), None)
+    return digest_uri, mask_uri
 
 
 def _cipher_value(element: etree._Element) -> bytes:

@@ -1,6 +1,6 @@
-"""From a signed assertion to its facts, held against the rules of SAML's browser profile and AWS's additions to them.
+"""Extracts the facts of a signed assertion and checks them by the rules of SAML's browser profile and AWS's additions.
 
-It reads elements that a signature covered, nothing else, and knows one instant, one issuer and the addresses that are ours.
+It reads only elements that a signature covers, and checks them for one time, one issuer and our addresses.
 Sources: SAML V2.0 profiles, section 4.1.4.3; AWS page "Configure SAML assertions for the authentication response".
 """
 
@@ -21,7 +21,7 @@ from daypass.federation.saml_xml import SAML, BadXml, only, text_of
 LEEWAY_MS: Final = 60_000
 """How far an identity provider's clock may be from ours."""
 OWN_REQUEST: Final = "_daypass-"
-"""What the ids of our requests begin with: a response to one is taken only where the request is known."""
+"""The prefix of the ids of our requests. A response to one is accepted only where the request is known."""
 
 _BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 _UNSPECIFIED: Final = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
@@ -44,7 +44,7 @@ class Expected:
 
 
 def read(assertion: etree._Element, key: str, expected: Expected) -> Assertion:
-    """The facts of a signed assertion. Raises BadXml for what has not the form of one, DaypassError for what does not fit."""
+    """The facts of a signed assertion. Raises BadXml when it is malformed, DaypassError when it does not match."""
     if assertion.get("Version") != "2.0" or not 0 < len(assertion.get("ID", "")) <= _MAX_ID:
         raise BadXml("its assertion is not of version 2.0, or its ID is missing or too long")
     check_issuer(text_of(only(assertion, f"{SAML}Issuer")), expected)
@@ -78,6 +78,7 @@ def read(assertion: etree._Element, key: str, expected: Expected) -> Assertion:
         session_ends_at=ends_at,
         attributes=_attributes(assertion),
         key=key,
+        authenticated_at=_authenticated_at(assertion),
     )
 
 
@@ -87,10 +88,10 @@ def check_issuer(found: str, expected: Expected) -> None:
 
 
 def check_answers(found: str, expected: Expected) -> None:
-    """InResponseTo: a browser brings what we asked for, or nothing that anybody asked for.
+    """Checks InResponseTo: a browser may bring the response to our request, or an unsolicited response.
 
-    A call may bring the answer to somebody else's request, as command lines make them, but never to one of ours: that one
-    belongs to the browser that it was made for.
+    A call may bring the answer to somebody else's request, as command lines make them, but never to one of ours: that
+    one belongs to the browser that it was made for.
     """
     if expected.from_browser:
         wrong = found != expected.request_id
@@ -114,7 +115,7 @@ def _confirmation(subject: etree._Element) -> etree._Element:
 
 
 def _check_conditions(conditions: etree._Element, expected: Expected) -> None:
-    """Every restriction must name us, and there must be one; a condition that is not understood is not met."""
+    """There must be a restriction, and every restriction must name us. An unknown condition is not met."""
     unknown = [child for child in conditions.iterchildren(etree.Element) if child.tag not in _CONDITIONS]
     if unknown:
         raise refuse("The response has a condition that is not known here")
@@ -156,7 +157,7 @@ class _Times:
         """The earliest SessionNotOnOrAfter, 0 for none. There must be an AuthnStatement."""
         statements = assertion.findall(f"{SAML}AuthnStatement")
         if not statements:
-            raise refuse("The response has no AuthnStatement: it does not say that anybody has logged in")
+            raise refuse("The response has no AuthnStatement: it does not state a login")
         texts = [text for statement in statements if (text := statement.get("SessionNotOnOrAfter")) is not None]
         if not texts:
             return 0
@@ -179,6 +180,12 @@ class _Times:
         )
 
 
+def _authenticated_at(assertion: etree._Element) -> int:
+    """The earliest AuthnInstant; 0 when it is absent."""
+    statements = assertion.findall(f"{SAML}AuthnStatement")
+    return min((read_time(text) for each in statements if (text := each.get("AuthnInstant")) is not None), default=0)
+
+
 # --- Attributes ------------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +201,9 @@ def _attributes(assertion: etree._Element) -> tuple[tuple[str, tuple[str, ...]],
 
 
 def _values(attribute: etree._Element) -> Iterator[str]:
-    """Texts of the values. A value that is a NameID (eduPersonTargetedID) is its text; any other structure is no value."""
+    """Texts of the values. A value that is a NameID (eduPersonTargetedID) is its text; any other structure is no
+    value.
+    """
     for value in attribute.findall(f"{SAML}AttributeValue"):
         inner = value.findall(f"{SAML}NameID")
         if len(value) and not (len(value) == 1 and inner):

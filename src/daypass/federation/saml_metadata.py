@@ -1,7 +1,8 @@
-"""Metadata of SAML 2.0: reads that of identity providers, writes our own. Source: SAML V2.0 Metadata (saml-metadata-2.0-os).
+"""Metadata of SAML 2.0: reads that of identity providers, writes our own. Source: SAML V2.0 Metadata
+(saml-metadata-2.0-os).
 
-Keys come from here and from nowhere else. It must never fetch a document, and takes no certificate for its chain or dates:
-a certificate in metadata is a way to write down a key, and is good as long as the metadata names it.
+Keys come from here and from nowhere else. It must never fetch a document, and it ignores the chain and dates of
+certificates: a certificate in metadata only conveys a key, and is valid as long as the metadata contains it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
 
+from daypass.domain.rsa import MIN_BITS, refusal_of_rsa
 from daypass.federation.saml_xml import DS, MD, BadXml, parse, text_of
 from daypass.ports import SamlMetadataView
 
@@ -28,8 +29,7 @@ PROTOCOL: Final = "urn:oasis:names:tc:SAML:2.0:protocol"
 _REDIRECT: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 _POST: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 MAX_KEYS: Final = 10
-_SMALLEST_RSA: Final = 2048
-_LARGEST_OWN: Final = 4096  # of our keys: strangers can make us use them, and the time grows with the cube of the size
+_LARGEST_OWN: Final = 4096  # of our keys: any sender can cause their use, and the time grows with the cube of the size
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _MAX_ENTITY_ID: Final = 1024
 _ADDRESS: Final = re.compile(r"https?://[!-~]{1,2048}")  # it becomes a header line
@@ -46,21 +46,22 @@ class MetadataReader:
         return read(unverified_document)
 
     def check_private_key(self, unverified_pem: str) -> None:
-        """See `ports.SamlMetadata.check_private_key`. Keys protected by a password are of no use here."""
+        """See `ports.SamlMetadata.check_private_key`. Keys protected by a password are refused."""
         pem = unverified_pem.encode("utf-8", "surrogatepass")
         try:
             key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise ValueError("the private key is not one in PEM without a password") from None
-        if not isinstance(key, rsa.RSAPrivateKey) or not _SMALLEST_RSA <= key.key_size <= _LARGEST_OWN:
-            raise ValueError(f"the private key is not RSA of {_SMALLEST_RSA} to {_LARGEST_OWN} bits")
+        if not isinstance(key, rsa.RSAPrivateKey) or not MIN_BITS <= key.key_size <= _LARGEST_OWN:
+            raise ValueError(f"the private key is not RSA of {MIN_BITS} to {_LARGEST_OWN} bits")
+        if refusal := refusal_of_rsa(key.key_size, key.public_key().public_numbers().e):
+            raise ValueError(f"the private key is an RSA key {refusal}")
         try:  # now that the size says that it will not take long
             serialization.load_pem_private_key(pem, password=None)
         except ValueError:
             raise ValueError("the private key is no RSA key: its numbers do not fit") from None
 
 
-@lru_cache(maxsize=32)  # a provider's document is read with each of its assertions; documents may be large
 def read(unverified_document: str) -> SamlMetadataView:
     """What the metadata says of its one identity provider. Raises BadXml (a ValueError) when it is of no use."""
     root = parse(unverified_document.encode("utf-8", "surrogatepass"), metadata=True)
@@ -85,11 +86,13 @@ def usable_key(certificate: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicK
         key = x509.load_der_x509_certificate(certificate).public_key()
     except (ValueError, UnsupportedAlgorithm):
         raise BadXml("an X509Certificate in it cannot be read") from None
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _SMALLEST_RSA:
+    if isinstance(key, rsa.RSAPublicKey):
+        if refusal := refusal_of_rsa(key.key_size, key.public_numbers().e):
+            raise BadXml(f"a signing key in it is an RSA key {refusal}")
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return key
-    raise BadXml(f"a signing key in it is neither RSA of at least {_SMALLEST_RSA} bits nor on a NIST curve")
+    raise BadXml("a signing key in it is neither RSA nor on P-256, P-384 or P-521")
 
 
 def _identity_provider(root: etree._Element) -> tuple[etree._Element, etree._Element]:
@@ -150,7 +153,7 @@ def _sso_url(role: etree._Element) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OwnMetadata:
-    """What our metadata tells: who we are, where responses go, and for what key assertions may be encrypted (DER)."""
+    """The content of our metadata: our identity, the response address, and the key for encrypting assertions (DER)."""
 
     entity_id: str
     acs_url: str

@@ -63,7 +63,7 @@ class _Key(NamedTuple):
 
 
 def check_profile(element: etree._Element) -> bool:
-    """Whether `element` has a signature; its form is then the one that is verified here. Raises BadXml for any other."""
+    """Whether `element` has a signature in the supported form. Raises BadXml for any other form."""
     signatures = element.findall(SIGNATURE)
     if not signatures:
         return False
@@ -108,13 +108,13 @@ def _covered(document: bytes, method: SignatureMethod, certificate: x509.Certifi
         signature_methods=frozenset({method}),
         digest_algorithms=_DIGESTS,
         ignore_ambiguous_key_info=True,
-        verification_time=certificate.not_valid_before_utc,  # metadata vouches for the key, whatever its dates are
+        verification_time=certificate.not_valid_before_utc,  # metadata makes the key trusted, whatever its dates are
     )
     try:
         result = XMLVerifier().verify(
             document, x509_cert=certificate, expect_config=wanted, id_attribute="ID", validate_schema=False
         )
-    except Exception:  # noqa: BLE001  # whatever a library makes of hostile input, it is no valid signature
+    except Exception:  # noqa: BLE001  # whatever a library makes of hostile input, it is not a valid signature
         return None
     return result.signed_data if not isinstance(result, list) else None
 
@@ -175,7 +175,7 @@ def _check_base64(element: etree._Element) -> None:
 
 
 def _children(element: etree._Element, names: tuple[str, ...], *, optional: str = "") -> None:
-    """Refuses other children than these, in this order."""
+    """Refuses children other than these, in this order."""
     found = tuple(child.tag for child in element)
     wanted = tuple(DS + name for name in names)
     if found != wanted and not (optional and found == (*wanted, DS + optional)):

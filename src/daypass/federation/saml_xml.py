@@ -1,7 +1,8 @@
-"""XML as SAML needs it, and no more: small, shallow, UTF-8, without document types, entities or processing instructions.
+"""The subset of XML that SAML needs: small, shallow, UTF-8, without document types, entities or processing
+instructions.
 
-Everything is held against the limits by a streaming parser before a tree is built (attack A30). Two parsers must agree that
-a document is well-formed; what either refuses is refused. It must never fetch anything, nor take a name for an id twice.
+A streaming parser checks the limits before a tree is built (attack A30). Two parsers must agree that a document is
+well-formed; if either refuses it, it is refused. It must never fetch anything or accept an id twice.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _IDS: Final = ("ID", "Id", "id", "AssertionID", "{http://www.w3.org/XML/1998/nam
 
 
 class BadXml(ValueError):
-    """The document is not one that is read here; the message says why, in words for whoever sent it."""
+    """The document is not supported. The message gives the sender the reason."""
 
 
 class _Limits:
@@ -139,7 +140,9 @@ def standing_alone(element: etree._Element) -> bytes:
 
 
 def text_of(element: etree._Element) -> str:
-    """The whole text of an element that may hold text only. Comments do not cut it short (attack A28). Raises BadXml."""
+    """The whole text of an element that may hold text only. Comments do not cut it short (attack A28). Raises
+    BadXml.
+    """
     parts = [element.text or ""]
     for child in element:
         if child.tag is not etree.Comment:

@@ -1,6 +1,6 @@
-"""Where a provider's keys come from, worked out from its settings; and getting them from there, once.
+"""Derives the source of a provider's keys from its settings, and fetches them once.
 
-Nothing is cached here, nothing is tried twice. A bearer token goes to the very origin that it was given for.
+Nothing is cached or retried here. A bearer token is sent only to the origin for which it was configured.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _DISCOVERY = "/.well-known/openid-configuration"
 
 
 class OpensSecrets(Protocol):
-    """The part of `ports.Sealer` that is needed here."""
+    """The part of `ports.Sealer` that this module needs."""
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where keys come from, and by which rules.
+    """A source of keys and its rules.
 
     Attributes:
         id: a digest of all that matters; providers of several accounts that differ in nothing share it.
@@ -41,7 +41,7 @@ class Source:
         account: the provider's; "" where the source is shared.
         owner: the account that asked, whose share of the fetches it takes. No part of the digest.
         place: the file, the URL, or that of the discovery document.
-        issuers: what the discovery document may say that its issuer is.
+        issuers: the accepted issuers in the discovery document.
     """
 
     id: str
@@ -86,7 +86,7 @@ def source_of(provider: OidcProvider) -> Source:
 
 
 def fault_of(provider: OidcProvider) -> str:
-    """What is wrong with where a provider's settings say that its keys are, without fetching them; or "". Blocks."""
+    """The fault in the configured source of a provider's keys, found without fetching them; or "". Blocks."""
     try:
         source = source_of(provider)
     except ValueError as error:
@@ -108,7 +108,9 @@ def fault_of(provider: OidcProvider) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Getter:
-    """Gets keys. `files` is the directory of files that settings may name; `allow_private`: every issuer may be near."""
+    """Fetches keys. `files` is the directory of files that settings may name; `allow_private`: every issuer may have a
+    private address.
+    """
 
     fetcher: Fetcher
     sealer: OpensSecrets
@@ -116,7 +118,7 @@ class Getter:
     allow_private: bool = False
 
     async def get(self, source: Source) -> Got:
-        """The keys of a source. Raises FetchError, FileError, or ValueError when what came is no usable key set."""
+        """The keys of a source. Raises FetchError, FileError, or ValueError when the result is not a usable key set."""
         if source.kind == "static":
             return Got(self._read(source, source.settings.static_jwks.encode()))
         if source.kind == "file":

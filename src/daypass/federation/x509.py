@@ -1,14 +1,16 @@
 """X.509 verification: paths to a trust anchor, revocation lists, and signatures by a certificate's key.
 
-All of it rests on `cryptography`'s path verifier; what that leaves open is decided here, and closed: whatever cannot be
-established is a refusal. It must never take anything from a certificate before the path to the anchor has been verified.
+It is based on `cryptography`'s path verifier. Cases that the verifier leaves open are decided here, and anything that
+cannot be established is refused. It must never use the content of a certificate before the path to the anchor has been
+verified.
+
+Signatures and paths are verified on one thread, in turns by source: with large keys a path takes up to 30 ms, in which
+`cryptography` does not hold the interpreter lock.
 Source: RFC 5280; IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust model".
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,46 +35,38 @@ from cryptography.x509.verification import (
 )
 
 from daypass.domain.certificate import ATTRIBUTES, Certificate, CertificateRefused, Fields
+from daypass.domain.rsa import refusal_of_rsa
 from daypass.federation.crl import Crl, read_crl
+from daypass.scheduling.buckets import network_of
+from daypass.scheduling.threads import FairThreads, Job
 
 MAX_CHAIN: Final = 5
 """Certificates that may come with the end-entity certificate, and intermediates that a path may have."""
 MAX_ANCHORS: Final = 20  # certificates of one trust anchor
 _MAX_CRLS: Final = 256  # kept, each at most 300 KB
 _MAX_DER: Final = 16_384  # bytes of one certificate
-_MIN_RSA, _MAX_RSA = 2048, 8192
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _CLIENT_AUTH: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 _KNOWN_CONSTRAINTS: Final = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
 _NAMES_IN_SUBJECT: Final = ((x509.DNSName, NameOID.COMMON_NAME, "."), (x509.RFC822Name, NameOID.EMAIL_ADDRESS, "@"))
+_THREAD: Final = FairThreads(1, "daypass-x509")
 _EC_SIGNATURE, _RSA_SIGNATURE = ec.ECDSA(SHA256()), padding.PKCS1v15()
 
 
 @dataclass(frozen=True, slots=True)
 class _Presented:
-    """Certificates as they were brought: parsed, and not believed."""
+    """The presented certificates: parsed, not trusted."""
 
     leaf: x509.Certificate
     others: tuple[x509.Certificate, ...]
 
 
 class X509Verifier:
-    """`ports.CertificateVerifier`. It keeps nothing but what it has parsed."""
+    """`ports.CertificateVerifier`. It stores only parsed certificates and lists."""
 
     def __init__(self) -> None:
         self._crls: dict[bytes, Crl] = {}
         self._lock = threading.Lock()
-
-    async def prepare(self, crls: Sequence[bytes]) -> None:
-        """Reads those of `crls` that are new, on a thread: a long list takes a while. What is none shows in `verify`."""
-        new = [crl for crl in crls if crl not in self._crls]
-        if new:
-            await asyncio.get_running_loop().run_in_executor(None, self._read_all, new)
-
-    def _read_all(self, crls: Sequence[bytes]) -> None:
-        for crl in crls:
-            with contextlib.suppress(CertificateRefused):
-                self._read(crl)
 
     def _read(self, crl: bytes) -> Crl:
         found = self._crls.get(crl)
@@ -84,28 +78,31 @@ class X509Verifier:
                 self._crls[crl] = found
         return found
 
-    def serial(self, unverified_der: bytes) -> int:
-        """The serial number of a certificate. Raises CertificateRefused when it is none."""
-        return _parse(unverified_der).serial_number
-
-    def check_signature(self, unverified_der: bytes, algorithm: str, signature: bytes, message: bytes) -> None:
-        """Returns if `signature` (RSA PKCS #1 1.5 or ECDSA, with SHA-256) was made with the certificate's key.
+    async def check_signature(
+        self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
+    ) -> None:
+        """Returns if the certificate has this serial number, and `signature` (RSA PKCS #1 1.5 or ECDSA, with SHA-256)
+        was made with its key.
 
         `algorithm` is "RSA" or "ECDSA", and the key must be of that kind. Raises CertificateRefused.
         """
-        key = _usable_key(_parse(unverified_der))
-        try:
-            if algorithm == "RSA" and isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature, message, _RSA_SIGNATURE, SHA256())
-            elif algorithm == "ECDSA" and isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, message, _EC_SIGNATURE)
-            else:
-                raise CertificateRefused("the signature's algorithm is not that of the certificate's key")
-        except InvalidSignature:
-            raise CertificateRefused("the signature was not made with the certificate's key") from None
 
-    def verify(
-        self, anchors: str, crls: Sequence[bytes], unverified_der: bytes, unverified_chain: Sequence[bytes], now: int
+        def check(_: Job) -> None:
+            certificate = _parse(unverified_der)
+            if certificate.serial_number != serial:
+                raise CertificateRefused("the credential scope names another serial number")
+            _check_signature(_usable_key(certificate), algorithm, signature, message)
+
+        await _THREAD.run(network_of(source_ip), check)
+
+    async def verify(
+        self,
+        source_ip: str,
+        anchors: str,
+        crls: Sequence[bytes],
+        unverified_der: bytes,
+        unverified_chain: Sequence[bytes],
+        now: int,
     ) -> Certificate:
         """The certificate, once there is a valid path from it to one of `anchors` (PEM) at `now` (ms).
 
@@ -114,13 +111,15 @@ class X509Verifier:
         """
         if len(unverified_chain) > MAX_CHAIN:
             raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
-        brought = _Presented(_parse(unverified_der), _chain(unverified_chain))
-        moment = datetime.fromtimestamp(now / 1000, UTC).replace(tzinfo=None)
-        path = _path(_bundle(anchors), brought, moment)
-        for certificate in path:
-            _usable_key(certificate)
-        _check_revocation(path, anchors, [self._read(crl) for crl in crls], now)
-        return _facts(tuple(path))
+
+        def verify(_: Job) -> Certificate:
+            presented = _Presented(_parse(unverified_der), _chain(unverified_chain))
+            moment = datetime.fromtimestamp(now / 1000, UTC).replace(tzinfo=None)
+            path = _path(_bundle(anchors), presented, moment)
+            _check_revocation(path, anchors, [self._read(crl) for crl in crls], now)
+            return _facts(tuple(path))
+
+        return await _THREAD.run(network_of(source_ip), verify)
 
     def check_anchors(self, unverified_pem: str) -> None:
         """Returns if this is a bundle of CA certificates that paths may end at. Raises CertificateRefused."""
@@ -138,12 +137,30 @@ class X509Verifier:
             raise CertificateRefused("the CRL is not signed by a certificate of the trust anchor")
 
 
+# --- Signatures ------------------------------------------------------------------------------------------------------
+
+
+def _check_signature(key: Any, algorithm: str, signature: bytes, message: bytes) -> None:
+    try:
+        if algorithm == "RSA" and isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, message, _RSA_SIGNATURE, SHA256())
+        elif algorithm == "ECDSA" and isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, message, _EC_SIGNATURE)
+        else:
+            raise CertificateRefused("the signature's algorithm is not that of the certificate's key")
+    except InvalidSignature:
+        raise CertificateRefused("the signature was not made with the certificate's key") from None
+
+
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1024)
 def _parse(der: bytes) -> x509.Certificate:
-    """One certificate from exactly these bytes. Extensions are read here, so that a malformed one shows at once."""
+    """One certificate from exactly these bytes. Extensions are read here, so that a malformed one shows at once.
+
+    Its key is checked before it verifies anything: building a path already tries keys that nobody vouches for.
+    """
     if len(der) > _MAX_DER:
         raise CertificateRefused("the certificate is too large")
     try:
@@ -151,14 +168,16 @@ def _parse(der: bytes) -> x509.Certificate:
         if certificate.version is not x509.Version.v3:
             raise CertificateRefused("not an X.509 v3 certificate")
         _ = certificate.extensions, certificate.subject, certificate.issuer
-        certificate.public_key()
+        _usable_key(certificate)
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
         raise CertificateRefused(f"not a readable certificate: {_brief(error)}") from None
     return certificate
 
 
 def _chain(unverified: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
-    """The certificates beside the end-entity one, each subject once: namesakes make paths multiply, and each step costs."""
+    """The certificates beside the end-entity one, each subject once: namesakes make paths multiply, and each step
+    costs.
+    """
     found = tuple(_parse(der) for der in dict.fromkeys(unverified))
     if len({certificate.subject.public_bytes() for certificate in found}) < len(found):
         raise CertificateRefused("two certificates of the chain have the same subject")
@@ -181,8 +200,8 @@ def _usable_key(certificate: x509.Certificate) -> Any:
     """The public key of a certificate, if it is strong enough."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
-        if not _MIN_RSA <= key.key_size <= _MAX_RSA:
-            raise CertificateRefused(f"an RSA key of {key.key_size} bits")
+        if refusal := refusal_of_rsa(key.key_size, key.public_numbers().e):
+            raise CertificateRefused(f"an RSA key {refusal}")
     elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
         raise CertificateRefused("neither an RSA key nor one on P-256, P-384 or P-521")
     return key
@@ -205,7 +224,7 @@ def _path(anchors: Iterable[x509.Certificate], brought: _Presented, moment: date
         path: list[x509.Certificate] = verifier.verify(brought.leaf, list(brought.others)).chain
     except VerificationError as error:
         raise CertificateRefused(f"no valid path to the trust anchor: {_brief(error)}") from None
-    if len(path) < 2:  # an anchor vouches for others, never for itself
+    if len(path) < 2:  # an anchor issues certificates and is never an end-entity certificate
         raise CertificateRefused("the certificate is the trust anchor itself")
     _check_subject_names(path)
     return path
@@ -219,8 +238,8 @@ def _check_subject_names(path: Sequence[x509.Certificate]) -> None:
     kinds = {type(name) for authority in path[1:] for name in _constraints(authority)}
     for kind, attribute, mark in _NAMES_IN_SUBJECT:
         known = {text.lower() for text in _alternatives(path[0], kind)}
-        said = [str(found.value) for found in path[0].subject.get_attributes_for_oid(attribute)]
-        if kind in kinds and any(mark in text and text.lower() not in known for text in said):
+        values = [str(found.value) for found in path[0].subject.get_attributes_for_oid(attribute)]
+        if kind in kinds and any(mark in text and text.lower() not in known for text in values):
             raise CertificateRefused("a name in the subject that a name constraint may be about, and does not reach")
 
 
@@ -256,7 +275,7 @@ def _ca_extended(_: Policy, __: x509.Certificate, found: x509.ExtendedKeyUsage |
 
 
 def _ca_names(_: Policy, __: x509.Certificate, found: x509.NameConstraints | None) -> None:
-    """A constraint that the verifier would pass over (a directory name's, say) must not go unheeded."""
+    """A constraint that the verifier would ignore (such as one on directory names) is refused."""
     if found is not None:
         for name in (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ())):
             if not isinstance(name, _KNOWN_CONSTRAINTS):
@@ -265,7 +284,7 @@ def _ca_names(_: Policy, __: x509.Certificate, found: x509.NameConstraints | Non
 
 def _leaf_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints | None) -> None:
     if found is not None and found.ca:
-        raise ValueError("a CA certificate is no end-entity certificate")
+        raise ValueError("a CA certificate is not an end-entity certificate")
 
 
 def _leaf_usage(_: Policy, __: x509.Certificate, found: x509.KeyUsage) -> None:
@@ -298,7 +317,7 @@ _END_ENTITY: Final = (
 
 
 def _check_anchor(certificate: x509.Certificate) -> None:
-    """What AWS demands of a trust anchor's certificates."""
+    """AWS's requirements for a trust anchor's certificates."""
     _usable_key(certificate)
     extensions = certificate.extensions
     try:
@@ -348,7 +367,7 @@ def _facts(path: tuple[x509.Certificate, ...]) -> Certificate:
 
 
 def _fields(name: x509.Name) -> Fields:
-    """The attributes that have a name, in the certificate's order. What is no text is left out."""
+    """The attributes that have a name, in the certificate's order. Values that are not text are left out."""
     return tuple(
         (ATTRIBUTES[attribute.oid.dotted_string], attribute.value)
         for attribute in name
@@ -366,7 +385,7 @@ def _sans(leaf: x509.Certificate) -> Fields:
         raise CertificateRefused("a SPIFFE X.509-SVID with several URIs")  # SPIFFE X509-SVID, section 2
     hosts = names.get_values_for_type(x509.DNSName)
     if not all(text.isascii() and text.isprintable() for text in (*hosts, *uris)):  # "host.example\0.attacker.net"
-        raise CertificateRefused("an alternative name that is no plain text")
+        raise CertificateRefused("an alternative name that is not plain text")
     found: list[tuple[str, str]] = []
     found += [("DNS", value) for value in hosts]
     found += [("URI", value) for value in uris]

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line, or text for people, on standard error.
 
-What a request did is on the audit record; the log says how the server fares. It never holds secrets or bodies.
+The audit record holds the requests; the log describes the state of the server. It never holds secrets or bodies.
 """
 
 from __future__ import annotations

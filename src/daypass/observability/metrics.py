@@ -1,20 +1,22 @@
 """The metrics of one process, in one place, with one loop that documents them.
 
-Labels are closed sets: operations of the service models, ErrorKind-like codes, outcomes. A label never carries an
-account, a role or anything else that a caller chooses; providers, which accounts choose, are limited in number.
+Labels are closed sets: operations of the service models, error codes, outcomes. A label never contains an account, a
+role or any other value that a caller chooses. Providers, which accounts choose, are limited in number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from daypass.domain.errors import ErrorKind
+from daypass.domain.events import Event, EventType
 from daypass.observability.tally import Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,6 +40,7 @@ _SKEW = (
     600.0,
     3600.0,
 )
+_REPEATED = EventType.REQUEST_REPEATED
 _MAX_PROVIDERS = 100
 _HAND_ON_SECONDS = 0.1
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -58,19 +61,67 @@ METRICS: tuple[Metric, ...] = (
     Metric("daypass_requests", Counter, "Requests answered.", ("operation", "code")),
     Metric("daypass_request_seconds", Histogram, "From request line to answer.", ("operation",), _SECONDS),
     Metric(
-        "daypass_assume", Counter, "Attempts to get a session, by outcome (M1: issued / all).", ("operation", "outcome")
+        "daypass_assume",
+        Counter,
+        "Attempts to get a session, by outcome (M1: issued / all): `issued`, `denied`, `failed` or `unavailable`. Counted from the events "
+        "on the record, whichever wire the request came by.",
+        ("operation", "outcome"),
     ),
     Metric(
         "daypass_issuance_seconds", Histogram, "Latency of sessions that were issued (M2).", ("operation",), _SECONDS
     ),
     Metric("daypass_errors", Counter, "Requests that ended in a constant 500: each is a bug."),
+    Metric("daypass_events", Counter, "Events made durable, by type.", ("type",)),
+    Metric("daypass_connections", Gauge, "Open connections."),
+    Metric("daypass_event_streams", Gauge, "Open streams of revocations."),
+    Metric("daypass_connections_refused", Counter, "Connections refused because there were too many."),
+    Metric("daypass_connections_evicted", Counter, "Idle connections that were ended to make room."),
+    Metric("daypass_requests_waiting", Gauge, "Requests that wait for their turn to begin."),
+    Metric("daypass_body_bytes", Gauge, "Bytes of request bodies in flight."),
     Metric("daypass_journal_batch_events", Histogram, "Events made durable by one group commit.", (), _BATCH),
     Metric("daypass_journal_commit_seconds", Histogram, "Duration of one group commit.", (), _SECONDS),
     Metric("daypass_journal_failures", Counter, "Group commits that failed and were tried again or refused."),
     Metric("daypass_journal_waiting", Gauge, "Events waiting for the writer."),
+    Metric(
+        "daypass_degraded",
+        Gauge,
+        "1 while the database is unavailable and events go to the local spool; summed up over the workers.",
+    ),
+    Metric("daypass_spool_events", Gauge, "Events in the spool that are not in the database yet."),
+    Metric("daypass_spool_bytes", Gauge, "Size of the batches in the spool."),
+    Metric("daypass_spool_drained", Counter, "Events that were moved from a spool to the database."),
+    Metric(
+        "daypass_spool_rejected",
+        Gauge,
+        "Spools that were set aside because they were altered or do not fit the record.",
+    ),
+    Metric("daypass_clock_jumps", Counter, "Jumps of the system clock that were refused as implausible."),
+    Metric(
+        "daypass_clock_offset_seconds",
+        Gauge,
+        "The system clock less the time that Daypass goes by: above zero while a jump is refused and nothing is issued, below "
+        "zero while the clock is behind the time that was recorded before.",
+    ),
     Metric("daypass_directory_staleness_seconds", Gauge, "Since the last good poll of the change feed."),
     Metric("daypass_directory_entries", Gauge, "Views in the directory cache."),
-    Metric("daypass_revocations", Gauge, "Revocations in force that sessions are held against."),
+    Metric("daypass_throttled", Counter, "Requests over a rate: `principal`, `account` or `source`.", ("rate",)),
+    Metric("daypass_heavy_waiting", Gauge, "Pieces of heavy work that wait for a worker process."),
+    Metric("daypass_grants_open", Gauge, "Access grants that have not ended: approved or in use (M6)."),
+    Metric(
+        "daypass_access_requests",
+        Counter,
+        "Access requests, by what happened: requested, emergency, accepted, approved (each vote), denied, cancelled, expired, "
+        "ended, reviewed.",
+        ("event",),
+    ),
+    Metric(
+        "daypass_approval_seconds",
+        Histogram,
+        "From an access request to the vote that approved or denied it (M6).",
+        ("outcome",),
+        (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0),
+    ),
+    Metric("daypass_revocations", Gauge, "Revocations in force, with which every session is compared."),
     Metric(
         "daypass_issuer_fetches",
         Counter,
@@ -91,29 +142,62 @@ METRICS: tuple[Metric, ...] = (
 )
 
 ISSUING = frozenset(
-    f"sts:{name}"
-    for name in (
-        "AssumeRole",
-        "AssumeRoleWithSAML",
-        "AssumeRoleWithWebIdentity",
-        "GetSessionToken",
-        "GetFederationToken",
-        "GetScopedCredentials",
-    )
+    {
+        "sts:AssumeRole",
+        "sts:AssumeRoleWithSAML",
+        "sts:AssumeRoleWithWebIdentity",
+        "sts:GetSessionToken",
+        "sts:GetFederationToken",
+        "sts:GetScopedCredentials",
+        "rolesanywhere:CreateSession",
+        "daypass:ExchangeToken",
+    }
 )
+"""Operations that issue sessions."""
+
+_ATTEMPTS = ISSUING | {"daypass:SignInWithSAML"}  # a response that is refused ends a login
 _WORST = frozenset(
-    {"daypass_directory_staleness_seconds", "daypass_issuer_keys_age_seconds", "daypass_issuers_failing"}
+    {
+        "daypass_spool_rejected",
+        "daypass_clock_offset_seconds",
+        "daypass_directory_staleness_seconds",
+        "daypass_issuer_keys_age_seconds",
+        "daypass_issuers_failing",
+        "daypass_grants_open",
+    }
 )
-_OUTCOMES = {"AccessDenied": "denied", "ServiceUnavailable": "unavailable", "InternalFailure": "unavailable"}
+_ACCESS = {kind: kind.value.partition(".")[2] for kind in EventType if kind.value.startswith("access.")}
+_VOTES = {"approved": EventType.ACCESS_APPROVED, "denied": EventType.ACCESS_DENIED}
+_OUTCOMES = {
+    EventType.SESSION_ISSUED: "issued",
+    EventType.REQUEST_DENIED: "denied",
+    EventType.REQUEST_FAILED: "failed",
+    EventType.REQUEST_UNAUTHENTICATED: "failed",
+    EventType.REQUEST_MALFORMED: "failed",
+}
+_UNAVAILABLE = "unavailable"
+_UNAVAILABLE_ERRORS = frozenset({ErrorKind.UNAVAILABLE.value, ErrorKind.OVERLOADED.value})
+
+
+def outcome_of(kind: EventType, operation: str, error: str) -> str:
+    """The outcome of an attempt to get a session, from its event; "" for any other event.
+
+    An issued session counts for any operation; a refusal counts if its operation issues sessions.
+    """
+    outcome = _OUTCOMES.get(kind, "")
+    if outcome != "issued" and operation not in _ATTEMPTS:
+        return ""
+    return _UNAVAILABLE if outcome and error in _UNAVAILABLE_ERRORS else outcome
 
 
 class Metrics:
-    """The instruments. `observe` is the hot one: what it is told is summed up first. It belongs to one event loop."""
+    """The instruments. `observe` is on the hot path, so its figures are summed up first. Use it from one event loop."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._tallies: dict[tuple[str, str], Tally] = {}
+        self._events: dict[tuple[EventType, str, str], int] = {}  # type, operation and error, since they were handed on
         self._due = False  # they will be handed on soon
         self._skews: dict[str, Callable[[float], None]] = {}
 
@@ -127,11 +211,49 @@ class Metrics:
         return self._by_name[name]
 
     def observe(self, operation: str, code: str, seconds: float) -> None:
-        """One answered request. `code` is the wire's error code, "" when it was served. It shows within a tenth of a second."""
+        """One answered request. `code` is the wire's error code, "" when it was served. It is visible within a tenth of
+        a second.
+        """
         found = self._tallies.get((operation, code))
         if found is None:
             found = self._tallies[(operation, code)] = self._tally(operation, code)
         found.add(seconds)
+        self._hand_on_soon()
+
+    def observe_commit(self, events: Sequence[Event], seconds: float) -> None:
+        """One durable group commit of the journal."""
+        self["daypass_journal_batch_events"].observe(len(events))
+        self["daypass_journal_commit_seconds"].observe(seconds)
+        counts = self._events
+        for event in events:
+            key = event.type, event.operation, event.error
+            counts[key] = counts.get(key, 0) + 1
+            if event.type is _REPEATED:
+                self._count_repeated(event)
+            elif event.type in _ACCESS:
+                self._count_access(event)
+        self._hand_on_soon()
+
+    def observe_unrecorded(self, operation: str) -> None:
+        """A refusal that could not be recorded, so there is no event for it."""
+        if operation in _ATTEMPTS:
+            self["daypass_assume"].labels(operation, _UNAVAILABLE).inc()
+
+    def _count_repeated(self, event: Event) -> None:
+        """The refusals that one event counts."""
+        kind = str(event.detail.get("type", ""))
+        outcome = outcome_of(EventType(kind), event.operation, event.error) if kind else ""
+        if outcome:
+            self["daypass_assume"].labels(event.operation, outcome).inc(event.detail["count"])
+
+    def _count_access(self, event: Event) -> None:
+        """An event of an access request, and how long a decided request waited."""
+        self["daypass_access_requests"].labels(_ACCESS[event.type]).inc()
+        outcome = str(event.detail.get("state", ""))
+        if _VOTES.get(outcome) is event.type:
+            self["daypass_approval_seconds"].labels(outcome).observe(event.detail["waited_ms"] / 1000)
+
+    def _hand_on_soon(self) -> None:
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_later(_HAND_ON_SECONDS, self._hand_on)
@@ -141,17 +263,20 @@ class Metrics:
         histograms = [self["daypass_request_seconds"].labels(operation or "unknown")]
         if code == "InternalFailure":
             counters.append(self["daypass_errors"])
-        elif operation in ISSUING:
-            outcome = _OUTCOMES.get(code, "failed") if code else "issued"
-            counters.append(self["daypass_assume"].labels(operation, outcome))
-            if not code:
-                histograms.append(self["daypass_issuance_seconds"].labels(operation))
+        elif operation in ISSUING and not code:
+            histograms.append(self["daypass_issuance_seconds"].labels(operation))
         return Tally(counters, histograms, _SECONDS)
 
     def _hand_on(self) -> None:
         self._due = False
         for tally in self._tallies.values():
             tally.hand_on()
+        for (kind, operation, error), count in self._events.items():
+            self["daypass_events"].labels(kind.value).inc(count)
+            outcome = outcome_of(kind, operation, error)
+            if outcome:
+                self["daypass_assume"].labels(operation, outcome).inc(count)
+        self._events.clear()
 
     def observe_skew(self, provider: str, seconds: float) -> None:
         """One verified token's age. The labels of providers are as many as `_MAX_PROVIDERS`, and one for all others."""
@@ -164,7 +289,7 @@ class Metrics:
         found(seconds)
 
     def render(self) -> bytes:
-        """The exposition, of all worker processes where there are several."""
+        """The metrics in text format, of all worker processes if there are several."""
         self._hand_on()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)

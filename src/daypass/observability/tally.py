@@ -1,6 +1,6 @@
-"""Figures of requests, summed up between the moments at which anybody may look at them.
+"""Request figures, summed up between the times at which they can be read.
 
-The library's instruments take a lock, or write to a shared file, for each observation: a tally is a few additions, handed
+The library's instruments take a lock or write to a shared file for each observation. A tally is a few additions, passed
 on ten times a second. It must not be used from more than one thread.
 """
 
@@ -35,7 +35,7 @@ class Tally:
         self._seconds += seconds
 
     def hand_on(self) -> None:
-        """Puts what has come together into the instruments."""
+        """Adds the collected figures to the instruments."""
         count = sum(self._buckets)
         if not count:
             return

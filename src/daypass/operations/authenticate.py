@@ -1,22 +1,21 @@
-"""From a signed request to a `Caller`: the one place where SigV4 proof becomes an identity.
+"""Authenticates a signed request and returns its `Caller`. SigV4 is verified only here.
 
-The signature is checked before anything that tells the caller about state: whether a key is active, a session expired
-or revoked, a principal deleted. No database is read for a session beyond the cached directory.
+The signature is verified before any check that reveals state: whether a key is active, a session expired or revoked, or
+a principal deleted. For a session, nothing is read but the cached directory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection
-from dataclasses import dataclass
 
 from daypass import sigv4
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.context import merge_principal_tags
-from daypass.domain.directory import KeyStatus, Role, Tags, User
+from daypass.domain.directory import KeyStatus, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
-from daypass.operations.authorize import feed_moved
+from daypass.domain.session import PASSWORD, FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, KeyView, RoleView
 from daypass.sigv4.mac import Mac
@@ -31,75 +30,97 @@ def authenticate(
     facts: RequestFacts,  # noqa: ARG001 (the way in of every proof; bindings to a network will read it)
     services: Collection[str],
 ) -> Awaitable[Caller]:
-    """The principal who signed this request for one of `services`: await it at once.
+    """The principal that signed this request for one of `services`. Await it immediately.
 
     Raises DaypassError: UNKNOWN_CREDENTIALS, SIGNATURE_MISMATCH, EXPIRED_CREDENTIALS (also when revoked), UNAVAILABLE.
     """
-    now, seen = env.clock.now(), env.directory.seen()  # before the directory is read: revocations rest on it
+    now, seen = env.clock.now(), env.directory.seen()  # before the directory is read: revocations depend on it
     if signature.security_token:
         return _session(env, signature, services, now)
     return _long_term(env, signature, services, now, seen)
+
+
+async def names_credentials(env: Env, signature: sigv4.UnverifiedSignature) -> bool:
+    """Whether a request names an active access key, or has a session token that opens and has not expired.
+
+    It proves nothing, because the signature is not verified. It only decides whether a large body is read.
+    """
+    try:
+        if signature.security_token:
+            claims = await env.sealer.open(signature.security_token, signature.access_key_id)
+            return claims.expires_at > env.clock.now()
+        view = await env.directory.access_key(signature.access_key_id)
+        if view is None and await refresh_if_changed(env):
+            view = await env.directory.access_key(signature.access_key_id)
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        return False
+    return view is not None and view.key.status is KeyStatus.ACTIVE
 
 
 # --- Long-term keys ------------------------------------------------------------------------------------------------
 
 
 async def _long_term(
-    env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, seen: Seen
+    env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, seen: FeedPosition
 ) -> Caller:
     key_id = signature.access_key_id
-    lasting = not key_id.startswith("ASIA")  # a key of these belongs to a session, whose token is missing
+    lasting = not key_id.startswith("ASIA")  # such a key belongs to a session, and the token is missing
     view = await env.directory.access_key(key_id) if lasting else None
-    if view is None and lasting and await feed_moved(env):
+    if view is None and lasting and await refresh_if_changed(env):
         view = await env.directory.access_key(key_id)
     if view is None:
         raise _unknown("no such access key", signature)
-    holder: _Holder = view.memo.get("holder") or view.memo.setdefault("holder", _holder(view))
-    _verify(env, signature, view.secret, services, now, view.key.account, holder.derived)
+    holder = view.holder
+    _verify(env, signature, view.secret, services, view.key.account, holder.signing_keys)
     if not holder.active:
-        view = await _active_again(env, signature, services, now, view)
-        holder = _holder(view)
+        view = await _active_again(env, signature, services, view)
+        holder = view.holder
     if holder.gone:
         raise _unknown("owner of the access key is gone", signature, view.key.account)
     key = view.key
     kind, account, arn, principal_id, name = holder.identity
     hops = (Hop("", key.account, key.owner_id, now, seen, key.id, name),)
-    # The view's memo, because nothing that is kept of this caller depends on more than the key.
     return Caller(
-        kind, account, arn, arn, principal_id, principal_id, name, key.id, seen, hops, None, holder.tags, 0, "sigv4", view.memo
+        kind, account, arn, arn, principal_id, principal_id, name, key.id, seen, hops, None, holder.tags, 0, "sigv4", holder.derived
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """What follows from a long-term key alone."""
-
-    derived: dict[tuple[str, str, str], Mac]  # by scope, see `sigv4.verify`
-    active: bool
-    gone: bool  # the user whose key this is
-    identity: tuple[PrincipalKind, str, str, str, str]  # kind, account, ARN, unique id, name
-    tags: Tags
-
-
-def _holder(view: KeyView) -> _Holder:
-    key, user = view.key, view.user
-    active = key.status is KeyStatus.ACTIVE
-    if user is not None:
-        identity = (PrincipalKind.USER, user.account, user.arn, user.id, user.name)
-        return _Holder({}, active, False, identity, user.tags)
-    identity = (PrincipalKind.ROOT, key.account, root_arn(key.account), key.account, "root")
-    return _Holder({}, active, key.owner_id != key.account, identity, ())
-
-
 async def _active_again(
-    env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, stale: KeyView
+    env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], stale: KeyView
 ) -> KeyView:
-    """The key after one poll of the feed, if it is active now. Only its holder gets as far as this poll."""
-    view = await env.directory.access_key(signature.access_key_id) if await feed_moved(env) else stale
+    """The key after one poll of the feed, if it is active now. Only its holder can cause this poll."""
+    view = await env.directory.access_key(signature.access_key_id) if await refresh_if_changed(env) else stale
     if view is None or view.key.status is not KeyStatus.ACTIVE:
         raise _unknown("access key is inactive", signature, stale.key.account)
-    _verify(env, signature, view.secret, services, now, view.key.account)
+    _verify(env, signature, view.secret, services, view.key.account)
     return view
+
+
+# --- Passwords -----------------------------------------------------------------------------------------------------
+
+
+def caller_of_sign_in(user: User, now: int, seen: FeedPosition, method: str = PASSWORD) -> Caller:
+    """The user who proved itself without an access key: in a browser, or by a SCIM token.
+
+    `now`, `seen`: taken before the user was read. `method`: daypass:AuthMethod.
+    """
+    hops = (Hop("", user.account, user.id, now, seen, "", user.name),)
+    return Caller(
+        kind=PrincipalKind.USER,
+        account=user.account,
+        arn=user.arn,
+        principal_arn=user.arn,
+        user_id=user.id,
+        principal_id=user.id,
+        name=user.name,
+        access_key_id="",
+        seen=seen,
+        hops=hops,
+        tags=user.tags,
+        auth_method=method,
+    )
 
 
 # --- Sessions ------------------------------------------------------------------------------------------------------
@@ -109,26 +130,40 @@ async def _session(env: Env, signature: sigv4.UnverifiedSignature, services: Col
     key_id = signature.access_key_id
     claims = await env.sealer.open(signature.security_token, key_id)
     secret = await env.sealer.session_secret(claims)
-    _verify(env, signature, secret, services, now, claims.account)
+    _verify(env, signature, secret, services, claims.account)
+    return await caller_of_session(env, claims, now)
+
+
+async def caller_of_session(env: Env, claims: SessionClaims, now: int) -> Caller:
+    """The caller of a session whose holder is verified, at `now` (ms).
+
+    Raises DaypassError: EXPIRED_CREDENTIALS (also when revoked), UNKNOWN_CREDENTIALS, UNAVAILABLE.
+    """
+    key_id = claims.hops[-1].access_key_id
     facts = {OWNER: claims.account, "session_id": claims.session_id, "access_key_id": key_id}
     if claims.expires_at <= now:
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _EXPIRED, private={**facts, "reason": "expired"})
     if claims.binding:  # to a key or network that a signature alone does not prove
-        raise _unknown("session is bound", signature, claims.account)
+        raise _unusable("session is bound", claims)
     revocation = env.directory.revoked(claims)
     if revocation is not None:
         private = {**facts, "reason": "revoked", "revocation": revocation.id}
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _EXPIRED, private=private)
     caller = await _session_caller(env, claims, key_id)
-    if caller is None and await feed_moved(env):
+    if caller is None and await refresh_if_changed(env):
         caller = await _session_caller(env, claims, key_id)
     if caller is None:
-        raise _unknown("principal of the session is gone", signature, claims.account)
+        raise _unusable("principal of the session is gone", claims)
     return caller
 
 
+def _unusable(reason: str, claims: SessionClaims) -> DaypassError:
+    private = {OWNER: claims.account, "reason": reason, "session_id": claims.session_id}
+    return DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _INVALID, private=private)
+
+
 async def _session_caller(env: Env, claims: SessionClaims, key_id: str) -> Caller | None:
-    """The caller behind opened claims, or None when its principal is known to be deleted."""
+    """The caller with these opened claims, or None when its principal is known to be deleted."""
     if claims.kind is SessionKind.ROLE:
         role = await env.directory.role_by_id(claims.principal_id)
         return _role_session(role, claims, key_id) if role is not None else None
@@ -203,6 +238,7 @@ def _user(user: User, claims: SessionClaims, key_id: str) -> Caller:
         session=claims,
         tags=user.tags,
         mfa_at=claims.mfa_at,
+        auth_method=claims.auth_method or "sigv4",
     )
 
 
@@ -232,14 +268,19 @@ def _verify(
     signature: sigv4.UnverifiedSignature,
     secret: str,
     services: Collection[str],
-    now: int,
     account: str,
-    derived: dict[tuple[str, str, str], Mac] | None = None,
+    signing_keys: dict[tuple[str, str, str], Mac] | None = None,
 ) -> None:
     limits = env.limits
     try:
         sigv4.verify(
-            signature, secret, now, skew_ms=limits.skew_ms, services=services, regions=limits.regions, known=derived
+            signature,
+            secret,
+            env.clock.wall(),
+            skew_ms=limits.skew_ms,
+            services=services,
+            regions=limits.regions,
+            known=signing_keys,
         )
     except sigv4.SigV4Error as error:
         private = {OWNER: account, "unverified_access_key_id": signature.access_key_id}

@@ -1,37 +1,41 @@
-"""Authorizing one action: the caller's own policy layers, and the decision over them.
+"""Authorizes one action: collects the caller's policy layers and decides.
 
-Policies are read live, by unique id. A refusal is never given from a stale cache: the change feed is polled once, and
-if it had moved the decision is taken again. Nothing here trusts a session beyond what was sealed into it: a managed
-session policy whose text is no longer kept makes its whole level allow nothing.
+Policies are read live, by unique id. A stale cache never causes a refusal: the change feed is polled once and, if it
+moved, the decision is made again. A session is trusted only for what was sealed into it. If the text of a managed
+session policy is no longer stored, its whole level allows nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.explain import denial_message, explain
-from daypass.domain.policy.model import AccessQuery, Decision, Layers, NamedPolicy, Value
-from daypass.domain.session import SessionClaims, SessionKind
+from daypass.domain.policy.explain import denial_message
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Decision, Value
+from daypass.domain.session import PASSWORD, SessionClaims, SessionKind, scope_downs
 from daypass.domain.trust import CallerPolicies
+from daypass.operations.decide import decide, explained
 from daypass.operations.outcome import OWNER
+from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Call, Env
 
+_SESSION_POLICIES = 2_000_000  # characters of cached session policies, per process
 _INVALID_TOKEN = "The security token included in the request is invalid"
 
 # AWS page "Compare AWS STS credentials": which STS operations each kind of temporary credentials may call.
 _STS_FOR_ALL = frozenset({"sts:GetCallerIdentity", "sts:GetScopedCredentials", "sts:GetDelegatedAccessToken"})
 _STS_OF: Mapping[SessionKind, frozenset[str]] = {
-    SessionKind.USER: _STS_FOR_ALL | {"sts:AssumeRole", "sts:GetWebIdentityToken"},
+    SessionKind.USER: _STS_FOR_ALL | {"sts:AssumeRole", "sts:GetWebIdentityToken", "sts:TagGetWebIdentityToken"},
     SessionKind.FEDERATED: _STS_FOR_ALL,
 }
 _LONG_TERM_ONLY = frozenset({"sts:GetSessionToken", "sts:GetFederationToken"})
+_DECODE = "sts:DecodeAuthorizationMessage"
 
 
 async def authorize(
@@ -47,8 +51,9 @@ async def authorize(
 ) -> Decision:
     """Returns the decision if the caller may do `action` ("iam:CreateRole") on `resource` (an ARN, or "*").
 
-    `context`: further context keys, lower-cased; they win over the global ones. `resource_policy` and `bindings`: the
-    resource's own policy, if it has one. `shown`: how a denial names the resource, if not by ARN. Raises DaypassError(ACCESS_DENIED) with AWS's message and the explanation.
+    `context`: further context keys, lower-cased; they override the global ones. `resource_policy` and `bindings`: the
+    policy of the resource, if it has one. `shown`: the name of the resource in a denial, if not its ARN. Raises
+    DaypassError(ACCESS_DENIED) with AWS's message and the explanation.
     """
     check_credentials(call.caller, action)
     account = account_of(resource) or call.caller.account
@@ -68,38 +73,43 @@ async def authorize(
         )
 
     used = await layers()
-    decision = evaluate(query, used)
-    if not decision.allowed and await feed_moved(env):
+    decision = await decide(env, call.caller.account, query, used)
+    if not decision.allowed and await refresh_if_changed(env):
         used = await layers()
-        decision = evaluate(query, used)
+        decision = await decide(env, call.caller.account, query, used)
     if decision.allowed:
         return decision
     message = denial_message(query, decision, call.caller.arn, shown)
     raise DaypassError(
         ErrorKind.ACCESS_DENIED,
-        message.replace(" on resource: *", "", 1) if resource == "*" else message,  # as AWS says it
+        message.replace(" on resource: *", "", 1) if resource == "*" else message,  # AWS's wording
         private={OWNER: call.caller.account, "resource": resource},
-        explanation=explain(query, used).to_json(),
+        explanation=await explained(env, call.caller.account, query, used),
     )
 
 
 def check_credentials(caller: Caller, action: str) -> None:
-    """Refuses what AWS does not let this kind of temporary credentials call at all, whatever the policies say.
+    """Refuses the operations that AWS does not let this kind of temporary credentials call, whatever the policies say.
 
-    IAM answers GetSessionToken credentials without MFA, and those of federated users, as it does unknown ones.
+    For GetSessionToken credentials without MFA, and those of federated users, IAM's error is the one for unknown
+    credentials.
     """
     session = caller.session
     if session is None:
         return
     allowed = _STS_OF.get(session.kind)
     service, _, operation = action.partition(":")
-    if action in _LONG_TERM_ONLY or (service == "sts" and allowed is not None and action not in allowed):
+    explains = action == _DECODE and session.auth_method == PASSWORD  # people read explanations in the console
+    if action in _LONG_TERM_ONLY or (
+        service == "sts" and allowed is not None and action not in allowed and not explains
+    ):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
             f"Cannot call {operation} with session credentials",
             private={"reason": "kind of credentials", "session_kind": session.kind.value},
         )
-    if service == "iam" and allowed is not None and not (session.kind is SessionKind.USER and caller.mfa_at):
+    signed_in = bool(caller.mfa_at) or session.auth_method == PASSWORD  # as in AWS's console
+    if service == "iam" and allowed is not None and not (session.kind is SessionKind.USER and signed_in):
         raise DaypassError(
             ErrorKind.UNKNOWN_CREDENTIALS,
             _INVALID_TOKEN,
@@ -107,8 +117,8 @@ def check_credentials(caller: Caller, action: str) -> None:
         )
 
 
-async def feed_moved(env: Env) -> bool:
-    """Polls the change feed before a refusal. While the database is away, what the cache says stands."""
+async def refresh_if_changed(env: Env) -> bool:
+    """Polls the change feed before a refusal. While the database is unavailable, the cached state is used."""
     try:
         return await env.directory.refresh()
     except DaypassError as error:
@@ -118,9 +128,9 @@ async def feed_moved(env: Env) -> bool:
 
 
 async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
-    """The caller's own layers, as they are now. A principal that is gone has no policies: nothing is allowed.
+    """The caller's own layers, as they are now. A deleted principal has no policies: nothing is allowed.
 
-    As long as neither its policies nor the guardrails change, a caller without session policies gets the same object.
+    While neither its policies nor the guardrails change, a caller without session policies gets the same object.
     """
     account, session = await env.directory.account(caller.account), caller.session
     guardrails = account.guardrails if account is not None else ((),)
@@ -128,7 +138,7 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
     owner_id = caller.principal_id
     if session is not None:
         levels = await _session_levels(env, session)
-        if session.kind is SessionKind.FEDERATED:  # what counts are the policies of the user, or root, behind it
+        if session.kind is SessionKind.FEDERATED:  # the policies of the user, or root, behind it apply
             owner_id = session.user_id
     if owner_id == caller.account:
         return CallerPolicies((_everything(),), None, levels, guardrails)
@@ -141,33 +151,29 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
         return CallerPolicies((), None, levels, guardrails)
     if levels:
         return CallerPolicies(view.identity, view.boundary, levels, guardrails)
-    kept: CallerPolicies | None = view.memo.get("layers")
-    if kept is None or kept.guardrails is not guardrails:
-        kept = view.memo["layers"] = CallerPolicies(view.identity, view.boundary, (), guardrails)
-    return kept
+    return view.layers.under(guardrails)
 
 
 async def _session_levels(env: Env, session: SessionClaims) -> tuple[tuple[NamedPolicy, ...], ...]:
     """One level for the session policies of the issuing call, inline and managed together, and one for each scope-down.
 
-    A federated user without any session policy has no permissions of its own, so its first level is there and empty.
+    A federated user without a session policy has no permissions of its own, so its first level is present but empty.
     """
     levels: list[tuple[NamedPolicy, ...]] = []
-    scope_downs = session.policies[1:] if session.base_policy else session.policies
     if session.base_policy or session.policy_hashes or session.kind is SessionKind.FEDERATED:
         inline = (_session_policy(session.policies[0]),) if session.base_policy else ()
         managed = await _managed(env, session.policy_hashes)
         levels.append((*inline, *managed) if managed is not None else (_nothing(),))
-    levels.extend((_session_policy(text),) for text in scope_downs)
+    levels.extend((_session_policy(text),) for text in scope_downs(session))
     return tuple(levels)
 
 
 async def _managed(env: Env, hashes: tuple[str, ...]) -> tuple[NamedPolicy, ...] | None:
-    """The kept managed session policies; None when one is missing (its denies are unknown, so nothing may be allowed)."""
+    """The stored managed session policies; None when one is missing (its denies are unknown, so nothing may be allowed)."""
     kept: list[NamedPolicy] = []
     for content_hash in hashes:
         content = await env.directory.policy_content(content_hash)
-        if content is None and await feed_moved(env):
+        if content is None and await refresh_if_changed(env):
             content = await env.directory.policy_content(content_hash)
         if content is None:
             return None
@@ -177,17 +183,17 @@ async def _managed(env: Env, hashes: tuple[str, ...]) -> tuple[NamedPolicy, ...]
 
 @cache
 def _nothing() -> NamedPolicy:
-    """In place of a policy that is gone: it denies, because a grant that reaches past a silent layer must not pass it."""
+    """Replaces a missing policy. It denies, because some grants override implicit denies and must not override this one."""
     return NamedPolicy("missing", compile_stored("", PolicyKind.SESSION))
 
 
-@lru_cache(maxsize=4096)
-def _session_policy(text: str) -> NamedPolicy:
-    return NamedPolicy("session", compile_stored(text, PolicyKind.SESSION))
+_session_policy: SizedCache[NamedPolicy] = SizedCache(
+    lambda text: NamedPolicy("session", compile_stored(text, PolicyKind.SESSION)), _SESSION_POLICIES
+)
 
 
 @cache
 def _everything() -> NamedPolicy:
-    """What a root may do by itself; guardrails still bound it."""
+    """The own policies of a root: everything is allowed, within the guardrails."""
     text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
     return NamedPolicy("root", compile_stored(text, PolicyKind.IDENTITY))

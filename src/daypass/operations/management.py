@@ -1,29 +1,61 @@
-"""Who may manage what: authorizing the calls of the management API, within an account and across accounts.
+"""Authorizes the calls of the management API, within an account and across accounts.
 
-A resource is `arn:aws:daypass::ACCOUNT:KIND/NAME` of the account that owns it. Its own principals need their own policies
-to allow the action. Of other accounts only the operator's principals may act, as if each resource had a policy that
-delegates to the operator account: there is one evaluator here too, and no other way past it.
+A resource is `arn:aws:daypass::ACCOUNT:KIND/NAME` of the account that owns it. Principals of that account need policies
+that allow the action. Only principals of the operator account may act on resources of other accounts, and only by a
+statement that names `daypass:` and the resource (`domain.policy.administration`): each resource has an implicit policy
+that delegates to the operator account, and the one evaluator decides.
+
+An operation that changes which principal may assume which role also needs the permission that AWS requires for the
+same change (`ALSO`), so that a policy for AWS which withholds that permission withholds the operation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from daypass.domain.arn import root_arn
+from daypass.domain.arn import account_of, root_arn
 from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.model import Decision, NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy.model import Decision, Layer
 from daypass.operations.authorize import authorize
-from daypass.ports import Call, Env, Records, Viewer
+from daypass.ports import Call, Env, Viewer
 
 EVERY_ACCOUNT = "*"
-"""In place of an account id: all of them. For the operator alone."""
+"""Replaces an account id: all accounts. Only for the operator."""
+
+ALSO: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "PutProviderSettings": ("iam:UpdateOpenIDConnectProviderThumbprint",),
+        "PutAllowedIssuers": ("iam:CreateOpenIDConnectProvider",),
+        "PutRoleSettings": ("iam:UpdateRole",),
+        "PutApprovalRule": ("iam:UpdateAssumeRolePolicy",),
+        "PutGuardrail": ("organizations:UpdatePolicy", "organizations:AttachPolicy"),
+        "DeleteGuardrail": ("organizations:DetachPolicy", "organizations:DeletePolicy"),
+        "CreateAccount": ("organizations:CreateAccount",),
+        "CreateClient": ("iam:CreateOpenIDConnectProvider",),
+        "UpdateClient": ("iam:UpdateOpenIDConnectProviderThumbprint",),
+        "CreateClientSecret": ("iam:UpdateOpenIDConnectProviderThumbprint",),
+        "LiftBlock": ("iam:DeleteRolePolicy",),
+        "CreateScimToken": ("iam:CreateUser", "iam:AddUserToGroup", "iam:DeleteUser"),
+        "ListMfaDevices": ("iam:ListMFADevices",),
+        "UpdatePasskey": ("iam:DeactivateMFADevice",),
+        "DeletePasskey": ("iam:DeactivateMFADevice",),
+        "Offboard": ("iam:UpdateAccessKey", "iam:DeleteLoginProfile", "iam:DeactivateMFADevice"),
+    }
+)
+"""The further permission for a `daypass:` action, on the corresponding AWS resource (`arn_in_aws`)."""
+
+
+_HOW_TO_REACH: Final = "Access to another account takes a policy that names daypass: in Action and an ARN in Resource, such as DaypassOperatorAccess"
 
 
 class Scope(NamedTuple):
-    """What a reader was allowed to look at. `account` is "" when that is every account."""
+    """What a reader may see. `account` is "" for every account."""
 
     viewer: Viewer
     account: str
@@ -31,15 +63,36 @@ class Scope(NamedTuple):
 
 
 def arn_of(account: str, kind: str, name: str) -> str:
-    """The ARN of something that is managed."""
+    """The ARN of a managed resource."""
     return f"arn:aws:daypass::{account}:{kind}/{name}"
 
 
-async def allow(env: Env, call: Call, action: str, kind: str, name: str, account: str = "") -> Decision:
-    """The decision that lets the caller do `daypass:ACTION` on what `account` (default: the caller's) owns.
+def arn_in_aws(account: str, kind: str, name: str, operator: str) -> str:
+    """The resource of the permission that AWS requires: a provider or role in IAM, an account in Organizations.
 
-    Raises DaypassError(ACCESS_DENIED); between accounts it reads the same whether the thing or the account exists.
-    Who is not the operator's gets no further than this with another account, whatever any policy would say.
+    Accounts of an organization belong to the management account, here the `operator`. A new account has no ARN yet.
+    """
+    match kind:
+        case "oidc-provider" | "role":
+            return f"arn:aws:iam::{account}:{kind}/{name}"
+        case "issuers" | "client":
+            return f"arn:aws:iam::{account}:oidc-provider/*"
+        case "approval-rule":
+            return f"arn:aws:iam::{account}:role/*"
+        case "account":
+            return "*"
+        case _:
+            return f"arn:aws:organizations::{operator}:account/{account}"
+
+
+async def allow(
+    env: Env, call: Call, action: str, kind: str, name: str, account: str = "", *, aws_arn: str = ""
+) -> Decision:
+    """Authorizes `daypass:ACTION` on a resource of `account` (default: the caller's), and returns the decision.
+
+    `aws_arn`: the resource of the permission in `ALSO`, when `arn_in_aws` does not know it. Raises
+    DaypassError(ACCESS_DENIED). Between accounts the message is the same whether the resource or account exists.
+    Principals of other accounts than the operator's are refused here for another account, whatever their policies say.
     """
     own = call.caller.account
     owner = account or own
@@ -49,11 +102,40 @@ async def allow(env: Env, call: Call, action: str, kind: str, name: str, account
         if not await is_operator(env, call.caller):
             raise _not_the_operator(call, action, resource, "it belongs to another account")
         delegated = _delegation(own)
-    return await authorize(env, call, f"daypass:{action}", resource, resource_policy=delegated)
+    try:
+        decision = await authorize(env, call, f"daypass:{action}", resource, resource_policy=delegated)
+    except DaypassError as error:
+        if delegated is not None and _lacks_permission(error):
+            error.public += f". {_HOW_TO_REACH}"
+        raise
+    for also in ALSO.get(action, ()):
+        theirs = aws_arn or arn_in_aws(owner, kind, name, own)
+        foreign = account_of(theirs) not in ("", own)
+        await authorize(env, call, also, theirs, resource_policy=delegated if foreign else None)
+    return decision
+
+
+async def allow_unless_denied(env: Env, call: Call, action: str, kind: str, name: str = "*") -> Decision | None:
+    """Authorizes an action that needs no permission: the decision that allows it, or None when no policy does.
+
+    Raises DaypassError(ACCESS_DENIED) when a policy denies it explicitly.
+    """
+    try:
+        return await allow(env, call, action, kind, name)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.ACCESS_DENIED or (error.explanation or {}).get("explicit", True):
+            raise
+        return None
+
+
+def _lacks_permission(error: DaypassError) -> bool:
+    """Whether a policy attached to the caller could have allowed it: no policy denies it, and no other layer blocks it."""
+    explanation = error.explanation or {}
+    return explanation.get("blocked_by") == Layer.IDENTITY.value and not explanation.get("explicit")
 
 
 async def allow_operator(env: Env, call: Call, action: str, kind: str, name: str, account: str = "") -> Decision:
-    """As `allow`, for what only the operator's principals may ever do, even to their own account."""
+    """Like `allow`, for actions that only the operator's principals may perform, even on their own account."""
     if not await is_operator(env, call.caller):
         resource = arn_of(account or call.caller.account, kind, name)
         raise _not_the_operator(call, action, resource, "it is for the operator account alone")
@@ -61,27 +143,20 @@ async def allow_operator(env: Env, call: Call, action: str, kind: str, name: str
 
 
 async def allow_reading(env: Env, call: Call, action: str, kind: str, account: str) -> Scope:
-    """What the caller may read of `account`: "" is its own, EVERY_ACCOUNT all of them."""
+    """What the caller may read of `account`: "" is its own account, EVERY_ACCOUNT all of them."""
     decision = await allow(env, call, action, kind, "*", account)
     own = call.caller.account
     if account in ("", own):
         return Scope(Viewer(own), own, decision)
-    # The view follows from the fact, never from the decision alone.
+    # The view depends on the account, never on the decision alone.
     viewer = Viewer(own, operator=await is_operator(env, call.caller))
     return Scope(viewer, "" if account == EVERY_ACCOUNT else account, decision)
 
 
 async def is_operator(env: Env, caller: Caller) -> bool:
-    """Whether the caller belongs to the account that operates the installation."""
+    """Whether the caller belongs to the operator account."""
     view = await env.directory.account(caller.account)
     return view is not None and view.account.operator
-
-
-def records_of(env: Env) -> Records:
-    """The reader of the record. Raises DaypassError(UNAVAILABLE) where there is none."""
-    if env.records is None:
-        raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be read here.")
-    return env.records
 
 
 def _not_the_operator(call: Call, action: str, resource: str, because: str) -> DaypassError:
@@ -96,6 +171,6 @@ def _not_the_operator(call: Call, action: str, resource: str, because: str) -> D
 def _delegation(operator: str) -> NamedPolicy:
     text = (
         f'{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"{root_arn(operator)}"}},'
-        '"Action":"daypass:*","Resource":"*"}]}'
+        '"Action":["daypass:*","iam:*"],"Resource":"*"}]}'
     )
     return NamedPolicy("operator", compile_stored(text, PolicyKind.RESOURCE))

@@ -1,9 +1,8 @@
-"""How a request ends on the record: who acted, on whose account, with what result.
+"""Records how a request ended: the actor, the account, and the result.
 
-Nothing is answered before its event is durable. A refusal tells its caller only what `DaypassError.public` says; the
-reasons go to the record of the account that owns the decision, and, sealed for that account, into the encoded
-authorization message. A message about another account's decision has the same length whether there was anything to
-decide or not.
+No response is sent before its event is durable. A refusal reveals to its caller only `DaypassError.public`. The reasons
+go to the record of the account that made the decision and, sealed for that account, into the encoded authorization
+message. A message about another account's decision always has the same length, whether a decision was made or not.
 """
 
 from __future__ import annotations
@@ -11,65 +10,44 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Canonical, Event, EventType
+from daypass.domain.directory import ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.ports import Call, Env
+from daypass.domain.refusal import brief
+from daypass.ports import Call, Env, Tx
 
 OWNER: Final = "account"
-"""The key of `DaypassError.private` that names the account whose record and whose message this is (default: the caller's)."""
+"""The key of `DaypassError.private` for the account that gets the record and the message (default: the caller's)."""
 
 ACTOR: Final = "actor"
-"""The key of `DaypassError.private` under which a refusal names who acted, where that is nobody with credentials of ours."""
+"""The key of `DaypassError.private` for the actor of a refusal, when it has no credentials of this installation."""
 
-_UNPROVEN = frozenset(
-    {
-        ErrorKind.MISSING_CREDENTIALS,
-        ErrorKind.INCOMPLETE_SIGNATURE,
-        ErrorKind.SIGNATURE_MISMATCH,
-        ErrorKind.UNKNOWN_CREDENTIALS,
-        ErrorKind.EXPIRED_CREDENTIALS,
-        ErrorKind.INVALID_IDENTITY_TOKEN,
-        ErrorKind.EXPIRED_IDENTITY_TOKEN,
-        ErrorKind.IDP_REJECTED_CLAIM,
-    }
-)
-_MALFORMED = frozenset(
-    {
-        ErrorKind.MISSING_ACTION,
-        ErrorKind.UNKNOWN_OPERATION,
-        ErrorKind.UNSUPPORTED_OPERATION,
-        ErrorKind.MALFORMED_REQUEST,
-        ErrorKind.REQUEST_TOO_LARGE,
-        ErrorKind.MISSING_PARAMETER,
-        ErrorKind.INVALID_PARAMETER,
-        ErrorKind.VALIDATION,
-        ErrorKind.INVALID_INPUT,
-    }
-)
+_UNPROVEN: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
 _USUAL_AGENT: Final = 512  # characters of a User-Agent
 _FOREIGN: Final = 6144  # bytes: explanations for another account are padded to a multiple of this
 _MAX_EXPLANATION: Final = 262_144  # bytes, unpacked
 
 
 def actor_of(caller: Caller | None) -> Mapping[str, Any]:
-    """Who acted, for an event: {} when nobody is proven. A caller with a long-term key is always told the same way."""
+    """The actor of an event: {} when no identity is proven. A caller with a long-term key always gives the same value."""
     if caller is None:
         return {}
-    kept: Canonical | None = caller.memo.get("actor")
-    if kept is None:
-        kept = caller.memo["actor"] = _actor_of(caller)
-    return kept
+    known = caller.derived.actor
+    if known is None:
+        known = caller.derived.actor = _actor_of(caller)
+    return known
 
 
-def _actor_of(caller: Caller) -> Canonical:
-    actor = Canonical()
-    actor |= {
+def _actor_of(caller: Caller) -> Mapping[str, Any]:
+    actor: dict[str, Any] = {
         "kind": caller.kind,
         "account": caller.account,
         "arn": caller.arn,
@@ -87,46 +65,17 @@ def _actor_of(caller: Caller) -> Canonical:
 
 
 def source_of(facts: RequestFacts) -> Mapping[str, str]:
-    """How it came, for an event."""
+    """The source of an event: how the request came."""
     if len(facts.user_agent) > _USUAL_AGENT:
         return _source(facts.source_ip, facts.user_agent, facts.region)
     return _usual_source(facts.source_ip, facts.user_agent, facts.region)
 
 
-def _source(ip: str, user_agent: str, region: str) -> Canonical:
-    return Canonical(ip=ip, user_agent=user_agent, region=region)
+def _source(ip: str, user_agent: str, region: str) -> Mapping[str, Any]:
+    return {"ip": ip, "user_agent": user_agent, "region": region}
 
 
-_usual_source = lru_cache(maxsize=1024)(_source)  # the same clients come again and again
-
-
-def decision_json(decision: Decision) -> Mapping[str, Any]:
-    """A decision for an event, as it stands in every event that has it."""
-    kept: Canonical | None = decision.memo.get("json")
-    if kept is None:
-        kept = decision.memo["json"] = _decision_json(decision)
-    return kept
-
-
-def _decision_json(decision: Decision) -> Canonical:
-    shown = Canonical()
-    shown |= {
-        "allowed": decision.allowed,
-        "determining": [
-            {
-                "layer": d.layer._value_,  # before Python 3.12 `value` runs Python code
-                "policy": d.policy,
-                "statement": d.statement,
-                "sid": d.sid,
-                "effect": d.effect._value_,
-            }
-            for d in decision.determining
-        ],
-    }
-    if decision.blocked_by is not None:
-        shown["blocked_by"] = decision.blocked_by.value
-        shown["explicit"] = decision.explicit
-    return shown
+_usual_source = lru_cache(maxsize=1024)(_source)  # clients repeat
 
 
 def served(
@@ -138,8 +87,9 @@ def served(
     decision: Decision | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> Event:
-    """The event of a request that was served. `account` is the owner of what was acted on, the caller's by default."""
-    return event_of(
+    """The event of a request that succeeded. `account` is the owner of the resource, by default the caller's."""
+    session = call.caller.session
+    event = event_of(
         kind,
         call.facts,
         actor_of(call.caller),
@@ -149,6 +99,9 @@ def served(
         decision=decision,
         detail=detail,
     )
+    if session is not None and (session.grant_id or session.client_id):
+        return replace(event, grant_id=session.grant_id, client_id=session.client_id)
+    return event
 
 
 def event_of(
@@ -162,7 +115,7 @@ def event_of(
     decision: Decision | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> Event:
-    """An event about a request that went well, with whatever actor stands behind it."""
+    """An event about a successful request, with any actor."""
     return Event(
         kind,
         at,
@@ -174,18 +127,24 @@ def event_of(
         facts.operation,
         "",  # no error
         session_id,
-        decision_json(decision) if decision is not None else None,
+        decision.recorded if decision is not None else None,
         detail if detail is not None else {},
     )
 
 
 async def refused(
-    env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError, detail: Mapping[str, Any]
+    env: Env,
+    facts: RequestFacts,
+    caller: Caller | None,
+    error: DaypassError,
+    detail: Mapping[str, Any],
+    replays: Sequence[ReplayEntry] = (),
 ) -> str:
-    """Puts a refusal on the record, durably, and returns the encoded authorization message ("" when there is none).
+    """Records a refusal durably and returns the encoded authorization message ("" when there is none).
 
-    `detail`: the request's parameters, redacted. Raises DaypassError(UNAVAILABLE) when it cannot be recorded: the caller
-    must answer that instead of the refusal.
+    `detail`: the request's parameters, redacted. `replays`: one-time proofs that the refused request consumes. A refusal without a proven sender is shortened, and counted when it
+    repeats others (`ports.Refusals`). A refusal for lack of time or capacity is only counted. Raises
+    DaypassError(UNAVAILABLE) when it cannot be recorded: the caller must return that error instead.
     """
     private = {key: value for key, value in error.private.items() if key not in (OWNER, ACTOR)}
     owner = str(error.private.get(OWNER, "")) or (caller.account if caller else "")
@@ -202,7 +161,16 @@ async def refused(
         decision=error.explanation,
         detail={**detail, **({"private": private} if private else {})},
     )
-    await env.journal.commit(event)
+    if replays and error.kind is not ErrorKind.THROTTLED:
+        await _commit_and_consume(env, event, replays)
+    elif error.kind is ErrorKind.THROTTLED:
+        env.refusals.count(brief(event))  # there may be many: overload must not cost a commit each
+    elif event.actor or error.explanation is not None:
+        await env.journal.commit(event)
+    elif error.kind is ErrorKind.OVERLOADED:
+        env.refusals.count(brief(event))
+    else:
+        await env.refusals.record(brief(event))
     if error.explanation is None or not owner:
         return ""
     foreign = caller is None or owner != caller.account
@@ -210,18 +178,31 @@ async def refused(
     return env.sealer.seal_message(owner, packed)
 
 
+async def _commit_and_consume(env: Env, event: Event, replays: Sequence[ReplayEntry]) -> None:
+    """Records a refusal, and the use of its proofs. A proof that was used before may be why it is refused."""
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for entry in replays:
+            if tx.get(ReplayEntry, purpose=entry.purpose, id=entry.id) is None:
+                tx.insert(entry)
+        return None, event
+
+    await env.journal.write(change, account=event.account)
+
+
 def _event_type(kind: ErrorKind, caller: Caller | None) -> EventType:
-    if kind is ErrorKind.ACCESS_DENIED:
+    family = family_of(kind)
+    if family is Family.DENIED:
         return EventType.REQUEST_DENIED
-    if caller is None and kind in _UNPROVEN:
+    if caller is None and family in _UNPROVEN:
         return EventType.REQUEST_UNAUTHENTICATED
-    if caller is None and kind in _MALFORMED:
+    if caller is None and family is Family.REQUEST:
         return EventType.REQUEST_MALFORMED
     return EventType.REQUEST_FAILED
 
 
 def pack(explanation: Mapping[str, Any], salt: str, multiple: int) -> bytes:
-    """An explanation, deflated, then padded to a multiple of so many bytes with what does not deflate."""
+    """An explanation, deflated, then padded to a multiple of this number of bytes with incompressible data."""
     packed = zlib.compress(json.dumps(explanation, separators=(",", ":"), ensure_ascii=True).encode("ascii"), 6)
     body = len(packed).to_bytes(4, "big") + packed
     padding = -len(body) % multiple
@@ -229,7 +210,7 @@ def pack(explanation: Mapping[str, Any], salt: str, multiple: int) -> bytes:
 
 
 def unpack(payload: bytes) -> dict[str, Any]:
-    """The explanation that `pack` packed. Raises ValueError."""
+    """The explanation in the output of `pack`. Raises ValueError."""
     size = int.from_bytes(payload[:4], "big")
     if len(payload) < 4 or size > len(payload) - 4:
         raise ValueError("not a packed explanation")

@@ -1,13 +1,13 @@
 """The few protocols that operations need, and the one value that carries them (`Env`).
 
-Adapters live in stores, crypto, federation and audit; `server.py` alone builds them. Operations and wire import
-only this.
+Adapters are in stores, crypto, federation and audit; only the server package builds them. Operations and wire import
+only this package.
 """
 
 from __future__ import annotations
 
 from daypass.ports.basics import Clock, Ids
-from daypass.ports.certificates import CertificateVerifier, Sighting, Sightings
+from daypass.ports.certificates import CertificateUse, CertificateUses, CertificateVerifier
 from daypass.ports.directory import (
     AccountView,
     Directory,
@@ -20,19 +20,46 @@ from daypass.ports.directory import (
     TrustAnchorView,
     Tx,
 )
-from daypass.ports.env import Call, Env, Limits
-from daypass.ports.record import Journal, LogView, RecordFilter, Records, RecordView, SessionFilter, SessionView, Viewer
+from daypass.ports.env import Call, Env, Limits, PasskeyPolicy
+from daypass.ports.heavy import HeavyWork, Scene
+from daypass.ports.oauth import NO_OAUTH, AuthorizationServer, ClientDocuments, ClientProofs, DpopClaims, TokenSigner
+from daypass.ports.outbound import Mail, Outbound, OutboundFailed, Schedules
+from daypass.ports.rates import Rates
+from daypass.ports.record import (
+    Journal,
+    LogView,
+    Offline,
+    ProofUsed,
+    RecordFilter,
+    Records,
+    RecordView,
+    SessionFilter,
+    SessionView,
+    Viewer,
+)
+from daypass.ports.refusals import Refusals
+from daypass.ports.revocations import FeedState, NodeProofs, RevocationFeed, StatusList, StatusLists
 from daypass.ports.saml import SamlArrival, SamlMetadata, SamlMetadataView, SamlVerifier
 from daypass.ports.secrets import Sealer
+from daypass.ports.sign_in import ProviderEndpoints, ProviderTokens, SignInProviders
 from daypass.ports.tokens import IssuerKeys, IssuerStatus, IssuerStatuses, KeySet, TokenVerifier, UnverifiedToken
 
 __all__ = [
+    "NO_OAUTH",
     "AccountView",
+    "AuthorizationServer",
     "Call",
+    "CertificateUse",
+    "CertificateUses",
     "CertificateVerifier",
+    "ClientDocuments",
+    "ClientProofs",
     "Clock",
     "Directory",
+    "DpopClaims",
     "Env",
+    "FeedState",
+    "HeavyWork",
     "Ids",
     "IssuerKeys",
     "IssuerStatus",
@@ -42,23 +69,39 @@ __all__ = [
     "KeyView",
     "Limits",
     "LogView",
+    "Mail",
     "ManagedPolicyView",
+    "NodeProofs",
+    "Offline",
+    "Outbound",
+    "OutboundFailed",
+    "PasskeyPolicy",
     "PolicyContentView",
     "PrincipalView",
+    "ProofUsed",
+    "ProviderEndpoints",
+    "ProviderTokens",
+    "Rates",
     "Reader",
     "RecordFilter",
     "RecordView",
     "Records",
+    "Refusals",
+    "RevocationFeed",
     "RoleView",
     "SamlArrival",
     "SamlMetadata",
     "SamlMetadataView",
     "SamlVerifier",
+    "Scene",
+    "Schedules",
     "Sealer",
     "SessionFilter",
     "SessionView",
-    "Sighting",
-    "Sightings",
+    "SignInProviders",
+    "StatusList",
+    "StatusLists",
+    "TokenSigner",
     "TokenVerifier",
     "TrustAnchorView",
     "Tx",

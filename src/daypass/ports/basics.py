@@ -1,4 +1,4 @@
-"""Time and names: what every operation takes from outside."""
+"""Time and names, which every operation receives from outside."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time never goes below the persisted high-water mark (attack A60)."""
+    """Two times: `now` never goes below the persisted high-water mark (attack A60); `wall` is the system time."""
+
+    @property
+    def jump_ms(self) -> int:
+        """How far the system's clock is ahead of the plausible time. Credentials are issued only if it is 0 (attack
+        A111).
+        """
+        ...
 
     def now(self) -> int:
-        """Milliseconds since the epoch."""
+        """Milliseconds since the epoch, for issue and expiry times."""
+        ...
+
+    def wall(self) -> int:
+        """Milliseconds since the epoch, for checking the freshness of signatures made elsewhere, whose clocks follow
+        the same time.
+        """
         ...
 
 
 class Ids(Protocol):
-    """All randomness that ends up in names."""
+    """The source of all random names."""
 
     def unique(self, prefix: str) -> str:
         """A 21-character unique id: AIDA, AROA, AGPA or ANPA, then 17 of A-Z2-7."""
@@ -37,5 +50,5 @@ class Ids(Protocol):
         ...
 
     def request(self) -> str:
-        """A UUID of version 7 (RFC 9562): in order of time, for the same reason."""
+        """A UUID of version 7 (RFC 9562), ordered by time for the same reason."""
         ...

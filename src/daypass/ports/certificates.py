@@ -1,4 +1,4 @@
-"""X.509: paths, CRLs, and what is seen of certificates."""
+"""X.509: paths, CRLs, and uses of certificates."""
 
 from __future__ import annotations
 
@@ -10,37 +10,42 @@ from daypass.domain.certificate import Certificate
 
 
 class CertificateVerifier(Protocol):
-    """X.509. Refusals are `domain.certificate.CertificateRefused`, whose message is for the record alone."""
+    """X.509. Refusals are `domain.certificate.CertificateRefused`, whose message is only for the record."""
 
-    async def prepare(self, crls: Sequence[bytes]) -> None:
-        """Reads CRLs that are new without holding up the event loop. It refuses nothing."""
+    async def check_signature(
+        self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
+    ) -> None:
+        """Returns normally if the certificate has this serial number and its key signed `message`.
+
+        `algorithm`: "RSA" (PKCS #1 1.5) or "ECDSA", with SHA-256. Sources take turns.
+        """
         ...
 
-    def serial(self, unverified_der: bytes) -> int:
-        """The serial number of a certificate."""
-        ...
-
-    def check_signature(self, unverified_der: bytes, algorithm: str, signature: bytes, message: bytes) -> None:
-        """Returns if the certificate's key signed `message`: "RSA" (PKCS #1 1.5) or "ECDSA", with SHA-256."""
-        ...
-
-    def verify(
-        self, anchors: str, crls: Sequence[bytes], unverified_der: bytes, unverified_chain: Sequence[bytes], now: int
+    async def verify(
+        self,
+        source_ip: str,
+        anchors: str,
+        crls: Sequence[bytes],
+        unverified_der: bytes,
+        unverified_chain: Sequence[bytes],
+        now: int,
     ) -> Certificate:
-        """The certificate, if a valid path leads from it to one of `anchors` (PEM) at `now` (ms) and no CRL forbids it."""
+        """The certificate, if a valid path leads from it to one of `anchors` (PEM) at `now` (ms) and no CRL forbids
+        it. Sources take turns.
+        """
         ...
 
     def check_anchors(self, unverified_pem: str) -> None:
-        """Returns if these certificates (PEM) may be a trust anchor."""
+        """Returns normally if these certificates (PEM) may be a trust anchor."""
         ...
 
     def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
-        """Returns if this CRL is by one of `anchors` and can be obeyed."""
+        """Returns normally if one of `anchors` issued this CRL and it can be enforced."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class CertificateUse:
     """A certificate that asked for a session: what the record of its subject keeps of it. `failed`: it got none."""
 
     account: str
@@ -52,7 +57,7 @@ class Sighting:
     properties: tuple[tuple[str, str], ...] = ()
 
 
-class Sightings(Protocol):
-    """Takes sightings down off the request's path, as many as it can hold; what is over that is lost, and no more."""
+class CertificateUses(Protocol):
+    """Records certificate uses off the request's path. It holds a limited number; those beyond it are lost."""
 
-    def note(self, sighting: Sighting) -> None: ...
+    def note(self, use: CertificateUse) -> None: ...

@@ -1,88 +1,137 @@
-"""The directory: what it holds ready (views), and how it is read and written."""
+"""The directory: its cached views, and how it is read and written.
+
+A value derived from a view alone is a cached property of the view. It is not part of the view's value, is not sent to
+worker processes, and is dropped with the view when one of its dependencies changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct, field
+
+from daypass.domain.arn import root_arn
+from daypass.domain.claims import CallerDerived, PrincipalKind
+from daypass.domain.decision_cache import DecisionCache
 from daypass.domain.directory import (
     AccessKey,
     Account,
     Crl,
+    Grant,
+    KeyStatus,
     ManagedPolicy,
-    OidcProvider,
     Revocation,
     Role,
-    SamlProvider,
+    Tags,
     TrustAnchor,
     User,
-    X509Profile,
 )
-from daypass.domain.policy.model import NamedPolicy
-from daypass.domain.session import Hop, Seen, SessionClaims
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.session import FeedPosition, Hop, SessionClaims
+from daypass.domain.trust import CallerLayers
+from daypass.sigv4.mac import Mac
 
 E = TypeVar("E")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyView:
-    """A long-term key with its secret opened. `user` is None for a root key.
+class KeyHolder(Struct, frozen=True):
+    """Values derived from a long-term key alone.
 
     Attributes:
-        memo: what others have worked out from this view alone, so that not every request does. It goes with the view.
+        gone: whether the user of the key has been deleted.
+        identity: kind, account, ARN, unique id and name.
+        signing_keys: derived for each scope, see `sigv4.verify`.
+        derived: shared by all callers with this key.
     """
+
+    active: bool
+    gone: bool
+    identity: tuple[PrincipalKind, str, str, str, str]
+    tags: Tags = ()
+    signing_keys: dict[tuple[str, str, str], Mac] = field(default_factory=dict)
+    derived: CallerDerived = field(default_factory=CallerDerived)
+
+
+class KeyView(Struct, frozen=True, dict=True):
+    """A long-term key with its secret opened. `user` is None for a root key."""
 
     key: AccessKey
     secret: str
     user: User | None
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @cached_property
+    def holder(self) -> KeyHolder:
+        """The owner of the key, if the key may be used."""
+        key, user = self.key, self.user
+        active = key.status is KeyStatus.ACTIVE
+        if user is not None:
+            identity = (PrincipalKind.USER, user.account, user.arn, user.id, user.name)
+            return KeyHolder(active, False, identity, user.tags)
+        identity = (PrincipalKind.ROOT, key.account, root_arn(key.account), key.account, "root")
+        return KeyHolder(active, key.owner_id != key.account, identity)
 
 
-@dataclass(frozen=True, slots=True)
-class PrincipalView:
-    """A user or role with its policies compiled. `boundary` is None when none is set; a set one that is missing denies."""
+class PrincipalView(Struct, frozen=True, dict=True):
+    """A user or role with its policies compiled. `boundary` is None when none is set. A boundary that is set but
+    missing denies.
+    """
 
     entity: User | Role
     identity: tuple[NamedPolicy, ...]
     boundary: tuple[NamedPolicy, ...] | None
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @cached_property
+    def layers(self) -> CallerLayers:
+        """The policy layers of this principal as a caller without session policies."""
+        return CallerLayers(self.identity, self.boundary)
 
 
-@dataclass(frozen=True, slots=True)
-class RoleView:
+class RoleView(Struct, frozen=True, dict=True):
+    """A role with its policies compiled. `grants`: the access grants for it that have not ended."""
+
     role: Role
     trust: NamedPolicy
     bindings: dict[str, str]
     principal: PrincipalView
-    memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    grants: tuple[Grant, ...] = ()
+
+    @cached_property
+    def decisions(self) -> DecisionCache:
+        """Cached decisions that admitted callers to this role."""
+        return DecisionCache()
+
+    @cached_property
+    def grants_of(self) -> dict[str, tuple[Grant, ...]]:
+        """The grants by the principal id of the person, in order of creation."""
+        found: dict[str, tuple[Grant, ...]] = {}
+        for grant in sorted(self.grants, key=lambda grant: grant.id):
+            found[grant.principal_id] = (*found.get(grant.principal_id, ()), grant)
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class AccountView:
+class AccountView(Struct, frozen=True):
     account: Account
     guardrails: tuple[tuple[NamedPolicy, ...], ...]
     issuers: tuple[str, ...] | None = None  # the only ones it may trust (`domain.issuers`); None: any
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedPolicyView:
+class ManagedPolicyView(Struct, frozen=True):
     policy: ManagedPolicy
     document: str  # text of the default version
     hash: str  # SHA-256 of the text, hex
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyContentView:
-    """A kept managed session policy: compiled, with the time until which its text is kept."""
+class PolicyContentView(Struct, frozen=True):
+    """A stored managed session policy: compiled, with the time until which its text is stored."""
 
     policy: NamedPolicy
     keep_until: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrustAnchorView:
+class TrustAnchorView(Struct, frozen=True):
     """A trust anchor with the CRLs that are enabled for it."""
 
     anchor: TrustAnchor
@@ -112,60 +161,81 @@ class Reader(Protocol):
         """Up to `limit` entities, in ascending `order` (a field; names in AWS's list order), those after `after`."""
         ...
 
+    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
+        """All entities whose `field` is one of `values`, in ascending order of `order`. For owners whose number of
+        entities has a quota.
+        """
+        ...
+
     def count(self, kind: type[Any], **equals: Any) -> int: ...
 
 
 class Tx(Reader, Protocol):
-    """Writes entities in the journal's transaction. Each call also puts the change on the feed, in the same transaction."""
+    """Writes entities in the journal's transaction. Each call also puts the change on the feed, in the same
+    transaction.
+    """
 
     def insert(self, entity: Any) -> None:
         """Raises DaypassError(ALREADY_EXISTS) when a unique key is taken."""
         ...
 
+    def insert_if_absent(self, entity: Any) -> bool:
+        """Inserts an entity that no cached view depends on; False when a unique key is taken. Cheaper than `insert`."""
+        ...
+
     def replace(self, entity: Any) -> None:
-        """Stores `entity` over the one with the same primary key. Raises NOT_FOUND when there is none."""
+        """Replaces the entity with the same primary key by `entity`. Raises NOT_FOUND when there is none."""
         ...
 
     def delete(self, entity: Any) -> None:
-        """Removes exactly this entity. Raises NOT_FOUND when it is not there."""
+        """Removes exactly this entity. Raises NOT_FOUND when it does not exist."""
         ...
 
 
 class Directory(Protocol):
     """The cached directory. Look-ups touch the database only on a miss; a view is immutable.
 
-    Look-ups raise DaypassError(UNAVAILABLE) when the entry is not cached and the database is away, or when the last
-    good poll is older than `max_staleness`.
+    Look-ups raise DaypassError(UNAVAILABLE) when the entry is not cached and the database is unavailable, or when the
+    last successful poll is older than `max_staleness`.
     """
 
-    def seen(self) -> Seen:
-        """Take this, with the issued-at time, before reading anything that a session will rest on."""
+    def seen(self) -> FeedPosition:
+        """Read this and the issued-at time before reading anything that a session depends on."""
         ...
 
     async def access_key(self, key_id: str) -> KeyView | None: ...
     async def user(self, user_id: str) -> PrincipalView | None: ...
+    async def user_by_name(self, account: str, name: str) -> PrincipalView | None: ...
     async def role(self, account: str, name: str) -> RoleView | None: ...
     async def role_by_id(self, role_id: str) -> RoleView | None: ...
     async def account(self, account_id: str) -> AccountView | None: ...
     async def managed_policy(self, arn: str) -> ManagedPolicyView | None: ...
-    async def oidc_provider(self, account: str, url: str) -> OidcProvider | None: ...
-    async def saml_provider(self, account: str, name: str) -> SamlProvider | None: ...
     async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None: ...
-    async def x509_profile(self, profile_id: str) -> X509Profile | None: ...
     async def policy_content(self, content_hash: str) -> PolicyContentView | None: ...
+
+    async def entity(self, kind: type[E], *values: str) -> E | None:
+        """An entity that is cached unchanged, by the values of its first key in the table of entities.
+
+        Of OidcProvider: account, URL; of SamlProvider: account, name; of X509Profile: id.
+        """
+        ...
 
     async def refresh(self) -> bool:
         """One coalesced poll of the change feed; True when it had moved. Call it before refusing from the cache."""
         ...
 
     def revoked(self, claims: SessionClaims) -> Revocation | None:
-        """The revocation that killed this session, if any."""
+        """The revocation that ended this session, if any."""
         ...
 
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
-        """A blocking revocation in force on anyone in these hops: they get no new sessions."""
+        """A blocking revocation in force that matches one of these hops. It prevents new sessions."""
         ...
 
-    async def read(self, query: Callable[[Reader], T]) -> T:
-        """Runs `query` in one snapshot on a store thread, straight from the database."""
+    async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:
+        """Runs `query` in one snapshot on a store thread, straight from the database.
+
+        Accounts take turns: `account` is the caller's, "" for the server itself. `urgent` reads (of revocations,
+        blocks, changes of keys) come first and have a thread in reserve.
+        """
         ...

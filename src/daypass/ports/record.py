@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from daypass.domain.directory import Revocation
+from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.events import Event
 from daypass.domain.session import SessionClaims
 from daypass.ports.directory import Tx
@@ -14,19 +14,61 @@ from daypass.ports.directory import Tx
 T = TypeVar("T")
 
 
-class Journal(Protocol):
-    """The only way to write. Whatever it accepted is durable, and on the record, when it returns."""
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """A revocation that can be made while the database is unavailable.
 
-    async def commit(self, event: Event, session: SessionClaims | None = None) -> None:
-        """Event and session row in one transaction. Raises DaypassError(UNAVAILABLE) when it could not be made durable."""
+    It takes effect in this process at once, without a feed position: it ends every session of its subject. The
+    position is assigned when the spool is drained. `value` is what the call of `Journal.write` returns.
+    """
+
+    value: Any
+    event: Event
+    revocation: Revocation
+
+
+class ProofUsed(Exception):
+    """A one-time proof was used before: nothing was written."""
+
+    def __init__(self, entry: ReplayEntry) -> None:
+        super().__init__(entry.purpose)
+        self.entry = entry
+
+
+class Journal(Protocol):
+    """The only way to write. When a call returns, the write is durable and on the record."""
+
+    async def commit(
+        self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()
+    ) -> None:
+        """Event and session row in one transaction. While the database is unavailable they go to the local spool.
+
+        `replays`: the one-time proofs that it consumes in that transaction, which needs the database. The proofs of all
+        items of a batch are one statement. Raises ProofUsed, and DaypassError(UNAVAILABLE) when it could not be made
+        durable.
+        """
         ...
 
-    async def write(self, change: Callable[[Tx], tuple[T, Event]], session: SessionClaims | None = None) -> T:
+    async def write(
+        self,
+        change: Callable[[Tx], tuple[T, Event]],
+        session: SessionClaims | None = None,
+        *,
+        account: str = "",
+        urgent: bool = False,
+        offline: Offline | None = None,
+    ) -> T:
         """Runs `change` on the writer thread; what it wrote, the feed entries and its event are one transaction.
 
-        So is the row of `session`, where the change gives one out (a one-time proof is redeemed as its session is made).
+        It needs the database; with `offline`, that is done instead of `change` while the database is unavailable.
 
-        A DaypassError raised by `change` undoes that change alone and is raised here (the caller records it).
+        The row of `session`, if the change issues one, is part of it (a one-time proof is consumed when its session is
+        made).
+
+        A DaypassError raised by `change` rolls back only that change and is raised here (the caller records it).
+        Accounts take turns; `account` is "" for the server's own changes. `urgent` changes (revocations, blocks,
+        changes of keys) come first. Raises DaypassError: UNAVAILABLE, THROTTLED when too many changes of the account
+        wait.
         """
         ...
 
@@ -49,15 +91,15 @@ class LogView:
     opened_at: int
     seq: int
     chain: str
-    closed: bool  # ended by log.closed; a running log and one that was cut off are not
+    closed: bool  # ended by log.closed; false for a running log and for one that was interrupted
 
 
 @dataclass(frozen=True, slots=True)
 class RecordView:
-    """One record, as far as the viewer may see it.
+    """The part of one record that the viewer may see.
 
-    `bytes` for the owner of what was acted on and for the operator: enough to verify the leaf. For the actor's account
-    `body` alone, without decision and detail. For everyone else neither: the leaf still verifies the chain.
+    `bytes` for the owner of the resource and for the operator: enough to verify the leaf. For the actor's account only
+    `body`, without decision and detail. For all others neither; the leaf still verifies the chain.
     """
 
     log: str
@@ -71,7 +113,7 @@ class RecordView:
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records to search for, newest first; what is empty matches everything. Times in ms, `until` exclusive.
+    """A search for records, newest first. Empty fields match everything. Times in ms, `until` exclusive.
 
     `before` is where the last page ended: (at, log, seq) of its last record.
     """
@@ -91,10 +133,11 @@ class RecordFilter:
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """Which sessions to list, newest first; what is empty or None matches everything.
+    """A search for sessions, newest first. Fields that are empty or None match everything.
 
-    `principal_id` is a role's or user's unique id; `root_principal_id` finds whatever stems from someone, down all
-    chains. `before` is where the last page ended: (issued_at, session_id).
+    `principal_id` is a role's or user's unique id. `root_principal_id` finds all sessions that originate from a
+    principal, down all chains. `before` is where the last page ended: (issued_at, session_id). `looked_at`: the most
+    sessions that one page looks through where a filter has to be computed.
     """
 
     account: str = ""
@@ -105,14 +148,15 @@ class SessionFilter:
     revoked: bool | None = None
     before: tuple[int, str] | None = None
     limit: int = 100
+    looked_at: int = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """A session as the record has it. `claims` hold what is needed to tell who it is and what ends it, no more."""
+    """A session according to the record. `claims` hold only what is needed to identify it and to match revocations."""
 
     claims: SessionClaims
-    log: str  # with `seq`: the record of its issue
+    log: str  # with `seq`: the record that issued it
     seq: int
     depth: int
     revoked_by: Revocation | None
@@ -120,20 +164,21 @@ class SessionView:
 
 
 class Records(Protocol):
-    """Reads the record and the sessions. Raises DaypassError(UNAVAILABLE) when the database is away."""
+    """Reads the record and the sessions. Raises DaypassError(UNAVAILABLE) when the database is unavailable."""
 
     async def logs(self) -> list[LogView]:
         """Every log, oldest first."""
         ...
 
     async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
-        """The records of a log behind `after`, in order and without a gap: what verification takes."""
+        """The records of a log after `after`, in order and without a gap, as verification needs them."""
         ...
 
     async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:
-        """Records of any log behind its place in `cursor` (log: seq; absent: the whole log), by log and seq.
+        """The records of all logs after their positions in `cursor` (log: seq; absent: the whole log), sorted by log
+        and seq.
 
-        Nothing is passed over, however late it was committed. Records that the viewer may not see have no body.
+        No record is skipped, however late it was committed. Records that the viewer may not see have no body.
         """
         ...
 

@@ -11,54 +11,58 @@ from daypass.domain.directory import SamlProvider
 
 @dataclass(frozen=True, slots=True)
 class SamlMetadataView:
-    """What a SAML identity provider's metadata says of it. `certificates` are those of its signing keys, DER."""
+    """The metadata of a SAML identity provider. `certificates` are those of its signing keys, DER."""
 
     entity_id: str
     certificates: tuple[bytes, ...]
-    valid_until: int = 0  # ms; 0: it does not say
-    sso_url: str = ""  # where a browser brings an AuthnRequest (HTTP-Redirect binding); "" when it has none
+    valid_until: int = 0  # ms; 0: not stated
+    sso_url: str = ""  # the address for an AuthnRequest (HTTP-Redirect binding); "" when it has none
 
 
 class SamlMetadata(Protocol):
     """Reads metadata documents of SAML identity providers."""
 
     def read(self, unverified_document: str) -> SamlMetadataView:
-        """Raises ValueError, with the reason in words for whoever wrote the document."""
+        """Raises ValueError with a reason for the author of the document."""
         ...
 
     def check_private_key(self, unverified_pem: str) -> None:
-        """Raises ValueError, with the reason, when this is no key (PEM) that could decrypt assertions."""
+        """Raises ValueError with the reason when this is not a key (PEM) that could decrypt assertions."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SamlArrival:
-    """How a SAML response came. `url`: our address that a browser brought it to; "": it is a parameter of a call.
+    """How a SAML response arrived. `url`: our address to which a browser posted it; "": it is a parameter of a call.
 
-    `request_id`: the request of ours that it must answer; "": it must answer none of ours.
+    `request_id`: the request of ours that it must answer; "": it must not answer any of ours. `source_ip`: the address
+    of the sender; sources take turns, as nothing else is proven yet.
     """
 
     url: str = ""
     request_id: str = ""
+    source_ip: str = ""
 
 
 class SamlVerifier(Protocol):
-    """The SAML 2.0 service provider: verifies responses, makes requests, tells who it is."""
+    """The SAML 2.0 service provider: verifies responses, makes requests and publishes its metadata."""
 
     entity_id: str  # "" while the installation has no public address
 
     async def verify(
         self, unverified_response: str, provider: SamlProvider | None, now: int, arrival: SamlArrival
     ) -> Assertion:
-        """The facts of a response (base64), all of them signed. `now` in ms.
+        """The facts of a response (base64), all of them from signed content. `now` in ms.
 
-        Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM. Without a provider, and
-        with one that did not sign this, the refusal is the same.
+        Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM. The refusal is the same
+        for an unknown provider and for one that did not sign the response.
         """
         ...
 
-    async def unverified_providers(self, unverified_response: str) -> tuple[str, ...]:
-        """ARNs of the providers that a response claims to come from: where to look, never whom to trust.
+    async def unverified_providers(self, unverified_response: str, source_ip: str) -> tuple[str, ...]:
+        """ARNs of the providers that a response claims to come from: only for look-ups, never for trust.
+
+        Sources take turns, as in `verify`.
 
         Raises DaypassError(INVALID_IDENTITY_TOKEN).
         """
@@ -72,11 +76,15 @@ class SamlVerifier(Protocol):
         ...
 
     def acs_url(self, provider: SamlProvider | None = None) -> str:
-        """Where browsers bring responses: one address for all providers, or this provider's own."""
+        """The address to which browsers post responses: one for all providers, or this provider's own."""
         ...
 
-    async def request_url(self, provider: SamlProvider, request_id: str, relay_state: str, now: int) -> str:
-        """Where a browser starts to log in, with our AuthnRequest; "" when the provider has no such address."""
+    async def request_url(
+        self, provider: SamlProvider, request_id: str, relay_state: str, now: int, *, again: bool = False
+    ) -> str:
+        """The URL at which a browser starts the login, with our AuthnRequest; "" when the provider has no such
+        address. `again`: the provider is asked to authenticate the person again (ForceAuthn).
+        """
         ...
 
     async def metadata(self, provider: SamlProvider | None = None) -> bytes:

@@ -15,7 +15,7 @@ class Sealer(Protocol):
         ...
 
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
-        """The claims of a token. Raises DaypassError(UNKNOWN_CREDENTIALS) when anything about it is wrong.
+        """The claims of a token. Raises DaypassError(UNKNOWN_CREDENTIALS) when the token is invalid in any way.
 
         Expiry and revocation are not checked here.
         """
@@ -40,5 +40,5 @@ class Sealer(Protocol):
     def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes: ...
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
-        """Raises ValueError when it was sealed for another owner or was altered."""
+        """Returns the opened secret. Raises ValueError when it was sealed for another owner or was altered."""
         ...

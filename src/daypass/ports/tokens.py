@@ -12,7 +12,9 @@ from daypass.domain.proof import Proof
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """An issuer's public keys, as a JWKS (RFC 7517): its bytes, and their SHA-256 in hex, by which parsed keys are kept."""
+    """An issuer's public keys as a JWKS (RFC 7517): its bytes, and their SHA-256 in hex, the cache key of parsed
+    keys.
+    """
 
     jwks: bytes
     hash: str
@@ -22,24 +24,24 @@ class IssuerKeys(Protocol):
     """Where the keys of issuers come from: settings, files, the network, a cache of either."""
 
     async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
-        """The keys of `provider` at `now` (ms), fetched anew within limits when none is named `kid` ("": any will do).
+        """The keys of `provider` at `now` (ms), fetched again within limits when none is named `kid` ("": any key).
 
-        The set need not hold `kid`. Raises DaypassError(IDP_COMMUNICATION) when there are no keys to be had.
+        The set need not hold `kid`. Raises DaypassError(IDP_COMMUNICATION) when no keys are available.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerStatus:
-    """How it stands with a provider's keys. Times in ms, 0: never.
+    """The status of a provider's keys. Times in ms, 0: never.
 
     Attributes:
         kind: where they come from: static | file | url | discovery.
         place: the file or URL.
         keys: kid, kty, alg, crv of each.
-        fetched_at: when they were last fetched well; due_at: when they will be fetched again; usable_until: how long they
-            serve if that keeps failing.
-        tried_at, failed_at, error: the last attempt; error is "" when it went well.
+        fetched_at: the last successful fetch; due_at: when they will be fetched again; usable_until: how long they are
+        used if fetches keep failing.
+        tried_at, failed_at, error: the last attempt; error is "" if it succeeded.
         skew_ms: the issuer's clock minus ours, None when it is not known.
     """
 
@@ -56,19 +58,19 @@ class IssuerStatus:
 
 
 class IssuerStatuses(Protocol):
-    """Tells operators how it stands with the keys of issuers."""
+    """Reports the status of issuers' keys to operators."""
 
     async def status(self, provider: OidcProvider, now: int, *, refresh: bool = False) -> IssuerStatus:
-        """As this process has it. `refresh` fetches anew, at most once a second. Raises IDP_COMMUNICATION."""
+        """The status in this process. `refresh` fetches again, at most once a second. Raises IDP_COMMUNICATION."""
         ...
 
     async def fault(self, provider: OidcProvider) -> str:
-        """What is wrong with where its settings say that its keys are, as far as that shows without fetching; or ""."""
+        """The fault in the configured source of its keys, as far as it can be detected without fetching; or ""."""
         ...
 
 
 class UnverifiedToken(Protocol):
-    """A token that has the form of one. Nothing about it has been verified."""
+    """A well-formed token. Nothing about it has been verified."""
 
     @property
     def unverified_url(self) -> str:
@@ -81,8 +83,13 @@ class UnverifiedToken(Protocol):
         ...
 
     @property
+    def unverified_type(self) -> str:
+        """`typ` of its header, in lower case and without "application/"; "" for none."""
+        ...
+
+    @property
     def unverified_claims(self) -> Mapping[str, Any]:
-        """What it says. For those who look into why a token is refused, and for nothing else."""
+        """Its claims. Only for finding out why a token is refused."""
         ...
 
 
@@ -90,11 +97,15 @@ class TokenVerifier(Protocol):
     """Verifies tokens of OpenID Connect providers."""
 
     def read(self, unverified_text: str) -> UnverifiedToken:
-        """The token's form. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
+        """Parses a token. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
         ...
 
-    async def verify(self, provider: OidcProvider, token: UnverifiedToken, now: int) -> Proof:
-        """What `provider` says in a token that `read` gave, at `now` (ms).
+    async def verify(
+        self, provider: OidcProvider, token: UnverifiedToken, now: int, *, identity_assertion: bool = False
+    ) -> Proof:
+        """Verifies a token from `read` for `provider` at `now` (ms) and returns its facts.
+
+        `identity_assertion`: it must be an identity assertion grant, which is accepted in no other case and used once.
 
         Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM, IDP_COMMUNICATION.
         """

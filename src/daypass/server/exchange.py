@@ -1,6 +1,7 @@
-"""One request and its answer, as ASGI has them: the body in, the answer out in the framing of HTTP/1.1.
+"""One request and its response in ASGI: the body in, the response out in the framing of HTTP/1.1.
 
-It must never let anything of the application's break the framing, and never keep more of a body than is waited for.
+The application must never be able to break the framing. It must never hold more of a body than the application waits
+for, or than the budget of bodies has room for.
 """
 
 from __future__ import annotations
@@ -10,27 +11,33 @@ import http
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
-from daypass.wire.app import WHOLE_ANSWER, WHOLE_BODY
+from daypass.server.bodies import FREE_BYTES, BodyBudget
+from daypass.wire.http import LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 STATUS: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") for s in http.HTTPStatus}
 _HIGH_WATER: Final = 65_536  # bytes of a body that wait for the application before reading pauses
+_PHRASES: Final = {500: b"Internal Server Error", 503: b"Service Unavailable"}
+_NO_ROOM: Final = "The server has no room for the request body. Try again later."
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
-_LAST: Final = _CLOSE + b"\r\n"  # ends the head of the last answer over a connection
+_LAST: Final = _CLOSE + b"\r\n"  # ends the head of the last response on a connection
 _BODILESS: Final = (204, 304)
 _UNKNOWN: Final = -1
-_NOTHING, _HEAD, _PART, _ALL = range(4)  # how much of its answer an exchange has had
+_NOTHING, _HEAD, _PART, _ALL = range(4)  # how much of the response has been sent
 
 
 class Connection(Protocol):
-    """What an exchange needs of the connection that it is on."""
+    """A connection as an exchange needs it."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     writable: asyncio.Event | None
+    bodies: BodyBudget
+    limited_address: str
 
     def lines(self) -> bytes: ...
     def pause_reading(self) -> None: ...
@@ -39,53 +46,80 @@ class Connection(Protocol):
 
 
 class Exchange:
-    """One request and its answer: the two callables of ASGI."""
+    """One request and its response: the two callables of ASGI."""
 
-    __slots__ = ("_arrived", "_body", "_chunked", "_complete", "_due", "_gone", "_head", "_protocol", "_stage", "_taken",
-                 "keep_alive", "scope")  # fmt: skip
+    __slots__ = ("_arrived", "_body", "_charged", "_chunked", "_due", "_ending", "_gone", "_head", "_no_room", "_protocol",
+                 "_size", "_stage", "_taken", "complete", "keep_alive", "scope", "since")  # fmt: skip
 
     def __init__(self, protocol: Connection, scope: dict[str, Any], *, keep_alive: bool) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
         self._protocol = protocol
         self._body = b""
-        self._complete = False  # the whole request is here
+        self._size = 0  # bytes of the body received
+        self._charged = 0  # bytes charged to the budget
+        self._no_room = False  # the budget is used up: the rest of the body is dropped
+        self.since = 0.0  # when the application received the whole request (time of the loop)
+        self.complete = False  # the whole request has been received
         self._taken = False  # and the application has it
-        self._gone = False  # the client is not there any more
-        self._arrived: asyncio.Future[None] | None = None  # the application waits for something to happen
+        self._gone = False  # the client has disconnected
+        self._ending = False  # the server is stopping
+        self._arrived: asyncio.Future[None] | None = None  # the application waits for an event
         self._stage = _NOTHING
         self._head: dict[str, Any] = {}
-        self._due = _UNKNOWN  # bytes of the answer's body that must still come
+        self._due = _UNKNOWN  # bytes of the response body still to be sent
         self._chunked = False
 
-    async def run(self, app: Any) -> None:
-        """Calls the application, and ends what it leaves unfinished."""
+    async def run(self, app: Any, *, late: bool = False) -> None:
+        """Calls the application and completes an unfinished response. `late`: the application must refuse the request
+        (see LATE).
+        """
         scope = self.scope
         scope[WHOLE_ANSWER] = self.answer
-        if self._complete:
-            scope[WHOLE_BODY], self._body = self._body, b""
-            self._taken = True
+        if late:
+            scope[LATE] = True
+        if self.complete:
+            self.since = self._protocol.loop.time()
+            if not self._no_room:
+                scope[WHOLE_BODY], self._body = self._body, b""
+                self._taken = True
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._break_off()
+            self._break_off(503)
             raise
         except Exception:  # noqa: BLE001  # the last boundary
             logs.get().error("http.application_failed", exc_info=True)
         finally:
-            del scope[WHOLE_ANSWER]  # or each request would be garbage that only the collector finds
+            del scope[WHOLE_ANSWER]  # otherwise each request would be a cycle that only the collector frees
+            scope.pop(WHOLE_BODY, None)
+            self.release()
         if self._stage != _ALL:
             self._break_off()
 
-    def _break_off(self) -> None:
-        """Ends an answer that the application has not ended, so that nobody waits for it."""
+    def release(self) -> None:
+        """Drops the body and returns its bytes to the budget."""
+        self._body = b""
+        if self._charged:
+            charged, self._charged = self._charged, 0
+            self._protocol.bodies.release(self._protocol.limited_address, charged)
+
+    def overdue(self) -> bool:
+        """Marks the request as overdue, if its response has not begun (see OVERDUE)."""
+        if self._stage != _NOTHING or OVERDUE in self.scope:
+            return False
+        self.scope[OVERDUE] = True
+        return True
+
+    def _break_off(self, status: int = 500) -> None:
+        """Ends a response that the application has not completed, so that no client waits for it."""
         if self._stage == _ALL or self._gone:
             return
         self.keep_alive = False
         if self._stage < _PART:
-            why = b"Internal Server Error"
+            why = _PHRASES[status]
             length = (b"content-length", b"%d" % len(why))
-            self._protocol.transport.write(self._begin(500, (length,), why, more=False))
+            self._protocol.transport.write(self._begin(status, (length,), why, more=False))
         self._end()
 
     def _end(self) -> None:
@@ -97,24 +131,44 @@ class Exchange:
     # --- The request
 
     def feed(self, body: bytes) -> None:
-        """More of the body."""
-        if self._stage == _ALL:
-            return  # nobody will read it
+        """Receives more of the body."""
+        if self._stage == _ALL or self._no_room:
+            self._protocol.bodies.dropped(len(body))
+            return  # it will not be read
+        self._size += len(body)
+        if self._size > FREE_BYTES and not self._charge(self._size - FREE_BYTES - self._charged):
+            return
         self._body = self._body + body if self._body else body
         if len(self._body) > _HIGH_WATER:
             self._protocol.pause_reading()
         if self._arrived is not None:
             self._wake()
 
+    def _charge(self, size: int) -> bool:
+        """Charges the budget for more of the body. Returns False if there is no room."""
+        if self._protocol.bodies.charge(self._protocol.limited_address, size):
+            self._charged += size
+            return True
+        self._no_room, self._body = True, b""
+        self._protocol.pause_reading()
+        self._wake()
+        return False
+
     def fed(self) -> None:
-        """That was all of it."""
-        self._complete = True
+        """Called at the end of the request."""
+        self.complete = True
+        self.since = self._protocol.loop.time()
         if self._arrived is not None:
             self._wake()
 
     def disconnect(self) -> None:
-        """The client is gone."""
+        """Called when the client has disconnected."""
         self._gone = True
+        self._wake()
+
+    def end_stream(self) -> None:
+        """Called when the server stops: an application that waits for the client to disconnect completes its response."""
+        self._ending = True
         self._wake()
 
     def _wake(self) -> None:
@@ -122,16 +176,24 @@ class Exchange:
             self._arrived.set_result(None)
 
     async def receive(self) -> dict[str, Any]:
-        """ASGI."""
-        if not (self._gone or self._stage == _ALL) and (self._taken or not (self._body or self._complete)):
+        """ASGI. Raises DaypassError(OVERLOADED) when there is no room for the body."""
+        if (
+            not self._no_room
+            and not (self._gone or self._stage == _ALL or (self._ending and self._taken))
+            and (self._taken or not (self._body or self.complete))
+        ):
             if not self._taken and self._stage == _NOTHING and _expects_continue(self.scope["headers"]):
                 self._protocol.transport.write(_CONTINUE)
             await self._something()
-        if self._gone or self._stage == _ALL:
+        if self._gone or self._stage == _ALL or (self._ending and self._taken):
             return {"type": "http.disconnect"}
+        if self._no_room:
+            raise DaypassError(
+                ErrorKind.OVERLOADED, _NO_ROOM, private={"reason": "bodies in flight", "bytes": self._size}
+            )
         body, self._body = self._body, b""
-        self._taken = self._complete
-        return {"type": "http.request", "body": body, "more_body": not self._complete}
+        self._taken = self.complete
+        return {"type": "http.request", "body": body, "more_body": not self.complete}
 
     async def _something(self) -> None:
         self._protocol.resume_reading()
@@ -144,7 +206,7 @@ class Exchange:
     # --- The answer
 
     async def send(self, message: dict[str, Any]) -> None:
-        """ASGI. The head waits for the first part of the body, so that both are one write."""
+        """ASGI. The head is held until the first part of the body, so that both are one write."""
         protocol = self._protocol
         while protocol.writable is not None and not self._gone:
             await protocol.writable.wait()
@@ -164,13 +226,15 @@ class Exchange:
                 protocol.transport.write(data)
             self._stage = _PART
             if not more:
-                self.keep_alive = self.keep_alive and self._due <= 0  # too short: only the connection's end shows that
+                self.keep_alive = self.keep_alive and self._due <= 0  # too short: only closing shows that
                 self._end()
         else:
             raise RuntimeError(f"unexpected ASGI message {kind}")
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
-        """The whole answer at once (see WHOLE_ANSWER); False when it needs more thought, or the client cannot take it now."""
+        """Sends the whole response at once (see WHOLE_ANSWER). Returns False if it needs the general path, or the
+        client cannot receive it now.
+        """
         protocol = self._protocol
         if self._stage != _NOTHING or self._gone or protocol.writable is not None:
             return False
@@ -205,7 +269,7 @@ class Exchange:
         return b"".join((STATUS[status], lines, text, more_lines, b"\r\n", self._part(body, more=more)))
 
     def _frame(self, length: int, *, bodiless: bool) -> bytes:
-        """Decides how the end of the body will show (RFC 9112, section 6.3); the header line that says so, if any."""
+        """Decides how the body is delimited (RFC 9112, section 6.3) and returns the header line for it, if any."""
         self._chunked = False
         self._due = 0 if bodiless else length
         if bodiless or length != _UNKNOWN:
@@ -217,7 +281,7 @@ class Exchange:
         return b""
 
     def _part(self, body: bytes, *, more: bool) -> bytes:
-        """A part of the body as it goes over the wire."""
+        """A part of the body in its framing on the wire."""
         if self._chunked:
             part = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             return part if more else part + b"0\r\n\r\n"
@@ -232,5 +296,5 @@ class Exchange:
 
 
 def _expects_continue(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the client sends its body only when it is told to (RFC 9110, section 10.1.1)."""
+    """Whether the client waits for 100 (Continue) before it sends the body (RFC 9110, section 10.1.1)."""
     return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)

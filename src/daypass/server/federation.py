@@ -1,4 +1,4 @@
-"""Builds what fetches the keys of identity providers and asks clusters about tokens, from the settings."""
+"""Builds, from the settings, the adapters that fetch the keys of identity providers and review tokens with clusters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MINUTE_MS = 60_000
 
 
 def key_getter(settings: FederationSettings, sealer: OpensSecrets) -> Getter:
-    """What reaches out to issuers: one fetcher, whose bounds are shared by all."""
+    """The outbound access to issuers: one fetcher, whose limits all callers share."""
     fetcher = Fetcher(Bounds(seconds=settings.fetch_seconds))
     return Getter(fetcher, sealer, settings.files, settings.allow_private_networks)
 
@@ -26,7 +26,7 @@ def issuer_keys(
     clock: Clock,
     metrics: Metrics,
 ) -> CachedIssuerKeys:
-    """The keys of issuers; `start` it."""
+    """The keys of issuers. Call its `start`."""
     rules = Rules(refresh=settings.refresh_minutes * _MINUTE_MS, stale=settings.stale_hours * 60 * _MINUTE_MS)
     count = metrics["daypass_issuer_fetches"]
     return CachedIssuerKeys(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import multiprocessing
 import os
+import shlex
 import shutil
 import signal
 import socket
-import ssl
 import sys
+import time
 from collections.abc import Awaitable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
@@ -21,32 +21,43 @@ from typing import Any
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
-from daypass.config import ConfigError, Settings
-from daypass.crypto.ids import RandomIds
+from daypass.config import ConfigError, ServerSettings, Settings
 from daypass.observability import logs
-from daypass.operations.bootstrap import BootstrapError, FirstKey, bootstrap, parse
+from daypass.operations.accounts.bootstrap import FirstKey
+from daypass.server import startup, tls
 from daypass.server.application import build
-from daypass.server.protocol import Common, HttpProtocol
-from daypass.server.runtime import Receive, Runtime, Send, further_policies
-from daypass.stores.engine import open_database
-from daypass.stores.migrations import prepare
+from daypass.server.connections import ConnectionLimits, Connections, raise_file_limit
+from daypass.server.core_dumps import disable_core_dumps
+from daypass.server.health import HealthPort
+from daypass.server.listener import refuse_handshakes
+from daypass.server.loop import Loop
+from daypass.server.protocol import HttpProtocol
+from daypass.server.runtime import Receive, Runtime, Send
+from daypass.wire.health import health_routes
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_DEV_ACCOUNT = "123456789012"
-_WORKER_SECONDS = (
-    30  # a worker answers only once it has imported everything; killed sooner, it never would on a busy machine
-)
-_TURN_SECONDS = 0.001  # for which a thread may keep the interpreter while another one wants it
-_IDLE_SECONDS = 65.0  # longer than what usual load balancers keep a connection for
+_WORKER_SECONDS = 30  # a worker responds only after all imports; on a busy machine a shorter limit would always kill it
+_REPLACE_SECONDS = 5.0  # between two attempts to replace a worker that cannot start
+_LOOK_SECONDS = 0.5  # between two checks for signals while workers start
+_TURN_SECONDS = 0.001  # how long a thread may hold the interpreter lock while another one waits for it
+_IDLE_SECONDS = 65.0  # longer than the idle timeout of common load balancers
 
 
 class Lifespan:
-    """The ASGI application of one process: starts the runtime, then hands requests to the wire."""
+    """The ASGI application of one process: starts the runtime, then hands requests to the wire. `health`: see
+    HealthPort.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, health: socket.socket | None = None, connections: Connections | None = None
+    ) -> None:
+        self._connections = connections
+        self._health_socket = health
+        self._health: HealthPort | None = None
         logs.configure(settings.log.level, settings.log.format)
         self._settings = settings
+        disable_core_dumps()  # a worker is a new program, which may be dumped again
         self._runtime: Runtime | None = None
         self._application: Any = None
 
@@ -59,112 +70,161 @@ class Lifespan:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
         try:
-            self._runtime = Runtime(self._settings)
-            await self._runtime.start()
+            with startup.database_errors(self._settings):
+                self._runtime = Runtime(self._settings, self._connections)
+                await self._runtime.start()
             self._application = build(self._runtime)
+            if self._connections is not None:
+                self._connections.on_refusal = self._runtime.refusals.count_unparsed
+            if self._health_socket is not None:
+                token = self._settings.server.metrics_token.get_secret_value()
+                self._health = HealthPort(health_routes(self._runtime, token), self._health_socket)
             tune_interpreter()
             _end_with_parent()
+            loop = asyncio.get_running_loop()
+            if isinstance(loop, Loop):
+                loop.on_refusal = self._runtime.refusals.count_unparsed
+                tls.Reload(self._settings.server, loop.use_certificate).on_hangup(loop)
         except Exception as error:  # noqa: BLE001  # reported by name; the process then ends
             logs.get().error("server.start_failed", error=f"{type(error).__name__}: {error}")
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
+        if self._connections is not None:
+            await self._connections.close()  # no request may reach what is stopped now
+        if self._health is not None:
+            await self._health.close()
         await self._runtime.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
 
+class Server(uvicorn.Server):
+    """The server of a single process."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins the drain: new connections are refused and existing ones are served."""
+        for sock in sockets or ():
+            refuse_handshakes(sock)
+        await super().shutdown(sockets)
+
+
 class Workers(Multiprocess):
-    """Worker processes that share the port, and this one, which looks after them."""
+    """Worker processes that share the port, and this process, which supervises them."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], *, ends_on_hangup: bool) -> None:
+        self._ends_on_hangup = ends_on_hangup
+        self._started = False  # all workers were ready once
+        self._again_at = 0.0
+        super().__init__(config, sockets)
 
     def init_processes(self) -> None:
-        """Starts them all. Whoever ends before being ready is seen at once: uvicorn's own look at a worker's health
-        waits its whole time for word of one that has ended meanwhile.
+        """Starts all workers. A worker that exits before it is ready is detected at once. uvicorn's own health check
+        would wait its whole timeout for a worker that has exited. A stop that is requested meanwhile is not delayed.
         """
         super().init_processes()
         for worker in self.processes:
-            worker.wait_until_ready(_WORKER_SECONDS)
+            self._await(worker)
+        self._started = not any(worker.exitcode == STARTUP_FAILURE for worker in self.processes)
+
+    def keep_subprocess_alive(self) -> None:
+        """Replaces workers that have ended. One that replaces a killed worker and cannot start is replaced again after a
+        pause, because the database may be unavailable, and the others serve without it. uvicorn would stop them all.
+        """
+        failed = [at for at, worker in enumerate(self.processes) if worker.exitcode == STARTUP_FAILURE]
+        if failed and self._started and len(failed) < len(self.processes) and not self.should_exit.is_set():
+            if time.monotonic() < self._again_at:
+                return
+            self._again_at = time.monotonic() + _REPLACE_SECONDS
+            for at in failed:
+                logs.get().error(
+                    "server.worker_not_started", pid=self.processes[at].pid, again=f"{_REPLACE_SECONDS:g} s"
+                )
+                self.processes[at] = self._new_worker()
+        super().keep_subprocess_alive()
+
+    def _new_worker(self) -> Process:
+        worker = Process(self.config, self.sockets)
+        worker.start()
+        return worker
+
+    def _await(self, worker: Process) -> None:
+        """Returns when the worker is ready, has exited or takes too long, or when a stop is requested."""
+        until = time.monotonic() + _WORKER_SECONDS
+        while time.monotonic() < until and not worker.wait_until_ready(_LOOK_SECONDS, self.should_exit):
+            self.handle_signals()
+            if self.should_exit.is_set() or worker.exitcode is not None:
+                return
+
+    def handle_term(self) -> None:
+        """SIGTERM: refuses new connections, even if the workers also received the signal and stop earlier."""
+        for sock in self.sockets:
+            refuse_handshakes(sock)
+        super().handle_term()
+
+    def handle_hup(self) -> None:
+        """SIGHUP: each worker reloads the certificate; uvicorn would replace the workers.
+
+        A worker that is still starting exits, and its successor reads the new files.
+        """
+        if self._ends_on_hangup:
+            self.handle_term()
+            return
+        for worker in self.processes:
+            if worker.pid is not None and worker.exitcode is None:
+                os.kill(worker.pid, signal.SIGHUP)
 
     def terminate_all(self) -> None:
-        """Begins the drain. The socket goes first: else the system takes connections on it until the last worker has
-        drained, and nobody hears them.
+        """Begins the drain. The socket is closed here first. The workers close it when they have accepted all
+        established connections.
         """
         for sock in self.sockets:
+            refuse_handshakes(sock)
             sock.close()
         super().terminate_all()
 
     def status(self) -> int:
-        """The exit status: 1 when a worker could not start, which ends the others."""
-        return int(any(worker.exitcode == STARTUP_FAILURE for worker in self.processes))
+        """The exit status: 1 when a worker could not start, which stops the others."""
+        return int(not self._started and any(worker.exitcode == STARTUP_FAILURE for worker in self.processes))
 
 
 def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
     """Serves until SIGTERM or SIGINT; the exit status.
 
-    Raises ConfigError, UnusableDatabase or RingError when the settings, the database or the keys are not usable.
+    Raises ConfigError, UnusableDatabase, DatabaseUnreachable, RingError or StartupError when it cannot start.
     """
-    if dev and settings.server.host not in _LOOPBACK:
+    if dev and settings.server.host not in startup.LOOPBACK:
         raise ConfigError("--dev serves on loopback only: it prints an administrator's key.")
+    if dev:
+        settings = startup.with_public_url(settings)
     logs.configure(settings.log.level, settings.log.format)
-    settings.server.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    entries = _first_keys(environ.get("DAYPASS_BOOTSTRAP", ""))
-    printed = _dev_key(settings.server.data) if dev else None
+    disable_core_dumps()
+    startup.prepare_data_directory(settings.server.data)
+    entries = startup.first_keys(environ.get("DAYPASS_BOOTSTRAP", ""))
+    printed = startup.dev_key(settings.server.data) if dev else None
     if printed:
-        entries = (printed, *entries)
-    _prepare(settings)
-    if entries:
-        asyncio.run(_initialise(settings, entries, examples=dev))
-    with _listen(settings) as listener:
+        entries = (*entries, printed)
+    else:
+        startup.warn_of_key_beside_database(settings)
+        startup.warn_of_plain_http(settings)
+    startup.initialise(settings, entries, printed)
+    server = settings.server
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(_listen(server.host, server.port))
+        health = None
+        if server.health_port is not None:
+            health = sockets.enter_context(_listen(server.health_host or server.host, server.health_port))
         url = _url(settings, listener)
         if printed:
-            _greet(url, printed)
+            _greet(url, printed, server.public_url)
         else:
             sys.stderr.write(f"Daypass listens on {url}\n")
-        return _run(settings, listener)
+        if health is not None:
+            sys.stderr.write(f"Health and metrics are on port {health.getsockname()[1]}\n")
+        return _run(settings, listener, health)
 
 
-def _first_keys(text: str) -> tuple[FirstKey, ...]:
-    try:
-        return parse(text)
-    except BootstrapError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _prepare(settings: Settings) -> None:
-    further_policies(settings.aws.policies)
-    try:
-        database = open_database(settings.database_url())
-    except ValueError as error:
-        raise ConfigError(f"database.url: {error}") from None
-    try:
-        prepare(database)
-    finally:
-        database.close()
-
-
-async def _initialise(settings: Settings, entries: tuple[FirstKey, ...], *, examples: bool) -> None:
-    """The first accounts, made by a runtime of its own so that its record is a log like any other."""
-    runtime = Runtime(settings)
-    await runtime.start()
-    try:
-        await bootstrap(runtime.env, entries, examples=examples)
-    finally:
-        await runtime.stop()
-
-
-def _dev_key(data: Path) -> FirstKey:
-    """The administrator's key of `--dev`: made once, kept beside the data it opens."""
-    file = data / "dev-key.json"
-    with contextlib.suppress(FileNotFoundError):
-        return FirstKey(**json.loads(file.read_text("ascii")))
-    ids = RandomIds()
-    made = {"key_id": ids.access_key("AKIA"), "secret": ids.secret(), "account": _DEV_ACCOUNT, "user": "admin"}
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-        json.dump(made, handle)
-    return FirstKey(**made)
-
-
-def _greet(url: str, key: FirstKey) -> None:
+def _greet(url: str, key: FirstKey, public_url: str) -> None:
     sys.stdout.write(
         f"""
 Daypass listens on {url}
@@ -175,8 +235,8 @@ Daypass listens on {url}
   ************************************************************************
 
 Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
-
-  export AWS_ENDPOINT_URL={url}
+{_path_line()}
+  export AWS_ENDPOINT_URL={url} AWS_ENDPOINT_URL_STS={url} AWS_ENDPOINT_URL_IAM={url}
   export AWS_ACCESS_KEY_ID={key.key_id}
   export AWS_SECRET_ACCESS_KEY={key.secret}
   export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
@@ -184,13 +244,30 @@ Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
 Then try:  aws sts get-caller-identity
            aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
            daypass exec reader -- aws iam list-roles
-"""
+{_console_lines(public_url, key)}"""
     )
     sys.stdout.flush()
 
 
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.server.host, settings.server.port
+def _console_lines(public_url: str, key: FirstKey) -> str:
+    """How to sign in to the console; "" when the pages are off."""
+    if not public_url:
+        return ""
+    return f"""
+Console:   aws iam create-login-profile --user-name {key.user} --password 'Choose-1-of-your-own'
+           {public_url}/console/  (account {key.account}, user {key.user})
+"""
+
+
+def _path_line() -> str:
+    """A line for the shell if `daypass` is not on PATH, for example in the environment of a checkout."""
+    own = Path(sys.argv[0]).absolute()
+    if own.name != "daypass" or shutil.which("daypass"):
+        return ""
+    return f"\n  export PATH={shlex.quote(str(own.parent))}:$PATH"
+
+
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -209,31 +286,51 @@ def _url(settings: Settings, listener: socket.socket) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _run(settings: Settings, listener: socket.socket) -> int:
-    config = uvicorn_config(partial(Lifespan, settings), settings, factory=True)
-    _check_tls(config)
+def _run(settings: Settings, listener: socket.socket, health: socket.socket | None) -> int:
+    connections = Connections(_limits(settings.server))
+    application = partial(Lifespan, settings, health, connections)
+    config = uvicorn_config(application, settings, connections=connections, factory=True)
+    if settings.server.tls_cert:
+        tls.load(settings.server)  # an unusable certificate is a plain error, before anything starts
+    raise_file_limit()
     if settings.server.workers > 1:
         _share_metrics(settings.server.data / "metrics")
-        workers = Workers(config, sockets=[listener])
+        workers = Workers(config, [listener], ends_on_hangup=tls.ends_on_hangup(settings.server))
         workers.run()
         return workers.status()
-    running = uvicorn.Server(config)
-    # When it has drained, uvicorn raises the signal again; to be asked to stop is no failure.
+    running = Server(config)
+    # After the drain, uvicorn raises the signal again. A requested stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         running.run(sockets=[listener])
     return 0 if running.started else 1
 
 
-def uvicorn_config(application: Any, settings: Settings, *, factory: bool = False) -> uvicorn.Config:
-    """How every process serves HTTP. `factory`: the application is what `application()` returns."""
+def _limits(server: ServerSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        idle_seconds=_IDLE_SECONDS,
+        request_seconds=server.request_seconds,
+        patience_seconds=server.queue_seconds,
+        connections=server.connections,
+        per_address=server.connections_per_address,
+        bodies=server.body_bytes_in_flight,
+        bodies_per_address=server.body_bytes_per_address,
+        trusted_proxies=server.trusted_proxies,
+    )
+
+
+def uvicorn_config(
+    application: Any, settings: Settings, *, connections: Connections | None = None, factory: bool = False
+) -> uvicorn.Config:
+    """The uvicorn configuration of every process. `factory`: `application()` returns the application."""
     server = settings.server
+    connections = connections or Connections(_limits(server))
     return uvicorn.Config(
         application,
         factory=factory,
         workers=server.workers,
         loop="daypass.server.loop:Loop",
-        http=partial(HttpProtocol, common=Common(_IDLE_SECONDS)),  # type: ignore[arg-type]  # it is only called
+        http=partial(HttpProtocol, common=connections),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -244,29 +341,13 @@ def uvicorn_config(application: Any, settings: Settings, *, factory: bool = Fals
         backlog=server.backlog,
         timeout_graceful_shutdown=server.drain_seconds,
         timeout_worker_healthcheck=_WORKER_SECONDS,
-        ssl_certfile=server.tls_cert,
-        ssl_keyfile=server.tls_key,
-        ssl_ca_certs=str(server.client_ca) if server.client_ca else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if server.client_ca else ssl.CERT_NONE,
+        ssl_context_factory=partial(tls.for_uvicorn, server) if server.tls_cert else None,
     )
 
 
-def _check_tls(config: uvicorn.Config) -> None:
-    """An unusable certificate is a plain error, before anything starts."""
-    if not config.ssl_certfile:
-        return
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
-        if config.ssl_ca_certs:
-            context.load_verify_locations(config.ssl_ca_certs)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the TLS certificate, key or client CA cannot be used: {error}.") from None
-
-
 def _end_with_parent() -> None:
-    """A worker whose supervising process was killed stops as by SIGTERM: it would keep the port, and nobody would look
-    after it.
+    """Stops a worker, as SIGTERM does, when its supervising process was killed. Otherwise it would keep the port
+    without supervision.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -282,9 +363,9 @@ def _end_with_parent() -> None:
 
 
 def tune_interpreter() -> None:
-    """What start-up made stays for good, and what a request makes holds no cycles: look for garbage less often.
+    """Objects made at start are permanent and requests make no cycles, so the collector runs less often.
 
-    And the journal's writer, which a crowd of requests waits for, gets its turn in a fifth of the usual time.
+    The journal's writer, for which a batch of requests waits, gets the interpreter lock in a fifth of the usual time.
     """
     sys.setswitchinterval(_TURN_SECONDS)
     gc.collect()
@@ -293,7 +374,7 @@ def tune_interpreter() -> None:
 
 
 def _share_metrics(directory: Path) -> None:
-    """Worker processes put their figures into files here, so that any of them can show all."""
+    """Worker processes write their metrics to files here, so that each of them can report all."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)

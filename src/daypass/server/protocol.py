@@ -1,9 +1,9 @@
-"""HTTP/1.1 between a socket and the application, with as little as possible on each request's way.
+"""HTTP/1.1 between a socket and the application, with as little work for each request as possible.
 
-The parser is httptools, the contract is ASGI 3 and uvicorn's for its protocols. It differs from uvicorn's own protocol
-in what it saves (a timer, an event, a copy or a second write for every request) and in what it adds: a connection that
-has not finished the head of a request in time, or makes it too long, is closed (attack A108). It must never read a body
-that nobody takes into memory without end, and never let anything of the application's break the framing of an answer.
+The parser is httptools, the contract is ASGI 3 and uvicorn's for its protocols. Compared with uvicorn's own protocol it
+saves a timer, an event, a copy or a second write for every request. It also closes a connection that does not complete
+the head of a request in time or makes it too long (attack A108). It must never read an unbounded part of an unread body
+into memory, and the application must never be able to break the framing of a response.
 """
 
 from __future__ import annotations
@@ -19,43 +19,23 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
+from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
+from daypass.scheduling.abandonment import abandon
+from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import CLIENT_CERTIFICATE
 
-_LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in its protocol's words
-_MOST_WAITING: Final = 32  # requests that are pipelined behind one another
-_SWEEPS: Final = 13  # looks at idle connections within the time that they may be idle
+_LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in the format of its protocol
+_MOST_WAITING: Final = 32  # pipelined requests of one connection
+_LINGER_SECONDS: Final = 0.3  # how long a stopping server waits for the next request of an idle connection
+_DISCARD_SECONDS: Final = 1.0  # how long the rest of a refused body is read
+_AGAIN_SECONDS: Final = 0.05  # bytes received and not read yet
+_URGENT: Final = frozenset({b"/healthz", b"/readyz"})  # paths that do not wait in the queue
+_MANAGEMENT: Final = b"/api/"  # the management API has a reserved part of each turn, as IAM has
+_IAM_SCOPE: Final = b"/iam/aws4_request"  # in the credential scope of a signed request
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
-
-
-class Common:
-    """What the connections of one server share: the lines that all answers have, and one timer for all that are idle."""
-
-    def __init__(self, idle_seconds: float) -> None:
-        self._idle_seconds = idle_seconds
-        self._state: ServerState | None = None
-        self.made_from: list[tuple[bytes, bytes]] | None = None
-        self.text = b""
-
-    def attach(self, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        """Called by each connection; the first one of a server sets the timer."""
-        if state is not self._state:
-            self._state = state
-            self._sweep(state, loop)
-
-    def render(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The header lines that every answer has. uvicorn makes another list each time that they change."""
-        self.text = b"".join([b"%b: %b\r\n" % header for header in headers])
-        self.made_from = headers
-        return self.text
-
-    def _sweep(self, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        before = loop.time() - self._idle_seconds
-        for connection in list(state.connections):
-            if isinstance(connection, HttpProtocol):
-                connection.end_if_idle(before)
-        loop.call_later(self._idle_seconds / _SWEEPS, self._sweep, state, loop)
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -68,55 +48,74 @@ class HttpProtocol(asyncio.Protocol):
         app_state: dict[str, Any],  # noqa: ARG002  # uvicorn gives it; the application keeps its own state
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        common: Common,
+        common: Connections,
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
         self.app: Any = config.loaded_app
         self.state = server_state
         self.common = common
-        common.attach(server_state, self.loop)
+        common.attach(self.loop)
+        self.bodies = common.bodies
+        self.limited_address = ""
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
-        self.writable: asyncio.Event | None = None  # there while the transport takes no more
+        self.writable: asyncio.Event | None = None  # set while the transport accepts no more data
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()  # pipelined behind the current one
         self._work: asyncio.Task[None] | None = None
-        self._wanted: asyncio.Future[None] | None = None  # there while the task has nothing to do
-        self._current: Exchange | None = None  # the one whose answer is due
+        self._wanted: asyncio.Future[None] | None = None  # set while the task is idle
+        self._current: Exchange | None = None  # the one whose response is due
         self._reading: Exchange | None = None  # the one whose body is being read
-        self._idle_since = 0.0  # 0 while a request is being answered
-        self._full_since = 0.0  # since when the transport takes no more; 0 while it does
+        self._may_begin = False  # the next request has its turn
+        self._late = False  # it has waited too long for its turn
+        self._stopping = False  # the next response is the last
+        self.idle_since = 0.0  # 0 while a request is being served or waits for its turn
+        self._full_since = 0.0  # since when the transport accepts no more data; 0 while it does
         self._paused = False
-        self._lost = False
-        self._no_more = False  # what still comes is not read: too much is waiting
-        self._head = 0  # bytes since the last that were a body's
+        self.lost = False
+        self._no_more = False  # reading is paused: too much is waiting
+        self._head = 0  # bytes received since the last body data
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._server: tuple[str, int | None] | None = None
         self._client: tuple[str, int] | None = None
         self._scheme = "http"
-        self._certificate = b""  # the client's, if TLS asked for one and verified it
+        self._certificate = b""  # the client's certificate, if TLS requested and verified one
 
     # --- The connection
 
-    # uvloop's transports are of no class of asyncio's.
+    # uvloop's transports do not derive from asyncio's classes.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
         self._scheme = "https" if is_ssl(transport) else "http"
         self._certificate = _certificate_of(transport) if self._scheme == "https" else b""
-        self._idle_since = self.loop.time()
+        self.limited_address = self.common.limited_address(self._client)
+        if not self.common.add(self, self.limited_address):
+            self._no_more = True
+            self._report(ErrorKind.OVERLOADED, "too many connections")
+            transport.write(_FULL)
+            transport.close()
+            return
+        self.idle_since = self.loop.time()
         self._work = self.loop.create_task(self._answer_all())
         self.state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own protocols only
 
     def connection_lost(self, _: Exception | None) -> None:
         self.state.connections.discard(self)
+        self.common.discard(self, self.limited_address)
+        for waiting in self._waiting:
+            waiting.release()
         for exchange in (self._current, *self._waiting):
             if exchange is not None:
                 exchange.disconnect()
         self._waiting.clear()
-        self._lost = True
+        self.lost = True
+        if self._current is not None and self._work is not None:
+            abandon(self._work)
         self._go_on()
         self.resume_writing()
+        self._reading = None
+        self._parser = None  # type: ignore[assignment]  # it refers to this object: without the cycle, memory is freed at once
 
     def eof_received(self) -> None: ...
 
@@ -142,51 +141,92 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.resume_reading()
 
     def shutdown(self) -> None:
-        """Asked for by uvicorn when the server stops: ends the connection, after the answer that is due."""
-        due = self._current or (self._waiting[0] if self._waiting else None)
-        if due is None or self._idle_since:
-            self.transport.close()
-        else:
+        """Called by uvicorn when the server stops: closes the connection after the responses that are due.
+
+        An idle client may be sending its next request, so it gets a moment in which that is served.
+        """
+        self._stopping = True
+        if self._current is not None:
+            self._current.end_stream()
+        due = self._waiting[-1] if self._waiting else self._current
+        if due is not None and not self.idle_since:
             due.keep_alive = False
+        else:
+            self.loop.call_later(_LINGER_SECONDS, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        if not self.idle_since or self.transport.is_closing():
+            return
+        if readable((self,)):
+            self.loop.call_later(_AGAIN_SECONDS, self._end_lingering)
+        else:
+            self.transport.close()
+
+    def end_at_once(self) -> None:
+        """Closes an idle connection, because another one needs its slot."""
+        self.common.discard(self, self.limited_address)
+        self.idle_since = 0.0
+        self.transport.close()
+
+    def end_serving(self) -> asyncio.Task[None] | None:
+        """Cancels the task of this connection, which answers a request in progress with 503 and then closes the
+        connection. Returns the task.
+        """
+        self._no_more = True
+        if self._work is not None:
+            self._work.cancel()
+        return self._work
+
+    def end_if_overdue(self, before: float) -> None:
+        """Cancels a request that was complete before `before` and has no response yet."""
+        current = self._current
+        if current is not None and 0.0 < current.since < before and self._work is not None and current.overdue():
+            self._work.cancel()
 
     def end_if_idle(self, before: float) -> None:
-        """Ends the connection if, since `before`, no request has been read to the end of its head and none been answered.
+        """Closes the connection if no request head has been completed and no request has been answered since `before`.
 
-        And if the client has taken nothing of an answer: then what is unsent goes with the connection, or it would
-        stay for as long as the client likes.
+        Also closes it if the client has not received any of a response. The unsent rest is dropped; otherwise the
+        client could keep the connection open indefinitely.
         """
         if 0.0 < self._full_since < before:
             self.transport.abort()
-        elif 0.0 < self._idle_since < before:
+        elif 0.0 < self.idle_since < before:
             if self.transport.is_closing():
                 self.transport.abort()
             else:
                 self.transport.close()
 
-    # --- What the parser finds
+    # --- Parser callbacks
 
     def data_received(self, data: bytes) -> None:
         if self._no_more:
+            self.bodies.dropped(len(data))
             return
         self._head += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # not offered: the request is answered as if it had not been asked for
+        except httptools.HttpParserUpgrade:  # not offered: the request is served without it
             asked = self._reading or (self._waiting[-1] if self._waiting else self._current)
             if asked is not None:
                 asked.keep_alive = False
         except httptools.HttpParserError:
             if not self._no_more:
                 self._refuse(b"Invalid HTTP request received.")
-        if self._head > _LONGEST_HEAD:  # of a head, or of what is between the parts of a body and behind it
+        if self._head > _LONGEST_HEAD:  # in a head, or between and after the chunks of a body
             self._refuse(b"The request head is too large.")
 
     def _refuse(self, why: bytes) -> None:
         logs.get().warning("http.refused", why=why.decode("ascii"), client=self._client)
+        self._report(ErrorKind.MALFORMED_REQUEST, why.decode("ascii"))
         if self._current is None and not self.transport.is_closing():
             head = b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             self.transport.write(head % (STATUS[400], self.lines(), len(why), why))
         self.transport.close()
+
+    def _report(self, kind: ErrorKind, reason: str) -> None:
+        """Puts a refusal on the record. It is counted: what is not a request has nothing else to record."""
+        self.common.on_refusal(self._client[0] if self._client else "", kind, reason)
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -195,22 +235,27 @@ class HttpProtocol(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if len(self._waiting) >= _MOST_WAITING:  # those are answered; the client has to ask for the others again
+        if len(self._waiting) >= _MOST_WAITING:  # those are answered; the client must send the others again
             self._waiting[-1].keep_alive = False
             self._no_more = True
             self.pause_reading()
-            raise OverflowError("too many requests are waiting")  # ends the parsing of what is here
+            raise OverflowError("too many requests are waiting")  # stops parsing the data received so far
         self._head = 0
         scope = self._scope()
-        keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive()
-        self._headers = []  # what still comes are trailers: nobody looks at them
+        keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive() and not self._stopping
+        self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
         self._waiting.append(exchange)
         if self._current is None and len(self._waiting) == 1:
-            self._idle_since = 0.0
-            self._go_on()
+            self.idle_since = 0.0
+            self._wait_for_turn(scope["raw_path"], scope["headers"])
         else:
             self.pause_reading()
+
+    def _wait_for_turn(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        turns = self.common.turns
+        management = turns.busy and (path.startswith(_MANAGEMENT) or _signed_for_iam(headers))
+        turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management)
 
     def _scope(self) -> dict[str, Any]:
         url, path, query = self._url, "/", b""
@@ -241,7 +286,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         exchange, self._reading = self._reading, None
-        self._url, self._headers = b"", []  # the next request's: what came as trailers goes
+        self._url, self._headers = b"", []  # for the next request: trailers are dropped
         self._head = 0
         if exchange is not None:
             exchange.fed()
@@ -249,52 +294,78 @@ class HttpProtocol(asyncio.Protocol):
     # --- One request after another
 
     def lines(self) -> bytes:
-        """The header lines that every answer has."""
+        """The header lines of every response."""
         common, headers = self.common, self.state.default_headers
         return common.text if headers is common.made_from else common.render(headers)
+
+    def begin(self, *, late: bool) -> None:
+        """The next request has its turn (see `Turns`)."""
+        self._may_begin, self._late = True, late
+        self._go_on()
 
     def _go_on(self) -> None:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 
     async def _answer_all(self) -> None:
-        """Answers what comes over this connection. One task for all of it: making one costs as much as parsing a request."""
+        """Serves the requests of this connection. It is one task for all of them, because making a task costs as much
+        as parsing a request.
+        """
         try:
-            while not self._lost:
-                if not self._waiting or self.transport.is_closing():
+            while not self.lost:
+                if not self._may_begin or not self._waiting or self.transport.is_closing():
                     self._wanted = self.loop.create_future()
                     await self._wanted
                     self._wanted = None
                     continue
+                self._may_begin = False
                 self._current = exchange = self._waiting.popleft()
-                self._idle_since = 0.0
+                self.idle_since = 0.0
                 if self._paused and not self._waiting and not self._no_more:
                     self.resume_reading()
                 self.state.tasks.add(self._work)  # type: ignore[arg-type]  # it is this task
                 try:
-                    await exchange.run(self.app)
+                    await exchange.run(self.app, late=self._late)
                 finally:
                     self._current = None
                     self.state.tasks.discard(self._work)
                 if self._waiting:
-                    await asyncio.sleep(0)  # the other connections have their turn between two of these
+                    await asyncio.sleep(0)  # the other connections get a turn between two requests
+                    self.common.turns.enter(self)
         finally:
-            self.transport.close()  # nobody would answer what comes over it
+            self.transport.close()  # no later request would be answered
+
+    def _end_after(self, exchange: Exchange) -> None:
+        """Closes the connection after its last response. If a body is still arriving, closing would reset the
+        connection and the client would lose the response. So the rest is read and dropped for a moment.
+        """
+        if exchange.complete or self._scheme == "https" or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._no_more = True
+        self.transport.write_eof()
+        self.resume_reading()
+        self.loop.call_later(_DISCARD_SECONDS, self.transport.close)
 
     def answered(self, exchange: Exchange) -> None:
-        """The current request has its whole answer."""
+        """Called when the current request has its whole response."""
         self.state.total_requests += 1
-        self._idle_since = self.loop.time()
+        self.idle_since = 0.0 if self._waiting else self.loop.time()
         if not exchange.keep_alive:
-            self.transport.close()
+            self._end_after(exchange)
         elif self._paused and not self._waiting and not self.transport.is_closing():
             self.resume_reading()
 
 
 def _certificate_of(transport: asyncio.Transport) -> bytes:
-    """The certificate (DER) that the client showed; b"" where TLS asked for none, and so verified none."""
+    """The certificate (DER) that the client presented; b"" if TLS requested, and so verified, none."""
     secured = transport.get_extra_info("ssl_object")
     context = transport.get_extra_info("sslcontext")
     if secured is None or context is None or context.verify_mode is not ssl.CERT_REQUIRED:
         return b""
     return secured.getpeercert(binary_form=True) or b""
+
+
+def _signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the request says that it is signed for IAM. It is only about its place in the queue, so nothing is verified."""
+    return any(name == b"authorization" and _IAM_SCOPE in value for name, value in headers)

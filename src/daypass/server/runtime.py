@@ -1,86 +1,72 @@
-"""What one process holds: the database, the keys, the directory, the journal, and the application over them.
+"""The adapters of one process: the database, the keys, the directory, the journal, and the application over them.
 
-It builds everything in `start` and takes it down in `stop`, in the opposite order; nothing here runs at import.
+`start` builds everything and `stop` closes it in reverse order. Nothing here runs at import.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from daypass.audit.batch import JournalOptions
+from sqlalchemy.exc import SQLAlchemyError
+
+from daypass.audit.batch import JournalOptions, is_unavailable
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
-from daypass.audit.opening import load_mark
+from daypass.audit.opening import read_times
 from daypass.audit.read import AuditReader
-from daypass.config import ConfigError, Settings
+from daypass.audit.spool import SpoolDirectory
+from daypass.audit.status_lists import LogStatusLists
+from daypass.config import Settings
 from daypass.crypto import jose
 from daypass.crypto.ids import RandomIds
-from daypass.crypto.keys import KeyEncryptionKey, KeyRings, RingError, StoredKey
+from daypass.crypto.node_proofs import RingNodeProofs
 from daypass.crypto.seal import RingSealer
-from daypass.data import builtin_policies, policies_in
+from daypass.crypto.signing import RingSigner
+from daypass.crypto.spool_signer import SpoolSigner
+from daypass.data import builtin_policies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.document import PolicyKind, parse
-from daypass.domain.policy.source import PolicyError
 from daypass.federation.kubernetes import TokenReviews
 from daypass.federation.oidc import OidcVerifier
 from daypass.federation.saml import SamlServiceProvider
 from daypass.federation.saml_metadata import MetadataReader
+from daypass.federation.sign_in import FetchedSignInProviders
 from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
-from daypass.ports import Env, Limits
+from daypass.ports import AuthorizationServer, Env
+from daypass.server import access, security_events
+from daypass.server.authorization_server import authorization_server
+from daypass.server.certificate_uses import CertificateUseRecorder
+from daypass.server.connections import Connections
+from daypass.server.encryption_key import key_encryption_key
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
-from daypass.server.sightings import SubjectSightings
+from daypass.server.from_settings import heavy_work, limits_of, rates_of
+from daypass.server.gauges import Gauges
+from daypass.server.key_rotation import KeyRotation
+from daypass.server.mail import SmtpMail
+from daypass.server.nodes import Peers, Registration
+from daypass.server.outbound import outbound_of
+from daypass.server.peer_streams import PeerStreams
+from daypass.server.policies import further_policies
+from daypass.server.readiness import Readiness
+from daypass.server.refusals import RefusalCounter
+from daypass.server.schedules import FetchedSchedules
+from daypass.server.snapshots import Snapshot, SnapshotWriter, read_snapshot, snapshot_exists
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import open_database
-from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
+from daypass.stores.feed import Change
+from daypass.stores.freshness import OwnSessions
+from daypass.stores.image import DirectoryImage
+from daypass.stores.meta import missing_events
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_ROTATION_SECONDS = 3600.0
-_DAY_MS = 86_400_000
-
-
-def key_encryption_key(settings: Settings) -> KeyEncryptionKey:
-    """From the settings; without any, `master.key` in the data directory, made at the first start."""
-    text = settings.keys.encryption_key.get_secret_value()
-    if text:
-        return KeyEncryptionKey.from_text(text)
-    file = settings.keys.encryption_key_file
-    if file is not None:
-        return KeyEncryptionKey.from_file(file, create=False)
-    return KeyEncryptionKey.from_file(settings.server.data / "master.key", create=True)
-
-
-def further_policies(directory: Path | None) -> dict[str, str]:
-    """An operator's own AWS-named managed policies by ARN. Raises ConfigError for what holds none."""
-    if directory is None:
-        return {}
-    try:
-        if not directory.is_dir():
-            raise ConfigError(f"aws.policies: {directory} is no directory.")
-        texts = policies_in(directory)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"aws.policies: {error}") from None
-    for arn, text in texts.items():
-        try:
-            parse(text, PolicyKind.MANAGED)
-        except PolicyError as error:
-            raise ConfigError(f"aws.policies: {arn}: {error.message}") from None
-    return dict(texts)
-
-
-def public_url(settings: Settings) -> str:
-    """Where others reach the installation: as the settings say, or else where it listens. No slash at its end."""
-    server = settings.server
-    scheme = "http" if server.tls_cert is None else "https"
-    return server.public_url or f"{scheme}://{server.host}:{server.port}"
 
 
 class Runtime:
@@ -88,51 +74,137 @@ class Runtime:
 
     env: Env
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self.settings = settings
+        self.connections = connections or Connections()
         self.metrics = Metrics()
         self.log = logs.get()
-        self.database = open_database(settings.database_url(), readers=settings.database.readers)
+        self.database = open_database(
+            settings.database_url(),
+            readers=settings.database.readers,
+            answer_seconds=settings.database.answer_seconds,
+            write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
+        )
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
         self._tasks: list[asyncio.Task[None]] = []
-        self._draining = False
-        self._failures = 0  # of the journal, as far as they are in the metric
+        self._node = RandomIds().session()  # the id of this process in the registry
+        self._own = OwnSessions() if settings.directory.beyond_revocation_staleness == "own" else None
+        self._gauges = Gauges(self.metrics)
+        self._snapshots: SnapshotWriter | None = None
 
     async def start(self) -> None:
-        """Builds and starts everything. Raises when a part of it is not usable: a server that cannot work does not start."""
-        settings = self.settings
-        self.clock = HighWaterClock(mark=await self._on_thread(lambda: self.database.read(load_mark)))
-        self.rings = KeyRings(self._fetch_keys, key_encryption_key(settings))
-        made = await self.rings.maintain(self._insert_key, self.clock.now(), settings.keys.rotate_days * _DAY_MS)
-        if self.rings.unreadable:
-            raise RingError(
-                f"ring keys {', '.join(self.rings.unreadable)} do not open: "
-                "the key-encryption key is not the one of this database, or rows were altered."
-            )
-        sealer = RingSealer(self.rings, self.clock)
-        builtin = {**builtin_policies(), **further_policies(settings.aws.policies)}
-        self.directory = CachedDirectory(
+        """Builds and starts everything. Raises when any part is not usable; the database is closed then."""
+        try:
+            await self._start()
+        except BaseException:
+            await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+            self.database.close()
+            raise
+
+    async def _start(self) -> None:
+        snapshot = await self._snapshot_if_unreachable()
+        await self._open_keys(snapshot)
+        sealer = RingSealer(self.rings, self.clock, payload_version=self.settings.sessions.payload_version)
+        builtin = {**builtin_policies(), **further_policies(self.settings.aws.policies)}
+        self.directory = self._directory(sealer, builtin)
+        self.directory.on_ring_keys(self._rotation.load)
+        await self.directory.start(await self._image(snapshot, sealer))
+        await self._open_journal(snapshot)
+        self.env = self._environment(sealer, builtin)
+        await self._rotation.record(self.journal)
+        self._start_tasks()
+
+    async def _snapshot_if_unreachable(self) -> Snapshot | None:
+        """The snapshot to serve from, if the database does not answer; None if it answers or there is none. Raises
+        SnapshotUnusable, RingError.
+        """
+        if not snapshot_exists(self.settings):
+            return None
+        try:
+            await self._on_thread(lambda: read_times(self.database))
+        except (DaypassError, SQLAlchemyError) as error:
+            if not is_unavailable(error):
+                raise
+            kek = key_encryption_key(self.settings, new=False)
+            wall = time.time_ns() // 1_000_000
+            snapshot: Snapshot = await self._on_thread(lambda: read_snapshot(self.settings, kek, wall))
+            return snapshot
+        return None
+
+    async def _image(self, snapshot: Snapshot | None, sealer: RingSealer) -> DirectoryImage | None:
+        spools = self._spool_place()
+        if snapshot is None or spools is None:
+            return None
+        image: DirectoryImage = await self._on_thread(lambda: snapshot.image(sealer, spools, self._node))
+        age = (self.clock.now() - image.as_of) / 1000
+        self.log.error("snapshot.in_use", age_seconds=round(age, 1), views=len(image.views))
+        return image
+
+    async def _open_keys(self, snapshot: Snapshot | None) -> None:
+        """The clock and the rings. Raises RingError when a key does not open."""
+        mark, reference = (snapshot.as_of, None) if snapshot is not None else await self._on_thread(self._read_times)
+        self.clock = HighWaterClock(mark=mark, reference=reference)
+        self._rotation = KeyRotation(self.settings, self.database, self.clock, self._on_thread)
+        if snapshot is None:
+            self.rings = await self._rotation.open()
+        else:
+            self.rings = self._rotation.open_without_database(snapshot.ring_keys)
+
+    def _read_times(self) -> tuple[int, int | None]:
+        return read_times(self.database)
+
+    def _directory(self, sealer: RingSealer, builtin: Mapping[str, str]) -> CachedDirectory:
+        directory = self.settings.directory
+        return CachedDirectory(
             self.database,
             sealer,
             self.clock,
             builtin=builtin,
-            poll_seconds=settings.directory.poll_ms / 1000,
-            max_staleness_seconds=settings.directory.max_staleness_seconds,
-            entries=settings.directory.entries,
+            poll_seconds=directory.poll_ms / 1000,
+            max_staleness_seconds=directory.max_staleness_seconds,
+            entries=directory.entries,
+            preload=directory.preload,
+            revocation_staleness_seconds=directory.revocation_staleness_seconds,
+            node=self._node,
+            own=self._own,
         )
-        await self.directory.start()
+
+    async def _open_journal(self, snapshot: Snapshot | None) -> None:
+        """The journal, and what tells other processes of this one. From a snapshot, the log begins in the spool."""
+        settings = self.settings
+        self._peers = Peers(settings.spool_directory(), self._node, self.directory) if settings.spool.enabled else None
         self.journal = self._journal()
-        await self.journal.start()
+        await self.journal.start(snapshot.start if snapshot is not None else None)
+        self._readiness = Readiness(self.clock, self.rings, self.directory, self.journal)
+        self._registration = Registration(
+            self.database, self.clock, self._node, socket.gethostname(), self._on_thread, self.journal.note_recorded
+        )
+        if snapshot is not None:
+            if self._peers is not None:
+                self._peers.look()  # revocations of the processes on this machine, before anything is served
+            return
+        self._readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
+        await self._registration.report()
+        await self._on_thread(self.database.join)
+
+    def _environment(self, sealer: RingSealer, builtin: Mapping[str, str]) -> Env:
         tokens = self._token_verifier(sealer)
         self.records = AuditReader(self.database, self.clock, self.directory.revoked)
-        self.sightings = SubjectSightings(self.journal, self.clock)
-        self.env = Env(
+        self.certificate_uses = CertificateUseRecorder(self.journal, self.clock)
+        self.refusals = RefusalCounter(self.journal, self.clock, self.settings.server.anonymous_refusals)
+        self.heavy = heavy_work(self.settings, self.directory, builtin)
+        oauth = authorization_server(self.settings, self.rings, self.clock, self.issuers, self._getter)
+        proofs = RingNodeProofs(RingSigner(self.rings, self.clock, ("ES256",)), self.clock, self._node)
+        outbound = outbound_of(self.settings)
+        peers = self.settings.peers
+        self._peer_streams = PeerStreams(peers.urls, str(peers.ca_bundle or ""), proofs, self.directory)
+        return Env(
             self.clock,
             RandomIds(),
             self.directory,
             self.journal,
             sealer,
-            self._limits(),
+            limits_of(self.settings),
             records=self.records,
             builtin=builtin,
             tokens=tokens,
@@ -140,34 +212,66 @@ class Runtime:
             saml_metadata=MetadataReader(),
             saml=self._service_provider(sealer),
             certificates=X509Verifier(),
-            sightings=self.sightings,
+            certificate_uses=self.certificate_uses,
+            refusals=self.refusals,
+            heavy=self.heavy,
+            rates=rates_of(self.settings.rates, self.metrics),
+            oauth=oauth,
+            revocations=self.directory.feed,
+            nodes=proofs,
+            statuses=self._statuses(oauth),
+            outbound=outbound,
+            mail=SmtpMail(self.settings.access),
+            schedules=FetchedSchedules(self.settings.access, outbound),
+            sign_in=self._sign_in,
         )
-        await self._record_keys(made)
-        self._tasks.append(asyncio.create_task(self._rotate()))
-        self._tasks.append(asyncio.create_task(self.sightings.run()))
 
-    def _limits(self) -> Limits:
-        settings = self.settings
-        return Limits(
-            chain_depth=settings.sessions.chain_depth,
-            token_bytes=settings.sessions.token_bytes,
-            regions=frozenset(settings.aws.regions),
-            skew_ms=settings.sessions.skew_seconds * 1000,
-            public_url=public_url(settings),
+    def _statuses(self, oauth: AuthorizationServer) -> LogStatusLists:
+        return LogStatusLists(
+            self.journal.first_log,
+            self.clock,
+            oauth,
+            self.directory.feed,
+            self.records.run,
+            self.settings.oauth.status_ttl_seconds,
         )
+
+    def _start_tasks(self) -> None:
+        running = [
+            self._rotation.run(self.journal),
+            self._registration.run(),
+            self.certificate_uses.run(),
+            self.refusals.run(),
+            access.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
+            security_events.follow(self.env),
+        ]
+        if self._peers is not None:
+            running.append(self._peers.run())
+            running += self._snapshot_tasks(self._peers)
+        self._tasks = [asyncio.create_task(each) for each in running]
+        self._peer_streams.start()
+
+    def _snapshot_tasks(self, peers: Peers) -> list[Coroutine[Any, Any, None]]:
+        if not self.settings.snapshot.enabled or self.database.dialect != "postgresql":
+            return []
+        kek = key_encryption_key(self.settings, new=False)
+        self._snapshots = SnapshotWriter(self.settings, kek, self.directory, self.rings, self.journal, peers)
+        return [self._snapshots.run()]
 
     def _token_verifier(self, sealer: RingSealer) -> OidcVerifier:
         settings = self.settings.federation
         getter = key_getter(settings, sealer)
         self.issuers = issuer_keys(settings, getter, self.directory, self.journal, self.clock, self.metrics)
         self.issuers.start()
-        self._threads.submit(jose.prepare)  # nothing waits for it but the first token
+        self._threads.submit(jose.prepare)  # only the first token waits for it
+        self._sign_in, self._getter = FetchedSignInProviders(getter), getter
         reviews = TokenReviews(getter)
         return OidcVerifier(jose, self.issuers, checks=(reviews,), observe_skew=self.metrics.observe_skew)
 
     def _service_provider(self, sealer: RingSealer) -> SamlServiceProvider:
         return SamlServiceProvider(
             sealer,
+            self.heavy,
             self.settings.server.public_url,
             aws_addresses=self.settings.saml.aws_addresses,
             observe_skew=self.metrics.observe_skew,
@@ -181,82 +285,77 @@ class Runtime:
             RandomIds(),
             socket.gethostname(),
             options,
-            on_changes=self.directory.apply_local,
-            on_batch=self._observe_commit,
+            on_changes=self._changed,
+            on_batch=self._committed,
+            spool=self._spool_place(),
         )
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self.directory.apply_local(changes)
+        if self._peers is not None:
+            self._peers.publish(changes)
+
+    def _committed(self, events: Sequence[Event], seconds: float) -> None:
+        self.metrics.observe_commit(events, seconds)
+        if self._own is not None:
+            for event in events:
+                if event.type is EventType.SESSION_ISSUED:
+                    self._own.add(event.session_id)
+
+    def _spool_place(self) -> SpoolDirectory | None:
+        settings = self.settings
+        if not settings.spool.enabled:
+            return None
+        return SpoolDirectory(settings.spool_directory(), settings.spool.max_bytes, SpoolSigner(self.rings, self.clock))
 
     async def stop(self) -> None:
         """Drains the journal and closes everything."""
-        self._draining = True
+        self._readiness.stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.sightings.flush()
+        await self.heavy.close()
+        await self.certificate_uses.flush()
+        await self.refusals.close()
         await self.issuers.stop()
         await self.journal.close()
+        await self._registration.remove()
+        self._peer_streams.stop()
+        if self._snapshots is not None:
+            self._snapshots.close()
+        if self._peers is not None:
+            self._peers.close()
         await self.directory.stop()
         self.records.close()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)  # a load of keys may still be running
         self.database.close()
-        self._threads.shutdown()
-
-    # --- keys
 
     async def _on_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _fetch_keys(self) -> list[StoredKey]:
-        rows: list[RingKeyRow] = await self._on_thread(lambda: self.database.read(load_ring_keys))
-        return [StoredKey(*row) for row in rows]
+    # --- health
 
-    async def _insert_key(self, key: StoredKey) -> bool:
-        row = RingKeyRow(*(getattr(key, name) for name in RingKeyRow._fields))
+    async def problems(self, *, detailed: bool) -> list[str]:
+        """See `wire.health.Health`, like the two below."""
+        return await self._readiness.problems(detailed=detailed)
 
-        def insert() -> bool:
-            with self.database.write_transaction() as conn:
-                return insert_ring_key(conn, row)
+    def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
+        return self._readiness.degraded(detailed=detailed)
 
-        return bool(await self._on_thread(insert))
+    def warnings(self) -> list[str]:
+        return self._readiness.warnings()
 
-    async def _record_keys(self, made: tuple[StoredKey, ...]) -> None:
-        for key in made:
-            detail = {"ring": key.ring, "key": key.id, "not_before": key.not_before, "sign_until": key.sign_until}
-            await self.journal.commit(Event(EventType.KEY_ADDED, self.clock.now(), detail=detail))
-
-    async def _rotate(self) -> None:
-        while True:
-            await asyncio.sleep(_ROTATION_SECONDS)
-            try:
-                rotate_ms = self.settings.keys.rotate_days * _DAY_MS
-                await self._record_keys(await self.rings.maintain(self._insert_key, self.clock.now(), rotate_ms))
-            except Exception as error:  # noqa: BLE001  # tried again in an hour; keys are made a day ahead
-                self.log.warning("keys.rotation_failed", error=type(error).__name__)
-
-    # --- what the world sees of its health
-
-    def _observe_commit(self, events: int, seconds: float) -> None:
-        self.metrics["daypass_journal_batch_events"].observe(events)
-        self.metrics["daypass_journal_commit_seconds"].observe(seconds)
-
-    async def problems(self) -> list[str]:
-        """What keeps this process from serving, in words for an operator; empty when it is ready."""
-        found = ["the server is stopping"] if self._draining else []
-        if self.journal.problem():
-            found.append(self.journal.problem())
-        try:
-            await self.directory.refresh()
-        except DaypassError as error:
-            found.append(f"the database cannot be read: {error.private.get('database', error.public)}")
-        if self.rings.unreadable:
-            found.append(f"ring keys do not open: {', '.join(self.rings.unreadable)}")
-        return found
+    def observe_streams(self, count: int) -> None:
+        """See `wire.health.Health`."""
+        self.metrics["daypass_event_streams"].set(count)
 
     def render_metrics(self) -> bytes:
-        """The Prometheus exposition, gauges taken now."""
-        self.metrics["daypass_journal_waiting"].set(self.journal.waiting)
-        self.metrics["daypass_journal_failures"].inc(self.journal.failures - self._failures)
-        self._failures = self.journal.failures
-        self.metrics["daypass_directory_entries"].set(self.directory.entries)
-        self.metrics["daypass_directory_staleness_seconds"].set(self.directory.staleness_seconds())
-        self.metrics["daypass_revocations"].set(self.directory.revocations)
+        """The metrics in the Prometheus text format, with current gauges."""
+        gauges = self._gauges
+        gauges.set_journal(self.journal)
+        gauges.set_clock(self.clock)
+        gauges.set_directory(self.directory)
+        gauges.set_connections(self.connections)
+        self.metrics["daypass_heavy_waiting"].set(self.heavy.waiting)
         observe_issuers(self.issuers, self.metrics)
         return self.metrics.render()

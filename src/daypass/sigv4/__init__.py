@@ -1,9 +1,10 @@
-"""AWS Signature Version 4: signing and verifying, in headers and presigned. Pure: no I/O, no clock, standard library only.
+"""AWS Signature Version 4: signing and verifying, in headers and presigned. Pure: no I/O, no clock, standard library
+only.
 
 Verifying takes two steps, because the secret is looked up between them: `parse_request` reads what a request claims
-(and refuses what no key could make right), `verify` holds it against the secret and the clock. Nothing of an
-`UnverifiedSignature` may be believed before `verify` has returned, and no secret or token ever gets into a message.
-Server and client share this package, so importing it must stay cheap.
+(and refuses what no key could make right), `verify` checks it with the secret and the clock. Nothing in an
+`UnverifiedSignature` may be trusted before `verify` has returned, and no message may contain a secret or token. Server
+and client share this package, so importing it must stay cheap.
 
 Source: IAM User Guide, "AWS Signature Version 4 for API requests", "Create a signed AWS API request" and
 "Troubleshoot Signature Version 4 signing for AWS API requests".
@@ -12,7 +13,7 @@ Source: IAM User Guide, "AWS Signature Version 4 for API requests", "Create a si
 from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigV4Error, format_time
 from daypass.sigv4.request import MAX_EXPIRES, UnverifiedSignature, parse_request
 from daypass.sigv4.signing import SigningKey, presign, sign
-from daypass.sigv4.verifying import PRESIGNED_MAX_MS, check_scope, verify
+from daypass.sigv4.verifying import PRESIGNED_MAX_MS, check_scope, is_region, verify
 
 __all__ = [
     "ALGORITHM",
@@ -24,6 +25,7 @@ __all__ = [
     "UnverifiedSignature",
     "check_scope",
     "format_time",
+    "is_region",
     "parse_request",
     "presign",
     "sign",

@@ -1,4 +1,4 @@
-"""The canonical request and the signature over it: what signing and verifying have in common.
+"""The canonical request and the signature over it: the common part of signing and verifying.
 
 Bytes in, bytes out; it decides nothing. Source: IAM User Guide, "Create a signed AWS API request".
 """
@@ -23,7 +23,7 @@ MISMATCH = (
 class SigV4Error(Exception):
     """Why a signature is refused.
 
-    `kind` is the value of the ErrorKind that stands for it: missing_credentials, incomplete_signature or
+    `kind` is the value of the corresponding ErrorKind: missing_credentials, incomplete_signature or
     signature_mismatch. `message` is for the caller, in AWS's words.
     """
 
@@ -42,7 +42,9 @@ def mismatch(message: str = MISMATCH) -> NoReturn:
 
 
 def query_pairs(raw_query: bytes) -> list[tuple[bytes, bytes]]:
-    """Decoded names and values, in order. `+` is a space, as the query protocol reads it: what is signed is what is meant."""
+    """Decoded names and values, in order. `+` is a space, as the query protocol reads it: what is signed is what is
+    meant.
+    """
     if not raw_query:
         return []
     pairs = []
@@ -93,7 +95,7 @@ def canonical(
         lines = [method.encode("latin-1", "replace") + b"\n/\n"]
     try:
         lines += [name + b":" + b" ".join(fields[name].split()) for name in names]
-    except KeyError:  # signed, but not there
+    except KeyError:  # signed, but absent
         mismatch()
     lines += (b"", b";".join(names), body_hash)
     return b"\n".join(lines)
@@ -102,12 +104,12 @@ def canonical(
 # --- The signature -------------------------------------------------------------------------------------------------
 
 _KEYS_KEPT = 4096
-_SCOPES_KEPT = 64  # of one secret: whoever names its key chooses them
+_SCOPES_KEPT = 64  # scopes of one secret, because the caller chooses the scope
 _signing_keys: dict[bytes, Mac] = {}
 
 
 def _signing_key(secret: str, date: str, region: str, service: str) -> Mac:
-    """The derived key. Cached under a hash, so that the cache holds no secret; the oldest entry makes room."""
+    """The derived key. Cached by a hash, so that the cache holds no secret. The oldest entry is evicted."""
     raw = secret.encode("utf-8", "surrogatepass")
     scope = f"{date}/{region}/{service}".encode("latin-1", "replace")
     place = blake2b(b"%d:%b/%b" % (len(raw), raw, scope), digest_size=32).digest()

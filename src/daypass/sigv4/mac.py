@@ -1,7 +1,7 @@
 """HMAC-SHA256 under a key that is used again and again (RFC 2104).
 
 The two padded keys are hashed once. And unlike `hmac.digest`, hashing a short text this way never hands the interpreter
-lock to another thread: with a busy writer thread beside it, every such hand-over costs the event loop a wait.
+lock to another thread: with a busy writer thread, every release of the lock makes the event loop wait.
 """
 
 from __future__ import annotations

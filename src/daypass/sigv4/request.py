@@ -1,4 +1,4 @@
-"""Reading what a request claims about its signature. It believes nothing and looks nothing up.
+"""Parses what a request claims about its signature. It trusts nothing and looks nothing up.
 
 Source: IAM User Guide, "Authentication methods for AWS API requests" and "Troubleshoot Signature Version 4 signing".
 """
@@ -35,7 +35,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class UnverifiedSignature(NamedTuple):
-    """What a request claims about its signature. `signed_at` in milliseconds; `expires` in seconds, 0 unless presigned."""
+    """What a request claims about its signature. `signed_at` in milliseconds; `expires` in seconds, 0 unless
+    presigned.
+    """
 
     access_key_id: str
     date: str  # of the credential scope, YYYYMMDD
@@ -65,8 +67,8 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
         body: the whole body; its hash is under the signature, whatever X-Amz-Content-SHA256 says.
 
     Raises:
-        SigV4Error: nothing there (missing_credentials), not readable or ambiguous (incomplete_signature), or something
-            that must be signed is not (signature_mismatch).
+        SigV4Error: no signature (missing_credentials), not readable or ambiguous (incomplete_signature), or a required
+        header is not signed (signature_mismatch).
     """
     fields = dict(headers)
     if len(fields) != len(headers):
@@ -109,7 +111,7 @@ def _parse_header(
     body: bytes,
     authorization: bytes,
 ) -> UnverifiedSignature:
-    said, signature = _read_authorization(authorization)
+    scope, signature = _read_authorization(authorization)
     if pairs and any(name == b"X-Amz-Security-Token" for name, _ in pairs):
         incomplete("X-Amz-Security-Token must be a header when the request has an Authorization header.")
     stamp = fields.get(b"x-amz-date")
@@ -119,25 +121,25 @@ def _parse_header(
             incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
         stamp = _from_http_date(stamp.strip())
     token = fields.get(b"x-amz-security-token", b"").strip()
-    return claims(said, signature, stamp.strip(), token, None, (method, raw_path, pairs, fields, body))
+    return claims(scope, signature, stamp.strip(), token, None, (method, raw_path, pairs, fields, body))
 
 
-def _read_authorization(authorization: bytes) -> tuple[Said, bytes]:
+def _read_authorization(authorization: bytes) -> tuple[CredentialScope, bytes]:
     """What an Authorization header says, and its signature."""
     start, _, signature = authorization.rpartition(b"Signature=")
     if len(start) <= _KEPT and signature.isalnum():
-        said = _read_start(start)
-        if said is not None:
-            return said, signature
+        scope = _read_start(start)
+        if scope is not None:
+            return scope, signature
     credential, signed, signature = _authorization_parts(authorization)
-    return read_said(credential, signed), signature
+    return read_scope(credential, signed), signature
 
 
 @lru_cache(maxsize=1024)  # a client begins all its requests of a day with the same words
-def _read_start(start: bytes) -> Said | None:
+def _read_start(start: bytes) -> CredentialScope | None:
     """What stands before the signature, or None when it is not in the usual order and spacing."""
     match = _START.fullmatch(start)
-    return read_said(match[1], match[2]) if match else None
+    return read_scope(match[1], match[2]) if match else None
 
 
 def _authorization_parts(authorization: bytes) -> tuple[bytes, bytes, bytes]:
@@ -193,7 +195,7 @@ def _parse_presigned(
     expires = _expires(found["X-Amz-Expires"].decode("latin-1")) if "X-Amz-Expires" in found else DEFAULT_EXPIRES
     rest = [pair for pair in pairs if pair[0] != b"X-Amz-Signature"]
     return claims(
-        read_said(found["X-Amz-Credential"], found["X-Amz-SignedHeaders"]),
+        read_scope(found["X-Amz-Credential"], found["X-Amz-SignedHeaders"]),
         found["X-Amz-Signature"],
         found["X-Amz-Date"],
         found.get("X-Amz-Security-Token", b""),
@@ -220,7 +222,7 @@ def _expires(text: str) -> int:
     return seconds
 
 
-class Said(NamedTuple):
+class CredentialScope(NamedTuple):
     """Credential and SignedHeaders, read; nothing of it is checked yet."""
 
     access_key_id: str
@@ -235,8 +237,8 @@ class Said(NamedTuple):
     marked: int  # how many of the names begin with x-amz-
 
 
-def read_said(credential: bytes, signed: bytes) -> Said:
-    """Raises SigV4Error (incomplete_signature) when the credential has not five parts."""
+def read_scope(credential: bytes, signed: bytes) -> CredentialScope:
+    """Raises SigV4Error (incomplete_signature) when the credential does not have five parts."""
     scope = credential.decode("latin-1").split("/")
     if len(scope) != 5:
         incomplete(
@@ -248,7 +250,7 @@ def read_said(credential: bytes, signed: bytes) -> Said:
     ordered = names == sorted(set(names))
     usual = ordered and term == "aws4_request" and b"host" in names
     texts = tuple(signed.decode("latin-1").split(";"))
-    return Said(key_id, date, region, service, term, names, texts, ordered, usual, _count_marked(names))
+    return CredentialScope(key_id, date, region, service, term, names, texts, ordered, usual, _count_marked(names))
 
 
 def _count_marked(names: Iterable[bytes]) -> int:
@@ -257,7 +259,7 @@ def _count_marked(names: Iterable[bytes]) -> int:
 
 
 def claims(
-    said: Said,
+    scope: CredentialScope,
     signature: bytes,
     raw_stamp: bytes,
     token: bytes,
@@ -269,46 +271,48 @@ def claims(
     signed_at = _epoch_ms(stamp)
     method, raw_path, pairs, fields, body = request
     # As many x-amz- headers as such names are signed: `canonical` sees to it that each name has its header.
-    if not said.usual or said.date != stamp[:8] or b"host" not in fields or _count_marked(fields) != said.marked:
-        _check(said, stamp, fields)
+    if not scope.usual or scope.date != stamp[:8] or b"host" not in fields or _count_marked(fields) != scope.marked:
+        _check(scope, stamp, fields)
     return UnverifiedSignature(
-        said.access_key_id,
-        said.date,
-        said.region,
-        said.service,
-        said.texts,
+        scope.access_key_id,
+        scope.date,
+        scope.region,
+        scope.service,
+        scope.texts,
         signature.decode("latin-1"),
         stamp,
         signed_at,
         token.decode("latin-1"),
         expires is not None,
         expires or 0,
-        canonical(method, raw_path, pairs, fields, body, said.names),
+        canonical(method, raw_path, pairs, fields, body, scope.names),
     )
 
 
-def _check(said: Said, stamp: str, fields: Mapping[bytes, bytes]) -> None:
+def _check(scope: CredentialScope, stamp: str, fields: Mapping[bytes, bytes]) -> None:
     """Host and every x-amz-* header must be under the signature, else they could be changed on the way."""
-    if said.term != "aws4_request":
-        mismatch(f"Credential should be scoped with a valid terminator: 'aws4_request', not '{said.term[:64]}'.")
-    if said.date != stamp[:8]:
+    if scope.term != "aws4_request":
+        mismatch(f"Credential should be scoped with a valid terminator: 'aws4_request', not '{scope.term[:64]}'.")
+    if scope.date != stamp[:8]:
         mismatch(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
-            f"'{said.date[:16]}' != '{stamp[:8]}', from '{stamp}'."
+            f"'{scope.date[:16]}' != '{stamp[:8]}', from '{stamp}'."
         )
-    names = said.names
+    names = scope.names
     if b"host" not in names or b"host" not in fields:
         mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     for name in fields:
         if name[:6] == b"x-amz-" and name not in names:
             mismatch(f"'{name[:64].decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.")
-    if not said.ordered:
+    if not scope.ordered:
         mismatch()
 
 
 @lru_cache(maxsize=1024)
 def _epoch_ms(stamp: str) -> int:
-    """Milliseconds since the epoch of an ISO-8601 basic time. Raises SigV4Error when it is none, or no real time."""
+    """Milliseconds since the epoch of an ISO-8601 basic time. Raises SigV4Error when it is malformed or not a valid
+    time.
+    """
     match = _STAMP.fullmatch(stamp)
     if match is None:
         incomplete(

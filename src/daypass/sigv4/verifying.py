@@ -1,4 +1,5 @@
-"""Holding a claimed signature against a secret and the clock. Comparison takes the same time for every wrong signature.
+"""Verifies a claimed signature with a secret and the clock. The comparison takes the same time for every wrong
+signature.
 
 Source: IAM User Guide, "Troubleshoot Signature Version 4 signing for AWS API requests".
 """
@@ -7,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Collection, MutableMapping
-from typing import NoReturn
+from collections.abc import Callable, Collection, MutableMapping
+from typing import Final, NoReturn
 
 from daypass.sigv4.canonical import format_time, mismatch, signature
 from daypass.sigv4.mac import Mac
@@ -17,7 +18,8 @@ from daypass.sigv4.request import UnverifiedSignature
 PRESIGNED_MAX_MS = (
     900_000  # AWS honours presigned calls to services other than S3 for 15 minutes, whatever they ask for
 )
-_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+is_region: Final[Callable[[str], object]] = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+"""Whether a text may name a region. It becomes part of ARNs, so nothing in it may separate or match their parts."""
 
 
 def verify(
@@ -30,10 +32,11 @@ def verify(
     regions: Collection[str] = (),
     known: MutableMapping[tuple[str, str, str], Mac] | None = None,
 ) -> None:
-    """Returns if the signature was made with `secret`, for one of `services`, close enough to `now` (milliseconds).
+    """Returns normally if the signature was made with `secret`, for one of `services`, close enough to `now`
+    (milliseconds).
 
-    `regions`: empty accepts any region name. `known`: where keys derived from this secret are remembered. The signature is checked first and in constant time, so that someone
-    without the secret learns nothing from the other answers.
+    `regions`: empty accepts any region name. `known`: where keys derived from this secret are remembered. The signature
+    is checked first and in constant time, so that someone without the secret learns nothing from the other answers.
 
     Raises:
         SigV4Error: signature_mismatch.
@@ -53,10 +56,12 @@ def check_scope(
     services: Collection[str],
     regions: Collection[str] = (),
 ) -> None:
-    """Returns if a signature, whoever made it, is for one of these services and regions and of now. Raises SigV4Error."""
+    """Returns normally if a signature by any key is current and for one of these services and regions. Raises
+    SigV4Error.
+    """
     if claimed.service not in services:
         mismatch(f"Credential should be scoped to correct service: '{min(services, default='')}'.")
-    if not _REGION.fullmatch(claimed.region) or (regions and claimed.region not in regions):
+    if not is_region(claimed.region) or (regions and claimed.region not in regions):
         mismatch(f"Credential should be scoped to a valid region, not '{claimed.region[:64]}'.")
     window = min(claimed.expires * 1000, PRESIGNED_MAX_MS) if claimed.presigned else skew_ms
     if not now - window <= claimed.signed_at <= now + skew_ms:

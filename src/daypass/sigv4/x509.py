@@ -1,7 +1,7 @@
 """Reading requests that a certificate's key has signed: AWS4-X509-RSA-SHA256 and AWS4-X509-ECDSA-SHA256.
 
-The canonical request is Signature Version 4's; in the place of an access key stands the certificate's serial number, and
-in the place of the MAC a signature. It believes nothing and verifies nothing: that takes the certificate's key.
+The canonical request is Signature Version 4's; the certificate's serial number replaces the access key id, and a
+signature replaces the MAC. It trusts and verifies nothing, because that needs the certificate's key.
 
 Source: IAM Roles Anywhere User Guide, "The IAM Roles Anywhere authentication signing process".
 """
@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from daypass.sigv4.canonical import SigV4Error, incomplete, query_pairs
-from daypass.sigv4.request import Headers, UnverifiedSignature, claims, joined, read_said
+from daypass.sigv4.request import Headers, UnverifiedSignature, claims, joined, read_scope
 
 CERTIFICATE = b"x-amz-x509"
 CHAIN = b"x-amz-x509-chain"
@@ -49,8 +49,8 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
     """Reads the signature of a request as it came over the wire.
 
     Raises:
-        SigV4Error: it is not there (missing_credentials), not readable or ambiguous (incomplete_signature), or
-            something that must be signed is not (signature_mismatch).
+        SigV4Error: no signature (missing_credentials), not readable or ambiguous (incomplete_signature), or a required
+        header is not signed (signature_mismatch).
     """
     fields = unique_fields(headers)
     authorization = fields.get(b"authorization")
@@ -71,7 +71,7 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
     if len(signature) % 2:
         incomplete("The signature must be hexadecimal.")
     request = (method, raw_path, query_pairs(raw_query), fields, body)
-    claimed = claims(read_said(credential, signed), signature, stamp, b"", None, request)
+    claimed = claims(read_scope(credential, signed), signature, stamp, b"", None, request)
     if not _SERIAL.fullmatch(claimed.access_key_id):
         incomplete("The credential scope must begin with the certificate's serial number, in decimal.")
     return UnverifiedX509(
@@ -86,12 +86,12 @@ def parse_x509(method: str, raw_path: bytes, raw_query: bytes, headers: Headers,
 
 
 def unique_fields(headers: Headers) -> dict[bytes, bytes]:
-    """Header fields by name. Raises SigV4Error when one that matters is there twice: two readers would differ."""
+    """Header fields by name. Raises SigV4Error when one that matters is given twice: two readers would differ."""
     return joined(headers, _ONCE)
 
 
 def chain_of(fields: dict[bytes, bytes]) -> tuple[str, ...]:
-    """The certificates of X-Amz-X509-Chain, as they stand there: comma-separated, in base64."""
+    """The certificates of X-Amz-X509-Chain, which are comma-separated base64."""
     text = fields.get(CHAIN, b"").decode("latin-1")
     return tuple(part.strip() for part in text.split(",")) if text else ()
 

@@ -1,7 +1,7 @@
-"""Views in memory, each with the feed keys it rests on, so that one change throws out exactly what it touched.
+"""Views in memory, each with the feed keys that it depends on, so that a change invalidates exactly the affected views.
 
-For the event loop's thread alone: nothing here locks. It must never hand out a view after a change of one of its keys
-has been applied, nor take one in that was read before such a change.
+Only the event loop's thread may use it, without locks. It must never return a stale view, or one after a change of
+one of its keys has been applied, and never add a view that was read before such a change.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from daypass.stores.freshness import Freshness
+from daypass.stores.image import CachedView
+
 MISSING: Final = object()
-"""Not in the cache; None means known not to exist."""
+"""Marks a key that is not in the cache. None means that the entity is known not to exist."""
 
 _MANY_RECENT = 10_000
 _FEW = 8
@@ -20,17 +23,26 @@ _FEW = 8
 class ViewCache:
     """A bounded cache of views by feed key.
 
-    A view's own key is always one of the keys it rests on. What does not exist is remembered too: a bounded number of
-    keys, each for a bounded time.
+    A view's own key is always one of its dependency keys. Keys known not to exist are also cached, in bounded number
+    and for a bounded time.
 
     Args:
-        entries: views kept; the least recently used go first.
-        absent: keys remembered not to exist; the oldest go first.
-        absent_seconds: for how long.
-        monotonic: seconds, of a clock that never steps.
+        entries: maximum number of views; the least recently used is evicted first.
+        absent: maximum number of keys known not to exist; the oldest is evicted first.
+        absent_seconds: how long such a key is cached.
+        monotonic: returns seconds of a clock that never jumps.
+        freshness: until when anything may be returned.
     """
 
-    def __init__(self, entries: int, absent: int, absent_seconds: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        entries: int,
+        absent: int,
+        absent_seconds: float,
+        monotonic: Callable[[], float],
+        freshness: Freshness,
+    ) -> None:
+        self._freshness = freshness
         self._limit = entries
         self._absent_limit = absent
         self._absent_seconds = absent_seconds
@@ -40,18 +52,23 @@ class ViewCache:
         self._holders: dict[str, tuple[str, ...] | set[str]] = {}
         self._loads = 0
         self._recent: dict[str, int] = {}
-        self._epoch = 0
+        self._generation = 0
+        self.changes = 0
+        """Number of invalidations so far."""
 
     def __len__(self) -> int:
         return len(self._views)
 
     @property
     def absent(self) -> int:
-        """How many keys are remembered not to exist."""
+        """The number of cached keys known not to exist."""
         return len(self._absent)
 
     def get(self, key: str) -> Any:
-        """The view, None when it is known not to exist, or MISSING."""
+        """The view, None if it is known not to exist, or MISSING. Raises DaypassError(UNAVAILABLE) when stale."""
+        now = self._monotonic()
+        if now > self._freshness.directory_until:
+            raise self._freshness.stale()
         entry = self._views.get(key)
         if entry is not None:
             self._views.move_to_end(key)
@@ -59,18 +76,18 @@ class ViewCache:
         expires = self._absent.get(key)
         if expires is None:
             return MISSING
-        if self._monotonic() < expires:
+        if now < expires:
             return None
         del self._absent[key]
         return MISSING
 
     @property
-    def epoch(self) -> int:
-        """Note it before a load begins: what was read in an earlier epoch is not taken in."""
-        return self._epoch
+    def generation(self) -> int:
+        """Read it before a load begins. A view read in an earlier generation is not added."""
+        return self._generation
 
     def begin_load(self) -> None:
-        """From now until `end_load`, invalidations are remembered, so that `overtaken` can tell."""
+        """From this call until `end_load`, invalidations are remembered for `overtaken`."""
         self._loads += 1
 
     def end_load(self) -> None:
@@ -78,15 +95,17 @@ class ViewCache:
         if not self._loads:
             self._recent.clear()
 
-    def overtaken(self, epoch: int, position: int, keys: Iterable[str]) -> bool:
-        """Whether what was read at feed `position`, begun in `epoch`, has been invalidated since by any of these keys."""
-        if epoch != self._epoch:
+    def overtaken(self, generation: int, position: int, keys: Iterable[str]) -> bool:
+        """Whether a view read at feed `position`, in a load begun in `generation`, has since been invalidated by any of
+        these keys.
+        """
+        if generation != self._generation:
             return True
         recent = self._recent
         return any(recent.get(key, 0) > position for key in keys) if recent else False
 
     def put(self, key: str, view: Any, keys: tuple[str, ...]) -> None:
-        """Takes a view in, or the fact that there is none. `keys` are the others that it rests on."""
+        """Adds a view, or the fact that it does not exist. `keys` are its other dependency keys."""
         self._drop(key)
         if view is None:
             self._absent[key] = self._monotonic() + self._absent_seconds
@@ -98,13 +117,19 @@ class ViewCache:
             holders = self._holders.get(held, ())
             if isinstance(holders, set):
                 holders.add(key)
-            else:  # most keys have one holder: a tuple is a quarter of a set
+            else:  # most keys have one dependent view: a tuple is a quarter of the size of a set
                 self._holders[held] = {*holders, key} if len(holders) >= _FEW else (*holders, key)
         if len(self._views) > self._limit:
             self._drop(next(iter(self._views)))
 
+    def newest(self, limit: int) -> list[CachedView]:
+        """The most recently used views, the last one used last."""
+        items = list(self._views.items())[-limit:]
+        return [CachedView(key, view, keys) for key, (view, keys) in items]
+
     def invalidate(self, keys: Iterable[str], position: int) -> None:
-        """A change at `position` touched these keys: every view that rests on one of them goes."""
+        """Applies a change at `position`: removes every view that depends on one of these keys."""
+        self.changes += 1
         for key in keys:
             self._drop(key)
             for holder in tuple(self._holders.get(key, ())):
@@ -113,15 +138,16 @@ class ViewCache:
                 self._recent[key] = max(position, self._recent.get(key, 0))
         if len(self._recent) > _MANY_RECENT:
             self._recent.clear()
-            self._epoch += 1
+            self._generation += 1
 
     def flush(self) -> None:
-        """Forgets everything; of loads in flight, nothing is taken in any more."""
+        """Removes everything. The results of loads in flight are not added."""
         self._views.clear()
         self._absent.clear()
         self._holders.clear()
         self._recent.clear()
-        self._epoch += 1
+        self._generation += 1
+        self.changes += 1
 
     def _drop(self, key: str) -> None:
         self._absent.pop(key, None)

@@ -1,4 +1,6 @@
-"""Shares one run of a job among all who ask for it before it begins. It must never share a run that had begun."""
+"""Shares one run of a job among all callers that request it before it begins. It must never share a run that has
+already begun.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 
 class Coalesced:
-    """Runs `job` one at a time. Whoever asks while it runs waits for the next run, which begins after the asking."""
+    """Runs `job` one at a time. A caller that arrives during a run waits for the next run."""
 
     def __init__(self, job: Callable[[], Awaitable[None]]) -> None:
         self._job = job
@@ -15,7 +17,7 @@ class Coalesced:
         self._next: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Returns when a run that began after this call has ended; raises what it raised."""
+        """Returns when a run that began after this call has ended. Raises the error of that run."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._after(self._running))
             self._next.add_done_callback(_retrieve)
@@ -28,7 +30,7 @@ class Coalesced:
         await self._job()
 
     async def stop(self) -> None:
-        """Cancels what runs and what waits."""
+        """Cancels the current run and all waiting callers."""
         tasks = [task for task in (self._running, self._next) if task is not None]
         for task in tasks:
             task.cancel()
@@ -36,6 +38,6 @@ class Coalesced:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Its waiters may all have been cancelled; then nobody else asks how it ended."""
+    """Retrieves the result, because all waiters may have been cancelled."""
     if not task.cancelled():
         task.exception()

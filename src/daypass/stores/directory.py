@@ -1,14 +1,14 @@
 """The cached directory: `ports.Directory` over views in memory that follow the change feed.
 
-A hit costs a dictionary look-up and never waits. It must never serve a view that a change it has applied made stale,
-never say to have seen (`seen`) a position it has not applied, and never serve at all once it has not followed the feed
-for `max_staleness_seconds`.
+A hit costs a dictionary look-up and never waits. It must never serve a view that an applied change has made stale,
+never report (`seen`) a position that it has not applied, and never serve anything if it has not polled the feed
+successfully for `max_staleness_seconds`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -17,50 +17,57 @@ from sqlalchemy import Connection
 
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import Hop, Seen, SessionClaims
+from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.observability import logs
-from daypass.ports import (
-    Clock,
-    Reader,
-)
-from daypass.stores.backend import FeedHead
-from daypass.stores.book import KEEP_MS, RevocationBook
+from daypass.ports import Clock, FeedState, Reader
+from daypass.scheduling.threads import FairThreads
+from daypass.stores.applied_feed import AppliedFeed
+from daypass.stores.batch import Load
 from daypass.stores.cache import ViewCache
 from daypass.stores.coalesce import Coalesced
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change, feed_head
-from daypass.stores.follow import Polled, poll, restore_revocations
+from daypass.stores.feed import Change
+from daypass.stores.feed_poller import forget_spent, poll, restore_revocations
+from daypass.stores.freshness import Freshness, OwnSessions
+from daypass.stores.image import DirectoryImage
+from daypass.stores.loading import BATCH, ViewLoader, unavailable
 from daypass.stores.lookups import Lookups
+from daypass.stores.preload import recently_used
+from daypass.stores.revocation_cache import KEEP_MS
+from daypass.stores.revocation_feed import CachedRevocationFeed
 from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader
-from daypass.stores.views import Loaded, OpensSecrets, Views
+from daypass.stores.views import OpensSecrets, Views
 
 T = TypeVar("T")
 
-_LONGEST_KEY = 2_200  # an ARN has at most 2,048 characters
-_MOST_LOADS = 4_096
-_ATTEMPTS = 10
+_MOST_READS = 4_096  # waiting loads of one account
 _SPENT_EVERY_MS = 3_600_000
+_DAY_MS = 86_400_000
 
 
 _TUNING = Tuning()
 
 
 class CachedDirectory(Lookups):
-    """Use it from one event loop. `start` reads where the feed stands; `stop` ends the poller and the threads.
+    """Use it from one event loop. `start` reads the head of the feed; `stop` stops the poller and the threads.
 
     Args:
-        database: whose feed is followed and whose rows are read; never two different servers.
+        database: the database whose feed is polled and whose rows are read; both must be the same server.
         sealer: opens the secrets of access keys.
-        clock: wall time, for revocations alone.
+        clock: wall time, only for revocations.
         builtin: text of the managed policies that come with Daypass, by ARN.
         poll_seconds: the pause between two polls; 0 leaves polling to `refresh`.
         max_staleness_seconds: counted from the beginning of the last poll that succeeded.
-        entries: views kept.
+        revocation_staleness_seconds: the same for revocations, while other processes are listed and not heard of.
+        node: the id of this process in the registry.
+        own: the sessions that this process honours beyond that limit; None: no session.
+        entries: maximum number of cached views.
+        preload: how many of the most recently used views are loaded in the background after the start; 0 for none.
         tuning: the rest.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a setting of its own
         self,
         database: Database,
         sealer: OpensSecrets,
@@ -69,47 +76,91 @@ class CachedDirectory(Lookups):
         builtin: Mapping[str, str],
         poll_seconds: float = 0.25,
         max_staleness_seconds: float = 900.0,
+        revocation_staleness_seconds: float = 60.0,
+        node: str = "",
+        own: OwnSessions | None = None,
         entries: int = 100_000,
+        preload: int = 0,
         tuning: Tuning = _TUNING,
     ) -> None:
         self._database = database
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._max_staleness = max_staleness_seconds
+        self._node = node
+        self._own = own
+        self._preload = min(preload, entries)
         self._tuning = tuning
         self._monotonic = tuning.monotonic
         self._views = Views(sealer, builtin, tuning.compiled)
-        self._cache = ViewCache(entries, tuning.absent, tuning.absent_seconds, tuning.monotonic)
-        self._book = RevocationBook()
-        self._seen = Seen("", 0)
-        self._stale_after = float("-inf")
+        self.freshness = Freshness(tuning.monotonic, max_staleness_seconds, revocation_staleness_seconds)
+        """Until when cached data may be used. `freshness.heard` is for those who hear of other processes."""
+        self._cache = ViewCache(entries, tuning.absent, tuning.absent_seconds, tuning.monotonic, self.freshness)
+        self._applied = AppliedFeed(self._cache)
+        self.feed = CachedRevocationFeed(self._applied.revocations, self._feed_state, self._heard)
+        self._complete_until = 0
         self._polled_at = float("-inf")
         self._spent_at = 0
-        self._moves = 0
-        self._failing = False
+        self._failure: Mapping[str, Any] = {}  # the private facts about it, when the last poll has failed
         self._polls = Coalesced(self._poll)
-        self._loading: dict[str, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._load_threads = ThreadPoolExecutor(database.readers, thread_name_prefix="daypass-read")
+        reserved = 1 if database.readers > 1 else 0
+        self._read_threads = FairThreads(
+            database.readers, "daypass-read", reserved=reserved, most_of_account=_MOST_READS
+        )
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="daypass-poll")
+        self._loader = ViewLoader(
+            self._cache,
+            database.readers,
+            seen=self.seen,
+            poll=self._polls.run,
+            on_thread=self._on_thread,
+            spawn=self._spawn,
+        )
 
-    # --- Life
+    # --- Start and stop
 
-    async def start(self) -> None:
-        """Reads the feed's head and the revocations. Raises DaypassError(UNAVAILABLE) when it cannot."""
-        await self._polls.run()
+    async def start(self, image: DirectoryImage | None = None) -> None:
+        """Reads the feed's head and the revocations, or takes them from an image while the database is unavailable.
+
+        Raises DaypassError(UNAVAILABLE) when it cannot.
+        """
+        if image is None:
+            await self._polls.run()
+        else:
+            self._restore_image(image)
         if self._poll_seconds:
             self._spawn(self._follow())
+        if self._preload and image is None:
+            self._spawn(self._load_ahead())
 
     async def stop(self) -> None:
-        """Ends the poller, loads in flight and the threads; the database stays open."""
-        tasks = [*self._tasks, *self._loading.values()]
+        """Stops the poller, loads in flight and the threads. The database stays open."""
+        self.feed.close()
+        tasks = [*self._tasks]
+        self._loader.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._polls.stop()
-        for threads in (self._load_threads, self._poll_thread):  # a connection still in use would never be closed
-            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._read_threads.close)  # a connection still in use would never be closed
+        await asyncio.to_thread(self._poll_thread.shutdown, cancel_futures=True)
+
+    def _restore_image(self, image: DirectoryImage) -> None:
+        now = self._clock.now()
+        self._applied.restore(image, now)
+        self._complete_until = image.as_of
+        self.freshness.polled(self._monotonic() - (now - image.as_of) / 1000, image.others - {self._node})
+
+    def image(self, views: int) -> DirectoryImage:
+        """The state as of the last successful poll, with at most so many views."""
+        return DirectoryImage(
+            self.seen(),
+            self._complete_until,
+            self._cache.changes,
+            self._cache.newest(views),
+            self._applied.revocations.known(),
+            self.freshness.others,
+        )
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -125,149 +176,177 @@ class CachedDirectory(Lookups):
         try:
             await self._polls.run()
         except DaypassError:
-            pass  # logged where it happened; staleness is what counts
+            pass  # already logged; only staleness matters
         except Exception:  # noqa: BLE001 - the poller must live; what it cannot read makes the directory stale
             logs.get().error("directory.poll_broken", exc_info=True)
 
-    # --- What is known, at no cost
+    # --- State, without I/O
 
     @property
     def entries(self) -> int:
-        """Views in memory."""
+        """Number of cached views."""
         return len(self._cache)
 
     @property
     def revocations(self) -> int:
-        """Revocations that may still matter."""
-        return len(self._book)
+        """Number of revocations that may still match a session."""
+        return len(self._applied.revocations)
 
     def staleness_seconds(self) -> float:
-        """Time since the beginning of the last poll that succeeded."""
-        return max(0.0, self._monotonic() - (self._stale_after - self._max_staleness))
+        """Time since the beginning of the last successful poll."""
+        return self.freshness.age
 
-    def seen(self) -> Seen:
-        """The incarnation and position that this process has applied. Take it before reading anything else."""
-        return self._seen
+    @property
+    def stale(self) -> bool:
+        """Whether the last successful poll is so long ago that nothing may be served."""
+        return self._monotonic() > self.freshness.directory_until
+
+    @property
+    def revocations_unknown(self) -> bool:
+        """Whether the last successful poll is so long ago that other processes may have made revocations."""
+        return self._monotonic() > self.freshness.revocations_until
+
+    def apply_peer(self, revocations: Sequence[Revocation]) -> None:
+        """Applies revocations of another process, which may have made them while the database was unavailable."""
+        self._applied.apply_peer(revocations, self._clock.now())
+
+    def on_ring_keys(self, call: Callable[[], None]) -> None:
+        """Sets what is called when another process has changed the ring keys."""
+        self._applied.on_ring_keys = call
+
+    def seen(self) -> FeedPosition:
+        """The epoch and position that this process has applied. Read it before anything else."""
+        return self._applied.position
+
+    def _feed_state(self) -> FeedState:
+        """Without the database, the revocations are complete as far as all listed processes have been heard."""
+        age = self.freshness.age_without_database()
+        until = 0 if age is None else self._clock.now() - round(age * 1000)
+        return FeedState(self._applied.position, max(self._complete_until, until))
+
+    def _heard(self) -> dict[str, int]:
+        """See `RevocationFeed.heard`."""
+        ages = {**self.freshness.ages(), self._node: 0.0}
+        return {node: max(0, round(age * 1000)) for node, age in ages.items()}
 
     def revoked(self, claims: SessionClaims) -> Revocation | None:
-        """The revocation that killed this session, if any. Raises DaypassError(UNAVAILABLE) when stale."""
-        self._refuse_stale()
-        return self._book.index.revoked(claims)
+        """The revocation that ended this session, if any. Raises DaypassError(UNAVAILABLE) when stale."""
+        if self.revocations_unknown:
+            self._refuse_unless_own(claims.session_id)
+        return self._applied.revocations.index.revoked(claims)
 
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
-        """A blocking revocation in force on anyone in these hops. Raises DaypassError(UNAVAILABLE) when stale."""
-        self._refuse_stale()
-        return self._book.index.blocked(hops, source_identity, now)
+        """A blocking revocation in force that matches one of these hops. Raises DaypassError(UNAVAILABLE) when
+        stale.
+        """
+        if self._monotonic() > self.freshness.revocations_until:
+            self._refuse_unless_own(hops[-2].session_id if len(hops) > 1 else "")
+        return self._applied.revocations.index.blocked(hops, source_identity, now)
 
-    async def read(self, query: Callable[[Reader], T]) -> T:
-        """Runs `query` in one snapshot on a store thread. Raises DaypassError(UNAVAILABLE)."""
-        return await self._on_thread(lambda conn: query(StoreReader(conn)))
+    async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:
+        """See `ports.Directory`. Raises DaypassError: UNAVAILABLE, THROTTLED."""
+        return await self._on_thread(lambda conn: query(StoreReader(conn)), account, urgent=urgent)
 
-    def _hit(self, key: str) -> Any:
-        if self._monotonic() > self._stale_after:
-            self._refuse_stale()
-        return self._cache.get(key)
-
-    def _refuse_stale(self) -> None:
-        if self._monotonic() > self._stale_after:
-            raise _unavailable("the directory is older than max_staleness")
+    def _refuse_unless_own(self, session_id: str) -> None:
+        """Raises DaypassError(UNAVAILABLE) unless this process issued the session and may still honour it."""
+        if self.stale:
+            raise self.freshness.stale()
+        if self._own is None or session_id not in self._own:
+            public = (
+                "Whether these credentials have been revoked is not known, because the database has been unavailable for "
+                "longer than directory.revocation_staleness_seconds."
+            )
+            raise DaypassError(ErrorKind.UNAVAILABLE, public, private={"directory": f"{self.freshness.age:.0f} s old"})
 
     # --- Loading
 
-    async def _miss(self, key: str, load: Callable[[Reader], Loaded]) -> Any:
-        """Loads a view; all who miss it at the same time share one load."""
-        if len(key) > _LONGEST_KEY:
-            return None  # nothing has such a name
-        task = self._loading.get(key)
-        if task is None:
-            if len(self._loading) >= _MOST_LOADS:
-                raise _unavailable("too many loads in flight")
-            task = asyncio.get_running_loop().create_task(self._load(key, load))
-            self._loading[key] = task
-            task.add_done_callback(partial(self._loaded, key))
-        return await asyncio.shield(task)
+    async def _miss(self, key: str, load: Load) -> Any:
+        return await self._loader.load(key, load)
 
-    def _loaded(self, key: str, task: asyncio.Task[Any]) -> None:
-        del self._loading[key]
-        if not task.cancelled():
-            task.exception()  # its waiters may all have been cancelled
-
-    async def _load(self, key: str, load: Callable[[Reader], Loaded]) -> Any:
-        """Reads view and feed position in one snapshot, again if a change of what it rests on has been applied since."""
-        self._cache.begin_load()
+    async def _load_ahead(self) -> None:
+        """Loads the most recently used views, one batch at a time, so that threads stay free for the misses of
+        requests.
+        """
+        began = self._monotonic()
         try:
-            for _ in range(_ATTEMPTS):
-                before, epoch = self._seen, self._cache.epoch
-                head, loaded = await self._on_thread(partial(_snapshot, load))
-                if head.incarnation != self._seen.incarnation or head.position < before.position:
-                    await self._polls.run()  # another life of the database, or not the server that was polled
-                    continue
-                keys = (key, *loaded.keys, loaded.alias) if loaded.alias else (key, *loaded.keys)
-                if self._cache.overtaken(epoch, head.position, keys):
-                    continue
-                self._cache.put(key, loaded.view, loaded.keys)
-                if loaded.alias:
-                    self._cache.put(loaded.alias, loaded.view, loaded.keys)
-                return loaded.view
-            raise _unavailable("what was loaded kept changing")
-        except ValueError as error:
-            logs.get().error("directory.load_failed", key=key, error=type(error).__name__)
-            raise _unavailable(f"{key} cannot be read: {type(error).__name__}") from error
-        finally:
-            self._cache.end_load()
+            keys = await self._on_thread(partial(recently_used, limit=self._preload))
+            for start in range(0, len(keys), BATCH):
+                looks = [self._look_up(key) for key in keys[start : start + BATCH]]
+                await asyncio.gather(*looks)
+        except DaypassError as error:
+            logs.get().warning("directory.preload_failed", **error.private)
+        else:
+            seconds = round(self._monotonic() - began, 2)
+            if keys:
+                logs.get().info("directory.preloaded", views=len(keys), seconds=seconds)
 
-    async def _on_thread(self, work: Callable[[Connection], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._load_threads, self._database.read, work)
+    def _look_up(self, key: str) -> Awaitable[Any]:
+        kind, _, name = key.partition(":")
+        by_kind: dict[str, Callable[[str], Awaitable[Any]]] = {
+            "role": self.role_by_id,
+            "user": self.user,
+            "account": self.account,
+            "access_key": self.access_key,
+        }
+        return by_kind[kind](name)
+
+    async def _on_thread(self, work: Callable[[Connection], T], account: str = "", *, urgent: bool = True) -> T:
+        """Loads of views are urgent, because requests of other accounts wait for them."""
+        return await self._read_threads.run(account, lambda _: self._database.read(work), urgent=urgent)
 
     # --- Following the feed
 
     async def refresh(self) -> bool:
-        """One coalesced poll; whether anything had changed since this was called.
+        """Runs one coalesced poll. Returns whether anything has changed.
 
-        Raises DaypassError(UNAVAILABLE) when the database cannot be asked.
+        Raises DaypassError(UNAVAILABLE) when the database cannot be polled; at once when the last poll has failed,
+        because the next one follows by itself.
         """
-        moves = self._moves
+        if self._failure and self._poll_seconds:
+            raise unavailable("the last poll has failed", **self._failure)
+        version = self._applied.version
         await self._polls.run()
-        return self._moves != moves
+        return self._applied.version != version
 
     def apply_local(self, changes: Sequence[Change]) -> None:
-        """Applies what this process has just committed, before the write is acknowledged.
-
-        The cursor goes along only where no position is left out: others may have committed in between.
-        """
-        if not changes:
-            return
-        for change in changes:
-            self._cache.invalidate(change.keys, change.position)
-            if change.revocation is not None:
-                self._book.add((change.revocation,))
-            if change.position == self._seen.position + 1:
-                self._seen = Seen(self._seen.incarnation, change.position)
-        self._moves += 1
-        if changes[-1].position > self._seen.position:
+        """Applies changes that this process has just committed, before the write is acknowledged."""
+        if self._applied.apply_local(changes):
             self._spawn(self._quiet_poll())
 
     async def _poll(self) -> None:
         await self._pause()
         began = self._polled_at = self._monotonic()
         now = self._clock.now()
-        work = partial(poll, self._database, self._seen, now - KEEP_MS)
+        work = partial(poll, self._database, self._applied.position, now - KEEP_MS)
         try:
             polled = await self._on_poll_thread(work)
-            self._apply(polled, now)
+            lost = self._applied.apply(polled, now)
         except DaypassError as error:
-            if not self._failing:
-                self._failing = True
+            if not self._failure:
                 logs.get().warning("directory.poll_failed", **error.private)
+            self._failure = error.private or {"database": error.public}
             raise
-        if self._failing:
-            self._failing = False
+        if lost:
+            self._spawn(self._restore(lost, now))
+        if self._failure:
+            self._failure = {}
             logs.get().info("directory.poll_recovered")
-        self._stale_after = began + self._max_staleness
+        self.freshness.polled(began, polled.nodes - {self._node})
+        self._complete_until = max(self._complete_until, now)
         if now - self._spent_at >= _SPENT_EVERY_MS:
             self._spent_at = now
-            self._book.remove_spent(now)
+            self._applied.revocations.remove_spent(now)
+            self._spawn(self._forget_spent(now))
+
+    async def _forget_spent(self, now: int) -> None:
+        """Prunes spent revocations in the database, a day after every process has removed them from memory."""
+        try:
+            count = await self._on_poll_thread(partial(forget_spent, self._database, now - KEEP_MS - _DAY_MS))
+        except DaypassError as error:
+            logs.get().warning("directory.revocations_not_pruned", **error.private)
+        else:
+            if count:
+                logs.get().info("directory.revocations_pruned", count=count)
 
     async def _pause(self) -> None:
         wait = self._polled_at + self._tuning.poll_spacing_seconds - self._monotonic()
@@ -281,51 +360,11 @@ class CachedDirectory(Lookups):
                 loop.run_in_executor(self._poll_thread, work), self._tuning.poll_timeout_seconds
             )
         except TimeoutError:
-            raise _unavailable("polling the change feed timed out") from None
-
-    def _apply(self, polled: Polled, now: int) -> None:
-        """Takes in one look at the feed, all at once: nothing may run between the changes and the cursor."""
-        head = polled.head
-        if polled.changes is None:
-            self._start_over(polled, now)
-            return
-        if head.position <= self._seen.position and not polled.changes:
-            return
-        for change in polled.changes:
-            self._cache.invalidate(change.keys, change.position)
-        self._book.add(polled.revocations)
-        self._seen = Seen(head.incarnation, max(head.position, self._seen.position))
-        self._moves += 1
-
-    def _start_over(self, polled: Polled, now: int) -> None:
-        """Another incarnation, or a feed pruned beyond the cursor: what is in memory may be of any age."""
-        head = polled.head
-        another = head.incarnation != self._seen.incarnation
-        lost = self._book.start_over(polled.revocations, head, now)
-        # A local change may be ahead of this snapshot, but only in the same life are positions comparable.
-        position = head.position if another else max(head.position, self._seen.position)
-        self._cache.flush()
-        self._seen = Seen(head.incarnation, position)
-        self._moves += 1
-        if self._stale_after > float("-inf"):  # not the first look
-            logs.get().warning("directory.flushed", incarnation=head.incarnation, position=position, lost=len(lost))
-        if another and lost:
-            self._spawn(self._restore(lost, now))
+            raise unavailable("polling the change feed timed out") from None
 
     async def _restore(self, lost: Sequence[Revocation], now: int) -> None:
-        """Puts revocations back that a restored database has forgotten. This process obeys them in any case."""
+        """Restores revocations that are missing in a restored database. This process applies them in any case."""
         try:
             await self._on_poll_thread(partial(restore_revocations, self._database, lost, now))
         except DaypassError as error:
             logs.get().error("directory.revocations_not_restored", count=len(lost), **error.private)
-
-
-def _snapshot(load: Callable[[Reader], Loaded], conn: Connection) -> tuple[FeedHead, Loaded]:
-    head = feed_head(conn)
-    return head, load(StoreReader(conn))
-
-
-def _unavailable(why: str) -> DaypassError:
-    return DaypassError(
-        ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.", private={"directory": why}
-    )

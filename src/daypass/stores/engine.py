@@ -1,27 +1,35 @@
 """Opens the database and runs reads and write transactions on it, the same way for SQLite and PostgreSQL.
 
-Everything here blocks, so it must never be called on the event loop. It must never give out a connection that is not
-in a transaction, and a read must never see two states of the database.
+Everything here blocks, so it must never be called on the event loop. It must never return a connection that is not in a
+transaction, and a read must never see two states of the database.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.stores import postgres, sqlite
-from daypass.stores.backend import FEED_HEAD, Backend, UnusableDatabase
+from daypass.stores import sqlite
+from daypass.stores.backend import ANSWER_SECONDS, FEED_HEAD, LOG_HEAD, Backend, RestoreCheck, UnusableDatabase
 from daypass.stores.feed import feed_head
+from daypass.stores.meta import note_lost
 from daypass.stores.tx import end_all_sessions
 
 T = TypeVar("T")
+
+PATIENT_SECONDS = 3600.0
+"""Time limit of a statement at start, when no request waits: a migration, or ending all sessions."""
+_HANGS_SECONDS = 5.0
+"""After a statement without response, only probes wait for the database, for this long or until one is answered."""
 
 
 class Database:
@@ -30,64 +38,102 @@ class Database:
     def __init__(self, backend: Backend, readers: int) -> None:
         self._backend = backend
         self.readers = readers
-        """How many threads may read at the same time, beside one that polls."""
+        """How many threads may read at the same time, in addition to the one that polls."""
+        self._unanswered_at = float("-inf")
+        self._closed = False
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._backend.name
 
-    def read(self, fn: Callable[[Connection], T]) -> T:
+    @property
+    def hangs(self) -> bool:
+        """Whether a recent statement got no response and none has succeeded since. If so, do not wait for the
+        database.
+        """
+        return time.monotonic() - self._unanswered_at < _HANGS_SECONDS
+
+    def read(self, fn: Callable[[Connection], T], *, probe: bool = False, seconds: float | None = None) -> T:
         """Runs `fn` in one read-only snapshot. Raises DaypassError(UNAVAILABLE) when the database cannot answer.
 
-        A connection that had died in the pool is replaced once: reads can be repeated.
+        A broken connection from the pool is replaced once, because reads can be repeated. While the database hangs,
+        only calls with `probe` use it. `seconds`: the limit for one statement, if the default is not suitable.
         """
+        if self.hangs and not probe:
+            raise database_needed("the database does not answer")
         try:
             try:
-                return self._read(fn)
+                return self._read(fn, seconds)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not error.connection_invalidated or isinstance(error.orig, self._backend.unanswered):
                     raise
-                return self._read(fn)
+                return self._read(fn, seconds)
         except (DBAPIError, PoolTimeout) as error:
+            self._note(error)
             raise unavailable(error) from error
 
-    def _read(self, fn: Callable[[Connection], T]) -> T:
+    def _read(self, fn: Callable[[Connection], T], seconds: float | None) -> T:
         with self._backend.readers.begin() as conn:
+            found = self._within(conn, fn, seconds)
+        self._unanswered_at = float("-inf")
+        return found
+
+    def _within(self, conn: Connection, fn: Callable[[Connection], T], seconds: float | None) -> T:
+        if seconds is None:
+            return fn(conn)
+        with self._backend.be_patient(conn, seconds):
             return fn(conn)
 
+    def _note(self, error: Exception) -> None:
+        if isinstance(getattr(error, "orig", None), self._backend.unanswered):
+            self._unanswered_at = time.monotonic()
+
     @contextmanager
-    def write_transaction(self) -> Iterator[Connection]:
+    def write_transaction(self, *, seconds: float | None = None) -> Iterator[Connection]:
         """A transaction that may write; it commits durably at the end of the block, or rolls back when that raises.
 
         SQLite: waits for the file lock that all writing processes share, then BEGIN IMMEDIATE. PostgreSQL: READ
-        COMMITTED with statement and lock timeouts. Driver errors pass unchanged: the journal tells them apart.
+        COMMITTED with statement and lock timeouts; `seconds` gives each statement longer. Driver errors pass
+        unchanged: the journal tells them apart.
         """
-        with self._backend.write_lock():
-            with self._backend.writer.begin() as conn:
-                notes = conn.info
-                notes.pop(FEED_HEAD, None)
-                yield conn
-            head = notes.pop(FEED_HEAD, None)
-            if head is not None:
-                self._backend.committed(head)
+        try:
+            with self._backend.write_lock():
+                with self._backend.writer.begin() as conn:
+                    notes = conn.info
+                    notes.pop(FEED_HEAD, None)
+                    notes.pop(LOG_HEAD, None)
+                    with nullcontext() if seconds is None else self._backend.be_patient(conn, seconds):
+                        yield conn
+                head, log_head = notes.pop(FEED_HEAD, None), notes.pop(LOG_HEAD, None)
+                if head is not None:
+                    self._backend.committed(head)
+                if log_head is not None:
+                    self._backend.committed_log(log_head)
+        except DBAPIError as error:
+            self._note(error)
+            raise
+        self._unanswered_at = float("-inf")
 
-    def incarnation(self) -> str:
-        """Which life of the database this is: restored or failed over, it differs. Up to 16 characters."""
-        return self.read(feed_head).incarnation
+    def epoch(self) -> str:
+        """The epoch of the database. It changes when the database is restored or failed over. Up to 16 characters."""
+        return self.read(feed_head).epoch
 
-    def settle(self, now: int) -> bool:
-        """Notices, at start, that the file is an older or another one than was last written here (SQLite).
+    def detect_restore(self, now: int) -> RestoreCheck:
+        """Detects at start that the SQLite file is older than, or not the same as, the one last written here.
 
-        Then the database gets a new incarnation, so that no session's `seen` is compared with positions of another
-        life; and since it may have forgotten revocations, every session there is ends (attack A105). Returns whether
-        that was so. `now`: ms.
+        Then the database gets a new epoch, so that no session's `seen` is compared with positions of another epoch.
+        Revocations may be missing, so every session ends (attacks A105, A112). Missing records are stored for the next
+        log, which names them. `now`: ms.
         """
-        with self.write_transaction() as conn:
-            restored = self._backend.settle(conn)
-            if restored:
+        with self.write_transaction(seconds=PATIENT_SECONDS) as conn:
+            found = self._backend.detect_restore(conn)
+            if found.restored:
                 end_all_sessions(conn, now)
-        return restored
+            if found.lost:
+                note_lost(conn, found.lost, found.missing)
+        self._backend.losses_recorded(found.lost)
+        return found
 
     def check(self) -> None:
         """Raises UnusableDatabase when pages are corrupt, or DaypassError(UNAVAILABLE) when it cannot be reached."""
@@ -95,30 +141,65 @@ class Database:
         if wrong:
             raise UnusableDatabase(wrong)
 
+    def clock(self, conn: Connection) -> int | None:
+        """The database server's time in ms; None on SQLite, which has no clock."""
+        return self._backend.clock(conn)
+
+    def others(self) -> bool:
+        """Whether another process has joined the SQLite file; False on PostgreSQL. Call it before `join`."""
+        return self._backend.others()
+
+    def join(self) -> None:
+        """Tells other processes that this one serves from the database, until `close`."""
+        self._backend.join()
+
     def close(self) -> None:
-        """Closes every connection and the lock file."""
-        self._backend.readers.dispose()
-        self._backend.writer.dispose()
+        """Closes every connection and the lock file. A connection that a thread still uses is closed when it returns.
+        A second call does nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        for engine in (self._backend.readers, self._backend.writer):
+            event.listen(
+                engine.pool, "checkin", _close_returned
+            )  # the pool that dispose() puts in its place has it too
+            engine.dispose()
         self._backend.close()
 
 
+def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.close()
+
+
 def unavailable(error: Exception) -> DaypassError:
-    """What a caller learns of a database error: nothing but that it may try again."""
+    """The public error for a database failure: it says only that the caller may try again."""
     cause = getattr(error, "orig", None) or error
-    return DaypassError(
-        ErrorKind.UNAVAILABLE,
-        "The service is unavailable. Please try again shortly.",
-        private={"database": f"{type(cause).__name__}: {cause}"[:500]},
-    )
+    return database_needed(f"{type(cause).__name__}: {cause}"[:500])
 
 
-def open_database(url: str, *, readers: int = 4) -> Database:
+def database_needed(why: str) -> DaypassError:
+    """The refusal of an operation that cannot be done without the database. `why` is for the record and the log."""
+    public = "The database is unavailable, and this operation needs it. Please try again later."
+    return DaypassError(ErrorKind.UNAVAILABLE, public, private={"database": why})
+
+
+def open_database(
+    url: str,
+    *,
+    readers: int = 4,
+    answer_seconds: float = ANSWER_SECONDS,
+    write_seconds: float | None = None,
+) -> Database:
     """Opens `sqlite:///PATH` (four slashes for an absolute path) or `postgresql://…`; makes the SQLite file if needed.
 
-    PostgreSQL is not connected to before the first use. One more connection than `readers` is kept for polling.
+    It connects to PostgreSQL on first use. One connection more than `readers` is reserved for polling.
+    `answer_seconds`: the time limit for PostgreSQL's response to one statement; `write_seconds`: the same for
+    statements that write, if it is shorter.
 
     Raises:
-        ValueError: the URL is no URL of either kind. The message does not repeat it: it may hold a password.
+        ValueError: the URL is not valid for either database. The message does not contain it, because it may hold a
+        password.
         UnusableDatabase: the SQLite file is not a database, or cannot be opened.
     """
     try:
@@ -136,5 +217,8 @@ def open_database(url: str, *, readers: int = 4) -> Database:
                 f"the SQLite file cannot be opened: {getattr(error, 'orig', None) or error}"
             ) from error
     if kind in ("postgresql", "postgres"):
-        return Database(postgres.open_backend(parsed, readers + 1), readers)
+        from daypass.stores import postgres  # noqa: PLC0415  # its driver is a sixth of what a process on SQLite would load
+
+        writing = answer_seconds if write_seconds is None else min(answer_seconds, write_seconds)
+        return Database(postgres.open_backend(parsed, readers + 1, answer_seconds, writing), readers)
     raise ValueError("the database URL must begin with sqlite:/// or postgresql://")

@@ -1,14 +1,14 @@
-"""How each entity of `domain.directory` is stored, found and announced: one row of `_TABLE` for each.
+"""How each entity of `domain.directory` is stored, looked up and announced: one row of `_TABLE` for each.
 
-It must not know any operation: what may be written, and by whom, is decided before.
+It must not know any operation. Callers decide what may be written, and by whom.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Table
 
@@ -20,7 +20,7 @@ _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 def ascii_lower(name: str) -> str:
-    """`name` with A-Z lowered and nothing else: the Kelvin sign is no k (attack A44)."""
+    """`name` with only A-Z lowered: the Kelvin sign does not become k (attack A44)."""
     return name.lower() if name.isascii() else name.translate(_LOWER)
 
 
@@ -29,6 +29,8 @@ def _pairs_out(value: Any) -> str:
 
 
 def _pairs_in(value: str) -> d.Tags:
+    if value == "[]":  # most entities have none, and a search reads many of them
+        return ()
     return tuple((key, text) for key, text in json.loads(value))
 
 
@@ -52,7 +54,14 @@ _PACK: Mapping[str, Callable[[Any], Any]] = {
     "role_arns": _pairs_out,
     "managed_policy_arns": _pairs_out,
     "mappings": _pairs_out,
+    "secrets": _pairs_out,
+    "persons": _pairs_out,
+    "event_types": _pairs_out,
+    "stages": _pairs_out,
+    "policies": _pairs_out,
+    "transports": _pairs_out,
     "status": str,
+    "state": str,
 }
 _UNPACK: Mapping[str, Callable[[Any], Any]] = {
     "tags": _pairs_in,
@@ -66,7 +75,17 @@ _UNPACK: Mapping[str, Callable[[Any], Any]] = {
     "role_arns": _names_in,
     "managed_policy_arns": _names_in,
     "mappings": _pairs_in,
+    "secrets": _rows_in,
     "data": bytes,
+    "sealed": bytes,
+    "last": bytes,
+    "persons": _names_in,
+    "event_types": _names_in,
+    "stages": _rows_in,
+    "policies": _names_in,
+    "transports": _names_in,
+    "public_key": bytes,
+    "state": d.RequestState,
     "status": d.KeyStatus,
     "sealed_secret": bytes,
     "sealed_seed": bytes,
@@ -74,29 +93,72 @@ _UNPACK: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+class FeedKey(NamedTuple):
+    """How one feed key of an entity is made: "role_name:{}:{}" of its fields `account` and `name`.
+
+    `name_at`: the index of the field `name`, which is compared without regard to case; -1 if there is none.
+    """
+
+    kind: str
+    fields: tuple[str, ...]
+    template: str
+    name_at: int
+
+    def of(self, values: Sequence[str]) -> str:
+        """The key for these values of the fields."""
+        if len(values) != len(self.fields):
+            raise TypeError(f"{self.kind} is made of {', '.join(self.fields)}")
+        at = self.name_at
+        if at >= 0:
+            values = (*values[:at], ascii_lower(values[at]), *values[at + 1 :])
+        return self.template.format(*values)
+
+
+def _feed_key(written: str) -> FeedKey:
+    """Parses "role_name:account:name"."""
+    kind, *names = written.split(":")
+    template = ":".join((kind, *("{}" for _ in names)))
+    return FeedKey(kind, tuple(names), template, names.index("name") if "name" in names else -1)
+
+
 @dataclass(frozen=True, slots=True)
 class EntityTable:
     """One entity class and its table.
 
     Attributes:
-        keys: the feed keys of an entity: every name under which a cached view may depend on it.
-        columns: those of the entity's fields, in the order of the fields.
+        feed_keys: every key under which a cached view may depend on it.
+        columns: the columns of the entity's fields, in the order of the fields.
         primary: names of the primary key's columns.
         integers: names of the columns that hold integers.
-        folds: names are unique and found without regard to ASCII case.
-        append_only: it is never replaced or deleted.
-        announced: its changes go on the feed; what no cached view rests on need not.
+        folds: names are unique and looked up without regard to ASCII case.
+        changeable: the only fields that may change, of an entity that is never deleted; None when there is no limit.
+        announced: its changes go on the feed. Not needed for an entity that no cached view depends on.
+        cached: it is cached unchanged, under its first feed key.
     """
 
     entity: type[Any]
     table: Table
-    keys: Callable[[Any], tuple[str, ...]]
+    feed_keys: tuple[FeedKey, ...]
     columns: tuple[Column[Any], ...]
     primary: tuple[str, ...]
     integers: frozenset[str]
     folds: bool
-    append_only: bool
+    changeable: frozenset[str] | None
     announced: bool
+    cached: bool
+
+    def keys(self, entity: Any) -> tuple[str, ...]:
+        """The feed keys of an entity."""
+        return tuple(key.of([getattr(entity, name) for name in key.fields]) for key in self.feed_keys)
+
+    def cache_key(self, *values: str) -> str:
+        """The key under which `Directory.entity` caches the entity whose first feed key has these values.
+
+        Raises TypeError for an entity that is not cached in this way.
+        """
+        if not self.cached:
+            raise TypeError(f"{self.entity.__name__} is not cached as it is")
+        return self.feed_keys[0].of(values)
 
     def to_row(self, entity: Any) -> dict[str, Any]:
         """Column values of an entity."""
@@ -119,60 +181,91 @@ class EntityTable:
         return self.entity(*values)
 
 
-_Keys = Callable[[Any], tuple[str, ...]]
+class _Row(NamedTuple):
+    """One entity: everything about how it is stored, announced and cached.
 
-_TABLE: tuple[tuple[type[Any], Table, _Keys], ...] = (
-    (d.Account, schema.accounts, lambda e: (f"account:{e.id}",)),
-    (d.User, schema.users, lambda e: (f"user:{e.id}", f"user_name:{e.account}:{ascii_lower(e.name)}")),
-    (d.Group, schema.groups, lambda e: (f"group:{e.id}", f"group_name:{e.account}:{ascii_lower(e.name)}")),
-    (d.Membership, schema.memberships, lambda e: (f"owner:{e.user_id}", f"owner:{e.group_id}")),
-    (d.Role, schema.roles, lambda e: (f"role:{e.id}", f"role_name:{e.account}:{ascii_lower(e.name)}")),
-    (d.ManagedPolicy, schema.managed_policies, lambda e: (f"policy:{e.arn}", f"policy_id:{e.id}")),
-    (d.PolicyVersion, schema.policy_versions, lambda e: (f"policy_id:{e.policy_id}",)),
-    (d.InlinePolicy, schema.inline_policies, lambda e: (f"owner:{e.owner_id}",)),
-    (d.Attachment, schema.attachments, lambda e: (f"owner:{e.owner_id}",)),
-    (d.Guardrail, schema.guardrails, lambda e: (f"guardrails:{e.account}",)),
-    (d.AccessKey, schema.access_keys, lambda e: (f"access_key:{e.id}", f"owner:{e.owner_id}")),
-    (d.OidcProvider, schema.oidc_providers, lambda e: (f"oidc:{e.account}:{e.url}",)),
-    (d.SamlProvider, schema.saml_providers, lambda e: (f"saml:{e.account}:{ascii_lower(e.name)}",)),
-    (d.TrustAnchor, schema.trust_anchors, lambda e: (f"x509_anchor:{e.id}",)),
-    (d.X509Profile, schema.x509_profiles, lambda e: (f"x509_profile:{e.id}",)),
-    (d.Crl, schema.crls, lambda e: (f"x509_anchor:{e.trust_anchor_id}",)),
-    (d.X509Subject, schema.x509_subjects, lambda e: (f"x509_subject:{e.id}",)),
-    (d.IssuerKeySet, schema.issuer_key_sets, lambda e: (f"issuer_keys:{e.source}",)),
-    (d.IssuerAllowList, schema.issuer_allow_lists, lambda e: (f"issuers:{e.account}",)),
-    (d.MfaDevice, schema.mfa_devices, lambda e: (f"mfa:{e.serial}",)),
-    (d.LastUse, schema.last_uses, lambda e: (f"last_use:{e.subject}:{e.operation}",)),
-    (d.CredentialReport, schema.credential_reports, lambda e: (f"credential_report:{e.account}",)),
-    (d.AccessReport, schema.access_reports, lambda e: (f"access_report:{e.id}",)),
-    (d.OutboundFederation, schema.outbound_federations, lambda e: (f"outbound:{e.account}",)),
-    (d.InstanceProfile, schema.instance_profiles, lambda e: (f"instance_profile:{e.id}",)),
-    (d.AccountAlias, schema.account_aliases, lambda e: (f"account_alias:{e.account}",)),
-    (d.PasswordPolicy, schema.password_policies, lambda e: (f"password_policy:{e.account}",)),
-    (d.LoginProfile, schema.login_profiles, lambda e: (f"login_profile:{e.user_id}",)),
-    (d.Redeemed, schema.redeemed, lambda e: (f"redeemed:{e.purpose}:{e.id}",)),
-    (d.PolicyContent, schema.policy_contents, lambda e: (f"content:{e.hash}",)),
-    (d.Revocation, schema.revocations, lambda e: (f"revocation:{e.id}",)),
+    Attributes:
+        keys: feed keys, each a kind and names of fields: "role_name:account:name".
+        cached: `Directory.entity` reads it through the cache, by the fields of its first key.
+        announced, changeable: see EntityTable.
+    """
+
+    entity: type[Any]
+    table: Table
+    keys: tuple[str, ...]
+    cached: bool = False
+    announced: bool = True
+    changeable: frozenset[str] | None = None
+
+
+_TABLE: Final = (
+    _Row(d.Account, schema.accounts, ("account:id",)),
+    _Row(d.User, schema.users, ("user:id", "user_name:account:name")),
+    _Row(d.Group, schema.groups, ("group:id", "group_name:account:name")),
+    _Row(d.Membership, schema.memberships, ("owner:user_id", "owner:group_id")),
+    _Row(d.Role, schema.roles, ("role:id", "role_name:account:name")),
+    _Row(d.ManagedPolicy, schema.managed_policies, ("policy:arn", "policy_id:id")),
+    _Row(d.PolicyVersion, schema.policy_versions, ("policy_id:policy_id",)),
+    _Row(d.InlinePolicy, schema.inline_policies, ("owner:owner_id",)),
+    _Row(d.Attachment, schema.attachments, ("owner:owner_id",)),
+    _Row(d.Guardrail, schema.guardrails, ("guardrails:account",)),
+    _Row(d.AccessKey, schema.access_keys, ("access_key:id", "owner:owner_id")),
+    _Row(d.OidcProvider, schema.oidc_providers, ("oidc:account:url",), cached=True),
+    _Row(d.SamlProvider, schema.saml_providers, ("saml:account:name",), cached=True),
+    _Row(d.TrustAnchor, schema.trust_anchors, ("x509_anchor:id",)),
+    _Row(d.X509Profile, schema.x509_profiles, ("x509_profile:id",), cached=True),
+    _Row(d.Crl, schema.crls, ("x509_anchor:trust_anchor_id",)),
+    _Row(d.X509Subject, schema.x509_subjects, ("x509_subject:id",), announced=False),
+    _Row(d.IssuerKeySet, schema.issuer_key_sets, ("issuer_keys:source",), announced=False),
+    _Row(d.IssuerAllowList, schema.issuer_allow_lists, ("issuers:account",)),
+    _Row(d.MfaDevice, schema.mfa_devices, ("mfa:serial",), announced=False),
+    _Row(d.LastUse, schema.last_uses, ("last_use:subject:operation",), announced=False),
+    _Row(d.CredentialReport, schema.credential_reports, ("credential_report:account",), announced=False),
+    _Row(d.AccessReport, schema.access_reports, ("access_report:id",), announced=False),
+    _Row(d.OAuthClient, schema.oauth_clients, ("oauth_client:id",), cached=True),
+    _Row(d.ResourceServer, schema.resource_servers, ("resource_server:account:identifier",), cached=True),
+    _Row(d.OAuthCode, schema.oauth_codes, ("oauth_code:purpose:id",), announced=False),
+    _Row(d.RefreshFamily, schema.refresh_families, ("refresh_family:id",), announced=False),
+    _Row(d.OutboundFederation, schema.outbound_federations, ("outbound:account",), cached=True),
+    _Row(d.InstanceProfile, schema.instance_profiles, ("instance_profile:id",)),
+    _Row(d.AccountAlias, schema.account_aliases, ("account_alias:account",)),
+    _Row(d.PasswordPolicy, schema.password_policies, ("password_policy:account",)),
+    _Row(d.LoginProfile, schema.login_profiles, ("login_profile:user_id",), cached=True),
+    _Row(d.Consent, schema.consents, ("consent:id",), cached=True),
+    _Row(d.BrowserSession, schema.browser_sessions, ("browser_session:id",), cached=True),
+    _Row(d.Passkey, schema.passkeys, ("passkey:id",), announced=False),
+    _Row(d.RecoveryCode, schema.recovery_codes, ("recovery_code:user_id:digest",), announced=False),
+    _Row(d.ScimToken, schema.scim_tokens, ("scim_token:id",), cached=True),
+    _Row(d.ScimResource, schema.scim_resources, ("scim_resource:id",), announced=False),
+    _Row(d.ReplayEntry, schema.redeemed, ("redeemed:purpose:id",), announced=False),
+    _Row(d.PolicyContent, schema.policy_contents, ("content:hash",)),
+    _Row(d.ApprovalRule, schema.approval_rules, ("approval_rule:account:name",)),
+    _Row(d.AccessRequest, schema.access_requests, ("access_request:id",), announced=False),
+    _Row(d.AccessVote, schema.access_votes, ("access_vote:request_id:approver_id",), announced=False),
+    _Row(d.AccessReview, schema.access_reviews, ("access_review:id",), announced=False),
+    _Row(d.NotificationChannel, schema.notification_channels, ("notify:account:name",), announced=False),
+    _Row(d.Notification, schema.notifications, ("notification:id",), announced=False),
+    _Row(d.EventStream, schema.event_streams, ("event_stream:id",), announced=False),
+    _Row(d.RemovedSubject, schema.removed_subjects, ("removed_subject:stream_id:digest",), announced=False),
+    _Row(d.SecurityEvent, schema.security_events, ("security_event:id",), announced=False),
+    _Row(d.Grant, schema.grants, ("grants:role_id",)),
+    _Row(d.Revocation, schema.revocations, ("revocation:id",), changeable=frozenset({"block_until"})),
 )
 
 
-_UNANNOUNCED: frozenset[type[Any]] = frozenset(
-    {d.IssuerKeySet, d.Redeemed, d.X509Subject, d.MfaDevice, d.LastUse, d.CredentialReport, d.AccessReport}
-)
-
-
-def _entity_table(entity: type[Any], table: Table, keys: _Keys) -> EntityTable:
+def _entity_table(row: _Row) -> EntityTable:
     return EntityTable(
-        entity=entity,
-        table=table,
-        keys=keys,
-        columns=tuple(table.c[field.name] for field in fields(entity)),
-        primary=tuple(column.name for column in table.primary_key.columns),
-        integers=frozenset(column.name for column in table.c if isinstance(column.type, BigInteger)),
-        folds=NAME_KEY in table.c,
-        append_only=entity is d.Revocation,
-        announced=entity not in _UNANNOUNCED,
+        entity=row.entity,
+        table=row.table,
+        feed_keys=tuple(map(_feed_key, row.keys)),
+        columns=tuple(row.table.c[field.name] for field in fields(row.entity)),
+        primary=tuple(column.name for column in row.table.primary_key.columns),
+        integers=frozenset(column.name for column in row.table.c if isinstance(column.type, BigInteger)),
+        folds=NAME_KEY in row.table.c,
+        changeable=row.changeable,
+        announced=row.announced,
+        cached=row.cached,
     )
 
 
-ENTITY_TABLES: Mapping[type[Any], EntityTable] = {row[0]: _entity_table(*row) for row in _TABLE}
+ENTITY_TABLES: Mapping[type[Any], EntityTable] = {row.entity: _entity_table(row) for row in _TABLE}

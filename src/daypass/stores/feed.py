@@ -20,10 +20,10 @@ from daypass.stores.backend import FEED_HEAD, FeedHead
 from daypass.stores.schema import feed, feed_counter
 
 KEEP_MS = 24 * 3_600_000
-"""Feed entries are kept this long; a cursor older than that starts afresh."""
+"""How long feed entries are stored. A reader with an older cursor starts over."""
 _PRUNE_EVERY = 256
 
-# Which life of a cluster this is: initdb, promotion, and a table made anew (pg_restore) each change one of these.
+# The epoch of a cluster: initdb, promotion and a re-created table (pg_restore) each change one of these values.
 _CLUSTER = text(
     """
     SELECT (SELECT system_identifier FROM pg_control_system()) || '.' || 'feed_counter'::regclass::oid || '.' ||
@@ -40,7 +40,7 @@ class Change:
     """One change of one entity.
 
     `keys` are all look-up keys of the entity, before and after: "role:AROA…", "role_name:ACCOUNT:name", "owner:ID".
-    A revocation travels with its change, so that the process that made it obeys at once.
+    A change carries its revocation, so that the process that made it applies it at once.
     """
 
     position: int
@@ -51,17 +51,17 @@ class Change:
 
 
 def feed_head(conn: Connection) -> FeedHead:
-    """Where the feed stands in this snapshot, with the incarnation of the database."""
+    """The head of the feed in this snapshot, with the database epoch."""
     row = conn.execute(select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)).one()
-    incarnation = row.incarnation
+    epoch = row.incarnation
     if conn.dialect.name == "postgresql":
         cluster = conn.execute(_CLUSTER).scalar_one()
-        incarnation = hashlib.sha256(f"{incarnation}.{cluster}".encode()).hexdigest()[:16]
-    return FeedHead(incarnation, row.position, row.pruned)
+        epoch = hashlib.sha256(f"{epoch}.{cluster}".encode()).hexdigest()[:16]
+    return FeedHead(epoch, row.position, row.pruned)
 
 
-def renew_incarnation(conn: Connection) -> FeedHead:
-    """Starts another life: sessions and cursors of the one before are compared with it no more."""
+def renew_epoch(conn: Connection) -> FeedHead:
+    """Starts a new epoch. Sessions and cursors of the previous epoch are no longer compared with it."""
     conn.execute(update(feed_counter).values(incarnation=secrets.token_hex(8)))
     row = conn.execute(select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)).one()
     conn.info[FEED_HEAD] = head = FeedHead(row.incarnation, row.position, row.pruned)
@@ -69,9 +69,9 @@ def renew_incarnation(conn: Connection) -> FeedHead:
 
 
 def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change]:
-    """Puts `changes` (positions not yet given) on the feed and returns them with their positions.
+    """Adds `changes`, which have no positions yet, to the feed and returns them with their positions.
 
-    The counter's row stays locked until the transaction ends, so call it as late as can be. `now`: ms.
+    The counter's row stays locked until the transaction ends, so call it as late as possible. `now`: ms.
     """
     if not changes:
         return []
@@ -98,7 +98,7 @@ def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change
 
 
 def prune(conn: Connection, before: int) -> None:
-    """Removes entries older than `before` (ms) from the old end of the feed, and notes how far it is gone."""
+    """Removes entries older than `before` (ms) from the old end of the feed, and stores the last pruned position."""
     newest = select(feed.c.position).where(feed.c.at < before).order_by(feed.c.position.desc()).limit(1)
     position = conn.execute(newest).scalar_one_or_none()
     if position is None:
@@ -108,6 +108,6 @@ def prune(conn: Connection, before: int) -> None:
 
 
 def changes_after(conn: Connection, position: int, limit: int) -> list[Change]:
-    """Up to `limit` changes after `position`, oldest first; their revocations are not filled in."""
+    """Up to `limit` changes after `position`, oldest first, without their revocations."""
     rows = conn.execute(select(feed).where(feed.c.position > position).order_by(feed.c.position).limit(limit))
     return [Change(row.position, row.kind, row.account, tuple(json.loads(row.keys))) for row in rows]

@@ -1,7 +1,7 @@
 """The one MetaData on which every table of Daypass is declared.
 
-It stands alone so that `schema` (directory, feed, keys) and `records` (the audit record) can both import it and
-neither need import the other. It must never hold an engine or a connection.
+It is a separate module so that `schema` (directory, feed, keys) and `records` (the audit record) can both import it
+without importing each other. It must never hold an engine or a connection.
 """
 
 from __future__ import annotations

@@ -1,42 +1,117 @@
 """PostgreSQL through psycopg 3: snapshots for readers, durable commits and bounded waits for the writer.
 
-It must never be left waiting without an end: connecting, statements, locks and dead peers all have limits.
+It must never wait without a limit: connecting, statements, locks and dead peers all have time limits. The server
+enforces its limits. The client enforces another one, because a server that hangs enforces none while its kernel still
+acknowledges packets.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from daypass.stores.backend import Backend, FeedHead
+from daypass.stores.backend import ANSWER_SECONDS, Backend, FeedHead, RestoreCheck
+from daypass.stores.log_heads import LogHead
 
-_CONNECT_SECONDS = 3
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 2  # the shortest value that libpq supports
 _DEAD_PEER_MS = 5_000
-_POOL_WAIT_SECONDS = 5.0
-_WRITERS = 2  # the journal's, and one for management at start
-_READ_OPTIONS = "-c statement_timeout=10000 -c idle_in_transaction_session_timeout=15000"
-_WRITE_OPTIONS = "-c synchronous_commit=on -c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000"
+_POOL_WAIT_SECONDS = 3.0
+_WRITERS = 3  # the journal's, that of the drain of the spool, and one for management at start
+_LOOK_SECONDS = 0.1
+_SERVER_SHARE = 0.8
+"""The share of the client's limit after which the server cancels a statement itself. The connection then stays
+usable.
+"""
 
 
-def open_backend(url: URL, readers: int) -> Backend:
-    """Makes the engines; nothing is connected yet."""
+class Unanswered(psycopg.OperationalError):
+    """The server did not respond to a statement in time. The connection is closed, because its state is unknown."""
+
+
+UNANSWERED = (Unanswered, psycopg.errors.ConnectionTimeout)
+"""Errors that mean that the server hangs or that no data arrives from it."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Waits at most `answer_seconds` for each statement."""
+
+    answer_seconds = ANSWER_SECONDS
+
+    def wait(self, gen: PQGen[T], *args: Any, **more: Any) -> T:
+        return super().wait(self._until(gen, time.monotonic() + self.answer_seconds), *args, **more)
+
+    def _until(self, gen: PQGen[T], deadline: float) -> PQGen[T]:
+        """`gen`, ended by Unanswered at the deadline. psycopg resumes it regularly, also when nothing has arrived."""
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() >= deadline:
+                    self.pgconn.finish()
+                    raise Unanswered(f"no answer within {self.answer_seconds:g} s")
+                wanted = gen.send(ready)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+def open_backend(
+    url: URL, readers: int, answer_seconds: float = ANSWER_SECONDS, write_seconds: float = ANSWER_SECONDS
+) -> Backend:
+    """Makes the engines without connecting. `answer_seconds`: how long to wait for the response to a statement that
+    reads; `write_seconds`: to one that writes.
+    """
     return Backend(
         name="postgresql",
-        readers=_engine(url, readers, read_only=True),
-        writer=_engine(url, _WRITERS, read_only=False),
+        unanswered=UNANSWERED,
+        readers=_engine(url, readers, answer_seconds, answer_seconds, read_only=True),
+        writer=_engine(url, _WRITERS, write_seconds, answer_seconds, read_only=False),
         write_lock=_no_lock,
         committed=_nothing,
-        settle=_unmoved,
+        committed_log=_nothing,
+        detect_restore=_not_restored,
+        losses_recorded=lambda _lost: None,
         check=_check,
+        clock=_clock,
+        others=lambda: False,
+        join=lambda: None,
+        be_patient=_be_patient,
         close=lambda: None,
     )
 
 
-def _engine(url: URL, size: int, *, read_only: bool) -> Engine:
+def _options(answer_seconds: float, lock_seconds: float, *, read_only: bool) -> str:
+    limit, locks = (int(seconds * _SERVER_SHARE * 1000) for seconds in (answer_seconds, lock_seconds))
+    limits = {"statement_timeout": limit, "idle_in_transaction_session_timeout": 15_000}
+    if not read_only:
+        limits |= {"lock_timeout": locks * 3 // 4}
+    settings = {**limits} if read_only else {"synchronous_commit": "on", **limits}
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+@contextmanager
+def _be_patient(conn: Connection, seconds: float) -> Iterator[None]:
+    """A context in which a statement of this transaction may take this long, such as a migration or a search of the
+    record.
+    """
+    connection: Any = conn.connection.driver_connection
+    conn.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * _SERVER_SHARE * 1000)}")
+    before, connection.answer_seconds = connection.answer_seconds, seconds
+    try:
+        yield
+    finally:
+        connection.answer_seconds = before
+
+
+def _engine(url: URL, size: int, answer_seconds: float, lock_seconds: float, *, read_only: bool) -> Engine:
     arguments: dict[str, Any] = {
         "connect_timeout": _CONNECT_SECONDS,
         "tcp_user_timeout": _DEAD_PEER_MS,
@@ -44,7 +119,7 @@ def _engine(url: URL, size: int, *, read_only: bool) -> Engine:
         "keepalives_interval": 3,
         "keepalives_count": 3,
         "application_name": "daypass",
-        "options": _READ_OPTIONS if read_only else _WRITE_OPTIONS,
+        "options": _options(answer_seconds, lock_seconds, read_only=read_only),
     }
     given = dict(url.query)
     engine = create_engine(
@@ -56,6 +131,13 @@ def _engine(url: URL, size: int, *, read_only: bool) -> Engine:
         hide_parameters=True,  # an error must not show the values of a row
         isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
     )
+
+    @event.listens_for(engine, "do_connect")
+    def open_connection(_dialect: object, _record: object, args: Any, parameters: Any) -> psycopg.Connection[Any]:
+        connection = _Connection.connect(*args, **parameters)
+        connection.answer_seconds = answer_seconds
+        return connection
+
     if read_only:
 
         @event.listens_for(engine, "connect")
@@ -67,20 +149,25 @@ def _engine(url: URL, size: int, *, read_only: bool) -> Engine:
 
 @contextmanager
 def _no_lock() -> Iterator[None]:
-    """PostgreSQL's own locks queue fairly; directory writers meet at the counter row."""
+    """No lock is needed: PostgreSQL's locks queue fairly, and directory writers serialise on the counter row."""
     yield
 
 
-def _nothing(_head: FeedHead) -> None:
-    """Nothing is noted beside a server."""
+def _nothing(_head: FeedHead | LogHead) -> None:
+    """Nothing to do: a server has no side file."""
 
 
-def _unmoved(_conn: Connection) -> bool:
-    """Swapped databases show in the incarnation itself: `feed.feed_head` reads the cluster's identity and timeline."""
-    return False
+def _not_restored(_conn: Connection) -> RestoreCheck:
+    """A replaced database has another epoch, because `feed.feed_head` reads the cluster's identity and timeline."""
+    return RestoreCheck()
+
+
+def _clock(conn: Connection) -> int:
+    sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    return int(conn.exec_driver_sql(sql).scalar_one())
 
 
 def _check(conn: Connection) -> str:
-    """PostgreSQL checks its pages when it reads them; ask that it stores text as we send it."""
+    """PostgreSQL checks its pages when it reads them. This only checks that it stores text as UTF-8."""
     encoding = conn.exec_driver_sql("SHOW server_encoding").scalar_one()
     return "" if encoding == "UTF8" else f"the database must have encoding UTF8, it has {encoding}"

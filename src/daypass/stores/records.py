@@ -2,7 +2,7 @@
 
 The indexes are part of the design: an index on a random key costs about 20 µs of CPU and a page of write-ahead log for
 each row, one on a key that grows with time about 1 µs. Every index here leads with a time, an account or an id that is
-ordered by time (`ports.Ids`), or holds few rows. There are no foreign keys, and "revoked" is computed, never stored.
+ordered by time (`ports.Ids`), or holds few rows. It has no foreign keys, and "revoked" is computed, never stored.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ def _bytes(name: str) -> Column[bytes]:
     return Column(name, LargeBinary, nullable=False)
 
 
+def _index(column: str, condition: str) -> Index:
+    """On the rows of the record for which `condition` is true."""
+    where = text(condition)
+    return Index(f"ix_audit_records_{column}", column, sqlite_where=where, postgresql_where=where)
+
+
 audit_logs = Table(
     "audit_logs",
     metadata,
@@ -34,7 +40,17 @@ audit_logs = Table(
     _text("installation"),
     _text("node"),
     _int("opened_at"),
-    _int("named_seq"),  # the newest head of this log that another log's opening names; -1 when none does
+    _int("named_seq"),  # the newest head of this log that another log's opening names; -1 if there is none
+    Column("continues", String, nullable=True),  # the first log of its process; NULL in that one
+    # Of the first log: the sessions that its process issued until then (ms) are in the database. NULL: all are, because
+    # the process has ended and its spool is drained, or it has no spool.
+    Column("recorded_until", BigInteger, nullable=True),
+    Index(
+        "ix_audit_logs_continues",
+        "continues",
+        sqlite_where=text("continues IS NOT NULL"),
+        postgresql_where=text("continues IS NOT NULL"),
+    ),
 )
 
 audit_records = Table(
@@ -43,27 +59,26 @@ audit_records = Table(
     _text("log", key=True),
     _int("seq", key=True),  # from 0, without a gap
     _int("at"),  # ms
-    # Searchable copies: control characters replaced, cut. The truth is in `bytes`.
+    # Searchable copies: shortened, control characters replaced. `bytes` is authoritative (audit/columns.py).
     _text("type"),
     _text("account"),
     _text("actor_account"),
     _text("operation"),
-    _text("request_id"),
-    _text("session_id"),
+    _text("request_id"),  # only in rows of earlier releases; otherwise ""
+    _text("session_id"),  # likewise
     _text("access_key_id"),
     _text("error"),
-    _bytes("bytes"),  # canonical event bytes
-    _bytes("leaf"),  # 32 bytes, see docs/reference/record-format.md
-    _bytes("chain"),  # 32 bytes
+    _bytes("bytes"),  # canonical event bytes, packed (audit/packing.py)
+    _bytes("leaf"),  # 32 bytes in rows of earlier releases; otherwise empty, as it can be computed from the bytes
+    _bytes("chain"),  # 32 bytes, see docs/reference/record-format.md
+    Column("request_key", BigInteger, nullable=True),  # 63 bits of the id; NULL without one, and in earlier rows
+    Column("session_key", BigInteger, nullable=True),
     Index("ix_audit_records_at", "at"),
-    Index("ix_audit_records_account", "account", "at", "access_key_id"),
-    Index("ix_audit_records_request_id", "request_id"),
-    Index(
-        "ix_audit_records_session_id",
-        "session_id",
-        sqlite_where=text("session_id <> ''"),
-        postgresql_where=text("session_id <> ''"),
-    ),
+    Index("ix_audit_records_account", "account", "at"),
+    _index("request_id", "request_id <> ''"),
+    _index("request_key", "request_key IS NOT NULL"),
+    _index("session_key", "session_key IS NOT NULL"),
+    _index("session_id", "session_id <> ''"),
     Index(
         "ix_audit_records_actor_account",
         "actor_account",
@@ -73,11 +88,13 @@ audit_records = Table(
     ),
 )
 
+# The columns by which sessions are found. The event that issued a session holds the whole session. The columns in
+# `audit.columns.OMITTED` and `hops` hold parts of it in rows of earlier releases, and are empty otherwise.
 sessions = Table(
     "sessions",
     metadata,
     _text("session_id", key=True),
-    _text("log"),  # with `seq`: the record of its issue
+    _text("log"),  # with `seq`: the record that issued it
     _int("seq"),
     _text("account"),
     _text("kind"),
@@ -87,14 +104,14 @@ sessions = Table(
     _text("name"),
     _int("issued_at"),  # ms
     _int("expires_at"),  # ms
-    _text("parent_session_id"),  # "" for the first of a chain
+    _text("parent_session_id"),
     _text("root_principal_id"),
     _text("root_access_key_id"),
-    _text("user_id"),  # of a federated session: whose permissions bound it
+    _text("user_id"),
     _text("source_identity"),
     _text("grant_id"),
     Column("depth", Integer, nullable=False),
-    _bytes("hops"),  # canonical JSON: an array for each hop
+    _bytes("hops"),
     Index("ix_sessions_account", "account", "issued_at", "principal_id"),
     Index("ix_sessions_issued_at", "issued_at"),
 )

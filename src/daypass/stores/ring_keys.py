@@ -1,13 +1,18 @@
-"""Ring keys at rest: rows in, rows out. It must never see key material: `wrapped` is opaque here."""
+"""Reads and writes the rows of ring keys. It must never see key material: `wrapped` is opaque here."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from daypass.stores.dialect import insert_if_absent
+from daypass.stores.feed import Change, append
 from daypass.stores.schema import ring_keys
+
+CHANGED: Final = "ring_keys"
+"""The kind of a change of the feed: servers load the ring keys again."""
 
 
 class RingKeyRow(NamedTuple):
@@ -29,6 +34,22 @@ def load_ring_keys(conn: Connection) -> list[RingKeyRow]:
     return [RingKeyRow(*row)._replace(wrapped=bytes(row.wrapped)) for row in rows]
 
 
+def replace_ring_keys(conn: Connection, rows: Sequence[RingKeyRow], now: int) -> None:
+    """Replaces the wrapped key and the times of existing keys, and puts that on the change feed. `now`: ms."""
+    c = ring_keys.c
+    for row in rows:
+        same = (c.ring == row.ring) & (c.id == row.id)
+        conn.execute(update(ring_keys).where(same).values(row._asdict()))
+    announce_ring_keys(conn, now)
+
+
+def announce_ring_keys(conn: Connection, now: int) -> None:
+    """Puts a change of the ring keys on the feed, so that every server loads them. Call it last in a transaction."""
+    append(conn, [Change(0, CHANGED, "", (CHANGED,))], now)
+
+
 def insert_ring_key(conn: Connection, row: RingKeyRow) -> bool:
-    """Adds a key; False when its ring already has one of that id or beginning at that time: the first one stays."""
+    """Adds a key. Returns False when its ring already has a key with this id or this not-before time; the first key is
+    kept.
+    """
     return insert_if_absent(conn, ring_keys, row._asdict())

@@ -1,52 +1,57 @@
 """SQLite: WAL, synchronous=FULL, and writers that queue on a file lock instead of starving one another.
 
-SQLite's own busy handler polls, so under load some writer loses for seconds; `flock` on a side file makes writers of
-all processes wait in the kernel, and a second one makes them take turns. The first side file also remembers which file,
-incarnation and feed position were written last, so that an older copy put in its place is noticed. The database file
-must never be opened by anything but SQLite: closing any descriptor of it would drop the locks of the whole process.
+SQLite's own busy handler polls, so under load a writer can starve for seconds. `flock` on a side file makes the writers
+of all processes wait in the kernel, and a second lock makes them take turns. The first side file also stores which
+file, epoch and feed position were written last, so that an older copy in its place is detected. The database file must
+never be opened by anything but SQLite, because closing any file descriptor of it would release the locks of the whole
+process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
-from daypass.stores.backend import Backend, FeedHead
+from daypass.stores.backend import Backend, FeedHead, RestoreCheck
 from daypass.stores.checkpoint import Checkpointer
-from daypass.stores.feed import feed_head, renew_incarnation
+from daypass.stores.feed import feed_head, renew_epoch
+from daypass.stores.log_heads import NOTE_BYTES, LogHead, LogHeads
+from daypass.stores.records import audit_records
 
 _BUSY_MS = 5_000
 _POOL_WAIT_SECONDS = 5.0
 _QUICK_CHECK_BYTES = 2**30
 """Above this size the start checks the structure of the schema only, to stay bounded in time."""
-_NOTE_BYTES = 96
 _PRAGMAS = (
     f"busy_timeout={_BUSY_MS}",
-    "page_size=8192",  # of a new file: a batch is written in half as many pieces
+    "page_size=8192",  # of a new file: a batch is written in half as many pages
     "synchronous=FULL",
     "trusted_schema=OFF",
     "journal_size_limit=67108864",
-    "wal_autocheckpoint=2000",  # pages: 16 MiB, so that the log begins anew less often; `Checkpointer` does most before
+    "wal_autocheckpoint=2000",  # pages: 16 MiB, so that the log restarts less often; see `Checkpointer`
 )
-_TURN_SECONDS = 0.25  # nobody waits longer to be the next: it is many times what a turn takes
+_TURN_SECONDS = 0.25  # maximum wait to become the next writer: many times the length of a turn
 _TURN_LOOK_SECONDS = 0.0005
 _UNDO_IN_MEMORY = "temp_store=MEMORY"
-"""What a savepoint has changed is kept to be undone: pages of the record, which belong into no file in /tmp."""
+"""SQLite stores the pages that a savepoint changes, for a rollback. They hold the record, so they must not go to a
+temporary file.
+"""
 
-# Without an adapter the driver looks for one at every parameter of bytes, which costs it ten times the binding itself.
+# Without an adapter the driver searches for one for every bytes parameter, which costs ten times the binding itself.
 sqlite3.register_adapter(bytes, bytes)
 
 
@@ -57,19 +62,25 @@ class SqliteFile:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            # Created by us for the mode alone. It did not exist, so no lock of ours can be on it.
+            # Created here only to set the mode. It did not exist, so this process holds no lock on it.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._side = _side_file(f"{path}-lock")
         self._next = _side_file(f"{path}-next")
+        self._live = _side_file(f"{path}-live")
         self._threads = threading.Lock()
         self._inode = path.stat().st_ino
+        self._heads = LogHeads(self._side)
+        self._wal = Path(f"{path}-wal")
+        self._wal_inode = 0
+        self._anchor: sqlite3.Connection | None = None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Waits for every other writer; then makes sure that the path still names the file that is open.
+        """Waits for every other writer, then checks that the paths still name the open files.
 
-        Who waits for the lock holds another one, which is for the next in turn: else a writer that has just had its
-        turn, and still has the processor, would be back before those that are only waking up. For ever, on a busy machine.
+        A writer that waits for the lock holds a second lock, which marks it as the next in turn. Otherwise a writer
+        that has just released the lock and is still running would take it again before the waiting ones wake up. On a
+        busy machine this could last forever.
         """
         with self._threads:
             in_turn = self._take_turn()
@@ -85,8 +96,8 @@ class SqliteFile:
                 fcntl.flock(self._side, fcntl.LOCK_UN)
 
     def _take_turn(self) -> bool:
-        """Becomes the next in turn. False when another one stays it for too long: a process that was stopped while it
-        waited must not hold up those that run.
+        """Becomes the next in turn. Returns False when another process is the next for too long: a process that was
+        stopped while it waited must not block the running ones.
         """
         until = time.monotonic() + _TURN_SECONDS
         while True:
@@ -100,37 +111,122 @@ class SqliteFile:
                 return True
 
     def _refuse_replaced(self) -> None:
-        """What is written to a file that has lost its name is lost, so it must not count as durable."""
-        try:
-            same = self.path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            same = False
-        if not same:
-            cause = sqlite3.OperationalError("the database file was replaced while in use: restart every process")
-            raise OperationalError(None, None, cause)
+        """Data written to a file that has been unlinked is lost, so it must not count as durable."""
+        if _inode(self.path) != self._inode:
+            raise _replaced("the database file was replaced while in use: restart every process")
+        if self._wal_inode and _inode(self._wal) != self._wal_inode:
+            self._rescue()
+            raise _replaced("the write-ahead log was removed while in use: restart every process")
+
+    def _rescue(self) -> None:
+        """Copies the contents of the unlinked write-ahead log to the database file, because they cannot be found
+        later.
+        """
+        if self._anchor is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def watch_log(self, anchor: sqlite3.Connection) -> None:
+        """From now on the write-ahead log must stay the same file. `anchor` prevents SQLite from removing it."""
+        anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        self._anchor = anchor
+        self._wal_inode = _inode(self._wal)
 
     def note(self, head: FeedHead) -> None:
-        """Remembers, beside the database, what was written last. One write of fixed size."""
-        line = f"{self._inode} {head.incarnation} {head.position}".ljust(_NOTE_BYTES - 1) + "\n"
+        """Writes the last feed head to the side file. One write of fixed size."""
+        line = f"{self._inode} {head.epoch} {head.position}".ljust(NOTE_BYTES - 1) + "\n"
         os.pwrite(self._side, line.encode("ascii"), 0)
 
-    def settle(self, conn: Connection) -> bool:
-        """Gives the database a new incarnation unless it is provably the one that was written here last, or later."""
+    def note_log(self, head: LogHead) -> None:
+        """Writes the newest record of a log to the side file. One write of fixed size."""
+        self._heads.note(head)
+
+    def detect_restore(self, conn: Connection) -> RestoreCheck:
+        """Gives the database a new epoch unless it is provably the one last written here, or a newer state of it."""
         head = feed_head(conn)
-        words = os.pread(self._side, _NOTE_BYTES, 0).decode("ascii", "replace").split()
-        if not words and not head.position:  # just made
+        words = os.pread(self._side, NOTE_BYTES, 0).decode("ascii", "replace").split()
+        if not words and not head.position:  # just created
             self.note(head)
+            return RestoreCheck()
+        lost, missing = lost_heads(conn, self._heads.all())
+        same = len(words) == 3 and words[:2] == [str(self._inode), head.epoch]
+        if not lost and same and words[2].isascii() and words[2].isdigit() and int(words[2]) <= head.position:
+            return RestoreCheck()
+        renew_epoch(conn)
+        return RestoreCheck(True, tuple(lost), missing)
+
+    def losses_recorded(self, lost: Sequence[LogHead]) -> None:
+        """Called when the result of `detect_restore` has been committed: known losses are not reported again."""
+        alone = not self.others()
+        with self.lock():
+            if alone:
+                self._heads.forget()
+            else:
+                self._heads.discard(lost)
+
+    def join(self) -> None:
+        """Holds a shared lock from now on, so that other processes see that this one is alive."""
+        with self.lock():
+            fcntl.flock(self._live, fcntl.LOCK_SH)
+
+    def others(self) -> bool:
+        """Whether another process has joined. Call it before `join`."""
+        with self.lock():  # one at a time, because the exclusive lock below would look like another process
+            try:
+                fcntl.flock(self._live, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            fcntl.flock(self._live, fcntl.LOCK_UN)
             return False
-        same = len(words) == 3 and words[:2] == [str(self._inode), head.incarnation]
-        if same and words[2].isascii() and words[2].isdigit() and int(words[2]) <= head.position:
-            return False
-        renew_incarnation(conn)
-        return True
 
     def close(self) -> None:
         with self._threads:
+            if self._anchor is not None:
+                self._anchor.close()
+            os.close(self._live)
             os.close(self._side)
             os.close(self._next)
+
+
+def lost_heads(conn: Connection, heads: Sequence[LogHead]) -> tuple[list[LogHead], int]:
+    """The heads that the record lacks, and how many records are missing up to them.
+
+    A record with another chain hash at the position of a head is another history. The head counts as lost, but no
+    record counts as missing.
+    """
+    if not heads or not inspect(conn).has_table(audit_records.name):
+        return [], 0
+    lost, missing = [], 0
+    for head in heads:
+        at_head = (audit_records.c.log == head.log) & (audit_records.c.seq == head.seq)
+        chain = conn.execute(select(audit_records.c.chain).where(at_head)).scalar_one_or_none()
+        if chain is not None and bytes(chain) == head.chain:
+            continue
+        newest = conn.execute(select(func.max(audit_records.c.seq)).where(audit_records.c.log == head.log)).scalar_one()
+        lost.append(head)
+        missing += max(0, head.seq - (-1 if newest is None else newest))
+    return lost, missing
+
+
+def _inode(path: Path) -> int:
+    """0 when there is no such file."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+class ReplacedFile(sqlite3.OperationalError):
+    """The database file or its write-ahead log is not the one that this process opened. Only a restart helps."""
+
+
+def _replaced(why: str) -> OperationalError:
+    return OperationalError(None, None, ReplacedFile(why))
+
+
+def needs_restart(error: BaseException) -> bool:
+    """Whether the database stays unusable for this process, however long it waits."""
+    return isinstance(getattr(error, "orig", None), ReplacedFile)
 
 
 def _side_file(path: str) -> int:
@@ -138,7 +234,9 @@ def _side_file(path: str) -> int:
 
 
 def open_backend(path: str, readers: int) -> Backend:
-    """Opens or makes the file. WAL is switched on under the lock: two processes that start at once would collide."""
+    """Opens or creates the file. WAL is switched on under the lock, because two processes that start at once would
+    collide.
+    """
     file = SqliteFile(Path(path).absolute())
     checkpointer = Checkpointer(partial(_connect, file.path, _PRAGMAS))
     writer = _engine(file.path, 1, read_only=False)
@@ -153,18 +251,26 @@ def open_backend(path: str, readers: int) -> Backend:
 
     try:
         _switch_on_wal(file, writer)
+        file.watch_log(_connect(file.path, _PRAGMAS))
     except BaseException:
         writer.dispose()
         close()
         raise
     return Backend(
         name="sqlite",
+        unanswered=(),
         readers=_engine(file.path, readers, read_only=True),
         writer=writer,
         write_lock=file.lock,
         committed=file.note,
-        settle=file.settle,
+        committed_log=file.note_log,
+        detect_restore=file.detect_restore,
+        losses_recorded=file.losses_recorded,
         check=_check,
+        clock=lambda _conn: None,  # the machine's clock, which this process also uses
+        others=file.others,
+        join=file.join,
+        be_patient=lambda _conn, _seconds: nullcontext(),
         close=close,
     )
 
@@ -215,7 +321,9 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
 
 
 def _check(conn: Connection) -> str:
-    """`PRAGMA quick_check` for files of a bounded size; beyond it, only whether the schema can be read."""
+    """Runs `PRAGMA quick_check` for files up to a size limit. For larger files it only checks that the schema can be
+    read.
+    """
     try:
         pages, page = (conn.execute(text(f"PRAGMA page_{what}")).scalar_one() for what in ("count", "size"))
         conn.execute(text("SELECT count(*) FROM sqlite_schema")).scalar_one()
@@ -225,6 +333,10 @@ def _check(conn: Connection) -> str:
     except Exception as error:
         if isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
             raise  # busy or gone, not corrupt
-        return f"the SQLite file is corrupt ({getattr(error, 'orig', None) or error}): restore it from a backup"
+        return _corrupt(getattr(error, "orig", None) or error)
     wrong = [row for row in rows if row != "ok"]
-    return f"the SQLite file is corrupt ({wrong[0]}): restore it from a backup" if wrong else ""
+    return _corrupt(wrong[0]) if wrong else ""
+
+
+def _corrupt(why: object) -> str:
+    return f"the SQLite file is corrupt ({why}): restore it from a backup, without the -wal and -shm files that are beside it now"

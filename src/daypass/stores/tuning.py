@@ -1,4 +1,4 @@
-"""Settings of the cached directory that hardly anyone needs to touch. No setting here can make it serve what is stale."""
+"""Advanced settings of the cached directory. No setting here can make it serve stale data."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What hardly anyone needs to set.
+    """Advanced settings.
 
     Attributes:
-        absent, absent_seconds: how many keys are remembered not to exist, and for how long.
-        compiled: compiled policy documents kept.
-        poll_timeout_seconds: a poll that takes longer has failed.
-        poll_spacing_seconds: between the beginnings of two polls, so that a flood of refusals cannot poll without pause.
+        absent, absent_seconds: how many keys known not to exist are cached, and for how long.
+        compiled: maximum number of cached compiled policy documents.
+        poll_timeout_seconds: time limit of a poll.
+        poll_spacing_seconds: minimum time between the starts of two polls, so that many refusals cannot cause constant
+        polling.
         monotonic, sleep: time, for tests.
     """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -31,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 
 from daypass.domain.directory import Account, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.stores.dialect import insert_if_absent
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import Change, append
 from daypass.stores.schema import revocations
@@ -39,7 +40,8 @@ E = TypeVar("E")
 
 _BIGGEST = 2**63
 _EVERY = 2**31 - 1
-_FEW = 2000  # so many rows are sorted in less time than a page takes to show
+_RESTORED = "The database is not the one that was last written: it may have forgotten revocations."
+_FEW = 2000  # this many rows are sorted in less time than a page takes to return
 _DIRECTORY_LOCK = 0x64617970617373  # "daypass"
 
 _INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have them
@@ -60,6 +62,11 @@ class StoreReader:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
+    @property
+    def connection(self) -> Connection:
+        """The connection, for statements that are not about entities, in the same transaction."""
+        return self._conn
+
     def get(self, kind: type[E], **equals: Any) -> E | None:
         """The one entity whose fields equal these, or None. Raises LookupError when there are several."""
         rows = self.find(kind, limit=2, **equals)
@@ -79,11 +86,12 @@ class StoreReader:
     ) -> list[E]:
         """Up to `limit` entities in ascending `order`; names without regard to case. See `ports.Reader`.
 
-        Without `order` they come by primary key. Entities that are equal in `order` come by primary key too, but
-        `after` passes over all that equal it: page by a field that is unique among the entities asked for.
+        Without `order` they are sorted by primary key. Entities that are equal in `order` are also sorted by primary
+        key, but `after` skips all entities that equal it. So page by a field that is unique among the requested
+        entities.
         """
         if not all(map(_storable, (path_prefix, after, *equals.values()))):
-            return []  # nothing like it can have been stored
+            return []  # such a value cannot have been stored
         mapping = ENTITY_TABLES[kind]
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
         way = self._way(mapping, order, path_prefix, equals, values)
@@ -91,19 +99,24 @@ class StoreReader:
             return []
         statement, first = _select(mapping.table.name, order, (way, bool(after)), _shape(equals))
         if after and first in mapping.integers and not _INTEGER.fullmatch(after):
-            return []  # no number, or one that no column holds: nothing comes after it
+            return []  # not a number, or one that no column can hold: nothing comes after it
         values |= _PREFIX_VALUES[way](path_prefix)
         values |= {"after": _value(mapping, first, after)} if after else {}
         rows = self._conn.execute(statement, {**values, "limit_": limit})
         return [mapping.to_entity(row) for row in rows]
 
+    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
+        """See `ports.Reader`."""
+        mapping = ENTITY_TABLES[kind]
+        rows = self._conn.execute(_among(mapping.table.name, field, order), {"some": values}) if values else ()
+        return [mapping.to_entity(row) for row in rows]
+
     def _way(
         self, mapping: EntityTable, order: str, prefix: str, equals: dict[str, Any], values: dict[str, Any]
     ) -> str | None:
-        """How to find what a path prefix asks for, so that it costs neither the account nor a sort of most of it.
-
-        None when there is nothing. "few": those of the prefix are taken by the index on paths, then sorted. "many": the
-        names are walked in order, where enough of them match.
+        """How to find the entities under a path prefix without reading the whole account or sorting most of it. None
+        when there are none. "few": reads the prefix by the index on paths, then sorts. "many": reads the names in
+        order, because enough of them match.
         """
         if not prefix:
             return "all"
@@ -122,9 +135,9 @@ class StoreReader:
 
 
 _Options = tuple[str, bool]
-"""The way to what a path prefix asks for (see `_way`), and whether a page after the first."""
+"""The access path for a path prefix (see `_way`), and whether the page is not the first."""
 _Shape = tuple[tuple[str, bool], ...]
-"""Which fields are asked for, and whether for None."""
+"""The queried fields, and for each whether its value is None."""
 _BY_TABLE = {mapping.table.name: mapping for mapping in ENTITY_TABLES.values()}
 
 
@@ -143,17 +156,17 @@ def _order_column(mapping: EntityTable, field: str) -> Column[Any]:
 
 
 def _conditions(mapping: EntityTable, shape: _Shape) -> list[ColumnElement[bool]]:
-    """Equality on fields, their values as parameters; those packed as JSON cannot be asked for."""
+    """Equality on fields, with their values as parameters. Fields stored as JSON cannot be queried."""
     return [
         _order_column(mapping, field).is_(None) if none else _order_column(mapping, field) == bindparam(f"eq_{field}")
         for field, none in shape
     ]
 
 
-# Building a statement costs more than running it; there are as many shapes as there are calls in the code.
+# Building a statement costs more than running it. There are only as many shapes as calls in the code.
 @lru_cache(maxsize=1024)
 def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[Select[Any], str]:
-    """The statement, and the column that it is ordered by first."""
+    """The statement, and its first sort column."""
     mapping = _BY_TABLE[table]
     way, after = options
     wanted = _conditions(mapping, shape)
@@ -166,7 +179,7 @@ def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[S
     columns: list[Column[Any]] = [mapping.table.c[name] for name in mapping.primary if name not in asked]
     if order:
         columns.insert(0, _order_column(mapping, order))
-    # An expression is in no index on names, so that the one on paths is taken.
+    # No index on names contains the expression, so the database uses the index on paths.
     places: list[ColumnElement[Any]] = [columns[0].concat(""), *columns[1:]] if way == "few" else [*columns]
     if after:
         if not columns:
@@ -176,8 +189,15 @@ def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[S
     return query, columns[0].name if columns else ""
 
 
+@lru_cache(maxsize=64)
+def _among(table: str, field: str, order: str) -> Select[Any]:
+    mapping = _BY_TABLE[table]
+    wanted = mapping.table.c[field].in_(bindparam("some", expanding=True))
+    return select(*mapping.columns).where(wanted).order_by(_order_column(mapping, order))
+
+
 def _under(mapping: EntityTable) -> list[ColumnElement[bool]]:
-    """A path prefix as a range of paths, which an index can tell."""
+    """A path prefix as a range of paths, which an index can search."""
     path = mapping.table.c.path
     return [path >= bindparam("prefix"), path < bindparam("prefix_end")]
 
@@ -195,7 +215,7 @@ _PREFIX_VALUES: dict[str, Callable[[str], dict[str, Any]]] = {
 
 @lru_cache(maxsize=64)
 def _count_under(table: str, shape: _Shape) -> Select[Any]:
-    """How many there are under a path prefix; counting stops above `_FEW`."""
+    """The number of entities under a path prefix. Counting stops above `_FEW`."""
     mapping = _BY_TABLE[table]
     some = select(literal(1)).select_from(mapping.table).where(*_conditions(mapping, shape), *_under(mapping))
     return select(func.count()).select_from(some.limit(_FEW + 1).subquery())
@@ -210,10 +230,10 @@ def _count(table: str, shape: _Shape) -> Select[Any]:
 class StoreTx(StoreReader):
     """`ports.Tx`: writes in the transaction of `conn`, and collects the changes for feed and cache.
 
-    Directory writers follow one another from here to the end of their transactions, on PostgreSQL by an advisory lock:
-    what an operation has checked ("not attached", "under the quota") still holds when it writes. Call `flush` last in
-    the transaction, then hand `changes` to the local cache once it has committed. `wrote`: whether anything was written,
-    announced or not.
+    Directory writers are serialised from here to the end of their transactions, on PostgreSQL by an advisory lock. So a
+    condition that an operation has checked ("not attached", "under the quota") still holds when it writes. Call `flush`
+    last in the transaction, then hand `changes` to the local cache once it has committed. `wrote`: whether anything was
+    written, even if it is not announced.
 
     Args:
         conn: in a transaction of `Database.write_transaction`, or in a savepoint of it.
@@ -230,37 +250,50 @@ class StoreTx(StoreReader):
             conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DIRECTORY_LOCK})
 
     def insert(self, entity: Any) -> None:
-        """Raises DaypassError: ALREADY_EXISTS when a unique key is taken; the transaction goes on."""
+        """Raises DaypassError: ALREADY_EXISTS when a unique key exists. The transaction can continue."""
         mapping = ENTITY_TABLES[type(entity)]
         self._write(insert(mapping.table).values(_row(mapping, entity)), entity)
         self._announce(mapping, mapping.keys(entity), entity)
 
+    def insert_if_absent(self, entity: Any) -> bool:
+        """Inserts an entity that is not announced; False when a unique key exists. It needs no savepoint."""
+        mapping = ENTITY_TABLES[type(entity)]
+        if mapping.announced:
+            raise TypeError(f"{type(entity).__name__} is announced")
+        self.wrote = True
+        return insert_if_absent(self._conn, mapping.table, _row(mapping, entity))
+
     def replace(self, entity: Any) -> None:
-        """Raises DaypassError: NOT_FOUND without a predecessor, ALREADY_EXISTS when a new name is taken."""
-        mapping = _changeable(entity)
+        """Raises DaypassError: NOT_FOUND when there is no such entity, ALREADY_EXISTS when the new name exists."""
+        mapping = ENTITY_TABLES[type(entity)]
         old = self._stored(mapping, entity)
         if old is None:
             raise _not_found(entity)
+        _refuse_fixed(mapping, old, entity)
         row = _row(mapping, entity)
         self._write(update(mapping.table).where(*_identity(mapping, entity)).values(row), entity)
         self._announce(mapping, tuple(dict.fromkeys((*mapping.keys(old), *mapping.keys(entity)))), entity)
 
     def delete(self, entity: Any) -> None:
-        """Raises DaypassError(NOT_FOUND) when it is not there, or no longer like this."""
-        mapping = _changeable(entity)
+        """Raises DaypassError(NOT_FOUND) when it does not exist or has changed."""
+        mapping = ENTITY_TABLES[type(entity)]
+        if mapping.changeable is not None:
+            raise TypeError(f"{type(entity).__name__} is never deleted")
         if self._stored(mapping, entity) != entity:
             raise _not_found(entity)
         self._conn.execute(delete(mapping.table).where(*_identity(mapping, entity)))
         self._announce(mapping, mapping.keys(entity), entity)
 
     def flush(self) -> None:
-        """Gives the changes since the last flush their positions. Call it last: it locks the feed until commit."""
+        """Assigns positions to the changes since the last flush. Call it last, because it locks the feed until
+        commit.
+        """
         placed = append(self._conn, self._pending, self._now)
         self._pending = []
-        self.changes.extend(map(self._settled, placed))
+        self.changes.extend(map(self._with_position, placed))
 
-    def _settled(self, change: Change) -> Change:
-        """A revocation's position is that of its change."""
+    def _with_position(self, change: Change) -> Change:
+        """The revocation of a change, with the position of the change."""
         if change.revocation is None:
             return change
         same = revocations.c.id == change.revocation.id
@@ -303,11 +336,11 @@ def _identity(mapping: EntityTable, entity: Any) -> list[ColumnElement[bool]]:
     return [mapping.table.c[name] == getattr(entity, name) for name in mapping.primary]
 
 
-def _changeable(entity: Any) -> EntityTable:
-    mapping = ENTITY_TABLES[type(entity)]
-    if mapping.append_only:
-        raise TypeError(f"{type(entity).__name__} is only ever added")
-    return mapping
+def _refuse_fixed(mapping: EntityTable, old: Any, new: Any) -> None:
+    if mapping.changeable is not None:
+        changes = {name: getattr(new, name) for name in mapping.changeable}
+        if replace(old, **changes) != new:
+            raise TypeError(f"of {type(new).__name__} only {', '.join(sorted(mapping.changeable))} may change")
 
 
 def _not_found(entity: Any) -> DaypassError:
@@ -316,12 +349,25 @@ def _not_found(entity: Any) -> DaypassError:
 
 
 def read_revocations(conn: Connection, since: int) -> list[Revocation]:
-    """Revocations that can still matter at a time: blocks in force, and those made or valid after `since` (ms)."""
+    """Revocations that can still match a session: blocks in force, and revocations made or valid after `since` (ms)."""
     mapping = ENTITY_TABLES[Revocation]
     c = revocations.c
     blocking = c.block & (c.block_until.is_(None) | (c.block_until > since))
     query = select(*mapping.columns).where(blocking | (c.created_at > since) | (c.issued_before > since))
     return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query.order_by(c.position))]
+
+
+def prune_revocations(conn: Connection, before: int, limit: int = 10_000) -> int:
+    """Removes up to `limit` revocations that have no block and could not end a session after `before` (ms). Returns
+    their number.
+
+    They are not put on the feed: each process removes them itself (`RevocationCache.remove_spent`).
+    """
+    c = revocations.c
+    blocking = c.block & (c.block_until.is_(None) | (c.block_until > before))
+    spent = ~blocking & (c.position > 0) & (c.created_at <= before) & (c.issued_before <= before)
+    ids = select(c.id).where(spent).order_by(c.position).limit(limit)
+    return conn.execute(delete(revocations).where(c.id.in_(ids))).rowcount
 
 
 def revocations_after(conn: Connection, position: int) -> list[Revocation]:
@@ -331,9 +377,13 @@ def revocations_after(conn: Connection, position: int) -> list[Revocation]:
     return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query)]
 
 
-def end_all_sessions(conn: Connection, now: int) -> None:
+def end_all_sessions(conn: Connection, now: int, reason: str = _RESTORED) -> None:
     """Revokes every session of every account, as of `now` (ms)."""
-    tx = StoreTx(conn, now)
+    end_sessions_of_all_accounts(StoreTx(conn, now), now, reason)
+
+
+def end_sessions_of_all_accounts(tx: StoreTx, now: int, reason: str) -> None:
+    """The same, within a change that goes through the journal."""
     for account in tx.find(Account, limit=_EVERY):
         revocation = Revocation(
             id=secrets.token_hex(16),
@@ -342,7 +392,7 @@ def end_all_sessions(conn: Connection, now: int) -> None:
             value=account.id,
             issued_before=now,
             created_at=now,
-            reason="The database is not the one that was last written: it may have forgotten revocations.",
+            reason=reason,
             created_by="daypass",
         )
         tx.insert(revocation)

@@ -1,7 +1,7 @@
-"""Reads the views of `ports` from one snapshot: entities gathered, policies compiled, secrets opened.
+"""Reads the views of `ports` from one snapshot: collects entities, compiles policies and opens secrets.
 
-Runs on store threads. A view says which feed keys it rests on; one key too few would be a view that never learns of a
-change. It must not read through anything but the Reader it is given.
+It runs on store threads. A view lists the feed keys that it depends on; with a key missing, a change would not
+invalidate it. It must read only through the Reader that is passed in.
 """
 
 from __future__ import annotations
@@ -17,24 +17,22 @@ from daypass.domain.directory import (
     Account,
     Attachment,
     Crl,
+    Grant,
     Group,
     Guardrail,
     InlinePolicy,
     IssuerAllowList,
     ManagedPolicy,
     Membership,
-    OidcProvider,
     PolicyContent,
     PolicyVersion,
     Role,
-    SamlProvider,
     TrustAnchor,
     User,
-    X509Profile,
 )
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import PolicyDocument, compile_stored
-from daypass.domain.policy.model import NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.ports import (
     AccountView,
     KeyView,
@@ -48,17 +46,19 @@ from daypass.ports import (
 from daypass.stores.entities import ascii_lower
 
 _ALL = 100_000
-"""More policies or groups than one principal can have."""
+"""Upper bound for the policies or groups of one principal."""
 
 
 class OpensSecrets(Protocol):
-    """The part of `ports.Sealer` that is needed here."""
+    """The part of `ports.Sealer` that this module needs."""
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes: ...
 
 
 class Loaded(NamedTuple):
-    """A view (None: it does not exist), the keys it rests on besides its own, and a second key it is found under."""
+    """A view (None: it does not exist), its dependency keys without its own key, and a second key under which it is
+    found.
+    """
 
     view: Any
     keys: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class Views:
     Args:
         secrets: opens the secrets of access keys.
         builtin: text of the managed policies that come with Daypass, by ARN.
-        compiled: compiled documents kept, by their content.
+        compiled: maximum number of cached compiled documents, by content.
     """
 
     def __init__(self, secrets: OpensSecrets, builtin: Mapping[str, str], compiled: int) -> None:
@@ -87,14 +87,19 @@ class Views:
         root = key.owner_id == key.account
         user = None if root else reader.get(User, id=key.owner_id)
         if not root and user is None:
-            return Loaded(None)  # the key of a user who is gone is no key
+            return Loaded(None)  # the key of a deleted user is not valid
         secret = self._secrets.open_secret(key.sealed_secret, key.account, key.owner_id).decode("ascii")
         return Loaded(KeyView(key, secret, user), () if root else (f"user:{key.owner_id}",))
 
     def user(self, reader: Reader, user_id: str) -> Loaded:
         user = reader.get(User, id=user_id)
-        if user is None:
-            return Loaded(None)
+        return self._user(reader, user, by_name=False) if user is not None else Loaded(None)
+
+    def user_by_name(self, reader: Reader, account: str, name: str) -> Loaded:
+        user = reader.get(User, account=account, name=name)
+        return self._user(reader, user, by_name=True) if user is not None else Loaded(None)
+
+    def _user(self, reader: Reader, user: User, *, by_name: bool) -> Loaded:
         keys: dict[str, None] = {}
         policies = [*self._policies_of(reader, user.id, keys)]
         for membership in reader.find(Membership, user_id=user.id, order="group_id", limit=_ALL):
@@ -102,7 +107,8 @@ class Views:
             if reader.get(Group, id=membership.group_id) is not None:
                 policies += self._policies_of(reader, membership.group_id, keys)
         view = PrincipalView(user, tuple(policies), self._boundary(reader, user.boundary_arn, keys))
-        return Loaded(view, tuple(keys))
+        other = f"user:{user.id}" if by_name else f"user_name:{user.account}:{ascii_lower(user.name)}"
+        return Loaded(view, tuple(keys), other)
 
     def role(self, reader: Reader, account: str, name: str) -> Loaded:
         role = reader.get(Role, account=account, name=name)
@@ -117,8 +123,10 @@ class Views:
         policies = tuple(self._policies_of(reader, role.id, keys))
         principal = PrincipalView(role, policies, self._boundary(reader, role.boundary_arn, keys))
         trust = NamedPolicy("trust", self._compile(role.trust_document, PolicyKind.TRUST))
+        keys[f"grants:{role.id}"] = None
+        grants = tuple(reader.find(Grant, role_id=role.id, ended_at=0, limit=_ALL))
         other = f"role:{role.id}" if by_name else f"role_name:{role.account}:{ascii_lower(role.name)}"
-        return Loaded(RoleView(role, trust, dict(role.trust_bindings), principal), tuple(keys), other)
+        return Loaded(RoleView(role, trust, dict(role.trust_bindings), principal, grants), tuple(keys), other)
 
     def account(self, reader: Reader, account_id: str) -> Loaded:
         account = reader.get(Account, id=account_id)
@@ -128,7 +136,7 @@ class Views:
             NamedPolicy(guardrail.name, self._compile(guardrail.document, PolicyKind.GUARDRAIL))
             for guardrail in reader.find(Guardrail, account=account_id, order="name", limit=_ALL)
         )
-        # One level: as with AWS's SCPs on one node, any guardrail may allow and any may deny.
+        # One level: as with SCPs on one node in AWS, any guardrail may allow and any may deny.
         listed = reader.get(IssuerAllowList, account=account_id)
         view = AccountView(account, (guardrails,) if guardrails else (), listed.issuers if listed is not None else None)
         return Loaded(view, (f"guardrails:{account_id}", f"issuers:{account_id}"))
@@ -143,12 +151,6 @@ class Views:
         policy, text = found
         return Loaded(ManagedPolicyView(policy, text, _digest(text)), (f"policy_id:{policy.id}",))
 
-    def oidc_provider(self, reader: Reader, account: str, url: str) -> Loaded:
-        return Loaded(reader.get(OidcProvider, account=account, url=url))
-
-    def saml_provider(self, reader: Reader, account: str, name: str) -> Loaded:
-        return Loaded(reader.get(SamlProvider, account=account, name=name))
-
     def trust_anchor(self, reader: Reader, anchor_id: str) -> Loaded:
         anchor = reader.get(TrustAnchor, id=anchor_id)
         if anchor is None:
@@ -156,8 +158,9 @@ class Views:
         crls = reader.find(Crl, trust_anchor_id=anchor_id, account=anchor.account, order="id", limit=_ALL)
         return Loaded(TrustAnchorView(anchor, tuple(crl for crl in crls if crl.enabled)))
 
-    def x509_profile(self, reader: Reader, profile_id: str) -> Loaded:
-        return Loaded(reader.get(X509Profile, id=profile_id))
+    def entity(self, reader: Reader, kind: type[Any], equals: Mapping[str, str]) -> Loaded:
+        """An entity as it is."""
+        return Loaded(reader.get(kind, **equals))
 
     def policy_content(self, reader: Reader, content_hash: str) -> Loaded:
         content = reader.get(PolicyContent, hash=content_hash)
@@ -177,7 +180,7 @@ class Views:
         return policies
 
     def _boundary(self, reader: Reader, arn: str | None, keys: dict[str, None]) -> tuple[NamedPolicy, ...] | None:
-        """A boundary that is set and missing denies: a grant that reaches past a silent layer must not pass it."""
+        """A boundary that is set but missing denies, because no grant may pass a missing layer."""
         if arn is None:
             return None
         return self._managed(reader, arn, keys) or (NamedPolicy(arn, self._compile("", PolicyKind.IDENTITY)),)

@@ -1,4 +1,4 @@
-"""A request's body, read over ASGI in time and within its limit. It never keeps more of one than that."""
+"""Reads a request's body over ASGI within its time and size limits. It never buffers more than the limit."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def declared_length(headers: Sequence[Header], limit: int) -> int:
     declared, chunked = -1, False
     for name, value in headers:
         if name == b"content-length":
-            digits = value.strip(
-                b" \t"
-            )  # blanks around it and zeros before it are no part of the number, as parsers have it
+            digits = value.strip(b" \t")  # surrounding blanks and leading zeros are not part of the number
             if declared >= 0 or not digits.isdigit() or len(digits.lstrip(b"0")) > 15:
                 raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The Content-Length header is not one number.")
             declared = int(digits)
@@ -56,19 +54,27 @@ def declared_length(headers: Sequence[Header], limit: int) -> int:
     return declared
 
 
-async def read_body(receive: Callable[[], Awaitable[Any]], declared: int, limit: int, seconds: float) -> bytes:
-    """The whole body. A plain timer: `asyncio.timeout` costs several times as much.
+async def read_body(
+    receive: Callable[[], Awaitable[Any]],
+    declared: int,
+    limit: int,
+    seconds: float,
+    excess: Callable[[int], DaypassError],
+) -> bytes:
+    """The whole body. It uses a plain timer, because `asyncio.timeout` costs several times as much.
 
-    Raises DaypassError (over `limit` bytes, or not here in time) and ClientGoneError.
+    Raises DaypassError (`excess(limit)` if it is over `limit` bytes, another if it does not arrive in time) and
+    ClientGoneError. The error is not passed as an object: a frame that holds the error it raises is a cycle, which only
+    the collector frees.
     """
     task = asyncio.current_task()
     assert task is not None
     late = _Late(task)
     timer = asyncio.get_running_loop().call_later(seconds, late)
     try:
-        return await _read(receive, limit)
+        return await _read(receive, limit, excess)
     except asyncio.CancelledError:
-        if not late.fired or task.uncancel() > 0:  # somebody else's cancellation
+        if not late.fired or task.uncancel() > 0:  # cancelled from elsewhere
             raise
         raise DaypassError(
             ErrorKind.MALFORMED_REQUEST,
@@ -79,7 +85,7 @@ async def read_body(receive: Callable[[], Awaitable[Any]], declared: int, limit:
         timer.cancel()
 
 
-async def _read(receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
+async def _read(receive: Callable[[], Awaitable[Any]], limit: int, excess: Callable[[int], DaypassError]) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -89,6 +95,6 @@ async def _read(receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            raise too_large(limit)
+            raise excess(limit)
         more = message.get("more_body", False)
     return b"".join(parts)

@@ -1,7 +1,7 @@
-"""The certificate that a client showed to the TLS endpoint: this server's own, or that of a proxy that we were told to trust.
+"""The certificate that a client presented to the TLS endpoint, which is this server or a configured trusted proxy.
 
-A header is believed from a trusted proxy alone, and only the one that is configured; the same header from anyone else is
-dropped, and said to have been (attack A76). It must never take a proxy's own certificate for that of its client.
+Only the configured header is trusted, and only from a trusted proxy. From any other peer it is dropped, and the drop is
+recorded (attack A76). It must never take a proxy's own certificate for that of its client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ENVOY: Final = "x-forwarded-client-cert"
 RFC9440: Final = "client-cert"
 _CHAIN_OF_RFC9440: Final = b"client-cert-chain"
 _NAMES: Final = frozenset({ENVOY, RFC9440, "ssl-client-cert", "x-ssl-client-cert", "x-client-cert", "x-ssl-cert"})
-"""Headers that proxies use for it."""
+"""The supported headers."""
 _LONGEST: Final = 65_536
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]{1,32768})-----END CERTIFICATE-----\s*")
 _PAIR: Final = r'([A-Za-z]{1,16})=("(?:[^"\\]|\\.)*"|[^";,\\]*)'
@@ -28,7 +28,9 @@ _PAIRS = re.compile(_PAIR)
 
 
 class Shown(NamedTuple):
-    """What was shown: the certificate (DER; b"" for none), others beside it, who saw it, and the headers not believed."""
+    """The presented certificate (DER; b"" for none), further certificates, who verified it, and the headers not
+    trusted.
+    """
 
     certificate: bytes = b""
     chain: tuple[bytes, ...] = ()
@@ -53,9 +55,9 @@ def shown(request: Request, header: str) -> Shown:
     own = [value for name, value in present if name.decode("latin-1") == header]
     dropped = tuple(sorted({name.decode("latin-1") for name, _ in present} - {header}))
     if not own:
-        return Shown(dropped=dropped)  # what the connection shows is the proxy's own certificate
+        return Shown(dropped=dropped)  # the certificate of the connection is the proxy's own
     if len(own) > 1 or len(own[0]) > _LONGEST:
-        raise MalformedCertificateHeader("the header is there twice, or too long")
+        raise MalformedCertificateHeader("the header is given twice, or too long")
     certificate, *chain = _read(header, own[0].decode("latin-1").strip(), request.headers)
     return Shown(certificate, tuple(chain), "proxy", dropped)
 
@@ -93,7 +95,7 @@ def _byte_sequence(value: str) -> bytes:
 
 
 def _pem(text: str) -> list[bytes]:
-    """Certificates one behind the other, and nothing else."""
+    """Concatenated certificates and nothing else."""
     found, at = [], 0
     text = text.strip()
     while at < len(text):

@@ -1,4 +1,4 @@
-"""HTTP as the wire packages see it: a request with its body, a response without a socket. It never parses a body."""
+"""HTTP requests and responses for the wire packages, independent of a socket. It never parses a body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,29 @@ Header = tuple[bytes, bytes]
 XML: Final = b"text/xml"
 
 CLIENT_CERTIFICATE = "daypass.client_certificate"
-"""Key of the ASGI scope for the certificate (DER) that the peer showed and TLS verified."""
+"""Key of the ASGI scope for the certificate (DER) that the peer presented and TLS verified."""
+
+WHOLE_BODY = "daypass.body"
+"""Key of the scope for a body that arrived before the application was called; `receive` does not return it again.
+The code that sets it has checked the body against the declared Content-Length and Transfer-Encoding.
+"""
+
+WHOLE_ANSWER = "daypass.answer"
+"""Key of the scope for a function that sends the response at once, or returns False, in which case use `send`.
+
+Its arguments are the status, the header lines as they go over the wire, and the body. The lines hold the
+Content-Length, no other framing, and no text from a caller, because they are not checked.
+"""
+
+LATE = "daypass.late"
+"""Key of the scope of a request that has waited too long for its turn. It is refused (503) without being read."""
+
+OVERDUE = "daypass.overdue"
+"""Key of the scope of a request whose task was cancelled because it has taken too long: it is refused (503)."""
+
+
+REQUEST = "daypass.request"
+"""Key of the scope of a mounted application for the `Request`, with its body."""
 
 
 class Request(NamedTuple):
@@ -26,7 +48,7 @@ class Request(NamedTuple):
     request_id: str
     received_at: int  # ms
     peer_certificate: bytes = b""  # DER, verified by TLS: the client's, or a proxy's
-    via_proxy: bool = False  # the peer is a proxy that we were told to trust
+    via_proxy: bool = False  # the peer is a trusted proxy
 
 
 class Response(NamedTuple):
@@ -38,6 +60,13 @@ class Response(NamedTuple):
     headers: tuple[Header, ...] = ()
     operation: str = ""
     code: str = ""
+
+
+def has_entity(request: Request, tag: bytes) -> bool:
+    """Whether the client has the entity with this tag (RFC 9110, 13.1.2): the answer is then 304."""
+    known = b",".join(value for name, value in request.headers if name == b"if-none-match")
+    tags = {part.strip().removeprefix(b"W/") for part in known.split(b",")}
+    return tag in tags or b"*" in tags
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -16,6 +16,11 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server, running
 
+from daypass.client.state import default_session_name
+
+ME = default_session_name()
+"""The session name of whoever runs the tests: no variable is set that hides what a user gets."""
+
 DAYPASS = [sys.executable, "-m", "daypass.cli.main"]
 
 
@@ -39,7 +44,7 @@ class Command:
     @property
     def environment(self) -> dict[str, str]:
         found = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "DAYPASS_"))}
-        return {**found, "DAYPASS_HOME": str(self.home), "USER": "anna"}
+        return {**found, "DAYPASS_HOME": str(self.home)}
 
     def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> Ran:
         ran = subprocess.run(
@@ -47,6 +52,7 @@ class Command:
             env={**self.environment, **environment},
             input=stdin,
             capture_output=True,
+            start_new_session=True,  # so that nothing is asked on the terminal of whoever runs the tests
             text=True,
             timeout=60,
             check=False,

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.e2e.cli.conftest import DAYPASS, Command, policy
+from tests.e2e.cli.conftest import DAYPASS, ME, Command, policy
 from tests.e2e.conftest import OPERATOR, ROOT_KEYS, TENANT, Server
 
 LIST_USERS = "import boto3\ntry: boto3.client('iam').list_users()\nexcept Exception as e: print(e, e.response)"
@@ -55,6 +55,15 @@ def test_guardrail_binds_from_put_to_rm(daypass: Command, tmp_path: Path) -> Non
     assert daypass("guardrail", "rm", account, "no-users").status == 0
     assert iam.create_user(UserName="x")
     assert daypass("guardrail", "show", account, "no-users").status == 1
+
+
+def test_revocations_lift_ends_a_block(daypass: Command) -> None:
+    made = daypass("revoke", "source-identity", "mallory", "--block", "--force", "--output", "json").json()
+    assert made["id"] in daypass("revocations", "ls").out
+    lifted = daypass("revocations", "lift", made["id"], "--reason", "a mistake")
+    assert (lifted.status, lifted.out) == (0, "The block of source-identity mallory is lifted.\n")
+    again = daypass("revocations", "lift", made["id"])
+    assert (again.status, "does not block" in again.err) == (7, True)
 
 
 @pytest.mark.parametrize("document", ["{", "", '{"Version": "2012-10-17", "Statement": []} x'])
@@ -156,6 +165,24 @@ def test_audit_verify_offline_names_the_first_bad_record(
     assert (report.status, report.json()["bad"][0]["seq"]) == (1, 5 + shift)
 
 
+def test_audit_verify_offline_counts_spools_and_fails_for_one_that_was_set_aside(
+    daypass: Command, record: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(record, tmp_path / "daypass.db")
+    (tmp_path / "spool").mkdir()
+    for name, rows in (("empty", 0), ("full", 1)):
+        with closing(sqlite3.connect(tmp_path / "spool" / f"{name}.db", isolation_level=None)) as spool:
+            spool.execute("CREATE TABLE batches (id INTEGER)")
+            spool.executemany("INSERT INTO batches VALUES (?)", [(1,)] * rows)
+    waiting = daypass("audit", "verify", "--data", str(tmp_path))
+    assert waiting.status == 0, waiting.out
+    assert "1 spools in" in waiting.out
+    (tmp_path / "spool" / "x.db.rejected").touch()
+    report = daypass("audit", "verify", "--data", str(tmp_path), "--output", "json")
+    assert report.status == 1
+    assert (report.json()["spools"], report.json()["rejected_spools"]) == (1, 1)
+
+
 def test_audit_verify_offline_what_is_no_record_is_a_local_failure(daypass: Command, tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"not a database, but long enough to be looked at" * 50)
     ran = daypass("audit", "verify", "--database", str(tmp_path / "x.db"))
@@ -175,7 +202,7 @@ def test_explain_says_why_and_what_is_missing(daypass: Command, role: str) -> No
     assert by_message.out == by_stdin.out == by_request.out
     lines = by_message.out.splitlines()
     assert lines[0] == "Denied: no identity-based policy allows it."
-    assert f"  principal  arn:aws:sts::{OPERATOR}:assumed-role/{role}/anna" in lines
+    assert f"  principal  arn:aws:sts::{OPERATOR}:assumed-role/{role}/{ME}" in lines
     assert "  Allow work 'ReadUsers', line 1: a condition does not hold" in lines
     assert "        wanted  shop" in lines
     assert "        found   absent" in lines
@@ -188,13 +215,13 @@ def test_explain_of_a_denial_without_message_or_request_id_finds_the_newest_on_r
 ) -> None:
     denied = daypass("exec", role, "--", sys.executable, "-c", LIST_USERS).out
     request_id = daypass("audit", "search", "--error", "access_denied", "--limit", "1").out.split()[-1]
-    shown = f"User: arn:aws:sts::{OPERATOR}:assumed-role/{role}/anna is not authorized to perform: iam:ListUsers on …"
+    shown = f"User: arn:aws:sts::{OPERATOR}:assumed-role/{role}/{ME} is not authorized to perform: iam:ListUsers on …"
     found = daypass(
         "explain", "-", stdin=f"An error occurred (AccessDenied) when calling the ListUsers operation: {shown}"
     )
     assert found.out == daypass("explain", denied).out
     assert request_id in found.err
-    other = daypass("explain", shown.replace("/anna", "/berta"))
+    other = daypass("explain", shown.replace(f"/{ME}", "/berta"))
     assert (other.status, other.out) == (1, "")
 
 

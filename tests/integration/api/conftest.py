@@ -17,7 +17,7 @@ from daypass import sigv4
 from daypass.config import Settings
 from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Role, User
 from daypass.domain.events import Event, EventType
-from daypass.operations.bootstrap import bootstrap, parse
+from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.ports import Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
@@ -174,7 +174,13 @@ class Server:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
+    settings = Settings.model_validate(
+        {
+            "server": {"data": str(tmp_path)},
+            "events": {"per_account": 3, "heartbeat_seconds": 0.2},
+            "journal": {"deadline_seconds": 60},  # no test of these is about a slow disk
+        }
+    )
     prepare_sqlite(tmp_path / "daypass.db")
     runtime = Runtime(settings)
     await runtime.start()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+from sqlalchemy.event import listens_for
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Key, Server, policy
 
 from daypass.domain.directory import (
+    Attachment,
     Group,
     Guardrail,
     InlinePolicy,
@@ -17,6 +20,8 @@ from daypass.domain.directory import (
     Role,
     User,
 )
+from daypass.operations.access import what_can as what_can_module
+from daypass.operations.access import who_can as who_can_module
 
 ITEM = f"arn:aws:orders:eu:{TENANT}:item/1"
 
@@ -52,6 +57,60 @@ async def put_role(server: Server, name: str, trust: dict[str, Any], account: st
     role = Role(env.ids.unique("AROA"), account, name, "/", 0, text, tuple(bindings.items()))
     await server.write(role)
     return role
+
+
+# --- The budget of one operation
+
+
+async def test_a113_simulate_over_the_budget_of_an_operation_is_refused_with_an_explanation(server: Server) -> None:
+    heavy = when("orders:Read", StringLike={"aws:UserAgent": [f"*?b{number}?*" for number in range(600)]})
+    body = {
+        "actions": ["orders:Read"],
+        "resources": [f"{ITEM}{number}" for number in range(100)],
+        "policies": [heavy] * 4,
+        "context": {"aws:UserAgent": "b" * 500},
+    }
+    answer = await server.api(TENANT_ROOT, "POST", "/simulate", body=body)
+    assert (answer.status, answer.code) == (409, "LimitExceeded"), answer.body[:500]
+    assert "steps" in answer.body.decode()
+    [event] = [e for e in await server.events() if e.get("operation") == "daypass:SimulateAccess"]
+    assert (event["type"], event["error"]) == ("request.failed", "limit_exceeded")
+    assert event["detail"]["private"] == {"reason": "steps"}
+
+
+async def test_a113_who_can_page_ends_when_the_budget_of_an_operation_is_used_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        await server.user(f"user{number}", TENANT, policy("orders:Read"))
+    whole = await who_can(server, "orders:Read", denied="true")
+    monkeypatch.setattr(who_can_module, "OPERATION", 200)  # a decision is charged 50 steps at least
+    query = {"action": "orders:Read", "resource": "*", "denied": "true"}
+    first = await server.api(TENANT_ROOT, "GET", "/access/who-can", query)
+    assert 0 < len(first.json["access"]) < len(whole)
+    assert first.json["next"]
+    assert await who_can(server, "orders:Read", denied="true") == whole
+    monkeypatch.setattr(who_can_module, "OPERATION", 20)
+    refused = await server.api(TENANT_ROOT, "GET", "/access/who-can", query)
+    assert (refused.status, refused.code) == (409, "LimitExceeded")
+
+
+async def test_a113_what_can_page_ends_when_the_budget_of_an_operation_is_used_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, _ = await server.user("alice", TENANT, policy("sts:AssumeRole"))
+    for name in "abcdef":
+        await server.role(name, TENANT, TENANT)
+    monkeypatch.setattr(what_can_module, "OPERATION", 170)
+    names, after = [], ""
+    for _ in range(10):
+        query = {"principal": user.arn, **({"after": after} if after else {})}
+        page = (await server.api(TENANT_ROOT, "GET", "/access/what-can", query)).json
+        assert len(page["roles"]) < 6
+        names += [role["principal"][-1] for role in page["roles"]]
+        if not (after := page["next"]):
+            break
+    assert names == list("abcdef")
 
 
 # --- Simulate
@@ -235,6 +294,35 @@ async def test_who_can_tells_allowed_allowed_if_and_denied_apart(server: Server)
     assert len(everyone) == len(found) + 2
     assert {entry["kind"] for entry in everyone.values()} == {"root", "user", "role"}
     assert role.arn in everyone
+
+
+async def test_who_can_many_principals_takes_few_statements_and_finds_the_same_as_an_evaluation_of_each(
+    server: Server,
+) -> None:
+    env = server.runtime.env
+    group = Group(env.ids.unique("AGPA"), TENANT, "staff", "/", 0)
+    await server.write(group, InlinePolicy(TENANT, group.id, "g", policy("sts:AssumeRole"), 0))
+    grants = ["", policy("orders:Write"), policy("orders:*"), policy("sts:*"), policy("s3:*")]
+    users = [User(env.ids.unique("AIDA"), TENANT, f"user{n}", "/", 0) for n in range(60)]
+    roles = [Role(env.ids.unique("AROA"), TENANT, f"role{n}", "/", 0, policy()) for n in range(60)]
+    held = [InlinePolicy(TENANT, e.id, "p", grants[n % 5], 0) for n, e in enumerate([*users, *roles]) if n % 5]
+    attached = [Attachment(TENANT, users[n].id, "arn:aws:iam::aws:policy/ReadOnlyAccess", 0) for n in (0, 5, 10)]
+    members = [Membership(TENANT, group.id, user.id, 0) for user in users[20:30]]
+    await server.write(*users, *roles, *held, *attached, *members)
+    named = [f"arn:aws:iam::{TENANT}:root", users[0].arn, roles[0].id]
+    trust = {"Principal": {"AWS": named}, "Action": "sts:AssumeRole"}
+    target = await put_role(server, "target", trust, **{users[0].arn: users[0].id})
+    statements: list[str] = []
+    engine = server.runtime.database._backend.readers
+    listens_for(engine, "before_cursor_execute")(lambda *given: statements.append(given[2]))
+    for action, resource, least in (("orders:Read", ITEM, 24), ("sts:AssumeRole", target.arn, 34)):
+        del statements[:]
+        found = await who_can(server, action, resource)
+        assert len([text for text in statements if "FROM inline_policies" in text]) < 8  # of 121 principals, on 2 pages
+        assert len([text for text in statements if "FROM attachments" in text]) < 8
+        every = await who_can(server, action, resource, denied="true")
+        assert found == {name: entry for name, entry in every.items() if entry["outcome"] != "denied"}
+        assert least <= len(found) < len(every) > 120
 
 
 async def test_who_can_guardrails_bound_everyone(server: Server) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -75,6 +76,41 @@ async def test_revoke_ends_every_session_with_such_a_hop(server: Server, subject
     assert not await server.works(child)
 
 
+async def test_revoke_says_how_many_sessions_it_ended_in_all_accounts(server: Server) -> None:
+    _, alice, first, *_ = await chain(server)
+    await server.assume(alice, first.arn)
+    made = await revoke(server, ROOT, "access_key", alice.id)
+    assert (made["sessions_ended"], made["sessions_complete"]) == (3, True)
+    again = await revoke(server, ROOT, "access_key", alice.id)
+    assert again["sessions_ended"] == 0
+    event = next(e for e in await server.events() if e["type"] == "session.revoked")
+    assert event["detail"]["sessions_ended"] in (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("subject", "value"),
+    [
+        ("access_key", "AKIAMISTYPED00000000"),
+        ("source_identity", "nobody"),
+        ("role", "AROAABCDEFGHIJKLMNOPQ"),
+        ("principal", "AIDAABCDEFGHIJKLMNOPQ"),
+        ("principal", f"{OPERATOR}:nobody"),
+        ("principal", f"arn:aws:iam::{OPERATOR}:oidc-provider/issuer.example.com:job-1"),
+    ],
+)
+async def test_revoke_value_that_is_not_known_is_refused_unless_forced(
+    server: Server, subject: str, value: str
+) -> None:
+    await chain(server)
+    answer = await server.api(ROOT, "POST", "/revocations", body={"subject": subject, "value": value})
+    assert (answer.status, answer.code) == (404, "NoSuchEntity")
+    assert "force" in answer.json["error"]["message"]
+    assert (await server.api(ROOT, "GET", "/revocations")).json["revocations"] == []
+    refused = [e for e in await server.events() if e.get("operation") == "daypass:RevokeSession" and e.get("error")]
+    assert refused[-1]["error"] == "not_found"
+    assert (await revoke(server, ROOT, subject, value, force=True))["sessions_ended"] == 0
+
+
 async def test_revoke_with_block_keeps_the_leaked_key_from_assuming_again(server: Server) -> None:
     user, alice, first, _, _, _ = await chain(server)
     await revoke(server, ROOT, "principal", user.id, block=True)
@@ -90,7 +126,10 @@ async def test_revoke_of_anothers_account_matches_nothing_of_theirs(server: Serv
         answer = await server.api(TENANT_ROOT, "POST", "/revocations", body={"subject": subject, "value": value})
         assert (answer.status, answer.code) == (404, "NoSuchEntity"), subject
     for subject, value in (("access_key", alice.id), ("principal", user.id), ("source_identity", "nobody")):
-        await revoke(server, TENANT_ROOT, subject, value)
+        answer = await server.api(TENANT_ROOT, "POST", "/revocations", body={"subject": subject, "value": value})
+        assert (answer.status, answer.code) == (404, "NoSuchEntity"), "another account's is as unknown as none"
+        made = await revoke(server, TENANT_ROOT, subject, value, force=True)
+        assert made["sessions_ended"] == 0
     assert await server.works(parent)
     assert await server.works(child)
 
@@ -126,7 +165,8 @@ async def test_revoke_of_a_session_that_is_not_there_is_not_found(server: Server
     "body",
     [
         {"subject": "planet", "value": "x"},
-        {"subject": "grant", "value": "x"},
+        {"subject": "grant", "value": "a b"},
+        {"subject": "client", "value": "x" * 257},
         {"subject": "session", "value": "x"},
         {"subject": "session", "value": "0" * 32 + "\n"},
         {"subject": "access_key", "value": "short"},
@@ -137,7 +177,6 @@ async def test_revoke_of_a_session_that_is_not_there_is_not_found(server: Server
         {"subject": "account", "value": OPERATOR, "block_until": 2**60},
         {"subject": "account", "value": OPERATOR, "block_until": 1.5},
         {"subject": "account", "value": OPERATOR, "reason": "a\u0000b"},
-        {"subject": "account", "value": OPERATOR, "reason": "\ud800"},
         {"subject": "account", "value": ""},
     ],
 )
@@ -150,8 +189,105 @@ async def test_revoke_with_bad_input_is_a_validation_error_and_revokes_nobody(
 
 
 async def test_list_revocations_goes_on_from_page_to_page(server: Server) -> None:
-    made = [(await revoke(server, ROOT, "source_identity", f"id-{n}"))["id"] for n in range(3)]
+    made = [(await revoke(server, ROOT, "source_identity", f"id-{n}", force=True))["id"] for n in range(3)]
     first = (await server.api(ROOT, "GET", "/revocations", {"limit": 2})).json
     second = (await server.api(ROOT, "GET", "/revocations", {"limit": 2, "after": first["next"]})).json
     assert [r["id"] for r in first["revocations"] + second["revocations"]] == made
     assert second["next"] == ""
+
+
+async def test_lift_of_a_block_lets_the_subject_in_again_and_is_on_the_record(server: Server) -> None:
+    user, alice, first, parent, _, _ = await chain(server)
+    made = await revoke(server, ROOT, "principal", user.id, block=True)
+    assert not await server.works(parent)
+    lifted = await server.api(ROOT, "POST", f"/revocations/{made['id']}/lift", body={"reason": "the key is rotated"})
+    assert lifted.status == 200, lifted.body
+    assert lifted.json["block_until"] is not None
+    assert await server.works(await server.assume(alice, first.arn))
+    assert not await server.works(parent), "what the revocation ended stays ended"
+    event = next(e for e in await server.events() if e["type"] == "block.lifted")
+    assert event["detail"]["revocation"] == made["id"]
+    assert event["detail"]["reason"] == "the key is rotated"
+    assert event["decision"]
+
+
+async def test_lift_of_what_does_not_block_is_refused(server: Server) -> None:
+    user, *_ = await chain(server)
+    made = await revoke(server, ROOT, "principal", user.id)
+    answer = await server.api(ROOT, "POST", f"/revocations/{made['id']}/lift")
+    assert answer.status == 400
+    assert "does not block" in answer.json["error"]["message"]
+    again = await revoke(server, ROOT, "principal", user.id, block=True)
+    assert (await server.api(ROOT, "POST", f"/revocations/{again['id']}/lift")).status == 200
+    assert (await server.api(ROOT, "POST", f"/revocations/{again['id']}/lift")).status == 400
+
+
+async def test_lift_needs_the_permission_on_what_is_blocked(server: Server) -> None:
+    user, _, first, _, _, _ = await chain(server)
+    statements = [
+        {"Effect": "Allow", "Action": "daypass:LiftBlock", "Resource": f"arn:aws:daypass::{OPERATOR}:role/{first.id}"},
+        {"Effect": "Allow", "Action": "iam:DeleteRolePolicy", "Resource": first.arn},
+    ]
+    _, key = await server.user("responder", OPERATOR, json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    other = await revoke(server, ROOT, "principal", user.id, block=True)
+    denied = await server.api(key, "POST", f"/revocations/{other['id']}/lift")
+    assert denied.code == "AccessDenied"
+    made = await revoke(server, ROOT, "role", first.id, block=True)
+    assert (await server.api(key, "POST", f"/revocations/{made['id']}/lift")).status == 200
+
+
+async def test_lift_of_another_accounts_block_answers_as_for_none(server: Server) -> None:
+    user, *_ = await chain(server)
+    made = await revoke(server, ROOT, "principal", user.id, block=True)
+    theirs = await server.api(TENANT_ROOT, "POST", f"/revocations/{made['id']}/lift")
+    none = await server.api(TENANT_ROOT, "POST", f"/revocations/{'0' * 32}/lift")
+    assert (theirs.status, theirs.code) == (none.status, none.code) == (404, "NoSuchEntity")
+    assert theirs.json["error"]["message"].replace(str(made["id"]), "0" * 32) == none.json["error"]["message"]
+    tenants = await revoke(server, TENANT_ROOT, "account", TENANT, block=True)
+    assert (await server.api(ROOT, "POST", f"/revocations/{tenants['id']}/lift")).status == 200, "the operator may"
+
+
+async def test_revoke_beyond_the_quota_is_refused_except_of_the_account(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, _, first, _, _, _ = await chain(server)
+    monkeypatch.setattr("daypass.operations.sessions.revoke.MAX_REVOCATIONS", 1)
+    monkeypatch.setattr("daypass.operations.sessions.revoke.RESERVED", 1)
+    await revoke(server, ROOT, "principal", user.id)
+    full = await server.api(ROOT, "POST", "/revocations", body={"subject": "role", "value": first.id})
+    assert (full.status, full.code) == (409, "LimitExceeded")
+    assert "quota" in full.json["error"]["message"]
+    await revoke(server, ROOT, "account", OPERATOR)
+    body = {"subject": "account", "value": OPERATOR}
+    assert (await server.api(ROOT, "POST", "/revocations", body=body)).code == "LimitExceeded"
+    denied = [e for e in await server.events() if e.get("error") == "limit_exceeded"]
+    assert len(denied) == 2
+
+
+async def test_revoke_with_dry_run_counts_the_sessions_and_revokes_nothing(server: Server) -> None:
+    user, _, _, parent, _, child = await chain(server)
+    body = {"subject": "principal", "value": user.id, "block": True, "dry_run": True}
+    answer = await server.api(ROOT, "POST", "/revocations", body=body)
+    assert answer.json["dry_run"] is True
+    assert (answer.json["sessions_ended"], answer.json["sessions_complete"]) == (2, True)
+    expiries = [(await server.session_of(key))["expires_at"] for key in (parent, child)]
+    assert answer.json["last_expiry"] == max(expiries)
+    assert await server.works(parent)
+    assert await server.works(child)
+    assert (await server.api(ROOT, "GET", "/revocations")).json["revocations"] == []
+    event = next(e for e in await server.events() if e.get("operation") == "daypass:RevokeSession")
+    assert (event["type"], event["detail"]["dry_run"]) == ("request.allowed", True)
+
+
+async def test_revoke_with_dry_run_needs_the_permission(server: Server) -> None:
+    user, alice, *_ = await chain(server)
+    body = {"subject": "principal", "value": user.id, "dry_run": True}
+    assert (await server.api(alice, "POST", "/revocations", body=body)).code == "AccessDenied"
+
+
+@pytest.mark.parametrize("subject", ["grant", "client"])
+async def test_revoke_of_a_grant_or_client_that_no_session_has_takes_force(server: Server, subject: str) -> None:
+    body = {"subject": subject, "value": "g-1"}
+    assert (await server.api(ROOT, "POST", "/revocations", body=body)).code == "NoSuchEntity"
+    made = await revoke(server, ROOT, subject, "g-1", force=True, block=True)
+    assert (made["subject"], made["value"], made["sessions_ended"]) == (subject, "g-1", 0)

@@ -101,6 +101,49 @@ async def test_list_assumable_roles_are_those_that_assuming_would_admit_to(serve
     assert (await server.api(ROOT, "GET", "/roles/assumable")).json["roles"] == [], "a root assumes no roles"
 
 
+async def test_list_assumable_roles_takes_no_permission_and_obeys_a_deny(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, policy("sts:AssumeRole"))
+    open_role = await server.role("open", OPERATOR, OPERATOR)
+    listed = (await server.api(alice, "GET", "/roles/assumable")).json["roles"]
+    assert [role["arn"] for role in listed] == [open_role.arn]
+    _, nobody = await server.user("nobody", OPERATOR, policy("iam:ListUsers"))
+    assert (await server.api(nobody, "GET", "/roles/assumable")).json["roles"] == []
+    denied = policy("daypass:ListAssumableRoles").replace('"Allow"', '"Deny"')
+    _, bob = await server.user("bob", OPERATOR, denied)
+    assert (await server.api(bob, "GET", "/roles/assumable")).code == "AccessDenied"
+
+
+async def test_get_caller_session_shows_expiry_and_chain_without_permission(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    first = await server.role("first", OPERATOR, OPERATOR, policy("sts:AssumeRole"))
+    second = await server.role("second", OPERATOR, OPERATOR)
+    session = await server.assume(await server.assume(alice, first.arn), second.arn)
+    found = (await server.api(session, "GET", "/session")).json
+    assert [hop["principal_id"][:4] for hop in found["hops"]] == ["AIDA", "AROA", "AROA"]
+    assert found["hops"][0]["access_key_id"] == alice.id
+    assert (found["arn"], found["account"]) == (second.arn, OPERATOR)
+    assert found["expires_at"] > found["issued_at"]
+    answer = await server.api(alice, "GET", "/session")
+    assert (answer.status, answer.code) == (404, "NoSuchEntity"), "a key has no session"
+
+
+async def test_explain_request_by_its_id_needs_what_decoding_the_message_needs(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, policy("iam:ListUsers"))
+    _, decoder = await server.user("decoder", OPERATOR, policy("sts:DecodeAuthorizationMessage"))
+    refused = await server.sts(alice, "AssumeRole", RoleArn=f"arn:aws:iam::{OPERATOR}:role/nope", RoleSessionName="x1")
+    request_id = refused.findtext("RequestId")
+    found = await server.api(decoder, "GET", f"/explanations/{request_id}")
+    assert found.status == 200, found.body
+    assert found.json["explanation"]["action"] == "sts:AssumeRole"
+    assert found.json["explanation"]["allowed"] is False
+    assert (await server.api(alice, "GET", f"/explanations/{request_id}")).code == "AccessDenied"
+    for other in (TENANT_ROOT,):
+        answer = await server.api(other, "GET", f"/explanations/{request_id}")
+        assert (answer.status, answer.code) == (404, "NoSuchEntity"), "another account's is as absent as none"
+    absent = await server.api(decoder, "GET", "/explanations/00000000-0000-0000-0000-000000000000")
+    assert (absent.status, absent.code) == (404, "NoSuchEntity")
+
+
 async def test_calls_by_session_credentials_are_bound_by_the_session_policy(server: Server) -> None:
     _, alice = await server.user("alice", OPERATOR, ASSUME)
     role = await server.role("admin", OPERATOR, OPERATOR, policy("*"))

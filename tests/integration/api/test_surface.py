@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from pydantic import TypeAdapter
 from tests.integration.api.conftest import ROOT, Server
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.api.errors import wire_error
+from daypass.wire.json_errors import wire_error
 
 
 async def test_description_is_open_and_loads_nothing_from_elsewhere(server: Server) -> None:
@@ -39,6 +42,22 @@ async def test_every_operation_refuses_a_call_without_a_signature(server: Server
             assert (answer.status, answer.code) == (403, "MissingAuthenticationToken"), (method, path)
 
 
+async def test_first_call_of_a_server_builds_nothing_on_the_event_loop(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    compile_schema = TypeAdapter.__init__
+
+    def counted(adapter: TypeAdapter[Any], *args: Any, **more: Any) -> None:
+        threads.append(threading.get_ident())
+        compile_schema(adapter, *args, **more)
+
+    monkeypatch.setattr(TypeAdapter, "__init__", counted)
+    answers = await asyncio.gather(*(server.api(ROOT, "GET", "/accounts") for _ in range(5)))
+    assert [answer.status for answer in answers] == [200] * 5
+    assert threading.get_ident() not in threads
+
+
 async def test_body_is_not_interpreted_before_its_signature(server: Server) -> None:
     answer = await server.send("POST", "/api/v1/accounts", headers={"content-type": "application/json"}, body=b"{")
     assert answer.code == "MissingAuthenticationToken"
@@ -53,7 +72,7 @@ async def test_body_is_not_interpreted_before_its_signature(server: Server) -> N
         (b'{"name":' + b"9" * 5000 + b"}", "MalformedInput"),
         (b"\xff\xfe", "MalformedInput"),
         ('{"name":"x"}'.encode("utf-16"), "MalformedInput"),
-        (b'{"name":"\\ud800"}', "ValidationError"),
+        (b'{"name":"\\ud800"}', "MalformedInput"),
         (b'{"name":"x","id":null}', "ValidationError"),
         (b"null", "ValidationError"),
         (b"x" * 262_145, "RequestEntityTooLarge"),
@@ -160,3 +179,12 @@ def as_call(case: Any) -> tuple[str, str, Any]:
     if isinstance(body, (dict, list, str, int, float)) or body is None:
         return path, query, json.dumps(body).encode()
     return path, query, b"" if not isinstance(body, bytes) else body
+
+
+async def test_pages_without_a_public_url_are_off_and_their_refusal_has_its_style(server: Server) -> None:
+    refused = await server.send("GET", "/console/")
+    assert refused.status == 404
+    assert "server.public_url is not set" in refused.body.decode()
+    sheets = re.findall(r'<link rel="stylesheet" href="([^"]+)"', refused.body.decode())
+    assert sheets
+    assert {(await server.send("GET", sheet)).status for sheet in sheets} == {200}

@@ -14,10 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from daypass.audit.format import leaf_hash
 from daypass.audit.journal import DurableJournal
+from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
 from daypass.domain.events import Event, EventType, decode
-from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.stores.backend import FEED_HEAD, FeedHead
 from daypass.stores.engine import Database
 from daypass.stores.records import audit_records, sessions
@@ -56,7 +58,7 @@ def event(request_id: str = "r", **changes: Any) -> Event:
 
 
 def session(session_id: str, **changes: Any) -> SessionClaims:
-    seen = Seen("life", 1)
+    seen = FeedPosition("life", 1)
     account = changes.get("account", ACCOUNT)
     role = changes.get("principal_id", "AROADEPLOY")
     issued_at = changes.get("issued_at", 1_700_000_000_000)
@@ -78,6 +80,30 @@ def session(session_id: str, **changes: Any) -> SessionClaims:
     return SessionClaims(**{**values, **changes})
 
 
+class SettableClock:
+    """What a journal needs of a clock; the time is what the test says."""
+
+    jump_ms = 0
+
+    def __init__(self, time: int = 5_000_000) -> None:
+        self.time = time
+        self.right = time
+        self.resets = 0
+
+    def now(self) -> int:
+        return self.time
+
+    def wall(self) -> int:
+        return self.time
+
+    def confirm(self, reference: int) -> None:
+        self.confirmed = reference
+
+    def reset(self) -> None:
+        self.resets += 1
+        self.time = self.right
+
+
 class Flaky:
     """A database whose next write transactions end as `faults` says, one for each.
 
@@ -97,17 +123,24 @@ class Flaky:
     def dialect(self) -> str:
         return self.inner.dialect
 
-    def read(self, fn: Any) -> Any:
-        return self.inner.read(fn)
+    @property
+    def hangs(self) -> bool:
+        return self.inner.hangs
+
+    def read(self, fn: Any, **how: Any) -> Any:
+        return self.inner.read(fn, **how)
+
+    def clock(self, conn: Connection) -> int | None:
+        return self.inner.clock(conn)
 
     @contextmanager
-    def write_transaction(self) -> Iterator[Connection]:
+    def write_transaction(self, *, seconds: float | None = None) -> Iterator[Connection]:
         fault = self.faults.popleft() if self.faults else self.always
         if fault == "refuse":
             raise OSError("the database is away")
         if fault == "late":
             yield from self._late()
-        with self.inner.write_transaction() as conn:
+        with self.inner.write_transaction(seconds=seconds) as conn:
             yield conn
             self.feed_heads.append(conn.info.get(FEED_HEAD))
             if fault == "before":
@@ -132,7 +165,12 @@ class Flaky:
 def rows_of(database: Any, log: str) -> list[RecordRow]:
     def read(conn: Connection) -> list[RecordRow]:
         query = select(audit_records).where(audit_records.c.log == log).order_by(audit_records.c.seq)
-        return [RecordRow(r.log, r.seq, bytes(r.leaf), bytes(r.chain), bytes(r.bytes)) for r in conn.execute(query)]
+        rows = conn.execute(query).all()
+        data = event_bytes(conn, rows)
+        return [
+            RecordRow(r.log, r.seq, bytes(r.leaf) or leaf_hash(data[r.log, r.seq]), bytes(r.chain), data[r.log, r.seq])
+            for r in rows
+        ]
 
     return database.read(read)  # type: ignore[no-any-return]
 

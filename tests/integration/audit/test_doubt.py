@@ -41,21 +41,27 @@ async def test_away_for_longer_refuses_at_the_deadline_and_recovers(start: Start
         results = await asyncio.wait_for(commits, 15)
     assert time.monotonic() - began > 0.25
     assert {getattr(result, "kind", None) for result in results} == {ErrorKind.UNAVAILABLE}
-    assert "away" in journal.problem()
+    assert "unavailable" in journal.problem()
     flaky.always = ""
     await journal.commit(event("back"))
     assert requests_of(flaky, journal.log)[1:] == ["back"]
     assert (journal.problem(), journal.waiting, journal.waiting_bytes) == ("", 0, 0)
 
 
-async def test_away_for_a_while_refuses_at_once_and_takes_again_when_it_is_back(start: Starter, flaky: Flaky) -> None:
-    journal = await start(options={"away_seconds": 0.2, "idle_seconds": 0.1})
+async def test_away_for_a_while_refuses_at_once_and_takes_again_when_it_is_back(
+    start: Starter, flaky: Flaky, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = await start(options={"outage_seconds": 0.2, "idle_seconds": 0.1})
     flaky.always = "refuse"
     with deadline(journal, 0.3), pytest.raises(DaypassError):
         await journal.commit(event("first"))
     refused = [asyncio.ensure_future(journal.commit(event(str(n)))) for n in range(10)]
     await asyncio.sleep(0)
     assert all(future.done() and future.exception() for future in refused)  # none of them has waited
+    reasons = {str(future.exception().private["journal"]) for future in refused}  # type: ignore[union-attr]  # DaypassError
+    assert all(reason.startswith("the database has been unavailable for") for reason in reasons)
+    captured = capfd.readouterr()
+    assert (captured.out + captured.err).count("journal_refuses") == 1  # however many are refused
     flaky.always = ""
     for _ in range(100):
         if not journal.problem():
@@ -150,9 +156,8 @@ async def test_records_with_another_hash_halt_the_log(start: Starter, flaky: Fla
     tamper(
         flaky,
         "INSERT INTO audit_records SELECT log, 2, at, type, account, actor_account, operation, request_id, session_id, "
-        "access_key_id, error, bytes, :leaf, :chain FROM audit_records WHERE log = :log AND seq = 1",
+        "access_key_id, error, bytes, leaf, :chain, request_key, session_key FROM audit_records WHERE log = :log AND seq = 1",
         log=journal.log,
-        leaf=forged,
         chain=chain_hash(journal.head().chain, forged, 2),
     )
     with pytest.raises(DaypassError) as refused:
@@ -181,6 +186,17 @@ async def test_history_that_changed_while_away_halts_the_log(start: Starter, fla
         await journal.commit(event("three"))
     assert "does not end where" in journal.problem()
     assert "three" not in requests_of(flaky, journal.log)
+
+
+async def test_records_that_a_failover_has_lost_are_sent_again(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    await journal.commit(event("one"))
+    await journal.commit(event("two"))
+    tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq = 2", log=journal.log)
+    tamper(flaky, "UPDATE feed_counter SET incarnation = 'of the new primary'")
+    flaky.faults.append("refuse")
+    await journal.commit(event("three"))
+    assert requests_of(flaky, journal.log)[-3:] == ["one", "two", "three"]
 
 
 async def test_writer_that_fails_of_itself_halts_and_strands_nobody(

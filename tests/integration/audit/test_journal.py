@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import replace
+import threading
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import (
     ACCOUNT,
     Flaky,
+    SettableClock,
     bodies_of,
     deadline,
     event,
@@ -22,7 +23,8 @@ from tests.integration.audit.making import (
     verified,
 )
 
-from daypass.audit.opening import load_mark
+from daypass.audit.clock import HighWaterClock
+from daypass.audit.opening import load_mark, reset_mark
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -45,7 +47,7 @@ def accounts(database: Any) -> set[str]:
 
 async def test_commit_concurrent_load_is_gap_free_and_in_order(start: Starter, flaky: Flaky) -> None:
     sizes: list[int] = []
-    journal = await start(on_batch=lambda count, _seconds: sizes.append(count))
+    journal = await start(on_batch=lambda events, _seconds: sizes.append(len(events)))
 
     async def waiter(number: int) -> None:
         for turn in range(20):
@@ -66,7 +68,7 @@ async def test_commit_concurrent_load_is_gap_free_and_in_order(start: Starter, f
 
 async def test_commit_more_than_a_batch_is_split_at_the_limit(start: Starter, flaky: Flaky) -> None:
     sizes: list[int] = []
-    journal = await start(on_batch=lambda count, _seconds: sizes.append(count), options={"batch": 7})
+    journal = await start(on_batch=lambda events, _seconds: sizes.append(len(events)), options={"batch": 7})
     await asyncio.gather(*(journal.commit(event(str(n))) for n in range(50)))
     assert max(sizes) == 7
     assert verified(flaky, journal.log).records == 51
@@ -79,7 +81,7 @@ async def test_commit_stores_event_and_session_together(start: Starter, flaky: F
     row = flaky.read(lambda conn: conn.execute(text("SELECT * FROM sessions")).one())
     assert (row.session_id, row.log, row.seq, row.account) == ("a" * 32, journal.log, 1, ACCOUNT)
     assert (row.root_principal_id, row.depth) == ("AIDAALICE", 1)
-    assert json.loads(bytes(row.hops))[1][0] == "a" * 32
+    assert bodies_of(flaky, journal.log)[1]["session"]["hops"][1][0] == "a" * 32
 
 
 async def test_commit_guilty_row_fails_alone_and_leaves_no_gap(start: Starter, flaky: Flaky) -> None:
@@ -101,7 +103,7 @@ async def test_commit_session_without_its_event_cannot_be(
     start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = await start()
-    broken = journal._writer._statements
+    broken = journal._writer._sink._statements
 
     def fails(*_: object) -> int:
         raise OSError("gone between the session's row and the event's")
@@ -218,7 +220,7 @@ async def test_write_that_is_undone_leaves_no_trace_of_its_feed_head(start: Star
 
 async def test_write_runs_again_when_its_transaction_was_rolled_back(start: Starter, flaky: Flaky) -> None:
     journal = await start()
-    flaky.faults.extend(["before", "ok", "before"])  # in between the end of the log is asked for
+    flaky.faults.extend(["before", "ok", "ok", "before"])  # in between, the epoch and the end of the log are read
     assert await journal.write(add_account("one", "000000000001")) == "one"
     assert accounts(flaky) == {"one"}
     assert journal.failures == 2
@@ -301,19 +303,13 @@ async def test_fsync_delay_slows_each_commit_down(start: Starter) -> None:
 
 
 async def test_a60_mark_is_kept_and_never_goes_down(start: Starter, flaky: Flaky) -> None:
-    class Clock:
-        time = 5_000_000
-
-        def now(self) -> int:
-            return self.time
-
-    clock = Clock()
+    clock = SettableClock()
     journal = await start(clock=clock)
     assert flaky.read(load_mark) == 5_000_000
     clock.time = 6_000_000
     await journal.commit(event())
     assert flaky.read(load_mark) == 6_000_000
-    behind = Clock()
+    behind = SettableClock()
     behind.time = 1_000_000  # another process, its clock an hour back
     other = await start(clock=behind)
     behind.time = 2_000_000
@@ -321,14 +317,43 @@ async def test_a60_mark_is_kept_and_never_goes_down(start: Starter, flaky: Flaky
     assert flaky.read(load_mark) == 6_000_000
 
 
+async def test_a111_commit_while_the_clock_has_jumped_is_refused_and_leaves_no_mark(
+    start: Starter, flaky: Flaky
+) -> None:
+    clock = SettableClock()
+    journal = await start(clock=clock)
+    clock.jump_ms = 86_400_000
+    with pytest.raises(DaypassError) as refused:
+        await journal.commit(event())
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert refused.value.private["journal"] == "the system clock is 86400 s ahead of the expected time"
+    assert flaky.read(load_mark) == 5_000_000
+    clock.jump_ms = 0
+    await journal.commit(event())
+
+
+async def test_mark_after_a_reset_begins_anew_and_running_journals_follow(start: Starter, flaky: Flaky) -> None:
+    clock = SettableClock(9_000_000)
+    journal = await start(clock=clock, options={"mark_every_ms": 0})
+    with flaky.write_transaction() as conn:
+        reset_mark(conn, "0123", 4_000_000)
+    assert flaky.read(load_mark) == 4_000_000
+    clock.right = 4_500_000
+    await journal.commit(event())
+    assert (clock.resets, flaky.read(load_mark)) == (1, 4_500_000)
+
+
+async def test_postgresql_tells_the_clock_its_time(start: Starter, flaky: Flaky) -> None:
+    clock = SettableClock()
+    journal = await start(clock=clock, options={"mark_every_ms": 0})
+    await journal.commit(event())
+    told = getattr(clock, "confirmed", None)
+    assert (told is None) == (flaky.dialect == "sqlite")
+    assert told is None or abs(told - HighWaterClock().wall()) < 60_000
+
+
 async def test_a60_mark_is_kept_while_nothing_happens(start: Starter, flaky: Flaky) -> None:
-    class Clock:
-        time = 5_000_000
-
-        def now(self) -> int:
-            return self.time
-
-    clock = Clock()
+    clock = SettableClock()
     await start(clock=clock, options={"idle_seconds": 0.05})
     clock.time = 9_000_000
     for _ in range(100):
@@ -336,3 +361,56 @@ async def test_a60_mark_is_kept_while_nothing_happens(start: Starter, flaky: Fla
         if flaky.read(load_mark) == 9_000_000:
             break
     assert flaky.read(load_mark) == 9_000_000
+
+
+async def test_write_urgent_change_is_made_before_those_of_others_and_the_log_has_that_order(
+    start: Starter, flaky: Flaky
+) -> None:
+    journal = await start()
+    held, entered = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first(_: Tx) -> tuple[None, Event]:
+        loop.call_soon_threadsafe(entered.set)
+        held.wait(30)
+        return None, event("first")
+
+    waiting = [asyncio.create_task(journal.write(first, account="111111111111"))]
+    await entered.wait()  # the writer is busy: what comes now waits
+    for number in range(5):
+        change = add_account(f"account-{number}", f"{number:012d}")
+        waiting.append(asyncio.create_task(journal.write(change, account="111111111111")))
+    await asyncio.sleep(0)
+    revocation = asyncio.create_task(
+        journal.write(lambda _: (None, event("revocation")), account="222222222222", urgent=True)
+    )
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(*waiting, revocation)
+    requests = requests_of(flaky, journal.log)[1:]
+    assert requests[:2] == ["first", "revocation"]
+    assert len(requests) == 7
+    assert (journal.waiting, journal.waiting_bytes) == (0, 0)
+
+
+async def test_write_of_account_with_too_many_changes_is_throttled_and_not_counted(start: Starter) -> None:
+    journal = await start()
+    held, entered = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first(_: Tx) -> tuple[None, Event]:
+        loop.call_soon_threadsafe(entered.set)
+        held.wait(30)
+        return None, event("first")
+
+    writes = [asyncio.create_task(journal.write(first, account="333333333333"))]
+    await entered.wait()
+    for number in range(1_001):
+        change = lambda _, number=number: (None, event(str(number)))  # noqa: E731
+        writes.append(asyncio.create_task(journal.write(change, account="111111111111")))
+    await asyncio.sleep(0)
+    held.set()
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, DaypassError)]
+    assert [error.kind for error in refused] == [ErrorKind.THROTTLED]
+    assert (journal.waiting, journal.waiting_bytes) == (0, 0)

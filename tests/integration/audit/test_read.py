@@ -8,17 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 
+from daypass.audit.format import leaf_hash
 from daypass.audit.journal import DurableJournal
 from daypass.audit.read import AuditReader
 from daypass.audit.verify import Head, RecordRow, Verified, verify_log
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.session import Hop, RevocationIndex, Seen
+from daypass.domain.session import FeedPosition, Hop, RevocationIndex
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
@@ -30,6 +32,9 @@ class Clock:
     time = T0 + 60_000
 
     def now(self) -> int:
+        return self.time
+
+    def wall(self) -> int:
         return self.time
 
 
@@ -184,13 +189,28 @@ async def test_follow_passes_nothing_over(reader: AuditReader, journal: DurableJ
 
 async def test_altered_bytes_are_shown_but_not_read(reader: AuditReader, journal: DurableJournal, flaky: Flaky) -> None:
     with flaky.inner.write_transaction() as conn:
-        conn.execute(text("UPDATE audit_records SET bytes = leaf WHERE seq = 1"))
+        conn.execute(text("UPDATE audit_records SET bytes = chain WHERE seq = 1"))
     found = (await reader.records(OPERATOR, journal.log))[1]
-    assert (found.body, found.bytes) == (None, bytes.fromhex(found.leaf))
+    assert (found.body, found.leaf) == (None, leaf_hash(found.bytes or b"").hex())
+    assert not [record for record in await reader.search(OPERATOR, RecordFilter()) if record.seq == 1]
+
+
+@pytest.mark.parametrize("column", ["account", "operation", "at", "actor_account", "access_key_id", "error", "type"])
+async def test_record_whose_columns_were_altered_is_shown_by_its_bytes_or_not_at_all(
+    reader: AuditReader, journal: DurableJournal, flaky: Flaky, column: str
+) -> None:
+    before = await reader.records(OPERATOR, journal.log)
+    with flaky.inner.write_transaction() as conn:
+        value = "7" if column == "at" else "'999999999999'"
+        conn.execute(text(f"UPDATE audit_records SET {column} = {value} WHERE seq = 1"))
+    assert await reader.records(OPERATOR, journal.log) == before
+    assert (await reader.records(STRANGER, journal.log))[1].body is None
+    assert not [record for record in await reader.search(STRANGER, RecordFilter()) if record.body]
+    assert not [record for record in await reader.search(OPERATOR, RecordFilter(limit=1000)) if record.seq == 1]
 
 
 async def test_database_away_is_unavailable(reader: AuditReader, flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_: object) -> None:
+    def away(_: object, **_how: object) -> None:
         raise DaypassError(ErrorKind.UNAVAILABLE, "away")
 
     monkeypatch.setattr(flaky.inner, "read", away)
@@ -208,11 +228,11 @@ async def sessions(start: Starter) -> DurableJournal:
     for n in range(10):
         claims = session(f"{n:032x}", issued_at=T0 + n * 1000)
         if n == 0:
-            claims = replace(claims, expires_at=T0 + 30_000)  # over
+            claims = structs.replace(claims, expires_at=T0 + 30_000)  # over
         if n == 5:
             parent = session(f"{4:032x}", issued_at=T0 + 4000).hops[-1]
-            last = Hop(claims.session_id, ACCOUNT, "AROASECOND", T0 + 5000, Seen("life", 1), "ASIA5", "job")
-            claims = replace(claims, principal_id="AROASECOND", hops=(claims.hops[0], parent, last))
+            last = Hop(claims.session_id, ACCOUNT, "AROASECOND", T0 + 5000, FeedPosition("life", 1), "ASIA5", "job")
+            claims = structs.replace(claims, principal_id="AROASECOND", hops=(claims.hops[0], parent, last))
         if n == 9:
             claims = session(f"{9:032x}", issued_at=T0 + 9000, account=OTHER, principal_id="AROAOTHER")
         await journal.commit(event(str(n), type=EventType.SESSION_ISSUED, session_id=claims.session_id), claims)

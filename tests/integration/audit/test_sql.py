@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from tests.integration.audit.making import event, session
 
+from daypass.audit.log import record_rows
 from daypass.audit.rows import event_row, session_row
 from daypass.audit.sql import Statements, statements
 from daypass.stores.engine import Database
@@ -21,7 +22,7 @@ OPEN_FILES = Path("/proc/self/fd")
 def records(count: int, first: int = 0, padding: int = 0) -> list[tuple[Any, ...]]:
     detail = {"padding": "x" * padding}
     rows = [event_row(event(f"{seq * 7919 % 10_007}", detail=detail)) for seq in range(first, first + count)]
-    return [(LOG, seq, *row, b"c" * 32) for seq, row in enumerate(rows, first)]
+    return record_rows(LOG, first, [(row, b"c" * 32) for row in rows])
 
 
 def sessions(*ids: int) -> list[tuple[Any, ...]]:

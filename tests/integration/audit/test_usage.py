@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
@@ -36,7 +36,7 @@ def write(database: Database, book: UsageBook, now: int) -> int:
     with database.write_transaction() as conn:
         if taken:
             write_usage(conn, taken)
-    book.settle(taken, now)
+    book.mark_written(taken, now)
     return len(taken)
 
 
@@ -67,7 +67,7 @@ def test_use_noted_while_it_is_written_is_not_lost(database: Database) -> None:
     book.note(event())
     taken = book.take(NOW)
     book.note(event(at=NOW + 7))
-    book.settle(taken, NOW)
+    book.mark_written(taken, NOW)
     assert write(database, book, NOW + EVERY_MS) == 2
     assert set(uses(database).values()) == {NOW + 7}
 
@@ -97,10 +97,10 @@ def test_one_transaction_takes_a_bounded_number_and_the_next_goes_on() -> None:
     for number in range(MOST_ROWS):
         book.note(event(principal=f"AIDA{number}", key=f"AKIA{number}"))
     first = book.take(NOW)
-    book.settle(first, NOW)
+    book.mark_written(first, NOW)
     second = book.take(NOW)
     assert (len(first), len(second), len({*first, *second})) == (MOST_ROWS, MOST_ROWS, 2 * MOST_ROWS)
-    book.settle(second, NOW)
+    book.mark_written(second, NOW)
     book.note(event(principal="AIDA1", key="AKIA1", at=NOW + 1))
     assert book.take(NOW + 1) == {}
     assert len(book.take(NOW + 1, everything=True)) == 2
@@ -110,7 +110,9 @@ def test_use_by_a_federated_user_is_its_issuers() -> None:
     book = UsageBook()
     actor = {"account": ACCOUNT, "principal_id": f"{ACCOUNT}:bob", "access_key_id": "ASIA1"}
     done = event()
-    book.note(replace(done, actor={**actor, "origin": {"principal_id": USER, "access_key_id": "AKIA1"}}))
+    book.note(
+        msgspec.structs.replace(done, actor={**actor, "origin": {"principal_id": USER, "access_key_id": "AKIA1"}})
+    )
     assert set(book.take(NOW)) == {(USER, "iam:GetUser")}
 
 
@@ -141,7 +143,7 @@ async def test_journal_goes_on_when_uses_cannot_be_written(
         with conn.begin_nested():
             conn.execute(text("INSERT INTO last_uses (subject) VALUES (NULL)"))
 
-    monkeypatch.setattr("daypass.audit.writer.write_usage", broken)
+    monkeypatch.setattr("daypass.audit.database_sink.write_usage", broken)
     journal = await start()
     before = journal.head().seq
     await journal.commit(event())

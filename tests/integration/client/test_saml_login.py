@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from tests.unit.client.servers import Script, as_json
 
-from daypass.client.http import ClientError
+from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
 from daypass.client.saml import BrowserLogin, Server
 from daypass.client.transport import Answer

@@ -96,3 +96,23 @@ def test_exchange_what_cannot_be_sent_is_final(target: str) -> None:
         with pytest.raises(NoAnswer, match="cannot be sent") as failed:
             exchange(Request(url, "GET", target, {"host": "h"}, b""), 5)
     assert failed.value.final
+
+
+def test_exchange_connection_that_is_not_accepted_ends_at_the_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert transport.CONNECT_SECONDS <= 1.75
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        waiting = []
+        for _ in range(4):  # the queue of a listener that accepts nothing; then the kernel answers no more
+            caller = socket.socket()
+            caller.setblocking(False)
+            caller.connect_ex(("127.0.0.1", port))
+            waiting.append(caller)
+        try:
+            with pytest.raises(NoAnswer, match=r"no connection within 0\.2 s") as failed:
+                exchange(_request(f"http://127.0.0.1:{port}"), 20)
+        finally:
+            for caller in waiting:
+                caller.close()
+    assert (failed.value.sent, failed.value.final) == (False, False)

@@ -11,6 +11,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 from tests.x509 import Authority, Holder, body, sign
 
+from daypass.audit.stored import event_bytes
 from daypass.domain.events import decode
 from daypass.stores.records import audit_records
 
@@ -56,11 +57,8 @@ def test_every_operation_by_boto3(service: Any, client: Any) -> None:
     client.delete_profile(profileId=profile["profileId"])
     client.delete_trust_anchor(trustAnchorId=anchor["trustAnchorId"])
     assert client.list_trust_anchors()["trustAnchors"] == client.list_profiles()["profiles"] == []
-    table = audit_records.c
-    rows = service.runtime.database.read(
-        lambda conn: [bytes(r[0]) for r in conn.execute(table.bytes.table.select().with_only_columns(table.bytes))]
-    )
-    seen = {decode(row).get("operation", "") for row in rows}
+    events = service.runtime.database.read(lambda conn: event_bytes(conn, conn.execute(audit_records.select()).all()))
+    seen = {decode(event).get("operation", "") for event in events.values()}
     described = {f"rolesanywhere:{name}" for name in client.meta.service_model.operation_names}
     assert described <= seen
 
@@ -162,7 +160,7 @@ def _session(service: Any, client: Any, arns: dict[str, str]) -> None:
     assert status == 201, answer
     made = json.loads(answer)
     assert made["credentialSet"][0]["assumedRoleUser"]["arn"].endswith("assumed-role/host/by-hand")
-    service.run(service.runtime.sightings.flush())
+    service.run(service.runtime.certificate_uses.flush())
     (shown,) = client.list_subjects()["subjects"]
     assert (shown["subjectArn"], shown["x509Subject"]) == (made["subjectArn"], "CN=host-1,O=Acme")
     whole = client.get_subject(subjectId=shown["subjectId"])["subject"]

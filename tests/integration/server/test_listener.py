@@ -1,128 +1,114 @@
-"""Connections are accepted by the handful, and the listener copes with a full process."""
+"""Accepting: many at a time, and none is lost that the system has taken before the listener is closed."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+import ssl
+import sys
+from pathlib import Path
 
 import pytest
+from tests.e2e.pki import Pki
 
-from daypass.server import listener
-from daypass.server.listener import Listener
-from daypass.server.loop import Loop
+from daypass.domain.errors import ErrorKind
+from daypass.server.listener import Listener, refuse_handshakes
 
 
-class Greeter(asyncio.Protocol):
+class Counted(asyncio.Protocol):
+    """Answers a byte with a byte, then ends; `made` counts."""
+
     made = 0
 
-    def connection_made(self, transport: Any) -> None:
-        Greeter.made += 1
-        transport.write(b"hello")
-        transport.close()
+    def __init__(self) -> None:
+        self.lost = False
+        self.asked_to_end = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        Counted.made += 1
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)  # type: ignore[attr-defined]
+        self.transport.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.lost = True
+
+    def shutdown(self) -> None:
+        self.asked_to_end = True
 
 
 @pytest.fixture
-def listening() -> Iterator[socket.socket]:
-    Greeter.made = 0
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock
+def sock() -> socket.socket:
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    return made
 
 
-def run(work: Callable[[], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        await asyncio.wait_for(work(), 20)
-
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(whole())
-
-
-def connect(sock: socket.socket) -> socket.socket:
-    client = socket.socket()
+def ask(address: tuple[str, int]) -> socket.socket:
+    client = socket.create_connection(address, timeout=5)
+    client.sendall(b"x")
     client.setblocking(False)
-    client.connect_ex(sock.getsockname())
     return client
 
 
-def test_storm_of_connections_is_accepted_in_few_turns_of_the_loop(listening: socket.socket) -> None:
-    async def work() -> None:
-        server = await asyncio.get_running_loop().create_server(Greeter, sock=listening, backlog=256)
-        assert isinstance(server, Listener)
-        clients = [connect(listening) for _ in range(160)]
-        turns = 0
-        while Greeter.made < len(clients) and turns < 1000:
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns < len(clients) / 2  # one in each turn is what libuv does
-        server.close()
-        await server.wait_closed()
-        for client in clients:
-            client.close()
-
-    run(work)
+async def test_a115_accepts_hundreds_in_one_turn(sock: socket.socket) -> None:
+    Counted.made = 0
+    listener = Listener(asyncio.get_running_loop(), sock, Counted, 512)
+    clients = [ask(sock.getsockname()) for _ in range(300)]
+    listener._accept()
+    assert len(listener._connecting) == 300
+    await asyncio.wait(listener._connecting)
+    assert Counted.made == 300
+    listener.close()
+    sock.close()
+    for client in clients:
+        client.close()
+    await listener.wait_closed()
 
 
-def test_closed_listener_takes_nobody_and_keeps_whom_it_has(listening: socket.socket) -> None:
-    async def work() -> None:
-        server = await asyncio.get_running_loop().create_server(Greeter, sock=listening)
-        reader, writer = await asyncio.open_connection(*listening.getsockname())
-        assert await reader.read() == b"hello"
-        writer.close()
-        assert server.is_serving()
-        server.close()
-        await server.wait_closed()
-        server.close()  # again
-        late = connect(listening)
-        await asyncio.sleep(0.05)
-        assert Greeter.made == 1
-        assert not server.is_serving()
-        late.close()
-
-    run(work)
-
-
-class Full:
-    """A socket whose process is full at first."""
-
-    def __init__(self, real: socket.socket, refusals: int) -> None:
-        self._real = real
-        self.refusals = refusals
-
-    def accept(self) -> Any:
-        if self.refusals:
-            self.refusals -= 1
-            raise OSError(errno.EMFILE, "too many open files")
-        return self._real.accept()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-def test_process_without_room_for_one_more_accepts_later(
-    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+async def test_tls_handshakes_that_are_too_many_or_fail_are_reported(
+    sock: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "_PAUSE_SECONDS", 0.02)
+    """A flood of them would otherwise leave no trace on the record."""
+    pki, refusals = Pki(tmp_path), asyncio.Queue[tuple[str, ErrorKind, str]]()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.server_cert, pki.server_key)
+    listener = Listener(
+        asyncio.get_running_loop(), sock, Counted, 512, context, lambda *refusal: refusals.put_nowait(refusal)
+    )
+    clients = [ask(sock.getsockname())]
+    clients[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(30):
+        assert await refusals.get() == ("127.0.0.1", ErrorKind.MALFORMED_REQUEST, "the TLS handshake failed")
+        monkeypatch.setattr("daypass.server.listener._MOST_HANDSHAKES", 0)
+        clients.append(ask(sock.getsockname()))
+        assert await refusals.get() == ("127.0.0.1", ErrorKind.OVERLOADED, "too many TLS handshakes")
+    for client in clients:
+        client.close()
+    listener.close()
+    sock.close()
+    await listener.wait_closed()
 
-    async def work() -> None:
-        loop = asyncio.get_running_loop()
-        full: Any = Full(listening, 2)
-        server = Listener(loop, full, Greeter, 16)
-        reader, writer = await asyncio.open_connection(*listening.getsockname())
-        assert await reader.read() == b"hello"
-        assert full.refusals == 0
-        writer.close()
-        monkeypatch.setattr(listener, "_PAUSE_SECONDS", 0.3)
-        full.refusals = 1
-        waiting = connect(listening)
-        while full.refusals:  # noqa: ASYNC110  # the loop calls it, and tells nobody
-            await asyncio.sleep(0)
-        server.close()  # while it pauses: it must not begin again
-        await asyncio.sleep(0.4)
-        assert not server.is_serving()
-        assert Greeter.made == 1
-        waiting.close()
 
-    run(work)
+@pytest.mark.skipif(sys.platform != "linux", reason="the filter is Linux's")
+async def test_close_serves_what_is_in_the_backlog_and_lets_nothing_new_in(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    listener = Listener(loop, sock, Counted, 512)
+    address = sock.getsockname()
+    clients = [ask(address) for _ in range(100)]  # the loop has not turned: they are in the backlog
+    refuse_handshakes(sock)
+    listener.close()
+    sock.close()
+    refused = socket.socket()
+    refused.setblocking(False)
+    assert refused.connect_ex(address) != 0
+    answers = [await loop.sock_recv(client, 1) for client in clients]
+    assert answers == [b"x"] * 100
+    await listener.wait_closed()
+    assert not listener.is_serving()
+    with pytest.raises(OSError, match=r".*"):
+        refused.getpeername()
+    for client in (*clients, refused):
+        client.close()

@@ -1,19 +1,52 @@
-"""Who may read the metrics."""
+"""Who may read the metrics, and what /readyz says to whom."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from daypass.config import Settings
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.observability.metrics import Metrics
 from daypass.server.application import build
+from daypass.server.health import HealthPort
 from daypass.server.runtime import Runtime
+from daypass.server.turns import AT_ONCE
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
+from daypass.wire.health import health_routes
 from daypass.wire.http import Request
+from daypass.wire.routing import Route
 
 TOKEN = "metrics-token-canary"
+
+
+@asynccontextmanager
+async def started(data: Path, token: str, **server: int) -> AsyncIterator[Runtime]:
+    settings = Settings.model_validate({"server": {"data": str(data), "metrics_token": token, **server}})
+    database = open_database(settings.database_url())
+    prepare(database)
+    database.close()
+    runtime = Runtime(settings)
+    await runtime.start()
+    try:
+        yield runtime
+    finally:
+        await runtime.stop()
+
+
+def route_of(runtime: Runtime, path: str) -> Route:
+    route = build(runtime).routes.find(path.encode())
+    assert isinstance(route, Route)
+    return route
 
 
 @pytest.mark.parametrize(
@@ -31,16 +64,125 @@ TOKEN = "metrics-token-canary"
 async def test_metrics_with_a_token_are_for_its_bearers_alone(
     tmp_path: Path, token: str, headers: list[tuple[bytes, bytes]], status: int
 ) -> None:
-    settings = Settings.model_validate({"server": {"data": str(tmp_path), "metrics_token": token}})
-    database = open_database(settings.database_url())
-    prepare(database)
-    database.close()
-    runtime = Runtime(settings)
-    await runtime.start()
-    try:
-        route = build(runtime)._routes[b"/metrics"][1]
+    async with started(tmp_path, token) as runtime:
+        route = route_of(runtime, "/metrics")
         answer = await route.handler(Request("GET", b"/metrics", b"", headers, b"", "", False, "id", 0))
-    finally:
-        await runtime.stop()
     assert answer.status == status
     assert (b"daypass_" in answer.body) is (status == 200)
+
+
+async def asked(sock: socket.socket, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection(*sock.getsockname())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("bears", [False, True])
+async def test_readyz_names_hosts_to_bearers_of_the_token_alone(
+    tmp_path: Path, bears: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise DaypassError(ErrorKind.UNAVAILABLE, "away", private={"database": "connection to db-17.internal failed"})
+
+    async with started(tmp_path, TOKEN) as runtime:
+        monkeypatch.setattr(runtime.directory, "refresh", away)
+        monkeypatch.setattr(runtime.directory.freshness, "directory_until", 0.0)  # otherwise it serves from memory
+        headers = [(b"authorization", b"Bearer " + TOKEN.encode())] if bears else []
+        route = route_of(runtime, "/readyz")
+        answer = await route.handler(Request("GET", b"/readyz", b"", headers, b"", "", False, "id", 0))
+    assert answer.status == 503
+    assert b"the database cannot be read" in answer.body
+    assert (b"db-17.internal" in answer.body) is bears
+
+
+async def test_readyz_during_an_outage_is_degraded_with_age_and_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise DaypassError(ErrorKind.UNAVAILABLE, "away", private={"database": "gone"})
+
+    def broken(**_: object) -> None:
+        raise OSError("the disk is gone")
+
+    async with started(tmp_path, TOKEN) as runtime:
+        monkeypatch.setattr(runtime.directory, "refresh", away)
+        monkeypatch.setattr(runtime.database, "write_transaction", broken)
+        await runtime.journal.commit(Event(EventType.REQUEST_ALLOWED, runtime.clock.now()))
+        route = route_of(runtime, "/readyz")
+        answer = await route.handler(Request("GET", b"/readyz", b"", [], b"", "", False, "id", 0))
+        metrics = runtime.render_metrics()
+        monkeypatch.undo()
+    content = json.loads(answer.body)
+    assert (answer.status, content["status"], content["problems"]) == (200, "degraded", [])
+    assert content["degraded"]["spool_events"] == 1
+    assert 0 <= content["degraded"]["directory_age_seconds"] < 60
+    assert "cause" not in content["degraded"], "it is for bearers of the token"
+    assert b"daypass_degraded 1.0" in metrics
+    assert b"daypass_spool_events 1.0" in metrics
+
+
+async def test_gauges_tell_of_connections_waiting_requests_and_bodies(tmp_path: Path) -> None:
+    async with started(tmp_path, "") as runtime:
+        connections = runtime.connections
+        connections.attach(asyncio.get_running_loop())
+        connection = Mock()
+        assert connections.add(connection, "192.0.2.1")
+        assert connections.bodies.charge("192.0.2.1", 100)
+        for _ in range(AT_ONCE + 3):
+            connections.turns.enter(connection)
+        connections.refused = 2
+        text = runtime.render_metrics().decode()
+        connections.discard(connection, "192.0.2.1")
+    for line in ("connections 1.0", "requests_waiting 3.0", "body_bytes 100.0", "connections_refused_total 2.0"):
+        assert f"\ndaypass_{line}\n" in text
+    assert 'daypass_events_total{type="key.added"}' in text
+
+
+def _refused(operation: str, kind: ErrorKind, event: EventType = EventType.REQUEST_FAILED, **detail: object) -> Event:
+    return Event(event, 1, operation=operation, error=kind.value, detail=detail)
+
+
+async def test_assume_counts_attempts_by_the_events_on_the_record() -> None:
+    metrics, role = Metrics(), "sts:AssumeRole"
+    unauthenticated = EventType.REQUEST_UNAUTHENTICATED
+    metrics.observe_commit(
+        [
+            *[Event(EventType.SESSION_ISSUED, 1, operation=role)] * 2,
+            Event(EventType.SESSION_ISSUED, 1, operation="daypass:NewWay"),
+            _refused(role, ErrorKind.ACCESS_DENIED, EventType.REQUEST_DENIED),
+            _refused(role, ErrorKind.UNAVAILABLE),
+            _refused(
+                role, ErrorKind.SIGNATURE_MISMATCH, EventType.REQUEST_REPEATED, count=5, type=unauthenticated.value
+            ),
+            _refused("iam:CreateUser", ErrorKind.ACCESS_DENIED, EventType.REQUEST_DENIED),
+            Event(EventType.REQUEST_ALLOWED, 1, operation=role),
+        ],
+        0.01,
+    )
+    metrics.observe_unrecorded(role)
+    metrics.observe_unrecorded("iam:CreateUser")
+    text = metrics.render().decode()
+    counted = [line for line in text.splitlines() if line.startswith("daypass_assume_total{")]
+    assert sorted(counted) == [
+        'daypass_assume_total{operation="daypass:NewWay",outcome="issued"} 1.0',
+        'daypass_assume_total{operation="sts:AssumeRole",outcome="denied"} 1.0',
+        'daypass_assume_total{operation="sts:AssumeRole",outcome="failed"} 5.0',
+        'daypass_assume_total{operation="sts:AssumeRole",outcome="issued"} 2.0',
+        'daypass_assume_total{operation="sts:AssumeRole",outcome="unavailable"} 2.0',
+    ]
+
+
+async def test_health_port_serves_health_and_metrics_and_nothing_else(tmp_path: Path) -> None:
+    async with started(tmp_path, "", health_port=0) as runtime:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port = HealthPort(health_routes(runtime, ""), sock)
+            assert (await asked(sock, "/healthz")).startswith(b"HTTP/1.1 200")
+            assert (await asked(sock, "/readyz")).startswith(b"HTTP/1.1 200")
+            assert b"daypass_requests" in await asked(sock, "/metrics")
+            assert (await asked(sock, "/")).startswith(b"HTTP/1.1 404")
+            await port.close()
+        routes = build(runtime).routes
+        assert routes.find(b"/metrics") is None
+        assert routes.find(b"/healthz") is not None

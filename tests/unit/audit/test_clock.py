@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from daypass.audit.clock import HighWaterClock
+from daypass.audit.clock import MAX_JUMP_MS, HighWaterClock
 
 HOUR = 3_600_000
 
@@ -12,15 +12,15 @@ class Times:
         self.wall = wall
         self.passed = 0.0
 
-    def clock(self, mark: int = 0) -> HighWaterClock:
-        return HighWaterClock(lambda: self.wall * 1_000_000, mark, lambda: self.passed)
+    def clock(self, mark: int = 0, reference: int | None = None) -> HighWaterClock:
+        return HighWaterClock(lambda: self.wall * 1_000_000, mark, lambda: self.passed, reference=reference)
 
 
 def test_now_follows_the_wall_clock() -> None:
     times = Times(1000)
     clock = times.clock()
     assert clock.now() == 1000
-    times.wall = 5000
+    times.wall, times.passed = 5000, 4.0
     assert (clock.now(), clock.lag_ms) == (5000, 0)
 
 
@@ -77,3 +77,75 @@ def test_now_from_many_threads_never_goes_back() -> None:
     for thread in threads:
         thread.join()
     assert backwards == []
+
+
+# --- Jumps (A111)
+
+DAY = 24 * HOUR
+
+
+def test_a111_jump_ahead_is_refused_and_leaves_nothing_behind_when_it_is_over() -> None:
+    times = Times(10 * HOUR)
+    clock = times.clock()
+    times.wall, times.passed = 10 * HOUR + DAY, 1.0
+    assert clock.now() == 10 * HOUR + 1000  # goes on at the pace of the monotonic clock
+    assert clock.wall() == 10 * HOUR + DAY
+    assert (clock.jump_ms, clock.jumps) == (DAY - 1000, 1)
+    assert "86399 s ahead" in clock.problem()
+    times.wall, times.passed = 10 * HOUR + 2500, 2.5
+    assert clock.now() == 10 * HOUR + 2500
+    assert (clock.jump_ms, clock.problem(), clock.lag_ms) == (0, "", 0)
+
+
+def test_a111_many_small_jumps_are_refused_together() -> None:
+    times = Times(0)
+    clock = times.clock()
+    for minute in range(1, 60):
+        times.wall = minute * 60_000
+        clock.now()
+    assert clock.jump_ms
+    assert clock.now() <= MAX_JUMP_MS
+
+
+def test_now_follows_the_wall_clock_by_as_much_as_time_has_passed() -> None:
+    times = Times(0)
+    clock = times.clock()
+    times.wall, times.passed = 30 * DAY + 60_000, 30 * 86_400.0
+    assert (clock.now(), clock.jump_ms) == (times.wall, 0)
+
+
+def test_a111_clock_that_starts_ahead_of_the_others_is_refused() -> None:
+    times = Times(12 * HOUR)
+    clock = times.clock(mark=10 * HOUR, reference=10 * HOUR)
+    assert clock.now() == 10 * HOUR
+    assert clock.jump_ms == 2 * HOUR
+    times.wall = 10 * HOUR + 5
+    assert (clock.now(), clock.jump_ms) == (10 * HOUR + 5, 0)
+
+
+def test_clock_that_starts_near_the_others_is_believed() -> None:
+    clock = Times(10 * HOUR + 200_000).clock(mark=10 * HOUR, reference=10 * HOUR)
+    assert (clock.now(), clock.jump_ms) == (10 * HOUR + 200_000, 0)
+
+
+def test_jump_that_the_database_confirms_is_followed() -> None:
+    times = Times(0)
+    clock = times.clock()
+    times.wall = DAY
+    clock.now()
+    clock.confirm(HOUR)  # it does not agree
+    assert clock.problem()
+    clock.confirm(DAY - 1000)
+    assert (clock.now(), clock.problem()) == (DAY, "")
+
+
+def test_reset_believes_the_wall_clock_wherever_it_is() -> None:
+    times = Times(0)
+    clock = times.clock(mark=DAY)
+    assert "behind" in clock.warning()
+    clock.reset()
+    assert (clock.now(), clock.warning(), clock.lag_ms) == (0, "", 0)
+    times.wall = DAY
+    assert clock.problem()
+    clock.reset()
+    assert (clock.now(), clock.problem()) == (DAY, "")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.unit.client.servers import Script, Step
 
-from daypass.cli import login, options
+from daypass.cli import assume, elevate, options, process
+from daypass.cli import exec as exec_module
 from daypass.cli.main import run
 from daypass.client.http import Connection
 
@@ -47,8 +48,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Script]:
         made = partial(
             Connection, transport=server, monotonic=server.clock, sleep=server.clock.sleep, clock=server.clock
         )
-        monkeypatch.setattr(options, "Connection", made)
-        monkeypatch.setattr(login, "Connection", made)
+        for module in (options, assume, elevate, exec_module, process):
+            monkeypatch.setattr(module, "open_connection", made)
         return server
 
     return start

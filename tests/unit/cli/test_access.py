@@ -107,6 +107,38 @@ def test_who_can_exits_with_1_when_nobody_can(cli, serve, outcome, status) -> No
     assert query == "action=x%3Ay&resource=arn%3Aaws%3Ax%3A%3A%3A1&denied=true&limit=250"
 
 
+def page_of(found, looked_at, following):
+    return as_json({"access": found, "looked_at": looked_at, "next": following})
+
+
+def test_who_can_looks_at_no_more_than_it_may_and_says_how_to_go_on(cli, serve) -> None:
+    server = serve(page_of([], 250, "role:a"), page_of([], 250, "role:b"), page_of([], 100, "role:c"))
+    ran = cli("access", "who-can", "x:y", "--look-at", "600")
+    assert [request.target.rpartition("limit=")[2] for request in server.sent] == ["250", "250", "100"]
+    assert ran.err.startswith("daypass: stopped after 600 principals; continue with --after role:c\n")
+    assert ran.status == 1
+    server = serve(page_of([entry("allowed")], 20, ""))
+    ran = cli("access", "who-can", "x:y", "--after", "role:c")
+    assert "after=role%3Ac" in server.sent[0].target
+    assert (ran.status, ran.err) == (0, "")
+
+
+def test_who_can_shows_its_progress_on_a_terminal(cli, serve, monkeypatch) -> None:
+    monkeypatch.setattr("daypass.cli.access._is_terminal", lambda: True)
+    serve(page_of([], 250, "role:a"), page_of([entry("allowed")], 250, "role:b"), page_of([], 7, ""))
+    err = cli("access", "who-can", "x:y").err
+    assert "250 looked at, 0 found" in err
+    assert "500 looked at, 1 found" in err
+    assert "stopped" not in err
+
+
+def test_who_can_stops_when_enough_are_found(cli, serve) -> None:
+    serve(page_of([entry("allowed")] * 3, 250, "role:a"))
+    ran = cli("access", "who-can", "x:y", "--limit", "2")
+    assert len(ran.out.splitlines()) == 3
+    assert "raise --limit" in ran.err
+
+
 def test_who_can_tells_on_what_it_depends(cli, serve) -> None:
     both = [proviso("Allow"), proviso("Deny")]
     provider = entry("allowed_if", kind="provider", action="sts:AssumeRoleWithWebIdentity", open_with="222222222222")

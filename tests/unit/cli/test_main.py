@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from tests.unit.client.servers import Script, as_json, error, issued, result
 
-from daypass.cli import main, output
+from daypass.cli import app, output
+from daypass.cli.commands import COMMANDS
 from daypass.cli.exits import EXIT_CODES
-from daypass.client.transport import NoAnswer
+from daypass.cli.failures import report
+from daypass.client.profiles import Profile, home, save
+from daypass.client.transport import Answer, NoAnswer
 
 IDENTITY = result("GetCallerIdentity", "<Arn>arn:aws:iam::1:user/a</Arn><Account>1</Account><UserId>AIDA</UserId>")
 _FOREIGN = {"rich", "ssl", "http.client", "xml.etree.ElementTree", "sqlite3", "asyncio", "starlette", "fastapi", "pydantic",
@@ -28,7 +34,13 @@ def _imported(code: str) -> set[str]:
 def test_help_imports_nothing_heavy_and_nothing_of_the_server() -> None:
     found = _imported("from daypass.cli.main import run\nassert run(['--help']) == 0")
     assert not found & _FOREIGN
-    assert {m for m in found if m.startswith("daypass")} == {"daypass", "daypass.cli", "daypass.cli.main"}
+    assert {m for m in found if m.startswith("daypass")} == {
+        "daypass",
+        "daypass.cli",
+        "daypass.cli.main",
+        "daypass.cli.app",
+        "daypass.cli.commands",
+    }
 
 
 @pytest.mark.parametrize("command", ["credential-process", "exec", "whoami", "audit", "sessions"])
@@ -40,15 +52,36 @@ def test_commands_import_nothing_of_the_server(command: str) -> None:
 
 
 def test_help_lists_every_command_with_a_summary(cli: Callable) -> None:
-    assert set(main._SUMMARIES) == set(main.COMMANDS)
+    assert all(place.summary for place in COMMANDS.values())
     shown = cli("--help")
     assert shown.status == 0
-    for name in main.COMMANDS:
+    for name in COMMANDS:
         assert name in shown.out
 
 
+def _groups(group: click.Group, context: click.Context) -> Iterator[click.Group]:
+    yield group
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _groups(command, context)
+
+
+def test_help_of_every_group_has_whole_sentences() -> None:
+    for group in _groups(app.cli, click.Context(app.cli)):
+        shown = group.get_help(click.Context(group, info_name=group.name, max_content_width=100))
+        assert "..." not in shown.replace("[ARGS]...", ""), group.name
+        assert _too_long(shown) == []
+
+
+def test_every_message_goes_through_the_one_function_that_folds_it() -> None:
+    folder = Path(app.__file__).parent
+    direct = re.compile(r"""echo\(\s*f?["']daypass: """)
+    assert [path.name for path in folder.glob("*.py") if direct.search(path.read_text())] == []
+
+
 def test_every_command_has_help(cli: Callable) -> None:
-    for name in main.COMMANDS:
+    for name in COMMANDS:
         assert cli(name, "--help").status == 0
 
 
@@ -73,21 +106,37 @@ def test_failure_has_its_documented_status_and_one_line(cli: Callable, serve: Ca
     serve(step)
     ran = cli("whoami")
     assert (ran.status, ran.out) == (status, "")
-    assert ran.err.startswith("daypass: ")
-    assert ran.err.count("\n") == 1
+    first, *hints = ran.err.splitlines()
+    assert first.startswith("daypass: ")
+    assert [hint.split(":")[1] for hint in hints] in (
+        [],
+        [" to see why"],
+        [" the credentials are those of the AWS_… variables. To clear them"],
+    )
     assert status in EXIT_CODES
 
 
 @pytest.mark.usefixtures("key")
 def test_failure_names_code_message_and_request(cli: Callable, serve: Callable) -> None:
     serve(error("AccessDenied", "You may not", 403))
-    assert cli("whoami").err == "daypass: AccessDenied: You may not (request r-1)\n"
+    assert cli("whoami").err.splitlines() == [
+        "daypass: AccessDenied: You may not (request r-1)",
+        "daypass: to see why: daypass explain r-1",
+    ]
 
 
 @pytest.mark.usefixtures("key")
-def test_failure_with_an_encoded_message_says_how_to_explain_it(cli: Callable, serve: Callable) -> None:
+def test_failure_whose_message_names_the_request_shows_it_once(cli: Callable, serve: Callable) -> None:
+    serve(error("AccessDenied", "You may not (request r-1)", 403))
+    assert cli("whoami").err.splitlines()[0] == "daypass: AccessDenied: You may not (request r-1)"
+
+
+@pytest.mark.usefixtures("key")
+def test_denial_says_how_to_explain_it_by_its_request_id(cli: Callable, serve: Callable) -> None:
     body = {"code": "AccessDenied", "message": "no", "request_id": "r", "encoded_authorization_message": "abc"}
     serve(as_json({"error": body}, 403))
+    assert cli("sessions", "ls").err.splitlines()[1] == "daypass: to see why: daypass explain r"
+    serve(as_json({"error": body | {"request_id": ""}}, 403))
     assert cli("sessions", "ls").err.splitlines()[1] == "daypass: to see why: daypass explain abc"
 
 
@@ -96,9 +145,156 @@ def test_nothing_known_is_a_local_failure(cli: Callable) -> None:
     assert (ran.status, ran.err.count("\n")) == (6, 1)
 
 
-@pytest.mark.parametrize("arguments", [["nonesuch"], ["whoami", "--nonesuch"], ["exec", "r"], ["revoke", "x", "y"]])
-def test_wrong_usage_has_status_2(cli: Callable, arguments: list[str]) -> None:
-    assert cli(*arguments).status == 2
+WRONG = pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonesuch"], "daypass: 'daypass nonesuch' is not a command. See: daypass --help\n"),
+        (["whoam"], "daypass: 'daypass whoam' is not a command. Did you mean 'whoami'? See: daypass --help\n"),
+        (["audit", "tial"], "daypass: 'daypass audit tial' is not a command. Did you mean 'tail'? See: daypass audit --help\n"),
+        (["whoami", "--profil", "x"], "daypass: No such option '--profil'. Did you mean '--profile'? See: daypass whoami --help\n"),
+        (["exec", "r"], "daypass: Name a command: daypass exec ROLE COMMAND. A shell needs a terminal. See: daypass exec --help\n"),
+        (["whoami", "--output", "jsn"], "daypass: Invalid value for '--output': 'jsn' is not one of 'text', 'json'. Did you mean 'json'? See: "),
+        (["revoke", "x", "y"], "daypass: Invalid value for '{session|role|principal|"),
+        (["audit", "show", "nope"], "daypass: 'nope' is not a record: give a request id, a session id (32 hex digits), or LOG/SEQ."),
+        (["login", "--saml", "--endpoint", "http://127.0.0.1:1", "--access-key-id", "x"], "daypass: With --saml the identity provider vouches"),
+        (["assume"], "daypass: Name the role: its ARN, ACCOUNT/NAME, or a NAME of your own account. See: daypass assume --help\n"),
+        (["lint", "/nonesuch"], "daypass: Invalid value for '[FILES]...': '/nonesuch': No such file or directory See: daypass lint --help\n"),
+    ],
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("key")
+@WRONG
+def test_wrong_usage_is_one_line_with_status_2(cli: Callable, arguments: list[str], said: str) -> None:
+    ran = cli(*arguments)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith(said)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output and error go to a terminal of 100 columns."""
+    monkeypatch.setattr(output, "room", lambda _stream: 100)
+
+
+def _too_long(text: str) -> list[str]:
+    """Lines that are wider than 100 columns, though they have a space at which they could be broken."""
+    return [line for line in text.splitlines() if len(line) > 100 and " " in line.strip()]
+
+
+@pytest.mark.usefixtures("key", "terminal")
+@WRONG
+def test_wrong_usage_fits_a_terminal(cli: Callable, arguments: list[str], said: str) -> None:
+    ran = cli(*arguments)
+    assert _too_long(ran.err) == []
+    assert " ".join(ran.err.split()).startswith(" ".join(said.split()))
+
+
+@pytest.mark.usefixtures("key", "terminal")
+@pytest.mark.parametrize(
+    ("code", "status"), [("AccessDenied", 403), ("ExpiredToken", 403), ("ValidationError", 400), ("Throttling", 429)]
+)
+def test_failure_fits_a_terminal_and_leaves_commands_and_arns_whole(
+    cli: Callable, serve: Callable, code: str, status: int
+) -> None:
+    arn = "arn:aws:iam::111122223333:role/" + "r" * 90
+    serve(error(code, f"User: arn:aws:iam::111122223333:user/anna is not authorized to do this on {arn}", status))
+    ran = cli("whoami")
+    assert _too_long(ran.err) == []
+    assert arn in ran.err.split()
+    first, second = ran.err.splitlines()[:2]
+    assert first.startswith("daypass: ")
+    assert second.startswith("  ")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_fields_and_prose_are_folded_under_their_values(capfd: pytest.CaptureFixture[str]) -> None:
+    words = " ".join(["word"] * 60)
+    output.fields({"name": words, "arn": "a" * 150})
+    output.prose(f"    {words}")
+    output.message(words)
+    out, err = capfd.readouterr()
+    assert _too_long(out + err) == []
+    assert out.splitlines()[1].startswith("      word")
+    assert (out + err).split().count("word") == 180
+
+
+@pytest.mark.usefixtures("terminal")
+def test_line_to_be_pasted_is_not_folded(capfd: pytest.CaptureFixture[str]) -> None:
+    paste = f"  export DAYPASS_BOOTSTRAP='{'x' * 60}' {'y' * 60}"
+    assert report(type("StartupError", (Exception,), {})(f"nobody could log in:\n\n{paste}\n\n{'word ' * 40}")) == 6
+    lines = capfd.readouterr().err.splitlines()
+    assert paste in lines
+    assert _too_long("\n".join(line for line in lines if line != paste)) == []
+
+
+def test_text_for_programs_is_not_folded(capfd: pytest.CaptureFixture[str]) -> None:
+    output.message("word " * 60)
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_expired_environment_that_overrides_a_profile_is_pointed_out(
+    cli: Callable, serve: Callable, monkeypatch: pytest.MonkeyPatch, key: None
+) -> None:
+    save("default", Profile("http://127.0.0.1:8700", "AKIAX", "secret"))
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2026-01-01T00:00:00Z")
+    serve(error("ExpiredToken", "The security token included in the request is expired", 403))
+    hint = cli("whoami").err.splitlines()[1]
+    assert "they override your profiles. They were good until 2026-01-01T00:00:00Z." in hint
+    assert 'eval "$(daypass assume --unset)"' in hint
+
+
+def test_profile_that_is_mistyped_is_corrected(cli: Callable) -> None:
+    save("production", Profile("http://127.0.0.1:8700", "AKIAX", "secret"))
+    assert cli("whoami", "--profile", "prodcution").err == (
+        "daypass: Profile 'prodcution' does not exist. Did you mean 'production'?\n"
+    )
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    "arguments", [["account", "ls"], ["sessions", "ls"], ["revocations", "ls"], ["audit", "search"]]
+)
+def test_list_without_members_says_that_nothing_matches(cli: Callable, serve: Callable, arguments: list[str]) -> None:
+    name = {"search": "records"}.get(arguments[1], arguments[0] + ("s" if arguments[0] == "account" else ""))
+    serve(as_json({name: [], "next": ""}))
+    ran = cli(*arguments)
+    assert (ran.status, ran.out, ran.err) == (0, "", "daypass: nothing matches\n")
+
+
+@pytest.mark.usefixtures("key")
+def test_json_has_times_in_iso_8601_and_leaves_events_alone(cli: Callable, serve: Callable) -> None:
+    serve(as_json({"accounts": [{"id": "1", "created_at": 1_800_000_000_123}], "next": ""}))
+    assert json.loads(cli("account", "ls", "--output", "json").out)[0]["created_at"] == "2027-01-15T08:00:00.123Z"
+    serve(as_json({"records": [{"at": 1_800_000_000_000, "event": {"at": 1_800_000_000_000}}], "next": ""}))
+    record = json.loads(cli("audit", "search", "--output", "json").out)
+    assert (record["at"], record["event"]["at"]) == ("2027-01-15T08:00:00.000Z", 1_800_000_000_000)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_table_on_a_terminal_folds_arns_and_sentences_and_keeps_ids_and_times_whole(capfd) -> None:
+    arn, session, at = f"arn:aws:iam::111122223333:role/{'r' * 30}", "0" * 32, "2026-01-31 09:00:00Z"
+    output.table(("ID", "ROLE", "MADE"), [(session, arn, at)])
+    out = capfd.readouterr().out
+    assert _too_long(out) == []
+    assert {session, *at.split(), "arn:aws:iam::111122223333:role/"} <= set(out.split())
+    assert out.count("r") == arn.count("r")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_table_without_room_for_its_ids_is_printed_as_fields(capfd) -> None:
+    row = ("0" * 32, "1" * 36, "AROA" + "X" * 17, "2026-01-31 09:00:00Z", "")
+    output.table(("ID", "REQUEST", "ROLE ID", "MADE", "REASON"), [row, row])
+    lines = capfd.readouterr().out.splitlines()
+    assert lines == [
+        f"id       {row[0]}", f"request  {row[1]}", f"role id  {row[2]}", f"made     {row[3]}", "",
+        f"id       {row[0]}", f"request  {row[1]}", f"role id  {row[2]}", f"made     {row[3]}",
+    ]  # fmt: skip
+
+
+def test_table_for_programs_has_a_line_for_each_row(capfd) -> None:
+    output.table(("A", "B"), [("x" * 150, "y " * 60)])
+    assert len(capfd.readouterr().out.splitlines()) == 2
 
 
 @pytest.mark.usefixtures("key")
@@ -108,6 +304,22 @@ def test_unexpected_failure_shows_no_traceback(cli: Callable, serve: Callable) -
     assert ran.status == 6
     assert "internal error" in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("group", [[], ["key"], ["trust"], ["provider", "allow"]])
+def test_group_without_a_command_prints_its_help_with_status_2(cli: Callable, group: list[str]) -> None:
+    ran = cli(*group)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.splitlines()[0].startswith("Usage: daypass")
+    assert "Commands:" in ran.err.splitlines()
+
+
+@pytest.mark.usefixtures("key")
+def test_answer_of_another_server_names_the_address_that_was_tried(cli: Callable, serve: Callable) -> None:
+    serve(Answer(404, {"content-type": "text/html"}, b"<html>"))
+    assert cli("whoami").err == (
+        "daypass: the server at http://127.0.0.1:8700 answered with HTTP status 404: is it a Daypass server?\n"
+    )
 
 
 @pytest.mark.usefixtures("key")
@@ -157,6 +369,7 @@ def test_a99_text_from_the_server_is_shown_escaped(text: object, shown: str) -> 
     assert output.safe(text) == shown
 
 
+ABSENT = as_json({"error": {"code": "NoSuchEntity", "message": "no such denial", "request_id": "r"}}, 404)
 EVIL = "\x1b]0;x\x07\r\nfake \u202e"
 
 
@@ -171,7 +384,7 @@ def test_explain_of_a_request_that_no_policy_was_asked_about_says_why_it_was_ref
         "decision": None,
         "detail": {"RoleArn": "arn:role", "private": {"reason": "its signature is wrong", "token": {"kid": "k"}}},
     }
-    serve(as_json({"records": [{"event": None}, {"event": refusal}]}))
+    serve(ABSENT, as_json({"records": [{"event": None}, {"event": refusal}]}))
     ran = cli("explain", "00000000-0000-0000-0000-000000000000")
     assert ran.status == 0, ran.err
     assert ran.out.splitlines()[0] == "Refused: invalid_identity_token. No policy was asked."
@@ -191,13 +404,14 @@ def test_explain_of_a_request_that_no_policy_was_asked_about_says_why_it_was_ref
         (["sessions", "ls"], {"sessions": [dict.fromkeys(["session_id", "state", "name", "arn", "depth"], EVIL) | {"expires_at": EVIL}], "next": ""}),
         (["sessions", "show", "x"], {EVIL: EVIL, "issued_at": EVIL, "expires_at": 1e30, "hops": [dict.fromkeys(["name", "principal_id", "account", "access_key_id", "issued_at"], EVIL)]}),
         (["revoke", "session", "x"], {"value": EVIL, "id": EVIL, "block": True}),
-        (["revocations", "ls"], {"revocations": [dict.fromkeys(["created_at", "subject", "value", "block_until", "block", "created_by", "reason"], EVIL)], "next": ""}),
+        (["revocations", "ls"], {"revocations": [dict.fromkeys(["created_at", "subject", "value", "block_until", "block", "created_by", "reason", "id"], EVIL)], "next": ""}),
+        (["revocations", "lift", "x"], {"subject": EVIL, "value": EVIL}),
         (["guardrail", "ls", "1"], {"guardrails": [{"name": EVIL, "created_at": EVIL}]}),
         (["guardrail", "show", "1", "x"], {"document": EVIL}),
         (["roles"], {"roles": [{"arn": EVIL, "max_session_seconds": 60, "description": EVIL}], "next": ""}),
         (["audit", "tail"], {"records": [{"at": EVIL, "event": {"actor": {"arn": EVIL}, "operation": EVIL, "error": EVIL, "request_id": EVIL}}], "cursor": {}}),
         (["audit", "search"], {"records": [{"at": 10**30, "event": None}], "next": ""}),
-        (["audit", "show", "a/1"], {"x": EVIL}),
+        (["audit", "show", "0" * 32 + "/1"], {"x": EVIL}),
         (["explain", "00000000-0000-0000-0000-000000000000"], {"records": [{"event": {"decision": {
             "allowed": False, "blocked_by": EVIL, "principal": EVIL, "action": EVIL, "resource": EVIL, "would_have_to_be_true": [EVIL],
             "layers": [{"layer": EVIL, "level": 0, "verdict": EVIL, "policies": [EVIL], "omitted": EVIL, "statements": [
@@ -215,7 +429,7 @@ def test_a99_no_command_prints_what_could_act_on_a_terminal(
     for form in ([], ["--output", "json"]):
         if form and arguments[:2] == ["audit", "show"]:
             continue
-        serve(as_json(answer))
+        serve(*([ABSENT] if arguments[-1].startswith("00000000-") else []), as_json(answer))
         ran = cli(*arguments, *form)
         assert ran.status == 0, ran.err
         lines = (ran.out + ran.err).splitlines()
@@ -254,3 +468,37 @@ def test_secrets_are_in_no_error(cli: Callable, serve: Callable) -> None:
     assert "top-secret" not in cli("whoami").err
     serve(IDENTITY, issued())
     assert json.loads(cli("assume", "r", "--output", "json").out)["SecretAccessKey"] == "issued-secret-1"
+
+
+@pytest.mark.usefixtures("key")
+def test_explain_of_a_request_id_needs_no_access_to_the_record(cli: Callable, serve: Callable) -> None:
+    server: Script = serve(as_json({"explanation": {"allowed": False, "blocked_by": "identity", "layers": []}}))
+    ran = cli("explain", "(request 00000000-0000-0000-0000-000000000000)")
+    assert ran.out.splitlines()[0] == "Denied: no identity-based policy allows it."
+    assert [request.target for request in server.sent] == ["/api/v1/explanations/00000000-0000-0000-0000-000000000000"]
+
+
+@pytest.mark.usefixtures("key")
+def test_explain_without_any_permission_says_which_is_missing(cli: Callable, serve: Callable) -> None:
+    denied = {"code": "AccessDenied", "message": "not authorized to perform: sts:DecodeAuthorizationMessage"}
+    serve(as_json({"error": denied | {"request_id": "r"}}, 403))
+    ran = cli("explain", "00000000-0000-0000-0000-000000000000")
+    assert ran.status == 4
+    assert "sts:DecodeAuthorizationMessage" in ran.err
+
+
+def test_version_is_printed_without_a_parser_of_options() -> None:
+    found = _imported("from daypass.cli.main import run\nassert run(['--version']) == 0")
+    assert "click" not in found
+
+
+@pytest.mark.usefixtures("key")
+def test_credential_process_from_the_cache_imports_no_http(cli: Callable, serve: Callable) -> None:
+    serve(issued(expiration="2099-01-01T00:00:00Z"))
+    arguments = ["credential-process", "111122223333/r", "--session-name", "me"]
+    assert cli(*arguments).status == 0
+    (path,) = (home() / "cache").glob("*.json")
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps({**held, "checked_at": time.time(), "offset": 0.0}))
+    found = _imported(f"from daypass.cli.main import run\nassert run({arguments!r}) == 0")
+    assert not found & {"http.client", "ssl", "xml.etree.ElementTree", "email", "difflib", "rich", "sqlite3"}

@@ -7,7 +7,7 @@ import click
 import pytest
 from tests.unit.client.servers import as_json
 
-from daypass.cli.operate import moment_of
+from daypass.cli.durations import moment_of, seconds_of
 
 NOW = 1_800_000_000.5
 
@@ -35,24 +35,42 @@ def test_moment_of_anything_else_is_refused(text: str) -> None:
         moment_of(text, NOW)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("3600", 3600), ("1h30m", 5400), ("90m", 5400), ("2d", 172_800), ("45s", 45), ("1d1h1m1s", 90_061)]
+)  # fmt: skip
+def test_seconds_of_a_duration(text: str, seconds: int) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "1h30", "30m1h", "1.5h", "-1h", "１h", "1 h", "1h\n"])
+def test_seconds_of_anything_else_is_none(text: str) -> None:
+    assert seconds_of(text) is None
+
+
 @pytest.mark.usefixtures("key")
 @pytest.mark.parametrize("subject", ["access-key", "access_key"])
 def test_revoke_subject_is_taken_in_both_spellings(cli, serve, subject: str) -> None:
-    server = serve(as_json({"id": "r", "value": "AKIA", "block": False}))
-    assert cli("revoke", subject, "AKIA").out == "Revoked access-key AKIA; revocation r.\n"
+    server = serve(
+        as_json({"id": "r", "value": "AKIA", "block": False, "sessions_ended": 0, "sessions_complete": True})
+    )
+    assert cli("revoke", subject, "AKIA").out == "Revoked access-key AKIA; revocation r. No active session ended.\n"
     assert json.loads(server.sent[0].body)["subject"] == "access_key"
 
 
 @pytest.mark.usefixtures("key")
 def test_revoke_sends_what_was_asked_for(cli, serve) -> None:
-    server = serve(as_json({"id": "r", "value": "AROA", "block": True}))
+    made = {"id": "r", "value": "AROA", "block": True, "sessions_ended": 2, "sessions_complete": False}
+    server = serve(as_json(made))
     ran = cli("revoke", "source-identity", "x", "--block-until", "2027-01-15T08:00:00Z", "--reason", "leak")
     assert ran.status == 0, ran.err
     assert json.loads(server.sent[0].body) == {
-        "subject": "source_identity", "value": "x", "account": "", "block": False, "reason": "leak",
+        "subject": "source_identity", "value": "x", "account": "", "block": False, "reason": "leak", "force": False,
         "block_until": 1_800_000_000_000,
     }  # fmt: skip
-    assert ran.out == "Revoked source-identity AROA; revocation r. New ones are blocked.\n"
+    expected = (
+        "Revoked source-identity x (AROA); revocation r. At least 2 active sessions ended. New ones are blocked.\n"
+    )
+    assert ran.out == expected
 
 
 @pytest.mark.usefixtures("key")
@@ -88,3 +106,46 @@ def test_lists_go_on_to_the_limit_page_by_page(cli, serve) -> None:
     ran = cli("account", "ls", "--limit", "300", "--output", "json")
     assert len(json.loads(ran.out)) == 300
     assert [r.target.partition("?")[2] for r in server.sent] == ["limit=250", "after=p1&limit=50"]
+
+
+@pytest.mark.usefixtures("key")
+def test_revoke_with_dry_run_shows_what_would_end(cli, serve) -> None:
+    made = {"id": "r", "value": "x", "block": True, "sessions_ended": 1, "sessions_complete": True, "dry_run": True}
+    server = serve(as_json(made))
+    ran = cli("revoke", "grant", "x", "--dry-run")
+    assert ran.out == "Dry run, nothing is revoked. 1 active session would end.\n"
+    assert json.loads(server.sent[0].body)["dry_run"] is True
+
+
+@pytest.mark.usefixtures("key")
+def test_offboard_sends_the_person_and_prints_the_report(cli, serve) -> None:
+    report = {
+        "account": "1", "user": "arn", "keys_disabled": ["AKIA1"], "password_removed": True,
+        "mfa_devices_deactivated": ["arn:mfa"], "sessions_ended": 2, "sessions_complete": True,
+        "revocations": [{"id": "r1", "subject": "principal", "value": "AIDA1"}],
+        "already_blocked": [{"id": "r0", "subject": "source_identity", "value": "ann"}],
+        "last_expiry": 1_800_000_000_000, "dry_run": False,
+    }  # fmt: skip
+    server = serve(as_json(report))
+    ran = cli("offboard", "ann", "--principal", "arn:p:ann", "--source-identity", "ann", "--reason", "left")
+    assert ran.status == 0, ran.err
+    assert json.loads(server.sent[0].body) == {
+        "user": "ann", "account": "", "reason": "left", "dry_run": False,
+        "also": [{"kind": "principal", "value": "arn:p:ann"}, {"kind": "source_identity", "value": "ann"}],
+    }  # fmt: skip
+    lines = ran.out.splitlines()
+    assert lines[:6] == [
+        "Blocked principal AIDA1; revocation r1.",
+        "Already blocked: source-identity ann; revocation r0.",
+        "2 active sessions ended.",
+        "Disabled access key AKIA1.",
+        "Disabled the password.",
+        "Disabled MFA device arn:mfa.",
+    ]
+    assert lines[6].startswith("Services that do not follow revocations may accept")
+
+
+@pytest.mark.usefixtures("key")
+def test_offboard_of_nobody_is_a_usage_error(cli, serve) -> None:
+    server = serve(as_json({}))
+    assert (cli("offboard").status, server.sent) == (2, [])

@@ -157,7 +157,7 @@ def test_keys_show_the_fault_and_end_with_a_finding(cli: Any, serve: Any) -> Non
 
 def test_list_show_and_remove(cli: Any, serve: Any) -> None:
     serve(as_json({"providers": [SHOWN]}))
-    assert "ci.example.com/a  2027-01-15 08:00:00  x\n" in cli("provider", "ls").out
+    assert "ci.example.com/a  2027-01-15 08:00:00Z  x\n" in cli("provider", "ls").out
     serve(as_json(SHOWN))
     assert cli("provider", "show", "ci.example.com/a").out.splitlines()[-2:] == [
         "jwks_bearer = ***",

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from tests.unit.client.servers import NOW, PROFILE, Clock, Script, actions, error, issued, parameters, result
 
-from daypass.client.credentials import AssumeRole, CredentialProvider, default_session_name
-from daypass.client.http import ClientError
+from daypass.client.credentials import AssumeRole
+from daypass.client.errors import ClientError
 from daypass.client.profiles import Busy, LocalStateError, locked
+from daypass.client.provider import CredentialProvider
+from daypass.client.state import default_session_name
 from daypass.client.transport import Answer, NoAnswer, Request
 
 ROLE = AssumeRole("111122223333/deployer", "me")
@@ -21,7 +23,7 @@ AWAY = NoAnswer("connection refused", sent=False)
 def provider(server: Script, cache: Path, role: AssumeRole = ROLE, **more: Any) -> CredentialProvider:
     """One process's view: nothing held but the files."""
     connection = server.connection(clock=more.get("clock", server.clock))
-    return CredentialProvider(PROFILE, role, connection=connection, cache=cache, clock=connection.clock, **{
+    return CredentialProvider(PROFILE, role, connect=lambda: connection, cache=cache, clock=connection.clock, **{
         name: value for name, value in more.items() if name != "clock"
     })  # fmt: skip
 
@@ -152,7 +154,7 @@ def test_get_our_clock_wrong_credentials_are_judged_by_the_servers(tmp_path: Pat
 
 def test_get_lock_held_by_a_stuck_process_gives_up(tmp_path: Path) -> None:
     one = provider(Script(issued()), tmp_path, lock_deadline=0.05)
-    with locked(one._file.with_suffix(".lock"), 0), pytest.raises(Busy):
+    with locked(one.file.with_suffix(".lock"), 0), pytest.raises(Busy):
         one.get()
 
 
@@ -161,7 +163,7 @@ def test_get_lock_held_by_another_serves_what_is_still_good(tmp_path: Path) -> N
     provider(server, tmp_path).get()
     server.clock.now = NOW + 3000
     late = provider(server, tmp_path)
-    with locked(late._file.with_suffix(".lock"), 0):
+    with locked(late.file.with_suffix(".lock"), 0):
         assert late.get().access_key_id.endswith("1")
     assert late._connection.deadline == 20
 
@@ -228,9 +230,99 @@ def test_role_is_an_arn_a_name_or_an_account_and_a_name(tmp_path: Path, role: st
 
 
 @pytest.mark.parametrize(
-    ("user", "name"), [("anna", "anna"), ("a", "a-session"), ("Zoë K", "Zo--K"), ("x" * 90, "x" * 48), ("", "session")]
+    ("user", "name"), [("anna", "anna"), ("a", "a-session"), ("Zoë K", "Zo--K"), ("x" * 90, "x" * 48)]
 )
 def test_default_session_name_is_always_a_valid_one(monkeypatch: pytest.MonkeyPatch, user: str, name: str) -> None:
     monkeypatch.setenv("USER", user)
     monkeypatch.delenv("LOGNAME", raising=False)
     assert default_session_name() == name
+
+
+def test_default_session_name_without_a_login_name_tells_users_and_hosts_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("USER", raising=False)
+    monkeypatch.delenv("LOGNAME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 1000)
+    one = default_session_name()
+    monkeypatch.setattr("os.getuid", lambda: 1001)
+    assert (one[:9], default_session_name()[:9]) == ("uid-1000@", "uid-1001@")
+
+
+# --- A cached session that was revoked
+
+REVOKED = error("ExpiredToken", "The security token included in the request is expired", 403)
+WHO = result("GetCallerIdentity", "<Account>111122223333</Account>")
+
+
+@pytest.mark.parametrize("answer", [REVOKED, error("InvalidClientTokenId", "no", 403)])
+def test_get_revoked_session_in_the_cache_is_replaced_once(tmp_path: Path, answer: Answer) -> None:
+    server = Script(issued(1), answer, issued(2))
+    provider(server, tmp_path, check=5.0).get()
+    server.clock.now += 6
+    assert provider(server, tmp_path, check=5.0).get().access_key_id.endswith("2")
+    assert actions(server.sent) == ["AssumeRole", "GetCallerIdentity", "AssumeRole"]
+    assert "ASIA0000000000000001" in str(server.sent[1].headers)
+    assert provider(server, tmp_path, check=5.0).get().access_key_id.endswith("2")
+
+
+def test_get_revoked_session_and_no_new_one_gives_out_none(tmp_path: Path) -> None:
+    server = Script(issued(1), REVOKED, error("AccessDenied", "blocked", 403))
+    provider(server, tmp_path, check=5.0).get()
+    server.clock.now += 6
+    for _ in range(2):
+        with pytest.raises(ClientError, match="blocked"):
+            provider(server, tmp_path, check=5.0).get()
+    assert files(tmp_path) == []
+
+
+def test_get_session_is_checked_once_in_a_while(tmp_path: Path) -> None:
+    server = Script(issued(1), WHO)
+    for _ in range(3):
+        provider(server, tmp_path, check=5.0).get()
+    assert actions(server.sent) == ["AssumeRole"]
+    server.clock.now += 6
+    for _ in range(3):
+        assert provider(server, tmp_path, check=5.0).get().access_key_id.endswith("1")
+    assert actions(server.sent) == ["AssumeRole", "GetCallerIdentity"]
+
+
+def test_a92_get_server_away_at_the_check_serves_the_cache_and_is_left_in_peace(tmp_path: Path) -> None:
+    server = Script(issued(1), AWAY)
+    provider(server, tmp_path, check=5.0).get()
+    server.clock.now = began = NOW + 60
+    assert provider(server, tmp_path, check=5.0).get().access_key_id.endswith("1")
+    assert server.clock.now - began < 2.5
+    asked = len(server.sent)
+    server.clock.now += 10
+    assert provider(server, tmp_path, check=5.0).get().access_key_id.endswith("1")
+    assert len(server.sent) == asked
+    server.clock.now += 40
+    provider(server, tmp_path, check=5.0).get()
+    assert len(server.sent) > asked
+
+
+# --- MFA
+
+WITH_MFA = AssumeRole("111122223333/deployer", "me", serial_number="arn:aws:iam::111122223333:mfa/me")
+
+
+def test_get_with_mfa_asks_for_a_code_once_for_each_session(tmp_path: Path) -> None:
+    server = Script(issued(1), issued(2, "2027-01-15T10:00:00Z"))
+    codes = iter(["111111", "222222"])
+    asked = provider(server, tmp_path, WITH_MFA, code=lambda: next(codes))
+    asked.get()
+    server.clock.now = NOW + 3600 * 0.9
+    assert provider(server, tmp_path, WITH_MFA, code=lambda: next(codes)).get().access_key_id.endswith("1")
+    server.clock.now = NOW + 3600
+    assert provider(server, tmp_path, WITH_MFA, code=lambda: next(codes)).get().access_key_id.endswith("2")
+    sent = [parameters(request) for request in server.sent]
+    assert [(p["SerialNumber"], p["TokenCode"]) for p in sent] == [
+        (WITH_MFA.serial_number, "111111"),
+        (WITH_MFA.serial_number, "222222"),
+    ]
+
+
+def test_get_with_mfa_and_nobody_to_ask_is_refused_before_a_call(tmp_path: Path) -> None:
+    server = Script(issued())
+    with pytest.raises(LocalStateError, match="needs a code"):
+        provider(server, tmp_path, WITH_MFA).get()
+    assert server.sent == []

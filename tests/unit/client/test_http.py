@@ -6,9 +6,10 @@ import pytest
 from tests.unit.client.servers import NOW, PROFILE, Clock, Script, as_json, error, parameters, result, xml
 
 from daypass.client import http
-from daypass.client.http import ClientError, Connection
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError, Profile
-from daypass.client.transport import Answer, NoAnswer, endpoint_of
+from daypass.client.transport import CONNECT_SECONDS, Answer, NoAnswer, endpoint_of
 
 DONE = result("GetCallerIdentity", "<Arn>arn:x</Arn>")
 
@@ -28,13 +29,34 @@ def test_call_refused_for_good_is_not_repeated(status: int) -> None:
     assert (refused.value.code, refused.value.status, len(server.sent)) == ("No", status, 1)
 
 
-def test_call_server_away_gives_up_before_its_deadline() -> None:
+def test_call_server_down_is_reported_within_two_seconds_with_its_address() -> None:
     server = Script(NoAnswer("connection refused", sent=False))
-    with pytest.raises(ClientError, match="does not answer: connection refused") as away:
+    with pytest.raises(
+        ClientError, match=r"server at http://127.0.0.1:8700 does not answer: connection refused"
+    ) as refused:
         server.connection().sts("GetCallerIdentity")
-    assert away.value.away
-    assert len(server.sent) == 7
-    assert server.clock.now - NOW < 20
+    assert refused.value.unavailable
+    assert 1 < len(server.sent) < 7
+    assert server.clock.now - NOW < 2
+
+
+def test_call_server_that_accepts_no_connection_is_tried_once_for_the_connect_timeout() -> None:
+    def silent(_: object) -> Answer:
+        server.clock.sleep(CONNECT_SECONDS)
+        raise NoAnswer(f"no connection within {CONNECT_SECONDS} s", sent=False)
+
+    server = Script(silent)
+    with pytest.raises(ClientError, match="does not answer: no connection within"):
+        server.connection().sts("GetCallerIdentity")
+    assert len(server.sent) == 1
+    assert server.clock.now - NOW < 2
+
+
+def test_call_server_without_its_database_is_reported_at_once() -> None:
+    server = Script(error("ServiceUnavailable", "The service is unavailable.", 503))
+    with pytest.raises(ClientError, match="unavailable"):
+        server.connection().sts("GetCallerIdentity")
+    assert server.clock.now - NOW <= 1
 
 
 def test_call_server_hanging_ends_at_the_total_deadline() -> None:
@@ -195,9 +217,9 @@ def test_request_carries_the_key_id_and_never_the_secret() -> None:
 def test_secret_is_in_no_repr_and_no_error() -> None:
     server = Script(NoAnswer("connection refused"))
     connection = server.connection()
-    with pytest.raises(ClientError) as away:
+    with pytest.raises(ClientError) as refused:
         connection.sts("GetCallerIdentity")
-    for shown in (repr(connection), repr(PROFILE), repr(away.value), str(away.value)):
+    for shown in (repr(connection), repr(PROFILE), repr(refused.value), str(refused.value)):
         assert "top-secret" not in shown
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from daypass.crypto.keys import DAY, KeyEncryptionKey, KeyRings, StoredKey, due
 from daypass.crypto.seal import RingSealer
-from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 
 NOW = 1_800_000_000_000
 KEK = KeyEncryptionKey(b"k" * 32)
@@ -18,6 +19,9 @@ class FixedClock:
         self.time = now
 
     def now(self) -> int:
+        return self.time
+
+    def wall(self) -> int:
         return self.time
 
 
@@ -58,7 +62,7 @@ def sealer(shelf: Shelf | None = None, clock: FixedClock | None = None) -> RingS
 
 
 def role_session(made_by: RingSealer, **more: object) -> SessionClaims:
-    seen = Seen("0f" * 8, 1234)
+    seen = FeedPosition("0f" * 8, 1234)
     user = Hop("", "111111111111", "AIDAABCDEFGHIJKLMNOPQ", NOW, seen, "AKIAABCDEFGHIJKLMNOP", "alice")
     own = Hop("ab" * 16, "222222222222", "AROAABCDEFGHIJKLMNOPQ", NOW, seen, "ASIAABCDEFGHIJKLMNOP", "shift")
     claims = SessionClaims(

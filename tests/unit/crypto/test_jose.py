@@ -318,7 +318,7 @@ def es256(kid: str = "", **more: Any) -> dict[str, Any]:
         public_jwk(rsa_key(exponent=3), kid="k"),
         {**public_jwk(rsa_key(), kid="k"), "e": number(1)},
         {**public_jwk(rsa_key(), kid="k"), "e": number(65_538)},
-        {**public_jwk(rsa_key(), kid="k"), "e": number((1 << 64) + 1)},
+        {**public_jwk(rsa_key(), kid="k"), "e": number((1 << 32) + 1)},
         {**public_jwk(rsa_key(), kid="k"), "n": number((1 << 16_384) - 1)},
         {**public_jwk(rsa_key(), kid="k"), "n": public_jwk(rsa_key())["n"] + "="},
         {**public_jwk(rsa_key(), kid="k"), "d": "AQAB"},
@@ -339,7 +339,34 @@ def es256(kid: str = "", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_load_keys_key_that_is_weak_malformed_or_for_something_else_is_passed_over(weak: dict[str, Any]) -> None:
-    assert jose.load_keys(jwks(weak, es256("good"))).kids == ("good",)
+    keys = jose.load_keys(jwks(weak, es256("good")))
+    assert keys.find("good", "ES256").key is not None
+    assert keys.find("", "ES256").kid == "good"
+    for alg in set(ALGORITHMS) - {"ES256"}:
+        with pytest.raises(JoseError, match="no key"):
+            keys.find("", alg)
+    with pytest.raises(JoseError, match="no key"):
+        keys.find("k", "ES256")
+
+
+def test_a114_load_keys_imports_only_the_key_that_a_token_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[Any] = []
+
+    def counting(material: Mapping[str, Any]) -> Any:
+        imported.append(material)
+        return import_key(material)
+
+    import_key = jose._import
+    monkeypatch.setattr(jose, "_import", counting)
+    key = rsa_key()
+    keys = jose.load_keys(jwks(*(public_jwk(key, kid=f"a114-{n}") for n in range(jose.MAX_KEYS))))
+    assert imported == []
+    for _ in range(3):
+        assert keys.find("a114-7", "RS256").key is not None
+    assert len(imported) == 1
+    with pytest.raises(JoseError, match="several keys"):
+        keys.find("", "RS256")
+    assert len(imported) == 1
 
 
 @pytest.mark.parametrize(

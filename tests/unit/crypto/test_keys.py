@@ -13,7 +13,20 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tests.unit.crypto.rings import KEK, NOW, Shelf
 
-from daypass.crypto.keys import DAY, FOR_EVER, KeyEncryptionKey, KeyRings, Ring, RingError, StoredKey, due
+from daypass.crypto.keys import (
+    ALWAYS,
+    DAY,
+    FOR_EVER,
+    KeyEncryptionKey,
+    KeyRings,
+    Ring,
+    RingError,
+    StoredKey,
+    due,
+    ended_keys,
+    next_keys,
+    rewrapped,
+)
 from daypass.domain.session import LONGEST_SESSION_MS
 
 MONTH = 30 * DAY
@@ -21,16 +34,16 @@ MONTH = 30 * DAY
 
 def test_due_on_an_empty_store_makes_a_key_for_each_ring_usable_at_once() -> None:
     made = due([], KEK, NOW, MONTH)
-    assert {key.ring for key in made} == set(Ring)
+    assert {key.ring for key in made} == set(ALWAYS)
     assert all(key.not_before <= NOW < key.sign_until for key in made)
-    assert len({key.id for key in made}) == len(Ring)
+    assert len({key.id for key in made}) == len(ALWAYS)
     assert all(len(bytes.fromhex(key.id)) == 8 for key in made)
 
 
 def test_due_verifies_until_the_longest_session_sealed_on_the_last_day_has_ended() -> None:
     for key in due([], KEK, NOW, MONTH):
         assert key.verify_until >= key.sign_until + LONGEST_SESSION_MS
-        assert (key.verify_until == FOR_EVER) == (key.ring in ("storage", "message"))
+        assert (key.verify_until == FOR_EVER) == (key.ring in ("storage", "message", "spool"))
 
 
 def test_due_makes_the_next_key_at_least_a_day_before_it_signs_and_without_a_gap() -> None:
@@ -38,10 +51,10 @@ def test_due_makes_the_next_key_at_least_a_day_before_it_signs_and_without_a_gap
     for hour in range(24 * 100):  # a hundred days of an hourly look
         now = NOW + hour * 3_600_000
         keys += due(keys, KEK, now, MONTH)
-        for ring in Ring:
+        for ring in ALWAYS:
             assert any(k.not_before <= now < k.sign_until for k in keys if k.ring == ring)
     later = [k for k in keys if k.created_at > NOW]
-    assert len(later) >= 3 * len(Ring)
+    assert len(later) >= 3 * len(ALWAYS)
     assert all(k.not_before - k.created_at >= DAY for k in later)
     assert len({(k.ring, k.not_before) for k in keys}) == len(keys)
 
@@ -52,7 +65,7 @@ def test_due_with_the_shortest_rotation_leaves_no_gap_either() -> None:
     for hour in range(24 * 5):
         now = start + hour * 3_600_000
         keys += due(keys, KEK, now, DAY)
-        assert all(any(k.not_before <= now < k.sign_until for k in keys if k.ring == ring) for ring in Ring)
+        assert all(any(k.not_before <= now < k.sign_until for k in keys if k.ring == ring) for ring in ALWAYS)
 
 
 def test_due_after_a_long_sleep_makes_one_that_signs_now() -> None:
@@ -65,8 +78,8 @@ async def test_maintain_by_two_processes_at_once_ends_with_the_same_keys() -> No
     shelf = Shelf()
     one, two = shelf.rings(), shelf.rings()
     made = await asyncio.gather(one.maintain(shelf.insert, NOW, MONTH), two.maintain(shelf.insert, NOW + 5000, MONTH))
-    assert sorted(key.ring for batch in made for key in batch) == sorted(Ring)
-    for ring in Ring:
+    assert sorted(key.ring for batch in made for key in batch) == sorted(ALWAYS)
+    for ring in ALWAYS:
         assert one.signing(ring, NOW + 6000).id == two.signing(ring, NOW + 6000).id
 
 
@@ -89,8 +102,22 @@ def test_signing_changes_over_to_the_newest_key_whose_time_has_come() -> None:
     assert rings.signing(Ring.SEALING, new.not_before).id == new.id
     assert rings.known(Ring.SEALING, old.id, old.verify_until - 1) is not None
     assert rings.known(Ring.SEALING, old.id, old.verify_until) is None
+
+
+def test_signing_after_the_last_key_has_expired_continues_for_a_day_and_is_reported() -> None:
+    """The next key cannot be made while the database is unavailable."""
+    shelf = Shelf().fill()
+    rings = shelf.rings()
+    rings.adopt(shelf.keys)
+    key = rings.signing(Ring.SEALING, NOW)
+    assert rings.overdue(key.sign_until - 1) == []
+    assert rings.signing(Ring.SEALING, key.sign_until) == key
+    assert "sealing" in rings.overdue(key.sign_until)
+    last = key.sign_until + DAY - 1
+    assert rings.signing(Ring.SEALING, last) == key
+    assert rings.known(Ring.SEALING, key.id, last + LONGEST_SESSION_MS) == key, "what it seals then can be verified"
     with pytest.raises(RingError):
-        rings.signing(Ring.SEALING, new.sign_until)
+        rings.signing(Ring.SEALING, key.sign_until + DAY)
 
 
 async def test_verifying_an_unknown_id_loads_once_for_all_who_ask() -> None:
@@ -202,13 +229,13 @@ def test_key_file_made_by_another_process_in_between_wins(tmp_path: Path, monkey
     assert [p.name for p in tmp_path.iterdir()] == ["master.key"]
 
 
-@pytest.mark.parametrize(("mode", "create"), [(0o640, True), (0o604, True), (0o660, False), (0o602, False)])
-def test_key_file_open_to_others_is_refused(tmp_path: Path, mode: int, create: bool) -> None:
+@pytest.mark.parametrize(("mode", "private"), [(0o640, True), (0o604, True), (0o660, False), (0o602, False)])
+def test_key_file_open_to_others_is_refused(tmp_path: Path, mode: int, private: bool) -> None:
     path = tmp_path / "master.key"
     KeyEncryptionKey.from_file(path, create=True)
     path.chmod(mode)
     with pytest.raises(RingError, match="open to others"):
-        KeyEncryptionKey.from_file(path, create=create)
+        KeyEncryptionKey.from_file(path, private=private)
 
 
 @pytest.mark.parametrize("text", ["", "short", base64.b64encode(b"x" * 31).decode(), "ü" * 44, "!" * 44])
@@ -220,4 +247,49 @@ def test_key_text_that_is_not_32_bytes_is_refused_without_repeating_it(text: str
 
 def test_key_file_that_is_absent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RingError, match="cannot be read"):
-        KeyEncryptionKey.from_file(tmp_path / "none", create=False)
+        KeyEncryptionKey.from_file(tmp_path / "none")
+
+
+# --- Rotation by command, emergencies, and another key-encryption key
+
+
+def test_next_key_by_command_signs_at_once_except_for_tokens() -> None:
+    made = {key.ring: key for key in next_keys(KEK, NOW, MONTH, ALWAYS, 7_200_000)}
+    assert made[Ring.SEALING].not_before == NOW
+    assert made[Ring.SIGNING].not_before == NOW + 7_200_000
+    assert all(key.sign_until == key.not_before + MONTH for key in made.values())
+
+
+def test_keys_ended_in_an_emergency_neither_sign_nor_verify_and_storage_keys_stay() -> None:
+    shelf = Shelf().fill()
+    rings = shelf.rings()
+    rings.adopt(shelf.keys)
+    old = rings.signing(Ring.SEALING, NOW)
+    ended = ended_keys(shelf.keys, KEK, NOW)
+    assert {key.ring for key in ended} == {"sealing", "derivation", "signing", "signing-eddsa"}
+    changed = {(key.ring, key.id): key for key in ended}
+    rings.adopt([changed.get((key.ring, key.id), key) for key in shelf.keys])
+    assert rings.unreadable == ()
+    assert rings.known(Ring.SEALING, old.id, NOW) is None
+    with pytest.raises(RingError):
+        rings.signing(Ring.SEALING, NOW)
+    assert rings.signing(Ring.STORAGE, NOW)
+
+
+def test_rewrapped_keys_open_with_the_new_key_encryption_key_alone() -> None:
+    shelf, new = Shelf().fill(), KeyEncryptionKey(b"n" * 32)
+    made = rewrapped(shelf.keys, KEK, new)
+    assert [new.unwrap(key) for key in made] == [KEK.unwrap(key) for key in shelf.keys]
+    with pytest.raises(RingError):
+        KEK.unwrap(made[0])
+
+
+def test_key_encryption_key_that_accepts_another_unwraps_both_and_wraps_by_its_own() -> None:
+    new = KeyEncryptionKey(b"n" * 32)
+    both = KEK.accepting((new,))
+    key = due([], KEK, NOW, MONTH)[0]
+    for each in (key, rewrapped([key], KEK, new)[0]):
+        assert len(both.unwrap(each)) == 32
+    KEK.unwrap(rewrapped([key], KEK, both)[0])
+    with pytest.raises(RingError):
+        KEK.unwrap(rewrapped([key], KEK, new)[0])

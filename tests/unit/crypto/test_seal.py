@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hmac
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.crypto.rings import NOW, FixedClock, Shelf, role_session, sealer
 
 from daypass.crypto.keys import DAY, Ring

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daypass.domain import provider_settings
 from daypass.domain.provider_settings import (
     ALGORITHMS,
     ProviderSettings,
@@ -136,3 +137,14 @@ def test_issuer_of_is_https_unless_told_otherwise() -> None:
 @pytest.mark.parametrize("issuer", ["https://idp.example.com/A/", "http://idp.example.com/A/", "idp.example.com/A/"])
 def test_url_of_takes_the_scheme_away_and_nothing_else(issuer: str) -> None:
     assert url_of(issuer) == "idp.example.com/A/"
+
+
+@pytest.mark.parametrize("part", ['{"kty":"x"}', "[]", "0"])
+def test_a114_settings_of_many_small_parts_are_refused_before_they_are_parsed(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(provider_settings, "read_json", lambda _: pytest.fail("it was parsed"))
+    jwks = '{"keys":[' + ",".join([part] * 3_000) + "]}"
+    for text in (json.dumps({"static_jwks": jwks}), json.dumps({"static_jwks": json.loads(jwks)})):
+        with pytest.raises(ValueError, match="too many parts"):
+            parse_settings(text)

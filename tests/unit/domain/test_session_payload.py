@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import random
 import zlib
-from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from daypass.domain import payload
+from daypass.domain import payload, payload_policies
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
-from daypass.domain.session import MAX_HOPS, Hop, Seen, SessionClaims, SessionKind
+from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.integers(0, 2**52)
-SEEN = st.builds(Seen, TEXT, NUMBER)
-HOP = st.builds(Hop, TEXT, TEXT, TEXT, NUMBER, SEEN, TEXT, TEXT)
+SEEN = st.builds(FeedPosition, TEXT, NUMBER)
+HOP = st.builds(Hop, TEXT, TEXT, TEXT, NUMBER, SEEN, TEXT, TEXT, st.just("") | TEXT, st.just("") | TEXT)
 
 
 def consistent(made: SessionClaims, earlier: list[Hop], key_id: str) -> SessionClaims:
-    own = Hop(made.session_id, made.account, made.principal_id, made.issued_at, made.seen, key_id, made.name)
+    facts = (made.session_id, made.account, made.principal_id, made.issued_at, made.seen, key_id, made.name)
+    own = Hop(*facts, made.grant_id, made.client_id)
     return replace(made, hops=(*earlier, own))
 
 
@@ -50,18 +52,20 @@ CLAIMS = st.builds(
         policy_hashes=TEXTS,
         user_id=TEXT,
         grant_id=TEXT,
+        client_id=st.just("") | TEXT,
         binding=TEXT,
         status_index=st.integers(-1, 2**40),
         derivation_key=TEXT,
         auth_method=TEXT,
         description=TEXT,
         keys=st.lists(st.tuples(TEXT, TEXT), max_size=4).map(tuple),
+        first_issued_at=NUMBER,
     ),
     st.lists(HOP, max_size=3),
     TEXT,
 )
 
-SEEN_NOW = Seen("db1", 7)
+SEEN_NOW = FeedPosition("db1", 7)
 OWN = Hop("a" * 32, "1", "AROA", 1000, SEEN_NOW, "ASIAX", "s")
 PLAIN = SessionClaims(SessionKind.ROLE, "a" * 32, "1", "AROA", "arn", "s", 1000, 2000, SEEN_NOW, (OWN,))
 
@@ -71,11 +75,56 @@ def test_decode_of_encode_gives_the_claims_back(made: SessionClaims) -> None:
     assert decode(encode(made)) == made
 
 
-def test_encode_of_a_plain_session_is_fixed_bytes() -> None:
+@given(CLAIMS)
+def test_decode_of_encode_for_earlier_releases_gives_the_claims_back(made: SessionClaims) -> None:
+    data = encode(made, 1)
+    assert decode(data) == made
+    assert json.loads(data.partition(b"\0")[0]) == json.loads(as_json(made))
+
+
+def test_encode_for_earlier_releases_is_fixed_bytes_of_version_1() -> None:
+    data = b'[1,"role","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","1","AROA","arn","s",1000,2000,["db1"],0,7,["ASIAX"]]'
+    assert encode(PLAIN, 1) == data
+
+
+def test_encode_of_a_plain_session_is_fixed_bytes_of_version_3() -> None:
     """The format outlives the process: whoever changes these bytes must change the version."""
-    assert encode(PLAIN) == (
-        b'[1,"role","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","1","AROA","arn","s",1000,2000,["db1"],0,7,["ASIAX"]]'
+    assert encode(PLAIN).hex() == GOLDEN_3
+    assert decode(bytes.fromhex(GOLDEN_3)) == PLAIN
+
+
+GOLDEN_3 = (
+    "03dc001da4726f6c65d920" + "61" * 32 + "a131a441524f41a361726ea173cd03e8cd07d0a364623107a5415349415890a0a0909"
+    "0a000c400c290a0a0a0a0ff90a000"
+)
+
+
+def test_decode_of_a_shorter_array_of_version_3_is_refused() -> None:
+    values = msgspec.msgpack.decode(encode(PLAIN)[1:])
+    assert decode(b"\x03" + msgspec.msgpack.encode(values)) == PLAIN
+    for other in (values[:-1], [*values, ""]):
+        with pytest.raises(ValueError, match="not a payload"):
+            decode(b"\x03" + msgspec.msgpack.encode(other))
+
+
+def test_decode_of_a_payload_of_version_1_still_works() -> None:
+    data = b'[1,"role","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","1","AROA","arn","s",1000,2000,["db1"],0,7,["ASIAX"]]'
+    assert decode(data) == PLAIN
+    granted = data[:-1] + b',"","",[],[],"",0,0,"",[],"","g"]'
+    assert decode(granted) == replace(PLAIN, grant_id="g", hops=(OWN._replace(grant_id="g"),))
+
+
+def test_decode_of_a_payload_of_version_2_still_works() -> None:
+    data = (
+        b'[2,"role","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","1","AROA","arn","s",1000,2000,["db1"],0,7,'
+        b'[["","1","AROA",1000,0,7,"ASIAX","s","","web"],"ASIAX"],"","",[],[],"",0,0,"",[],"","","",-1,[],"web"]'
     )
+    by_client = replace(
+        PLAIN, client_id="web", hops=(OWN._replace(session_id="", client_id="web"), OWN._replace(client_id="web"))
+    )
+    assert decode(data) == by_client
+    with pytest.raises(ValueError, match="number of values"):
+        decode(data.replace(b"[2,", b"[1,", 1))
 
 
 def test_decode_of_a_payload_of_version_1_with_policies_still_works() -> None:
@@ -94,7 +143,7 @@ GOLDEN_POLICIES = "03ba3306e6d01825ab1824a7c628e9c4201c1b03726d0cd46cb04ab0e9604
     "own",
     [
         OWN._replace(session_id="b" * 32),
-        OWN._replace(seen=Seen("db1", 8)),
+        OWN._replace(seen=FeedPosition("db1", 8)),
         OWN._replace(issued_at=1001),
         OWN._replace(account="2"),
         OWN._replace(principal_id="AROB"),
@@ -123,8 +172,43 @@ def test_encode_of_a_usual_policy_is_much_smaller_than_its_text() -> None:
     assert len(encode(replace(PLAIN, policies=(policy,)))) - len(encode(PLAIN)) < len(policy) * 0.6
 
 
+def as_json(c: SessionClaims) -> str:
+    """The array of versions 1 and 2, as earlier releases wrote it."""
+    known = list(dict.fromkeys([c.seen.epoch, *(hop.seen.epoch for hop in c.hops[:-1])]))
+    hops: list[object] = [
+        [
+            h.session_id,
+            h.account,
+            h.principal_id,
+            h.issued_at,
+            known.index(h.seen[0]),
+            h.seen[1],
+            h.access_key_id,
+            h.name,
+            *((h.grant_id, h.client_id) if h.grant_id or h.client_id else ()),
+        ]
+        for h in c.hops[:-1]
+    ]
+    values: list[object] = [
+        *(c.kind.value, c.session_id, c.account, c.principal_id, c.arn, c.name, c.issued_at, c.expires_at),
+        *(known, 0, c.seen.position, [*hops, c.hops[-1].access_key_id]),
+    ]
+    optional: list[tuple[object, object]] = [
+        *((c.derivation_key, ""), (c.auth_method, ""), ([part for tag in c.tags for part in tag], [])),
+        *((list(c.transitive_keys), []), (c.source_identity, ""), (c.mfa_at, 0), (int(c.base_policy), 0)),
+        *((c.user_id, ""), (list(c.policy_hashes), []), (c.description, ""), (c.grant_id, ""), (c.binding, "")),
+        *((c.status_index, -1), ([part for key in c.keys for part in key], []), (c.client_id, "")),
+        (c.first_issued_at, 0),
+    ]
+    while optional and optional[-1][0] == optional[-1][1]:
+        optional.pop()
+    version = 2 if c.client_id or c.first_issued_at or any(h.grant_id or h.client_id for h in c.hops[:-1]) else 1
+    return json.dumps([version, *values, *(value for value, _ in optional)], separators=(",", ":"), ensure_ascii=False)
+
+
 def array(**at: object) -> bytes:
-    values = json.loads(encode(replace(PLAIN, status_index=3, keys=(("k", "v"),))))
+    """A payload of version 1, altered."""
+    values = json.loads(as_json(replace(PLAIN, status_index=3, keys=(("k", "v"),))))
     for position, value in at.items():
         values[int(position[1:])] = value
     return json.dumps(values).encode()
@@ -146,7 +230,7 @@ def array(**at: object) -> bytes:
         b"[1,1e400]",
         b" " * (MAX_PAYLOAD_BYTES + 1),
         "[1]".encode("utf-16"),
-        array(_0=2),
+        array(_0=3),
         array(_0=True),
         array(_1="king"),
         array(_2=5),
@@ -181,8 +265,11 @@ def test_decode_of_anything_odd_is_a_value_error(data: bytes) -> None:
 
 
 def deflated(plain: bytes) -> bytes:
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=payload._POLICY_WORDS)
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=payload_policies._POLICY_WORDS)
     return deflater.compress(plain) + deflater.flush()
+
+
+POLICIES = payload._Payload.__struct_fields__.index("policies")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +288,11 @@ def deflated(plain: bytes) -> bytes:
 )
 def test_decode_of_damaged_policies_is_a_value_error(tail: bytes) -> None:
     with pytest.raises(ValueError):
-        decode(encode(PLAIN) + b"\0" + tail)
+        decode(as_json(PLAIN).encode() + b"\0" + tail)
+    values = msgspec.msgpack.decode(encode(PLAIN)[1:])
+    values[POLICIES] = tail
+    with pytest.raises(ValueError):
+        decode(b"\x03" + msgspec.msgpack.encode(values))
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
@@ -214,47 +305,23 @@ def test_decode_of_random_bytes_never_raises_anything_else(noise: bytes, where: 
             continue
 
 
-# --- What is put together by hand ------------------------------------------------------------------------------------
+@given(CLAIMS)
+def test_decode_of_what_earlier_releases_wrote_gives_the_claims_back(claims: SessionClaims) -> None:
+    policies = claims.policies
+    data = as_json(claims).encode() + (b"\0" + payload_policies.deflate(policies) if policies else b"")
+    assert decode(data) == claims
+    assert encode(decode(data)).startswith(b"\x03")
 
 
-def plain(c: SessionClaims) -> str:
-    """The array of a payload from a plain JSON encoder."""
-    known = list(dict.fromkeys([c.seen.incarnation, *(hop.seen.incarnation for hop in c.hops[:-1])]))
-    hops: list[object] = [
-        [
-            h.session_id,
-            h.account,
-            h.principal_id,
-            h.issued_at,
-            known.index(h.seen[0]),
-            h.seen[1],
-            h.access_key_id,
-            h.name,
-        ]
-        for h in c.hops[:-1]
-    ]
-    values: list[object] = [
-        *(c.kind.value, c.session_id, c.account, c.principal_id, c.arn, c.name, c.issued_at, c.expires_at),
-        *(known, 0, c.seen.position, [*hops, c.hops[-1].access_key_id]),
-    ]
-    optional: list[tuple[object, object]] = [
-        *((c.derivation_key, ""), (c.auth_method, ""), ([part for tag in c.tags for part in tag], [])),
-        *((list(c.transitive_keys), []), (c.source_identity, ""), (c.mfa_at, 0), (int(c.base_policy), 0)),
-        *((c.user_id, ""), (list(c.policy_hashes), []), (c.description, ""), (c.grant_id, ""), (c.binding, "")),
-        *((c.status_index, -1), ([part for key in c.keys for part in key], [])),
-    ]
-    while optional and optional[-1][0] == optional[-1][1]:
-        optional.pop()
-    return json.dumps([1, *values, *(value for value, _ in optional)], separators=(",", ":"), ensure_ascii=False)
+NUMBERS = [
+    i for i, name in enumerate(payload._Payload.__struct_fields__) if name in ("issued_at", "position", "mfa_at")
+]
 
 
-@given(CLAIMS, st.booleans(), st.booleans())
-def test_encode_is_what_a_plain_encoder_writes(claims: SessionClaims, usual: bool, anonymous: bool) -> None:
-    if usual:  # nothing optional but who proved what how
-        bare = {
-            name: getattr(claims, name) for name in ("kind", "session_id", "account", "principal_id", "arn", "name")
-        }
-        times = {name: getattr(claims, name) for name in ("issued_at", "expires_at", "seen", "hops")}
-        claims = SessionClaims(**bare, **times, derivation_key="k", auth_method="" if anonymous else "sigv4")
-    assert encode(claims).partition(b"\0")[0].decode() == plain(claims)
-    assert decode(encode(claims)) == claims
+@pytest.mark.parametrize("where", NUMBERS)
+@pytest.mark.parametrize("odd", [-1, 2**53, True, 1.0, "1", None])
+def test_decode_of_a_number_out_of_range_or_of_another_type_is_a_value_error(where: int, odd: object) -> None:
+    values = msgspec.msgpack.decode(encode(PLAIN)[1:])
+    values[where] = odd
+    with pytest.raises(ValueError, match="not a payload"):
+        decode(b"\x03" + msgspec.msgpack.encode(values))

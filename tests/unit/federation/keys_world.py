@@ -36,13 +36,13 @@ class Rows:
         self.away = False
         self.reads = 0
 
-    async def read(self, query: Callable[[Any], Any]) -> Any:
+    async def read(self, query: Callable[[Any], Any], **_: Any) -> Any:
         self.reads += 1
         if self.away:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The database is away.")
         return query(self)
 
-    async def write(self, change: Callable[[Any], Any]) -> Any:
+    async def write(self, change: Callable[[Any], Any], **_: Any) -> Any:
         if self.away:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")
         result, event = change(self)
@@ -74,6 +74,9 @@ class Clock:
     time: int = NOW
 
     def now(self) -> int:
+        return self.time
+
+    def wall(self) -> int:
         return self.time
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from signxml import DigestAlgorithm, SignatureMethod
+from tests.heavy import PickledHeavyWork
 from tests.saml_idp import (
     AWS_ACS,
     ISSUER,
@@ -32,11 +33,12 @@ from tests.saml_idp import (
     sign,
     when,
 )
+from tests.x509 import Authority, SlowKey
 
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.federation import saml_metadata
+from daypass.federation import saml_metadata, saml_xml
 from daypass.federation.saml import SamlServiceProvider
 from daypass.federation.saml_decrypt import load_key
 from daypass.federation.saml_metadata import MetadataReader, read, read_time
@@ -58,8 +60,8 @@ class PlainSealer:
         return sealed.removeprefix(prefix)
 
 
-SP = SamlServiceProvider(PlainSealer(), BASE)  # type: ignore[arg-type]
-OWN_ONLY = SamlServiceProvider(PlainSealer(), BASE, aws_addresses=False)  # type: ignore[arg-type]
+SP = SamlServiceProvider(PlainSealer(), PickledHeavyWork(), BASE)  # type: ignore[arg-type]
+OWN_ONLY = SamlServiceProvider(PlainSealer(), PickledHeavyWork(), BASE, aws_addresses=False)  # type: ignore[arg-type]
 
 
 def response(**more: Any) -> Response:
@@ -88,6 +90,43 @@ def with_key(key: Key, mode: str = "Allowed", owner: str = "") -> SamlProvider:
     sealed = f"{PROVIDER.account}/{owner or PROVIDER.id}/".encode() + pem(key)
     keys = (("ASPKEONE", str(NOW), base64.b64encode(sealed).decode()),)
     return replace(PROVIDER, private_keys=keys, encryption_mode=mode)
+
+
+# --- Turns -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_verify_reads_xml_only_as_heavy_work_of_the_source(monkeypatch: pytest.MonkeyPatch, *, encrypted: bool) -> None:
+    heavy = PickledHeavyWork()
+    service = SamlServiceProvider(PlainSealer(), heavy, BASE)  # type: ignore[arg-type]
+    read_where: list[bool] = []
+    for module, name in ((saml_xml, "_check_limits"), (saml_xml, "_tree")):
+        monkeypatch.setattr(module, name, _noting(getattr(module, name), lambda: read_where.append(heavy.computing)))
+    made, provider = response(), with_key(rsa_key())
+    text = made.encrypted(None, rsa_key().public_key()) if encrypted else made.encoded()
+    for source in ("198.51.100.1", "2001:db8:1:2:3::9"):
+        asyncio.run(service.verify(text, provider, NOW, SamlArrival(source_ip=source)))
+    assert len(read_where) > 4
+    assert all(read_where)
+    asked = [account for account, work in heavy.asked if work.startswith("verify")]
+    assert asked == sorted(["198.51.100.1", "2001:db8:1:2::/64"] * (2 if encrypted else 1))
+
+
+def test_verify_metadata_is_read_once_for_each_version() -> None:
+    heavy = PickledHeavyWork()
+    service = SamlServiceProvider(PlainSealer(), heavy, BASE)  # type: ignore[arg-type]
+    changed = replace(PROVIDER, metadata=metadata([rsa_key()]))
+    for provider in (PROVIDER, PROVIDER, changed, changed):
+        asyncio.run(service.verify(response().encoded(), provider, NOW, SamlArrival()))
+    assert [work for _, work in heavy.asked].count("_read_metadata") == 2
+
+
+def _noting(function: Any, note: Any) -> Any:
+    def noting(*given: Any) -> Any:
+        note()
+        return function(*given)
+
+    return noting
 
 
 # --- Signatures ------------------------------------------------------------------------------------------------------
@@ -221,7 +260,7 @@ def test_verify_without_aws_addresses_takes_our_own_alone() -> None:
 
 
 def test_verify_without_a_public_address_takes_no_empty_one() -> None:
-    bare = SamlServiceProvider(PlainSealer(), "", aws_addresses=False)  # type: ignore[arg-type]
+    bare = SamlServiceProvider(PlainSealer(), PickledHeavyWork(), "", aws_addresses=False)  # type: ignore[arg-type]
     assert (bare.entity_id, bare.acs_url()) == ("", "")
     refused(response(recipient="", destination=None, audience="").encoded(), sp=bare)
     refused(response(recipient=" ", destination=None, audience=" ").encoded(), sp=bare)
@@ -432,11 +471,18 @@ def test_private_key_whose_numbers_do_not_fit_or_that_is_dear_to_use_is_refused(
     ).private_key(unsafe_skip_rsa_key_validation=True)
     with pytest.raises(ValueError, match="numbers do not fit"):
         MetadataReader().check_private_key(pem(spoilt).decode())
-    for bound, limit in (("_SMALLEST_RSA", 2049), ("_LARGEST_OWN", 2047)):  # making such keys takes long
+    for bound, limit in (("MIN_BITS", 2049), ("_LARGEST_OWN", 2047)):  # making such keys takes long
         with monkeypatch.context() as patched:
             patched.setattr(saml_metadata, bound, limit)
             with pytest.raises(ValueError, match="the private key is not RSA of"):
                 MetadataReader().check_private_key(pem(rsa_key()).decode())
+
+
+def test_metadata_with_a_key_that_is_slow_to_use_is_refused() -> None:
+    slow = Authority.make().host(key=SlowKey())
+    text = metadata().replace(certificate_text(rsa_key()), slow.base64)
+    with pytest.raises(ValueError, match="RSA key with a public exponent of 3070 bits"):
+        MetadataReader().read(text)
 
 
 def test_loading_a_stored_key_takes_no_time_for_strangers_make_us_do_it() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from tests.x509 import NOW, Authority, Holder, key_usage, name
+from tests.x509 import NOW, Authority, Holder, SlowKey, certify, ec_key, key_usage, name
 
 from daypass.domain.certificate import Certificate, CertificateRefused
+from daypass.federation import x509 as x509_module
 from daypass.federation.x509 import MAX_CHAIN, X509Verifier
 
 MS = int(NOW.timestamp() * 1000)
@@ -20,13 +23,19 @@ DAY = 86_400_000
 ROOT = Authority.make()
 MIDDLE = Authority.make("CN=plant issuing", ROOT)
 VERIFIER = X509Verifier()
+SOURCE = "198.51.100.1"
 LEAF_ONLY = ((x509.BasicConstraints(ca=False, path_length=None), True),)
 
 
 def verify(
     holder: Holder, *chain: Holder, anchor: str = ROOT.pem, crls: tuple[bytes, ...] = (), now: int = MS
 ) -> Certificate:
-    return VERIFIER.verify(anchor, crls, holder.der, [other.der for other in chain], now)
+    return asyncio.run(VERIFIER.verify(SOURCE, anchor, crls, holder.der, [other.der for other in chain], now))
+
+
+def check_signature(der: bytes, algorithm: str, signature: bytes, message: bytes) -> None:
+    serial = x509.load_der_x509_certificate(der).serial_number
+    asyncio.run(VERIFIER.check_signature(SOURCE, der, serial, algorithm, signature, message))
 
 
 def refused(match: str, holder: Holder, *chain: Holder, **more: Any) -> None:
@@ -95,12 +104,12 @@ def test_verify_strong_keys_are_believed_and_their_signatures_checked(key: Any) 
     verify(host)
     kind = "RSA" if isinstance(key, rsa.RSAPrivateKey) else "ECDSA"
     signature = host.signed(b"message")
-    VERIFIER.check_signature(host.der, kind, signature, b"message")
+    check_signature(host.der, kind, signature, b"message")
     for other in ((kind, signature, b"massage"), (kind, signature[:-1], b"message"), (kind, b"", b"message")):
         with pytest.raises(CertificateRefused):
-            VERIFIER.check_signature(host.der, *other)
+            check_signature(host.der, *other)
     with pytest.raises(CertificateRefused, match="algorithm"):
-        VERIFIER.check_signature(host.der, "ECDSA" if kind == "RSA" else "RSA", signature, b"message")
+        check_signature(host.der, "ECDSA" if kind == "RSA" else "RSA", signature, b"message")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,48 @@ def test_verify_strong_keys_are_believed_and_their_signatures_checked(key: Any) 
 )
 def test_verify_weak_or_strange_keys_are_refused(key: Any) -> None:
     refused("RSA key", ROOT.host(key=key))
+
+
+def test_verify_key_with_a_long_exponent_is_refused_before_it_verifies_anything() -> None:
+    slow: Any = SlowKey()
+    middle = Authority.make("CN=slow", ROOT, key=slow)
+    leaf = Holder(ec_key(), certify("CN=host", ec_key(), (ec_key(), name("CN=slow")), LEAF_ONLY))
+    for holder, chain in ((ROOT.host(key=slow), ()), (leaf, (middle,)), (ROOT.host(), (middle,))):
+        refused("RSA key with a public exponent of 3070 bits", holder, *chain)
+    with pytest.raises(CertificateRefused, match="public exponent"):
+        VERIFIER.check_anchors(middle.pem)
+    with pytest.raises(CertificateRefused, match="public exponent"):
+        check_signature(middle.der, "RSA", b"x" * 384, b"message")
+
+
+def test_check_signature_other_serial_is_refused() -> None:
+    host = ROOT.host(serial=7)
+    with pytest.raises(CertificateRefused, match="serial"):
+        asyncio.run(VERIFIER.check_signature(SOURCE, host.der, 8, "ECDSA", host.signed(b"message"), b"message"))
+
+
+def test_verify_works_on_another_thread_in_turns_by_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_asked, verified = threading.Event(), []
+
+    def observed(path: tuple[x509.Certificate, ...]) -> Certificate:
+        all_asked.wait(10)
+        verified.append((path[0].serial_number, threading.current_thread() is threading.main_thread()))
+        return facts(path)
+
+    facts = x509_module._facts
+    monkeypatch.setattr(x509_module, "_facts", observed)
+    sources = ["198.51.100.1"] * 5 + ["203.0.113.9"]
+
+    async def ask() -> None:
+        hosts = [(ROOT.host(serial=number + 1), source) for number, source in enumerate(sources)]
+        asked = [asyncio.ensure_future(VERIFIER.verify(ip, ROOT.pem, (), host.der, (), MS)) for host, ip in hosts]
+        await asyncio.sleep(0)
+        all_asked.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(ask())
+    assert [serial for serial, _ in verified].index(6) <= 2
+    assert not any(main for _, main in verified)
 
 
 def test_verify_chain_in_any_order_ends_with_the_first_expiry() -> None:
@@ -251,11 +302,11 @@ def test_verify_anchor_itself_and_its_twin_are_refused() -> None:
 )
 def test_verify_what_is_no_certificate_is_refused(der: bytes) -> None:
     with pytest.raises(CertificateRefused):
-        VERIFIER.verify(ROOT.pem, (), der, (), MS)
+        asyncio.run(VERIFIER.verify(SOURCE, ROOT.pem, (), der, (), MS))
     with pytest.raises(CertificateRefused):
-        VERIFIER.verify(ROOT.pem, (), ROOT.host().der, (der,), MS)
+        asyncio.run(VERIFIER.verify(SOURCE, ROOT.pem, (), ROOT.host().der, (der,), MS))
     with pytest.raises(CertificateRefused):
-        VERIFIER.serial(der)
+        asyncio.run(VERIFIER.check_signature(SOURCE, der, 1, "ECDSA", b"x", b"message"))
 
 
 # --- Revocation ------------------------------------------------------------------------------------------------------

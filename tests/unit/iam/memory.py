@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
+from tests.environment import environment
 
 from daypass.data import builtin_policies
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
@@ -32,13 +35,14 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.model import NamedPolicy
-from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.federation.saml_metadata import MetadataReader
-from daypass.operations.iam.driver import perform
+from daypass.operations.crud.engine import perform
+from daypass.operations.iam.service import IAM
 from daypass.operations.iam.table import OPERATIONS
 from daypass.operations.outcome import refused
-from daypass.ports import AccountView, Call, Env, Limits, PrincipalView, RoleView
+from daypass.ports import AccountView, Call, Limits, PrincipalView, RoleView, Scene
 from daypass.stores.entities import ENTITY_TABLES
 
 E = TypeVar("E")
@@ -135,10 +139,10 @@ class MemoryDirectory:
         self.tx = MemoryTx(rows)
         self.before_read: list[Callable[[], None]] = []
 
-    def seen(self) -> Seen:
-        return Seen("one", 1)
+    def seen(self) -> FeedPosition:
+        return FeedPosition("one", 1)
 
-    async def read(self, query: Callable[[Any], T]) -> T:
+    async def read(self, query: Callable[[Any], T], *, account: str, urgent: bool = False) -> T:
         if self.before_read:
             self.before_read.pop(0)()
         return query(MemoryTx(dict(self.tx.rows)))
@@ -191,11 +195,12 @@ class MemoryJournal:
         self.events: list[Event] = []
         self._rows = rows
 
-    async def commit(self, event: Event, session: Any = None) -> None:
+    async def commit(self, event: Event, session: Any = None, replays: Any = ()) -> None:
         assert session is None
+        assert not replays
         self.events.append(event)
 
-    async def write(self, change: Callable[[Any], tuple[T, Event]]) -> T:
+    async def write(self, change: Callable[[Any], tuple[T, Event]], **_: Any) -> T:
         copy = dict(self._rows)
         result, event = change(MemoryTx(copy))
         self._rows.clear()
@@ -209,6 +214,9 @@ class FixedClock:
     time: int = NOW
 
     def now(self) -> int:
+        return self.time
+
+    def wall(self) -> int:
         return self.time
 
 
@@ -254,6 +262,22 @@ class PlainSealer:
         return f"sealed for {account}: {len(payload)}"
 
 
+class PicklingWork:
+    """Heavy work in this process, with everything pickled on the way there and back, as between processes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def read(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:
+        work, args = pickle.loads(pickle.dumps((work, args)))
+        scene = Scene(self._world.tx, self._world.ids, builtin_policies(), MetadataReader())  # type: ignore[arg-type]
+        return pickle.loads(pickle.dumps(work(scene, *args)))
+
+    async def compute(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:
+        work, args = pickle.loads(pickle.dumps((work, args)))
+        return pickle.loads(pickle.dumps(work(*args)))
+
+
 @dataclass
 class World:
     """Two accounts with nothing in them, and the way in for calls of IAM operations."""
@@ -269,7 +293,7 @@ class World:
         for account in (ALPHA, BETA):
             self.tx.insert(Account(account, "test", False, NOW))
         ports = (self.clock, self.ids, self.directory, self.journal, PlainSealer(), Limits())
-        self.env = Env(*ports, saml_metadata=MetadataReader())  # type: ignore[arg-type]
+        self.env = environment(*ports, saml_metadata=MetadataReader(), heavy=PicklingWork(self))  # type: ignore[arg-type]
 
     def root(self, account: str = ALPHA) -> Caller:
         arn = f"arn:aws:iam::{account}:root"
@@ -316,7 +340,7 @@ class World:
         who = caller or self.root()
         facts = RequestFacts(self.ids.request(), self.clock.now(), f"iam:{name}", "192.0.2.7", "tests")
         try:
-            return await perform(self.env, Call(who, facts, self.clock.now()), OPERATIONS[name], params)
+            return await perform(self.env, Call(who, facts, self.clock.now()), IAM, OPERATIONS[name], params)
         except DaypassError as error:
             await refused(self.env, facts, who, error, {})
             raise

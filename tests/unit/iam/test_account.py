@@ -13,7 +13,8 @@ from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, trusting
 from daypass.data import builtin_policies
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.model import AccessQuery, Layers, NamedPolicy, PrincipalFacts
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 from daypass.wire.aws.iam import OPERATIONS
 from daypass.wire.aws.models import load
 
@@ -85,6 +86,7 @@ def test_builtin_policies_are_those_that_people_expect() -> None:
         "AdministratorAccess",
         "AmazonS3FullAccess",
         "AmazonS3ReadOnlyAccess",
+        "DaypassOperatorAccess",
         "IAMFullAccess",
         "IAMReadOnlyAccess",
         "IAMUserChangePassword",

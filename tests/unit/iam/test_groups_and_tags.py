@@ -119,6 +119,13 @@ async def test_list_user_tags_pages_by_key(world: World) -> None:
     assert (first["Tags"], rest["Tags"]) == (_tags(a="1", b="2"), _tags(c="3"))
 
 
+async def test_remove_user_from_group_of_a_user_who_is_not_a_member_succeeds(world: World) -> None:
+    """AWS answers so, as users of its API report; only a user or group that does not exist is NoSuchEntity."""
+    await world.call("CreateUser", UserName="ann")
+    await world.call("CreateGroup", GroupName="g")
+    assert await world.call("RemoveUserFromGroup", GroupName="g", UserName="ann") == {}
+
+
 @pytest.mark.parametrize("name", ["AddUserToGroup", "RemoveUserFromGroup"])
 async def test_membership_of_nobody_in_nothing_names_the_user_first(world: World, name: str) -> None:
     with refusal(ErrorKind.NOT_FOUND, "The user with name none cannot be found."):

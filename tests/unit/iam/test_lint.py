@@ -8,7 +8,7 @@ import pytest
 from tests.unit.iam.memory import World, allow, policy, refusal
 
 from daypass.domain.errors import ErrorKind
-from daypass.operations.iam.work import LINT
+from daypass.operations.crud.operation import LINT
 
 
 async def test_create_role_with_public_trust_warns_caller_and_record(world: World) -> None:

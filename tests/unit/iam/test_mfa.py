@@ -8,6 +8,7 @@ from typing import Any
 
 import pyotp
 import pytest
+from msgspec import structs
 from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal
 
 from daypass.domain.directory import MfaDevice
@@ -111,7 +112,7 @@ async def test_user_with_a_device_changes_its_own_only_with_mfa(world: World) ->
     with refusal(ErrorKind.ACCESS_DENIED):
         await world.call("DeactivateMFADevice", ann, UserName="ann", SerialNumber=serial)
     await world.call("ResyncMFADevice", ann, UserName="ann", SerialNumber=serial, **codes(world, app, 2))
-    with_mfa = replace(ann, mfa_at=NOW)
+    with_mfa = structs.replace(ann, mfa_at=NOW)
     await world.call("DeactivateMFADevice", with_mfa, UserName="ann", SerialNumber=serial)
     await world.call("EnableMFADevice", ann, UserName="ann", SerialNumber=second, **codes(world, other))
 

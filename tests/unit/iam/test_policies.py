@@ -158,15 +158,43 @@ async def test_change_policy_builtin_denied_even_to_root(world: World, operation
 @pytest.mark.parametrize(
     ("kind", "arn"),
     [
-        (ErrorKind.VALIDATION, "arn:aws:iam::aws"),
-        (ErrorKind.VALIDATION, "x" * 20),
         (ErrorKind.INVALID_INPUT, f"arn:aws:iam::{ALPHA}:role/ppppp"),
         (ErrorKind.INVALID_INPUT, "arn:aws:s3:::policy/xx"),
     ],
 )
-async def test_get_policy_of_no_policy_arn_refused(world: World, kind: ErrorKind, arn: str) -> None:
+async def test_get_policy_with_arn_of_something_else_refused(world: World, kind: ErrorKind, arn: str) -> None:
     with refusal(kind, f"ARN {arn} is not valid."):
         await world.call("GetPolicy", PolicyArn=arn)
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:iam::aws", "longpolicynamebutnoarn"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("AttachRolePolicy", "DetachRolePolicy", "AttachUserPolicy", "DetachGroupPolicy"),
+        *("GetPolicy", "GetPolicyVersion", "ListPolicyVersions", "DeletePolicy", "TagPolicy", "ListEntitiesForPolicy"),
+    ],
+)
+async def test_operation_with_policy_arn_that_is_not_an_arn_refused(world: World, operation: str, arn: str) -> None:
+    """Recorded from AWS on 2025-03-06 for AttachRolePolicy and AttachUserPolicy, with the two spaces.
+
+    On 2026-02-19 AWS answered AttachRolePolicy with `ARN … is not valid.` instead; the code was the same.
+    """
+    await _role(world)
+    await world.call("CreateUser", UserName="u")
+    await world.call("CreateGroup", GroupName="g")
+    with refusal(ErrorKind.VALIDATION, "Invalid ARN:  Could not be parsed!"):
+        await world.call(operation, PolicyArn=arn, RoleName="r", UserName="u", GroupName="g", VersionId="v1", Tags=[])
+
+
+async def test_tags_of_builtin_policy_cannot_be_changed_or_listed(world: World) -> None:
+    """The InvalidInput of ListPolicyTags was recorded from AWS in February 2026."""
+    with refusal(ErrorKind.ACCESS_DENIED, "Cannot tag policies outside your own account."):
+        await world.call("TagPolicy", PolicyArn=BUILTIN, Tags=[{"Key": "team", "Value": "x"}])
+    with refusal(ErrorKind.ACCESS_DENIED, "Cannot untag policies outside your own account."):
+        await world.call("UntagPolicy", PolicyArn=BUILTIN, TagKeys=["team"])
+    with refusal(ErrorKind.INVALID_INPUT, "Tags not supported for policies in this domain"):
+        await world.call("ListPolicyTags", PolicyArn=BUILTIN)
 
 
 async def test_get_policy_of_other_account_denied_there_or_not(world: World) -> None:
@@ -219,7 +247,7 @@ async def test_list_policies_scopes_and_pages(world: World) -> None:
             break
         params = {"Marker": answer["Marker"]}
     assert names == ["a", "b", *(shown["PolicyName"] for shown in builtin)]
-    assert len(names) == 16
+    assert len(names) == 2 + len(builtin) == 17
 
 
 async def test_list_policies_only_attached_and_usage(world: World) -> None:

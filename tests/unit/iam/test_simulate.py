@@ -5,6 +5,7 @@ from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, trusting
 
 from daypass.domain.directory import Guardrail, InlinePolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy import budget
 
 ALICE = f"arn:aws:iam::{ALPHA}:user/alice"
 ITEM, OTHER = f"arn:aws:orders:eu:{ALPHA}:item/1", f"arn:aws:orders:eu:{ALPHA}:item/2"
@@ -517,3 +518,23 @@ async def test_simulate_context_entry_without_a_value_is_absent_or_an_empty_list
     for kind in ("string", "stringList"):
         entry = {"ContextKeyName": "k:key12", "ContextKeyValues": [], "ContextKeyType": kind}
         assert (await custom(world, text, ContextEntries=[entry]))["EvalDecision"] == "allowed"
+
+
+async def test_a113_simulate_custom_policy_page_ends_when_the_budget_of_an_operation_is_used_up(world, monkeypatch):
+    actions = [f"orders:Read{number}" for number in range(6)]
+    asked = {"ActionNames": actions, "PolicyInputList": [policy(allow("orders:Read*"))]}
+    whole = await world.call("SimulateCustomPolicy", **asked)
+    monkeypatch.setattr(budget, "OPERATION", 170)  # a decision is charged 50 steps at least
+    found, marker = [], {}
+    for _ in range(10):
+        page = await world.call("SimulateCustomPolicy", **asked, **marker)
+        assert 0 < len(page["EvaluationResults"]) < 6
+        found += page["EvaluationResults"]
+        if not page["IsTruncated"]:
+            break
+        marker = {"Marker": page["Marker"]}
+    assert found == whole["EvaluationResults"]
+    monkeypatch.setattr(budget, "OPERATION", 20)
+    error = await refused(world.call("SimulateCustomPolicy", **asked))
+    assert error.kind is ErrorKind.LIMIT_EXCEEDED
+    assert "steps" in error.public

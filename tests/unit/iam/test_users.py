@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import botocore.session
 import pytest
 from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal
 
@@ -58,7 +59,21 @@ async def test_get_user_without_name_answers_caller(world: World) -> None:
 
 async def test_get_user_without_name_by_root_answers_account(world: World) -> None:
     answer = await world.call("GetUser")
-    assert answer["User"] == {"UserId": ALPHA, "Arn": f"arn:aws:iam::{ALPHA}:root", "CreateDate": NOW}
+    assert answer["User"] == {
+        "Path": "/",
+        "UserName": "root",
+        "UserId": ALPHA,
+        "Arn": f"arn:aws:iam::{ALPHA}:root",
+        "CreateDate": NOW,
+    }
+
+
+async def test_answers_about_the_root_have_the_members_that_the_model_requires(world: World) -> None:
+    """Typed SDKs refuse an answer that lacks a required member."""
+    for operation, member in (("GetUser", "User"), ("CreateAccessKey", "AccessKey")):
+        answer = await world.call(operation)
+        shape = botocore.session.get_session().get_service_model("iam").shape_for(member)
+        assert set(shape.required_members) <= set(answer[member])
 
 
 async def test_get_user_without_name_by_role_session_refused(world: World) -> None:
@@ -228,7 +243,7 @@ async def test_create_access_key_third_refused(world: World) -> None:
 
 async def test_create_access_key_by_root_without_name_is_the_roots(world: World) -> None:
     key = (await world.call("CreateAccessKey"))["AccessKey"]
-    assert "UserName" not in key
+    assert key["UserName"] == "root"
     stored = world.tx.get(AccessKey, id=key["AccessKeyId"])
     assert stored is not None
     assert stored.owner_id == ALPHA

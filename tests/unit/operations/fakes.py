@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from msgspec import structs
+from tests.environment import environment
+
 from daypass import sigv4
 from daypass.domain import payload as form
 from daypass.domain.claims import Caller, RequestFacts
@@ -25,7 +28,7 @@ from daypass.domain.directory import (
     MfaDevice,
     OidcProvider,
     PolicyContent,
-    Redeemed,
+    ReplayEntry,
     Revocation,
     Role,
     SamlProvider,
@@ -36,8 +39,8 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.model import NamedPolicy
-from daypass.domain.session import Hop, RevocationIndex, Seen, SessionClaims
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionClaims
 from daypass.operations.authenticate import authenticate
 from daypass.operations.outcome import refused
 from daypass.ports import (
@@ -49,6 +52,7 @@ from daypass.ports import (
     ManagedPolicyView,
     PolicyContentView,
     PrincipalView,
+    ProofUsed,
     RoleView,
     TrustAnchorView,
 )
@@ -80,6 +84,9 @@ class FixedClock:
     time: int = NOW
 
     def now(self) -> int:
+        return self.time
+
+    def wall(self) -> int:
         return self.time
 
 
@@ -162,7 +169,7 @@ class MemoryDirectory:
     """Views by their look-up keys. `later` holds a change that becomes visible with the next `refresh`."""
 
     def __init__(self) -> None:
-        self.incarnation = "one"
+        self.epoch = "one"
         self.position = 1
         self.accounts: dict[str, AccountView] = {}
         self.users: dict[str, PrincipalView] = {}
@@ -180,8 +187,8 @@ class MemoryDirectory:
         self.refreshes = 0
         self.away = False
 
-    def seen(self) -> Seen:
-        return Seen(self.incarnation, self.position)
+    def seen(self) -> FeedPosition:
+        return FeedPosition(self.epoch, self.position)
 
     def _read(self, found: T | None) -> T | None:
         if self.away:
@@ -209,17 +216,16 @@ class MemoryDirectory:
     async def managed_policy(self, arn: str) -> ManagedPolicyView | None:
         return self._read(self.managed.get(arn))
 
-    async def oidc_provider(self, account: str, url: str) -> OidcProvider | None:
-        return self._read(self.oidc.get((account, url)))
-
-    async def saml_provider(self, account: str, name: str) -> SamlProvider | None:
-        return self._read(self.saml.get((account, name.lower())))
+    async def entity(self, kind: type[Any], *values: str) -> Any:
+        if kind is OidcProvider:
+            return self._read(self.oidc.get((values[0], values[1])))
+        if kind is SamlProvider:
+            return self._read(self.saml.get((values[0], values[1].lower())))
+        assert kind is X509Profile
+        return self._read(self.profiles.get(values[0]))
 
     async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None:
         return self._read(self.anchors.get(anchor_id))
-
-    async def x509_profile(self, profile_id: str) -> X509Profile | None:
-        return self._read(self.profiles.get(profile_id))
 
     async def policy_content(self, content_hash: str) -> PolicyContentView | None:
         return self._read(self.contents.get(content_hash))
@@ -237,7 +243,7 @@ class MemoryDirectory:
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
         return self.revocations.blocked(hops, source_identity, now)
 
-    async def read(self, query: Callable[[Any], T]) -> T:
+    async def read(self, query: Callable[[Any], T], *, account: str, urgent: bool = False) -> T:
         raise NotImplementedError("operations of the token service read views alone")
 
 
@@ -245,7 +251,7 @@ class MemoryTx:
     """Policy contents, MFA devices and one-time things: all that the token service writes."""
 
     def __init__(
-        self, directory: MemoryDirectory, rows: dict[str, PolicyContent], redeemed: dict[tuple[str, str], Redeemed]
+        self, directory: MemoryDirectory, rows: dict[str, PolicyContent], redeemed: dict[tuple[str, str], ReplayEntry]
     ) -> None:
         self._directory = directory
         self._rows = rows
@@ -260,17 +266,23 @@ class MemoryTx:
     def find(self, kind: type[Any], *, order: str, limit: int) -> list[Any]:
         if kind is PolicyContent:
             return sorted(self._rows.values(), key=lambda kept: kept.keep_until)[:limit]
-        assert (kind, order) == (Redeemed, "expires_at")
+        assert (kind, order) == (ReplayEntry, "expires_at")
         return sorted(self._redeemed.values(), key=lambda used: used.expires_at)[:limit]
 
-    def delete(self, entity: Redeemed | PolicyContent) -> None:
+    def delete(self, entity: ReplayEntry | PolicyContent) -> None:
         if isinstance(entity, PolicyContent):
             del self._rows[entity.hash]
             return
         del self._redeemed[entity.purpose, entity.id]
 
-    def insert(self, entity: PolicyContent | Redeemed) -> None:
-        if isinstance(entity, Redeemed):
+    def insert_if_absent(self, entity: ReplayEntry) -> bool:
+        if (entity.purpose, entity.id) in self._redeemed:
+            return False
+        self._redeemed[entity.purpose, entity.id] = entity
+        return True
+
+    def insert(self, entity: PolicyContent | ReplayEntry) -> None:
+        if isinstance(entity, ReplayEntry):
             if (entity.purpose, entity.id) in self._redeemed:
                 raise DaypassError(ErrorKind.ALREADY_EXISTS, "It is there.")
             self._redeemed[entity.purpose, entity.id] = entity
@@ -303,17 +315,24 @@ class MemoryJournal:
         self.broken = False
         self.lose_races = 0  # so many writes find that another process has written the same before
         self.rows: dict[str, PolicyContent] = {}
-        self.redeemed: dict[tuple[str, str], Redeemed] = {}
+        self.redeemed: dict[tuple[str, str], ReplayEntry] = {}
         self._directory = directory
 
-    async def commit(self, event: Event, session: SessionClaims | None = None) -> None:
+    async def commit(
+        self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()
+    ) -> None:
         if self.broken:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")
+        for entry in replays:
+            if self.redeemed.setdefault((entry.purpose, entry.id), entry) is not entry:
+                raise ProofUsed(entry)
         self.events.append(event)
         if session is not None:
             self.sessions.append(session)
 
-    async def write(self, change: Callable[[Any], tuple[T, Event]], session: SessionClaims | None = None) -> T:
+    async def write(
+        self, change: Callable[[Any], tuple[T, Event]], session: SessionClaims | None = None, **_: Any
+    ) -> T:
         if self.broken:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")
         tx = MemoryTx(self._directory, self.rows, self.redeemed)
@@ -356,7 +375,7 @@ class World:
     def __post_init__(self) -> None:
         self.journal = MemoryJournal(self.directory)
         self.sealer = PlainSealer()
-        self.env = Env(self.clock, self.ids, self.directory, self.journal, self.sealer, self.limits)
+        self.env = environment(self.clock, self.ids, self.directory, self.journal, self.sealer, self.limits)
         self.account(ALPHA)
         self.account(BETA)
 
@@ -419,7 +438,7 @@ class World:
 
     def set_status(self, key_id: str, status: KeyStatus) -> None:
         view = self.directory.keys[key_id]
-        self.directory.keys[key_id] = replace(view, key=replace(view.key, status=status))
+        self.directory.keys[key_id] = structs.replace(view, key=replace(view.key, status=status))
 
     def revoke(self, subject: str, value: str, account: str = ALPHA, **more: Any) -> Revocation:
         self.directory.position += 1

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.unit.operations.fakes import ALPHA, Credentials, World, allow, policy, trust
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import KeyStatus
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.operations.assume_role import assume_role
 from daypass.operations.authenticate import authenticate
-from daypass.operations.get_caller_identity import get_caller_identity
-from daypass.operations.get_federation_token import get_federation_token
-from daypass.operations.get_session_token import get_session_token
+from daypass.wire.aws.sts import assume_role, get_caller_identity, get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
 
@@ -102,7 +100,7 @@ async def test_authenticate_key_made_active_again_needs_no_waiting(world: World)
 
 async def test_authenticate_key_whose_user_is_gone_is_unknown(world: World) -> None:
     key = world.key(world.user("ann"))
-    world.directory.keys[key.access_key_id] = replace(world.directory.keys[key.access_key_id], user=None)
+    world.directory.keys[key.access_key_id] = structs.replace(world.directory.keys[key.access_key_id], user=None)
     assert (await refusal(world, key)).kind is ErrorKind.UNKNOWN_CREDENTIALS
 
 
@@ -206,7 +204,7 @@ async def test_authenticate_session_that_is_bound_is_not_proven_by_a_signature(w
     session = await role_session(world)
     caller = await world.caller(session)
     assert caller.session is not None
-    bound = replace(caller.session, binding="jkt:abc")
+    bound = structs.replace(caller.session, binding="jkt:abc")
     credentials = Credentials(session.access_key_id, session.secret, world.sealer.seal(bound))
     assert (await refusal(world, credentials)).kind is ErrorKind.UNKNOWN_CREDENTIALS
 
@@ -215,7 +213,7 @@ async def test_authenticate_user_session_is_the_user_as_it_is_now(world: World) 
     user = world.user("ann")
     session = Credentials.of(await world.call(get_session_token, world.key(user)))
     renamed = replace(user, name="anna")
-    world.directory.users[user.id] = replace(world.directory.users[user.id], entity=renamed)
+    world.directory.users[user.id] = structs.replace(world.directory.users[user.id], entity=renamed)
     caller = await world.caller(session)
     assert (caller.kind, caller.arn, caller.user_id) == (PrincipalKind.USER, renamed.arn, user.id)
     del world.directory.users[user.id]

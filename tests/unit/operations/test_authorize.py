@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, deny, named, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.assume_role import assume_role
 from daypass.operations.authorize import authorize
-from daypass.operations.get_federation_token import get_federation_token
-from daypass.operations.get_session_token import get_session_token
 from daypass.ports import Call, PrincipalView
+from daypass.wire.aws.sts import assume_role, get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
 ORDER = f"arn:aws:orders::{ALPHA}:order/7"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, policy, trust
 
+from daypass.domain.assumption import Assumption
 from daypass.domain.context import (
-    assumption_context,
     merge_principal_tags,
     principal_facts,
     request_context,
     requested_tags,
     resource_context,
 )
-from daypass.operations.assume_role import assume_role
-from daypass.operations.get_federation_token import get_federation_token
-from daypass.operations.get_session_token import get_session_token
+from daypass.domain.directory import Grant
+from daypass.wire.aws.sts import assume_role, get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
 
@@ -106,7 +104,28 @@ def test_context_of_requests_and_resources() -> None:
         "aws:resourcetag/team": "red",
         "iam:resourcetag/team": "red",
     }
-    assert assumption_context(session_name="shift") == {"sts:rolesessionname": "shift"}
+    assert Assumption("shift").keys() == {"sts:rolesessionname": "shift", "daypass:approved": "false"}
+    ids = "g", ALPHA, "r", "AIDA1", "AROA1", "arn"
+    grant = Grant(*ids, (), 60, 1, 2, 1, "p", "rule", "rd", approvers=2, ticket="INC-1", risk=7)
+    whole = Assumption("shift", "x", "ann", (("Team", "red"),), ("Team",), grant=grant, client_id="web")
+    assert whole.grant_id == "g"
+    assert whole.keys() == {
+        "sts:rolesessionname": "shift",
+        "sts:externalid": "x",
+        "sts:sourceidentity": "ann",
+        "aws:requesttag/team": "red",
+        "aws:tagkeys": ("Team",),
+        "sts:transitivetagkeys": ("Team",),
+        "daypass:approved": "true",
+        "daypass:grantid": "g",
+        "daypass:approvercount": "2",
+        "daypass:riskscore": "7",
+        "daypass:oncall": "false",
+        "daypass:ticketid": "INC-1",
+        "daypass:clientid": "web",
+    }
+    assert whole.actions() == ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
+    assert Assumption("shift", source_identity="ann").actions("sts:X") == ("sts:X", "sts:SetSourceIdentity")
 
 
 def test_merge_principal_tags_session_tags_override_without_regard_to_case() -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, named, policy
 
 from daypass.domain.directory import KeyStatus, User
@@ -20,11 +21,9 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.events import encode
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.trust import admit
-from daypass.operations import assume_role as module
-from daypass.operations.assume_role import assume_role
-from daypass.operations.get_scoped_credentials import get_scoped_credentials
-from daypass.operations.get_session_token import get_session_token
+from daypass.operations import decide as module
 from daypass.ports import KeyView, PrincipalView
+from daypass.wire.aws.sts import assume_role, get_scoped_credentials, get_session_token
 
 # In some of these it shows if one account's conditions, the role's tags, variables in resources, or changes are forgotten.
 SEEDS = (8, 10, 17, 18, 21, 44)
@@ -178,15 +177,18 @@ class Life:
         bindings = self.world._bindings()
         for id_, view in directory.roles.items():
             if view.role.name == name:
-                directory.roles[id_] = replace(view, trust=named(text, PolicyKind.TRUST, "trust"), bindings=bindings)
+                directory.roles[id_] = structs.replace(
+                    view, trust=named(text, PolicyKind.TRUST, "trust"), bindings=bindings
+                )
 
     def forget(self) -> None:
         directory = self.world.directory
-        for views in (directory.keys, directory.users, directory.roles):
+        for views in (directory.keys, directory.users):
             for view in views.values():
-                view.memo.clear()
+                view.__dict__.clear()
         for role in directory.roles.values():
-            role.principal.memo.clear()
+            role.decisions.clear()
+            role.principal.__dict__.clear()
 
     async def ask(self, operation: Callable[..., Any], who: Credentials, params: dict[str, Any], **facts: Any) -> None:
         if not self.remembers:
@@ -224,7 +226,7 @@ class Life:
         """Another session of the same user, with MFA."""
         sealer = self.world.sealer
         claims = await sealer.open(who.token, who.access_key_id)
-        token = sealer.seal(replace(claims, mfa_at=self.world.clock.time))
+        token = sealer.seal(structs.replace(claims, mfa_at=self.world.clock.time))
         self.sessions.append(replace(who, token=token))
 
     async def _change(self, plan: Plan) -> None:
@@ -238,7 +240,9 @@ class Life:
                 self.users[user_name], (named(plan.policy(), PolicyKind.IDENTITY),), None
             )
         elif kind == 2 and view is not None:
-            directory.users[view.entity.id] = replace(view, boundary=(named(plan.policy(), PolicyKind.IDENTITY, "b"),))
+            directory.users[view.entity.id] = structs.replace(
+                view, boundary=(named(plan.policy(), PolicyKind.IDENTITY, "b"),)
+            )
         elif kind == 3:
             self._put(replace(self.users[user_name], tags=plan.tags()))
         elif kind == 4:
@@ -246,7 +250,7 @@ class Life:
         elif kind == 5:
             self.world.account(ALPHA)
             role = plan.random.choice(list(directory.roles.values()))
-            directory.roles[role.role.id] = replace(role, role=replace(role.role, tags=plan.tags()))
+            directory.roles[role.role.id] = structs.replace(role, role=replace(role.role, tags=plan.tags()))
         elif kind == 6:
             status = KeyStatus.INACTIVE if plan.often(0.3) else KeyStatus.ACTIVE
             directory.keys[key.key.id] = KeyView(replace(key.key, status=status), key.secret, key.user)
@@ -263,7 +267,7 @@ class Life:
         directory = self.world.directory
         self.users[user.name] = user
         if user.id in directory.users:
-            directory.users[user.id] = replace(directory.users[user.id], entity=user)
+            directory.users[user.id] = structs.replace(directory.users[user.id], entity=user)
         key = directory.keys[self.keys[user.name].access_key_id]
         directory.keys[key.key.id] = KeyView(key.key, key.secret, user)
 

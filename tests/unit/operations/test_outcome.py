@@ -12,7 +12,7 @@ from tests.unit.operations.fakes import ALPHA, BETA, World
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, encode
 from daypass.domain.policy.model import Decision, Layer
-from daypass.operations.outcome import OWNER, decision_json, pack, refused, unpack
+from daypass.operations.outcome import OWNER, pack, refused, unpack
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_unpack_refuses_bombs_and_other_shapes() -> None:
         unpack(len(text).to_bytes(4, "big") + text)
 
 
-def test_decision_json_is_plain() -> None:
-    shown = decision_json(Decision(False, Layer.SESSION, explicit=True))
+def test_decision_recorded_is_plain() -> None:
+    shown = Decision(False, Layer.SESSION, explicit=True).recorded
     assert json.loads(json.dumps(shown)) == {
         "allowed": False,
         "determining": [],

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.domain.events import Event, EventType, encode
-from daypass.domain.session import Hop, Seen, SessionClaims, SessionKind
-from daypass.operations.session_detail import session_detail
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.operations.assume.session_detail import session_detail
 
-SEEN = Seen("life", 1)
+SEEN = FeedPosition("life", 1)
 
 
 def claims(name: str = "shift", parent: str = "", **more: Any) -> SessionClaims:

@@ -6,7 +6,8 @@ import pytest
 
 from daypass.domain.policy.document import PolicyKind, compile_stored, parse
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.model import AccessQuery, Effect, Layer, Layers, NamedPolicy, PrincipalFacts
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Effect, Layer, PrincipalFacts
 
 ALICE = PrincipalFacts("User", "111111111111", (("arn:aws:iam::111111111111:user/alice", "AIDAALICE"),))
 ROOT = PrincipalFacts("Account", "111111111111", (("arn:aws:iam::111111111111:root", "111111111111"),))

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from daypass.domain.directory import Role, User
+from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.keys import context_keys
-from daypass.domain.standing import standing_facts, standing_keys, standing_known
 
 
 def document(**statement):
@@ -33,19 +33,19 @@ def test_context_keys_of_what_is_no_policy_are_none(text):
 def test_standing_of_a_role_is_of_one_session_only_when_it_is_named():
     role = Role("AROA", "111111111111", "ops", "/p/", 0, "{}", tags=(("Team", "red"),))
     arn = "arn:aws:iam::111111111111:role/p/ops"
-    assert standing_facts(role).arns == ((arn, "AROA"),)
+    assert hypothetical_facts(role).arns == ((arn, "AROA"),)
     session = "arn:aws:sts::111111111111:assumed-role/ops/s"
-    assert standing_facts(role, "s").arns == ((session, "AROA"), (arn, "AROA"))
-    assert "aws:userid" not in standing_keys(role)
-    keys = standing_keys(role, "s")
+    assert hypothetical_facts(role, "s").arns == ((session, "AROA"), (arn, "AROA"))
+    assert "aws:userid" not in hypothetical_keys(role)
+    keys = hypothetical_keys(role, "s")
     assert (keys["aws:userid"], keys["aws:principaltag/team"]) == ("AROA:s", "red")
-    assert "aws:username" in standing_known(role)  # known to be absent
-    assert "aws:principaltag/team" not in standing_known(role)  # its sessions may bring another
+    assert "aws:username" in hypothetical_known(role)  # known to be absent
+    assert "aws:principaltag/team" not in hypothetical_known(role)  # its sessions may bring another
 
 
 def test_standing_of_a_user_is_whole():
     user = User("AIDA", "111111111111", "al", "/", 0)
-    keys, known = standing_keys(user), standing_known(user, ["x:a"], ["y:"])
+    keys, known = hypothetical_keys(user), hypothetical_known(user, ["x:a"], ["y:"])
     assert (keys["aws:userid"], keys["aws:username"]) == ("AIDA", "al")
     assert all(key in known for key in (*keys, "aws:principaltag/any", "x:a", "y:b"))
     assert "aws:sourceip" not in known

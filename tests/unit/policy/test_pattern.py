@@ -136,11 +136,11 @@ def test_glob_between_stars_an_empty_value_is_nothing():
 
 
 @pytest.mark.parametrize(
-    ("texts", "head"),
+    ("texts", "prefix"),
     [(["abc*", "abd"], "ab"), (["*"], ""), (["abc"], "abc"), ([], ""), (["a${k:v}", "ab"], "a"), (["", "a"], "")],
 )
-def test_patterns_head_is_what_all_matching_texts_begin_with(texts, head):
-    assert Patterns(texts, variables=True).head == head
+def test_patterns_head_is_what_all_matching_texts_begin_with(texts, prefix):
+    assert Patterns(texts, variables=True).prefix == prefix
 
 
 def test_patterns_keys_are_those_of_variables():

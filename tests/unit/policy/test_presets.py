@@ -10,10 +10,11 @@ import pytest
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import parse
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.oidc import unpinned
 from daypass.domain.policy.lint.run import lint_text
-from daypass.domain.policy.model import NamedPolicy, PrincipalFacts
+from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.presets import PRESETS, Preset, SubjectForm, preset_of
 from daypass.domain.trust import CallerPolicies, Target, admit
 from daypass.domain.trust_template import ACTION, TemplateError, trust_policy
@@ -50,6 +51,28 @@ def test_trust_policy_parameter_that_would_widen_is_refused(value: str) -> None:
 def test_trust_policy_that_does_not_say_whom_in_full_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(TemplateError, match="--repo --branch"):
         trust_policy(PRESETS["github"], ACCOUNT, given)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "add"),
+    [
+        ("github", {"repo": "acme/shop"}, "Add --environment, --branch or --tag. "),
+        ("gitlab", {"project": "acme/shop"}, "Add --branch or --tag. "),
+        ("bitbucket", {"repo": "{1}"}, "Add --environment. "),
+    ],
+)
+def test_trust_policy_without_branch_is_refused_and_says_what_to_add(
+    name: str, given: dict[str, str], add: str
+) -> None:
+    tenant = "acme" if PRESETS[name].tenant else ""
+    with pytest.raises(TemplateError, match=add):
+        trust_policy(PRESETS[name], ACCOUNT, given, tenant=tenant, audience="x")
+
+
+def test_trust_policy_admits_pull_requests_only_when_asked_to_and_says_so() -> None:
+    assert all("pull request" in form.admits for _, form in FORMS if "pull-requests" in form.parameters)
+    made = trust_policy(PRESETS["github"], ACCOUNT, {"repo": "acme/shop", "pull-requests": "yes"})
+    assert (made.subject, bool(made.admits)) == ("repo:acme/shop:pull_request", True)
 
 
 def test_trust_policy_tenant_is_needed_where_there_are_many_and_refused_where_there_is_one() -> None:
@@ -163,7 +186,7 @@ TOKENS: dict[str, tuple[dict[str, str], str, str, dict[str, Any]]] = {
         },
     ),
     "bitbucket": (
-        {"repo": REPOSITORY},
+        {"repo": REPOSITORY, "pull-requests": "yes"},
         "acme",
         "ari:cloud:bitbucket::workspace/84c08677-e352-4a1c-a107-6df387cfeef7",
         {"sub": f"{REPOSITORY}:{STEP}", "repositoryUuid": REPOSITORY, "stepUuid": STEP, "branchName": "main"},

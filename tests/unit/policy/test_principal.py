@@ -1,7 +1,7 @@
 import pytest
 
 from daypass.domain.policy.model import PrincipalFacts
-from daypass.domain.policy.principal import Principals, Reach
+from daypass.domain.policy.principal import GrantScope, Principals
 
 ACCOUNT = "111111111111"
 ROOT, USER, ROLE = (f"arn:aws:iam::{ACCOUNT}:{rest}" for rest in ("root", "user/a", "role/r"))
@@ -23,48 +23,54 @@ def aws(*values):
 
 
 @pytest.mark.parametrize(
-    ("who", "principals", "reach"),
+    ("who", "principals", "scope"),
     [
-        (ALICE, aws("*"), Reach.DIRECT),
-        (NOBODY, aws("*"), Reach.DIRECT),
-        (ALICE, aws(USER), Reach.USER),
-        (ALICE, aws(UID), Reach.USER),
-        (ALICE, aws(USER, ROOT), Reach.USER),
-        (ALICE, aws(ROOT), Reach.ACCOUNT),
-        (ALICE, aws(ACCOUNT), Reach.ACCOUNT),
-        (ALICE, aws("222222222222"), Reach.NONE),
-        (ALICE, aws(USER + "2"), Reach.NONE),
-        (ALICE, aws(USER.upper()), Reach.NONE),
-        (ALICE, Principals.of([("CanonicalUser", "c" * 64)]), Reach.ACCOUNT),
-        (DEPLOY, aws(SESSION), Reach.DIRECT),
-        (DEPLOY, aws(ROLE), Reach.ENTITY),
-        (DEPLOY, aws(RID), Reach.ENTITY),
-        (DEPLOY, aws(ROLE, SESSION), Reach.DIRECT),
-        (DEPLOY, aws(OLD), Reach.NONE),
-        (BOB, aws(FEDERATED), Reach.DIRECT),
-        (BOB, aws(USER), Reach.ENTITY),
-        (BOSS, aws(ROOT), Reach.ACCOUNT),
-        (SAML, Principals.of([("Federated", SAML.federated)]), Reach.DIRECT),
-        (SAML, Principals.of([("Federated", "accounts.google.com")]), Reach.NONE),
-        (SAML, aws(ACCOUNT), Reach.NONE),
-        (SERVICE, Principals.of([("Service", "x.example.com")]), Reach.DIRECT),
-        (NOBODY, Principals.of([("Federated", "a.b"), ("Service", "a.b"), ("CanonicalUser", "c" * 64)]), Reach.NONE),
+        (ALICE, aws("*"), GrantScope.DIRECT),
+        (NOBODY, aws("*"), GrantScope.DIRECT),
+        (ALICE, aws(USER), GrantScope.USER),
+        (ALICE, aws(UID), GrantScope.USER),
+        (ALICE, aws(USER, ROOT), GrantScope.USER),
+        (ALICE, aws(ROOT), GrantScope.ACCOUNT),
+        (ALICE, aws(ACCOUNT), GrantScope.ACCOUNT),
+        (ALICE, aws("222222222222"), GrantScope.NONE),
+        (ALICE, aws(USER + "2"), GrantScope.NONE),
+        (ALICE, aws(USER.upper()), GrantScope.NONE),
+        (ALICE, Principals.of([("CanonicalUser", "c" * 64)]), GrantScope.ACCOUNT),
+        (DEPLOY, aws(SESSION), GrantScope.DIRECT),
+        (DEPLOY, aws(ROLE), GrantScope.ENTITY),
+        (DEPLOY, aws(RID), GrantScope.ENTITY),
+        (DEPLOY, aws(ROLE, SESSION), GrantScope.DIRECT),
+        (DEPLOY, aws(OLD), GrantScope.NONE),
+        (BOB, aws(FEDERATED), GrantScope.DIRECT),
+        (BOB, aws(USER), GrantScope.ENTITY),
+        (BOSS, aws(ROOT), GrantScope.ACCOUNT),
+        (SAML, Principals.of([("Federated", SAML.federated)]), GrantScope.DIRECT),
+        (SAML, Principals.of([("Federated", "accounts.google.com")]), GrantScope.NONE),
+        (SAML, aws(ACCOUNT), GrantScope.NONE),
+        (SERVICE, Principals.of([("Service", "x.example.com")]), GrantScope.DIRECT),
+        (
+            NOBODY,
+            Principals.of([("Federated", "a.b"), ("Service", "a.b"), ("CanonicalUser", "c" * 64)]),
+            GrantScope.NONE,
+        ),
     ],
 )
-def test_reach_of_each_way_to_name_a_principal(who, principals, reach):
-    assert principals.reach(who, BINDINGS) is reach
+def test_reach_of_each_way_to_name_a_principal(who, principals, scope):
+    assert principals.grant_scope(who, BINDINGS) is scope
 
 
 @pytest.mark.parametrize("bindings", [{}, {USER: OLD, ROLE: OLD, SESSION: OLD}, {USER: "", ROLE: "", SESSION: ""}])
 def test_a55_reach_arn_bound_to_another_or_to_none_means_nobody(bindings):
-    assert aws(USER).reach(ALICE, bindings) is Reach.NONE
-    assert aws(ROLE, SESSION).reach(DEPLOY, bindings) is Reach.NONE
-    assert aws(USER).reach(PrincipalFacts("User", ACCOUNT, ((USER, ""),)), bindings) is Reach.NONE
-    assert aws(FEDERATED).reach(BOB, bindings) is Reach.DIRECT  # there is no entity behind the name to bind to
+    assert aws(USER).grant_scope(ALICE, bindings) is GrantScope.NONE
+    assert aws(ROLE, SESSION).grant_scope(DEPLOY, bindings) is GrantScope.NONE
+    assert aws(USER).grant_scope(PrincipalFacts("User", ACCOUNT, ((USER, ""),)), bindings) is GrantScope.NONE
+    assert (
+        aws(FEDERATED).grant_scope(BOB, bindings) is GrantScope.DIRECT
+    )  # there is no entity behind the name to bind to
 
 
 def test_reach_without_bindings_compares_names_alone():
-    assert aws(USER).reach(PrincipalFacts("User", ACCOUNT, ((USER, ""),)), None) is Reach.USER
+    assert aws(USER).grant_scope(PrincipalFacts("User", ACCOUNT, ((USER, ""),)), None) is GrantScope.USER
 
 
 @pytest.mark.parametrize(
@@ -102,13 +108,13 @@ def test_a55_excepts_not_a_recreated_principal():
 def test_reach_renamed_user_is_still_meant_by_the_old_arn_and_the_new_owner_of_the_name_is_not():
     renamed = PrincipalFacts("User", ACCOUNT, ((USER + "-renamed", UID),))
     successor = PrincipalFacts("User", ACCOUNT, ((USER, OLD),))
-    assert aws(USER).reach(renamed, BINDINGS) is Reach.USER
+    assert aws(USER).grant_scope(renamed, BINDINGS) is GrantScope.USER
     assert aws(USER, ROOT).excepts(renamed, BINDINGS)
-    assert aws(USER).reach(successor, BINDINGS) is Reach.NONE
+    assert aws(USER).grant_scope(successor, BINDINGS) is GrantScope.NONE
     assert not aws(USER, ROOT).excepts(successor, BINDINGS)
 
 
 def test_reach_binding_of_a_session_arn_names_no_other_session_of_the_role():
     other = PrincipalFacts("AssumedRole", ACCOUNT, ((SESSION + "2", RID), (ROLE, RID)))
-    assert aws(SESSION).reach(other, BINDINGS) is Reach.NONE
-    assert aws(SESSION).reach(DEPLOY, BINDINGS) is Reach.DIRECT
+    assert aws(SESSION).grant_scope(other, BINDINGS) is GrantScope.NONE
+    assert aws(SESSION).grant_scope(DEPLOY, BINDINGS) is GrantScope.DIRECT

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config import ConfigError
-from daypass.server.runtime import further_policies
+from daypass.server.policies import further_policies
 
 STATEMENT = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}
 DOCUMENT = json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})
@@ -34,5 +34,5 @@ def test_further_policies_that_are_none_keep_the_server_from_starting(tmp_path: 
 
 
 def test_further_policies_need_their_directory(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no directory"):
+    with pytest.raises(ConfigError, match="is not a directory"):
         further_policies(tmp_path / "none")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +12,14 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from daypass.server.protocol import Common, HttpProtocol
-from daypass.wire.app import WHOLE_ANSWER, WHOLE_BODY
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.scheduling.abandonment import abandonable
+from daypass.server import bodies
+from daypass.server import protocol as protocol_module
+from daypass.server.bodies import BodyBudget
+from daypass.server.connections import ConnectionLimits, Connections
+from daypass.server.protocol import HttpProtocol
+from daypass.wire.http import LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 GET = b"GET /x?y=1 HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -21,13 +29,20 @@ POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
 class Paper(asyncio.Transport):
     """Keeps what is written."""
 
-    def __init__(self) -> None:
-        super().__init__({"peername": ("192.0.2.1", 5), "sockname": ("192.0.2.2", 80)})
+    def __init__(self, client: str = "192.0.2.1") -> None:
+        super().__init__({"peername": (client, 5), "sockname": ("192.0.2.2", 80)})
         self.sent = b""
         self.writes = 0
         self.closed = False
         self.aborted = False
         self.reading = True
+        self.half_closed = False
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
 
     def write(self, data: Any) -> None:
         self.sent += data
@@ -52,11 +67,14 @@ class Paper(asyncio.Transport):
 class Connection:
     """A connection to an application."""
 
-    def __init__(self, app: App, idle_seconds: float = 60.0) -> None:
+    def __init__(
+        self, app: App, idle_seconds: float = 60.0, *, common: Connections | None = None, client: str = "192.0.2.1"
+    ) -> None:
         self.state = ServerState()
         config: Any = SimpleNamespace(loaded_app=app)
-        self.protocol = HttpProtocol(config, self.state, {}, common=Common(idle_seconds))
-        self.paper = Paper()
+        self.common = common or Connections(ConnectionLimits(idle_seconds=idle_seconds))
+        self.protocol = HttpProtocol(config, self.state, {}, common=self.common)
+        self.paper = Paper(client)
         self.protocol.connection_made(self.paper)
 
     async def send(self, *parts: bytes) -> bytes:
@@ -311,6 +329,20 @@ async def test_what_is_no_http_is_a_400_and_the_end(junk: bytes) -> None:
     assert connection.paper.closed
 
 
+async def test_a108_refusals_before_a_request_are_reported_with_address_and_reason() -> None:
+    common, full, reported = Connections(), Connections(ConnectionLimits(connections=0)), []
+    common.on_refusal = full.on_refusal = lambda *refusal: reported.append(refusal)
+    Connection(answering(), common=full, client="192.0.2.3")
+    first, second = (Connection(answering(), common=common, client=f"192.0.2.{number}") for number in (1, 2))
+    await first.send(b"no HTTP at all\r\n\r\n")
+    await second.send(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20_000)
+    assert reported == [
+        ("192.0.2.3", ErrorKind.OVERLOADED, "too many connections"),
+        ("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received."),
+        ("192.0.2.2", ErrorKind.MALFORMED_REQUEST, "The request head is too large."),
+    ]
+
+
 async def test_a108_two_framings_are_a_400() -> None:
     both = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x"
     connection = Connection(echo)
@@ -437,9 +469,56 @@ async def test_shutdown_lets_the_answer_out_first() -> None:
     gate.set()
     assert b"connection: close" in await connection.send(b"")
     assert connection.paper.closed
-    idle = Connection(app)
-    idle.protocol.shutdown()
-    assert idle.paper.closed
+
+
+async def test_shutdown_ends_a_stream_that_waits_for_its_client() -> None:
+    async def stream(_: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": ()})
+        await send({"type": "http.response.body", "body": b"event", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+        await send({"type": "http.response.body", "body": b""})
+
+    connection = Connection(stream)
+    assert b"event" in await connection.send(GET)
+    assert not connection.paper.closed
+    connection.protocol.shutdown()
+    assert await connection.send(b"") == b"0\r\n\r\n"
+    assert connection.paper.closed
+
+
+async def test_shutdown_answers_the_next_request_of_an_idle_connection_then_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol_module, "_LINGER_SECONDS", 0.0)
+    unread = True
+    monkeypatch.setattr(protocol_module, "readable", lambda those: set(those) if unread else set())
+    busy, quiet = (Connection(answering((b"content-length", b"2"))) for _ in range(2))
+    await busy.send(GET)
+    busy.protocol.shutdown()
+    quiet.protocol.shutdown()
+    await asyncio.sleep(0.001)
+    assert not busy.paper.closed, "its next request is in the socket"
+    assert b"connection: close" in await busy.send(GET)
+    assert busy.paper.closed
+    unread = False
+    quiet.protocol._end_lingering()
+    assert quiet.paper.closed
+
+
+async def test_shutdown_answers_all_requests_that_have_come() -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    connection = Connection(app)
+    await connection.send(GET * 3)
+    connection.protocol.shutdown()
+    gate.set()
+    sent = await connection.send(b"", b"", b"")
+    assert (sent.count(b"HTTP/1.1 200"), sent.count(b"connection: close")) == (3, 1)
+    assert connection.paper.closed
 
 
 async def test_request_whose_task_is_cancelled_is_answered_and_ends_the_connection() -> None:
@@ -450,9 +529,34 @@ async def test_request_whose_task_is_cancelled_is_answered_and_ends_the_connecti
     await connection.send(GET)
     (task,) = connection.state.tasks
     task.cancel()
-    assert (await connection.send(b"")).startswith(b"HTTP/1.1 500")
+    assert (await connection.send(b"")).startswith(b"HTTP/1.1 503")
     assert connection.paper.closed
     assert task.done()
+
+
+async def test_a115_close_of_all_connections_answers_what_is_in_progress_and_serves_nothing_afterwards() -> None:
+    served: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        served.append(scope["path"])
+        if scope["path"] == "/slow":
+            await asyncio.Event().wait()
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    common = Connections(ConnectionLimits())
+    slow, idle, pipelined = (Connection(app, common=common) for _ in range(3))
+    await slow.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    await idle.send(GET)
+    await pipelined.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+    before = len(served)
+    await common.close()
+    for connection, answer in ((slow, b"HTTP/1.1 503"), (idle, b""), (pipelined, b"HTTP/1.1 503")):
+        sent = await connection.send(GET)
+        assert sent.startswith(answer)
+        assert sent.count(b"HTTP/1.1") == bool(answer)
+        assert connection.paper.closed
+        assert not connection.state.tasks
+    assert len(served) == before
 
 
 async def test_application_that_goes_on_after_its_answer_holds_back_the_next_request_alone() -> None:
@@ -470,6 +574,7 @@ async def test_application_that_goes_on_after_its_answer_holds_back_the_next_req
     gate.clear()
     await connection.send(GET)
     connection.protocol.shutdown()
+    connection.protocol._end_lingering()
     assert connection.paper.closed
 
 
@@ -486,3 +591,235 @@ async def test_nothing_is_started_on_a_connection_that_is_closing() -> None:
     await connection.send()
     await asyncio.sleep(0.01)
     assert started == ["/1"]
+
+
+# --- Limits of all connections together
+
+
+async def test_a115_requests_that_come_together_begin_in_order_and_not_all_in_one_turn() -> None:
+    common, asked = Connections(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["query_string"])
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    those = [Connection(app, common=common) for _ in range(200)]
+    for number, connection in enumerate(those):
+        connection.protocol.data_received(b"GET /?%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+    last = Connection(app, common=common)
+    last.protocol.data_received(b"GET /healthz?health HTTP/1.1\r\nHost: h\r\n\r\n")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(asked) < 130
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [at for at in asked if at != b"health"] == [b"%d" % number for number in range(200)]
+    assert asked.index(b"health") < 80
+
+
+async def test_a115_request_that_waited_too_long_is_late() -> None:
+    common, late = Connections(ConnectionLimits(patience_seconds=-1.0)), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        late.append(scope.get(LATE, False))
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    for _ in range(100):
+        Connection(app, common=common).protocol.data_received(GET)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert late == [False] * 64 + [True] * 36
+
+
+async def test_a115_request_that_has_no_answer_in_time_is_cancelled_as_overdue() -> None:
+    ended = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append(scope[OVERDUE])
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+        await answering((b"content-length", b"2"), status=503)(scope, receive, send)
+
+    connection = Connection(app)
+    await connection.send(GET)
+    now = connection.protocol.loop.time()
+    connection.protocol.end_if_overdue(now - 1)
+    assert await connection.send(b"") == b""
+    connection.protocol.end_if_overdue(now + 1)
+    assert (await connection.send(b"")).startswith(b"HTTP/1.1 503")
+    assert ended == [True]
+    assert not connection.paper.closed, "the next request may come"
+
+
+async def test_a109_connections_of_one_address_are_bounded_and_idle_ones_end_first() -> None:
+    common = Connections(ConnectionLimits(per_address=3))
+    app = answering((b"content-length", b"2"))
+    gate = asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+        await app(scope, receive, send)
+
+    first, second, third = (
+        Connection(waiting, common=common),
+        Connection(app, common=common),
+        Connection(app, common=common),
+    )
+    await first.send(GET)
+    second.protocol.idle_since, third.protocol.idle_since = 2.0, 1.0
+    fourth = Connection(app, common=common)
+    assert [c.paper.closed for c in (first, second, third, fourth)] == [False, False, True, False]
+    other = Connection(app, common=common, client="192.0.2.9")
+    assert (await other.send(GET)).endswith(b"ok"), "other addresses have their own"
+    for busy in (second, fourth):
+        busy.protocol.idle_since = 0.0
+    fifth = Connection(app, common=common)
+    assert fifth.paper.sent.startswith(b"HTTP/1.1 503")
+    assert b"retry-after" in fifth.paper.sent
+    assert fifth.paper.closed
+    fifth.protocol.data_received(GET)
+    fifth.protocol.connection_lost(None)
+    gate.set()
+    assert (await first.send(b"")).endswith(b"ok")
+    first.protocol.connection_lost(None)
+    assert (await Connection(app, common=common).send(GET)).endswith(b"ok"), "there is room again"
+
+
+async def test_connections_of_a_trusted_proxy_are_not_limited_by_address() -> None:
+    common = Connections(ConnectionLimits(per_address=1, connections=3, trusted_proxies=("192.0.2.0/24",)))
+    app = answering((b"content-length", b"2"))
+    those = [Connection(app, common=common) for _ in range(3)]
+    for one in those:
+        assert (await one.send(GET)).endswith(b"ok")
+        one.protocol.idle_since = 0.0
+    assert Connection(app, common=common).paper.sent.startswith(b"HTTP/1.1 503"), "but by the number of all"
+
+
+async def test_a114_bodies_in_flight_are_bounded_and_their_room_comes_back() -> None:
+    common = Connections(ConnectionLimits(bodies=300_000, bodies_per_address=200_000))
+    refused = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            while WHOLE_BODY not in scope and (await receive())["more_body"]:
+                pass
+        except DaypassError as error:
+            refused.append(error.kind)
+            await answering((b"content-length", b"2"), (b"connection", b"close"), status=503)(scope, receive, send)
+            return
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 150000\r\n\r\n"
+    one, two = Connection(app, common=common), Connection(app, common=common)
+    for connection in (one, two):
+        for _ in range(10):
+            await connection.send(head if _ == 0 else b"x" * 10_000)
+    assert common.bodies.in_flight == 2 * (90_000 - 8_192)
+    assert (await two.send(b"x" * 60_000)).startswith(b"HTTP/1.1 503"), "too much of one address"
+    assert two.paper.closed
+    other = Connection(app, common=common, client="192.0.2.9")
+    assert (await other.send(head + b"x" * 150_000)).endswith(b"ok")
+    assert (await one.send(b"x" * 60_000)).endswith(b"ok")
+    assert refused == [ErrorKind.OVERLOADED]
+    assert common.bodies.in_flight == 0
+    three = Connection(app, common=common)
+    await three.send(head + b"x" * 100_000)
+    three.protocol.connection_lost(None)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert common.bodies.in_flight == 0
+
+
+async def test_refusal_before_the_body_has_come_reads_on_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "_DISCARD_SECONDS", 0.0)
+    connection = Connection(answering((b"content-length", b"2"), (b"connection", b"close"), status=413))
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
+    assert (await connection.send(head)).startswith(b"HTTP/1.1 413")
+    assert connection.paper.half_closed
+    assert await connection.send(b"x" * 100_000, GET) == b"", "a reset would take the answer from the client"
+    assert connection.paper.reading
+    await asyncio.sleep(0.001)
+    assert connection.paper.closed
+    assert connection.common.bodies.in_flight == 0
+
+
+@pytest.mark.parametrize("cut", [b"", b"Content-Length: 90000\r\n"], ids=["whole", "in a body"])
+async def test_a114_lost_connection_is_freed_at_once_with_its_body(cut: bytes) -> None:
+    connection = Connection(answering((b"content-length", b"2")))
+    request = b"POST / HTTP/1.1\r\nHost: x\r\n" + cut + b"\r\n"
+    await connection.send(request, *[b"x" * 30_000] * bool(cut))
+    freed = weakref.ref(connection.protocol)
+    gc.collect()
+    gc.disable()  # a cycle would stay until the collector runs, which is rare
+    try:
+        connection.protocol.connection_lost(None)
+        del connection.protocol
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+async def test_a114_memory_is_given_back_once_after_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(bodies, "_malloc_trim", given.append)
+    monkeypatch.setattr(bodies, "_TRIM_SECONDS", 0.0)
+    budget = BodyBudget(100_000_000, 100_000_000)
+    for _ in range(100):
+        assert budget.charge("192.0.2.1", 1_000_000)
+    for _ in range(100):
+        budget.release("192.0.2.1", 1_000_000)
+    await asyncio.sleep(0.01)
+    assert given == [0]
+    budget.dropped(9_000_000)
+    await asyncio.sleep(0.01)
+    assert given == [0, 0]
+    budget.dropped(9_000)
+    await asyncio.sleep(0.01)
+    assert given == [0, 0]
+
+
+async def test_connection_lost_ends_work_that_may_be_abandoned_and_lets_the_request_record_its_refusal() -> None:
+    recorded = []
+
+    async def app(_: Any, __: Any, ___: Any) -> None:
+        work = asyncio.get_running_loop().create_future()
+        with abandonable(lambda: work.set_exception(DaypassError(ErrorKind.UNAVAILABLE, "gone"))):
+            try:
+                await work
+            except DaypassError as error:
+                recorded.append(error.kind)
+
+    connection = Connection(app)
+    await connection.send(GET)
+    assert not recorded
+    connection.protocol.connection_lost(None)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert recorded == [ErrorKind.UNAVAILABLE]
+
+
+async def test_connection_lost_does_not_end_a_request_that_writes() -> None:
+    durable, done = asyncio.get_running_loop().create_future(), []
+
+    async def app(_: Any, __: Any, ___: Any) -> None:
+        with abandonable(lambda: None):  # some heavy work, which has ended
+            await asyncio.sleep(0)
+        await durable
+        done.append(True)
+
+    connection = Connection(app)
+    await connection.send(GET)
+    connection.protocol.connection_lost(None)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not done
+    durable.set_result(None)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert done == [True]

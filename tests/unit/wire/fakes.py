@@ -9,15 +9,20 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
+from tests.environment import environment
+
 from daypass import sigv4
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import Seen
+from daypass.domain.events import Event
+from daypass.domain.session import FeedPosition
 from daypass.ports import Call, Env
-from daypass.wire.app import Application, Hooks, HttpLimits, Route
+from daypass.wire.app import Application, HttpLimits
 from daypass.wire.aws import models
-from daypass.wire.aws.dispatch import AwsEndpoint, services_from
+from daypass.wire.aws.dispatch import METHODS, AwsEndpoint, services_from
+from daypass.wire.front import Front
 from daypass.wire.http import Request, Response
+from daypass.wire.routing import POST, Mount, Route, Routes
 
 NOW = 1_795_600_800_000  # 2026-11-25T10:00:00Z
 KEY = sigv4.SigningKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1", "sts")
@@ -33,7 +38,7 @@ CALLER = Caller(
     IDENTITY["UserId"],
     "ada",
     KEY.access_key_id,
-    Seen("i", 1),
+    FeedPosition("i", 1),
     (),
 )
 
@@ -66,10 +71,18 @@ class _Clock:
     def now(self) -> int:
         return NOW
 
+    def wall(self) -> int:
+        return NOW
+
+
+class _Ids:
+    def request(self) -> str:
+        return REQUEST_ID
+
 
 class _Directory:
-    def seen(self) -> Seen:
-        return Seen("i", 1)
+    def seen(self) -> FeedPosition:
+        return FeedPosition("i", 1)
 
 
 @dataclass
@@ -87,27 +100,39 @@ class World:
     encoded: str = ""
     result: Mapping[str, Any] = field(default_factory=lambda: IDENTITY)
     mounts: dict[str, Any] = field(default_factory=dict)
+    known: bool = True  # the credentials that a request names
+    asked: list[sigv4.UnverifiedSignature] = field(default_factory=list)  # whether they are
+    unrecorded: list[str] = field(default_factory=list)
+    overloads: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         tables = {
             "sts": {n: self._handler(n) for n in ("AssumeRole", "GetCallerIdentity", "AssumeRoleWithWebIdentity")},
             "iam": {n: self._handler(n) for n in ("CreateUser", "CreateRole", "DeleteUser", "CreateLoginProfile")},
         }
-        unused: Any = None  # the wire uses the clock and `seen`, nothing else
-        env = Env(_Clock(), unused, _Directory(), unused, unused, unused)  # type: ignore[arg-type]
-        endpoint = AwsEndpoint(
-            env, services_from(models.load, tables), authenticate=self._authenticate, refused=self._refused
+        unused: Any = None  # the wire uses the clock, ids, `seen` and the counter of refusals
+        env = environment(_Clock(), _Ids(), _Directory(), unused, unused, refusals=self)  # type: ignore[arg-type]
+        front = Front(
+            env,
+            authenticate=self._authenticate,
+            record=self._refused,
+            credentials=self._names_credentials,
+            unrecorded=self.unrecorded.append,
+        )
+        endpoint = AwsEndpoint(front, services_from(models.load, tables))
+        rows = (
+            Route("/", endpoint, "", METHODS, endpoint.errors),
+            Route("/healthz", self._health, ""),
+            Route("/boom", self._boom, "", POST),
+            Route("/refused", self._refuse, "", operation="daypass:Refused"),
+            Route("/below/", self._health, ""),
+            *(Mount(path, build, "") for path, build in self.mounts.items()),
         )
         self.app = Application(
-            endpoint,
-            Hooks(
-                clock=lambda: NOW,
-                new_id=lambda: REQUEST_ID,
-                log=lambda event, **_: self.logged.append(event),
-                observe=lambda operation, code, _: self.observed.append((operation, code)),
-            ),
-            routes={"/healthz": Route(self._health), "/boom": Route(self._boom, frozenset({"POST"}))},
-            mounts=self.mounts,
+            front,
+            Routes(rows),
+            log=lambda event, **_: self.logged.append(event),
+            observe=lambda operation, code, _: self.observed.append((operation, code)),
             limits=self.limits,
             trusted_proxies=self.trusted,
         )
@@ -138,6 +163,16 @@ class World:
         self.refusals.append(Refusal(facts, caller, error, detail))
         return self.encoded
 
+    async def _names_credentials(self, env: Env, signature: sigv4.UnverifiedSignature) -> bool:
+        self.asked.append(signature)
+        return self.known
+
+    def count(self, event: Event) -> None:
+        self.overloads.append(event)
+
+    async def _refuse(self, request: Request) -> Response:
+        raise DaypassError(ErrorKind.NOT_FOUND, "Nothing is here.", private={"reason": "canary"})
+
     async def _health(self, request: Request) -> Response:
         return Response(200, b"ok\n", b"text/plain")
 
@@ -158,6 +193,8 @@ class World:
         client: tuple[str, int] | None = ("10.1.2.3", 4000),
         scheme: str = "http",
         after: dict[str, Any] | None = None,
+        scope: dict[str, Any] | None = None,
+        receive_raises: Exception | None = None,
     ) -> Answer:
         """One request through the ASGI application. `after`: what `receive` gives once the body is through."""
         messages = [{"type": "http.request", "body": c, "more_body": True} for c in (chunks or [])]
@@ -166,6 +203,8 @@ class World:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
+            if receive_raises is not None:
+                raise receive_raises
             if messages:
                 return messages.pop(0)
             if after is None or after["type"] == "wait":
@@ -176,7 +215,8 @@ class World:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {
+        scope = {} if scope is None else scope
+        scope |= {
             "type": "http",
             "method": method,
             "path": path.decode("utf-8", "replace"),

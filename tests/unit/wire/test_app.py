@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.unit.wire.fakes import NOW, REQUEST_ID, World, form, signed
+from tests.unit.wire.fakes import REQUEST_ID, World, form, signed
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.app import Application, Hooks, HttpLimits
+from daypass.wire.app import HttpLimits
+from daypass.wire.http import LATE, OVERDUE, REQUEST, WHOLE_BODY, Response
+from daypass.wire.routing import Mount, Route, Routes
 
 IDENTITY = form(Action="GetCallerIdentity", Version="2011-06-15")
 SMALL = HttpLimits(body=1000, headers=1000, target=100, body_seconds=0.05)
@@ -96,7 +97,7 @@ async def test_client_that_goes_away_gets_no_answer_and_nothing_happens() -> Non
         answer = await world.send(chunks=chunks, after={"type": "http.disconnect"})
         assert answer.status == 0
     assert (world.calls, world.refusals) == ([], [])
-    assert world.observed == [("", "ClientGone")] * 2
+    assert world.observed == [("/", "ClientGone")] * 2
 
 
 # --- Routes --------------------------------------------------------------------------------------------------------
@@ -119,7 +120,45 @@ async def test_route_other_method_is_405_and_other_path_404_and_both_are_recorde
         answer = await world.send("GET", path)
         assert answer.status == 404
         assert _error(answer.body)["request_id"] == REQUEST_ID
-    assert [refusal.error.kind for refusal in world.refusals] == [ErrorKind.UNKNOWN_OPERATION] * 6
+    kinds = [refusal.error.kind for refusal in world.refusals]
+    assert kinds == [ErrorKind.MALFORMED_REQUEST, *[ErrorKind.UNKNOWN_OPERATION] * 5]
+
+
+async def test_route_below_a_prefix_is_found_as_sent_and_an_exact_path_wins() -> None:
+    async def serve(_: object) -> Response:
+        return Response(200, b"")
+
+    rows = {path: Route(path, serve, "") for path in ("/", "/a", "/a/", "/a/b/", "/a/b/c")}
+    table = Routes(rows.values())
+    found = {b"/": "/", b"": "/", b"/a": "/a", b"/a/": "/a/", b"/a/x": "/a/", b"/a/b/x": "/a/b/", b"/a/b/c": "/a/b/c"}
+    assert {path: table.find(path) for path in found} == {path: rows[name] for path, name in found.items()}
+    for path in (b"/ab", b"/%61", b"//", b"/A/"):
+        assert table.find(path) is None
+
+
+def test_routes_with_two_rows_of_one_path_are_refused() -> None:
+    with pytest.raises(ValueError, match="the same path"):
+        Routes([Mount("/api/", lambda: _mounted, "")] * 2)
+
+
+async def test_route_whose_handler_refuses_is_recorded_with_its_operation_and_answered_in_its_format() -> None:
+    world = World()
+    answer = await world.send("GET", b"/refused")
+    assert (answer.status, _error(answer.body)) == (
+        404,
+        {"code": "NoSuchEntity", "message": "Nothing is here.", "request_id": REQUEST_ID},
+    )
+    refusal = world.refusals[0]
+    assert (refusal.facts.operation, refusal.facts.source_ip) == ("daypass:Refused", "10.1.2.3")
+    assert (refusal.caller, refusal.error.kind) == (None, ErrorKind.NOT_FOUND)
+    assert refusal.detail == {"method": "GET", "path": "/refused"}
+    assert world.observed == [("daypass:Refused", "NoSuchEntity")]
+
+
+async def test_refusal_that_cannot_be_recorded_is_counted_with_its_operation() -> None:
+    world = World(record_raises=DaypassError(ErrorKind.UNAVAILABLE, "away"))
+    assert (await world.send("GET", b"/refused")).status == 503
+    assert world.unrecorded == ["daypass:Refused"]
 
 
 async def test_route_over_a_limit_is_413_and_recorded() -> None:
@@ -145,7 +184,7 @@ async def test_route_that_fails_is_a_constant_500() -> None:
     assert (answer.status, _error(answer.body)["code"]) == (500, "InternalFailure")
     assert b"canary" not in answer.body
     assert world.logged == ["request failed unexpectedly"]
-    assert world.observed == [("", "InternalFailure")]
+    assert world.observed == [("/boom", "InternalFailure")]
 
 
 # --- Mounts --------------------------------------------------------------------------------------------------------
@@ -155,7 +194,8 @@ async def _mounted(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["path"] == "/api/boom":
         raise RuntimeError("canary")
     body = (await receive())["body"]
-    seen = json.dumps({k: v for k, v in scope.items() if k.startswith("daypass.")} | {"body": body.decode()})
+    given = scope[REQUEST]
+    seen = json.dumps([given.request_id, given.source_ip, given.secure, given.body.decode(), body.decode()])
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     if scope["path"] == "/api/late":
         raise RuntimeError("canary")
@@ -173,9 +213,7 @@ async def test_mount_is_built_once_and_told_where_the_request_came_from() -> Non
     for _ in range(2):
         answer = await world.send("POST", b"/api/v1/x", body=b"hello")
         assert answer.status == 200
-        assert json.loads(answer.body) == {
-            "daypass.request_id": REQUEST_ID, "daypass.source_ip": "10.1.2.3", "daypass.secure": False, "body": "hello",
-        }  # fmt: skip
+        assert json.loads(answer.body) == [REQUEST_ID, "10.1.2.3", False, "hello", "hello"]
         assert answer.headers[b"x-amzn-requestid"] == REQUEST_ID.encode()
     assert built == [1]
     assert (await world.send("GET", b"/apis")).status == 404
@@ -258,52 +296,7 @@ def test_trusted_proxies_that_are_no_networks_refuse_to_start() -> None:
         World(trusted=("10.0.0.0/99",))
 
 
-# --- Start and stop ------------------------------------------------------------------------------------------------
-
-
-def _application(lifespan: Any) -> Application:
-    return Application(World().app._aws, Hooks(clock=lambda: NOW, new_id=lambda: "r"), lifespan=lifespan)
-
-
-async def _live(app: Application) -> list[str]:
-    incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-    sent: list[str] = []
-
-    async def receive() -> dict[str, Any]:
-        return incoming.pop(0)
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message["type"])
-
-    await app({"type": "lifespan"}, receive, send)
-    return sent
-
-
-async def test_lifespan_enters_and_leaves() -> None:
-    steps: list[str] = []
-
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        steps.append("in")
-        yield
-        steps.append("out")
-
-    assert await _live(_application(lifespan)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert steps == ["in", "out"]
-    assert await _live(_application(None)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-
-
-@pytest.mark.parametrize("when", ["start", "stop"])
-async def test_lifespan_that_fails_says_so(when: str) -> None:
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        if when == "start":
-            raise RuntimeError
-        yield
-        raise RuntimeError
-
-    sent = await _live(_application(lifespan))
-    assert sent[-1] == ("lifespan.startup.failed" if when == "start" else "lifespan.shutdown.failed")
+# --- Other scopes ---------------------------------------------------------------------------------------------------
 
 
 async def test_websocket_is_closed() -> None:
@@ -317,3 +310,57 @@ async def test_websocket_is_closed() -> None:
 
     await World().app({"type": "websocket", "path": "/"}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1000}]
+
+
+# --- Overload ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [b"/", b"/api/v1/x", b"/nothing"])
+async def test_a115_late_request_is_503_with_retry_after_and_recorded(path: bytes) -> None:
+    world = World(mounts={"/api/": lambda: _mounted})
+    answer = await world.send(path=path, headers=signed(IDENTITY), body=IDENTITY, scope={LATE: True})
+    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
+    assert b"SlowDown" in answer.body
+    assert world.calls == []
+    assert [(event.error, event.detail) for event in world.overloads] == [("overloaded", {"reason": "queue"})]
+    assert [code for _, code in world.observed] == ["SlowDown"]
+
+
+async def test_a115_overdue_request_is_503_with_retry_after_and_recorded() -> None:
+    world, scope = World(), {OVERDUE: True}
+    world.raises = asyncio.CancelledError()  # type: ignore[assignment]  # what the server's cancellation is here
+    answer = await world.send(headers=signed(IDENTITY), body=IDENTITY, scope=scope)
+    assert (answer.status, answer.code, answer.headers[b"retry-after"]) == (503, "SlowDown", b"1")
+    assert world.overloads[0].detail == {"reason": "deadline"}
+    assert OVERDUE not in scope
+    with pytest.raises(asyncio.CancelledError):
+        await world.send(headers=signed(IDENTITY), body=IDENTITY)
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("way", ["declared", "chunked", "here"])
+async def test_a114_large_body_needs_credentials(known: bool, way: str) -> None:
+    world = World(limits=HttpLimits(body=2_000, anonymous_body=500), known=known)
+    body = IDENTITY + b"&x=" + b"a" * 1_000
+    more: dict[str, Any] = {"chunks": [body[:600], body[600:]]}
+    headers = signed(body)
+    if way == "declared":
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    if way == "here":
+        more = {"scope": {WHOLE_BODY: body}}
+    answer = await world.send(headers=headers, **more)
+    assert answer.status == (200 if known else 413)
+    assert len(world.asked) == 1
+    assert known or world.refusals[0].error.kind is ErrorKind.REQUEST_TOO_LARGE
+    assert (await world.send(headers=signed(IDENTITY), scope={WHOLE_BODY: IDENTITY})).status == 200
+    assert len(world.asked) == 1, "small bodies are read in any case"
+
+
+async def test_a114_body_without_room_is_503_with_retry_after_and_recorded() -> None:
+    world = World(mounts={"/api/": lambda: _mounted})
+    for path in (b"/", b"/api/v1/x"):
+        error = DaypassError(ErrorKind.OVERLOADED, "No room.")
+        answer = await world.send(path=path, receive_raises=error)
+        assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
+        assert answer.headers[b"connection"] == b"close"
+        assert world.refusals[-1].error is error

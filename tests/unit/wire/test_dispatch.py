@@ -159,10 +159,10 @@ async def test_a11_presigned_identity_with_another_action_refused() -> None:
     assert world.calls == []
 
 
-async def test_call_denied_carries_the_encoded_message() -> None:
+async def test_call_denied_carries_the_encoded_message_and_a_reference_in_its_text() -> None:
     world = World(raises=DaypassError(ErrorKind.ACCESS_DENIED, "no <you>", explanation={"a": 1}), encoded="c2VhbGVk")
     answer = await world.call(**ASSUME)
-    assert (answer.status, answer.code, answer.message) == (403, "AccessDenied", "no <you>")
+    assert (answer.status, answer.code, answer.message) == (403, "AccessDenied", f"no <you> (request {REQUEST_ID})")
     assert b"<EncodedAuthorizationMessage>c2VhbGVk</EncodedAuthorizationMessage>" in answer.body
     refusal = world.refusals[0]
     assert refusal.caller == CALLER
@@ -262,4 +262,4 @@ async def test_call_parameters_in_utf8_reach_the_operation() -> None:
     assert (await world.send(headers=signed(body), body=body)).status == 200
     raw = "&".join(f"{n.replace('_', '.')}={quote(v, safe='é')}" for n, v in {**ASSUME, **tags}.items()).encode()
     assert (await world.send(headers=signed(raw), body=raw)).status == 200
-    assert [params["Tags"] for _, _, params in world.calls] == [[{"Key": "équipe", "Value": "a b"}]] * 2
+    assert [list(params["Tags"]) for _, _, params in world.calls] == [[{"Key": "équipe", "Value": "a b"}]] * 2

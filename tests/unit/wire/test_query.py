@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -24,7 +25,12 @@ SESSION = botocore.session.Session()
 def _parse(action: str, body: bytes, model: models.ServiceModel = STS) -> dict[str, Any]:
     operation = model.operation(action)
     assert operation is not None
-    return operation.parse(parse_form(b"", body))
+    return {name: _plain(value) for name, value in operation.parse(parse_form(b"", body)).items()}
+
+
+def _plain(value: Any) -> Any:
+    """Of a cached list, which cannot be changed, the list."""
+    return [dict(item) if isinstance(item, Mapping) else item for item in value] if isinstance(value, tuple) else value
 
 
 def _refused(action: str, body: bytes, model: models.ServiceModel = STS) -> str:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.rolesanywhere.table import OPERATIONS
-from daypass.wire.rolesanywhere.app import PREFIXES
+from daypass.wire.content import json_of
+from daypass.wire.rolesanywhere.dispatch import PATHS, RolesAnywhereEndpoint
 from daypass.wire.rolesanywhere.errors import wire_error
 from daypass.wire.rolesanywhere.model import load, segments_of
-from daypass.wire.rolesanywhere.shapes import strict_json
+from daypass.wire.routing import Route, Routes
 
 ID = "0a1b2c3d-0000-4000-8000-000000000001"
 
@@ -33,10 +34,12 @@ def refused(kind: ErrorKind, *arguments: Any) -> str:
     return caught.value.public
 
 
-def test_every_operation_of_the_model_is_served_and_mounted() -> None:
+def test_every_operation_of_the_model_is_served_and_routed() -> None:
     assert set(load().operations) == set(OPERATIONS)
+    endpoint: Any = RolesAnywhereEndpoint
+    table = Routes(Route(path, endpoint, "") for path in PATHS)
     for operation in load().operations.values():
-        assert f"/{'/'.join(operation.path)}".startswith(PREFIXES)
+        assert table.find(f"/{'/'.join(operation.path)}".encode()) is not None
 
 
 def test_find_tells_operations_apart_by_method_and_path() -> None:
@@ -161,5 +164,5 @@ def test_wire_error_knows_every_kind() -> None:
         assert 400 <= status <= 503
 
 
-def test_strict_json_of_nothing_is_nothing() -> None:
-    assert strict_json(b"") is None
+def test_json_of_nothing_is_nothing() -> None:
+    assert json_of(b"") is None

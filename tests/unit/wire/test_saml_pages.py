@@ -20,7 +20,7 @@ def test_denied_choice_shows_the_command_that_explains_it_and_promises_nothing()
 
 
 def test_page_that_is_not_there_is_not_called_a_login() -> None:
-    page = error_page("NotFound", "There is no such page.", "request-1", "").decode()
+    page = error_page("NotFound", "This page does not exist.", "request-1", "").decode()
     assert "<title>Nothing is here · Daypass</title>" in page
     assert "This login" not in page
 

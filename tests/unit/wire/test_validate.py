@@ -234,3 +234,25 @@ def test_hand_kept_patterns_name_shapes_that_exist_and_have_none() -> None:
     for service, name in validate._PATTERNS:
         shape = models.load(service)._shapes[name]
         assert "pattern" not in shape
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("AssumeRole", GOOD),
+        ("AssumeRoleWithWebIdentity", {**GOOD, "WebIdentityToken": "t" * 10}),
+        ("AssumeRoleWithSAML", {"RoleArn": GOOD["RoleArn"], "PrincipalArn": GOOD["RoleArn"], "SAMLAssertion": "YQ=="}),
+        ("GetFederationToken", {"Name": "eve"}),
+        ("GetScopedCredentials", {}),
+    ],
+)
+def test_check_session_policy_longer_than_documented_refused(name: str, params: dict[str, Any]) -> None:
+    """2,048 characters of plain text (STS API reference, Policy), also where the service model sets no limit."""
+    operation = STS.operation(name)
+    assert operation is not None
+    assert operation.check({**params, "Policy": "x" * 2048})
+    assert not operation.check({**params, "Policy": "x" * 2049})
+    message = operation.explain({**params, "Policy": "x" * 2049})
+    assert message.endswith(
+        "at 'policy' failed to satisfy constraint: Member must have length less than or equal to 2048"
+    )

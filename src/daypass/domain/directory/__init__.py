@@ -1,13 +1,30 @@
-"""What the directory holds: accounts, principals, policies and keys, as frozen values.
+"""The entities of the directory: accounts, principals, policies and keys, as frozen values.
 
-Each entity is stored as it stands here, one table for each class, one column for each field. Documents keep
-the exact text that was written, because IAM echoes it unchanged. Times are milliseconds since the epoch, UTC.
-Unique ids (AIDA…, AROA…, AGPA…, ANPA…) are never reused: they, not names, are what trust and revocation bind to.
+Each class has one table, and each field one column. Documents keep the exact text that was written, because IAM returns
+it unchanged. Times are milliseconds since the epoch, UTC.
+Unique ids (AIDA…, AROA…, AGPA…, ANPA…) are never reused. Trust and revocation use them rather than names.
 """
 
 from __future__ import annotations
 
-from daypass.domain.directory.facts import AccessReport, CredentialReport, LastUse, PolicyContent, Redeemed, Revocation
+from daypass.domain.directory.access import (
+    AccessRequest,
+    AccessReview,
+    AccessVote,
+    ApprovalRule,
+    Grant,
+    Notification,
+    NotificationChannel,
+    RequestState,
+)
+from daypass.domain.directory.facts import (
+    AccessReport,
+    CredentialReport,
+    LastUse,
+    PolicyContent,
+    ReplayEntry,
+    Revocation,
+)
 from daypass.domain.directory.federation import (
     Crl,
     IssuerAllowList,
@@ -39,15 +56,27 @@ from daypass.domain.directory.identities import (
     Tags,
     User,
 )
+from daypass.domain.directory.oauth import OAuthClient, OAuthCode, RefreshFamily, ResourceServer
+from daypass.domain.directory.scim import ScimResource, ScimToken
+from daypass.domain.directory.sign_in import BrowserSession, Consent, Passkey, RecoveryCode
+from daypass.domain.directory.streams import EventStream, RemovedSubject, SecurityEvent
 
 __all__ = [
     "AccessKey",
     "AccessReport",
+    "AccessRequest",
+    "AccessReview",
+    "AccessVote",
     "Account",
     "AccountAlias",
+    "ApprovalRule",
     "Attachment",
+    "BrowserSession",
+    "Consent",
     "CredentialReport",
     "Crl",
+    "EventStream",
+    "Grant",
     "Group",
     "Guardrail",
     "InlinePolicy",
@@ -60,15 +89,28 @@ __all__ = [
     "ManagedPolicy",
     "Membership",
     "MfaDevice",
+    "Notification",
+    "NotificationChannel",
+    "OAuthClient",
+    "OAuthCode",
     "OidcProvider",
     "OutboundFederation",
+    "Passkey",
     "PasswordPolicy",
     "PolicyContent",
     "PolicyVersion",
-    "Redeemed",
+    "RecoveryCode",
+    "RefreshFamily",
+    "RemovedSubject",
+    "ReplayEntry",
+    "RequestState",
+    "ResourceServer",
     "Revocation",
     "Role",
     "SamlProvider",
+    "ScimResource",
+    "ScimToken",
+    "SecurityEvent",
     "Tags",
     "TrustAnchor",
     "User",

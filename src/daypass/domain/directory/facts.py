@@ -1,4 +1,4 @@
-"""What has happened, as far as later decisions and reports need it: uses, reports, one-time things, revocations."""
+"""Records that later decisions and reports need: last use, reports, replay entries, revocations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
-    """When somebody, or a long-term key, last called something. Kept to the minute (`audit.usage`). Never on the feed.
+    """The last call of a principal or a long-term key, with a resolution of a minute (`audit.usage`). Never on the feed.
 
-    `subject` is a user's or role's unique id, the account id of a root, or the id of a long-term key. `operation` is
-    "iam:CreateRole"; of a key it is the service alone.
+    `subject` is the unique id of a user or role, the account id of a root, or the id of a long-term key. `operation` is
+    "iam:CreateRole"; for a key it is only the service.
     """
 
     subject: str
@@ -22,7 +22,7 @@ class LastUse:
 
 @dataclass(frozen=True, slots=True)
 class CredentialReport:
-    """The newest credential report of an account: its CSV, deflated. Never on the feed."""
+    """The latest credential report of an account: its CSV, deflated. Never on the feed."""
 
     account: str
     created_at: int
@@ -31,11 +31,11 @@ class CredentialReport:
 
 @dataclass(frozen=True, slots=True)
 class AccessReport:
-    """A job of GenerateServiceLastAccessedDetails with what it found, frozen (JSON, deflated). Never on the feed."""
+    """A job of GenerateServiceLastAccessedDetails with its results, frozen (JSON, deflated). Never on the feed."""
 
     id: str  # a UUID: the JobId
     account: str
-    owner_id: str  # the unique id of who asked: nobody else gets it
+    owner_id: str  # the unique id of the requester; only it may read the job
     arn: str  # of a user, group, role or managed policy
     granularity: str  # SERVICE_LEVEL | ACTION_LEVEL
     created_at: int
@@ -43,25 +43,25 @@ class AccessReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Redeemed:
-    """A one-time thing that has been used: whoever inserts it first has redeemed it. Never on the change feed.
+class ReplayEntry:
+    """A one-time value that was used. The first insert consumes it. Never on the change feed.
 
-    `purpose` and `id` are unique together; `id` is a digest where the thing itself is long or secret.
+    `purpose` and `id` are unique together. `id` is a digest when the value is long or secret.
     """
 
     purpose: str  # "jwt" | "saml" | "totp" | …
     id: str
     account: str
     at: int
-    expires_at: int  # ms; after this the thing is refused for its age, so this may be forgotten
+    expires_at: int  # ms; the value itself expires then, so the entry may be deleted
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyContent:
-    """The text of a managed session policy as it was when a session was issued, by its SHA-256 in hex.
+    """The text of a managed session policy when a session was issued, by its SHA-256 in hex.
 
-    Kept until the last session that names it expires: a missing content means deny, so that a later edit of
-    the managed policy can never widen a session.
+    It is stored until the last session that names it expires. A missing text means deny, so that a later edit of the
+    managed policy can never widen a session.
     """
 
     hash: str
@@ -72,12 +72,12 @@ class PolicyContent:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A fact that kills sessions. See `domain.session.revoked_by`.
+    """A record that ends sessions. See `domain.session.revoked_by`.
 
-    `subject` is one of session | role | principal | access_key | source_identity | grant | account. `position`
-    is its place in the change feed, given by the store. A session dies if any hop of it matches and either its
-    `seen` precedes `position` or its issue time precedes `issued_before`. With `block` (until `block_until`, if
-    given) the subject gets no new sessions either.
+    `subject` is one of session | role | principal | access_key | source_identity | grant | account. `position` is its
+    position in the change feed, which the store assigns. A session ends if any hop of it matches and either its `seen`
+    precedes `position` or its issue time precedes `issued_before`. With `block` (until `block_until`, if set) the
+    subject also gets no new sessions.
     """
 
     id: str

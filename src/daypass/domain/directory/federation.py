@@ -1,4 +1,4 @@
-"""Who vouches for others: issuers of tokens, SAML providers, trust anchors, and what is kept of them."""
+"""Identity sources of an account: token issuers, SAML providers, trust anchors, and the state stored for them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from daypass.domain.directory.identities import Tags
 class OidcProvider:
     """An issuer of tokens that an account trusts (IAM API, CreateOpenIDConnectProvider).
 
-    `url` is the issuer without its `https://`, exactly as written otherwise: tokens must name exactly it (attack A23).
-    `settings` is JSON text of what Daypass adds (see `domain.provider_settings`); "{}" for none.
+    `url` is the issuer without `https://`, otherwise exactly as written: a token must name exactly this issuer (attack
+    A23). `settings` is the JSON text of Daypass's own settings (see `domain.provider_settings`); "{}" for none.
     """
 
     account: str
@@ -32,15 +32,15 @@ class OidcProvider:
 class SamlProvider:
     """A SAML identity provider that an account trusts (IAM API, CreateSAMLProvider).
 
-    `metadata` is the provider's metadata document, echoed unchanged. `private_keys` are those that decrypt its
-    assertions: (key id, time added in ms as text, key sealed by the storage ring, in base64), at most two.
+    `metadata` is the provider's metadata document, returned unchanged. `private_keys` decrypt its assertions:
+    (key id, time added in ms as text, key sealed by the storage ring, in base64), at most two.
     """
 
     id: str  # ASPR…, 22 characters: AWS's SAMLProviderUUID
     account: str
     name: str
     created_at: int
-    valid_until: int  # ms; what the metadata says, or a hundred years from its upload
+    valid_until: int  # ms; from the metadata, or a hundred years after the upload
     metadata: str
     tags: Tags = ()
     encryption_mode: str | None = None  # Required | Allowed
@@ -54,14 +54,15 @@ class SamlProvider:
 
 @dataclass(frozen=True, slots=True)
 class TrustAnchor:
-    """A certification authority whose certificates an account takes as proof (Roles Anywhere API, TrustAnchorDetail).
+    """A certification authority whose certificates an account accepts (Roles Anywhere API, TrustAnchorDetail).
 
-    `notifications` are the settings that differ from the defaults: (event, channel, "true" | "false", threshold in days).
+    `notifications` are the settings that differ from the defaults: (event, channel, "true" | "false", threshold in
+    days).
     """
 
     id: str  # UUID
     account: str
-    region: str  # of the call that made it; part of the ARN and of nothing else
+    region: str  # region of the request that created it; used only in the ARN
     name: str
     created_at: int
     updated_at: int
@@ -79,7 +80,7 @@ class TrustAnchor:
 class X509Profile:
     """Which roles certificates may be exchanged for, and how (Roles Anywhere API, ProfileDetail).
 
-    `mappings` say what of a certificate becomes a session tag: (certificate field, specifier).
+    `mappings` define which parts of a certificate become session tags: (certificate field, specifier).
     """
 
     id: str  # UUID
@@ -115,7 +116,7 @@ class Crl:
     created_at: int
     updated_at: int
     trust_anchor_id: str
-    data: bytes  # PEM, as it was imported
+    data: bytes  # PEM, as imported
     enabled: bool = False
     tags: Tags = ()
 
@@ -126,12 +127,12 @@ class Crl:
 
 @dataclass(frozen=True, slots=True)
 class X509Subject:
-    """Who has come with certificates of this subject (Roles Anywhere API, SubjectDetail). Never on the change feed.
+    """The use of certificates with this subject (Roles Anywhere API, SubjectDetail). Never on the change feed.
 
-    `credentials` and `instance_properties` are JSON lists, the newest first, of what `operations.rolesanywhere` keeps.
+    `credentials` and `instance_properties` are JSON lists, newest first (see `operations.rolesanywhere`).
     """
 
-    id: str  # UUID made of account and subject, so that it is known without a look-up
+    id: str  # UUID derived from account and subject, so that no look-up is needed
     account: str
     region: str
     x509_subject: str  # RFC 4514
@@ -150,23 +151,23 @@ class X509Subject:
 
 @dataclass(frozen=True, slots=True)
 class IssuerKeySet:
-    """The keys of an issuer as they were last fetched, so that a restart while it is away goes on. Never on the feed.
+    """The keys of an issuer as last fetched, for a restart while the issuer is unavailable. Never on the feed.
 
-    `source` is a digest of where they come from and by which rules; `account` is "" where accounts may share them.
+    `source` is a digest of where the keys come from and by which rules; `account` is "" when accounts may share them.
     """
 
     source: str
     account: str
-    url: str  # what was fetched, for people
-    jwks: str  # public keys alone, canonical JSON
+    url: str  # the source of the keys, for people
+    jwks: str  # public keys only, canonical JSON
     fetched_at: int  # ms
     sequence: int = 0  # spiffe_sequence of a trust bundle
-    claimed_at: int = 0  # ms; when a process last began to look for a key that none had
+    claimed_at: int = 0  # ms; when a process last started a fetch for an unknown key id
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerAllowList:
-    """The only issuers that an account may trust, each a provider's url or, ending in `/*`, all below a path."""
+    """The only issuers that an account may trust: provider urls, or prefixes ending in `/*` for all urls below a path."""
 
     account: str
     issuers: tuple[str, ...]
@@ -175,12 +176,12 @@ class IssuerAllowList:
 
 @dataclass(frozen=True, slots=True)
 class OutboundFederation:
-    """Whether an account has its identities vouched for to others (outbound web identity federation), and as whom.
+    """The outbound web identity federation of an account: whether it is enabled, and the account's issuer.
 
-    It stays when the feature is switched off: the account has the same issuer when it is switched on again.
+    It is kept when the feature is disabled: the account has the same issuer when it is enabled again.
     """
 
     account: str
-    issuer_id: str  # a UUID: what tells this account's issuer from others
+    issuer_id: str  # a UUID that makes the account's issuer unique
     enabled: bool
     changed_at: int

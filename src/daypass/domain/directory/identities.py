@@ -1,4 +1,4 @@
-"""Accounts, and the principals and policies in them."""
+"""Accounts, their principals and their policies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 Tags: TypeAlias = tuple[tuple[str, str], ...]
-"""Tag keys and values in the order in which they were written; keys are unique without regard to case."""
+"""Tag keys and values in the order in which they were written. Keys are unique; case is ignored."""
 
 
 class KeyStatus(StrEnum):
@@ -76,7 +76,7 @@ class Role:
     trust_bindings: tuple[tuple[str, str], ...] = ()
     description: str | None = None
     max_session_seconds: int = 3600
-    chained_max_seconds: int = 3600  # ours: a role may raise the hour cap of chained sessions
+    chained_max_seconds: int = 3600  # a Daypass setting: a role may raise the hour limit of chained sessions
     boundary_arn: str | None = None
     tags: Tags = ()
 
@@ -87,7 +87,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class ManagedPolicy:
-    """A customer-managed policy, or (account "aws") one that comes with Daypass."""
+    """A customer-managed policy, or (account "aws") a policy that Daypass ships."""
 
     id: str  # ANPA…
     account: str
@@ -97,7 +97,7 @@ class ManagedPolicy:
     created_at: int
     updated_at: int
     default_version: int = 1
-    latest_version: int = 1  # the highest number ever given; numbers are never reused
+    latest_version: int = 1  # the highest number ever assigned; numbers are never reused
     description: str | None = None
     tags: Tags = ()
 
@@ -132,7 +132,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Guardrail:
-    """A policy that bounds every principal of an account, root included (the place of AWS's SCPs)."""
+    """A policy that bounds every principal of an account, including the root (like an SCP in AWS)."""
 
     account: str
     name: str
@@ -142,20 +142,20 @@ class Guardrail:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A long-term key. `owner_id` is a user's id, or the account id for a root key."""
+    """A long-term key. `owner_id` is a user's id, or the account id for a root's key."""
 
     id: str  # AKIA…, or any id that AWS's accessKeyIdType allows
     account: str
     owner_id: str
     status: KeyStatus
-    sealed_secret: bytes  # by the storage ring; account and owner id are its associated data
+    sealed_secret: bytes  # sealed by the storage ring; account and owner id are its associated data
     created_at: int
     status_changed_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceProfile:
-    """A container for at most one role, by which AWS's tools name a role for a machine (IAM API, InstanceProfile)."""
+    """A container for at most one role, which AWS's tools use to assign a role to a machine (IAM API, InstanceProfile)."""
 
     id: str  # AIPA…
     account: str
@@ -172,7 +172,7 @@ class InstanceProfile:
 
 @dataclass(frozen=True, slots=True)
 class AccountAlias:
-    """The one friendly name that an account may have, unique over the installation."""
+    """The one alias that an account may have, unique in the installation."""
 
     alias: str
     account: str
@@ -181,7 +181,7 @@ class AccountAlias:
 
 @dataclass(frozen=True, slots=True)
 class PasswordPolicy:
-    """What an account asks of its users' passwords (IAM API, PasswordPolicy). None: not set, as IAM then shows it."""
+    """An account's requirements for passwords (IAM API, PasswordPolicy). None: not set, as IAM then shows it."""
 
     account: str
     minimum_length: int = 6
@@ -191,13 +191,13 @@ class PasswordPolicy:
     require_lowercase: bool = False
     users_may_change: bool = False
     max_age_days: int | None = None
-    reuse_prevention: int | None = None  # how many former passwords are refused
+    reuse_prevention: int | None = None  # number of previous passwords that are refused
     hard_expiry: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoginProfile:
-    """A user's password for the console, as a slow hash (see `operations.iam.passwords`), and its former ones."""
+    """A user's console password, as a slow hash (see `operations.iam.passwords`), and the previous hashes."""
 
     user_id: str
     account: str
@@ -207,15 +207,15 @@ class LoginProfile:
     reset_required: bool = False
     max_signin_seconds: int | None = None
     former_hashes: tuple[str, ...] = ()  # newest first
-    failures: int = 0  # wrong old passwords since the last right one or the last lock
-    locked_until: int = 0  # ms; until then no old password is looked at
+    failures: int = 0  # failed attempts since the last success or lock
+    locked_until: int = 0  # ms; no old password is checked before this time
 
 
 @dataclass(frozen=True, slots=True)
 class MfaDevice:
-    """A virtual MFA device (IAM API, VirtualMFADevice). `owner_id` is a user's id, or the account id for the root's.
+    """A virtual MFA device (IAM API, VirtualMFADevice). `owner_id` is a user's id, or the account id for the root's device.
 
-    Wrong codes are counted here, where every process sees them, until `locked_until` (ms) no code is looked at.
+    Failed codes are counted here, where every process sees them. No code is checked before `locked_until` (ms).
     """
 
     account: str
@@ -223,11 +223,11 @@ class MfaDevice:
     name: str
     path: str
     created_at: int
-    sealed_seed: bytes  # by the storage ring; account, owner and serial are its associated data
+    sealed_seed: bytes  # sealed by the storage ring; account, owner and serial are its associated data
     owner_id: str | None = None
     enabled_at: int | None = None
-    drift: int = 0  # steps that the device's clock is ahead of ours
-    failures: int = 0  # wrong codes since the last right one or the last lock
+    drift: int = 0  # steps by which the device's clock is ahead of the server's
+    failures: int = 0  # failed codes since the last success or lock
     locked_until: int = 0
     tags: Tags = ()
-    paired_step: int = 0  # that of the later code of the last two that it was enabled or synchronised with
+    paired_step: int = 0  # step of the second code when it was last enabled or synchronised

@@ -1,6 +1,6 @@
-"""What a policy document is once compiled: statements with their matchers, found by an index over actions.
+"""Compiled policy documents: statements with their matchers, indexed by action.
 
-These are values: nothing here reads text or decides anything.
+These are values: this module parses no text and makes no decisions.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+from daypass.domain.policy.administration import Administration
+from daypass.domain.policy.budget import Weight
 from daypass.domain.policy.condition import Condition
-from daypass.domain.policy.model import Effect
+from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import Patterns
 from daypass.domain.policy.principal import Principals
 
 
 class PolicyKind(StrEnum):
-    """What a document is for; it decides which elements are required and which are prohibited.
+    """The kind of a document. It determines which elements are required and which are prohibited.
 
-    MANAGED is IDENTITY with AWS's further demand that managed policies be of version 2012-10-17.
+    MANAGED is IDENTITY with AWS's additional rule that managed policies have version 2012-10-17.
     """
 
     IDENTITY = "identity"
@@ -31,7 +33,7 @@ class PolicyKind(StrEnum):
 
 
 class PrincipalValue(NamedTuple):
-    """One value of a Principal or NotPrincipal element. `type` is AWS, Federated, Service or CanonicalUser."""
+    """A value of a Principal or NotPrincipal element. `type` is AWS, Federated, Service or CanonicalUser."""
 
     type: str
     value: str
@@ -41,9 +43,10 @@ class PrincipalValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """A statement with its matchers. `resources` is None where the kind has none (trust policies).
+    """A statement with its matchers. `resources` is None for kinds without Resource (trust policies).
 
-    `always` marks a Deny of a document that could not be compiled: it matches every request.
+    `always` marks a Deny of a document that could not be compiled: it matches every request. `administration` is its
+    grant of Daypass's own actions, None for no grant.
     """
 
     index: int
@@ -60,39 +63,47 @@ class Statement:
     principals: Principals | None = None
     not_principal: bool = False
     conditions: tuple[Condition, ...] = ()
-    keys: tuple[str, ...] = ()  # every context key that it may look at, sorted
+    keys: tuple[str, ...] = ()  # every context key that it may read, sorted
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # element name to values as written
     principal_values: tuple[PrincipalValue, ...] = ()
+    administration: Administration | None = None
     always: bool = False
 
+    cost: int = 0  # steps of matching action and resource, without those of `wild` resources
+    wild: Weight | None = None  # resources whose cost depends on the request
 
-Heads: TypeAlias = "tuple[tuple[int, Mapping[str, tuple[Statement, ...]]], ...]"
-"""Statements by how the resource must begin: (length, statements by the first `length` characters)."""
+    def steps(self, resource: str, context: Context) -> int:
+        """The maximum number of steps to match the action and this resource."""
+        return self.cost + (self.wild.steps(1, len(resource), context) if self.wild is not None else 0)
+
+
+PrefixIndex: TypeAlias = "tuple[tuple[int, Mapping[str, tuple[Statement, ...]]], ...]"
+"""Statements by the beginning of the resource: (length, statements by the first `length` characters)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Statements by action, then by the beginning of the resource, so that a decision tries only those that may match.
+    """Statements by action, then by the beginning of the resource, so that a decision tries only possible matches.
 
-    `exact`: by folded literal action, which then matches. `by_service`: by folded service, the action to be tried.
-    `others`: those whose action may be of any service. A statement is found at most once for a request.
+    `exact`: by literal action (folded), which then matches. `by_service`: by service (folded); the action is still
+    tested. `others`: statements whose action may be of any service. A statement is found at most once for a request.
     """
 
-    exact: Mapping[str, Heads]
-    by_service: Mapping[str, Heads]
-    others: Heads
+    exact: Mapping[str, PrefixIndex]
+    by_service: Mapping[str, PrefixIndex]
+    others: PrefixIndex
 
     def concerned(self, action: str) -> Iterator[Statement]:
-        """Every statement that may match this action (folded), whatever the resource."""
+        """Every statement that may match this action (folded), for any resource."""
         service = action.partition(":")[0]
-        for _, heads in (*self.exact.get(action, ()), *self.by_service.get(service, ()), *self.others):
-            for statements in heads.values():
+        for _, by_prefix in (*self.exact.get(action, ()), *self.by_service.get(service, ()), *self.others):
+            for statements in by_prefix.values():
                 yield from statements
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyDocument:
-    """A compiled document. `broken` says that it failed to compile and stands closed."""
+    """A compiled document. `broken` means that it failed to compile and fails closed."""
 
     kind: PolicyKind
     text: str
@@ -103,12 +114,12 @@ class PolicyDocument:
     broken: bool = False
 
     def principals(self) -> tuple[PrincipalValue, ...]:
-        """Every principal value in the order in which they are written, for binding ARNs to unique ids."""
+        """Every principal value in written order, for binding ARNs to unique ids."""
         return tuple(value for statement in self.statements for value in statement.principal_values)
 
 
 def build_index(statements: Iterable[Statement], actions: Mapping[int, tuple[str, ...]]) -> Index:
-    """`actions` gives each statement's action patterns, folded, by its index."""
+    """`actions` gives the action patterns (folded) of each statement, by its index."""
     exact: dict[str, list[Statement]] = {}
     by_service: dict[str, list[Statement]] = {}
     others: list[Statement] = []
@@ -124,18 +135,19 @@ def build_index(statements: Iterable[Statement], actions: Mapping[int, tuple[str
             if pattern.partition(":")[0] not in services:
                 exact.setdefault(pattern, []).append(statement)
     return Index(
-        {action: _heads(found) for action, found in exact.items()},
-        {service: _heads(found) for service, found in by_service.items()},
-        _heads(others),
+        {action: _prefix_index(found) for action, found in exact.items()},
+        {service: _prefix_index(found) for service, found in by_service.items()},
+        _prefix_index(others),
     )
 
 
-def _heads(statements: Iterable[Statement]) -> Heads:
+def _prefix_index(statements: Iterable[Statement]) -> PrefixIndex:
     by_length: dict[int, dict[str, list[Statement]]] = {}
     for statement in statements:
         resources = statement.resources
-        head = resources.head if resources is not None and not statement.not_resource else ""
-        by_length.setdefault(len(head), {}).setdefault(head, []).append(statement)
+        prefix = resources.prefix if resources is not None and not statement.not_resource else ""
+        by_length.setdefault(len(prefix), {}).setdefault(prefix, []).append(statement)
     return tuple(
-        (length, {head: tuple(found) for head, found in by_head.items()}) for length, by_head in by_length.items()
+        (length, {prefix: tuple(found) for prefix, found in by_prefix.items()})
+        for length, by_prefix in by_length.items()
     )

@@ -1,7 +1,7 @@
 """Conditions: one table of operators, one rule for absent, single and multiple values.
 
-A condition holds or it does not; nothing here raises on a request's values. A value that cannot be read as the
-operator's type equals nothing, so positive operators fail on it and negated ones hold, as AWS's truth tables have it.
+Conditions never raise on a request's values. A value that cannot be parsed as the operator's type equals nothing:
+positive operators fail on it and negated ones hold, as in AWS's truth tables.
 Source: IAM User Guide, "IAM JSON policy elements: Condition operators", "Set operators for multivalued context keys".
 """
 
@@ -14,14 +14,15 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from daypass.domain.policy import values
+from daypass.domain.policy.budget import Weight
 from daypass.domain.policy.model import Context
 from daypass.domain.policy.pattern import V2012, Fixed, Patterns, Variable, fold, resolve, tokenize
 
 Test: TypeAlias = Callable[[str, Context], bool]
-"""Whether one value of the request matches any value of the policy, before negation."""
+"""Whether a value of the request matches any value of the policy, before negation."""
 
-Compiled: TypeAlias = "tuple[Test, tuple[str, ...]]"
-"""A test, and the context keys of the variables in it."""
+Compiled: TypeAlias = "tuple[Test, Weight]"
+"""A test and its cost. The keys of the weight are those of its variables."""
 
 
 class Quantifier(Enum):
@@ -37,7 +38,7 @@ _NONE, _ALL, _ANY = Quantifier  # bound once: before Python 3.12 every look-up o
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One operator over one key. `written` is the operator as the policy spells it."""
+    """One operator on one key. `written` is the operator as spelled in the policy."""
 
     written: str
     key: str  # folded
@@ -47,11 +48,22 @@ class Condition:
     when_absent: bool
     test: Test
     keys: tuple[str, ...]  # the key, then the keys of variables
+    weight: Weight
+    light: int  # the steps for a single value when its length makes no difference; 0 when it does
+
+    def steps(self, context: Context) -> int:
+        """The maximum number of steps of `holds`."""
+        value = context.get(self.key)
+        if value is None:
+            return 1
+        if value.__class__ is str:
+            return self.weight.steps(1, len(value), context)
+        return 1 + self.weight.steps(len(value), sum(map(len, value)), context)
 
     def holds(self, context: Context) -> bool:
         value = context.get(self.key)
         quantifier = self.quantifier
-        if value.__class__ is str and quantifier is _NONE:  # nearly always
+        if value.__class__ is str and quantifier is _NONE:  # the common case
             return self.test(value, context) is not self.negated
         if value is None or value == ():
             return self.when_absent
@@ -71,7 +83,7 @@ class Condition:
 def _text(*, wildcards: bool, folded: bool) -> Callable[[Sequence[str], str], Compiled]:
     def build(texts: Sequence[str], version: str) -> Compiled:
         patterns = Patterns(texts, variables=version == V2012, wildcards=wildcards, folded=folded)
-        return patterns.matches, patterns.keys
+        return patterns.matches, patterns.weight
 
     return build
 
@@ -85,7 +97,7 @@ def _bool(texts: Sequence[str], version: str) -> Compiled:
 
 
 def _typed(read: Callable[[str], Any], matches: Callable[[Any, Any], bool]) -> Callable[[Sequence[str], str], Compiled]:
-    """Operators over a type: the policy's values are read once, the request's value when it comes. No variables."""
+    """Typed operators: the policy's values are parsed once, the request's value on each request. No variables."""
 
     def build(texts: Sequence[str], _version: str) -> Compiled:
         bounds = [_must(read, text) for text in texts]
@@ -94,7 +106,7 @@ def _typed(read: Callable[[str], Any], matches: Callable[[Any, Any], bool]) -> C
             value = read(text)
             return value is not None and any(matches(value, bound) for bound in bounds)
 
-        return test, ()
+        return test, Weight(1 + len(bounds))
 
     return build
 
@@ -119,7 +131,7 @@ def _address(texts: Sequence[str], _version: str) -> Compiled:
                 return True
         return False
 
-    return test, ()
+    return test, Weight(1 + len(networks))
 
 
 def _arn(texts: Sequence[str], version: str) -> Compiled:
@@ -137,7 +149,7 @@ def _arn(texts: Sequence[str], version: str) -> Compiled:
                 return True
         return False
 
-    return test, keys
+    return test, Weight(6 * len(fixed) + 4 * sum(map(len, templates)), sum(map(len, texts)), keys)
 
 
 def _fixed(tokens: Sequence[Any]) -> list[Fixed] | None:
@@ -147,7 +159,7 @@ def _fixed(tokens: Sequence[Any]) -> list[Fixed] | None:
 def _null(texts: Sequence[str], _version: str) -> Compiled:
     wanted = [_must(values.boolean, text) for text in texts]
     present = False in wanted
-    return (lambda _text, _context: present), ()
+    return (lambda _text, _context: present), Weight(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +203,13 @@ OPERATORS: dict[str, Operator] = {
     "ArnNotLike": Operator(_arn, negated=True),
     "Null": Operator(_null),
 }
-"""Every operator, without its quantifier and without IfExists."""
+"""All operators, without quantifier and IfExists."""
 
 _IF_EXISTS = "IfExists"
 
 
 def split_operator(written: str) -> tuple[Quantifier, str, bool] | None:
-    """(quantifier, operator, whether IfExists), or None when there is no such operator. Names are case-sensitive."""
+    """(quantifier, operator, whether IfExists), or None when the operator does not exist. Names are case-sensitive."""
     quantifier = next((q for q in (_ALL, _ANY) if written.startswith(q.value)), _NONE)
     name = written.removeprefix(quantifier.value)
     if_exists = name.endswith(_IF_EXISTS)
@@ -208,19 +220,20 @@ def split_operator(written: str) -> tuple[Quantifier, str, bool] | None:
 
 
 def compile_condition(written: str, key: str, texts: Sequence[str], version: str) -> Condition:
-    """A condition of a known operator, in a version of the policy language. Raises ValueError for an unknown one or a value of the wrong type."""
+    """A condition in a version of the policy language. Raises ValueError for an unknown operator or a value of the wrong type."""
     split = split_operator(written)
     if split is None:
         raise ValueError("unknown operator")
     quantifier, name, if_exists = split
     entry = OPERATORS[name]
-    test, variable_keys = entry.build(texts, version)
-    if name == "Null":  # presence is the question itself, so quantifiers have nothing to range over
+    test, weight = entry.build(texts, version)
+    if name == "Null":  # it tests presence itself, so quantifiers do not apply
         quantifier = _NONE
         when_absent = any(values.boolean(text) for text in texts)
     else:
         by_quantifier = {_NONE: entry.negated, _ALL: True, _ANY: False}
         when_absent = if_exists or by_quantifier[quantifier]
     folded = fold(key)
-    keys = (folded, *variable_keys)
-    return Condition(written, folded, tuple(texts), entry.negated, quantifier, when_absent, test, keys)
+    keys = (folded, *weight.keys)
+    light = 0 if weight.size or weight.keys else weight.calls
+    return Condition(written, folded, tuple(texts), entry.negated, quantifier, when_absent, test, keys, weight, light)

@@ -1,6 +1,6 @@
-"""Whether one pattern covers another: every text that the second matches, the first matches too.
+"""Whether one pattern covers another: the first matches every text that the second matches.
 
-Sound, not complete: True is proven, False means that it could not be shown. Variables cover only themselves.
+Sound but not complete: True is proven, False means not proven. A variable covers only itself.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from daypass.domain.policy.pattern import Variable, Wild, tokenize
 
-_HEAD = re.compile(r"[*?$]")  # where a pattern stops being plain characters
+_HEAD = re.compile(r"[*?$]")  # the end of the plain characters in a pattern
 LONGEST = 512  # characters of a pattern; longer ones are not compared
 
 
 class Budget:
-    """Steps that comparisons may still take, all together. Once they are spent, nothing more is shown to be covered."""
+    """The remaining steps of all comparisons together. When none remain, no further cover is proven."""
 
     __slots__ = ("left",)
 
@@ -24,7 +24,7 @@ class Budget:
 
 
 def covers(wide: str, narrow: str, budget: Budget) -> bool:
-    """Whether `wide` matches all that `narrow` does."""
+    """Whether `wide` covers `narrow`."""
     budget.left -= 1
     if wide in ("*", narrow):
         return True
@@ -56,7 +56,7 @@ def _symbols(text: str) -> list[object]:
 def stands_for(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
     """`covers` for patterns by single symbols (characters, wildcards, variables).
 
-    It is the usual wildcard match, where the text may hold wildcards that only `*` (and, for `?`, `?`) can stand for.
+    The usual wildcard match, except that the text may contain wildcards. Only `*` (or, for `?`, also `?`) matches them.
     """
     at, star, resume = 0, -1, 0
     index = 0

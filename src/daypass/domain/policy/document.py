@@ -1,7 +1,7 @@
-"""From text to compiled document: `parse` at write time, `compile_stored` for what the directory holds.
+"""Compiles documents from text: `parse` at write time, `compile_stored` for documents in the directory.
 
-`parse` refuses what AWS refuses. `compile_stored` never raises: a document that cannot be compiled allows nothing and
-denies whatever its Deny statements might have meant.
+`parse` refuses what AWS refuses. `compile_stored` never raises: a document that cannot be compiled allows nothing, and
+denies everything that its Deny statements may have denied.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from daypass.domain.policy import resource
+from daypass.domain.policy.administration import administration_of
 from daypass.domain.policy.compiled import (
     PolicyDocument,
     PolicyKind,
@@ -26,9 +27,9 @@ __all__ = ["PolicyDocument", "PolicyError", "PolicyKind", "PrincipalValue", "Sta
 
 
 def parse(text: str, kind: PolicyKind) -> PolicyDocument:
-    """The document that `text` is. Raises PolicyError with AWS's message and the place of the fault.
+    """The compiled document of `text`. Raises PolicyError with AWS's message and the position of the error.
 
-    Lengths are the operations' concern (each kind has its quota); all other limits are checked here.
+    The operations check lengths (each kind has its quota); all other limits are checked here.
     """
     try:
         root = read(text)
@@ -52,7 +53,7 @@ def parse(text: str, kind: PolicyKind) -> PolicyDocument:
 
 
 def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
-    """The document of a stored text. Never raises; one that cannot be compiled is `broken` and fails closed."""
+    """The compiled document of a stored text. Never raises; a document that cannot be compiled is `broken` and fails closed."""
     try:
         return parse(text, kind)
     except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
@@ -72,16 +73,18 @@ def _statement(draft: Draft, index: int, node: Node) -> Statement:
     not_action, not_resource = "NotAction" in written, "NotResource" in written
     actions = Patterns(fold(text) for text in written["NotAction" if not_action else "Action"])
     resources = _resources(draft, written.get("NotResource" if not_resource else "Resource"))
+    wild = resources.weight if resources is not None and (resources.weight.size or resources.keys) else None
     conditions = draft.conditions[index]
     keys = {key for condition in conditions for key in condition.keys}
     keys.update(resources.keys if resources is not None else ())
     principal_values = tuple(_principal_values(draft, members))
+    effect = Effect(members["Effect"].text)
     line, column = draft.positions.at(node.start)
     end_line, end_column = draft.positions.at(node.end)
     return Statement(
         index=index,
         sid=members["Sid"].text if "Sid" in members else "",
-        effect=Effect(members["Effect"].text),
+        effect=effect,
         line=line,
         column=column,
         end_line=end_line,
@@ -96,6 +99,9 @@ def _statement(draft: Draft, index: int, node: Node) -> Statement:
         keys=tuple(sorted(keys)),
         written=written,
         principal_values=principal_values,
+        administration=administration_of(effect, written, variables=draft.version == V2012),
+        cost=actions.weight.calls + (1 if wild else resources.weight.calls if resources is not None else 0),
+        wild=wild,
     )
 
 
@@ -121,7 +127,7 @@ def _principal_values(draft: Draft, members: dict[str, Node]) -> Iterator[Princi
 
 
 def _salvage(text: str) -> Iterator[Statement]:
-    """A Deny of everything for each statement that is not plainly an Allow; for the whole, when none can be told."""
+    """A Deny of everything for each statement that is not clearly an Allow, or one Deny when the statements are unreadable."""
     try:
         root = read(text)
         nodes = listed(root.members["Statement"])

@@ -1,8 +1,8 @@
-"""The one evaluator: from a request and the policies that bear on it to a decision.
+"""The one evaluator: takes a request and the policies that apply to it, returns a decision.
 
-An explicit deny anywhere wins. Then every guardrail level must allow; then, in one account, the resource policy or the
-identity's own policies, within boundary and session; between accounts, both. Nothing is allowed by default, and the
-order of statements and policies never matters.
+An explicit deny anywhere wins. Every guardrail level must allow. Within one account, the resource policy or the
+identity's own policies must allow, limited by boundary and session. Between accounts, both must allow. Nothing is
+allowed by default, and the order of statements and policies never matters.
 Source: IAM User Guide, "Policy evaluation logic", "How AWS enforcement code logic evaluates requests to allow or deny
 access", "Cross-account policy evaluation logic".
 """
@@ -13,14 +13,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.policy.administration import concerns, is_administrative
+from daypass.domain.policy.budget import EVALUATION, OverBudget, charge
 from daypass.domain.policy.compiled import PolicyDocument, PolicyKind, Statement
-from daypass.domain.policy.model import AccessQuery, Context, Decision, Determining, Effect, Layer, Layers, NamedPolicy
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Context, Decision, Determining, Effect, Layer
 from daypass.domain.policy.pattern import fold
-from daypass.domain.policy.principal import Principals, Reach
+from daypass.domain.policy.principal import GrantScope, Principals
 
 # Bound once: before Python 3.12 every look-up of an enum's member runs Python code.
 _GUARDRAIL, _RESOURCE, _IDENTITY, _BOUNDARY, _SESSION = Layer
-_NOBODY, _ENTITY, _USER, _DIRECT = Reach.NONE, Reach.ENTITY, Reach.USER, Reach.DIRECT
+_NONE, _ENTITY, _USER, _DIRECT = GrantScope.NONE, GrantScope.ENTITY, GrantScope.USER, GrantScope.DIRECT
 _DENY = Effect.DENY
 _ROOT = PrincipalKind.ROOT.value
 
@@ -34,63 +37,111 @@ class Match(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The outcome by layers: a blocking layer or None, and whether the deny was explicit; who allowed or denied."""
+    """The outcome of the layers: the blocking layer or None, whether the deny was explicit, and the determining statements."""
 
     blocked_by: Layer | None
     explicit: bool
     matches: tuple[Match, ...]
 
 
-class Survey:
-    """Collects the statements that match a request; layer by layer, each statement at most once."""
+class StatementMatcher:
+    """Collects the statements that match a request, layer by layer, each statement at most once.
 
-    __slots__ = ("_action", "_bindings", "_query", "_service", "denies", "reach", "touched")
+    `left`: the remaining steps. It raises OverBudget before a statement that takes more.
+    """
 
-    def __init__(self, query: AccessQuery, layers: Layers) -> None:
+    __slots__ = (
+        "_action",
+        "_administrative",
+        "_bindings",
+        "_query",
+        "_service",
+        "conditional",
+        "denies",
+        "left",
+        "scope",
+    )
+
+    def __init__(self, query: AccessQuery, layers: Layers, budget: int = EVALUATION) -> None:
         self._query = query
+        self.left = budget
         self._bindings = layers.bindings
         self._action = fold(query.action)
         self._service = self._action.partition(":")[0]
+        self._administrative = is_administrative(self._action)
         self.denies: list[Match] = []
-        self.touched: list[Statement] = []  # action, resource and principal match, and it has context keys
-        self.reach = _NOBODY  # the farthest of the resource policy's grants
+        self.conditional: list[Statement] = []  # action, resource and principal match, and it has context keys
+        self.scope = _NONE  # the widest scope among the resource policy's grants
 
     def of(self, layer: Layer, policies: Iterable[NamedPolicy]) -> list[Match]:
-        """The allowing statements of these policies; denying ones go to `denies`."""
+        """The allowing statements of these policies; appends the denying ones to `denies`."""
         allows: list[Match] = []
         context = self._query.context
         for policy in policies:
-            for statement in self._candidates(policy.document):
-                reach = _NOBODY
+            candidates = self._candidates(policy.document)
+            if self._administrative:
+                candidates = [s for s in candidates if concerns(s.effect, s.administration, layer, self._query)]
+            for statement in candidates:
+                scope = _NONE
                 if statement.principals is not None:
-                    reach = self._reach(statement, statement.principals)
-                    if reach is _NOBODY:
+                    scope = self._scope(statement, statement.principals)
+                    if scope is _NONE:
                         continue
                 if statement.keys:
-                    self.touched.append(statement)
-                    if not holds(statement, context):
+                    self.conditional.append(statement)
+                    if not self._holds(statement, context):
                         continue
                 match = Match(layer, policy.name, statement)
                 if statement.effect is _DENY:
                     self.denies.append(match)
                     continue
                 allows.append(match)
-                if layer is _RESOURCE and reach > self.reach:
-                    self.reach = reach
+                if layer is _RESOURCE and scope > self.scope:
+                    self.scope = scope
         return allows
+
+    def _holds(self, statement: Statement, context: Context) -> bool:
+        for condition in statement.conditions:
+            if condition.light and context.get(condition.key).__class__ is str:  # the common case
+                self.left -= condition.light
+            else:
+                self._spend(condition.steps(context))
+            if not condition.holds(context):
+                return False
+        return True
+
+    def examine(self, statement: Statement) -> None:
+        """Counts the steps of examining all of a statement, as explanations do. Raises OverBudget."""
+        context = self._query.context
+        self._spend(statement.steps(self._query.resource, context) + 3 * steps(statement, context))
+
+    def check_budget(self) -> None:
+        """Raises OverBudget if the work counted afterwards exceeds the budget."""
+        self._spend(0)
+
+    def _spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise OverBudget
 
     def _candidates(self, document: PolicyDocument) -> list[Statement]:
         """The statements whose action and resource match."""
         index, action = document.index, self._action
         resource, context = self._query.resource, self._query.context
         found: list[Statement] = []
-        for length, heads in index.exact.get(action, ()):
-            for statement in heads.get(resource[:length], ()):
+        for length, by_prefix in index.exact.get(action, ()):
+            for statement in by_prefix.get(resource[:length], ()):
+                self.left -= statement.cost
+                if statement.wild is not None:
+                    self._spend(statement.wild.steps(1, len(resource), context))
                 resources = statement.resources
                 if resources is None or resources.matches(resource, context) is not statement.not_resource:
                     found.append(statement)
-        for length, heads in (*index.by_service.get(self._service, ()), *index.others):
-            for statement in heads.get(resource[:length], ()):
+        for length, by_prefix in (*index.by_service.get(self._service, ()), *index.others):
+            for statement in by_prefix.get(resource[:length], ()):
+                self.left -= statement.cost
+                if statement.wild is not None:
+                    self._spend(statement.wild.steps(1, len(resource), context))
                 if statement.actions.matches(action, context) is statement.not_action:
                     continue
                 resources = statement.resources
@@ -98,12 +149,23 @@ class Survey:
                     found.append(statement)
         return found
 
-    def _reach(self, statement: Statement, principals: Principals) -> Reach:
-        """How far the statement reaches for the caller; NONE when it does not mean the caller."""
+    def _scope(self, statement: Statement, principals: Principals) -> GrantScope:
+        """The grant scope of the statement for the caller; NONE when its principals do not match the caller."""
         who = self._query.principal
         if statement.not_principal:
-            return _NOBODY if principals.excepts(who, self._bindings) else _DIRECT
-        return principals.reach(who, self._bindings)
+            return _NONE if principals.excepts(who, self._bindings) else _DIRECT
+        return principals.grant_scope(who, self._bindings)
+
+
+def steps(statement: Statement, context: Context) -> int:
+    """The maximum number of steps of `holds`."""
+    total = 0
+    for condition in statement.conditions:
+        if condition.light and context.get(condition.key).__class__ is str:  # the common case
+            total += condition.light
+        else:
+            total += condition.steps(context)
+    return total
 
 
 def holds(statement: Statement, context: Context) -> bool:
@@ -115,29 +177,38 @@ def holds(statement: Statement, context: Context) -> bool:
 
 
 def evaluate(query: AccessQuery, layers: Layers) -> Decision:
-    """The decision, by AWS's documented logic. Never raises on a request's values."""
+    """The decision, by AWS's documented logic. Never raises on a request's values, except for `budget.metered`."""
     return decide(query, layers)[0]
 
 
 def decide(query: AccessQuery, layers: Layers) -> tuple[Decision, tuple[Statement, ...]]:
-    """`evaluate`, with the statements that apply or not as their conditions hold in the query's context."""
-    survey = Survey(query, layers)
-    verdict = judge(query, layers, survey)
+    """`evaluate`, with statements that apply according to their conditions in the query's context.
+
+    A decision over the budget is a denial: the statements that were not evaluated may contain a Deny.
+    """
+    matcher = StatementMatcher(query, layers)
+    try:
+        verdict = judge(query, layers, matcher)
+        matcher.check_budget()
+    except OverBudget:
+        charge(EVALUATION)
+        return Decision(False, over_budget=True), ()
+    charge(EVALUATION - matcher.left)
     decision = Decision(
         verdict.blocked_by is None,
         verdict.blocked_by,
         verdict.explicit,
         tuple([_determining(match) for match in verdict.matches]),
-        _consulted(survey.touched),
+        _consulted(matcher.conditional),
     )
-    return decision, tuple(survey.touched)
+    return decision, tuple(matcher.conditional)
 
 
 def looks_through_variables(action: str, layers: Layers) -> bool:
-    """Whether the context decides, for some statement on this action, which actions or resources it is about.
+    """Whether, for some statement on this action, the context decides which actions or resources it matches.
 
-    Where it does not, two decisions about the same principal, action and resource differ only if some condition of
-    `decide`'s statements holds in one context and not in the other.
+    Otherwise two decisions about the same principal, action and resource differ only if a condition of `decide`'s
+    statements holds in one context and not in the other.
     """
     policies = [policy for level in (*layers.guardrails, *layers.session) for policy in level]
     policies += (*(layers.identity or ()), *(layers.boundary or ()), *((layers.resource,) if layers.resource else ()))
@@ -148,23 +219,23 @@ def looks_through_variables(action: str, layers: Layers) -> bool:
     )
 
 
-def judge(query: AccessQuery, layers: Layers, survey: Survey) -> Verdict:
-    """Which layers allow, and whether they suffice."""
-    guardrails = [survey.of(_GUARDRAIL, level) for level in layers.guardrails]
-    resource = survey.of(_RESOURCE, (layers.resource,)) if layers.resource is not None else []
-    identity = survey.of(_IDENTITY, layers.identity) if layers.identity is not None else []
-    boundary = survey.of(_BOUNDARY, layers.boundary) if layers.boundary is not None else None
-    session = [survey.of(_SESSION, level) for level in layers.session]
-    if survey.denies:
-        denies = sorted(survey.denies, key=_order)
+def judge(query: AccessQuery, layers: Layers, matcher: StatementMatcher) -> Verdict:
+    """Determines which layers allow, and whether that is sufficient."""
+    guardrails = [matcher.of(_GUARDRAIL, level) for level in layers.guardrails]
+    resource = matcher.of(_RESOURCE, (layers.resource,)) if layers.resource is not None else []
+    identity = matcher.of(_IDENTITY, layers.identity) if layers.identity is not None else []
+    boundary = matcher.of(_BOUNDARY, layers.boundary) if layers.boundary is not None else None
+    session = [matcher.of(_SESSION, level) for level in layers.session]
+    if matcher.denies:
+        denies = sorted(matcher.denies, key=_order)
         return Verdict(denies[0].layer, True, tuple(denies))
     required: list[tuple[Layer, list[Match]]] = [(_GUARDRAIL, level) for level in guardrails]
-    reach = survey.reach
-    if reach is _NOBODY:
-        resource = []  # nobody was named, so nothing was granted
+    scope = matcher.scope
+    if scope is _NONE:
+        resource = []  # no principal was named, so nothing was granted
     if resource or resource_required(layers, query):
         required.append((_RESOURCE, resource))
-    bypassed = bypass(layers, query, reach)
+    bypassed = bypass(layers, query, scope)
     if bypassed < _ENTITY and query.principal.kind != _ROOT:
         required.append((_IDENTITY, identity))
     if bypassed < _USER and boundary is not None:
@@ -178,7 +249,7 @@ def judge(query: AccessQuery, layers: Layers, survey: Survey) -> Verdict:
 
 
 def resource_required(layers: Layers, query: AccessQuery) -> bool:
-    """Whether nothing is allowed unless the resource policy allows it."""
+    """Whether the resource policy must allow the request."""
     return (
         not layers.same_account
         or (layers.resource is not None and layers.resource.document.kind is PolicyKind.TRUST)
@@ -186,11 +257,11 @@ def resource_required(layers: Layers, query: AccessQuery) -> bool:
     )
 
 
-def bypass(layers: Layers, query: AccessQuery, reach: Reach) -> Reach:
-    """Which of the caller's own layers need not allow, given the resource policy's grant."""
+def bypass(layers: Layers, query: AccessQuery, scope: GrantScope) -> GrantScope:
+    """The caller's layers that need not allow, given the resource policy's grant."""
     if layers.identity is None and query.principal.kind != _ROOT:
-        return _DIRECT  # no identity: the resource policy alone decides
-    return reach if layers.same_account else _NOBODY
+        return _DIRECT  # without an identity the resource policy alone decides
+    return scope if layers.same_account else _NONE
 
 
 def _order(match: Match) -> tuple[int, str, int]:
@@ -207,7 +278,7 @@ def _determining(match: Match) -> Determining:
     )
 
 
-def _consulted(touched: list[Statement]) -> tuple[str, ...]:
-    if len(touched) < 2:
-        return touched[0].keys if touched else ()
-    return tuple(sorted({key for statement in touched for key in statement.keys}))
+def _consulted(conditional: list[Statement]) -> tuple[str, ...]:
+    if len(conditional) < 2:
+        return conditional[0].keys if conditional else ()
+    return tuple(sorted({key for statement in conditional for key in statement.keys}))

@@ -1,7 +1,7 @@
-"""Why a request is allowed or denied: each layer's verdict, what matched, what nearly did, and what would have to be true.
+"""Explains a decision: each layer's result, the statements that matched or nearly did, and what would change it.
 
-The decision inside an explanation is `evaluate`'s own; this module only describes. It is slow on purpose and bounded in
-size, and it is never on the path of an allowed request. Its content is for those who may know the policies.
+The decision in an explanation is `evaluate`'s own; this module only describes it. It is slow but bounded in size, and
+it never runs for an allowed request. Only callers who may know the policies may see its result.
 Source of the messages: IAM User Guide, "Troubleshoot access denied error messages".
 """
 
@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.policy.administration import concerns, elsewhere, is_administrative
+from daypass.domain.policy.budget import EVALUATION, OverBudget, charge
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.condition import Condition, split_operator
-from daypass.domain.policy.evaluate import Survey, bypass, evaluate, resource_required
+from daypass.domain.policy.evaluate import StatementMatcher, bypass, evaluate, resource_required
 from daypass.domain.policy.explanation import (
     MAX_CHARACTERS,
     MAX_CONDITIONS,
@@ -30,22 +32,29 @@ from daypass.domain.policy.explanation import (
     joined,
     some,
 )
-from daypass.domain.policy.model import AccessQuery, Decision, Effect, Layer, Layers, NamedPolicy
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Decision, Effect, Layer
 from daypass.domain.policy.pattern import fold
-from daypass.domain.policy.principal import Reach
+from daypass.domain.policy.principal import GrantScope
 
 __all__ = ["Explanation", "denial_message", "explain"]
 
 _STEPS = tuple(Step)
+_TOO_MUCH = (
+    f"the policies would have to take at most {EVALUATION} steps for this request: fewer patterns with wildcards, "
+    "fewer policy variables, or shorter values in the request"
+)
 
 
 def explain(query: AccessQuery, layers: Layers) -> Explanation:
-    """Everything about the decision that `evaluate` takes for the same arguments."""
+    """The explanation of the decision that `evaluate` makes for the same arguments."""
     decision = evaluate(query, layers)
+    if decision.over_budget:
+        return _unexamined(query, decision)
     results = _fitted(tuple(_layers(query, layers)))
     return Explanation(
         decision=decision,
-        principal=cut(query.principal.arns[0][0] if query.principal.arns else query.principal.federated),
+        principal=_principal(query),
         action=cut(query.action),
         resource=cut(query.resource),
         layers=results,
@@ -53,8 +62,24 @@ def explain(query: AccessQuery, layers: Layers) -> Explanation:
     )
 
 
+def _unexamined(query: AccessQuery, decision: Decision) -> Explanation:
+    """For a decision that was refused for its cost: examining the policies would cost as much."""
+    return Explanation(
+        decision=decision,
+        principal=_principal(query),
+        action=cut(query.action),
+        resource=cut(query.resource),
+        layers=(),
+        would_have_to_be_true=(_TOO_MUCH,),
+    )
+
+
+def _principal(query: AccessQuery) -> str:
+    return cut(query.principal.arns[0][0] if query.principal.arns else query.principal.federated)
+
+
 def _fitted(results: tuple[LayerResult, ...]) -> tuple[LayerResult, ...]:
-    """The layers with as many of their nearest statements as fit together."""
+    """The layers, each with as many of its nearest statements as fit in the size limit."""
     share = MAX_CHARACTERS // max(1, len(results))
     fitted = []
     for result in results:
@@ -73,21 +98,27 @@ def _fitted(results: tuple[LayerResult, ...]) -> tuple[LayerResult, ...]:
 
 
 def _layers(query: AccessQuery, layers: Layers) -> Iterable[LayerResult]:
-    survey = Survey(query, layers)
-    resource = survey.of(Layer.RESOURCE, (layers.resource,)) if layers.resource is not None else []
-    reach = survey.reach
-    bypassed = bypass(layers, query, reach)
+    matcher = StatementMatcher(query, layers, 2 * EVALUATION)  # the resource policy is examined twice
+    resource = matcher.of(Layer.RESOURCE, (layers.resource,)) if layers.resource is not None else []
+    scope = matcher.scope
+    levels = tuple(_levels(layers))
+    share = EVALUATION // max(1, len(levels))  # counts the steps of examining statements one by one
+    bypassed = bypass(layers, query, scope)
     root = query.principal.kind == PrincipalKind.ROOT
     required = {
         Layer.GUARDRAIL: True,
         Layer.RESOURCE: resource_required(layers, query),
-        Layer.IDENTITY: bypassed < Reach.ENTITY and not root,
-        Layer.BOUNDARY: bypassed < Reach.USER,
-        Layer.SESSION: bypassed < Reach.DIRECT,
+        Layer.IDENTITY: bypassed < GrantScope.ENTITY and not root,
+        Layer.BOUNDARY: bypassed < GrantScope.USER,
+        Layer.SESSION: bypassed < GrantScope.DIRECT,
     }
-    for layer, level, policies in _levels(layers):
-        granted = layer is not Layer.RESOURCE or bool(resource and reach is not Reach.NONE)
-        yield _layer(query, layers, layer, level, policies, required=required[layer], granted=granted)
+    for layer, level, policies in levels:
+        granted = layer is not Layer.RESOURCE or bool(resource and scope is not GrantScope.NONE)
+        verdict = _verdict(matcher, layer, policies, required=required[layer], granted=granted)
+        near = StatementMatcher(query, layers, share)
+        yield _layer(query, layers, layer, level, policies, verdict, near)
+        charge(share - max(0, near.left))
+    charge(2 * EVALUATION - max(0, matcher.left))
 
 
 def _levels(layers: Layers) -> Iterable[tuple[Layer, int, tuple[NamedPolicy, ...]]]:
@@ -101,41 +132,53 @@ def _levels(layers: Layers) -> Iterable[tuple[Layer, int, tuple[NamedPolicy, ...
     yield from ((Layer.SESSION, level, policies) for level, policies in enumerate(layers.session))
 
 
+def _verdict(
+    matcher: StatementMatcher, layer: Layer, policies: tuple[NamedPolicy, ...], *, required: bool, granted: bool
+) -> LayerVerdict:
+    denies = len(matcher.denies)
+    allows = matcher.of(layer, policies)
+    if len(matcher.denies) > denies:
+        return LayerVerdict.EXPLICIT_DENY
+    if allows and granted:
+        return LayerVerdict.ALLOW
+    return LayerVerdict.IMPLICIT_DENY if required else LayerVerdict.NOT_REQUIRED
+
+
 def _layer(
     query: AccessQuery,
     layers: Layers,
     layer: Layer,
     level: int,
     policies: tuple[NamedPolicy, ...],
-    *,
-    required: bool,
-    granted: bool,
+    verdict: LayerVerdict,
+    near: StatementMatcher,
 ) -> LayerResult:
-    results = [_statement(query, layers, policy.name, s) for policy in policies for s in policy.document.statements]
-    matched = {result.effect for result in results if result.matched}
-    if Effect.DENY in matched:
-        verdict = LayerVerdict.EXPLICIT_DENY
-    elif Effect.ALLOW in matched and granted:
-        verdict = LayerVerdict.ALLOW
-    else:
-        verdict = LayerVerdict.IMPLICIT_DENY if required else LayerVerdict.NOT_REQUIRED
+    """`near` limits how many statements are examined; the others count as omitted."""
+    statements = [(policy.name, statement) for policy in policies for statement in policy.document.statements]
+    results = []
+    for name, statement in statements:
+        try:
+            near.examine(statement)
+        except OverBudget:
+            break
+        results.append(_statement(query, layers, layer, name, statement))
     results.sort(key=lambda result: (-_STEPS.index(result.failed_at), result.policy, result.index))
-    near = [result for result in results if result.failed_at is not Step.ACTION]
+    shown = [result for result in results if result.failed_at is not Step.ACTION][:MAX_STATEMENTS]
     return LayerResult(
         layer=layer,
         level=level,
         verdict=verdict,
         policies=tuple(cut(policy.name) for policy in policies[:MAX_STATEMENTS]),
-        statements=tuple(near[:MAX_STATEMENTS]),
-        omitted=len(results) - len(near[:MAX_STATEMENTS]),
+        statements=tuple(shown),
+        omitted=len(statements) - len(shown),
     )
 
 
 # --- Statements ----------------------------------------------------------------------------------------------------
 
 
-def _statement(query: AccessQuery, layers: Layers, policy: str, statement: Statement) -> StatementResult:
-    failed_at = _failed_at(query, layers, statement)
+def _statement(query: AccessQuery, layers: Layers, layer: Layer, policy: str, statement: Statement) -> StatementResult:
+    failed_at = _failed_at(query, layers, layer, statement)
     conditions: list[ConditionResult] = []
     if failed_at in (Step.CONDITION, Step.NONE):
         conditions = [_condition(query, condition) for condition in statement.conditions]
@@ -153,14 +196,16 @@ def _statement(query: AccessQuery, layers: Layers, policy: str, statement: State
     )
 
 
-def _failed_at(query: AccessQuery, layers: Layers, statement: Statement) -> Step:
-    """The first check that the statement does not pass."""
-    context = query.context
-    if statement.actions.matches(fold(query.action), context) is statement.not_action:
+def _failed_at(query: AccessQuery, layers: Layers, layer: Layer, statement: Statement) -> Step:
+    """The first check that the statement fails."""
+    context, action = query.context, fold(query.action)
+    if statement.actions.matches(action, context) is statement.not_action:
         return Step.ACTION
     resources = statement.resources
     if resources is not None and resources.matches(query.resource, context) is statement.not_resource:
         return Step.RESOURCE
+    if is_administrative(action) and not concerns(statement.effect, statement.administration, layer, query):
+        return Step.ADMINISTRATION
     if not _meant(query, layers, statement):
         return Step.PRINCIPAL
     held = all(condition.holds(context) for condition in statement.conditions)
@@ -172,7 +217,7 @@ def _meant(query: AccessQuery, layers: Layers, statement: Statement) -> bool:
         return True
     if statement.not_principal:
         return not statement.principals.excepts(query.principal, layers.bindings)
-    return statement.principals.reach(query.principal, layers.bindings) is not Reach.NONE
+    return statement.principals.grant_scope(query.principal, layers.bindings) is not GrantScope.NONE
 
 
 def _condition(query: AccessQuery, condition: Condition) -> ConditionResult:
@@ -186,13 +231,19 @@ def _condition(query: AccessQuery, condition: Condition) -> ConditionResult:
     )
 
 
-# --- What would have to be true ------------------------------------------------------------------------------------
+# --- What would change the decision --------------------------------------------------------------------------------
 
 
 def _action_sentence(query: AccessQuery, statement: Statement) -> str:
     if statement.not_action:
         return f"the action would have to be outside NotAction, which covers {cut(query.action)}"
     return f"the action would have to be one of {joined(statement.written['Action'])}"
+
+
+def _administration_sentence(query: AccessQuery, _statement: Statement) -> str:
+    if elsewhere(query):
+        return "Action would have to name daypass: and Resource an ARN, because the resource belongs to another account"
+    return "Action would have to name daypass: or be *, with Resource and without NotAction or NotResource"
 
 
 def _resource_sentence(_query: AccessQuery, statement: Statement) -> str:
@@ -216,7 +267,7 @@ def _condition_sentence(query: AccessQuery, statement: Statement) -> str:
 
 
 def _demand(query: AccessQuery, condition: Condition) -> str:
-    """What a failed condition asks for, and what it found."""
+    """What a failed condition requires, and what it found."""
     found = query.context.get(condition.key)
     split = split_operator(condition.written)
     key = cut(condition.key)
@@ -232,6 +283,7 @@ def _nothing(_query: AccessQuery, _statement: Statement) -> str:
 
 _SENTENCES = {
     Step.ACTION: _action_sentence,
+    Step.ADMINISTRATION: _administration_sentence,
     Step.RESOURCE: _resource_sentence,
     Step.PRINCIPAL: _principal_sentence,
     Step.CONDITION: _condition_sentence,
@@ -240,7 +292,7 @@ _SENTENCES = {
 
 
 def _remedies(query: AccessQuery, decision: Decision, results: Iterable[LayerResult]) -> Iterable[str]:
-    """One sentence for each thing that stands in the way."""
+    """One sentence for each obstacle."""
     if decision.explicit:
         for found in decision.determining[:MAX_STATEMENTS]:
             name = f"'{cut(found.sid)}' " if found.sid else ""
@@ -250,7 +302,7 @@ def _remedies(query: AccessQuery, decision: Decision, results: Iterable[LayerRes
             )
         return
     missing = [result for result in results if result.verdict is LayerVerdict.IMPLICIT_DENY]
-    if not missing:  # the layer that blocks is one that the request came without
+    if not missing:  # the request has no such layer
         yield f"{_one(decision.blocked_by or Layer.RESOURCE, query)} would have to allow {cut(query.action)}"
     for result in missing:
         what = f"would have to allow {cut(query.action)} on {cut(query.resource)}"
@@ -284,8 +336,8 @@ _TRUST_ACTIONS = frozenset(
 
 
 def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, shown: str = "") -> str:
-    """AWS's AccessDenied message for a denial. `caller_arn` as GetCallerIdentity would show it; `shown` is what it calls
-    the resource where that is not its ARN.
+    """AWS's AccessDenied message for a denial. `caller_arn` is the ARN that GetCallerIdentity shows. `shown` names the
+    resource where AWS does not use its ARN.
 
     "User: ARN is not authorized to perform: ACTION on resource: RESOURCE because no identity-based policy allows the
     ACTION action", or "… with an explicit deny in an identity-based policy", and ": ARN" when that is a managed one.
@@ -294,6 +346,8 @@ def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, show
     action = query.action
     head = f"User: {caller_arn} is not authorized to perform: {action} on resource: {shown or query.resource}"
     layer = decision.blocked_by
+    if decision.over_budget:
+        return f"{head} because evaluating the policies takes too many steps"
     if layer is None:
         return head
     if decision.explicit:
@@ -302,7 +356,7 @@ def denial_message(query: AccessQuery, decision: Decision, caller_arn: str, show
 
 
 def _managed(decision: Decision) -> str:
-    """The managed policy that denies, if one does: attached policies go by their ARNs, all others by names."""
+    """The managed policy that denies, if any. Attached policies have ARNs as names, all others do not."""
     arn = next((found.policy for found in decision.determining if found.policy.startswith("arn:")), "")
     return f": {arn}" if arn else ""
 

@@ -1,6 +1,6 @@
-"""The shape of an explanation, and the bounds that keep it small whatever the policies and the request hold.
+"""The types of an explanation, and the limits that keep it small for any policies and any request.
 
-Frozen values with a JSON form of plain values. Nothing here decides or looks at a policy.
+Frozen values with a JSON form. This module makes no decisions and reads no policies.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Any
 from daypass.domain.policy.model import Decision, Determining, Effect, Layer, Value
 
 MAX_STATEMENTS = 10
-"""Most statements shown of a layer; the nearest first."""
+"""Maximum number of statements shown for a layer, nearest first."""
 
 MAX_VALUES = 5
-"""Most values shown of a list."""
+"""Maximum number of values shown from a list."""
 
 MAX_TEXT = 160
-"""Most characters shown of a text."""
+"""Maximum number of characters shown from a text."""
 
 
 MAX_CONDITIONS = 6
-"""Most conditions shown of a statement; those that failed first."""
+"""Maximum number of conditions shown for a statement, failed ones first."""
 
 MAX_SENTENCE = 1_000
-"""Most characters of a sentence."""
+"""Maximum number of characters of a sentence."""
 
 MAX_CONSULTED = 50
-"""Most context keys shown."""
+"""Maximum number of context keys shown."""
 
 MAX_CHARACTERS = 24_000
-"""About how much JSON the statements of all layers may come to, beyond the nearest statement of each."""
+"""Approximate size limit of the JSON of all layers' statements, beyond the nearest statement of each layer."""
 
 
 class LayerVerdict(StrEnum):
-    """What a layer says. A layer that did not need to allow is NOT_REQUIRED, whatever it says."""
+    """The result of a layer. A layer that did not need to allow is NOT_REQUIRED, whatever its policies say."""
 
     ALLOW = "allow"
     EXPLICIT_DENY = "explicit_deny"
@@ -45,10 +45,11 @@ class LayerVerdict(StrEnum):
 
 
 class Step(StrEnum):
-    """Where a statement stopped applying: the checks, in order. NONE: it applies."""
+    """The first check that a statement failed, in the order of the checks. NONE: it applies."""
 
     ACTION = "action"
     RESOURCE = "resource"
+    ADMINISTRATION = "administration"  # it does not grant Daypass's own actions
     PRINCIPAL = "principal"
     CONDITION = "condition"
     NONE = "none"
@@ -56,7 +57,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """One condition with the values that were compared. `found` is None when the key was absent."""
+    """One condition with the compared values. `found` is None when the key is absent."""
 
     operator: str
     key: str
@@ -77,7 +78,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class StatementResult:
-    """One statement: whether it applied, and if not, the first check that failed and what would have to be true."""
+    """One statement: whether it applies and, if not, the first failed check and what would have to be true."""
 
     policy: str
     index: int
@@ -110,7 +111,7 @@ class StatementResult:
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """One layer, or one level of a layer that has several. `omitted` counts statements left out for size."""
+    """One layer, or one level of a layer with several. `omitted` counts the statements left out for size."""
 
     layer: Layer
     level: int
@@ -132,7 +133,7 @@ class LayerResult:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The whole story of one decision."""
+    """The complete explanation of a decision."""
 
     decision: Decision
     principal: str
@@ -148,6 +149,7 @@ class Explanation:
             "allowed": decision.allowed,
             "blocked_by": decision.blocked_by.value if decision.blocked_by is not None else None,
             "explicit": decision.explicit,
+            **({"over_budget": True} if decision.over_budget else {}),
             "principal": self.principal,
             "action": self.action,
             "resource": self.resource,

@@ -1,8 +1,8 @@
-"""The grammar of policies and AWS's refusals of what breaks it, one pass a rule, in the order in which AWS looks.
+"""The grammar of policies and AWS's refusals: one pass per rule, in the order in which AWS checks them.
 
-The passes read a document's JSON and raise `PolicyError`; they compile nothing but condition values, whose types can
-only be told by reading them. Source: IAM User Guide, "Grammar of the IAM JSON policy language", the element reference,
-and the messages that IAM answers with as MalformedPolicyDocument.
+The passes read the JSON of a document and raise `PolicyError`. They compile only condition values, because that is how
+their types are checked. Source: IAM User Guide, "Grammar of the IAM JSON policy language", the element reference, and
+the messages that IAM returns as MalformedPolicyDocument.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _WITH_PRINCIPAL = (PolicyKind.TRUST, PolicyKind.RESOURCE)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A document on its way through the passes."""
+    """The state of a document during the passes."""
 
     root: Node
     kind: PolicyKind
@@ -100,7 +100,7 @@ def listed(node: Node | None) -> list[Node]:
 
 
 def check(draft: Draft) -> None:
-    """Runs every pass that the kind of document calls for. Raises PolicyError at the first refusal."""
+    """Runs all passes for the kind of document. Raises PolicyError at the first refusal."""
     for each in PASSES[draft.kind]:
         each(draft)
 
@@ -128,7 +128,7 @@ def _top(draft: Draft) -> None:
 
 
 def _trust_top(draft: Draft) -> None:
-    """What the parser that trust policies share with those of buckets says in words of its own."""
+    """The checks with their own messages in the parser that AWS uses for trust policies and bucket policies."""
     members = draft.root.members if draft.root.kind is Kind.OBJECT else {}
     version, statement = members.get("Version"), members.get("Statement")
     if version is not None and version.kind is Kind.STRING and version.text not in (V2008, V2012):
@@ -170,7 +170,7 @@ def _condition_syntax(draft: Draft) -> None:
             for value in _members(draft, operator).values():
                 if any(item.kind not in _SCALARS for item in listed(value)):
                     draft.fail(SYNTAX, value)
-            if operator.members and split_operator(written) is None:
+            if split_operator(written) is None:
                 unknown = f"Invalid Condition type : {written}."
                 draft.fail(unknown if draft.kind in _WITH_PRINCIPAL else SYNTAX, operator)
 
@@ -186,7 +186,7 @@ def _version(draft: Draft) -> None:
         draft.fail(VERSION, draft.root)
 
 
-# --- What the older parser of AWS reads ----------------------------------------------------------------------------
+# --- AWS's older parser ------------------------------------------------------------------------------------------
 
 
 def _effects(draft: Draft) -> None:
@@ -214,7 +214,7 @@ def _conditions(draft: Draft, block: Node | None) -> Iterator[Condition]:
 def _resource_legacy(draft: Draft) -> None:
     for _, value in draft.values("Resource", "NotResource"):
         if resource.refusal(value.text) is not None:
-            return  # AWS stops its older parser here, and comes back with that refusal after others
+            return  # AWS stops its older parser here, and returns this refusal after others
         if not resource.is_legacy(value.text, variables=draft.version == V2012):
             draft.fail(LEGACY, value)
 
@@ -326,7 +326,7 @@ def _no_allow_but(draft: Draft) -> None:
             draft.fail("Allow with NotPrincipal is not allowed.", statement.members["NotPrincipal"])
 
 
-# --- Which passes for which kind -----------------------------------------------------------------------------------
+# --- Passes of each kind -------------------------------------------------------------------------------------------
 
 _Pass = Callable[[Draft], None]
 
@@ -334,7 +334,7 @@ _SHAPE: tuple[_Pass, ...] = (_top, _elements, _condition_syntax)
 _OLDER: tuple[_Pass, ...] = (_effects, _condition_values, _resource_legacy)
 _HAS_ACTIONS = _has("Action", "NotAction", message=NO_ACTIONS)
 _HAS_RESOURCES = _has("Resource", "NotResource", message=NO_RESOURCES)
-_REST: tuple[_Pass, ...] = (*_OLDER, _sids, _sid_forms, _HAS_ACTIONS, _resource_forms, _HAS_RESOURCES, _action_forms)
+_REST: tuple[_Pass, ...] = (*_OLDER, _sids, _sid_forms, _HAS_ACTIONS, _resource_forms, _action_forms, _HAS_RESOURCES)
 
 
 def _without_principals(message: str) -> tuple[_Pass, ...]:

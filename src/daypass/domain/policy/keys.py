@@ -1,7 +1,7 @@
-"""Which context keys a policy looks at, spelled as its author wrote them.
+"""The context keys that a policy reads, spelled as its author wrote them.
 
-The truth about which keys there are is the compiled document's; the text only tells how they are spelled. Nothing here
-decides anything, and nothing raises.
+The compiled document determines the keys; the text gives only their spelling. This module makes no decisions and never
+raises.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PATTERNS = ("Resource", "NotResource")
 
 
 def context_keys(document: PolicyDocument) -> tuple[str, ...]:
-    """Every context key that the document may look at, once, in the order and spelling of its text."""
+    """Every context key that the document may read, once, in the order and spelling of its text."""
     looked_at = {key for statement in document.statements for key in statement.keys}
     spelled = _spellings(document.text)
     return (
@@ -29,7 +29,7 @@ def context_keys(document: PolicyDocument) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _spellings(text: str) -> Mapping[str, str]:
-    """Keys as they are first written, by their folded form. A text that cannot be read has none."""
+    """Keys as first written, by their folded form. A text that cannot be parsed has none."""
     try:
         root = read(text)
     except PolicyError:

@@ -1,29 +1,26 @@
-"""The shapes that the evaluator takes and gives: requests, layers, decisions."""
+"""The evaluator's input and output: requests and decisions. Its policies are in `layers`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import cached_property
+from typing import Any, TypeAlias
 
-from daypass.domain.value import value
-
-if TYPE_CHECKING:
-    from daypass.domain.policy.document import PolicyDocument
+from msgspec import Struct
 
 Value: TypeAlias = "str | tuple[str, ...]"
-"""A context value: a str is single-valued, a tuple is multi-valued (even with one member, or none)."""
+"""A context value: a str is single-valued, a tuple is multi-valued (even with one member or none)."""
 
 Context: TypeAlias = Mapping[str, Value]
 """Context keys, lower-cased, with their values. A key that is not there is absent, never empty."""
 
 
 class Layer(StrEnum):
-    """The kinds of policy, in the order in which AWS evaluates them."""
+    """The kinds of policies, in AWS's evaluation order."""
 
     GUARDRAIL = "guardrail"
-    RESOURCE = "resource"  # a role's trust policy is the resource policy of the role
+    RESOURCE = "resource"  # a role's trust policy is its resource policy
     IDENTITY = "identity"
     BOUNDARY = "boundary"
     SESSION = "session"
@@ -34,12 +31,11 @@ class Effect(StrEnum):
     DENY = "Deny"
 
 
-@value
-class PrincipalFacts:
-    """The calling principal as Principal and NotPrincipal elements see it.
+class PrincipalFacts(Struct, frozen=True):
+    """The calling principal as Principal and NotPrincipal elements match it.
 
-    Every name by which a policy may mean this principal is in `arns` (the role session's own ARN and the role's ARN,
-    say), with the unique id behind each; the account stands for `arn:aws:iam::ACCOUNT:root` and the bare number.
+    `arns` lists every name of this principal that a policy may contain (for example the ARNs of the role session and of
+    the role), each with its unique id. `account` matches `arn:aws:iam::ACCOUNT:root` and the account id alone.
     """
 
     kind: str  # a claims.PrincipalKind value
@@ -50,8 +46,7 @@ class PrincipalFacts:
     canonical_id: str = ""
 
 
-@value
-class AccessQuery:
+class AccessQuery(Struct, frozen=True):
     """May `principal` do `action` on `resource`, in this context?"""
 
     principal: PrincipalFacts
@@ -60,35 +55,7 @@ class AccessQuery:
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class NamedPolicy:
-    """A compiled policy with the name by which explanations speak of it."""
-
-    name: str  # a managed policy's ARN, an inline policy's name, "trust", "session", …
-    document: PolicyDocument
-
-
-@value
-class Layers:
-    """The policies that bear on one query.
-
-    A layer that does not apply is None; a layer that applies but holds no policy is (), and allows nothing. `identity`
-    is None only when there is no identity layer at all (an anonymous or federated caller in a trust decision).
-    `guardrails` and `session` are lists of layers each of which must allow: one tuple of policies a level.
-    `bindings` maps principal ARNs in the resource policy to the unique ids they were bound to when written.
-    """
-
-    same_account: bool
-    identity: tuple[NamedPolicy, ...] | None
-    resource: NamedPolicy | None = None
-    bindings: Mapping[str, str] | None = None
-    boundary: tuple[NamedPolicy, ...] | None = None
-    session: tuple[tuple[NamedPolicy, ...], ...] = ()
-    guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
-
-
-@value
-class Determining:
+class Determining(Struct, frozen=True):
     """A statement that determined the decision."""
 
     layer: Layer
@@ -100,13 +67,13 @@ class Determining:
     column: int
 
 
-@value
-class Decision:
-    """The evaluator's answer.
+class Decision(Struct, frozen=True, dict=True):
+    """The evaluator's decision.
 
-    `blocked_by` is the layer that denied (explicitly, or by allowing nothing), None when allowed. `explicit` tells an
-    explicit deny from an implicit one. `determining` lists the statements that allowed (when allowed) or denied
-    (explicit deny). `consulted` are the context keys that matching statements looked at, sorted.
+    `blocked_by` is the layer that denied (explicitly, or by allowing nothing), None when allowed. `explicit`
+    distinguishes an explicit deny from an implicit one. `determining` lists the statements that allowed (when allowed)
+    or denied (explicit deny). `consulted` are the context keys that matching statements read, sorted. `over_budget`:
+    denied by no layer, because the policies would have taken too many steps (see `budget`).
     """
 
     allowed: bool
@@ -114,5 +81,27 @@ class Decision:
     explicit: bool = False
     determining: tuple[Determining, ...] = ()
     consulted: tuple[str, ...] = ()
-    # Worked out from this decision alone.
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    over_budget: bool = False
+
+    @cached_property
+    def recorded(self) -> Mapping[str, Any]:
+        """The decision in JSON form, as events contain it. See `Event.decision`."""
+        shown: dict[str, Any] = {
+            "allowed": self.allowed,
+            "determining": [
+                {
+                    "layer": d.layer._value_,  # before Python 3.12 `value` runs Python code
+                    "policy": d.policy,
+                    "statement": d.statement,
+                    "sid": d.sid,
+                    "effect": d.effect._value_,
+                }
+                for d in self.determining
+            ],
+        }
+        if self.blocked_by is not None:
+            shown["blocked_by"] = self.blocked_by.value
+            shown["explicit"] = self.explicit
+        if self.over_budget:
+            shown["over_budget"] = True
+        return shown

@@ -1,7 +1,7 @@
-"""Patterns against patterns: how much of what one statement speaks of another one meets.
+"""Compares patterns with patterns: how much of what one statement matches another statement matches.
 
-It decides no request. "What can" asks about patterns of actions and resources, not about single ones; a policy at its
-best or worst over such a pattern is handed to the one evaluator, as in `prospect`.
+It decides no requests. "What can" asks about patterns of actions and resources rather than single ones. The evaluator
+receives policies at their best or worst over such a pattern, as in `partial_evaluation`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import TypeAlias
 
+from daypass.domain.policy.administration import EVERYTHING, PREFIX, granting
 from daypass.domain.policy.compiled import Statement, build_index
 from daypass.domain.policy.cover import LONGEST, Budget, stands_for
-from daypass.domain.policy.model import Context, Effect, NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import V2012, Patterns, Variable, Wild, fold, tokenize
 from daypass.domain.policy.resource import completed
 
@@ -22,7 +24,7 @@ _STEPS = LONGEST * LONGEST  # of one comparison
 
 
 class Coverage(IntEnum):
-    """How much of a pattern a statement speaks of."""
+    """How much of a pattern a statement matches."""
 
     NONE = 0
     PART = 1
@@ -30,23 +32,41 @@ class Coverage(IntEnum):
 
 
 def coverage(statement: Statement, action: str, resource: str, context: Context, *, variables: bool) -> Coverage:
-    """How much of the actions and resources that these patterns stand for the statement speaks of.
+    """How much of the actions and resources in these patterns the statement matches.
 
-    `variables`: whether the statement's version of the language has them; those of `context` are known. WHOLE and NONE
-    are proven; PART also stands for what could not be shown.
+    `variables`: whether the statement's version has variables; those of `context` are known. WHOLE and NONE are proven;
+    PART also covers cases that could not be proven.
     """
     if statement.always:
         return Coverage.WHOLE
     actions = statement.written["NotAction" if statement.not_action else "Action"]
     folded = [_symbols(fold(text)) for text in actions]
-    of_actions = _axis(folded, _symbols(fold(action)), negated=statement.not_action)
+    asked = _symbols(fold(action))
+    of_actions = _axis(folded, asked, negated=statement.not_action)
+    if statement.effect is Effect.ALLOW:
+        of_actions = min(of_actions, _of_administration(statement, asked))
     if statement.resources is None:
         return of_actions
-    if statement.resources.anything:  # `*`, or whatever is not known is taken for it
+    if statement.resources.anything:  # `*`, or a stand-in for an unknown resource
         return min(of_actions, Coverage.NONE if statement.not_resource else Coverage.WHOLE)
     written = statement.written["NotResource" if statement.not_resource else "Resource"]
     patterns = [_symbols(completed(text), context, variables=variables) for text in written]
     return min(of_actions, _axis(patterns, _symbols(resource), negated=statement.not_resource))
+
+
+def withholds_administration(statement: Statement, action: str) -> bool:
+    """Whether `action` matches Daypass's own actions that the Allow does not grant."""
+    return _of_administration(statement, _symbols(fold(action))) is not Coverage.WHOLE
+
+
+def _of_administration(statement: Statement, asked: _Symbols) -> Coverage:
+    """How much of these actions an Allow may grant, considering Daypass's own among them (see `administration`)."""
+    if not _meet(asked, _ADMINISTRATION):
+        return Coverage.WHOLE
+    texts = granting(statement.written.get("Action", ())) if statement.administration is not None else ()
+    inside = _covers(_ADMINISTRATION, asked)
+    granted = _axis(map(_symbols, texts), asked if inside else _ADMINISTRATION, negated=False)
+    return granted if inside else max(granted, Coverage.PART)
 
 
 def _axis(patterns: Iterable[_Symbols], text: _Symbols, *, negated: bool) -> Coverage:
@@ -61,9 +81,9 @@ def _axis(patterns: Iterable[_Symbols], text: _Symbols, *, negated: bool) -> Cov
 
 
 def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Context, *, hopeful: bool) -> NamedPolicy:
-    """The policy over the most favourable part of what the patterns stand for, or over the least favourable one.
+    """The policy over the most favourable part of what the patterns match, or over the least favourable part.
 
-    Statements that speak of a part speak of all of it, or of nothing, whichever is better (worse) for the request.
+    A statement that matches a part counts as matching all or nothing, whichever is better (or worse) for the request.
     """
     document = policy.document
     variables = document.version == V2012
@@ -84,7 +104,7 @@ def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Conte
 
 
 def _unbounded(statement: Statement) -> Statement:
-    """The statement for every action and resource, under its conditions."""
+    """The statement for every action and resource, with its conditions unchanged."""
     everything = Patterns(["*"])
     return replace(
         statement,
@@ -92,6 +112,7 @@ def _unbounded(statement: Statement) -> Statement:
         not_action=False,
         resources=everything if statement.resources is not None else None,
         not_resource=False,
+        administration=EVERYTHING,
         written={**statement.written, "Action": ("*",), "Resource": ("*",)},
     )
 
@@ -100,7 +121,7 @@ def _unbounded(statement: Statement) -> Statement:
 
 _Symbol: TypeAlias = "str | Wild | Variable"
 _Symbols: TypeAlias = "tuple[_Symbol, ...]"
-"""A pattern by single characters, wildcards, and variables of which nothing is known."""
+"""A pattern as single characters, wildcards, and unknown variables."""
 
 
 @lru_cache(maxsize=8192)
@@ -122,8 +143,11 @@ def _symbols(text: str, context: Context | None = None, *, variables: bool = Fal
     return tuple(symbols)
 
 
+_ADMINISTRATION = _symbols(f"{PREFIX}*")
+
+
 def overlap(one: str, other: str) -> bool:
-    """Whether some text matches both patterns. Exact for `*` and `?`; a policy variable stands for any text."""
+    """Whether some text matches both patterns. Exact for `*` and `?`; a policy variable matches any text."""
     return _meet(_symbols(one, variables=True), _symbols(other, variables=True))
 
 
@@ -133,8 +157,8 @@ def _any(symbol: _Symbol) -> bool:
 
 def _meet(first: _Symbols, second: _Symbols) -> bool:
     if len(first) > LONGEST or len(second) > LONGEST:
-        return True  # taken to overlap with everything
-    row = _stars({0}, second)  # how much of `second` can be used up by the `first` used up so far
+        return True  # assumed to overlap with everything
+    row = _stars({0}, second)  # for the consumed part of `first`: the parts of `second` that can be consumed with it
     for symbol in first:
         row = _step(row, symbol, second)
         if not row:
@@ -143,20 +167,20 @@ def _meet(first: _Symbols, second: _Symbols) -> bool:
 
 
 def _step(row: set[int], symbol: _Symbol, second: _Symbols) -> set[int]:
-    """Uses up one symbol of the first pattern."""
+    """Consumes one symbol of the first pattern."""
     if _any(symbol):
         return set(range(min(row), len(second) + 1))
     used = set()
     for at in row:
         if at < len(second) and _any(second[at]):
-            used.add(at)  # a star goes on
+            used.add(at)  # a star may continue
         elif at < len(second) and (symbol == second[at] or Wild.ONE in (symbol, second[at])):
             used.add(at + 1)
     return _stars(used, second)
 
 
 def _stars(row: set[int], second: _Symbols) -> set[int]:
-    """Also with the stars of the second pattern that stand for nothing."""
+    """Adds the positions after stars of the second pattern that match nothing."""
     for at in sorted(row):
         end = at
         while end < len(second) and _any(second[end]):
@@ -166,7 +190,7 @@ def _stars(row: set[int], second: _Symbols) -> set[int]:
 
 
 def _covers(wide: _Symbols, narrow: _Symbols) -> bool:
-    """Whether `wide` matches all that `narrow` does. Sound: True is proven."""
+    """Whether `wide` matches everything that `narrow` matches. Sound: True is proven."""
     if wide == (Wild.STAR,):
         return True
     if len(wide) > LONGEST or len(narrow) > LONGEST:

@@ -1,7 +1,8 @@
 """The only wildcard matcher: `*`, `?` and policy variables, in time linear in the text.
 
-Everything else in a pattern is literal, and so is whatever a variable stands for: a value from the request can never
-become a pattern. Nothing here uses regular expressions to match, and nothing backtracks.
+Everything else in a pattern is literal, including the value of a variable: a value from the request can never become a
+pattern. Matching uses no regular expressions and never backtracks. No loop runs over the characters of a text:
+`str.find` finds literal segments, and `positions_of` finds segments with `?`.
 Source: IAM User Guide, "IAM policy elements: Variables and tags", "IAM JSON policy elements: Resource".
 """
 
@@ -12,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from daypass.domain.policy.budget import Weight
 from daypass.domain.policy.model import Context
+from daypass.domain.policy.positions import positions_of
 
 V2008, V2012 = "2008-10-17", "2012-10-17"
 """The versions of the policy language. Only the later one has variables."""
@@ -34,23 +37,27 @@ class Variable(NamedTuple):
 
 Token: TypeAlias = "str | Wild | Variable"
 Fixed: TypeAlias = "str | Wild"
-"""A token once variables are resolved."""
+"""A token after variables are resolved."""
 
 _UPPER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _VARIABLE = re.compile(r"\$\{(?:([*?$])|([^{},'$]+)(?:,[ ]*'([^']*)')?)\}")
 _SPECIAL = re.compile(r"\$\{|\*|\?")
+_FAST = 16  # prefixes or suffixes that C code tests in the time of one comparison
+_SHORT = (
+    256  # characters; in a longer text `positions_of` finds a short literal faster than `str.find` in its worst case
+)
 
 
 def fold(text: str) -> str:
-    """ASCII letters in lower case and nothing else changed: the Kelvin sign stays apart from k (attack A44).
+    """Converts ASCII letters to lower case and changes nothing else: the Kelvin sign remains distinct from k (attack A44).
 
-    Context keys and actions compare in this form.
+    Context keys and actions are compared in this form.
     """
     return text.lower() if text.isascii() else text.translate(_UPPER)
 
 
 def tokenize(text: str, *, variables: bool, wildcards: bool) -> tuple[Token, ...]:
-    """The tokens of a pattern; neighbouring literals are joined. Raises ValueError for a malformed variable."""
+    """The tokens of a pattern; adjacent literals are joined. Raises ValueError for a malformed variable."""
     tokens: list[Token] = []
     at = 0
     for match in _SPECIAL.finditer(text):
@@ -65,7 +72,7 @@ def tokenize(text: str, *, variables: bool, wildcards: bool) -> tuple[Token, ...
 
 
 def variables_in(text: str) -> tuple[str, ...]:
-    """The keys of the policy variables in a text, as they are written."""
+    """The keys of the policy variables in a text, as written."""
     return tuple(match[2] for match in _VARIABLE.finditer(text) if match[2])
 
 
@@ -91,7 +98,7 @@ def _push(tokens: list[Token], token: Token) -> None:
 
 
 def resolve(tokens: Iterable[Token], context: Context) -> list[Fixed] | None:
-    """The tokens with every variable replaced by literal text; None when one has no single value and no default."""
+    """The tokens with each variable replaced by literal text; None when one has neither a single value nor a default."""
     fixed: list[Fixed] = []
     for token in tokens:
         if isinstance(token, Variable):
@@ -105,9 +112,9 @@ def resolve(tokens: Iterable[Token], context: Context) -> list[Fixed] | None:
 
 
 class _Segment:
-    """What stands between two stars: literal text, perhaps with holes (`?`)."""
+    """The pattern between two stars: literal text that may contain `?`."""
 
-    __slots__ = ("_any", "_masks", "_pieces", "length", "literal")
+    __slots__ = ("_pieces", "length", "literal")
 
     def __init__(self, tokens: Sequence[Fixed]) -> None:
         self._pieces: list[tuple[int, str]] = []
@@ -120,41 +127,24 @@ class _Segment:
                 self.length += 1
         joined = sum(len(piece) for _, piece in self._pieces)
         self.literal = "".join(piece for _, piece in self._pieces) if joined == self.length else None
-        self._any = 0
-        self._masks: dict[str, int] = {}
-        if self.literal is None:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        """For each character, the positions of the segment at which it may stand, as bits."""
-        self._any = (1 << self.length) - 1
-        fixed: list[tuple[str, int]] = [
-            (char, 1 << (offset + index)) for offset, piece in self._pieces for index, char in enumerate(piece)
-        ]
-        for _, bit in fixed:
-            self._any &= ~bit
-        for char, bit in fixed:
-            self._masks[char] = self._masks.get(char, self._any) | bit
 
     def at(self, text: str, index: int) -> bool:
-        """Whether the segment stands at `index`; the caller knows that there is room."""
+        """Whether the segment matches at `index`. The caller ensures that the text is long enough."""
         return all(text.startswith(piece, index + offset) for offset, piece in self._pieces)
 
     def find(self, text: str, start: int, end: int) -> int:
-        """The first place of the segment within text[start:end], or -1."""
-        if self.literal is not None:
+        """The first position of the segment within text[start:end], or -1."""
+        if self.literal is not None and (end - start <= _SHORT or self.length > _SHORT):
             return text.find(self.literal, start, end)
-        state, last = 0, 1 << (self.length - 1)
-        masks, anything = self._masks, self._any
-        for index in range(start, end):  # Shift-And: all partial matches advance at once, so nothing is retried
-            state = ((state << 1) | 1) & masks.get(text[index], anything)
-            if state & last:
-                return index - self.length + 1
-        return -1
+        if end - start < self.length:
+            return -1
+        if self.at(text, start):
+            return start
+        return positions_of(text).first(self._pieces, start, end - self.length)
 
 
 class Glob:
-    """A general pattern. The first and last segments are anchored; those between are found from left to right."""
+    """A general pattern. The first and last segments are anchored; the others are searched from left to right."""
 
     __slots__ = ("_head", "_middle", "_tail", "_whole")
 
@@ -213,10 +203,10 @@ class _Template:
 
 
 def _common(texts: Sequence[str]) -> str:
-    """The longest beginning that all texts share."""
+    """The longest prefix of all texts."""
     if not texts:
         return ""
-    first, last = min(texts), max(texts)  # the texts between begin as both of these do
+    first, last = min(texts), max(texts)  # the texts between share the prefix of these two
     for index, char in enumerate(first):
         if char != last[index]:
             return first[:index]
@@ -226,15 +216,26 @@ def _common(texts: Sequence[str]) -> str:
 class Patterns:
     """A set of patterns, compiled; a text matches when it matches any of them.
 
-    Literals, prefixes and suffixes are told apart because C code tests each group in one call.
+    Literals, prefixes and suffixes are separate because C code tests each group in one call.
     """
 
-    __slots__ = ("_fold", "_globs", "_prefixes", "_suffixes", "_templates", "anything", "head", "keys", "literals")
+    __slots__ = (
+        "_fold",
+        "_globs",
+        "_prefixes",
+        "_suffixes",
+        "_templates",
+        "anything",
+        "keys",
+        "literals",
+        "prefix",
+        "weight",
+    )
 
     def __init__(
         self, texts: Iterable[str], *, variables: bool = False, wildcards: bool = True, folded: bool = False
     ) -> None:
-        """`folded` compares without regard to ASCII case. Raises ValueError for a malformed variable."""
+        """`folded` ignores ASCII case. Raises ValueError for a malformed variable."""
         self._fold = folded
         self.anything = False
         literals: list[str] = []
@@ -242,11 +243,13 @@ class Patterns:
         suffixes: list[str] = []
         globs: list[Glob] = []
         templates: list[_Template] = []
-        heads: list[str] = []
+        beginnings: list[str] = []
+        calls, size = 1, 0
         for text in texts:
             tokens = tokenize(text, variables=variables, wildcards=wildcards)
-            heads.append(tokens[0] if tokens and isinstance(tokens[0], str) else "")
+            beginnings.append(tokens[0] if tokens and isinstance(tokens[0], str) else "")
             if any(isinstance(token, Variable) for token in tokens):
+                calls, size = calls + 2 * len(tokens), size + len(text)
                 templates.append(_Template(tokens, folded=folded))
                 continue
             match [fold(token) if folded and isinstance(token, str) else token for token in tokens]:
@@ -261,12 +264,15 @@ class Patterns:
                 case [Wild.STAR, str() as suffix]:
                     suffixes.append(suffix)
                 case general:
+                    calls, size = calls + len(tokens), size + len(text)
                     globs.append(Glob(token for token in general if not isinstance(token, Variable)))
         self.literals = frozenset(literals)
         self._prefixes, self._suffixes = tuple(prefixes), tuple(suffixes)
         self._globs, self._templates = tuple(globs), tuple(templates)
         self.keys = tuple(key for template in templates for key in template.keys)
-        self.head = _common(heads)  # every text that matches begins with it (unless folded)
+        calls += (len(prefixes) + len(suffixes)) // _FAST
+        self.weight = Weight(calls, size, self.keys)  # of matching one text
+        self.prefix = _common(beginnings)  # a prefix of every text that matches (unless folded)
 
     def matches(self, text: str, context: Context) -> bool:
         if self.anything:

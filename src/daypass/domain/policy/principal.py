@@ -1,7 +1,7 @@
-"""Principal and NotPrincipal: whom a statement of a resource policy means, and how far its grant reaches.
+"""Principal and NotPrincipal: which principals a statement of a resource policy matches, and the scope of its grant.
 
-Names are compared whole; there are no wildcards but the single `*`. An ARN of a user or role means the one entity that
-it was bound to when the policy was written, never a later one of the same name (attack A55).
+Names are compared whole; the only wildcard is a single `*`. The ARN of a user or role matches only the entity that it
+was bound to when the policy was written, never a later one with the same name (attack A55).
 Source: IAM User Guide, "AWS JSON policy elements: Principal", "AWS JSON policy elements: NotPrincipal",
 "Policy evaluation logic".
 """
@@ -18,17 +18,17 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.model import PrincipalFacts
 
 
-class Reach(IntEnum):
-    """Which implicit denies of the caller's own policies a same-account grant overrides; each includes those before."""
+class GrantScope(IntEnum):
+    """Which implicit denies of the caller's own policies a same-account grant overrides. Each value includes those before it."""
 
-    NONE = 0  # not meant
-    ACCOUNT = 1  # the account is meant: it delegates, the identity's own policies decide
-    ENTITY = 2  # a role, or the user behind a federated session: boundary and session policies still limit
-    USER = 3  # a user: the boundary does not limit either
-    DIRECT = 4  # the very session, or everyone: session policies do not limit either
+    NONE = 0  # no match
+    ACCOUNT = 1  # the account matches: it delegates, and the identity's own policies decide
+    ENTITY = 2  # a role, or the user of a federated session: boundary and session policies still limit
+    USER = 3  # a user: the boundary does not limit
+    DIRECT = 4  # the session itself, or everyone: session policies do not limit
 
 
-_NOBODY, _ACCOUNT, _ENTITY, _USER, _DIRECT = Reach  # bound once: before Python 3.12 a look-up runs Python code
+_NONE, _ACCOUNT, _ENTITY, _USER, _DIRECT = GrantScope  # bound once: before Python 3.12 a look-up runs Python code
 _KIND_USER = PrincipalKind.USER.value
 
 _NAME = r"[\w+=,.@/-]+"
@@ -36,14 +36,16 @@ _IAM = re.compile(rf"(?:root|user/{_NAME}|role/{_NAME})", re.ASCII)
 _STS = re.compile(r"(?:assumed-role/[\w+=,.@-]+/[\w+=,.@-]+|federated-user/[\w+=,.@-]+)", re.ASCII)
 _UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,124}")
 _PROVIDER = re.compile(r"(?:saml-provider/[\w.-]+|oidc-provider/[\w.:/~%-]+)", re.ASCII)
+_CLIENT = re.compile(r"client/[A-Z0-9]{21}")  # an OAuth client of Daypass
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[\w.:/~%-]*)?", re.ASCII)
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)+")
 _CANONICAL = re.compile(r"[0-9a-f]{64}")
 _RESOURCES = {"iam": _IAM, "sts": _STS}
+_FEDERATED = {"iam": _PROVIDER, "daypass": _CLIENT}
 
 
 def _iam_fields(value: str) -> tuple[str, str] | None:
-    """(service, resource) of an ARN of an account without a region; None for anything else."""
+    """(service, resource) of an ARN with an account and no region; None for any other."""
     fields = value.split(":", 5)
     if len(fields) != 6 or fields[0] != "arn" or fields[1] not in PARTITIONS or fields[3]:
         return None
@@ -60,7 +62,8 @@ def _is_aws(value: str) -> bool:
 def _is_federated(value: str) -> bool:
     if value.startswith("arn:"):
         fields = _iam_fields(value)
-        return fields is not None and fields[0] == "iam" and _PROVIDER.fullmatch(fields[1]) is not None
+        form = _FEDERATED.get(fields[0]) if fields is not None else None
+        return fields is not None and form is not None and form.fullmatch(fields[1]) is not None
     return _DOMAIN.fullmatch(value) is not None
 
 
@@ -81,7 +84,7 @@ _FEDERATED_ERROR = "Federated principals must be valid domain names or SAML meta
 
 
 def refusal(kind: str, value: str) -> str | None:
-    """Why AWS would not take `value` as a principal of this type (an element name), or None when it would."""
+    """Why AWS refuses `value` as a principal of this type (an element name); None when it accepts the value."""
     if kind == "Federated":
         return None if _is_federated(value) else _FEDERATED_ERROR
     if kind not in _VALID:
@@ -94,7 +97,7 @@ class Principals:
     """The principals of one statement, compiled."""
 
     everyone: bool
-    accounts: frozenset[str]  # named by number or by root ARN
+    accounts: frozenset[str]  # as account id or root ARN
     names: frozenset[str]  # ARNs and unique ids of users, roles and sessions
     federated: frozenset[str]
     services: frozenset[str]
@@ -117,24 +120,24 @@ class Principals:
             canonical=frozenset(by_type["CanonicalUser"]),
         )
 
-    def reach(self, who: PrincipalFacts, bindings: Mapping[str, str] | None) -> Reach:
-        """How far a grant to these principals reaches for `who`; NONE when they do not mean `who`."""
+    def grant_scope(self, who: PrincipalFacts, bindings: Mapping[str, str] | None) -> GrantScope:
+        """The scope of a grant to these principals for `who`; NONE when they do not match `who`."""
         if self.everyone or who.federated in self.federated or who.service in self.services:
             return _DIRECT
         if self.names:
-            reaches = [_reach(who.kind, arn) for arn, uid in who.arns if self._means(arn, uid, bindings)]
-            reaches += [_reach(who.kind, "") for _, uid in who.arns if uid in self.names]
-            if reaches:
-                return max(reaches)
+            scopes = [_scope(who.kind, arn) for arn, uid in who.arns if self._means(arn, uid, bindings)]
+            scopes += [_scope(who.kind, "") for _, uid in who.arns if uid in self.names]
+            if scopes:
+                return max(scopes)
         if who.account in self.accounts or who.canonical_id in self.canonical:
             return _ACCOUNT
-        return _NOBODY
+        return _NONE
 
     def excepts(self, who: PrincipalFacts, bindings: Mapping[str, str] | None) -> bool:
-        """For NotPrincipal: whether `who` is provably one of these.
+        """For NotPrincipal: whether `who` is certainly one of these.
 
-        AWS may check the account, then the role, then the session, and denies at the first that is not listed; so
-        every name that `who` goes by must be.
+        AWS may check the account, then the role, then the session, and denies at the first that is not listed.
+        Therefore every name of `who` must be listed.
         """
         if self.everyone:
             return True
@@ -150,12 +153,12 @@ class Principals:
         return bool(listed) and all(listed)
 
     def _means(self, arn: str, uid: str, bindings: Mapping[str, str] | None) -> bool:
-        """Whether a listed ARN means the entity that now goes by `arn`: the one that it was bound to when written.
+        """Whether a listed ARN matches the entity that has `arn` now: the entity must be the one bound when it was written.
 
-        A user or role that was renamed since is still meant by its old ARN, and whoever took over a name is not.
+        A user or role that was renamed since still matches its old ARN. A new entity with the old name does not.
         """
         listed = arn in self.names
-        if bindings is None or ":federated-user/" in arn:  # a federated user is its name; there is no entity to bind
+        if bindings is None or ":federated-user/" in arn:  # a federated user is only a name; there is no entity to bind
             return listed
         if not uid:
             return False
@@ -166,7 +169,7 @@ class Principals:
         return any(bindings.get(name) == uid and not is_session_arn(name) for name in self.names)
 
 
-def _reach(kind: str, arn: str) -> Reach:
+def _scope(kind: str, arn: str) -> GrantScope:
     if is_session_arn(arn):
         return _DIRECT
     return _USER if kind == _KIND_USER else _ENTITY

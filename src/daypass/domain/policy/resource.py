@@ -1,7 +1,7 @@
-"""The form of Resource elements: which texts AWS takes, and what a short ARN means.
+"""The form of Resource elements: which texts AWS accepts, and how it completes a short ARN.
 
-Only form is judged: whether a resource exists is nobody's concern here.
-Source: IAM User Guide, "IAM JSON policy elements: Resource", and the refusals that IAM answers with.
+This module never checks that a resource exists.
+Source: IAM User Guide, "IAM JSON policy elements: Resource", and the refusals that IAM returns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _S3_REGIONAL = ("accesspoint/", "job/", "storage-lens", "access-grants/")
 
 
 def fields(text: str) -> list[str]:
-    """The up to six fields of an ARN pattern; the colons of a variable divide nothing."""
+    """The fields of an ARN pattern, six at most. The colons of a variable are not separators."""
     found: list[str] = []
     at = 0
     masked = _VARIABLE.sub(lambda match: "_" * len(match[0]), text)
@@ -42,12 +42,12 @@ def fields(text: str) -> list[str]:
 
 
 def completed(text: str) -> str:
-    """The pattern with every field that a short ARN leaves out as `*`, as AWS completes it."""
+    """The pattern with `*` for every missing field of a short ARN, as AWS completes it."""
     return text if text == "*" else text + ":*" * (6 - len(fields(text)))
 
 
 def refusal(text: str) -> str | None:
-    """AWS's message for a text that is neither `*` nor an ARN that it takes; None when it takes it."""
+    """AWS's message for a text that is neither `*` nor a valid ARN; None when AWS accepts it."""
     if text == "*":
         return None
     parts = fields(text)
@@ -75,7 +75,7 @@ def _service_refusal(text: str, parts: list[str]) -> str | None:
 
 
 def is_legacy(text: str, *, variables: bool) -> bool:
-    """Whether AWS's older parser reads it: a service is named, an ARN with empty fields is whole, variables are."""
+    """Whether AWS's older parser accepts it: it requires a service name, and accepts ARNs with empty fields and variables."""
     if text == "*":
         return True
     parts = fields(text)

@@ -1,7 +1,7 @@
-"""Reads the JSON of a policy with the place of every value, refusing what lenient readers let pass.
+"""Parses the JSON of a policy with the position of every value. Refuses what lenient parsers accept.
 
-Duplicate keys, deep nesting, endless numbers and lone surrogates are errors here, never surprises later. Numbers and
-booleans keep their spelling: a policy compares text. This module knows nothing of what a policy means.
+Duplicate keys, deep nesting, very long numbers and lone surrogates are errors. Numbers and booleans keep their
+spelling, because a policy compares text. This module does not interpret policies.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from enum import StrEnum
 from typing import TypeAlias
 
 MAX_CHARACTERS = 131_072
-"""Longest document read. AWS's own limits per kind are smaller and belong to the operations."""
+"""Maximum length of a document. AWS's smaller limits for each kind belong to the operations."""
 
 MAX_DEPTH = 16
-"""Deepest nesting read; the grammar of policies itself needs seven levels."""
+"""Maximum nesting depth. The grammar of policies needs seven levels."""
 
 MAX_NUMBER = 64
-"""Most characters of a number."""
+"""Maximum number of characters of a number."""
 
 
 class PolicyError(ValueError):
-    """A document that is no policy, in AWS's words (MalformedPolicyDocument), with the place that shows it."""
+    """A document that is not a policy, with AWS's message (MalformedPolicyDocument) and the position of the error."""
 
     def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class PolicyError(ValueError):
 
 
 class Kind(StrEnum):
-    """What a JSON value is."""
+    """The type of a JSON value."""
 
     STRING = "string"
     NUMBER = "number"
@@ -58,7 +58,7 @@ class Node:
 
     @property
     def text(self) -> str:
-        """A scalar's text: of a string its value, of anything else its spelling."""
+        """A scalar's text: the value of a string, the spelling of anything else."""
         assert isinstance(self.content, str)
         return self.content
 
@@ -74,7 +74,7 @@ class Node:
 
 
 class Positions:
-    """Turns offsets into lines and columns, both from 1."""
+    """Converts offsets to lines and columns, both from 1."""
 
     __slots__ = ("_starts",)
 
@@ -95,11 +95,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Bad(Exception):
-    """Not JSON, or not the JSON that we take; carries the offset."""
+    """Text that is not JSON, or not in the accepted subset of JSON; carries the offset."""
 
 
 def read(text: str) -> Node:
-    """The document's value. Raises PolicyError("Syntax errors in policy.") with the place of the first fault."""
+    """The document's value. Raises PolicyError("Syntax errors in policy.") with the position of the first error."""
     try:
         if len(text) > MAX_CHARACTERS:
             raise _Bad(MAX_CHARACTERS)
@@ -189,7 +189,7 @@ def _object(text: str, at: int, depth: int) -> Node:
 
 
 def _member(text: str, at: int, depth: int, members: dict[str, Node]) -> int:
-    """Reads `"key": value` into `members`; the offset of what follows."""
+    """Parses `"key": value` into `members`. Returns the offset after it."""
     if text[at : at + 1] != '"':
         raise _Bad(at)
     key = _string(text, at)

@@ -1,6 +1,6 @@
-"""Reads the values that conditions compare: numbers, dates, addresses, binaries, ARNs.
+"""Parses the values that conditions compare: numbers, dates, addresses, binaries, ARNs.
 
-Each reader takes text and gives a value that compares, or None when the text is no such thing. None of them raises.
+Each parser returns a value that can be compared, or None when the text is not valid. None of them raises.
 Source: IAM User Guide, "IAM JSON policy elements: Condition operators".
 """
 
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from daypass.domain.policy.pattern import Fixed, Glob, Wild
 
-_LONGEST_ADDRESS = 45  # characters: IPv6 with its last four bytes as IPv4 has them
+_LONGEST_ADDRESS = 45  # characters: IPv6 with its last four bytes in IPv4 form
 
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _EPOCH = re.compile(r"[0-9]{1,19}")
@@ -27,7 +27,7 @@ _DATE = re.compile(
     r"(?P<zone>[zZ]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?)?"
 )
 _MAX_EPOCH = 2**63 - 1
-_MAX_YEAR = 292_278_993  # the years that AWS's date type has
+_MAX_YEAR = 292_278_993  # the range of years in AWS's date type
 _MIN_YEAR = -292_275_054
 _MONTH_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _NANO = 10**9
@@ -77,7 +77,7 @@ def _zone(text: str | None) -> int | None:
 
 
 def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 in the proleptic Gregorian calendar; the year begins in March, so leap days come last."""
+    """Days from 1970-01-01 in the proleptic Gregorian calendar. The year starts in March, so that leap days come last."""
     if month <= 2:
         year, month = year - 1, month + 12
     return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 719_469
@@ -89,7 +89,7 @@ def boolean(text: str) -> bool | None:
 
 
 def binary(text: str) -> bytes | None:
-    """The bytes that canonical base64 stands for."""
+    """The bytes that canonical base64 encodes."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -106,11 +106,11 @@ class Network(NamedTuple):
 
 
 def address(text: str) -> tuple[int, int] | None:
-    """(version, number) of an IP address; an IPv4 address in IPv6 clothes is the IPv4 address (attack A48)."""
+    """(version, number) of an IP address. An IPv4-mapped IPv6 address becomes the IPv4 address (attack A48)."""
     return _address(text) if len(text) <= _LONGEST_ADDRESS and "%" not in text else None
 
 
-@lru_cache(maxsize=4096)  # reading one costs as much as a whole decision, and the same clients come again
+@lru_cache(maxsize=4096)  # parsing one costs as much as a whole decision, and clients repeat
 def _address(text: str) -> tuple[int, int] | None:
     try:
         parsed = ipaddress.ip_address(text)
@@ -122,7 +122,7 @@ def _address(text: str) -> tuple[int, int] | None:
 
 
 def network(text: str) -> Network | None:
-    """A CIDR block, or one address. Host bits may be set, as AWS lets them be."""
+    """A CIDR block or one address. Host bits may be set, as in AWS."""
     plain, slash, length = text.partition("/")
     base = address(plain)
     if base is None or (slash and not (length.isascii() and length.isdigit() and len(length) <= 3)):
@@ -138,9 +138,9 @@ def network(text: str) -> Network | None:
 
 
 class ArnGlob:
-    """An ARN pattern: each of the six fields is matched by itself, so that a star does not cross a colon.
+    """An ARN pattern: each of the six fields is matched separately, so that a star does not match a colon.
 
-    A lone `*` is every ARN. Anything else with fewer than six fields matches nothing.
+    A lone `*` matches every ARN. Any other pattern with fewer than six fields matches nothing.
     """
 
     __slots__ = ("_fields",)

@@ -1,4 +1,4 @@
-"""The account as a whole: how much is in it, and how much may be."""
+"""The account as a whole: number of entities, and quotas."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from daypass.domain.directory import (
     SamlProvider,
     User,
 )
+from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import quotas
-from daypass.operations.iam.work import Answer, Look, Params
+from daypass.operations.iam.context import ReadContext
 
 
-def get_account_summary(look: Look, _p: Params) -> Answer:
+def get_account_summary(ctx: ReadContext, _p: Params) -> Answer:
     def count(kind: type[Any], **equals: Any) -> int:
-        return look.tx.count(kind, account=look.account, **equals)
+        return ctx.tx.count(kind, account=ctx.account, **equals)
 
     summary = {
         "Users": count(User),
@@ -46,9 +47,9 @@ def get_account_summary(look: Look, _p: Params) -> Answer:
         "AttachedPoliciesPerRoleQuota": quotas.POLICIES_PER_ENTITY,
         "GroupsPerUserQuota": quotas.GROUPS_PER_USER,
         "AccessKeysPerUserQuota": quotas.ACCESS_KEYS_PER_USER,
-        "AccountAccessKeysPresent": min(1, count(AccessKey, owner_id=look.account)),
+        "AccountAccessKeysPresent": min(1, count(AccessKey, owner_id=ctx.account)),
         "AccountPasswordPresent": 0,
-        "AccountMFAEnabled": min(1, count(MfaDevice, owner_id=look.account)),
+        "AccountMFAEnabled": min(1, count(MfaDevice, owner_id=ctx.account)),
         "AccountSigningCertificatesPresent": 0,
         "MFADevices": count(MfaDevice),
         "MFADevicesInUse": count(MfaDevice) - count(MfaDevice, owner_id=None),

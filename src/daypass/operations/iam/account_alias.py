@@ -1,38 +1,39 @@
-"""The account's alias: at most one, and nobody else's. A new one takes the place of the old.
+"""The account's alias: at most one, unique in the installation. A new alias replaces the old one.
 
-Source: IAM API Reference, CreateAccountAlias; that it replaces is how the service behaves.
+Source: IAM API Reference, CreateAccountAlias. The replacement is observed behaviour of AWS.
 """
 
 from __future__ import annotations
 
 from daypass.domain.directory import AccountAlias
+from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, faults
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
-from daypass.operations.iam.work import Answer, Look, Params, Work
 
 
-def create_account_alias(work: Work, p: Params) -> Answer:
-    alias = AccountAlias(p["AccountAlias"], work.account, work.now)
+def create_account_alias(ctx: WriteContext, p: Params) -> Answer:
+    alias = AccountAlias(p["AccountAlias"], ctx.account, ctx.now)
     taken = faults.alias_exists(alias.alias)
-    if work.tx.get(AccountAlias, alias=alias.alias) is not None:
+    if ctx.tx.get(AccountAlias, alias=alias.alias) is not None:
         raise taken
-    former = work.tx.get(AccountAlias, account=work.account)
+    former = ctx.tx.get(AccountAlias, account=ctx.account)
     if former is not None:
-        work.tx.delete(former)
-    changes.insert(work, alias, taken)
+        ctx.tx.delete(former)
+    changes.insert(ctx, alias, taken)
     return {}
 
 
-def list_account_aliases(look: Look, p: Params) -> Answer:
-    found = look.tx.find(AccountAlias, account=look.account)
+def list_account_aliases(ctx: ReadContext, p: Params) -> Answer:
+    found = ctx.tx.find(AccountAlias, account=ctx.account)
     shown, more = page_of(p, "account-aliases", [alias.alias for alias in found], str)
     return {"AccountAliases": shown, **more}
 
 
-def delete_account_alias(work: Work, p: Params) -> Answer:
-    """The one that the account has must be named."""
-    found = work.tx.get(AccountAlias, account=work.account)
+def delete_account_alias(ctx: WriteContext, p: Params) -> Answer:
+    """The request must name the account's current alias."""
+    found = ctx.tx.get(AccountAlias, account=ctx.account)
     if found is None or found.alias != p["AccountAlias"]:
         raise faults.no_such_alias(p["AccountAlias"])
-    work.tx.delete(found)
+    ctx.tx.delete(found)
     return {}

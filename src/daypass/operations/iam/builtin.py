@@ -1,7 +1,7 @@
-"""The managed policies that come with Daypass, as entities of account "aws".
+"""The managed policies that Daypass ships, as entities of account "aws".
 
-They are data files, the same for every account, and nobody can change them; they are not in the database. An operator
-may add others of AWS's names.
+They are data files, the same for every account. They cannot be changed and are not in the database. An operator may add
+further AWS managed policies.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from daypass.data import builtin_policies
 from daypass.domain.directory import ManagedPolicy, PolicyVersion
 
 ACCOUNT: Final = "aws"
-_CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS made the first of its managed policies
+_CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS created its first managed policies
 _DESCRIPTIONS: Final = {
     "AWSDenyAll": "Nothing, on anything.",
     "AWSLambdaBasicExecutionRole": "Lets a function keep its logs.",
@@ -24,6 +23,7 @@ _DESCRIPTIONS: Final = {
     "AdministratorAccess": "Everything, on everything.",
     "AmazonS3FullAccess": "Everything on object storage.",
     "AmazonS3ReadOnlyAccess": "Reading of buckets and objects.",
+    "DaypassOperatorAccess": "Administration of Daypass in every account, for principals of the operator account.",
     "IAMFullAccess": "Everything on identities and their policies.",
     "IAMReadOnlyAccess": "Reading of identities and their policies.",
     "IAMUserChangePassword": "Lets users change their own passwords.",
@@ -47,24 +47,24 @@ class Catalog:
         return self._by_arn.get(arn)
 
     def policies(self, after: str = "") -> Sequence[ManagedPolicy]:
-        """All that follow a `place`, by name."""
+        """All policies after a `place`, by name."""
         return [found for found in sorted(self._by_arn.values(), key=_order) if _order(found) > after.lower()]
 
     def version(self, arn: str) -> PolicyVersion | None:
-        """The only version that a built-in policy has."""
+        """The only version of a built-in policy."""
         found = self._by_arn.get(arn)
         if found is None:
             return None
         return PolicyVersion(ACCOUNT, found.id, 1, self._texts[arn], _CREATED_AT)
 
 
-def catalog(texts: Mapping[str, str] | None) -> Catalog:
-    """The catalog of these texts by ARN; without any, of those that come with Daypass."""
-    return _catalog(tuple((builtin_policies() if texts is None else texts).items()))
+def catalog(texts: Mapping[str, str]) -> Catalog:
+    """The catalog of these texts by ARN."""
+    return _catalog(tuple(texts.items()))
 
 
 def place(policy: ManagedPolicy) -> str:
-    """Where a built-in policy stands in their list: two of them may have one name, under different paths."""
+    """The position of a built-in policy in the list. Two of them may have one name, under different paths."""
     return f"{policy.name} {policy.path}"
 
 

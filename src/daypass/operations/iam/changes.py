@@ -1,4 +1,4 @@
-"""The few things that every write does in the same way."""
+"""The steps that all writes share."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam import faults
-from daypass.operations.iam.work import Work
+from daypass.operations.iam.context import WriteContext
 
 
-def insert(work: Work, entity: Any, taken: DaypassError) -> None:
-    """Inserts, refusing with `taken` where another has the name."""
-    _or(taken, work.tx.insert, entity)
+def insert(ctx: WriteContext, entity: Any, taken: DaypassError) -> None:
+    """Inserts an entity. Raises `taken` when another one has the name."""
+    _or(taken, ctx.tx.insert, entity)
 
 
-def replace(work: Work, entity: Any, taken: DaypassError) -> None:
-    """Stores under a changed name, refusing with `taken` where another has it."""
-    _or(taken, work.tx.replace, entity)
+def replace(ctx: WriteContext, entity: Any, taken: DaypassError) -> None:
+    """Stores an entity under a new name. Raises `taken` when another one has it."""
+    _or(taken, ctx.tx.replace, entity)
 
 
 def _or(taken: DaypassError, act: Any, entity: Any) -> None:
@@ -28,7 +28,7 @@ def _or(taken: DaypassError, act: Any, entity: Any) -> None:
         raise
 
 
-def within_quota(work: Work, kind: type[Any], quota: str, limit: int, **equals: Any) -> None:
-    """Refuses when there are already `limit` entities like these."""
-    if work.tx.count(kind, **equals) >= limit:
+def within_quota(ctx: WriteContext, kind: type[Any], quota: str, limit: int, **equals: Any) -> None:
+    """Refuses when there are already `limit` such entities."""
+    if ctx.tx.count(kind, **equals) >= limit:
         raise faults.over_quota(quota, limit)

@@ -1,6 +1,6 @@
 """GetContextKeysForCustomPolicy and GetContextKeysForPrincipalPolicy: which context keys a simulation needs.
 
-Source: IAM API Reference. Keys of guardrails are not among them.
+Source: IAM API Reference. Keys of guardrails are not included.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from collections.abc import Iterable
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.keys import context_keys
 from daypass.domain.policy.pattern import fold
-from daypass.operations.iam import scenario, simulate
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import scenario, simulate_policy
+from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Source
-from daypass.operations.iam.work import Answer, Look, Params
 
 
-def get_context_keys_for_custom_policy(_look: Look, p: Params) -> Answer:
-    """Those of the policies in the request."""
+def get_context_keys_for_custom_policy(_ctx: ReadContext, p: Params) -> Answer:
+    """The keys of the policies in the request."""
     return _answer(_given(p))
 
 
-def get_context_keys_for_principal_policy(look: Look, p: Params) -> Answer:
-    """Those of a principal's own policies, and of the policies in the request."""
-    return _answer((*Gatherer(look).of(simulate.existing_principal(look, p)).identity, *_given(p)))
+def get_context_keys_for_principal_policy(ctx: ReadContext, p: Params) -> Answer:
+    """The keys of a principal's own policies and of the policies in the request."""
+    return _answer((*Gatherer(ctx).of(simulate_policy.existing_principal(ctx, p)).identity, *_given(p)))
 
 
 def _given(p: Params) -> tuple[Source, ...]:

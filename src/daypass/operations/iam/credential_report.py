@@ -1,6 +1,6 @@
 """The credential report of an account: every user, the root first, and the state of its credentials, as CSV.
 
-It is made whole when it is asked for, on a reading thread, and kept for four hours. It holds no secret.
+It is generated on request, on a read thread, and stored for four hours. It contains no secrets.
 Source: IAM User Guide, "Generate credential reports for your AWS account".
 """
 
@@ -26,8 +26,9 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import last_used
-from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.ports import Ids
 
 E = TypeVar("E")
@@ -49,92 +50,92 @@ COLUMNS: Final = (
 )
 
 
-def gather(look: Look, _p: Params, _ids: Ids) -> bytes | None:
+def gather(ctx: ReadContext, _p: Params, _ids: Ids) -> bytes | None:
     """A new report, deflated; None while the last one is fresh."""
-    return None if _fresh(look) else zlib.compress(_csv(look).encode("ascii"), 6)
+    return None if _fresh(ctx) else zlib.compress(_csv(ctx).encode("ascii"), 6)
 
 
-def generate_credential_report(work: Work, _p: Params) -> Answer:
-    """STARTED when it made a report, COMPLETE when the last one is less than four hours old."""
-    last = _last(work)
-    if work.gathered is None or _fresh(work):
+def generate_credential_report(ctx: WriteContext, _p: Params) -> Answer:
+    """STARTED when it generated a report, COMPLETE when the last one is less than four hours old."""
+    last = _last(ctx)
+    if ctx.gathered is None or _fresh(ctx):
         return {"State": "COMPLETE"}
-    report = CredentialReport(work.account, work.now, work.gathered)
+    report = CredentialReport(ctx.account, ctx.now, ctx.gathered)
     if last is not None:
-        work.tx.replace(report)
+        ctx.tx.replace(report)
         return {"State": "STARTED"}
-    work.tx.insert(report)
+    ctx.tx.insert(report)
     return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
 
 
-def get_credential_report(look: Look, _p: Params) -> Answer:
-    report = _last(look)
+def get_credential_report(ctx: ReadContext, _p: Params) -> Answer:
+    report = _last(ctx)
     if report is None:
-        raise DaypassError(ErrorKind.REPORT_NOT_PRESENT, "")  # AWS says no more
-    if not _fresh(look):
+        raise DaypassError(ErrorKind.REPORT_NOT_PRESENT, "")  # AWS gives no more
+    if not _fresh(ctx):
         raise DaypassError(ErrorKind.REPORT_EXPIRED, "The report has expired. Generate a new one.")
     content = zlib.decompress(report.deflated)
     return {"Content": content, "ReportFormat": "text/csv", "GeneratedTime": report.created_at}
 
 
-def _last(look: Look) -> CredentialReport | None:
-    return look.tx.get(CredentialReport, account=look.account)
+def _last(ctx: ReadContext) -> CredentialReport | None:
+    return ctx.tx.get(CredentialReport, account=ctx.account)
 
 
-def _fresh(look: Look) -> bool:
-    report = _last(look)
-    return report is not None and look.now - report.created_at <= FRESH_MS
+def _fresh(ctx: ReadContext) -> bool:
+    report = _last(ctx)
+    return report is not None and ctx.now - report.created_at <= FRESH_MS
 
 
 # --- Its rows
 
 
-def _csv(look: Look) -> str:
-    """Lines end in a line feed, the last in nothing; users are in the order of their names."""
-    rows = _Rows(look)
+def _csv(ctx: ReadContext) -> str:
+    """Lines end in a line feed, except the last. Users are in the order of their names."""
+    rows = _Rows(ctx)
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n")
     write.writerow(COLUMNS)
     write.writerow(rows.root())
-    for user in _every(look, User, "name", lambda user: user.name):
+    for user in _every(ctx, User, "name", lambda user: user.name):
         write.writerow(rows.user(user))
     return text.getvalue().removesuffix("\n")
 
 
-def _every(look: Look, kind: type[E], order: str, key: Callable[[E], str]) -> Iterator[E]:
+def _every(ctx: ReadContext, kind: type[E], order: str, key: Callable[[E], str]) -> Iterator[E]:
     after = ""
-    while batch := look.tx.find(kind, order=order, after=after, limit=_PAGE, account=look.account):
+    while batch := ctx.tx.find(kind, order=order, after=after, limit=_PAGE, account=ctx.account):
         yield from batch
         after = key(batch[-1])
 
 
 class _Rows:
-    """What the rows are made of, read by the page rather than user by user."""
+    """The data of the rows, read in pages rather than user by user."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, ctx: ReadContext) -> None:
+        self._ctx = ctx
         self._keys: defaultdict[str, list[AccessKey]] = defaultdict(list)
-        for key in _every(look, AccessKey, "id", lambda key: key.id):
+        for key in _every(ctx, AccessKey, "id", lambda key: key.id):
             self._keys[key.owner_id].append(key)
-        devices = _every(look, MfaDevice, "serial", lambda device: device.serial)
+        devices = _every(ctx, MfaDevice, "serial", lambda device: device.serial)
         self._with_mfa = {device.owner_id for device in devices}
-        profiles = _every(look, LoginProfile, "user_id", lambda profile: profile.user_id)
+        profiles = _every(ctx, LoginProfile, "user_id", lambda profile: profile.user_id)
         self._profiles = {profile.user_id: profile for profile in profiles}
-        policy = look.tx.get(PasswordPolicy, account=look.account)
+        policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
         self._max_age_days = policy.max_age_days if policy is not None else None
 
     def root(self) -> list[str]:
-        account = self._look.tx.get(Account, id=self._look.account)
+        account = self._ctx.tx.get(Account, id=self._ctx.account)
         created = account.created_at if account is not None else 0
-        begin = ("<root_account>", root_arn(self._look.account), _date(created))
-        return [*begin, *_ROOT_PASSWORD, *self._rest(self._look.account)]
+        begin = ("<root_account>", root_arn(self._ctx.account), _date(created))
+        return [*begin, *_ROOT_PASSWORD, *self._rest(self._ctx.account)]
 
     def user(self, user: User) -> list[str]:
         password = self._password(self._profiles.get(user.id))
         return [user.name, user.arn, _date(user.created_at), *password, *self._rest(user.id)]
 
     def _password(self, profile: LoginProfile | None) -> tuple[str, ...]:
-        """Nobody signs in by password here, so there is no information on its use."""
+        """Users do not sign in with a password here, so the report has no information on its use."""
         if profile is None:
             return _NO_PASSWORD
         changed = profile.password_changed_at
@@ -147,7 +148,7 @@ class _Rows:
         return ["true" if owner_id in self._with_mfa else "false", *shown[0], *shown[1], *_NO_CERTIFICATES]
 
     def _key(self, key: AccessKey) -> tuple[str, ...]:
-        last = last_used.newest(last_used.uses(self._look, key.id))
+        last = last_used.newest(last_used.uses(self._ctx, key.id))
         used = (_date(last.at), last.region or _NONE, last.operation) if last is not None else (_NONE, _NONE, _NONE)
         return ("true" if key.status is KeyStatus.ACTIVE else "false", _date(key.created_at), *used)
 

@@ -1,4 +1,4 @@
-"""Everything that is in an account, page by page (GetAccountAuthorizationDetails)."""
+"""All entities of an account, in pages (GetAccountAuthorizationDetails)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from daypass.domain.directory import Attachment, Group, ManagedPolicy, Role, User
+from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import (
     attachments,
     builtin,
@@ -14,19 +15,19 @@ from daypass.operations.iam import (
     inline,
     instance_profiles,
     last_used,
+    members,
     policies,
-    shapes,
 )
+from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import page
-from daypass.operations.iam.work import Answer, Look, Params
 
 Item: TypeAlias = User | Group | Role | ManagedPolicy
-Lister: TypeAlias = Callable[[Look, str, int], Sequence[Item]]
+Lister: TypeAlias = Callable[[ReadContext, str, int], Sequence[Item]]
 
 
-def get_account_authorization_details(look: Look, p: Params) -> Answer:
-    """Users, groups, roles, own policies and attached built-in ones, in this order and by name in each."""
+def get_account_authorization_details(ctx: ReadContext, p: Params) -> Answer:
+    """Users, groups, roles, own policies and attached built-in policies, in this order, each by name."""
     wanted = set(p.get("Filter") or _SECTIONS)
     names: documents.Names = {}
 
@@ -35,31 +36,31 @@ def get_account_authorization_details(look: Look, p: Params) -> Answer:
         found: list[Item] = []
         for number, (section, lister) in enumerate(_SECTIONS.items()):
             if section in wanted and str(number) >= begun and len(found) < limit:
-                found += lister(look, name if str(number) == begun else "", limit - len(found))
+                found += lister(ctx, name if str(number) == begun else "", limit - len(found))
         return found
 
     items, more = page(p, "details", fetch, _place)
     shown: dict[str, list[dict[str, Any]]] = {
-        "UserDetailList": [_user(look, item) for item in items if isinstance(item, User)],
-        "GroupDetailList": [_group(look, item) for item in items if isinstance(item, Group)],
-        "RoleDetailList": [_role(look, item, names) for item in items if isinstance(item, Role)],
-        "Policies": [_policy(look, item) for item in items if isinstance(item, ManagedPolicy)],
+        "UserDetailList": [_user(ctx, item) for item in items if isinstance(item, User)],
+        "GroupDetailList": [_group(ctx, item) for item in items if isinstance(item, Group)],
+        "RoleDetailList": [_role(ctx, item, names) for item in items if isinstance(item, Role)],
+        "Policies": [_policy(ctx, item) for item in items if isinstance(item, ManagedPolicy)],
     }
     return {**shown, **more}
 
 
 def _named(kind: type[Any]) -> Lister:
-    def lister(look: Look, after: str, limit: int) -> Sequence[Item]:
-        found: list[Item] = look.tx.find(kind, order="name", after=after, limit=limit, account=look.account)
+    def lister(ctx: ReadContext, after: str, limit: int) -> Sequence[Item]:
+        found: list[Item] = ctx.tx.find(kind, order="name", after=after, limit=limit, account=ctx.account)
         return found
 
     return lister
 
 
-def _attached_builtin(look: Look, after: str, limit: int) -> Sequence[Item]:
-    return [
-        b for b in look.builtin.policies(after) if look.tx.count(Attachment, policy_arn=b.arn, account=look.account)
-    ][:limit]
+def _attached_builtin(ctx: ReadContext, after: str, limit: int) -> Sequence[Item]:
+    return [b for b in ctx.builtin.policies(after) if ctx.tx.count(Attachment, policy_arn=b.arn, account=ctx.account)][
+        :limit
+    ]
 
 
 _SECTIONS: dict[str, Lister] = {
@@ -81,51 +82,51 @@ def _place(item: Item) -> str:
     return f"{_ORDER.index(section)} {name}"
 
 
-def _inline(look: Look, owner: Owner) -> list[dict[str, str]]:
-    return [shapes.inline_detail(policy) for policy in inline.of_owner(look, owner)]
+def _inline(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:
+    return [members.inline_detail(policy) for policy in inline.of_owner(ctx, owner)]
 
 
-def _attached(look: Look, owner: Owner) -> list[dict[str, str]]:
-    return [shapes.attached(arn) for arn in attachments.of_owner(look, owner)]
+def _attached(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:
+    return [members.attached(arn) for arn in attachments.of_owner(ctx, owner)]
 
 
-def _user(look: Look, user: User) -> dict[str, Any]:
-    own = _inline(look, user)
+def _user(ctx: ReadContext, user: User) -> dict[str, Any]:
+    own = _inline(ctx, user)
     return {
-        **shapes.user_whole(user),
+        **members.user_whole(user),
         **({"UserPolicyList": own} if own else {}),
-        "Tags": shapes.tags(user.tags),
-        "GroupList": sorted(group.name for group in groups.of_user(look, user)),
-        "AttachedManagedPolicies": _attached(look, user),
+        "Tags": members.tags(user.tags),
+        "GroupList": sorted(group.name for group in groups.of_user(ctx, user)),
+        "AttachedManagedPolicies": _attached(ctx, user),
     }
 
 
-def _group(look: Look, group: Group) -> dict[str, Any]:
+def _group(ctx: ReadContext, group: Group) -> dict[str, Any]:
     return {
-        **shapes.group(group),
-        "GroupPolicyList": _inline(look, group),
-        "AttachedManagedPolicies": _attached(look, group),
+        **members.group(group),
+        "GroupPolicyList": _inline(ctx, group),
+        "AttachedManagedPolicies": _attached(ctx, group),
     }
 
 
-def _role(look: Look, role: Role, names: documents.Names) -> dict[str, Any]:
-    hidden = ("MaxSessionDuration", "Description")  # RoleDetail has no such members
-    whole = {**shapes.role(look, role, names), **shapes.boundary_and_tags(role)}
+def _role(ctx: ReadContext, role: Role, names: documents.Names) -> dict[str, Any]:
+    hidden = ("MaxSessionDuration", "Description")  # RoleDetail lacks these members
+    whole = {**members.role(ctx, role, names), **members.boundary_and_tags(role)}
     return {
         **{name: value for name, value in whole.items() if name not in hidden},
-        "Tags": shapes.tags(role.tags),
-        "InstanceProfileList": instance_profiles.of_role(look, role, names),
-        "RolePolicyList": _inline(look, role),
-        "AttachedManagedPolicies": _attached(look, role),
-        "RoleLastUsed": last_used.of_role(look, role.id),
+        "Tags": members.tags(role.tags),
+        "InstanceProfileList": instance_profiles.of_role(ctx, role, names),
+        "RolePolicyList": _inline(ctx, role),
+        "AttachedManagedPolicies": _attached(ctx, role),
+        "RoleLastUsed": last_used.of_role(ctx, role.id),
     }
 
 
-def _policy(look: Look, policy: ManagedPolicy) -> dict[str, Any]:
-    versions = policies.of_policy(look, policy)
+def _policy(ctx: ReadContext, policy: ManagedPolicy) -> dict[str, Any]:
+    versions = policies.of_policy(ctx, policy)
     return {
-        **shapes.managed_policy(look, policy),
+        **members.managed_policy(ctx, policy),
         "PolicyVersionList": [
-            shapes.policy_version(version, policy.default_version, document=True) for version in versions
+            members.policy_version(version, policy.default_version, document=True) for version in versions
         ],
     }

@@ -1,7 +1,7 @@
-"""Policy documents at the moment they are written and shown: parsed, measured, bound to those they name.
+"""Policy documents as they are written and shown: parsed, measured, and bound to the principals that they name.
 
-A trust document keeps its text. What its principals meant when it was written is bound to unique ids beside it, so that
-a recreated namesake inherits nothing; where a bound principal is gone, its id is shown in its place, as AWS does.
+A trust document keeps its text. The principals that it names are stored with their unique ids at the time of writing,
+so that a new entity of the same name has no access. A deleted principal is shown as its id, as in AWS.
 Source: IAM User Guide, "AWS JSON policy elements: Principal"; "IAM and AWS STS quotas".
 """
 
@@ -9,80 +9,99 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
 from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
-from daypass.domain.policy.lint.oidc import unpinned
+from daypass.domain.policy.lint.strangers import stranger
 from daypass.operations.iam import faults, quotas
+from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
 Names: TypeAlias = dict[str, "User | Role | None"]
-"""Entities by unique id, as far as one answer has looked them up."""
+"""Entities by unique id, cached for one answer."""
 
 _UNCOUNTED = str.maketrans("", "", " \t\r\n")
 _SESSION_PREFIX = "assumed-role/"
 
 
-@lru_cache(maxsize=128)
-def parsed(text: str, kind: PolicyKind) -> PolicyDocument:
-    """The document. Raises DaypassError(MALFORMED_POLICY) with AWS's message."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The facts of a valid document that a write needs. `stranger`: why it trusts every identity of an issuer, if it does."""
+
+    principals: tuple[str, ...]  # values of type AWS, in the order of the text
+    stranger: str | None
+
+
+def check(text: str, kind: PolicyKind) -> Checked:
+    """Parses a document, or returns the cached result. Raises DaypassError(MALFORMED_POLICY) with AWS's message."""
+    return _checked(f"{kind.value}:{text}")
+
+
+def is_checked(text: str, kind: PolicyKind) -> bool:
+    """Whether `check` has the document in its cache."""
+    return f"{kind.value}:{text}" in _checked
+
+
+def remember(text: str, kind: PolicyKind, checked: Checked) -> None:
+    """Caches what `check` found in another process."""
+    _checked.add(f"{kind.value}:{text}", checked)
+
+
+def _check(key: str) -> Checked:
+    kind, _, text = key.partition(":")
     try:
-        return parse(text, kind)
+        document = parse(text, PolicyKind(kind))
     except PolicyError as error:
         raise faults.malformed_policy(error.message) from None
+    if document.kind is not PolicyKind.TRUST:
+        return Checked((), None)
+    values = dict.fromkeys(principal.value for principal in document.principals() if principal.type == "AWS")
+    return Checked(tuple(values), stranger(document))
+
+
+_checked: SizedCache[Checked] = SizedCache(_check, 4_000_000)
 
 
 def size(text: str) -> int:
-    """Characters as quotas count them: without white space."""
+    """The number of characters as quotas count them: without white space."""
     return len(text.translate(_UNCOUNTED))
 
 
 def managed(text: str) -> str:
     """A managed policy's text, checked."""
-    parsed(text, PolicyKind.MANAGED)
+    check(text, PolicyKind.MANAGED)
     if size(text) > quotas.MANAGED_POLICY_SIZE:
         raise faults.over_quota("PolicySize", quotas.MANAGED_POLICY_SIZE)
     return text
 
 
 def trust(tx: Reader, text: str) -> tuple[tuple[str, str], ...]:
-    """The bindings of a trust document, checked: each principal ARN with the unique id behind it now.
+    """The bindings of a trust document: each principal ARN with its current unique id.
 
-    Raises MALFORMED_POLICY for a principal that does not exist in this installation, LIMIT_EXCEEDED for its size.
+    Raises MALFORMED_POLICY for a principal that does not exist in this installation, LIMIT_EXCEEDED for the document's
+    size.
     """
-    document = parsed(text, PolicyKind.TRUST)
+    checked = check(text, PolicyKind.TRUST)
     if size(text) > quotas.TRUST_POLICY_SIZE:
         raise faults.over_quota("ACLSizePerRole", quotas.TRUST_POLICY_SIZE)
-    _refuse_strangers(document)
+    if checked.stranger is not None:  # every customer of a shared issuer: AWS refuses that too
+        raise faults.malformed_policy(checked.stranger)
     bindings: dict[str, str] = {}
-    for principal in document.principals():
-        if principal.type != "AWS" or principal.value in bindings:
-            continue
-        unique_id = _bound_to(tx, principal.value)
+    for value in checked.principals:
+        unique_id = _bound_to(tx, value)
         if unique_id is None:
-            raise faults.malformed_policy(f'Invalid principal in policy: "AWS":"{principal.value}"')
+            raise faults.malformed_policy(f'Invalid principal in policy: "AWS":"{value}"')
         if unique_id:
-            bindings[principal.value] = unique_id
+            bindings[value] = unique_id
     return tuple(bindings.items())
 
 
-def _refuse_strangers(document: PolicyDocument) -> None:
-    """Refuses, as AWS does, trust in an issuer that others share without a claim that names its own customer."""
-    found = unpinned(document)
-    if found is not None:
-        principal, preset = found
-        claim = "sub" if "sub" in preset.pins else min(preset.pins)
-        raise faults.malformed_policy(
-            f"The trust policy lets in every customer of the identity provider {principal.value}: it must evaluate "
-            f"{preset.issuer}:{claim}, or another claim that names a customer, in a condition with a value that names yours."
-        )
-
-
 def _bound_to(tx: Reader, value: str) -> str | None:
-    """The unique id behind an AWS principal; "" for one that needs none; None for one that does not exist."""
+    """The unique id of an AWS principal; "" when it needs none; None when it does not exist."""
     if value == "*":
         return ""
     if is_account_id(value):
@@ -126,9 +145,9 @@ def _by_id(tx: Reader, unique_id: str) -> User | Role | None:
 
 
 def echo(tx: Reader, role: Role, names: Names | None = None) -> str:
-    """A role's trust document as it was written, with what its principals are called now.
+    """A role's trust document as written, with the current names of its principals.
 
-    A renamed user shows under the new ARN; a principal that is gone shows as its unique id.
+    A renamed user is shown under its new ARN, a deleted principal as its unique id.
     """
     names = {} if names is None else names
     changed = {}
@@ -140,7 +159,7 @@ def echo(tx: Reader, role: Role, names: Names | None = None) -> str:
 
 
 def _called_now(tx: Reader, arn: str, unique_id: str, names: Names) -> str:
-    if ":" in unique_id:  # a federated user is its name
+    if ":" in unique_id:  # a federated user is only a name
         return arn
     if unique_id not in names:
         names[unique_id] = _by_id(tx, unique_id)
@@ -152,7 +171,7 @@ def _called_now(tx: Reader, arn: str, unique_id: str, names: Names) -> str:
 
 
 def _with_principals(text: str, changed: dict[str, str]) -> str:
-    """`text` with these principals spelled anew, and not a character else."""
+    """`text` with these principals replaced and no other character changed."""
     parts: list[str] = []
     done = 0
     for start, value in _principal_places(text):
@@ -163,14 +182,19 @@ def _with_principals(text: str, changed: dict[str, str]) -> str:
     return "".join((*parts, text[done:]))
 
 
+@lru_cache(maxsize=128)
+def _stored(text: str) -> PolicyDocument:
+    return parse(text, PolicyKind.TRUST)
+
+
 def _principal_places(text: str) -> Iterator[tuple[int, str]]:
-    """Where each AWS principal's string begins (its quote), in the order of the text."""
+    """The position of each AWS principal's string (its quote), in text order."""
     lines = [0]
     for line in text.split("\n"):
         lines.append(lines[-1] + len(line) + 1)
     places = [
         (lines[principal.line - 1] + principal.column - 1, principal.value)
-        for principal in parsed(text, PolicyKind.TRUST).principals()
+        for principal in _stored(text).principals()
         if principal.type == "AWS"
     ]
     return iter(sorted(places))

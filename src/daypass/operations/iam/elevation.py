@@ -1,46 +1,47 @@
-"""What the linter says when a role gets more powers or longer sessions: its trust policy may no longer be fit for it.
+"""The linter's warnings when a role gets more permissions or longer sessions: its trust policy may then be too wide.
 
-Warnings alone; nothing here refuses a request.
+These are warnings only; this module refuses no requests.
 """
 
 from __future__ import annotations
 
 from daypass.domain.directory import ManagedPolicy, PolicyVersion, Role
 from daypass.domain.policy.lint.finding import Finding
-from daypass.operations.iam.work import Look, Params
-from daypass.operations.lint import findings_of_role
+from daypass.operations.access.lint import findings_of_role
+from daypass.operations.crud.operation import Params
+from daypass.operations.iam.context import ReadContext
 
 
-def longer(look: Look, p: Params) -> tuple[Finding, ...]:
+def longer(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
     """UpdateRole, when it sets MaxSessionDuration."""
-    role = _role(look, p)
+    role = _role(ctx, p)
     if role is None or p.get("MaxSessionDuration") is None:
         return ()
-    return findings_of_role(look.tx, role, look.builtin, seconds=p["MaxSessionDuration"])
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=p["MaxSessionDuration"])
 
 
-def attached(look: Look, p: Params) -> tuple[Finding, ...]:
+def attached(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
     """AttachRolePolicy."""
-    role, arn = _role(look, p), p["PolicyArn"]
-    version = look.builtin.version(arn) or _own(look, arn)
+    role, arn = _role(ctx, p), p["PolicyArn"]
+    version = ctx.builtin.version(arn) or _own(ctx, arn)
     if role is None or version is None:
         return ()
-    return findings_of_role(look.tx, role, look.builtin, seconds=role.max_session_seconds, more=(version.document,))
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=role.max_session_seconds, more=(version.document,))
 
 
-def inlined(look: Look, p: Params) -> tuple[Finding, ...]:
+def inlined(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
     """PutRolePolicy."""
-    role = _role(look, p)
+    role = _role(ctx, p)
     if role is None:
         return ()
     seconds, name = role.max_session_seconds, p["PolicyName"]
-    return findings_of_role(look.tx, role, look.builtin, seconds=seconds, more=(p["PolicyDocument"],), without=name)
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=seconds, more=(p["PolicyDocument"],), without=name)
 
 
-def _role(look: Look, p: Params) -> Role | None:
-    return look.tx.get(Role, account=look.account, name=p["RoleName"])
+def _role(ctx: ReadContext, p: Params) -> Role | None:
+    return ctx.tx.get(Role, account=ctx.account, name=p["RoleName"])
 
 
-def _own(look: Look, arn: str) -> PolicyVersion | None:
-    policy = look.tx.get(ManagedPolicy, account=look.account, arn=arn)
-    return look.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version) if policy else None
+def _own(ctx: ReadContext, arn: str) -> PolicyVersion | None:
+    policy = ctx.tx.get(ManagedPolicy, account=ctx.account, arn=arn)
+    return ctx.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version) if policy else None

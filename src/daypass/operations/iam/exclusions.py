@@ -1,4 +1,4 @@
-"""PolicyExclusionList: a simulation as if some of the principal's policies were not there.
+"""PolicyExclusionList: simulates without some of the principal's policies.
 
 Source: IAM API Reference, "PolicyIdentifier", "InlinePolicyIdentifierType".
 """
@@ -25,7 +25,7 @@ def excluded(identifiers: Sequence[Mapping[str, Any]] | None) -> Test:
 
 
 def without(holdings: Holdings, test: Test) -> Holdings:
-    """What is left; a boundary that is excluded is no boundary."""
+    """The remaining policies. An excluded boundary does not limit."""
     boundary = holdings.boundary
     if boundary is not None and any(map(test, boundary)):
         boundary = None

@@ -1,4 +1,4 @@
-"""IAM's refusals, in AWS's words, in one place. Never says more about an entity than its caller named itself.
+"""IAM's errors, with AWS's messages, in one place. A message never reveals more about an entity than the caller's own input.
 
 Source: IAM API Reference, "Errors" of each operation, and the messages that the service sends.
 """
@@ -22,7 +22,7 @@ def no_such(kind: str, name: str) -> DaypassError:
 
 
 def no_policy_source() -> DaypassError:
-    """A user, group or role whose policies are asked about."""
+    """A user, group or role whose policies are requested."""
     return DaypassError(ErrorKind.NOT_FOUND, "Unable to retrieve specified IAM entity.")
 
 
@@ -110,7 +110,7 @@ def no_login_profile(user: str) -> DaypassError:
 
 
 def password_policy() -> DaypassError:
-    """The same for every rule: which one it was would help whoever guesses."""
+    """The same message for every rule, because the failed rule would help an attacker to guess."""
     return DaypassError(ErrorKind.PASSWORD_POLICY, "Password does not conform to the account password policy.")
 
 
@@ -130,7 +130,7 @@ def policy_exists(name: str) -> DaypassError:
 
 
 def must_first(what: str) -> DaypassError:
-    """`what` must be done before the entity can go: "detach all policies"."""
+    """`what` must be done before the entity can be deleted: "detach all policies"."""
     return DaypassError(ErrorKind.DELETE_CONFLICT, f"Cannot delete entity, must {what} first.")
 
 
@@ -155,22 +155,27 @@ def invalid(message: str) -> DaypassError:
 
 
 def missing(member: str) -> DaypassError:
-    """A member that the service model does not require, but that is needed here."""
+    """A member that the service model does not require, but this operation does."""
     return invalid(
         f"1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must not be null"
     )
 
 
 def refuse_unsupported(params: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Refuses what would otherwise be ignored."""
+    """Refuses a value that would otherwise be ignored."""
     given = [name for name in names if params.get(name)]
     if given:
         raise invalid_input(f"{given[0]} is not supported by this service.")
 
 
 def unreadable_arn(arn: str) -> DaypassError:
-    """No ARN at all."""
+    """A provider's ARN that is not an ARN."""
     return invalid(f"ARN {arn} is not valid.")
+
+
+def unreadable_policy_arn() -> DaypassError:
+    """A policy's ARN that is not an ARN. The two spaces are AWS's."""
+    return invalid("Invalid ARN:  Could not be parsed!")
 
 
 def invalid_arn(arn: str) -> DaypassError:
@@ -183,12 +188,17 @@ def malformed_policy(message: str) -> DaypassError:
 
 
 def not_own(intent: str) -> DaypassError:
-    """What no policy can allow: changing a managed policy that is not the caller's account's own."""
+    """Not allowed by any policy: changing a managed policy that does not belong to the caller's account."""
     return DaypassError(ErrorKind.ACCESS_DENIED, f"Cannot {intent} outside your own account.")
 
 
+def tags_not_supported() -> DaypassError:
+    """The tags of a policy that does not belong to the account."""
+    return invalid_input("Tags not supported for policies in this domain")
+
+
 def not_own_key(caller_arn: str, action: str, key_id: str) -> DaypassError:
-    """An access key that does not exist or is another account's; the colon that other denials have is not there."""
+    """An access key that does not exist or belongs to another account. It lacks the colon of other denials."""
     return DaypassError(
         ErrorKind.ACCESS_DENIED,
         f"User: {caller_arn} is not authorized to perform {action} on resource: access key {key_id}",
@@ -196,7 +206,7 @@ def not_own_key(caller_arn: str, action: str, key_id: str) -> DaypassError:
 
 
 def denied(caller_arn: str, action: str, resource: str) -> DaypassError:
-    """What no policy can allow."""
+    """Not allowed by any policy."""
     return DaypassError(
         ErrorKind.ACCESS_DENIED, f"User: {caller_arn} is not authorized to perform: {action} on resource: {resource}"
     )

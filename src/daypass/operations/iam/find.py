@@ -1,6 +1,6 @@
-"""Finding the entities that a request names, in the caller's account, or refusing as AWS does.
+"""Finds the entities that a request names, in the caller's account, or refuses as AWS does.
 
-Nothing here tells an entity of another account from one that does not exist.
+It never distinguishes an entity of another account from one that does not exist.
 """
 
 from __future__ import annotations
@@ -18,58 +18,59 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError
+from daypass.operations.crud.operation import Params
 from daypass.operations.iam import builtin, faults
-from daypass.operations.iam.work import Look, Params
+from daypass.operations.iam.context import ReadContext
 
 
-def user(look: Look, name: str) -> User:
-    found = look.tx.get(User, account=look.account, name=name)
+def user(ctx: ReadContext, name: str) -> User:
+    found = ctx.tx.get(User, account=ctx.account, name=name)
     if found is None:
         raise faults.no_such("user", name)
     return found
 
 
-def group(look: Look, name: str) -> Group:
-    found = look.tx.get(Group, account=look.account, name=name)
+def group(ctx: ReadContext, name: str) -> Group:
+    found = ctx.tx.get(Group, account=ctx.account, name=name)
     if found is None:
         raise faults.no_such("group", name)
     return found
 
 
-def role(look: Look, name: str) -> Role:
-    found = look.tx.get(Role, account=look.account, name=name)
+def role(ctx: ReadContext, name: str) -> Role:
+    found = ctx.tx.get(Role, account=ctx.account, name=name)
     if found is None:
         raise faults.no_such("role", name)
     return found
 
 
-def instance_profile(look: Look, name: str) -> InstanceProfile:
-    found = look.tx.get(InstanceProfile, account=look.account, name=name)
+def instance_profile(ctx: ReadContext, name: str) -> InstanceProfile:
+    found = ctx.tx.get(InstanceProfile, account=ctx.account, name=name)
     if found is None:
         raise faults.no_such_instance_profile(name)
     return found
 
 
-def oidc_provider(look: Look, arn: str, missing: DaypassError | None = None) -> OidcProvider:
-    """Raises INVALID_INPUT, VALIDATION for what is no such ARN, `missing` (or NOT_FOUND) when there is none."""
+def oidc_provider(ctx: ReadContext, arn: str, missing: DaypassError | None = None) -> OidcProvider:
+    """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, `missing` (or NOT_FOUND) when it does not exist."""
     account, url = provider_of(arn, "oidc-provider/")
-    found = look.tx.get(OidcProvider, account=account, url=url) if account == look.account else None
+    found = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
     if found is None:
         raise missing or faults.no_oidc_provider(arn)
     return found
 
 
-def saml_provider(look: Look, arn: str) -> SamlProvider:
-    """Raises INVALID_INPUT, VALIDATION for what is no such ARN, NOT_FOUND when there is none."""
+def saml_provider(ctx: ReadContext, arn: str) -> SamlProvider:
+    """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, NOT_FOUND when it does not exist."""
     account, name = provider_of(arn, "saml-provider/")
-    found = look.tx.get(SamlProvider, account=account, name=name) if account == look.account else None
+    found = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
     if found is None or found.arn != arn:
         raise faults.no_saml_provider(arn)
     return found
 
 
 def provider_of(arn: str, prefix: str) -> tuple[str, str]:
-    """The account, and the name or URL, of a provider's ARN; `prefix` tells its kind."""
+    """The account, and the name or URL, in a provider's ARN; `prefix` gives its kind."""
     try:
         parsed = parse_arn(arn)
     except ValueError:
@@ -79,80 +80,83 @@ def provider_of(arn: str, prefix: str) -> tuple[str, str]:
     return parsed.account, parsed.resource.removeprefix(prefix)
 
 
-def user_or_caller(look: Look, p: Params) -> User | Account:
-    """The named user, or by default the calling one; the account itself when the root calls and names nobody."""
+def user_or_caller(ctx: ReadContext, p: Params) -> User | Account:
+    """The named user, or by default the calling user; the account itself when the root calls without a name."""
     if name := p.get("UserName"):
-        return user(look, name)
-    own_id = look.own_user_id()
-    if own_id == look.account:
-        account = look.tx.get(Account, id=own_id)
+        return user(ctx, name)
+    own_id = ctx.own_user_id()
+    if own_id == ctx.account:
+        account = ctx.tx.get(Account, id=own_id)
         if account is None:
             raise faults.no_such("user", own_id)
         return account
-    found = look.tx.get(User, id=own_id)
-    if found is None or found.account != look.account:
-        raise faults.no_such("user", look.caller.name)
+    found = ctx.tx.get(User, id=own_id)
+    if found is None or found.account != ctx.account:
+        raise faults.no_such("user", ctx.caller.name)
     return found
 
 
 def policy_account(arn: str) -> str:
-    """The account field of a managed policy's ARN. Raises VALIDATION for no ARN, INVALID_INPUT for another thing's."""
+    """The account field of a managed policy's ARN.
+
+    Raises VALIDATION when `arn` is not an ARN, INVALID_INPUT when it is the ARN of something else.
+    """
     try:
         parsed = parse_arn(arn)
     except ValueError:
-        raise faults.unreadable_arn(arn) from None
+        raise faults.unreadable_policy_arn() from None
     if parsed.service != "iam" or parsed.region or not parsed.resource.startswith("policy/") or not parsed.account:
         raise faults.invalid_arn(arn)
     return parsed.account
 
 
-def any_policy(look: Look, arn: str) -> ManagedPolicy | None:
+def any_policy(ctx: ReadContext, arn: str) -> ManagedPolicy | None:
     """A managed policy of the caller's account, or a built-in one."""
     account = policy_account(arn)
     if account == builtin.ACCOUNT:
-        return look.builtin.policy(arn)
-    if account != look.account:
+        return ctx.builtin.policy(arn)
+    if account != ctx.account:
         return None
-    return look.tx.get(ManagedPolicy, account=account, arn=arn)
+    return ctx.tx.get(ManagedPolicy, account=account, arn=arn)
 
 
-def policy(look: Look, arn: str) -> ManagedPolicy:
-    found = any_policy(look, arn)
+def policy(ctx: ReadContext, arn: str) -> ManagedPolicy:
+    found = any_policy(ctx, arn)
     if found is None:
         raise faults.no_such_policy(arn)
     return found
 
 
-def own_policy(look: Look, arn: str, intent: str, missing: DaypassError | None = None) -> ManagedPolicy:
-    """A managed policy that the account may change. Raises ACCESS_DENIED for any other account's, there or not.
+def own_policy(ctx: ReadContext, arn: str, intent: str, missing: DaypassError | None = None) -> ManagedPolicy:
+    """A managed policy that the account may change. Raises ACCESS_DENIED for any other account's, whether it exists or not.
 
     `intent` is "delete policies", "update policies", …
     """
-    if policy_account(arn) != look.account:
+    if policy_account(arn) != ctx.account:
         raise faults.not_own(intent)
-    found = any_policy(look, arn)
+    found = any_policy(ctx, arn)
     if found is None:
         raise missing or faults.no_such_policy(arn)
     return found
 
 
-def attachable(look: Look, arn: str, missing: DaypassError | None = None) -> ManagedPolicy:
-    """A policy to attach or to bound with. Raises `missing` (or NOT_FOUND) when there is none."""
-    found = any_policy(look, arn)
+def attachable(ctx: ReadContext, arn: str, missing: DaypassError | None = None) -> ManagedPolicy:
+    """A policy to attach or to use as a boundary. Raises `missing` (or NOT_FOUND) when it does not exist."""
+    found = any_policy(ctx, arn)
     if found is None:
         raise missing or faults.not_attachable(arn)
     return found
 
 
-def version(look: Look, policy: ManagedPolicy, version_id: str) -> PolicyVersion:
-    """`version_id` is v1, v2 … as AWS writes them."""
+def version(ctx: ReadContext, policy: ManagedPolicy, version_id: str) -> PolicyVersion:
+    """`version_id` is v1, v2 …, as in AWS."""
     digits = version_id[1:]
     number = int(digits) if version_id[:1] == "v" and digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
     found: PolicyVersion | None = None
     if policy.account == builtin.ACCOUNT:
-        found = look.builtin.version(policy.arn) if number == 1 else None
+        found = ctx.builtin.version(policy.arn) if number == 1 else None
     elif number:
-        found = look.tx.get(PolicyVersion, policy_id=policy.id, version=number)
+        found = ctx.tx.get(PolicyVersion, policy_id=policy.id, version=number)
     if found is None:
         raise faults.no_such_version(policy.arn, version_id)
     return found

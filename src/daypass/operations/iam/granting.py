@@ -1,8 +1,9 @@
-"""Which services policies give access to, and which policies do (ListPoliciesGrantingServiceAccess).
+"""Which services policies give access to, and through which policies (ListPoliciesGrantingServiceAccess).
 
-This is about what policies speak of, not a decision: conditions, boundaries, guardrails and resource policies are left
-out, as AWS leaves them out; only an unconditional denial of a whole service counts against it.
-Source: IAM API, "ListPoliciesGrantingServiceAccess"; IAM User Guide, "Refine permissions using last accessed information".
+The result is not a decision. As in AWS, it ignores conditions, boundaries, guardrails and resource policies. Only an
+unconditional denial of a whole service counts.
+Source: IAM API, "ListPoliciesGrantingServiceAccess"; IAM User Guide, "Refine permissions using last accessed
+information".
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.overlap import Coverage, coverage
 from daypass.domain.policy.pattern import V2012, fold
-from daypass.operations.iam import faults, find, holdings, services, subjects
+from daypass.operations.crud.operation import Answer, Params, Resource
+from daypass.operations.iam import faults, find, holdings, resources, services
+from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Source
-from daypass.operations.iam.work import Answer, Look, Params, Subject
 
 _NAMESPACE = re.compile(r"[\w-]{1,64}", re.ASCII)
-_FINDERS: Mapping[str, Callable[[Look, str], User | Group | Role]] = {
+_FINDERS: Mapping[str, Callable[[ReadContext, str], User | Group | Role]] = {
     "user": find.user,
     "group": find.group,
     "role": find.role,
 }
 
 
-def list_policies_granting_service_access(look: Look, p: Params) -> Answer:
-    """Of a user, with its groups, of a group or a role; the namespaces in the order in which they are asked for."""
-    entity = entity_of(look, p["Arn"])
+def list_policies_granting_service_access(ctx: ReadContext, p: Params) -> Answer:
+    """For a user with its groups, a group, or a role: the namespaces in the order of the request."""
+    entity = entity_of(ctx, p["Arn"])
     if isinstance(entity, ManagedPolicy):
         raise faults.invalid_arn(p["Arn"])
-    sources = sorted(Gatherer(look).of(entity).identity, key=lambda source: (source.name, source.owner))
+    sources = sorted(Gatherer(ctx).of(entity).identity, key=lambda source: (source.name, source.owner))
     granting = [
         {"ServiceNamespace": name, "Policies": [_shown(s) for s in sources if grants(s.policy.document, name)]}
         for name in dict.fromkeys(p["ServiceNamespaces"])
@@ -49,11 +51,11 @@ def _shown(source: Source) -> dict[str, Any]:
     return {"PolicyName": source.name, "PolicyType": "INLINE", "EntityType": kind.upper(), "EntityName": name}
 
 
-# --- What policies speak of
+# --- The contents of policies
 
 
 def grants(document: PolicyDocument, namespace: str) -> bool:
-    """Whether the document allows anything of a service, and does not deny all of it outright."""
+    """Whether the document allows an action of a service, and does not deny the whole service unconditionally."""
     allowed = denied = False
     for effect, how_much in _of_service(document, namespace):
         allowed = allowed or effect is Effect.ALLOW
@@ -62,7 +64,7 @@ def grants(document: PolicyDocument, namespace: str) -> bool:
 
 
 def granted_services(documents: Iterable[PolicyDocument]) -> list[str]:
-    """The namespaces that the documents together give access to, sorted: those spelt out, and the known ones."""
+    """The namespaces that the documents together give access to, sorted: those written out, and the known ones."""
     known = list(documents)
     candidates = {*services.NAMES, *(name for document in known for name in _spelt_out(document))}
     found = []
@@ -75,7 +77,7 @@ def granted_services(documents: Iterable[PolicyDocument]) -> list[str]:
 
 
 def _of_service(document: PolicyDocument, namespace: str) -> Iterator[tuple[Effect, Coverage]]:
-    """What the statements say of the service, those left out that say nothing, and denials that depend on something."""
+    """The statements' contents about the service, without unrelated statements and conditional denials."""
     pattern, variables = f"{fold(namespace)}:*", document.version == V2012
     for statement in document.statements:
         if statement.effect is Effect.DENY and statement.conditions:
@@ -93,38 +95,38 @@ def _spelt_out(document: PolicyDocument) -> Iterator[str]:
                 yield namespace
 
 
-# --- Who is asked about
+# --- The entity
 
 
-def entity_of(look: Look, arn: str) -> User | Group | Role | ManagedPolicy:
+def entity_of(ctx: ReadContext, arn: str) -> User | Group | Role | ManagedPolicy:
     """The user, group, role or managed policy of this ARN. Raises INVALID_INPUT, NOT_FOUND."""
-    kind, name = _named(look, arn)
+    kind, name = _named(ctx, arn)
     if kind == "policy":
-        return find.policy(look, arn)
-    entity = _FINDERS[kind](look, name)
+        return find.policy(ctx, arn)
+    entity = _FINDERS[kind](ctx, name)
     if entity.arn != arn:
         raise faults.no_such(kind, name)
     return entity
 
 
-def arn_subject(look: Look, p: Params) -> Subject:
+def arn_resource(ctx: ReadContext, p: Params) -> Resource:
     """The entity of the Arn parameter, or its ARN when there is none."""
-    kind, name = _named(look, p["Arn"])
+    kind, name = _named(ctx, p["Arn"])
     kinds: dict[str, type[User | Group | Role]] = {"user": User, "group": Group, "role": Role}
     if kind == "policy":
-        policy = find.any_policy(look, p["Arn"])
-        return subjects.of(policy) if policy is not None else Subject(p["Arn"])
-    found = look.tx.get(kinds[kind], account=look.account, name=name)
-    return subjects.of(found) if found is not None and found.arn == p["Arn"] else Subject(p["Arn"])
+        policy = find.any_policy(ctx, p["Arn"])
+        return resources.of(policy) if policy is not None else Resource(p["Arn"])
+    found = ctx.tx.get(kinds[kind], account=ctx.account, name=name)
+    return resources.of(found) if found is not None and found.arn == p["Arn"] else Resource(p["Arn"])
 
 
-def _named(look: Look, arn: str) -> tuple[str, str]:
+def _named(ctx: ReadContext, arn: str) -> tuple[str, str]:
     try:
         parsed = parse_arn(arn)
     except ValueError:
         raise faults.invalid_arn(arn) from None
     kind, _, rest = parsed.resource.partition("/")
-    own = parsed.account == look.account or kind == "policy"
+    own = parsed.account == ctx.account or kind == "policy"
     if parsed.service != "iam" or parsed.region or not rest or not own or kind not in (*_FINDERS, "policy"):
         raise faults.invalid_arn(arn)
     return kind, rest.rpartition("/")[2]

@@ -1,105 +1,107 @@
-"""Groups and who is in them. A group is no principal: it only hands its policies to its members."""
+"""Groups and their members. A group is not a principal: it only passes its policies to its members."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, User
-from daypass.operations.iam import changes, faults, find, quotas, shapes
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import changes, faults, find, members, quotas
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.iam.paths import path_of
 
 _BATCH = 1000
 
 
-def create_group(work: Work, p: Params) -> Answer:
-    changes.within_quota(work, Group, "GroupsPerAccount", quotas.GROUPS_PER_ACCOUNT, account=work.account)
+def create_group(ctx: WriteContext, p: Params) -> Answer:
+    changes.within_quota(ctx, Group, "GroupsPerAccount", quotas.GROUPS_PER_ACCOUNT, account=ctx.account)
     group = Group(
-        id=work.ids.unique("AGPA"),
-        account=work.account,
+        id=ctx.ids.unique("AGPA"),
+        account=ctx.account,
         name=p["GroupName"],
-        path=p.get("Path") or "/",
-        created_at=work.now,
+        path=path_of(p),
+        created_at=ctx.now,
     )
-    changes.insert(work, group, faults.exists("Group", group.name))
-    return {"Group": shapes.group(group)}
+    changes.insert(ctx, group, faults.exists("Group", group.name))
+    return {"Group": members.group(group)}
 
 
-def get_group(look: Look, p: Params) -> Answer:
+def get_group(ctx: ReadContext, p: Params) -> Answer:
     """The group with a page of its members, by user name."""
-    group = find.group(look, p["GroupName"])
-    users, more = page_of(p, "members", _members(look, group), lambda user: user.name.lower())
-    return {"Group": shapes.group(group), "Users": [shapes.user(user) for user in users], **more}
+    group = find.group(ctx, p["GroupName"])
+    users, more = page_of(p, "members", _members(ctx, group), lambda user: user.name.lower())
+    return {"Group": members.group(group), "Users": [members.user(user) for user in users], **more}
 
 
-def _members(look: Look, group: Group) -> list[User]:
+def _members(ctx: ReadContext, group: Group) -> list[User]:
     members: list[User] = []
     after = ""
     while True:
-        batch = look.tx.find(
-            Membership, order="user_id", after=after, limit=_BATCH, account=look.account, group_id=group.id
+        batch = ctx.tx.find(
+            Membership, order="user_id", after=after, limit=_BATCH, account=ctx.account, group_id=group.id
         )
-        members += [user for m in batch if (user := look.tx.get(User, id=m.user_id)) is not None]
+        members += [user for m in batch if (user := ctx.tx.get(User, id=m.user_id)) is not None]
         if len(batch) < _BATCH:
             return members
         after = batch[-1].user_id
 
 
-def list_groups(look: Look, p: Params) -> Answer:
+def list_groups(ctx: ReadContext, p: Params) -> Answer:
     def fetch(after: str, limit: int) -> list[Group]:
         prefix = p.get("PathPrefix") or ""
-        return look.tx.find(Group, order="name", path_prefix=prefix, after=after, limit=limit, account=look.account)
+        return ctx.tx.find(Group, order="name", path_prefix=prefix, after=after, limit=limit, account=ctx.account)
 
     groups, more = page(p, "groups", fetch, lambda group: group.name)
-    return {"Groups": [shapes.group(group) for group in groups], **more}
+    return {"Groups": [members.group(group) for group in groups], **more}
 
 
-def of_user(look: Look, user: User) -> list[Group]:
-    """The groups that a user is in: never more than a handful (quota)."""
-    memberships = look.tx.find(Membership, order="group_id", account=look.account, user_id=user.id)
-    return [group for m in memberships if (group := look.tx.get(Group, id=m.group_id)) is not None]
+def of_user(ctx: ReadContext, user: User) -> list[Group]:
+    """The groups of a user. The quota keeps their number small."""
+    memberships = ctx.tx.find(Membership, order="group_id", account=ctx.account, user_id=user.id)
+    return [group for m in memberships if (group := ctx.tx.get(Group, id=m.group_id)) is not None]
 
 
-def list_groups_for_user(look: Look, p: Params) -> Answer:
-    user = find.user(look, p["UserName"])
-    groups, more = page_of(p, "groups-for-user", of_user(look, user), lambda group: group.name.lower())
-    return {"Groups": [shapes.group(group) for group in groups], **more}
+def list_groups_for_user(ctx: ReadContext, p: Params) -> Answer:
+    user = find.user(ctx, p["UserName"])
+    groups, more = page_of(p, "groups-for-user", of_user(ctx, user), lambda group: group.name.lower())
+    return {"Groups": [members.group(group) for group in groups], **more}
 
 
-def update_group(work: Work, p: Params) -> Answer:
-    group = find.group(work, p["GroupName"])
+def update_group(ctx: WriteContext, p: Params) -> Answer:
+    group = find.group(ctx, p["GroupName"])
     new_name = p.get("NewGroupName") or group.name
-    renamed = replace(group, name=new_name, path=p.get("NewPath") or group.path)
-    changes.replace(work, renamed, faults.exists("Group", new_name))
+    renamed = replace(group, name=new_name, path=path_of(p, "NewPath", group.path))
+    changes.replace(ctx, renamed, faults.exists("Group", new_name))
     return {}
 
 
-def delete_group(work: Work, p: Params) -> Answer:
-    group = find.group(work, p["GroupName"])
+def delete_group(ctx: WriteContext, p: Params) -> Answer:
+    group = find.group(ctx, p["GroupName"])
     for kind, what, field in (
         (Membership, "remove users from group", "group_id"),
         (Attachment, "detach all policies", "owner_id"),
         (InlinePolicy, "delete policies", "owner_id"),
     ):
-        if work.tx.count(kind, account=work.account, **{field: group.id}):
+        if ctx.tx.count(kind, account=ctx.account, **{field: group.id}):
             raise faults.must_first(what)
-    work.tx.delete(group)
+    ctx.tx.delete(group)
     return {}
 
 
-def add_user_to_group(work: Work, p: Params) -> Answer:
-    """Adding a member again changes nothing."""
-    user, group = find.user(work, p["UserName"]), find.group(work, p["GroupName"])
-    if work.tx.get(Membership, group_id=group.id, user_id=user.id) is None:
-        changes.within_quota(work, Membership, "GroupsPerUser", quotas.GROUPS_PER_USER, user_id=user.id)
-        work.tx.insert(Membership(work.account, group.id, user.id, work.now))
+def add_user_to_group(ctx: WriteContext, p: Params) -> Answer:
+    """Adding an existing member changes nothing."""
+    user, group = find.user(ctx, p["UserName"]), find.group(ctx, p["GroupName"])
+    if ctx.tx.get(Membership, group_id=group.id, user_id=user.id) is None:
+        changes.within_quota(ctx, Membership, "GroupsPerUser", quotas.GROUPS_PER_USER, user_id=user.id)
+        ctx.tx.insert(Membership(ctx.account, group.id, user.id, ctx.now))
     return {}
 
 
-def remove_user_from_group(work: Work, p: Params) -> Answer:
-    """Removing one who is no member changes nothing."""
-    user, group = find.user(work, p["UserName"]), find.group(work, p["GroupName"])
-    membership = work.tx.get(Membership, group_id=group.id, user_id=user.id)
+def remove_user_from_group(ctx: WriteContext, p: Params) -> Answer:
+    """Removing a user who is not a member succeeds and changes nothing, as in AWS."""
+    user, group = find.user(ctx, p["UserName"]), find.group(ctx, p["GroupName"])
+    membership = ctx.tx.get(Membership, group_id=group.id, user_id=user.id)
     if membership is not None:
-        work.tx.delete(membership)
+        ctx.tx.delete(membership)
     return {}

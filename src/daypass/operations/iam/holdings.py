@@ -1,22 +1,35 @@
-"""The policies that a user, group or role holds, read from one snapshot, each with where it comes from.
+"""The policies of a user, group or role, read from one snapshot, each with its source.
 
-It sees what the directory's views see (a test compares the two): inline and attached policies, those of a user's groups,
-the boundary, the account's guardrails. It reads the rows of the one principal and nothing else. It decides nothing.
+They are the same as in the directory's views (a test compares the two): inline and attached policies, those of a user's
+groups, the boundary, the account's guardrails. Only the rows of this principal are read. This module decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
-from daypass.domain.directory import Group, Guardrail, ManagedPolicy, PolicyVersion, Role, User
+from daypass.domain.directory import (
+    Attachment,
+    Group,
+    Guardrail,
+    InlinePolicy,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    Role,
+    User,
+)
 from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
-from daypass.domain.policy.model import NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.operations.iam import attachments, builtin, groups, inline
+from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
-from daypass.operations.iam.work import Look
+from daypass.operations.sized_cache import SizedCache
+
+E = TypeVar("E")
 
 INLINE: Final = "inline"
 AWS_MANAGED: Final = "aws-managed"
@@ -24,17 +37,17 @@ USER_MANAGED: Final = "user-managed"
 BOUNDARY: Final = "permission-boundary"
 GUARDRAIL: Final = "scp"
 GIVEN: Final = ""
-"""The kinds of sources, as AWS's PolicyIdentifier names them; a policy given with the request has none."""
+"""The kinds of sources, as in AWS's PolicyIdentifier; a policy in the request has none."""
 
 _WORDS: Final = {User: "user", Group: "group", Role: "role"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A policy and where it comes from.
+    """A policy and its source.
 
-    `policy.name` is unique among the policies of one principal. `id` is how AWS's simulator calls it. `owner` is
-    (user | group | role, name) of whom it is inline in; `arn` is a managed policy's.
+    `policy.name` is unique among the policies of one principal. `id` is its name in AWS's simulator. `owner` is the
+    (user | group | role, name) that an inline policy belongs to; `arn` is a managed policy's.
     """
 
     policy: NamedPolicy
@@ -47,28 +60,52 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a principal has. `boundary` is None when none is set; a set one that is missing denies."""
+    """The policies of a principal. `boundary` is None when none is set; one that is set but missing denies."""
 
     identity: tuple[Source, ...]
     boundary: tuple[Source, ...] | None = None
 
 
-@lru_cache(maxsize=4096)
+_COMPILED: Final = {kind: SizedCache(partial(compile_stored, kind=kind), 2_000_000) for kind in PolicyKind}
+
+
 def compiled(text: str, kind: PolicyKind) -> PolicyDocument:
     """A stored document, by its content."""
-    return compile_stored(text, kind)
+    return _COMPILED[kind](text)
+
+
+class _Ahead(NamedTuple):
+    """Rows that were read together, by owner or user, for the owners with these ids."""
+
+    ids: frozenset[str] = frozenset()
+    inline: Mapping[str, Sequence[InlinePolicy]] = {}
+    attached: Mapping[str, Sequence[Attachment]] = {}
+    memberships: Mapping[str, Sequence[Membership]] = {}
 
 
 class Gatherer:
-    """Gathers the holdings of any number of principals of one account; what they share is read once.
+    """Reads the holdings of any number of principals of one account; shared policies are read once.
 
     Use it within one snapshot, on a store thread.
     """
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, ctx: ReadContext) -> None:
+        self._ctx = ctx
         self._managed: dict[str, PolicyDocument | None] = {}
         self._groups: dict[str, tuple[Source, ...]] = {}
+        self._ahead = _Ahead()
+
+    def read_ahead(self, entities: Sequence[User | Role]) -> None:
+        """Reads the rows of these users or roles together: one query for many takes as long as one for each of a few."""
+        ids = [entity.id for entity in entities]
+        users = [entity.id for entity in entities if isinstance(entity, User)]
+        tx = self._ctx.tx
+        self._ahead = _Ahead(
+            frozenset(ids),
+            _by(tx.find_among(InlinePolicy, "owner_id", ids, order="name"), lambda policy: policy.owner_id),
+            _by(tx.find_among(Attachment, "owner_id", ids, order="policy_arn"), lambda attached: attached.owner_id),
+            _by(tx.find_among(Membership, "user_id", users, order="group_id"), lambda member: member.user_id),
+        )
 
     def of(self, entity: Owner) -> Holdings:
         """The holdings; a user's include those of its groups."""
@@ -76,25 +113,32 @@ class Gatherer:
         if isinstance(entity, Group):
             return Holdings(tuple(sources))
         if isinstance(entity, User):
-            for group in groups.of_user(self._look, entity):
-                if group.id not in self._groups:
-                    self._groups[group.id] = tuple(self._of_owner(group))
-                sources += self._groups[group.id]
-        unique = {source.policy.name: source for source in sources}  # one policy, however often it is attached
+            for group_id in self._group_ids(entity):
+                if group_id not in self._groups:
+                    group = self._ctx.tx.get(Group, id=group_id)
+                    self._groups[group_id] = tuple(self._of_owner(group)) if group is not None else ()
+                sources += self._groups[group_id]
+        unique = {source.policy.name: source for source in sources}  # one policy, even if attached several times
         return Holdings(tuple(unique.values()), self._boundary(entity.boundary_arn))
 
     def guardrails(self) -> tuple[tuple[Source, ...], ...]:
-        """The account's guardrails: one level, none when there are none."""
-        found = self._look.tx.find(Guardrail, account=self._look.account, order="name")
+        """The account's guardrails: one level, or none without guardrails."""
+        found = self._ctx.tx.find(Guardrail, account=self._ctx.account, order="name")
         level = tuple(
             Source(NamedPolicy(g.name, compiled(g.document, PolicyKind.GUARDRAIL)), g.name, GUARDRAIL, name=g.name)
             for g in found
         )
         return (level,) if level else ()
 
+    def _group_ids(self, user: User) -> list[str]:
+        if user.id in self._ahead.ids:
+            return [membership.group_id for membership in self._ahead.memberships.get(user.id, ())]
+        return [group.id for group in groups.of_user(self._ctx, user)]
+
     def _of_owner(self, owner: Owner) -> Iterator[Source]:
-        word = _WORDS[type(owner)]
-        for policy in inline.of_owner(self._look, owner):
+        word, ahead = _WORDS[type(owner)], self._ahead if owner.id in self._ahead.ids else None
+        own = ahead.inline.get(owner.id, ()) if ahead is not None else inline.of_owner(self._ctx, owner)
+        for policy in own:
             yield Source(
                 NamedPolicy(f"{word}/{owner.name}/{policy.name}", compiled(policy.document, PolicyKind.IDENTITY)),
                 f"{word}_{owner.name}_{policy.name}",
@@ -102,9 +146,13 @@ class Gatherer:
                 (word, owner.name),
                 policy.name,
             )
-        for arn in attachments.of_owner(self._look, owner):
+        if ahead is not None:
+            arns = [attached.policy_arn for attached in ahead.attached.get(owner.id, ())]
+        else:
+            arns = attachments.of_owner(self._ctx, owner)
+        for arn in arns:
             document = self._document(arn)
-            if document is not None:  # a policy that is gone allows nothing
+            if document is not None:  # a missing policy allows nothing
                 yield _attached(arn, document)
 
     def _boundary(self, arn: str | None) -> tuple[Source, ...] | None:
@@ -120,13 +168,21 @@ class Gatherer:
         return self._managed[arn]
 
     def _version(self, arn: str) -> PolicyVersion | None:
-        shipped = self._look.builtin.version(arn)
+        shipped = self._ctx.builtin.version(arn)
         if shipped is not None:
             return shipped
-        policy = self._look.tx.get(ManagedPolicy, arn=arn)
+        policy = self._ctx.tx.get(ManagedPolicy, arn=arn)
         if policy is None:
             return None
-        return self._look.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
+        return self._ctx.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
+
+
+def _by(rows: Iterable[E], owner_of: Callable[[E], str]) -> Mapping[str, Sequence[E]]:
+    """The rows of each owner, in order."""
+    found: dict[str, list[E]] = {}
+    for row in rows:
+        found.setdefault(owner_of(row), []).append(row)
+    return found
 
 
 def _attached(arn: str, document: PolicyDocument) -> Source:

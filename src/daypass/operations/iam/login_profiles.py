@@ -1,7 +1,7 @@
-"""Login profiles: the passwords of users, for the console.
+"""Login profiles: users' passwords for the console.
 
-What is slow or may refuse is done before the write, on a reading thread (`gather`); the write only stores, and refuses when
-the profile has changed in between. A password goes in and never out, not into the record either.
+Slow checks are done before the write, on a read thread (`gather`). The write only stores, and refuses when the profile
+changed meanwhile. A password is never part of a response or of the record.
 Source: IAM API Reference, CreateLoginProfile, UpdateLoginProfile, ChangePassword.
 """
 
@@ -14,83 +14,84 @@ from typing import Any, Final
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, LoginProfile, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.iam import faults, find, passwords, subjects
-from daypass.operations.iam.work import REFUSED, Answer, Look, Params, Subject, Work
-from daypass.ports import Ids
+from daypass.operations.crud.operation import REFUSED, Answer, Params, Resource
+from daypass.operations.iam import faults, find, passwords, resources
+from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.ports import Ids, Reader
 
 MAX_FAILURES: Final = 5
 LOCK_MS: Final = 900_000
-"""So many wrong old passwords in a row lock ChangePassword for so long."""
+"""This number of wrong old passwords in a row locks ChangePassword for this time."""
 
 _WRONG: Final[Answer] = MappingProxyType({REFUSED: "wrong old password"})
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A login profile as it was read (None: there was none), and what its password and the former ones become."""
+    """A login profile as read (None: it did not exist), and the new values of its current and previous passwords."""
 
     before: LoginProfile | None
     password_hash: str
     former_hashes: tuple[str, ...] = ()
 
 
-def _user(look: Look, p: Params) -> User:
-    found = find.user_or_caller(look, p)
+def _user(ctx: ReadContext, p: Params) -> User:
+    found = find.user_or_caller(ctx, p)
     if isinstance(found, Account):
         raise faults.invalid("Must specify userName when calling with non-User credentials")
     return found
 
 
-def _profile(look: Look, user: User) -> LoginProfile:
-    found = look.tx.get(LoginProfile, user_id=user.id)
+def _profile(ctx: ReadContext, user: User) -> LoginProfile:
+    found = ctx.tx.get(LoginProfile, user_id=user.id)
     if found is None:
         raise faults.no_login_profile(user.name)
     return found
 
 
-def _checked(look: Look, password: str) -> PasswordPolicy | None:
-    """The account's policy, which the password meets. Raises PASSWORD_POLICY."""
-    policy = look.tx.get(PasswordPolicy, account=look.account)
-    account = look.tx.get(Account, id=look.account)
+def _checked(tx: Reader, account_id: str, password: str) -> PasswordPolicy | None:
+    """The account's policy, which the password satisfies. Raises PASSWORD_POLICY."""
+    policy = tx.get(PasswordPolicy, account=account_id)
+    account = tx.get(Account, id=account_id)
     if not passwords.conforms(password, policy, account.name if account is not None else ""):
         raise faults.password_policy()
     return policy
 
 
-# --- Made, shown, changed and deleted for a user -------------------------------------------------------------------
+# --- Administered by others ----------------------------------------------------------------------------------------
 
 
-def prepare_create(look: Look, p: Params, ids: Ids) -> Prepared:
-    user = _user(look, p)
-    if look.tx.get(LoginProfile, user_id=user.id) is not None:
+def prepare_create(ctx: ReadContext, p: Params, ids: Ids) -> Prepared:
+    user = _user(ctx, p)
+    if ctx.tx.get(LoginProfile, user_id=user.id) is not None:
         raise faults.login_profile_exists(user.name)
     if "Password" not in p:
         raise faults.missing("password")
-    _checked(look, p["Password"])
+    _checked(ctx.tx, ctx.account, p["Password"])
     return Prepared(None, passwords.hashed(p["Password"], ids.secret()))
 
 
-def create_login_profile(work: Work, p: Params) -> Answer:
-    user = _user(work, p)
-    prepared: Prepared = work.gathered
+def create_login_profile(ctx: WriteContext, p: Params) -> Answer:
+    user = _user(ctx, p)
+    prepared: Prepared = ctx.gathered
     profile = LoginProfile(
         user_id=user.id,
-        account=work.account,
-        created_at=work.now,
+        account=ctx.account,
+        created_at=ctx.now,
         password_hash=prepared.password_hash,
-        password_changed_at=work.now,
+        password_changed_at=ctx.now,
         reset_required=bool(p.get("PasswordResetRequired")),
         max_signin_seconds=p.get("MaxSigninSessionDuration"),
     )
-    if work.tx.get(LoginProfile, user_id=user.id) is not None:
+    if ctx.tx.get(LoginProfile, user_id=user.id) is not None:
         raise faults.login_profile_exists(user.name)
-    work.tx.insert(profile)
+    ctx.tx.insert(profile)
     return {"LoginProfile": _shown(profile, user)}
 
 
-def get_login_profile(look: Look, p: Params) -> Answer:
-    user = _user(look, p)
-    return {"LoginProfile": _shown(_profile(look, user), user)}
+def get_login_profile(ctx: ReadContext, p: Params) -> Answer:
+    user = _user(ctx, p)
+    return {"LoginProfile": _shown(_profile(ctx, user), user)}
 
 
 def _shown(profile: LoginProfile, user: User) -> dict[str, Any]:
@@ -103,14 +104,14 @@ def _shown(profile: LoginProfile, user: User) -> dict[str, Any]:
     }
 
 
-def prepare_update(look: Look, p: Params, _ids: Ids) -> Prepared | None:
-    profile = _profile(look, _user(look, p))
-    return _next(look, profile, p["Password"]) if "Password" in p else None
+def prepare_update(ctx: ReadContext, p: Params, _ids: Ids) -> Prepared | None:
+    profile = _profile(ctx, _user(ctx, p))
+    return next_password(ctx.tx, profile, p["Password"]) if "Password" in p else None
 
 
-def _next(look: Look, profile: LoginProfile, password: str) -> Prepared:
-    """The profile's next password. Raises PASSWORD_POLICY, also for one of the former ones that the policy forbids."""
-    policy = _checked(look, password)
+def next_password(tx: Reader, profile: LoginProfile, password: str) -> Prepared:
+    """The profile's next password: slow. Raises PASSWORD_POLICY, also for a previous password that the policy forbids."""
+    policy = _checked(tx, profile.account, password)
     kept = (policy.reuse_prevention if policy is not None else None) or 0
     former = (profile.password_hash, *profile.former_hashes)[:kept]
     if former and passwords.uses_again(password, former):
@@ -118,76 +119,76 @@ def _next(look: Look, profile: LoginProfile, password: str) -> Prepared:
     return Prepared(profile, passwords.hashed(password, passwords.salt_of(profile.password_hash)), former)
 
 
-def update_login_profile(work: Work, p: Params) -> Answer:
-    """What is not given stays."""
-    profile = _profile(work, _user(work, p))
-    if work.gathered is not None:
-        profile = _with_next(work, profile)
+def update_login_profile(ctx: WriteContext, p: Params) -> Answer:
+    """Values that are not given are not changed."""
+    profile = _profile(ctx, _user(ctx, p))
+    if ctx.gathered is not None:
+        profile = with_next(profile, ctx.gathered, ctx.now)
     longest = p.get("MaxSigninSessionDuration", profile.max_signin_seconds)
     changed = replace(
         profile,
         reset_required=bool(p.get("PasswordResetRequired", profile.reset_required)),
         max_signin_seconds=None if p.get("ResetMaxSigninSessionDuration") else longest,
     )
-    work.tx.replace(changed)
+    ctx.tx.replace(changed)
     return {}
 
 
-def _with_next(work: Work, profile: LoginProfile) -> LoginProfile:
-    prepared: Prepared = work.gathered
+def with_next(profile: LoginProfile, prepared: Prepared, now: int) -> LoginProfile:
+    """The current profile with its next password. Raises CONCURRENT_MODIFICATION when it is not the one that was read."""
     before = prepared.before
     if before is None or (before.user_id, before.password_hash) != (profile.user_id, profile.password_hash):
-        # Somebody was faster: what was checked was another password.
+        # Another request was faster: the checked password is no longer the current one.
         raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, faults.MOVED)
     return replace(
         profile,
         password_hash=prepared.password_hash,
         former_hashes=prepared.former_hashes,
-        password_changed_at=work.now,
+        password_changed_at=now,
         failures=0,
         locked_until=0,
     )
 
 
-def delete_login_profile(work: Work, p: Params) -> Answer:
-    work.tx.delete(_profile(work, _user(work, p)))
+def delete_login_profile(ctx: WriteContext, p: Params) -> Answer:
+    ctx.tx.delete(_profile(ctx, _user(ctx, p)))
     return {}
 
 
-# --- One's own -----------------------------------------------------------------------------------------------------
+# --- The caller's own ----------------------------------------------------------------------------------------------
 
 
-def own(look: Look, p: Params) -> Subject:
-    """The calling user. Raises INVALID_USER_TYPE for whoever has no password of its own: roles, the root, sessions."""
-    if look.caller.kind is not PrincipalKind.USER:
+def own(ctx: ReadContext, p: Params) -> Resource:
+    """The calling user. Raises INVALID_USER_TYPE for callers without a password: roles, the root, sessions."""
+    if ctx.caller.kind is not PrincipalKind.USER:
         raise faults.not_a_user()
-    return subjects.user_or_caller(look, p)
+    return resources.user_or_caller(ctx, p)
 
 
-def prepare_change(look: Look, p: Params, _ids: Ids) -> Prepared | None:
-    """None when the old password is wrong. While the profile is locked, none is looked at."""
-    profile = _profile(look, _user(look, {}))
-    if look.now < profile.locked_until or not passwords.matches(p["OldPassword"], profile.password_hash):
+def prepare_change(ctx: ReadContext, p: Params, _ids: Ids) -> Prepared | None:
+    """None when the old password is wrong. While the profile is locked, none is checked."""
+    profile = _profile(ctx, _user(ctx, {}))
+    if ctx.now < profile.locked_until or not passwords.matches(p["OldPassword"], profile.password_hash):
         return None
-    return _next(look, profile, p["NewPassword"])
+    return next_password(ctx.tx, profile, p["NewPassword"])
 
 
-def change_password(work: Work, _p: Params) -> Answer:
-    """A wrong old password is counted, in turn with all others: guesses cannot run side by side."""
-    profile = _profile(work, _user(work, {}))
-    if work.now < profile.locked_until:
+def change_password(ctx: WriteContext, _p: Params) -> Answer:
+    """Counts a wrong old password. Writes are serialised, so guesses cannot run in parallel."""
+    profile = _profile(ctx, _user(ctx, {}))
+    if ctx.now < profile.locked_until:
         return _WRONG
-    if work.gathered is None:
+    if ctx.gathered is None:
         failures = profile.failures + 1
         locked = failures >= MAX_FAILURES
-        until = work.now + LOCK_MS if locked else 0
-        work.tx.replace(replace(profile, failures=0 if locked else failures, locked_until=until))
+        until = ctx.now + LOCK_MS if locked else 0
+        ctx.tx.replace(replace(profile, failures=0 if locked else failures, locked_until=until))
         return _WRONG
-    work.tx.replace(replace(_with_next(work, profile), reset_required=False))
+    ctx.tx.replace(replace(with_next(profile, ctx.gathered, ctx.now), reset_required=False))
     return {}
 
 
-def conclude_change(answer: Answer) -> None:
+def refuse_wrong_password(answer: Answer) -> None:
     """Raises ACCESS_DENIED, the same for a wrong password and a locked profile."""
     if REFUSED in answer:
         raise faults.wrong_old_password()

@@ -1,7 +1,7 @@
 """OpenID Connect providers: the issuers whose tokens the account's roles may trust.
 
-The URL is kept exactly as it was written, without its scheme: a token must name exactly it. Thumbprints are kept for
-the tools that set them; who may serve an issuer's keys is decided by the web's certificate authorities.
+The URL is stored exactly as written, without its scheme: a token must name exactly it. Thumbprints are stored only for
+the tools that set them; TLS connections to an issuer are verified with the web's certificate authorities.
 Source: IAM API Reference, CreateOpenIDConnectProvider and the calls around it.
 """
 
@@ -14,9 +14,10 @@ from typing import Final
 from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import has_dot_segments
 from daypass.domain.web_identity import is_usable_url
-from daypass.operations.iam import changes, faults, find, quotas, shapes, tags
-from daypass.operations.iam.work import Answer, Look, Params, Work
-from daypass.operations.issuers import refuse_unlisted
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import changes, faults, find, members, quotas, tags
+from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.providers.issuers import refuse_unlisted
 
 _SCHEME: Final = "https://"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -32,8 +33,8 @@ _NOT_HERE: Final = ("ContextProvider", "IdentityCenterInstanceArn")
 def bare(url: str) -> str:
     """The provider's URL without `https://`, checked. Raises VALIDATION.
 
-    No query, no fragment, nobody's name in it, as AWS has it; a port is allowed, which is ours. Condition keys begin with
-    it, so it must not be one by which they could mean another key.
+    As in AWS, no query, fragment or user name is allowed; a port is allowed, which is a Daypass extension. Condition
+    keys begin with the URL, so it must not be a URL for which they could be read as another key.
     """
     match = _URL.fullmatch(url)
     without = url.removeprefix(_SCHEME)
@@ -42,25 +43,25 @@ def bare(url: str) -> str:
     return without
 
 
-def create_oidc_provider(work: Work, p: Params) -> Answer:
+def create_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
     faults.refuse_unsupported(p, _NOT_HERE)
     url = bare(p["Url"])
     provider = OidcProvider(
-        account=work.account,
+        account=ctx.account,
         url=url,
-        created_at=work.now,
+        created_at=ctx.now,
         client_ids=_client_ids(p.get("ClientIDList") or ()),
         thumbprints=_thumbprints(p.get("ThumbprintList") or ()),
         tags=tags.first_exact(p),
     )
     quota = quotas.OIDC_PROVIDERS_PER_ACCOUNT
     taken = faults.provider_exists("url", p["Url"])
-    refuse_unlisted(work.tx, work.account, url)
-    if work.tx.get(OidcProvider, account=work.account, url=url) is not None:
+    refuse_unlisted(ctx.tx, ctx.account, url)
+    if ctx.tx.get(OidcProvider, account=ctx.account, url=url) is not None:
         raise taken
-    changes.within_quota(work, OidcProvider, "OpenIdConnectProvidersPerAccount", quota, account=work.account)
-    changes.insert(work, provider, taken)
-    tagged = {"Tags": shapes.tags(provider.tags)} if provider.tags else {}
+    changes.within_quota(ctx, OidcProvider, "OpenIdConnectProvidersPerAccount", quota, account=ctx.account)
+    changes.insert(ctx, provider, taken)
+    tagged = {"Tags": members.tags(provider.tags)} if provider.tags else {}
     return {"OpenIDConnectProviderArn": provider.arn, **tagged}
 
 
@@ -78,47 +79,47 @@ def _thumbprints(given: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def get_oidc_provider(look: Look, p: Params) -> Answer:
-    provider = find.oidc_provider(look, p["OpenIDConnectProviderArn"])
+def get_oidc_provider(ctx: ReadContext, p: Params) -> Answer:
+    provider = find.oidc_provider(ctx, p["OpenIDConnectProviderArn"])
     return {
         "Url": provider.url,
         "ClientIDList": list(provider.client_ids),
         "ThumbprintList": list(provider.thumbprints),
         "CreateDate": provider.created_at,
-        "Tags": shapes.tags(provider.tags),
+        "Tags": members.tags(provider.tags),
     }
 
 
-def list_oidc_providers(look: Look, _p: Params) -> Answer:
-    """All of them: AWS has no pages here, and the quota keeps them few."""
-    found = look.tx.find(OidcProvider, order="url", account=look.account)
+def list_oidc_providers(ctx: ReadContext, _p: Params) -> Answer:
+    """All providers. As in AWS there are no pages, and the quota keeps them few."""
+    found = ctx.tx.find(OidcProvider, order="url", account=ctx.account)
     return {"OpenIDConnectProviderList": [{"Arn": provider.arn} for provider in found]}
 
 
-def add_client_id(work: Work, p: Params) -> Answer:
-    """Adding one that is there changes nothing."""
-    provider = find.oidc_provider(work, p["OpenIDConnectProviderArn"])
-    work.tx.replace(replace(provider, client_ids=_client_ids((*provider.client_ids, p["ClientID"]))))
+def add_client_id(ctx: WriteContext, p: Params) -> Answer:
+    """Adding an existing one changes nothing."""
+    provider = find.oidc_provider(ctx, p["OpenIDConnectProviderArn"])
+    ctx.tx.replace(replace(provider, client_ids=_client_ids((*provider.client_ids, p["ClientID"]))))
     return {}
 
 
-def remove_client_id(work: Work, p: Params) -> Answer:
-    """Removing one that is not there changes nothing."""
-    provider = find.oidc_provider(work, p["OpenIDConnectProviderArn"])
+def remove_client_id(ctx: WriteContext, p: Params) -> Answer:
+    """Removing a missing one changes nothing."""
+    provider = find.oidc_provider(ctx, p["OpenIDConnectProviderArn"])
     rest = tuple(client_id for client_id in provider.client_ids if client_id != p["ClientID"])
-    work.tx.replace(replace(provider, client_ids=rest))
+    ctx.tx.replace(replace(provider, client_ids=rest))
     return {}
 
 
-def update_thumbprint(work: Work, p: Params) -> Answer:
-    """The whole list is replaced."""
-    provider = find.oidc_provider(work, p["OpenIDConnectProviderArn"])
-    work.tx.replace(replace(provider, thumbprints=_thumbprints(p["ThumbprintList"])))
+def update_thumbprint(ctx: WriteContext, p: Params) -> Answer:
+    """Replaces the whole list."""
+    provider = find.oidc_provider(ctx, p["OpenIDConnectProviderArn"])
+    ctx.tx.replace(replace(provider, thumbprints=_thumbprints(p["ThumbprintList"])))
     return {}
 
 
-def delete_oidc_provider(work: Work, p: Params) -> Answer:
-    """Roles that trust it stay; nobody can assume them by it any more."""
+def delete_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
+    """Roles that trust it remain, but can no longer be assumed with it."""
     arn = p["OpenIDConnectProviderArn"]
-    work.tx.delete(find.oidc_provider(work, arn, missing=faults.no_oidc_provider_to_delete(arn)))
+    ctx.tx.delete(find.oidc_provider(ctx, arn, missing=faults.no_oidc_provider_to_delete(arn)))
     return {}

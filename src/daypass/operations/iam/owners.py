@@ -1,4 +1,4 @@
-"""What users, groups and roles have in common as owners of policies: how each is named, found and limited."""
+"""The common properties of users, groups and roles as owners of policies: names, look-up and quotas."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from daypass.domain.directory import Group, Role, User
+from daypass.operations.crud.operation import Params
 from daypass.operations.iam import find, quotas
-from daypass.operations.iam.work import Look, Params
+from daypass.operations.iam.context import ReadContext
 
 Owner: TypeAlias = User | Group | Role
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerKind:
-    """`word` is how messages call it; `noun` is its part of quota names; `parameter` names it in requests."""
+    """`word` is its name in messages; `noun` is its part of quota names; `parameter` names it in requests."""
 
     word: str
     noun: str
     parameter: str
     inline_size: int
-    by_name: Callable[[Look, str], Owner]
+    by_name: Callable[[ReadContext, str], Owner]
 
-    def find(self, look: Look, p: Params) -> Owner:
-        return self.by_name(look, p[self.parameter])
+    def find(self, ctx: ReadContext, p: Params) -> Owner:
+        return self.by_name(ctx, p[self.parameter])
 
 
 USER = OwnerKind("user", "User", "UserName", quotas.USER_INLINE_SIZE, find.user)

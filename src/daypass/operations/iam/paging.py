@@ -1,6 +1,6 @@
-"""Pages of a list: markers that name the last item shown, so that inserts and deletes between pages lose nothing.
+"""Pages of a list: markers name the last item shown, so that inserts and deletes between pages lose nothing.
 
-A marker is opaque to callers, belongs to the list that gave it, and carries no authority: it is a place in an order.
+A marker is opaque to callers, valid only for its own list, and carries no authority: it is a position in an order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Params: TypeAlias = Mapping[str, Any]
 Fetch: TypeAlias = Callable[[str, int], Sequence[T]]
 
 DEFAULT_ITEMS = 100
-_BATCHES = 50  # a filter looks at no more than this many batches for one page; AWS too may return short pages
+_BATCHES = 50  # a filter reads at most this many batches for one page; AWS may also return short pages
 
 
 def page(
@@ -43,7 +43,7 @@ def page(
 
 
 def page_of(p: Params, scope: str, items: Sequence[T], key: Callable[[T], str]) -> tuple[list[T], dict[str, Any]]:
-    """A page of a list that is small enough to hold whole. `items` need not be sorted; `key` is their order."""
+    """A page of a list that is held whole in memory. `items` need not be sorted; `key` gives their order."""
     ordered = sorted(items, key=key)
 
     def fetch(after: str, limit: int) -> Sequence[T]:

@@ -1,18 +1,19 @@
-"""What an account asks of its users' passwords. Without a policy of its own, AWS's default holds (see `passwords`)."""
+"""An account's requirements for its users' passwords. Without its own policy, AWS's default applies (see `passwords`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from daypass.domain.directory import PasswordPolicy
+from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import faults
-from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.iam.context import ReadContext, WriteContext
 
 
-def update_account_password_policy(work: Work, p: Params) -> Answer:
-    """The whole policy is replaced: what is not given goes back to its default, as AWS has it."""
+def update_account_password_policy(ctx: WriteContext, p: Params) -> Answer:
+    """Replaces the whole policy: values that are not given get their defaults, as in AWS."""
     policy = PasswordPolicy(
-        account=work.account,
+        account=ctx.account,
         minimum_length=int(p.get("MinimumPasswordLength") or 6),
         require_symbols=bool(p.get("RequireSymbols")),
         require_numbers=bool(p.get("RequireNumbers")),
@@ -23,17 +24,17 @@ def update_account_password_policy(work: Work, p: Params) -> Answer:
         reuse_prevention=p.get("PasswordReusePrevention"),
         hard_expiry=p.get("HardExpiry"),
     )
-    if work.tx.get(PasswordPolicy, account=work.account) is None:
-        work.tx.insert(policy)
+    if ctx.tx.get(PasswordPolicy, account=ctx.account) is None:
+        ctx.tx.insert(policy)
     else:
-        work.tx.replace(policy)
+        ctx.tx.replace(policy)
     return {}
 
 
-def get_account_password_policy(look: Look, _p: Params) -> Answer:
-    policy = look.tx.get(PasswordPolicy, account=look.account)
+def get_account_password_policy(ctx: ReadContext, _p: Params) -> Answer:
+    policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
     if policy is None:
-        raise faults.no_password_policy(look.account)
+        raise faults.no_password_policy(ctx.account)
     return {"PasswordPolicy": _shown(policy)}
 
 
@@ -55,9 +56,9 @@ def _shown(policy: PasswordPolicy) -> dict[str, Any]:
     }
 
 
-def delete_account_password_policy(work: Work, _p: Params) -> Answer:
-    policy = work.tx.get(PasswordPolicy, account=work.account)
+def delete_account_password_policy(ctx: WriteContext, _p: Params) -> Answer:
+    policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
     if policy is None:
         raise faults.no_password_policy_to_delete()
-    work.tx.delete(policy)
+    ctx.tx.delete(policy)
     return {}

@@ -1,8 +1,9 @@
-"""Passwords: what a policy asks of them, and the slow hash that is all that is kept.
+"""Passwords: the requirements of a policy, and the slow hash, which is all that is stored.
 
-It must never log, store or answer a password. Hashing takes a third of a second and 32 MB: never on the event loop, never on
-the writer's thread. A user's former passwords share one salt, so that looking whether one is used again costs one hash.
-Sources: RFC 7914 (scrypt); OWASP Password Storage Cheat Sheet; IAM User Guide, "Set an account password policy for IAM users".
+Never log, store or return a password. Hashing takes a third of a second and 32 MB: never do it on the event loop or on
+the writer's thread. A user's previous passwords share one salt, so that checking for reuse takes one hash.
+Sources: RFC 7914 (scrypt); OWASP Password Storage Cheat Sheet; IAM User Guide, "Set an account password policy for IAM
+users".
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _HASH_BYTES: Final = 32
 
 
 def conforms(password: str, policy: PasswordPolicy | None, account_name: str) -> bool:
-    """Whether a password is one that the policy, or without one AWS's default policy, takes."""
+    """Whether the policy, or AWS's default policy without one, accepts a password."""
     held = set(password)
     if policy is None:
         kinds = sum(not held.isdisjoint(kind) for kind in (_UPPER, _LOWER, _DIGITS, SYMBOLS))
@@ -49,7 +50,7 @@ def conforms(password: str, policy: PasswordPolicy | None, account_name: str) ->
 
 
 def hashed(password: str, salt: str, cost: Cost | None = None) -> str:
-    """The hash with all that is needed to make it again: `scrypt$log2(N)$r$p$salt$hash`. `salt` has no `$`."""
+    """The hash with its parameters: `scrypt$log2(N)$r$p$salt$hash`. `salt` contains no `$`."""
     n, r, p = cost or _COST
     digest = hashlib.scrypt(
         password.encode("utf-8", "surrogatepass"),
@@ -64,12 +65,12 @@ def hashed(password: str, salt: str, cost: Cost | None = None) -> str:
 
 
 def matches(password: str, stored: str) -> bool:
-    """Whether this is the password of a stored hash."""
+    """Whether a stored hash is that of this password."""
     return uses_again(password, (stored,))
 
 
 def uses_again(password: str, stored: Iterable[str]) -> bool:
-    """Whether this is the password of one of these hashes. Those of one salt and cost take one hash together."""
+    """Whether one of these hashes is that of this password. Hashes with the same salt and cost take one computation."""
     again: dict[tuple[Cost, str], str] = {}
     found = False
     for one in stored:

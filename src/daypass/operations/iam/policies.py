@@ -1,4 +1,4 @@
-"""Customer-managed policies and their versions. What is attached follows the default version, at once."""
+"""Customer-managed policies and their versions. A new default version takes effect immediately wherever it is attached."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from daypass.domain.directory import Attachment, ManagedPolicy, PolicyVersion, Role, User
-from daypass.operations.iam import builtin, changes, documents, faults, find, quotas, shapes, tags
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import builtin, changes, documents, faults, find, members, quotas, tags
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.iam.paths import path_of
 
 _TOO_MANY_VERSIONS = (
     f"A managed policy can have up to {quotas.VERSIONS_PER_POLICY} versions. "
@@ -20,49 +22,49 @@ _HAS_VERSIONS = (
 )
 
 
-def create_policy(work: Work, p: Params) -> Answer:
+def create_policy(ctx: WriteContext, p: Params) -> Answer:
     text = documents.managed(p["PolicyDocument"])
-    own = {"account": work.account}
-    changes.within_quota(work, ManagedPolicy, "PoliciesPerAccount", quotas.POLICIES_PER_ACCOUNT, **own)
-    name, path = p["PolicyName"], p.get("Path") or "/"
+    own = {"account": ctx.account}
+    changes.within_quota(ctx, ManagedPolicy, "PoliciesPerAccount", quotas.POLICIES_PER_ACCOUNT, **own)
+    name, path = p["PolicyName"], path_of(p)
     policy = ManagedPolicy(
-        id=work.ids.unique("ANPA"),
-        account=work.account,
-        arn=f"arn:aws:iam::{work.account}:policy{path}{name}",
+        id=ctx.ids.unique("ANPA"),
+        account=ctx.account,
+        arn=f"arn:aws:iam::{ctx.account}:policy{path}{name}",
         name=name,
         path=path,
-        created_at=work.now,
-        updated_at=work.now,
+        created_at=ctx.now,
+        updated_at=ctx.now,
         description=p.get("Description"),
         tags=tags.first_exact(p),
     )
-    changes.insert(work, policy, faults.policy_exists(name))
-    work.tx.insert(PolicyVersion(work.account, policy.id, 1, text, work.now))
-    tagged = {"Tags": shapes.tags(policy.tags)} if policy.tags else {}
-    return {"Policy": {**shapes.managed_policy(work, policy), **tagged}}
+    changes.insert(ctx, policy, faults.policy_exists(name))
+    ctx.tx.insert(PolicyVersion(ctx.account, policy.id, 1, text, ctx.now))
+    tagged = {"Tags": members.tags(policy.tags)} if policy.tags else {}
+    return {"Policy": {**members.managed_policy(ctx, policy), **tagged}}
 
 
-def get_policy(look: Look, p: Params) -> Answer:
-    return {"Policy": shapes.managed_policy_whole(look, find.policy(look, p["PolicyArn"]))}
+def get_policy(ctx: ReadContext, p: Params) -> Answer:
+    return {"Policy": members.managed_policy_whole(ctx, find.policy(ctx, p["PolicyArn"]))}
 
 
-def delete_policy(work: Work, p: Params) -> Answer:
-    policy = find.own_policy(work, p["PolicyArn"], "delete policies")
-    own = {"account": work.account}
-    used = work.tx.count(Attachment, policy_arn=policy.arn, **own)
-    if used or any(work.tx.count(kind, boundary_arn=policy.arn, **own) for kind in (User, Role)):
+def delete_policy(ctx: WriteContext, p: Params) -> Answer:
+    policy = find.own_policy(ctx, p["PolicyArn"], "delete policies")
+    own = {"account": ctx.account}
+    used = ctx.tx.count(Attachment, policy_arn=policy.arn, **own)
+    if used or any(ctx.tx.count(kind, boundary_arn=policy.arn, **own) for kind in (User, Role)):
         raise faults.delete_conflict("Cannot delete a policy attached to entities.")
-    versions = of_policy(work, policy)
+    versions = of_policy(ctx, policy)
     if len(versions) > 1:
         raise faults.delete_conflict(_HAS_VERSIONS)
     for version in versions:
-        work.tx.delete(version)
-    work.tx.delete(policy)
+        ctx.tx.delete(version)
+    ctx.tx.delete(policy)
     return {}
 
 
-def list_policies(look: Look, p: Params) -> Answer:
-    """The account's own by name, then the built-in ones by name."""
+def list_policies(ctx: ReadContext, p: Params) -> Answer:
+    """The account's own policies by name, then the built-in ones by name."""
     scope = p.get("Scope") or "All"
     prefix = p.get("PathPrefix") or "/"
 
@@ -70,32 +72,32 @@ def list_policies(look: Look, p: Params) -> Answer:
         section, _, name = after.partition(" ")
         found: list[ManagedPolicy] = []
         if scope != "AWS" and section in ("", "own"):
-            found = look.tx.find(
-                ManagedPolicy, order="name", path_prefix=prefix, after=name, limit=limit, account=look.account
+            found = ctx.tx.find(
+                ManagedPolicy, order="name", path_prefix=prefix, after=name, limit=limit, account=ctx.account
             )
         if scope != "Local" and len(found) < limit:
-            rest = look.builtin.policies(name if section == "aws" else "")
+            rest = ctx.builtin.policies(name if section == "aws" else "")
             found += [policy for policy in rest if policy.path.startswith(prefix)]
         return found[:limit]
 
     def place(policy: ManagedPolicy) -> str:
         return f"aws {builtin.place(policy)}" if policy.account == builtin.ACCOUNT else f"own {policy.name}"
 
-    policies, more = page(p, f"policies-{scope}", fetch, place, _usage_filter(look, p))
-    return {"Policies": [shapes.managed_policy(look, policy) for policy in policies], **more}
+    policies, more = page(p, f"policies-{scope}", fetch, place, _usage_filter(ctx, p))
+    return {"Policies": [members.managed_policy(ctx, policy) for policy in policies], **more}
 
 
-def _usage_filter(look: Look, p: Params) -> Callable[[ManagedPolicy], bool] | None:
+def _usage_filter(ctx: ReadContext, p: Params) -> Callable[[ManagedPolicy], bool] | None:
     """OnlyAttached and PolicyUsageFilter: used in the account as permissions, as a boundary, or as either."""
     usage = p.get("PolicyUsageFilter")
     if not p.get("OnlyAttached") and not usage:
         return None
 
     def keep(policy: ManagedPolicy) -> bool:
-        own = {"account": look.account}
-        permits = usage != "PermissionsBoundary" and look.tx.count(Attachment, policy_arn=policy.arn, **own)
+        own = {"account": ctx.account}
+        permits = usage != "PermissionsBoundary" and ctx.tx.count(Attachment, policy_arn=policy.arn, **own)
         bounds = usage != "PermissionsPolicy" and any(
-            look.tx.count(kind, boundary_arn=policy.arn, **own) for kind in (User, Role)
+            ctx.tx.count(kind, boundary_arn=policy.arn, **own) for kind in (User, Role)
         )
         return bool(permits or bounds)
 
@@ -105,57 +107,57 @@ def _usage_filter(look: Look, p: Params) -> Callable[[ManagedPolicy], bool] | No
 # --- Versions ------------------------------------------------------------------------------------------------------
 
 
-def of_policy(look: Look, policy: ManagedPolicy) -> list[PolicyVersion]:
+def of_policy(ctx: ReadContext, policy: ManagedPolicy) -> list[PolicyVersion]:
     """All versions, newest first."""
     if policy.account == builtin.ACCOUNT:
-        only = look.builtin.version(policy.arn)
+        only = ctx.builtin.version(policy.arn)
         return [only] if only else []
-    found = look.tx.find(PolicyVersion, order="version", account=look.account, policy_id=policy.id)
+    found = ctx.tx.find(PolicyVersion, order="version", account=ctx.account, policy_id=policy.id)
     return sorted(found, key=lambda version: -version.version)
 
 
-def create_policy_version(work: Work, p: Params) -> Answer:
-    policy = find.own_policy(work, p["PolicyArn"], "update policies")
+def create_policy_version(ctx: WriteContext, p: Params) -> Answer:
+    policy = find.own_policy(ctx, p["PolicyArn"], "update policies")
     text = documents.managed(p["PolicyDocument"])
-    if len(of_policy(work, policy)) >= quotas.VERSIONS_PER_POLICY:
+    if len(of_policy(ctx, policy)) >= quotas.VERSIONS_PER_POLICY:
         raise faults.over_limit(_TOO_MANY_VERSIONS)
     number = policy.latest_version + 1
     default = number if p.get("SetAsDefault") else policy.default_version
-    version = PolicyVersion(work.account, policy.id, number, text, work.now)
-    work.tx.insert(version)
-    work.tx.replace(replace(policy, latest_version=number, default_version=default, updated_at=work.now))
-    return {"PolicyVersion": shapes.policy_version(version, default, document=False)}
+    version = PolicyVersion(ctx.account, policy.id, number, text, ctx.now)
+    ctx.tx.insert(version)
+    ctx.tx.replace(replace(policy, latest_version=number, default_version=default, updated_at=ctx.now))
+    return {"PolicyVersion": members.policy_version(version, default, document=False)}
 
 
-def get_policy_version(look: Look, p: Params) -> Answer:
+def get_policy_version(ctx: ReadContext, p: Params) -> Answer:
     arn = p["PolicyArn"]
-    policy = find.attachable(look, arn, missing=faults.no_such_version(arn, p["VersionId"]))
-    version = find.version(look, policy, p["VersionId"])
-    return {"PolicyVersion": shapes.policy_version(version, policy.default_version, document=True)}
+    policy = find.attachable(ctx, arn, missing=faults.no_such_version(arn, p["VersionId"]))
+    version = find.version(ctx, policy, p["VersionId"])
+    return {"PolicyVersion": members.policy_version(version, policy.default_version, document=True)}
 
 
-def list_policy_versions(look: Look, p: Params) -> Answer:
+def list_policy_versions(ctx: ReadContext, p: Params) -> Answer:
     """Newest first."""
-    policy = find.policy(look, p["PolicyArn"])
-    shown, more = page_of(p, "versions", of_policy(look, policy), lambda version: f"{10**9 - version.version:010d}")
-    versions = [shapes.policy_version(version, policy.default_version, document=False) for version in shown]
+    policy = find.policy(ctx, p["PolicyArn"])
+    shown, more = page_of(p, "versions", of_policy(ctx, policy), lambda version: f"{10**9 - version.version:010d}")
+    versions = [members.policy_version(version, policy.default_version, document=False) for version in shown]
     return {"Versions": versions, **more}
 
 
-def set_default_policy_version(work: Work, p: Params) -> Answer:
+def set_default_policy_version(ctx: WriteContext, p: Params) -> Answer:
     missing = faults.no_such_version(p["PolicyArn"], p["VersionId"])
-    policy = find.own_policy(work, p["PolicyArn"], "update policies", missing)
-    version = find.version(work, policy, p["VersionId"])
-    work.tx.replace(replace(policy, default_version=version.version, updated_at=work.now))
+    policy = find.own_policy(ctx, p["PolicyArn"], "update policies", missing)
+    version = find.version(ctx, policy, p["VersionId"])
+    ctx.tx.replace(replace(policy, default_version=version.version, updated_at=ctx.now))
     return {}
 
 
-def delete_policy_version(work: Work, p: Params) -> Answer:
+def delete_policy_version(ctx: WriteContext, p: Params) -> Answer:
     missing = faults.no_such_version(p["PolicyArn"], p["VersionId"])
-    policy = find.own_policy(work, p["PolicyArn"], "delete policy versions for policies", missing)
-    version = find.version(work, policy, p["VersionId"])
+    policy = find.own_policy(ctx, p["PolicyArn"], "delete policy versions for policies", missing)
+    version = find.version(ctx, policy, p["VersionId"])
     if version.version == policy.default_version:
         raise faults.delete_conflict("Cannot delete the default version of a policy.")
-    work.tx.delete(version)
-    work.tx.replace(replace(policy, updated_at=work.now))
+    ctx.tx.delete(version)
+    ctx.tx.replace(replace(policy, updated_at=ctx.now))
     return {}

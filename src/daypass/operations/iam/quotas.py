@@ -1,7 +1,7 @@
-"""How much of everything an account may hold.
+"""The quotas of an account.
 
-Limits on one entity are AWS's defaults ("IAM and AWS STS quotas"). Limits on a whole account are wider than AWS's,
-because an installation has no support desk to raise them; GetAccountSummary reports the ones in force.
+Limits on one entity are AWS's defaults ("IAM and AWS STS quotas"). Limits on a whole account are higher than AWS's,
+because an installation has no support desk to raise them. GetAccountSummary reports the limits in force.
 """
 
 from __future__ import annotations

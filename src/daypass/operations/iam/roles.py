@@ -1,6 +1,6 @@
 """Roles and their trust policies.
 
-A role of the same name made later is another role: sessions and trust hold on to the unique id.
+A later role of the same name is a different role: sessions and trust policies refer to the unique id.
 """
 
 from __future__ import annotations
@@ -8,29 +8,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
-from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, quotas, shapes, tags
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, quotas, tags
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page
-from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.iam.paths import path_of
 
 
-def create_role(work: Work, p: Params) -> Answer:
-    changes.within_quota(work, Role, "RolesPerAccount", quotas.ROLES_PER_ACCOUNT, account=work.account)
+def create_role(ctx: WriteContext, p: Params) -> Answer:
+    changes.within_quota(ctx, Role, "RolesPerAccount", quotas.ROLES_PER_ACCOUNT, account=ctx.account)
     text = p["AssumeRolePolicyDocument"]
     role = Role(
-        id=work.ids.unique("AROA"),
-        account=work.account,
+        id=ctx.ids.unique("AROA"),
+        account=ctx.account,
         name=p["RoleName"],
-        path=p.get("Path") or "/",
-        created_at=work.now,
+        path=path_of(p),
+        created_at=ctx.now,
         trust_document=text,
-        trust_bindings=documents.trust(work.tx, text),
+        trust_bindings=documents.trust(ctx.tx, text),
         description=p.get("Description"),
         max_session_seconds=_session_seconds(p),
-        boundary_arn=boundaries.checked(work, p.get("PermissionsBoundary")),
+        boundary_arn=boundaries.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
     )
-    changes.insert(work, role, faults.exists("Role", role.name))
-    return {"Role": {**shapes.role_in_brief(work, role), **shapes.boundary_and_tags(role)}}
+    changes.insert(ctx, role, faults.exists("Role", role.name))
+    return {"Role": {**members.role_in_brief(ctx, role), **members.boundary_and_tags(role)}}
 
 
 def _session_seconds(p: Params, default: int = quotas.MIN_SESSION_SECONDS) -> int:
@@ -40,50 +42,50 @@ def _session_seconds(p: Params, default: int = quotas.MIN_SESSION_SECONDS) -> in
     return seconds
 
 
-def get_role(look: Look, p: Params) -> Answer:
-    role = find.role(look, p["RoleName"])
-    return {"Role": {**shapes.role_whole(look, role), "RoleLastUsed": last_used.of_role(look, role.id)}}
+def get_role(ctx: ReadContext, p: Params) -> Answer:
+    role = find.role(ctx, p["RoleName"])
+    return {"Role": {**members.role_whole(ctx, role), "RoleLastUsed": last_used.of_role(ctx, role.id)}}
 
 
-def list_roles(look: Look, p: Params) -> Answer:
+def list_roles(ctx: ReadContext, p: Params) -> Answer:
     def fetch(after: str, limit: int) -> list[Role]:
         prefix = p.get("PathPrefix") or ""
-        return look.tx.find(Role, order="name", path_prefix=prefix, after=after, limit=limit, account=look.account)
+        return ctx.tx.find(Role, order="name", path_prefix=prefix, after=after, limit=limit, account=ctx.account)
 
     roles, more = page(p, "roles", fetch, lambda role: role.name)
     names: documents.Names = {}
-    return {"Roles": [shapes.role(look, role, names) for role in roles], **more}
+    return {"Roles": [members.role(ctx, role, names) for role in roles], **more}
 
 
-def update_role(work: Work, p: Params) -> Answer:
-    """What is not given stays."""
-    role = find.role(work, p["RoleName"])
+def update_role(ctx: WriteContext, p: Params) -> Answer:
+    """Values that are not given are not changed."""
+    role = find.role(ctx, p["RoleName"])
     description = p.get("Description", role.description)
     seconds = _session_seconds(p, role.max_session_seconds)
-    work.tx.replace(replace(role, description=description, max_session_seconds=seconds))
+    ctx.tx.replace(replace(role, description=description, max_session_seconds=seconds))
     return {}
 
 
-def update_role_description(work: Work, p: Params) -> Answer:
-    role = replace(find.role(work, p["RoleName"]), description=p["Description"])
-    work.tx.replace(role)
-    described = {"Description": role.description, **shapes.boundary_and_tags(role)}
-    return {"Role": {**shapes.role_in_brief(work, role), **described}}
+def update_role_description(ctx: WriteContext, p: Params) -> Answer:
+    role = replace(find.role(ctx, p["RoleName"]), description=p["Description"])
+    ctx.tx.replace(role)
+    described = {"Description": role.description, **members.boundary_and_tags(role)}
+    return {"Role": {**members.role_in_brief(ctx, role), **described}}
 
 
-def update_assume_role_policy(work: Work, p: Params) -> Answer:
-    role = find.role(work, p["RoleName"])
+def update_assume_role_policy(ctx: WriteContext, p: Params) -> Answer:
+    role = find.role(ctx, p["RoleName"])
     text = p["PolicyDocument"]
-    work.tx.replace(replace(role, trust_document=text, trust_bindings=documents.trust(work.tx, text)))
+    ctx.tx.replace(replace(role, trust_document=text, trust_bindings=documents.trust(ctx.tx, text)))
     return {}
 
 
-def delete_role(work: Work, p: Params) -> Answer:
-    role = find.role(work, p["RoleName"])
+def delete_role(ctx: WriteContext, p: Params) -> Answer:
+    role = find.role(ctx, p["RoleName"])
     for kind, what in ((Attachment, "detach all policies"), (InlinePolicy, "delete policies")):
-        if work.tx.count(kind, account=work.account, owner_id=role.id):
+        if ctx.tx.count(kind, account=ctx.account, owner_id=role.id):
             raise faults.must_first(what)
-    if work.tx.count(InstanceProfile, account=work.account, role_id=role.id):
+    if ctx.tx.count(InstanceProfile, account=ctx.account, role_id=role.id):
         raise faults.must_first("remove roles from instance profile")
-    work.tx.delete(role)
+    ctx.tx.delete(role)
     return {}

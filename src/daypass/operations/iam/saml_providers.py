@@ -1,6 +1,7 @@
 """SAML identity providers: metadata documents, and the keys that decrypt what a provider encrypts for us.
 
-A document is read before it is stored, and echoed unchanged. A private key comes in once, is sealed, and never shown again.
+A document is parsed before it is stored, and returned unchanged. A private key is sealed on receipt and never shown
+again.
 Source: IAM API Reference, CreateSAMLProvider and the calls around it.
 """
 
@@ -11,10 +12,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.directory import SamlProvider
-from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.iam import changes, faults, find, quotas, shapes, tags
-from daypass.operations.iam.work import Answer, Look, Params, Work
-from daypass.ports import Ids, SamlMetadata, SamlMetadataView
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import changes, faults, find, members, quotas, tags
+from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.ports import Ids, SamlMetadataView
 
 PrivateKeys = tuple[tuple[str, str, str], ...]
 
@@ -28,9 +29,9 @@ _NOT_HERE: Final = (
 )
 
 
-def read_documents(look: Look, p: Params, _ids: Ids) -> SamlMetadataView | None:
-    """What the request's metadata says, if it has any; its private key is checked too. Raises INVALID_INPUT."""
-    reader = _reader(look)
+def read_documents(ctx: ReadContext, p: Params, _ids: Ids) -> SamlMetadataView | None:
+    """What the request's metadata says, if it has any. The private key is checked too. Raises INVALID_INPUT."""
+    reader = ctx.saml_metadata
     if key := p.get("AddPrivateKey"):
         try:
             reader.check_private_key(key)
@@ -44,47 +45,41 @@ def read_documents(look: Look, p: Params, _ids: Ids) -> SamlMetadataView | None:
         raise faults.invalid_input(f"Could not parse metadata: {error}.") from None
 
 
-def _reader(look: Look) -> SamlMetadata:
-    if look.saml_metadata is None:
-        raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "SAML is not supported by this service.")
-    return look.saml_metadata
-
-
-def create_saml_provider(work: Work, p: Params) -> Answer:
+def create_saml_provider(ctx: WriteContext, p: Params) -> Answer:
     faults.refuse_unsupported(p, _NOT_HERE)
     quota = quotas.SAML_PROVIDERS_PER_ACCOUNT
-    changes.within_quota(work, SamlProvider, "SAMLProvidersPerAccount", quota, account=work.account)
-    provider_id = work.ids.unique("ASPRO")  # a letter more than other ids: AWS's have at least 22 characters
+    changes.within_quota(ctx, SamlProvider, "SAMLProvidersPerAccount", quota, account=ctx.account)
+    provider_id = ctx.ids.unique("ASPRO")  # one letter more than other ids: AWS's have at least 22 characters
     provider = SamlProvider(
         id=provider_id,
-        account=work.account,
+        account=ctx.account,
         name=p["Name"],
-        created_at=work.now,
-        valid_until=_valid_until(work),
+        created_at=ctx.now,
+        valid_until=_valid_until(ctx),
         metadata=p["SAMLMetadataDocument"],
         tags=tags.first_exact(p),
         encryption_mode=p.get("AssertionEncryptionMode"),
-        private_keys=_with_key(work, provider_id, (), p.get("AddPrivateKey")),
+        private_keys=_with_key(ctx, provider_id, (), p.get("AddPrivateKey")),
     )
     _needs_key(provider)
-    changes.insert(work, provider, faults.provider_exists("name", provider.name))
-    tagged = {"Tags": shapes.tags(provider.tags)} if provider.tags else {}
+    changes.insert(ctx, provider, faults.provider_exists("name", provider.name))
+    tagged = {"Tags": members.tags(provider.tags)} if provider.tags else {}
     return {"SAMLProviderArn": provider.arn, **tagged}
 
 
-def _valid_until(work: Work) -> int:
-    view: SamlMetadataView = work.gathered
-    return view.valid_until or work.now + _CENTURY_MS
+def _valid_until(ctx: WriteContext) -> int:
+    view: SamlMetadataView = ctx.gathered
+    return view.valid_until or ctx.now + _CENTURY_MS
 
 
-def _with_key(work: Work, provider_id: str, keys: PrivateKeys, pem: str | None) -> PrivateKeys:
+def _with_key(ctx: WriteContext, provider_id: str, keys: PrivateKeys, pem: str | None) -> PrivateKeys:
     if not pem:
         return keys
     if len(keys) >= quotas.PRIVATE_KEYS_PER_SAML_PROVIDER:
         raise faults.over_quota("PrivateKeysPerSAMLProvider", quotas.PRIVATE_KEYS_PER_SAML_PROVIDER)
-    sealed = work.sealer.seal_secret(pem.encode(), work.account, provider_id)
-    key_id = work.ids.unique("ASPKE")
-    return (*keys, (key_id, str(work.now), base64.b64encode(sealed).decode("ascii")))
+    sealed = ctx.sealer.seal_secret(pem.encode(), ctx.account, provider_id)
+    key_id = ctx.ids.unique("ASPKE")
+    return (*keys, (key_id, str(ctx.now), base64.b64encode(sealed).decode("ascii")))
 
 
 def _needs_key(provider: SamlProvider) -> None:
@@ -92,22 +87,22 @@ def _needs_key(provider: SamlProvider) -> None:
         raise faults.invalid_input("Assertion encryption can be required only with a private key to decrypt them.")
 
 
-def get_saml_provider(look: Look, p: Params) -> Answer:
-    provider = find.saml_provider(look, p["SAMLProviderArn"])
+def get_saml_provider(ctx: ReadContext, p: Params) -> Answer:
+    provider = find.saml_provider(ctx, p["SAMLProviderArn"])
     return {
         "SAMLProviderUUID": provider.id,
         "SAMLMetadataDocument": provider.metadata,
         "CreateDate": provider.created_at,
         "ValidUntil": provider.valid_until,
-        "Tags": shapes.tags(provider.tags),
+        "Tags": members.tags(provider.tags),
         "AssertionEncryptionMode": provider.encryption_mode or _ALLOWED,
         "PrivateKeyList": [{"KeyId": key_id, "Timestamp": int(added)} for key_id, added, _ in provider.private_keys],
     }
 
 
-def list_saml_providers(look: Look, _p: Params) -> Answer:
-    """All of them: AWS has no pages here, and the quota keeps them few."""
-    found = look.tx.find(SamlProvider, order="name", account=look.account)
+def list_saml_providers(ctx: ReadContext, _p: Params) -> Answer:
+    """All providers. As in AWS there are no pages, and the quota keeps them few."""
+    found = ctx.tx.find(SamlProvider, order="name", account=ctx.account)
     return {"SAMLProviderList": [_listed(provider) for provider in found]}
 
 
@@ -115,10 +110,10 @@ def _listed(provider: SamlProvider) -> dict[str, Any]:
     return {"Arn": provider.arn, "ValidUntil": provider.valid_until, "CreateDate": provider.created_at}
 
 
-def update_saml_provider(work: Work, p: Params) -> Answer:
-    """What is not given stays. A key may be added and another removed in one call, the removal first."""
+def update_saml_provider(ctx: WriteContext, p: Params) -> Answer:
+    """Values that are not given are not changed. One call may remove a key and add another, in this order."""
     faults.refuse_unsupported(p, _NOT_HERE)
-    provider = find.saml_provider(work, p["SAMLProviderArn"])
+    provider = find.saml_provider(ctx, p["SAMLProviderArn"])
     keys = provider.private_keys
     if gone := p.get("RemovePrivateKey"):
         keys = tuple(key for key in keys if key[0] != gone)
@@ -126,17 +121,17 @@ def update_saml_provider(work: Work, p: Params) -> Answer:
             raise faults.no_such_private_key(gone)
     changed = replace(
         provider,
-        private_keys=_with_key(work, provider.id, keys, p.get("AddPrivateKey")),
+        private_keys=_with_key(ctx, provider.id, keys, p.get("AddPrivateKey")),
         encryption_mode=p.get("AssertionEncryptionMode") or provider.encryption_mode,
     )
-    if work.gathered is not None:
-        changed = replace(changed, metadata=p["SAMLMetadataDocument"], valid_until=_valid_until(work))
+    if ctx.gathered is not None:
+        changed = replace(changed, metadata=p["SAMLMetadataDocument"], valid_until=_valid_until(ctx))
     _needs_key(changed)
-    work.tx.replace(changed)
+    ctx.tx.replace(changed)
     return {"SAMLProviderArn": provider.arn}
 
 
-def delete_saml_provider(work: Work, p: Params) -> Answer:
-    """Roles that trust it stay; nobody can assume them by it any more."""
-    work.tx.delete(find.saml_provider(work, p["SAMLProviderArn"]))
+def delete_saml_provider(ctx: WriteContext, p: Params) -> Answer:
+    """Roles that trust it remain, but can no longer be assumed with it."""
+    ctx.tx.delete(find.saml_provider(ctx, p["SAMLProviderArn"]))
     return {}

@@ -1,4 +1,4 @@
-"""What a simulation is about: its inputs read, checked and refused as AWS's policy simulator does. It evaluates nothing.
+"""The inputs of a simulation: parsed, checked and refused as in AWS's policy simulator. It evaluates nothing.
 
 Source: IAM API Reference, "SimulatePrincipalPolicy", "SimulateCustomPolicy", "ContextEntry", "PolicyIdentifier".
 """
@@ -14,15 +14,17 @@ from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError
+from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys
 from daypass.domain.policy import values
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
-from daypass.domain.policy.model import NamedPolicy, PrincipalFacts, Value
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
-from daypass.domain.standing import standing_facts, standing_keys
+from daypass.operations.crud.operation import Params
 from daypass.operations.iam import faults
+from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Source
 from daypass.operations.iam.owners import Owner
-from daypass.operations.iam.work import Look, Params
 
 EVERY_RESOURCE: Final = "*"
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -50,7 +52,7 @@ _HANDLING: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One simulation. `owner` is the account that owns resources whose ARN names none, "" when none was given."""
+    """One simulation. `owner` is the account that owns resources whose ARN has no account, "" when none was given."""
 
     principal: PrincipalFacts
     context: Mapping[str, Value]
@@ -61,19 +63,19 @@ class Scenario:
 
     @property
     def everything(self) -> bool:
-        """Whether no particular resource is asked about."""
+        """Whether the request names no particular resource."""
         return self.resources == (EVERY_RESOURCE,)
 
 
-def read(look: Look, p: Params, source: Owner | None) -> Scenario:
-    """The scenario of a request whose policies are those of `source` (None: those in the request).
+def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
+    """The scenario of a request about the policies of `source` (None: those in the request).
 
     Raises DaypassError(INVALID_INPUT).
     """
     actions = _actions(p["ActionNames"])
     resources = _resources(p.get("ResourceArns") or (), p.get("ResourceHandlingOption"))
     caller_arn = p.get("CallerArn") or (source.arn if isinstance(source, (User, Role)) else "")
-    principal, keys = _caller(look, caller_arn, source)
+    principal, keys = _caller(ctx, caller_arn, source)
     return Scenario(
         principal=principal,
         context={**keys, **_context(p.get("ContextEntries") or ())},
@@ -84,16 +86,16 @@ def read(look: Look, p: Params, source: Owner | None) -> Scenario:
     )
 
 
-# --- Policies that come with the request -----------------------------------------------------------------------------
+# --- Policies in the request -----------------------------------------------------------------------------------------
 
 
 def given(texts: Sequence[str] | None, label: str, kind: PolicyKind) -> tuple[Source, ...]:
-    """The policies of a parameter, called `label`.1, `label`.2 and so on. Raises DaypassError(INVALID_INPUT)."""
+    """The policies of a parameter, named `label`.1, `label`.2 and so on. Raises DaypassError(INVALID_INPUT)."""
     return tuple(_given(text, f"{label}.{number}", kind) for number, text in enumerate(texts or (), 1))
 
 
 def given_boundary(p: Params) -> tuple[Source, ...] | None:
-    """The boundary of the request, None when it has none."""
+    """The boundary in the request, None when it has none."""
     found = given(
         p.get("PermissionsBoundaryPolicyInputList"), "PermissionsBoundaryPolicyInputList", PolicyKind.IDENTITY
     )
@@ -128,7 +130,7 @@ def _parsed(text: str, kind: PolicyKind) -> PolicyDocument:
 
 
 def _resource_policy(text: str | None, actions: tuple[str, ...], caller_arn: str) -> Source | None:
-    """A trust policy is a resource policy too, when nothing but STS is asked about."""
+    """A trust policy is accepted as the resource policy when all actions are STS actions."""
     if not text:
         return None
     if not caller_arn:
@@ -191,7 +193,7 @@ def _owner(arn: str) -> str:
     return account
 
 
-# --- Who calls -------------------------------------------------------------------------------------------------------
+# --- Caller ----------------------------------------------------------------------------------------------------------
 
 
 def entity_type_and_name(arn: str) -> tuple[str, str]:
@@ -214,17 +216,17 @@ def entity_type_and_name(arn: str) -> tuple[str, str]:
     return word, parsed.name
 
 
-def _caller(look: Look, arn: str, source: Owner | None) -> tuple[PrincipalFacts, dict[str, Value]]:
-    """Who calls, and the keys that follow from it. A caller who does not exist, or elsewhere, is no more than its ARN."""
+def _caller(ctx: ReadContext, arn: str, source: Owner | None) -> tuple[PrincipalFacts, dict[str, Value]]:
+    """The caller, and the keys that follow from it. A caller that does not exist here is no more than its ARN."""
     if not arn:
-        return PrincipalFacts(PrincipalKind.USER, look.account, ()), {}
+        return PrincipalFacts(PrincipalKind.USER, ctx.account, ()), {}
     word, name = entity_type_and_name(arn)
     entity: Owner | User | Role | None = source if source is not None and source.arn == arn else None
-    if entity is None and account_of(arn) == look.account and word != "group":
+    if entity is None and account_of(arn) == ctx.account and word != "group":
         kind: type[User | Role] = User if word == "user" else Role
-        entity = look.tx.get(kind, account=look.account, name=name)
+        entity = ctx.tx.get(kind, account=ctx.account, name=name)
     if isinstance(entity, (User, Role)) and entity.arn == arn:
-        return standing_facts(entity), standing_keys(entity)
+        return hypothetical_facts(entity), hypothetical_keys(entity)
     keys: dict[str, Value] = {
         "aws:principalarn": arn,
         "aws:principalaccount": account_of(arn),
@@ -253,7 +255,7 @@ def _context(entries: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
 
 
 def _context_value(name: str, entry: Mapping[str, Any]) -> Value | None:
-    """The value of an entry, of its type; None for a single value that is not there."""
+    """The value of an entry, of its type; None for a missing single value."""
     texts: list[str] = list(entry.get("ContextKeyValues") or ())
     kind = entry.get("ContextKeyType") or ("string" if len(texts) < 2 else "stringList")
     reader = _READERS[kind.removesuffix(_LIST)]

@@ -1,7 +1,7 @@
-"""Service last accessed details: which services somebody may use, and when they were used last, as of the asking.
+"""Service last accessed details: which services a principal may use, and when it last used them, at the time of the request.
 
-A job is done when it is asked for, on a reading thread, and its findings are stored: any process can answer, and later
-changes do not rewrite them. Only who asked for a job gets it.
+A job is completed when it is requested, on a read thread, and its results are stored: any process can return them, and
+later changes do not affect them. Only the requester of a job can read it.
 Source: IAM API, "GenerateServiceLastAccessedDetails", "GetServiceLastAccessedDetails", "…WithEntities".
 """
 
@@ -15,88 +15,90 @@ from typing import Any, Final
 from daypass.domain.directory import AccessReport, Attachment, Group, LastUse, ManagedPolicy, Membership, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyDocument, PolicyKind
+from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import find, last_used, services
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.granting import entity_of, granted_services
 from daypass.operations.iam.holdings import Gatherer, compiled
 from daypass.operations.iam.paging import page_of
-from daypass.operations.iam.work import Answer, Look, Params, Work
 from daypass.ports import Ids
 
 _SERVICES_PER_PAGE: Final = 200
 _KEPT_MS: Final = 30 * 86_400_000
-_FORGET: Final = 4  # old reports looked at with each new one
+_FORGET: Final = 4  # old reports checked with each new one
 _MOST: Final = 100_000  # attachments and members of one policy or group
 _FAR: Final = 2**62
 _KINDS: Final = {"AIDA": ("USER", User), "AROA": ("ROLE", Role)}
 
 
-# --- Asking
+# --- Generate
 
 
-def gather(look: Look, p: Params, _ids: Ids) -> bytes:
-    """What the job finds, as JSON, deflated: `services` by namespace with their uses, and the ids of all `entities`."""
-    asked = entity_of(look, p["Arn"])
-    members = {member.id: member for member in _members(look, asked)}
-    used = {member.id: last_used.uses(look, member.id) for member in members.values()}
-    found = [
-        _service(name, members, used, actions=p.get("Granularity") == "ACTION_LEVEL")
-        for name in granted_services(_documents(look, asked))
-    ]
+def gather(iam_actions: Sequence[str], ctx: ReadContext, p: Params, _ids: Ids) -> bytes:
+    """The results of the job, as JSON, deflated: `services` by namespace with their uses, and the ids of all `entities`.
+
+    `iam_actions`: the IAM operations whose use is tracked individually, sorted.
+    """
+    tracked = {"iam": iam_actions, "sts": services.STS_ACTIONS} if p.get("Granularity") == "ACTION_LEVEL" else {}
+    asked = entity_of(ctx, p["Arn"])
+    members = {member.id: member for member in _members(ctx, asked)}
+    used = {member.id: last_used.uses(ctx, member.id) for member in members.values()}
+    found = [_service(name, members, used, tracked.get(name, ())) for name in granted_services(_documents(ctx, asked))]
     return zlib.compress(json.dumps({"services": found, "entities": sorted(members)}).encode("ascii"), 6)
 
 
-def generate_service_last_accessed_details(work: Work, p: Params) -> Answer:
+def generate_service_last_accessed_details(ctx: WriteContext, p: Params) -> Answer:
     report = AccessReport(
-        id=work.ids.request(),
-        account=work.account,
-        owner_id=work.caller.principal_id,
+        id=ctx.ids.request(),
+        account=ctx.account,
+        owner_id=ctx.caller.principal_id,
         arn=p["Arn"],
         granularity=p.get("Granularity") or "SERVICE_LEVEL",
-        created_at=work.now,
-        deflated=work.gathered,
+        created_at=ctx.now,
+        deflated=ctx.gathered,
     )
-    work.tx.insert(report)
-    for old in work.tx.find(AccessReport, order="created_at", limit=_FORGET):
-        if old.created_at < work.now - _KEPT_MS:
-            work.tx.delete(old)
+    ctx.tx.insert(report)
+    for old in ctx.tx.find(AccessReport, order="created_at", limit=_FORGET):
+        if old.created_at < ctx.now - _KEPT_MS:
+            ctx.tx.delete(old)
     return {"JobId": report.id}
 
 
-def _documents(look: Look, asked: User | Group | Role | ManagedPolicy) -> list[PolicyDocument]:
+def _documents(ctx: ReadContext, asked: User | Group | Role | ManagedPolicy) -> list[PolicyDocument]:
     if not isinstance(asked, ManagedPolicy):
-        return [source.policy.document for source in Gatherer(look).of(asked).identity]
-    version = find.version(look, asked, f"v{asked.default_version}")
+        return [source.policy.document for source in Gatherer(ctx).of(asked).identity]
+    version = find.version(ctx, asked, f"v{asked.default_version}")
     return [compiled(version.document, PolicyKind.IDENTITY)]
 
 
-def _members(look: Look, asked: User | Group | Role | ManagedPolicy) -> Iterable[User | Role]:
-    """The user or role itself, the users of a group, and all of those that have a policy, through groups too."""
+def _members(ctx: ReadContext, asked: User | Group | Role | ManagedPolicy) -> Iterable[User | Role]:
+    """The user or role itself, the users of a group, or all entities that have a policy, also through groups."""
     if isinstance(asked, (User, Role)):
         return [asked]
     if isinstance(asked, Group):
-        return _users_of(look, asked.id)
+        return _users_of(ctx, asked.id)
     found: list[User | Role] = []
-    attached = look.tx.find(Attachment, order="owner_id", limit=_MOST, account=look.account, policy_arn=asked.arn)
+    attached = ctx.tx.find(Attachment, order="owner_id", limit=_MOST, account=ctx.account, policy_arn=asked.arn)
     for attachment in attached:
         if attachment.owner_id.startswith("AGPA"):
-            found += _users_of(look, attachment.owner_id)
+            found += _users_of(ctx, attachment.owner_id)
             continue
         kind: type[User | Role] = _KINDS[attachment.owner_id[:4]][1]
-        owner = look.tx.get(kind, id=attachment.owner_id)
+        owner = ctx.tx.get(kind, id=attachment.owner_id)
         found += [owner] if owner is not None else []
     return found
 
 
-def _users_of(look: Look, group_id: str) -> list[User]:
-    memberships = look.tx.find(Membership, order="user_id", limit=_MOST, account=look.account, group_id=group_id)
-    found = (look.tx.get(User, id=membership.user_id) for membership in memberships)
+def _users_of(ctx: ReadContext, group_id: str) -> list[User]:
+    memberships = ctx.tx.find(Membership, order="user_id", limit=_MOST, account=ctx.account, group_id=group_id)
+    found = (ctx.tx.get(User, id=membership.user_id) for membership in memberships)
     return [user for user in found if user is not None]
 
 
 def _service(
-    name: str, members: dict[str, User | Role], used: dict[str, list[LastUse]], *, actions: bool
+    name: str, members: dict[str, User | Role], used: dict[str, list[LastUse]], tracked: Sequence[str]
 ) -> dict[str, Any]:
-    """One service: its row as IAM shows it, and when each entity used it last."""
+    """One service: its row as IAM shows it, and when each entity last used it."""
     uses = [use for found in used.values() for use in found if use.operation.partition(":")[0] == name]
     row: dict[str, Any] = {"ServiceName": services.name_of(name), "ServiceNamespace": name}
     by_entity: dict[str, int] = {}
@@ -108,16 +110,9 @@ def _service(
         row["LastAuthenticatedEntity"] = members[last.subject].arn
         row |= {"LastAuthenticatedRegion": last.region} if last.region else {}
     row["TotalAuthenticatedEntities"] = len(by_entity)
-    tracked = _tracked(name) if actions else ()
     if tracked:
         row["TrackedActionsLastAccessed"] = [_action(action, name, members, uses) for action in tracked]
     return {"row": row, "by_entity": by_entity}
-
-
-def _tracked(name: str) -> Sequence[str]:
-    from daypass.operations.iam.table import OPERATIONS  # noqa: PLC0415  # it is made of this module
-
-    return {"iam": sorted(OPERATIONS), "sts": services.STS_ACTIONS}.get(name, ())
 
 
 def _action(action: str, name: str, members: dict[str, User | Role], uses: Iterable[LastUse]) -> dict[str, Any]:
@@ -128,21 +123,21 @@ def _action(action: str, name: str, members: dict[str, User | Role], uses: Itera
     return {**shown, **({"LastAccessedRegion": last.region} if last.region else {})}
 
 
-# --- Getting
+# --- Get
 
 
-def get_service_last_accessed_details(look: Look, p: Params) -> Answer:
+def get_service_last_accessed_details(ctx: ReadContext, p: Params) -> Answer:
     """Services by namespace."""
-    report, found = _report(look, p)
+    report, found = _report(ctx, p)
     rows = [service["row"] for service in found["services"]]
     sized = {**p, "MaxItems": p.get("MaxItems") or _SERVICES_PER_PAGE}
     shown, more = page_of(sized, f"services {report.id}", rows, lambda row: str(row["ServiceNamespace"]))
     return {**_done(report), "JobType": report.granularity, "ServicesLastAccessed": shown, **more}
 
 
-def get_service_last_accessed_details_with_entities(look: Look, p: Params) -> Answer:
-    """The users and roles that may use a service: those who did first, the latest first. Deleted ones are left out."""
-    report, found = _report(look, p)
+def get_service_last_accessed_details_with_entities(ctx: ReadContext, p: Params) -> Answer:
+    """The users and roles that may use a service: the latest users first, then those who never used it. Omits deleted ones."""
+    report, found = _report(ctx, p)
     by_entity: dict[str, int] = {}
     entities: list[str] = []
     for service in found["services"]:
@@ -153,22 +148,22 @@ def get_service_last_accessed_details_with_entities(look: Look, p: Params) -> An
         return f"{_FAR - by_entity.get(entity_id, 0):020d} {entity_id}"
 
     ids, more = page_of(p, f"entities {report.id}", entities, place)
-    details = [_entity(look, entity_id, by_entity.get(entity_id)) for entity_id in ids]
+    details = [_entity(ctx, entity_id, by_entity.get(entity_id)) for entity_id in ids]
     return {**_done(report), "EntityDetailsList": [shown for shown in details if shown is not None], **more}
 
 
-def _entity(look: Look, entity_id: str, used_at: int | None) -> dict[str, Any] | None:
+def _entity(ctx: ReadContext, entity_id: str, used_at: int | None) -> dict[str, Any] | None:
     word, kind = _KINDS[entity_id[:4]]
-    entity: User | Role | None = look.tx.get(kind, id=entity_id)
+    entity: User | Role | None = ctx.tx.get(kind, id=entity_id)
     if entity is None:
         return None
     info = {"Arn": entity.arn, "Name": entity.name, "Type": word, "Id": entity.id, "Path": entity.path}
     return {"EntityInfo": info, **({"LastAuthenticated": used_at} if used_at is not None else {})}
 
 
-def _report(look: Look, p: Params) -> tuple[AccessReport, dict[str, Any]]:
-    report = look.tx.get(AccessReport, id=p["JobId"])
-    if report is None or report.account != look.account or report.owner_id != look.caller.principal_id:
+def _report(ctx: ReadContext, p: Params) -> tuple[AccessReport, dict[str, Any]]:
+    report = ctx.tx.get(AccessReport, id=p["JobId"])
+    if report is None or report.account != ctx.account or report.owner_id != ctx.caller.principal_id:
         raise DaypassError(ErrorKind.NOT_FOUND, f"Job {p['JobId']} was not found.")
     found: dict[str, Any] = json.loads(zlib.decompress(report.deflated))
     return report, found

@@ -1,6 +1,6 @@
-"""Services by the namespace of their actions, with the names that AWS shows for them. Data alone.
+"""Services by the namespace of their actions, with the names that AWS shows for them. This module contains only data.
 
-A namespace that is not here is as good as any other: it is shown as its own name, and found where a policy spells it out.
+Other namespaces work too: one is shown under its own name, and found where a policy spells it out.
 Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS services".
 """
 
@@ -73,7 +73,7 @@ STS_ACTIONS: Final = (
     "GetScopedCredentials",
     "GetSessionToken",
 )
-"""The actions of the token service whose use is told one by one."""
+"""The actions of the token service whose use is tracked individually."""
 
 
 def name_of(namespace: str) -> str:

@@ -1,6 +1,6 @@
-"""Tags of whatever in IAM has them: replaced key by key, all or nothing.
+"""Tags of IAM resources. Each key is replaced separately; a request applies completely or not at all.
 
-Of users and roles keys are one without regard to case; of everything else case tells them apart.
+The keys of users and roles ignore case; those of all other resources are case-sensitive.
 Source: IAM User Guide, "Tags for AWS Identity and Access Management resources".
 """
 
@@ -21,42 +21,51 @@ from daypass.domain.directory import (
     Tags,
     User,
 )
-from daypass.operations.iam import faults, find, quotas, shapes
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import faults, find, members, quotas
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
-from daypass.operations.iam.work import Answer, Look, Params, Work
 
 Tagged: TypeAlias = User | Role | ManagedPolicy | MfaDevice | InstanceProfile | OidcProvider | SamlProvider
-FindTagged: TypeAlias = Callable[[Look, Params], Tagged]
+FindTagged: TypeAlias = Callable[[ReadContext, Params], Tagged]
 Fold: TypeAlias = Callable[[str], str]
 
 _PLACE = 40
 
 
-def user(look: Look, p: Params) -> User:
-    return find.user(look, p["UserName"])
+def user(ctx: ReadContext, p: Params) -> User:
+    return find.user(ctx, p["UserName"])
 
 
-def role(look: Look, p: Params) -> Role:
-    return find.role(look, p["RoleName"])
+def role(ctx: ReadContext, p: Params) -> Role:
+    return find.role(ctx, p["RoleName"])
 
 
-def policy(look: Look, p: Params) -> ManagedPolicy:
-    """Built-in policies have no tags, and take none."""
-    if find.policy_account(p["PolicyArn"]) != look.account:
-        raise faults.no_such_policy(p["PolicyArn"])
-    return find.policy(look, p["PolicyArn"])
+def policy(ctx: ReadContext, p: Params) -> ManagedPolicy:
+    """A policy whose tags are listed. Only the account's own policies have tags."""
+    if find.policy_account(p["PolicyArn"]) != ctx.account:
+        raise faults.tags_not_supported()
+    return find.policy(ctx, p["PolicyArn"])
 
 
-def instance_profile(look: Look, p: Params) -> InstanceProfile:
-    return find.instance_profile(look, p["InstanceProfileName"])
+def policy_to_tag(ctx: ReadContext, p: Params) -> ManagedPolicy:
+    return find.own_policy(ctx, p["PolicyArn"], "tag policies")
 
 
-def oidc_provider(look: Look, p: Params) -> OidcProvider:
-    return find.oidc_provider(look, p["OpenIDConnectProviderArn"])
+def policy_to_untag(ctx: ReadContext, p: Params) -> ManagedPolicy:
+    return find.own_policy(ctx, p["PolicyArn"], "untag policies")
 
 
-def saml_provider(look: Look, p: Params) -> SamlProvider:
-    return find.saml_provider(look, p["SAMLProviderArn"])
+def instance_profile(ctx: ReadContext, p: Params) -> InstanceProfile:
+    return find.instance_profile(ctx, p["InstanceProfileName"])
+
+
+def oidc_provider(ctx: ReadContext, p: Params) -> OidcProvider:
+    return find.oidc_provider(ctx, p["OpenIDConnectProviderArn"])
+
+
+def saml_provider(ctx: ReadContext, p: Params) -> SamlProvider:
+    return find.saml_provider(ctx, p["SAMLProviderArn"])
 
 
 def _exact(key: str) -> str:
@@ -68,17 +77,17 @@ def _fold(entity: Tagged) -> Fold:
 
 
 def first(p: Params, fold: Fold = str.lower) -> Tags:
-    """The tags of an entity that is being made."""
-    return merged((), shapes.tags_of(p.get("Tags")), fold)
+    """The tags of an entity that is being created."""
+    return merged((), members.tags_of(p.get("Tags")), fold)
 
 
 def first_exact(p: Params) -> Tags:
-    """The same, of one whose keys case tells apart."""
+    """The same, for an entity with case-sensitive keys."""
     return first(p, _exact)
 
 
 def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
-    """`old` with `new` in it. Raises INVALID_INPUT for twins and reserved keys, LIMIT_EXCEEDED over the quota."""
+    """`old` with `new` merged in. Raises INVALID_INPUT for duplicate and reserved keys, LIMIT_EXCEEDED over the quota."""
     keys = [fold(key) for key, _ in new]
     if len(set(keys)) != len(keys):
         insensitive = "" if fold is _exact else " Please note that Tag keys are case insensitive."
@@ -91,35 +100,35 @@ def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
     return tuple(whole.values())
 
 
-def tag(find_entity: FindTagged, work: Work, p: Params) -> Answer:
-    entity = find_entity(work, p)
-    work.tx.replace(replace(entity, tags=merged(entity.tags, shapes.tags_of(p["Tags"]), _fold(entity))))
+def tag(find_entity: FindTagged, ctx: WriteContext, p: Params) -> Answer:
+    entity = find_entity(ctx, p)
+    ctx.tx.replace(replace(entity, tags=merged(entity.tags, members.tags_of(p["Tags"]), _fold(entity))))
     return {}
 
 
-def untag(find_entity: FindTagged, work: Work, p: Params) -> Answer:
-    """Keys that are not there are no error."""
-    entity = find_entity(work, p)
+def untag(find_entity: FindTagged, ctx: WriteContext, p: Params) -> Answer:
+    """Missing keys are not an error."""
+    entity = find_entity(ctx, p)
     fold = _fold(entity)
     gone = {fold(key) for key in p["TagKeys"]}
-    work.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if fold(pair[0]) not in gone)))
+    ctx.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if fold(pair[0]) not in gone)))
     return {}
 
 
-def list_tags(find_entity: FindTagged, look: Look, p: Params) -> Answer:
-    """By tag key; where case tells keys apart, shorter keys first, as AWS was recorded."""
-    entity = find_entity(look, p)
+def list_tags(find_entity: FindTagged, ctx: ReadContext, p: Params) -> Answer:
+    """By tag key. Case-sensitive keys are sorted with shorter keys first, as recorded from AWS."""
+    entity = find_entity(ctx, p)
     longer_later = _fold(entity) is _exact
 
     def place(pair: tuple[str, str]) -> str:
         return f"{len(pair[0]):03d}{_place(pair[0])}" if longer_later else _place(pair[0])
 
     shown, more = page_of(p, "tags", entity.tags, place)
-    return {"Tags": shapes.tags(shown), **more}
+    return {"Tags": members.tags(shown), **more}
 
 
 def _place(key: str) -> str:
-    """A key's place in the list, short enough for a marker in whatever script it is written."""
+    """A key's position in the list, short enough for a marker in any script."""
     if len(key) <= _PLACE:
         return key
     return key[:_PLACE] + hashlib.sha256(key.encode()).hexdigest()[:_PLACE]

@@ -1,4 +1,4 @@
-"""Users. A user's unique id outlives its name and dies with it: a namesake made later is somebody else."""
+"""Users. A unique id belongs to one user for ever: a later user of the same name is a different one."""
 
 from __future__ import annotations
 
@@ -12,61 +12,68 @@ from daypass.domain.directory import (
     LoginProfile,
     Membership,
     MfaDevice,
+    Passkey,
+    RecoveryCode,
     User,
 )
-from daypass.operations.iam import boundaries, changes, faults, find, quotas, shapes, tags
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import boundaries, changes, faults, find, members, quotas, tags
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page
-from daypass.operations.iam.work import Answer, Look, Params, Work
+from daypass.operations.iam.paths import path_of
 
 
-def create_user(work: Work, p: Params) -> Answer:
-    changes.within_quota(work, User, "UsersPerAccount", quotas.USERS_PER_ACCOUNT, account=work.account)
+def create_user(ctx: WriteContext, p: Params) -> Answer:
+    changes.within_quota(ctx, User, "UsersPerAccount", quotas.USERS_PER_ACCOUNT, account=ctx.account)
     user = User(
-        id=work.ids.unique("AIDA"),
-        account=work.account,
+        id=ctx.ids.unique("AIDA"),
+        account=ctx.account,
         name=p["UserName"],
-        path=p.get("Path") or "/",
-        created_at=work.now,
-        boundary_arn=boundaries.checked(work, p.get("PermissionsBoundary")),
+        path=path_of(p),
+        created_at=ctx.now,
+        boundary_arn=boundaries.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
     )
-    changes.insert(work, user, faults.exists("User", user.name))
-    return {"User": shapes.user_whole(user)}
+    changes.insert(ctx, user, faults.exists("User", user.name))
+    return {"User": members.user_whole(user)}
 
 
-def get_user(look: Look, p: Params) -> Answer:
-    user = find.user_or_caller(look, p)
-    return {"User": shapes.root_user(user) if isinstance(user, Account) else shapes.user_whole(user)}
+def get_user(ctx: ReadContext, p: Params) -> Answer:
+    user = find.user_or_caller(ctx, p)
+    return {"User": members.root_user(user) if isinstance(user, Account) else members.user_whole(user)}
 
 
-def list_users(look: Look, p: Params) -> Answer:
+def list_users(ctx: ReadContext, p: Params) -> Answer:
     def fetch(after: str, limit: int) -> list[User]:
         prefix = p.get("PathPrefix") or ""
-        return look.tx.find(User, order="name", path_prefix=prefix, after=after, limit=limit, account=look.account)
+        return ctx.tx.find(User, order="name", path_prefix=prefix, after=after, limit=limit, account=ctx.account)
 
     users, more = page(p, "users", fetch, lambda user: user.name)
-    return {"Users": [shapes.user(user) for user in users], **more}
+    return {"Users": [members.user(user) for user in users], **more}
 
 
-def update_user(work: Work, p: Params) -> Answer:
-    user = find.user(work, p["UserName"])
+def update_user(ctx: WriteContext, p: Params) -> Answer:
+    user = find.user(ctx, p["UserName"])
     new_name = p.get("NewUserName") or user.name
-    renamed = replace(user, name=new_name, path=p.get("NewPath") or user.path)
-    changes.replace(work, renamed, faults.exists("User", new_name))
+    renamed = replace(user, name=new_name, path=path_of(p, "NewPath", user.path))
+    changes.replace(ctx, renamed, faults.exists("User", new_name))
     return {}
 
 
-def delete_user(work: Work, p: Params) -> Answer:
-    user = find.user(work, p["UserName"])
+def delete_user(ctx: WriteContext, p: Params) -> Answer:
+    user = find.user(ctx, p["UserName"])
     for kind, what, field in (
         (AccessKey, "delete access keys", "owner_id"),
         (MfaDevice, "delete MFA device", "owner_id"),
+        (Passkey, "delete MFA device", "user_id"),
         (LoginProfile, "delete login profile", "user_id"),
         (Attachment, "detach all policies", "owner_id"),
         (InlinePolicy, "delete policies", "owner_id"),
         (Membership, "remove users from group", "user_id"),
     ):
-        if work.tx.count(kind, account=work.account, **{field: user.id}):
+        if ctx.tx.count(kind, account=ctx.account, **{field: user.id}):
             raise faults.must_first(what)
-    work.tx.delete(user)
+    for code in ctx.tx.find(RecoveryCode, user_id=user.id):
+        ctx.tx.delete(code)
+    ctx.tx.delete(user)
     return {}

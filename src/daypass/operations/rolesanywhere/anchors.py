@@ -1,6 +1,6 @@
-"""Trust anchors: which certification authorities an account believes.
+"""Trust anchors: the certification authorities that an account trusts.
 
-Source: IAM Roles Anywhere API Reference, CreateTrustAnchor and its kin.
+Source: IAM Roles Anywhere API Reference, CreateTrustAnchor and related operations.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from typing import Any, Final
 
 from daypass.domain.certificate import CertificateRefused
 from daypass.domain.directory import Crl, TrustAnchor
-from daypass.operations.rolesanywhere import faults, shapes
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.rolesanywhere import detail, faults
+from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
 from daypass.operations.rolesanywhere.lists import page, within_quota
 from daypass.operations.rolesanywhere.tags import first
-from daypass.operations.rolesanywhere.work import Answer, Look, Params, Work
 
 ANCHORS_PER_ACCOUNT: Final = 1_000
 _EVERY: Final = 1_000
 
 
-def check_source(look: Look, p: Params) -> None:
+def check_source(ctx: ReadContext, p: Params) -> None:
     """Refuses anything but a bundle of CA certificates."""
     if (source := p.get("source")) is not None:
-        certificates(look, source)
+        certificates(ctx, source)
 
 
-def certificates(look: Look, source: dict[str, Any]) -> str:
+def certificates(ctx: ReadContext, source: dict[str, Any]) -> str:
     """The PEM text of a source. Raises VALIDATION."""
     kind = source.get("sourceType")
     pem = (source.get("sourceData") or {}).get("x509CertificateData")
@@ -35,7 +36,7 @@ def certificates(look: Look, source: dict[str, Any]) -> str:
     if not pem:
         raise faults.invalid("sourceData must hold x509CertificateData.")
     try:
-        look.certificates.check_anchors(pem)
+        ctx.certificates.check_anchors(pem)
     except CertificateRefused as refusal:
         raise faults.invalid(f"x509CertificateData cannot be a trust anchor: {refusal}") from None
     return str(pem)
@@ -48,67 +49,67 @@ def _check_unsupported(p: Params) -> None:
         raise faults.unsupported("aliasName")
 
 
-def create_trust_anchor(work: Work, p: Params) -> Answer:
+def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     _check_unsupported(p)
-    within_quota(work, TrustAnchor, "trust anchors", ANCHORS_PER_ACCOUNT, account=work.account)
+    within_quota(ctx, TrustAnchor, "trust anchors", ANCHORS_PER_ACCOUNT, account=ctx.account)
     made = TrustAnchor(
-        id=work.ids.request(),
-        account=work.account,
-        region=work.facts.region,
+        id=ctx.ids.request(),
+        account=ctx.account,
+        region=ctx.facts.region,
         name=p["name"],
-        created_at=work.now,
-        updated_at=work.now,
-        certificates=certificates(work, p["source"]),
+        created_at=ctx.now,
+        updated_at=ctx.now,
+        certificates=certificates(ctx, p["source"]),
         enabled=p.get("enabled", False),
         tags=first(p),
     )
     made = _with_notifications(made, p.get("notificationSettings") or [])
-    work.tx.insert(made)
+    ctx.tx.insert(made)
     return _answer(made)
 
 
-def get_trust_anchor(look: Look, p: Params) -> Answer:
-    return _answer(look.find(TrustAnchor, p["trustAnchorId"]))
+def get_trust_anchor(ctx: ReadContext, p: Params) -> Answer:
+    return _answer(ctx.find(TrustAnchor, p["trustAnchorId"]))
 
 
-def list_trust_anchors(look: Look, p: Params) -> Answer:
-    found, more = page(look, p, TrustAnchor)
-    return {"trustAnchors": [shapes.trust_anchor(anchor) for anchor in found], **more}
+def list_trust_anchors(ctx: ReadContext, p: Params) -> Answer:
+    found, more = page(ctx, p, TrustAnchor)
+    return {"trustAnchors": [detail.trust_anchor(anchor) for anchor in found], **more}
 
 
-def update_trust_anchor(work: Work, p: Params) -> Answer:
+def update_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     _check_unsupported(p)
-    old = work.find(TrustAnchor, p["trustAnchorId"])
-    pem = certificates(work, p["source"]) if "source" in p else old.certificates
-    return _stored(work, replace(old, name=p.get("name", old.name), certificates=pem))
+    old = ctx.find(TrustAnchor, p["trustAnchorId"])
+    pem = certificates(ctx, p["source"]) if "source" in p else old.certificates
+    return _stored(ctx, replace(old, name=p.get("name", old.name), certificates=pem))
 
 
-def _switch(work: Work, p: Params, *, enabled: bool) -> Answer:
-    return _stored(work, replace(work.find(TrustAnchor, p["trustAnchorId"]), enabled=enabled))
+def _switch(ctx: WriteContext, p: Params, *, enabled: bool) -> Answer:
+    return _stored(ctx, replace(ctx.find(TrustAnchor, p["trustAnchorId"]), enabled=enabled))
 
 
 enable_trust_anchor = partial(_switch, enabled=True)
 disable_trust_anchor = partial(_switch, enabled=False)
 
 
-def delete_trust_anchor(work: Work, p: Params) -> Answer:
-    """Its CRLs go with it."""
-    old = work.find(TrustAnchor, p["trustAnchorId"])
-    for crl in work.tx.find(Crl, trust_anchor_id=old.id, account=work.account, order="id", limit=_EVERY):
-        work.tx.delete(crl)
-    work.tx.delete(old)
+def delete_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
+    """Deletes its CRLs too."""
+    old = ctx.find(TrustAnchor, p["trustAnchorId"])
+    for crl in ctx.tx.find(Crl, trust_anchor_id=old.id, account=ctx.account, order="id", limit=_EVERY):
+        ctx.tx.delete(crl)
+    ctx.tx.delete(old)
     return _answer(old)
 
 
-def put_notification_settings(work: Work, p: Params) -> Answer:
-    old = work.find(TrustAnchor, p["trustAnchorId"])
-    return _stored(work, _with_notifications(old, p["notificationSettings"]))
+def put_notification_settings(ctx: WriteContext, p: Params) -> Answer:
+    old = ctx.find(TrustAnchor, p["trustAnchorId"])
+    return _stored(ctx, _with_notifications(old, p["notificationSettings"]))
 
 
-def reset_notification_settings(work: Work, p: Params) -> Answer:
-    old = work.find(TrustAnchor, p["trustAnchorId"])
+def reset_notification_settings(ctx: WriteContext, p: Params) -> Answer:
+    old = ctx.find(TrustAnchor, p["trustAnchorId"])
     reset = {key["event"] for key in p["notificationSettingKeys"]}
-    return _stored(work, replace(old, notifications=tuple(row for row in old.notifications if row[0] not in reset)))
+    return _stored(ctx, replace(old, notifications=tuple(row for row in old.notifications if row[0] not in reset)))
 
 
 def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> TrustAnchor:
@@ -119,11 +120,11 @@ def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> 
     return replace(anchor, notifications=tuple(own.values()))
 
 
-def _stored(work: Work, changed: TrustAnchor) -> Answer:
-    changed = replace(changed, updated_at=work.now)
-    work.tx.replace(changed)
+def _stored(ctx: WriteContext, changed: TrustAnchor) -> Answer:
+    changed = replace(changed, updated_at=ctx.now)
+    ctx.tx.replace(changed)
     return _answer(changed)
 
 
 def _answer(anchor: TrustAnchor) -> Answer:
-    return {"trustAnchor": shapes.trust_anchor(anchor)}
+    return {"trustAnchor": detail.trust_anchor(anchor)}

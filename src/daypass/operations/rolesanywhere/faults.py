@@ -1,12 +1,16 @@
-"""The refusals of IAM Roles Anywhere, in one place. What is another account's is answered as what does not exist."""
+"""The errors of IAM Roles Anywhere, in one place. An entity of another account gets the error of a missing one."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from daypass.domain.errors import DaypassError, ErrorKind
+
+CHANGED: Final = "The resource is being changed by another request."
 
 
 def no_such(kind: str, identifier: str) -> DaypassError:
-    """`kind` is "TrustAnchor", "Profile", "Crl", "Subject"; the identifier is the caller's own."""
+    """`kind` is "TrustAnchor", "Profile", "Crl", "Subject"; the identifier is from the request."""
     return DaypassError(ErrorKind.NOT_FOUND, f"{kind} with id {identifier[:256]} was not found.")
 
 

@@ -1,6 +1,6 @@
-"""Subjects: who has come with which certificates. They are taken down as sessions are made, and only read by operations.
+"""Subjects: who used which certificates. They are recorded when sessions are issued; operations only read them.
 
-What is kept of each is bounded: the newest certificates and instance properties.
+The data of each subject is bounded: the newest certificates and instance properties.
 Source: IAM Roles Anywhere API Reference, SubjectDetail.
 """
 
@@ -12,55 +12,56 @@ from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.directory import X509Subject
-from daypass.operations.rolesanywhere import shapes
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.rolesanywhere import detail
+from daypass.operations.rolesanywhere.context import ReadContext
 from daypass.operations.rolesanywhere.lists import page
-from daypass.operations.rolesanywhere.work import Answer, Look, Params
-from daypass.ports import Sighting, Tx
+from daypass.ports import CertificateUse, Tx
 
 _CERTIFICATES: Final = 10
 _PROPERTIES: Final = 10
 
 
-def get_subject(look: Look, p: Params) -> Answer:
-    return {"subject": shapes.subject_whole(look.find(X509Subject, p["subjectId"]))}
+def get_subject(ctx: ReadContext, p: Params) -> Answer:
+    return {"subject": detail.subject_whole(ctx.find(X509Subject, p["subjectId"]))}
 
 
-def list_subjects(look: Look, p: Params) -> Answer:
-    found, more = page(look, p, X509Subject)
-    return {"subjects": [shapes.subject(subject) for subject in found], **more}
+def list_subjects(ctx: ReadContext, p: Params) -> Answer:
+    found, more = page(ctx, p, X509Subject)
+    return {"subjects": [detail.subject(subject) for subject in found], **more}
 
 
-def take_down(tx: Tx, sightings: Sequence[Sighting]) -> None:
-    """Brings the subjects of these sightings up to date, in their order."""
-    for sighting in sightings:
-        old = tx.get(X509Subject, id=sighting.subject_id)
+def take_down(tx: Tx, certificate_uses: Sequence[CertificateUse]) -> None:
+    """Brings the subjects of these certificate_uses up to date, in their order."""
+    for use in certificate_uses:
+        old = tx.get(X509Subject, id=use.subject_id)
         if old is None:
-            tx.insert(_seen(_new(sighting), sighting))
+            tx.insert(_seen(_new(use), use))
         else:
-            tx.replace(_seen(old, sighting))
+            tx.replace(_seen(old, use))
 
 
-def _new(sighting: Sighting) -> X509Subject:
+def _new(use: CertificateUse) -> X509Subject:
     return X509Subject(
-        id=sighting.subject_id,
-        account=sighting.account,
-        region=sighting.region,
-        x509_subject=sighting.certificate.called,
-        created_at=sighting.at,
-        updated_at=sighting.at,
-        last_seen_at=sighting.at,
+        id=use.subject_id,
+        account=use.account,
+        region=use.region,
+        x509_subject=use.certificate.called,
+        created_at=use.at,
+        updated_at=use.at,
+        last_seen_at=use.at,
     )
 
 
-def _seen(subject: X509Subject, sighting: Sighting) -> X509Subject:
-    certificate = sighting.certificate
+def _seen(subject: X509Subject, use: CertificateUse) -> X509Subject:
+    certificate = use.certificate
     credential = {
-        "seenAt": sighting.at,
+        "seenAt": use.at,
         "serialNumber": str(certificate.serial),
         "issuer": certificate.issuer,
         "enabled": True,
         "x509CertificateData": certificate.pem,
-        "failed": sighting.failed,
+        "failed": use.failed,
     }
     others = [
         known
@@ -68,14 +69,14 @@ def _seen(subject: X509Subject, sighting: Sighting) -> X509Subject:
         if (known["serialNumber"], known["issuer"]) != (credential["serialNumber"], credential["issuer"])
     ]
     properties = json.loads(subject.instance_properties)
-    if sighting.properties:
-        shown = dict(sighting.properties)
+    if use.properties:
+        shown = dict(use.properties)
         rest = [known for known in properties if known["properties"] != shown]
-        properties = [{"seenAt": sighting.at, "properties": shown, "failed": sighting.failed}, *rest]
+        properties = [{"seenAt": use.at, "properties": shown, "failed": use.failed}, *rest]
     return replace(
         subject,
-        updated_at=max(sighting.at, subject.updated_at),
-        last_seen_at=max(sighting.at, subject.last_seen_at),
+        updated_at=max(use.at, subject.updated_at),
+        last_seen_at=max(use.at, subject.last_seen_at),
         credentials=_packed([credential, *others][:_CERTIFICATES]),
         instance_properties=_packed(properties[:_PROPERTIES]),
     )

@@ -1,4 +1,4 @@
-"""Every operation of IAM Roles Anywhere that Daypass has: what it acts on, whether it reads or writes, and what does it.
+"""Every operation of IAM Roles Anywhere in Daypass: its resource, whether it reads or writes, and its function.
 
 Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS IAM Roles Anywhere".
 """
@@ -13,53 +13,54 @@ from daypass.domain.certificate import SERVICE
 from daypass.domain.context import requested_tags
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.policy.model import Value
-from daypass.operations.rolesanywhere import anchors, crls, profiles, shapes, subjects, tags
-from daypass.operations.rolesanywhere.work import Also, Look, Operation, Params, Subject, SubjectOf
+from daypass.operations.crud.operation import Params, Permission, Resource
+from daypass.operations.rolesanywhere import anchors, crls, detail, profiles, subjects, tags
+from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf
 
 
-def _anything(_look: Look, _p: Params) -> Subject:
-    return Subject("*")
+def _anything(_ctx: ReadContext, _p: Params) -> Resource:
+    return Resource("*")
 
 
-def _named(kind: type[Any], parameter: str) -> SubjectOf:
-    """The resource that a parameter names by id or ARN; one that is not there under the ARN that it would have."""
+def _named(kind: type[Any], parameter: str) -> ResourceOf:
+    """The resource that a parameter names by id or ARN; a missing one, under the ARN that it would have."""
 
-    def subject(look: Look, p: Params) -> Subject:
-        found = look.get(kind, p[parameter])
-        return Subject(found.arn, found.tags) if found is not None else Subject(look.arn(kind, p[parameter]))
+    def resource(ctx: ReadContext, p: Params) -> Resource:
+        found = ctx.get(kind, p[parameter])
+        return Resource(found.arn, tags=found.tags) if found is not None else Resource(ctx.arn(kind, p[parameter]))
 
-    return subject
-
-
-def _tagged(look: Look, p: Params) -> Subject:
-    found = tags.named(look, p["resourceArn"])
-    return Subject(found.arn, found.tags) if found is not None else Subject(p["resourceArn"])
+    return resource
 
 
-def _new_profile(_look: Look, p: Params) -> Subject:
-    return Subject("*", also=_passing(p["roleArns"]))
+def _tagged(ctx: ReadContext, p: Params) -> Resource:
+    found = tags.named(ctx, p["resourceArn"])
+    return Resource(found.arn, tags=found.tags) if found is not None else Resource(p["resourceArn"])
 
 
-def _changed_profile(look: Look, p: Params) -> Subject:
-    """Roles that the profile has already need not be passed again."""
-    found = look.get(X509Profile, p["profileId"])
+def _new_profile(_ctx: ReadContext, p: Params) -> Resource:
+    return Resource("*", also=_passing(p["roleArns"]))
+
+
+def _changed_profile(ctx: ReadContext, p: Params) -> Resource:
+    """Roles that are already in the profile need not be passed again."""
+    found = ctx.get(X509Profile, p["profileId"])
     if found is None:
-        return Subject(look.arn(X509Profile, p["profileId"]))
+        return Resource(ctx.arn(X509Profile, p["profileId"]))
     added = [arn for arn in p.get("roleArns") or () if arn not in found.role_arns]
-    return Subject(found.arn, found.tags, _passing(added))
+    return Resource(found.arn, _passing(added), found.tags)
 
 
-def _passing(role_arns: list[str]) -> tuple[Also, ...]:
-    """iam:PassRole: who may not pass a role to this service may not offer it to certificates either."""
+def _passing(role_arns: list[str]) -> tuple[Permission, ...]:
+    """iam:PassRole: a caller who may not pass a role to this service may not offer it to certificates either."""
     context: Mapping[str, Value] = {"iam:passedtoservice": SERVICE}
-    return tuple(Also("iam:PassRole", arn, context) for arn in dict.fromkeys(role_arns))
+    return tuple(Permission(arn, "iam:PassRole", context) for arn in dict.fromkeys(role_arns))
 
 
-def _request_tags(p: Params) -> Mapping[str, Value]:
-    return requested_tags(shapes.tags_of(p.get("tags")))
+def _request_tags(p: Params, _resource: Resource) -> Mapping[str, Value]:
+    return requested_tags(detail.tags_of(p.get("tags")))
 
 
-def _request_tag_keys(p: Params) -> Mapping[str, Value]:
+def _request_tag_keys(p: Params, _resource: Resource) -> Mapping[str, Value]:
     return {"aws:tagkeys": tuple(p["tagKeys"])}
 
 

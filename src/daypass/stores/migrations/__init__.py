@@ -1,7 +1,13 @@
-"""Brings a database to the schema of this program, and refuses one that cannot be brought there.
+"""Migrates a database to the schema of this program, and refuses a database that cannot be migrated.
 
-It must never touch a database that a newer program has changed, nor leave one half changed: everything happens in one
-transaction, and of two processes that start at once one waits for the other.
+It must never change a database that a newer program has migrated, and never leave one half migrated. Everything happens
+in one transaction, and if two processes start at the same time, one waits for the other.
+
+During a rolling upgrade an old replica may have to start again on the schema of the new release. So a revision that
+only adds what an older program does not need says `additive = True`, and each migration stores which programs, by their
+newest revision, may serve from the schema. A program that finds itself in that list starts without migrating. Release
+0.1 compares only Alembic's own table with its newest revision. That table therefore holds the oldest revision that the
+schema is compatible with, and `meta` holds the revision that the schema has.
 """
 
 from __future__ import annotations
@@ -17,19 +23,26 @@ from sqlalchemy import Connection, inspect, text
 
 from daypass.observability import logs
 from daypass.stores import records, schema
-from daypass.stores.backend import UnusableDatabase
-from daypass.stores.engine import Database
+from daypass.stores.backend import RestoreCheck, UnusableDatabase
+from daypass.stores.engine import PATIENT_SECONDS, Database
+from daypass.stores.meta import get_meta, put_meta
 from daypass.stores.metadata import metadata
 
-_DECLARED = (schema, records)  # importing them puts their tables on `metadata`
+_DECLARED = (schema, records)  # importing them adds their tables to `metadata`
+NEWER = "newer"
+COMPATIBLE = "schema_compatible"
+"""Key in `meta`: which programs may serve from the schema, by their newest revision."""
+REVISION = "schema_revision"
+"""Key in `meta`: the revision of the schema. If it is absent, the revision in Alembic's table applies."""
 _MIGRATION_LOCK = 0x6D696772617465  # "migrate"
 
 
-def prepare(database: Database, now: int | None = None) -> bool:
-    """All that a server does to a database before it serves: check its pages, migrate, notice a restored copy.
+def prepare(database: Database, now: int | None = None) -> RestoreCheck:
+    """Prepares a database before the server uses it: checks its pages, migrates it and detects a restored copy.
 
-    Returns whether it was a restored or swapped copy, in which case every session has been ended. Call it once for
-    each start, before worker processes open the database. `now`: ms, by default the system's.
+    Returns whether it was a restored or replaced copy, in which case every session has been ended, and which records
+    are missing. Call it once for each start, before worker processes open the database. `now`: ms, by default the
+    system's.
 
     Raises:
         UnusableDatabase: corrupt, half migrated, or made by a newer Daypass.
@@ -37,24 +50,63 @@ def prepare(database: Database, now: int | None = None) -> bool:
     """
     database.check()
     migrate(database)
-    restored = database.settle(time.time_ns() // 1_000_000 if now is None else now)
-    if restored:
+    found = database.detect_restore(time.time_ns() // 1_000_000 if now is None else now)
+    if found.restored:
         logs.get().warning("database.restored", consequence="every session has been ended")
-    return restored
+    if found.lost:
+        lost = [f"{head.log}/{head.seq}" for head in found.lost]
+        logs.get().error("database.events_missing", events=found.missing, acknowledged=lost)
+    return found
 
 
 def migrate(database: Database) -> None:
-    """Brings the schema to the newest revision; does nothing when it is there. See `prepare` for errors."""
+    """Migrates the schema to the newest revision, if necessary. See `prepare` for errors."""
     config = _config()
     script = ScriptDirectory.from_config(config)
-    with database.write_transaction() as conn:
+    with database.write_transaction(seconds=PATIENT_SECONDS) as conn:
         if database.dialect == "postgresql":
             conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         current = _revision(conn, script)
-        if current != script.get_current_head():
-            config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+        if current != NEWER:
+            if current != script.get_current_head():
+                config.attributes["connection"] = conn
+                _set_alembic_revision(conn, current)  # the revision from which Alembic starts
+                command.upgrade(config, "head")
+            _store_revision(conn, compatible_programs(script))
         _refuse_incomplete(conn)
+        if current == NEWER:
+            _refuse_unwritable(conn)
+
+
+def newest_revision() -> str:
+    """The newest revision of the schema that this program has."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def compatible_programs(script: ScriptDirectory) -> list[str]:
+    """The newest revisions of programs that may serve from the newest schema, newest first."""
+    found: list[str] = []
+    for revision in script.walk_revisions():  # from the newest revision down
+        found.append(revision.revision)
+        if not getattr(revision.module, "additive", False):
+            break
+    return found
+
+
+def _store_revision(conn: Connection, programs: list[str]) -> None:
+    """Stores the revision of the schema, which is the first of `programs`, and that all `programs` may serve from
+    it.
+    """
+    for key, value in ((REVISION, programs[0]), (COMPATIBLE, " ".join(programs))):
+        if get_meta(conn, key) != value:
+            put_meta(conn, key, value)
+    _set_alembic_revision(conn, programs[-1])
+
+
+def _set_alembic_revision(conn: Connection, revision: str | None) -> None:
+    """Updates Alembic's table if it has another revision. None: there is no schema yet."""
+    if revision is not None and MigrationContext.configure(conn).get_current_heads() != (revision,):
+        conn.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
 
 
 def _config() -> Config:
@@ -64,7 +116,7 @@ def _config() -> Config:
 
 
 def _revision(conn: Connection, script: ScriptDirectory) -> str | None:
-    """The schema's revision, None when there is no schema."""
+    """The schema's revision, None when there is no schema, NEWER for one that we may serve from but not migrate."""
     heads = MigrationContext.configure(conn).get_current_heads()
     if not heads:
         ours = sorted(set(inspect(conn).get_table_names()) & set(metadata.tables))
@@ -74,16 +126,41 @@ def _revision(conn: Connection, script: ScriptDirectory) -> str | None:
             )
         return None
     known = {revision.revision for revision in script.walk_revisions()}
+    has_meta = len(heads) == 1 and "meta" in inspect(conn).get_table_names()
+    if has_meta and heads[0] in known:
+        heads = (get_meta(conn, REVISION) or heads[0],)
     if len(heads) > 1 or heads[0] not in known:
         found = ", ".join(heads)
+        if has_meta and _may_serve(conn, found, script.get_current_head() or ""):
+            logs.get().warning("database.schema_newer", revision=found, ours=script.get_current_head())
+            return NEWER
         raise UnusableDatabase(
             f"the database has schema revision {found}, which this Daypass does not know: use a newer one"
         )
     return heads[0]
 
 
+def _may_serve(conn: Connection, found: str, ours: str) -> bool:
+    """Whether the migration to the revision `found` declares that programs like this one may serve."""
+    programs = (get_meta(conn, COMPATIBLE) or "").split()
+    return programs[:1] == [found] and ours in programs
+
+
+def _refuse_unwritable(conn: Connection) -> None:
+    """A newer schema must not require columns that this program does not know, whatever it declares."""
+    for (_, table), columns in inspect(conn).get_multi_columns().items():
+        ours = metadata.tables.get(table)
+        if ours is None:
+            continue
+        for column in columns:
+            if column["name"] not in ours.columns and not column["nullable"] and column["default"] is None:
+                raise UnusableDatabase(
+                    f"the database is of a newer Daypass, which needs column {table}.{column['name']}: use that one"
+                )
+
+
 def _refuse_incomplete(conn: Connection) -> None:
-    """A revision is only a claim: look whether the tables and columns that it stands for are there."""
+    """A revision is only a claim. This checks that its tables and columns exist."""
     inspector = inspect(conn)
     present = {key[1]: {column["name"] for column in found} for key, found in inspector.get_multi_columns().items()}
     for table in metadata.sorted_tables:

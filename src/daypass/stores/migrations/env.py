@@ -1,4 +1,4 @@
-"""Alembic's way in: runs revisions on the connection that `migrate` gives it, inside its transaction."""
+"""Alembic's entry point. It runs revisions on the connection of `migrate`, inside its transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kinds of columns that tables are made of."""
+"""The column types of the tables."""
 
 from __future__ import annotations
 

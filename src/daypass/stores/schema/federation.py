@@ -1,4 +1,4 @@
-"""Who vouches for others."""
+"""The tables of identity providers and trust anchors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts, and the principals and policies in them."""
+"""The tables of accounts and of their principals and policies."""
 
 from __future__ import annotations
 

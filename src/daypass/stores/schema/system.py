@@ -1,4 +1,4 @@
-"""Uses, one-time things, revocations, the change feed, keys and the installation."""
+"""The tables of last uses, one-time items, revocations, the change feed, keys and the installation."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ feed_counter = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     integer("position"),
     integer("pruned"),
-    text("incarnation"),
+    text("incarnation"),  # the database epoch; servers of release 0.1, which run beside newer ones, read this name
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -116,4 +116,13 @@ meta = Table(
     metadata,
     text("key", key=True),
     text("value"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    text("id", key=True),  # the first log of the process
+    text("name"),
+    integer("started_at"),
+    integer("seen_at"),
 )

@@ -1,17 +1,22 @@
-"""The paths that answer "what would be decided": simulate, who can, what can. Shapes to operations and back."""
+"""The paths that answer "what would be decided": simulate, who can, what can. They map schemas to operations and
+back.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Query
+from fastapi.responses import Response
 from pydantic import Field
 
+from daypass.domain.assumption import Assumption
 from daypass.domain.policy.pattern import fold
-from daypass.operations.simulate import Assumption, Simulated, SimulationRequest, simulate
-from daypass.operations.what_can import Grant, what_can
-from daypass.operations.who_can import Access, who_can
-from daypass.wire.api import shapes as s
+from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
+from daypass.operations.access.what_can import Grant, what_can
+from daypass.operations.access.who_can import Access, who_can
+from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
 _Document = Annotated[str, Field(min_length=1, max_length=20_480)]
@@ -80,29 +85,29 @@ class SimulatedOut(s.Out):
     open_with: str = Field(description="Another account that must allow it too and was not asked; empty: none.")
     explanation: dict[str, Any] | None = Field(description="Layers, statements, conditions, and what is missing.")
 
-    @classmethod
-    def of(cls, answer: Simulated) -> SimulatedOut:
-        denied = "explicit_deny" if answer.decision.explicit else "implicit_deny"
-        return cls(
-            action=answer.action,
-            resource=answer.resource,
-            decision="allowed" if answer.decision.allowed else denied,
-            open_with=answer.open_with,
-            explanation=dict(answer.explanation) if answer.explanation is not None else None,
-        )
-
 
 class SimulationOut(s.Out):
     results: list[SimulatedOut]
 
 
-@router.post("/simulate", name="SimulateAccess", tags=["access"])
-async def simulate_access(env: s.EnvDep, call: s.CallDep, body: SimulationIn) -> SimulationOut:
-    """What would be decided, and why, for each action on each resource. Keys that follow from the principal are known;
-    give those of the request in `context`. Assuming a role asks its trust policy too.
+@router.post("/simulate", name="SimulateAccess", tags=["access"], response_model=SimulationOut)
+async def simulate_access(env: s.EnvDep, call: s.CallDep, body: SimulationIn) -> Response:
+    """What would be decided, and why, for each action on each resource. Context keys of the principal are known; pass
+    those of the request in `context`. For assuming a role, its trust policy is evaluated too.
     """
     answers = await simulate(env, call, body.request())
-    return SimulationOut(results=[SimulatedOut.of(answer) for answer in answers])
+    return Response(msgspec.json.encode({"results": [*map(_shown, answers)]}), media_type="application/json")
+
+
+def _shown(answer: Simulated) -> dict[str, Any]:
+    """A `SimulatedOut`. Its explanation is JSON already, so that the event loop has nothing to render."""
+    return {
+        "action": answer.action,
+        "resource": answer.resource,
+        "decision": answer.decision,
+        "open_with": answer.open_with,
+        "explanation": msgspec.Raw(answer.explanation) if answer.explanation else None,
+    }
 
 
 # --- Who can, what can
@@ -122,8 +127,8 @@ class AccessOut(s.Out):
             principal=entry.principal,
             kind=entry.kind,
             action=entry.action,
-            outcome=entry.prospect.outcome.value,
-            conditions=[proviso.to_json() for proviso in entry.prospect.provisos],
+            outcome=entry.evaluation.outcome.value,
+            conditions=[proviso.to_json() for proviso in entry.evaluation.provisos],
             open_with=entry.open_with,
         )
 
@@ -144,7 +149,7 @@ class GrantOut(s.Out):
     line: int
     extent: str = Field(description="allowed, allowed_if, partly (see `limits`) or denied.")
     conditions: list[dict[str, Any]]
-    limits: list[str] = Field(description="Layer and policy that take a part away, or all.")
+    limits: list[str] = Field(description="Layers and policies that deny a part of it, or all of it.")
 
     @classmethod
     def of(cls, grant: Grant) -> GrantOut:
@@ -180,8 +185,9 @@ async def who_can_access(
     after: Annotated[str, Query(max_length=160, description=_PLACE)] = "",
     limit: s.LimitQuery = 100,
 ) -> WhoCanOut:
-    """Who of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours also whomever the
-    trust policy lets in from outside. `limit` principals are asked about; a page may be empty and still have a `next`.
+    """Which principals of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours,
+    also the external principals that the trust policy admits. `limit` principals are evaluated for each page; a page
+    may be empty and still have a `next`.
     """
     page = await who_can(env, call, action, resource, after=after, limit=limit, denied=denied)
     return WhoCanOut(
@@ -197,7 +203,7 @@ async def what_can_access(
     after: s.AfterQuery = "",
     limit: s.LimitQuery = 100,
 ) -> WhatCanOut:
-    """What a user or role can do: each grant with what its other policies leave of it, and the roles it can assume."""
+    """What a user or role can do: each grant, limited by its other policies, and the roles that it can assume."""
     page = await what_can(env, call, principal, after=after, limit=limit)
     return WhatCanOut(
         principal=page.principal,

@@ -1,7 +1,7 @@
 """The management API as an ASGI application. Import it only to build it: FastAPI is slow to import.
 
-It is mounted at `/api/` and sees whole paths. Only its description (OpenAPI and a page) is open to all; every other path
-is a signed call. It never answers with anything but JSON, and never with a traceback.
+It is mounted at `/api/` and receives full paths. Only its description (OpenAPI and a page) is public; every other path
+is a signed call. It answers only with JSON, and never with a traceback.
 """
 
 from __future__ import annotations
@@ -13,12 +13,43 @@ from starlette.exceptions import HTTPException
 
 from daypass import __version__
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.ports import Env
-from daypass.wire.api import access, docs, lint, providers, roles, routes, trust
-from daypass.wire.api.errors import internal_failure_json
-from daypass.wire.api.gate import facts_of, refuse
+from daypass.wire.api import (
+    access,
+    access_requests,
+    devices,
+    docs,
+    event_streams,
+    lint,
+    notifications,
+    oauth,
+    providers,
+    provisioning,
+    revocations,
+    roles,
+    routes,
+    trust,
+)
+from daypass.wire.api.signed_route import as_starlette, refuse
+from daypass.wire.front import Front, Progress
+from daypass.wire.http import REQUEST
+from daypass.wire.json_errors import JSON_ERRORS
 
-_ROUTERS = tuple(each.router for each in (routes, roles, access, lint, trust, providers))
+_MODULES = (
+    routes,
+    revocations,
+    roles,
+    access,
+    access_requests,
+    devices,
+    notifications,
+    event_streams,
+    lint,
+    trust,
+    providers,
+    provisioning,
+    oauth,
+)
+ROUTERS = tuple(each.router for each in _MODULES)
 _DESCRIPTION = (
     "Every call is signed with AWS Signature Version 4 for the service name `daypass`, by any Daypass credentials, and "
     "authorized by policy: the action is `daypass:` and the name of the operation, the resource "
@@ -26,8 +57,8 @@ _DESCRIPTION = (
 )
 
 
-def create_api(env: Env) -> FastAPI:
-    """The application over these ports."""
+def create_api(front: Front) -> FastAPI:
+    """The application behind this front end."""
     app = FastAPI(
         title="Daypass management API",
         version=__version__,
@@ -36,19 +67,15 @@ def create_api(env: Env) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
     )
-    app.state.env = env
-    for router in _ROUTERS:
-        app.include_router(router)
+    app.state.front = front
+    app.state.env = front.env
+    # Not include_router: it would build every route again for each application, at its first request, on the event loop.
+    app.router.routes.extend(route for router in ROUTERS for route in router.routes)
     app.add_api_route("/api/docs", _docs, methods=["GET"], include_in_schema=False)
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(Exception, _broken)
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    return "".join(word.title() for word in route.endpoint.__name__.split("_"))
 
 
 async def _docs(request: Request) -> HTMLResponse:
@@ -57,25 +84,24 @@ async def _docs(request: Request) -> HTMLResponse:
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
-    """No such path, or not by this method. Nobody has proved anything: it is recorded as malformed."""
+    """Refuses an unknown path or method. The caller is not authenticated, so it is recorded as malformed."""
     status = error.status_code if isinstance(error, HTTPException) else 404
-    message = "This method is not allowed here." if status == 405 else "There is no such path."
+    message = "This method is not allowed here." if status == 405 else "This path does not exist."
     refusal = DaypassError(ErrorKind.UNKNOWN_OPERATION, message)
-    response = await refuse(request, facts_of(request, ""), None, refusal, status)
-    if status == 405:
+    response = await refuse(request.app.state.front, Progress(request.scope[REQUEST]), refusal, status)
+    if response.status_code == 405:
         response.headers["allow"] = ", ".join(_methods(request))
     return response
 
 
 def _methods(request: Request) -> list[str]:
-    """All methods of a path; a router knows those of the first route that fits it alone."""
+    """All methods of a path; a router returns only those of the first matching route."""
     path = request.scope["path"]
-    every = [route for router in _ROUTERS for route in router.routes]
+    every = [route for router in ROUTERS for route in router.routes]
     fitting = [route for route in every if isinstance(route, APIRoute) and route.path_regex.match(path)]
     return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _broken(request: Request, _error: Exception) -> Response:
-    """The constant answer; the exception goes on to the error boundary, which logs it."""
-    request_id = str(request.scope.get("daypass.request_id", ""))
-    return Response(internal_failure_json(request_id), 500, media_type="application/json")
+    """The constant response. The exception is passed to the error boundary, which logs it."""
+    return as_starlette(JSON_ERRORS.broken(request.scope[REQUEST]))

@@ -1,4 +1,4 @@
-"""The API's page for people, made from its OpenAPI document. It loads nothing: no script, no font, no other host."""
+"""The API's documentation page, made from its OpenAPI document. It loads no scripts, fonts or other hosts."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.lint.finding import Finding, Severity
-from daypass.operations import lint
-from daypass.operations.lint import Linted
-from daypass.wire.api import shapes as s
+from daypass.operations.access import lint
+from daypass.operations.access.lint import Linted
+from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
 router = new_router()
@@ -66,7 +66,7 @@ class LintOut(s.Out):
 
 @router.post("/lint", name="LintPolicies", tags=["policies"])
 async def lint_document(env: s.EnvDep, call: s.CallDep, body: LintIn) -> FindingsOut:
-    """What a document probably says against its author's will. Nothing is stored."""
+    """Findings where a document probably does not say what its author intended. Nothing is stored."""
     found = await lint.lint_document(env, call, body.document, PolicyKind(body.kind), body.role)
     return FindingsOut(findings=[FindingOut.of(finding) for finding in found])
 
@@ -79,6 +79,6 @@ async def lint_account(
     after: Annotated[str, _AFTER] = "",
     limit: s.LimitQuery = 100,
 ) -> LintOut:
-    """Findings about the stored policies of one account. A page may hold none and still have a `next`."""
+    """Findings about the stored policies of one account. A page may be empty and still have a `next`."""
     found, following = await lint.lint_account(env, call, account, after, limit)
     return LintOut(policies=[LintedOut.of(linted) for linted in found], next=following)

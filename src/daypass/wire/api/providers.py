@@ -1,6 +1,6 @@
-"""OpenID Connect providers over the management API: what Daypass adds to them, their keys, and who may be one at all.
+"""OpenID Connect providers over the management API: their Daypass settings, their keys, and the allow-list of issuers.
 
-Providers themselves are made and deleted by IAM's own calls. A secret is taken and never given back.
+Providers themselves are created and deleted with IAM's operations. A secret is accepted and never returned.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from fastapi import Path
 from pydantic import Field
 
 from daypass.domain.directory import IssuerAllowList, OidcProvider
-from daypass.operations import issuers, providers
+from daypass.operations.providers import issuers
+from daypass.operations.providers import settings as providers
 from daypass.ports import IssuerStatus
-from daypass.wire.api import shapes as s
+from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
 router = new_router()
@@ -67,7 +68,7 @@ class KeyOut(s.Out):
 
 
 class ProviderKeysOut(s.Out):
-    """How it stands with a provider's keys, as the server process that answers has them. Times in ms, 0: never."""
+    """The status of a provider's keys in the server process that answers. Times in ms, 0: never."""
 
     arn: str
     kind: str = Field(description="static, file, url, discovery; none when the settings cannot be used.")
@@ -123,7 +124,7 @@ async def list_providers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery
 async def get_provider_settings(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
 ) -> ProviderSettingsOut:
-    """One provider with what Daypass adds to it."""
+    """One provider with its Daypass settings."""
     found = await providers.get_provider_settings(env, call, provider, account)
     return ProviderSettingsOut.found(found)
 
@@ -132,7 +133,7 @@ async def get_provider_settings(
 async def put_provider_settings(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, body: ProviderSettingsIn, account: s.AccountQuery = ""
 ) -> ProviderSettingsOut:
-    """Replaces a provider's settings. Private networks, plain HTTP and files are for the operator's principals alone."""
+    """Replaces a provider's settings. Only the operator's principals may set private networks, plain HTTP and files."""
     made = await providers.put_provider_settings(env, call, provider, body.settings, account)
     return ProviderSettingsOut.found(made)
 
@@ -141,7 +142,7 @@ async def put_provider_settings(
 async def get_provider_keys(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
 ) -> ProviderKeysOut:
-    """How it stands with a provider's keys; they are fetched if they never were."""
+    """The status of a provider's keys. They are fetched if they were never fetched."""
     return ProviderKeysOut.of(*await providers.get_provider_keys(env, call, provider, account))
 
 
@@ -149,7 +150,7 @@ async def get_provider_keys(
 async def refresh_provider_keys(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
 ) -> ProviderKeysOut:
-    """Fetches a provider's keys anew, unless that was done within the last second."""
+    """Fetches a provider's keys again, unless they were fetched within the last second."""
     return ProviderKeysOut.of(*await providers.get_provider_keys(env, call, provider, account, refresh=True))
 
 
@@ -169,5 +170,5 @@ async def put_allowed_issuers(
 
 @router.delete("/issuers/allowed", name="PutAllowedIssuers", tags=["providers"], status_code=204)
 async def delete_allowed_issuers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> None:
-    """Takes the list away: any issuer may be trusted."""
+    """Removes the list: any issuer may be trusted."""
     await issuers.put_allowed_issuers(env, call, None, account)

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from daypass.domain.directory import Role
-from daypass.operations import role_settings
-from daypass.wire.api import shapes as s
+from daypass.operations.accounts import role_settings
+from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
 router = new_router()
@@ -34,7 +34,7 @@ class RoleSettingsOut(s.Out):
 async def get_role_settings(
     env: s.EnvDep, call: s.CallDep, name: s.IdPath, account: s.AccountQuery = ""
 ) -> RoleSettingsOut:
-    """What Daypass adds to a role."""
+    """The Daypass settings of a role."""
     return RoleSettingsOut.of(await role_settings.get_role_settings(env, call, name, account))
 
 
@@ -42,5 +42,5 @@ async def get_role_settings(
 async def put_role_settings(
     env: s.EnvDep, call: s.CallDep, name: s.IdPath, body: RoleSettingsIn, account: s.AccountQuery = ""
 ) -> RoleSettingsOut:
-    """Sets what Daypass adds to a role. Sessions that exist stay as they are."""
+    """Sets the Daypass settings of a role. Existing sessions do not change."""
     return RoleSettingsOut.of(await role_settings.put_role_settings(env, call, name, body.chained_max_seconds, account))

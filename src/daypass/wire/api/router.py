@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
-from daypass.wire.api.gate import SignedRoute
-from daypass.wire.api.shapes import ErrorOut
+from daypass.wire.api.schemas import ErrorOut
+from daypass.wire.api.signed_route import SignedRoute
 
 
 def new_router() -> APIRouter:
@@ -13,8 +14,13 @@ def new_router() -> APIRouter:
     return APIRouter(
         prefix="/api/v1",
         route_class=SignedRoute,
+        generate_unique_id_function=_operation_id,
         responses={
             "4XX": {"model": ErrorOut, "description": "Refused."},
             "5XX": {"model": ErrorOut, "description": "Failed."},
         },
     )
+
+
+def _operation_id(route: APIRoute) -> str:
+    return "".join(word.title() for word in route.endpoint.__name__.split("_"))

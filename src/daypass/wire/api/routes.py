@@ -6,11 +6,19 @@ from typing import Annotated
 
 from fastapi import Query
 
-from daypass.operations import accounts, guardrails, record_read, revoke, sessions
+from daypass.operations.accounts import create_account as accounts
+from daypass.operations.accounts import guardrails
+from daypass.operations.record import explain_request as explaining
+from daypass.operations.record import explore as record_explore
+from daypass.operations.record import read as record_read
+from daypass.operations.record import summarize as record_summarize
+from daypass.operations.record.explore import EventFilter
+from daypass.operations.sessions import get_caller_session as caller_session
+from daypass.operations.sessions import list_sessions as sessions
 from daypass.ports import RecordFilter, SessionFilter
-from daypass.wire.api import shapes as s
-from daypass.wire.api.places import place, record_place, session_place
+from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
+from daypass.wire.cursors import place, record_cursor, session_cursor
 
 router = new_router()
 
@@ -19,7 +27,7 @@ router = new_router()
 
 @router.post("/accounts", name="CreateAccount", tags=["accounts"], status_code=201)
 async def create_account(env: s.EnvDep, call: s.CallDep, body: s.AccountIn) -> s.NewAccountOut:
-    """Makes an account; the operator's principals alone may."""
+    """Creates an account. Only the operator's principals may do this."""
     made = await accounts.create_account(env, call, body.name, body.id, root_key=body.root_key)
     key = None
     if made.access_key_id:
@@ -31,7 +39,7 @@ async def create_account(env: s.EnvDep, call: s.CallDep, body: s.AccountIn) -> s
 async def list_accounts(
     env: s.EnvDep, call: s.CallDep, after: s.AfterQuery = "", limit: s.LimitQuery = 100
 ) -> s.AccountsOut:
-    """Accounts by id; the operator's principals alone may."""
+    """Accounts by id. Only the operator's principals may list them."""
     found, following = await accounts.list_accounts(env, call, after, limit)
     return s.AccountsOut(accounts=[s.AccountOut.of(account) for account in found], next=following)
 
@@ -42,7 +50,7 @@ async def list_accounts(
 @router.get("/sessions", name="ListSessions", tags=["sessions"])
 async def list_sessions(env: s.EnvDep, call: s.CallDep, query: Annotated[s.SessionQuery, Query()]) -> s.SessionsOut:
     """Sessions, newest first. A page may hold fewer than `limit` and still have a `next`."""
-    wanted = SessionFilter(**query.model_dump(exclude={"after"}), before=session_place(query.after))
+    wanted = SessionFilter(**query.model_dump(exclude={"after"}), before=session_cursor(query.after))
     found, following = await sessions.list_sessions(env, call, wanted)
     return s.SessionsOut(
         sessions=[s.SessionOut.of(view) for view in found], next=place(*following) if following else ""
@@ -55,31 +63,10 @@ async def get_session(env: s.EnvDep, call: s.CallDep, session_id: s.IdPath) -> s
     return s.SessionOut.of(await sessions.get_session(env, call, session_id))
 
 
-@router.post("/revocations", name="RevokeSession", tags=["sessions"], status_code=201)
-async def revoke_session(env: s.EnvDep, call: s.CallDep, body: s.RevocationIn) -> s.RevocationOut:
-    """Ends sessions, everywhere within a second; with `block`, none may begin either. It cannot be taken back."""
-    request = revoke.RevocationRequest(
-        subject=body.subject,
-        value=body.value,
-        account=body.account,
-        block=body.block,
-        block_until=body.block_until,
-        reason=body.reason,
-    )
-    return s.RevocationOut.of(await revoke.revoke(env, call, request))
-
-
-@router.get("/revocations", name="ListRevocations", tags=["sessions"])
-async def list_revocations(
-    env: s.EnvDep,
-    call: s.CallDep,
-    account: s.AccountQuery = "",
-    after: s.AfterQuery = "",
-    limit: s.LimitQuery = 100,
-) -> s.RevocationsOut:
-    """Revocations of one account, oldest first."""
-    found, following = await revoke.list_revocations(env, call, account, after, limit)
-    return s.RevocationsOut(revocations=[s.RevocationOut.of(made) for made in found], next=following)
+@router.get("/session", name="GetCallerSession", tags=["sessions"])
+async def get_caller_session(env: s.EnvDep, call: s.CallDep) -> s.CallerSessionOut:
+    """The session that signed this request, with its chain. No permission is needed."""
+    return s.CallerSessionOut.of(await caller_session.get_caller_session(env, call))
 
 
 @router.get("/roles/assumable", name="ListAssumableRoles", tags=["sessions"])
@@ -106,7 +93,7 @@ async def list_guardrails(env: s.EnvDep, call: s.CallDep, account_id: s.AccountP
 
 @router.get(_OF_ACCOUNT + "/{name}", name="GetGuardrail", tags=["guardrails"])
 async def get_guardrail(env: s.EnvDep, call: s.CallDep, account_id: s.AccountPath, name: s.IdPath) -> s.GuardrailOut:
-    """One guardrail, with its text as it was written."""
+    """One guardrail, with its text as written."""
     return s.GuardrailOut.of(await guardrails.get_guardrail(env, call, account_id, name))
 
 
@@ -114,40 +101,66 @@ async def get_guardrail(env: s.EnvDep, call: s.CallDep, account_id: s.AccountPat
 async def put_guardrail(
     env: s.EnvDep, call: s.CallDep, account_id: s.AccountPath, name: s.IdPath, body: s.GuardrailIn
 ) -> s.GuardrailOut:
-    """Makes a guardrail or gives it a new text; the operator's principals alone may."""
+    """Creates a guardrail or replaces its text. Only the operator's principals may do this."""
     return s.GuardrailOut.of(await guardrails.put_guardrail(env, call, account_id, name, body.document))
 
 
 @router.delete(_OF_ACCOUNT + "/{name}", name="DeleteGuardrail", tags=["guardrails"], status_code=204)
 async def delete_guardrail(env: s.EnvDep, call: s.CallDep, account_id: s.AccountPath, name: s.IdPath) -> None:
-    """Takes a guardrail away; the operator's principals alone may."""
+    """Deletes a guardrail. Only the operator's principals may do this."""
     await guardrails.delete_guardrail(env, call, account_id, name)
 
 
 # --- The record
 
 
+@router.get("/explanations/{request_id}", name="ExplainRequest", tags=["audit"])
+async def explain_request(env: s.EnvDep, call: s.CallDep, request_id: s.IdPath) -> s.ExplanationOut:
+    """Why a request was denied, by its id: what sts:DecodeAuthorizationMessage tells, with the same permission."""
+    return s.ExplanationOut(explanation=dict(await explaining.explain_request(env, call, request_id)))
+
+
 @router.get("/audit/records", name="ReadAudit", tags=["audit"])
 async def search_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.RecordQuery, Query()]) -> s.RecordsOut:
     """Records that you may see, newest first."""
-    wanted = RecordFilter(**query.model_dump(exclude={"after"}), before=record_place(query.after))
+    wanted = RecordFilter(**query.model_dump(exclude={"after"}), before=record_cursor(query.after))
     found = await record_read.search(env, call, wanted)
     last = found[-1] if len(found) == query.limit else None
     following = place(last.at, last.log, last.seq) if last else ""
     return s.RecordsOut(records=[s.RecordOut.of(view) for view in found], next=following)
 
 
+@router.get("/audit/events", name="ReadAudit", tags=["audit"])
+async def explore_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.EventQuery, Query()]) -> s.RecordsOut:
+    """Records by person, role, chain, source or decision, newest first. A page may hold fewer than `limit` and still have
+    a `next`.
+    """
+    named = EventFilter(**{name: getattr(query, name) for name in EventFilter.__struct_fields__})
+    wanted = RecordFilter(
+        **query.model_dump(exclude={"after", *EventFilter.__struct_fields__}), before=record_cursor(query.after)
+    )
+    found = await record_explore.explore(env, call, wanted, named)
+    following = place(*found.before) if found.before is not None else ""
+    return s.RecordsOut(records=[s.RecordOut.of(view) for view in found.records], next=following)
+
+
+@router.get("/audit/summary", name="ReadAudit", tags=["audit"])
+async def summarize_records(env: s.EnvDep, call: s.CallDep, since: s.TimeQuery, until: s.TimeQuery) -> s.SummaryOut:
+    """Figures about a period: sessions, refusals and access requests, by time and by cause."""
+    return s.SummaryOut.of(await record_summarize.summarize(env, call, since, until))
+
+
 @router.get("/audit/records/{log}/{seq}", name="ReadAudit", tags=["audit"])
 async def get_record(
     env: s.EnvDep, call: s.CallDep, log: s.IdPath, seq: s.SeqPath, account: s.AccountQuery = ""
 ) -> s.RecordOut:
-    """One record by its place."""
+    """One record by its position."""
     return s.RecordOut.of(await record_read.get_record(env, call, account, log, seq))
 
 
 @router.post("/audit/tail", name="ReadAudit", tags=["audit"])
 async def follow_records(env: s.EnvDep, call: s.CallDep, body: s.TailIn) -> s.TailOut:
-    """What came since the cursor of the last answer. Calls that read the record are left out."""
+    """The records since the cursor of the last response, without calls that read the record."""
     found = await record_read.tail(env, call, body.account, body.cursor, limit=body.limit, wait=body.wait)
     return s.TailOut(records=[s.RecordOut.of(view) for view in found.records], cursor=dict(found.cursor))
 
@@ -168,6 +181,6 @@ async def export_log(
     after: Annotated[int, Query(ge=-1, le=2**63 - 1, description="Sequence number of the last record you have.")] = -1,
     limit: s.LimitQuery = 1000,
 ) -> s.LeavesOut:
-    """A log's records without a gap, to verify the chain yourself. Foreign events are leaves alone."""
+    """A log's records without a gap, to verify the chain yourself. Events of other accounts are returned as leaves."""
     found = await record_read.export_log(env, call, account, log, after, limit)
     return s.LeavesOut(records=[s.LeafOut.of(view) for view in found])

@@ -1,4 +1,4 @@
-"""Trust policies over the management API: would this token be let in? Nothing is decided or stored here."""
+"""Tests trust policies over the management API: would this token be admitted? Nothing is decided or stored here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from daypass.operations.trust_test import TrustTest, try_token
-from daypass.wire.api import shapes as s
+from daypass.operations.access.trust_test import TrustTest, try_token
+from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
 router = new_router()
@@ -45,5 +45,7 @@ class TrustTestOut(s.Out):
 
 @router.post("/trust/test", name="TestTrust", tags=["policies"])
 async def test_trust(env: s.EnvDep, call: s.CallDep, body: TrustTestIn) -> TrustTestOut:
-    """Holds a token against a role's trust policy, claim by claim. No session is issued, no one-time token used up."""
+    """Compares a token with a role's trust policy, claim by claim. No session is issued, and no one-time token is
+    consumed.
+    """
     return TrustTestOut.of(await try_token(env, call, body.role, body.token))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
-from daypass.operations.iam.driver import perform
+from daypass.operations.crud.engine import perform, perform_rendered
+from daypass.operations.iam.context import Operation
+from daypass.operations.iam.service import IAM
 from daypass.operations.iam.table import OPERATIONS as _TABLE
-from daypass.operations.iam.work import Operation
 from daypass.ports import Call, Env
+from daypass.wire.aws.handler import OperationHandler, Render, RenderingHandler
 
-OperationHandler: TypeAlias = Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
-
-def _handler(operation: Operation) -> OperationHandler:
+def _handler(operation: Operation) -> OperationHandler | RenderingHandler:
     async def handle(env: Env, call: Call, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        return await perform(env, call, operation, params)
+        return await perform(env, call, IAM, operation, params)
 
-    return handle
+    async def rendered(env: Env, call: Call, params: Mapping[str, Any], render: Render) -> bytes:
+        return await perform_rendered(env, call, IAM, operation, params, render)
+
+    return RenderingHandler(rendered) if operation.heavy and operation.read is not None else handle
 
 
-OPERATIONS: Final[Mapping[str, OperationHandler]] = {name: _handler(row) for name, row in _TABLE.items()}
+OPERATIONS: Final[Mapping[str, OperationHandler | RenderingHandler]] = {
+    name: _handler(row) for name, row in _TABLE.items()
+}
 """Supported operations by name. Any other answers that it is not supported."""

@@ -10,10 +10,11 @@ import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
+from daypass.wire.aws import json as json_form
 from daypass.wire.aws import query, validate, xml
 
 VERSIONS: Mapping[str, str] = {"sts": "2011-06-15", "iam": "2010-05-08"}
@@ -41,18 +42,29 @@ _SECRET_MEMBERS = frozenset(
 )
 
 
+# Source: STS API reference, AssumeRole, Policy: "can't exceed 2,048 characters". The other operations' models say so.
+_DOCUMENTED_LIMITS: Mapping[tuple[str, str], Mapping[str, int]] = {
+    ("sts", "unrestrictedSessionPolicyDocumentType"): {"max": 2048},
+}
+
+
+# Lists that come with request after request, and hold no secret.
+_CACHED: Mapping[str, tuple[str, ...]] = {"sts": ("Tags", "TransitiveTagKeys", "PolicyArns")}
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation, compiled.
 
     Attributes:
         name: as the Action parameter has it.
-        anonymous: called without a signature: the proof is in its parameters.
+        anonymous: called without a signature, because the proof is in its parameters.
         members: names of its parameters.
         parse: form to typed parameters; raises DaypassError(MALFORMED_REQUEST).
         check: whether typed parameters meet every constraint.
         explain: AWS's message for those that do not.
         render: result and request id to the answer's XML.
+        render_json: the same in AWS's JSON form.
     """
 
     name: str
@@ -62,6 +74,7 @@ class Operation:
     check: validate.Check
     explain: Callable[[Mapping[str, Any]], str]
     render: Callable[[Mapping[str, Any], str], bytes]
+    render_json: Callable[[Mapping[str, Any], str], bytes]
     secret_members: frozenset[str]
 
     def redact(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +91,7 @@ def _redact(name: str, value: Any, secret: frozenset[str]) -> Any:
         return REDACTED
     if isinstance(value, Mapping):
         return {key: _redact(key, item, secret) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_redact("", item, secret) for item in value]
     return REDACTED if isinstance(value, bytes) else value
 
@@ -90,7 +103,7 @@ class ServiceModel:
         self.name = name
         self.version: str = description["metadata"]["apiVersion"]
         self.namespace: str = description["metadata"]["xmlNamespace"]
-        self._shapes: xml.Shapes = description["shapes"]
+        self._shapes: xml.Shapes = _with_documented_limits(name, description["shapes"])
         self._operations: Mapping[str, Mapping[str, Any]] = description["operations"]
         self._checks = validate.Checks(name, self._shapes)
         self._compiled: dict[str, Operation] = {}
@@ -108,11 +121,18 @@ class ServiceModel:
         return frozenset(self._operations)
 
     def operation(self, name: str) -> Operation | None:
-        """The operation of this name, exactly so written; None when the service has none."""
+        """The operation with exactly this name; None when the service has none."""
         found = self._compiled.get(name)
         if found is None and name in self._operations:
             found = self._compiled[name] = self._compile(self._operations[name])
         return found
+
+    def _cached_lists(self, shape_name: str) -> dict[str, validate.Check]:
+        """The checks of those lists of an operation that are cached."""
+        members = self._shapes[shape_name]["members"] if shape_name else {}
+        return {
+            name: self._checks.compile(members[name]["shape"]) for name in _CACHED.get(self.name, ()) if name in members
+        }
 
     def _compile(self, description: Mapping[str, Any]) -> Operation:
         shape_name = description["input"]["shape"] if "input" in description else ""
@@ -121,12 +141,18 @@ class ServiceModel:
             name=description["name"],
             anonymous=description.get("authtype") == "none",
             members=frozenset(self._shapes[shape_name]["members"]) if shape_name else frozenset(),
-            parse=query.compile_input(self._shapes, description),
+            parse=query.compile_input(self._shapes, description, self._cached_lists(shape_name)),
             check=check,
             explain=lambda params: validate.explain(self.name, self._shapes, shape_name, params),
             render=xml.compile_result(self._shapes, self.namespace, description),
+            render_json=partial(json_form.result, self._shapes, description),
             secret_members=self._secret_members,
         )
+
+
+def _with_documented_limits(service: str, shapes: xml.Shapes) -> xml.Shapes:
+    """The shapes, with the limits that AWS documents but does not write into the model."""
+    return {name: {**shape, **_DOCUMENTED_LIMITS.get((service, name), {})} for name, shape in shapes.items()}
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The operations of AWS STS 2011-06-15 that are served here, by name.
+"""The operations of AWS STS 2011-06-15 that are served here: AWS's members to typed requests, and results to AWS's
+members.
 
-A table and nothing else: what is absent is answered as unsupported by the dispatcher. Parameters and answers are in the
-service model's member names, times in milliseconds.
+Nothing is decided here. The dispatcher answers operations outside the table as unsupported. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -9,18 +9,143 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from daypass.operations.assume_role import assume_role
-from daypass.operations.assume_role_with_saml import assume_role_with_saml
-from daypass.operations.assume_role_with_web_identity import assume_role_with_web_identity
-from daypass.operations.decode_authorization_message import decode_authorization_message
-from daypass.operations.get_access_key_info import get_access_key_info
-from daypass.operations.get_caller_identity import get_caller_identity
-from daypass.operations.get_federation_token import get_federation_token
-from daypass.operations.get_scoped_credentials import get_scoped_credentials
-from daypass.operations.get_session_token import get_session_token
+from daypass.domain.arn import assumed_role_arn, federated_user_arn
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import has_policies_or_tags, scope_downs
+from daypass.operations.access.decode_authorization_message import decode_authorization_message as decode
+from daypass.operations.assume import assume_role as signed
+from daypass.operations.assume import assume_role_with_saml as saml
+from daypass.operations.assume import assume_role_with_web_identity as web_identity
+from daypass.operations.assume.forms import AwsCredentials, AwsForm
+from daypass.operations.assume.issue import Issued
+from daypass.operations.assume.mfa_code import NO_CODE, MfaCode
+from daypass.operations.assume.request import AssumeRequest, SessionRequest
+from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
+from daypass.operations.oauth import web_identity_token as outbound
+from daypass.operations.oauth.web_identity_token import WebIdentityRequest
+from daypass.operations.sessions import get_access_key_info as key_info
+from daypass.operations.sessions import get_caller_identity as identity
+from daypass.operations.sessions import get_federation_token as federation
+from daypass.operations.sessions import get_scoped_credentials as scoped
+from daypass.operations.sessions import get_session_token as session_token
 from daypass.ports import Call, Env
+from daypass.wire.aws.decoded_message import decoded_message
 
-OPERATIONS: Final[Mapping[str, Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]]] = {
+Params = Mapping[str, Any]
+Answer = Mapping[str, Any]
+
+
+# --- Roles -----------------------------------------------------------------------------------------------------------
+
+
+async def assume_role(env: Env, call: Call, params: Params) -> Answer:
+    request = AssumeRequest(
+        params["RoleArn"], _session(params, params["RoleSessionName"]), params.get("ExternalId", "")
+    )
+    return _assumed(await signed.assume_role(env, call, request, _form(params), _mfa(params)))
+
+
+async def assume_role_with_web_identity(env: Env, call: Call, params: Params) -> Answer:
+    session = _session(params, params["RoleSessionName"])
+    token, provider_id = params["WebIdentityToken"], params.get("ProviderId") or ""
+    given = await web_identity.assume_role_with_web_identity(
+        env, call, params["RoleArn"], token, session, _form(params), provider_id
+    )
+    proof = given.proof
+    return {
+        **_assumed(given.issued),
+        "SubjectFromWebIdentityToken": proof.subject,
+        "Provider": proof.provider,
+        "Audience": proof.audience,
+    }
+
+
+async def assume_role_with_saml(env: Env, call: Call, params: Params) -> Answer:
+    given = await saml.assume_role_with_saml(
+        env,
+        call,
+        params["RoleArn"],
+        params["PrincipalArn"],
+        params["SAMLAssertion"],
+        _session(params, ""),
+        _form(params),
+    )
+    proof = given.proof
+    return {
+        **_assumed(given.issued),
+        "Subject": proof.subject,
+        "SubjectType": proof.keys["saml:sub_type"],
+        "Issuer": proof.issuer,
+        "Audience": proof.audience,
+        "NameQualifier": proof.keys["saml:namequalifier"],
+    }
+
+
+# --- The caller's own sessions ---------------------------------------------------------------------------------------
+
+
+async def get_session_token(env: Env, call: Call, params: Params) -> Answer:
+    seconds = params.get("DurationSeconds")
+    return _credentials(await session_token.get_session_token(env, call, seconds, _form(params), _mfa(params)))
+
+
+async def get_federation_token(env: Env, call: Call, params: Params) -> Answer:
+    issued = await federation.get_federation_token(env, call, _session(params, params["Name"]), _form(params))
+    session = issued.session
+    return {
+        **_credentials(issued),
+        "FederatedUser": {
+            "FederatedUserId": session.principal_id,
+            "Arn": federated_user_arn(session.account, session.name),
+        },
+        "PackedPolicySize": issued.credential.utilization if has_policies_or_tags(session) else 0,
+    }
+
+
+async def get_scoped_credentials(env: Env, call: Call, params: Params) -> Answer:
+    issued = await scoped.get_scoped_credentials(
+        env,
+        call,
+        params.get("Policy", ""),
+        params.get("DurationSeconds"),
+        _form(params),
+        params.get("ScopedSessionDescription", ""),
+    )
+    return {
+        **_credentials(issued),
+        **_source_identity(issued),
+        "SessionInfo": {"ScopedSessionId": call.caller.user_id, "Arn": call.caller.arn},
+        "ScopedPoliciesCount": len(scope_downs(issued.session)),
+    }
+
+
+async def get_caller_identity(env: Env, call: Call, _: Params) -> Answer:
+    caller = await identity.get_caller_identity(env, call)
+    return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}
+
+
+async def get_access_key_info(env: Env, call: Call, params: Params) -> Answer:
+    return {"Account": await key_info.get_access_key_info(env, call, params["AccessKeyId"])}
+
+
+async def decode_authorization_message(env: Env, call: Call, params: Params) -> Answer:
+    return {"DecodedMessage": decoded_message(await decode(env, call, params["EncodedMessage"]))}
+
+
+async def get_web_identity_token(env: Env, call: Call, params: Params) -> Answer:
+    if params.get("SubjectMode", "AWSIdentity") != "AWSIdentity" or params.get("Scope"):
+        raise DaypassError(
+            ErrorKind.INVALID_PARAMETER, "Only the subject mode AWSIdentity is supported, which has no Scope."
+        )
+    tags = tuple([(tag["Key"], tag["Value"]) for tag in params.get("Tags") or ()])
+    request = WebIdentityRequest(
+        tuple(params["Audience"]), params["SigningAlgorithm"], params.get("DurationSeconds"), tags
+    )
+    token = await outbound.get_web_identity_token(env, call, request)
+    return {"WebIdentityToken": token.text, "Expiration": token.expires_at}
+
+
+OPERATIONS: Final[Mapping[str, Callable[[Env, Call, Params], Awaitable[Answer]]]] = {
     "AssumeRole": assume_role,
     "AssumeRoleWithSAML": assume_role_with_saml,
     "AssumeRoleWithWebIdentity": assume_role_with_web_identity,
@@ -30,4 +155,73 @@ OPERATIONS: Final[Mapping[str, Callable[[Env, Call, Mapping[str, Any]], Awaitabl
     "GetFederationToken": get_federation_token,
     "GetScopedCredentials": get_scoped_credentials,
     "GetSessionToken": get_session_token,
+    "GetWebIdentityToken": get_web_identity_token,
 }
+
+
+# --- Members to requests ---------------------------------------------------------------------------------------------
+
+
+def _session(params: Params, name: str) -> SessionRequest:
+    """The session parameters of a request. Context assertions are refused, because they would have no effect."""
+    if params.get("ProvidedContexts"):
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, "ProvidedContexts is not supported.")
+    arns, tags = params.get("PolicyArns"), params.get("Tags")
+    if arns and len(arns) > MAX_POLICY_ARNS:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_POLICY_ARNS}",
+        )
+    return SessionRequest(
+        name,
+        params.get("DurationSeconds"),
+        params.get("Policy", ""),
+        tuple([item.get("arn", "") for item in arns]) if arns else (),
+        tuple([(tag["Key"], tag["Value"]) for tag in tags]) if tags else (),
+        tuple(params.get("TransitiveTagKeys") or ()),
+        params.get("SourceIdentity", ""),
+    )
+
+
+def _form(params: Params) -> AwsForm:
+    return AwsForm(params.get("MinimumSessionTokenSize") or 0)
+
+
+def _mfa(params: Params) -> MfaCode:
+    serial_number, code = params.get("SerialNumber", ""), params.get("TokenCode", "")
+    return MfaCode(serial_number, code) if serial_number or code else NO_CODE
+
+
+# --- Results to members ----------------------------------------------------------------------------------------------
+
+
+def _credentials(issued: Issued[AwsCredentials]) -> dict[str, Any]:
+    credentials = issued.credential
+    return {
+        "Credentials": {
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret,
+            "SessionToken": credentials.token,
+            "Expiration": issued.session.expires_at,
+        },
+        "SessionTokenUtilization": credentials.utilization,
+        "SessionTokenSize": len(credentials.token),
+    }
+
+
+def _assumed(issued: Issued[AwsCredentials]) -> dict[str, Any]:
+    session = issued.session
+    answer = _credentials(issued)
+    answer["AssumedRoleUser"] = {
+        "AssumedRoleId": f"{session.principal_id}:{session.name}",
+        "Arn": assumed_role_arn(session.account, session.arn.rpartition("/")[2], session.name),
+    }
+    # As AWS documents it; the member is left out of a session without policies and tags.
+    answer["PackedPolicySize"] = issued.credential.utilization if has_policies_or_tags(session) else None
+    return answer | _source_identity(issued) if session.source_identity else answer
+
+
+def _source_identity(issued: Issued[AwsCredentials]) -> dict[str, str]:
+    identity = issued.session.source_identity
+    return {"SourceIdentity": identity} if identity else {}

@@ -1,7 +1,8 @@
-"""Parameters against the constraints of the service model. Fast when all is well, AWS's words when not. It parses nothing.
+"""Validates parameters by the constraints of the service model: fast for valid input, with AWS's messages otherwise. It
+parses nothing.
 
-`compile_check` makes one closure for each shape that only says yes or no; `explain` walks the model again, slowly, for the
-messages. Source: constraint messages of AWS's API validation, as the STS and IAM endpoints give them.
+`compile_check` makes one closure for each shape, which returns only true or false. `explain` walks the model again,
+slowly, for the messages. Source: constraint messages of AWS's API validation, as the STS and IAM endpoints give them.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from daypass.wire.aws import words
+from daypass.wire.aws import messages
+from daypass.wire.aws.members import CheckedList
 from daypass.wire.aws.xml import Shapes
 
 Check: TypeAlias = Callable[[Any], object]  # its truth counts
 
 MAX_PROBLEMS = 10
 _PATTERN = "Member must satisfy regular expression pattern: "
-_MATCHED = 16_384  # characters of a value that is too long and still held against its pattern
+_MATCHED = 16_384  # characters of an overlong value that is still matched with its pattern
 _SHOWN = 8192  # characters of a value that a message repeats
 
 # What a string may hold whose shape has no pattern: everything that XML 1.0 can carry, as AWS writes such a class.
 _ANY_TEXT = r"[\u0009\u000A\u000D\u0020-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]*"
 
-# Shapes that the models leave open; AWS's documentation or the thing itself says what they are.
+# Shapes that the models do not constrain; the patterns come from AWS's documentation or from the format itself.
 _PATTERNS: Mapping[tuple[str, str], str] = {
     ("sts", "SAMLAssertionType"): r"[A-Za-z0-9+/=\u000A\u000D]*",
     ("sts", "clientTokenType"): r"[\u0021-\u007E]*[\u000A\u000D]*",  # SDKs send a token file as it is
@@ -49,7 +51,9 @@ _REPEATED_CLASS = re.compile(r"(\[(?:[^\]\\]|\\.)*\])([*+])", re.DOTALL)
 
 @lru_cache(maxsize=512)
 def matcher(pattern: str) -> Check:
-    r"""Whether a whole string matches a pattern of the models (Java's syntax: \w and \d are ASCII, \p{L} is any letter)."""
+    r"""Whether a whole string matches a pattern of the models (Java's syntax: \w and \d are ASCII, \p{L} is any
+    letter).
+    """
     if _PROPERTY.search(pattern):
         return _property_matcher(pattern)
     return _compiled(pattern).fullmatch
@@ -82,7 +86,7 @@ def _property_matcher(pattern: str) -> Check:
 
 
 def pattern_of(service: str, name: str, shape: Mapping[str, Any]) -> str:
-    """The pattern of a string shape: the model's, the hand-kept one, or any text."""
+    """The pattern of a string shape: the model's, one from the table above, or any text."""
     return str(shape.get("pattern") or _PATTERNS.get((service, name), _ANY_TEXT))
 
 
@@ -112,7 +116,7 @@ class Checks:
             return frozenset(shape["enum"]).__contains__
         pattern = pattern_of(self._service, name, shape)
         form = _REPEATED_CLASS.fullmatch(pattern)
-        if form and not _PROPERTY.search(pattern):  # one match for both; it stops at what is too long
+        if form and not _PROPERTY.search(pattern):  # one match for both; it stops at the length limit
             least = max(low, 1) if form[2] == "+" else low
             return _compiled(f"{form[1]}{{{least},{high}}}").fullmatch
         matches = matcher(pattern)
@@ -144,7 +148,11 @@ class Checks:
     def _list(self, _: str, shape: Mapping[str, Any]) -> Check:
         low, high = shape.get("min", 0), shape.get("max", 1 << 31)
         check = self.compile(shape["member"]["shape"])
-        return lambda items: low <= len(items) <= high and all(map(check, items))
+
+        def checks(items: Any) -> bool:
+            return type(items) is CheckedList or (low <= len(items) <= high and all(map(check, items)))
+
+        return checks
 
     def _map(self, _: str, shape: Mapping[str, Any]) -> Check:
         low, high = shape.get("min", 0), shape.get("max", 1 << 31)
@@ -158,7 +166,7 @@ class Checks:
 def explain(service: str, shapes: Shapes, name: str, value: Any) -> str:
     """AWS's message for a value of a structure shape that its check has refused: up to MAX_PROBLEMS problems.
 
-    A sentence about one member stands alone, and only when nothing else is wrong.
+    A message that is a sentence about one member is used only when there is no other problem.
     """
     problems: list[str] = []
     for problem in _problems(service, shapes, name, value, ""):
@@ -174,7 +182,7 @@ def explain(service: str, shapes: Shapes, name: str, value: Any) -> str:
 def _first_sentence(service: str, shapes: Shapes, members: Mapping[str, Any], value: Mapping[str, Any]) -> str:
     for member in _reported(members):
         shape = members[member]["shape"] if member in value else ""
-        text = words.sentence(service, shape, member)
+        text = messages.sentence(service, shape, member)
         if text is not None and not matcher(shapes[shape]["pattern"])(value[member]):
             return f"The specified value for {_lower(member)} is invalid. {text}"
     raise ValueError("nothing is wrong with these parameters")
@@ -183,12 +191,12 @@ def _first_sentence(service: str, shapes: Shapes, members: Mapping[str, Any], va
 def _reported(members: Mapping[str, Any]) -> list[str]:
     """The members of a structure in the order in which AWS reports them."""
     by_name = {_lower(member): member for member in members}
-    return [by_name[name] for name in words.reported(by_name)]
+    return [by_name[name] for name in messages.reported(by_name)]
 
 
 def _problems(service: str, shapes: Shapes, name: str, value: Any, path: str) -> Iterator[str]:
     shape = shapes[name]
-    sentence = words.sentence(service, name, path)
+    sentence = messages.sentence(service, name, path)
     for constraint in _broken(service, name, shape, value):
         if sentence and "." not in path and constraint.startswith(_PATTERN):
             continue
@@ -222,8 +230,8 @@ def _structure_problems(
 
 
 def missing(service: str, path: str) -> str:
-    """One problem: a member is not there."""
-    shown = " null" if words.REPEATS_VALUES[service] else ""
+    """One problem: a member is missing."""
+    shown = " null" if messages.REPEATS_VALUES[service] else ""
     return f"Value{shown} at '{path}' failed to satisfy constraint: Member must not be null"
 
 
@@ -239,9 +247,9 @@ def _list_problems(
         if broken := list(_broken(service, member, shapes[member], item)):
             all_of = [text for text, _ in _constraints(service, member, shapes[member])]
             if shapes[member]["type"] == "string" and "pattern" not in shapes[member] and all_of[0] not in broken:
-                del all_of[0]  # a pattern of our own, which holds: nothing that AWS would name
-            all_of.reverse()  # as recorded: the longest first, then the shortest, then the pattern
-            if (service, member) in words.MEMBER_NOT_NULL:
+                del all_of[0]  # the value breaks only a pattern of our own, which AWS would not report
+            all_of.reverse()  # in AWS's recorded order: maximum length, minimum length, pattern
+            if (service, member) in messages.MEMBER_NOT_NULL:
                 all_of.append("Member must not be null")
             yield _problem(service, path, shape, value, f"Member must satisfy constraint: [{', '.join(all_of)}]")
             return
@@ -249,7 +257,7 @@ def _list_problems(
 
 def _broken(service: str, name: str, shape: Mapping[str, Any], value: Any) -> Iterator[str]:
     broken = [text for text, holds in _constraints(service, name, shape) if not holds(value)]
-    if not words.PATTERN_FIRST[service]:
+    if not messages.PATTERN_FIRST[service]:
         broken.sort(key=lambda text: text.startswith(_PATTERN))
     return iter(broken)
 
@@ -258,13 +266,13 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
     """The constraints of a shape itself, each with its words, in the order in which STS reports them."""
     kind = shape["type"]
     if "enum" in shape:
-        named = f": [{', '.join(shape['enum'])}]" if words.NAMES_ENUM_VALUES[service] else ""
+        named = f": [{', '.join(shape['enum'])}]" if messages.NAMES_ENUM_VALUES[service] else ""
         yield f"Member must satisfy enum value set{named}", shape["enum"].__contains__
         return
     if kind == "string":
         pattern = pattern_of(service, name, shape)
         matches, most = matcher(pattern), max(shape.get("max", 1 << 31), _MATCHED)
-        # What is far too long is reported as that; a megabyte is not held against the pattern as well.
+        # A value that is far too long is reported only as that; a megabyte is not matched with the pattern.
         yield (
             f"{_PATTERN}{pattern}",
             lambda value: len(value) > most or matches(value),
@@ -280,7 +288,7 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
 
 
 def _problem(service: str, path: str, shape: Mapping[str, Any], value: Any, constraint: str) -> str:
-    shown = f" '{_show(value)}'" if words.REPEATS_VALUES[service] and not shape.get("sensitive") else ""
+    shown = f" '{_show(value)}'" if messages.REPEATS_VALUES[service] and not shape.get("sensitive") else ""
     return f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}"
 
 

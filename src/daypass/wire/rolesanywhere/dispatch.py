@@ -1,105 +1,62 @@
-"""One request of the REST wire to an operation and back: find, authenticate, parse, run, answer. It decides nothing.
-
-Every refusal is on the record before it is answered; what cannot be recorded is answered as unavailable.
-"""
+"""One request of the REST wire to an operation and back: find, authenticate, parse, run, answer. It decides nothing."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from daypass import sigv4
-from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.authenticate import authenticate
-from daypass.operations.outcome import refused
+from daypass.domain.errors import DaypassError
+from daypass.operations.crud.detail import recordable
+from daypass.operations.crud.engine import perform
 from daypass.operations.rolesanywhere.create_session import SIGNING_NAME
-from daypass.operations.rolesanywhere.driver import perform, recordable
+from daypass.operations.rolesanywhere.service import ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import OPERATIONS
-from daypass.ports import Call, Env
+from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.http import Request, Response
-from daypass.wire.rolesanywhere.errors import error_response, json_response
-from daypass.wire.rolesanywhere.model import Operation, load, segments_of
+from daypass.wire.rolesanywhere.errors import ERRORS, json_response
+from daypass.wire.rolesanywhere.model import load, segments_of
 
-_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_REGION = re.compile(r"[a-z0-9-]{1,32}")  # it becomes part of ARNs
-_UNAVAILABLE: Final = DaypassError(ErrorKind.UNAVAILABLE, "The request could not be recorded. Try again later.")
+PATHS: Final = (
+    "/trustanchors",
+    "/trustanchor/",
+    "/profiles",
+    "/profiles/",
+    "/profile/",
+    "/crls",
+    "/crl/",
+    "/subjects",
+    "/subject/",
+    "/TagResource",
+    "/UntagResource",
+    "/ListTagsForResource",
+    "/put-notifications-settings",
+    "/reset-notifications-settings",
+)
+"""The paths of the service model. One that ends with "/" is followed by an id."""
 
-
-@dataclass(slots=True)
-class _Progress:
-    """How far one request has come: what a refusal may then say about it."""
-
-    facts: RequestFacts
-    caller: Caller | None = None
-    operation: Operation | None = None
-    params: Mapping[str, Any] | None = None
+_TOKENS: Final = 5.0  # that a call costs, relative to an STS request
 
 
 class RolesAnywhereEndpoint:
     """The wire of the operations that the service model describes: call it with a request."""
 
-    def __init__(self, env: Env) -> None:
-        self._env = env
+    def __init__(self, front: Front) -> None:
+        self._front = front
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress = _Progress(facts_of(request, ""))
+        progress = Progress(request, detail={**target_of(request), "parameters": {}})
         try:
-            return await self._serve(request, progress)
+            return await self._serve(progress)
         except DaypassError as error:
-            params = recordable(progress.params) if progress.params is not None else {}
-            detail = {"method": request.method[:16], "path": request.raw_path[:256].decode("latin-1")}
-            return await refuse(self._env, progress.facts, progress.caller, error, {**detail, "parameters": params})
+            return await self._front.refuse(progress, error, ERRORS)
 
-    async def _serve(self, request: Request, progress: _Progress) -> Response:
-        env = self._env
+    async def _serve(self, progress: Progress) -> Response:
+        request = progress.request
         segments = segments_of(request.raw_path)
         operation = load().find(request.method, segments)
-        name = f"{SIGNING_NAME}:{operation.name}"
-        progress.facts = replace(progress.facts, operation=name)
-        signature = _signature(request)
-        if not _REGION.fullmatch(signature.region):
-            raise DaypassError(ErrorKind.SIGNATURE_MISMATCH, "Credential should be scoped to a valid region.")
-        progress.facts = facts = replace(progress.facts, region=signature.region)
-        progress.caller = caller = await authenticate(env, signature, facts, (SIGNING_NAME,))
-        progress.params = params = operation.parse(segments, request.raw_query, request.body)
-        answer = await perform(env, Call(caller, facts, env.clock.now()), OPERATIONS[operation.name], params)
-        return json_response(operation.status, operation.render(answer), name)
-
-
-def facts_of(request: Request, operation: str, region: str = "") -> RequestFacts:
-    """How the request came."""
-    headers = dict(request.headers)
-    trace = _TRACE_PARENT.fullmatch(headers.get(b"traceparent", b""))
-    return RequestFacts(
-        request.request_id,
-        request.received_at,
-        operation,
-        request.source_ip,
-        headers.get(b"user-agent", b"").decode("latin-1"),
-        trace[1].decode("ascii") if trace else "",
-        region if _REGION.fullmatch(region) else "",
-        headers.get(b"referer", b"").decode("latin-1"),
-        request.secure,
-    )
-
-
-async def refuse(
-    env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError, detail: Mapping[str, Any]
-) -> Response:
-    """Records and answers a refusal."""
-    try:
-        encoded = await refused(env, facts, caller, error, detail)
-    except DaypassError:
-        error, encoded = _UNAVAILABLE, ""
-    return error_response(error.kind, error.public, facts.operation, encoded)
-
-
-def _signature(request: Request) -> sigv4.UnverifiedSignature:
-    try:
-        return sigv4.parse_request(request.method, request.raw_path, request.raw_query, request.headers, request.body)
-    except sigv4.SigV4Error as error:
-        raise DaypassError(ErrorKind(error.kind), error.message) from None
+        progress.operation = f"{SIGNING_NAME}:{operation.name}"
+        call = await self._front.authenticated(progress, (SIGNING_NAME,), _TOKENS)
+        params = operation.parse(segments, request.raw_query, request.body)
+        progress.detail = {**target_of(request), "parameters": recordable(params)}
+        answer = await perform(self._front.env, call, ROLES_ANYWHERE, OPERATIONS[operation.name], params)
+        return json_response(operation.status, operation.render(answer), progress.operation)

@@ -1,4 +1,4 @@
-"""The service model of IAM Roles Anywhere: which method and path mean which operation, and where its parameters stand.
+"""The service model of IAM Roles Anywhere: the method and path of each operation, and the location of its parameters.
 
 The description is botocore's data file, read at first use; nothing of botocore runs.
 """
@@ -16,7 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.sigv4.canonical import query_pairs
-from daypass.wire.rolesanywhere.shapes import Shapes, from_text, rendered, strict_json, typed
+from daypass.wire.content import json_object_of
+from daypass.wire.rolesanywhere.schemas import Shapes, from_text, rendered, typed
 
 VERSION: Final = "2018-05-10"
 _MAX_QUERY: Final = 100  # names in a query string
@@ -35,7 +36,7 @@ class Operation:
     shapes: Shapes
 
     def matches(self, segments: tuple[str, ...]) -> bool:
-        """Whether a decoded path is this operation's."""
+        """Whether a decoded path belongs to this operation."""
         return len(segments) == len(self.path) and all(
             pattern == given or (pattern[0] == "{" and given)
             for pattern, given in zip(self.path, segments, strict=True)
@@ -44,12 +45,10 @@ class Operation:
     def parse(self, segments: tuple[str, ...], raw_query: bytes, body: bytes) -> Mapping[str, Any]:
         """The typed parameters of a request. Raises DaypassError: MALFORMED_REQUEST, VALIDATION."""
         members = self.shapes[self.input]["members"]
-        content = strict_json(body) if any("location" not in target for target in members.values()) else {}
-        if not isinstance(content, dict | None):
-            raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The request body is not a JSON object.")
+        content = json_object_of(body) if any("location" not in target for target in members.values()) else {}
         query = query_of(raw_query)
         labels = {pattern[1:-1]: text for pattern, text in zip(self.path, segments, strict=True) if pattern[0] == "{"}
-        given = {name: value for name, value in (content or {}).items() if "location" not in members.get(name, {})}
+        given = {name: value for name, value in content.items() if "location" not in members.get(name, {})}
         for name, target in members.items():
             place = target.get("locationName", name)
             if target.get("location") == "uri":
@@ -67,7 +66,7 @@ class Operation:
         return from_text(self.shapes, shape, texts[0])
 
     def render(self, answer: Mapping[str, Any]) -> Any:
-        """A result as JSON has it."""
+        """A result as a JSON value."""
         return rendered(self.shapes, self.output, answer)
 
 
@@ -94,15 +93,15 @@ class Model:
         for operation in self.operations.values():
             if operation.method == method and operation.matches(segments):
                 return operation
-        raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "There is no operation with this method and path.")
+        raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "No operation has this method and path.")
 
 
 def segments_of(raw_path: bytes) -> tuple[str, ...]:
-    """The decoded segments of a path: an encoded slash does not divide. Raises UNKNOWN_OPERATION."""
+    """The decoded segments of a path. An encoded slash does not separate segments. Raises UNKNOWN_OPERATION."""
     try:
         return tuple(unquote_to_bytes(part).decode("utf-8") for part in raw_path.removeprefix(b"/").split(b"/"))
     except UnicodeDecodeError:
-        raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "There is no operation with this method and path.") from None
+        raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "No operation has this method and path.") from None
 
 
 def query_of(raw_query: bytes) -> dict[str, list[str]]:

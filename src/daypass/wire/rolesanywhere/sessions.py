@@ -1,4 +1,5 @@
-"""`POST /sessions`: CreateSession over the wire. The caller has no credentials: the proof is in the request or the connection.
+"""`POST /sessions`: CreateSession over the wire. The caller has no credentials; the proof is in the request or the
+connection.
 
 Source: IAM Roles Anywhere User Guide, "CreateSession API".
 """
@@ -10,20 +11,31 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from daypass import sigv4
-from daypass.domain.claims import nobody
+from daypass.domain.arn import assumed_role_arn
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.rolesanywhere.create_session import SIGNING_NAME, TlsCertificate, create_session, prove
-from daypass.operations.rolesanywhere.driver import recordable
-from daypass.ports import Call, Env
+from daypass.domain.session import has_policies_or_tags
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
+from daypass.operations.crud.detail import recordable
+from daypass.operations.rolesanywhere.create_session import (
+    SIGNING_NAME,
+    CertificateSession,
+    Held,
+    SessionFor,
+    TlsCertificate,
+    create_session,
+    prove,
+)
+from daypass.ports import Call
 from daypass.sigv4.x509 import UnverifiedX509, chain_of, parse_x509, unique_fields
 from daypass.wire.client_certificate import MalformedCertificateHeader, Shown, shown
+from daypass.wire.content import json_object_of
+from daypass.wire.front import Front, Progress, signature_error
 from daypass.wire.http import Request, Response
-from daypass.wire.rolesanywhere.dispatch import facts_of, refuse
-from daypass.wire.rolesanywhere.errors import json_response
+from daypass.wire.rolesanywhere.errors import ERRORS, json_response
 from daypass.wire.rolesanywhere.model import query_of
-from daypass.wire.rolesanywhere.shapes import Shapes, from_text, iso, strict_json, typed
+from daypass.wire.rolesanywhere.schemas import Shapes, from_text, iso, typed
 
-_OPERATION: Final = f"{SIGNING_NAME}:CreateSession"
+OPERATION: Final = f"{SIGNING_NAME}:CreateSession"
 _ARN: Final = {"type": "string", "min": 1, "max": 1011}
 _SHAPES: Final[Shapes] = {
     "CreateSessionRequest": {
@@ -50,33 +62,31 @@ _MEMBERS: Final = _SHAPES["CreateSessionRequest"]["members"]
 
 
 class SessionsEndpoint:
-    """Call it with a request. `header`: the one by which trusted proxies tell their client's certificate, "" for none."""
+    """Call it with a request. `header`: the header in which trusted proxies forward the client's certificate, "" for
+    none.
+    """
 
-    def __init__(self, env: Env, header: str = "") -> None:
-        self._env = env
+    def __init__(self, front: Front, header: str = "") -> None:
+        self._front = front
         self._header = header.lower()
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        env = self._env
-        facts, params = facts_of(request, _OPERATION), {}
-        seen = Shown()
+        progress, params, seen = Progress(request, OPERATION), {}, Shown()
         try:
+            call = self._front.anonymous(progress)
             seen = self._seen(request)
             proven = _proven(request, seen)
-            if isinstance(proven, UnverifiedX509):
-                facts = facts_of(request, _OPERATION, proven.claimed.region)
-            now = env.clock.now()
-            remarks = {"dropped_headers": list(seen.dropped)} if seen.dropped else {}
-            held = prove(env, proven, now, remarks)
+            if isinstance(proven, UnverifiedX509) and sigv4.is_region(proven.claimed.region):
+                progress.region = proven.claimed.region
+                call = Call(call.caller, progress.facts(), call.now)
+            held = await prove(self._front.env, call, proven, _remarks(seen))
             params = _parameters(request)
-            answer = await create_session(env, Call(nobody(env.directory.seen()), facts, now), held, params)
-            return json_response(201, _rendered(answer), _OPERATION)
+            answer = await create_session(self._front.env, call, held, _asked(params, held), AWS_FORM)
+            return json_response(201, _rendered(answer), OPERATION)
         except DaypassError as error:
-            detail: dict[str, Any] = {"parameters": recordable(params)}
-            if seen.dropped:
-                detail["dropped_headers"] = list(seen.dropped)
-            return await refuse(env, facts, None, error, detail)
+            progress.detail = {"parameters": recordable(params), **_remarks(seen)}
+            return await self._front.refuse(progress, error, ERRORS)
 
     def _seen(self, request: Request) -> Shown:
         try:
@@ -87,7 +97,7 @@ class SessionsEndpoint:
 
 
 def _proven(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
-    """The signature over the request, if there is one, or else what the TLS endpoint saw.
+    """The signature over the request, if there is one, or else the certificate that the TLS endpoint verified.
 
     Raises DaypassError: MISSING_CREDENTIALS when there is neither, INCOMPLETE_SIGNATURE, SIGNATURE_MISMATCH.
     """
@@ -98,15 +108,18 @@ def _proven(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
             return TlsCertificate(seen.certificate, (*brought, *chain_of(fields)), seen.source)
         return parse_x509(request.method, request.raw_path, request.raw_query, request.headers, request.body)
     except sigv4.SigV4Error as error:
-        raise DaypassError(ErrorKind(error.kind), error.message) from None
+        raise signature_error(error) from None
+
+
+def _remarks(seen: Shown) -> dict[str, Any]:
+    """The detail on the record about certificate headers that were not trusted."""
+    return {"dropped_headers": list(seen.dropped)} if seen.dropped else {}
 
 
 def _parameters(request: Request) -> dict[str, Any]:
     """Members of the body and of the query string together; one that is in both must not differ."""
-    content = strict_json(request.body)
-    if not isinstance(content, dict | None):
-        raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The request body is not a JSON object.")
-    given: dict[str, Any] = {name: value for name, value in (content or {}).items() if name in _MEMBERS}
+    content = json_object_of(request.body)
+    given: dict[str, Any] = {name: value for name, value in content.items() if name in _MEMBERS}
     for name, texts in query_of(request.raw_query).items():
         if name not in _MEMBERS:
             continue
@@ -117,10 +130,35 @@ def _parameters(request: Request) -> dict[str, Any]:
     return made
 
 
-def _rendered(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Times as text; all else is JSON already."""
-    sets = [
-        {**given, "credentials": {**given["credentials"], "expiration": iso(given["credentials"]["expiration"])}}
-        for given in answer["credentialSet"]
-    ]
-    return {**answer, "credentialSet": sets}
+def _asked(params: Mapping[str, Any], held: Held) -> SessionFor:
+    if params.get("cert", held.unverified_der) != held.unverified_der:
+        raise DaypassError(ErrorKind.VALIDATION, "cert is not the certificate whose key was proved.")
+    return SessionFor(
+        params["roleArn"],
+        params["profileArn"],
+        params["trustAnchorArn"],
+        params.get("durationSeconds"),
+        params.get("roleSessionName") or "",
+        tuple((params.get("instanceProperties") or {}).items()),
+    )
+
+
+def _rendered(answer: CertificateSession[AwsCredentials]) -> dict[str, Any]:
+    session, credentials = answer.issued.session, answer.issued.credential
+    name = session.arn.rpartition("/")[2]
+    given = {
+        "assumedRoleUser": {
+            "arn": assumed_role_arn(session.account, name, session.name),
+            "assumedRoleId": f"{session.principal_id}:{session.name}",
+        },
+        "credentials": {
+            "accessKeyId": credentials.access_key_id,
+            "expiration": iso(session.expires_at),
+            "secretAccessKey": credentials.secret,
+            "sessionToken": credentials.token,
+        },
+        "packedPolicySize": credentials.utilization if has_policies_or_tags(session) else 0,
+        "roleArn": session.arn,
+        "sourceIdentity": session.source_identity,
+    }
+    return {"credentialSet": [given], "subjectArn": answer.subject_arn}

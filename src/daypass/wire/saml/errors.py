@@ -1,64 +1,104 @@
-"""ErrorKind to the pages of a login by browser: code and status. It decides nothing else, and shows nothing but `public`."""
+"""ErrorKind to the pages of a login by browser: code and status. It decides nothing else, and shows nothing but
+`public`.
+"""
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Final, assert_never
 
 from daypass.domain.errors import ErrorKind as Kind
+from daypass.domain.errors import Family, family_of
+from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.http import Header, Request, Response
+from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json
+from daypass.wire.saml import pages
+
+NO_SNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
+NO_STORE: Final[tuple[Header, ...]] = (
+    (b"cache-control", b"no-store"),
+    (b"pragma", b"no-cache"),
+    NO_SNIFF,
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+)
+_OTHER: Final = ("InvalidRequest", 400)
 
 
-def wire_error(kind: Kind) -> tuple[str, int]:  # noqa: C901  # a table; `match` lets mypy prove that it is whole
-    """Code and HTTP status. What a login cannot end with is one case; a new kind must be put somewhere."""
-    match kind:
-        case Kind.INVALID_IDENTITY_TOKEN:
-            return "InvalidIdentityToken", 400
-        case Kind.EXPIRED_IDENTITY_TOKEN:
-            return "ExpiredToken", 400
-        case Kind.IDP_REJECTED_CLAIM:
-            return "IDPRejectedClaim", 403
-        case Kind.ACCESS_DENIED:
-            return "AccessDenied", 403
-        case Kind.VALIDATION | Kind.INVALID_PARAMETER | Kind.MISSING_PARAMETER | Kind.MALFORMED_REQUEST:
+_EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
+    Kind.UNKNOWN_OPERATION: ("NotFound", 404),
+    Kind.NOT_FOUND: ("NotFound", 404),
+    Kind.MISSING_ACTION: _OTHER,
+    Kind.UNSUPPORTED_OPERATION: _OTHER,
+    Kind.INVALID_INPUT: _OTHER,
+    Kind.REQUEST_TOO_LARGE: ("RequestEntityTooLarge", 413),
+    Kind.PACKED_POLICY_TOO_LARGE: ("PackedPolicyTooLarge", 400),
+    Kind.EXPIRED_IDENTITY_TOKEN: ("ExpiredToken", 400),
+    Kind.IDP_REJECTED_CLAIM: ("IDPRejectedClaim", 403),
+}
+
+
+def wire_error(kind: Kind) -> tuple[str, int]:
+    """Code and HTTP status. Kinds that cannot occur in a sign-in share one case."""
+    return _EXCEPTIONS.get(kind) or _of_family(family_of(kind))
+
+
+def _of_family(family: Family) -> tuple[str, int]:
+    match family:
+        case Family.REQUEST:
             return "ValidationError", 400
-        case Kind.PACKED_POLICY_TOO_LARGE:
-            return "PackedPolicyTooLarge", 400
-        case Kind.REQUEST_TOO_LARGE:
-            return "RequestEntityTooLarge", 413
-        case Kind.NOT_FOUND | Kind.UNKNOWN_OPERATION:
-            return "NotFound", 404
-        case Kind.THROTTLED:
+        case Family.PROOF:
+            return "InvalidIdentityToken", 400
+        case Family.DENIED:
+            return "AccessDenied", 403
+        case Family.THROTTLED:
             return "Throttling", 429
-        case Kind.UNAVAILABLE:
+        case Family.UNAVAILABLE:
             return "ServiceUnavailable", 503
-        case (
-            Kind.MISSING_ACTION
-            | Kind.UNSUPPORTED_OPERATION
-            | Kind.INVALID_INPUT
-            | Kind.MALFORMED_POLICY
-            | Kind.INVALID_AUTHORIZATION_MESSAGE
-            | Kind.INSUFFICIENT_SESSION_LIFETIME
-            | Kind.INVALID_SUBJECT_CREDENTIALS
-            | Kind.PASSWORD_POLICY
-            | Kind.MISSING_CREDENTIALS
-            | Kind.INCOMPLETE_SIGNATURE
-            | Kind.SIGNATURE_MISMATCH
-            | Kind.UNKNOWN_CREDENTIALS
-            | Kind.EXPIRED_CREDENTIALS
-            | Kind.IDP_COMMUNICATION
-            | Kind.INVALID_USER_TYPE
-            | Kind.ALREADY_EXISTS
-            | Kind.DELETE_CONFLICT
-            | Kind.LIMIT_EXCEEDED
-            | Kind.UNMODIFIABLE
-            | Kind.CONCURRENT_MODIFICATION
-            | Kind.POLICY_NOT_ATTACHABLE
-            | Kind.INVALID_AUTHENTICATION_CODE
-            | Kind.REPORT_NOT_PRESENT
-            | Kind.REPORT_EXPIRED
-            | Kind.FEATURE_ENABLED
-            | Kind.FEATURE_DISABLED
-            | Kind.POLICY_EVALUATION
-        ):  # what a login cannot end with
-            return "InvalidRequest", 400
+        case Family.CONTENT | Family.CREDENTIALS | Family.ABSENT | Family.CONFLICT | Family.UPSTREAM:
+            return _OTHER
         case _:
-            assert_never(kind)
+            assert_never(family)
+
+
+def html(body: bytes, *, status: int = 200, allowed: str = "") -> Response:
+    """A page. `allowed`: the additional origin to which a form may redirect."""
+    policy = (
+        f"default-src 'none'; style-src 'self'; form-action 'self'{allowed}; base-uri 'none'; frame-ancestors 'none'"
+    )
+    headers = (*NO_STORE, (b"content-security-policy", policy.encode("ascii")))
+    return Response(status, body, b"text/html; charset=utf-8", headers)
+
+
+class PageErrors:
+    """`front.ErrorFormat` for browsers."""
+
+    def refused(self, request: Request, refusal: Refusal) -> Response:
+        """See `front.ErrorFormat`."""
+        code, status = wire_error(refusal.error.kind)
+        page = html(pages.error_page(code, refusal.error.public, request.request_id, refusal.encoded), status=status)
+        return page._replace(operation=refusal.operation, code=code)
+
+    def broken(self, request: Request) -> Response:
+        """See `front.ErrorFormat`."""
+        page = html(pages.error_page(INTERNAL_CODE, INTERNAL, request.request_id, ""), status=500)
+        return page._replace(code=INTERNAL_CODE)
+
+
+class TokenErrors:
+    """`front.ErrorFormat` for the command line, which exchanges a code."""
+
+    def refused(self, request: Request, refusal: Refusal) -> Response:
+        """See `front.ErrorFormat`."""
+        code, status = wire_error(refusal.error.kind)
+        body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
+        return Response(status, body, MEDIA_TYPE, NO_STORE, refusal.operation, code)
+
+    def broken(self, request: Request) -> Response:
+        """See `front.ErrorFormat`."""
+        body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
+        return Response(500, body, MEDIA_TYPE, NO_STORE, code=INTERNAL_CODE)
+
+
+PAGE_ERRORS: Final[ErrorFormat] = PageErrors()
+TOKEN_ERRORS: Final[ErrorFormat] = TokenErrors()

@@ -1,6 +1,7 @@
-"""The pages of a login by browser: plain HTML and one style sheet, no script. Whatever comes from outside is escaped here.
+"""The pages of a login by browser: plain HTML and one style sheet, no script. Whatever comes from outside is escaped
+here.
 
-It must never put a text into a page by any other way than `shown` (attack A87).
+Text must be put into a page only with `shown` (attack A87).
 """
 
 from __future__ import annotations
@@ -9,13 +10,18 @@ import html
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from daypass.operations.saml_sign_in import Choice, Granted
+from daypass.operations.assume.forms import AwsCredentials
+from daypass.operations.assume.saml_sign_in import Choice, Granted
+from daypass.wire.credentials import environment
+from daypass.wire.saml import csrf
 
 STYLE_PATH = "/saml/style.css"
+BROWSER = "browser"
+"""The field `for` of a choice that signs the browser in."""
+
 _TITLES = {"NotFound": "Nothing is here", "Throttling": "Too many logins", "ServiceUnavailable": "Not now"}
-_BY_A_NEW_LOGIN = ("InvalidIdentityToken", "ExpiredToken", "IDPRejectedClaim")  # which a new response may mend
+_BY_A_NEW_LOGIN = ("InvalidIdentityToken", "ExpiredToken", "IDPRejectedClaim")  # errors that a new response may resolve
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2456c5; }
@@ -71,9 +77,12 @@ def _page(title: str, content: str) -> bytes:
     return _PAGE.format(title=shown(title), style=STYLE_PATH, content=content).encode("utf-8", "backslashreplace")
 
 
-def choice_page(choice: Choice) -> bytes:
-    """The roles of a response, a button each."""
-    notice = ""
+def choice_page(choice: Choice, csrf_token: str) -> bytes:
+    """The roles of a response, a button each. `csrf_token`: see `csrf`."""
+    notice, purpose = "", ""
+    if choice.browser is not None:
+        notice = '<p class="notice">This signs you in to Daypass in this browser, with the role that you choose.</p>'
+        purpose = f'<input type="hidden" name="for" value="{BROWSER}">'
     if choice.command_line is not None:
         notice = (
             '<p class="notice">The <code>daypass</code> command line on this computer waits for the credentials of the '
@@ -83,6 +92,7 @@ def choice_page(choice: Choice) -> bytes:
     who = f"<p>You have logged in as <strong>{shown(choice.subject)}</strong> with {shown(choice.issuer)}.</p>"
     form = (
         f'<form method="post" action="/saml/choose"><input type="hidden" name="ticket" value="{shown(choice.ticket)}">'
+        f'<input type="hidden" name="{csrf.FIELD}" value="{shown(csrf_token)}">{purpose}'
         f"<ul>{rows}</ul></form>"
     )
     return _page("Choose a role", f"{who}{notice}{form}")
@@ -97,11 +107,11 @@ def _role_row(place: int, role: str) -> str:
     )
 
 
-def credentials_page(granted: Granted, endpoint: str, region: str) -> bytes:
+def credentials_page(granted: Granted[AwsCredentials], endpoint: str, region: str) -> bytes:
     """A session's credentials in the forms in which they are used."""
     assert granted.issued is not None
-    values = environment(granted.issued.credentials(), endpoint, region)
-    until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.claims.expires_at / 1000))
+    values = environment(granted.issued, endpoint, region)
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.session.expires_at / 1000))
     blocks = "".join(
         f"<h2>{shown(title)}</h2>{_box(lines)}"
         for title, lines in (
@@ -118,33 +128,15 @@ def credentials_page(granted: Granted, endpoint: str, region: str) -> bytes:
 
 
 def _box(lines: Sequence[str]) -> str:
-    """Something to copy. The keyboard can scroll it."""
+    """Text to copy. It can be scrolled with the keyboard."""
     text = "\n".join(map(shown, lines))
     return f'<pre tabindex="0"><code>{text}</code></pre>'
 
 
 def _profile(values: Mapping[str, str], endpoint: str) -> list[str]:
     names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region")
-    told = [f"{name} = {values[name.upper() if name != 'region' else 'AWS_REGION']}" for name in names]
-    return ["[profile daypass]", *told, f"endpoint_url = {endpoint}"]
-
-
-def environment(given: Mapping[str, Any], endpoint: str, region: str) -> dict[str, str]:
-    """The credentials as environment variables of AWS's SDKs."""
-    return {
-        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": given["SessionToken"],
-        "AWS_CREDENTIAL_EXPIRATION": moment(given["Expiration"]),
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,  # the one that boto3 reads
-    }
-
-
-def moment(ms: int) -> str:
-    """As AWS writes it: 2026-01-31T12:00:00Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+    settings = [f"{name} = {values[name.upper() if name != 'region' else 'AWS_REGION']}" for name in names]
+    return ["[profile daypass]", *settings, f"endpoint_url = {endpoint}"]
 
 
 def error_page(code: str, message: str, request_id: str, encoded: str) -> bytes:

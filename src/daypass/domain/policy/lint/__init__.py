@@ -1,1 +1,1 @@
-"""The linter: what a policy probably says against the will of its author. Pure; it decides nothing at run time."""
+"""The linter: finds policies that probably do not say what their author meant. Pure; it makes no access decisions."""

@@ -1,4 +1,4 @@
-"""Conditions that say something else than they seem to: never true, true when absent, or about keys that do not exist."""
+"""Conditions that differ from their apparent meaning: never true, true when the key is absent, or on unknown keys."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from daypass.domain.policy.compiled import PolicyDocument, Statement
 from daypass.domain.policy.condition import Condition, Quantifier, split_operator
 from daypass.domain.policy.lint.finding import Finding, at_place
 from daypass.domain.policy.lint.known import ALWAYS_PRESENT, OFTEN_EMPTY, is_known
-from daypass.domain.policy.lint.places import Places
+from daypass.domain.policy.lint.locations import Locations
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import Patterns, fold
 
 _LITERAL = frozenset({"StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"})
 _VARIABLE = re.compile(r"\$\{[^}]*\}")
-_MOST_PAIRS = 10_000  # of values held against one another; more is not judged
+_MOST_PAIRS = 10_000  # values compared with one another; larger sets are not checked
 _ARN = frozenset({"ArnEquals", "ArnLike"})
 _EXCLUSIVE = {"StringEquals": "StringNotEquals", "StringEqualsIgnoreCase": "StringNotEqualsIgnoreCase"}
 
@@ -28,26 +28,26 @@ def operator_of(condition: Condition) -> str:
 
 
 def optional(condition: Condition) -> bool:
-    """Whether the condition also holds where its key is absent, though it is no test of absence."""
+    """Whether the condition also holds when its key is absent, although it does not test for absence."""
     return condition.when_absent and not condition.negated and operator_of(condition) != "Null"
 
 
 def demands(condition: Condition) -> bool:
-    """Whether the key must be there and have one of the values."""
+    """Whether the key must be present and have one of the values."""
     return not condition.negated and not condition.when_absent and operator_of(condition) != "Null"
 
 
 def check(document: PolicyDocument) -> Iterator[Finding]:
-    """The findings about conditions of every statement."""
-    places = Places(document.text)
+    """The findings about the conditions of all statements."""
+    locations = Locations(document.text)
     for statement in document.statements:
-        yield from _impossible(statement, places)
+        yield from _impossible(statement, locations)
         for condition in statement.conditions:
-            yield from _one(statement, condition, places)
+            yield from _one(statement, condition, locations)
 
 
-def _one(statement: Statement, condition: Condition, places: Places) -> Iterator[Finding]:
-    at = places.of(statement, condition)
+def _one(statement: Statement, condition: Condition, locations: Locations) -> Iterator[Finding]:
+    at = locations.of(statement, condition)
     key, name = condition.key, operator_of(condition)
     if not is_known(key):
         yield at_place(
@@ -77,7 +77,7 @@ def _one(statement: Statement, condition: Condition, places: Places) -> Iterator
 
 
 def _plain(value: str) -> str:
-    """A value without its policy variables: `${*}` is meant to be a star."""
+    """A value without its policy variables: `${*}` is a literal star."""
     return _VARIABLE.sub("", value)
 
 
@@ -86,7 +86,7 @@ def _absent(condition: Condition) -> str:
 
 
 def _harmless(statement: Statement, condition: Condition) -> bool:
-    """Whether the key is always there, or its absence is excluded beside it, or no worse than an allowed value."""
+    """Whether the key is always present, another condition excludes its absence, or its absence is as safe as a listed value."""
     if condition.key in ALWAYS_PRESENT or condition.key in OFTEN_EMPTY:
         return True
     return any(
@@ -104,7 +104,7 @@ def _optional_fix(condition: Condition) -> str:
 # --- Never true ------------------------------------------------------------------------------------------------------
 
 
-def _impossible(statement: Statement, places: Places) -> Iterator[Finding]:
+def _impossible(statement: Statement, locations: Locations) -> Iterator[Finding]:
     by_key: dict[str, list[Condition]] = {}
     for condition in statement.conditions:
         by_key.setdefault(condition.key, []).append(condition)
@@ -113,7 +113,7 @@ def _impossible(statement: Statement, places: Places) -> Iterator[Finding]:
         if why:
             yield at_place(
                 "condition-never-true",
-                *places.of(statement, conditions[-1]),
+                *locations.of(statement, conditions[-1]),
                 f"{why}, so the statement never {'allows' if statement.effect is Effect.ALLOW else 'denies'} anything.",
                 f"Correct the conditions on {key}, or remove the statement.",
                 statement,
@@ -132,7 +132,7 @@ def _arn_like(value: str) -> bool:
 
 
 def _contradiction(conditions: Sequence[Condition]) -> str:
-    """Why conditions on one key cannot hold together; "" when nothing shows that."""
+    """Why the conditions on one key cannot all hold; "" when that is not proven."""
     key = conditions[0].key
     demanded = [condition for condition in conditions if demands(condition)]
     for condition in conditions:
@@ -186,7 +186,7 @@ def _no_bool(key: str, demanded: Sequence[Condition]) -> str:
 
 
 def _no_range(key: str, demanded: Sequence[Condition]) -> str:
-    """Bounds that exclude one another. With several values a bound is the loosest of them."""
+    """Bounds that exclude one another. A condition with several values counts as its loosest bound."""
     for family, read in (("Numeric", values.number), ("Date", values.date)):
         low: tuple[object, bool] | None = None
         high: tuple[object, bool] | None = None
@@ -206,7 +206,7 @@ def _no_range(key: str, demanded: Sequence[Condition]) -> str:
 
 
 def _no_address(key: str, demanded: Sequence[Condition], conditions: Sequence[Condition]) -> str:
-    """Addresses all of which another condition excludes."""
+    """Addresses that another condition excludes completely."""
     wanted = [_networks(c) for c in demanded if operator_of(c) == "IpAddress"]
     excluded = [net for c in conditions if operator_of(c) == "NotIpAddress" for net in _networks(c)]
     for networks in wanted:

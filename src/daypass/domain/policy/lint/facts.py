@@ -1,4 +1,4 @@
-"""What the linter is told about the surroundings of a document. Whatever is unknown is left out, and not judged."""
+"""What the linter knows of a document's environment. Unknown facts are left out, and their checks are skipped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The surroundings of one document.
+    """The environment of one document.
 
     Attributes:
         account: its owner, "" when unknown.
-        accounts: accounts that are no third parties: those of the installation that belong together.
+        accounts: accounts that are not third parties: those of the same installation.
         providers: the issuers (without `https://`) that the account has, None when unknown.
-        powerful: of a trust policy: the role's own policies let it do everything or take more.
-        max_session_seconds: of a trust policy: the longest session of the role, 0 when unknown.
+        powerful: for a trust policy: whether the role's policies allow everything, or allow it to gain more
+            permissions.
+        max_session_seconds: for a trust policy: the longest session of the role, 0 when unknown.
     """
 
     account: str = ""

@@ -1,4 +1,4 @@
-"""What the linter says: one finding for each thing that is probably not meant."""
+"""The linter's findings: one for each statement or element that is probably a mistake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daypass.domain.policy.compiled import Statement
 
 
 class Severity(StrEnum):
-    """ERROR: somebody gets in, or nobody can. WARNING: more than is likely meant. NOTE: worth a look."""
+    """ERROR: unintended access, or no access at all. WARNING: more access than is likely intended. NOTE: worth a review."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A kind of finding. `title` says in a few words what is wrong with a document that has it."""
+    """A kind of finding. `title` describes the fault in a few words."""
 
     id: str
     severity: Severity
@@ -34,7 +34,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         rule.id: rule
         for rule in (
-            Rule("malformed", _E, "The document is no policy"),
+            Rule("malformed", _E, "The document is not a policy"),
             Rule("trust-public", _E, "Anyone may assume the role"),
             Rule("trust-whole-account", _W, "A whole foreign account is trusted"),
             Rule("trust-own-account", _N, "Trust is left to the account's identity policies"),
@@ -60,14 +60,14 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             Rule("condition-never-true", _E, "The condition can never hold"),
             Rule("condition-optional", _W, "The condition holds where the key is absent"),
             Rule("condition-literal-wildcard", _W, "A wildcard where wildcards are plain characters"),
-            Rule("condition-unknown-key", _W, "There is no such context key"),
+            Rule("condition-unknown-key", _W, "The context key does not exist"),
             Rule("statement-shadowed", _W, "A Deny takes back all that the statement allows"),
             Rule("statement-redundant", _N, "Another statement says as much"),
             Rule("version-old", _W, "Policy variables are plain text in this version"),
         )
     }
 )
-"""Every rule by its id. docs/reference/lint.md lists them; a test fails when one is missing there."""
+"""All rules by id. docs/reference/lint.md lists them; a test fails when one is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def at_statement(rule: str, statement: Statement, why: str, fix: str, *, severit
 
 
 def at_place(rule: str, line: int, column: int, why: str, fix: str, statement: Statement | None = None) -> Finding:
-    """A finding about one place of the document."""
+    """A finding about one position in the document."""
     return Finding(
         id=rule,
         severity=RULES[rule].severity,

@@ -1,4 +1,4 @@
-"""What identity policies give away: everything, all but a little, or the means to take more."""
+"""Excessive grants of identity policies: everything, nearly everything, or a way to gain more permissions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ESCALATIONS: Final[dict[str, tuple[str, str]]] = {
     "iam:PassRole": (_ROLE, "hand any role to a service"),
     "sts:AssumeRole": (_ROLE, "assume any role that trusts the account"),
 }
-"""Action to the resource on which it is dangerous when that may be any, and what its holder may do then."""
+"""Action to the resource on which it is dangerous when unrestricted, and what its holder can then do."""
 
 _BOUNDED_BY = (
     "iam:permissionsboundary",
@@ -44,11 +44,11 @@ _BOUNDED_BY = (
     "iam:resourcetag/",
     "aws:resourcetag/",
 )
-"""Conditions on these keys say which entities or policies are meant; what then remains is the author's judgement."""
+"""Conditions on these keys restrict the entities or policies. The rest is left to the author's judgement."""
 
 
 def check(document: PolicyDocument, account: str) -> Iterator[Finding]:
-    """The findings about what Allow statements give."""
+    """The findings about the grants of Allow statements."""
     for statement in document.statements:
         if statement.effect is not Effect.ALLOW:
             continue
@@ -90,7 +90,7 @@ def _everything(statement: Statement) -> bool:
 
 
 def escalations(statement: Statement, account: str) -> Iterator[str]:
-    """The actions of an Allow by which its holder may take more than it gives, on any user, role or policy."""
+    """The actions of an Allow by which its holder can gain more permissions, on any user, role or policy."""
     if any(condition.key.startswith(_BOUNDED_BY) for condition in statement.conditions):
         return
     for action, (resource, _) in ESCALATIONS.items():
@@ -103,7 +103,7 @@ def escalations(statement: Statement, account: str) -> Iterator[str]:
 
 
 def powerful(documents: Iterable[PolicyDocument], account: str) -> bool:
-    """Whether policies let their holder do everything, or take what it likes."""
+    """Whether the policies allow everything, or allow their holder to gain any permission."""
     return any(
         _everything(statement) or any(escalations(statement, account))
         for document in documents

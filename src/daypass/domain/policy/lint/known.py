@@ -1,7 +1,7 @@
-"""The context keys that there are, and what the linter may take for granted about them.
+"""The known context keys, and what the linter assumes about them.
 
-Sources: the AWS pages "AWS global condition context keys", "IAM and AWS STS condition context keys", and design of the
-`daypass:` keys. Folded; a key that ends in `/` stands for a family.
+Sources: the AWS pages "AWS global condition context keys", "IAM and AWS STS condition context keys", and Daypass's own
+`daypass:` keys. Keys are folded; a key that ends in `/` is a family of keys.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAML = (
     "eduorgsuperioruri eduorgwhitepagesuri givenname iss mail name namequalifier organizationstatus "
     "primarygroupsid sub sub_type surname uid x500uniqueidentifier"
 )
-_OURS = "approved approvercount authmethod chaindepth grantid keybound oncall riskscore ticketid"
+_OURS = "actorarn actorid approved approvercount audience authmethod chaindepth clientid grantid keybound oncall riskscore scope ticketid"
 
 KNOWN: Final = frozenset(
     f"{prefix}:{name}"
@@ -47,9 +47,12 @@ FAMILIES: Final = (
     "aws:resourcetag/",
     "iam:resourcetag/",
     "sts:requestcontext/",
+    "daypass:subjectproperty/",
+    "daypass:actionproperty/",
+    "daypass:requestcontext/",
 )
 PREFIXES: Final = frozenset({"aws", "sts", "iam", "saml", "daypass"})
-"""The namespaces whose keys are all known here; any other belongs to the user's own services."""
+"""The namespaces whose keys are all known here. Any other namespace belongs to the user's own services."""
 
 ALWAYS_PRESENT: Final = frozenset(
     {
@@ -63,7 +66,7 @@ ALWAYS_PRESENT: Final = frozenset(
     }
 )
 OFTEN_EMPTY: Final = frozenset({"aws:tagkeys", "sts:transitivetagkeys"})
-"""Keys of which an empty set is as good as a listed one: ForAllValues alone is what AWS recommends for them."""
+"""Keys for which an empty set is as good as a listed value: AWS recommends ForAllValues alone for them."""
 
 WHO: Final = frozenset(
     {
@@ -78,11 +81,11 @@ WHO: Final = frozenset(
         "aws:sourceorgid",
     }
 )
-"""Keys that say who is calling, and so can take back a principal that says too little."""
+"""Keys that identify the caller, and so can restrict a principal that is too broad."""
 
 
 def is_known(key: str) -> bool:
-    """Whether a folded key exists, or may (it is of somebody else's namespace)."""
+    """Whether a folded key exists, or may exist because its namespace is not known here."""
     prefix = key.partition(":")[0]
     if prefix not in PREFIXES:
         return True

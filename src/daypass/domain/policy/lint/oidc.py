@@ -1,7 +1,6 @@
-"""Trust in issuers of tokens: whether a statement means one customer, one namespace, one audience.
+"""Trust in token issuers: whether a statement restricts the customer, the namespace and the audience.
 
-`unpinned` is also what refuses a trust policy when it is written, as AWS refuses those of shared issuers that name no
-customer. Source: IAM User Guide, "Identity-provider controls for shared OIDC providers".
+Source: IAM User Guide, "Identity-provider controls for shared OIDC providers".
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import demands, operator_of
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding, at_place
-from daypass.domain.policy.lint.places import Places
+from daypass.domain.policy.lint.locations import Locations
 from daypass.domain.policy.lint.trust import kind_of
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
@@ -24,37 +23,47 @@ _WEB_IDENTITY = fold("sts:AssumeRoleWithWebIdentity")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _KUBERNETES_NAME = "kubernetes.io/serviceaccount/name"
 _KUBERNETES_NAMESPACE = "kubernetes.io/namespace"
-_WHOM_FOR = frozenset({"aud", "oaud", "azp", "iss"})  # these say for whom a token is, not of whom
+WHOM_FOR = frozenset({"aud", "oaud", "azp", "iss"})  # these restrict whom a token is for, not who holds it
 _AUDIENCE = frozenset({"aud", "oaud"})
 _LIKE = frozenset({"StringLike", "ArnLike"})
 
 
 def url_of(principal: PrincipalValue) -> str:
     """The issuer behind a federated principal, without `https://`."""
-    return principal.value.partition(":oidc-provider/")[2] or principal.value
+    return url_of_arn(principal.value, "oidc-provider") or principal.value
+
+
+def url_of_arn(value: str, kind: str) -> str:
+    """The URL or name in a provider ARN of this kind; "" for any other ARN, or for a pattern."""
+    name = value.partition(f":{kind}/")[2]
+    return "" if set("*?$") & set(value) else name
 
 
 def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
     """The findings about Allow statements for token issuers."""
-    places = Places(document.text)
+    locations = Locations(document.text)
     for statement, principal in _openings(document):
-        claims = _claims(statement, url_of(principal))
+        claims = claims_of(statement.conditions, url_of(principal))
         yield from _provider(statement, principal, facts)
         yield from _whom(statement, principal, claims)
-        yield from _kubernetes(statement, claims, places)
+        yield from _kubernetes(statement, claims, locations)
 
 
 def unpinned(document: PolicyDocument) -> tuple[PrincipalValue, Preset] | None:
-    """The first shared issuer whose tokens the document trusts whoever their customer is, if its kind demands better."""
+    """The first shared issuer for which the document accepts the tokens of any customer, if its preset demands a restriction."""
     for statement, principal in _openings(document):
         preset = preset_of(url_of(principal))
-        if preset is not None and preset.demanded and not _pinned(preset, _claims(statement, url_of(principal))):
+        if (
+            preset is not None
+            and preset.demanded
+            and not pinned(preset, claims_of(statement.conditions, url_of(principal)))
+        ):
             return principal, preset
     return None
 
 
 Claims = Sequence[tuple[str, Condition]]
-"""A claim (a path) and a condition that demands a value of it."""
+"""A claim (a path) and a condition that requires a value of it."""
 
 
 def _openings(document: PolicyDocument) -> Iterator[tuple[Statement, PrincipalValue]]:
@@ -67,16 +76,18 @@ def _openings(document: PolicyDocument) -> Iterator[tuple[Statement, PrincipalVa
                 yield statement, principal
 
 
-def _claims(statement: Statement, url: str) -> Claims:
+def claims_of(conditions: Sequence[Condition], url: str) -> Claims:
+    """The conditions that require a value of a claim of this issuer."""
     prefix = fold(url) + ":"
     return [
         (condition.key[len(prefix) :], condition)
-        for condition in statement.conditions
+        for condition in conditions
         if condition.key.startswith(prefix) and demands(condition)
     ]
 
 
-def _pinned(preset: Preset, claims: Claims) -> bool:
+def pinned(preset: Preset, claims: Claims) -> bool:
+    """Whether one of the claims is restricted to values of one customer."""
     return any(
         claim in preset.pins and condition.values and all(_pins(preset.pins[claim], v) for v in condition.values)
         for claim, condition in claims
@@ -84,11 +95,11 @@ def _pinned(preset: Preset, claims: Claims) -> bool:
 
 
 def _pins(beginning: str, value: str) -> bool:
-    """Whether a value begins with literal text that means one customer. A variable may become anything."""
+    """Whether a value begins with literal text that belongs to one customer. A variable may have any value."""
     return "${" not in value and re.match(beginning, value) is not None
 
 
-# --- Who is let in ---------------------------------------------------------------------------------------------------
+# --- Who is admitted -------------------------------------------------------------------------------------------------
 
 
 def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> Iterator[Finding]:
@@ -99,7 +110,7 @@ def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> 
             "oidc-unknown-provider",
             principal.line,
             principal.column,
-            f"There is no provider {url} in the account of the role, so no token of it is taken.",
+            f"The account of the role has no provider {url}, so none of its tokens is accepted.",
             "Create the provider (`daypass provider add`), or correct the name.",
             statement,
         )
@@ -124,7 +135,7 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
                 yield at_place("oidc-unknown-claim", *at, why, "Check the spelling of the claim.", statement)
     if preset is not None and preset.shared:
         yield from _shared(statement, principal, preset, claims)
-    elif not any(claim not in _WHOM_FOR and _says_something(condition) for claim, condition in claims):
+    elif not any(claim not in WHOM_FOR and says_something(condition) for claim, condition in claims):
         yield at_place(
             "oidc-any-subject",
             *at,
@@ -134,15 +145,15 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
         )
 
 
-def _says_something(condition: Condition) -> bool:
-    """Whether a condition rests on more than wildcards in front."""
+def says_something(condition: Condition) -> bool:
+    """Whether no value of the condition begins with a wildcard."""
     if operator_of(condition) not in _LIKE:
         return True
     return all(value and value[0] not in "*?" for value in condition.values)
 
 
 def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, claims: Claims) -> Iterator[Finding]:
-    if _pinned(preset, claims):
+    if pinned(preset, claims):
         return
     at = (principal.line, principal.column)
     tried = sorted({claim for claim, _ in claims if claim in preset.pins})
@@ -159,10 +170,10 @@ def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, cla
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
 
 
-def _kubernetes(statement: Statement, claims: Claims, places: Places) -> Iterator[Finding]:
+def _kubernetes(statement: Statement, claims: Claims, locations: Locations) -> Iterator[Finding]:
     named = {claim for claim, _ in claims}
     for claim, condition in claims:
-        at = places.of(statement, condition)
+        at = locations.of(statement, condition)
         if claim == _KUBERNETES_NAME and not named & {_KUBERNETES_NAMESPACE, "sub"}:
             yield _any_namespace(at, statement, "The name of a service account is its own in every namespace")
         if claim != "sub" or operator_of(condition) not in _LIKE:
@@ -191,7 +202,7 @@ def _any_namespace(at: tuple[int, int], statement: Statement, why: str) -> Findi
     return at_place(
         "kubernetes-any-namespace",
         *at,
-        f"{why}; whoever may make one anywhere in the cluster may have the role.",
+        f"{why}; anyone who can create one anywhere in the cluster can assume the role.",
         "Name namespace and service account.",
         statement,
     )

@@ -1,10 +1,10 @@
-"""Runs every check that fits a document."""
+"""Runs every check that applies to a document."""
 
 from __future__ import annotations
 
 from daypass.domain.policy.compiled import PolicyDocument, PolicyKind
 from daypass.domain.policy.document import parse
-from daypass.domain.policy.lint import conditions, grants, oidc, overlap, trust
+from daypass.domain.policy.lint import conditions, grants, oidc, redundant, strangers, trust
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place
 from daypass.domain.policy.model import Effect
@@ -18,7 +18,7 @@ _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
 def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[Finding, ...]:
-    """The findings about a document as it is written; a malformed one has the one finding that says so."""
+    """The findings about a document as written. A malformed document has one finding, which says so."""
     try:
         document = parse(text, kind)
     except PolicyError as error:
@@ -28,14 +28,17 @@ def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[Fin
 
 
 def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ...]:
-    """The findings about a document, in the order of its text. Bounded by the size of the document."""
+    """The findings about a document, in text order. Their number is bounded by the size of the document."""
     if document.broken:
-        return (
-            at_place("malformed", 1, 1, "The stored document cannot be read. It allows nothing.", "Write it anew."),
-        )
-    found = [*conditions.check(document), *overlap.check(document)]
+        return (at_place("malformed", 1, 1, "The stored document cannot be read. It allows nothing.", "Replace it."),)
+    found = [*conditions.check(document), *redundant.check(document)]
     if document.kind is PolicyKind.TRUST:
-        found += [*trust.check(document, facts), *oidc.check(document, facts), *_long(facts)]
+        found += [
+            *trust.check(document, facts),
+            *oidc.check(document, facts),
+            *strangers.check(document),
+            *_long(facts),
+        ]
     elif document.kind in _GIVING:
         found += grants.check(document, facts.account)
     elif document.kind is PolicyKind.GUARDRAIL:
@@ -47,7 +50,7 @@ def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ..
 
 
 def _closed(document: PolicyDocument) -> list[Finding]:
-    """A service control policy may only deny, because another one beside it allows all: here each must allow."""
+    """In AWS a service control policy may only deny, because another one allows everything. Here each guardrail must allow."""
     if any(statement.effect is Effect.ALLOW for statement in document.statements):
         return []
     why = "Every guardrail of an account must allow what is done there, and this one allows nothing: it shuts the account."
@@ -66,7 +69,7 @@ def _long(facts: Facts) -> list[Finding]:
 
 
 def worst(findings: tuple[Finding, ...]) -> Severity | None:
-    """The gravest severity of findings; None when there are none."""
+    """The highest severity of the findings; None when there are none."""
     return min((f.severity for f in findings), key=_ORDER.__getitem__, default=None)
 
 

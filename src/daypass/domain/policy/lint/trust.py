@@ -1,4 +1,4 @@
-"""Whom a trust policy lets in: anyone, whole accounts, third parties, and the tokens of issuers that others use too."""
+"""Whom a trust policy admits: anyone, whole accounts, third parties, and tokens of shared issuers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _BY = {
     "saml": "sts:AssumeRoleWithSAML",
 }
 _WILD = frozenset({"StringLike", "ArnLike", "ArnEquals"})
-_ANYONES = frozenset({"aws:username"})  # every account may have a user of that name
+_ANYONES = frozenset({"aws:username"})  # any account may have a user of this name
 _CERTIFICATES = "rolesanywhere.amazonaws.com"
 _CERTIFICATE_KEYS = ("aws:sourcearn", "aws:principaltag/")
 
 
 def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
-    """The findings about the principals of Allow statements, those of token issuers aside (see `oidc`)."""
+    """The findings about the principals of Allow statements, except token issuers (see `oidc`)."""
     for statement in document.statements:
         if statement.effect is not Effect.ALLOW:
             continue
@@ -62,14 +62,14 @@ def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
 
 
 def kind_of(principal: PrincipalValue) -> str:
-    """AWS, Service, CanonicalUser; of a federated principal, "oidc" or "saml"."""
+    """AWS, Service or CanonicalUser; for a federated principal, "oidc" or "saml"."""
     if principal.type != "Federated":
         return principal.type
     return "saml" if ":saml-provider/" in principal.value else "oidc"
 
 
 def has(conditions: Iterable[Condition], *keys: str) -> bool:
-    """Whether one of the conditions is on one of the keys (or, of `family/`, on any of the family)."""
+    """Whether one of the conditions is on one of the keys (for `family/`, on any key of the family)."""
     return any(c.key == key or (key.endswith("/") and c.key.startswith(key)) for c in conditions for key in keys)
 
 
@@ -77,7 +77,7 @@ def _wrong_action(statement: Statement, principal: PrincipalValue) -> Iterator[F
     wanted = _BY.get(kind_of(principal))
     if wanted is None or principal.value == "*":
         return
-    if statement.actions.matches(fold(wanted), {}) is statement.not_action:
+    if not _allows(statement, wanted):
         yield at_place(
             "trust-wrong-action",
             principal.line,
@@ -98,7 +98,7 @@ def _aws(
     at = (principal.line, principal.column)
     narrowed = any(c.key in WHO or c.key.startswith("aws:principaltag/") or c.key.endswith(":sub") for c in demanded)
     if value == "*":
-        if not any(map(_excludes, demanded)):
+        if _allows(statement, "sts:AssumeRole") and not any(map(_excludes, demanded)):
             yield at_statement(
                 "trust-public",
                 statement,
@@ -135,8 +135,12 @@ def _aws(
         )
 
 
+def _allows(statement: Statement, action: str) -> bool:
+    return statement.actions.matches(fold(action), {}) is not statement.not_action
+
+
 def _excludes(condition: Condition) -> bool:
-    """Whether a condition keeps other accounts out. A tag does not: theirs may have it too."""
+    """Whether a condition excludes other accounts. A tag does not: their principals may have it too."""
     key = condition.key
     if not key.endswith(":sub") and (key not in WHO or key in _ANYONES):
         return False
@@ -144,7 +148,7 @@ def _excludes(condition: Condition) -> bool:
 
 
 def _anyone(key: str, pattern: str) -> bool:
-    """Whether a pattern lets every account in: all wildcards, or an ARN with nothing else for its account."""
+    """Whether a pattern admits every account: only wildcards, or an ARN whose account is only wildcards."""
     fields = pattern.split(":")
     decisive = fields[4] if key.endswith("arn") and len(fields) > 4 else pattern
     ends_early = key.endswith("arn") and len(fields) < 5 and pattern.endswith("*")

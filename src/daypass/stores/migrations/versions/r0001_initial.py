@@ -1,4 +1,6 @@
-"""The first schema. It is written out here, and never follows `schema` or `records`: it is history once released."""
+"""The first schema. It is written out here and does not use `schema` or `records`, because a released migration never
+changes.
+"""
 
 from __future__ import annotations
 

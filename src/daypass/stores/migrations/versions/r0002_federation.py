@@ -1,4 +1,6 @@
-"""Identity providers, one-time things, and the rest of IAM. Written out here: it is history once released."""
+"""Identity providers, one-time things, and the rest of IAM. It is written out here, because a released migration never
+changes.
+"""
 
 from __future__ import annotations
 

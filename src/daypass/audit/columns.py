@@ -1,0 +1,197 @@
+"""The searchable columns of the record and of sessions, derived from the bytes of an event. Standard library only.
+
+The journal stores them. Readers use them to find records, but show only the bytes. `audit verify` compares each column
+with the bytes. All three use this definition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_SHORT = 256
+_LONG = 2048
+_INSTEAD = "\N{REPLACEMENT CHARACTER}"
+LARGEST = 2**63 - 1
+_KEY_DIGITS = 16
+_HEX = frozenset("0123456789abcdef")
+
+# Columns with the same meaning in every row, whichever release wrote it.
+_SAME = ("at", "type", "account", "actor_account", "operation", "access_key_id", "error")
+# Ids: text in rows of earlier releases, keys in later ones.
+_IDS = (("request_id", "request_key"), ("session_id", "session_key"))
+
+
+def searchable(value: object, limit: int = _SHORT) -> str:
+    """A copy that is safe to store in any database and to print on any terminal: at most `limit` printable
+    characters.
+    """
+    text = value if type(value) is str else str(value)
+    if len(text) <= limit and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _INSTEAD for c in text[:limit])
+
+
+def bounded(number: int) -> int:
+    """`number` limited to the range from 0 to the maximum that both databases can store."""
+    return number if 0 <= number <= LARGEST else min(max(number, 0), LARGEST)
+
+
+def id_key(text: str) -> int | None:
+    """63 bits of an id, used as a search key. For ids that begin with the time, these are the leading bits, so that an
+    index on the key grows at its end.
+
+    Two ids may have the same key. None for "".
+    """
+    if not text:
+        return None
+    digits = text[: _KEY_DIGITS + 4].replace("-", "")[:_KEY_DIGITS]
+    if len(digits) == _KEY_DIGITS and _HEX.issuperset(digits):
+        return int(digits, 16) >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
+
+
+def record_columns(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the searchable columns of a record, from the body of its event, with ids in both forms."""
+    actor = body.get("actor")
+    actor = actor if isinstance(actor, dict) else {}
+    at = body.get("at")
+    request_id, session_id = searchable(body.get("request_id", "")), searchable(body.get("session_id", ""))
+    return {
+        "at": bounded(at) if type(at) is int else 0,
+        "type": searchable(body.get("type", "")),
+        "account": searchable(body.get("account", "")),
+        "actor_account": searchable(actor.get("account", "")),
+        "operation": searchable(body.get("operation", "")),
+        "request_id": request_id,
+        "session_id": session_id,
+        "access_key_id": searchable(actor.get("access_key_id", "")),
+        "error": searchable(body.get("error", "")),
+        "request_key": id_key(request_id),
+        "session_key": id_key(session_id),
+    }
+
+
+def altered_column(stored: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """The name of the first column of a record that does not match its event, or "" when all match."""
+    expected = record_columns(body)
+    for name in _SAME:
+        if stored[name] != expected[name]:
+            return name
+    for text, key in _IDS:
+        by_key = stored[key] == expected[key] and stored[text] == ""
+        by_text = stored[key] is None and stored[text] == expected[text]
+        if not (by_key or by_text):
+            return key if stored[text] == "" else text
+    return ""
+
+
+def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], named: int) -> str:
+    """The name of the first column of a log's row that does not match its opening event, or "" when all match.
+
+    `named`: the newest head of this log that another log's opening names; -1 when there is none.
+    """
+    detail, at = opening.get("detail"), opening.get("at")
+    detail = detail if isinstance(detail, dict) else {}
+    expected = {
+        "installation": detail.get("installation"),
+        "node": detail.get("node"),
+        "opened_at": bounded(at) if type(at) is int else 0,
+        "named_seq": named,
+        "continues": detail.get("continues"),
+    }
+    return next((name for name, value in expected.items() if stored.get(name) != value), "")
+
+
+def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The column values of a session's row, from the event that issued it, without `log` and `seq`. None if the event
+    issued no session.
+
+    An event of an earlier release does not hold the whole session; the row holds the rest. The dictionary then contains
+    only the columns that can be derived from the event.
+    """
+    if body.get("type") != "session.issued":
+        return None
+    session = body.get("session")
+    if not isinstance(session, dict):
+        return _earlier_session(body)
+    hops = session.get("hops")
+    if not isinstance(hops, list) or not hops or not all(isinstance(hop, list) and len(hop) >= 7 for hop in hops):
+        return {"session_id": None}
+    first, last = hops[0], hops[-1]
+    texts = {
+        "session_id": last[0],
+        "account": last[1],
+        "kind": session.get("kind"),
+        "principal_id": last[2],
+        "root_principal_id": first[2],
+    }
+    return {
+        **dict.fromkeys(OMITTED, ""),
+        **{name: searchable(text, _LONG) for name, text in texts.items()},
+        "issued_at": bounded(session.get("issued_at", 0)),
+        "expires_at": bounded(session.get("expires_at", 0)),
+        "depth": sum(1 for hop in hops if str(hop[2]).startswith("AROA")),
+        "hops": b"",
+    }
+
+
+OMITTED = (
+    "access_key_id",
+    "arn",
+    "name",
+    "parent_session_id",
+    "root_access_key_id",
+    "user_id",
+    "source_identity",
+    "grant_id",
+)
+"""Columns of `sessions` that are empty since the event holds the whole session."""
+
+
+def _earlier_session(body: Mapping[str, Any]) -> dict[str, Any]:
+    detail = body.get("detail")
+    detail = detail if isinstance(detail, dict) else {}
+    names = {"kind": "kind", "arn": "principal", "principal_id": "principal_id", "name": "name"}
+    found: dict[str, Any] = {
+        column: searchable(detail[name], _LONG) for column, name in names.items() if name in detail
+    }
+    if "access_key_id" in detail:
+        found["access_key_id"] = searchable(detail["access_key_id"], _LONG)
+    if "expires_at" in detail:
+        found["expires_at"] = bounded(detail["expires_at"])
+        found["source_identity"] = searchable(detail.get("source_identity", ""), _LONG)
+    return {"session_id": searchable(body.get("session_id", ""), _LONG), **found}
+
+
+def altered_session_column(stored: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """The name of the first column of a session's row that does not match the event that issued it, or ""."""
+    expected = session_columns(body)
+    if expected is None:
+        return "seq"  # the record did not issue a session
+    for name, value in expected.items():
+        if stored[name] != value:
+            return name
+    return "" if isinstance(body.get("session"), dict) else _altered_hops(stored)
+
+
+def _altered_hops(stored: Mapping[str, Any]) -> str:
+    """For a row of an earlier release: whether its columns agree with its hops."""
+    try:
+        hops = json.loads(stored["hops"])
+        first, last = hops[0], hops[-1]
+        expected = {
+            "session_id": last[0],
+            "account": last[1],
+            "principal_id": last[2],
+            "access_key_id": last[5],
+            "name": last[6],
+            "parent_session_id": hops[-2][0] if len(hops) > 1 else "",
+            "root_principal_id": first[2],
+            "root_access_key_id": first[5],
+        }
+    except (ValueError, TypeError, LookupError):
+        return "hops"
+    return next((name for name, text in expected.items() if stored[name] != searchable(text, _LONG)), "")

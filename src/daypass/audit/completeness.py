@@ -1,0 +1,53 @@
+"""Until when the log of a process is complete in the database: every session that it issued before is on the record.
+
+While a process has events in its spool, other processes cannot see the sessions that it issues. They must not say about
+such a session that it is valid, so each process states regularly how far its log can be relied on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, or_, select, update
+
+from daypass.stores.engine import Database
+from daypass.stores.records import audit_logs
+
+_l = audit_logs.c
+
+
+class ProcessLogs(NamedTuple):
+    """The logs of one process, the first one first, and its `recorded_until` (ms); None: everything is recorded."""
+
+    logs: tuple[str, ...]
+    recorded_until: int | None
+
+
+def process_logs(conn: Connection, first: str) -> ProcessLogs | None:
+    """The logs of the process whose first log has this id; None when the record has no such log."""
+    query = select(_l.log, _l.continues, _l.recorded_until).where(or_(_l.log == first, _l.continues == first))
+    rows = {row.log: row for row in conn.execute(query.order_by(_l.opened_at, _l.log))}
+    own = rows.pop(first, None)
+    return None if own is None or own.continues is not None else ProcessLogs((first, *rows), own.recorded_until)
+
+
+def note_recorded(database: Database, first: str, now: int, spooling: Callable[[], bool]) -> None:
+    """States that the logs of this process are complete until now, unless its spool holds events.
+
+    Args:
+        first: the first log of the process.
+        now: ms; used where the database has no clock.
+        spooling: whether events may be in the spool. It is asked after the time is read: a session that was issued
+            before is in the database if there are none.
+    """
+    with database.write_transaction() as conn:
+        at = database.clock(conn) or now
+        if not spooling():
+            own = (_l.log == first) & _l.recorded_until.is_not(None) & (_l.recorded_until < at)
+            conn.execute(update(audit_logs).where(own).values(recorded_until=at))
+
+
+def note_ended(conn: Connection, first: str) -> None:
+    """States that the process has ended and that everything in its spool is in the database."""
+    conn.execute(update(audit_logs).where(_l.log == first).values(recorded_until=None))

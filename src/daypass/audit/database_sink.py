@@ -1,0 +1,274 @@
+"""The database sink. It writes session rows, records, directory changes and feed entries in one transaction."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from daypass.audit.batch import Item, JournalOptions, describe, is_own_fault, is_unavailable
+from daypass.audit.clock import AdjustableClock
+from daypass.audit.log import Batch, Log, Position
+from daypass.audit.opening import load_reset, open_log
+from daypass.audit.recent import RecentBatches, Restored, report
+from daypass.audit.rows import EventRow, event_row
+from daypass.audit.sink import Halted, UnknownOutcome
+from daypass.audit.sql import Statements, head, prune_replays, raise_mark, statements
+from daypass.audit.usage import UsageBook, Use, UseKey, forget_usage, write_usage
+from daypass.domain.errors import DaypassError
+from daypass.observability import logs
+from daypass.ports import ProofUsed
+from daypass.stores.backend import FEED_HEAD, LOG_HEAD
+from daypass.stores.engine import Database
+from daypass.stores.feed import feed_head
+from daypass.stores.log_heads import LogHead
+from daypass.stores.meta import installation
+from daypass.stores.tx import StoreTx
+
+_PRUNED_EVERY = 16  # one proof of so many looks for expired ones
+_KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ
+
+
+class _Lost(Exception):
+    """A transaction whose outcome was unknown is now known not to have been committed."""
+
+
+class DatabaseSink:
+    """Implements `sink.Sink`. It also persists the clock's high-water mark and the last uses.
+
+    `spooled`: events may go to a local spool, too (`spool_sink`).
+    """
+
+    def __init__(
+        self, database: Database, clock: AdjustableClock, node: str, options: JournalOptions, *, spooled: bool = False
+    ) -> None:
+        self.usage = UsageBook()
+        self.recent = RecentBatches()
+        self._database = database
+        self._clock = clock
+        self._node = node
+        self._options = options
+        self._spooled = spooled
+        self._statements: Statements = statements(database.dialect)
+        self._marked = 0
+        self.installation = ""  # known when a log has been opened
+        self._epoch = ""  # of the database, when it was last looked at
+        self._reset = ""  # the last reset of the clock that this process has applied
+
+    @property
+    def hangs(self) -> bool:
+        return self._database.hangs
+
+    @property
+    def answers(self) -> bool:
+        return True
+
+    def reopen(self, log: Log, name: str) -> Log | None:  # noqa: ARG002 - a database has no other place
+        return None
+
+    def open(self, log: str) -> Log:
+        now = self._clock.now()
+        with self._database.write_transaction() as conn:
+            end = open_log(conn, self._statements, log, self._node, now, spooled=self._spooled)
+            opened = Log(log, end)
+            _note(conn, opened, opened.end)
+            self.installation = installation(conn)
+            self._epoch = feed_head(conn).epoch
+            self._reset = load_reset(conn)
+            raise_mark(conn, now, self._reset)
+            forget_usage(conn, now)
+        self._marked = now
+        return opened
+
+    def open_later(self, installation_id: str, reset: str) -> None:
+        """In place of `open`, when the log begins in a spool. `reset`: the last reset of the clock."""
+        self.installation, self._reset = installation_id, reset
+
+    @property
+    def clock_reset(self) -> str:
+        """The id of the last reset of the clock that this process has applied."""
+        return self._reset
+
+    def idle(self) -> None:
+        with self._database.write_transaction() as conn:
+            now = self._keep_mark(conn)
+            used = self._write_usage(conn, now, everything=False)
+        self._marked = now
+        self.usage.mark_written(used, now)
+
+    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+        batch: Batch | None = None
+        sent = False
+        try:
+            seconds = self._options.change_seconds if any(item.needs_database for item in items) else None
+            with self._database.write_transaction(seconds=seconds) as conn:
+                fresh, refused = self._consume(conn, items)
+                batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
+                batch.outcome.failed += refused
+                batch.changed = batch.changed or any(item.replays for item in fresh)
+                self._store(conn, batch)
+                _note(conn, log, batch.end)
+                self.usage.note_all([item.event for item in items if item.event is not None])
+                now = self._clock.now()
+                used = self._write_usage(conn, now, everything=last)
+                if self._options.fsync_delay_ms and batch.records:
+                    time.sleep(self._options.fsync_delay_ms / 1000)
+                sent = True  # a failure after this point leaves the outcome of the commit unknown
+        except Exception as error:
+            if sent and batch is not None:
+                raise UnknownOutcome(batch, error) from error
+            raise
+        self.usage.mark_written(used, now)
+        self.recent.note(log.id, batch, changed=batch.changed)
+        return batch
+
+    def _consume(
+        self, conn: Connection, items: Sequence[Item]
+    ) -> tuple[Sequence[Item], list[tuple[Item, BaseException]]]:
+        """Consumes the one-time proofs of all items at once. Returns the items whose proofs were unused, in order, and the
+        others with their errors. A proof that several items bring is the first one's.
+        """
+        brought = {(entry.purpose, entry.id): entry for item in items for entry in item.replays}
+        if not brought:
+            return items, []
+        rows = [(*key, entry.account, entry.at, entry.expires_at) for key, entry in sorted(brought.items())]
+        unused = self._statements.consume(conn, rows)
+        if any(zlib.crc32(key[1].encode()) % _PRUNED_EVERY == 0 for key in brought):
+            latest = max(entry.at for entry in brought.values())
+            prune_replays(conn, latest - _KEPT_MS, 4 * _PRUNED_EVERY + len(brought))
+        fresh: list[Item] = []
+        used: list[tuple[Item, BaseException]] = []
+        for item in items:
+            taken = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
+            if taken is not None:
+                used.append((item, ProofUsed(taken)))
+                continue
+            unused.difference_update((entry.purpose, entry.id) for entry in item.replays)
+            fresh.append(item)
+        return fresh, used
+
+    def _apply(self, conn: Connection, log: Log, item: Item, batch: Batch) -> tuple[Any, EventRow]:
+        """Runs a change in a savepoint. If the change raises an error, only that change is rolled back."""
+        assert item.change is not None
+        item.event = None  # from an attempt that was rolled back
+        feed_before = conn.info.get(FEED_HEAD)
+        try:
+            with conn.begin_nested():
+                tx = StoreTx(conn, self._clock.now())
+                value, event = item.change(tx)
+                if item.record is not None:
+                    event = msgspec.structs.replace(event, session=item.record)
+                row = event_row(event)
+                tx.flush()
+                item.event = event
+        except Exception as error:
+            conn.info.pop(FEED_HEAD, None)
+            if feed_before is not None:
+                conn.info[FEED_HEAD] = feed_before
+            if not isinstance(error, DaypassError):
+                logs.get().error("journal_change_failed", log=log.id, exc_info=True)
+            raise
+        batch.changed = batch.changed or tx.wrote
+        batch.outcome.changes += tx.changes
+        return value, row
+
+    def _store(self, conn: Connection, batch: Batch) -> None:
+        if batch.sessions:
+            self._statements.insert_sessions(conn, batch.sessions)
+        if batch.records and self._statements.insert_records(conn, batch.records) != len(batch.records):
+            raise Halted("the database holds other records under the numbers that come next")
+        if self._clock.now() - self._marked >= self._options.mark_every_ms:
+            self._marked = self._keep_mark(conn)
+
+    def _keep_mark(self, conn: Connection) -> int:
+        """Compares the clock with the database's time, persists the high-water mark and returns the persisted time in
+        ms.
+        """
+        reset = load_reset(conn)
+        if reset != self._reset:
+            self._clock.reset()
+            self._reset = reset
+        reference = self._database.clock(conn)
+        if reference is not None:
+            self._clock.confirm(reference)
+        now = self._clock.now()
+        raise_mark(conn, now, reset)
+        return now
+
+    def _write_usage(self, conn: Connection, now: int, *, everything: bool) -> Mapping[UseKey, Use]:
+        """Writes the last uses that are due. If that fails because of the data, the record is written without them."""
+        taken = self.usage.take(now, everything=everything)
+        try:
+            if taken:
+                write_usage(conn, taken)
+        except Exception as error:
+            if is_unavailable(error) and not is_own_fault(error):
+                raise
+            logs.get().error("journal_usage_refused", error=describe(error))
+        return taken
+
+    # --- Doubt
+
+    def resolve(self, log: Log, doubt: Batch | None) -> bool:
+        """Sends the rows of `doubt` again, byte-identical. If the old transaction is still running, PostgreSQL waits
+        for it. Afterwards the rows either existed with the same hashes or have been added now. Changes cannot be sent
+        again as rows, so their rows are rolled back and the changes run again.
+        """
+        self.restore_lost()
+        try:
+            with self._database.write_transaction() as conn:
+                if doubt is not None and doubt.records:
+                    self._resend(conn, log, doubt)
+                    _note(conn, log, doubt.end)
+                elif _head(conn, log) != log.end:
+                    raise Halted("the log in the database does not end where it was acknowledged")
+        except _Lost:
+            return False
+        except (DataError, IntegrityError) as error:
+            raise Halted("the rows of a transaction in doubt are refused now") from error
+        if doubt is not None:
+            self.recent.note(log.id, doubt, changed=doubt.changed)
+        return True
+
+    def restore_lost(self) -> list[Restored]:
+        """Sends the records of the last minutes again that a failover has lost. Raises the database's error.
+
+        Only a database of another epoch may lack them: in the same one, somebody has removed them, which halts the log.
+        """
+        with self._database.write_transaction() as conn:
+            epoch = feed_head(conn).epoch
+            moved = self._epoch not in ("", epoch)
+            restored = self.recent.restore(conn, self._statements) if moved else []
+        self._epoch = epoch
+        report(restored)
+        return restored
+
+    def _resend(self, conn: Connection, log: Log, doubt: Batch) -> None:
+        found = _head(conn, log)
+        if found == doubt.end:
+            return
+        if found != doubt.start:
+            raise Halted("the log in the database does not end where it was acknowledged")
+        added = self._statements.insert_records(conn, doubt.records)
+        if added == len(doubt.records):
+            if doubt.changed:
+                raise _Lost
+            if doubt.sessions:
+                self._statements.insert_sessions(conn, doubt.sessions)
+        elif _head(conn, log) != doubt.end:
+            raise Halted("records of this log were written by someone else")
+
+
+def _note(conn: Connection, log: Log, end: Position) -> None:
+    """Sets the head of the log that is written to the side file once `conn` has committed."""
+    conn.info[LOG_HEAD] = LogHead(log.id, end.seq, end.chain)
+
+
+def _head(conn: Connection, log: Log) -> Position | None:
+    found = head(conn, log.id)
+    return None if found is None else Position(*found)

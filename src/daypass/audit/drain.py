@@ -1,0 +1,122 @@
+"""Writes the batches of a spool to the database: the same rows, in order, each exactly once.
+
+It must never write a batch that does not continue its log, and never skip one. A batch that is in the database already
+is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from daypass.audit.format import chain_seed
+from daypass.audit.log import Position
+from daypass.audit.packing import unpack
+from daypass.audit.spool import SpooledBatch, SpoolTampered
+from daypass.audit.sql import RECORD_COLUMNS, Statements, head
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import decode
+from daypass.observability import logs
+from daypass.stores.backend import LOG_HEAD
+from daypass.stores.dialect import insert_if_absent
+from daypass.stores.log_heads import LogHead
+from daypass.stores.records import audit_logs, audit_records
+from daypass.stores.tx import StoreTx
+
+_BYTES: Final = RECORD_COLUMNS.index("bytes")
+_AT = select(audit_records.c.chain).where(
+    audit_records.c.log == bindparam("of"), audit_records.c.seq == bindparam("at")
+)
+_NAMED = (
+    update(audit_logs)
+    .where(audit_logs.c.log == bindparam("of"), audit_logs.c.named_seq < bindparam("named"))
+    .values(named_seq=bindparam("named"))
+)
+
+
+def store_spooled(conn: Connection, statements: Statements, batches: Sequence[SpooledBatch], now: int) -> None:
+    """Stores consecutive batches of one log in the transaction of `conn`. `now`: ms.
+
+    Raises SpoolTampered when they do not continue the log in the database.
+    """
+    new = _not_stored(conn, batches)
+    if new:
+        _add(conn, statements, new)
+    for batch in new:
+        _revoke(conn, batch, now)
+    last = batches[-1]
+    conn.info[LOG_HEAD] = LogHead(last.log, last.end.seq, last.end.chain)
+
+
+def _not_stored(conn: Connection, batches: Sequence[SpooledBatch]) -> list[SpooledBatch]:
+    """The batches that the log in the database does not contain. Raises SpoolTampered when they do not continue it."""
+    log = batches[0].log
+    found = head(conn, log)
+    end = Position(-1, chain_seed(log)) if found is None else Position(*found)
+    stored = [batch for batch in batches if batch.end.seq <= end.seq]
+    new = [*batches[len(stored) :]]
+    consecutive = all(after.start == before.end for before, after in pairwise(batches))
+    if not consecutive or (new and new[0].start != end) or (stored and not _contains(conn, log, stored[-1].end)):
+        raise SpoolTampered(
+            f"log {log} ends at record {end.seq} in the database, and the spool, from record "
+            f"{batches[0].start.seq + 1}, has another history"
+        )
+    return new
+
+
+def _contains(conn: Connection, log: str, end: Position) -> bool:
+    """Whether the log has this record, and so all before it with the same content."""
+    chain = conn.execute(_AT, {"of": log, "at": end.seq}).scalar_one_or_none()
+    return chain is not None and bytes(chain) == end.chain
+
+
+def _add(conn: Connection, statements: Statements, new: Sequence[SpooledBatch]) -> None:
+    """Inserts all rows of the batches in two statements. Rows of a transaction whose outcome was unknown may appear
+    only now; they must be the same.
+    """
+    if new[0].start.seq < 0:
+        _open(conn, new[0])
+    log = new[0].log
+    records = [row for batch in new for row in batch.records]
+    sessions = [row for batch in new for row in batch.sessions]
+    added = statements.insert_records(conn, records)
+    if added != len(records) and not all(_contains(conn, log, batch.end) for batch in new):
+        raise SpoolTampered(f"log {log}: other records are stored under the numbers of the spool")
+    if sessions and statements.add_sessions(conn, sessions) != len(sessions) and added == len(records):
+        logs.get().critical("spool.session_exists", log=log, first=new[0].start.seq + 1)
+
+
+def _open(conn: Connection, batch: SpooledBatch) -> None:
+    """The row of a log whose first record is in the spool."""
+    data = unpack(bytes(batch.records[0][_BYTES]))
+    opening = decode(data[0]) if data else {}
+    detail: Mapping[str, Any] = opening.get("detail", {})
+    row = {
+        "log": batch.log,
+        "installation": detail.get("installation", ""),
+        "node": detail.get("node", ""),
+        "opened_at": opening.get("at", 0),
+        "named_seq": -1,
+        "continues": detail.get("continues"),
+        "recorded_until": None if detail.get("continues") else opening.get("at", 0),
+    }
+    insert_if_absent(conn, audit_logs, row)
+    for named in detail.get("heads", ()):
+        conn.execute(_NAMED, {"of": named["log"], "named": named["seq"]})
+
+
+def _revoke(conn: Connection, batch: SpooledBatch, now: int) -> None:
+    """Stores the revocations that were made without the database. Each gets its position in the feed now."""
+    if not batch.revocations:
+        return
+    tx = StoreTx(conn, now)
+    for revocation in batch.revocations:
+        try:
+            tx.insert(revocation)
+        except DaypassError as error:
+            if error.kind is not ErrorKind.ALREADY_EXISTS:  # a peer that heard of it has stored it
+                raise
+    tx.flush()

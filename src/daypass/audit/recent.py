@@ -1,0 +1,142 @@
+"""The batches of the last minutes, to be sent again after a failover of PostgreSQL that lost them.
+
+With asynchronous replication the new primary may lack transactions that the old one had confirmed. The log there ends
+earlier than it was acknowledged. Records and sessions of this process are rows, so they are sent again unchanged.
+Directory changes are not; they are named. It must never send rows that do not continue the log in the database.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from sqlalchemy import Connection
+
+from daypass.audit.log import Position
+from daypass.audit.sql import RECORD_COLUMNS, Statements, head
+from daypass.observability import logs
+
+SECONDS: Final = 300.0
+"""How long a batch is held."""
+MOST_BYTES: Final = 33_554_432
+"""The bytes of events and sessions that are held; the oldest batches go first."""
+MOST_NAMED: Final = 20
+_ROW_BYTES: Final = 400  # of a row beside its event, roughly
+_DATA: Final = RECORD_COLUMNS.index("bytes")
+_SEQ: Final = RECORD_COLUMNS.index("seq")
+_OPERATION: Final = RECORD_COLUMNS.index("operation")
+
+
+class Rows(Protocol):
+    """A batch of a log, from the journal or from a spool."""
+
+    @property
+    def start(self) -> Position: ...
+    @property
+    def end(self) -> Position: ...
+    @property
+    def records(self) -> list[tuple[Any, ...]]: ...
+    @property
+    def sessions(self) -> list[tuple[Any, ...]]: ...
+
+
+class _Held(NamedTuple):
+    at: float
+    bytes: int
+    batch: Rows
+    changed: bool
+
+
+class Restored(NamedTuple):
+    """What was sent again for one log. `changes`: records of transactions whose directory changes are lost, each as its
+    sequence number and operation, at most MOST_NAMED; `lost_changes`: their number.
+    """
+
+    log: str
+    records: int
+    first: int
+    changes: tuple[tuple[int, str], ...]
+    lost_changes: int
+
+    def detail(self) -> dict[str, Any]:
+        """For the record and the server's log."""
+        named = [{"seq": seq, "operation": operation} for seq, operation in self.changes]
+        return {
+            "log": self.log,
+            "records": self.records,
+            "first": self.first,
+            "lost_changes": self.lost_changes,
+            "named": named,
+        }
+
+
+class RecentBatches:
+    """Bounded by time and bytes. Safe to use from the writer's thread and that of the drain."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._held: dict[str, deque[_Held]] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def note(self, log: str, batch: Rows, *, changed: bool = False) -> None:
+        """Holds a batch that the database has confirmed."""
+        if not batch.records:
+            return
+        size = sum(len(row[_DATA]) + _ROW_BYTES for row in batch.records) + _ROW_BYTES * len(batch.sessions)
+        with self._lock:
+            held = self._held.setdefault(log, deque())
+            if held and held[-1].batch.end != batch.start:
+                self._drop_all(log)
+                held = self._held.setdefault(log, deque())
+            held.append(_Held(self._clock(), size, batch, changed))
+            self._bytes += size
+            self._trim()
+
+    def _trim(self) -> None:
+        oldest = self._clock() - SECONDS
+        for log in [*self._held]:
+            held = self._held[log]
+            while held and (held[0].at < oldest or self._bytes > MOST_BYTES):
+                self._bytes -= held.popleft().bytes
+            if not held:
+                del self._held[log]
+
+    def _drop_all(self, log: str) -> None:
+        self._bytes -= sum(each.bytes for each in self._held.pop(log, ()))
+
+    def restore(self, conn: Connection, statements: Statements) -> list[Restored]:
+        """Sends the batches again that the database lacks, in the transaction of `conn`.
+
+        A log whose end in the database is none of those that are held is left alone: its writer finds that out.
+        """
+        with self._lock:
+            return [found for log in [*self._held] if (found := self._restore(conn, statements, log)) is not None]
+
+    def _restore(self, conn: Connection, statements: Statements, log: str) -> Restored | None:
+        found, held = head(conn, log), [*self._held[log]]
+        end = None if found is None else Position(*found)
+        starts = [each.batch.start for each in held]
+        if end is None or end == held[-1].batch.end or end not in starts:
+            return None
+        lost = held[starts.index(end) :]
+        for each in lost:
+            statements.insert_records(conn, each.batch.records)
+            if each.batch.sessions:
+                statements.add_sessions(conn, each.batch.sessions)
+        return _restored(log, end, lost)
+
+
+def _restored(log: str, end: Position, lost: Sequence[_Held]) -> Restored:
+    changed = [(row[_SEQ], row[_OPERATION]) for each in lost if each.changed for row in each.batch.records]
+    records = sum(len(each.batch.records) for each in lost)
+    return Restored(log, records, end.seq + 1, tuple(changed[:MOST_NAMED]), len(changed))
+
+
+def report(found: Sequence[Restored]) -> None:
+    """Writes to the server's log what was restored, and names what was not."""
+    for each in found:
+        logs.get().critical("journal.records_restored", **each.detail())

@@ -1,0 +1,68 @@
+"""Where batches become durable: the database (`database_sink`), or the database with a local spool (`spool_sink`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from daypass.audit.batch import Item
+from daypass.audit.log import Batch, Log
+
+
+class Halted(Exception):
+    """The stored history of this log differs from the acknowledged one."""
+
+
+class UnknownOutcome(Exception):
+    """The result of a commit was lost because of `error`, so `batch` may be durable."""
+
+    def __init__(self, batch: Batch, error: Exception) -> None:
+        super().__init__("the outcome of a commit is not known")
+        self.batch = batch
+        self.error = error
+
+
+class Sink(Protocol):
+    """Called only by the journal's writer thread. Errors of the storage pass unchanged (`batch.is_unavailable`)."""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the storage is known to be unresponsive. May be called from any thread."""
+        ...
+
+    def open(self, log: str) -> Log:
+        """Writes log.opened and returns the log. After a failure, use another id, because this one may have been
+        written.
+        """
+        ...
+
+    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+        """Appends the items to the log durably, all or none. `last`: nothing follows before the process exits.
+
+        Items that need a part of the storage that is unavailable now are left out: they have no outcome in the batch.
+        Raises UnknownOutcome when the items may be durable.
+        """
+        ...
+
+    def reopen(self, log: Log, name: str) -> Log | None:
+        """A new log with the id `name`, which can be written although a batch of `log` is in doubt. None when there is
+        none: the doubt must be resolved first.
+        """
+        ...
+
+    @property
+    def answers(self) -> bool:
+        """Whether `resolve` can be expected to give an answer now."""
+        ...
+
+    def resolve(self, log: Log, doubt: Batch | None) -> bool:
+        """Returns whether `doubt` is durable, as a final answer. With None, checks that the log ends at the
+        acknowledged record.
+
+        Raises Halted when it does not.
+        """
+        ...
+
+    def idle(self) -> None:
+        """Called when there has been nothing to write for a while."""
+        ...

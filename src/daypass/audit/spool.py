@@ -1,0 +1,392 @@
+"""The local spool: batches of records that the database could not take, in one SQLite file for each process.
+
+A batch is durable when `append` returns, and each batch carries a signature, because the hash chain of a log has no
+key. The file is locked by its owner; when the owner has exited, any process can lock it and drain it. A batch is never
+removed before it is in the database, and never changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from daypass.audit.log import Batch, Position
+from daypass.domain.directory import Revocation
+from daypass.observability import logs
+from daypass.stores.log_heads import LogHead, LogHeads
+
+_PRAGMAS: Final = (
+    "page_size=8192",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+    "journal_size_limit=16777216",
+)
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS batches (
+  id INTEGER PRIMARY KEY, log TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, start BLOB NOT NULL,
+  end BLOB NOT NULL, key TEXT NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL, UNIQUE (log, first))
+"""
+_VERSION: Final = b"daypass spool 1\0"
+_OVERHEAD: Final = 256  # bytes of one batch beside its payload
+_SHRINK_BYTES: Final = 4_194_304  # an empty file that is larger is made small again
+_REJECTED: Final = ".rejected"
+
+
+class SpoolError(Exception):
+    """The spool cannot take a batch: it is full, or its disk fails. The message says which."""
+
+
+class SpoolTampered(Exception):
+    """The content of a spool was not written by this installation, was altered or does not fit the record."""
+
+
+class SpoolKeyUnknown(Exception):
+    """A batch is signed with a key that this process does not know yet."""
+
+
+class BatchSigner(Protocol):
+    """Signs batches with a key of this installation. May be called from any thread."""
+
+    def sign(self, data: bytes) -> tuple[str, bytes]:
+        """Key id and signature."""
+        ...
+
+    def verify(self, key_id: str, data: bytes, signature: bytes) -> bool:
+        """Whether the signature is genuine. Raises LookupError when the key is not known here."""
+        ...
+
+
+class SpooledBatch(NamedTuple):
+    """One batch as it was appended. `records` and `sessions` are rows in the order of `sql.RECORD_COLUMNS` and
+    `sql.SESSION_COLUMNS`.
+    """
+
+    id: int
+    log: str
+    start: Position
+    end: Position
+    records: list[tuple[Any, ...]]
+    sessions: list[tuple[Any, ...]]
+    revocations: list[Revocation]
+
+
+class _Payload(msgspec.Struct, frozen=True, array_like=True):
+    records: list[tuple[Any, ...]]
+    sessions: list[tuple[Any, ...]]
+    revocations: list[Revocation]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Payload).decode
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolDirectory:
+    """Where spools are, and how much each may hold.
+
+    Attributes:
+        directory: made with mode 0700 if it is absent.
+        most_bytes: maximum size of the batches in one spool.
+        signer: signs and verifies batches.
+    """
+
+    directory: Path
+    most_bytes: int
+    signer: BatchSigner
+
+    def create(self, name: str) -> Spool:
+        """A new spool of this process. Raises OSError or sqlite3.Error."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(self._lock_file(name))
+        assert lock is not None, "names are random"
+        return Spool(self.directory / f"{name}.db", lock, self)
+
+    def abandoned(self) -> Iterator[Spool]:
+        """Locks and opens the spools whose owners have exited, one at a time. Close each before the next."""
+        for file in sorted(self.directory.glob("*.lock")):
+            lock = _lock(file)
+            if lock is None:
+                continue
+            database = file.with_suffix(".db")
+            if not database.exists():  # its owner was killed while it removed or made it
+                file.unlink(missing_ok=True)
+                os.close(lock)
+                continue
+            try:
+                spool = Spool(database, lock, self)
+            except sqlite3.Error as error:
+                reject(database)
+                file.unlink(missing_ok=True)
+                os.close(lock)
+                raise SpoolTampered(f"{database} is not readable: {error}") from error
+            yield spool
+
+    def revocations(self) -> list[Revocation]:
+        """The revocations in all spools here, also in those of running processes. Raises SpoolTampered, SpoolKeyUnknown,
+        OSError.
+        """
+        found: list[Revocation] = []
+        for file in sorted(self.directory.glob("*.db")):
+            try:
+                with contextlib.closing(_connect(file)) as conn:
+                    rows = conn.execute("SELECT * FROM batches ORDER BY id").fetchall()
+            except sqlite3.Error as error:
+                raise SpoolTampered(f"{file} is not readable: {error}") from error
+            for row in rows:
+                found += open_batch(row, self.signer, file).revocations
+        return found
+
+    def rejected(self) -> list[Path]:
+        """The spools that were set aside by `reject`."""
+        return sorted(self.directory.glob(f"*{_REJECTED}"))
+
+    def _lock_file(self, name: str) -> Path:
+        return self.directory / f"{name}.lock"
+
+
+class Spool:
+    """One spool, locked by this process. Safe to share between threads. `PlaceSpool` opens it.
+
+    `events` and `bytes` are the number of records in it and the size of their batches.
+    """
+
+    def __init__(self, file: Path, lock: int, place: SpoolDirectory) -> None:
+        self.file = file
+        self._lock_fd = lock
+        self._place = place
+        self._lock = threading.Lock()
+        self._heads = LogHeads(lock)
+        self._was_full = False
+        if not file.exists():
+            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._conn = _connect(file)
+        try:
+            self._conn.execute(_SCHEMA)
+            found = self._conn.execute(
+                "SELECT coalesce(sum(last - first + 1), 0), coalesce(sum(length(payload) + ?), 0) FROM batches",
+                (_OVERHEAD,),
+            ).fetchone()
+        except sqlite3.Error:
+            self._conn.close()
+            raise
+        self.events, self.bytes = int(found[0]), int(found[1])
+
+    def append(self, batch: Batch) -> None:
+        """Makes the batch durable. Raises SpoolError; the batch is then not in the spool."""
+        payload = _encode(_Payload(batch.records, batch.sessions, batch.revocations))
+        log = str(batch.records[0][0])
+        size = len(payload) + _OVERHEAD
+        signed = _signed(log, batch.start, batch.end, payload)
+        with self._lock:
+            if self.bytes + size > self._place.most_bytes:
+                self._was_full = True
+                raise SpoolError(self._full())
+            try:
+                key, signature = self._place.signer.sign(signed)
+                row = (
+                    log,
+                    batch.start.seq + 1,
+                    batch.end.seq,
+                    batch.start.chain,
+                    batch.end.chain,
+                    key,
+                    signature,
+                    payload,
+                )
+                self._execute(
+                    "INSERT INTO batches (log, first, last, start, end, key, signature, payload) VALUES (?,?,?,?,?,?,?,?)",
+                    row,
+                )
+            except (sqlite3.Error, LookupError) as error:
+                raise SpoolError(f"the spool cannot be written: {error}") from error
+            self.events += batch.end.seq - batch.start.seq
+            self.bytes += size
+            self._note(LogHead(log, batch.end.seq, batch.end.chain))
+
+    def _full(self) -> str:
+        return f"the spool is full: it holds {self.bytes:,} of {self._place.most_bytes:,} bytes (spool.max_bytes)"
+
+    def check(self) -> None:
+        """Raises SpoolError unless the spool can take batches again: the disk can be written, and a spool that was full
+        is half empty.
+        """
+        with self._lock:
+            if self._was_full and self.bytes * 2 > self._place.most_bytes:
+                raise SpoolError(self._full())
+            self._was_full = False
+            try:
+                self._execute("PRAGMA user_version = 1", ())
+            except sqlite3.Error as error:
+                raise SpoolError(f"the spool cannot be written: {error}") from error
+
+    def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
+        self._conn.execute("BEGIN IMMEDIATE")
+        try:
+            self._conn.execute(statement, values)
+            self._conn.execute("COMMIT")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                self._conn.execute("ROLLBACK")
+            raise
+
+    def _note(self, head: LogHead) -> None:
+        """The head shows later that the end of the file is missing. It is not needed to read the file."""
+        try:
+            self._heads.note(head)
+        except OSError as error:
+            logs.get().warning("spool.head_not_noted", error=str(error))
+
+    def heads(self) -> list[LogHead]:
+        """The last acknowledged record of each log since the spool was last empty."""
+        return self._heads.all()
+
+    def oldest(self, most_bytes: int) -> list[SpooledBatch]:
+        """The oldest batches, all of one log, in order; [] when the spool is empty. At least one, else at most so many
+        bytes.
+
+        Raises SpoolTampered, SpoolKeyUnknown.
+        """
+        found: list[SpooledBatch] = []
+        room = most_bytes
+        try:
+            with self._lock:
+                rows = self._conn.execute("SELECT * FROM batches ORDER BY id LIMIT 256").fetchall()
+        except sqlite3.Error as error:
+            raise SpoolTampered(f"{self.file} is not readable: {error}") from error
+        for row in rows:
+            batch = open_batch(row, self._place.signer, self.file)
+            if found and (batch.log != found[0].log or room < len(row[8])):
+                break
+            room -= len(row[8])
+            found.append(batch)
+        return found
+
+    def discard(self, batches: Sequence[SpooledBatch]) -> None:
+        """Removes batches that are in the database. If that fails, they are drained once more, which changes
+        nothing.
+        """
+        with self._lock:
+            try:
+                self._execute("DELETE FROM batches WHERE id <= ?", (batches[-1].id,))
+            except sqlite3.Error as error:
+                raise SpoolError(f"the spool cannot be written: {error}") from error
+            left = self._conn.execute(
+                "SELECT coalesce(sum(last - first + 1), 0), coalesce(sum(length(payload) + ?), 0) FROM batches",
+                (_OVERHEAD,),
+            ).fetchone()
+            self.events, self.bytes = int(left[0]), int(left[1])
+
+    def forget(self) -> None:
+        """Call it when every record is in the database: removes the heads, and gives back the space of the file."""
+        with self._lock:
+            if self.events:
+                return
+            with contextlib.suppress(OSError):
+                self._heads.forget()
+            with contextlib.suppress(sqlite3.Error, OSError):
+                if self.file.stat().st_size > _SHRINK_BYTES:
+                    self._conn.execute("VACUUM")
+                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Releases the lock. An empty spool is removed; another one remains for the process that adopts it."""
+        with self._lock:
+            self._conn.close()
+            if not self.events and not self._heads.all():
+                _remove(self.file)
+            os.close(self._lock_fd)
+
+    def reject(self) -> Path:
+        """Sets the file aside, where nobody drains it, and closes the spool. Returns its new path."""
+        with self._lock:
+            self._conn.close()
+            path = reject(self.file)
+            self.file.with_suffix(".lock").unlink(missing_ok=True)
+            os.close(self._lock_fd)
+            return path
+
+
+def open_batch(row: Sequence[Any], signer: BatchSigner, file: Path) -> SpooledBatch:
+    """The batch in a row of the table, when its signature is genuine. `file` is for the message.
+
+    Raises SpoolTampered, SpoolKeyUnknown.
+    """
+    id_, log, first, last, start, end, key, signature, payload = row
+    try:
+        begins, ends = Position(first - 1, bytes(start)), Position(last, bytes(end))
+        genuine = signer.verify(str(key), _signed(log, begins, ends, payload), bytes(signature))
+    except LookupError:
+        raise SpoolKeyUnknown(f"{file}: the key {key} is not known here") from None
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        genuine = False
+    if not genuine:
+        raise SpoolTampered(f"{file}: the signature of batch {id_} is wrong")
+    content = _decode(payload)
+    return SpooledBatch(id_, log, begins, ends, content.records, content.sessions, content.revocations)
+
+
+def _signed(log: str, start: Position, end: Position, payload: bytes) -> bytes:
+    """The bytes under the signature of a batch."""
+    numbers = (start.seq + 1).to_bytes(8, "big") + end.seq.to_bytes(8, "big")
+    return _VERSION + log.encode() + numbers + start.chain + end.chain + sha256(payload).digest()
+
+
+def _lock(file: Path) -> int | None:
+    """The locked file descriptor; None while another process has the lock."""
+    while True:
+        try:
+            lock = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        try:
+            if file.stat().st_ino == os.fstat(lock).st_ino:
+                return lock
+        except FileNotFoundError:
+            pass
+        os.close(lock)  # removed in between by the process that drained it
+        return None
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    conn = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, check_same_thread=False, isolation_level=None)
+    try:
+        for pragma in _PRAGMAS:
+            conn.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _remove(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
+    file.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def reject(file: Path) -> Path:
+    """Renames a spool and its write-ahead log, so that nobody drains it. Returns the new path of the file."""
+    target = Path(f"{file}{_REJECTED}")
+    for suffix in ("-wal", "-shm", ""):
+        part = Path(f"{file}{suffix}")
+        if part.exists():
+            part.rename(Path(f"{target}{suffix}"))
+    return target

@@ -1,0 +1,372 @@
+"""A sink with a local spool: while the database is unavailable, batches go to the spool, and are drained when it returns.
+
+No batch goes to the database while an earlier one of the same log is in the spool. If the spool cannot take a batch
+either, the items are refused. `drainer` moves the batches to the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from daypass.audit.batch import Item, describe, is_unavailable
+from daypass.audit.clock import AdjustableClock
+from daypass.audit.completeness import note_ended, note_recorded
+from daypass.audit.database_sink import DatabaseSink
+from daypass.audit.drainer import Drainer
+from daypass.audit.log import Batch, Log, Position
+from daypass.audit.opening import Unopened, open_log_without_database
+from daypass.audit.own_spool import OwnSpool, not_recordable
+from daypass.audit.rows import EventRow, event_row
+from daypass.audit.sink import Halted, UnknownOutcome
+from daypass.audit.spool import Spool, SpoolDirectory, SpoolTampered
+from daypass.domain.errors import DaypassError
+from daypass.domain.events import Event, EventType
+from daypass.observability import logs
+from daypass.stores.engine import Database
+from daypass.stores.feed import Change
+from daypass.stores.sqlite import needs_restart
+
+_LAST_EVENTS: Final = 200  # so many are drained while the writer waits: then nothing is left
+_PAUSE_SECONDS: Final = 0.25  # between two attempts to reach the database
+_ADOPT_SECONDS: Final = 5.0  # between two searches for spools without an owner
+
+
+@dataclass(slots=True)
+class Outage:
+    """The current outage. `since`: monotonic seconds, 0.0 when the database is available."""
+
+    since: float = 0.0
+    began_at: int = 0  # ms
+    cause: str = ""
+    events: int = 0  # that were spooled
+
+
+class OfflineStart(NamedTuple):
+    """What a process that starts without the database knows of it from a snapshot.
+
+    Attributes:
+        installation: its id.
+        clock_reset: the id of the last reset of the clock.
+        detail: members of the opening of its log, which say what it serves from.
+    """
+
+    installation: str
+    clock_reset: str
+    detail: Mapping[str, Any]
+
+
+class SpoolSink:
+    """Implements `sink.Sink` over a `DatabaseSink` and a `Spool`. `start` begins the drain; `close` ends it.
+
+    Args:
+        node: a human-readable name of this process, for logs that begin in the spool.
+        report: takes events about the spool for the record; called on the thread of the drain.
+    """
+
+    def __init__(
+        self,
+        inner: DatabaseSink,
+        database: Database,
+        clock: AdjustableClock,
+        place: SpoolDirectory,
+        node: str,
+        report: Callable[[Event], None],
+    ) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._place = place
+        self._node = node
+        self._report = report
+        self._database = database
+        self._drainer = Drainer(database, clock, inner.recent, report)
+        self._gate = threading.Lock()
+        """Held by the writer while it appends to the spool, and by the drain while it ends an outage."""
+        self._outage = Outage()
+        self._own = OwnSpool(place)
+        self._rejected = ""  # why the spool of this process is not drained
+        self._offline: OfflineStart | None = None
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="daypass-drain", daemon=True)
+        self.failures = 0
+
+    # --- State; may be read from any thread
+
+    @property
+    def hangs(self) -> bool:
+        return False  # the spool does not wait for the database
+
+    @property
+    def answers(self) -> bool:
+        return not self._outage.since
+
+    @property
+    def outage(self) -> Outage:
+        """`since` is 0.0 when there is none."""
+        return self._outage
+
+    @property
+    def fault(self) -> str:
+        """Why the spool cannot take batches, as far as is known; "" when it can."""
+        return self._own.fault
+
+    @property
+    def began_without_database(self) -> bool:
+        """Whether the current outage began before the process started, which then serves from a snapshot."""
+        return self._offline is not None and bool(self._outage.since)
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Events and bytes in the spool of this process."""
+        spool = self._own.spool
+        return (spool.events, spool.bytes) if spool is not None else (0, 0)
+
+    @property
+    def drained(self) -> int:
+        """Number of records drained so far, for metrics."""
+        return self._drainer.drained
+
+    def rejected(self) -> list[str]:
+        """The names of the spools that were set aside."""
+        return [path.name for path in self._place.rejected()]
+
+    # --- Start and stop
+
+    def start(self, name: str) -> None:
+        """Makes the spool under this name (a log's id), and begins to drain. A failure is reported by `fault`."""
+        self._own.name = name
+        self._own.make()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops the drain after a last attempt. What is left in the spool is adopted by the next process."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if not self._outage.since:
+            self._note_ended()
+        self._own.close()
+
+    def note_recorded(self) -> None:
+        """States in the database that the logs of this process are complete until now, unless the spool holds events.
+        Blocks. Raises the database's error.
+        """
+        if self._own.name:
+            note_recorded(self._database, self._own.name, self._clock.now(), lambda: bool(self._outage.since))
+
+    def _note_ended(self) -> None:
+        try:
+            with self._database.write_transaction() as conn:
+                note_ended(conn, self._own.name)
+        except Exception as error:  # noqa: BLE001 - its status lists then count as incomplete, until its sessions expire
+            logs.get().warning("spool.end_not_noted", log=self._own.name, error=describe(error))
+
+    # --- sink.Sink, on the writer thread
+
+    def open(self, log: str) -> Log:
+        if self._offline is None:
+            return self._inner.open(log)
+        self._own.name = log
+        self._inner.open_later(self._offline.installation, self._offline.clock_reset)
+        with self._gate:
+            self._begin(OSError("the database was unavailable when the process started"))
+            return self._open_in_spool(log, {}, self._offline.detail)
+
+    def begin_without_database(self, start: OfflineStart) -> None:
+        """Call it before `open`: the log begins in the spool, because the database is unavailable."""
+        self._offline = start
+
+    def reopen(self, log: Log, name: str) -> Log | None:
+        """The new log begins in the spool. Its opening names the acknowledged end of the old one."""
+        with self._gate:
+            if not self._outage.since:
+                return None
+            try:
+                return self._open_in_spool(name, {log.id: log.end}, {"continues": self._own.name})
+            except DaypassError:
+                return None
+
+    def _open_in_spool(self, name: str, heads: Mapping[str, Position], further: Mapping[str, Any]) -> Log:
+        """Raises DaypassError(UNAVAILABLE)."""
+        about = Unopened(self._inner.installation, self._node, heads, further)
+        opening = open_log_without_database(name, self._clock.now(), about)
+        self._keep(opening)
+        return Log(name, opening.end)
+
+    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+        with self._gate:
+            if self._outage.since:
+                return self._append(log, items)
+        try:
+            return self._inner.commit(log, items, last=last)
+        except UnknownOutcome as unknown:
+            with self._gate:
+                self._begin(unknown.error)
+                if unknown.batch.changed:
+                    raise
+                self._keep_doubt(unknown)
+            return unknown.batch
+        except Exception as error:
+            if not is_unavailable(error) or needs_restart(error):
+                raise
+            with self._gate:
+                self._begin(error)
+                return self._append(log, items)
+
+    def resolve(self, log: Log, doubt: Batch | None) -> bool:
+        """While the database is unavailable, only a batch without directory changes can be resolved: its rows go to the
+        spool, and are found or added when it is drained.
+        """
+        if self._rejected:
+            raise Halted(self._rejected)
+        with self._gate:
+            if self._outage.since:
+                if doubt is not None and doubt.changed:
+                    raise not_recordable(self._outage.cause)
+                if doubt is not None:
+                    self._keep(doubt)
+                elif self._own.fault:
+                    self._own.check()
+                return True
+        try:
+            return self._inner.resolve(log, doubt)
+        except Exception as error:
+            if is_unavailable(error) and not needs_restart(error):
+                with self._gate:
+                    self._begin(error)
+            raise
+
+    def idle(self) -> None:
+        if self._outage.since:
+            return
+        try:
+            self._inner.idle()
+        except Exception as error:
+            if not is_unavailable(error) or needs_restart(error):
+                raise
+            with self._gate:
+                self._begin(error)
+
+    # --- The spool, with the gate held
+
+    def _begin(self, error: Exception) -> None:
+        """The database is unavailable from now on, until the drain has reached it."""
+        self.failures += 1
+        if not self._outage.since:
+            cause = describe(error)
+            self._outage = Outage(time.monotonic(), self._clock.now(), cause)
+            logs.get().error("database.unavailable", error=cause, spool=self._own.fault or "in use")
+        self._wake.set()
+
+    def _append(self, log: Log, items: Sequence[Item]) -> Batch:
+        """Appends what needs no database; the rest is left out of the batch."""
+        able = [item for item in items if not item.needs_database]
+        batch = log.compose(able, _offline)
+        if batch.records:
+            self._keep(batch)
+            self._outage.events += len(batch.records)
+            self._inner.usage.note_all([item.event for item in able if item.event is not None])
+        return batch
+
+    def _keep(self, batch: Batch) -> None:
+        """Raises DaypassError(UNAVAILABLE), Halted."""
+        if self._rejected:
+            raise Halted(self._rejected)
+        self._own.append(batch)
+
+    def _keep_doubt(self, unknown: UnknownOutcome) -> None:
+        try:
+            self._keep(unknown.batch)
+        except DaypassError as error:
+            raise UnknownOutcome(unknown.batch, error) from error
+
+    # --- The drain, on its own thread
+
+    def _run(self) -> None:
+        adopt_at = 0.0
+        while True:
+            stopping = self._stop.is_set()
+            try:
+                if self._outage.since and not self._rejected:
+                    self._drain_own()
+                elif time.monotonic() >= adopt_at and not stopping:
+                    self._drainer.adopt(self._place)
+                    adopt_at = time.monotonic() + _ADOPT_SECONDS
+            except Exception as error:  # noqa: BLE001 - the drain must go on; the batches remain in the spool
+                if not is_unavailable(error):
+                    logs.get().error("spool.drain_failed", exc_info=True)
+            if stopping:
+                return
+            self._wake.wait(_PAUSE_SECONDS if self._outage.since else _ADOPT_SECONDS)
+            self._wake.clear()
+            if self._outage.since:
+                self._stop.wait(_PAUSE_SECONDS)
+
+    def _drain_own(self) -> None:
+        """Drains the spool of this process. The outage ends when the spool is empty."""
+        spool = self._own.spool
+        try:
+            self._drainer.probe(self._offline.installation if self._offline is not None else "")
+            restored = self._inner.restore_lost()
+            if spool is not None:
+                self._drain_most(spool)
+            with self._gate:
+                while spool is not None and self._drainer.chunk(spool):
+                    pass
+                outage, self._outage = self._outage, Outage()
+                self._offline = None
+        except SpoolTampered as error:
+            self._reject_own(error)
+            return
+        if spool is not None:
+            spool.forget()
+        for lost in restored:
+            self._report(Event(EventType.RECORDS_RESTORED, self._clock.now(), detail=lost.detail()))
+        seconds = round(time.monotonic() - outage.since, 1)
+        logs.get().info("database.available", seconds=seconds, spooled=outage.events)
+        if outage.events:
+            detail = {"events": outage.events, "since": outage.began_at, "cause": outage.cause, "adopted": False}
+            self._report(Event(EventType.SPOOL_DRAINED, self._clock.now(), detail=detail))
+
+    def _drain_most(self, spool: Spool) -> None:
+        """Drains all but the last events. The writer waits for each chunk that follows one after which the spool was
+        not smaller than ever before, so that requests that arrive faster than events are drained never fill it.
+        """
+        smallest = spool.events + 1
+        while spool.events > _LAST_EVENTS:
+            growing = spool.events >= smallest
+            smallest = min(smallest, spool.events)
+            with self._gate if growing else contextlib.nullcontext():
+                self._drainer.chunk(spool)
+
+    def _reject_own(self, error: SpoolTampered) -> None:
+        """The log halts: its history in the database cannot be continued."""
+        with self._gate:
+            spool, self._own.spool = self._own.spool, None
+            self._rejected = f"its spool is not accepted: {error}"
+            path = spool.reject() if spool is not None else None
+        self._drainer.report_rejected(str(error), path.name if path is not None else "")
+
+
+def _offline(item: Item, batch: Batch) -> tuple[Any, EventRow]:
+    """Does what an item does without the database: `ports.Offline`."""
+    made = item.offline
+    assert made is not None
+    event = made.event
+    if item.record is not None:
+        event = msgspec.structs.replace(event, session=item.record)
+    item.event = event
+    revocation = made.revocation
+    batch.revocations.append(revocation)
+    batch.outcome.changes.append(
+        Change(0, "revocations", revocation.account, (f"revocation:{revocation.id}",), revocation)
+    )
+    return made.value, event_row(event)

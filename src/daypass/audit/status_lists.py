@@ -1,0 +1,221 @@
+"""The `StatusLists` port: one sequence of status lists for each process, made by any process that is asked.
+
+The lists of this process come from memory, so they are served while the database is unavailable. Those of other
+processes are read from the record, and again with each request after what was read. Which sessions are revoked is
+always decided by the revocations that this process knows. A list never claims to be complete beyond the time until
+which the sessions of its process are on the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection
+
+from daypass.audit.completeness import process_logs
+from daypass.audit.status_entries import StatusEntry, first_live, read_entries
+from daypass.domain.errors import DaypassError
+from daypass.domain.session import SessionClaims
+from daypass.domain.status_list import STATUSES, encode_statuses, split_index
+from daypass.ports import AuthorizationServer, Clock, RevocationFeed, StatusList
+
+PATH: Final = "/statuslists/"
+TYPE: Final = "statuslist+jwt"
+"""The `typ` of a status list token (draft-ietf-oauth-status-list, 5.1)."""
+MAX_LOGS: Final = 64
+"""Logs of other processes whose sessions are in memory at once."""
+_ID = re.compile(r"([0-9a-f]{32})-([0-9]{1,9})")
+_SLICE: Final = 500  # sessions compared with the revocations before other requests get a turn
+_READ_AGAIN_MS: Final = 1000
+_ABSENT_MS: Final = 5000  # how long an id that names no log is not looked up again
+_MAX_ABSENT: Final = 4096
+_LIFETIME: Final = 12  # of a token, in multiples of its ttl: a verifier may accept a copy so long
+
+
+class Read(Protocol):
+    """Runs a query of the record on a thread. Raises DaypassError(UNAVAILABLE)."""
+
+    async def __call__(self, query: Callable[[Connection], Any], /) -> Any: ...
+
+
+class _List:
+    """One list: its sessions, and the token made from them."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, StatusEntry] = {}
+        self.lock = asyncio.Lock()
+        self.made: StatusList | None = None
+        self.made_at = 0
+        self.version = -1
+        self.count = 0  # entries when the token was made
+
+    def expired(self, now: int) -> bool:
+        return all(entry.expires_at <= now for entry in self.entries.values())
+
+
+class _Process:
+    """The lists of one process, named by its first log.
+
+    Of another process: `seqs` says how far each of its logs was read, `read_at` when that was (ms), and
+    `complete_until` until when every session that it issued is known (ms).
+    """
+
+    def __init__(self) -> None:
+        self.lists: dict[int, _List] = {}
+        self.lock = asyncio.Lock()
+        self.seqs: dict[str, int] = {}
+        self.read_at = 0
+        self.complete_until = 0
+
+    def add(self, entry: StatusEntry) -> None:
+        number, place = split_index(entry.status_index)
+        self.lists.setdefault(number, _List()).entries[place] = entry
+
+
+class LogStatusLists:
+    """See `ports.StatusLists`.
+
+    Args:
+        log: the id of this process's log.
+        server: the issuer and its signer. Without an issuer no lists are made.
+        feed: the revocations.
+        read: runs a query of the record on a thread.
+        ttl: seconds after which a verifier fetches a list again.
+    """
+
+    def __init__(
+        self, log: str, clock: Clock, server: AuthorizationServer, feed: RevocationFeed, read: Read, ttl: int
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._server = server
+        self._feed = feed
+        self._read = read
+        self._ttl = ttl
+        self._next = 0
+        self._own = _Process()
+        self._others: OrderedDict[str, _Process] = OrderedDict()
+        self._absent: OrderedDict[str, int] = OrderedDict()
+
+    # --- Sessions of this process
+
+    def allocate(self, session: SessionClaims) -> int:
+        """See `ports.StatusLists`."""
+        index = self._next
+        self._next += 1
+        if index % STATUSES == 0:
+            self._forget_expired(self._own)
+        self._own.add(StatusEntry(index, session.hops, session.source_identity, session.expires_at))
+        return index
+
+    def reference(self, index: int) -> tuple[str, int] | None:
+        """See `ports.StatusLists`."""
+        if not self._server.enabled:
+            return None
+        number, place = split_index(index)
+        return f"{self._server.issuer}{PATH}{self._log}-{number}", place
+
+    def _forget_expired(self, process: _Process) -> None:
+        now = self._clock.now()
+        process.lists = {number: held for number, held in process.lists.items() if not held.expired(now)}
+
+    # --- Tokens
+
+    async def token(self, list_id: str) -> StatusList | None:
+        """See `ports.StatusLists`."""
+        named = _ID.fullmatch(list_id)
+        if named is None or not self._server.enabled:
+            return None
+        own = named[1] == self._log
+        process = self._own if own else await self._other(named[1])
+        held = process.lists.get(int(named[2])) if process is not None else None
+        if process is None or held is None or held.expired(self._clock.now()):
+            return None
+        async with held.lock:  # one of many requests makes the token
+            return await self._current(held, list_id, None if own else process.complete_until)
+
+    async def _current(self, held: _List, list_id: str, complete_until: int | None) -> StatusList:
+        now = self._clock.now()
+        fresh = now - held.made_at < self._ttl * 1000 // 2 and held.count == len(held.entries)
+        if held.made is not None and held.version == self._feed.version and fresh:
+            return held.made
+        version = self._feed.version
+        revoked, entries = [], [*held.entries.items()]
+        for start in range(0, len(entries), _SLICE):
+            part = entries[start : start + _SLICE]
+            revoked += [place for place, e in part if self._feed.ends(e.hops, e.source_identity)]
+            await asyncio.sleep(0)
+        # The list is as old as the older of its two sources, so that a verifier can see when it is stale. It expires
+        # after that time, too, for verifiers that look at `exp` alone.
+        known = min(now, self._feed.state().complete_until, now if complete_until is None else complete_until)
+        lst = encode_statuses(revoked, STATUSES)
+        claims = {
+            "sub": f"{self._server.issuer}{PATH}{list_id}",
+            "iss": self._server.issuer,
+            "iat": known // 1000,
+            "exp": known // 1000 + _LIFETIME * self._ttl,
+            "ttl": self._ttl,
+            "status_list": {"bits": 1, "lst": lst},
+        }
+        token = self._server.signer.sign(claims, self._server.algorithm, TYPE)
+        tag = hashlib.sha256(f"{lst}|{known // 1000}".encode("ascii")).hexdigest()[:32]
+        held.made = StatusList(token, tag, max(1, self._ttl // 2))
+        held.made_at, held.version, held.count = now, version, len(entries)
+        return held.made
+
+    # --- Sessions of other processes
+
+    async def _other(self, first: str) -> _Process | None:
+        now = self._clock.now()
+        if self._absent.get(first, 0) > now:
+            return None
+        process = self._others.setdefault(first, _Process())
+        async with process.lock:
+            if now - process.read_at >= _READ_AGAIN_MS:
+                try:
+                    await self._read_on(first, process, now)
+                except DaypassError:
+                    if not process.seqs:
+                        self._others.pop(first, None)
+                        raise
+        if not process.seqs:
+            self._others.pop(first, None)
+            self._absent[first] = now + _ABSENT_MS
+            while len(self._absent) > _MAX_ABSENT:
+                self._absent.popitem(last=False)
+            return None
+        self._others.move_to_end(first)
+        while len(self._others) > MAX_LOGS:
+            self._others.popitem(last=False)
+        return process
+
+    async def _read_on(self, first: str, process: _Process, now: int) -> None:
+        """Reads what the logs of the process have after the last record read. A list that is read in part only is not
+        shown. What the process says about completeness is read first: the records that it speaks of are then there.
+        """
+        found = await self._read(lambda conn: process_logs(conn, first))
+        if found is None:
+            return
+        seqs = dict(process.seqs)
+        for log in found.logs:
+            if log not in seqs:
+                seqs[log] = await self._read(lambda conn, log=log: first_live(conn, log, now))  # type: ignore[misc]
+            seqs[log] = await self._read_entries(process, log, seqs[log])
+        self._forget_expired(process)
+        process.seqs, process.read_at = seqs, now
+        process.complete_until = now if found.recorded_until is None else min(now, found.recorded_until)
+
+    async def _read_entries(self, process: _Process, log: str, after: int) -> int:
+        """Adds the sessions of a log after this record. Returns the last record read."""
+        more = True
+        while more:
+            page = await self._read(lambda conn, at=after: read_entries(conn, log, at))  # type: ignore[misc]
+            for entry in page.entries:
+                process.add(entry)
+            after, more = page.seq, page.more
+        return after

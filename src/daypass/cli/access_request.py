@@ -1,0 +1,340 @@
+"""`daypass request`: ask for access to roles, decide about requests of others, and end access."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+import click
+
+from daypass.cli import output
+from daypass.cli.argv import ROLE_TEXTS
+from daypass.cli.durations import moment_of
+from daypass.cli.options import (
+    Duration,
+    Group,
+    account_option,
+    complete_roles,
+    connect,
+    output_option,
+    pages,
+    server_options,
+)
+from daypass.cli.request import mfa_code_on_terminal
+from daypass.client.credentials import role_arn
+from daypass.client.http import Connection, segment
+
+_PATH = "/access-requests"
+_id = click.argument("request_id")
+_limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+_reason = click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown to approvers and recorded.")
+_STATES = ("draft", "pending", "approved", "denied", "expired", "cancelled", "claimed", "ended")
+
+
+def mfa_options(command: Any) -> Any:
+    """--mfa-serial and --mfa-code: a code for this call."""
+    for name in ("--mfa-serial", "--mfa-code"):
+        metavar, text = ROLE_TEXTS[name]
+        command = click.option(name, default="", metavar=metavar, help=text)(command)
+    return command
+
+
+def mfa_body(connection: Connection, serial: str, code: str) -> dict[str, Any]:
+    """The `mfa` member of a body: of --mfa-code, or what a person types if the profile names a device."""
+    serial = serial or connection.profile.mfa_serial
+    if code and not serial:
+        raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
+    if not serial or not (code or output.interactive()):
+        return {}
+    return {"mfa": {"serial_number": serial, "token_code": code or mfa_code_on_terminal("This call", serial)}}
+
+
+@click.group(cls=Group)
+def request() -> None:
+    """Requests for access to roles."""
+
+
+def wanted(
+    connection: Connection, roles: tuple[str, ...], given: Mapping[str, Any], policy: TextIO | None = None
+) -> dict[str, Any]:
+    """The body of a new request."""
+    body: dict[str, Any] = {
+        "roles": [role_arn(connection, role) for role in roles],
+        "reason": given["reason"],
+        "ticket": given["ticket"],
+        **mfa_body(connection, given["mfa_serial"], given["mfa_code"]),
+    }
+    if given["duration"]:
+        body["seconds"] = given["duration"]
+    if policy is not None:
+        body["policy"] = output.read_text(policy)
+    return body
+
+
+def new_request_options(command: Any) -> Any:
+    """--reason, --ticket, --for and the options of MFA."""
+    command = click.option("--ticket", default="", metavar="TEXT", help="The ticket, for example INC-42.")(command)
+    command = click.option(
+        "--for", "duration", type=Duration(), default=0, metavar="TIME", help="30m, 1h; from first use."
+    )(command)
+    return mfa_options(_reason(command))
+
+
+@request.command("create")
+@click.argument("roles", nargs=-1, required=True, shell_complete=complete_roles)
+@new_request_options
+@click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
+@click.option("--start", default="", metavar="TIME", help="Not before: 2026-01-31T12:00:00Z, or +2h.")
+@click.option("--uses", type=click.IntRange(1, 1000), help="Number of sessions.")
+@click.option("--beneficiary", default="", metavar="ARN", help="For this user, who must accept.")
+@click.option("--token", default="", metavar="TEXT", help="Repeated with the same token, it is the same request.")
+@click.option(
+    "--break-glass", is_flag=True, help="Emergency access: no approver, an alert at once, a review afterwards."
+)
+@click.option("--new", is_flag=True, help="Also when you have access that covers this request.")
+@click.option("--confirm", default="", metavar="ROLE", help="For an emergency, the name of the first role.")
+@server_options
+@output_option
+def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint: str, form: str, **given: Any) -> None:
+    """Request access to ROLES (ARNs, or NAMES of your own account)."""
+    connection = connect(profile, endpoint)
+    body = wanted(connection, roles, given, policy)
+    if given["start"]:
+        body["starts_at"] = moment_of(given["start"], time.time())
+    for option, member in (("uses", "max_uses"), ("beneficiary", "beneficiary"), ("token", "client_token")):
+        if given[option]:
+            body[member] = given[option]
+    if given["break_glass"]:
+        name, confirm = body["roles"][0].rpartition("/")[2], given["confirm"]
+        if not confirm and output.interactive():
+            confirm = click.prompt(
+                f"Emergency access is recorded, alerted and reviewed. Type {name} to confirm", err=True
+            )
+        body |= {"break_glass": True, "confirmation": confirm}
+    if not given["new"] and not given["token"]:
+        body["reuse"] = True
+    made = connection.api("POST", _PATH, body=body, repeatable=bool(given["token"]))
+    if made.get("reused"):
+        output.message("you have this access already; --new requests it again")
+    shown(made, form)
+
+
+@request.command("suggest")
+@click.argument("action")
+@click.argument("resource", default="*")
+@server_options
+@output_option
+def suggest(action: str, resource: str, profile: str, endpoint: str, form: str) -> None:
+    """List the roles that you may request for ACTION on RESOURCE (an ARN), least privileged first."""
+    query = {"action": action, "resource": resource}
+    found = connect(profile, endpoint).api("GET", "/role-suggestions", query)["suggestions"]
+    if form == "json":
+        output.data(found)
+        return
+    output.table(
+        ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
+        [
+            (
+                _name(each["role"]),
+                f"{each['stages']} stages" if each["stages"] else "automatic",
+                each["grant_id"],
+                ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
+            )
+            for each in found
+        ],
+    )
+
+
+@request.command("ls")
+@account_option
+@click.option("--state", type=click.Choice(_STATES), default=None)
+@click.option("--inbox", is_flag=True, help="Only those that wait for your vote.")
+@_limit
+@server_options
+@output_option
+def list_requests(
+    account: str,
+    state: str | None,
+    inbox: bool,  # noqa: FBT001  # click passes options as arguments
+    limit: int,
+    profile: str,
+    endpoint: str,
+    form: str,
+) -> None:
+    """List access requests that concern you, or all of them if you may see them."""
+    query = {"account": account, "state": state or "", "approvable": "true" if inbox else ""}
+    found = pages(connect(profile, endpoint), _PATH, "access_requests", query, limit)
+    if form == "json":
+        output.data(found)
+        return
+    output.table(
+        ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
+        [
+            (r["id"], r["state"], _name(r["requester"]), ", ".join(map(_name, r["roles"])), r["risk"], r["reason"])
+            for r in found
+        ],
+    )
+
+
+def _name(arn: str) -> str:
+    return arn.partition(":")[2].rpartition(":")[2] or arn
+
+
+@request.command("show")
+@_id
+@account_option
+@server_options
+@output_option
+def show(request_id: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Show one access request, with its votes and grants."""
+    found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(request_id)}", {"account": account})
+    shown(found, form)
+
+
+def shown(found: Mapping[str, Any], form: str) -> None:
+    """Prints a request."""
+    if form == "json":
+        output.data(found)
+        return
+    output.fields(
+        {
+            "request": found["id"],
+            "state": found["state"] + (f" ({found['end_reason']})" if found["end_reason"] else ""),
+            "requester": found["requester"],
+            "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
+            "roles": ", ".join(found["roles"]),
+            "reason": found["reason"],
+            "ticket": found["ticket"],
+            "duration": f"{found['seconds']} s from the first use",
+            "not before": output.moment(found["starts_at"]),
+            "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
+            "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
+            "emergency": "yes: a review is open" if found["break_glass"] else "",
+            "missing": ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items()),
+        }
+    )
+    for vote in found["votes"]:
+        verb = "approved" if vote["approve"] else "denied"
+        void = "; void, because something changed afterwards" if vote["void"] else ""
+        mfa = " with MFA" if vote["mfa_at"] else ""
+        reason = f": {vote['reason']}" if vote["reason"] else ""
+        click.echo(output.safe(f"  {verb} by {vote['approver']}{mfa} at {output.moment(vote['at'])}{void}{reason}"))
+    for grant in found["grants"]:
+        until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else ""
+        why = f" ({grant['end_reason']})" if grant["end_reason"] else ""
+        click.echo(output.safe(f"  grant {grant['id']} of {grant['role']}: {grant['state']}{until}{why}"))
+
+
+@request.command("approve")
+@_id
+@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@click.option("--for", "duration", type=Duration(), default=0, metavar="TIME", help="A shorter duration.")
+@click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
+@click.option("--instead", multiple=True, metavar="ROLE=ROLE", help="Grant the second role in place of the first.")
+@click.option("--binding", default="", metavar="DIGEST", help="Approve only this version of the request.")
+@mfa_options
+@account_option
+@server_options
+@output_option
+def approve(
+    request_id: str, policy: TextIO | None, account: str, profile: str, endpoint: str, form: str, **given: Any
+) -> None:
+    """Approve an access request, exactly as it is shown. You cannot approve your own."""
+    connection = connect(profile, endpoint)
+    path, binding = f"{_PATH}/{segment(request_id)}", given["binding"]
+    if not binding:
+        seen = connection.api("GET", path, {"account": account})
+        binding = seen["binding"]
+        if form == "text":
+            shown(seen, form)
+            if output.interactive() and seen["state"] == "pending":
+                click.confirm("Approve this", abort=True, err=True)
+    code = mfa_body(connection, given["mfa_serial"], given["mfa_code"])
+    body: dict[str, Any] = {"binding": binding, "reason": given["reason"], **code}
+    if given["duration"]:
+        body["seconds"] = given["duration"]
+    if policy is not None:
+        body["policy"] = output.read_text(policy)
+    pairs = [each.partition("=") for each in given["instead"]]
+    if pairs:
+        body["substitutes"] = {role_arn(connection, old): role_arn(connection, new) for old, _, new in pairs}
+    after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
+    if form == "json":
+        output.data(after)
+        return
+    missing = ", ".join(f"{number} × {stage}" for stage, number in after["missing"].items())
+    click.echo("Approved." if after["state"] == "approved" else f"Recorded; still missing: {output.safe(missing)}")
+
+
+@request.command("deny")
+@_id
+@_reason
+@mfa_options
+@account_option
+@server_options
+@output_option
+def deny(
+    request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, profile: str, endpoint: str, form: str
+) -> None:
+    """Deny an access request, even if others approved it. Access that it gave ends, with its sessions."""
+    connection = connect(profile, endpoint)
+    path = f"{_PATH}/{segment(request_id)}"
+    seen = connection.api("GET", path, {"account": account})
+    body = {"reason": reason, "binding": seen["binding"], **mfa_body(connection, mfa_serial, mfa_code)}
+    _told(connection.api("POST", f"{path}/deny", {"account": account}, body=body), form)
+
+
+def _told(after: Mapping[str, Any], form: str) -> None:
+    if form == "json":
+        output.data(after)
+    else:
+        click.echo(f"The access request is {output.safe(after['state'])}.")
+
+
+def _simple(name: str, text: str) -> Callable[..., None]:
+    def act(request_id: str, profile: str, endpoint: str, form: str) -> None:
+        _told(connect(profile, endpoint).api("POST", f"{_PATH}/{segment(request_id)}/{name}"), form)
+
+    act.__doc__ = text
+    command: Callable[..., None] = request.command(name)(_id(server_options(output_option(act))))
+    return command
+
+
+cancel = _simple("cancel", "Take back a request of yours that has not been used.")
+done = _simple("done", "End the access of your request, with all its sessions.")
+
+
+@request.command("accept")
+@_id
+@mfa_options
+@server_options
+@output_option
+def accept(request_id: str, mfa_serial: str, mfa_code: str, profile: str, endpoint: str, form: str) -> None:
+    """Accept a request that somebody made for you."""
+    connection = connect(profile, endpoint)
+    body = mfa_body(connection, mfa_serial, mfa_code)
+    _told(connection.api("POST", f"{_PATH}/{segment(request_id)}/accept", body=body), form)
+
+
+@request.command("extend")
+@_id
+@_reason
+@click.option("--for", "duration", type=Duration(), required=True, metavar="TIME", help="So much longer.")
+@mfa_options
+@server_options
+@output_option
+def extend(
+    request_id: str,
+    reason: str,
+    duration: int,
+    mfa_serial: str,
+    mfa_code: str,
+    profile: str,
+    endpoint: str,
+    form: str,
+) -> None:
+    """Request more time for access that you have."""
+    connection = connect(profile, endpoint)
+    body = {"seconds": duration, "reason": reason, **mfa_body(connection, mfa_serial, mfa_code)}
+    shown(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False), form)

@@ -1,0 +1,59 @@
+"""The command group: finds a command, imports it, and suggests the nearest one when there is none of that name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from daypass import __version__
+from daypass.cli.commands import COMMANDS
+
+
+class PipeClosed(Exception):
+    """The reader of our output has closed the pipe."""
+
+
+@contextmanager
+def _pipe_watched() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # click would exit with a status that means something else here
+        raise PipeClosed from None
+
+
+class _Lazy(click.Group):
+    def make_context(self, *given: Any, **more: Any) -> click.Context:
+        with _pipe_watched():  # help is printed here
+            return super().make_context(*given, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _pipe_watched():
+            return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        place = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(place.module), place.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Without importing a command: `daypass --help` is as fast as the rest."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="daypass", message="%(prog)s, version %(version)s")
+def cli() -> None:
+    """Assume a role for a short time, with a complete audit record."""

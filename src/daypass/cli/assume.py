@@ -1,0 +1,51 @@
+"""`daypass assume`: a role's credentials for a shell or a tool."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process_form, variables
+from daypass.cli.options import complete_roles, open_connection, output_option
+from daypass.cli.pick import role_or_picked
+from daypass.cli.request import code_source, request_of, request_options, suggesting
+from daypass.client.credentials import assume_role
+from daypass.client.usable import resolve
+
+
+@click.command()
+@click.argument("role", default="", shell_complete=complete_roles)
+@request_options
+@click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
+@click.option("--unset", is_flag=True, help="Print the commands that remove the credentials from the shell.")
+@output_option
+def assume(role: str, profile: str, endpoint: str, shell: str, unset: bool, form: str, **given: Any) -> None:  # noqa: FBT001
+    """Assume ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
+
+    For a shell: eval "$(daypass assume ROLE)", in fish: daypass assume ROLE --shell fish | source. To remove them
+    again: eval "$(daypass assume --unset)".
+    """
+    if unset:
+        for name in sorted({*SET, *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)}):
+            if shell != "powershell" or name in os.environ:  # it fails on a variable that is not there
+                click.echo(FORGET[shell].format(name=name))
+        return
+    connection = open_connection(resolve(profile, endpoint))
+    request = request_of(role_or_picked(role, connection), connection.profile, given)
+    code = code_source(request, given["mfa_code"])() if request.serial_number else ""
+    with suggesting(request.role, connection.profile):
+        issued = assume_role(connection, request, connection.clock(), code)
+    credentials = process_form(asdict(issued))
+    if form == "json":
+        click.echo(json.dumps(credentials, indent=2))
+        return
+    values = variables(credentials, asdict(connection.profile))
+    for name in DROPPED:
+        if name in os.environ and name not in values:
+            click.echo(FORGET[shell].format(name=name))
+    for name, value in values.items():
+        click.echo(FORMS[shell].format(name=name, value=QUOTES[shell](value)))

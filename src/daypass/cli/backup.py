@@ -1,0 +1,102 @@
+"""`daypass backup`: encrypted backups of an installation's database, restoring them, and drills."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from daypass.cli import exits, output
+from daypass.cli.installation import config_option, data_option, server_module, settings_of
+from daypass.cli.options import Group
+
+_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+_identity = click.option(
+    "--identity",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    required=True,
+    help="File with the private key (AGE-SECRET-KEY-1…).",
+)
+
+
+@click.group(cls=Group)
+def backup() -> None:
+    """Backups of an installation's database.
+
+    A backup is encrypted to a public key in the age format, so whoever makes it cannot read it. The key-encryption key is
+    not in it: keep a copy of that elsewhere.
+    """
+
+
+@backup.command("keygen")
+@_file
+def keygen(file: Path) -> None:
+    """Make a private key in the new FILE, and print its recipient. Keep FILE away from the servers."""
+    from daypass.crypto import age  # noqa: PLC0415  # of the server's packages
+
+    secret, recipient = age.new_identity()
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(f"# recipient: {recipient}\n{secret}\n")
+    click.echo(recipient)
+
+
+@backup.command("create")
+@_file
+@click.option("--recipient", required=True, metavar="age1…", help="The public key that it is encrypted to.")
+@config_option
+@data_option
+def create(file: Path, recipient: str, config: Path | None, data: Path | None) -> None:
+    """Write a backup to the new FILE, while servers run."""
+    made = server_module("backup").make(settings_of(config, data), recipient, file)
+    click.echo(f"Wrote {file}: {made.accounts} accounts, {made.records} records, {made.rows} rows.")
+
+
+@backup.command("restore")
+@_file
+@_identity
+@config_option
+@data_option
+def restore(file: Path, identity: Path, config: Path | None, data: Path | None) -> None:
+    """Restore FILE into a new, empty database. Every session ends.
+
+    Blocks that were made, and keys that were disabled, after the backup was made are not in it: make them again.
+    """
+    restored = server_module("backup").restore(settings_of(config, data), identity.read_text(), file)
+    click.echo(
+        f"Restored {restored.accounts} accounts and {restored.records} records of {output.moment(restored.created_at)}. "
+        "Every session has ended."
+    )
+    click.echo("What was blocked or disabled after that time must be blocked or disabled again.")
+
+
+@backup.command("drill")
+@_file
+@_identity
+@config_option
+@data_option
+def drill(file: Path, identity: Path, config: Path | None, data: Path | None) -> int:
+    """Restore FILE into a temporary database, verify its whole record, and open its keys. Status 1 if anything is wrong.
+
+    The settings are those of a server: its key-encryption key must open the keys. Its database is not touched.
+    """
+    from daypass.audit.verify import BadRecord, Verified  # noqa: PLC0415  # of the server's packages
+    from daypass.cli.record import OfflineRecord  # noqa: PLC0415
+    from daypass.config import Settings  # noqa: PLC0415
+
+    server, settings = server_module("backup"), settings_of(config, data)
+    with tempfile.TemporaryDirectory(prefix="daypass-drill-") as scratch:
+        temporary = Settings.model_validate({"server": {"data": scratch}})
+        restored = server.restore(temporary, identity.read_text(), file)
+        keys = server.check_keys(settings, temporary)
+        results = list(OfflineRecord(Path(scratch) / "daypass.db").verified())
+    bad = [found for found in results if isinstance(found, BadRecord)]
+    good = [found for found in results if isinstance(found, Verified)]
+    for fault in bad:
+        click.echo(f"BAD  log {output.safe(fault.log)} record {fault.seq}: {output.safe(fault.why)}")
+    click.echo(
+        f"The backup of {output.moment(restored.created_at)} restores: {restored.accounts} accounts, "
+        f"{sum(found.records for found in good)} records in {len(good)} logs verify, {keys} ring keys open."
+    )
+    return exits.FINDING if bad or not good else exits.OK

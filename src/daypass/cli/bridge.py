@@ -1,0 +1,230 @@
+"""`daypass bridge`: what another cloud must be told to accept tokens of your account, and such a token.
+
+It only prints: nothing is changed here or elsewhere. The other side gets the issuer of the account, an audience, and the
+ARN of the role or user whose tokens it accepts.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from datetime import datetime
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.iam import Row
+from daypass.cli.options import Group, connect, output_option, server_options
+from daypass.client.credentials import identity
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
+
+_AZURE = "api://AzureADTokenExchange"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # a name
+_GOOGLE = (
+    "//iam.googleapis.com/projects/PROJECT_NUMBER/locations/global/workloadIdentityPools/{pool}/providers/{provider}"
+)
+_subject_option = click.option(
+    "--subject", default="", metavar="ARN", help="The role or user that is accepted. Default: that of the profile."
+)
+
+
+@click.group(cls=Group)
+def bridge() -> None:
+    """Use sessions of this installation in other clouds.
+
+    An administrator enables it once for the account: IAM EnableOutboundWebIdentityFederation.
+    """
+
+
+@bridge.command("aws")
+@click.option("--audience", default="sts.amazonaws.com", metavar="NAME", help="The audience of the tokens.")
+@_subject_option
+@server_options
+@output_option
+def aws(audience: str, subject: str, profile: str, endpoint: str, form: str) -> None:
+    """Print the OIDC provider and trust policy for AWS, or for another installation of Daypass."""
+    issuer, subject = _facts(connect(profile, endpoint), subject)
+    name = issuer.partition("://")[2]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::ACCOUNT_ID:oidc-provider/{name}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{name}:aud": audience, f"{name}:sub": subject}},
+    }
+    _print(
+        form,
+        {
+            "provider": {"Url": issuer, "ClientIDList": [audience]},
+            "trust_policy": {"Version": "2012-10-17", "Statement": [statement]},
+        },
+        _command("aws", "iam", "create-open-id-connect-provider", "--url", issuer, "--client-id-list", audience),
+        "The trust policy of the role, with your account in place of ACCOUNT_ID:",
+        ("trust_policy",),
+    )
+
+
+@bridge.command("gcp")
+@click.option(
+    "--audience", default="", metavar="NAME", help="The audience of the tokens. Default: that of the provider."
+)
+@click.option("--pool", default="daypass", metavar="NAME", help="The workload identity pool.")
+@click.option("--provider", default="daypass", metavar="NAME", help="Its provider.")
+@click.option("--token-url", default="https://sts.googleapis.com/v1/token", metavar="URL", help="The token endpoint.")
+@_subject_option
+@server_options
+@output_option
+def gcp(
+    audience: str, pool: str, provider: str, token_url: str, subject: str, profile: str, endpoint: str, form: str
+) -> None:
+    """Print the identity provider and the credential file for Google Cloud, with your project's number in place of
+    PROJECT_NUMBER.
+    """
+    issuer, subject = _facts(connect(profile, endpoint), subject)
+    named = _GOOGLE.format(pool=pool, provider=provider)
+    audience = audience or f"https:{named}"
+    credential = {
+        "type": "external_account",
+        "audience": named,
+        "subject_token_type": _ID_TOKEN,
+        "token_url": token_url,
+        "credential_source": {
+            "executable": {
+                "command": _command("daypass", "bridge", "token", audience, "--form", "google"),
+                "timeout_millis": 30_000,
+            }
+        },
+    }
+    condition = f"assertion.sub == '{subject}'"
+    settings = {
+        "issuer_uri": issuer,
+        "allowed_audiences": [audience],
+        "attribute_mapping": {"google.subject": "assertion.sub"},
+        "attribute_condition": condition,
+    }
+    create = _command(
+        *("gcloud", "iam", "workload-identity-pools", "providers", "create-oidc", provider),
+        *("--location", "global", "--workload-identity-pool", pool, "--issuer-uri", issuer),
+        *("--allowed-audiences", audience, "--attribute-mapping", "google.subject=assertion.sub"),
+        *("--attribute-condition", condition),
+    )
+    _print(
+        form,
+        {"provider": settings, "credentials": credential},
+        create,
+        "The credential file; set GOOGLE_APPLICATION_CREDENTIALS to it, and GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1:",
+        ("credentials",),
+    )
+
+
+@bridge.command("azure")
+@click.option("--audience", default=_AZURE, metavar="NAME", help="The audience of the tokens.")
+@click.option("--name", default="daypass", metavar="NAME", help="Of the federated credential.")
+@_subject_option
+@server_options
+@output_option
+def azure(audience: str, name: str, subject: str, profile: str, endpoint: str, form: str) -> None:
+    """Print the federated credential for Microsoft Entra, which accepts RS256 only (oauth.web_identity_algorithms)."""
+    issuer, subject = _facts(connect(profile, endpoint), subject)
+    credential = {"name": name, "issuer": issuer, "subject": subject, "audiences": [audience]}
+    create = _command(
+        *("az", "ad", "app", "federated-credential", "create", "--id", "APPLICATION_ID"),
+        *("--parameters", json.dumps(credential)),
+    )
+    _print(form, {"federated_credential": credential}, create, "The same as JSON:", ("federated_credential",))
+
+
+@bridge.command("vault")
+@click.option("--audience", default="vault", metavar="NAME", help="The audience of the tokens.")
+@click.option("--role", default="daypass", metavar="NAME", help="The role of the auth method.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy of its tokens; several times.")
+@_subject_option
+@server_options
+@output_option
+def vault(
+    audience: str, role: str, policies: tuple[str, ...], subject: str, profile: str, endpoint: str, form: str
+) -> None:
+    """Print the JWT auth method for HashiCorp Vault and OpenBao."""
+    issuer, subject = _facts(connect(profile, endpoint), subject)
+    config = {"oidc_discovery_url": issuer, "bound_issuer": issuer}
+    rules = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_subject": subject,
+        "bound_audiences": [audience],
+        "token_policies": list(policies or ("default",)),
+    }
+    commands = "\n".join(
+        (
+            "vault auth enable jwt",
+            _command("vault", "write", "auth/jwt/config", *_pairs(config)),
+            _command("vault", "write", f"auth/jwt/role/{role}", *_pairs(rules)),
+        )
+    )
+    found = {"config": config, "role": {"name": role, **rules}}
+    _print(form, found, commands, "The role as JSON:", ("role",))
+
+
+@bridge.command("token")
+@click.argument("audience")
+@click.option(
+    "--algorithm", default="", help="RS256, ES256, ES384 or EdDSA. Default: that of the other side's command."
+)
+@click.option("--seconds", default=300, type=click.IntRange(60, 3600), help="The lifetime.")
+@click.option(
+    "--form", "shape", type=click.Choice(["text", "google"]), default="text", help="google: for its credential file."
+)
+@server_options
+def token(audience: str, algorithm: str, seconds: int, shape: str, profile: str, endpoint: str) -> None:
+    """Print a token for AUDIENCE. It cannot be revoked: keep it short."""
+    wanted = algorithm or ("RS256" if audience == _AZURE else "ES256")
+    answer = connect(profile, endpoint).sts(
+        "GetWebIdentityToken", Audience=[audience], SigningAlgorithm=wanted, DurationSeconds=seconds
+    )
+    text = answer.findtext("WebIdentityToken")
+    if not text:
+        raise ClientError("", "the server's answer holds no token")
+    if shape == "text":
+        click.echo(text)
+        return
+    ends = answer.findtext("Expiration") or ""
+    expires = int(datetime.fromisoformat(ends).timestamp()) if ends else int(time.time()) + seconds
+    output.data({"version": 1, "success": True, "token_type": _ID_TOKEN, "id_token": text, "expiration_time": expires})
+
+
+def _facts(connection: Connection, subject: str) -> tuple[str, str]:
+    """The issuer of the account, and the subject of its tokens."""
+    found = connection.iam("GetOutboundWebIdentityFederationInfo").findtext("IssuerIdentifier")
+    if not found:
+        raise ClientError("", "the server's answer holds no issuer")
+    return found, subject or _principal(identity(connection))
+
+
+def _principal(who: Row) -> str:
+    """The ARN of the user or role behind a caller identity: the subject of its tokens."""
+    fields = who["Arn"].split(":", 5)
+    if fields[2] != "sts":
+        return who["Arn"]
+    raise click.UsageError("The profile is a session: give the ARN of its role with --subject.")
+
+
+def _pairs(values: dict[str, Any]) -> list[str]:
+    return [f"{key}={','.join(value) if isinstance(value, list) else value}" for key, value in values.items()]
+
+
+def _command(*words: str) -> str:
+    return shlex.join(words)
+
+
+def _print(form: str, found: dict[str, Any], command: str, what: str, path: tuple[str, ...]) -> None:
+    if form == "json":
+        output.data({**found, "command": command})
+        return
+    click.echo(command)
+    output.prose(f"\n{what}")
+    shown: Any = found
+    for name in path:
+        shown = shown[name]
+    click.echo(json.dumps(shown, indent=2))

@@ -1,0 +1,182 @@
+"""`daypass client`: the OAuth clients of an account, how they authenticate, and what they may ask for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import (
+    Group,
+    account_option,
+    confirmed,
+    connect,
+    output_option,
+    pages,
+    server_options,
+    yes_option,
+)
+from daypass.cli.provider import merged
+from daypass.client.http import segment
+
+_PATH = "/clients"
+
+
+@click.group(cls=Group)
+def client() -> None:
+    """OAuth clients of your account."""
+
+
+def _one(client_id: str, what: str = "") -> str:
+    return f"{_PATH}/{segment(client_id)}{what}"
+
+
+@client.command("create")
+@click.argument("name")
+@click.argument("settings", nargs=-1, metavar="[MEMBER=VALUE]...")
+@account_option
+@server_options
+@output_option
+def create(name: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str, form: str) -> None:
+    """Create an OAuth client. VALUE is JSON or text, @FILE what a file contains (@- standard input).
+
+    Without token_endpoint_auth_method it authenticates with private_key_jwt: give jwks or jwks_uri.
+
+    \b
+    daypass client create deployer jwks=@jwks.json 'grant_types=["client_credentials"]' 'roles=["*"]'
+    daypass client create app token_endpoint_auth_method=none 'grant_types=["authorization_code","refresh_token"]'
+    'redirect_uris=["http://127.0.0.1/callback"]'
+    """  # noqa: D301  # click reads the control character
+    body = {"name": name, "settings": _with_objects(merged({}, settings))}
+    made = connect(profile, endpoint).api("POST", _PATH, {"account": account}, body)
+    if form == "json":
+        output.data(made)
+    else:
+        output.fields({"client id": made["client_id"], "arn": made["arn"]})
+
+
+@client.command("ls")
+@account_option
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@server_options
+@output_option
+def list_clients(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:
+    """List the clients."""
+    found = pages(connect(profile, endpoint), _PATH, "clients", {"account": account}, limit)
+    output.listing(
+        found,
+        ("CLIENT ID", "NAME", "TYPE", "ENABLED", "GRANTS"),
+        lambda c: (c["client_id"], c["name"], c["type"], c["enabled"], ", ".join(c["settings"].get("grant_types", []))),
+        form,
+    )
+
+
+@client.command("show")
+@click.argument("client_id")
+@account_option
+@server_options
+@output_option
+def show(client_id: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Show a client and its settings."""
+    found = connect(profile, endpoint).api("GET", _one(client_id), {"account": account})
+    if form == "json":
+        output.data(found)
+        return
+    output.fields(
+        {
+            "name": found["name"],
+            "arn": found["arn"],
+            "type": found["type"],
+            "enabled": found["enabled"],
+            "secrets": ", ".join(secret["id"] for secret in found["secrets"]),
+        }
+    )
+    output.settings(found["settings"])
+
+
+@client.command("set")
+@click.argument("client_id")
+@click.argument("settings", nargs=-1, metavar="[MEMBER=VALUE]...")
+@click.option("--name", default=None, metavar="NAME", help="A new name.")
+@click.option("--enable/--disable", "enabled", default=None, help="A disabled client cannot authenticate.")
+@account_option
+@server_options
+def set_(
+    client_id: str,
+    settings: tuple[str, ...],
+    name: str | None,
+    enabled: bool | None,  # noqa: FBT001  # click passes options as arguments
+    account: str,
+    profile: str,
+    endpoint: str,
+) -> None:
+    """Change a client. Settings that are not named stay; MEMBER= restores the default."""
+    connection, query = connect(profile, endpoint), {"account": account}
+    body: dict[str, Any] = {}
+    if settings:
+        now = connection.api("GET", _one(client_id), query)["settings"]
+        body["settings"] = _with_objects(merged(now, settings))
+    if name is not None:
+        body["name"] = name
+    if enabled is not None:
+        body["enabled"] = enabled
+    if not body:
+        raise click.UsageError("Say what to change: MEMBER=VALUE, --name, --enable or --disable.")
+    made = connection.api("PUT", _one(client_id), query, body)
+    output.prose(f"Changed {output.safe(made['client_id'])}.")
+
+
+@client.command("rm")
+@click.argument("client_id")
+@yes_option
+@account_option
+@server_options
+def remove(client_id: str, yes: bool, account: str, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Delete a client. Its refresh tokens and its sessions end."""
+    confirmed(f"Delete client {output.safe(client_id)}?", yes=yes)
+    connect(profile, endpoint).api("DELETE", _one(client_id), {"account": account})
+    output.prose(f"Deleted client {output.safe(client_id)}.")
+
+
+@client.group("secret")
+def secret() -> None:
+    """Secrets of a client. Two can be active, so that they can be rotated."""
+
+
+@secret.command("create")
+@click.argument("client_id")
+@account_option
+@server_options
+@output_option
+def create_secret(client_id: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Add a secret. It is shown only once."""
+    made = connect(profile, endpoint).api("POST", _one(client_id, "/secrets"), {"account": account})
+    if form == "json":
+        output.data(made)
+    else:
+        output.fields({"id": made["id"], "client secret": made["client_secret"]})
+
+
+@secret.command("rm")
+@click.argument("client_id")
+@click.argument("secret_id")
+@account_option
+@server_options
+def remove_secret(client_id: str, secret_id: str, account: str, profile: str, endpoint: str) -> None:
+    """Delete a secret. It stops working at once."""
+    path = _one(client_id, f"/secrets/{segment(secret_id)}")
+    connect(profile, endpoint).api("DELETE", path, {"account": account})
+    output.prose(f"Deleted secret {output.safe(secret_id)}.")
+
+
+def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the JSON of a file as an object: `merged` returns the text of a file."""
+    found = settings.get("jwks")
+    if isinstance(found, str):
+        try:
+            return {**settings, "jwks": json.loads(found)}
+        except ValueError:
+            raise click.UsageError("jwks: a JSON document is expected.") from None
+    return settings

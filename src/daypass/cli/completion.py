@@ -1,0 +1,68 @@
+"""`daypass completion`: scripts that complete commands, options, and names of roles and profiles from the cache."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, ShellComplete, add_completion_class, get_completion_class
+
+_POWERSHELL = """\
+Register-ArgumentCompleter -Native -CommandName daypass -ScriptBlock {
+    param($word, $ast, $position)
+    $env:_DAYPASS_COMPLETE = "powershell_complete"
+    $env:COMP_WORDS = $ast.ToString().Substring(0, [Math]::Min($position, $ast.ToString().Length))
+    $env:COMP_CWORD = $word
+    daypass | ForEach-Object {
+        $value, $help = $_ -split "`t", 2
+        if (-not $help) { $help = $value }
+        [System.Management.Automation.CompletionResult]::new($value, $value, "ParameterValue", $help)
+    }
+    Remove-Item Env:_DAYPASS_COMPLETE, Env:COMP_WORDS, Env:COMP_CWORD -ErrorAction SilentlyContinue
+}
+"""
+
+
+class _PowerShell(ShellComplete):
+    name = "powershell"
+    source_template = _POWERSHELL
+
+    def source(self) -> str:
+        return self.source_template
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ.get("COMP_WORDS", "")
+        try:
+            words = shlex.split(line)
+        except ValueError:  # a quotation that is still open
+            words = line.split()
+        incomplete = os.environ.get("COMP_CWORD", "")
+        if incomplete and words and words[-1] == incomplete:
+            words = words[:-1]
+        return words[1:], incomplete
+
+    def format_completion(self, item: CompletionItem) -> str:
+        return f"{item.value}\t{item.help}" if item.help else str(item.value)
+
+
+add_completion_class(_PowerShell)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a completion script for SHELL. Names of roles come from the last `daypass roles`; no server is asked.
+
+    \b
+    bash        eval "$(daypass completion bash)"             in ~/.bashrc
+    zsh         eval "$(daypass completion zsh)"              in ~/.zshrc, after compinit
+    fish        daypass completion fish | source              in ~/.config/fish/config.fish
+    PowerShell  daypass completion powershell | Out-String | Invoke-Expression   in $PROFILE
+    """  # noqa: D301  # click reads the control character
+    found: Any = get_completion_class(shell)
+    root = context.find_root().command
+    text = found(root, {}, "daypass", "_DAYPASS_COMPLETE")
+    click.echo(text.source_template % text.source_vars() if shell != "powershell" else text.source())

@@ -1,0 +1,122 @@
+"""`daypass elevate`: request access to a role, wait for it, run a command with it, and end it."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daypass.cli import output, shell
+from daypass.cli.access_request import new_request_options, wanted
+from daypass.cli.durations import left
+from daypass.cli.environment import of_role, process_form
+from daypass.cli.exec import PassedOn
+from daypass.cli.exits import DENIED
+from daypass.cli.options import complete_roles, open_connection, server_options
+from daypass.client.credentials import AssumeRole, assume_role
+from daypass.client.errors import ClientError
+from daypass.client.http import segment
+from daypass.client.usable import resolve
+
+if TYPE_CHECKING:
+    from daypass.client.http import Connection
+
+_PAUSE = 1.0  # seconds between two looks at a request that waits
+
+
+@click.command("elevate", cls=PassedOn)
+@click.argument("role", shell_complete=complete_roles)
+@new_request_options
+@server_options
+@click.pass_obj
+def elevate(command: tuple[str, ...] | None, /, role: str, profile: str, endpoint: str, **given: Any) -> int:
+    """Get ROLE for one COMMAND: daypass elevate ROLE --reason "..." -- kubectl get pods
+
+    Requests access, waits until it is approved, runs the command, or a shell, with the role's credentials, and ends the
+    access. Ctrl-C while it waits takes the request back. Options of daypass stand before the command.
+    """
+    if not command and not output.interactive():
+        raise click.UsageError(
+            "Name a command: daypass elevate ROLE --reason TEXT -- COMMAND. A shell needs a terminal."
+        )
+    connection = open_connection(resolve(profile, endpoint))
+    body = {**wanted(connection, (role,), given), "client_token": f"elevate-{secrets.token_hex(16)}", "reuse": True}
+    made = connection.api("POST", "/access-requests", body=body)
+    path = f"/access-requests/{segment(made['id'])}"
+    try:
+        made = _waited(connection, path, made)
+    except KeyboardInterrupt:
+        connection.api("POST", f"{path}/cancel")
+        output.message("the request is cancelled")
+        return 130
+    if made["state"] not in ("approved", "claimed"):
+        why = "; ".join(vote["reason"] for vote in made["votes"] if not vote["approve"] and vote["reason"])
+        output.message(f"the request is {output.safe(made['state'])}{output.safe(f': {why}') if why else ''}")
+        return DENIED
+    reused = made.get("reused", False)
+    if reused:
+        output.message(f"you have this access already, by request {output.safe(made['id'])}")
+    try:
+        return _run(connection, body["roles"][0] if reused else made["roles"][0], tuple(command or ()))
+    finally:
+        if not reused:  # who has requested it, ends it
+            _finish(connection, path)
+
+
+def _waited(
+    connection: Connection, path: str, made: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep
+) -> Mapping[str, Any]:
+    """The request once it is decided. Shows what it waits for, on one line of a terminal."""
+    began, shown = time.monotonic(), ""
+    live = sys.stderr.isatty()
+    while made["state"] in ("draft", "pending"):
+        missing = ", ".join(f"{number} × {stage}" for stage, number in made["missing"].items()) or "a decision"
+        text = f"daypass: request {made['id']} waits for {missing}"
+        if live:
+            sys.stderr.write(f"\r\x1b[K{output.safe(text)} ({left(time.monotonic() - began + 1)})")
+            sys.stderr.flush()
+        elif text != shown:
+            click.echo(output.safe(text), err=True)
+        shown = text
+        sleep(_PAUSE)
+        made = connection.api("GET", path)
+    if live and shown:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+    return made
+
+
+def _run(connection: Connection, role: str, command: tuple[str, ...]) -> int:
+    """Runs the command with the role's credentials; its exit status."""
+    issued = assume_role(connection, AssumeRole(role, session_name="elevate"), connection.clock())
+    output.message(f"you have {output.safe(role)} until {issued.expiration_text()}")
+    environment = of_role(process_form(asdict(issued)), asdict(connection.profile), role)
+    program = shell.marked(role, environment) if not command else shell.Program(command, environment)
+    sys.stdout.flush()
+    try:
+        process = subprocess.Popen(program.arguments, env=dict(program.environment))  # noqa: S603  # the user's own
+    except OSError as error:
+        output.message(f"{output.safe(program.arguments[0])}: {error.strerror}")
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    while True:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:  # the command gets the signal too, and decides
+            continue
+        return 128 - status if status < 0 else status
+
+
+def _finish(connection: Connection, path: str) -> None:
+    try:
+        connection.api("POST", f"{path}/done")
+    except ClientError as error:
+        if error.code != "ConcurrentModification":  # it has ended by itself
+            output.message(f"the access could not be ended: {output.safe(error)}")
+            return
+    output.message("the access has ended")

@@ -1,0 +1,132 @@
+"""The one format of failures: `daypass: …` on standard error, one line, and the exit status of the table.
+
+A second line, if any, says what to do next. On a terminal a long line is folded. It must never show a traceback, or text
+that could control a terminal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+
+import click
+
+from daypass.cli import exits
+from daypass.cli.output import message, prose, safe
+from daypass.client.errors import ClientError
+from daypass.client.profiles import LocalStateError
+
+
+def report(error: Exception) -> int:
+    """Prints a failure; its exit status."""
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, ClientError):
+        return _refused(error)
+    if isinstance(error, LocalStateError):
+        return _said(str(error), exits.LOCAL)
+    if type(error).__name__ in exits.OF_STARTUP:  # the server's modules are not imported here
+        first, *others = map(safe, str(error).split("\n"))  # it lists what to check
+        message(first)
+        for line in others:
+            if line.startswith(" "):  # to be pasted: it must stay one line
+                click.echo(line, err=True)
+            else:
+                prose(line, err=True)
+        return exits.OF_STARTUP[type(error).__name__]
+    if isinstance(error, OSError):
+        return _said(f"{error.filename or 'output'}: {error.strerror or error}", exits.LOCAL)
+    if os.environ.get("DAYPASS_DEBUG"):
+        raise error
+    return _said(f"internal error: {type(error).__name__}: {error} (DAYPASS_DEBUG=1 shows where)", exits.LOCAL)
+
+
+def _said(text: str, status: int) -> int:
+    message(safe(text))
+    return status
+
+
+# --- A call that was refused
+
+
+def _refused(error: ClientError) -> int:
+    known = error.request_id in error.message  # a denial names it itself
+    about = f" (request {safe(error.request_id)})" if error.request_id and not known else ""
+    code = f"{safe(error.code)}: " if error.code else ""
+    message(f"{code}{safe(error.message)}{about}")
+    for note in getattr(error, "__notes__", ()):
+        message(safe(note))
+    status = exits.status_of(error)
+    if status == exits.DENIED and error.request_id:
+        message(f"to see why: daypass explain {safe(error.request_id)}")
+    elif error.encoded:
+        message(f"to see why: daypass explain {safe(error.encoded)}")
+    elif status == exits.UNAUTHENTICATED:
+        _explain_key()
+    return status
+
+
+def _explain_key() -> None:
+    """Which key was used, where that may surprise: the environment overrides a stored profile."""
+    from daypass.client.profiles import load_all  # noqa: PLC0415
+
+    if not os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("DAYPASS_PROFILE"):
+        return
+    try:
+        stored = load_all()
+    except LocalStateError:
+        stored = {}
+    ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
+    until = f" They were good until {safe(ends)}." if ends else ""
+    instead = "; they override your profiles" if stored else ""
+    clear = 'eval "$(daypass assume --unset)"'
+    message(f"the credentials are those of the AWS_… variables{instead}.{until} To clear them: {clear}")
+
+
+# --- A wrong command line
+
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A group of commands was called without one; its help is the message. Older releases of click print it themselves."""
+
+
+def _usage(error: click.ClickException) -> int:
+    if isinstance(error, _HELP):
+        click.echo(error.format_message(), err=True)
+        return exits.USAGE
+    text = " ".join(error.format_message().split())
+    if isinstance(error, click.FileError):
+        return _said(f"{error.ui_filename}: {error.message}", exits.LOCAL)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context is not None else "daypass"
+    mistyped = _mistyped(error, context)
+    if mistyped is not None:
+        wrong, known = mistyped
+        text = f"'{command} {wrong}' is not a command.{suggestion(wrong, known)}"
+    elif close := _mistyped_choice(error):
+        text += close
+    return _said(f"{text.rstrip()} See: {command} --help", exits.USAGE)
+
+
+def _mistyped(error: click.ClickException, context: click.Context | None) -> tuple[str, list[str]] | None:
+    """The name of an unknown command, and the known ones."""
+    text = error.format_message()
+    if context is None or not isinstance(context.command, click.Group) or not text.startswith("No such command"):
+        return None
+    wrong = text.split("'")[1] if text.count("'") >= 2 else ""
+    return wrong, context.command.list_commands(context)
+
+
+def _mistyped_choice(error: click.ClickException) -> str:
+    """A suggestion for a value that is none of an option's choices."""
+    kind = error.param.type if isinstance(error, click.BadParameter) and error.param is not None else None
+    if not isinstance(kind, click.Choice):
+        return ""
+    wrong = error.message.partition("'")[2].partition("'")[0]
+    return suggestion(wrong, [str(choice) for choice in kind.choices])
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest of `known`, after a space; "" when nothing is near."""
+    close = difflib.get_close_matches(wrong, list(known), 1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""

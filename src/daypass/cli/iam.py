@@ -1,0 +1,152 @@
+"""What the commands for users, groups, keys, policies and roles share: lists by page, names of policies, documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, TextIO
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import connect, output_option, server_options
+from daypass.client.credentials import identity
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
+
+_PAGES = 1000
+Row = dict[str, str]
+
+
+def listed(connection: Connection, action: str, path: str, **parameters: Any) -> Iterator[Row]:
+    """Every member of a list, page by page. `path` is that of the members: "Users/member"."""
+    marker = ""
+    for _ in range(_PAGES):
+        answer = connection.iam(action, **parameters, Marker=marker)
+        for member in answer.findall(path):
+            yield row(member)
+        following = answer.findtext("Marker") or ""
+        if answer.findtext("IsTruncated") != "true" or following in ("", marker):
+            return
+        marker = following
+
+
+def row(element: ET.Element) -> Row:
+    """The members of an element that are text."""
+    return {child.tag: child.text or "" for child in element} if len(element) else {"": element.text or ""}
+
+
+def one(connection: Connection, action: str, path: str, **parameters: Any) -> Row:
+    """The one thing that a call gives, at `path` of its answer. Raises ClientError."""
+    found = connection.iam(action, **parameters).find(path)
+    if found is None:
+        raise ClientError("", f"the server's answer to {action} holds no {path}")
+    return row(found)
+
+
+def shown(found: list[Row], columns: dict[str, str], form: str) -> None:
+    """Prints a list: `columns` are headings and the members below them."""
+    if form == "json":
+        output.data(found)
+    else:
+        output.table(tuple(columns), [[moment(each.get(name, "")) for name in columns.values()] for each in found])
+
+
+def moment(text: str) -> str:
+    """A time of the IAM API as other times are shown; other text as it is."""
+    return f"{text[:10]} {text[11:19]}Z" if text[10:11] == "T" and text.endswith("Z") else text
+
+
+def policy_arn(connection: Connection, name: str) -> str:
+    """The ARN of a managed policy: an ARN, aws/NAME for one of AWS, or the NAME of one of your account."""
+    if name.startswith("arn:"):
+        return name
+    owner, slash, rest = name.partition("/")
+    if slash and owner == "aws":
+        return f"arn:aws:iam::aws:policy/{rest}"
+    return f"arn:aws:iam::{identity(connection)['Account']}:policy/{name}"
+
+
+def document(text: str) -> str:
+    """A policy document of an answer, for people."""
+    try:
+        return json.dumps(json.loads(unquote(text)), indent=2)
+    except ValueError:
+        return output.safe(unquote(text))
+
+
+def document_of(file: TextIO) -> str:
+    """A policy document of a file. Raises UsageError for what is no JSON."""
+    text = output.read_text(file)
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{file.name} is not JSON: {error}.") from None
+    return text
+
+
+def add_attaching(group: click.Group, kind: str) -> None:
+    """Adds `attach`, `detach` and `policies` for users, groups or roles. `kind`: User, Group or Role."""
+    what = kind.lower()
+
+    @group.command("attach", help=f"Attach POLICY (an ARN, aws/NAME, or a NAME of your account) to {what} NAME.")
+    @click.argument("name")
+    @click.argument("policy")
+    @server_options
+    def attach(name: str, policy: str, profile: str, endpoint: str) -> None:
+        connection = connect(profile, endpoint)
+        arn = policy_arn(connection, policy)
+        connection.iam(f"Attach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
+        output.prose(f"Attached {output.safe(arn)} to {what} {output.safe(name)}.")
+
+    @group.command("detach", help=f"Detach POLICY from {what} NAME.")
+    @click.argument("name")
+    @click.argument("policy")
+    @server_options
+    def detach(name: str, policy: str, profile: str, endpoint: str) -> None:
+        connection = connect(profile, endpoint)
+        arn = policy_arn(connection, policy)
+        connection.iam(f"Detach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
+        output.prose(f"Detached {output.safe(arn)} from {what} {output.safe(name)}.")
+
+    @group.command("put", help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin).")
+    @click.argument("name")
+    @click.argument("policy")
+    @click.argument("file", type=click.File(encoding="utf-8"))
+    @server_options
+    def put(name: str, policy: str, file: TextIO, profile: str, endpoint: str) -> None:
+        text = document_of(file)
+        connect(profile, endpoint).iam(
+            f"Put{kind}Policy", **{f"{kind}Name": name}, PolicyName=policy, PolicyDocument=text
+        )
+        output.prose(f"Set inline policy {output.safe(policy)} of {what} {output.safe(name)}.")
+
+    @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")
+    @click.argument("name")
+    @server_options
+    @output_option
+    def policies(name: str, profile: str, endpoint: str, form: str) -> None:
+        shown(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"}, form)
+
+
+def policies_of(connection: Connection, kind: str, name: str) -> list[Row]:
+    """The policies of a user, group or role."""
+    who = {f"{kind}Name": name}
+    attached = listed(connection, f"ListAttached{kind}Policies", "AttachedPolicies/member", **who)
+    inline = listed(connection, f"List{kind}Policies", "PolicyNames/member", **who)
+    return [
+        *({"Policy": each["PolicyArn"], "Kind": "attached"} for each in attached),
+        *({"Policy": each[""], "Kind": "inline"} for each in inline),
+    ]
+
+
+def drop_policies(connection: Connection, kind: str, name: str) -> None:
+    """Detaches and deletes all policies of a user, group or role, so that it can be deleted."""
+    who = {f"{kind}Name": name}
+    for each in policies_of(connection, kind, name):
+        if each["Kind"] == "attached":
+            connection.iam(f"Detach{kind}Policy", **who, PolicyArn=each["Policy"])
+        else:
+            connection.iam(f"Delete{kind}Policy", **who, PolicyName=each["Policy"])

@@ -1,0 +1,38 @@
+"""What commands share that work on the database of an installation, without a running server."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from daypass.config import Settings
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with settings."
+)
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="A server's data directory."
+)
+
+
+def server_module(name: str) -> ModuleType:
+    """`daypass.server.NAME`. Raises UsageError where only the client is installed."""
+    try:
+        return import_module(f"daypass.server.{name}")
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"the server is not installed ({error.name} is missing): pip install 'daypass[server]'"
+        ) from None
+
+
+def settings_of(config: Path | None, data: Path | None) -> Settings:
+    """The settings of the installation. Raises ConfigError."""
+    from daypass.config import load  # noqa: PLC0415  # of the server's packages, which take time to import
+
+    return load(config, os.environ, {"server": {"data": data}} if data else {})

@@ -1,0 +1,102 @@
+"""`daypass mfa`: passkeys, MFA devices and recovery codes."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.client.http import segment
+
+
+def _whose(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--user and --account: the devices of another user."""
+    command = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")(command)
+    return click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")(command)
+
+
+@click.group(cls=Group)
+def mfa() -> None:
+    """Passkeys, MFA devices and recovery codes."""
+
+
+@mfa.command("ls")
+@_whose
+@server_options
+@output_option
+def list_devices(user: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """List your devices, or those of another user."""
+    found = connect(profile, endpoint).api("GET", "/mfa-devices", {"user": user, "account": account})
+    if form == "json":
+        output.data(found)
+        return
+    rows = [(each["name"], _kind(each), output.moment(each["used_at"]), each["id"]) for each in found["passkeys"]]
+    rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in found["virtual_devices"]]
+    output.table(("NAME", "KIND", "LAST USED", "ID"), rows)
+    output.prose(f"{found['recovery_codes']} recovery codes can be used.")
+
+
+def _kind(passkey: dict[str, Any]) -> str:
+    if passkey["blocked_at"]:
+        return "passkey, blocked: it was copied"
+    return "passkey, synchronised" if passkey["backed_up"] else "passkey"
+
+
+@mfa.command("add")
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
+@server_options
+def add(no_browser: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # an option
+    """Register a passkey or security key, in your browser."""
+    address = f"{connect(profile, endpoint).profile.endpoint}/account/devices"
+    if no_browser or not webbrowser.open(address):
+        output.prose(f"Open this address: {output.safe(address)}")
+        return
+    output.prose(f"Your browser opens {output.safe(address)}.")
+
+
+@mfa.command("rename")
+@click.argument("passkey_id", metavar="ID")
+@click.argument("name")
+@_whose
+@server_options
+@output_option
+def rename(passkey_id: str, name: str, user: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Rename passkey ID to NAME."""
+    query, body = {"user": user, "account": account}, {"name": name}
+    renamed = connect(profile, endpoint).api("PUT", f"/passkeys/{segment(passkey_id)}", query, body=body)
+    if form == "json":
+        output.data(renamed)
+        return
+    output.prose(f"The passkey is named {output.safe(renamed['name'])}.")
+
+
+@mfa.command("rm")
+@click.argument("passkey_id", metavar="ID")
+@_whose
+@yes_option
+@server_options
+def remove(passkey_id: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Remove passkey ID. Its user is signed out of other browsers."""
+    confirmed(f"Remove passkey {output.safe(passkey_id)}?", yes=yes)
+    connect(profile, endpoint).api("DELETE", f"/passkeys/{segment(passkey_id)}", {"user": user, "account": account})
+    output.prose("The passkey is removed.")
+
+
+@mfa.command("recovery-codes")
+@yes_option
+@server_options
+@output_option
+def recovery_codes(yes: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+    """Make ten new recovery codes. Those that you have stop working."""
+    confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
+    made = connect(profile, endpoint).api("POST", "/recovery-codes", body={})
+    if form == "json":
+        output.data(made)
+        return
+    output.prose("Each code signs you in once, after your password. They are not shown again:")
+    for code in made["codes"]:
+        click.echo(code)

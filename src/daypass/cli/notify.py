@@ -1,0 +1,122 @@
+"""`daypass notify`: channels for notifications about access requests, and what could not be delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, account_option, connect, output_option, pages, server_options
+from daypass.client.http import segment
+
+_PATH = "/notification-channels"
+_EVENTS = (
+    "access.requested",
+    "access.emergency",
+    "access.approved",
+    "access.denied",
+    "access.escalated",
+    "access.ended",
+)
+_name = click.argument("name")
+
+
+@click.group(cls=Group)
+def notify() -> None:
+    """Notifications about access requests."""
+
+
+@notify.command("ls")
+@account_option
+@server_options
+@output_option
+def list_channels(account: str, profile: str, endpoint: str, form: str) -> None:
+    """List the channels."""
+    found = connect(profile, endpoint).api("GET", _PATH, {"account": account})["notification_channels"]
+    output.listing(
+        found,
+        ("CHANNEL", "KIND", "TARGET", "EVENTS"),
+        lambda c: (c["name"], c["kind"], c["target"], ", ".join(c["events"])),
+        form,
+    )
+
+
+@notify.command("set")
+@_name
+@click.argument("kind", type=click.Choice(["webhook", "email", "slack", "teams", "jira", "servicenow"]))
+@click.argument("target")
+@click.option(
+    "--event", "events", multiple=True, metavar="TYPE", help="An event to report; repeatable. Default: the usual."
+)
+@click.option(
+    "--secret-file",
+    type=click.File(encoding="utf-8"),
+    help="Of Jira and ServiceNow: a file with USER:TOKEN or a bearer token; - reads it from standard input.",
+)
+@account_option
+@server_options
+@output_option
+def set_channel(name: str, kind: str, target: str, profile: str, endpoint: str, form: str, **given: Any) -> None:
+    """Create or replace channel NAME. TARGET is a URL, or for e-mail addresses with commas.
+
+    For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow).
+    """
+    body: dict[str, Any] = {"kind": kind, "target": target, "events": list(given["events"] or _EVENTS)}
+    if given["secret_file"] is not None:
+        body["secret"] = output.read_text(given["secret_file"]).strip()
+    made = connect(profile, endpoint).api("PUT", f"{_PATH}/{segment(name)}", {"account": given["account"]}, body=body)
+    if form == "json":
+        output.data(made)
+        return
+    click.echo(f"Channel {output.safe(made['name'])} reports:")
+    for event in made["events"]:
+        click.echo(f"  {output.safe(event)}")
+    if made["secret"]:
+        click.echo(f"Its webhooks are signed with this secret, which is shown once:\n  {output.safe(made['secret'])}")
+
+
+@notify.command("rm")
+@_name
+@account_option
+@server_options
+def remove(name: str, account: str, profile: str, endpoint: str) -> None:
+    """Delete channel NAME."""
+    connect(profile, endpoint).api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
+
+
+@notify.command("test")
+@_name
+@account_option
+@server_options
+def send_test(name: str, account: str, profile: str, endpoint: str) -> None:
+    """Send a test over channel NAME. `daypass notify log` shows whether it arrived."""
+    made = connect(profile, endpoint).api("POST", f"{_PATH}/{segment(name)}/test", {"account": account})
+    click.echo(f"Notification {output.safe(made['id'])} is on its way.")
+
+
+@notify.command("log")
+@click.option("--dead", is_flag=True, help="Only those that could not be delivered.")
+@account_option
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@server_options
+@output_option
+def log(dead: bool, account: str, limit: int, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001  # click passes options as arguments
+    """List notifications, oldest first."""
+    query = {"account": account, "outcome": "dead" if dead else ""}
+    found = pages(connect(profile, endpoint), "/notifications", "notifications", query, limit)
+    output.listing(
+        found,
+        ("NOTIFICATION", "CHANNEL", "EVENT", "STATE", "ATTEMPTS", "ERROR"),
+        lambda n: (n["id"], n["channel"], n["event"], n["outcome"] or "waiting", n["attempts"], n["error"]),
+        form,
+    )
+
+
+@notify.command("retry")
+@click.argument("notification_id")
+@account_option
+@server_options
+def retry(notification_id: str, account: str, profile: str, endpoint: str) -> None:
+    """Deliver a dead notification again."""
+    connect(profile, endpoint).api("POST", f"/notifications/{segment(notification_id)}/retry", {"account": account})

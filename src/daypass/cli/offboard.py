@@ -1,0 +1,86 @@
+"""`daypass offboard`: ends the access of a person in one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.revoke import ended
+
+
+@click.command()
+@click.argument("name", default="")
+@click.option(
+    "--principal", "principals", multiple=True, metavar="PRINCIPAL", help="Also this principal of the person."
+)
+@click.option("--source-identity", "identities", multiple=True, metavar="NAME", help="Also this source identity.")
+@click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
+@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@server_options
+@output_option
+def offboard(
+    name: str,
+    principals: tuple[str, ...],
+    identities: tuple[str, ...],
+    profile: str,
+    endpoint: str,
+    form: str,
+    **given: Any,
+) -> None:
+    """End the access of user NAME: all sessions, new sessions, keys, password and MFA devices.
+
+    People who sign in through a provider are named by --principal: the ARN of the provider, a colon and the subject.
+    The user itself is not deleted. Run it again at any time: it changes only what has come back.
+    """
+    if not (name or principals or identities):
+        raise click.UsageError("Name a user, or give --principal or --source-identity.")
+    also = [
+        *({"kind": "principal", "value": value} for value in principals),
+        *({"kind": "source_identity", "value": value} for value in identities),
+    ]
+    made = connect(profile, endpoint).api("POST", "/offboardings", body={"user": name, "also": also, **given})
+    if form == "json":
+        output.data(made)
+        return
+    for line in _report(made):
+        output.prose(line)
+
+
+def _report(made: dict[str, Any]) -> list[str]:
+    verb, done = ("would end", "Would disable") if made["dry_run"] else ("ended", "Disabled")
+    lines = ["Dry run, nothing is changed."] if made["dry_run"] else []
+    for each in made["revocations"]:
+        blocked = "Would block" if made["dry_run"] else "Blocked"
+        suffix = "" if made["dry_run"] else f"; revocation {output.safe(each['id'])}"
+        lines.append(f"{blocked} {_subject(each)}{suffix}.")
+    lines += [
+        f"Already blocked: {_subject(each)}; revocation {output.safe(each['id'])}." for each in made["already_blocked"]
+    ]
+    lines.append(ended(made, verb))
+    lines += [f"{done} access key {output.safe(key)}." for key in made["keys_disabled"]]
+    if made["password_removed"]:
+        lines.append(f"{done} the password.")
+    lines += [f"{done} MFA device {output.safe(serial)}." for serial in made["mfa_devices_deactivated"]]
+    lines += [f"{done} passkey {output.safe(name)}." for name in made.get("passkeys_removed", ())]
+    if made["last_expiry"]:
+        lines.append(
+            "Services that do not follow revocations may accept access tokens of these sessions until "
+            f"{output.moment(made['last_expiry'])}."
+        )
+    for token in made.get("outstanding_tokens") or []:
+        audiences = output.safe(", ".join(token["audiences"]))
+        lines.append(
+            f"{output.safe(token['subject'])} has a token for {audiences} that cannot be revoked; it ends "
+            f"{output.moment(token['expires_at'])}."
+        )
+    if not made.get("outstanding_complete", True):
+        lines.append("There may be further tokens for other clouds: they end within an hour.")
+    return lines
+
+
+def _subject(revocation: dict[str, Any]) -> str:
+    return output.safe(f"{revocation['subject'].replace('_', '-')} {revocation['value']}")

@@ -1,0 +1,104 @@
+"""`daypass policy`: managed policies of an account."""
+
+from __future__ import annotations
+
+import json
+from typing import TextIO
+from urllib.parse import unquote
+
+import click
+
+from daypass.cli import iam, output
+from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+
+_MOST_VERSIONS = 5  # IAM keeps no more
+
+
+@click.group(cls=Group)
+def policy() -> None:
+    """Managed policies. POLICY is an ARN, aws/NAME for one of AWS, or a NAME of your account."""
+
+
+@policy.command("ls")
+@click.option("--scope", type=click.Choice(["local", "aws", "all"]), default="local", show_default=True)
+@server_options
+@output_option
+def list_policies(scope: str, profile: str, endpoint: str, form: str) -> None:
+    """List the managed policies of your account, or those of AWS."""
+    scopes = {"local": "Local", "aws": "AWS", "all": "All"}
+    found = list(iam.listed(connect(profile, endpoint), "ListPolicies", "Policies/member", Scope=scopes[scope]))
+    iam.shown(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"}, form)
+
+
+@policy.command("show")
+@click.argument("name", metavar="POLICY")
+@server_options
+@output_option
+def show(name: str, profile: str, endpoint: str, form: str) -> None:
+    """Print the document of POLICY."""
+    connection = connect(profile, endpoint)
+    arn = iam.policy_arn(connection, name)
+    found = iam.one(connection, "GetPolicy", "Policy", PolicyArn=arn)
+    version = iam.one(
+        connection, "GetPolicyVersion", "PolicyVersion", PolicyArn=arn, VersionId=found["DefaultVersionId"]
+    )
+    if form == "json":
+        output.data({**found, "Document": json.loads(unquote(version["Document"]))})
+    else:
+        click.echo(iam.document(version["Document"]))
+
+
+@policy.command("create")
+@click.argument("name")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--description", default="", metavar="TEXT")
+@server_options
+def create(name: str, file: TextIO, description: str, profile: str, endpoint: str) -> None:
+    """Create policy NAME with the document in FILE (- for stdin)."""
+    text = iam.document_of(file)
+    made = iam.one(
+        connect(profile, endpoint),
+        "CreatePolicy",
+        "Policy",
+        PolicyName=name,
+        PolicyDocument=text,
+        Description=description,
+    )
+    output.prose(f"Created {output.safe(made['Arn'])}.")
+
+
+@policy.command("update")
+@click.argument("name", metavar="POLICY")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@server_options
+def update(name: str, file: TextIO, profile: str, endpoint: str) -> None:
+    """Give POLICY the document in FILE (- for stdin). Four former versions are kept."""
+    text = iam.document_of(file)
+    connection = connect(profile, endpoint)
+    arn = iam.policy_arn(connection, name)
+    versions = list(iam.listed(connection, "ListPolicyVersions", "Versions/member", PolicyArn=arn))
+    if len(versions) >= _MOST_VERSIONS:
+        oldest = min(
+            (v for v in versions if v["IsDefaultVersion"] != "true"), key=lambda v: int(v["VersionId"].lstrip("v"))
+        )
+        connection.iam("DeletePolicyVersion", PolicyArn=arn, VersionId=oldest["VersionId"])
+    made = iam.one(
+        connection, "CreatePolicyVersion", "PolicyVersion", PolicyArn=arn, PolicyDocument=text, SetAsDefault="true"
+    )
+    output.prose(f"{output.safe(arn)} is at version {output.safe(made['VersionId'])}.")
+
+
+@policy.command("rm")
+@click.argument("name", metavar="POLICY")
+@yes_option
+@server_options
+def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # click passes options so
+    """Delete POLICY, all its versions included. It must be attached to nothing."""
+    confirmed(f"Delete policy {output.safe(name)}?", yes=yes)
+    connection = connect(profile, endpoint)
+    arn = iam.policy_arn(connection, name)
+    for each in list(iam.listed(connection, "ListPolicyVersions", "Versions/member", PolicyArn=arn)):
+        if each["IsDefaultVersion"] != "true":
+            connection.iam("DeletePolicyVersion", PolicyArn=arn, VersionId=each["VersionId"])
+    connection.iam("DeletePolicy", PolicyArn=arn)
+    output.prose(f"Deleted {output.safe(arn)}.")

@@ -1,0 +1,172 @@
+"""`daypass profile` and `daypass logout`: the stored profiles, and the AWS configuration made of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from daypass.cli import aws_config, cached, output
+from daypass.cli.durations import left
+from daypass.cli.options import Group, complete_profiles, output_option
+from daypass.cli.pick import picked
+from daypass.client.browser_login import revoke
+from daypass.client.credentials import seconds_of_time
+from daypass.client.errors import ClientError
+from daypass.client.profiles import (
+    DEFAULT,
+    LocalStateError,
+    Profile,
+    current,
+    forget_secret,
+    from_keyring,
+    load_all,
+    remove,
+    use,
+)
+from daypass.client.saml import Server
+
+
+def time_left(profile: Profile) -> str:
+    """How long a profile's own session lasts, for people; "" for a key, which does not expire."""
+    return left(seconds_of_time(profile.expiration) - time.time()) if profile.expiration else ""
+
+
+def secret_store(profile: Profile) -> str:
+    """Where the secret of a profile is: "keyring" or "file"."""
+    return "keyring" if profile.keyring_entry else "file"
+
+
+@click.group(cls=Group)
+def profile() -> None:
+    """Stored profiles: a server and a key each."""
+
+
+@profile.command("ls")
+@output_option
+def list_profiles(form: str) -> None:
+    """List the profiles. The one with * is used when none is named."""
+    stored, chosen = load_all(), current()
+    if form == "json":
+        output.data(
+            [
+                {
+                    "name": name,
+                    "current": name == chosen,
+                    "endpoint": found.endpoint,
+                    "access_key_id": found.access_key_id,
+                    "expiration": found.expiration,
+                    "secret_store": secret_store(found),
+                }
+                for name, found in stored.items()
+            ]
+        )
+        return
+    rows = [
+        (
+            "*" if name == chosen else "",
+            name,
+            found.endpoint,
+            found.access_key_id,
+            secret_store(found),
+            time_left(found),
+        )
+        for name, found in stored.items()
+    ]
+    output.table(("", "PROFILE", "SERVER", "ACCESS KEY", "SECRET", "LEFT"), rows)
+
+
+@profile.command("use")
+@click.argument("name", default="", shell_complete=complete_profiles)
+def use_profile(name: str) -> None:
+    """Use profile NAME when a command names none."""
+    name = _named(name)
+    use(name)
+    output.prose(f"Profile '{output.safe(name)}' is used from now on.")
+    if current() != name:
+        output.message("in this shell DAYPASS_PROFILE or AWS_ACCESS_KEY_ID go before it")
+
+
+@profile.command("rm")
+@click.argument("name", default="", shell_complete=complete_profiles)
+def remove_profile(name: str) -> None:
+    """Remove profile NAME and its cached sessions. The sessions stay valid until they expire."""
+    _forget(_named(name))
+
+
+@profile.command("export")
+@click.argument("name", default="", shell_complete=complete_profiles)
+@click.option("--role", default="", metavar="ROLE", help="The role to assume. Default: the profile's own key.")
+@click.option(
+    "--aws-profile", default="", metavar="NAME", help="Name in the AWS file. Default: the role's, or the profile's."
+)
+@click.option("--write", is_flag=True, help="Add it to ~/.aws/config instead of printing it.")
+def export(name: str, role: str, aws_profile: str, write: bool) -> None:  # noqa: FBT001  # click passes options so
+    """Print an AWS configuration for profile NAME that works in every AWS SDK: region, endpoints, credentials.
+
+    \b
+    daypass profile export --role deployer --write
+    aws --profile deployer sts get-caller-identity
+    """  # noqa: D301  # click reads the control character
+    name = name or current() or DEFAULT
+    stored = load_all()
+    if name not in stored:
+        raise LocalStateError(f"Profile '{name}' does not exist. Make one with: daypass login --profile {name}")
+    shown = aws_profile or (role.rpartition("/")[2] if role else f"daypass-{name}")
+    text = aws_config.sections(shown, name, stored[name], role)
+    if not write:
+        click.echo(text, nl=False)
+        return
+    path = aws_config.config_file()
+    aws_config.write(path, text)
+    output.prose(f"Wrote AWS profile '{output.safe(shown)}' to {output.safe(path)}.")
+
+
+@click.command()
+@click.argument("name", default="", shell_complete=complete_profiles)
+@click.option("--all", "every", is_flag=True, help="Remove all profiles.")
+def logout(name: str, every: bool) -> None:  # noqa: FBT001  # click passes options as arguments
+    """Remove profile NAME, or the one in use, and its cached sessions. The sessions stay valid until they expire,
+    but those of a login by browser end.
+    """
+    if every and name:
+        raise click.UsageError("Give a name, or --all.")
+    names = list(load_all()) if every else [name or current() or DEFAULT]
+    for each in names:
+        _forget(each)
+
+
+def _forget(name: str) -> None:
+    found = remove(name)
+    if found.login:
+        _end_login(found)
+    left_behind = forget_secret(found)
+    count = cached.remove(found)
+    sessions = f" and {count} cached session{'s' if count != 1 else ''}" if count else ""
+    output.prose(f"Removed profile '{output.safe(name)}'{sessions}.")
+    if left_behind:
+        entry = output.safe(found.keyring_entry)
+        output.message(f"its secret is still in the system keyring, entry {entry}: {output.safe(left_behind)}")
+
+
+def _end_login(found: Profile) -> None:
+    """Revokes the refresh token of a login by browser, and with it every session that it has given."""
+    try:
+        held = from_keyring(found)
+        revoke(Server(found.endpoint, found.ca_bundle), held.refresh_token)
+    except (ClientError, LocalStateError) as error:
+        output.message(f"the login is still valid at {output.safe(found.endpoint)}: {output.safe(error)}")
+    else:
+        output.prose("The login and its sessions have ended.")
+
+
+def _named(name: str) -> str:
+    if name:
+        return name
+    if not output.interactive():
+        raise click.UsageError("Name the profile.")
+    stored: dict[str, Any] = dict(load_all())
+    if not stored:
+        raise LocalStateError("No profile is stored. Make one with: daypass login")
+    return picked("Profile", list(stored))

@@ -1,0 +1,133 @@
+"""`daypass resource-server`: services that accept access tokens of an account, and their scopes as session policies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import (
+    Group,
+    account_option,
+    confirmed,
+    connect,
+    output_option,
+    pages,
+    server_options,
+    yes_option,
+)
+from daypass.client.http import segment
+
+_PATH = "/resource-servers"
+
+
+@click.group("resource-server", cls=Group)
+def resource_server() -> None:
+    """Services that accept access tokens of your account."""
+
+
+def _one(identifier: str) -> str:
+    return f"{_PATH}/{segment(identifier)}"
+
+
+@resource_server.command("put")
+@click.argument("identifier")
+@click.option("--name", default="", metavar="NAME", help="For people. Default: IDENTIFIER.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="NAME[=FILE]",
+    help="A scope, and the file with the session policy that it stands for; several times.",
+)
+@click.option("--default-scope", "defaults", multiple=True, metavar="NAME", help="For requests without a scope.")
+@click.option("--algorithm", type=click.Choice(["ES256", "EdDSA", "RS256"]), help="Signs tokens for it.")
+@click.option("--token-seconds", default=0, metavar="SECONDS", help="The longest lifetime of tokens for it.")
+@account_option
+@server_options
+@output_option
+def put(identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str, ...], **given: Any) -> None:
+    """Create or replace a resource server. IDENTIFIER is the audience of its tokens.
+
+    \b
+    daypass resource-server put https://api.example.com --scope read=read.json --default-scope read
+    """  # noqa: D301  # click reads the control character
+    settings: dict[str, Any] = {"scopes": dict(map(_scope, scopes))}
+    if defaults:
+        settings["default_scopes"] = list(defaults)
+    if given["algorithm"]:
+        settings["algorithm"] = given["algorithm"]
+    if given["token_seconds"]:
+        settings["token_seconds"] = given["token_seconds"]
+    body = {"name": name or identifier[:128], "settings": settings}
+    connection = connect(given["profile"], given["endpoint"])
+    made = connection.api("PUT", _one(identifier), {"account": given["account"]}, body)
+    if given["form"] == "json":
+        output.data(made)
+    else:
+        output.fields({"identifier": made["identifier"], "arn": made["arn"]})
+
+
+def _scope(text: str) -> tuple[str, dict[str, Any]]:
+    name, equals, file = text.partition("=")
+    if not equals:
+        return name, {}
+    try:
+        return name, {"policy": json.loads(Path(file).read_text("utf-8"))}
+    except ValueError:
+        raise click.UsageError(f"{file} is not a JSON document.") from None
+
+
+@resource_server.command("ls")
+@account_option
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@server_options
+@output_option
+def list_servers(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:
+    """List the resource servers."""
+    found = pages(connect(profile, endpoint), _PATH, "resource_servers", {"account": account}, limit)
+    output.listing(
+        found,
+        ("IDENTIFIER", "NAME", "SCOPES"),
+        lambda r: (r["identifier"], r["name"], ", ".join(r["settings"].get("scopes", {}))),
+        form,
+    )
+
+
+@resource_server.command("show")
+@click.argument("identifier")
+@account_option
+@server_options
+@output_option
+def show(identifier: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Show a resource server and its settings."""
+    found = connect(profile, endpoint).api("GET", _one(identifier), {"account": account})
+    if form == "json":
+        output.data(found)
+        return
+    output.fields({"name": found["name"], "arn": found["arn"]})
+    output.settings(found["settings"])
+
+
+@resource_server.command("metadata")
+@click.argument("identifier")
+@account_option
+@server_options
+def metadata(identifier: str, account: str, profile: str, endpoint: str) -> None:
+    """Print the document for the service's own /.well-known/oauth-protected-resource (RFC 9728)."""
+    output.data(connect(profile, endpoint).api("GET", _one(identifier) + "/metadata", {"account": account}))
+
+
+@resource_server.command("rm")
+@click.argument("identifier")
+@yes_option
+@account_option
+@server_options
+def remove(identifier: str, yes: bool, account: str, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Delete a resource server. Its tokens stay valid until they expire."""
+    confirmed(f"Delete resource server {output.safe(identifier)}?", yes=yes)
+    connect(profile, endpoint).api("DELETE", _one(identifier), {"account": account})
+    output.prose(f"Deleted resource server {output.safe(identifier)}.")

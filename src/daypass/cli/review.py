@@ -1,0 +1,52 @@
+"""`daypass review`: reviews that have to follow emergency access."""
+
+from __future__ import annotations
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, account_option, connect, output_option, pages, server_options
+from daypass.client.http import segment
+
+
+@click.group(cls=Group)
+def review() -> None:
+    """Reviews of emergency access."""
+
+
+@review.command("ls")
+@account_option
+@click.option("--all", "every", is_flag=True, help="Also those that are closed.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@server_options
+@output_option
+def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+    """List the reviews that are open, oldest first."""
+    query = {"account": account, "every": "true" if every else ""}
+    found = pages(connect(profile, endpoint), "/access-reviews", "access_reviews", query, limit)
+    if form == "json":
+        output.data(found)
+        return
+    output.table(
+        ("REQUEST", "OPENED", "CLOSED", "BY", "FINDING"),
+        [
+            (r["id"], output.moment(r["opened_at"]), output.moment(r["closed_at"]), r["closed_by"], r["finding"])
+            for r in found
+        ],
+    )
+
+
+@review.command("close")
+@click.argument("request_id")
+@click.option("--finding", required=True, metavar="TEXT", help="What the review found; for the record.")
+@account_option
+@server_options
+@output_option
+def close(request_id: str, finding: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Close the review of access request REQUEST_ID. The person who had the access cannot."""
+    path = f"/access-reviews/{segment(request_id)}/close"
+    closed = connect(profile, endpoint).api("POST", path, {"account": account}, body={"finding": finding})
+    if form == "json":
+        output.data(closed)
+        return
+    click.echo(f"The review of {output.safe(closed['id'])} is closed.")

@@ -1,0 +1,129 @@
+"""`daypass revoke` and `daypass revocations`: end sessions at once, and see what is in force."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.durations import moment_of
+from daypass.cli.options import Group, any_account_option, connect, output_option, pages, server_options
+from daypass.client.http import segment
+
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # older releases of click have no type parameter here
+
+SUBJECTS = ("session", "role", "principal", "access-key", "source-identity", "account", "grant", "client")
+
+
+class _Subject(_Choice):
+    """Also as the API and the record write it, with an underscore."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(str(value).replace("_", "-"), param, ctx)
+
+
+_limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+
+
+@click.command()
+@click.argument("subject", type=_Subject(SUBJECTS))
+@click.argument("value")
+@any_account_option
+@click.option("--block", is_flag=True, help="Also stop the subject from getting new sessions.")
+@click.option("--block-until", default="", metavar="TIME", help="Until then: 2026-01-31T12:00:00Z, or +2h, +30m, +7d.")
+@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@click.option("--force", is_flag=True, help="Accept a value that the server does not know.")
+@click.option("--dry-run", is_flag=True, help="Only show how many sessions would end.")
+@server_options
+@output_option
+def revoke(subject: str, value: str, profile: str, endpoint: str, form: str, **given: Any) -> None:
+    """End immediately a session, or all sessions of a role, principal, key, source identity, account, grant or client.
+
+    Every session made from an ended session ends with it. Roles and principals are given by name, ARN or id; the
+    subject of a token, assertion or certificate by the ARN of its provider or trust anchor, a colon and the subject.
+    """
+    until, dry_run = given.pop("block_until"), given.pop("dry_run")
+    body: dict[str, Any] = {"subject": subject.replace("-", "_"), "value": value, **given}
+    if dry_run:  # a server of an earlier release refuses the member, instead of revoking
+        body["dry_run"] = True
+    if until:
+        body["block_until"] = moment_of(until, time.time())
+    made = connect(profile, endpoint).api("POST", "/revocations", body=body)
+    if form == "json":
+        output.data(made)
+        return
+    if made.get("dry_run"):
+        output.prose(f"Dry run, nothing is revoked. {ended(made, 'would end')}")
+        return
+    blocked = " New ones are blocked." if made["block"] else ""
+    named = made["value"] if made["value"] == value else f"{value} ({made['value']})"
+    shown = f"{output.safe(subject)} {output.safe(named)}; revocation {output.safe(made['id'])}"
+    output.prose(f"Revoked {shown}. {ended(made)}{blocked}")
+
+
+def ended(made: dict[str, Any], verb: str = "ended") -> str:
+    """How many sessions a revocation ended, as a sentence. `verb`: "ended" or "would end"."""
+    count = made.get("sessions_ended")
+    if not isinstance(count, int):
+        return f"The number of sessions that {verb} is not known."
+    if not count:
+        return f"No active session {verb}."
+    text = f"{count} active session{'s' if count != 1 else ''} {verb}."
+    return text if made.get("sessions_complete") else f"At least {text}"
+
+
+@click.group(cls=Group)
+def revocations() -> None:
+    """Revocations in force."""
+
+
+@revocations.command("ls")
+@any_account_option
+@_limit
+@server_options
+@output_option
+def list_revocations(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:
+    """List revocations, oldest first."""
+    found = pages(connect(profile, endpoint), "/revocations", "revocations", {"account": account}, limit)
+    if form == "json":
+        output.data(found)
+        return
+    output.table(
+        ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),
+        [
+            (
+                output.moment(r["created_at"]),
+                r["subject"],
+                r["value"],
+                (output.moment(r["block_until"]) or "yes") if r["block"] else "",
+                r["created_by"],
+                r["id"],
+                r["reason"],
+            )
+            for r in found
+        ],
+    )
+
+
+@revocations.command("lift")
+@click.argument("revocation_id")
+@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@server_options
+@output_option
+def lift_block(revocation_id: str, reason: str, profile: str, endpoint: str, form: str) -> None:
+    """Lift the block of revocation REVOCATION_ID: its subject may get sessions again.
+
+    Sessions that the revocation has ended stay ended. `daypass revocations ls` shows the ids.
+    """
+    path = f"/revocations/{segment(revocation_id)}/lift"
+    lifted = connect(profile, endpoint).api("POST", path, body={"reason": reason})
+    if form == "json":
+        output.data(lifted)
+        return
+    subject = output.safe(f"{lifted['subject'].replace('_', '-')} {lifted['value']}")
+    output.prose(f"The block of {subject} is lifted.")

@@ -1,0 +1,57 @@
+"""`daypass scim`: tokens with which a directory provisions users and groups."""
+
+from __future__ import annotations
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.client.http import segment
+
+
+@click.group(cls=Group)
+def scim() -> None:
+    """Tokens with which a directory (Entra ID, Okta) provisions users and groups."""
+
+
+@scim.command("create")
+@click.argument("name")
+@click.option(
+    "--user", required=True, metavar="NAME", help="The user who is the principal of the directory's requests."
+)
+@click.option("--days", type=click.IntRange(1, 366), default=180, show_default=True, help="Lifetime.")
+@server_options
+@output_option
+def create(name: str, user: str, days: int, profile: str, endpoint: str, form: str) -> None:
+    """Make token NAME. It is shown once."""
+    body = {"name": name, "user": user, "days": days}
+    made = connect(profile, endpoint).api("POST", "/scim-tokens", body=body)
+    if form == "json":
+        output.data(made)
+        return
+    expires = output.moment(made["scim_token"]["expires_at"])
+    output.fields({"url": made["url"], "token": made["token"], "expires": expires})
+
+
+@scim.command("ls")
+@server_options
+@output_option
+def list_tokens(profile: str, endpoint: str, form: str) -> None:
+    """List the tokens."""
+    found = connect(profile, endpoint).api("GET", "/scim-tokens")["scim_tokens"]
+    if form == "json":
+        output.data(found)
+        return
+    rows = [(each["name"], each["user_id"], output.moment(each["expires_at"])) for each in found]
+    output.table(("TOKEN", "USER ID", "EXPIRES"), rows)
+
+
+@scim.command("rm")
+@click.argument("name")
+@yes_option
+@server_options
+def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # an option
+    """Delete token NAME."""
+    confirmed(f"Delete SCIM token {output.safe(name)}?", yes=yes)
+    connect(profile, endpoint).api("DELETE", f"/scim-tokens/{segment(name)}")
+    output.prose(f"Deleted SCIM token {output.safe(name)}.")

@@ -1,0 +1,114 @@
+"""`daypass server-keys`: the ring keys of an installation. It works on the database, without a server."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.installation import config_option, data_option, server_module, settings_of
+from daypass.cli.options import Group, confirmed, output_option, yes_option
+
+_RINGS = ("sealing", "derivation", "signing", "signing-eddsa", "signing-rs256", "message", "spool", "storage")
+
+
+@click.group("server-keys", cls=Group)
+def server_keys() -> None:
+    """The keys that seal sessions, sign tokens and protect stored secrets.
+
+    Running servers make the next key of each ring in time. These commands are for rotation by hand, for emergencies,
+    and for replacing the key-encryption key.
+    """
+
+
+@server_keys.command("ls")
+@config_option
+@data_option
+@output_option
+def list_keys(config: Path | None, data: Path | None, form: str) -> None:
+    """List the ring keys with their times. Key material is never shown."""
+    now = time.time_ns() // 1_000_000
+    found = [
+        {
+            "ring": str(key.ring),
+            "id": key.id,
+            "state": _state(key, now),
+            "not_before": key.not_before,
+            "sign_until": key.sign_until,
+            "verify_until": key.verify_until if key.verify_until < 2**53 else None,
+        }
+        for key in server_module("ring_keys").list_keys(settings_of(config, data))
+    ]
+    if form == "json":
+        output.data(found)
+        return
+    times = ("not_before", "sign_until", "verify_until")
+    output.table(
+        ("RING", "ID", "STATE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL"),
+        [
+            (
+                key["ring"],
+                key["id"],
+                key["state"],
+                *(output.moment(key[name]) if key[name] else "always" for name in times),
+            )
+            for key in found
+        ],
+    )
+
+
+def _state(key: Any, now: int) -> str:
+    if now >= key.verify_until:
+        return "ended"
+    if now < key.not_before:
+        return "next"
+    return "signs" if now < key.sign_until else "verifies"
+
+
+@server_keys.command("rotate")
+@click.option("--ring", "rings", multiple=True, type=click.Choice(_RINGS), help="Only this ring. Default: all.")
+@click.option("--emergency", is_flag=True, help="End the keys in use, and every session with them.")
+@config_option
+@data_option
+@yes_option
+def rotate(
+    rings: tuple[str, ...],
+    emergency: bool,  # noqa: FBT001  # click passes options as arguments
+    config: Path | None,
+    data: Path | None,
+    yes: bool,  # noqa: FBT001
+) -> None:
+    """Make the next key of each ring. Sessions do not end, and running servers use the keys within a second.
+
+    A new signing key signs after two hours, when every verifier has it.
+    """
+    server, settings = server_module("ring_keys"), settings_of(config, data)
+    if not emergency:
+        from daypass.crypto.keys import Ring  # noqa: PLC0415  # of the server's packages
+
+        for key in server.rotate(settings, [Ring(name) for name in rings]):
+            click.echo(f"Made {key.ring} key {key.id}. It signs from {output.moment(key.not_before)}.")
+        return
+    if rings:
+        raise click.UsageError("--emergency concerns every ring of sessions and tokens.")
+    confirmed("End the keys in use? Every session and access token ends at once.", yes=yes)
+    ended, made = server.rotate_in_emergency(settings)
+    click.echo(f"Ended {len(ended)} keys and every session; made {len(made)} new keys.")
+
+
+@server_keys.command("rewrap")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@config_option
+@data_option
+@yes_option
+def rewrap(file: Path, config: Path | None, data: Path | None, yes: bool) -> None:  # noqa: FBT001
+    """Wrap every ring key by the key-encryption key in FILE (base64, 32 bytes).
+
+    Every server must accept that key first: name FILE in keys.former_encryption_key_files and restart.
+    """
+    confirmed("Does every running server accept this key-encryption key?", yes=yes)
+    count = server_module("ring_keys").rewrap(settings_of(config, data), file)
+    click.echo(f"Wrapped {count} ring keys. Now make it keys.encryption_key_file of every server.")

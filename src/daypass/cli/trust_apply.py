@@ -1,0 +1,80 @@
+"""`daypass trust new --apply`: create a role, or change the trust policy of one, after showing what would change.
+
+It must never remove a statement unless the user named the option that replaces the policy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import confirmed
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
+
+
+def apply(
+    connection: Connection, role: str, document: Mapping[str, Any], *, replace: bool = False, agreed: bool = False
+) -> str:
+    """Makes `role` trust `document`; a sentence that says what was done.
+
+    A role that exists keeps its statements and gets those of `document`; `replace` drops the others. The change is shown
+    and confirmed on the terminal unless `agreed`. Raises ClientError, UsageError (no terminal to confirm on), Abort.
+    """
+    stored = _stored(connection, role)
+    if stored is None:
+        connection.iam("CreateRole", RoleName=role, AssumeRolePolicyDocument=json.dumps(document))
+        return f"Created role {output.safe(role)}. It has no permissions until policies are attached to it."
+    wanted = document if replace else added(stored, document)
+    if wanted == stored:
+        return f"Role {output.safe(role)} has this statement already; nothing was changed."
+    _show_difference(role, stored, wanted)
+    confirmed("Change it?", yes=agreed)
+    connection.iam("UpdateAssumeRolePolicy", RoleName=role, PolicyDocument=json.dumps(wanted))
+    done = "Replaced the trust policy" if replace else "Added the statement to the trust policy"
+    return f"{done} of role {output.safe(role)}."
+
+
+def added(stored: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`stored` with those statements of `document` that it lacks, at the end; `stored` itself when it has them all."""
+    present = _statements(stored)
+    new = [statement for statement in _statements(document) if statement not in present]
+    return {**stored, "Statement": [*present, *new]} if new else stored
+
+
+def _statements(document: Mapping[str, Any]) -> list[Any]:
+    found = document["Statement"]
+    return found if isinstance(found, list) else [found]
+
+
+def _stored(connection: Connection, role: str) -> Mapping[str, Any] | None:
+    """The trust policy of a role; None when there is no such role."""
+    try:
+        found = connection.iam("GetRole", RoleName=role)
+    except ClientError as error:
+        if error.code == "NoSuchEntity":
+            return None
+        raise
+    text = unquote(found.findtext("Role/AssumeRolePolicyDocument") or "")
+    try:
+        document = json.loads(text)
+        _statements(document)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ClientError("", f"the server's answer holds no trust policy for role {role}") from None
+    if not isinstance(document, dict):
+        raise ClientError("", f"the server's answer holds no trust policy for role {role}")
+    return document
+
+
+def _show_difference(role: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    before, after = (json.dumps(each, indent=2).splitlines() for each in (stored, wanted))
+    click.echo(f"\nTrust policy of role {output.safe(role)}:", err=True)
+    for line in difflib.unified_diff(before, after, "now", "after", lineterm="", n=2):
+        colour = {"+": "green", "-": "red"}.get(line[:1])
+        click.secho(output.safe(line), fg=colour, err=True)

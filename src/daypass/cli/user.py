@@ -1,0 +1,91 @@
+"""`daypass user`: users of an account."""
+
+from __future__ import annotations
+
+import click
+
+from daypass.cli import iam, output
+from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+
+
+@click.group(cls=Group)
+def user() -> None:
+    """Users of your account."""
+
+
+@user.command("ls")
+@server_options
+@output_option
+def list_users(profile: str, endpoint: str, form: str) -> None:
+    """List the users."""
+    found = list(iam.listed(connect(profile, endpoint), "ListUsers", "Users/member"))
+    iam.shown(found, {"USER": "UserName", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+
+
+@user.command("show")
+@click.argument("name")
+@server_options
+@output_option
+def show(name: str, profile: str, endpoint: str, form: str) -> None:
+    """Show user NAME with its keys, groups and policies."""
+    connection = connect(profile, endpoint)
+    found = iam.one(connection, "GetUser", "User", UserName=name)
+    keys = list(iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
+    groups = list(iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name))
+    policies = iam.policies_of(connection, "User", name)
+    if form == "json":
+        output.data({**found, "AccessKeys": keys, "Groups": groups, "Policies": policies})
+        return
+    output.fields(
+        {
+            "arn": found.get("Arn"),
+            "user id": found.get("UserId"),
+            "created": iam.moment(found.get("CreateDate", "")),
+            "access keys": ", ".join(f"{k['AccessKeyId']} ({k['Status']})" for k in keys),
+            "groups": ", ".join(g["GroupName"] for g in groups),
+            "policies": ", ".join(p["Policy"] for p in policies),
+        }
+    )
+
+
+@user.command("create")
+@click.argument("name")
+@click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
+@click.option("--key", is_flag=True, help="Also create an access key; its secret is shown only once.")
+@server_options
+@output_option
+def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+    """Create user NAME. It has no permissions until policies are attached to it or to one of its groups."""
+    connection = connect(profile, endpoint)
+    made = iam.one(connection, "CreateUser", "User", UserName=name, Path=path)
+    secret = iam.one(connection, "CreateAccessKey", "AccessKey", UserName=name) if key else {}
+    if form == "json":
+        output.data({**made, **({"AccessKey": secret} if key else {})})
+        return
+    output.prose(f"Created {output.safe(made.get('Arn', name))}.")
+    if key:
+        output.fields({"access key id": secret["AccessKeyId"], "secret access key": secret["SecretAccessKey"]})
+
+
+@user.command("rm")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also delete its keys, memberships, policies and MFA devices.")
+@yes_option
+@server_options
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Delete user NAME. Its sessions stay valid: end them with `daypass revoke principal`."""
+    confirmed(f"Delete user {output.safe(name)}?", yes=yes)
+    connection = connect(profile, endpoint)
+    if force:
+        for each in iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name):
+            connection.iam("DeleteAccessKey", UserName=name, AccessKeyId=each["AccessKeyId"])
+        for each in iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name):
+            connection.iam("RemoveUserFromGroup", UserName=name, GroupName=each["GroupName"])
+        for each in iam.listed(connection, "ListMFADevices", "MFADevices/member", UserName=name):
+            connection.iam("DeactivateMFADevice", UserName=name, SerialNumber=each["SerialNumber"])
+        iam.drop_policies(connection, "User", name)
+    connection.iam("DeleteUser", UserName=name)
+    output.prose(f"Deleted user {output.safe(name)}.")
+
+
+iam.add_attaching(user, "User")

@@ -1,0 +1,225 @@
+"""Logs in with a browser: the authorization code flow with PKCE to a loopback address, or the device grant.
+
+The result is a session of the person and a refresh token. The refresh token renews the session; it is the only thing that
+lasts, it changes with each use, and logging out revokes it.
+Sources: RFC 8252; RFC 7636; RFC 8628; RFC 9207.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import HTTPServer
+from typing import Any, NamedTuple, Self
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from daypass import __version__
+from daypass.client.credentials import Credentials, seconds_of_time
+from daypass.client.errors import ClientError
+from daypass.client.profiles import LocalStateError
+from daypass.client.saml import Server, handler_of
+from daypass.client.transport import NoAnswer, Request, endpoint_of
+
+CLIENT_ID = "DPCL0000000000DAYPASS"
+"""The client of the command line, which every installation has."""
+
+_AWS = "urn:daypass:token-type:aws-credentials"
+_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+_METADATA = "/.well-known/oauth-authorization-server"
+_CALLBACK = "/callback"
+_MAX_TARGET = 65_536
+_SECONDS = 20.0
+
+
+class Session(NamedTuple):
+    """A session of the person, and the token that renews it."""
+
+    credentials: Credentials
+    refresh_token: str
+
+    def __repr__(self) -> str:
+        return f"Session({self.credentials!r})"
+
+
+def renew(server: Server, refresh_token: str) -> Session:
+    """A new session for a refresh token, which is replaced by the returned one. Raises ClientError."""
+    fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, "requested_token_type": _AWS}
+    return _session(_post(server, "/oauth2/token", fields))
+
+
+def revoke(server: Server, refresh_token: str) -> None:
+    """Ends everything that a refresh token has given. Raises ClientError."""
+    _post(server, "/oauth2/revoke", {"token": refresh_token})
+
+
+# --- On this computer
+
+
+@dataclass(slots=True)
+class AuthorizationLogin:
+    """One login: open `url` in a browser of this computer, then `wait`. As a context manager it holds a port until its end."""
+
+    server: Server
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    state: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    url: str = field(init=False)
+    _issuer: str = field(init=False)
+    _listener: HTTPServer = field(init=False, repr=False)
+    _answers: list[dict[str, str]] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found = _get(self.server, _METADATA)
+        self._issuer, authorize = _text(found, "issuer"), _text(found, "authorization_endpoint")
+        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._come))
+        digest = hashlib.sha256(self.verifier.encode("ascii")).digest()
+        parameters = {
+            "response_type": "code",
+            "client_id": CLIENT_ID,
+            "redirect_uri": self.redirect_uri,
+            "scope": "openid",
+            "state": self.state,
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"),
+            "code_challenge_method": "S256",
+        }
+        self.url = f"{authorize}?{urlencode(parameters)}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.server_close()
+
+    @property
+    def redirect_uri(self) -> str:
+        return f"http://127.0.0.1:{self._listener.server_address[1]}{_CALLBACK}"
+
+    def wait(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> Session:
+        """The person's session. Raises ClientError, LocalStateError when nobody came in time."""
+        ends = monotonic() + seconds
+        while not self._answers:
+            left = ends - monotonic()
+            if left <= 0:
+                raise LocalStateError("Nobody has logged in in time. Try again.")
+            self._listener.timeout = left
+            self._listener.handle_request()
+        answer = self._answers[0]
+        if "code" not in answer:
+            raise ClientError(answer.get("error", ""), answer.get("error_description", "the login was refused"), 400)
+        fields = {
+            "grant_type": "authorization_code",
+            "code": answer["code"],
+            "redirect_uri": self.redirect_uri,
+            "code_verifier": self.verifier,
+        }
+        return renew(self.server, _text(_post(self.server, "/oauth2/token", fields), "refresh_token"))
+
+    def _come(self, host: str, target: str) -> bool:
+        """Whether a request of a browser is the end of this login, from this server (RFC 9207); it is then kept."""
+        try:
+            parts = urlsplit(target[:_MAX_TARGET])
+            given = {name: values[0] for name, values in parse_qs(parts.query, max_num_fields=8).items()}
+        except ValueError:
+            return False
+        right = secrets.compare_digest(given.get("state", "").encode(), self.state.encode())
+        ours = host == urlsplit(self.redirect_uri).netloc and parts.path == _CALLBACK
+        if not right or not ours or given.get("iss") != self._issuer:
+            return False
+        self._answers.append(given)
+        return True
+
+
+# --- On another device
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLogin:
+    """One login: the person opens `address` on any device and compares `user_code`; then `wait`."""
+
+    server: Server
+    user_code: str
+    address: str
+    device_code: str = field(repr=False)
+    interval: float
+    seconds: float
+
+    @classmethod
+    def begin(cls, server: Server) -> DeviceLogin:
+        """Raises ClientError."""
+        found = _post(server, "/oauth2/device_authorization", {"scope": "openid"})
+        try:
+            interval, seconds = float(found["interval"]), float(found["expires_in"])
+        except (KeyError, TypeError, ValueError):
+            raise _not_daypass() from None
+        address = _text(found, "verification_uri_complete")
+        return cls(server, _text(found, "user_code"), address, _text(found, "device_code"), interval, seconds)
+
+    def wait(
+        self, sleep: Callable[[float], None] = time.sleep, monotonic: Callable[[], float] = time.monotonic
+    ) -> Session:
+        """The person's session. Raises ClientError, also when the person refuses; LocalStateError when nobody answers."""
+        ends, interval = monotonic() + self.seconds, self.interval
+        fields = {"grant_type": _DEVICE, "device_code": self.device_code}
+        while monotonic() < ends:
+            sleep(interval)
+            try:
+                found = _post(self.server, "/oauth2/token", fields)
+            except ClientError as error:
+                if error.code == "slow_down":
+                    interval += 5
+                elif error.code != "authorization_pending" and not error.unavailable:
+                    raise
+                continue
+            return renew(self.server, _text(found, "refresh_token"))
+        raise LocalStateError("Nobody has logged in in time. Try again.")
+
+
+# --- Calls
+
+
+def _post(server: Server, path: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
+    body = urlencode({"client_id": CLIENT_ID, **fields}).encode("ascii")
+    return _sent(server, "POST", path, {"content-type": "application/x-www-form-urlencoded"}, body)
+
+
+def _get(server: Server, path: str) -> Mapping[str, Any]:
+    return _sent(server, "GET", path, {}, b"")
+
+
+def _sent(server: Server, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
+    sent = {"host": endpoint_of(server.endpoint).netloc, **headers, "user-agent": f"daypass/{__version__}"}
+    try:
+        answer = server.transport(Request(server.endpoint, method, path, sent, body, server.ca_bundle), _SECONDS)
+    except NoAnswer as error:
+        raise ClientError("", f"the server at {server.endpoint} does not answer: {error}") from None
+    try:
+        content = json.loads(answer.body or b"{}")
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ClientError("", f"{server.endpoint} is not a Daypass server with OAuth", answer.status)
+    if answer.status >= 300:
+        code, text = str(content.get("error", "")), str(content.get("error_description", ""))
+        raise ClientError(code, text or code, answer.status, str(content.get("request_id", "")))
+    return content
+
+
+def _text(found: Mapping[str, Any], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str) or not value:
+        raise _not_daypass()
+    return value
+
+
+def _session(found: Mapping[str, Any]) -> Session:
+    texts = [_text(found, name) for name in ("access_key_id", "secret_access_key", "access_token", "expiration")]
+    credentials = Credentials(texts[0], texts[1], texts[2], seconds_of_time(texts[3]), time.time())
+    return Session(credentials, _text(found, "refresh_token"))
+
+
+def _not_daypass() -> ClientError:
+    return ClientError("", "the server's answer lacks a member; is it a Daypass of another version?")

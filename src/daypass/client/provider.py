@@ -1,0 +1,203 @@
+"""Keeps a role's credentials valid: cached on disk, locked across processes, renewed before they expire.
+
+Cached credentials are used until they expire, also while the server is unavailable (A92). They are renewed when a fifth
+of their lifetime is left, at a time that differs between processes (F1). While they are valid, no caller waits for a
+renewal. With `check`, the server is asked whether it still accepts a cached session, so that a revoked one is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass.client import state
+from daypass.client.credentials import AssumeRole, Credentials, assume_role
+from daypass.client.errors import ClientError
+from daypass.client.profiles import Busy, LocalStateError, Profile, home, locked, write_private
+from daypass.client.usable import with_secret
+
+if TYPE_CHECKING:
+    from daypass.client.http import Connection
+
+_SHORT = 2.0  # seconds that a renewal or a check may take while credentials are valid
+
+
+class CredentialProvider:
+    """Provides valid credentials. Safe to share between threads and, through its cache, processes."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        request: AssumeRole,
+        *,
+        connect: Callable[[], Connection] | None = None,
+        code: Callable[[], str] | None = None,
+        check: float | None = None,
+        cache: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        lock_deadline: float = 30.0,
+    ) -> None:
+        """Cached for this server, key and request.
+
+        Args:
+            connect: opens the connection, when one is needed.
+            code: asks for an MFA code; called for a request with a `serial_number`, each time a session is issued.
+            check: seconds after which the server is asked again whether it accepts the cached session; None: never.
+            cache: the directory of the cache. `lock_deadline`: seconds to wait for another process.
+        """
+        self._profile = profile
+        self._connect = connect or self._default_connection
+        self._connected: Connection | None = None
+        self._request = request
+        self._code = code
+        self._check = check
+        self._clock = clock
+        self._lock_deadline = lock_deadline
+        name = state.cache_name(profile.endpoint, profile.access_key_id, request.role, request.parameters())
+        self.file = (cache or home() / "cache") / name
+        self._held: Credentials | None = None
+        self._mutex = threading.Lock()
+        self._share = state.LARGEST_SHARE - 0.05 * random.random()  # noqa: S311  # jitter, not a secret
+
+    def _default_connection(self) -> Connection:
+        from daypass.client.http import Connection  # noqa: PLC0415  # not needed while the cache is good
+
+        return Connection(self._profile)
+
+    @property
+    def _connection(self) -> Connection:
+        if self._connected is None:
+            self._connected = self._connect()
+        return self._connected
+
+    def get(self, *, fresh: bool = False) -> Credentials:
+        """Valid credentials. Raises ClientError when the server refuses, or is unavailable and the cache holds none.
+
+        `fresh`: ignores the cache, because its session may have been revoked.
+        """
+        if fresh:
+            with self._mutex, locked(self.file.with_suffix(".lock"), self._lock_deadline):
+                self._held = self._stored(self._issued(hurry=False))
+                return self._held
+        held = self._held
+        if held and self._fresh(held):
+            return held
+        if not self._mutex.acquire(blocking=not (held and self._good(held))):
+            assert held is not None  # another thread is renewing them, and these are still valid
+            return held
+        try:
+            self._held = self._current()
+            return self._held
+        finally:
+            self._mutex.release()
+
+    def _current(self) -> Credentials:
+        cached = self._read()
+        if cached and self._fresh(cached):
+            return cached if self._accepted(cached) else self._replaced(cached)
+        try:
+            with locked(self.file.with_suffix(".lock"), 0.0 if cached else self._lock_deadline):
+                return self._cached_or_new()
+        except Busy:
+            if cached:
+                return cached
+            raise
+
+    def _cached_or_new(self) -> Credentials:
+        cached = self._read()
+        if cached and self._fresh(cached):  # another process was faster
+            return cached
+        try:
+            issued = self._issued(hurry=cached is not None)
+        except ClientError as error:
+            if not (cached and error.unavailable):
+                raise
+            issued = replace(cached, renew_after=self._now(cached) + state.AWAY)
+        return self._stored(issued)
+
+    def _accepted(self, cached: Credentials) -> bool:
+        """Whether the server accepts a cached session; also true when it cannot answer now."""
+        if self._check is None or state.is_checked(cached.checked_at, self._clock(), self._check):
+            return True
+        session = replace(
+            self._profile,
+            access_key_id=cached.access_key_id,
+            secret_access_key=cached.secret_access_key,
+            session_token=cached.session_token,
+        )
+        checked_at = self._clock()
+        try:
+            replace(self._connection, profile=session, deadline=_SHORT).sts("GetCallerIdentity")
+        except ClientError as error:
+            if error.ended:
+                return False
+            if error.unavailable:
+                checked_at += max(0.0, state.AWAY - self._check)
+        self._stored(replace(cached, checked_at=checked_at))
+        return True
+
+    def _replaced(self, dead: Credentials) -> Credentials:
+        """Replaces a session that the server no longer accepts. Requested once."""
+        with locked(self.file.with_suffix(".lock"), self._lock_deadline):
+            cached = self._read()
+            if cached and cached.access_key_id != dead.access_key_id:  # another process was faster
+                return cached
+            self.file.unlink(missing_ok=True)
+            return self._stored(self._issued(hurry=False))
+
+    def _stored(self, issued: Credentials) -> Credentials:
+        write_private(self.file, json.dumps(asdict(issued)))
+        return issued
+
+    def _issued(self, *, hurry: bool) -> Credentials:
+        code = self._asked_code() if self._request.serial_number else ""
+        self._connection.profile = with_secret(self._connection.profile)
+        usual = self._connection.deadline
+        if hurry:
+            self._connection.deadline = min(usual, _SHORT)
+        try:
+            now, profile = self._clock(), self._profile
+            issued = assume_role(self._connection, self._request, now, code)
+            return replace(
+                issued,
+                checked_at=now,
+                role=self._request.role,
+                source_key=profile.access_key_id,
+                endpoint=profile.endpoint,
+            )
+        finally:
+            self._connection.deadline = usual
+
+    def _asked_code(self) -> str:
+        if self._code is None:
+            raise LocalStateError(f"{self._request.role} needs a code of {self._request.serial_number}.")
+        return self._code()
+
+    def _now(self, found: Credentials) -> float:
+        return self._clock() + found.offset
+
+    def _good(self, found: Credentials) -> bool:
+        return state.is_good(found.expiration, self._now(found))
+
+    def _fresh(self, found: Credentials) -> bool:
+        now = self._now(found)
+        if self._request.serial_number:  # a renewal would prompt the user, so it waits until it is necessary
+            return self._good(found)
+        early = state.is_early(found.issued_at, found.expiration, now, self._share)
+        return early or (now < found.renew_after and self._good(found))
+
+    def _read(self) -> Credentials | None:
+        """The cached session, if valid. An unreadable file counts as absent."""
+        profile = self._profile
+        fields = state.session(str(self.file), profile.endpoint, profile.access_key_id, self._request.role)
+        try:
+            found = Credentials(**fields) if fields else None
+        except TypeError:  # it has a field of another version
+            return None
+        return found if found and self._good(found) else None

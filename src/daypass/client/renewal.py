@@ -1,0 +1,74 @@
+"""Renews the session of a login by browser with its refresh token, in one process at a time.
+
+A refresh token is used once. The new one is stored before the new session is returned, so that no other process uses the old
+one, which would end the login.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from daypass.client import state
+from daypass.client.browser_login import renew
+from daypass.client.credentials import seconds_of_time
+from daypass.client.errors import ClientError
+from daypass.client.profiles import (
+    LocalStateError,
+    Profile,
+    from_keyring,
+    home,
+    in_keyring,
+    locked,
+    of_login,
+    save,
+)
+from daypass.client.saml import Server
+from daypass.client.transport import Transport, exchange
+
+_EARLY = 300.0  # seconds before its end at which a session is renewed
+_DEADLINE = 30.0
+
+
+def renewed(profile: Profile, *, transport: Transport = exchange, clock: Callable[[], float] = time.time) -> Profile:
+    """The profile with its secrets and a session that has not expired.
+
+    Raises ClientError when the server refuses, LocalStateError. While the server is unavailable, a session that is still valid is
+    returned.
+    """
+    if _left(profile, clock()) > _EARLY:
+        return from_keyring(profile)
+    with locked(home() / f"login-{profile.login}.lock", _DEADLINE):
+        found = of_login(profile.login)
+        if found is None:
+            raise LocalStateError("This login has ended: the profile is removed. Run: daypass login --browser")
+        name, current = found
+        held = from_keyring(current)
+        if _left(held, clock()) > _EARLY:  # another process was faster
+            return held
+        server = Server(held.endpoint, held.ca_bundle, transport)
+        try:
+            session = renew(server, held.refresh_token)
+        except ClientError as error:
+            if error.unavailable and _left(held, clock()) > state.MARGIN:
+                return held
+            if error.unavailable:
+                raise
+            raise ClientError(error.code, f"{error.message} Run: daypass login --browser", error.status) from None
+        following = replace(
+            held,
+            access_key_id=session.credentials.access_key_id,
+            secret_access_key=session.credentials.secret_access_key,
+            session_token=session.credentials.session_token,
+            expiration=session.credentials.expiration_text(),
+            refresh_token=session.refresh_token,
+            keyring_entry="",
+        )
+        save(name, in_keyring(following) if held.keyring_entry else following)
+        return following
+
+
+def _left(profile: Profile, now: float) -> float:
+    """Seconds until the session expires."""
+    return seconds_of_time(profile.expiration) - now

@@ -1,0 +1,48 @@
+"""The settings of a verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from daypass.client.profiles import Profile
+
+
+class WhenBehind(Enum):
+    """What a verifier does with a token when its revocations are older than the limit."""
+
+    REFUSE = "refuse"
+    INTROSPECT = "introspect"  # ask the server; refuse when it cannot be asked
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a verifier.
+
+    Attributes:
+        issuer: the installation's `server.public_url`.
+        audience: the audience that tokens must have.
+        profile: the server and the credentials for the stream and for introspection, or a function that returns them
+            whenever they are needed, for credentials that are renewed. They need daypass:FollowRevocations.
+        accounts: whose revocations to follow; () is the account of the credentials, ("*",) every account.
+        limit_seconds: how old the known revocations may be.
+        when_behind: what happens beyond that.
+        leeway_seconds: by how much the clocks of issuer and verifier may differ, for `iat` and `nbf`.
+        list_seconds: how old a status list may be. Lists are used for tokens whose chain includes other accounts.
+        tokens: how many verified tokens to remember.
+    """
+
+    issuer: str
+    audience: str
+    profile: Profile | Callable[[], Profile]
+    accounts: tuple[str, ...] = ()
+    limit_seconds: float = 5.0
+    when_behind: WhenBehind = WhenBehind.REFUSE
+    leeway_seconds: float = 30.0
+    list_seconds: float = 30.0
+    tokens: int = 10_000
+
+    def current_profile(self) -> Profile:
+        """The profile to use now."""
+        return self.profile() if callable(self.profile) else self.profile

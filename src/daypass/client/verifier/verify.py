@@ -1,0 +1,217 @@
+"""The verifier: signature, claims, revocations, in this order. It refuses what it cannot decide."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from daypass.client.errors import ClientError
+from daypass.client.http import signed_request
+from daypass.client.profiles import LocalStateError
+from daypass.client.transport import NoAnswer, Request, Transport, exchange
+from daypass.client.verifier import keys
+from daypass.client.verifier.keys import Keys, Malformed, split
+from daypass.client.verifier.revocations import Revocations
+from daypass.client.verifier.settings import Settings, WhenBehind
+from daypass.client.verifier.status import TYPE as LIST_TYPE
+from daypass.client.verifier.status import StatusLists, StatusUnknown
+from daypass.client.verifier.stream import Follower
+
+SESSION: Final = "urn:daypass:session"
+_TYPE: Final = "at+jwt"
+_JWKS: Final = "/.well-known/jwks.json"
+_INTROSPECT: Final = "/oauth2/introspect"
+_FETCH_SECONDS: Final = 2.0
+
+
+class InvalidToken(Exception):
+    """The token is not valid here: answer 401 (RFC 6750, 3.1, invalid_token). The message is for the log."""
+
+
+class NotCurrent(Exception):
+    """Whether the token is revoked is not known: the revocations are too old, and nobody can be asked. Answer 503."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A valid token. `claims` are those of RFC 9068; `session` is Daypass's own claim."""
+
+    subject: str
+    scope: tuple[str, ...]
+    expires_at: int  # seconds since the epoch
+    claims: Mapping[str, Any]
+
+    @property
+    def session(self) -> Mapping[str, Any]:
+        """The claim `urn:daypass:session`."""
+        found: Mapping[str, Any] = self.claims[SESSION]
+        return found
+
+
+class Verifier:
+    """Verifies access tokens. Safe for threads; `start` follows revocations in the background, `stop` ends that."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        transport: Transport = exchange,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._monotonic = monotonic
+        self._transport = transport
+        self.revocations = Revocations()
+        self._follower = Follower(settings, self.revocations, clock=clock, monotonic=monotonic)
+        self._keys = Keys(lambda: self._get(_JWKS), monotonic)
+        self._lists = StatusLists(self._list, clock, monotonic)
+        self._known: OrderedDict[bytes, Mapping[str, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def start(self) -> Verifier:
+        """Starts to follow revocations, and returns the verifier."""
+        self._follower.start()
+        return self
+
+    def stop(self) -> None:
+        """Stops following."""
+        self._follower.stop()
+
+    def age(self) -> float:
+        """How old the known revocations are, in seconds."""
+        return self.revocations.age(self._monotonic())
+
+    def verify(self, unverified_token: str) -> Verified:
+        """The token, if it is valid and not revoked. Raises InvalidToken, NotCurrent."""
+        digest = hashlib.sha256(unverified_token.encode("utf-8", "surrogatepass")).digest()
+        with self._lock:
+            claims = self._known.get(digest)
+        if claims is None:
+            claims = self._genuine(unverified_token)
+        self._check(claims)
+        self._remember(digest, claims)
+        self._refuse_revoked(unverified_token, claims)
+        scope = str(claims.get("scope", "")).split()
+        return Verified(str(claims["sub"]), tuple(scope), int(claims["exp"]), claims)
+
+    def _remember(self, digest: bytes, claims: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._known[digest] = claims
+            self._known.move_to_end(digest)
+            while len(self._known) > self._settings.tokens:
+                self._known.popitem(last=False)
+
+    # --- Signature and claims
+
+    def _genuine(self, unverified_token: str) -> Mapping[str, Any]:
+        """The claims of a token that the issuer has signed."""
+        try:
+            token = split(unverified_token, _TYPE)
+            if not keys.AVAILABLE:
+                return self._introspected(unverified_token)
+            self._keys.verify(token)
+        except Malformed as error:
+            raise InvalidToken(str(error)) from None
+        except (OSError, ValueError) as error:
+            raise NotCurrent(f"the issuer's keys cannot be fetched: {error}") from None
+        return token.claims
+
+    def _check(self, claims: Mapping[str, Any]) -> None:
+        now, leeway = self._clock(), self._settings.leeway_seconds
+        audience = claims.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        if claims.get("iss") != self._settings.issuer.rstrip("/"):
+            raise InvalidToken("it is of another issuer")
+        if self._settings.audience not in audiences:
+            raise InvalidToken("it is for another audience")
+        if not _is_number(claims.get("exp")) or claims["exp"] <= now:
+            raise InvalidToken("it has expired")
+        if any(_is_number(claims.get(name)) and claims[name] > now + leeway for name in ("iat", "nbf")):
+            raise InvalidToken("it is not valid yet")
+        if not isinstance(claims.get("sub"), str) or not isinstance(claims.get(SESSION), Mapping):
+            raise InvalidToken("it is not an access token of Daypass")
+
+    # --- Revocations
+
+    def _refuse_revoked(self, unverified_token: str, claims: Mapping[str, Any]) -> None:
+        hops = claims[SESSION].get("hops")
+        if self.age() > self._settings.limit_seconds:
+            self._ask(unverified_token, "the known revocations are too old")
+            return
+        try:
+            ended, covered = self.revocations.end(hops), self.revocations.cover(hops)
+        except (ValueError, TypeError):
+            raise InvalidToken("its hops are malformed") from None
+        try:
+            if ended or (not covered and self._is_listed_revoked(claims)):
+                raise InvalidToken("it is revoked")
+        except StatusUnknown as error:
+            self._ask(unverified_token, str(error))
+
+    def _is_listed_revoked(self, claims: Mapping[str, Any]) -> bool:
+        try:
+            held = claims["status"]["status_list"]
+            uri, index = str(held["uri"]), int(held["idx"])
+        except (KeyError, TypeError, ValueError):
+            raise StatusUnknown("the token has no status list") from None
+        if not uri.startswith(self._settings.issuer.rstrip("/") + "/statuslists/"):
+            raise StatusUnknown("the status list is not the issuer's")
+        return self._lists.is_revoked(uri, index, self._settings.list_seconds)
+
+    def _ask(self, unverified_token: str, why: str) -> None:
+        """Introspects the token, or refuses it, as configured."""
+        if self._settings.when_behind is WhenBehind.REFUSE:
+            raise NotCurrent(why)
+        self._introspected(unverified_token)
+
+    # --- The server
+
+    def _introspected(self, unverified_token: str) -> Mapping[str, Any]:
+        """The claims of a token according to the server. Raises InvalidToken, NotCurrent."""
+        profile = self._settings.current_profile()
+        body = urlencode({"token": unverified_token}).encode()
+        form = "application/x-www-form-urlencoded"
+        try:
+            request = signed_request(
+                profile, "POST", _INTROSPECT, "", body, content_type=form, service="daypass", now=self._clock()
+            )
+            answer = self._transport(request, _FETCH_SECONDS)
+            found = json.loads(answer.body) if answer.status == 200 else None
+        except (NoAnswer, ClientError, LocalStateError, ValueError) as error:
+            raise NotCurrent(f"the token cannot be introspected: {error}") from None
+        if not isinstance(found, dict):
+            raise NotCurrent("the token cannot be introspected")
+        if found.get("active") is not True:
+            raise InvalidToken("it is not active")
+        return found
+
+    def _get(self, path: str) -> bytes:
+        """A public document of the issuer. Raises OSError."""
+        profile = self._settings.current_profile()
+        try:
+            answer = self._transport(Request(profile.endpoint, "GET", path, {}, b"", profile.ca_bundle), _FETCH_SECONDS)
+        except (NoAnswer, LocalStateError) as error:
+            raise OSError(str(error)) from None
+        if answer.status != 200:
+            raise OSError(f"HTTP status {answer.status}")
+        return answer.body
+
+    def _list(self, uri: str) -> Mapping[str, Any]:
+        token = split(self._get(uri.removeprefix(self._settings.issuer.rstrip("/"))).decode("ascii"), LIST_TYPE)
+        if not keys.AVAILABLE:
+            raise OSError("signatures cannot be verified here")
+        self._keys.verify(token)
+        return token.claims
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,13 @@
+"""The settings of a server. Each belongs to a section; `load` reads them and refuses unknown ones.
+
+A new setting is a field in the module of its area: `network`, `storage`, `identity` or `approval`. A new section is also
+a field in `settings`.
+"""
+
+from daypass.config.approval import AccessSettings
+from daypass.config.identity import FederationSettings
+from daypass.config.loading import ConfigError, load
+from daypass.config.network import ServerSettings
+from daypass.config.settings import Settings
+
+__all__ = ["AccessSettings", "ConfigError", "FederationSettings", "ServerSettings", "Settings", "load"]

@@ -1,0 +1,37 @@
+"""Settings of access requests (sweeps, webhooks, on-call schedules, mail) and of access decisions for other services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from daypass.config.section import Port, Section
+
+
+class AccessSettings(Section):
+    sweep_seconds: float = Field(
+        5.0, gt=0, le=300, description="Pause between two looks for access requests and grants that have to end."
+    )
+    private_hosts: tuple[str, ...] = Field(
+        (), description="Hosts of webhooks that may be in private networks, and may be reached by http."
+    )
+    calendars: Path | None = Field(None, description="Directory of iCalendar files that approval rules may name.")
+    schedule_tokens: dict[str, SecretStr] = Field(
+        {}, description='Authorization headers for on-call systems, by host: `api.pagerduty.com = "Token token=…"`.'
+    )
+    smtp_host: str = Field("", description="SMTP server for notifications by e-mail; empty: none is sent.")
+    smtp_port: Port = Field(587, description="Its port.")
+    smtp_starttls: bool = Field(True, description="Whether the connection must be encrypted by STARTTLS.")
+    smtp_user: str = Field("", description="User at the SMTP server; empty: no authentication.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password at the SMTP server.")
+    smtp_from: str = Field("daypass@localhost", description="Sender of e-mail.")
+
+
+class AuthzenSettings(Section):
+    record: Literal["all", "denied", "none"] = Field(
+        "all",
+        description="Which access decisions for other services (AuthZEN) go on the record: all, only requests with a denial, "
+        "or none. Refused requests and searches always do.",
+    )

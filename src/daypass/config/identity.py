@@ -1,0 +1,115 @@
+"""Settings of sessions and of the ways to prove an identity: AWS, SAML, sign-in, OAuth, identity providers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from daypass.config.section import Section
+
+
+class SessionsSettings(Section):
+    chain_depth: int = Field(4, ge=1, le=16, description="Sessions in one chain of assumed roles, at most.")
+    token_bytes: int = Field(4096, ge=1024, le=8192, description="Largest session token that is issued.")
+    skew_seconds: int = Field(300, ge=1, le=900, description="How far a signature's time may be from the server's.")
+    payload_version: Literal[1, 3] = Field(
+        3, description="Format of new session tokens. Set 1 while servers of release 0.1, which cannot open 3, run too."
+    )
+
+
+class AwsSettings(Section):
+    regions: tuple[str, ...] = Field((), description="Region names accepted in credential scopes. Empty: any.")
+    policies: Path | None = Field(
+        None, description="Directory of further AWS-named managed policies: NAME.json each, or PATH/NAME.json."
+    )
+
+
+class SamlSettings(Section):
+    aws_addresses: bool = Field(
+        True,
+        description="Take SAML assertions made for AWS (https://signin.aws.amazon.com/saml, urn:amazon:webservices). "
+        "Off: only those made for `server.public_url`.",
+    )
+
+
+class SignInSettings(Section):
+    idle_minutes: int = Field(
+        30, ge=1, le=1440, description="A browser that has not been used for this long is signed out."
+    )
+    session_hours: int = Field(
+        12,
+        ge=1,
+        le=12,
+        description="A browser is signed out this long after its sign-in. A login profile's MaxSigninSessionDuration can shorten it.",
+    )
+    passkey_roots: Path | None = Field(
+        None,
+        description="File of certificates (PEM) of makers of authenticators. Only passkeys whose attestation one of them issued "
+        "are registered. Empty: all passkeys.",
+    )
+    passkey_models: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")], ...] = Field(
+        (), description="AAGUIDs of the authenticators that may be registered; takes `passkey_roots`. Empty: all."
+    )
+    consent_days: int = Field(
+        30,
+        ge=0,
+        le=365,
+        description="A person who asks for it is not asked again for consent to the same request of an application for this long. 0: never remembered.",
+    )
+
+
+Algorithm = Literal["ES256", "EdDSA", "RS256"]
+
+
+class OAuthSettings(Section):
+    algorithm: Algorithm = Field("ES256", description="How access tokens are signed: ES256, EdDSA or RS256.")
+    audience_algorithms: tuple[Annotated[str, Field(pattern=r"^[!-~]{1,512}=(ES256|EdDSA|RS256)$")], ...] = Field(
+        (), description="Exceptions for single audiences: AUDIENCE=ALGORITHM each, for services that verify no other."
+    )
+
+    web_identity_algorithms: tuple[Literal["ES256", "ES384", "EdDSA", "RS256"], ...] = Field(
+        ("ES256", "ES384"),
+        min_length=1,
+        description="How tokens for other clouds (GetWebIdentityToken) may be signed. AWS offers RS256 and ES384; Microsoft Entra "
+        "accepts RS256 only. RSA keys are made only where a setting asks for them.",
+    )
+    status_ttl_seconds: int = Field(
+        10,
+        ge=1,
+        le=86_400,
+        description="Seconds after which a verifier fetches a status list again; caches serve it half as long.",
+    )
+
+    def algorithm_of(self) -> dict[str, str]:
+        """The exceptions: algorithm by audience."""
+        return {audience: name for audience, _, name in (text.rpartition("=") for text in self.audience_algorithms)}
+
+
+class FederationSettings(Section):
+    fetch_seconds: float = Field(
+        1.8,
+        gt=0,
+        le=30,
+        description="Time limit for fetching the keys of an issuer. A request that waits for them gets an answer within 2 s.",
+    )
+    refresh_minutes: int = Field(
+        60, ge=5, le=1440, description="Keys are fetched again after this time, unless the issuer announces another."
+    )
+    stale_hours: int = Field(
+        24,
+        ge=1,
+        le=720,
+        description="While an issuer is unavailable, its keys are used for this long after they were last fetched.",
+    )
+    allow_private_networks: bool = Field(
+        False,
+        description="Let keys of every issuer come from private addresses and loopback. Otherwise the operator allows it "
+        "for single providers.",
+    )
+    files: Path | None = Field(
+        None,
+        description="Directory of files (key sets, bearer tokens) that provider settings may name; in a Kubernetes pod "
+        "/var/run/secrets/kubernetes.io/serviceaccount. Without it no such file is read.",
+    )

@@ -1,0 +1,110 @@
+"""Reads settings: defaults, then a TOML file, then the environment, then the command line; each overrides the former.
+
+An environment variable is `DAYPASS_SECTION__KEY`. Names without `__` are ignored, because Kubernetes injects
+`DAYPASS_PORT=tcp://…` where a Service has our name. An unknown section or key is refused, in the file and in the
+environment alike: a misspelt security setting must not be ignored.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from daypass.config.settings import Settings
+
+ENV_PREFIX = "DAYPASS_"
+
+
+class ConfigError(Exception):
+    """The settings are not usable; the message says which one and why, without showing its value."""
+
+
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Settings from a TOML file, the environment and the command line's overrides (section → key → value).
+
+    Raises ConfigError naming the file or variable at fault.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    if file is not None:
+        _merge(merged, _from_file(file))
+    _merge(merged, _from_environment(environ or {}))
+    _merge(merged, overrides or {})
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    server = settings.server
+    if (server.tls_cert is None) != (server.tls_key is None):
+        raise ConfigError("server.tls_cert and server.tls_key go together: give both or neither.")
+    if server.client_certificate_header and not server.trusted_proxies:
+        raise ConfigError("server.client_certificate_header needs server.trusted_proxies: nobody else is believed.")
+    if server.client_ca is not None and server.tls_cert is None:
+        raise ConfigError("server.client_ca needs server.tls_cert and server.tls_key: client certificates need TLS.")
+
+
+def _from_file(file: Path) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not TOML: {error}.") from None
+    for section, keys in content.items():
+        if not isinstance(keys, dict):
+            raise ConfigError(f"{file}: '{section}' is not in a section; every setting belongs to one.")
+        _check_known(section, keys, f"{file}: [{section}]")
+    return content
+
+
+def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in environ.items():
+        if not name.startswith(ENV_PREFIX) or "__" not in name:
+            continue
+        section, _, key = name[len(ENV_PREFIX) :].lower().partition("__")
+        _check_known(section, {key: value}, name)
+        found.setdefault(section, {})[key] = _from_text(section, key, value)
+    return found
+
+
+def _from_text(section: str, key: str, value: str) -> Any:
+    """Lists are comma-separated in the environment; other values are used unchanged."""
+    default = Settings.model_fields[section].default
+    if isinstance(getattr(default, key), tuple):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _check_known(section: str, keys: Mapping[str, Any], where: str) -> None:
+    known = Settings.model_fields.get(section)
+    if known is None:
+        raise ConfigError(f"{where}: '{section}' is not a section. Sections: {', '.join(Settings.model_fields)}.")
+    names = type(known.default).model_fields
+    for key in keys:
+        if key not in names:
+            raise ConfigError(
+                f"{where}: '{key}' is not a setting of section '{section}'. Settings: {', '.join(names)}."
+            )
+
+
+def _merge(into: dict[str, dict[str, Any]], more: Mapping[str, Mapping[str, Any]]) -> None:
+    for section, keys in more.items():
+        into.setdefault(section, {}).update(keys)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}."

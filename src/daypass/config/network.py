@@ -1,0 +1,135 @@
+"""Settings of what clients connect to: addresses, limits of connections and bodies, rates, and the other nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from daypass.config.section import Port, Section
+
+
+class ServerSettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8700, description="Port to listen on; 0 lets the system choose and print one.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that share the port.")
+    data: Path = Field(
+        Path(".daypass"), description="Directory for the SQLite database, the key-encryption key and sockets."
+    )
+    tls_cert: Path | None = Field(
+        None, description="PEM certificate chain; with `tls_key` the server speaks HTTPS only."
+    )
+    tls_key: Path | None = Field(None, description="PEM private key of `tls_cert`.")
+    client_ca: Path | None = Field(
+        None, description="PEM bundle; when set, clients must present a certificate it vouches for."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: none."
+    )
+    client_certificate_header: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]{0,64}$",
+        description="Header by which trusted proxies pass on the client's certificate: X-Forwarded-Client-Cert (Envoy), "
+        "Client-Cert (RFC 9440), or any other with the certificate as URL-encoded PEM (nginx). Empty: none is believed.",
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=16_777_216, description="Largest request body accepted.")
+    body_timeout_seconds: float = Field(10.0, gt=0, le=300, description="A request body must have arrived by then.")
+    drain_seconds: int = Field(20, ge=0, le=600, description="After SIGTERM, how long running requests may take.")
+    backlog: int = Field(2048, ge=1, le=65535, description="Connections the system holds before they are accepted.")
+    connections: int = Field(
+        16_384,
+        ge=16,
+        le=1_000_000,
+        description="Connections of one process, as far as its limit of open files allows. Idle ones end before a new one is refused.",
+    )
+    connections_per_address: int = Field(
+        4_096, ge=1, le=1_000_000, description="Connections of one process from one address, except a trusted proxy's."
+    )
+    body_bytes_in_flight: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        le=17_179_869_184,
+        description="Bytes of request bodies that one process holds at once; beyond that they are refused with 503. The first 8 KiB "
+        "of each do not count.",
+    )
+    body_bytes_per_address: int = Field(
+        16_777_216, ge=1_048_576, le=17_179_869_184, description="Of them, for one address, except a trusted proxy's."
+    )
+    anonymous_body_bytes: int = Field(
+        262_144,
+        ge=1024,
+        le=16_777_216,
+        description="Largest body of a request that names no access key or session of ours, for example with a SAML assertion.",
+    )
+    queue_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=60,
+        description="A request that has waited longer for its turn is refused with 503 and Retry-After.",
+    )
+    request_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="A request that has no answer by then, counted from its end, is refused with 503.",
+    )
+    anonymous_refusals: int = Field(
+        5,
+        ge=1,
+        le=1_000_000,
+        description="Refusals of one kind that an address which proves nothing can cause in 15 s and that are recorded one by "
+        "one, and ten times as many of all kinds; further ones are counted in one event.",
+    )
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token that /metrics asks for; it names accounts and their providers. Empty: it is open.",
+    )
+    health_port: Port | None = Field(
+        None,
+        description="Port of its own for /healthz, /readyz and /metrics, without TLS; 0 lets the system choose and print one. "
+        "The metrics are then at that port only. Empty: they are at the main port.",
+    )
+    health_host: str = Field("", description="Address of `health_port`. Empty: `host`.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]{1,255})?$",
+        description="Address of this installation for browsers and identity providers, for example https://daypass.example.com. "
+        "It is the issuer of access tokens. Empty: there is none, no SAML login by browser and no OAuth.",
+    )
+
+
+class RatesSettings(Section):
+    principal_per_second: float = Field(
+        10_000,
+        ge=0,
+        description="Tokens a second of one principal, for each process; an STS request costs 1, IAM 5, the API 10. 0: any.",
+    )
+    principal_burst: float = Field(20_000, ge=1, description="Tokens that a principal can save up.")
+    account_per_second: float = Field(
+        20_000, ge=0, description="Tokens a second of one account, for each process. 0: any."
+    )
+    account_burst: float = Field(40_000, ge=1, description="Tokens that an account can save up.")
+    failures_per_second: float = Field(
+        200,
+        ge=0,
+        description="Requests a second of one source (an IPv4 address, an IPv6 network of 64 bits) that prove nothing: "
+        "unsigned, wrongly signed, with a bad token. Valid requests do not count. 0: any.",
+    )
+    failures_burst: float = Field(2_000, ge=1, description="Such requests that a source can save up.")
+
+
+class EventsSettings(Section):
+    streams: int = Field(1000, ge=1, description="Streams of revocations that one process serves at the same time.")
+    per_account: int = Field(100, ge=1, description="Of these, streams of the principals of one account.")
+    heartbeat_seconds: float = Field(
+        1.0, gt=0, le=60, description="A stream has a heartbeat at least this often. Verifiers rely on it."
+    )
+
+
+class PeersSettings(Section):
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")], ...] = Field(
+        (),
+        description="Other nodes of the installation: revocations come from them directly while the database is unavailable.",
+    )
+    ca_bundle: Path | None = Field(None, description="File of certificates that vouch for them. Default: the system's.")

@@ -1,0 +1,176 @@
+"""Access tokens: signing them with the signing rings, verifying our own, and the JWKS with which others verify them.
+
+A token can only name its key, and a key is never used for an algorithm other than that of its ring. Public keys
+are derived from the wrapped private ones, so that there is nothing else to store or to alter.
+Sources: RFC 7515, 7517, 7518 (3.4, 6.2, 6.3), 8037; the type is that of RFC 9068, 2.1.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from hashlib import sha256
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from daypass.crypto.jose import read
+from daypass.crypto.keys import KeyRings, Ring, RingError, RingKey
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import JoseError
+from daypass.ports import Clock
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+RINGS: Final[Mapping[str, Ring]] = {
+    "ES256": Ring.SIGNING,
+    "EdDSA": Ring.SIGNING_EDDSA,
+    "RS256": Ring.SIGNING_RS256,
+    "ES384": Ring.SIGNING_ES384,
+}
+"""The ring of each algorithm."""
+
+TYPE: Final = "at+jwt"
+DEFAULT_CACHE: Final = 5_000
+_KID = re.compile(r"[0-9a-f]{16}")
+
+
+class RingSigner:
+    """The `TokenSigner` port over key rings.
+
+    Args:
+        rings: the keys.
+        clock: decides which key signs and which may still verify.
+        algorithms: those that tokens are signed with. Keys of the others are published and verify too: the settings may
+            have been different, or may be soon.
+        cache: how many verified tokens to remember, by a hash: verifying one again costs a look-up.
+    """
+
+    def __init__(self, rings: KeyRings, clock: Clock, algorithms: Collection[str], cache: int = DEFAULT_CACHE) -> None:
+        self._rings = rings
+        self._clock = clock
+        self.algorithms = tuple(name for name in RINGS if name in algorithms)
+        self._loaded: dict[str, PrivateKey] = {}
+        self._jwks: tuple[tuple[str, ...], bytes] = ((), b"")
+        self._cache = cache
+        self._verified: OrderedDict[bytes, tuple[Mapping[str, Any], tuple[Ring, str]]] = OrderedDict()
+
+    def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> str:
+        """See `ports.TokenSigner`."""
+        try:
+            key = self._rings.signing(RINGS[algorithm], self._clock.now())
+        except RingError as error:
+            raise _unavailable(error) from None
+        header = msgspec.json.encode({"alg": algorithm, "kid": key.id, "typ": typ})
+        signed = f"{_base64url(header)}.{_base64url(msgspec.json.encode(claims))}"
+        return f"{signed}.{_base64url(_signature(self._private(key), signed.encode('ascii')))}"
+
+    async def verify(self, unverified_text: str, typ: str = TYPE) -> Mapping[str, Any]:
+        """See `ports.TokenSigner`. Tokens of another type are refused (RFC 8725, 3.11)."""
+        if typ != TYPE:
+            return (await self._verify(unverified_text, typ))[0]
+        digest = sha256(unverified_text.encode("utf-8", "surrogatepass")).digest()
+        found = self._verified.get(digest)
+        if found is not None and self._rings.known(*found[1], self._clock.now()) is not None:
+            self._verified.move_to_end(digest)
+            return found[0]
+        claims, key = await self._verify(unverified_text, TYPE)
+        self._verified[digest] = claims, key
+        while len(self._verified) > self._cache:
+            self._verified.popitem(last=False)
+        return claims
+
+    async def _verify(self, unverified_text: str, typ: str) -> tuple[Mapping[str, Any], tuple[Ring, str]]:
+        """The claims, and the ring and id of the key: the result holds as long as that key may verify."""
+        token = read(unverified_text)
+        if token.typ.lower().removeprefix("application/") != typ:
+            raise JoseError("it is not an access token" if typ == TYPE else f"its type is not {typ}")
+        if token.alg not in RINGS or not _KID.fullmatch(token.kid):
+            raise JoseError("it is not signed by a key of this server")
+        try:
+            key = await self._rings.verifying(RINGS[token.alg], token.kid, self._clock.now())
+        except RingError as error:
+            raise _unavailable(error) from None
+        if key is None or not _is_genuine(self._private(key), token.signature, token.signing_input):
+            raise JoseError("it is not signed by a key of this server")
+        return token.unverified_claims, (RINGS[token.alg], key.id)  # verified by now
+
+    def jwks(self) -> bytes:
+        """See `ports.TokenSigner`."""
+        now = self._clock.now()
+        found = [(name, key) for name, ring in RINGS.items() for key in self._rings.published(ring, now)]
+        ids = tuple(key.id for _, key in found)
+        if self._jwks[0] != ids or not ids:
+            keys = [_public_jwk(name, key.id, self._private(key)) for name, key in found]
+            self._jwks = ids, msgspec.json.encode({"keys": keys})
+            self._loaded = {key.id: self._private(key) for _, key in found}
+        return self._jwks[1]
+
+    def _private(self, key: RingKey) -> PrivateKey:
+        found = self._loaded.get(key.id)
+        if found is None:
+            loaded = load_der_private_key(key.material, None)
+            assert isinstance(loaded, PrivateKey)
+            found = self._loaded[key.id] = loaded
+        return found
+
+
+def _unavailable(error: RingError) -> DaypassError:
+    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable.", private={"reason": str(error)})
+
+
+def _curve(key: ec.EllipticCurvePrivateKey) -> tuple[str, int, HashAlgorithm]:
+    """The name of the curve in a JWK, the bytes of a coordinate, and the hash of its algorithm (RFC 7518, 3.4)."""
+    return ("P-384", 48, SHA384()) if key.key_size == 384 else ("P-256", 32, SHA256())
+
+
+def _signature(key: PrivateKey, message: bytes) -> bytes:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        _, half, digest = _curve(key)
+        r, s = decode_dss_signature(key.sign(message, ec.ECDSA(digest)))
+        return r.to_bytes(half, "big") + s.to_bytes(half, "big")
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(message)
+    return key.sign(message, padding.PKCS1v15(), SHA256())
+
+
+def _is_genuine(key: PrivateKey, signature: bytes, message: bytes) -> bool:
+    try:
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            _, half, digest = _curve(key)
+            if len(signature) != 2 * half:
+                return False
+            r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
+            key.public_key().verify(encode_dss_signature(r, s), message, ec.ECDSA(digest))
+        elif isinstance(key, ed25519.Ed25519PrivateKey):
+            key.public_key().verify(signature, message)
+        else:
+            key.public_key().verify(signature, message, padding.PKCS1v15(), SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _public_jwk(algorithm: str, kid: str, key: PrivateKey) -> dict[str, str]:
+    common = {"kid": kid, "use": "sig", "alg": algorithm}
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        name, half, _ = _curve(key)
+        point = key.public_key().public_numbers()
+        x, y = (_base64url(n.to_bytes(half, "big")) for n in (point.x, point.y))
+        return {"kty": "EC", "crv": name, "x": x, "y": y, **common}
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(key.public_key().public_bytes_raw()), **common}
+    numbers = key.public_key().public_numbers()
+    n, e = (_base64url(v.to_bytes(-(-v.bit_length() // 8), "big")) for v in (numbers.n, numbers.e))
+    return {"kty": "RSA", "n": n, "e": e, **common}
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

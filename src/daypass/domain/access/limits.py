@@ -1,0 +1,80 @@
+"""Checks a request against the limits of its rules: reason, ticket, duration, time windows, MFA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from daypass.domain.access.rule import DAYS, ReasonRule, Rule, TicketRule, Window
+from daypass.domain.access.terms import MAX_REASON, MAX_TICKET
+from daypass.domain.policy.pattern import Patterns
+
+LocalTime = Callable[[str], datetime]
+"""The time now in a time zone by its name. Raises ValueError for an unknown zone."""
+
+
+class LimitExceeded(Exception):
+    """The request is outside the limits of a rule. The message is for the requester."""
+
+
+def check_reason(text: str, rule: ReasonRule) -> None:
+    """A reason says something: enough letters, printable, matching one of the patterns."""
+    if len(text) > MAX_REASON or not text.isprintable():
+        raise LimitExceeded(f"A reason is at most {MAX_REASON} printable characters.")
+    letters = [char for char in text.casefold() if char.isalnum()]
+    if len(letters) < rule.letters or len(set(letters)) < min(3, rule.letters):
+        raise LimitExceeded(f"The reason must have at least {rule.letters} letters or digits, and say something.")
+    if rule.patterns and not Patterns(rule.patterns, folded=True).matches(text, {}):
+        raise LimitExceeded(f"The reason must match one of: {', '.join(rule.patterns)}")
+
+
+def check_ticket(text: str, rule: TicketRule | None) -> None:
+    """The form of the ticket; whether it is open is for the webhook."""
+    if len(text) > MAX_TICKET or not text.isprintable():
+        raise LimitExceeded(f"A ticket is at most {MAX_TICKET} printable characters.")
+    if rule is None:
+        return
+    if not text:
+        if rule.required:
+            raise LimitExceeded("A ticket is required.")
+        return
+    if rule.patterns and not Patterns(rule.patterns).matches(text, {}):
+        raise LimitExceeded(f"The ticket must match one of: {', '.join(rule.patterns)}")
+
+
+def duration(requested: int | None, rules: Iterable[Rule]) -> int:
+    """The duration in seconds, within the limits of all rules. Raises LimitExceeded when more is requested."""
+    rules = list(rules)
+    cap = min(rule.max_seconds for rule in rules)
+    if requested is None:
+        return min(cap, *(rule.default_seconds or rule.max_seconds for rule in rules))
+    if requested > cap:
+        raise LimitExceeded(f"The duration is at most {cap} seconds.")
+    return requested
+
+
+def check_windows(windows: Sequence[Window], local: LocalTime) -> None:
+    """Raises LimitExceeded outside all windows. No windows: any time."""
+    if windows and not in_windows(windows, local):
+        shown = "; ".join(f"{','.join(w.days)} {w.begin}-{w.until} {w.zone}" for w in windows)
+        raise LimitExceeded(f"Access is possible only at these times: {shown}")
+
+
+def in_windows(windows: Sequence[Window], local: LocalTime) -> bool:
+    """Whether it is now in one of the windows. A window with an unknown time zone contains no time."""
+    for window in windows:
+        try:
+            now = local(window.zone)
+        except ValueError:
+            continue
+        if DAYS[now.weekday()] in window.days and window.begin <= f"{now.hour:02}:{now.minute:02}" < window.until:
+            return True
+    return False
+
+
+def check_mfa(mfa_at: int, seconds: int | None, now: int) -> None:
+    """Raises LimitExceeded unless MFA was used at most `seconds` before `now` (ms). None: not required."""
+    if seconds is None:
+        return
+    if not mfa_at or now - mfa_at > seconds * 1000:
+        raise LimitExceeded(f"MFA at most {seconds} seconds ago is required.")

@@ -1,0 +1,107 @@
+"""The text of notifications, and its form for each kind of channel. Text that people wrote is never markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+_TITLES: Final[Mapping[str, str]] = {
+    "access.requested": "Access is requested",
+    "access.emergency": "EMERGENCY access was taken",
+    "access.accepted": "A request was accepted by its beneficiary",
+    "access.approved": "A request was approved",
+    "access.denied": "A request was denied",
+    "access.cancelled": "A request was cancelled",
+    "access.expired": "A request has expired",
+    "access.escalated": "A request waits without a decision",
+    "access.ending": "Access ends soon",
+    "access.ended": "Access has ended",
+    "access.reviewed": "The review of an emergency access was closed",
+    "mfa.passkey_copied": "A passkey seems to have been copied, and is blocked",
+    "mfa.recovery_code_used": "A recovery code was used to sign in",
+    "notification.test": "This is a test of the channel",
+}
+_SHOWN: Final = (
+    "request",
+    "roles",
+    "requester",
+    "beneficiary",
+    "reason",
+    "ticket",
+    "seconds",
+    "risk",
+    "state",
+    "grants",
+    "user",
+    "name",
+    "left",
+)
+_LONGEST: Final = 300
+
+
+class Message(NamedTuple):
+    """A title, lines of name and value, and a link, which may be ""."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+    link: str
+
+
+def message_of(document: Mapping[str, Any]) -> Message:
+    """The message of a notification's document."""
+    detail = document["detail"]
+    lines = [("by", _plain(document["actor"]))]
+    for name in _SHOWN:
+        value = detail.get(name)
+        if value not in (None, "", [], 0):
+            lines.append((name, _plain(", ".join(map(str, value)) if isinstance(value, list) else value)))
+    return Message(_TITLES.get(document["type"], document["type"]), tuple(lines), document["link"])
+
+
+def _plain(value: object) -> str:
+    """Text on one line without control characters or bidirectional marks, shortened."""
+    text = "".join(char if char.isprintable() else " " for char in str(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def slack_of(message: Message) -> bytes:
+    """The body of an incoming webhook of Slack, as plain text: no markup, links or mentions in what people wrote."""
+    text = "\n".join((message.title, *(f"{name}: {value}" for name, value in message.lines)))
+    blocks: list[dict[str, Any]] = [
+        {"type": "section", "text": {"type": "plain_text", "text": text[:3000], "emoji": False}}
+    ]
+    if message.link:
+        button = {"type": "button", "text": {"type": "plain_text", "text": "Open in Daypass"}, "url": message.link}
+        blocks.append({"type": "actions", "elements": [button]})
+    return json.dumps({"text": message.title, "blocks": blocks}).encode()
+
+
+def teams_of(message: Message) -> bytes:
+    """The body of an incoming webhook of Teams: an adaptive card. Facts are escaped, because a card renders Markdown."""
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "text": message.title, "weight": "Bolder", "wrap": True},
+            {
+                "type": "FactSet",
+                "facts": [{"title": name, "value": _without_markdown(value)} for name, value in message.lines],
+            },
+        ],
+    }
+    if message.link:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open in Daypass", "url": message.link}]
+    content = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
+    return json.dumps({"type": "message", "attachments": [content]}).encode()
+
+
+def _without_markdown(text: str) -> str:
+    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~" else char for char in text)
+
+
+def email_of(message: Message) -> tuple[str, str]:
+    """Subject and text of an e-mail."""
+    lines = [f"{name}: {value}" for name, value in message.lines]
+    return f"[Daypass] {message.title}", "\n".join((message.title, "", *lines, "", message.link, ""))

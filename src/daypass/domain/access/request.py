@@ -1,0 +1,99 @@
+"""The states of an access request, and what each vote and each passing of time does to it.
+
+draft → pending → approved | denied | expired | cancelled; approved → claimed → ended. A closed request never changes.
+Callers run these functions inside a transaction that holds the request, so each transition happens once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final
+
+from daypass.domain.access.person import same_person
+from daypass.domain.access.quorum import StageKey, Tally, counted, tally
+from daypass.domain.directory import AccessRequest, AccessVote, RequestState
+
+
+class EndReason(StrEnum):
+    """Why a request or a grant ended."""
+
+    TIME = "time"  # the duration is over
+    DONE = "done"  # the person said so
+    TICKET_CLOSED = "ticket_closed"
+    REVOKED = "revoked"
+    CHANGED = "policy_changed"  # the role, its policies or the rule changed after the approval
+    INELIGIBLE = "ineligible"  # requester or approver is no longer eligible
+    UNCLAIMED = "unclaimed"  # not used before the claim-by time
+    UNDECIDED = "undecided"  # not decided before the deadline
+    DENIED = "denied"
+    CANCELLED = "cancelled"
+
+
+class TransitionRefused(Exception):
+    """The request is in a state in which this is not possible. The message is for the caller."""
+
+
+_S = RequestState
+NEXT: Final[Mapping[RequestState, frozenset[RequestState]]] = {
+    _S.DRAFT: frozenset({_S.PENDING, _S.CANCELLED, _S.EXPIRED}),
+    _S.PENDING: frozenset({_S.APPROVED, _S.DENIED, _S.CANCELLED, _S.EXPIRED}),
+    _S.APPROVED: frozenset({_S.CLAIMED, _S.ENDED, _S.EXPIRED, _S.CANCELLED}),
+    _S.CLAIMED: frozenset({_S.ENDED}),
+    _S.DENIED: frozenset(),
+    _S.EXPIRED: frozenset(),
+    _S.CANCELLED: frozenset(),
+    _S.ENDED: frozenset(),
+}
+OPEN: Final = frozenset(state for state, following in NEXT.items() if following)
+UNDECIDED: Final = frozenset({_S.DRAFT, _S.PENDING})
+GRANTED: Final = frozenset({_S.APPROVED, _S.CLAIMED})
+
+
+def moved(request: AccessRequest, state: RequestState, now: int, reason: str = "") -> AccessRequest:
+    """The request in another state. Raises TransitionRefused when it cannot get there from its state."""
+    if state not in NEXT[request.state]:
+        raise TransitionRefused(f"The access request is {request.state.value}.")
+    changed = replace(request, state=state, end_reason=reason or request.end_reason)
+    if request.state in UNDECIDED and state is not _S.PENDING:
+        changed = replace(changed, decided_at=now)
+    return replace(changed, ended_at=now) if not NEXT[state] else changed
+
+
+def check_undecided(request: AccessRequest, now: int) -> None:
+    """Raises TransitionRefused unless the request can be voted on at `now` (ms)."""
+    if request.state is not _S.PENDING:
+        raise TransitionRefused(f"The access request is {request.state.value}.")
+    if now >= request.deadline:
+        raise TransitionRefused("The access request has expired.")
+
+
+def check_voter(request: AccessRequest, persons: Sequence[str]) -> None:
+    """Raises TransitionRefused when the approver is the requester or the beneficiary, by any identity (attack A121)."""
+    if same_person(request.persons, persons):
+        raise TransitionRefused("Nobody approves their own access request.")
+
+
+def decided(
+    request: AccessRequest,
+    votes: Sequence[AccessVote],
+    thresholds: Mapping[StageKey, int],
+    binding: str,
+    now: int,
+) -> tuple[AccessRequest, Tally]:
+    """The request after these votes. One denial is enough. Approvals bound to something else do not count."""
+    found = tally(thresholds, counted(votes, binding, request.persons))
+    if any(not vote.approve for vote in votes):
+        return moved(request, _S.DENIED, now, EndReason.DENIED.value), found
+    if thresholds and found.complete:
+        return moved(request, _S.APPROVED, now), found
+    return request, found
+
+
+def overdue(request: AccessRequest, now: int) -> AccessRequest | None:
+    """The request after its deadline has passed; None when nothing changes."""
+    if request.state not in OPEN or request.state is _S.CLAIMED or now < request.deadline:
+        return None
+    reason = EndReason.UNCLAIMED if request.state is _S.APPROVED else EndReason.UNDECIDED
+    return moved(request, _S.EXPIRED, now, reason.value)

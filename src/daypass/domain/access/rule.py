@@ -1,0 +1,299 @@
+"""Approval rules: which persons may request a role, who approves, and within which limits.
+
+A rule is a JSON document, checked completely when it is written. Its conditions are the Condition blocks of the policy
+language, compiled by the same compiler. A role without a rule cannot be requested.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from daypass.domain.access.terms import digest
+from daypass.domain.policy.budget import EVALUATION
+from daypass.domain.policy.compiled import PolicyKind, Statement
+from daypass.domain.policy.document import parse
+from daypass.domain.policy.evaluate import holds, steps
+from daypass.domain.policy.model import Context
+from daypass.domain.policy.pattern import Patterns
+from daypass.domain.policy.source import PolicyError
+from daypass.domain.strict_json import read_json
+
+MAX_RULE: Final = 16_384  # characters
+LONGEST: Final = 43_200  # seconds, as of a role session
+_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+_SHORT = re.compile(r"(?:user|group|role|federated-user|assumed-role)/[^\s]+")
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+Seconds = Annotated[int, Meta(ge=60, le=LONGEST)]
+Wait = Annotated[int, Meta(ge=60, le=30 * 86_400)]
+Age = Annotated[int, Meta(ge=1, le=86_400)]
+Text = Annotated[str, Meta(max_length=256)]
+Pattern = Annotated[str, Meta(min_length=1, max_length=2048)]
+PatternList = Annotated[tuple[Pattern, ...], Meta(max_length=50)]
+
+
+class RuleError(Exception):
+    """The document is not a rule. The message is for its author."""
+
+
+# Unknown members are refused in every part of a rule, so that a misspelled limit is not ignored.
+
+
+class People(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Persons, by patterns of ARNs: of users, groups, roles, role sessions, and of subjects of identity providers
+    (the ARN of the provider, a colon and the subject). `condition`: a Condition block; the keys are those of the request.
+    """
+
+    principals: PatternList
+    condition: dict[str, Any] = {}
+
+
+class Stage(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stage of approval: `threshold` different persons of `approvers`, with MFA at most `mfa_seconds` ago if set.
+
+    `step_up`: each vote is confirmed with MFA itself, by a passkey that signs what is approved, or a code.
+    """
+
+    approvers: People
+    name: Text = "approval"
+    threshold: Annotated[int, Meta(ge=1, le=10)] = 1
+    mfa_seconds: Age | None = None
+    step_up: bool = False
+
+
+class ReasonRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`patterns`: wildcards, one of which must match. `letters`: minimum number of letters and digits."""
+
+    patterns: PatternList = ()
+    letters: Annotated[int, Meta(ge=1, le=200)] = 8
+
+
+class TicketRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`patterns`: wildcards, one of which must match. `webhook`: an https URL that confirms that the ticket is open."""
+
+    required: bool = True
+    patterns: PatternList = ()
+    webhook: Annotated[str, Meta(max_length=2048)] = ""
+
+
+class Window(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Times of the week in a time zone. `until` "24:00" is the end of the day; a window does not cross midnight."""
+
+    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Meta(min_length=1)] = DAYS
+    begin: str = "00:00"
+    until: str = "24:00"
+    zone: Text = "UTC"
+
+
+class OnCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A schedule that says who is on call: daypass:OnCall. `calendar`: an https URL, or the name of an iCalendar file in
+    the server's directory. `kind`: the shape of the answer.
+    """
+
+    calendar: Annotated[str, Meta(min_length=1, max_length=2048)]
+    kind: Literal["icalendar", "pagerduty", "opsgenie", "incident.io"] = "icalendar"
+
+
+class Automatic(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Approves without a person when `condition` holds and the time is in one of `windows` (empty: any time)."""
+
+    name: Text
+    condition: dict[str, Any]
+    windows: tuple[Window, ...] = ()
+    seconds: Seconds | None = None
+    mfa_seconds: Age | None = None
+
+
+class BreakGlass(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Emergency access without an approver: for `people`, at most `seconds`, with an alert and a review afterwards."""
+
+    people: People
+    seconds: Seconds = 3600
+    mfa_seconds: Age | None = 900
+
+
+class Escalation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """After `after_seconds` without a decision, `approvers` are also eligible in every stage."""
+
+    after_seconds: Wait
+    approvers: People
+
+
+class Delegation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """During an absence, `to` may approve in place of `absent` (both ARNs), between two times (ms)."""
+
+    absent: Pattern
+    to: Pattern
+    begin: Annotated[int, Meta(ge=0)]
+    until: Annotated[int, Meta(ge=0)]
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An approval rule.
+
+    Attributes:
+        roles: patterns of role ARNs. `role_tags`: tags that the role must also have.
+        requesters: who may request.
+        stages: all must approve. Without stages only `automatic` and `break_glass` grant access.
+        max_seconds: longest grant; `default_seconds`: when the request names no duration.
+        claim_seconds: the time in which an approved grant must be used first.
+        pending_seconds: the time in which a request must be decided.
+        max_total_seconds: longest grant with all extensions.
+        requester_mfa_seconds: the requester must have used MFA so recently; None: MFA is not required.
+        windows: the times in which access may be requested and used; empty: any time.
+        substitutes: role ARNs that an approver may grant instead.
+        on_behalf: whether somebody may request for another person.
+        max_uses: highest and default number of sessions; 0: any number.
+    """
+
+    roles: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=50)]
+    requesters: People
+    role_tags: dict[str, str] = {}
+    description: Text = ""
+    stages: Annotated[tuple[Stage, ...], Meta(max_length=5)] = ()
+    reason: ReasonRule = ReasonRule()
+    ticket: TicketRule | None = None
+    max_seconds: Seconds = 3600
+    default_seconds: Seconds | None = None
+    max_total_seconds: Annotated[int, Meta(ge=60, le=7 * 86_400)] | None = None
+    claim_seconds: Wait = 3600
+    pending_seconds: Wait = 86_400
+    requester_mfa_seconds: Age | None = None
+    windows: tuple[Window, ...] = ()
+    automatic: Annotated[tuple[Automatic, ...], Meta(max_length=10)] = ()
+    on_call: OnCall | None = None
+    break_glass: BreakGlass | None = None
+    escalation: Escalation | None = None
+    delegations: Annotated[tuple[Delegation, ...], Meta(max_length=20)] = ()
+    substitutes: PatternList = ()
+    on_behalf: bool = False
+    max_uses: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class CompiledPeople:
+    """`People` with its patterns compiled."""
+
+    __slots__ = ("_condition", "_patterns")
+
+    def __init__(self, people: People, account: str) -> None:
+        self._patterns = Patterns(expanded(people.principals, account))
+        self._condition = compiled_condition(people.condition)
+
+    def include(self, names: Iterable[str], context: Context | None) -> bool:
+        """Whether they include the person with these ARNs. `context` None: conditions are not tested.
+
+        Conditions describe the moment of a request or vote; at a later use there is no such moment.
+        """
+        if not any(self._patterns.matches(name, {}) for name in names):
+            return False
+        return context is None or condition_holds(self._condition, context)
+
+
+class CompiledRule:
+    """A rule of one account, ready to use. `name` and `digest` identify its version."""
+
+    __slots__ = ("_roles", "account", "break_glass", "digest", "escalation", "name", "requesters", "rule", "stages")
+
+    def __init__(self, account: str, name: str, rule: Rule) -> None:
+        self.account, self.name, self.rule = account, name, rule
+        self.digest = digest(rule)
+        self._roles = Patterns(expanded(rule.roles, account))
+        self.requesters = CompiledPeople(rule.requesters, account)
+        self.stages = tuple(CompiledPeople(stage.approvers, account) for stage in rule.stages)
+        glass, escalation = rule.break_glass, rule.escalation
+        self.break_glass = CompiledPeople(glass.people, account) if glass is not None else None
+        self.escalation = CompiledPeople(escalation.approvers, account) if escalation is not None else None
+
+    def covers(self, role_arn: str, tags: Mapping[str, str]) -> bool:
+        """Whether the rule is for this role."""
+        wanted = self.rule.role_tags
+        return self._roles.matches(role_arn, {}) and all(tags.get(key) == value for key, value in wanted.items())
+
+    def delegated(self, names: Sequence[str], now: int) -> tuple[str, ...]:
+        """The ARNs in whose place a person with these names may approve at `now` (ms)."""
+        found = []
+        for each in self.rule.delegations:
+            absent, to = expanded((each.absent, each.to), self.account)
+            if to in names and each.begin <= now < each.until:
+                found.append(absent)
+        return tuple(found)
+
+    @property
+    def specificity(self) -> int:
+        """More specific rules come first: those that name a role without wildcards, then those with longer patterns."""
+        exact = [pattern for pattern in self.rule.roles if "*" not in pattern and "?" not in pattern]
+        longest = max(len(pattern) for pattern in self.rule.roles)
+        return (1 << 16) + longest if len(exact) == len(self.rule.roles) else longest
+
+
+def read_rule(account: str, name: str, document: str) -> CompiledRule:
+    """The rule of a document. Raises RuleError with the place and the fault."""
+    if not _NAME.fullmatch(name):
+        raise RuleError("A rule's name is 1 to 64 letters, digits and +=,.@_-")
+    if len(document) > MAX_RULE:
+        raise RuleError(f"A rule has at most {MAX_RULE} characters.")
+    try:
+        rule = msgspec.convert(read_json(document), Rule, strict=True)
+        compiled = CompiledRule(account, name, rule)
+        for automatic in rule.automatic:
+            compiled_condition(automatic.condition)
+    except (ValueError, PolicyError) as error:  # msgspec.ValidationError is a ValueError
+        raise RuleError(f"The rule is not valid: {error}") from None
+    _check(rule)
+    return compiled
+
+
+def _check(rule: Rule) -> None:
+    names = [stage.name for stage in rule.stages]
+    if len(set(names)) != len(names):
+        raise RuleError("Two stages have the same name.")
+    if (rule.default_seconds or 0) > rule.max_seconds:
+        raise RuleError("default_seconds is over max_seconds.")
+    if not (rule.stages or rule.automatic or rule.break_glass):
+        raise RuleError("The rule grants nothing: it has neither stages nor automatic nor break_glass.")
+    for window in (*rule.windows, *(w for automatic in rule.automatic for w in automatic.windows)):
+        if not (_CLOCK.fullmatch(window.begin) and _CLOCK.fullmatch(window.until)) or window.begin >= window.until:
+            raise RuleError("A window has begin and until as HH:MM, begin before until.")
+    for delegation in rule.delegations:
+        if delegation.begin >= delegation.until:
+            raise RuleError("A delegation begins before it ends.")
+
+
+def expanded(patterns: Sequence[str], account: str) -> tuple[str, ...]:
+    """Patterns with short names replaced by ARNs of the account: `group/on-call`, `role/prod/*`."""
+    return tuple(_expanded(pattern, account) for pattern in patterns)
+
+
+def _expanded(pattern: str, account: str) -> str:
+    if pattern == "*" or pattern.startswith("arn:"):
+        return pattern
+    if not _SHORT.fullmatch(pattern):
+        raise ValueError(f"{pattern[:64]!r} is neither an ARN nor user/NAME, group/NAME or role/NAME")
+    service = "sts" if pattern.startswith(("federated-user/", "assumed-role/")) else "iam"
+    return f"arn:aws:{service}::{account}:{pattern}"
+
+
+# --- Conditions ----------------------------------------------------------------------------------------------------
+
+
+def compiled_condition(block: Mapping[str, Any]) -> Statement | None:
+    """A Condition block, compiled by the policy language's compiler. None: it has no conditions. Raises PolicyError."""
+    if not block:
+        return None
+    statement = {"Effect": "Allow", "Action": "daypass:CreateAccessRequest", "Resource": "*", "Condition": block}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return parse(text, PolicyKind.IDENTITY).statements[0]
+
+
+def condition_holds(statement: Statement | None, context: Context) -> bool:
+    """Whether a compiled condition holds. A condition that takes too many steps does not hold."""
+    if statement is None:
+        return True
+    return steps(statement, context) <= EVALUATION and holds(statement, context)

@@ -1,0 +1,198 @@
+"""Access requests, the votes on them, the grants that they lead to, and the rules that govern them.
+
+`domain.access` has the transitions. These classes only hold state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RequestState(StrEnum):
+    """The state of an access request; stored as its value."""
+
+    DRAFT = "draft"  # waits for the beneficiary to accept it
+    PENDING = "pending"  # waits for approvers
+    APPROVED = "approved"  # the grants exist and have not been used
+    DENIED = "denied"
+    EXPIRED = "expired"  # nobody decided, or nobody used the grants, in time
+    CANCELLED = "cancelled"
+    CLAIMED = "claimed"  # a grant has been used: its clock runs
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """A rule as it was written. `domain.access.rule` parses it."""
+
+    account: str
+    name: str
+    document: str  # JSON
+    digest: str  # SHA-256 of the canonical document, hex
+    created_at: int
+    updated_at: int
+    updated_by: str  # ARN
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """A request for grants. Never on the feed.
+
+    Attributes:
+        account: the account of the roles.
+        requester_id, beneficiary_id: the first hop's principal id of the requester, and of the person who gets the grants.
+        client_token: makes the creation idempotent; unique for each requester. The id when none was given.
+        document: the exact request (`domain.access.terms.Terms`), canonical JSON; `digest`: its SHA-256, hex.
+        persons: identifiers of requester and beneficiary (`domain.access.person`); they never approve.
+        deadline: ms; a draft or pending request expires then, an approved one when no grant has been used by then.
+        end_reason: an EndReason, or why the request was denied.
+        risk: the score, from 0 to 100, and `risk_reasons`: JSON, see `domain.access.risk`.
+        escalated_at: ms; 0: not escalated.
+    """
+
+    id: str  # 32 hex digits, in order of time
+    account: str
+    state: RequestState
+    requester_id: str
+    beneficiary_id: str
+    client_token: str
+    document: str
+    digest: str
+    persons: tuple[str, ...]
+    created_at: int
+    deadline: int
+    decided_at: int = 0
+    ended_at: int = 0
+    end_reason: str = ""
+    risk: int = 0
+    risk_reasons: str = "[]"
+    escalated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessVote:
+    """One approver's vote on a request. Never on the feed.
+
+    Attributes:
+        approver_id: the first hop's principal id of the approver.
+        approve: False: a denial.
+        binding: the digest of what was approved (`domain.access.terms.binding_of`).
+        stages: for each rule and stage that the approver was eligible for: (rule, stage).
+        persons: identifiers of the approver and, with delegation, of the delegator.
+        document: JSON: the reason, and how the approver narrowed the request.
+    """
+
+    request_id: str
+    approver_id: str
+    account: str
+    approver_arn: str
+    access_key_id: str
+    approve: bool
+    binding: str
+    stages: tuple[tuple[str, ...], ...]
+    persons: tuple[str, ...]
+    mfa_at: int
+    at: int
+    document: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The right of one person to use one role for a limited time.
+
+    Attributes:
+        principal_id: the first hop's principal id of the person.
+        role_id: a recreated role with the same name does not get the grant.
+        policies: scope-down policies of its sessions; each narrows separately.
+        seconds: the duration, counted from the first use.
+        starts_at, claim_by: ms; it is first used between these times.
+        claimed_at, ends_at: ms; 0 until the first use.
+        ended_at: ms; 0 while it is open. A grant whose time has passed may still be open until it is swept.
+        max_uses: sessions that it gives; 0: any number.
+        approvers: number of persons who approved; 0 for an automatic approval.
+        role_digest, rule, rule_digest: the versions that were approved.
+    """
+
+    id: str  # 32 hex digits
+    account: str
+    request_id: str
+    principal_id: str
+    role_id: str
+    role_arn: str
+    policies: tuple[str, ...]
+    seconds: int
+    starts_at: int
+    claim_by: int
+    created_at: int
+    role_digest: str
+    rule: str
+    rule_digest: str
+    approvers: int = 0
+    ticket: str = ""
+    risk: int = 0
+    on_call: bool = False
+    break_glass: bool = False
+    max_uses: int = 0
+    uses: int = 0
+    claimed_at: int = 0
+    ends_at: int = 0
+    ended_at: int = 0
+    end_reason: str = ""
+    warned_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessReview:
+    """A review that has to follow an emergency grant. It stays open until it is done. Never on the feed."""
+
+    id: str  # that of the request
+    account: str
+    opened_at: int
+    persons: tuple[str, ...]  # they cannot do the review
+    closed_at: int = 0
+    closed_by: str = ""  # ARN
+    finding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationChannel:
+    """Where an account's notifications go. Never on the feed.
+
+    Attributes:
+        kind: webhook, email, slack, teams, jira or servicenow. target: a URL, or addresses with commas.
+        sealed_secret: of a webhook or ticket system, sealed by the storage ring; b"" for other kinds.
+        event_types: values of EventType.
+    """
+
+    account: str
+    name: str
+    kind: str
+    target: str
+    sealed_secret: bytes
+    event_types: tuple[str, ...]
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A notification for one channel. Never on the feed.
+
+    Attributes:
+        document: JSON: what it says.
+        outcome: "" while it waits; "delivered" or "dead".
+        next_at: ms; the next attempt.
+    """
+
+    id: str
+    account: str
+    channel: str
+    event: str
+    document: str
+    created_at: int
+    outcome: str = ""
+    attempts: int = 0
+    next_at: int = 0
+    delivered_at: int = 0
+    error: str = ""

@@ -1,0 +1,92 @@
+"""OAuth objects of an account: clients, resource servers, codes that can be used once, and families of refresh tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daypass.domain.directory.identities import Tags
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """A client of the authorization server (RFC 6749, 2).
+
+    `settings` is the JSON text of `domain.oauth.client.ClientSettings`. `secrets` are at most two client secrets: (id,
+    time added in ms as text, scrypt hash).
+    """
+
+    id: str  # the client_id: DPCL…, 21 characters
+    account: str
+    name: str
+    created_at: int
+    updated_at: int
+    enabled: bool = True
+    settings: str = "{}"
+    secrets: tuple[tuple[str, str, str], ...] = ()
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:daypass::{self.account}:client/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceServer:
+    """A service that accepts access tokens of an account (RFC 6749, 1.1).
+
+    `identifier` is the audience of tokens for it. Two accounts may have a resource server with the same identifier: that
+    of the session's account applies. `settings` is the JSON text of `domain.oauth.resource_server.ResourceServerSettings`.
+    """
+
+    account: str
+    identifier: str
+    name: str
+    created_at: int
+    updated_at: int
+    settings: str = "{}"
+    tags: Tags = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:daypass::{self.account}:resource-server/{self.identifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthCode:
+    """A value that a client redeems once: an authorization code, a request_uri, a device code. Never on the change feed.
+
+    `id` is the SHA-256 of the value in hex. `sealed` is what it stands for, sealed by the storage ring for `purpose` and
+    `id`, so that nobody who can write to the database can make a code. A used code is kept until `expires_at`, so that a
+    second use is recognized.
+    """
+
+    purpose: str  # "authorization_code" | "request_uri" | "device_code" | "user_code"
+    id: str
+    account: str
+    client_id: str
+    created_at: int
+    expires_at: int
+    sealed: bytes
+    used_at: int = 0  # ms; 0: not yet
+    family: str = ""  # the family of refresh tokens, or the session, that its use began; a second use ends it
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFamily:
+    """All refresh tokens that descend from one grant (RFC 9700, 4.14.2). Never on the change feed.
+
+    Only the token of the current `generation` is valid. `sealed` is the grant and the key that authenticates its tokens,
+    sealed by the storage ring. `last` is the session that the current generation was issued with, sealed in the same way.
+    """
+
+    id: str  # 32 hex digits
+    account: str
+    client_id: str
+    principal_id: str
+    created_at: int
+    expires_at: int
+    generation: int
+    rotated_at: int
+    sealed: bytes
+    last: bytes = b""
+    ended_at: int = 0  # ms; 0: not ended

@@ -1,0 +1,78 @@
+"""Sign-in by browser: sessions, what people prove themselves with besides passwords and codes, and remembered consents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """A browser in which a person is signed in. Times in ms.
+
+    `id` is the SHA-256 of the cookie's value in hex: the table holds nothing that can be used as a cookie.
+    `token` is the sealed session (`domain.session.SessionClaims`) that the sign-in issued, bound to `access_key_id`.
+    It gives no access without the secret key, which is never derived for it.
+    """
+
+    id: str
+    session_id: str
+    account: str
+    principal_id: str
+    created_at: int
+    used_at: int  # with a resolution of a tenth of the idle timeout
+    expires_at: int  # the absolute timeout
+    access_key_id: str
+    token: str
+    source_ip: str
+    user_agent: str
+    proof: str = ""  # of a person of an identity provider: the verified facts (`domain.proof.Proof`) as JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """A WebAuthn credential of a user: a passkey or a security key. Times in ms.
+
+    Source: W3C Web Authentication Level 3, 4 ("credential record").
+    """
+
+    id: str  # the credential id, base64url without padding
+    account: str
+    user_id: str
+    name: str  # the user's name for it, unique for the user
+    created_at: int
+    public_key: bytes  # a COSE key (RFC 9052)
+    sign_count: int  # of the last assertion; 0: the authenticator does not count
+    aaguid: str  # the model of the authenticator, as a UUID; all zeros when it does not say
+    transports: tuple[str, ...] = ()
+    backed_up: bool = False  # synchronised to other devices of the person
+    used_at: int = 0
+    blocked_at: int = 0  # when a copy was detected by the signature counter; it is not accepted since
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCode:
+    """A recovery code of a user that has not been used. `digest`: its SHA-256 in hex; a code has 80 random bits."""
+
+    user_id: str
+    digest: str
+    account: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A consent of a person to one client, for exactly one request, so that the person is not asked again.
+
+    `id` is a digest of the person, the client as it was then, and the request (`operations.oauth.consent`). `person_id` is
+    that of the person's browser sessions. The others say what was consented to, for people.
+    """
+
+    id: str
+    account: str
+    person_id: str
+    client_id: str
+    created_at: int
+    expires_at: int
+    role: str
+    scope: str
+    audiences: str

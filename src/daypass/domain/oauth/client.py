@@ -1,0 +1,261 @@
+"""The settings of an OAuth client: how it authenticates, and what it may ask for.
+
+The settings are JSON text stored with the client (`directory.OAuthClient.settings`). Members have the names of RFC 7591
+where it has them. Parsing is strict: an unknown member makes the whole text unusable, so that a misspelt restriction is
+never ignored.
+Sources: RFC 7591, 2; RFC 8705, 2.1 and 3.4; RFC 9449, 5.2; RFC 9126, 6; FAPI 2.0 Security Profile, 5.3.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from daypass.domain.oauth.client_id_url import pattern_fault
+from daypass.domain.oauth.redirects import redirect_uri_fault
+from daypass.domain.strict_json import read_json
+
+AuthMethod: TypeAlias = Literal[
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+    "client_secret_basic",
+    "client_secret_post",
+    "aws_sigv4",
+    "none",
+]
+"""How a client authenticates: the names of the IANA registry, and `aws_sigv4` for a workload, whose role is the client."""
+
+GrantType: TypeAlias = Literal[
+    "authorization_code",
+    "refresh_token",
+    "client_credentials",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+]
+
+FapiException: TypeAlias = Literal["bearer_tokens", "client_secret", "unpushed_requests"]
+"""The requirements of FAPI 2.0 that can be switched off for one client, each by its name."""
+
+ANY: Final = "*"
+"""In `roles`: every role whose trust policy admits the client."""
+
+SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
+TLS_METHODS: Final = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
+MAX_TEXT: Final = 65_536  # characters of the whole settings
+_MOST: Final = 100  # entries of one list
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_ROLE = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
+_AUDIENCE = re.compile(r"[!-~]{1,512}")
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+_SUBJECT: Final = ("tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri")
+
+
+class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings of one client.
+
+    Attributes:
+        token_endpoint_auth_method: how it authenticates; "none" makes it a public client.
+        jwks, jwks_uri: the keys of private_key_jwt.
+        tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri: what its certificate says
+            (tls_client_auth); exactly one of them. The name is in the form of RFC 4514.
+        trust_anchor: the ARN of the trust anchor (IAM Roles Anywhere) that its certificate leads to (tls_client_auth).
+        tls_client_certificates: SHA-256 thumbprints (base64url) of its certificates (self_signed_tls_client_auth).
+        role: the ARN of the role that is the client (aws_sigv4).
+        redirect_uris: compared exactly; of a loopback address the port may differ.
+        grant_types: the grants that it may use.
+        roles: ARNs of the roles that it may ask for, or "*".
+        audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
+        scopes: the scopes that it may ask for.
+        dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
+        fapi_exceptions: what of FAPI 2.0 is not required of this client.
+        refresh_token_seconds: the lifetime of a family of refresh tokens.
+        external_client_ids: the client's id at other authorization servers, by their issuers: it may ask for identity
+            assertions (ID-JAG) for these.
+        metadata_documents: this client is none itself. It accepts clients whose client_id is one of these URLs, or begins
+            with one that ends in "/*", and limits them; see `domain.oauth.client_document`.
+    """
+
+    token_endpoint_auth_method: AuthMethod = "private_key_jwt"
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str = ""
+    tls_client_auth_subject_dn: str = ""
+    tls_client_auth_san_dns: str = ""
+    tls_client_auth_san_uri: str = ""
+    trust_anchor: str = ""
+    tls_client_certificates: tuple[str, ...] = ()
+    role: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    grant_types: tuple[GrantType, ...] = ()
+    roles: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    dpop_bound_access_tokens: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
+    fapi_exceptions: tuple[FapiException, ...] = ()
+    refresh_token_seconds: int = 86_400
+    external_client_ids: dict[str, str] = {}
+    metadata_documents: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> Literal["confidential", "public", "workload"]:
+        """The type of the client, which follows from how it authenticates."""
+        match self.token_endpoint_auth_method:
+            case "none":
+                return "public"
+            case "aws_sigv4":
+                return "workload"
+            case _:
+                return "confidential"
+
+    def requires(self, exception: FapiException) -> bool:
+        """Whether FAPI 2.0 applies to the client, without this exception."""
+        return self.type == "confidential" and exception not in self.fapi_exceptions
+
+    @property
+    def bound(self) -> bool:
+        """Whether its access tokens must be bound to a key of the client (DPoP or mTLS)."""
+        asked = self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens
+        return asked or self.requires("bearer_tokens")
+
+    @property
+    def pushed(self) -> bool:
+        """Whether its authorization requests must be pushed (RFC 9126)."""
+        return self.requires("unpushed_requests")
+
+    def may_assume(self, role_arn: str) -> bool:
+        """Whether the client may ask for this role. The trust policy of the role decides as well."""
+        return ANY in self.roles or role_arn in self.roles
+
+
+@lru_cache(maxsize=2048)
+def parse_client(text: str) -> ClientSettings:
+    """Parses a client's settings. Raises ValueError that names the invalid member."""
+    if len(text) > MAX_TEXT:
+        raise ValueError("The settings are too long.")
+    try:
+        settings = msgspec.convert(read_json(text), ClientSettings)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"The settings are not valid: {error}.") from None
+    except ValueError as error:
+        raise ValueError(f"The settings cannot be read: {error}.") from None
+    check_client(settings)
+    return settings
+
+
+def check_client(settings: ClientSettings) -> None:
+    """Raises ValueError that names the member that is not valid, or that does not agree with the others."""
+    _check_lists(settings)
+    _check_values(settings)
+    _check_authentication(settings)
+    _check_grants(settings)
+
+
+def dump_client(settings: ClientSettings) -> str:
+    """The text of settings: the members that differ from their defaults."""
+    return msgspec.json.encode(settings).decode()
+
+
+# --- Checks ----------------------------------------------------------------------------------------------------------
+
+
+def _check_lists(s: ClientSettings) -> None:
+    lists = ("tls_client_certificates", "redirect_uris", "grant_types", "roles", "audiences", "scopes")
+    for name in (*lists, "fapi_exceptions", "metadata_documents"):
+        values = getattr(s, name)
+        if len(values) > _MOST or len(set(values)) != len(values):
+            raise ValueError(f"{name}: a list of at most {_MOST} different strings is expected.")
+
+
+def _check_values(s: ClientSettings) -> None:
+    for name, pattern, expected in (
+        ("roles", _ROLE, "the ARN of a role, or *"),
+        ("audiences", _AUDIENCE, "up to 512 printable characters without spaces"),
+        ("scopes", _SCOPE, "up to 64 characters without spaces, quotes and backslashes"),
+        ("tls_client_certificates", _THUMBPRINT, "a SHA-256 thumbprint in base64url, 43 characters"),
+    ):
+        for value in getattr(s, name):
+            if not pattern.fullmatch(value) and (name, value) != ("roles", ANY):
+                raise ValueError(f"{name}: {value[:128]!r} is not {expected}.")
+    for url in s.metadata_documents:
+        if fault := pattern_fault(url):
+            raise ValueError(f"metadata_documents: {url[:128]!r}: {fault}.")
+    for uri in s.redirect_uris:
+        if fault := redirect_uri_fault(uri, native=s.type == "public"):
+            raise ValueError(f"redirect_uris: {uri[:128]!r}: {fault}.")
+    external = [text for pair in s.external_client_ids.items() for text in pair]
+    if len(external) > 2 * _MOST or not all(_AUDIENCE.fullmatch(text) for text in external):
+        raise ValueError("external_client_ids: a client id by issuer, of up to 512 printable characters, is expected.")
+    if not 300 <= s.refresh_token_seconds <= 31_536_000:
+        raise ValueError("refresh_token_seconds: 300 seconds to 365 days are allowed.")
+
+
+def _check_authentication(s: ClientSettings) -> None:
+    """The members of other methods must be absent: they would look as if they had an effect."""
+    method = s.token_endpoint_auth_method
+    given = {name for name in ("jwks", "jwks_uri", *_SUBJECT, "tls_client_certificates", "role") if getattr(s, name)}
+    allowed = _MEMBERS_OF.get(method, frozenset())
+    if others := sorted(given - allowed):
+        raise ValueError(f"{others[0]}: it has no effect with {method}.")
+    if allowed and not given:
+        raise ValueError(f"{method} needs one of: {', '.join(sorted(allowed))}.")
+    if len(given) > 1:
+        raise ValueError(f"Only one of {', '.join(sorted(given))} can be set.")
+    if bool(s.trust_anchor) != (method == "tls_client_auth"):
+        raise ValueError("trust_anchor: it is needed with tls_client_auth, and has no effect otherwise.")
+    if s.jwks is not None:
+        _check_jwks(s.jwks)
+    if s.jwks_uri and not s.jwks_uri.startswith("https://"):
+        raise ValueError("jwks_uri: a URL with https:// is expected.")
+    if s.role and not _ROLE.fullmatch(s.role):
+        raise ValueError("role: the ARN of a role is expected.")
+    if method in SECRET_METHODS and s.requires("client_secret"):
+        raise ValueError(f"{method}: FAPI 2.0 does not allow it. Add client_secret to fapi_exceptions to allow it.")
+    if s.fapi_exceptions and s.type != "confidential":
+        raise ValueError(f"fapi_exceptions: FAPI 2.0 does not apply to a {s.type} client.")
+
+
+def _check_jwks(jwks: Mapping[str, Any]) -> None:
+    keys = jwks.get("keys")
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
+        raise ValueError('jwks: {"keys": [...]} with at least one key is expected.')
+    if any(not _PRIVATE.isdisjoint(key) for key in keys):
+        raise ValueError("jwks: it holds a private or symmetric key. Settings are shown: make another key.")
+    try:
+        json.dumps(jwks)
+    except TypeError:
+        raise ValueError("jwks: it has a number that no key has.") from None
+
+
+def _check_grants(s: ClientSettings) -> None:
+    grants = set(s.grant_types)
+    if "client_credentials" in grants and s.type == "public":
+        raise ValueError("grant_types: a public client has no credentials for client_credentials.")
+    if s.metadata_documents:
+        if s.type != "public" or s.redirect_uris or not grants <= _OF_DOCUMENTS or "authorization_code" not in grants:
+            raise ValueError(
+                "metadata_documents: they need token_endpoint_auth_method none, the grant authorization_code, besides it "
+                "refresh_token alone, and no redirect_uris: these come from the documents."
+            )
+        return
+    if "authorization_code" in grants and not s.redirect_uris:
+        raise ValueError("grant_types: authorization_code needs redirect_uris.")
+    if s.redirect_uris and "authorization_code" not in grants:
+        raise ValueError("redirect_uris: they have no effect without the grant authorization_code.")
+
+
+_OF_DOCUMENTS: Final = frozenset({"authorization_code", "refresh_token"})
+_MEMBERS_OF: Final[Mapping[str, frozenset[str]]] = {
+    "private_key_jwt": frozenset({"jwks", "jwks_uri"}),
+    "tls_client_auth": frozenset(_SUBJECT),
+    "self_signed_tls_client_auth": frozenset({"tls_client_certificates"}),
+    "aws_sigv4": frozenset({"role"}),
+}
+"""The members that each method uses. Exactly one of them is given."""

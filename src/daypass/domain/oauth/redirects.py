@@ -1,0 +1,42 @@
+"""Redirect URIs: which a client may register, and whether one of a request is registered (attack A66).
+
+They are compared as text, never as parts: what a browser makes of a URI is not what a parser makes of it.
+Sources: RFC 6749, 3.1.2; RFC 8252, 7 and 8.4; RFC 9700, 2.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MAX_URI: Final = 2048
+_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+")  # RFC 3986, without "#": no fragment
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?].*)?")
+_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?((?:[/?].*)?)")
+_PRIVATE_USE = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:/(?!/).*")
+
+
+def redirect_uri_fault(uri: str, *, native: bool) -> str:
+    """Why a client may not register this URI; "" when it may. `native`: a client without a secret (RFC 8252)."""
+    if not uri or len(uri) > MAX_URI or not _CHARACTERS.fullmatch(uri):
+        return "a URI without a fragment, spaces and backslashes is expected"
+    if _HTTPS.fullmatch(uri) or _LOOPBACK.fullmatch(uri):
+        return ""
+    if native and _PRIVATE_USE.fullmatch(uri):
+        return ""
+    return "https://, http://127.0.0.1, http://[::1] or, for a public client, a private-use scheme is expected"
+
+
+def is_registered(unverified_uri: str, registered: Iterable[str]) -> bool:
+    """Whether a request may name this URI: exactly a registered one. Only the port of a loopback address may differ."""
+    if len(unverified_uri) > MAX_URI or not _CHARACTERS.fullmatch(unverified_uri):
+        return False
+    asked = _LOOPBACK.fullmatch(unverified_uri)
+    for uri in registered:
+        if uri == unverified_uri:
+            return True
+        known = _LOOPBACK.fullmatch(uri)
+        if asked is not None and known is not None and asked.groups() == known.groups():
+            return True
+    return False

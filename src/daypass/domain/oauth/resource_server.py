@@ -1,0 +1,99 @@
+"""The settings of a resource server: its scopes as named session policies, and how tokens for it are made.
+
+Sources: RFC 8707; RFC 6749, 3.3.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import msgspec
+
+from daypass.domain.strict_json import read_json
+
+MAX_TEXT: Final = 65_536  # characters of the whole settings
+MAX_POLICY: Final = 2_048  # characters of the policies of the scopes of one session: as of a session policy in AWS
+_MOST: Final = 100
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
+
+
+class ScopeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One scope. `policy`: the session policy that it stands for; None: it allows nothing in Daypass."""
+
+    description: str = ""
+    policy: dict[str, Any] | None = None
+
+
+class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings of one resource server.
+
+    Attributes:
+        scopes: by name. If there are any, tokens for it have at least one of them, and no other.
+        default_scopes: for a request without a scope; empty: such a request is refused.
+        algorithm: signs tokens for it; "": the server's.
+        token_seconds: the longest lifetime of tokens for it; 0: no limit.
+        introspection_clients: the client_ids of the account's clients that may introspect tokens for it.
+    """
+
+    scopes: dict[str, ScopeSettings] = {}  # msgspec copies it
+    default_scopes: tuple[str, ...] = ()
+    algorithm: Literal["", "ES256", "EdDSA", "RS256"] = ""
+    token_seconds: int = 0
+    introspection_clients: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1024)
+def parse_resource_server(text: str) -> ResourceServerSettings:
+    """Parses the settings of a resource server. Raises ValueError that names the invalid member.
+
+    Whether the policies of its scopes are valid is checked where they are written.
+    """
+    if len(text) > MAX_TEXT:
+        raise ValueError("The settings are too long.")
+    try:
+        settings = msgspec.convert(read_json(text), ResourceServerSettings)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"The settings are not valid: {error}.") from None
+    except ValueError as error:
+        raise ValueError(f"The settings cannot be read: {error}.") from None
+    if len(settings.scopes) > _MOST or not all(map(_SCOPE.fullmatch, settings.scopes)):
+        raise ValueError(f"scopes: at most {_MOST} names of up to 64 characters without spaces are expected.")
+    if unknown := [name for name in settings.default_scopes if name not in settings.scopes]:
+        raise ValueError(f"default_scopes: there is no scope {unknown[0][:64]!r}.")
+    if settings.token_seconds and not 60 <= settings.token_seconds <= 43_200:
+        raise ValueError("token_seconds: 60 to 43200 are allowed, or 0.")
+    return settings
+
+
+def dump_resource_server(settings: ResourceServerSettings) -> str:
+    """The text of settings: the members that differ from their defaults."""
+    return msgspec.json.encode(settings).decode()
+
+
+def policy_of(scopes: Iterable[ScopeSettings]) -> str:
+    """The session policy of a session with these scopes: what any of them allows. Raises ValueError when it is too long.
+
+    Scopes without a policy add nothing. If none has a policy, the session is not limited: then the result is "".
+    """
+    policies = [scope.policy for scope in scopes if scope.policy is not None]
+    statements = [statement for policy in policies for statement in _statements(policy)]
+    if not statements:
+        return ""
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"), ensure_ascii=False)
+    if len(text) > MAX_POLICY:
+        raise ValueError(f"the policies of the scopes have more than {MAX_POLICY} characters")
+    return text
+
+
+def _statements(policy: dict[str, Any]) -> list[Any]:
+    """The statements without their Sid, which must be unique in a policy."""
+    stored = policy.get("Statement", [])
+    listed = stored if isinstance(stored, list) else [stored]
+    return [
+        {name: value for name, value in one.items() if name != "Sid"} if isinstance(one, dict) else one
+        for one in listed
+    ]

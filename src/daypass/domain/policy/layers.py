@@ -1,0 +1,36 @@
+"""The policies of a request, by layer, as the evaluator receives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from daypass.domain.policy.compiled import PolicyDocument
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPolicy:
+    """A compiled policy with its name in explanations."""
+
+    name: str  # a managed policy's ARN, an inline policy's name, "trust", "session", …
+    document: PolicyDocument
+
+
+class Layers(Struct, frozen=True):
+    """The policies that apply to one query.
+
+    A layer that does not apply is None. A layer that applies but has no policies is (), and allows nothing. `identity`
+    is None only without an identity layer (an anonymous or federated caller in a trust decision). `guardrails` and
+    `session` are lists of levels, each a tuple of policies; each level must allow. `bindings` maps principal ARNs in
+    the resource policy to the unique ids that they were bound to when written.
+    """
+
+    same_account: bool
+    identity: tuple[NamedPolicy, ...] | None
+    resource: NamedPolicy | None = None
+    bindings: Mapping[str, str] | None = None
+    boundary: tuple[NamedPolicy, ...] | None = None
+    session: tuple[tuple[NamedPolicy, ...], ...] = ()
+    guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()

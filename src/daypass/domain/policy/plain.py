@@ -1,0 +1,129 @@
+"""Statements of a trust policy in plain language, for people. It describes; it decides nothing."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
+from daypass.domain.policy.condition import Condition, Quantifier
+from daypass.domain.policy.model import Effect
+
+_ACTIONS: Final = {
+    "sts:assumerole": "assume the role",
+    "sts:assumerolewithwebidentity": "assume the role with a token",
+    "sts:assumerolewithsaml": "assume the role with a SAML assertion",
+    "sts:tagsession": "set session tags",
+    "sts:setsourceidentity": "set a source identity",
+    "sts:setcontext": "set a context",
+    "sts:*": "do everything that STS has for the role",
+    "*": "do everything that STS has for the role",
+}
+_OPERATORS: Final = {
+    "StringEquals": "is",
+    "StringNotEquals": "is not",
+    "StringEqualsIgnoreCase": "is (in any case of letters)",
+    "StringNotEqualsIgnoreCase": "is not (in any case of letters)",
+    "StringLike": "matches",
+    "StringNotLike": "does not match",
+    "ArnEquals": "matches",
+    "ArnLike": "matches",
+    "ArnNotEquals": "does not match",
+    "ArnNotLike": "does not match",
+    "IpAddress": "is in",
+    "NotIpAddress": "is not in",
+    "NumericEquals": "is",
+    "NumericNotEquals": "is not",
+    "NumericLessThan": "is less than",
+    "NumericLessThanEquals": "is at most",
+    "NumericGreaterThan": "is more than",
+    "NumericGreaterThanEquals": "is at least",
+    "DateEquals": "is",
+    "DateNotEquals": "is not",
+    "DateLessThan": "is before",
+    "DateLessThanEquals": "is not after",
+    "DateGreaterThan": "is after",
+    "DateGreaterThanEquals": "is not before",
+    "BinaryEquals": "is",
+}
+_SENTENCES: Final = {
+    ("Bool", "daypass:approved", "true"): "an approved access request exists",
+    ("Bool", "aws:multifactorauthpresent", "true"): "the caller has used MFA",
+    ("Bool", "aws:securetransport", "true"): "the connection is encrypted",
+    ("Bool", "daypass:oncall", "true"): "the person is on call",
+}
+
+
+class PlainStatement(NamedTuple):
+    """A statement in words: "Users of account 1 may assume the role, if all of these hold: …"."""
+
+    sid: str
+    allows: bool
+    line: int
+    end_line: int
+    principals: tuple[str, ...]
+    actions: tuple[str, ...]
+    conditions: tuple[str, ...]
+
+
+def plain(document: PolicyDocument) -> tuple[PlainStatement, ...]:
+    """The statements of a trust policy, in their order."""
+    return tuple(_statement(statement) for statement in document.statements)
+
+
+def _statement(statement: Statement) -> PlainStatement:
+    excepted = "everyone except " if statement.not_principal else ""
+    principals = [f"{excepted}{_principal(value)}" for value in statement.principal_values]
+    named = statement.written.get("NotAction" if statement.not_action else "Action", ())
+    actions = [_ACTIONS.get(action.lower(), action) for action in named]
+    if statement.not_action:
+        actions = [f"everything except: {', '.join(actions)}"]
+    return PlainStatement(
+        statement.sid,
+        statement.effect is Effect.ALLOW,
+        statement.line,
+        statement.end_line,
+        tuple(dict.fromkeys(principals)),
+        tuple(dict.fromkeys(actions)),
+        tuple(_condition(condition) for condition in statement.conditions),
+    )
+
+
+def _principal(found: PrincipalValue) -> str:
+    value = found.value
+    if value == "*":
+        return "everyone"
+    if found.type == "Service":
+        return f"the service {value}"
+    if found.type == "Federated":
+        return f"people and workloads of the identity provider {value.rpartition('provider/')[2] or value}"
+    if value.isdigit():
+        return f"principals of account {value} whose own policies allow it"
+    account, _, resource = value.partition("::")[2].partition(":")
+    kind, _, name = resource.partition("/")
+    match kind:
+        case "root":
+            return f"principals of account {account} whose own policies allow it"
+        case "user" | "role":
+            return f"the {kind} {name} of account {account}"
+        case "assumed-role":
+            return f"the session {name.partition('/')[2]} of the role {name.partition('/')[0]} of account {account}"
+        case _:
+            return value
+
+
+def _condition(condition: Condition) -> str:
+    written, values = condition.written, condition.values
+    optional = written.endswith("IfExists")
+    name = written.removesuffix("IfExists").rpartition(":")[2]
+    sentence = _SENTENCES.get((name, condition.key, values[0].lower())) if len(values) == 1 else None
+    if sentence is None and name == "Null":
+        present = "is absent" if values[:1] == ("true",) else "is present"
+        sentence = f"{condition.key} {present}"
+    if sentence is None:
+        which = {Quantifier.ALL: "each value of ", Quantifier.ANY: "one value of "}.get(condition.quantifier, "")
+        sentence = f"{which}{condition.key} {_OPERATORS.get(name, 'is')} {_listed(values, negated=condition.negated)}"
+    return f"{sentence}, or it is absent" if optional else sentence
+
+
+def _listed(values: tuple[str, ...], *, negated: bool) -> str:
+    return (" and not " if negated else " or ").join(values)

@@ -1,0 +1,52 @@
+"""Match ids: how verifiers elsewhere compare revocations with the hops of an access token.
+
+A token names the subjects of its chain only by match ids, so that a service does not learn the access keys and session
+ids behind the session. A revocation is distributed with the match id of its subject.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final
+
+from daypass.domain.directory import Revocation
+from daypass.domain.session import SUBJECT_TABLES, Hop, SessionClaims
+
+MATCH_CHARACTERS: Final = 12
+"""Characters of a match id: 72 bits, base64url."""
+_BYTES: Final = 9
+
+
+@lru_cache(maxsize=8192)
+def _match_id(table: str, account: str, value: str) -> str:
+    digest = sha256(f"daypass revocation|{table}|{account}|{value}".encode("utf-8", "surrogatepass")).digest()
+    return base64.urlsafe_b64encode(digest[:_BYTES]).decode("ascii")
+
+
+def match_id(revocation: Revocation) -> str:
+    """The match id of a revocation's subject. Only hops of the revocation's account can have it."""
+    return _match_id(SUBJECT_TABLES[revocation.subject], revocation.account, revocation.value)
+
+
+def hop_claims(session: SessionClaims) -> list[list[Any]]:
+    """The hops of a session as an access token shows them, each with the match ids of its subjects, joined.
+
+    Each is [account, issued at (ms), epoch, position, match ids].
+    """
+    return [_hop(hop, session.source_identity) for hop in session.hops]
+
+
+def _hop(hop: Hop, source_identity: str) -> list[Any]:
+    subjects = (
+        ("session", hop.session_id),
+        ("principal", hop.principal_id),
+        ("access_key", hop.access_key_id),
+        ("account", hop.account),
+        ("grant", hop.grant_id),
+        ("client", hop.client_id),
+        ("source_identity", source_identity),
+    )
+    ids = "".join(_match_id(table, hop.account, value) for table, value in subjects if value)
+    return [hop.account, hop.issued_at, hop.seen.epoch, hop.seen.position, ids]

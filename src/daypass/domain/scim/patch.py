@@ -1,0 +1,136 @@
+"""PATCH: add, replace and remove, as directories send them (RFC 7644, 3.5.2).
+
+Entra ID writes operations with a capital letter and booleans as text; Okta leaves the path out and sends an object of
+attributes. Both are understood. A patch is applied to a copy: all operations or none.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from daypass.domain.scim.errors import ScimError
+from daypass.domain.scim.filter import Term, matches, parse_filter
+
+PATCH_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+MAX_OPERATIONS: Final = 100
+_PATH: Final = re.compile(
+    r"(?:urn:[A-Za-z0-9:.]+:)?(?P<name>[A-Za-z][A-Za-z0-9]*)(?:\[(?P<filter>[^\[\]]{1,512})\])?(?:\.(?P<sub>[A-Za-z][A-Za-z0-9]*))?"
+)
+_MULTIPLE: Final = frozenset({"emails", "members"})
+
+
+def apply_patch(resource: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The resource after the patch. Raises ScimError: invalidSyntax, invalidPath, invalidValue, noTarget."""
+    operations = _member(patch, "Operations")
+    if PATCH_SCHEMA not in (patch.get("schemas") or ()) or not isinstance(operations, list):
+        raise ScimError("invalidSyntax", f"A patch has the schema {PATCH_SCHEMA} and Operations.")
+    if not 1 <= len(operations) <= MAX_OPERATIONS:
+        raise ScimError("tooMany", f"A patch has 1 to {MAX_OPERATIONS} operations.")
+    changed = copy.deepcopy(dict(resource))
+    for operation in operations:
+        if not isinstance(operation, dict):
+            raise ScimError("invalidSyntax", "An operation is an object.")
+        _apply(changed, operation)
+    return changed
+
+
+def _apply(resource: dict[str, Any], operation: Mapping[str, Any]) -> None:
+    op, path, value = str(_member(operation, "op")).lower(), _member(operation, "path"), _member(operation, "value")
+    if op not in ("add", "replace", "remove"):
+        raise ScimError("invalidSyntax", "An operation is add, replace or remove.")
+    if path:
+        _at_path(resource, op, str(path), value)
+        return
+    if op == "remove" or not isinstance(value, dict):
+        raise ScimError("noTarget", "An operation without a path adds or replaces an object of attributes.")
+    for name, each in value.items():
+        _at_path(resource, op, name, each)
+
+
+def _at_path(resource: dict[str, Any], op: str, path: str, value: Any) -> None:
+    parsed = _PATH.fullmatch(path)
+    if parsed is None:
+        raise ScimError("invalidPath", f"The path {path[:128]} cannot be read.")
+    name, sub = _key(resource, parsed["name"]), parsed["sub"]
+    if parsed["filter"] is not None:
+        _selected(resource, op, name, parse_filter(parsed["filter"]), sub, value)
+    elif sub:
+        inner = resource.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ScimError("invalidPath", f"{name} has no attribute {sub}.")
+        _set(inner, op, _key(inner, sub), value)
+    else:
+        _set(resource, op, name, value)
+
+
+def _set(target: dict[str, Any], op: str, name: str, value: Any) -> None:
+    if op == "remove":
+        if value is not None and isinstance(target.get(name), list):
+            gone = [_plain(each) for each in _listed(value)]
+            target[name] = [each for each in target[name] if _plain(each) not in gone]
+        else:
+            target.pop(name, None)
+    elif name in _MULTIPLE:
+        known = [*target.get(name, ())] if op == "add" else []
+        target[name] = [*known, *(each for each in _listed(value) if each not in known)]
+    elif isinstance(value, dict) and isinstance(target.get(name), dict):
+        target[name] = {**target[name], **value}
+    else:
+        target[name] = value
+
+
+def _selected(resource: dict[str, Any], op: str, name: str, terms: Sequence[Term], sub: str | None, value: Any) -> None:
+    """Operations on the elements of a multi-valued attribute that a filter selects: `emails[type eq "work"].value`."""
+    elements = resource.get(name, [])
+    chosen = [each for each in _listed(elements) if isinstance(each, dict) and matches(terms, each)]
+    if op == "remove" and sub is None:
+        resource[name] = [each for each in _listed(elements) if each not in chosen]
+        return
+    if not chosen and op != "remove":  # as Entra ID expects: the element is made from the filter
+        chosen = [{term.path: term.value for term in terms}]
+        resource[name] = [*_listed(elements), *chosen]
+    for element in chosen:
+        if sub is not None:
+            _set(element, op, _key(element, sub), value)
+        elif isinstance(value, dict):
+            element.update(value)
+        else:
+            raise ScimError("invalidValue", f"{name} takes an object.")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _plain(element: Any) -> Any:
+    return element.get("value") if isinstance(element, dict) else element
+
+
+def _key(target: Mapping[str, Any], name: str) -> str:
+    """The name as the resource has it: attribute names have no case (RFC 7643, 2.1)."""
+    canonical = {each.lower(): each for each in (*_NAMES, *target)}
+    return canonical.get(name.lower(), name)
+
+
+def _member(value: Mapping[str, Any], name: str) -> Any:
+    return next((each for key, each in value.items() if key.lower() == name.lower()), None)
+
+
+_NAMES: Final = (
+    "userName",
+    "externalId",
+    "displayName",
+    "active",
+    "name",
+    "emails",
+    "members",
+    "givenName",
+    "familyName",
+    "formatted",
+    "value",
+    "type",
+    "primary",
+)

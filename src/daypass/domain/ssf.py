@@ -1,0 +1,190 @@
+"""Security events (SETs) of the Shared Signals Framework: their types, payloads and subjects.
+
+Sources: OpenID Shared Signals Framework 1.0; OpenID CAEP 1.0; RFC 8417 (SET); RFC 9493 (subject identifiers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from daypass.domain.directory import Revocation
+from daypass.domain.revocation_match import match_id
+
+SubjectId: TypeAlias = "Mapping[str, Any]"
+
+_CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
+_SSF: Final = "https://schemas.openid.net/secevent/ssf/event-type/"
+SESSION_REVOKED: Final = f"{_CAEP}session-revoked"
+CREDENTIAL_CHANGE: Final = f"{_CAEP}credential-change"
+VERIFICATION: Final = f"{_SSF}verification"
+STREAM_UPDATED: Final = f"{_SSF}stream-updated"
+SUPPORTED: Final = (SESSION_REVOKED, CREDENTIAL_CHANGE)
+"""The events that a receiver may request. The two of the framework are always delivered."""
+REVOCATION: Final = "urn:daypass:revocation"
+"""The member of session-revoked with the facts of the revocation, for a receiver that compares them with tokens."""
+MAX_SUBJECT_BYTES: Final = 2048
+_MEMBERS: Final = ("user", "device", "session", "application", "tenant", "org_unit", "group")
+_SIMPLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "opaque": ("id",),
+    "iss_sub": ("iss", "sub"),
+    "email": ("email",),
+    "account": ("uri",),
+    "uri": ("uri",),
+    "did": ("url",),
+    "phone_number": ("phone_number",),
+}
+"""The members of each format of a simple subject (RFC 9493, 3.2)."""
+
+
+class InvalidSubject(ValueError):
+    """Not a subject identifier. The message is for the receiver."""
+
+
+class SecurityEventContent(NamedTuple):
+    """One event before it is put into a SET: its type, payload and subject."""
+
+    type: str
+    payload: Mapping[str, Any]
+    subject: SubjectId
+
+
+class CredentialChange(NamedTuple):
+    """A change of a credential of a principal.
+
+    `principal_id`: the unique id of the user, or the account id of a root. `kind`: the `credential_type` of CAEP, or
+    `access-key`. `change`: create, revoke, update or delete. `name`: the id of the credential, "" for none.
+    """
+
+    account: str
+    principal_id: str
+    kind: str
+    change: str
+    name: str = ""
+
+
+def session_revoked(issuer: str, made: Revocation) -> SecurityEventContent:
+    """CAEP 3.1, for a revocation."""
+    payload: dict[str, Any] = {
+        "event_timestamp": made.created_at // 1000,
+        "initiating_entity": "admin" if made.created_by else "system",
+        REVOCATION: {
+            "id": made.id,
+            "account": made.account,
+            "subject": made.subject,
+            "value": made.value,
+            "match": match_id(made),
+            "position": made.position,
+            "issued_before": made.issued_before,
+            "block": made.block,
+            "block_until": made.block_until,
+        },
+    }
+    if made.reason:
+        payload["reason_admin"] = {"en": made.reason}
+    return SecurityEventContent(SESSION_REVOKED, payload, _subject_of(issuer, made))
+
+
+def credential_change(issuer: str, change: CredentialChange, now: int, *, by_owner: bool) -> SecurityEventContent:
+    """CAEP 3.3. `by_owner`: the principal has changed its own credential. `now` in ms."""
+    payload = {
+        "event_timestamp": now // 1000,
+        "initiating_entity": "user" if by_owner else "admin",
+        "credential_type": change.kind,
+        "change_type": change.change,
+        **({"friendly_name": change.name} if change.name else {}),
+    }
+    subject = _complex(change.account, user=_iss_sub(issuer, change.principal_id))
+    return SecurityEventContent(CREDENTIAL_CHANGE, payload, subject)
+
+
+def of_stream(event_type: str, stream_id: str, payload: Mapping[str, Any]) -> SecurityEventContent:
+    """An event of the framework about the stream itself."""
+    return SecurityEventContent(event_type, payload, _opaque(stream_id))
+
+
+def claims_of(issuer: str, audience: str, content: SecurityEventContent, now: int) -> str:
+    """The claims of a SET without its `jti` (RFC 8417, 2.2), as JSON. It has no `sub` and no `exp` (SSF 1.0, 4.1)."""
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "iat": now // 1000,
+        "sub_id": content.subject,
+        "events": {content.type: content.payload},
+    }
+    return json.dumps(claims, separators=(",", ":"), sort_keys=True)
+
+
+# --- Subjects --------------------------------------------------------------------------------------------------------
+
+
+def parsed_subject(unverified: object) -> SubjectId:
+    """A subject of a receiver. Raises InvalidSubject."""
+    if not isinstance(unverified, dict):
+        raise InvalidSubject("A subject is a JSON object.")
+    if len(canonical(unverified)) > MAX_SUBJECT_BYTES:
+        raise InvalidSubject(f"A subject has at most {MAX_SUBJECT_BYTES} bytes.")
+    if unverified.get("format") == "complex":
+        parts = {name: value for name, value in unverified.items() if name != "format"}
+        if not parts or not set(parts) <= set(_MEMBERS):
+            raise InvalidSubject(f"A complex subject has some of: {', '.join(_MEMBERS)}.")
+        return {"format": "complex", **{name: _simple(value) for name, value in parts.items()}}
+    return _simple(unverified)
+
+
+def _simple(unverified: object) -> SubjectId:
+    members = _SIMPLE.get(str(unverified.get("format"))) if isinstance(unverified, dict) else None
+    if members is None or not isinstance(unverified, dict):
+        raise InvalidSubject(f"The format of a subject is complex or one of: {', '.join(_SIMPLE)}.")
+    if set(unverified) != {"format", *members} or not all(isinstance(unverified[name], str) for name in members):
+        raise InvalidSubject(f"A subject of this format has the members {', '.join(members)}.")
+    return unverified
+
+
+def canonical(subject: SubjectId) -> str:
+    """The text of a subject: equal subjects have the same."""
+    return json.dumps(subject, separators=(",", ":"), sort_keys=True)
+
+
+def matches(wanted: SubjectId, subject: SubjectId) -> bool:
+    """Whether a subject of a receiver covers that of an event (SSF 1.0, 8.1.3.1).
+
+    A complex one does if every member that both have is equal, and they have one. A simple one does if it equals the
+    subject or one of its members.
+    """
+    if wanted.get("format") != "complex":
+        return wanted == subject or wanted in [subject[name] for name in _MEMBERS if name in subject]
+    shared = [name for name in _MEMBERS if name in wanted and name in subject]
+    return bool(shared) and all(wanted[name] == subject[name] for name in shared)
+
+
+def _subject_of(issuer: str, made: Revocation) -> SubjectId:
+    """The subject of a revocation. What it ends are sessions of the account, so each has the tenant."""
+    account, value = made.account, made.value
+    match made.subject:
+        case "account":
+            return _complex(account)
+        case "principal":
+            return _complex(account, user=_iss_sub(issuer, value))
+        case "source_identity":
+            email = {"format": "email", "email": value}
+            return _complex(account, user=email if "@" in value else _opaque(value))
+        case "role":
+            return _complex(account, group=_opaque(value))
+        case "client":
+            return _complex(account, application=_opaque(value))
+        case _:  # a session, an access key or a grant
+            return _complex(account, session=_opaque(value))
+
+
+def _complex(account: str, **members: SubjectId) -> SubjectId:
+    return {"format": "complex", "tenant": _opaque(account), **members}
+
+
+def _iss_sub(issuer: str, sub: str) -> SubjectId:
+    return {"format": "iss_sub", "iss": issuer, "sub": sub}
+
+
+def _opaque(value: str) -> SubjectId:
+    return {"format": "opaque", "id": value}

@@ -1,0 +1,93 @@
+"""Verifies what OAuth clients sign: assertions (RFC 7523) with their registered keys, DPoP proofs (RFC 9449) with their own.
+
+Keys of clients come from their settings, or from their jwks_uri through the cache and the fetcher of issuers' keys. It
+must never fetch anything that an assertion or a proof names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from daypass.domain.directory import OAuthClient, OidcProvider
+from daypass.domain.jws import JoseError, UnverifiedJws
+from daypass.domain.oauth.client import parse_client
+from daypass.domain.provider_settings import ALGORITHMS
+from daypass.ports import DpopClaims, IssuerKeys
+
+ASSERTION_TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
+"""Accepted `typ` headers of client assertions. An access token or ID token is not an assertion."""
+
+_DPOP_TYPE: Final = "dpop+jwt"
+_MAX_DPOP: Final = 4096  # characters
+_MAX_TEXT: Final = 512
+
+
+class Jose(Protocol):
+    """The part of `crypto.jose` that is needed."""
+
+    def read(self, unverified_text: str, /) -> UnverifiedJws: ...
+    def read_with_key(self, unverified_text: str, /) -> tuple[UnverifiedJws, Mapping[str, Any]]: ...
+    def verify(self, token: UnverifiedJws, jwks: bytes, algorithms: Collection[str], /) -> None: ...
+    def thumbprint(self, jwk: Mapping[str, Any], /) -> str: ...
+
+
+class SignedProofs:
+    """`ports.ClientProofs` over a source of keys. `jose`: the module `crypto.jose`."""
+
+    def __init__(self, jose: Jose, keys: IssuerKeys) -> None:
+        self._jose = jose
+        self._keys = keys
+
+    def unverified_client(self, unverified_text: str) -> str:
+        """See `ports.ClientProofs`."""
+        subject = self._jose.read(unverified_text).unverified_claims.get("sub")
+        return subject if isinstance(subject, str) and len(subject) <= _MAX_TEXT else ""
+
+    async def assertion(self, client: OAuthClient, unverified_text: str, now: int) -> Mapping[str, Any]:
+        """See `ports.ClientProofs`."""
+        jws = self._jose.read(unverified_text)
+        if jws.typ.lower().removeprefix("application/") not in ASSERTION_TYPES:
+            raise JoseError("its type is not that of a client assertion")
+        found = await self._keys.keys(_key_source(client.account, client.id, client.settings), jws.kid, now)
+        self._jose.verify(jws, found.jwks, ALGORITHMS)
+        return jws.unverified_claims  # verified by now
+
+    def dpop(self, unverified_text: str) -> DpopClaims:
+        """See `ports.ClientProofs`."""
+        if len(unverified_text) > _MAX_DPOP:
+            raise JoseError(f"a proof has at most {_MAX_DPOP} characters")
+        jws, key = self._jose.read_with_key(unverified_text)
+        if jws.typ.lower().removeprefix("application/") != _DPOP_TYPE:
+            raise JoseError(f"its type is not {_DPOP_TYPE}")
+        bare = {name: value for name, value in key.items() if name in ("kty", "crv", "x", "y", "n", "e")}
+        self._jose.verify(jws, json.dumps({"keys": [bare]}).encode("utf-8"), ALGORITHMS)
+        claims = jws.unverified_claims  # verified by now
+        issued_at = claims.get("iat")
+        if not isinstance(issued_at, int) or isinstance(issued_at, bool):
+            raise JoseError("its iat is not a whole number of seconds")
+        texts = [_text(claims, name, required=name in ("jti", "htm", "htu")) for name in _TEXTS]
+        identifier, method, uri, nonce, token_hash = texts
+        return DpopClaims(self._jose.thumbprint(key), identifier, method, uri, issued_at, nonce, token_hash)
+
+
+_TEXTS: Final = ("jti", "htm", "htu", "nonce", "ath")
+
+
+def _text(claims: Mapping[str, Any], name: str, *, required: bool) -> str:
+    value = claims.get(name, "")
+    if not isinstance(value, str) or len(value) > _MAX_TEXT * 2 or (required and not value):
+        raise JoseError(f"its {name} is missing, or is not a usable string")
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _key_source(account: str, client_id: str, settings: str) -> OidcProvider:
+    """The client's keys in the form in which the cache of keys finds them. Raises JoseError for a client without keys."""
+    client = parse_client(settings)
+    if client.jwks is None and not client.jwks_uri:
+        raise JoseError("the client has no keys")
+    source = {"jwks_url": client.jwks_uri} if client.jwks_uri else {"static_jwks": json.dumps(client.jwks)}
+    return OidcProvider(account, f"client/{client_id}", 0, settings=json.dumps(source))

@@ -1,0 +1,159 @@
+"""Speaks to OpenID Connect providers for the sign-in of people: finds their endpoints, and redeems authorization codes.
+
+It verifies nothing that a provider says of a person: the ID token goes to the verifier of all tokens. The client secret is
+sent only to the token endpoint that the issuer's own discovery document names.
+Sources: OpenID Connect Discovery 1.0, 4; RFC 6749, 2.3.1 and 4.1.3; RFC 7636, 4.5; RFC 9207, 3.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote_plus, urlencode
+
+from daypass.domain.directory import OidcProvider
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.issuers import secret_owner
+from daypass.domain.provider_settings import ProviderSettings, SignIn, issuer_of, parse_settings
+from daypass.federation.fetch import Fetched, FetchError, Order, parse_url
+from daypass.federation.jwks import read_bounded
+from daypass.federation.sources import Getter, open_bearer
+from daypass.ports import ProviderEndpoints, ProviderTokens
+
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+_LONGEST_MS: Final = 3_600_000
+_FAILED_MS: Final = 10_000
+"""For this time after a failure, nobody asks the provider again: anonymous visitors cause these fetches."""
+_MOST: Final = 1_000  # cached documents
+_MAX_TOKEN: Final = 65_536
+_FORM: Final = ("content-type", "application/x-www-form-urlencoded")
+_URL = re.compile(r"[!-~]{1,2048}")
+
+
+class FetchedSignInProviders:
+    """`ports.SignInProviders` over the fetcher of issuers' keys."""
+
+    def __init__(self, getter: Getter) -> None:
+        self._getter = getter
+        self._cache: OrderedDict[OidcProvider, tuple[int, ProviderEndpoints | FetchError | ValueError]] = OrderedDict()
+
+    async def endpoints(self, provider: OidcProvider, now: int) -> ProviderEndpoints:
+        """See `ports.SignInProviders`. A changed provider is another key of the cache."""
+        found = self._cache.get(provider)
+        if found is None or now >= found[0]:
+            found = await self._discover(provider, now)
+            self._cache[provider] = found
+            self._cache.move_to_end(provider)
+            if len(self._cache) > _MOST:
+                self._cache.popitem(last=False)
+        if isinstance(found[1], Exception):
+            raise _failed(provider, str(found[1]))
+        return found[1]
+
+    async def _discover(
+        self, provider: OidcProvider, now: int
+    ) -> tuple[int, ProviderEndpoints | FetchError | ValueError]:
+        settings = parse_settings(provider.settings)
+        issuer = issuer_of(provider.url, settings)
+        base = issuer if issuer.startswith(("https://", "http://")) else f"https://{provider.url}"
+        try:
+            got = await self._fetch(provider, settings, Order(base.removesuffix("/") + _DISCOVERY))
+            made = _endpoints(got.body, issuer, allow_http=settings.allow_http)
+        except (FetchError, ValueError) as error:
+            return now + _FAILED_MS, error
+        lifetime = _LONGEST_MS if got.max_age is None else min(got.max_age * 1000, _LONGEST_MS)
+        return now + max(lifetime, _FAILED_MS), made
+
+    async def redeem(
+        self, provider: OidcProvider, endpoints: ProviderEndpoints, code: str, verifier: str, redirect_uri: str
+    ) -> ProviderTokens:
+        """See `ports.SignInProviders`."""
+        settings = parse_settings(provider.settings)
+        chosen = settings.sign_in
+        if chosen is None:
+            raise _failed(provider, "people of this provider cannot sign in")
+        try:
+            secret = open_bearer(
+                self._getter.sealer,
+                chosen.client_secret,
+                provider.account,
+                secret_owner(provider.url, "sign_in.client_secret"),
+            )
+            parameters, headers = _credentials(chosen, secret, endpoints)
+            parameters |= {
+                "grant_type": "authorization_code",
+                "code": code,
+                "redirect_uri": redirect_uri,
+                "code_verifier": verifier,
+            }
+            order = Order(endpoints.token, body=urlencode(parameters).encode("ascii"), headers=headers)
+            answer = read_bounded((await self._fetch(provider, settings, order)).body)
+        except (FetchError, ValueError) as error:
+            raise _failed(provider, str(error)) from None
+        return _tokens(provider, answer)
+
+    async def _fetch(self, provider: OidcProvider, settings: ProviderSettings, order: Order) -> Fetched:
+        ruled = Order(
+            order.url,
+            body=order.body,
+            headers=order.headers,
+            ca_pem=settings.ca_pem,
+            allow_private=settings.allow_private_networks or self._getter.allow_private,
+            allow_http=settings.allow_http,
+            owner=f"{provider.account}/sign-in",
+        )
+        return await self._getter.fetcher.fetch(ruled)
+
+
+def _endpoints(body: bytes, issuer: str, *, allow_http: bool) -> ProviderEndpoints:
+    """Reads a discovery document of exactly this issuer. Raises ValueError, FetchError."""
+    document = read_bounded(body)
+    if not isinstance(document, dict) or document.get("issuer") != issuer:
+        raise ValueError(f"the discovery document is not that of {issuer}")
+    authorization, token = (_url(document, name) for name in ("authorization_endpoint", "token_endpoint"))
+    for url in (authorization, token):
+        parse_url(url, allow_http=allow_http)
+    methods = document.get("token_endpoint_auth_methods_supported")
+    in_body = isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods
+    named = document.get("authorization_response_iss_parameter_supported") is True
+    return ProviderEndpoints(issuer, authorization, token, named, in_body)
+
+
+def _url(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not _URL.fullmatch(value):
+        raise ValueError(f"the discovery document names no usable {name}")
+    return value
+
+
+def _credentials(
+    chosen: SignIn, secret: str, endpoints: ProviderEndpoints
+) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    """How Daypass authenticates as a client: parameters and headers."""
+    if not secret:
+        return {"client_id": chosen.client_id}, (_FORM,)
+    if endpoints.secret_in_body:
+        return {"client_id": chosen.client_id, "client_secret": secret}, (_FORM,)
+    pair = f"{quote_plus(chosen.client_id)}:{quote_plus(secret)}"
+    basic = base64.b64encode(pair.encode("ascii")).decode("ascii")
+    return {}, (_FORM, ("authorization", f"Basic {basic}"))
+
+
+def _tokens(provider: OidcProvider, answer: Any) -> ProviderTokens:
+    members = answer if isinstance(answer, dict) else {}
+    id_token, access_token = members.get("id_token"), members.get("access_token", "")
+    if not isinstance(id_token, str) or not 0 < len(id_token) <= _MAX_TOKEN:
+        raise _failed(provider, "the token endpoint returned no usable id_token")
+    usable = isinstance(access_token, str) and len(access_token) <= _MAX_TOKEN and access_token.isascii()
+    return ProviderTokens(id_token, access_token if usable else "")
+
+
+def _failed(provider: OidcProvider, why: str) -> DaypassError:
+    return DaypassError(
+        ErrorKind.IDP_COMMUNICATION,
+        "The identity provider could not be reached, or its answer cannot be used. Try again later.",
+        private={"account": provider.account, "provider": provider.arn, "sign_in": why},
+    )

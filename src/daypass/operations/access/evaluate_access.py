@@ -1,0 +1,321 @@
+"""Access decisions for other services (AuthZEN): may this subject perform this action on this resource?
+
+The one evaluator decides, over the subject's policies as they are now; for sts:AssumeRole on a role of the subject's
+account, the role's trust policy too. The subject does not act here, so nothing is changed. Another account's resource
+needs that account's policy, which is not known here: it is denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.authzen import Question, action_of, keys_of, resource_arn
+from daypass.domain.context import merged, resource_context
+from daypass.domain.directory import ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.budget import metered
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.explain import denial_message, explain
+from daypass.domain.policy.layers import Layers
+from daypass.domain.policy.model import AccessQuery, Decision
+from daypass.domain.policy.pattern import fold
+from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
+from daypass.operations import heavy
+from daypass.operations.access.subject import Subject, account_named, shown, subject_of
+from daypass.operations.assume.admission import target_of
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.authorize import authorize
+from daypass.operations.decide import is_large
+from daypass.operations.management import allow
+from daypass.operations.outcome import pack, served
+from daypass.ports import Call, Env
+
+ACTION: Final = "EvaluateAccess"
+MAX_QUESTIONS: Final = 1_000
+"""Maximum number of questions in one request."""
+
+_SLICE: Final = 64  # decisions on the event loop before other requests have their turn
+_EXPLAINED: Final = 16  # reasons that are written on the event loop; more are heavy work
+_ON_RECORD: Final = 20  # decisions that one event contains
+_ASSUME = fold(ASSUME_ROLE)
+
+
+class Semantic(StrEnum):
+    """Which of several questions are decided (AuthZEN, 7.1.2.1)."""
+
+    EXECUTE_ALL = "execute_all"
+    DENY_ON_FIRST_DENY = "deny_on_first_deny"
+    PERMIT_ON_FIRST_PERMIT = "permit_on_first_permit"
+
+    def ends(self, *, allowed: bool) -> bool:
+        """Whether a decision is the last one."""
+        return self is (Semantic.PERMIT_ON_FIRST_PERMIT if allowed else Semantic.DENY_ON_FIRST_DENY)
+
+
+class Unreadable(Struct, frozen=True):
+    """A question that cannot be decided, with the reason. It is answered by a denial."""
+
+    message: str
+
+
+class Answer(Struct, frozen=True):
+    """A decision, and what the caller may know of it. `status` and `error`: the question could not be decided."""
+
+    allowed: bool
+    explanation: Mapping[str, Any] | None = None
+    message: str = ""
+    encoded: str = ""
+    status: int = 0
+    error: str = ""
+
+
+class Prepared(Struct, frozen=True):
+    """A question with everything that decides it. `target`: the role, where the question is whether to assume one."""
+
+    query: AccessQuery
+    layers: Layers
+    policies: CallerPolicies
+    arn: str  # of the subject
+    target: Target | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """A decision; for a denial its message and explanation, if they were asked for."""
+
+    decision: Decision
+    message: str = ""
+    explanation: Mapping[str, Any] | None = None
+
+
+async def evaluate_access(
+    env: Env,
+    call: Call,
+    asked: Sequence[Question | Unreadable],
+    semantic: Semantic = Semantic.EXECUTE_ALL,
+    *,
+    reasons: bool = True,
+    replays: Sequence[ReplayEntry] = (),
+) -> list[Answer]:
+    """daypass:EvaluateAccess on the account of each subject. The answers are in the order of `asked`, and end where
+    `semantic` says.
+
+    `reasons`: denials are explained; encoded, for a caller who may not call sts:DecodeAuthorizationMessage.
+    Raises DaypassError: ACCESS_DENIED, VALIDATION (too many questions), LIMIT_EXCEEDED (steps), UNAVAILABLE.
+    """
+    permission = await allow(env, call, ACTION, "access", "*")
+    if len(asked) > MAX_QUESTIONS:
+        raise DaypassError(ErrorKind.VALIDATION, f"A request may contain at most {MAX_QUESTIONS} evaluations.")
+    subjects = await _subjects(env, call, asked)
+    work = [await prepared(env, subjects, question) for question in asked]
+    ready = [item for item in work if isinstance(item, Prepared)]
+    if _is_heavy(ready, reasons=reasons):
+        outcomes = await heavy.compute(env, call.caller.account, decided, ready, semantic, reasons)
+    else:
+        outcomes = await _in_slices(ready, semantic, reasons=reasons)
+    answers = await _answers(env, call, work, outcomes, semantic)
+    recorded = env.limits.record_decisions
+    if replays or recorded == "all" or (recorded == "denied" and not all(answer.allowed for answer in answers)):
+        detail = _detail(asked, subjects, answers)
+        await commit_once(env, served(call, decision=permission, detail=detail), replays)
+    return answers
+
+
+# --- Preparing -------------------------------------------------------------------------------------------------------
+
+
+Subjects = Mapping[tuple[str, str], Subject | None]
+
+
+async def _subjects(env: Env, call: Call, asked: Iterable[Question | Unreadable]) -> Subjects:
+    """Every subject once, by its type and id."""
+    found: dict[tuple[str, str], Subject | None] = {}
+    for question in asked:
+        if isinstance(question, Question) and (question.subject.type, question.subject.id) not in found:
+            entity = question.subject
+            found[entity.type, entity.id] = await permitted_subject(env, call, question, ACTION)
+    return found
+
+
+async def permitted_subject(env: Env, call: Call, question: Question, action: str) -> Subject | None:
+    """The subject, if the caller may ask about its account; see `subject_of`. Raises DaypassError(ACCESS_DENIED)."""
+    own, entity = call.caller.account, question.subject
+    named = account_named(entity, own)
+    if named not in ("", own):  # before anything is read: the refusal must not depend on it
+        await allow(env, call, action, "access", "*", named)
+    subject = await subject_of(env, call, entity)
+    if subject is not None and subject.account not in (own, named):
+        await allow(env, call, action, "access", "*", subject.account)
+    return subject
+
+
+async def prepared(env: Env, subjects: Subjects, question: Question | Unreadable) -> Prepared | Answer:
+    """The question with its policies, or the answer to one that cannot be decided."""
+    if isinstance(question, Unreadable):
+        return Answer(False, status=400, error=question.message)
+    subject = subjects[question.subject.type, question.subject.id]
+    if subject is None:
+        return Answer(False, status=404, error="The subject does not exist, or may not act now.")
+    try:
+        return await prepare(env, subject, question)
+    except ValueError as error:
+        return Answer(False, status=400, error=f"{error}.")
+
+
+async def prepare(env: Env, subject: Subject, question: Question) -> Prepared:
+    """The question with its policies. Raises ValueError with the reason for a question that cannot be read."""
+    resource = resource_arn(question.resource, subject.account)
+    action = action_of(question.action, question.resource)
+    target = None
+    if is_assumption(action, resource, subject.account):
+        view = await env.directory.role(subject.account, parse_arn(resource).name)
+        found = view if view is not None and view.role.arn == resource else None
+        target = target_of(resource, subject.account, found)
+    return of_subject(subject, question, resource, action, target)
+
+
+def is_assumption(action: str, resource: str, account: str) -> bool:
+    """Whether a role of the account would be assumed: then its trust policy decides too."""
+    return fold(action) == _ASSUME and account_of(resource) == account
+
+
+def of_subject(subject: Subject, question: Question, resource: str, action: str, target: Target | None) -> Prepared:
+    """The question, decided with this subject's policies. Raises ValueError."""
+    owner, policies = account_of(resource) or subject.account, subject.policies
+    keys = merged(keys_of(question), subject.keys, resource_context(owner))
+    if target is not None:
+        keys["daypass:approved"] = "false"
+    query = AccessQuery(subject.facts, action, resource, keys)
+    layers = Layers(
+        same_account=owner == subject.account,
+        identity=policies.identity,
+        boundary=policies.boundary,
+        session=policies.session,
+        guardrails=policies.guardrails,
+    )
+    return Prepared(query, layers, policies, subject.arn, target)
+
+
+# --- Deciding --------------------------------------------------------------------------------------------------------
+
+
+def _is_heavy(ready: Sequence[Prepared], *, reasons: bool) -> bool:
+    if reasons and len(ready) > _EXPLAINED:
+        return True
+    return any(
+        is_large(_policies(item), lambda item=item: item.query.context)  # type: ignore[misc]  # bound in its turn
+        for item in ready
+    )
+
+
+def _policies(item: Prepared) -> Iterable[Any]:
+    policies = item.policies
+    yield from policies.identity or ()
+    yield from policies.boundary or ()
+    for level in (*policies.session, *policies.guardrails):
+        yield from level
+    if item.target is not None and item.target.trust is not None:
+        yield item.target.trust
+
+
+async def _in_slices(ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool) -> list[Outcome]:
+    """The decisions on the event loop, in slices of a millisecond or two. Raises DaypassError(LIMIT_EXCEEDED)."""
+    outcomes: list[Outcome] = []
+    with metered():
+        for item in ready:
+            if outcomes and len(outcomes) % _SLICE == 0:
+                await asyncio.sleep(0)
+            outcomes.append(outcome_of(item, reasons=reasons))
+            if semantic.ends(allowed=outcomes[-1].decision.allowed):
+                break
+    return outcomes
+
+
+def decided(ready: Sequence[Prepared], semantic: Semantic, reasons: bool) -> list[Outcome]:  # noqa: FBT001 (heavy work)
+    """The decisions, as heavy work. Raises DaypassError(LIMIT_EXCEEDED)."""
+    outcomes: list[Outcome] = []
+    with metered():
+        for item in ready:
+            outcomes.append(outcome_of(item, reasons=reasons))
+            if semantic.ends(allowed=outcomes[-1].decision.allowed):
+                break
+    return outcomes
+
+
+def outcome_of(item: Prepared, *, reasons: bool) -> Outcome:
+    """The decision. Raises OperationOverBudget."""
+    query, layers = item.query, item.layers
+    if item.target is None:
+        decision = evaluate(query, layers)
+    else:
+        admission = admit(query.principal, item.policies, item.target, (query.action,), query.context)
+        decision, query, layers = admission.decision, admission.query, admission.layers
+    if decision.allowed or not reasons:
+        return Outcome(decision)
+    return Outcome(decision, denial_message(query, decision, item.arn), explain(query, layers).to_json())
+
+
+# --- Answering -------------------------------------------------------------------------------------------------------
+
+
+async def _answers(
+    env: Env,
+    call: Call,
+    work: Sequence[Prepared | Answer],
+    outcomes: Sequence[Outcome],
+    semantic: Semantic,
+) -> list[Answer]:
+    answers: list[Answer] = []
+    following, visible = iter(outcomes), None
+    for item in work:
+        if isinstance(item, Answer):
+            answers.append(item)
+        else:
+            outcome = next(following)
+            if outcome.explanation is not None and visible is None:
+                visible = await may_see_reasons(env, call)
+            answers.append(_answer(env, call, item, outcome, visible=bool(visible)))
+        if semantic.ends(allowed=answers[-1].allowed):
+            break
+    return answers
+
+
+def _answer(env: Env, call: Call, item: Prepared, outcome: Outcome, *, visible: bool) -> Answer:
+    allowed, explanation = outcome.decision.allowed, outcome.explanation
+    if explanation is None:
+        return Answer(allowed)
+    account = item.query.principal.account
+    if visible and account == call.caller.account:
+        return Answer(allowed, explanation, outcome.message)
+    return Answer(allowed, encoded=env.sealer.seal_message(account, pack(explanation, call.facts.request_id, 1)))
+
+
+async def may_see_reasons(env: Env, call: Call) -> bool:
+    """Whether the caller may know why its account's policies deny something."""
+    try:
+        await authorize(env, call, "sts:DecodeAuthorizationMessage", "*")
+    except DaypassError as error:
+        if error.kind is not ErrorKind.ACCESS_DENIED:
+            raise
+        return False
+    return True
+
+
+def _detail(asked: Sequence[Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]) -> Mapping[str, Any]:
+    denied = sum(not answer.allowed for answer in answers)
+    listed = [
+        {
+            "subject": shown(question.subject, subjects[question.subject.type, question.subject.id]),
+            "action": question.action[:256],
+            "resource": f"{question.resource.type[:64]} {question.resource.id[:512]}",
+            "allowed": answer.allowed,
+        }
+        for question, answer in zip(asked, answers, strict=False)
+        if isinstance(question, Question)
+    ]
+    return {"evaluations": len(answers), "denied": denied, "decisions": listed[:_ON_RECORD]}

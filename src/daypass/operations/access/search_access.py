@@ -1,0 +1,267 @@
+"""Searches of AuthZEN: which subjects, resources or actions a question would be allowed for.
+
+Every result is one that the evaluator has allowed in the context of the request. Subjects are the users and roles of the
+account. Resources are roles and users (type `iam`), otherwise those that the subject's policies name without wildcards;
+actions are those that they name without wildcards. What only a wildcard allows cannot be listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from daypass.domain.arn import parse_arn
+from daypass.domain.authzen import Entity, Question, action_of, checked_type, resource_arn, resource_entity, service_of
+from daypass.domain.directory import ReplayEntry, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.budget import OPERATION, metered
+from daypass.domain.policy.model import Decision, Effect
+from daypass.domain.policy.pattern import fold
+from daypass.domain.trust import CallerPolicies, Target
+from daypass.operations import heavy
+from daypass.operations.access.evaluate_access import (
+    Prepared,
+    is_assumption,
+    of_subject,
+    outcome_of,
+    permitted_subject,
+    prepare,
+)
+from daypass.operations.access.subject import Subject, named_subject, shown
+from daypass.operations.access.who_can import BATCH, context_in, evaluated, trust_of
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.holdings import Gatherer
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Scene
+
+V = TypeVar("V")
+
+ACTION: Final = "SearchAccess"
+MAX_LIMIT: Final = 1_000
+
+Replays: TypeAlias = "Sequence[ReplayEntry]"
+"""The one-time proofs of the request, which its event consumes."""
+
+_KINDS: Final[Mapping[str, type[User | Role]]] = {"user": User, "role": Role}
+_IAM: Final = "iam"
+
+
+class Page(Struct, frozen=True):
+    """Results in their order. `following`: the cursor of the next page, "" for the last one. `steps`: what is left."""
+
+    results: tuple[str, ...]
+    following: str = ""
+    steps: int = 0
+
+
+# --- Subjects --------------------------------------------------------------------------------------------------------
+
+
+async def search_subjects(
+    env: Env, call: Call, question: Question, after: str, limit: int, replays: Replays = ()
+) -> Page:
+    """daypass:SearchAccess. Names of the users or roles of the caller's account, by the type of the subject; none of
+    another type. A page covers `limit` principals, so that it may have fewer results and still a next page.
+
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
+    """
+    permission = await allow(env, call, ACTION, "access", "*")
+    kind, results = question.subject.type, list[str]()
+    _checked(question, call.caller.account)
+    await refresh_if_changed(env)
+    looked_at, steps, place = 0, OPERATION, after
+    while kind in _KINDS and looked_at < limit and steps > 0:
+        size = min(BATCH, limit - looked_at)
+        page = await heavy.read(env, call, _subjects, call, question, place, size, steps)
+        results += page.results
+        looked_at, steps, place = looked_at + size, page.steps, page.following
+        if not place:
+            break
+    return await _recorded(env, call, permission, question, Page(tuple(results), place), replays)
+
+
+def _checked(question: Question, account: str) -> None:
+    try:
+        resource_arn(question.resource, account)
+        action_of(question.action, question.resource)
+    except ValueError as error:
+        raise DaypassError(ErrorKind.VALIDATION, f"{error}.") from None
+
+
+def _subjects(scene: Scene, call: Call, question: Question, after: str, size: int, steps: int) -> Page:
+    """One batch, as heavy work."""
+    ctx = context_in(scene, call)
+    gatherer = Gatherer(ctx)
+    guardrails = tuple(tuple(source.policy for source in level) for level in gatherer.guardrails())
+    resource = resource_arn(question.resource, ctx.account)
+    action = action_of(question.action, question.resource)
+    target = _target(ctx, resource) if is_assumption(action, resource, ctx.account) else None
+
+    def allowed(entity: User | Role) -> bool:
+        held = gatherer.of(entity)
+        boundary = tuple(source.policy for source in held.boundary) if held.boundary is not None else None
+        policies = CallerPolicies(tuple(source.policy for source in held.identity), boundary, (), guardrails)
+        subject = named_subject(entity, policies, call.now)
+        item = of_subject(subject, question, resource, action, target)
+        return outcome_of(item, reasons=False).decision.allowed
+
+    kind = _KINDS[question.subject.type]
+    entities: list[User | Role] = [*ctx.tx.find(kind, account=ctx.account, order="name", after=after, limit=size + 1)]
+    with metered(steps) as meter:
+        decisions, exhausted = evaluated(entities[:size], allowed)
+    last = len(decisions)
+    more = entities[last - 1].name if last and (exhausted or len(entities) > size) else ""
+    names = tuple(entity.name for entity, one in zip(entities, decisions, strict=False) if one)
+    return Page(names, more, meter.left)
+
+
+def _target(ctx: ReadContext, arn: str) -> Target:
+    role = ctx.tx.get(Role, account=ctx.account, name=parse_arn(arn).name)
+    if role is None or role.arn != arn:
+        return Target(arn, ctx.account)
+    return Target(arn, ctx.account, trust_of(role), dict(role.trust_bindings), role.tags)
+
+
+# --- Resources -------------------------------------------------------------------------------------------------------
+
+
+async def search_resources(
+    env: Env, call: Call, question: Question, after: str, limit: int, replays: Replays = ()
+) -> Page:
+    """daypass:SearchAccess. Ids of resources of the requested type. Raises DaypassError."""
+    permission = await allow(env, call, ACTION, "access", "*")
+    subject = await permitted_subject(env, call, question, ACTION)
+    page = Page(())
+    if subject is not None:
+        service = _valid(checked_type, question.resource.type)
+        found, following = await _candidates(env, call, subject, service, after, limit)
+        page = await _allowed(env, call, [(replace(question, resource=one), one.id) for one in found], subject)
+        page = replace(page, following=following)
+    return await _recorded(env, call, permission, question, page, replays, subject)
+
+
+async def _candidates(
+    env: Env, call: Call, subject: Subject, service: str, after: str, limit: int
+) -> tuple[list[Entity], str]:
+    """Resources of the service that the directory or the subject's policies name, and the cursor of the next page."""
+    if service == _IAM:
+        if subject.account != call.caller.account:
+            return [], ""
+        names, following = await heavy.read(env, call, _principals, call, after, limit)
+        return [Entity(service, name) for name in names], following
+    named = sorted(set(_literal_resources(subject.policies, service, subject.account)))
+    page = [name for name in named if name > after][: limit + 1]
+    following = page[limit - 1] if len(page) > limit else ""
+    return [Entity(service, name) for name in page[:limit]], following
+
+
+def _principals(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[str], str]:
+    """The resource part of the ARNs of users, then roles. The cursor is a kind and a name."""
+    ctx = context_in(scene, call)
+    kind, _, name = after.partition(":") if after else ("user", "", "")
+    found: list[str] = []
+    while kind in _KINDS:
+        left = limit - len(found)
+        entities = ctx.tx.find(_KINDS[kind], account=ctx.account, order="name", after=name, limit=left + 1)
+        found += [entity.arn.split(":", 5)[5] for entity in entities[:left]]
+        if len(entities) > left:
+            return found, f"{kind}:{entities[left - 1].name}" if left else f"{kind}:{name}"
+        kind, name = ("role", "") if kind == "user" else ("", "")
+    return found, ""
+
+
+# --- Actions ---------------------------------------------------------------------------------------------------------
+
+
+async def search_actions(
+    env: Env, call: Call, question: Question, after: str, limit: int, replays: Replays = ()
+) -> Page:
+    """daypass:SearchAccess. Names of actions on the resource. Raises DaypassError."""
+    permission = await allow(env, call, ACTION, "access", "*")
+    subject = await permitted_subject(env, call, question, ACTION)
+    page = Page(())
+    if subject is not None:
+        _valid(lambda resource: resource_arn(resource, subject.account), question.resource)
+        names = sorted(set(_literal_actions(subject.policies, fold(service_of(question.resource)))))
+        names = [name for name in names if name > after][: limit + 1]
+        following = names[limit - 1] if len(names) > limit else ""
+        page = await _allowed(env, call, [(replace(question, action=name), name) for name in names[:limit]], subject)
+        page = replace(page, following=following)
+    return await _recorded(env, call, permission, question, page, replays, subject)
+
+
+# --- Shared ----------------------------------------------------------------------------------------------------------
+
+
+def _valid(check: Callable[[V], str], value: V) -> str:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise DaypassError(ErrorKind.VALIDATION, f"{error}.") from None
+
+
+async def _allowed(env: Env, call: Call, asked: Sequence[tuple[Question, str]], subject: Subject) -> Page:
+    """The names of the questions that are allowed."""
+    items = []
+    for question, name in asked:
+        try:
+            items.append((await prepare(env, subject, question), name))
+        except ValueError:  # a name that no request can have
+            continue
+    decisions = await heavy.compute(env, call.caller.account, _decisions, [item for item, _ in items])
+    return Page(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
+
+
+def _decisions(items: Sequence[Prepared]) -> list[bool]:
+    with metered():
+        return [outcome_of(item, reasons=False).decision.allowed for item in items]
+
+
+def _literal_resources(policies: CallerPolicies, service: str, account: str) -> Iterator[str]:
+    for text in _written(policies, "Resource"):
+        fields = text.split(":", 5)
+        if len(fields) != 6 or fields[2] != service or any(mark in text for mark in "*?$"):
+            continue
+        yield resource_entity(text, account).id
+
+
+def _literal_actions(policies: CallerPolicies, service: str) -> Iterator[str]:
+    for text in _written(policies, "Action"):
+        prefix, colon, name = text.partition(":")
+        if colon and fold(prefix) == service and "*" not in text and "?" not in text:
+            yield name
+
+
+def _written(policies: CallerPolicies, element: str) -> Iterator[str]:
+    """The values of an element in the Allow statements of identity and session policies."""
+    levels: Iterable[Any] = (policies.identity or (), *policies.session)
+    for level in levels:
+        for policy in level:
+            for statement in policy.document.statements:
+                if statement.effect is Effect.ALLOW:
+                    yield from statement.written.get(element, ())
+
+
+async def _recorded(
+    env: Env,
+    call: Call,
+    permission: Decision,
+    question: Question,
+    page: Page,
+    replays: Replays,
+    subject: Subject | None = None,
+) -> Page:
+    detail = {
+        "subject": shown(question.subject, subject),
+        "action": question.action[:256],
+        "resource": f"{question.resource.type[:64]} {question.resource.id[:512]}",
+        "results": len(page.results),
+    }
+    await commit_once(env, served(call, decision=permission, detail=detail), replays)
+    return page

@@ -1,0 +1,326 @@
+"""What a user or role can do: every statement that allows something, how much of it the other policies leave, and the
+roles of the account that it can assume.
+
+A statement contains patterns. The evaluator therefore decides twice, for the most and the least favourable part of what
+the pattern matches. When the results differ the answer is `partly`, and names the policies that cause the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from daypass.domain.arn import account_of
+from daypass.domain.context import merged, resource_context
+from daypass.domain.directory import Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
+from daypass.domain.policy.administration import PREFIX
+from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
+from daypass.domain.policy.compiled import Statement
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Context, Decision, Effect, Layer, Value
+from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap, withholds_administration
+from daypass.domain.policy.partial_evaluation import (
+    Outcome,
+    PartialEvaluation,
+    Proviso,
+    Variant,
+    evaluate_partially,
+    policies_of,
+    varied,
+)
+from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
+from daypass.domain.policy.resource import completed
+from daypass.domain.trust import ASSUME_ROLE
+from daypass.operations import heavy
+from daypass.operations.access.denials import certainly_not_admitted
+from daypass.operations.access.simulate import principal_name
+from daypass.operations.access.who_can import (
+    BATCH,
+    Access,
+    Question,
+    context_in,
+    evaluated,
+    evaluation_of,
+    trust_of,
+)
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.holdings import Gatherer, Holdings
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Scene
+
+MAX_GRANTS = 2_000
+"""Maximum number of grants shown for one principal; policy size limits keep nearly all principals below it."""
+
+_MAX_LIMITS = 10
+_ANYTHING = ("*",)
+_ADMINISTRATION = f"administration {PREFIX}*"
+_ADMINISTRATION_ELSEWHERE = f"administration {PREFIX}* in other accounts"
+
+
+class Extent(StrEnum):
+    """How much of what a statement allows is left."""
+
+    ALLOWED = "allowed"
+    ALLOWED_IF = "allowed_if"
+    PARTLY = "partly"
+    DENIED = "denied"
+
+
+_OF_OUTCOME = {Outcome.ALLOWED: Extent.ALLOWED, Outcome.ALLOWED_IF: Extent.ALLOWED_IF}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One action, or action pattern, that a statement allows.
+
+    With `not_action` and `not_resource`, `action` and `resources` are the exceptions. `limits` are the policies that
+    leave only a part, or nothing; "administration daypass:*" when the statement does not grant those actions, and
+    "administration daypass:* in other accounts" when it grants them in the principal's account only.
+    """
+
+    action: str
+    resources: tuple[str, ...]
+    policy: str
+    sid: str
+    line: int
+    extent: Extent
+    not_action: bool = False
+    not_resource: bool = False
+    provisos: tuple[Proviso, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CanPage:
+    """One page: all grants on the first one, then the roles that the principal can assume, in order of name."""
+
+    principal: str
+    grants: tuple[Grant, ...]
+    more_grants: bool
+    roles: tuple[Access, ...]
+    following: str
+
+
+async def what_can(env: Env, call: Call, principal: str, *, after: str = "", limit: int = 100) -> CanPage:
+    """daypass:WhatCanAccess. What a user or role (by ARN) of the caller's account can do. A page covers `limit` roles, or
+    fewer when the budget of an operation is used up.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, LIMIT_EXCEEDED (one grant or role takes more than the
+    budget).
+    """
+    decision = await allow(env, call, "WhatCanAccess", "access", "*")
+    principal_name(principal)
+    await refresh_if_changed(env)
+    roles: list[Access] = []
+    grants: tuple[Grant, ...] = ()
+    more, place, looked_at, steps = False, after, 0, OPERATION
+    if not after:
+        grants, more = await heavy.read(env, call, grants_of_principal, call, principal)
+    while looked_at < limit and steps > 0:
+        size = min(BATCH, limit - looked_at)
+        found, place, steps = await heavy.read(env, call, _read_roles, call, principal, place, size, steps)
+        roles += found
+        looked_at += size
+        if not place:
+            break
+    detail = {"principal": principal[:2048], "grants": len(grants), "roles": len(roles)}
+    await env.journal.commit(served(call, decision=decision, detail=detail))
+    return CanPage(principal, grants, more, tuple(roles), place)
+
+
+# --- As heavy work ---------------------------------------------------------------------------------------------------------
+
+
+def _entity(ctx: ReadContext, arn: str) -> User | Role:
+    word, name = principal_name(arn)
+    kind: type[User | Role] = User if word == "user" else Role
+    found = ctx.tx.get(kind, account=ctx.account, name=name)
+    if found is None or found.arn != arn:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The {word} with name {name} cannot be found.")
+    return found
+
+
+def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> tuple[list[Access], str, int]:
+    """The roles among the next `size` that the principal can assume, the cursor of the next ones, and the steps left."""
+    tx, ctx = scene.tx, context_in(scene, call)
+    gatherer = Gatherer(ctx)
+    entity = _entity(ctx, arn)
+    holdings = gatherer.of(entity)
+    guardrails = _policies(gatherer)
+    roles = tx.find(Role, account=ctx.account, order="name", after=after, limit=size + 1)
+
+    facts, identity = hypothetical_facts(entity), [source.policy for source in holdings.identity]
+
+    def access(role: Role) -> Access | None:
+        charge(0)
+        if certainly_not_admitted(trust_of(role), dict(role.trust_bindings), facts, identity, ASSUME_ROLE):
+            return None
+        question = Question(ctx.account, ASSUME_ROLE, role.arn, role, guardrails)
+        return Access(role.arn, "role", ASSUME_ROLE, evaluation_of(question, entity, holdings))
+
+    with metered(steps) as meter:
+        every, exhausted = evaluated(roles[:size], access)
+        found = [each for each in every if each is not None and each.evaluation.outcome is not Outcome.DENIED]
+        return found, roles[len(every) - 1].name if exhausted or len(roles) > size else "", meter.left
+
+
+def _policies(gatherer: Gatherer) -> tuple[tuple[NamedPolicy, ...], ...]:
+    return tuple(tuple(source.policy for source in level) for level in gatherer.guardrails())
+
+
+def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant, ...], bool]:
+    """What a user or role of the caller's account can do, and whether there is more. It authorizes nothing.
+
+    Raises DaypassError: NOT_FOUND, VALIDATION, LIMIT_EXCEEDED.
+    """
+    ctx = context_in(scene, call)
+    gatherer = Gatherer(ctx)
+    entity = _entity(ctx, arn)
+    grants: list[Grant] = []
+    with metered():
+        try:
+            for grant in _grants(entity, gatherer.of(entity), _policies(gatherer)):
+                if len(grants) == MAX_GRANTS:
+                    return tuple(grants), True
+                grants.append(grant)
+        except OperationOverBudget:
+            if not grants:
+                raise
+            return tuple(grants), True
+    return tuple(grants), False
+
+
+def _grants(
+    entity: User | Role, holdings: Holdings, guardrails: tuple[tuple[NamedPolicy, ...], ...]
+) -> Iterator[Grant]:
+    layers = Layers(
+        same_account=True,
+        identity=tuple(source.policy for source in holdings.identity),
+        boundary=tuple(source.policy for source in holdings.boundary) if holdings.boundary is not None else None,
+        guardrails=guardrails,
+    )
+    for source in holdings.identity:
+        for statement in source.policy.document.statements:
+            if statement.effect is Effect.ALLOW:
+                for action in statement.written["NotAction" if statement.not_action else "Action"]:
+                    yield _grant(entity, layers, source.policy.name, statement, action)
+
+
+def _grant(entity: User | Role, layers: Layers, policy: str, statement: Statement, action: str) -> Grant:
+    asked = "*" if statement.not_action else action  # a grant by exception covers any remaining part
+    keys = hypothetical_keys(entity)
+    resources = _ANYTHING if statement.not_resource else statement.written["Resource"]
+    regions = [_region(entity, layers, keys, asked, resource) for resource in resources]
+    extents = {region.extent for region in regions}
+    limits = {limit: None for region in regions for limit in region.limits}
+    if withholds_administration(statement, asked):
+        extents = {Extent.DENIED if extents == {Extent.DENIED} else Extent.PARTLY}
+        limits = {_ADMINISTRATION: None, **limits}
+    elif _stops_at_the_account(entity.account, asked, resources):
+        limits = {**limits, _ADMINISTRATION_ELSEWHERE: None}
+    return Grant(
+        action=action,
+        resources=statement.written["NotResource" if statement.not_resource else "Resource"],
+        policy=policy,
+        sid=statement.sid,
+        line=statement.line,
+        extent=extents.pop() if len(extents) == 1 else Extent.PARTLY,
+        not_action=statement.not_action,
+        not_resource=statement.not_resource,
+        provisos=tuple({proviso: None for region in regions for proviso in region.provisos}),
+        limits=tuple(limits)[:_MAX_LIMITS],
+    )
+
+
+def _stops_at_the_account(account: str, action: str, resources: Sequence[str]) -> bool:
+    """Whether a grant includes Daypass's own actions, but not on the resources of other accounts that it matches.
+
+    For those it must name `daypass:` in Action and an ARN in Resource.
+    """
+    if not overlap(fold(action), f"{PREFIX}*"):
+        return False
+    beyond = [resource for resource in resources if account_of(resource) != account]
+    return bool(beyond) and not (fold(action).startswith(PREFIX) and all(text != "*" for text in beyond))
+
+
+class _Region(NamedTuple):
+    """One action pattern on one resource pattern."""
+
+    extent: Extent
+    provisos: tuple[Proviso, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+def _region(entity: User | Role, layers: Layers, keys: Mapping[str, Value], action: str, pattern: str) -> _Region:
+    resource = _resolved(completed(pattern), keys)
+    context = merged(keys, resource_context(account_of(resource) or entity.account))
+    query = AccessQuery(hypothetical_facts(entity), action, resource, context)
+    known = hypothetical_known(entity, ("aws:resourceaccount",))
+
+    def over(*, hopeful: bool) -> PartialEvaluation:
+        def decide(variant: Variant) -> Decision:
+            return evaluate(
+                query,
+                varied(
+                    layers, lambda policy: over_pattern(variant(policy), action, resource, context, hopeful=hopeful)
+                ),
+            )
+
+        return evaluate_partially(known, policies_of(layers), decide)
+
+    every = over(hopeful=False)
+    if every.outcome is not Outcome.DENIED:  # including the least favourable part
+        others = tuple(_others(entity.account, action, resource))
+        return _Region(Extent.PARTLY if others else _OF_OUTCOME[every.outcome], every.provisos, others)
+    some = over(hopeful=True)
+    if some.outcome is Outcome.DENIED:
+        return _Region(Extent.DENIED, limits=tuple(_denying(layers, some.best)))
+    return _Region(Extent.PARTLY, some.provisos, tuple(_partial(layers, action, resource, context)))
+
+
+def _others(account: str, action: str, resource: str) -> Iterator[str]:
+    """Policies of others that must also allow it."""
+    if fold(action).startswith("sts:") and overlap(fold(action), fold(ASSUME_ROLE)):
+        yield f"{Layer.RESOURCE.value} trust"  # the roles that do are listed separately
+    if account_of(resource) not in ("", account):
+        yield f"{Layer.RESOURCE.value} account {account_of(resource)}"
+
+
+def _resolved(pattern: str, keys: Mapping[str, Value]) -> str:
+    """The pattern with its variables replaced when all are known; otherwise unchanged."""
+    try:
+        tokens = resolve(tokenize(pattern, variables=True, wildcards=True), keys)
+    except ValueError:
+        return pattern
+    if tokens is None:
+        return pattern
+    return "".join(token if isinstance(token, str) else token.value for token in tokens)
+
+
+def _denying(layers: Layers, decision: Decision) -> Iterator[str]:
+    """The policies that deny, or the layer that allows nothing."""
+    if decision.explicit:
+        yield from (f"{found.layer.value} {found.policy}" for found in decision.determining)
+        return
+    for layer, policy in policies_of(layers):
+        if layer is decision.blocked_by and layer is not Layer.IDENTITY:
+            yield f"{layer.value} {policy.name}"
+
+
+def _partial(layers: Layers, action: str, resource: str, context: Context) -> Iterator[str]:
+    """The policies that deny a part, and the boundary and guardrails that allow only a part."""
+    for layer, policy in policies_of(layers):
+        variables = policy.document.version == V2012
+        for statement in policy.document.statements:
+            covered = coverage(statement, action, resource, context, variables=variables)
+            limiting = statement.effect is Effect.DENY or layer is not Layer.IDENTITY
+            if covered is Coverage.PART and limiting:
+                yield f"{layer.value} {policy.name}"
+                break

@@ -1,0 +1,364 @@
+"""Who can perform an action on a resource: every user and role of the account is evaluated and, for assuming a role of
+the account, every principal outside it that the trust policy names.
+
+A result that depends on the request's context is `allowed_if`, with its conditions. The evaluator is the runtime's.
+Principals are read in batches off the event loop. Nothing is loaded whole, and nothing enters the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from daypass.domain.arn import account_of, is_account_id, is_session_arn, parse_arn, root_arn
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.context import merged, resource_context
+from daypass.domain.directory import Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
+from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
+from daypass.domain.policy.document import PolicyKind, PrincipalValue
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts
+from daypass.domain.policy.partial_evaluation import (
+    Known,
+    Outcome,
+    PartialEvaluation,
+    Variant,
+    each,
+    evaluate_partially,
+    policies_of,
+    varied,
+)
+from daypass.domain.policy.pattern import fold
+from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
+from daypass.operations import heavy
+from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
+from daypass.operations.access.simulate import is_role_arn
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam import builtin
+from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.holdings import Gatherer, Holdings, compiled
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Scene
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+BATCH = 250
+"""Principals that are read and evaluated in one batch. Other work runs between batches."""
+
+_KINDS: tuple[tuple[str, type[User | Role]], ...] = (("user", User), ("role", Role))
+_FEDERATED = ("sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML")
+_RESOURCE_TAGS = ("aws:resourcetag/", "iam:resourcetag/")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One principal and its result. `kind`: root, user, role, session, account, principal, provider, service or anyone.
+    `action` is the action that it uses (a provider may use another one). `open_with` is another account that must also
+    allow it and was not evaluated; "" when there is none.
+    """
+
+    principal: str
+    kind: str
+    action: str
+    evaluation: PartialEvaluation
+    open_with: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPage:
+    """One page. `looked_at` counts the principals evaluated; `following` is the cursor of the next page or "".
+
+    `steps`: what is left of the operation's budget; the page ends when nothing is.
+    """
+
+    entries: tuple[Access, ...]
+    looked_at: int
+    following: str
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An action on a resource, with the role when the question is about assuming a role of the account."""
+
+    account: str
+    action: str
+    resource: str
+    role: Role | None = None
+    guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
+
+    @property
+    def owner(self) -> str:
+        return account_of(self.resource) or self.account
+
+    @property
+    def open_with(self) -> str:
+        """The owner of the resource, if it is another account."""
+        return self.owner if self.owner != self.account else ""
+
+
+async def who_can(
+    env: Env, call: Call, action: str, resource: str, *, after: str = "", limit: int = 100, denied: bool = False
+) -> AccessPage:
+    """daypass:WhoCanAccess, within the caller's account. Evaluates up to `limit` principals after the cursor `after`.
+
+    Denied principals are omitted unless `denied`. A page may be empty and still have a next page. It ends early when
+    the budget of an operation is used up. Raises DaypassError: ACCESS_DENIED, NOT_FOUND (no such role in the account),
+    VALIDATION, LIMIT_EXCEEDED (one principal takes more than the budget).
+    """
+    decision = await allow(env, call, "WhoCanAccess", "access", "*")
+    check_question(action, resource)
+    await refresh_if_changed(env)
+    kind, place = _place(after)
+    entries: list[Access] = []
+    looked_at, steps = 0, OPERATION
+    while kind and looked_at < limit and steps > 0:
+        size = min(BATCH, limit - looked_at)
+        asked = (action, resource, denied)
+        batch = await heavy.read(env, call, _read, call, asked, (kind, place), size, steps)
+        entries += batch.entries
+        looked_at += batch.looked_at
+        steps = batch.steps
+        kind, place = _place(batch.following) if batch.following else ("", "")
+    kept = tuple(entry for entry in entries if denied or entry.evaluation.outcome is not Outcome.DENIED)
+    detail = {"action": action[:256], "resource": resource[:2048], "looked_at": looked_at, "found": len(kept)}
+    await env.journal.commit(served(call, decision=decision, detail=detail))
+    return AccessPage(kept, looked_at, f"{kind}:{place}" if kind else "")
+
+
+def check_question(action: str, resource: str) -> None:
+    """Raises DaypassError(VALIDATION) unless these are a valid action and resource."""
+    service, colon, name = action.partition(":")
+    if not (service and colon and name) or ":" in name or "*" in action or "?" in action:
+        raise DaypassError(ErrorKind.VALIDATION, f"An action is SERVICE:NAME, without wildcards: {action}")
+    if resource != "*":
+        try:
+            parse_arn(resource)
+        except ValueError:
+            raise DaypassError(ErrorKind.VALIDATION, f"A resource is an ARN or *: {resource}") from None
+
+
+def _place(after: str) -> tuple[str, str]:
+    """(kind, name) after which to continue. Raises DaypassError(VALIDATION)."""
+    if not after:
+        return "start", ""
+    kind, colon, name = after.partition(":")
+    if not colon or kind not in dict(_KINDS):
+        raise DaypassError(ErrorKind.VALIDATION, "The cursor is not valid.")
+    return kind, name
+
+
+def context_in(scene: Scene, call: Call) -> ReadContext:
+    """What reads of the caller's account need, in this snapshot."""
+    return ReadContext(scene.tx, call.caller, call.facts, call.now, builtin.catalog(scene.builtin), scene.saml_metadata)
+
+
+def _read(
+    scene: Scene, call: Call, asked: tuple[str, str, bool], place: tuple[str, str], size: int, steps: int
+) -> AccessPage:
+    """`asked`: action, resource, and whether denied principals are wanted."""
+    with metered(steps) as meter:
+        page = _batch(context_in(scene, call), asked, *place, size)
+        return replace(page, steps=meter.left)
+
+
+# --- A batch, as heavy work ----------------------------------------------------------------------------------------------
+
+
+def _batch(ctx: ReadContext, asked: tuple[str, str, bool], kind: str, after: str, size: int) -> AccessPage:
+    action, resource, denied = asked
+    gatherer = Gatherer(ctx)
+    question = question_of(ctx, gatherer, action, resource)
+    if kind == "start":  # the root and the principals of the trust policy: always few
+        return AccessPage((*_root(question), *_outsiders(ctx, question)), 1, "user:")
+    entities: list[User | Role] = [
+        *ctx.tx.find(dict(_KINDS)[kind], account=ctx.account, order="name", after=after, limit=size + 1)
+    ]
+    gatherer.read_ahead(entities[:size])
+
+    def one(entity: User | Role) -> Access | None:
+        holdings = gatherer.of(entity)
+        if not denied and _is_denied(question, entity, holdings):
+            return None
+        return Access(entity.arn, kind, action, evaluation_of(question, entity, holdings), question.open_with)
+
+    entries, exhausted = evaluated(entities[:size], one)
+    last = len(entries)
+    more = f"{kind}:{entities[last - 1].name}" if exhausted or len(entities) > size else ""
+    kept = tuple(entry for entry in entries if entry is not None)
+    return AccessPage(kept, last, more or ("role:" if kind == "user" else ""))
+
+
+def _is_denied(question: Question, entity: User | Role, holdings: Holdings) -> bool:
+    """Whether no evaluation is needed. It counts as one decision."""
+    charge(0)
+    identity, role = (source.policy for source in holdings.identity), question.role
+    if role is None:
+        return certainly_denied(identity, question.action)
+    facts = hypothetical_facts(entity)
+    return certainly_not_admitted(trust_of(role), dict(role.trust_bindings), facts, identity, ASSUME_ROLE)
+
+
+def evaluated(entities: Sequence[E], evaluate_one: Callable[[E], T]) -> tuple[tuple[T, ...], bool]:
+    """The results of the entities that the budget is enough for, and whether it is used up.
+
+    Raises OperationOverBudget when it is not enough for the first one.
+    """
+    results: list[T] = []
+    for entity in entities:
+        try:
+            results.append(evaluate_one(entity))
+        except OperationOverBudget:
+            if not results:
+                raise
+            return tuple(results), True
+    return tuple(results), False
+
+
+def question_of(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str) -> Question:
+    """The question in this snapshot. Raises DaypassError(NOT_FOUND) when a role of the account does not exist."""
+    role = None
+    if fold(action) == fold(ASSUME_ROLE) and is_role_arn(resource) and account_of(resource) == ctx.account:
+        role = ctx.tx.get(Role, account=ctx.account, name=parse_arn(resource).name)
+        if role is None or role.arn != resource:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The role {resource} does not exist.")
+    levels = tuple(tuple(source.policy for source in level) for level in gatherer.guardrails())
+    return Question(ctx.account, action, resource, role, levels)
+
+
+def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -> PartialEvaluation:
+    """The result for a user or role of the account."""
+    facts, keys = hypothetical_facts(entity), hypothetical_keys(entity)
+    identity = tuple(source.policy for source in holdings.identity)
+    boundary = tuple(source.policy for source in holdings.boundary) if holdings.boundary is not None else None
+    if question.role is not None:
+        policies = CallerPolicies(identity, boundary, guardrails=question.guardrails)
+        known = hypothetical_known(entity, ("aws:resourceaccount",), _RESOURCE_TAGS)
+        return _assuming(question.role, facts, keys, policies, known)
+    layers = Layers(same_account=True, identity=identity, boundary=boundary, guardrails=question.guardrails)
+    return _doing(question, facts, keys, layers, hypothetical_known(entity, ("aws:resourceaccount",)))
+
+
+def _doing(question: Question, facts: PrincipalFacts, keys: Context, layers: Layers, known: Known) -> PartialEvaluation:
+    query = AccessQuery(facts, question.action, question.resource, merged(keys, resource_context(question.owner)))
+    return evaluate_partially(known, policies_of(layers), lambda variant: evaluate(query, varied(layers, variant)))
+
+
+def _assuming(
+    role: Role, facts: PrincipalFacts, keys: Context, policies: CallerPolicies, known: Known, action: str = ASSUME_ROLE
+) -> PartialEvaluation:
+    trust = trust_of(role)
+    bindings = dict(role.trust_bindings)
+
+    def decide(variant: Variant) -> Decision:
+        target = Target(role.arn, role.account, variant(trust), bindings, role.tags)
+        varied_policies = CallerPolicies(
+            each(policies.identity, variant),
+            each(policies.boundary, variant),
+            guardrails=tuple(tuple(map(variant, level)) for level in policies.guardrails),
+        )
+        return admit(facts, varied_policies, target, (action,), keys).decision
+
+    layers = Layers(True, policies.identity, trust, bindings, policies.boundary, (), policies.guardrails)
+    return evaluate_partially(known, policies_of(layers), decide)
+
+
+def trust_of(role: Role) -> NamedPolicy:
+    return NamedPolicy("trust", compiled(role.trust_document, PolicyKind.TRUST))
+
+
+# --- Principals other than the account's users and roles -------------------------------------------------------------
+
+
+def _root(question: Question) -> Iterator[Access]:
+    """The account's root may do everything but assume roles, within the guardrails."""
+    if question.role is not None:
+        return
+    arn = root_arn(question.account)
+    facts = PrincipalFacts(PrincipalKind.ROOT, question.account, ((arn, question.account),))
+    keys = {
+        "aws:principalarn": arn,
+        "aws:principalaccount": question.account,
+        "aws:principaltype": PrincipalKind.ROOT.value,
+        "aws:userid": question.account,
+    }
+    known = Known(frozenset({*keys, "aws:username", "aws:resourceaccount"}), ("aws:principaltag/",))
+    layers = Layers(same_account=True, identity=None, guardrails=question.guardrails)
+    yield Access(arn, "root", question.action, _doing(question, facts, keys, layers, known), question.open_with)
+
+
+def _outsiders(ctx: ReadContext, question: Question) -> Iterator[Access]:
+    """The principals in a role's trust policy that are not users or roles of its account."""
+    if question.role is None:
+        return
+    named = trust_of(question.role).document.principals()
+    for value in {(principal.type, principal.value): principal for principal in named}.values():
+        entry = _outsider(ctx, question.role, value)
+        if entry is not None:
+            yield entry
+
+
+def _outsider(ctx: ReadContext, role: Role, named: PrincipalValue) -> Access | None:
+    if named.type == "Federated":
+        return _federated(role, named.value)
+    if named.type == "Service":
+        facts = PrincipalFacts("Service", "", (), service=named.value)
+        return Access(named.value, "service", ASSUME_ROLE, _by_trust(role, facts))
+    if named.type != "AWS":
+        return None
+    return _aws(ctx, role, named.value)
+
+
+def _aws(ctx: ReadContext, role: Role, value: str) -> Access | None:
+    """None for the account itself and its users and roles: each of them is evaluated separately."""
+    bound = dict(role.trust_bindings).get(value, "")
+    if value == "*":
+        facts = PrincipalFacts(PrincipalKind.ANONYMOUS, "", ())
+        return Access("*", "anyone", ASSUME_ROLE, _by_trust(role, facts), "")
+    account = value if is_account_id(value) else account_of(value)
+    if not account:  # a unique id
+        if any(
+            e is not None and e.account == role.account
+            for e in (ctx.tx.get(User, id=value), ctx.tx.get(Role, id=value))
+        ):
+            return None
+        facts = PrincipalFacts(PrincipalKind.USER, "", (("", value),))
+        return Access(value, "principal", ASSUME_ROLE, _by_trust(role, facts), "another account")
+    if is_session_arn(value):
+        facts = PrincipalFacts(PrincipalKind.ROLE_SESSION, account, ((value, bound),))
+        open_with = account if account != role.account else ""
+        return Access(value, "session", ASSUME_ROLE, _by_trust(role, facts, ("aws:principalaccount",)), open_with)
+    if account == role.account:
+        return None
+    if value in (account, root_arn(account)):
+        facts = PrincipalFacts(PrincipalKind.USER, account, ())
+        return Access(
+            root_arn(account), "account", ASSUME_ROLE, _by_trust(role, facts, ("aws:principalaccount",)), account
+        )
+    facts = PrincipalFacts(PrincipalKind.USER, account, ((value, bound),))
+    known = ("aws:principalaccount", "aws:principalarn")
+    return Access(value, "principal", ASSUME_ROLE, _by_trust(role, facts, known), account)
+
+
+def _federated(role: Role, provider: str) -> Access:
+    """A provider, with whichever of its two actions the trust policy allows."""
+    facts = PrincipalFacts("Federated", "", (), federated=provider)
+    found = [Access(provider, "provider", action, _by_trust(role, facts, action=action)) for action in _FEDERATED]
+    return max(found, key=lambda entry: entry.evaluation.outcome is not Outcome.DENIED)
+
+
+def _by_trust(
+    role: Role, facts: PrincipalFacts, known: tuple[str, ...] = (), action: str = ASSUME_ROLE
+) -> PartialEvaluation:
+    """The result of the trust policy alone. The principal's own account decides separately."""
+    keys = {"aws:principalaccount": facts.account} if facts.account else {}
+    if facts.arns and facts.arns[0][0] and "aws:principalarn" in known:
+        keys["aws:principalarn"] = facts.arns[0][0]
+    certain = Known(frozenset({*known, "aws:resourceaccount"}), _RESOURCE_TAGS)
+    return _assuming(role, facts, keys, CallerPolicies(identity=None), certain, action)

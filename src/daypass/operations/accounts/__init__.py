@@ -1,0 +1,1 @@
+"""Accounts: creation, first start, guardrails, and Daypass's own settings of roles."""

@@ -1,0 +1,57 @@
+"""Daypass's own settings of a role: the longest session when it is chained from another session."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from daypass.domain.arn import role_arn
+from daypass.domain.directory import Role
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader, Tx
+
+MIN_CHAINED_SECONDS: Final = 900
+MAX_CHAINED_SECONDS: Final = 43_200
+
+
+async def get_role_settings(env: Env, call: Call, name: str, account: str = "") -> Role:
+    """daypass:GetRoleSettings. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "GetRoleSettings", "role", name, owner)
+    role = await env.directory.read(lambda tx: _existing(tx, owner, name), account=call.caller.account)
+    await env.journal.commit(served(call, account=owner, decision=decision, detail={"role": role.arn}))
+    return role
+
+
+async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds: int, account: str = "") -> Role:
+    """daypass:PutRoleSettings, with iam:UpdateRole. AWS limits every chained session to an hour; here that is the default.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
+    """
+    owner = account or call.caller.account
+    role = await env.directory.read(lambda tx: tx.get(Role, account=owner, name=name), account=call.caller.account)
+    arn = role.arn if role is not None else role_arn(owner, "/", name)  # the ARN includes the path
+    decision = await allow(env, call, "PutRoleSettings", "role", name, owner, aws_arn=arn)
+    if not MIN_CHAINED_SECONDS <= chained_max_seconds <= MAX_CHAINED_SECONDS:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            f"chained_max_seconds is {MIN_CHAINED_SECONDS} to {MAX_CHAINED_SECONDS} seconds.",
+        )
+
+    def change(tx: Tx) -> tuple[Role, Event]:
+        role = replace(_existing(tx, owner, name), chained_max_seconds=chained_max_seconds)
+        tx.replace(role)
+        detail = {"role": role.arn, "chained_max_seconds": chained_max_seconds}
+        return role, served(call, kind=EventType.DIRECTORY_CHANGED, account=owner, decision=decision, detail=detail)
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+def _existing(tx: Reader, account: str, name: str) -> Role:
+    role = tx.get(Role, account=account, name=name)
+    if role is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {name} cannot be found.")
+    return role

@@ -1,0 +1,78 @@
+"""Assuming a role: the one path to a role session, for every proof and every form of credential.
+
+Every exit records an event: `outcome.refused` records a refusal, and `issue` records a session before it is returned.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
+
+from daypass.domain.assumption import Assumption
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import SessionRefused, session_tags
+from daypass.operations.assume.admission import admitted
+from daypass.operations.assume.applicant import Applicant, SessionParent
+from daypass.operations.assume.compose import compose, role_owner
+from daypass.operations.assume.forms import Form
+from daypass.operations.assume.issue import Also, Issued, issue
+from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
+from daypass.operations.broker.use import GrantMoved, GrantRefused, use_of, void_grant
+from daypass.ports import Env
+
+C = TypeVar("C")
+
+_ATTEMPTS: Final = 5  # another request may start the clock of a grant, or use it up, at the same time
+
+
+async def assume(
+    env: Env, applicant: Applicant, request: AssumeRequest, form: Form[C], also: Also[C] | None = None
+) -> Issued[C]:
+    """Issues a session of the requested role to the applicant, in the given form. `also`: see `issue`.
+
+    Raises DaypassError: VALIDATION, INVALID_PARAMETER, MALFORMED_POLICY, ACCESS_DENIED, INVALID_IDENTITY_TOKEN when a
+    one-time proof was used before, PACKED_POLICY_TOO_LARGE when the session does not fit the form, UNAVAILABLE.
+    """
+    role = await check(env, applicant.home_account, request)
+    asked = inherit(applicant.parent, request.session, request.external_id)
+    for _ in range(_ATTEMPTS):
+        view, decision, grant = await admitted(env, applicant, role, asked, request.action)
+        owner, seconds = role_owner(view.role, request.session, chained=applicant.parent.chained)
+        if grant is None:
+            session = await compose(env, applicant, owner, request.session, asked, seconds)
+            return await issue(env, applicant, session, request.session, form, decision, also)
+        use = use_of(grant, applicant)
+        granted = replace(asked, grant=grant)
+        session = await compose(env, applicant, owner, request.session, granted, seconds, use.not_after)
+        try:
+            return await issue(env, applicant, session, request.session, form, decision, also, use)
+        except GrantMoved:
+            await env.directory.refresh()
+        except GrantRefused as error:
+            raise await void_grant(env, use, applicant, error) from None
+    raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access grant kept changing. Try again.")
+
+
+def inherit(parent: SessionParent, session: SessionRequest, external_id: str = "") -> Assumption:
+    """The properties of the new session: those requested and those inherited from the chain.
+
+    A chain never allows overriding a transitive tag or changing the source identity.
+    Raises DaypassError with AWS's messages: VALIDATION, INVALID_PARAMETER.
+    """
+    if parent.source_identity and session.source_identity not in ("", parent.source_identity):
+        raise DaypassError(ErrorKind.VALIDATION, "The source identity is already set for this assume role session")
+    tags, transitive = session.tags, session.transitive_keys
+    if tags or transitive or parent.tags:
+        try:
+            tags, transitive = session_tags(session.tags, session.transitive_keys, parent.tags)
+        except SessionRefused as refusal:
+            raise DaypassError(ErrorKind.INVALID_PARAMETER, refusal.message) from None
+    return Assumption(
+        session.name,
+        external_id,
+        parent.source_identity or session.source_identity,
+        tags,
+        transitive,
+        client_id=parent.client_id,
+    )

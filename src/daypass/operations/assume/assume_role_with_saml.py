@@ -1,0 +1,135 @@
+"""sts:AssumeRoleWithSAML: the subject of an identity provider's assertion assumes a role.
+
+The call is unsigned: the assertion is the proof, and can be used once. It must offer the role together with the
+provider in the request; then the role's trust policy decides. A sender without a valid signature learns nothing of the
+account.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
+
+from daypass.domain.arn import is_account_id, parse_arn
+from daypass.domain.assertion import Assertion, one_use, proof_of, role_pairs, session_name, session_seconds
+from daypass.domain.directory import SamlProvider
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.proof import Proof
+from daypass.operations.assume.applicant import actor_of_proof, proven_applicant, snapshot
+from daypass.operations.assume.assume import assume
+from daypass.operations.assume.assume_role_with_web_identity import Federated, owned, with_attributes
+from daypass.operations.assume.forms import Form
+from daypass.operations.assume.request import AssumeRequest, RequestedRole, SessionRequest, requested_role
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.outcome import ACTOR, OWNER
+from daypass.ports import Call, Env, SamlArrival
+
+C = TypeVar("C")
+
+ACTION: Final = "sts:AssumeRoleWithSAML"
+_PREFIX: Final = "saml-provider/"
+
+
+async def assume_role_with_saml(
+    env: Env,
+    call: Call,
+    role_arn: str,
+    provider_arn: str,
+    unverified_response: str,
+    session: SessionRequest,
+    form: Form[C],
+) -> Federated[C]:
+    """AssumeRoleWithSAML (AWS STS API). `unverified_response`: base64. The assertion supplies what `session` leaves open."""
+    role = requested_role(role_arn)
+    wanted = requested_provider(provider_arn)
+    taken = snapshot(env)
+    try:
+        assertion, provider = await verified_assertion(
+            env, wanted, unverified_response, taken.now, SamlArrival(source_ip=call.facts.source_ip)
+        )
+        proof = proof_of(assertion, provider, one_use(assertion))
+        request = AssumeRequest(role_arn, session_asked(assertion, proof, session), action=ACTION)
+    except DaypassError as error:
+        raise owned(error, role.account) from None
+    check_offered(assertion, proof, role)
+    return Federated(await assume(env, proven_applicant(call, proof, taken), request, form), proof)
+
+
+# --- The request -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedProvider:
+    arn: str
+    account: str
+    name: str
+
+
+def requested_provider(text: str) -> RequestedProvider:
+    """Account and name from a SAML provider's ARN. Raises DaypassError(VALIDATION)."""
+    try:
+        arn = parse_arn(text)
+    except ValueError:
+        arn = None
+    name = arn.resource.removeprefix(_PREFIX) if arn else ""
+    if arn is None or (arn.partition, arn.service, arn.region) != ("aws", "iam", "") or not is_account_id(arn.account):
+        raise DaypassError(ErrorKind.VALIDATION, f"{text} is invalid")
+    if not arn.resource.startswith(_PREFIX) or not name or "/" in name:
+        raise DaypassError(ErrorKind.VALIDATION, f"{text} is invalid")
+    return RequestedProvider(text, arn.account, name)
+
+
+def session_asked(assertion: Assertion, proof: Proof, session: SessionRequest | None = None) -> SessionRequest:
+    """The requested session: name and attributes from the assertion, other values from the request when it has them.
+
+    Raises DaypassError.
+    """
+    asked = session or SessionRequest("")
+    duration = asked.duration or session_seconds(assertion)
+    return with_attributes(replace(asked, name=session_name(assertion), duration=duration), proof)
+
+
+# --- The proof -------------------------------------------------------------------------------------------------------
+
+
+async def verified_assertion(
+    env: Env, wanted: RequestedProvider, unverified_response: str, now: int, arrival: SamlArrival
+) -> tuple[Assertion, SamlProvider]:
+    """The content of a response (base64) of this provider, at `now` (ms).
+
+    Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM.
+    """
+    verifier = env.saml
+    provider = await provider_of(env, wanted)
+    try:
+        return _found(await verifier.verify(unverified_response, provider, now, arrival), provider)
+    except DaypassError:  # never refuse by an earlier version of the provider
+        again = await provider_of(env, wanted) if await refresh_if_changed(env) else provider
+        if again is None or again == provider:
+            raise
+        return _found(await verifier.verify(unverified_response, again, now, arrival), again)
+
+
+async def provider_of(env: Env, wanted: RequestedProvider) -> SamlProvider | None:
+    """The provider with exactly this ARN, as currently in the directory."""
+    provider = await env.directory.entity(SamlProvider, wanted.account, wanted.name)
+    return provider if provider is not None and provider.arn == wanted.arn else None
+
+
+def check_offered(assertion: Assertion, proof: Proof, role: RequestedRole) -> None:
+    """Refuses a role that the assertion does not offer with this provider, with the usual refusal (attack A33)."""
+    pairs = role_pairs(assertion.values("Role"))
+    if (role.arn, proof.provider) not in pairs:
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            f"Not authorized to perform {ACTION}",
+            private={OWNER: role.account, "resource": role.arn, "reason": "pair", ACTOR: actor_of_proof(proof)},
+        )
+
+
+def _found(assertion: Assertion, provider: SamlProvider | None) -> tuple[Assertion, SamlProvider]:
+    if provider is None:  # a verifier must not verify without a provider
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid")
+    return assertion, provider

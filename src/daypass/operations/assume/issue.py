@@ -1,0 +1,133 @@
+"""Issues sessions. Every session of the installation is issued here.
+
+A session is rendered, recorded, and only then returned. No credential is returned before its event is durable, and no
+blocked subject gets one. A session that does not fit its form is refused before it is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
+from daypass.domain.session import SessionClaims, SessionKind
+from daypass.operations.assume.applicant import Applicant, SessionParent
+from daypass.operations.assume.forms import Form
+from daypass.operations.assume.replay import commit_once, consume
+from daypass.operations.assume.request import SessionRequest
+from daypass.operations.assume.session_detail import session_detail
+from daypass.operations.broker.use import GrantMoved, GrantRefused, GrantUse, consume_grant
+from daypass.operations.outcome import ACTOR, OWNER, source_of
+from daypass.ports import Env, Tx
+
+C = TypeVar("C")
+
+# Bound once: before Python 3.12 every look-up of an enum's member runs Python code.
+_ROLE: Final = SessionKind.ROLE
+_ISSUED: Final = EventType.SESSION_ISSUED
+
+
+class Issued(Struct, Generic[C], frozen=True):
+    """A recorded session, and its credential in the requested form."""
+
+    session: SessionClaims
+    credential: C
+
+
+Also: TypeAlias = Callable[[Tx, Issued[C]], None]
+"""Writes more in the transaction that records the session. A DaypassError that it raises rolls all of it back."""
+
+
+async def issue(
+    env: Env,
+    applicant: Applicant,
+    session: SessionClaims,
+    request: SessionRequest,
+    form: Form[C],
+    decision: Decision | None = None,
+    also: Also[C] | None = None,
+    use: GrantUse | None = None,
+) -> Issued[C]:
+    """Renders a session, records it, and returns it, in that order. `use`: the access grant that it uses.
+
+    Raises DaypassError: ACCESS_DENIED when a subject in the chain is blocked, PACKED_POLICY_TOO_LARGE, UNAVAILABLE,
+    INVALID_IDENTITY_TOKEN and the other kinds of `replay` when a one-time proof was used before; GrantRefused and
+    GrantMoved for a grant; and the errors of `also`.
+    """
+    block = env.directory.blocked(session.hops, session.source_identity, session.issued_at)
+    if block is not None:
+        raise _blocked(block, applicant, session)
+    if form.listed:
+        session = replace(session, status_index=env.statuses.allocate(session))
+    issued = Issued(session, await form.render(env, session))
+    facts = applicant.facts
+    event = Event(
+        _ISSUED,
+        session.issued_at,
+        session.account,
+        applicant.parent.actor,
+        source_of(facts),
+        facts.request_id,
+        facts.trace_id,
+        facts.operation,
+        "",  # no error
+        session.session_id,
+        decision.recorded if decision is not None else None,
+        session_detail(session, request.policy, request.policy_arns, form.record),
+        session.grant_id,
+        session.client_id,
+    )
+    if not applicant.parent.replays and also is None and use is None:
+        await env.journal.commit(event, session)
+    else:
+        await _commit_together(env, applicant.parent, event, issued, also, use)
+    return issued
+
+
+async def _commit_together(  # each is a part of the transaction
+    env: Env,
+    parent: SessionParent,
+    event: Event,
+    issued: Issued[C],
+    also: Also[C] | None,
+    use: GrantUse | None,
+) -> None:
+    """Records the session, the use of its one-time proofs and of its grant, and what `also` writes in one transaction."""
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for entry in parent.replays:
+            consume(tx, entry)
+        if also is not None:
+            also(tx, issued)
+        if use is None:
+            return None, event
+        used = consume_grant(env, tx, use, issued.session)
+        return None, replace(event, detail={**event.detail, "grant": used})
+
+    try:
+        if also is None and use is None:
+            await commit_once(env, event, parent.replays, issued.session)
+        else:
+            await env.journal.write(change, issued.session, account=issued.session.account)
+    except (GrantMoved, GrantRefused):
+        raise
+    except DaypassError as error:
+        known = {OWNER: issued.session.account, ACTOR: parent.actor}
+        raise DaypassError(error.kind, error.public, private={**known, **error.private}) from None
+
+
+def _blocked(block: Revocation, applicant: Applicant, session: SessionClaims) -> DaypassError:
+    actor = applicant.parent.actor.get("arn", "anonymous")
+    resource = f" on resource: {session.arn}" if session.kind is _ROLE else ""
+    return DaypassError(
+        ErrorKind.ACCESS_DENIED,
+        f"User: {actor} is not authorized to perform: {applicant.facts.operation}{resource}",
+        private={OWNER: block.account, "reason": "blocked", "revocation": block.id},
+        explanation={"allowed": False, "reason": "a revocation blocks new sessions", "revocation": block.id},
+    )

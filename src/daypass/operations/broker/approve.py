@@ -1,0 +1,120 @@
+"""Makes the grants of an approved request, in the transaction of the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from daypass.domain.access import grant as grants
+from daypass.domain.access.grant import GrantUnusable
+from daypass.domain.access.request import EndReason, moved
+from daypass.domain.access.rule import CompiledRule
+from daypass.domain.access.terms import Terms
+from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Grant, RequestState
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import MAX_SCOPE_DOWNS
+from daypass.operations.broker.close import grants_of
+from daypass.operations.broker.eligible import read_ballot
+from daypass.operations.broker.facts import Target
+from daypass.ports import Env, Tx
+
+
+class Approval(NamedTuple):
+    """Why a request is granted.
+
+    Attributes:
+        votes: the approvals that count; () for an automatic approval.
+        approvers: persons who approved.
+        seconds: at most so long; 0: as requested.
+        on_call: the requester was on call.
+    """
+
+    votes: Sequence[AccessVote] = ()
+    approvers: int = 0
+    seconds: int = 0
+    on_call: bool = False
+
+
+def grant_request(
+    env: Env, tx: Tx, request: AccessRequest, terms: Terms, targets: Sequence[Target], approval: Approval, now: int
+) -> tuple[AccessRequest, list[Grant]]:
+    """The approved request with its grants, both written. `request` is approved already, or pending.
+
+    Raises DaypassError(VALIDATION) when the approvers narrowed the request by too many policies.
+    """
+    if request.state is RequestState.PENDING:
+        request = moved(request, RequestState.APPROVED, now)
+    if terms.extends:
+        return _extend(tx, request, terms, targets, now)
+    seconds, policies = narrowed(terms, approval.votes)
+    seconds = min(seconds, approval.seconds) if approval.seconds else seconds
+    start = max(now, terms.starts_at)
+    made = [
+        Grant(
+            id=env.ids.session(),
+            account=request.account,
+            request_id=request.id,
+            principal_id=request.beneficiary_id,
+            role_id=target.role.id,
+            role_arn=target.role.arn,
+            policies=policies,
+            seconds=seconds,
+            starts_at=start,
+            claim_by=start + target.rule.rule.claim_seconds * 1000,
+            created_at=now,
+            role_digest=target.version.role_digest,
+            rule=target.version.rule,
+            rule_digest=target.version.rule_digest,
+            approvers=approval.approvers,
+            ticket=terms.ticket,
+            risk=request.risk,
+            on_call=approval.on_call,
+            break_glass=terms.break_glass,
+            max_uses=terms.max_uses,
+        )
+        for target in targets
+    ]
+    for grant in made:
+        tx.insert(grant)
+    if terms.break_glass:
+        tx.insert(AccessReview(request.id, request.account, now, request.persons))
+    return replace(request, deadline=max(grant.claim_by for grant in made)), made
+
+
+def narrowed(terms: Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str, ...]]:
+    """The shortest duration that the approvers gave, and all scope-down policies."""
+    ballots = [read_ballot(vote.document) for vote in votes]
+    seconds = min([terms.seconds, *(ballot.seconds for ballot in ballots if ballot.seconds)])
+    policies = tuple(dict.fromkeys(filter(None, (terms.policy, *(ballot.policy for ballot in ballots)))))
+    if len(policies) > MAX_SCOPE_DOWNS:
+        raise DaypassError(ErrorKind.VALIDATION, f"A grant has at most {MAX_SCOPE_DOWNS} scope-down policies.")
+    return seconds, policies
+
+
+def _extend(
+    tx: Tx, request: AccessRequest, terms: Terms, targets: Sequence[Target], now: int
+) -> tuple[AccessRequest, list[Grant]]:
+    """Extends the open grants of the earlier request; the request for the extension has ended then."""
+    rules = {target.role.id: target.rule for target in targets}
+    changed: list[Grant] = []
+    for grant in grants_of(tx, terms.extends):
+        if grant.ended_at or grant.role_id not in rules:
+            continue
+        try:
+            longer = grants.extended(grant, terms.seconds, now)
+        except GrantUnusable as error:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, str(error)) from None
+        most = total_seconds(rules[grant.role_id])
+        if longer.claimed_at and longer.ends_at - longer.claimed_at > most * 1000:
+            raise DaypassError(ErrorKind.VALIDATION, f"With all extensions, a grant has at most {most} seconds.")
+        tx.replace(longer)
+        changed.append(longer)
+    if not changed:
+        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access to be extended has ended.")
+    return moved(request, RequestState.ENDED, now, EndReason.DONE.value), changed
+
+
+def total_seconds(rule: CompiledRule) -> int:
+    """The longest grant with all extensions: twice the longest grant, unless the rule says otherwise."""
+    return rule.rule.max_total_seconds or 2 * rule.rule.max_seconds

@@ -1,0 +1,53 @@
+"""Approval without a person: an emergency, or an automatic rule of every role whose conditions hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from daypass.domain.access import limits
+from daypass.domain.access import terms as t
+from daypass.domain.access.rule import Automatic, compiled_condition, condition_holds
+from daypass.domain.policy.model import Context
+from daypass.operations.broker.approve import Approval
+from daypass.operations.broker.facts import Target
+
+
+def automatic_approval(
+    terms: t.Terms, targets: Sequence[Target], context: Context, mfa_at: int, now: int
+) -> Approval | None:
+    """The approval without a person, if the request is an emergency or an automatic rule of every role applies."""
+    on_call = context.get("daypass:oncall") == "true"
+    if terms.break_glass:
+        return Approval(on_call=on_call)
+    found = [_applicable(target.rule.rule.automatic, context, mfa_at, now) for target in targets]
+    if not all(found):
+        return None
+    seconds = [each.seconds for each in found if each is not None and each.seconds]
+    return Approval(seconds=min(seconds, default=0), on_call=on_call)
+
+
+def _applicable(rules: Sequence[Automatic], context: Context, mfa_at: int, now: int) -> Automatic | None:
+    for rule in rules:
+        try:
+            limits.check_mfa(mfa_at, rule.mfa_seconds, now)
+            limits.check_windows(rule.windows, local_time(now))
+        except limits.LimitExceeded:
+            continue
+        if condition_holds(compiled_condition(rule.condition), context):
+            return rule
+    return None
+
+
+def local_time(now: int) -> limits.LocalTime:
+    """`now` (ms) in a time zone by its name."""
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
+
+    def local(zone: str) -> datetime:
+        try:
+            return at.astimezone(ZoneInfo(zone))
+        except (ZoneInfoNotFoundError, OSError):
+            raise ValueError(zone) from None
+
+    return local

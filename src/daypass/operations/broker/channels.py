@@ -1,0 +1,161 @@
+"""Notification channels of an account, and the notifications that could not be delivered."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import replace
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from daypass.domain.directory import Notification, NotificationChannel
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker import notify, tickets
+from daypass.operations.crud.collection import Collection
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Tx
+
+KINDS: Final = ("webhook", "email", "slack", "teams", *tickets.KINDS)
+EVENTS: Final = tuple(sorted(kind.value for kind in EventType if kind.value.startswith(("access.", "mfa."))))
+MAX_CHANNELS: Final = 20
+_CHANNELS: Final = Collection(
+    NotificationChannel, "NotificationChannel", "notification-channel", "notification channel", MAX_CHANNELS
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,190}")
+_SECRET_PREFIX: Final = "whsec_"
+
+
+class NewChannel(NamedTuple):
+    """A channel as it is written. `secret`: of a webhook, `whsec_` and base64; "": one is made. Of a ticket system:
+    "USER:TOKEN", or a bearer token. The events of a ticket system are always `tickets.EVENTS`.
+    """
+
+    kind: str
+    target: str
+    event_types: tuple[str, ...]
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"NewChannel({self.kind!r}, {len(self.event_types)} events)"
+
+
+async def put_channel(
+    env: Env, call: Call, account: str, name: str, new: NewChannel
+) -> tuple[NotificationChannel, str]:
+    """daypass:PutNotificationChannel on `notification-channel/NAME`. Also returns a secret that was made, else "".
+
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "PutNotificationChannel", "notification-channel", name, owner)
+    if new.kind in tickets.KINDS:
+        new = new._replace(event_types=tickets.EVENTS)
+    _check(name, new)
+    made = ""
+    secret = new.secret
+    if new.kind == "webhook" and not secret:
+        made = secret = _SECRET_PREFIX + base64.b64encode(env.ids.seed()).decode()
+    sealed = notify.seal(env, owner, name, _bytes_of(new.kind, secret)) if secret else b""
+
+    def change(tx: Tx) -> tuple[NotificationChannel, Event]:
+        old = tx.get(NotificationChannel, account=owner, name=name)
+        created = old.created_at if old is not None else call.now
+        channel = NotificationChannel(owner, name, new.kind, new.target, sealed, new.event_types, created, call.now)
+        _CHANNELS.put(tx, old, channel)
+        host = urlsplit(new.target).hostname if new.kind != "email" else ""
+        return channel, _CHANNELS.changed(call, channel, decision, kind=new.kind, host=host, events=new.event_types)
+
+    return await env.journal.write(change, account=call.caller.account), made
+
+
+def _check(name: str, new: NewChannel) -> None:
+    if not _NAME.fullmatch(name):
+        raise DaypassError(ErrorKind.VALIDATION, "A channel's name is 1 to 64 letters, digits and +=,.@_-")
+    if new.kind not in KINDS:
+        raise DaypassError(ErrorKind.VALIDATION, f"The kind is one of: {', '.join(KINDS)}.")
+    if not new.event_types or not set(new.event_types) <= set(EVENTS):
+        raise DaypassError(ErrorKind.VALIDATION, f"The events are some of: {', '.join(EVENTS)}.")
+    if new.kind == "email":
+        addresses = [address.strip() for address in new.target.split(",")]
+        if not 1 <= len(addresses) <= 20 or not all(map(_ADDRESS.fullmatch, addresses)):
+            raise DaypassError(ErrorKind.VALIDATION, "The target of an e-mail channel is 1 to 20 addresses.")
+    elif not new.target.startswith(("https://", "http://")):
+        raise DaypassError(ErrorKind.VALIDATION, "The target is a URL.")
+    if new.kind in tickets.KINDS:
+        if not new.secret or not new.secret.isascii() or not new.secret.isprintable():
+            raise DaypassError(ErrorKind.VALIDATION, "The secret of a ticket system is USER:TOKEN, or a bearer token.")
+        try:
+            tickets.check_target(new.kind, new.target)
+        except ValueError as error:
+            raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+
+
+def _bytes_of(kind: str, secret: str) -> bytes:
+    if kind in tickets.KINDS:
+        return secret.encode()
+    try:
+        found = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        found = b""
+    if not 24 <= len(found) <= 64:
+        raise DaypassError(ErrorKind.VALIDATION, "A webhook's secret is whsec_ and 24 to 64 bytes in base64.")
+    return found
+
+
+async def list_channels(env: Env, call: Call, account: str) -> list[NotificationChannel]:
+    """daypass:ListNotificationChannels, by name."""
+    return (await _CHANNELS.page(env, call, account))[0]
+
+
+async def delete_channel(env: Env, call: Call, account: str, name: str) -> None:
+    """daypass:DeleteNotificationChannel. Notifications that wait for it become dead."""
+    await _CHANNELS.delete(env, call, name, account)
+
+
+async def send_test(env: Env, call: Call, account: str, name: str) -> Notification:
+    """daypass:TestNotificationChannel: queues a notification that tests the channel."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "TestNotificationChannel", "notification-channel", name, owner)
+
+    def change(tx: Tx) -> tuple[Notification, Event]:
+        made = notify.notification_for_test(env, _CHANNELS.existing(tx, owner, name), call.now, call.caller.arn)
+        tx.insert(made)
+        detail = {"notification_channel": name, "notification": made.id}
+        return made, served(call, account=owner, decision=decision, detail=detail)
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+async def list_notifications(
+    env: Env, call: Call, account: str, *, outcome: str = "", after: str = "", limit: int = 100
+) -> tuple[list[Notification], str]:
+    """daypass:ListNotifications. `outcome`: "waiting", "delivered" or "dead"; "": all."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "ListNotifications", "notification-channel", "*", owner)
+    wanted = {"outcome": "" if outcome == "waiting" else outcome} if outcome else {}
+    found = await env.directory.read(
+        lambda tx: tx.find(Notification, account=owner, order="id", after=after, limit=limit + 1, **wanted),
+        account=call.caller.account,
+    )
+    await env.journal.commit(served(call, account=owner, decision=decision))
+    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+
+
+async def retry_notification(env: Env, call: Call, account: str, notification_id: str) -> Notification:
+    """daypass:RetryNotification: delivers a dead notification again. Raises DaypassError(NOT_FOUND) for any other."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "RetryNotification", "notification-channel", "*", owner)
+
+    def change(tx: Tx) -> tuple[Notification, Event]:
+        found = tx.get(Notification, id=notification_id)
+        if found is None or found.account != owner or found.outcome != "dead":
+            raise DaypassError(ErrorKind.NOT_FOUND, f"No dead notification has the id {notification_id}.")
+        again = replace(found, outcome="", attempts=0, next_at=call.now)
+        tx.replace(again)
+        return again, served(call, account=owner, decision=decision, detail={"notification": notification_id})
+
+    return await env.journal.write(change, account=call.caller.account)

@@ -1,0 +1,370 @@
+"""daypass:CreateAccessRequest: a person asks for roles, for itself or for somebody else who accepts.
+
+The request is checked against the rule of each role. It may be granted at once: by an automatic rule, or as an
+emergency (break-glass). Neither counts as an approval by a person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from daypass.domain.access import limits
+from daypass.domain.access import terms as t
+from daypass.domain.access.grant import GrantState, latest_end, state_of
+from daypass.domain.access.request import UNDECIDED
+from daypass.domain.access.rule import CompiledRule
+from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.context import request_context
+from daypass.domain.directory import AccessRequest, Grant, RequestState, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Context, Decision
+from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
+from daypass.operations.assume.request import requested_role
+from daypass.operations.assume.session_policies import check_policy
+from daypass.operations.broker.approve import grant_request
+from daypass.operations.broker.automatic import automatic_approval, local_time
+from daypass.operations.broker.close import existing, grants_of, no_such_request
+from daypass.operations.broker.facts import Person, Target, person_of, person_of_user, role_with_arn, targets_of
+from daypass.operations.broker.notify import announce
+from daypass.operations.broker.prepare import Prepared, prepare
+from daypass.operations.broker.view import RequestView, view_of
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader, Tx
+
+MAX_OPEN: Final = 50
+"""Undecided requests of one requester."""
+_LEAST_REUSED: Final = 300  # seconds that access must last for a request without a duration
+_LATEST_START_MS: Final = 30 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """What is asked for. Empty fields: the rule's default, or none.
+
+    Attributes:
+        roles: ARNs. seconds: the duration. starts_at: ms.
+        max_uses: sessions; None: as many as the rule allows.
+        beneficiary: ARN of a user of the account who gets the access; "": the caller.
+        confirmation: for an emergency, the name of the first role, so that it is not requested by mistake.
+        client_token: a repeated call with the same token returns the first request.
+        reuse: return an earlier request of the caller's whose access covers this one, if there is one.
+        extends: id of the request whose access is to last longer by `seconds`.
+    """
+
+    roles: tuple[str, ...]
+    reason: str
+    ticket: str = ""
+    seconds: int | None = None
+    policy: str = ""
+    starts_at: int = 0
+    max_uses: int | None = None
+    beneficiary: str = ""
+    break_glass: bool = False
+    confirmation: str = ""
+    client_token: str = ""
+    extends: str = ""
+    mfa: MfaCode = NO_CODE
+    reuse: bool = False
+
+
+async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
+    """daypass:CreateAccessRequest on `access-request/ROLE` for each role; for an emergency also daypass:BreakGlass.
+
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED, ALREADY_EXISTS when the client token was
+    used for another request.
+    """
+    account = _account_of(new)
+    decision = await _authorize(env, call, new, account)
+    _check(call, new)
+    if new.policy:
+        await check_policy(env, call.caller.account, new.policy)
+    mfa_at = await check_mfa(env, call, new.mfa)
+    context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
+    if new.ticket:
+        context["daypass:ticketid"] = new.ticket
+    prepared = await prepare(env, call, account, new.roles, new.ticket, emergency=new.break_glass)
+    creation = _Creation(env, call, new, account, decision, mfa_at, {**context, **prepared.keys}, prepared)
+    return await env.journal.write(creation.change, account=call.caller.account, urgent=new.break_glass)
+
+
+async def extend_request(
+    env: Env, call: Call, account: str, request_id: str, seconds: int, reason: str, mfa: MfaCode = NO_CODE
+) -> RequestView:
+    """Requests more time for the roles of an earlier request of the caller's own. See `create_request` for errors."""
+    owner = account or call.caller.account
+
+    def query(tx: Reader) -> t.Terms:
+        earlier, person = existing(tx, owner, request_id), person_of(tx, call.caller)
+        if not person.id or person.id not in (earlier.requester_id, earlier.beneficiary_id):
+            raise no_such_request(request_id)
+        return t.decode(earlier.document)
+
+    terms = await env.directory.read(query, account=call.caller.account)
+    roles = tuple(ref.arn for ref in terms.roles)
+    new = NewRequest(roles, reason, terms.ticket, seconds, extends=request_id, mfa=mfa)
+    return await create_request(env, call, new)
+
+
+def invalid(error: limits.LimitExceeded) -> DaypassError:
+    """A request outside the limits of its rule, as an error of an operation."""
+    return DaypassError(ErrorKind.VALIDATION, str(error))
+
+
+def _account_of(new: NewRequest) -> str:
+    if not 1 <= len(new.roles) <= t.MAX_ROLES or len(set(new.roles)) != len(new.roles):
+        raise DaypassError(ErrorKind.VALIDATION, f"A request has 1 to {t.MAX_ROLES} different roles.")
+    accounts = {requested_role(arn).account for arn in new.roles}
+    if len(accounts) != 1:
+        raise DaypassError(ErrorKind.VALIDATION, "All roles of a request belong to the same account.")
+    return accounts.pop()
+
+
+async def _authorize(env: Env, call: Call, new: NewRequest, account: str) -> Decision:
+    decisions = [
+        await allow(env, call, action, "access-request", requested_role(arn).name, account)
+        for arn in new.roles
+        for action in ("CreateAccessRequest", *(("BreakGlass",) if new.break_glass else ()))
+    ]
+    return decisions[-1]
+
+
+def _check(call: Call, new: NewRequest) -> None:
+    if new.starts_at and not call.now <= new.starts_at <= call.now + _LATEST_START_MS:
+        raise DaypassError(ErrorKind.VALIDATION, "starts_at is in the next 30 days.")
+    if new.break_glass and (new.beneficiary or new.starts_at or new.extends):
+        raise DaypassError(ErrorKind.VALIDATION, "Emergency access is for the caller, new, and starts at once.")
+    if new.break_glass and new.confirmation != requested_role(new.roles[0]).name:
+        raise DaypassError(ErrorKind.VALIDATION, "Confirm emergency access with the name of the first role.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    """One creation. `change` runs in the transaction."""
+
+    env: Env
+    call: Call
+    new: NewRequest
+    account: str
+    decision: Decision
+    mfa_at: int
+    context: Context
+    prepared: Prepared
+
+    def change(self, tx: Tx) -> tuple[RequestView, Event]:
+        env, call, new = self.env, self.call, self.new
+        requester = person_of(tx, call.caller, self.mfa_at)
+        if not requester.id:
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED, "A session in which somebody acts for another cannot request access."
+            )
+        repeated = self._repeated(tx, requester)
+        if repeated is not None:
+            return repeated, self._event(repeated, {"repeated": True})
+        covering = self._covering(tx, requester)
+        if covering is not None:
+            view = replace(view_of(tx, env.builtin, covering), reused=True)
+            return view, self._event(view, {"repeated": True, "reused": True})
+        beneficiary = self._beneficiary(tx, requester)
+        refs = [t.RoleRef(arn, "") for arn in new.roles]
+        targets = targets_of(tx, env.builtin, refs, requester.names, self.context)
+        if beneficiary is not requester:
+            targets = self._for_another(tx, refs, beneficiary, targets)
+        try:
+            terms = self._terms(tx, requester, beneficiary, targets)
+        except limits.LimitExceeded as error:
+            raise invalid(error) from None
+        request = self._insert(tx, requester, beneficiary, terms, targets)
+        made: list[Grant] = []
+        if request.state is RequestState.PENDING:
+            approval = automatic_approval(terms, targets, self.context, requester.mfa_at, call.now)
+            if approval is not None:
+                request, made = grant_request(env, tx, request, terms, targets, approval, call.now)
+                tx.replace(request)
+        view = view_of(tx, env.builtin, request)
+        return view, announce(env, tx, self._event(view, {"automatic": bool(made) and not terms.break_glass}))
+
+    def _repeated(self, tx: Reader, requester: Person) -> RequestView | None:
+        if not self.new.client_token:
+            return None
+        found = tx.get(
+            AccessRequest, account=self.account, requester_id=requester.id, client_token=self.new.client_token
+        )
+        if found is None:
+            return None
+        terms = t.decode(found.document)
+        if ([ref.arn for ref in terms.roles], terms.ticket) != (list(self.new.roles), self.new.ticket):
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, "The client token was used for another request.")
+        return view_of(tx, self.env.builtin, found)
+
+    def _covering(self, tx: Reader, requester: Person) -> AccessRequest | None:
+        """The earlier request whose grants cover this one for as long; only for plain requests that ask for it."""
+        new, now = self.new, self.call.now
+        special = new.break_glass or new.starts_at or new.policy or new.beneficiary or new.extends or new.max_uses
+        if not new.reuse or special:
+            return None
+        least = now + (new.seconds or _LEAST_REUSED) * 1000
+        requests: list[set[str]] = []
+        for arn in new.roles:
+            role = role_with_arn(tx, arn)
+            held = tx.find(Grant, role_id=role.id, principal_id=requester.id, ended_at=0) if role is not None else []
+            requests.append({grant.request_id for grant in held if _covers(grant, now, least)})
+        for request_id in sorted(set.intersection(*requests)):
+            return tx.get(AccessRequest, id=request_id)
+        return None
+
+    def _beneficiary(self, tx: Reader, requester: Person) -> Person:
+        arn = self.new.beneficiary
+        if not arn or arn in requester.names[:1]:
+            return requester
+        try:
+            name = parse_arn(arn).name
+        except ValueError:
+            name = ""
+        user = tx.get(User, account=account_of(arn), name=name) if name else None
+        if user is None or user.arn != arn or user.account not in (self.account, self.call.caller.account):
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The user {arn} cannot be found.")
+        return person_of_user(tx, user)
+
+    def _for_another(
+        self, tx: Reader, refs: Sequence[t.RoleRef], beneficiary: Person, own: Sequence[Target]
+    ) -> tuple[Target, ...]:
+        """The rules are those of the beneficiary; both must be allowed to request, and each rule must allow this."""
+        targets = targets_of(tx, self.env.builtin, refs, beneficiary.names, None)
+        if not all(target.rule.rule.on_behalf for target in (*targets, *own)):
+            raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
+        return targets
+
+    def _terms(self, tx: Reader, requester: Person, beneficiary: Person, targets: Sequence[Target]) -> t.Terms:
+        """Raises LimitExceeded, DaypassError."""
+        new, call, local = self.new, self.call, local_time(self.call.now)
+        rules = [target.rule.rule for target in targets]
+        for rule in rules:
+            limits.check_reason(new.reason, rule.reason)
+            limits.check_ticket(new.ticket, rule.ticket)
+            if not new.break_glass:
+                limits.check_windows(rule.windows, local)
+                limits.check_mfa(requester.mfa_at, rule.requester_mfa_seconds, call.now)
+        if new.break_glass:
+            seconds = self._emergency([target.rule for target in targets], requester)
+        else:
+            seconds = limits.duration(new.seconds, rules)
+        caps = [rule.max_uses for rule in rules if rule.max_uses]
+        uses = min(caps, default=0) if new.max_uses is None else new.max_uses
+        if caps and not 1 <= uses <= min(caps):
+            raise limits.LimitExceeded(f"A grant gives 1 to {min(caps)} sessions.")
+        if new.extends:
+            self._check_extended(tx, requester)
+        return t.Terms(
+            requester=requester.arn,
+            beneficiary=beneficiary.arn,
+            roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in targets),
+            reason=new.reason,
+            seconds=seconds,
+            ticket=new.ticket,
+            policy=new.policy,
+            starts_at=new.starts_at,
+            max_uses=uses,
+            break_glass=new.break_glass,
+            extends=new.extends,
+        )
+
+    def _emergency(self, rules: Sequence[CompiledRule], requester: Person) -> int:
+        caps = []
+        for rule in rules:
+            glass = rule.rule.break_glass
+            if glass is None or rule.break_glass is None or not rule.break_glass.include(requester.names, self.context):
+                raise DaypassError(
+                    ErrorKind.ACCESS_DENIED,
+                    "The approval rule does not allow you emergency access.",
+                    private={"reason": "break glass", "rule": rule.name},
+                )
+            limits.check_mfa(requester.mfa_at, glass.mfa_seconds, self.call.now)
+            caps.append(glass.seconds)
+        return min(caps) if self.new.seconds is None else min(self.new.seconds, *caps)
+
+    def _check_extended(self, tx: Reader, requester: Person) -> None:
+        earlier = existing(tx, self.account, self.new.extends)
+        if earlier.beneficiary_id != requester.id or any(
+            grant.role_arn not in self.new.roles for grant in grants_of(tx, earlier.id)
+        ):
+            raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
+
+    def _insert(
+        self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]
+    ) -> AccessRequest:
+        now, request_id = self.call.now, self.env.ids.session()
+        undecided = sum(
+            tx.count(AccessRequest, account=self.account, requester_id=requester.id, state=state.value)
+            for state in UNDECIDED
+        )
+        if undecided >= MAX_OPEN:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"You have {MAX_OPEN} undecided requests, which is the quota.")
+        document = t.encode(terms)
+        persons = {*requester.identifiers, *beneficiary.identifiers}
+        roles = {f"role:{each}" for each in beneficiary.principal_ids if each.startswith("AROA")}
+        request = AccessRequest(
+            id=request_id,
+            account=self.account,
+            state=RequestState.PENDING if beneficiary is requester else RequestState.DRAFT,
+            requester_id=requester.id,
+            beneficiary_id=beneficiary.id,
+            client_token=self.new.client_token or request_id,
+            document=document,
+            digest=t.digest(document),
+            persons=tuple(sorted(persons | roles)),
+            created_at=now,
+            deadline=max(now, terms.starts_at) + min(target.rule.rule.pending_seconds for target in targets) * 1000,
+            risk=self.prepared.risk,
+            risk_reasons=self.prepared.stored_reasons,
+        )
+        tx.insert(request)
+        return request
+
+    def _event(self, view: RequestView, more: Mapping[str, Any]) -> Event:
+        kind = EventType.ACCESS_EMERGENCY if view.terms.break_glass else EventType.ACCESS_REQUESTED
+        return served(
+            self.call,
+            kind=EventType.REQUEST_ALLOWED if more.get("repeated") else kind,
+            account=self.account,
+            decision=self.decision,
+            detail={**request_detail(view), **more},
+        )
+
+
+def _covers(grant: Grant, now: int, least: int) -> bool:
+    """Whether the grant gives unlimited sessions until `least` (ms) at least."""
+    usable = state_of(grant, now) in (GrantState.OPEN, GrantState.CLAIMED)
+    return usable and not grant.max_uses and not grant.policies and latest_end(grant, now) >= least
+
+
+def request_detail(view: RequestView) -> dict[str, Any]:
+    """What the record says about a request."""
+    request, terms = view.request, view.terms
+    detail: dict[str, Any] = {
+        "request": request.id,
+        "state": request.state.value,
+        "digest": request.digest,
+        "requester": terms.requester,
+        "roles": [ref.arn for ref in terms.roles],
+        "reason": terms.reason,
+        "seconds": terms.seconds,
+        "risk": request.risk,
+        "risk_reasons": json.loads(request.risk_reasons),
+    }
+    optional = {
+        "beneficiary": terms.beneficiary if terms.beneficiary != terms.requester else "",
+        "ticket": terms.ticket,
+        "policy": terms.policy,
+        "starts_at": terms.starts_at,
+        "max_uses": terms.max_uses,
+        "extends": terms.extends,
+        "grants": [grant.id for grant in view.grants],
+    }
+    return {**detail, **{name: value for name, value in optional.items() if value}}

@@ -1,0 +1,171 @@
+"""Whether persons are eligible: for each stage when they vote, and again whenever a grant is used (attacks A85, A120)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+from msgspec import Struct
+
+from daypass.domain.access.limits import LimitExceeded, check_mfa
+from daypass.domain.access.quorum import StageKey, counted, tally
+from daypass.domain.access.request import EndReason
+from daypass.domain.access.rule import CompiledRule
+from daypass.domain.access.terms import Version, binding_of
+from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Role
+from daypass.domain.policy.model import Context
+from daypass.operations.broker.facts import (
+    Target,
+    compiled,
+    is_disabled,
+    names_of,
+    role_digest,
+)
+from daypass.operations.broker.permission import may_approve
+from daypass.ports import Env, Reader
+
+
+class Ballot(Struct, frozen=True, omit_defaults=True):
+    """What a vote says besides yes or no.
+
+    Attributes:
+        reason: of the approver.
+        principal_ids: of all hops of the approver, to check the eligibility again later.
+        absent: the ARN for which the approver voted as a delegate, or "".
+        seconds: the approver's shorter duration; 0: as requested.
+        policy: the approver's narrower scope-down policy, or "".
+        step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
+    """
+
+    reason: str = ""
+    principal_ids: tuple[str, ...] = ()
+    absent: str = ""
+    seconds: int = 0
+    policy: str = ""
+    step_up: str = ""
+
+
+read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode
+
+
+def write_ballot(ballot: Ballot) -> str:
+    """The text that a vote stores."""
+    return msgspec.json.encode(ballot).decode()
+
+
+def binding(terms_digest: str, targets: Sequence[Target]) -> str:
+    """What votes on these terms are bound to now."""
+    return binding_of(terms_digest, (target.version for target in targets))
+
+
+def thresholds(targets: Sequence[Target]) -> dict[StageKey, int]:
+    """The stages of all rules, with the number of approvals that each takes."""
+    return {(target.rule.name, stage.name): stage.threshold for target in targets for stage in target.rule.rule.stages}
+
+
+class StageMatch(Struct, frozen=True):
+    """The stages in which a person may vote; `absent`: the ARN for which the person votes as a delegate; `unmet`: why
+    further stages are closed to the person now.
+    """
+
+    stages: tuple[StageKey, ...]
+    absent: str = ""
+    unmet: str = ""
+
+
+def stages_for(
+    rules: Sequence[CompiledRule],
+    names: Sequence[str],
+    now: int,
+    *,
+    escalated: bool,
+    context: Context | None = None,
+    mfa_at: int = 0,
+    stepped_up: bool = False,
+) -> StageMatch:
+    """The stages in which a person with these names may vote. `context` None: neither conditions nor MFA are tested.
+
+    `stepped_up`: the vote itself was confirmed with MFA.
+    """
+    found: list[StageKey] = []
+    absent, unmet = "", ""
+    for rule in rules:
+        acting = rule.delegated(names, now)
+        for stage, people in zip(rule.rule.stages, rule.stages, strict=True):
+            own = people.include(names, context)
+            extra = escalated and rule.escalation is not None and rule.escalation.include(names, context)
+            if not (own or extra or people.include(acting, context)):
+                continue
+            try:
+                if context is not None:
+                    check_mfa(mfa_at, stage.mfa_seconds, now)
+            except LimitExceeded as error:
+                unmet = str(error)
+                continue
+            if context is not None and stage.step_up and not stepped_up:
+                unmet = "This stage takes MFA for the vote itself: confirm it with a passkey or a code."
+                continue
+            found.append((rule.name, stage.name))
+            absent = absent or ("" if own or extra else acting[0])
+    return StageMatch(tuple(dict.fromkeys(found)), absent, unmet)
+
+
+class Void(Exception):
+    """A grant is void. `reason` is stored with it; the message is for the person."""
+
+    def __init__(self, reason: EndReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str]) -> None:
+    """Raises Void unless everything that the approval was based on still holds.
+
+    `principal_ids`: of the person, as in the request that uses the grant. The versions of role and rule must be those
+    that were approved, the person must still be a requester of the rule, and the approvers must still be eligible.
+    """
+    role = tx.get(Role, id=grant.role_id)
+    if role is None or role_digest(tx, role, env.builtin) != grant.role_digest:
+        raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
+    stored = tx.get(ApprovalRule, account=grant.account, name=grant.rule)
+    rule = compiled(stored) if stored is not None else None
+    if rule is None or rule.digest != grant.rule_digest:
+        raise Void(EndReason.CHANGED, "The approval rule has changed since the approval.")
+    if is_disabled(tx, (grant.principal_id,)):
+        raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
+    people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
+    if not people.include(names_of(tx, principal_ids), None):
+        raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
+    if grant.approvers:
+        _check_approvers(env, tx, request, grant, rule)
+
+
+def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule) -> None:
+    """Whether the votes would still complete every stage of this rule, with the approvers who are eligible and have the
+    permission to approve now.
+    """
+    bound_to = approved_binding(tx, request)
+    eligible: list[AccessVote] = []
+    for vote in tx.find(AccessVote, request_id=request.id, order="approver_id"):
+        ballot = read_ballot(vote.document)
+        if not vote.approve or is_disabled(tx, ballot.principal_ids):
+            continue
+        if not may_approve(env, tx, ballot.principal_ids, grant.role_arn):
+            continue
+        names = names_of(tx, ballot.principal_ids)
+        # A delegation counts if it was in force when the delegate voted.
+        match = stages_for([rule], names, vote.at, escalated=request.escalated_at > 0)
+        voted = {tuple(stage) for stage in vote.stages}
+        eligible.append(replace(vote, stages=tuple(stage for stage in match.stages if stage in voted)))
+    needed = {(rule.name, stage.name): stage.threshold for stage in rule.rule.stages}
+    if not tally(needed, counted(eligible, bound_to, request.persons)).complete:
+        raise Void(EndReason.INELIGIBLE, "An approver is no longer eligible to approve.")
+
+
+def approved_binding(tx: Reader, request: AccessRequest) -> str:
+    """What the approvals of an approved request were bound to: its terms, and the versions that its grants store."""
+    grants = tx.find(Grant, request_id=request.id)
+    return binding_of(
+        request.digest, (Version(grant.role_id, grant.role_digest, grant.rule, grant.rule_digest) for grant in grants)
+    )

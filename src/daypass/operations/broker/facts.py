@@ -1,0 +1,227 @@
+"""The facts that a decision about access depends on, read in the transaction that makes the decision.
+
+Persons, roles, rules and their versions are read together, so that a decision never combines two states of the
+directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from daypass.domain.access.person import PERSON_TAG, identifiers, original_principal
+from daypass.domain.access.rule import CompiledRule, RuleError, read_rule
+from daypass.domain.access.terms import RoleRef, Version, digest
+from daypass.domain.arn import parse_arn, root_arn
+from daypass.domain.claims import Caller
+from daypass.domain.directory import (
+    AccessKey,
+    ApprovalRule,
+    Attachment,
+    Group,
+    InlinePolicy,
+    KeyStatus,
+    LoginProfile,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    Role,
+    User,
+)
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.model import Context
+from daypass.operations.sized_cache import SizedCache
+from daypass.ports import Reader
+
+_MANY = 10_000
+
+
+class Person(Struct, frozen=True):
+    """The person behind a caller.
+
+    Attributes:
+        id: the principal id of the first hop; "" when another person acts for it.
+        principal_ids: those of all hops.
+        names: ARNs that rules can name: of users and their groups, of roles, of subjects of identity providers.
+        identifiers: see `domain.access.person`.
+    """
+
+    id: str
+    arn: str
+    principal_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    access_key_id: str
+    mfa_at: int
+
+
+class Target(NamedTuple):
+    """A role of a request, with the rule that applies to it and the versions of both."""
+
+    role: Role
+    rule: CompiledRule
+    version: Version
+
+
+def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
+    """The person behind a caller. `mfa_at`: ms, when a code in this request was accepted; 0: no code."""
+    ids = tuple(dict.fromkeys(hop.principal_id for hop in caller.hops))
+    source_identity = caller.session.source_identity if caller.session is not None else ""
+    tagged = [value for key, value in caller.tags if key.lower() == PERSON_TAG]
+    return Person(
+        id=original_principal(caller.hops),
+        arn=caller.arn,
+        principal_ids=ids,
+        names=names_of(tx, ids),
+        identifiers=identifiers(caller.hops, source_identity, (*tagged, *linked(tx, ids))),
+        access_key_id=caller.hops[0].access_key_id,
+        mfa_at=mfa_at or caller.mfa_at,
+    )
+
+
+def person_of_user(tx: Reader, user: User) -> Person:
+    """A user who has not made a request."""
+    ids = (user.id,)
+    tagged = [f"person:{value.strip().casefold()}" for value in linked(tx, ids)]
+    return Person(user.id, user.arn, ids, names_of(tx, ids), (f"principal:{user.id}", *tagged), "", 0)
+
+
+def linked(tx: Reader, ids: Iterable[str]) -> list[str]:
+    """Values of PERSON_TAG of the users with these ids. A session tag cannot hide them."""
+    users = [tx.get(User, id=each) for each in ids if each.startswith("AIDA")]
+    return [value for user in users if user is not None for key, value in user.tags if key.lower() == PERSON_TAG]
+
+
+def names_of(tx: Reader, ids: Iterable[str]) -> tuple[str, ...]:
+    """The ARNs of principals as they are now. A principal that has been deleted has none."""
+    names: list[str] = []
+    for each in ids:
+        if each.startswith("AIDA"):
+            names += _names_of_user(tx, each)
+        elif each.startswith("AROA"):
+            role = tx.get(Role, id=each)
+            names += [role.arn] if role is not None else []
+        elif each.startswith("arn:"):
+            names.append(each)
+        elif each.isdigit():
+            names.append(root_arn(each))
+    return tuple(names)
+
+
+def _names_of_user(tx: Reader, user_id: str) -> list[str]:
+    user = tx.get(User, id=user_id)
+    if user is None:
+        return []
+    memberships = tx.find(Membership, user_id=user_id, order="group_id", limit=_MANY)
+    groups = [tx.get(Group, id=membership.group_id) for membership in memberships]
+    return [user.arn, *(group.arn for group in groups if group is not None)]
+
+
+def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
+    """Whether a user among these principals was deleted, or has neither an active key nor a password."""
+    for each in ids:
+        if not each.startswith("AIDA"):
+            continue
+        if tx.get(User, id=each) is None:
+            return True
+        active = any(key.status is KeyStatus.ACTIVE for key in tx.find(AccessKey, owner_id=each))
+        if not active and tx.get(LoginProfile, user_id=each) is None:
+            return True
+    return False
+
+
+# --- Roles and rules -----------------------------------------------------------------------------------------------
+
+
+def role_with_arn(tx: Reader, arn: str) -> Role | None:
+    """The role with exactly this ARN."""
+    try:
+        parsed = parse_arn(arn)
+    except ValueError:
+        return None
+    role = tx.get(Role, account=parsed.account, name=parsed.name)
+    return role if role is not None and role.arn == arn else None
+
+
+def targets_of(
+    tx: Reader, builtin: Mapping[str, str], refs: Sequence[RoleRef], names: Sequence[str], context: Context | None
+) -> tuple[Target, ...]:
+    """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED."""
+    return tuple(_target(tx, builtin, ref, names, context) for ref in refs)
+
+
+def _target(
+    tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], context: Context | None
+) -> Target:
+    role = role_with_arn(tx, ref.arn)
+    if role is None or ref.id not in ("", role.id):
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
+    rule = rule_for(tx, role, names, context)
+    if rule is None:
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            f"No approval rule allows you to request {ref.arn}.",
+            private={"reason": "no rule", "resource": ref.arn},
+        )
+    return Target(role, rule, Version(role.id, role_digest(tx, role, builtin), rule.name, rule.digest))
+
+
+def rule_for(tx: Reader, role: Role, names: Sequence[str], context: Context | None) -> CompiledRule | None:
+    """The most specific rule for the role whose requesters include a person with these names."""
+    tags = dict(role.tags)
+    fitting = [
+        rule
+        for rule in rules_of(tx, role.account)
+        if rule.covers(role.arn, tags) and rule.requesters.include(names, context)
+    ]
+    return max(fitting, key=lambda rule: (rule.specificity, rule.name), default=None)
+
+
+def rules_of(tx: Reader, account: str) -> list[CompiledRule]:
+    """The rules of an account. A stored rule that this program cannot read applies to nothing."""
+    found = (compiled(stored) for stored in tx.find(ApprovalRule, account=account, order="name", limit=_MANY))
+    return [rule for rule in found if rule is not None]
+
+
+def compiled(stored: ApprovalRule) -> CompiledRule | None:
+    """A stored rule, compiled; None when it cannot be read."""
+    return _compiled(f"{stored.account}\n{stored.name}\n{stored.document}")
+
+
+def _compile(text: str) -> CompiledRule | None:
+    account, name, document = text.split("\n", 2)
+    try:
+        return read_rule(account, name, document)
+    except RuleError:
+        return None
+
+
+_compiled: SizedCache[CompiledRule | None] = SizedCache(_compile, 2_000_000)
+
+
+def role_digest(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:
+    """The version of a role: a digest of everything that decides who may assume it and what it permits."""
+    inline = tx.find(InlinePolicy, owner_id=role.id, order="name", limit=_MANY)
+    attached = tx.find(Attachment, owner_id=role.id, order="policy_arn", limit=_MANY)
+    boundary = [role.boundary_arn, policy_text(tx, builtin, role.boundary_arn)] if role.boundary_arn else None
+    parts: list[Any] = [
+        [role.id, role.arn, role.trust_document, role.trust_bindings, role.tags],
+        [role.max_session_seconds, role.chained_max_seconds],
+        boundary,
+        [[policy.name, policy.document] for policy in inline],
+        [[each.policy_arn, policy_text(tx, builtin, each.policy_arn)] for each in attached],
+    ]
+    return digest(parts)
+
+
+def policy_text(tx: Reader, builtin: Mapping[str, str], arn: str) -> str:
+    """The text of a managed policy's default version; "" when there is none."""
+    if arn in builtin:
+        return builtin[arn]
+    policy = tx.get(ManagedPolicy, arn=arn)
+    if policy is None:
+        return ""
+    version = tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
+    return version.document if version is not None else ""

@@ -1,0 +1,170 @@
+"""What the persons of a request do afterwards: accept it, cancel it, say that they are done. Also ends single grants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from daypass.domain.access import grant as grants
+from daypass.domain.access import limits
+from daypass.domain.access import terms as t
+from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved
+from daypass.domain.context import request_context
+from daypass.domain.directory import AccessRequest, Grant, RequestState
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
+from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
+from daypass.operations.broker.approve import grant_request
+from daypass.operations.broker.automatic import automatic_approval, local_time
+from daypass.operations.broker.close import end_grants, ending_detail, existing, grants_of, no_such_request, refused
+from daypass.operations.broker.create import invalid
+from daypass.operations.broker.facts import Person, person_of
+from daypass.operations.broker.notify import announce
+from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader, Tx
+
+
+async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = NO_CODE) -> RequestView:
+    """The beneficiary accepts a request that somebody made for it. Until then nobody can approve it.
+
+    It needs no permission of its own: only the beneficiary can accept. Raises DaypassError: NOT_FOUND, VALIDATION,
+    CONCURRENT_MODIFICATION when it is not a draft.
+    """
+    mfa_at = await check_mfa(env, call, mfa)
+    context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
+
+    def change(tx: Tx) -> tuple[RequestView, Event]:
+        request, person = _own(tx, call, request_id, mfa_at)
+        if request.beneficiary_id != person.id:
+            raise no_such_request(request_id)
+        terms = t.decode(request.document)
+        targets = current_targets(tx, env.builtin, request, terms)
+        try:
+            for target in targets:
+                limits.check_mfa(person.mfa_at, target.rule.rule.requester_mfa_seconds, call.now)
+                limits.check_windows(target.rule.rule.windows, local_time(call.now))
+            request = _accepted(request, person, call.now)
+        except limits.LimitExceeded as error:
+            raise invalid(error) from None
+        except TransitionRefused as error:
+            raise refused(error) from None
+        approval = automatic_approval(terms, targets, context, person.mfa_at, call.now)
+        if approval is not None:
+            request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
+        tx.replace(request)
+        view = view_of(tx, env.builtin, request)
+        return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view, None))
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+def _accepted(request: AccessRequest, person: Person, now: int) -> AccessRequest:
+    persons = tuple(sorted({*request.persons, *person.identifiers}))
+    return replace(moved(request, RequestState.PENDING, now), persons=persons)
+
+
+async def cancel_request(env: Env, call: Call, request_id: str) -> RequestView:
+    """The requester or the beneficiary takes a request back, before it is used. Its grants end."""
+
+    def change(tx: Tx) -> tuple[RequestView, Event]:
+        request, _ = _own(tx, call, request_id)
+        for grant in grants_of(tx, request.id):
+            if grant.claimed_at:
+                raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access is in use. Say done to end it.")
+        try:
+            request = moved(request, RequestState.CANCELLED, call.now, EndReason.CANCELLED.value)
+        except TransitionRefused as error:
+            raise refused(error) from None
+        tx.replace(request)
+        end_grants(env, tx, request, grants_of(tx, request.id), EndReason.CANCELLED, call.now, call.caller.arn)
+        view = view_of(tx, env.builtin, request)
+        return view, announce(env, tx, _event(call, EventType.ACCESS_CANCELLED, view, None))
+
+    return await env.journal.write(change, account=call.caller.account, urgent=True)
+
+
+async def finish_request(env: Env, call: Call, request_id: str) -> RequestView:
+    """The requester or the beneficiary is done: the grants and all their sessions end."""
+
+    def change(tx: Tx) -> tuple[RequestView, Event]:
+        request, _ = _own(tx, call, request_id)
+        if request.state not in GRANTED:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, f"The access request is {request.state.value}.")
+        ending = [grant for grant in grants_of(tx, request.id) if not grant.ended_at]
+        request = end_grants(env, tx, request, ending, EndReason.DONE, call.now, call.caller.arn)
+        view = view_of(tx, env.builtin, request)
+        detail = ending_detail(request, ending, EndReason.DONE)
+        return view, announce(
+            env, tx, served(call, kind=EventType.ACCESS_ENDED, account=request.account, detail=detail)
+        )
+
+    return await env.journal.write(change, account=call.caller.account, urgent=True)
+
+
+async def end_grant(env: Env, call: Call, account: str, grant_id: str, reason: EndReason = EndReason.REVOKED) -> Grant:
+    """daypass:EndGrant on `grant/ID`: ends a grant and its sessions. Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
+
+    `reason`: REVOKED, or TICKET_CLOSED.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "EndGrant", "grant", grant_id, owner)
+
+    def change(tx: Tx) -> tuple[Grant, Event]:
+        grant = tx.get(Grant, id=grant_id)
+        if grant is None or grant.account != owner:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The grant with id {grant_id} cannot be found.")
+        request = existing(tx, owner, grant.request_id)
+        if grant.ended_at:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, f"The grant has ended ({grant.end_reason}).")
+        request = end_grants(env, tx, request, [grant], reason, call.now, call.caller.arn)
+        detail = ending_detail(request, [grant], reason)
+        after = grants.ended(grant, reason, call.now)
+        return after, announce(
+            env, tx, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
+        )
+
+    return await env.journal.write(change, account=call.caller.account, urgent=True)
+
+
+async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> list[Grant]:
+    """daypass:EndGrant on `grant/*`: ends all grants of a ticket that has been closed. Returns those that ended."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "EndGrant", "grant", "*", owner)
+
+    def change(tx: Tx) -> tuple[list[Grant], Event]:
+        ending = [grant for grant in tx.find(Grant, account=owner, ended_at=0, limit=10_000) if grant.ticket == ticket]
+        for request_id in {grant.request_id for grant in ending}:
+            request = existing(tx, owner, request_id)
+            chosen = [grant for grant in ending if grant.request_id == request_id]
+            end_grants(env, tx, request, chosen, EndReason.TICKET_CLOSED, call.now, call.caller.arn)
+        detail = {
+            "ticket": ticket,
+            "reason": EndReason.TICKET_CLOSED.value,
+            "grants": [grant.id for grant in ending],
+            "roles": [grant.role_arn for grant in ending],
+        }
+        after = [grants.ended(grant, EndReason.TICKET_CLOSED, call.now) for grant in ending]
+        return after, announce(
+            env, tx, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
+        )
+
+    return await env.journal.write(change, account=call.caller.account, urgent=True)
+
+
+def _own(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[AccessRequest, Person]:
+    """A request of the caller as requester or beneficiary. Raises DaypassError(NOT_FOUND)."""
+    request, person = tx.get(AccessRequest, id=request_id), person_of(tx, call.caller, mfa_at)
+    if request is None or not person.id or person.id not in (request.requester_id, request.beneficiary_id):
+        raise no_such_request(request_id)
+    return request, person
+
+
+def _event(call: Call, kind: EventType, view: RequestView, decision: Decision | None) -> Event:
+    detail: dict[str, Any] = {"request": view.request.id, "state": view.request.state.value}
+    made = [grant.id for grant in view.grants]
+    if made:
+        detail["grants"] = made
+    return served(call, kind=kind, account=view.request.account, decision=decision, detail=detail)

@@ -1,0 +1,189 @@
+"""Notifications about access requests: written with the change that they report, delivered afterwards.
+
+A notification is a row in the transaction of its event, for each channel of the account that wants the event. So none
+is lost and none reports what did not happen. Delivery is repeated with growing pauses; after the last attempt the
+notification is dead, and stays visible until somebody retries it. A link in a notification carries no authority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from daypass.domain.access.message import email_of, message_of, slack_of, teams_of
+from daypass.domain.directory import Notification, NotificationChannel
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker import tickets
+from daypass.ports import Env, OutboundFailed, Tx
+
+TEST: Final = "notification.test"
+_PAUSES_MS: Final = (10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600_000)
+"""The pauses after failed attempts. A notification that fails once more is dead."""
+_LEASE_MS: Final = 60_000
+_BATCH: Final = 50
+_AT_ONCE: Final = 8
+_KEEP_MS: Final = 30 * 86_400_000
+_CHANNELS: Final = 100
+
+
+def announce(env: Env, tx: Tx, event: Event) -> Event:
+    """Writes the notifications of an event, in the event's transaction, and returns the event."""
+    for channel in tx.find(NotificationChannel, account=event.account, order="name", limit=_CHANNELS):
+        if event.type.value in channel.event_types:
+            tx.insert(_notification(env, channel, event.type.value, event.at, document_of(env, event)))
+    return event
+
+
+def document_of(env: Env, event: Event) -> dict[str, Any]:
+    """What a notification says: the event's facts, and where to look."""
+    request = str(event.detail.get("request", ""))
+    return {
+        "type": event.type.value,
+        "at": event.at,
+        "account": event.account,
+        "actor": str(event.actor.get("arn", "")) or "daypass",
+        "detail": dict(event.detail),
+        "link": f"{env.limits.public_url}/console/requests/{request}" if request else "",
+    }
+
+
+def _notification(
+    env: Env, channel: NotificationChannel, kind: str, now: int, document: Mapping[str, Any]
+) -> Notification:
+    text = json.dumps(document, separators=(",", ":"), sort_keys=True, default=list)
+    return Notification(env.ids.session(), channel.account, channel.name, kind, text, now, next_at=now)
+
+
+def notification_for_test(env: Env, channel: NotificationChannel, now: int, actor: str) -> Notification:
+    """A notification that tests a channel."""
+    document = {"type": TEST, "at": now, "account": channel.account, "actor": actor, "detail": {}, "link": ""}
+    return _notification(env, channel, TEST, now, document)
+
+
+# --- Delivery ------------------------------------------------------------------------------------------------------
+
+
+async def deliver(env: Env) -> int:
+    """Delivers what is due, and returns the number of attempts. Raises DaypassError(UNAVAILABLE)."""
+    now = env.clock.now()
+    due = await env.directory.read(
+        lambda tx: [n for n in tx.find(Notification, outcome="", order="next_at", limit=_BATCH) if n.next_at <= now],
+        account="",
+    )
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(notification: Notification) -> bool:
+        async with turns:
+            channel = await _claimed(env, notification, now)
+            if channel is not None:
+                await _attempt(env, channel, notification)
+            return channel is not None
+
+    return sum(await asyncio.gather(*map(one, due)))
+
+
+async def _claimed(env: Env, notification: Notification, now: int) -> NotificationChannel | None:
+    """The channel, if this process gets the notification: two processes do not deliver it at the same time."""
+
+    def change(tx: Tx) -> tuple[NotificationChannel | None, Event]:
+        found = tx.get(Notification, id=notification.id)
+        if found is None or found != notification:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "Another process delivers it.")
+        channel = tx.get(NotificationChannel, account=found.account, name=found.channel)
+        if channel is None:
+            tx.replace(replace(found, outcome="dead", error="The channel has been deleted."))
+        else:
+            tx.replace(replace(found, next_at=now + _LEASE_MS))
+        return channel, _recorded(found, now, "claimed")
+
+    try:
+        return await env.journal.write(change)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
+            raise
+        return None
+
+
+async def _attempt(env: Env, channel: NotificationChannel, notification: Notification) -> None:
+    fault = ""
+    try:
+        await send(env, channel, notification)
+    except OutboundFailed as error:
+        fault = str(error)[:500]
+    now = env.clock.now()
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        found = tx.get(Notification, id=notification.id)
+        if found is None:
+            raise DaypassError(ErrorKind.NOT_FOUND, "The notification is gone.")
+        after = replace(found, attempts=found.attempts + 1, error=fault)
+        if not fault:
+            after = replace(after, outcome="delivered", delivered_at=now)
+        elif found.attempts >= len(_PAUSES_MS):
+            after = replace(after, outcome="dead")
+        else:
+            after = replace(after, next_at=now + _PAUSES_MS[found.attempts])
+        tx.replace(after)
+        for old in tx.find(Notification, outcome="delivered", order="created_at", limit=4):
+            if old.created_at < now - _KEEP_MS:
+                tx.delete(old)
+        return None, _recorded(after, now, after.outcome or "failed")
+
+    await env.journal.write(change)
+
+
+def _recorded(notification: Notification, now: int, what: str) -> Event:
+    detail = {"notification": notification.id, "channel": notification.channel, "outcome": what}
+    if notification.error:
+        detail["error"] = notification.error
+    return Event(EventType.NOTIFICATION, now, notification.account, detail=detail)
+
+
+async def send(env: Env, channel: NotificationChannel, notification: Notification) -> None:
+    """One attempt. Raises OutboundFailed."""
+    document = json.loads(notification.document)
+    message = message_of(document)
+    if channel.kind == "email":
+        await env.mail.send(channel.target, *email_of(message))
+        return
+    if channel.kind in tickets.KINDS:
+        secret = env.sealer.open_secret(channel.sealed_secret, channel.account, _owner(channel.name)).decode()
+        system = tickets.system_of(env.outbound, channel.target, secret, channel.account)
+        await tickets.deliver(system, channel.kind, document, message)
+        return
+    headers = {"content-type": "application/json"}
+    if channel.kind == "slack":
+        body = slack_of(message)
+    elif channel.kind == "teams":
+        body = teams_of(message)
+    else:
+        body = json.dumps({**document, "id": notification.id}, separators=(",", ":"), sort_keys=True).encode()
+        key = env.sealer.open_secret(channel.sealed_secret, channel.account, _owner(channel.name))
+        headers |= signature(key, notification.id, env.clock.wall() // 1000, body)
+    await env.outbound.post(channel.target, body, headers, owner=channel.account)
+
+
+def signature(secret: bytes, message_id: str, at: int, body: bytes) -> dict[str, str]:
+    """The headers of a signed webhook (Standard Webhooks): HMAC-SHA256 over id, time (s) and body."""
+    mac = hmac.new(secret, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+    }
+
+
+def _owner(name: str) -> str:
+    return f"notification-channel:{name}"
+
+
+def seal(env: Env, account: str, name: str, secret: bytes) -> bytes:
+    """The secret of a channel, as it is stored."""
+    return env.sealer.seal_secret(secret, account, _owner(name))

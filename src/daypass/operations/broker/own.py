@@ -1,0 +1,115 @@
+"""The caller's own access: open requests, grants that have not ended, and roles that could be requested.
+
+It needs no permission, because it shows only what concerns the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from daypass.domain.access.request import OPEN
+from daypass.domain.directory import AccessRequest, Grant, MfaDevice, Role
+from daypass.operations.broker.facts import Person, person_of, rule_for
+from daypass.operations.broker.view import RequestView, view_of
+from daypass.operations.management import allow_unless_denied
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader
+
+MAX_REQUESTS: Final = 100
+"""Maximum number of requests in one state and of grants that are returned."""
+
+
+class OwnAccess(Struct, frozen=True):
+    """What the caller has and waits for, oldest first.
+
+    Attributes:
+        requests: open requests of which the caller is the requester or the beneficiary.
+        grants: the caller's grants that have not ended.
+        mfa_devices: serial numbers of the caller's enabled MFA devices.
+    """
+
+    requests: tuple[RequestView, ...]
+    grants: tuple[Grant, ...]
+    mfa_devices: tuple[str, ...]
+
+
+class RequestableRole(Struct, frozen=True):
+    """A role that the caller may request, with the terms of the approval rule that applies.
+
+    `stages`: the names of the stages of approval; () for automatic or emergency access only. Times in seconds.
+    """
+
+    arn: str
+    rule: str
+    stages: tuple[str, ...]
+    max_seconds: int
+    default_seconds: int
+    ticket_required: bool
+    mfa_seconds: int
+    automatic: bool
+    break_glass: bool
+
+
+async def get_own_access(env: Env, call: Call) -> OwnAccess:
+    """daypass:GetOwnAccess. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED)."""
+    decision = await allow_unless_denied(env, call, "GetOwnAccess", "access-request")
+    found = await env.directory.read(lambda tx: _own_access(tx, env, call), account=call.caller.account)
+    detail = {"requests": len(found.requests), "grants": len(found.grants)}
+    await env.journal.commit(served(call, decision=decision, detail=detail))
+    return found
+
+
+def _own_access(tx: Reader, env: Env, call: Call) -> OwnAccess:
+    person, account = person_of(tx, call.caller), call.caller.account
+    requests: dict[str, AccessRequest] = {}
+    for state in OPEN:
+        for role in ("requester_id", "beneficiary_id"):
+            whose = {role: person.id, "state": state.value}
+            found = tx.find(AccessRequest, account=account, order="id", limit=MAX_REQUESTS, **whose)
+            requests.update((request.id, request) for request in found)
+    grants = tx.find(Grant, principal_id=person.id, ended_at=0, account=account, order="id", limit=MAX_REQUESTS)
+    devices = tx.find(MfaDevice, account=account, owner_id=call.caller.principal_id)
+    enabled = sorted(device.serial for device in devices if device.enabled_at is not None)
+    views = [view_of(tx, env.builtin, request) for _, request in sorted(requests.items())]
+    return OwnAccess(tuple(views), tuple(grants), tuple(enabled))
+
+
+async def list_requestable_roles(
+    env: Env, call: Call, after: str = "", limit: int = 100
+) -> tuple[list[RequestableRole], str]:
+    """daypass:ListRequestableRoles: roles of the caller's account that an approval rule lets the caller request.
+
+    Covers `limit` roles after `after`, by name; a page may have fewer and still have a next one. Conditions of the rule
+    are tested when the request is made. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED).
+    """
+    decision = await allow_unless_denied(env, call, "ListRequestableRoles", "role")
+
+    def query(tx: Reader) -> tuple[list[RequestableRole], str]:
+        person = person_of(tx, call.caller)
+        roles = tx.find(Role, account=call.caller.account, order="name", after=after, limit=limit + 1)
+        found = [made for role in roles[:limit] if (made := _requestable(tx, role, person)) is not None]
+        return found, roles[limit - 1].name if len(roles) > limit else ""
+
+    found, following = await env.directory.read(query, account=call.caller.account)
+    await env.journal.commit(served(call, decision=decision, detail={"found": len(found)}))
+    return found, following
+
+
+def _requestable(tx: Reader, role: Role, person: Person) -> RequestableRole | None:
+    compiled = rule_for(tx, role, person.names, None)
+    if compiled is None:
+        return None
+    rule = compiled.rule
+    return RequestableRole(
+        arn=role.arn,
+        rule=compiled.name,
+        stages=tuple(stage.name for stage in rule.stages),
+        max_seconds=rule.max_seconds,
+        default_seconds=rule.default_seconds or rule.max_seconds,
+        ticket_required=rule.ticket is not None and rule.ticket.required,
+        mfa_seconds=rule.requester_mfa_seconds or 0,
+        automatic=bool(rule.automatic),
+        break_glass=rule.break_glass is not None,
+    )

@@ -1,0 +1,69 @@
+"""Whether an approver still has the permission to approve, read in the transaction that uses the grant.
+
+The one evaluator decides, as for who-can. Conditions on a request cannot be tested again, because there is none: a permission that
+depends on them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.context import merged, resource_context
+from daypass.domain.directory import Role, User
+from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.layers import Layers
+from daypass.domain.policy.model import AccessQuery
+from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, policies_of, varied
+from daypass.domain.session import FeedPosition
+from daypass.operations.iam import builtin
+from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.holdings import Gatherer
+from daypass.operations.management import arn_of
+from daypass.ports import Env, Reader
+
+_ACTION: Final = "daypass:ApproveAccessRequest"
+_FACTS: Final = RequestFacts("", 0, _ACTION, "", "")
+
+
+def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: str) -> bool:
+    """Whether the principal that voted may approve requests for the role. `principal_ids`: of its chain, itself last.
+
+    A root always may. So may a federated user, whose policies were those of its session.
+    """
+    last = principal_ids[-1] if principal_ids else ""
+    entity: User | Role | None
+    if last.startswith("AIDA"):
+        entity = tx.get(User, id=last)
+    elif last.startswith("AROA"):
+        entity = tx.get(Role, id=last)
+    else:
+        return True
+    if entity is None:
+        return False
+    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
+    gatherer = Gatherer(ctx)
+    holdings = gatherer.of(entity)
+    layers = Layers(
+        same_account=True,
+        identity=tuple(source.policy for source in holdings.identity),
+        boundary=tuple(source.policy for source in holdings.boundary) if holdings.boundary is not None else None,
+        guardrails=tuple(tuple(source.policy for source in level) for level in gatherer.guardrails()),
+    )
+    owner = account_of(role_arn)
+    resource = arn_of(owner, "access-request", parse_arn(role_arn).name)
+    keys = merged(hypothetical_keys(entity), resource_context(owner))
+    query = AccessQuery(hypothetical_facts(entity), _ACTION, resource, keys)
+    known = hypothetical_known(entity, ("aws:resourceaccount",))
+    found = evaluate_partially(known, policies_of(layers), lambda variant: evaluate(query, varied(layers, variant)))
+    return found.outcome is not Outcome.DENIED
+
+
+def _caller(entity: User | Role) -> Caller:
+    """The principal as the context of a read: it names the account."""
+    kind = PrincipalKind.USER if isinstance(entity, User) else PrincipalKind.ROLE_SESSION
+    names = (entity.account, entity.arn, entity.arn, entity.id, entity.id, entity.name)
+    return Caller(kind, *names, "", FeedPosition("", 0), ())

@@ -1,0 +1,205 @@
+"""What has to be known before the transaction of a new request: the risk, and whether the ticket is open.
+
+These look-ups read the record or ask another system, so they run before the transaction. The transaction checks the
+rules again: a rule that has changed in between is applied as it is then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.access.person import identifier
+from daypass.domain.access.risk import Reason, RiskFacts, breadth_of, score
+from daypass.domain.access.rule import CompiledRule, OnCall
+from daypass.domain.directory import AccessKey, AccessReview, Attachment, InlinePolicy, MfaDevice, Passkey, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.document import compile_stored
+from daypass.domain.policy.model import Effect
+from daypass.observability import logs
+from daypass.operations.broker.facts import Person, linked, person_of, policy_text, role_with_arn, rules_of
+from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, Viewer
+
+_HISTORY_MS: Final = 90 * 86_400_000
+_DAY_MS: Final = 86_400_000
+_SEEN: Final = 200  # sessions and records that are looked at
+_MANY: Final = 1_000
+_PRINCIPAL: Final = 2  # index of the principal id in a hop of a record (`domain.session.Hop`)
+
+
+class Prepared(Struct, frozen=True):
+    """The results: context keys for conditions, and the risk with its reasons."""
+
+    keys: Mapping[str, str]
+    risk: int
+    reasons: tuple[Reason, ...]
+
+    @property
+    def stored_reasons(self) -> str:
+        """The reasons as the request stores them."""
+        return json.dumps([reason._asdict() for reason in self.reasons], separators=(",", ":"))
+
+
+class _Known(Struct, frozen=True):
+    person: Person
+    roles: tuple[Role, ...]
+    breadth: float
+    key_created_at: int
+    device_created_at: int
+    alerts: int
+    webhooks: tuple[str, ...]
+    schedules: tuple[OnCall, ...]
+    called: frozenset[str]  # what a schedule may call the person, in lower case
+
+
+async def prepare(env: Env, call: Call, account: str, arns: Sequence[str], ticket: str, *, emergency: bool) -> Prepared:
+    """Raises DaypassError(VALIDATION) when a rule's webhook does not confirm the ticket. An emergency does not ask it."""
+    known = await env.directory.read(lambda tx: _known(tx, env, call, account, arns), account=call.caller.account)
+    if ticket and not emergency:
+        for url in known.webhooks:
+            await _confirm(env, account, url, ticket, known.person.arn, arns)
+    on_call = await _is_on_call(env, account, known, call.now)
+    risk, reasons = score(await _risk_facts(env, call, account, known, emergency=emergency))
+    keys = {"daypass:riskscore": str(risk), "daypass:oncall": "true" if on_call else "false"}
+    return Prepared(keys, risk, reasons)
+
+
+async def _is_on_call(env: Env, account: str, known: _Known, now: int) -> bool:
+    """Whether a schedule of the rules names the person now. Nobody is on call by a schedule that cannot be read."""
+    for schedule in known.schedules:
+        try:
+            people = await env.schedules.on_call(schedule.kind, schedule.calendar, now, owner=account)
+        except OutboundFailed as error:
+            logs.get().warning("access.schedule_failed", account=account, error=str(error))
+            continue
+        if not people.isdisjoint(known.called):
+            return True
+    return False
+
+
+def _known(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Known:
+    roles = tuple(role for role in (role_with_arn(tx, arn) for arn in arns) if role is not None)
+    actions = [action for role in roles for action in _actions(tx, env, role)]
+    person = person_of(tx, call.caller)
+    key = tx.get(AccessKey, id=person.access_key_id)
+    devices = [each for user_id in person.principal_ids for each in _devices(tx, user_id)]
+    covering = [rule for rule in rules_of(tx, account) if any(rule.covers(r.arn, dict(r.tags)) for r in roles)]
+    return _Known(
+        person=person,
+        roles=roles,
+        breadth=breadth_of(actions),
+        key_created_at=key.created_at if key is not None else 0,
+        device_created_at=max((at for _, at in devices), default=0),
+        alerts=sum(1 for blocked, _ in devices if blocked) + _open_reviews(tx, account, person),
+        webhooks=_webhooks(covering, person),
+        schedules=tuple(dict.fromkeys(rule.rule.on_call for rule in covering if rule.rule.on_call is not None)),
+        called=_called(tx, call, person),
+    )
+
+
+def _devices(tx: Reader, user_id: str) -> list[tuple[bool, int]]:
+    """MFA devices and passkeys of a user: whether a copy of it was detected, and when it was registered (ms)."""
+    passkeys = [(passkey.blocked_at > 0, passkey.created_at) for passkey in tx.find(Passkey, user_id=user_id)]
+    virtual = [(False, device.enabled_at or 0) for device in tx.find(MfaDevice, owner_id=user_id)]
+    return passkeys + virtual
+
+
+def _open_reviews(tx: Reader, account: str, person: Person) -> int:
+    """Emergencies of the person whose review has not been closed."""
+    found = tx.find(AccessReview, account=account, closed_at=0, order="id", limit=_MANY)
+    return sum(1 for review in found if set(review.persons) & set(person.identifiers))
+
+
+def _called(tx: Reader, call: Call, person: Person) -> frozenset[str]:
+    """The user name, the values of PERSON_TAG, and the source identity."""
+    users = [tx.get(User, id=each) for each in person.principal_ids if each.startswith("AIDA")]
+    session = call.caller.session
+    names = [user.name for user in users if user is not None] + linked(tx, person.principal_ids)
+    if session is not None and session.source_identity:
+        names.append(session.source_identity)
+    return frozenset(name.strip().casefold() for name in names)
+
+
+def _webhooks(rules: Sequence[CompiledRule], person: Person) -> tuple[str, ...]:
+    asked = [rule.rule.ticket for rule in rules if rule.requesters.include(person.names, None)]
+    return tuple(dict.fromkeys(ticket.webhook for ticket in asked if ticket is not None and ticket.webhook))
+
+
+def _actions(tx: Reader, env: Env, role: Role) -> list[str]:
+    """The actions that the role's own policies allow, as they are written."""
+    texts = [policy.document for policy in tx.find(InlinePolicy, owner_id=role.id, order="name", limit=_MANY)]
+    attached = tx.find(Attachment, owner_id=role.id, order="policy_arn", limit=_MANY)
+    texts += [policy_text(tx, env.builtin, each.policy_arn) for each in attached]
+    found: list[str] = []
+    for text in filter(None, texts):
+        for statement in compile_stored(text, PolicyKind.IDENTITY).statements:
+            if statement.effect is Effect.ALLOW:
+                found += ["*"] if statement.not_action else statement.written.get("Action", ())
+    return found
+
+
+async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str, roles: Sequence[str]) -> None:
+    """Asks a rule's webhook whether a ticket is open. Anything but a clear yes refuses the request."""
+    body = json.dumps({"ticket": ticket, "requester": requester, "roles": list(roles)}).encode()
+    try:
+        answer = json.loads(await env.outbound.post(url, body, {"content-type": "application/json"}, owner=account))
+        confirmed = isinstance(answer, dict) and answer.get("open") is True
+    except OutboundFailed as error:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            "The ticket could not be checked: the ticket system does not answer.",
+            private={"reason": "ticket webhook", "fault": str(error)},
+        ) from None
+    except ValueError:
+        confirmed = False
+    if not confirmed:
+        raise DaypassError(ErrorKind.VALIDATION, "The ticket is not open.", private={"reason": "ticket webhook"})
+
+
+async def _risk_facts(env: Env, call: Call, account: str, known: _Known, *, emergency: bool) -> RiskFacts:
+    viewer, person, now = Viewer(account), known.person, call.now
+    sessions, _ = await env.records.sessions(
+        viewer, SessionFilter(account=account, root_principal_id=person.id, limit=_SEEN)
+    )
+    recent = [view.claims for view in sessions if view.claims.issued_at > now - _HISTORY_MS]
+    records = await env.records.search(
+        viewer, RecordFilter(account=account, access_key_id=person.access_key_id, since=now - _HISTORY_MS, limit=_SEEN)
+    )
+    bodies: list[Mapping[str, Any]] = [view.body for view in records if view.body is not None]
+    earlier = [body for body in bodies if body.get("request_id") != call.facts.request_id]
+    peers = await _peers(env, account, known, now)
+    denied = [b for b in earlier if b.get("type") == EventType.REQUEST_DENIED.value and b["at"] > now - _DAY_MS]
+    return RiskFacts(
+        at=now,
+        role_ids=tuple(role.id for role in known.roles) or (identifier(person.id),),
+        used_role_ids=frozenset(hop.principal_id for claims in recent for hop in claims.hops),
+        session_times=tuple(claims.issued_at for claims in recent),
+        source_ip=call.facts.source_ip,
+        known_ips=frozenset(str(body["source"]["ip"]) for body in earlier if body.get("source", {}).get("ip")),
+        denials=len(denied),
+        key_created_at=known.key_created_at,
+        breadth=known.breadth,
+        break_glass=emergency,
+        device_created_at=known.device_created_at,
+        alerts=known.alerts,
+        peer_times=tuple(at for at, _ in peers),
+        peer_ips=frozenset(ip for _, ip in peers if ip),
+    )
+
+
+async def _peers(env: Env, account: str, known: _Known, now: int) -> list[tuple[int, str]]:
+    """Time (ms) and source address of recent sessions of the roles by other persons, among the newest of the account."""
+    wanted = RecordFilter(account=account, type=EventType.SESSION_ISSUED.value, since=now - _HISTORY_MS, limit=_SEEN)
+    roles, found = {role.id for role in known.roles}, []
+    for view in await env.records.search(Viewer(account), wanted):
+        body = view.body or {}
+        hops = body.get("session", {}).get("hops") or [[]]
+        ids = [str(hop[_PRINCIPAL]) for hop in hops if len(hop) > _PRINCIPAL]
+        if ids and ids[-1] in roles and ids[0] != known.person.id:
+            found.append((int(body["at"]), str(body.get("source", {}).get("ip", ""))))
+    return found

@@ -1,0 +1,179 @@
+"""Access requests, grants and reviews, for their persons, for approvers, and for readers with the permission."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from daypass.domain.access.person import same_person
+from daypass.domain.access.terms import decode
+from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
+from daypass.operations.broker.close import no_such_request
+from daypass.operations.broker.eligible import stages_for
+from daypass.operations.broker.facts import Person, person_of
+from daypass.operations.broker.notify import announce
+from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader, Tx
+
+_SCANNED: Final = 1_000  # requests that one page looks through
+
+
+async def get_request(env: Env, call: Call, account: str, request_id: str) -> RequestView:
+    """daypass:GetAccessRequest on `access-request/ID`. Its persons and its approvers need no permission.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
+    """
+    owner = account or call.caller.account
+
+    def query(tx: Reader) -> tuple[RequestView | None, bool]:
+        request = tx.get(AccessRequest, id=request_id)
+        if request is None or request.account != owner:
+            return None, False
+        return view_of(tx, env.builtin, request), concerns(tx, env, request, person_of(tx, call.caller), call.now)
+
+    view, concerned = await env.directory.read(query, account=call.caller.account)
+    decision = await unless_denied(env, call, "GetAccessRequest", request_id, owner, concerned=concerned)
+    if view is None:
+        raise no_such_request(request_id)
+    await env.journal.commit(served(call, account=owner, decision=decision, detail={"request": request_id}))
+    return view
+
+
+async def list_requests(
+    env: Env,
+    call: Call,
+    account: str = "",
+    *,
+    state: str = "",
+    approvable: bool = False,
+    after: str = "",
+    limit: int = 100,
+) -> tuple[list[RequestView], str]:
+    """daypass:ListAccessRequests, newest last; without that permission, the requests that concern the caller.
+
+    `approvable`: only pending requests that the caller could vote on. Covers a limited number of requests; a page may
+    have fewer than `limit` and still have a next one.
+    """
+    owner = account or call.caller.account
+    decision = await unless_denied(env, call, "ListAccessRequests", "*", owner, concerned=True)
+    if state and state not in set(RequestState):
+        raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(RequestState)}.")
+    wanted = {"state": state} if state else {"state": RequestState.PENDING.value} if approvable else {}
+
+    def query(tx: Reader) -> tuple[list[RequestView], str]:
+        person, views = person_of(tx, call.caller), []
+        page = tx.find(AccessRequest, account=owner, order="id", after=after, limit=_SCANNED, **wanted)
+        for request in page:
+            if approvable:
+                visible = can_vote(tx, env, request, person, call.now)
+            else:
+                visible = decision is not None or concerns(tx, env, request, person, call.now)
+            if visible:
+                views.append(view_of(tx, env.builtin, request))
+                if len(views) == limit:
+                    return views, request.id
+        return views, page[-1].id if len(page) == _SCANNED else ""
+
+    found, following = await env.directory.read(query, account=call.caller.account)
+    await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(found)}))
+    return found, following
+
+
+def concerns(tx: Reader, env: Env, request: AccessRequest, person: Person, now: int) -> bool:
+    """Whether the person is requester, beneficiary or a possible approver of the request."""
+    if person.id and person.id in (request.requester_id, request.beneficiary_id):
+        return True
+    return can_vote(tx, env, request, person, now)
+
+
+def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: int) -> bool:
+    """Whether the person is an approver of the request, apart from conditions and MFA."""
+    if same_person(request.persons, person.identifiers) or not person.id:
+        return False
+    try:
+        targets = current_targets(tx, env.builtin, request, decode(request.document))
+    except DaypassError:
+        return False
+    rules = [target.rule for target in targets]
+    return bool(stages_for(rules, person.names, now, escalated=request.escalated_at > 0).stages)
+
+
+async def list_grants(
+    env: Env, call: Call, account: str = "", *, active: bool = False, after: str = "", limit: int = 100
+) -> tuple[list[Grant], str]:
+    """daypass:ListGrants, oldest first; without that permission, the caller's own. `active`: those that have not ended."""
+    owner = account or call.caller.account
+    decision = await unless_denied(env, call, "ListGrants", "*", owner, concerned=True, kind="grant")
+
+    def query(tx: Reader) -> list[Grant]:
+        wanted: dict[str, Any] = {"ended_at": 0} if active else {}
+        if decision is None:
+            wanted["principal_id"] = person_of(tx, call.caller).id
+        return tx.find(Grant, account=owner, order="id", after=after, limit=limit + 1, **wanted)
+
+    found = await env.directory.read(query, account=call.caller.account)
+    await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(found)}))
+    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+
+
+async def list_reviews(
+    env: Env, call: Call, account: str = "", *, every: bool = False, after: str = "", limit: int = 100
+) -> tuple[list[AccessReview], str]:
+    """daypass:ListAccessReviews: the open reviews of emergency access, or all of them."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "ListAccessReviews", "access-review", "*", owner)
+    wanted: dict[str, Any] = {} if every else {"closed_at": 0}
+    found = await env.directory.read(
+        lambda tx: tx.find(AccessReview, account=owner, order="id", after=after, limit=limit + 1, **wanted),
+        account=call.caller.account,
+    )
+    await env.journal.commit(served(call, account=owner, decision=decision))
+    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+
+
+async def close_review(env: Env, call: Call, account: str, review_id: str, finding: str) -> AccessReview:
+    """daypass:CloseAccessReview on `access-review/ID`: records the finding. The persons who had the access cannot.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION when it is closed already.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "CloseAccessReview", "access-review", review_id, owner)
+    if not finding.strip() or len(finding) > 4096:
+        raise DaypassError(ErrorKind.VALIDATION, "A finding has 1 to 4096 characters.")
+
+    def change(tx: Tx) -> tuple[AccessReview, Event]:
+        review = tx.get(AccessReview, id=review_id)
+        if review is None or review.account != owner:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The review with id {review_id} cannot be found.")
+        if same_person(review.persons, person_of(tx, call.caller).identifiers):
+            raise DaypassError(ErrorKind.ACCESS_DENIED, "Nobody reviews their own emergency access.")
+        if review.closed_at:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The review is closed.")
+        closed = replace(review, closed_at=call.now, closed_by=call.caller.arn, finding=finding)
+        tx.replace(closed)
+        detail = {"request": review_id, "finding": finding}
+        event = served(call, kind=EventType.ACCESS_REVIEWED, account=owner, decision=decision, detail=detail)
+        return closed, announce(env, tx, event)
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+async def unless_denied(
+    env: Env, call: Call, action: str, name: str, account: str, *, concerned: bool, kind: str = "access-request"
+) -> Decision | None:
+    """The decision that allows the action; None when no policy allows it and none denies it, but it concerns the caller."""
+    try:
+        return await allow(env, call, action, kind, name, account)
+    except DaypassError as error:
+        if (
+            error.kind is not ErrorKind.ACCESS_DENIED
+            or (error.explanation or {}).get("explicit", True)
+            or not concerned
+        ):
+            raise
+        return None

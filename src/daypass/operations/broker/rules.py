@@ -1,0 +1,63 @@
+"""Approval rules: stored as they were written, checked completely. A change voids the approvals made under the old rule."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.access.rule import MAX_RULE, CompiledRule, RuleError, read_rule
+from daypass.domain.directory import ApprovalRule
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event
+from daypass.operations import heavy
+from daypass.operations.crud.collection import Collection
+from daypass.operations.management import allow
+from daypass.ports import Call, Env, Tx
+
+MAX_RULES: Final = 200
+_RULES: Final = Collection(ApprovalRule, "ApprovalRule", "approval-rule", "approval rule", MAX_RULES)
+
+
+async def put_rule(env: Env, call: Call, account: str, name: str, document: str) -> ApprovalRule:
+    """daypass:PutApprovalRule on `approval-rule/NAME`, with iam:UpdateAssumeRolePolicy on the account's roles.
+
+    A rule decides which persons get the roles that need approval. Raises DaypassError: ACCESS_DENIED, VALIDATION,
+    LIMIT_EXCEEDED.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "PutApprovalRule", "approval-rule", name, owner)
+    rule = await heavy.parse(env, call.caller.account, _read, f"{owner}\n{name}\n{document}")
+
+    def change(tx: Tx) -> tuple[ApprovalRule, Event]:
+        old = tx.get(ApprovalRule, account=owner, name=name)
+        made = ApprovalRule(owner, name, document, rule, old.created_at if old else call.now, call.now, call.caller.arn)
+        _RULES.put(tx, old, made)
+        return made, _RULES.changed(call, made, decision, digest=rule, document=document, made=old is None)
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+def _read(text: str) -> str:
+    """The digest of a valid rule. `text`: account, name and document, one after the other on lines."""
+    account, name, document = text.split("\n", 2)
+    if len(document) > MAX_RULE:
+        raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A rule has at most {MAX_RULE} characters.")
+    try:
+        rule: CompiledRule = read_rule(account, name, document)
+    except RuleError as error:
+        raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+    return rule.digest
+
+
+async def get_rule(env: Env, call: Call, account: str, name: str) -> ApprovalRule:
+    """daypass:GetApprovalRule. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    return await _RULES.get(env, call, name, account)
+
+
+async def list_rules(env: Env, call: Call, account: str) -> list[ApprovalRule]:
+    """daypass:ListApprovalRules: all rules of an account, by name."""
+    return (await _RULES.page(env, call, account))[0]
+
+
+async def delete_rule(env: Env, call: Call, account: str, name: str) -> None:
+    """daypass:DeleteApprovalRule. Grants that were approved under the rule end. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    await _RULES.delete(env, call, name, account)

@@ -1,0 +1,186 @@
+"""Tickets: opened in Jira or ServiceNow when access is granted, closed when it ends.
+
+They are notifications of a channel, so they are retried and visible like any other. A ticket is found again by the id of
+its request (a label in Jira, the correlation id in ServiceNow): nothing is stored about it, and a repeated delivery opens
+no second one. What people wrote is never markup there.
+Source: Jira REST API 2, "Issues", "Issue search"; ServiceNow Table API.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from daypass.domain.access.message import Message, email_of
+from daypass.ports import Outbound, OutboundFailed
+
+JIRA: Final = "jira"
+SERVICENOW: Final = "servicenow"
+KINDS: Final = (JIRA, SERVICENOW)
+OPENING: Final = frozenset({"access.approved", "access.requested", "access.emergency"})
+CLOSING: Final = frozenset({"access.ended"})
+EVENTS: Final = tuple(sorted(OPENING | CLOSING))
+"""The events of a ticket channel. Of those that open, only the ones that bring grants do."""
+_CLOSED_STATE: Final = "7"  # ServiceNow, incident: Closed
+
+
+class System(NamedTuple):
+    """A ticket system. `base`: its URL without a path. `options`: of the channel's target."""
+
+    outbound: Outbound
+    base: str
+    options: Mapping[str, str]
+    headers: Mapping[str, str]
+    owner: str
+
+    async def call(self, path: str, body: Any = None, method: str = "") -> Any:
+        """The decoded answer. Raises OutboundFailed."""
+        if body is None:
+            data = await self.outbound.get(self.base + path, self.headers, owner=self.owner)
+        else:
+            encoded = json.dumps(body).encode()
+            data = await self.outbound.post(
+                self.base + path, encoded, self.headers, owner=self.owner, method=method or "POST"
+            )
+        try:
+            return json.loads(data) if data.strip() else None
+        except ValueError:
+            raise OutboundFailed("the ticket system's answer is not JSON") from None
+
+
+def check_target(kind: str, target: str) -> None:
+    """Raises ValueError unless the target names what the system needs: `https://HOST?project=KEY&type=Task`, or
+    `https://HOST?table=incident`.
+    """
+    parts = urlsplit(target)
+    options = dict(parse_qsl(parts.query))
+    if parts.path not in ("", "/") or parts.fragment or not parts.hostname:
+        raise ValueError("The target is https://HOST with parameters.")
+    if kind == JIRA and not options.get("project", "").isalnum():
+        raise ValueError("The target of a Jira channel names a project: https://HOST?project=KEY&type=Task.")
+    if kind == SERVICENOW and not options.get("table", "incident").replace("_", "").isalnum():
+        raise ValueError("The target of a ServiceNow channel names a table: https://HOST?table=incident.")
+
+
+def system_of(outbound: Outbound, target: str, secret: str, owner: str) -> System:
+    """The system of a channel. `secret`: "USER:TOKEN" for Basic, otherwise a bearer token."""
+    parts = urlsplit(target)
+    given = f"Basic {base64.b64encode(secret.encode()).decode()}" if ":" in secret else f"Bearer {secret}"
+    headers = {"content-type": "application/json", "authorization": given}
+    return System(outbound, f"{parts.scheme}://{parts.netloc}", dict(parse_qsl(parts.query)), headers, owner)
+
+
+async def deliver(system: System, kind: str, document: Mapping[str, Any], message: Message) -> None:
+    """Opens or closes the ticket of a notification. Raises OutboundFailed."""
+    work, detail = _SYSTEMS[kind], document["detail"]
+    request = str(detail.get("request", ""))
+    if not request:  # the test of the channel
+        await work.probe(system)
+        return
+    if document["type"] in OPENING:
+        if detail.get("grants") and not await work.find(system, request):
+            await work.open(system, request, message)
+        return
+    if document["type"] in CLOSING:
+        found = await work.find(system, request)
+        if not found:
+            raise OutboundFailed("the ticket of the request is not there (yet)")
+        await work.close(system, found, str(detail.get("reason", "")))
+
+
+class _Work(NamedTuple):
+    """How one kind of system is used. A ticket is named by what its paths take."""
+
+    probe: Callable[..., Any]
+    find: Callable[..., Any]
+    open: Callable[..., Any]
+    close: Callable[..., Any]
+
+
+# --- Jira --------------------------------------------------------------------------------------------------------------
+
+
+async def _jira_probe(system: System) -> None:
+    await system.call("/rest/api/2/myself")
+
+
+async def _jira_find(system: System, request: str) -> str:
+    query = quote(f'project = "{system.options["project"]}" AND labels = "{_label(request)}"')
+    found = await system.call(f"/rest/api/2/search?jql={query}&fields=key&maxResults=1")
+    issues = _member(found, "issues")
+    return str(issues[0]["key"]) if issues else ""
+
+
+async def _jira_open(system: System, request: str, message: Message) -> None:
+    subject, text = email_of(message)
+    plain = text.replace("{", "(").replace("}", ")")  # so that no text ends the block without markup
+    fields = {
+        "project": {"key": system.options["project"]},
+        "issuetype": {"name": system.options.get("type", "Task")},
+        "summary": subject[:250],
+        "description": f"{{noformat}}\n{plain}\n{{noformat}}",
+        "labels": ["daypass", _label(request)],
+    }
+    await system.call("/rest/api/2/issue", {"fields": fields})
+
+
+async def _jira_close(system: System, key: str, reason: str) -> None:
+    path = f"/rest/api/2/issue/{quote(key, safe='')}/transitions"
+    possible = _member(await system.call(path), "transitions")
+    done = [each for each in possible if each.get("to", {}).get("statusCategory", {}).get("key") == "done"]
+    if not done:  # it is closed already, or its workflow has no way to close it from here
+        return
+    comment = {"comment": [{"add": {"body": f"Access has ended: {{{{{reason}}}}}"}}]}
+    await system.call(path, {"transition": {"id": done[0]["id"]}, "update": comment})
+
+
+def _label(request: str) -> str:
+    return f"daypass-{request}"
+
+
+# --- ServiceNow --------------------------------------------------------------------------------------------------------
+
+
+def _table(system: System) -> str:
+    return f"/api/now/table/{system.options.get('table', 'incident')}"
+
+
+async def _servicenow_probe(system: System) -> None:
+    await system.call(f"{_table(system)}?sysparm_limit=1&sysparm_fields=sys_id")
+
+
+async def _servicenow_find(system: System, request: str) -> str:
+    query = {
+        "sysparm_query": f"correlation_id={_label(request)}",
+        "sysparm_limit": "1",
+        "sysparm_fields": "sys_id",
+    }
+    rows = _member(await system.call(f"{_table(system)}?{urlencode(query)}"), "result")
+    return str(rows[0]["sys_id"]) if rows else ""
+
+
+async def _servicenow_open(system: System, request: str, message: Message) -> None:
+    subject, text = email_of(message)
+    row = {"short_description": subject[:160], "description": text, "correlation_id": _label(request)}
+    await system.call(_table(system), row)
+
+
+async def _servicenow_close(system: System, sys_id: str, reason: str) -> None:
+    row = {"state": _CLOSED_STATE, "close_code": "Solved (Permanently)", "close_notes": f"Access has ended: {reason}"}
+    await system.call(f"{_table(system)}/{quote(sys_id, safe='')}", row, "PATCH")
+
+
+def _member(answer: Any, name: str) -> list[Any]:
+    found = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        raise OutboundFailed(f"the ticket system's answer has no {name}")
+    return found
+
+
+_SYSTEMS: Final[Mapping[str, _Work]] = {
+    JIRA: _Work(_jira_probe, _jira_find, _jira_open, _jira_close),
+    SERVICENOW: _Work(_servicenow_probe, _servicenow_find, _servicenow_open, _servicenow_close),
+}

@@ -1,0 +1,152 @@
+"""A grant is used: by the ordinary call that assumes the role, whatever proof the person has.
+
+Candidates come from the cached view of the role. The use itself is part of the transaction that records the session:
+it starts the clock of the grant, counts the use, and checks again that everything the approval was based on still
+holds. Without the database no grant is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.access import grant as grants
+from daypass.domain.access.grant import GrantState, GrantUnusable
+from daypass.domain.access.person import original_principal
+from daypass.domain.access.request import EndReason, moved
+from daypass.domain.directory import AccessRequest, Grant, RequestState
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.session import Hop, SessionClaims
+from daypass.operations.assume.applicant import Applicant
+from daypass.operations.broker.close import end_grants, ending_detail
+from daypass.operations.broker.eligible import Void, check_grant
+from daypass.operations.broker.notify import announce
+from daypass.operations.broker.view import principals_in
+from daypass.operations.outcome import OWNER
+from daypass.ports import Env, RoleView, Tx
+
+_USABLE: Final = frozenset({GrantState.OPEN, GrantState.CLAIMED})
+
+
+class GrantRefused(DaypassError):
+    """The transaction of a use found that the grant gives no session. `reason`: why it has to end; None: it does not."""
+
+    def __init__(self, message: str, reason: EndReason | None) -> None:
+        super().__init__(ErrorKind.ACCESS_DENIED, message)
+        self.reason = reason
+
+
+class GrantMoved(DaypassError):
+    """Another request started the clock first: the session would outlive the grant. The request is to be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorKind.CONCURRENT_MODIFICATION, "The access grant has changed.")
+
+
+class GrantUse(Struct, frozen=True):
+    """A use of a grant that is about to happen. `not_after`: ms; the latest end of the session."""
+
+    grant: Grant
+    principal_ids: tuple[str, ...]
+    not_after: int
+
+
+def candidates(view: RoleView, hops: Sequence[Hop], now: int) -> Iterator[Grant]:
+    """The grants for this role that the person behind a chain can use at `now` (ms), oldest first."""
+    if not view.grants:
+        return
+    person = original_principal(hops)
+    for grant in view.grants_of.get(person, ()):
+        uses_left = not grant.max_uses or grant.uses < grant.max_uses
+        if uses_left and grants.state_of(grant, now) in _USABLE:
+            yield grant
+
+
+def use_of(grant: Grant, applicant: Applicant) -> GrantUse:
+    """The use of a grant by an applicant, now."""
+    ids = tuple(dict.fromkeys(hop.principal_id for hop in applicant.parent.hops))
+    return GrantUse(grant, ids, grants.latest_end(grant, applicant.snapshot.now))
+
+
+def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> dict[str, Any]:
+    """Uses the grant in the transaction that records its session. Returns what the record says about it.
+
+    Raises GrantRefused, GrantMoved.
+    """
+    now = session.issued_at
+    grant = tx.get(Grant, id=use.grant.id)
+    request = tx.get(AccessRequest, id=use.grant.request_id)
+    if grant is None or request is None:
+        raise GrantRefused("The grant does not exist.", None)
+    _check(env, tx, use, grant, request)
+    try:
+        after = grants.used(grant, now)
+    except GrantUnusable as error:
+        raise GrantRefused(str(error), error.reason) from None
+    if session.expires_at > after.ends_at or grant.policies != use.grant.policies:
+        raise GrantMoved
+    if after != grant:
+        tx.replace(after)
+    if request.state is RequestState.APPROVED:
+        tx.replace(moved(request, RequestState.CLAIMED, now))
+    detail: dict[str, Any] = {"request": grant.request_id, "ends_at": after.ends_at}
+    if not grant.claimed_at:
+        detail["claimed"] = True
+    if after.max_uses:
+        detail["use"] = after.uses
+    return detail
+
+
+def _check(env: Env, tx: Tx, use: GrantUse, grant: Grant, request: AccessRequest) -> None:
+    """Checks the grant for the person as in the request, and as in this use. Raises GrantRefused."""
+    requested = principals_in(request)
+    try:
+        check_grant(env, tx, grant, request, requested)
+    except Void as error:
+        raise GrantRefused(str(error), error.reason) from None
+    if set(use.principal_ids) == set(requested):
+        return
+    try:
+        check_grant(env, tx, grant, request, use.principal_ids)
+    except Void as error:  # by other credentials of the person than those of the request
+        raise GrantRefused(str(error), None) from None
+
+
+async def void_grant(env: Env, use: GrantUse, applicant: Applicant, error: GrantRefused) -> DaypassError:
+    """Ends a grant that a use found void, records it, and returns the refusal for the person."""
+    grant = use.grant
+    if error.reason is not None:
+        await end_now(env, grant.id, error.reason, applicant.facts.request_id)
+    role = grant.role_arn
+    actor = applicant.parent.actor.get("arn", "anonymous")
+    return DaypassError(
+        ErrorKind.ACCESS_DENIED,
+        f"User: {actor} is not authorized to perform: sts:AssumeRole on resource: {role}. The access grant {grant.id} "
+        f"cannot be used: {error}",
+        private={OWNER: grant.account, "reason": "grant", "grant": grant.id, "resource": role},
+        explanation={"allowed": False, "reason": str(error), "grant": grant.id},
+    )
+
+
+async def end_now(env: Env, grant_id: str, reason: EndReason, request_id: str = "") -> None:
+    """Daypass itself ends a grant, if it is still open."""
+    now = env.clock.now()
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        grant = tx.get(Grant, id=grant_id)
+        request = tx.get(AccessRequest, id=grant.request_id) if grant is not None else None
+        if grant is None or request is None or grant.ended_at:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The grant has ended.")
+        request = end_grants(env, tx, request, [grant], reason, now)
+        detail = ending_detail(request, [grant], reason)
+        event = Event(EventType.ACCESS_ENDED, now, grant.account, request_id=request_id, detail=detail)
+        return None, announce(env, tx, event)
+
+    try:
+        await env.journal.write(change, urgent=True)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
+            raise

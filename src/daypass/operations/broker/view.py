@@ -1,0 +1,81 @@
+"""A request as its readers see it: with its votes, its grants, and what it still needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from daypass.domain.access import terms as t
+from daypass.domain.access.quorum import StageKey, counted, tally
+from daypass.domain.access.request import UNDECIDED
+from daypass.domain.directory import AccessRequest, AccessVote, Grant
+from daypass.domain.errors import DaypassError
+from daypass.operations.broker.close import grants_of
+from daypass.operations.broker.eligible import approved_binding, binding, thresholds
+from daypass.operations.broker.facts import Target, names_of, targets_of
+from daypass.ports import Reader
+
+_MANY = 1_000
+
+
+class RequestView(Struct, frozen=True):
+    """A request in one snapshot.
+
+    Attributes:
+        binding: the digest that a vote must name: of the exact request, of the roles' policies and of the rules, now.
+            "" when the request can no longer be granted.
+        missing: approvals that are missing, by (rule, stage).
+        void: ids of approvers whose approval does not count, because something changed after it.
+        reused: a new request was not made, because this earlier one covers it.
+    """
+
+    request: AccessRequest
+    terms: t.Terms
+    votes: tuple[AccessVote, ...]
+    grants: tuple[Grant, ...]
+    binding: str = ""
+    missing: Mapping[StageKey, int] = {}
+    void: tuple[str, ...] = ()
+    reused: bool = False
+
+
+def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
+    """All votes on a request."""
+    return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
+
+
+def current_targets(
+    tx: Reader, builtin: Mapping[str, str], request: AccessRequest, terms: t.Terms
+) -> tuple[Target, ...]:
+    """The roles of a request with the rules that apply to the beneficiary now.
+
+    Raises DaypassError: NOT_FOUND, ACCESS_DENIED when the beneficiary is no longer eligible.
+    """
+    names = names_of(tx, principals_in(request))
+    return targets_of(tx, builtin, terms.roles, names, None)
+
+
+def principals_in(request: AccessRequest) -> tuple[str, ...]:
+    """The principal ids of the beneficiary that the request stores: the person, and the roles of its session."""
+    return (request.beneficiary_id, *(text[5:] for text in request.persons if text.startswith("role:")))
+
+
+def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> RequestView:
+    """The request as it is now."""
+    terms, votes = t.decode(request.document), tuple(votes_on(tx, request.id))
+    found = tuple(grants_of(tx, request.id))
+    if request.state not in UNDECIDED:
+        bound_to = approved_binding(tx, request)
+        return RequestView(request, terms, votes, found, void=_void(votes, bound_to) if found else ())
+    try:
+        targets: Sequence[Target] = current_targets(tx, builtin, request, terms)
+    except DaypassError:
+        return RequestView(request, terms, votes, found)
+    bound_to = binding(request.digest, targets)
+    count = tally(thresholds(targets), counted(votes, bound_to, request.persons))
+    return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to))
+
+
+def _void(votes: Sequence[AccessVote], bound_to: str) -> tuple[str, ...]:
+    return tuple(vote.approver_id for vote in votes if vote.approve and vote.binding != bound_to)

@@ -1,0 +1,294 @@
+"""daypass:ApproveAccessRequest and daypass:DenyAccessRequest: an approver votes on exactly what was shown.
+
+A vote names the digest of the request, the roles' policies and the rules. If any of these has changed since the
+approver read the request, the vote is refused. Votes are serialised by the transaction, so two clicks have one result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from daypass.domain.access import limits
+from daypass.domain.access import request as machine
+from daypass.domain.access import terms as t
+from daypass.domain.access.quorum import Tally, counted
+from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
+from daypass.domain.access.rule import expanded
+from daypass.domain.context import request_context
+from daypass.domain.directory import AccessRequest, AccessVote, RequestState
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Context, Decision
+from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
+from daypass.operations.assume.session_policies import check_policy
+from daypass.operations.broker.approve import Approval, grant_request, narrowed
+from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
+from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
+from daypass.operations.broker.facts import Person, Target, person_of, role_with_arn
+from daypass.operations.broker.notify import announce
+from daypass.operations.broker.view import RequestView, current_targets, view_of, votes_on
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.operations.sign_in.step_up import Proof, digest_of
+from daypass.operations.sign_in.step_up import check as check_step_up
+from daypass.ports import Call, Env, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A vote as it is sent.
+
+    Attributes:
+        binding: what the approver has read (`RequestView.binding`).
+        seconds: a shorter duration; 0: as requested. policy: a narrower scope-down policy; "": none.
+        substitutes: (role ARN, role ARN): the second is granted in place of the first.
+        mfa: a code of the approver's device, for this call.
+        step_up: the proof of a browser for `vote_digest`; None: without one.
+    """
+
+    binding: str
+    approve: bool
+    reason: str = ""
+    seconds: int = 0
+    policy: str = ""
+    substitutes: tuple[tuple[str, str], ...] = ()
+    mfa: MfaCode = NO_CODE
+    step_up: Proof | None = None
+
+
+def vote_digest(account: str, request_id: str, sent: Vote) -> str:
+    """What a step-up for this vote confirms: the request with its roles, policies and rules, and every part of the vote."""
+    substitutes = json.dumps(sorted(sent.substitutes))
+    action = "approve" if sent.approve else "deny"
+    return digest_of(
+        action, account, request_id, sent.binding, sent.reason, str(sent.seconds), sent.policy, substitutes
+    )
+
+
+async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) -> RequestView:
+    """Raises DaypassError: ACCESS_DENIED for the requester and for persons who are not approvers, NOT_FOUND,
+    CONCURRENT_MODIFICATION when something has changed since the request was read, VALIDATION.
+    """
+    owner = account or call.caller.account
+    action = "ApproveAccessRequest" if sent.approve else "DenyAccessRequest"
+    decision = await authorize_request(env, call, action, owner, request_id)
+    if len(sent.reason) > t.MAX_REASON or not sent.reason.isprintable():
+        raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {t.MAX_REASON} printable characters.")
+    if not sent.approve and not sent.reason.strip():
+        raise DaypassError(ErrorKind.VALIDATION, "A denial has a reason.")
+    if sent.policy:
+        await check_policy(env, call.caller.account, sent.policy)
+    if sent.step_up is not None:
+        mfa_at = await check_step_up(env, call, vote_digest(owner, request_id, sent), sent.step_up)
+    else:
+        mfa_at = await check_mfa(env, call, sent.mfa)
+    context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
+    casting = _Casting(env, call, owner, request_id, sent, decision, mfa_at, context)
+    return await env.journal.write(casting.change, account=call.caller.account)
+
+
+async def authorize_request(env: Env, call: Call, action: str, account: str, request_id: str) -> Decision:
+    """Authorizes `daypass:ACTION` on `access-request/ROLE` for each role of a request, and returns the last decision.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND for callers with the permission on `access-request/ID`.
+    """
+    found = await env.directory.read(lambda tx: tx.get(AccessRequest, id=request_id), account=call.caller.account)
+    if found is None or found.account != account:
+        await allow(env, call, action, "access-request", request_id, account)
+        raise no_such_request(request_id)
+    names = [ref.arn.partition(":role/")[2].rpartition("/")[2] for ref in t.decode(found.document).roles]
+    return [await allow(env, call, action, "access-request", name, account) for name in names][-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Casting:
+    """One vote. `change` runs in the transaction."""
+
+    env: Env
+    call: Call
+    account: str
+    request_id: str
+    sent: Vote
+    decision: Decision
+    mfa_at: int
+    context: Context
+
+    def change(self, tx: Tx) -> tuple[RequestView, Event]:
+        now, sent = self.call.now, self.sent
+        request = existing(tx, self.account, self.request_id)
+        person = person_of(tx, self.call.caller, self.mfa_at)
+        if not sent.approve and request.state in GRANTED:
+            return self._withdraw(tx, request, person)
+        try:
+            machine.check_undecided(request, now)
+            machine.check_voter(request, person.identifiers)
+        except TransitionRefused as error:
+            raise self._refused(error, request) from None
+        terms = t.decode(request.document)
+        targets = current_targets(tx, self.env.builtin, request, terms)
+        if sent.binding != binding(request.digest, targets):
+            raise DaypassError(
+                ErrorKind.CONCURRENT_MODIFICATION,
+                "The request, its role or its approval rule has changed since you read it. Read it again.",
+            )
+        if sent.substitutes:
+            request, terms, targets = self._substituted(tx, request, terms)
+        match = self._eligible(request, targets, person)
+        self._cast(tx, request, targets, person, match, terms)
+        return self._count(tx, request, terms, targets)
+
+    def _refused(self, error: TransitionRefused, request: AccessRequest) -> DaypassError:
+        if request.state is not RequestState.PENDING or self.call.now >= request.deadline:
+            return refused(error)
+        return DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            str(error),
+            private={"reason": "own request", "request": request.id},
+            explanation={"allowed": False, "reason": "the approver is the requester or the beneficiary"},
+        )
+
+    def _eligible(self, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
+        keys = {**self.context, "daypass:riskscore": str(request.risk)}
+        match = stages_for(
+            [target.rule for target in targets],
+            person.names,
+            self.call.now,
+            escalated=request.escalated_at > 0,
+            context=keys,
+            mfa_at=person.mfa_at,
+            stepped_up=bool(self.mfa_at),
+        )
+        if not match.stages or not person.id:
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED,
+                match.unmet or "You are not an approver of this request.",
+                private={"reason": "not an approver", "request": request.id},
+                explanation={
+                    "allowed": False,
+                    "reason": match.unmet or "no stage of the approval rule includes the caller",
+                },
+            )
+        return match
+
+    def _cast(
+        self,
+        tx: Tx,
+        request: AccessRequest,
+        targets: Sequence[Target],
+        person: Person,
+        match: StageMatch,
+        terms: t.Terms,
+    ) -> None:
+        sent = self.sent
+        if sent.seconds and not 60 <= sent.seconds <= terms.seconds:
+            raise DaypassError(
+                ErrorKind.VALIDATION, f"An approver can shorten access to 60 to {terms.seconds} seconds."
+            )
+        ballot = Ballot(sent.reason, person.principal_ids, match.absent, sent.seconds, sent.policy, self._step_up())
+        cast = AccessVote(
+            request_id=request.id,
+            approver_id=person.id,
+            account=request.account,
+            approver_arn=person.arn,
+            access_key_id=person.access_key_id,
+            approve=sent.approve,
+            binding=binding(request.digest, targets),
+            stages=match.stages,
+            persons=person.identifiers,
+            mfa_at=person.mfa_at,
+            at=self.call.now,
+            document=write_ballot(ballot),
+        )
+        if tx.get(AccessVote, request_id=request.id, approver_id=person.id) is None:
+            tx.insert(cast)
+        else:
+            tx.replace(cast)
+
+    def _step_up(self) -> str:
+        """How the person confirmed this vote, for the record: "passkey", "code" or ""."""
+        if self.sent.step_up is not None and self.sent.step_up.assertion:
+            return "passkey"
+        return "code" if self.mfa_at else ""
+
+    def _count(
+        self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
+    ) -> tuple[RequestView, Event]:
+        now, votes = self.call.now, votes_on(tx, request.id)
+        bound_to = binding(request.digest, targets)
+        counting = counted(votes, bound_to, request.persons)
+        narrowed(terms, counting)  # too many policies are refused with the vote that brings one too many
+        request, count = machine.decided(request, votes, thresholds(targets), bound_to, now)
+        if request.state is RequestState.APPROVED:
+            request, _ = grant_request(self.env, tx, request, terms, targets, Approval(counting, count.approvers), now)
+        tx.replace(request)
+        view = view_of(tx, self.env.builtin, request)
+        return view, announce(self.env, tx, self._event(view, count))
+
+    def _event(self, view: RequestView, count: Tally | None) -> Event:
+        request, sent = view.request, self.sent
+        detail: dict[str, Any] = {
+            "request": request.id,
+            "state": request.state.value,
+            "binding": sent.binding,
+            "requester": view.terms.requester,
+            "roles": [ref.arn for ref in view.terms.roles],
+            "reason": sent.reason,
+            "waited_ms": self.call.now - request.created_at,
+            "mfa": bool(self.mfa_at or self.call.caller.mfa_at),
+        }
+        if count is not None:
+            detail["missing"] = {"/".join(stage): number for stage, number in count.missing.items() if number}
+        optional: Mapping[str, Any] = {
+            "step_up": self._step_up(),
+            "step_up_digest": vote_digest(self.account, self.request_id, sent) if sent.step_up is not None else "",
+            "seconds": sent.seconds,
+            "policy": sent.policy,
+            "substitutes": [list(pair) for pair in sent.substitutes],
+            "grants": [grant.id for grant in view.grants],
+        }
+        detail.update({name: value for name, value in optional.items() if value})
+        kind = EventType.ACCESS_APPROVED if sent.approve else EventType.ACCESS_DENIED
+        return served(self.call, kind=kind, account=self.account, decision=self.decision, detail=detail)
+
+    def _withdraw(self, tx: Tx, request: AccessRequest, person: Person) -> tuple[RequestView, Event]:
+        """A denial after the approval: it overrides the approval and ends the access."""
+        terms = t.decode(request.document)
+        targets = current_targets(tx, self.env.builtin, request, terms)
+        match = self._eligible(request, targets, person)
+        self._cast(tx, request, targets, person, match, terms)
+        request = end_grants(
+            self.env, tx, request, grants_of(tx, request.id), EndReason.DENIED, self.call.now, self.call.caller.arn
+        )
+        view = view_of(tx, self.env.builtin, request)
+        return view, announce(self.env, tx, self._event(view, None))
+
+    def _substituted(
+        self, tx: Tx, request: AccessRequest, terms: t.Terms
+    ) -> tuple[AccessRequest, t.Terms, tuple[Target, ...]]:
+        """The request for other roles that its rules allow instead. Earlier votes no longer count."""
+        others = dict(self.sent.substitutes)
+        if not self.sent.approve or not set(others) <= {ref.arn for ref in terms.roles}:
+            raise DaypassError(ErrorKind.VALIDATION, "Only a requested role can be substituted, in an approval.")
+        for target in current_targets(tx, self.env.builtin, request, terms):
+            other = others.get(target.role.arn)
+            if other is not None and other not in expanded(target.rule.rule.substitutes, request.account):
+                raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
+        roles = []
+        for ref in terms.roles:
+            role = role_with_arn(tx, others.get(ref.arn, ref.arn))
+            if role is None:
+                raise DaypassError(ErrorKind.NOT_FOUND, f"The role {others.get(ref.arn, ref.arn)} cannot be found.")
+            roles.append(t.RoleRef(role.arn, role.id))
+        changed = t.Terms(**{**{name: getattr(terms, name) for name in terms.__struct_fields__}, "roles": tuple(roles)})
+        document = t.encode(changed)
+        request = replace(request, document=document, digest=t.digest(document))
+        targets = current_targets(tx, self.env.builtin, request, changed)
+        try:
+            limits.duration(changed.seconds, [target.rule.rule for target in targets])
+        except limits.LimitExceeded as error:
+            raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+        tx.replace(request)
+        return request, changed, targets

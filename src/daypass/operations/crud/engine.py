@@ -1,0 +1,291 @@
+"""Runs one operation on the directory: find the resource, authorize, execute, record.
+
+The caller is authorized before anything is read for the answer, or written. The operation applies to the resource that
+was authorized: if the entity's ARN, tags or boundary changed meanwhile, the decision is made again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, TypeAlias
+
+from daypass.domain.context import tag_keys
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.model import Decision, Value
+from daypass.operations import heavy
+from daypass.operations.authorize import authorize
+from daypass.operations.crud.detail import detail_of, findings_shown, identifiers
+from daypass.operations.crud.operation import LINT, Answer, Operation, Params, R, Resource, W
+from daypass.operations.outcome import served
+from daypass.operations.ssf.queue import announce
+from daypass.ports import Call, Env, Reader, Scene, Tx
+
+Prepared: TypeAlias = "tuple[Resource, DaypassError | tuple[Finding, ...]]"
+"""The resource to authorize, and the refusal or the linter's findings that follow from the request."""
+
+_ATTEMPTS: Final = 20  # concurrent writers of an entity succeed one at a time; tools send ten at once
+
+
+class ResourceChanged(DaypassError):
+    """The authorized resource is no longer the current one."""
+
+    def __init__(self, public: str) -> None:
+        super().__init__(ErrorKind.CONCURRENT_MODIFICATION, public)
+
+
+class Service(ABC, Generic[R, W]):
+    """The properties of one service. Each service has one instance, which heavy work finds by its name."""
+
+    prefix: ClassVar[str]
+    """The prefix of its actions: "iam"."""
+    instance: ClassVar[str]
+    """The name of the instance in the module of its class."""
+    tag_prefixes: ClassVar[tuple[str, ...]] = ("aws:resourcetag/",)
+    """The prefix of the context keys for the resource's tags."""
+    identifiers: ClassVar[tuple[str, ...]]
+    """The members of an answer's entity that are recorded."""
+    changed: ClassVar[str]
+    """The error when others change the resource repeatedly."""
+
+    def __reduce__(self) -> str:
+        return self.instance
+
+    @property
+    @abstractmethod
+    def operations(self) -> Mapping[str, Operation[R, W]]:
+        """The table."""
+
+    @abstractmethod
+    def reading(self, env: Env, tx: Reader, call: Call) -> R: ...
+
+    @abstractmethod
+    def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> W:
+        """`gathered`: the result of the operation's `gather`."""
+
+    def reading_heavily(self, scene: Scene, call: Call) -> R:
+        """The context of heavy work, for services that have any."""
+        raise NotImplementedError
+
+    def check(self, context: R, operation: Operation[R, W], params: Params) -> tuple[Finding, ...]:
+        """The linter's findings. Raises DaypassError for an invalid document."""
+        found = operation.check(context, params) if operation.check is not None else None
+        return tuple(found or ())
+
+    def checked(self, operation: Operation[R, W], params: Params) -> Any:  # noqa: ARG002
+        """What `check` computed from a document in this process, for `remember` in another."""
+        return None
+
+    def remember(self, operation: Operation[R, W], params: Params, checked: Any) -> None:
+        """Caches what `check` computed in another process, so that the writer's thread need not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Authorized:
+    resource: Resource
+    decision: Decision
+    findings: tuple[Finding, ...]
+
+
+async def perform(env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params) -> Answer:
+    """The operation's answer, after it is recorded. Raises DaypassError; the caller records refusals."""
+    answer: Answer = await _perform(env, call, service, operation, params, None)
+    return answer
+
+
+async def perform_rendered(
+    env: Env,
+    call: Call,
+    service: Service[R, W],
+    operation: Operation[R, W],
+    params: Params,
+    render: Callable[[Answer], bytes],
+) -> bytes:
+    """The rendered answer of an operation that reads as heavy work. An answer may have tens of thousands of members,
+    so it is rendered where it is made. `render` is a function of a module, or a `partial` of one.
+    """
+    if operation.read is None or not operation.heavy:
+        raise ValueError(f"{operation.name} does not read as heavy work")
+    rendered: bytes = await _perform(env, call, service, operation, params, render)
+    return rendered
+
+
+async def _perform(
+    env: Env,
+    call: Call,
+    service: Service[R, W],
+    operation: Operation[R, W],
+    params: Params,
+    render: Callable[[Answer], bytes] | None,
+) -> Any:
+    for _ in range(_ATTEMPTS):
+        resource, found = await _prepared(env, call, service, operation, params)
+        decision = await _authorize(env, call, service, operation, params, resource)
+        if isinstance(found, DaypassError):
+            raise found
+        authorized = _Authorized(resource, decision, found)
+        try:
+            if operation.write is not None:
+                return await _write(env, call, service, operation, params, authorized)
+            return await _read(env, call, service, operation, params, authorized, render)
+        except ResourceChanged:
+            continue
+    raise ResourceChanged(service.changed)
+
+
+async def _prepared(
+    env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params
+) -> Prepared:
+    """See `_prepare`. A long document is checked as heavy work, and not again on the writer's thread."""
+    if operation.document is not None and len(params[operation.document[0]]) > heavy.LARGE_TEXT:
+        prepared, checked = await heavy.read(
+            env, call, _prepare_heavily, service, operation.name, call, params, quick=True
+        )
+        service.remember(operation, params, checked)
+        return prepared
+    return await env.directory.read(
+        lambda tx: _prepare(service, service.reading(env, tx, call), operation, params),
+        account=call.caller.account,
+        urgent=operation.urgent,
+    )
+
+
+def _prepare(service: Service[R, W], context: R, operation: Operation[R, W], params: Params) -> Prepared:
+    """The resource to authorize, and the linter's findings, computed on this thread and cached for the write."""
+    resource = operation.resource(context, params)
+    try:
+        return resource, service.check(context, operation, params)
+    except DaypassError as fault:
+        return resource, fault
+
+
+async def _authorize(
+    env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params, resource: Resource
+) -> Decision:
+    """The last decision on the operation's own action. All the other decisions must allow too."""
+    context: dict[str, Value] = {}
+    for prefix in service.tag_prefixes:
+        context.update(tag_keys(prefix, resource.tags))
+    for keys in operation.keys:
+        context.update(keys(params, resource))
+    action = f"{service.prefix}:{operation.name}"
+    decision = await authorize(env, call, action, resource.arn, context=context, shown=resource.shown)
+    for also in resource.also:
+        wanted, known = also.action or action, context if also.context is None else also.context
+        further = await authorize(env, call, wanted, also.arn, context=known)
+        decision = further if wanted == action else decision
+    if operation.tagging and params.get("Tags"):
+        await authorize(env, call, operation.tagging, resource.arn, context=context, shown=resource.shown)
+    return decision
+
+
+async def _read(
+    env: Env,
+    call: Call,
+    service: Service[R, W],
+    operation: Operation[R, W],
+    params: Params,
+    authorized: _Authorized,
+    render: Callable[[Answer], bytes] | None,
+) -> Answer | bytes:
+    resource = authorized.resource
+    answer: Answer | bytes | None
+    if operation.heavy:
+        answer = await heavy.read(env, call, _read_heavily, service, operation.name, call, params, resource, render)
+        if answer is None:
+            raise ResourceChanged(service.changed)
+    else:
+        answer = await env.directory.read(
+            lambda tx: _found(service, operation, service.reading(env, tx, call), params, resource),
+            account=call.caller.account,
+        )
+    await env.journal.commit(served(call, decision=authorized.decision, detail=detail_of(params, resource)))
+    return answer
+
+
+def _found(
+    service: Service[R, W], operation: Operation[R, W], context: R, params: Params, authorized: Resource
+) -> Answer:
+    _check_unchanged(service, operation, context, params, authorized)
+    assert operation.read is not None
+    return operation.read(context, params)
+
+
+async def _write(
+    env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params, authorized: _Authorized
+) -> Answer:
+    gathered = await _gathered(env, call, service, operation, params)
+
+    def change(tx: Tx) -> tuple[Answer, Event]:
+        _check_unchanged(service, operation, service.reading(env, tx, call), params, authorized.resource)
+        assert operation.write is not None
+        context = service.writing(env, tx, call, gathered)
+        answer = operation.write(context, params)
+        changed = operation.credential(context, params, answer) if operation.credential is not None else None
+        if changed is not None:
+            announce(env, tx, (changed,), call.now, actor_id=call.caller.principal_id)
+        detail = {**detail_of(params, authorized.resource), "result": identifiers(answer, service.identifiers)}
+        if authorized.findings:
+            detail["lint"] = findings_shown(authorized.findings)
+            answer = {**answer, LINT: "; ".join(detail["lint"])}
+        return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=authorized.decision, detail=detail)
+
+    answer = await env.journal.write(change, account=call.caller.account, urgent=operation.urgent)
+    if operation.after_commit is not None:
+        operation.after_commit(answer)
+    return answer
+
+
+async def _gathered(env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params) -> Any:
+    gather = operation.gather
+    if gather is None:
+        return None
+    if operation.heavy:
+        return await heavy.read(env, call, _gather_heavily, service, operation.name, call, params)
+    return await env.directory.read(
+        lambda tx: gather(service.reading(env, tx, call), params, env.ids), account=call.caller.account
+    )
+
+
+def _check_unchanged(
+    service: Service[R, W], operation: Operation[R, W], context: R, params: Params, authorized: Resource
+) -> None:
+    if operation.resource(context, params) != authorized:
+        raise ResourceChanged(service.changed)
+
+
+# --- Heavy work: a service and an operation are passed by name ---------------------------------------------------------
+
+
+def _prepare_heavily(
+    scene: Scene, service: Service[R, W], name: str, call: Call, params: Params
+) -> tuple[Prepared, Any]:
+    operation = service.operations[name]
+    prepared = _prepare(service, service.reading_heavily(scene, call), operation, params)
+    return prepared, service.checked(operation, params)
+
+
+def _read_heavily(
+    scene: Scene,
+    service: Service[R, W],
+    name: str,
+    call: Call,
+    params: Params,
+    authorized: Resource,
+    render: Callable[[Answer], bytes] | None,
+) -> Answer | bytes | None:
+    """The answer; None when the authorized resource is no longer the current one."""
+    try:
+        found = _found(service, service.operations[name], service.reading_heavily(scene, call), params, authorized)
+    except ResourceChanged:
+        return None
+    return found if render is None else render(found)
+
+
+def _gather_heavily(scene: Scene, service: Service[R, W], name: str, call: Call, params: Params) -> Any:
+    gather = service.operations[name].gather
+    assert gather is not None
+    return gather(service.reading_heavily(scene, call), params, scene.ids)

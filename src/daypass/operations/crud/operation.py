@@ -1,0 +1,119 @@
+"""The inputs of an operation on the directory, and the type of a row in a service's table.
+
+Operations are synchronous and pure except for the reader or transaction that they receive. They run on a store thread,
+a write possibly more than once (when its batch is retried), so they must have no effect other than their answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.directory import Tags
+from daypass.domain.policy.document import PolicyKind
+from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.model import Value
+from daypass.domain.ssf import CredentialChange
+from daypass.ports import Ids, Reader
+
+Params: TypeAlias = Mapping[str, Any]
+"""A request's parameters by the member names of the service model; times are integers of milliseconds, blobs bytes."""
+
+Answer: TypeAlias = Mapping[str, Any]
+"""An answer by the output member names of the service model; times are integers of milliseconds, blobs bytes."""
+
+LINT: Final = "x-daypass-lint"
+"""The key of an answer under which a write returns the linter's findings; on the wire it is a header."""
+
+REFUSED: Final = "x-daypass-refused"
+"""The key of an answer that gives, only for the record, the reason why `Operation.after_commit` will refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every operation may use. Each service's ReadContext and WriteContext add what it needs."""
+
+    tx: Reader
+    caller: Caller
+    facts: RequestFacts
+    now: int  # ms
+
+    @property
+    def account(self) -> str:
+        return self.caller.account
+
+
+R = TypeVar("R", bound=Context)
+"""A service's ReadContext."""
+W = TypeVar("W", bound=Context)
+"""A service's WriteContext."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """An additional permission that a request needs.
+
+    `action`: "" for the operation's own one. `context`: context keys that replace the request's.
+    """
+
+    arn: str
+    action: str = ""
+    context: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The resource of an operation, as policies see it.
+
+    `arn` is that of the entity if it exists, and `tags` are its current ones. `also` lists further permissions: on the
+    new name of a renamed user, or iam:PassRole on a role that is passed to a machine. `shown` is the name of the
+    resource in a denial where AWS does not use its ARN ("role deployer").
+    """
+
+    arn: str
+    also: tuple[Permission, ...] = ()
+    tags: Tags = ()
+    boundary_arn: str | None = None
+    shown: str = ""
+
+
+@dataclass(frozen=True)  # without slots: a generic alias could not create an instance
+class Operation(Generic[R, W]):
+    """One row of a service's table.
+
+    Exactly one of `read` and `write` is given.
+
+    Attributes:
+        name: as in the API.
+        resource: what to authorize.
+        read, write: executes the operation and returns the answer.
+        keys: further context keys of the request.
+        document: a parameter with a policy, which must parse before anything else is tried.
+        check: off the writer's thread, refuses what takes time to check, or returns the linter's findings. Only
+            authorized
+            callers see the refusal.
+        gather: does slow work before a write, after authorization and on another thread or process, because all share
+            the
+            writer's thread.
+        after_commit: may refuse after the write is durable, for example because of a failure that was counted.
+        credential: the change of a credential that a write was, for event streams; None when it was none.
+        tagging: the additional action of a request with Tags.
+        heavy: its `read` or `gather` is heavy work: evaluation, hashing, a report (see `operations.heavy`).
+        urgent: it removes permissions, so it may use the reserved capacity.
+    """
+
+    name: str
+    resource: Callable[[R, Params], Resource]
+    read: Callable[[R, Params], Answer] | None = None
+    write: Callable[[W, Params], Answer] | None = None
+    keys: tuple[Callable[[Params, Resource], Mapping[str, Value]], ...] = ()
+    document: tuple[str, PolicyKind] | None = None
+    check: Callable[[R, Params], Sequence[Finding] | None] | None = None
+    gather: Callable[[R, Params, Ids], Any] | None = None
+    after_commit: Callable[[Answer], None] | None = None
+    credential: Callable[[W, Params, Answer], CredentialChange | None] | None = field(default=None, kw_only=True)
+    tagging: str = field(default="", kw_only=True)
+    heavy: bool = field(default=False, kw_only=True)
+    urgent: bool = field(default=False, kw_only=True)

@@ -1,0 +1,48 @@
+"""Runs slow work where it delays no other request: simulations, explanations, lint, password hashes, reports.
+
+All work that a tenant can make expensive goes through this module.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from daypass.domain.policy.compiled import PolicyDocument
+from daypass.operations.iam.holdings import compiled
+from daypass.ports import Call, Env
+
+T = TypeVar("T")
+
+
+LARGE_TEXT: Final = 2_000
+"""Characters of a policy document that is parsed on a read thread; a longer one is heavy work."""
+
+INLINE_TEXT: Final = 1_000
+"""Characters of a caller's text that are parsed on the event loop: about a millisecond."""
+
+
+async def read(env: Env, call: Call, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
+    """`work(scene, *args)` for the caller's account; `work` is a function of a module. See `ports.HeavyWork`."""
+    return await env.heavy.read(call.caller.account, work, *args, quick=quick)
+
+
+async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
+    """`work(*args)` for an account. See `ports.HeavyWork`."""
+    return await env.heavy.compute(account, work, *args, quick=quick)
+
+
+async def parse(env: Env, account: str, work: Callable[[str], T], text: str) -> T:
+    """`work(text)`, on the event loop for a short text and as quick work for a long one. `work` is a function of a module."""
+    if len(text) <= INLINE_TEXT:
+        return work(text)
+    return await compute(env, account, work, text, quick=True)
+
+
+def _portable(document: PolicyDocument) -> tuple[Any, ...]:
+    """A document is passed as its text and compiled by the receiver. One that was altered after compiling must not be passed."""
+    return compiled, (document.text, document.kind)
+
+
+copyreg.pickle(PolicyDocument, _portable)

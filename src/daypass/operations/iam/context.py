@@ -1,0 +1,46 @@
+"""The inputs of an IAM operation. Look-ups are limited to the caller's account, except where AWS resolves foreign principals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from daypass.domain.claims import PrincipalKind
+from daypass.operations.crud import operation as crud
+from daypass.operations.crud.operation import Context, Params, Resource
+from daypass.operations.iam import faults
+from daypass.operations.iam.builtin import Catalog
+from daypass.ports import Ids, SamlMetadata, Sealer, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContext(Context):
+    """What a read may use."""
+
+    builtin: Catalog
+    saml_metadata: SamlMetadata
+    public_url: str = field(default="", kw_only=True)  # of the installation; only for reads and `gather`
+
+    def own_user_id(self) -> str:
+        """The unique id of the calling user, when the request names none; the account id for the root.
+
+        Raises VALIDATION when the caller is neither.
+        """
+        if self.caller.kind in (PrincipalKind.USER, PrincipalKind.ROOT):
+            return self.caller.principal_id
+        raise faults.invalid("Must specify userName when calling with non-User credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteContext(ReadContext):
+    """What a write may use."""
+
+    tx: Tx
+    ids: Ids
+    sealer: Sealer
+    gathered: Any = None  # the result of the operation's `gather`
+
+
+Operation: TypeAlias = crud.Operation[ReadContext, WriteContext]
+ResourceOf: TypeAlias = Callable[[ReadContext, Params], Resource]

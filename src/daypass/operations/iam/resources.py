@@ -1,0 +1,222 @@
+"""The resource of each operation, as policies see it: the ARN to authorize, and the context keys of the request.
+
+A missing entity is authorized under the plain ARN of its name; a caller who may not act on that ARN learns nothing.
+Denials name an existing entity as AWS does: "role deployer", "policy ARN"; an entity that is created or tagged, by its
+ARN.
+Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access
+Management".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from daypass.domain.arn import root_arn
+from daypass.domain.context import requested_tags
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    Group,
+    InstanceProfile,
+    ManagedPolicy,
+    OidcProvider,
+    Role,
+    SamlProvider,
+    User,
+)
+from daypass.domain.policy.model import Value
+from daypass.operations.crud.operation import Params, Permission, Resource
+from daypass.operations.iam import find, members
+from daypass.operations.iam.context import ReadContext, ResourceOf
+
+_PASSED_TO_MACHINE: Final[Mapping[str, Value]] = {"iam:passedtoservice": "ec2.amazonaws.com"}
+
+Named: TypeAlias = User | Group | Role | ManagedPolicy | InstanceProfile
+
+
+def of(entity: Named | Account) -> Resource:
+    if isinstance(entity, Account):
+        return Resource(root_arn(entity.id))
+    return Resource(
+        entity.arn,
+        tags=() if isinstance(entity, Group) else entity.tags,
+        boundary_arn=entity.boundary_arn if isinstance(entity, (User, Role)) else None,
+    )
+
+
+def anything(_ctx: ReadContext, _p: Params) -> Resource:
+    return Resource("*")
+
+
+def by_arn(resource: ResourceOf) -> ResourceOf:
+    """The same resource, for an operation whose denials name it by its ARN."""
+    return lambda ctx, p: replace(resource(ctx, p), shown="")
+
+
+def listed(kind: str) -> ResourceOf:
+    """A list of users, groups, roles or instance profiles is authorized by its path prefix."""
+
+    def resource(ctx: ReadContext, p: Params) -> Resource:
+        return Resource(f"arn:aws:iam::{ctx.account}:{kind}{p.get('PathPrefix') or '/'}")
+
+    return resource
+
+
+def policy_list(_ctx: ReadContext, p: Params) -> Resource:
+    return Resource(f"policy path {p.get('PathPrefix') or '/'}")
+
+
+def new(kind: str, name: str) -> ResourceOf:
+    """An entity to be created, with the Path and the name (a parameter) from the request."""
+
+    def resource(ctx: ReadContext, p: Params) -> Resource:
+        return Resource(_arn(ctx, kind, p.get("Path"), p[name]))
+
+    return resource
+
+
+def _arn(ctx: ReadContext, kind: str, path: str | None, name: str) -> str:
+    return f"arn:aws:iam::{ctx.account}:{kind}{path or '/'}{name}"
+
+
+def new_policy(ctx: ReadContext, p: Params) -> Resource:
+    """A managed policy to be created; a denial names it without its path."""
+    return replace(new("policy", "PolicyName")(ctx, p), shown=f"policy {p['PolicyName']}")
+
+
+def _named(ctx: ReadContext, kind: str, name: str, found: Named | None) -> Resource:
+    """An entity that the request names, whether it exists or not. Policies see its ARN; denials name it as the request does."""
+    resource = of(found) if found else Resource(_arn(ctx, kind, None, name))
+    return replace(resource, shown=f"{kind.replace('-', ' ')} {name}")
+
+
+def user(ctx: ReadContext, p: Params) -> Resource:
+    """The named user."""
+    found = ctx.tx.get(User, account=ctx.account, name=p["UserName"])
+    return _named(ctx, "user", p["UserName"], found)
+
+
+def user_or_caller(ctx: ReadContext, p: Params) -> Resource:
+    """The named user, or by default the caller."""
+    if p.get("UserName"):
+        return user(ctx, p)
+    caller = find.user_or_caller(ctx, p)
+    return of(caller) if isinstance(caller, Account) else _named(ctx, "user", caller.name, caller)
+
+
+def user_or_everyone(ctx: ReadContext, p: Params) -> Resource:
+    """The named user or the caller, unless the request is about all users."""
+    return Resource("*") if p.get("AllUsers") else user_or_caller(ctx, p)
+
+
+def group(ctx: ReadContext, p: Params) -> Resource:
+    found = ctx.tx.get(Group, account=ctx.account, name=p["GroupName"])
+    return _named(ctx, "group", p["GroupName"], found)
+
+
+def role(ctx: ReadContext, p: Params) -> Resource:
+    found = ctx.tx.get(Role, account=ctx.account, name=p["RoleName"])
+    return _named(ctx, "role", p["RoleName"], found)
+
+
+def renamed_user(ctx: ReadContext, p: Params) -> Resource:
+    """Changing a name or path needs permission on the old and on the new ARN."""
+    resource = user(ctx, p)
+    old = ctx.tx.get(User, account=ctx.account, name=p["UserName"])
+    return _with_new(ctx, "user", resource, old, p.get("NewPath"), p.get("NewUserName"))
+
+
+def renamed_group(ctx: ReadContext, p: Params) -> Resource:
+    resource = group(ctx, p)
+    old = ctx.tx.get(Group, account=ctx.account, name=p["GroupName"])
+    return _with_new(ctx, "group", resource, old, p.get("NewPath"), p.get("NewGroupName"))
+
+
+def _with_new(
+    ctx: ReadContext, kind: str, resource: Resource, old: User | Group | None, path: str | None, name: str | None
+) -> Resource:
+    if old is None:
+        return resource
+    arn = _arn(ctx, kind, path or old.path, name or old.name)
+    return resource if arn == resource.arn else replace(resource, also=(Permission(arn),))
+
+
+def policy(ctx: ReadContext, p: Params) -> Resource:
+    """A managed policy by its ARN."""
+    arn = p["PolicyArn"]
+    found = find.any_policy(ctx, arn)
+    return replace(of(found) if found else Resource(arn), shown=f"policy {arn}")
+
+
+def instance_profile(ctx: ReadContext, p: Params) -> Resource:
+    name = p["InstanceProfileName"]
+    found = ctx.tx.get(InstanceProfile, account=ctx.account, name=name)
+    return _named(ctx, "instance-profile", name, found)
+
+
+def role_into_profile(ctx: ReadContext, p: Params) -> Resource:
+    """Adding a role to an instance profile passes it to machines, which needs iam:PassRole on the role."""
+    return replace(instance_profile(ctx, p), also=(Permission(role(ctx, p).arn, "iam:PassRole", _PASSED_TO_MACHINE),))
+
+
+def new_oidc_provider(ctx: ReadContext, p: Params) -> Resource:
+    return Resource(f"arn:aws:iam::{ctx.account}:oidc-provider/{p['Url'].removeprefix('https://')}")
+
+
+def new_saml_provider(ctx: ReadContext, p: Params) -> Resource:
+    return Resource(f"arn:aws:iam::{ctx.account}:saml-provider/{p['Name']}")
+
+
+def providers(kind: str) -> ResourceOf:
+    """All providers of a kind, as AWS writes it in a denial of the list."""
+    return lambda ctx, _p: Resource(f"arn:aws:iam::{ctx.account}:{kind}/*")
+
+
+def oidc_provider(ctx: ReadContext, p: Params) -> Resource:
+    """A provider by its ARN, in any account. One in another account is treated as missing."""
+    arn = p["OpenIDConnectProviderArn"]
+    account, url = find.provider_of(arn, "oidc-provider/")
+    found = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
+    return Resource(arn, tags=found.tags if found else ())
+
+
+def saml_provider(ctx: ReadContext, p: Params) -> Resource:
+    arn = p["SAMLProviderArn"]
+    account, name = find.provider_of(arn, "saml-provider/")
+    found = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
+    return Resource(arn, tags=found.tags if found and found.arn == arn else ())
+
+
+def key_owner(ctx: ReadContext, p: Params) -> Resource:
+    """The user of an access key. A key of another account is treated as missing."""
+    key = ctx.tx.get(AccessKey, id=p["AccessKeyId"])
+    if key is None or key.account != ctx.account:
+        return Resource("*")
+    owner = ctx.tx.get(User, id=key.owner_id)
+    return of(owner) if owner else Resource(root_arn(ctx.account))
+
+
+# --- Context keys --------------------------------------------------------------------------------------------------
+
+
+def request_tags(p: Params, _resource: Resource) -> Mapping[str, Value]:
+    """aws:RequestTag/* and aws:TagKeys of a request that sets tags."""
+    return requested_tags(members.tags_of(p.get("Tags")))
+
+
+def request_tag_keys(p: Params, _resource: Resource) -> Mapping[str, Value]:
+    """aws:TagKeys of a request that removes tags."""
+    return {"aws:tagkeys": tuple(p.get("TagKeys") or ())}
+
+
+def policy_arn(p: Params, _resource: Resource) -> Mapping[str, Value]:
+    """iam:PolicyARN: the policy that is attached or detached."""
+    return {"iam:policyarn": p["PolicyArn"]}
+
+
+def boundary(p: Params, resource: Resource) -> Mapping[str, Value]:
+    """iam:PermissionsBoundary: the new boundary of the entity, or else its current one; absent when there is neither."""
+    arn = p.get("PermissionsBoundary") or resource.boundary_arn
+    return {"iam:permissionsboundary": arn} if arn else {}

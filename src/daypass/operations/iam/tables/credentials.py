@@ -1,0 +1,145 @@
+"""Operations on identity providers, passwords, MFA devices and outbound federation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.operations.iam import (
+    account_alias,
+    credential_changes,
+    login_profiles,
+    mfa,
+    oidc_providers,
+    outbound,
+    password_policy,
+    resources,
+    saml_providers,
+)
+from daypass.operations.iam.context import Operation
+
+PROVIDERS: Final = (
+    Operation(
+        "CreateOpenIDConnectProvider",
+        resources.new_oidc_provider,
+        write=oidc_providers.create_oidc_provider,
+        keys=(resources.request_tags,),
+        tagging="iam:TagOpenIDConnectProvider",
+    ),
+    Operation("GetOpenIDConnectProvider", resources.oidc_provider, read=oidc_providers.get_oidc_provider),
+    Operation(
+        "ListOpenIDConnectProviders", resources.providers("oidc-provider"), read=oidc_providers.list_oidc_providers
+    ),
+    Operation("AddClientIDToOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.add_client_id),
+    Operation(
+        "RemoveClientIDFromOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.remove_client_id
+    ),
+    Operation("UpdateOpenIDConnectProviderThumbprint", resources.oidc_provider, write=oidc_providers.update_thumbprint),
+    Operation(
+        "DeleteOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.delete_oidc_provider, urgent=True
+    ),
+    Operation(
+        "CreateSAMLProvider",
+        resources.new_saml_provider,
+        write=saml_providers.create_saml_provider,
+        keys=(resources.request_tags,),
+        gather=saml_providers.read_documents,
+        heavy=True,
+        tagging="iam:TagSAMLProvider",
+    ),
+    Operation("GetSAMLProvider", resources.saml_provider, read=saml_providers.get_saml_provider),
+    Operation("ListSAMLProviders", resources.providers("saml-provider"), read=saml_providers.list_saml_providers),
+    Operation(
+        "UpdateSAMLProvider",
+        resources.saml_provider,
+        write=saml_providers.update_saml_provider,
+        gather=saml_providers.read_documents,
+        heavy=True,
+    ),
+    Operation("DeleteSAMLProvider", resources.saml_provider, write=saml_providers.delete_saml_provider, urgent=True),
+)
+
+PASSWORDS: Final = (
+    Operation("CreateAccountAlias", resources.anything, write=account_alias.create_account_alias),
+    Operation("ListAccountAliases", resources.anything, read=account_alias.list_account_aliases),
+    Operation("DeleteAccountAlias", resources.anything, write=account_alias.delete_account_alias),
+    Operation("UpdateAccountPasswordPolicy", resources.anything, write=password_policy.update_account_password_policy),
+    Operation("GetAccountPasswordPolicy", resources.anything, read=password_policy.get_account_password_policy),
+    Operation("DeleteAccountPasswordPolicy", resources.anything, write=password_policy.delete_account_password_policy),
+    Operation(
+        "CreateLoginProfile",
+        resources.user_or_caller,
+        write=login_profiles.create_login_profile,
+        gather=login_profiles.prepare_create,
+        heavy=True,
+        credential=credential_changes.created_password,
+    ),
+    Operation("GetLoginProfile", resources.user_or_caller, read=login_profiles.get_login_profile),
+    Operation(
+        "UpdateLoginProfile",
+        resources.user,
+        write=login_profiles.update_login_profile,
+        gather=login_profiles.prepare_update,
+        heavy=True,
+        credential=credential_changes.updated_password,
+    ),
+    Operation(
+        "DeleteLoginProfile",
+        resources.user_or_caller,
+        write=login_profiles.delete_login_profile,
+        urgent=True,
+        credential=credential_changes.deleted_password,
+    ),
+    Operation(
+        "ChangePassword",
+        login_profiles.own,
+        write=login_profiles.change_password,
+        gather=login_profiles.prepare_change,
+        heavy=True,
+        after_commit=login_profiles.refuse_wrong_password,
+        credential=credential_changes.updated_password,
+    ),
+)
+
+MFA: Final = (
+    Operation(
+        "CreateVirtualMFADevice",
+        mfa.new_resource,
+        write=mfa.create_virtual_mfa_device,
+        keys=(resources.request_tags,),
+        gather=mfa.draw,
+        tagging="iam:TagMFADevice",
+    ),
+    Operation("DeleteVirtualMFADevice", mfa.device_resource, write=mfa.delete_virtual_mfa_device),
+    Operation("ListVirtualMFADevices", mfa.all_resource, read=mfa.list_virtual_mfa_devices),
+    Operation(
+        "EnableMFADevice", mfa.owner_resource, write=mfa.enable_mfa_device, credential=credential_changes.enabled_device
+    ),
+    Operation("ResyncMFADevice", mfa.owner_resource, write=mfa.resync_mfa_device),
+    Operation(
+        "DeactivateMFADevice",
+        mfa.owner_resource,
+        write=mfa.deactivate_mfa_device,
+        credential=credential_changes.deactivated_device,
+    ),
+    Operation("ListMFADevices", mfa.owner_resource, read=mfa.list_mfa_devices),
+    Operation("GetMFADevice", mfa.shown_resource, read=mfa.get_mfa_device),
+)
+
+OUTBOUND: Final = (
+    Operation(
+        "EnableOutboundWebIdentityFederation",
+        resources.anything,
+        write=outbound.enable_outbound_web_identity_federation,
+        gather=outbound.gather,
+    ),
+    Operation(
+        "DisableOutboundWebIdentityFederation",
+        resources.anything,
+        write=outbound.disable_outbound_web_identity_federation,
+    ),
+    Operation(
+        "GetOutboundWebIdentityFederationInfo",
+        resources.anything,
+        read=outbound.get_outbound_web_identity_federation_info,
+    ),
+)

@@ -1,0 +1,137 @@
+"""Operations on users, groups, roles, managed policies and instance profiles."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.policy.document import PolicyKind
+from daypass.operations.iam import (
+    access_keys,
+    credential_changes,
+    elevation,
+    groups,
+    instance_profiles,
+    policies,
+    resources,
+    roles,
+    usage,
+    users,
+)
+from daypass.operations.iam.context import Operation
+
+_NEW_TAGGED = (resources.request_tags, resources.boundary)
+_TRUST = PolicyKind.TRUST
+_MANAGED = ("PolicyDocument", PolicyKind.MANAGED)
+
+USERS: Final = (
+    Operation(
+        "CreateUser",
+        resources.new("user", "UserName"),
+        write=users.create_user,
+        keys=_NEW_TAGGED,
+        tagging="iam:TagUser",
+    ),
+    Operation("GetUser", resources.user_or_caller, read=users.get_user),
+    Operation("ListUsers", resources.listed("user"), read=users.list_users),
+    Operation("UpdateUser", resources.renamed_user, write=users.update_user),
+    Operation("DeleteUser", resources.user, write=users.delete_user, urgent=True),
+    Operation(
+        "CreateAccessKey",
+        resources.user_or_caller,
+        write=access_keys.create_access_key,
+        urgent=True,
+        credential=credential_changes.created_key,
+    ),
+    Operation("ListAccessKeys", resources.user_or_caller, read=access_keys.list_access_keys),
+    Operation(
+        "UpdateAccessKey",
+        resources.user_or_caller,
+        write=access_keys.update_access_key,
+        urgent=True,
+        credential=credential_changes.updated_key,
+    ),
+    Operation(
+        "DeleteAccessKey",
+        resources.user_or_caller,
+        write=access_keys.delete_access_key,
+        urgent=True,
+        credential=credential_changes.deleted_key,
+    ),
+    Operation("ListGroupsForUser", resources.user, read=groups.list_groups_for_user),
+)
+
+GROUPS: Final = (
+    Operation("CreateGroup", resources.new("group", "GroupName"), write=groups.create_group),
+    Operation("GetGroup", resources.group, read=groups.get_group),
+    Operation("ListGroups", resources.listed("group"), read=groups.list_groups),
+    Operation("UpdateGroup", resources.renamed_group, write=groups.update_group),
+    Operation("DeleteGroup", resources.group, write=groups.delete_group),
+    Operation("AddUserToGroup", resources.group, write=groups.add_user_to_group),
+    Operation("RemoveUserFromGroup", resources.group, write=groups.remove_user_from_group),
+)
+
+ROLES: Final = (
+    Operation(
+        "CreateRole",
+        resources.new("role", "RoleName"),
+        write=roles.create_role,
+        keys=_NEW_TAGGED,
+        document=("AssumeRolePolicyDocument", _TRUST),
+        tagging="iam:TagRole",
+    ),
+    Operation("GetRole", resources.role, read=roles.get_role),
+    Operation("ListRoles", resources.listed("role"), read=roles.list_roles),
+    Operation("UpdateRole", resources.role, write=roles.update_role, check=elevation.longer),
+    Operation("UpdateRoleDescription", resources.role, write=roles.update_role_description),
+    Operation(
+        "UpdateAssumeRolePolicy",
+        resources.role,
+        write=roles.update_assume_role_policy,
+        document=("PolicyDocument", _TRUST),
+    ),
+    Operation("DeleteRole", resources.role, write=roles.delete_role, urgent=True),
+)
+
+POLICIES: Final = (
+    Operation(
+        "CreatePolicy",
+        resources.new_policy,
+        write=policies.create_policy,
+        keys=(resources.request_tags,),
+        document=_MANAGED,
+        tagging="iam:TagPolicy",
+    ),
+    Operation("GetPolicy", resources.policy, read=policies.get_policy),
+    Operation("ListPolicies", resources.policy_list, read=policies.list_policies),
+    Operation("DeletePolicy", resources.policy, write=policies.delete_policy),
+    Operation("CreatePolicyVersion", resources.policy, write=policies.create_policy_version, document=_MANAGED),
+    Operation("GetPolicyVersion", resources.policy, read=policies.get_policy_version),
+    Operation("ListPolicyVersions", resources.policy, read=policies.list_policy_versions),
+    Operation("SetDefaultPolicyVersion", resources.policy, write=policies.set_default_policy_version),
+    Operation("DeletePolicyVersion", resources.policy, write=policies.delete_policy_version),
+    Operation("ListEntitiesForPolicy", resources.policy, read=usage.list_entities_for_policy),
+)
+
+INSTANCE_PROFILES: Final = (
+    Operation(
+        "CreateInstanceProfile",
+        resources.new("instance-profile", "InstanceProfileName"),
+        write=instance_profiles.create_instance_profile,
+        keys=(resources.request_tags,),
+        tagging="iam:TagInstanceProfile",
+    ),
+    Operation("GetInstanceProfile", resources.instance_profile, read=instance_profiles.get_instance_profile),
+    Operation(
+        "ListInstanceProfiles", resources.listed("instance-profile"), read=instance_profiles.list_instance_profiles
+    ),
+    Operation("ListInstanceProfilesForRole", resources.role, read=instance_profiles.list_instance_profiles_for_role),
+    Operation(
+        "AddRoleToInstanceProfile", resources.role_into_profile, write=instance_profiles.add_role_to_instance_profile
+    ),
+    Operation(
+        "RemoveRoleFromInstanceProfile",
+        resources.instance_profile,
+        write=instance_profiles.remove_role_from_instance_profile,
+    ),
+    Operation("DeleteInstanceProfile", resources.instance_profile, write=instance_profiles.delete_instance_profile),
+)

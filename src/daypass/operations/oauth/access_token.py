@@ -1,0 +1,212 @@
+"""Access tokens (RFC 9068): converts a session to a signed JWT and back.
+
+The claims are for every verifier of the token. The token also contains the sealed session, so that an exchange never
+depends on the claims and never loses a session policy. The sealed session alone gives no access: the secret key of its
+AWS form is derived here and is not in the token.
+Sources: RFC 9068, 2.2; RFC 8693, 4.1; IAM User Guide, "Pass session tags in AWS STS".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.arn import assumed_role_arn, federated_user_arn
+from daypass.domain.context import SCOPE_KEY
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import JoseError
+from daypass.domain.oauth.binding import Binding, binding_of
+from daypass.domain.revocation_match import hop_claims
+from daypass.domain.session import Hop, SessionClaims, SessionKind
+from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS
+from daypass.operations.assume.forms import sealed
+from daypass.ports import AuthorizationServer, Env
+
+SESSION: Final = "urn:daypass:session"
+"""The claim that contains the sealed session."""
+
+_INVALID: Final = "The token is invalid, expired or revoked."
+
+
+class AccessToken(Struct, frozen=True):
+    """A signed token. `expires_at` in ms."""
+
+    text: str
+    audiences: tuple[str, ...]
+    scope: tuple[str, ...]
+    expires_at: int
+    binding: Binding | None = None
+
+    def __repr__(self) -> str:
+        return f"AccessToken({self.audiences})"
+
+
+class JwtForm(Struct, frozen=True):
+    """An access token for `audiences`; `jti` must be unique.
+
+    `algorithms`: those of the resource servers among the audiences. `binding`: the key that its holder must prove to have.
+    """
+
+    audiences: tuple[str, ...]
+    jti: str
+    algorithms: frozenset[str] = frozenset()
+    binding: Binding | None = None
+
+    @property
+    def listed(self) -> bool:
+        return True
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        bound = {"cnf": self.binding.claim} if self.binding is not None else {}
+        return {"form": "access_token", "jti": self.jti, "audience": self.audiences, **bound}
+
+    async def render(self, env: Env, session: SessionClaims) -> AccessToken:
+        """Seals the session and signs the claims. Also raises INVALID_TARGET for audiences with different algorithms."""
+        server = env.oauth
+        if session.binding or session.principal_id == session.account:
+            raise DaypassError(ErrorKind.INVALID_TARGET, "This kind of session gets no access tokens.")
+        try:
+            algorithm = server.algorithm_for(self.audiences, self.algorithms)
+        except ValueError as error:
+            raise DaypassError(ErrorKind.INVALID_TARGET, f"No token can be issued: {error}.") from None
+        claims = claims_of(server, session, self.audiences, self.jti, env.clock.now())
+        claims[SESSION]["sealed"] = sealed(env, session)
+        if (reference := env.statuses.reference(session.status_index)) is not None:
+            uri, place = reference
+            claims["status"] = {"status_list": {"idx": place, "uri": uri}}
+        if self.binding is not None:
+            claims["cnf"] = self.binding.claim
+        scope, text = values_of(session, SCOPE_KEY), server.signer.sign(claims, algorithm)
+        return AccessToken(text, self.audiences, scope, session.expires_at, self.binding)
+
+
+class OwnToken(Struct, frozen=True):
+    """A token that this server signed, and its session. Revocation is not checked."""
+
+    claims: Mapping[str, Any]
+    session: SessionClaims
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        found = self.claims.get("aud", ())
+        return (found,) if isinstance(found, str) else tuple(found)
+
+    @property
+    def binding(self) -> Binding | None:
+        """The key that its holder must prove to have; None for a bearer token."""
+        return binding_of(self.claims)
+
+    @property
+    def issued_at(self) -> int:
+        """When the token was issued, in ms; its session may be older."""
+        return int(self.claims[SESSION]["issued_at"])
+
+
+async def open_access_token(env: Env, unverified_text: str, now: int) -> OwnToken:
+    """Opens a token of this server that has not expired at `now` (ms). Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE.
+
+    The message is the same for every reason; the record has the reason (attack A71).
+    """
+    server = env.oauth
+    try:
+        claims = await server.signer.verify(unverified_text)
+    except JoseError as error:
+        raise invalid_token(str(error)) from None
+    named = claims.get(SESSION)
+    if claims.get("iss") != server.issuer or not isinstance(named, dict):
+        raise invalid_token("its issuer is not this server")
+    try:
+        session = await env.sealer.open(str(named.get("sealed")), str(named.get("access_key_id")))
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        raise invalid_token("its session does not open") from None
+    if session.expires_at <= now:
+        raise invalid_token("it has expired", session_id=session.session_id)
+    return OwnToken(claims, session)
+
+
+def invalid_token(reason: str, **private: Any) -> DaypassError:
+    """The only refusal of a token of this server."""
+    return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _INVALID, private={"reason": reason, **private})
+
+
+def not_standing(error: DaypassError) -> DaypassError:
+    """The same refusal, for credentials that authentication refuses."""
+    return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _INVALID, private={"reason": error.public, **error.private})
+
+
+def values_of(session: SessionClaims, key: str) -> tuple[str, ...]:
+    """The values of one of the session's context keys."""
+    return tuple(value for name, value in session.keys if name == key)
+
+
+# --- Claims ----------------------------------------------------------------------------------------------------------
+
+
+def claims_of(
+    server: AuthorizationServer, session: SessionClaims, audiences: tuple[str, ...], jti: str, now: int
+) -> dict[str, Any]:
+    """The claims of a token issued for this session at `now` (ms), without the sealed session."""
+    own = session.hops[-1]
+    claims: dict[str, Any] = {
+        "iss": server.issuer,
+        "sub": stable_id(own),
+        "aud": audiences[0] if len(audiences) == 1 else list(audiences),
+        "client_id": session.client_id or session.arn,
+        "jti": jti,
+        "iat": now // 1000,
+        "exp": session.expires_at // 1000,
+        "auth_time": session.hops[0].issued_at // 1000,
+    }
+    if scope := values_of(session, SCOPE_KEY):
+        claims["scope"] = " ".join(scope)
+    if amr := [*(("pop",) if session.auth_method in _KEYS else ()), *(("mfa",) if session.mfa_at else ())]:
+        claims["amr"] = amr
+    if session.tags:
+        tags = {key: [value] for key, value in session.tags}
+        claims[TAGS] = {"principal_tags": tags, "transitive_tag_keys": list(session.transitive_keys)}
+    if session.source_identity:
+        claims[SOURCE_IDENTITY] = session.source_identity
+    if chain := acting(session.hops[:-1]):
+        claims["act"] = chain
+    claims[SESSION] = {
+        "id": session.session_id,
+        "account": session.account,
+        "issued_at": now,
+        "arn": session_arn(session),
+        **({"role_arn": session.arn} if session.kind is SessionKind.ROLE else {}),
+        "access_key_id": own.access_key_id,
+        "hops": hop_claims(session),
+    }
+    return claims
+
+
+_KEYS: Final = frozenset({"sigv4", "x509"})  # ways to prove possession of a key: "pop" in RFC 8176
+
+
+def stable_id(hop: Hop) -> str:
+    """aws:userid of a hop: for a role session the role's id and the session name, for any other principal its id."""
+    return f"{hop.principal_id}:{hop.name}" if hop.principal_id.startswith("AROA") else hop.principal_id
+
+
+def session_arn(session: SessionClaims) -> str:
+    """As GetCallerIdentity shows it."""
+    match session.kind:
+        case SessionKind.ROLE:
+            return assumed_role_arn(session.account, session.arn.rpartition("/")[2], session.name)
+        case SessionKind.FEDERATED:
+            return federated_user_arn(session.account, session.name)
+        case SessionKind.USER:
+            return session.arn
+
+
+def acting(hops: tuple[Hop, ...]) -> dict[str, Any]:
+    """The hops before the session as nested `act` claims, the newest outermost. A chain has at most MAX_HOPS hops."""
+    chain: dict[str, Any] = {}
+    for hop in hops:
+        chain = {"sub": stable_id(hop), **({"act": chain} if chain else {})}
+    return chain

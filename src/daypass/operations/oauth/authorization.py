@@ -1,0 +1,229 @@
+"""The authorization request of a client, and the code that a person's consent gives it.
+
+A code is bound to the client, the redirect URI, the PKCE challenge and, if the client asked for it, a DPoP key. It stands
+for the person's browser session: when that ends before the code is redeemed, the code is worth nothing.
+Sources: RFC 6749, 4.1; RFC 7636; RFC 9126; RFC 9207; OpenID Connect Core 1.0, 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from daypass.domain.directory import OAuthClient, ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.oauth.client import ClientSettings, parse_client
+from daypass.domain.oauth.pkce import is_challenge
+from daypass.domain.oauth.redirects import is_registered
+from daypass.operations.assume.replay import consume
+from daypass.operations.assume.request import requested_role
+from daypass.operations.oauth import codes
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
+from daypass.operations.outcome import OWNER, event_of, served
+from daypass.operations.sign_in import browser_session
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env, Tx
+
+GRANT: Final = "authorization_code"
+OPENID: Final = "openid"
+CODE_MS: Final = 60_000
+PUSHED_MS: Final = 600_000
+URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
+MFA: Final = "urn:daypass:acr:mfa"
+SINGLE: Final = "urn:daypass:acr:single-factor"
+ACR_VALUES: Final = (SINGLE, MFA)
+
+
+class AuthorizationRequest(Struct, frozen=True):
+    """A validated request.
+
+    Attributes:
+        role, details: the role, and the authorization details as text; see `wire.oauth.details`.
+        scope: without `openid`; None: not given.
+        openid: whether an ID token is asked for.
+        max_age: seconds; -1: not given.
+        dpop_jkt: the key that the code is bound to (RFC 9449, 10); "" for none.
+    """
+
+    client_id: str
+    redirect_uri: str
+    code_challenge: str
+    state: str = ""
+    role: str = ""
+    details: str = ""
+    audiences: tuple[str, ...] = ()
+    scope: tuple[str, ...] | None = None
+    openid: bool = False
+    nonce: str = ""
+    prompt: frozenset[str] = frozenset()
+    max_age: int = -1
+    mfa: bool = False
+    dpop_jkt: str = ""
+
+
+class Authorization(Struct, frozen=True):
+    """What an authorization code stands for: the request, and the browser session of the person who consented."""
+
+    request: AuthorizationRequest
+    browser: str
+    session_id: str
+
+
+class KnownClient(Struct, frozen=True):
+    """A client that may send people here, and its settings."""
+
+    client: OAuthClient
+    settings: ClientSettings
+
+
+async def client_for(env: Env, unverified_id: str, unverified_uri: str, account: str = "") -> KnownClient:
+    """The client of a request, if the redirect URI is one of its own (attack A66). `account`: of the person, if known.
+
+    Any refusal is shown to the person, because no answer may be sent to an address that is not the client's. Raises
+    DaypassError(VALIDATION).
+    """
+    known = await client_by_id(env, unverified_id, account)
+    client = known.client
+    if not is_registered(unverified_uri, known.settings.redirect_uris):
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            "The redirect_uri is not registered for this application.",
+            private={OWNER: client.account, "client_id": client.id, "unverified_redirect_uri": unverified_uri[:256]},
+        )
+    return known
+
+
+async def client_by_id(env: Env, client_id: str, account: str = "") -> KnownClient:
+    """The client of a stored request. Raises DaypassError: VALIDATION when it is gone or disabled, IDP_COMMUNICATION."""
+    client = await registered_client(env, client_id, account)
+    if client is None or not client.enabled:
+        raise DaypassError(ErrorKind.VALIDATION, "This application is not registered here.")
+    return KnownClient(client, parse_client(client.settings))
+
+
+def check_challenge(request: AuthorizationRequest, method: str) -> None:
+    """`method`: code_challenge_method. Raises DaypassError(VALIDATION): PKCE is required (attack A67)."""
+    if method != "S256" or not is_challenge(request.code_challenge):
+        raise DaypassError(
+            ErrorKind.VALIDATION, "code_challenge with code_challenge_method=S256 is required (RFC 7636)."
+        )
+
+
+def check(settings: ClientSettings, request: AuthorizationRequest, grant: str) -> None:
+    """What the client may ask for. Raises DaypassError: UNAUTHORIZED_CLIENT, VALIDATION, INVALID_AUTHORIZATION_DETAILS,
+    INVALID_SCOPE.
+    """
+    if grant not in settings.grant_types:
+        raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "The client may not use this grant.")
+    if request.role:
+        requested_role(request.role)  # pages show its parts
+    if request.role and not settings.may_assume(request.role):
+        raise DaypassError(ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The client may not ask for this role.")
+    if not (request.role or request.openid or request.audiences):
+        raise DaypassError(ErrorKind.VALIDATION, "Name a role or a resource, or ask for the scope openid.")
+    if not set(request.scope or ()) <= set(settings.scopes):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The client may not ask for this scope.")
+
+
+def check_person(known: KnownClient, signed_in: SignedIn) -> None:
+    """A client signs in the people of its own account, the command line those of every account. Raises DaypassError(ACCESS_DENIED)."""
+    if known.client.account not in ("", signed_in.row.account):
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            "This application belongs to another account than the one that you are signed in to.",
+            private={"client_id": known.client.id},
+        )
+
+
+async def push(
+    env: Env,
+    call: Call,
+    client: AuthenticatedClient,
+    request: AuthorizationRequest,
+    replays: tuple[ReplayEntry, ...] = (),
+) -> str:
+    """daypass:PushAuthorizationRequest (RFC 9126): the request_uri. It consumes the one-time proofs of the client.
+
+    Raises DaypassError: INVALID_CLIENT when a proof was used before, UNAVAILABLE.
+    """
+    value, account = codes.new_value(env), client.client.account
+    row = codes.new_row(env, codes.REQUEST_URI, value, client.client, request, PUSHED_MS)
+    detail = {"client_id": client.client.id, "redirect_uri": request.redirect_uri, "role": request.role}
+    event = event_of(EventType.REQUEST_ALLOWED, call.facts, client.actor, at=call.now, account=account, detail=detail)
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for entry in replays:
+            consume(tx, entry)
+        codes.insert(tx, row)
+        return None, event
+
+    await env.journal.write(change, account=account)
+    return URI_PREFIX + value
+
+
+async def pushed(env: Env, client_id: str, unverified_uri: str) -> AuthorizationRequest:
+    """The request that a client has pushed. Raises DaypassError(VALIDATION) for an unknown, expired or another one's."""
+    value = unverified_uri.removeprefix(URI_PREFIX)
+    found = None
+    if value != unverified_uri:
+        found = await codes.find(env, codes.REQUEST_URI, client_id, value, AuthorizationRequest)
+    if found is None or found.row.used_at:
+        raise DaypassError(ErrorKind.VALIDATION, "The request_uri is unknown, has expired or was used before.")
+    return found.content
+
+
+async def grant_code(
+    env: Env,
+    call: Call,
+    known: KnownClient,
+    request: AuthorizationRequest,
+    signed_in: SignedIn,
+    request_uri: str,
+    *,
+    consent: str = "given",
+    also: Callable[[Tx], None] = lambda _: None,
+) -> str:
+    """daypass:AuthorizeClient: the code of a person's consent. It consumes the pushed request.
+
+    `consent`: "given" now, or "remembered", for the record. `also` writes more in the same transaction.
+
+    Raises DaypassError: VALIDATION when the pushed request was used before, UNAVAILABLE.
+    """
+    client = known.client
+    content = Authorization(request, signed_in.row.id, signed_in.row.session_id)
+    value = codes.new_value(env)
+    row = codes.new_row(env, codes.AUTHORIZATION, value, client, content, CODE_MS)
+    detail = {
+        "client_id": client.id,
+        "redirect_uri": request.redirect_uri,
+        "role": request.role,
+        "audience": request.audiences,
+        "scope": request.scope,
+        "consent": consent,
+    }
+    event = served(call, kind=EventType.REQUEST_ALLOWED, session_id=signed_in.row.session_id, detail=detail)
+    found = None
+    if request_uri:
+        name = request_uri.removeprefix(URI_PREFIX)
+        found = await codes.find(env, codes.REQUEST_URI, client.id, name, AuthorizationRequest)
+        if found is None:
+            raise DaypassError(ErrorKind.VALIDATION, "The request_uri has expired.")
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        if found is not None:
+            codes.use(tx, found, call.now, row.id)
+        also(tx)
+        codes.insert(tx, row)
+        return None, event
+
+    await env.journal.write(change, account=client.account)
+    return value
+
+
+async def person_of(env: Env, content: Authorization, now: int) -> SignedIn | None:
+    """The person of a code, if their browser is still signed in with the same session."""
+    found = await browser_session.read_by_id(env, content.browser, now)
+    return found if found is not None and found.row.session_id == content.session_id else None

@@ -1,0 +1,312 @@
+"""Authenticates OAuth clients. Every endpoint of the authorization server that serves clients does it here.
+
+A client uses the one method that is registered for it, so that a weaker one cannot be tried. The refusal is the same for
+every reason, and for a client that does not exist (attack A71); the record has the reason.
+Sources: RFC 6749, 2.3; RFC 7523, 3; RFC 8705, 2; RFC 9700, 2.5; FAPI 2.0 Security Profile, 5.3.2.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.arn import parse_arn
+from daypass.domain.certificate import Certificate, CertificateRefused
+from daypass.domain.claims import Caller
+from daypass.domain.directory import OAuthClient, ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import JoseError
+from daypass.domain.oauth.client import AuthMethod, ClientSettings, parse_client
+from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.operations import heavy
+from daypass.operations.assume.replay import CLIENT_ASSERTION
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam import passwords
+from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.document_clients import document_client
+from daypass.operations.outcome import ACTOR, OWNER
+from daypass.operations.rates import charge_client
+from daypass.operations.sized_cache import SizedCache
+from daypass.ports import Env
+
+_FAILED: Final = "Client authentication failed."
+_ID = re.compile(r"[A-Z0-9]{21}")
+_LEEWAY: Final = 10  # seconds, of times in the future; FAPI 2.0, 5.3.2.1
+_LONGEST: Final = 3_600  # seconds until an assertion expires: its id is stored that long. Authlib takes an hour
+_MAX_JTI: Final = 256
+_MAX_SECRET: Final = 256
+_CACHED: Final = 2_000_000  # characters of digests of verified secrets
+
+
+class TlsClientCertificate(Struct, frozen=True):
+    """A certificate whose key the client proved at the TLS endpoint.
+
+    `source` is "tls" or "proxy", for the record; `source_ip` is the client's, which the work on it is charged to.
+    """
+
+    unverified_der: bytes
+    unverified_chain: tuple[bytes, ...] = ()
+    source: str = "tls"
+    source_ip: str = ""
+
+    @property
+    def thumbprint(self) -> str:
+        """x5t#S256 (RFC 8705, 3.1)."""
+        digest = hashlib.sha256(self.unverified_der).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+class PresentedClient(Struct, frozen=True):
+    """What a request presents to authenticate a client.
+
+    Attributes:
+        id: the client that it claims to be.
+        methods: the methods that its credentials are of. A certificate is not a credential unless the client uses it.
+        secret, assertion: the credential.
+        certificate: the client's, of the TLS connection.
+        caller: the principal that signed the request with SigV4; it is verified.
+        account: of the grant in the request, where a client with a metadata document is looked for; "" for none.
+    """
+
+    id: str
+    methods: frozenset[AuthMethod]
+    secret: str = ""
+    assertion: str = ""
+    certificate: TlsClientCertificate | None = None
+    caller: Caller | None = None
+    account: str = ""
+
+    def __repr__(self) -> str:
+        return f"PresentedClient({self.id})"
+
+
+class AuthenticatedClient(Struct, frozen=True):
+    """A client that has authenticated, or a public client that named itself.
+
+    `replays`: the one-time credentials that the request must consume. `caller`: the principal of a workload.
+    """
+
+    client: OAuthClient
+    settings: ClientSettings
+    replays: tuple[ReplayEntry, ...] = ()
+    certificate: TlsClientCertificate | None = None
+    caller: Caller | None = None
+
+    @property
+    def method(self) -> str:
+        """How it authenticated."""
+        return self.settings.token_endpoint_auth_method
+
+    @property
+    def actor(self) -> dict[str, Any]:
+        """The client as the actor of an event."""
+        client = self.client
+        return {
+            "kind": "OAuthClient",
+            "account": client.account,
+            "arn": client.arn,
+            "principal_id": client.id,
+            "access_key_id": "",
+            "auth_method": self.method,
+        }
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """The client in the private facts of a refusal."""
+        return {OWNER: self.client.account, ACTOR: self.actor}
+
+
+async def authenticate_client(env: Env, presented: PresentedClient, now: int) -> AuthenticatedClient:
+    """The client. Raises DaypassError: INVALID_CLIENT, THROTTLED, UNAVAILABLE."""
+    client = await _named(env, presented)
+    if client is None:
+        raise failed("there is no such client", unverified_client_id=presented.id[:64])
+    known = {OWNER: client.account, "client_id": client.id}
+    if not client.enabled:
+        raise failed("the client is disabled", **known)
+    settings = parse_client(client.settings)
+    method = settings.token_endpoint_auth_method
+    if method not in presented.methods:
+        raise failed(f"the client authenticates with {method}", **known, methods=sorted(presented.methods))
+    try:
+        replays = await _verified(env, client, settings, presented, now)
+    except (JoseError, CertificateRefused) as error:
+        raise failed(str(error), **known) from None
+    except DaypassError as error:
+        if error.kind is not ErrorKind.IDP_COMMUNICATION:
+            raise
+        raise failed(f"its keys cannot be fetched: {error.private.get('keys', error.public)}", **known) from None
+    charge_client(env, client.id, client.account)
+    return AuthenticatedClient(client, settings, replays, presented.certificate, presented.caller)
+
+
+async def _named(env: Env, presented: PresentedClient) -> OAuthClient | None:
+    try:
+        return await registered_client(env, presented.id, presented.account)
+    except DaypassError as error:
+        if error.kind not in (ErrorKind.IDP_COMMUNICATION, ErrorKind.VALIDATION):
+            raise
+        raise failed(f"its metadata document: {error.private.get('document', '')}", **error.private) from None
+
+
+async def registered_client(env: Env, unverified_id: str, account: str = "") -> OAuthClient | None:
+    """The client with this id; None when there is none. A stale cache is not the reason for a refusal.
+
+    `account`: the one in which a client with a metadata document is looked for. Raises DaypassError: see `document_client`.
+    """
+    if unverified_id == COMMAND_LINE.id:
+        return COMMAND_LINE
+    if is_document_id(unverified_id):
+        return await document_client(env, account, unverified_id) if account else None
+    if not _ID.fullmatch(unverified_id):
+        return None
+    found = await env.directory.entity(OAuthClient, unverified_id)
+    if found is None and await refresh_if_changed(env):
+        found = await env.directory.entity(OAuthClient, unverified_id)
+    return found
+
+
+def failed(reason: str, **private: Any) -> DaypassError:
+    """The only refusal of a client's authentication."""
+    return DaypassError(ErrorKind.INVALID_CLIENT, _FAILED, private={"reason": reason, **private})
+
+
+async def _verified(
+    env: Env, client: OAuthClient, settings: ClientSettings, presented: PresentedClient, now: int
+) -> tuple[ReplayEntry, ...]:
+    """The one-time credentials to consume. Raises JoseError, CertificateRefused, DaypassError."""
+    match settings.token_endpoint_auth_method:
+        case "private_key_jwt":
+            claims = await env.oauth.proofs.assertion(client, presented.assertion, now)
+            return (_assertion(env.oauth.issuer, client, claims, now),)
+        case "client_secret_basic" | "client_secret_post":
+            await _check_secret(env, client, presented.secret)
+        case "tls_client_auth":
+            await _check_certificate(env, client, settings, presented.certificate, now)
+        case "self_signed_tls_client_auth":
+            certificate = presented.certificate
+            if certificate is None or certificate.thumbprint not in settings.tls_client_certificates:
+                raise CertificateRefused("the certificate is not one of the client's")
+        case "aws_sigv4":
+            await _check_role(env, client, settings, presented.caller)
+        case "none":
+            pass
+    return ()
+
+
+# --- private_key_jwt -------------------------------------------------------------------------------------------------
+
+
+def _assertion(issuer: str, client: OAuthClient, claims: Mapping[str, Any], now: int) -> ReplayEntry:
+    """The use of an assertion whose signature is verified. Raises JoseError.
+
+    The issuer is the only audience: an assertion for a token endpoint of another server must not be usable here, and
+    one for several servers could be passed on by any of them.
+    """
+    if claims.get("iss") != client.id or claims.get("sub") != client.id:
+        raise JoseError("its iss and sub are not the client_id")
+    if claims.get("aud") not in (issuer, [issuer]):
+        raise JoseError("its only audience must be the issuer of this server")
+    expires, seconds = _time(claims, "exp", required=True), now // 1000
+    if not seconds < expires + _LEEWAY:
+        raise JoseError("it has expired")
+    if expires > seconds + _LONGEST:
+        raise JoseError(f"it expires in more than {_LONGEST} seconds")
+    if max(_time(claims, "iat"), _time(claims, "nbf")) > seconds + _LEEWAY:
+        raise JoseError("it is not valid yet")
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI:
+        raise JoseError("its jti is missing, or is not a usable string")
+    used = hashlib.sha256(f"{client.id}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
+    return ReplayEntry(CLIENT_ASSERTION, used, client.account, now, (expires + _LEEWAY) * 1000)
+
+
+def _time(claims: Mapping[str, Any], name: str, *, required: bool = False) -> int:
+    value = claims.get(name, None if required else 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
+        raise JoseError(f"its {name} is not a whole number of seconds")
+    return value
+
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+
+async def _check_secret(env: Env, client: OAuthClient, secret: str) -> None:
+    """Hashing is heavy work of the client's account. A secret names which one it is, so that guesses need no hash."""
+    secret_id = secret.partition(".")[0]
+    stored = next((hashed for known, _, hashed in client.secrets if hmac.compare_digest(*_bytes(known, secret_id))), "")
+    if not stored or len(secret) > _MAX_SECRET or not secret.isascii():
+        raise JoseError("the secret is not one of the client's")
+    digest = hashlib.sha256(f"{client.id}\0{stored}\0{secret}".encode()).hexdigest()
+    if digest in _verified_secrets:
+        return
+    if not await heavy.compute(env, client.account, passwords.matches, secret, stored):
+        raise JoseError("the secret is not one of the client's")
+    _verified_secrets.add(digest, True)  # the digest is of 320 random bits, so the cache reveals no secret
+
+
+def _bytes(*texts: str) -> tuple[bytes, ...]:
+    return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
+
+
+_verified_secrets: SizedCache[bool] = SizedCache(bool, _CACHED)
+
+
+# --- Certificates ----------------------------------------------------------------------------------------------------
+
+
+async def _check_certificate(
+    env: Env, client: OAuthClient, settings: ClientSettings, certificate: TlsClientCertificate | None, now: int
+) -> None:
+    """A valid path to the client's trust anchor, and the registered name. A proxy need not have verified the path (A76).
+
+    Raises CertificateRefused.
+    """
+    if certificate is None:
+        raise CertificateRefused("there is no client certificate")
+    try:
+        arn = parse_arn(settings.trust_anchor)
+    except ValueError:
+        raise CertificateRefused("the trust anchor of the client is not an ARN") from None
+    view = await env.directory.trust_anchor(arn.resource.partition("/")[2])
+    if view is None or view.anchor.account != client.account or view.anchor.arn != settings.trust_anchor:
+        raise CertificateRefused("the client's account has no such trust anchor")
+    if not view.anchor.enabled:
+        raise CertificateRefused("the trust anchor is disabled")
+    crls = tuple(crl.data for crl in view.crls)
+    found = await env.certificates.verify(
+        certificate.source_ip,
+        view.anchor.certificates,
+        crls,
+        certificate.unverified_der,
+        certificate.unverified_chain,
+        now,
+    )
+    if not _is_named(settings, found):
+        raise CertificateRefused("the certificate has another name than the client's")
+
+
+def _is_named(settings: ClientSettings, certificate: Certificate) -> bool:
+    if settings.tls_client_auth_subject_dn:
+        return certificate.subject == settings.tls_client_auth_subject_dn
+    if settings.tls_client_auth_san_dns:
+        return ("DNS", settings.tls_client_auth_san_dns) in certificate.sans
+    return ("URI", settings.tls_client_auth_san_uri) in certificate.sans
+
+
+# --- Workloads -------------------------------------------------------------------------------------------------------
+
+
+async def _check_role(env: Env, client: OAuthClient, settings: ClientSettings, caller: Caller | None) -> None:
+    """A session of the client's role. A role that was created later with the same ARN is another one (attack A55)."""
+    if caller is None or caller.principal_arn != settings.role or caller.account != client.account:
+        raise JoseError("the request is not signed by a session of the client's role")
+    view = await env.directory.role_by_id(caller.principal_id)
+    if view is None or view.role.created_at > client.updated_at:
+        raise JoseError("the role was created after it was registered with the client")

@@ -1,0 +1,217 @@
+"""OAuth clients of an account: creating, changing and deleting them, and their secrets.
+
+Whoever can change how a client authenticates can act as that client. So these operations also need the permission that
+AWS requires for the same change to an identity provider (`operations.management.ALSO`). A secret is returned once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.directory import OAuthClient, Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event
+from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, parse_client
+from daypass.operations import heavy
+from daypass.operations.crud.collection import Collection
+from daypass.operations.iam import passwords
+from daypass.operations.management import allow
+from daypass.ports import Call, Env, Reader, Tx
+
+CLIENTS_PER_ACCOUNT: Final = 1_000
+MAX_SECRETS: Final = 2
+"""Active secrets of one client: the old one and the new one during a rotation."""
+
+SECRET_COST: Final = (14, 8, 1)
+"""The cost of scrypt for secrets of 256 random bits, which nobody can guess: 16 MB and about 50 ms."""
+
+_KIND: Final = "client"
+_CLIENTS: Final = Collection(OAuthClient, "Client", _KIND, "client", CLIENTS_PER_ACCOUNT, key="id", identity="arn")
+_MAX_NAME: Final = 128
+
+
+class NewSecret(Struct, frozen=True):
+    """A client with a new secret, which is not stored."""
+
+    client: OAuthClient
+    secret_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewSecret({self.secret_id})"
+
+
+async def create_client(env: Env, call: Call, name: str, members: Mapping[str, Any], account: str = "") -> OAuthClient:
+    """daypass:CreateClient, with iam:CreateOpenIDConnectProvider. `members`: as in `domain.oauth.client.ClientSettings`.
+
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "CreateClient", _KIND, "*", owner)
+    settings = dump_client(await _parsed(env, call, members))
+    client = OAuthClient(env.ids.unique("DPCL"), owner, _checked_name(name), call.now, call.now, settings=settings)
+
+    def change(tx: Tx) -> tuple[OAuthClient, Event]:
+        _CLIENTS.put(tx, None, client)
+        return client, _CLIENTS.changed(call, client, decision, after=shown(client))
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+async def list_clients(
+    env: Env, call: Call, account: str = "", after: str = "", limit: int = 100
+) -> tuple[list[OAuthClient], str]:
+    """daypass:ListClients. One page, oldest first, and `after` of the next page ("" at the end)."""
+    return await _CLIENTS.page(env, call, account, after, limit)
+
+
+async def get_client(env: Env, call: Call, client_id: str, account: str = "") -> OAuthClient:
+    """daypass:GetClient. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    return await _CLIENTS.get(env, call, client_id, account)
+
+
+async def update_client(
+    env: Env,
+    call: Call,
+    client_id: str,
+    account: str = "",
+    *,
+    name: str | None = None,
+    enabled: bool | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> OAuthClient:
+    """daypass:UpdateClient, with iam:UpdateOpenIDConnectProviderThumbprint. None: no change; `members` replaces all settings.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION.
+    """
+    old, decision = await _CLIENTS.found(env, call, "UpdateClient", client_id, account)
+    settings = old.settings if members is None else dump_client(await _parsed(env, call, members))
+    wanted = replace(
+        old,
+        name=old.name if name is None else _checked_name(name),
+        enabled=old.enabled if enabled is None else enabled,
+        settings=settings,
+        secrets=old.secrets if parse_client(settings).token_endpoint_auth_method in SECRET_METHODS else (),
+        updated_at=call.now,
+    )
+
+    def change(tx: Tx) -> tuple[OAuthClient, Event]:
+        _check_same(tx, old)
+        tx.replace(wanted)
+        return wanted, _CLIENTS.changed(call, wanted, decision, before=shown(old), after=shown(wanted))
+
+    return await env.journal.write(change, account=call.caller.account)
+
+
+async def delete_client(env: Env, call: Call, client_id: str, account: str = "") -> None:
+    """daypass:DeleteClient. Its refresh tokens and its sessions end with it.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
+    """
+    old, decision = await _CLIENTS.found(env, call, "DeleteClient", client_id, account)
+    revocation = Revocation(
+        id=env.ids.session(),
+        account=old.account,
+        subject="client",
+        value=old.id,
+        issued_before=call.now,
+        created_at=call.now,
+        reason="the OAuth client was deleted",
+        created_by=call.caller.arn,
+    )
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        tx.delete(_CLIENTS.existing(tx, old.account, old.id))
+        tx.insert(revocation)
+        return None, _CLIENTS.changed(call, old, decision, deleted=True, revocation=revocation.id)
+
+    await env.journal.write(change, account=call.caller.account, urgent=True)
+
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+
+async def create_client_secret(env: Env, call: Call, client_id: str, account: str = "") -> NewSecret:
+    """daypass:CreateClientSecret, with iam:UpdateOpenIDConnectProviderThumbprint. Adds a secret to the one in use, if any.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION (the client does not use secrets), LIMIT_EXCEEDED.
+    """
+    old, decision = await _CLIENTS.found(env, call, "CreateClientSecret", client_id, account)
+    if parse_client(old.settings).token_endpoint_auth_method not in SECRET_METHODS:
+        raise DaypassError(ErrorKind.VALIDATION, "This client does not authenticate with a secret.")
+    seed = env.ids.seed()
+    secret_id = hashlib.sha256(seed).hexdigest()[:8]
+    secret = f"{secret_id}.{base64.urlsafe_b64encode(seed).rstrip(b'=').decode('ascii')}"
+    salt = env.ids.secret()
+    hashed = await heavy.compute(env, call.caller.account, passwords.hashed, secret, salt, SECRET_COST)
+
+    def change(tx: Tx) -> tuple[OAuthClient, Event]:
+        client = _CLIENTS.existing(tx, old.account, old.id)
+        if len(client.secrets) >= MAX_SECRETS:
+            raise DaypassError(
+                ErrorKind.LIMIT_EXCEEDED, f"A client has at most {MAX_SECRETS} secrets: delete one first."
+            )
+        made = replace(client, secrets=(*client.secrets, (secret_id, str(call.now), hashed)), updated_at=call.now)
+        tx.replace(made)
+        return made, _CLIENTS.changed(call, made, decision, secret_added=secret_id)
+
+    return NewSecret(await env.journal.write(change, account=call.caller.account), secret_id, secret)
+
+
+async def delete_client_secret(env: Env, call: Call, client_id: str, secret_id: str, account: str = "") -> OAuthClient:
+    """daypass:DeleteClientSecret. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    old, decision = await _CLIENTS.found(env, call, "DeleteClientSecret", client_id, account)
+
+    def change(tx: Tx) -> tuple[OAuthClient, Event]:
+        client = _CLIENTS.existing(tx, old.account, old.id)
+        kept = tuple(secret for secret in client.secrets if secret[0] != secret_id)
+        if kept == client.secrets:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The client has no secret {secret_id[:64]}.")
+        made = replace(client, secrets=kept, updated_at=call.now)
+        tx.replace(made)
+        return made, _CLIENTS.changed(call, made, decision, secret_deleted=secret_id)
+
+    return await env.journal.write(change, account=call.caller.account, urgent=True)
+
+
+# --- Shared ----------------------------------------------------------------------------------------------------------
+
+
+def shown(client: OAuthClient) -> dict[str, Any]:
+    """A client for people and for the record, without the hashes of its secrets."""
+    return {
+        "client_id": client.id,
+        "name": client.name,
+        "enabled": client.enabled,
+        "settings": json.loads(client.settings),
+        "secrets": [secret_id for secret_id, _, _ in client.secrets],
+    }
+
+
+def _check_same(tx: Reader, old: OAuthClient) -> None:
+    if _CLIENTS.existing(tx, old.account, old.id) != old:
+        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The client has just been changed; try again.")
+
+
+def _checked_name(name: str) -> str:
+    if not 0 < len(name) <= _MAX_NAME or not name.isprintable() or name != name.strip():
+        raise DaypassError(ErrorKind.VALIDATION, f"A name is 1 to {_MAX_NAME} printable characters.")
+    return name
+
+
+async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSettings:
+    return await heavy.parse(env, call.caller.account, _parse, json.dumps(members, default=str))
+
+
+def _parse(text: str) -> ClientSettings:
+    try:
+        return parse_client(text)
+    except ValueError as error:
+        raise DaypassError(ErrorKind.VALIDATION, str(error)) from None

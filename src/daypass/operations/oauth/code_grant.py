@@ -1,0 +1,123 @@
+"""Redeems authorization codes (RFC 6749, 4.1.3): the session that a person's consent allows.
+
+A second use of a code ends the session that the first one gave: either was not by the client (RFC 6749, 10.5).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth import pkce
+from daypass.domain.oauth.binding import JKT
+from daypass.operations.oauth import codes
+from daypass.operations.oauth.authorization import Authorization, person_of
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.codes import Code
+from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.inspect import end_session
+from daypass.operations.oauth.refresh import Granted, issue_with_refresh
+from daypass.operations.oauth.request import Sender, TokenRequest
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env, Tx
+
+IDENTITY_ONLY: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
+"""The session policy of a token without a role: it says who the person is, and allows nothing."""
+
+
+class Redeemed(Struct, frozen=True):
+    """The token of a code, and the person who consented."""
+
+    granted: Granted
+    person: SignedIn
+
+
+async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
+    """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
+    client = _client(sender)
+    found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, Authorization)
+    if found is None:
+        raise _invalid("there is no such code of this client")
+    if found.row.used_at:
+        await _end(env, call, client, found.row.family)
+        raise codes.used_before()
+    return found
+
+
+async def redeem(
+    env: Env, call: Call, code: Code[Authorization], request: TokenRequest, redirect_uri: str, unverified_verifier: str
+) -> Redeemed:
+    """Consumes a code of `find`. `request`: the token that the authorization request asked for.
+
+    Raises DaypassError: INVALID_GRANT, ACCESS_DENIED, UNAVAILABLE and others of `issue_token`.
+    """
+    asked, binding = code.content.request, request.sender.binding
+    if redirect_uri != asked.redirect_uri:
+        raise _invalid("the redirect_uri is not that of the authorization request")
+    if not pkce.fits(unverified_verifier, asked.code_challenge):
+        raise _invalid("the code_verifier is not that of the authorization request")
+    if asked.dpop_jkt and (binding is None or (binding.member, binding.thumbprint) != (JKT, asked.dpop_jkt)):
+        raise _invalid("the request has no proof of the key in dpop_jkt")
+    return await consented(env, call, code, code.content, request)
+
+
+async def consented(
+    env: Env, call: Call, code: Code[Any], authorization: Authorization, request: TokenRequest
+) -> Redeemed:
+    """The token that a person has consented to. It consumes the code. Raises DaypassError: see `redeem`."""
+    sender = request.sender
+    person = await person_of(env, authorization, call.now)
+    if person is None:
+        raise _invalid("the person is not signed in any more")
+    if not request.role_arn and code.row.client_id != COMMAND_LINE.id:
+        request = replace(request, session=replace(request.session, policy=IDENTITY_ONLY))
+    owner = _owner(request, person)
+
+    def also(tx: Tx, identity: str) -> None:
+        codes.use(tx, code, call.now, f"{owner}/{identity}")
+
+    try:
+        granted = await issue_with_refresh(env, call, request, person.session, also=also, lasting=True)
+    except DaypassError:
+        await _end_if_used(env, call, code, sender)
+        raise
+    return Redeemed(granted, person)
+
+
+def _owner(request: TokenRequest, person: SignedIn) -> str:
+    """The account that owns what a second use of the code ends: a family of refresh tokens, or the session."""
+    refreshed = "refresh_token" in _client(request.sender).settings.grant_types
+    return request.role_arn.split(":")[4] if request.role_arn and not refreshed else person.session.account
+
+
+async def _end_if_used(env: Env, call: Call, code: Code[Any], sender: Sender) -> None:
+    """Of two requests that redeem a code in parallel, one fails; it ends the session of the other."""
+    client = _client(sender)
+    now = await env.directory.read(
+        lambda tx: tx.get(type(code.row), purpose=code.row.purpose, id=code.row.id), account=code.row.account
+    )
+    if now is not None and now.used_at:
+        await _end(env, call, client, now.family)
+
+
+async def _end(env: Env, call: Call, client: AuthenticatedClient, family: str) -> None:
+    """Ends what the first use of a code gave."""
+    account, _, identity = family.partition("/")
+    await end_session(env, call, account, identity, client.actor, reason="its authorization code was used twice")
+
+
+def _client(sender: Sender) -> AuthenticatedClient:
+    assert sender.client is not None  # the grant needs a client
+    return sender.client
+
+
+def _invalid(reason: str) -> DaypassError:
+    """The only refusal of a code."""
+    return DaypassError(
+        ErrorKind.INVALID_GRANT,
+        "The code is invalid, expired or was used before.",
+        private={"reason": reason},
+    )

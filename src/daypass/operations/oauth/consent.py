@@ -1,0 +1,177 @@
+"""Consents that people let Daypass remember: for one client, one request, and a limited time.
+
+A consent is for exactly the request that the page showed: the same role, details, scope, audiences and redirect URI. A
+change of the client's registration makes it void. It is only remembered for redirect URIs with https, because another
+program on a person's computer could pose as a client whose redirect URI is a loopback address or a private-use scheme
+(RFC 8252, 8.6), and never for the command line. A withdrawn consent ends no session that it has given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from daypass.domain.directory import Consent, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.management import allow
+from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient
+from daypass.operations.outcome import served
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env, Reader, Tx
+
+MOST: Final = 200
+"""Consents of one person."""
+
+_EXPIRED: Final = 4  # expired rows that each new one looks at: more are deleted than inserted
+_KIND: Final = "consent"
+_NOT_FOUND: Final = "The consent does not exist."
+
+
+def may_be_remembered(env: Env, known: KnownClient, request: AuthorizationRequest) -> bool:
+    """Whether the consent page offers to remember this consent."""
+    return bool(env.limits.consent_ms and known.client.account and request.redirect_uri.startswith("https://"))
+
+
+async def is_remembered(env: Env, known: KnownClient, request: AuthorizationRequest, person: SignedIn) -> bool:
+    """Whether the person need not be asked. Raises DaypassError(UNAVAILABLE)."""
+    if "consent" in request.prompt or not may_be_remembered(env, known, request):
+        return False
+    identity = _identity(known, request, person)
+    found = await env.directory.entity(Consent, identity)
+    if found is None and await refresh_if_changed(env):
+        found = await env.directory.entity(Consent, identity)
+    return found is not None and env.clock.now() < found.expires_at
+
+
+def remembered(env: Env, known: KnownClient, request: AuthorizationRequest, person: SignedIn, now: int) -> Consent:
+    """The consent to store, in the transaction of the code."""
+    return Consent(
+        id=_identity(known, request, person),
+        account=person.row.account,
+        person_id=person.person_id,
+        client_id=known.client.id,
+        created_at=now,
+        expires_at=now + env.limits.consent_ms,
+        role=request.role,
+        scope=" ".join((*(("openid",) if request.openid else ()), *(request.scope or ()))),
+        audiences=" ".join(request.audiences),
+    )
+
+
+def store(tx: Tx, consent: Consent) -> None:
+    """Stores a consent, in place of an earlier one for the same request. Raises DaypassError(LIMIT_EXCEEDED)."""
+    for old in tx.find(Consent, order="expires_at", limit=_EXPIRED):
+        if old.expires_at <= consent.created_at:
+            tx.delete(old)
+    if tx.get(Consent, id=consent.id) is not None:
+        tx.replace(consent)
+        return
+    if tx.count(Consent, account=consent.account, person_id=consent.person_id) >= MOST:
+        raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"At most {MOST} consents are remembered. Withdraw one first.")
+    tx.insert(consent)
+
+
+def _identity(known: KnownClient, request: AuthorizationRequest, person: SignedIn) -> str:
+    """The digest of what a consent is for. Lengths are part of it: no two requests have the same text."""
+    parts = (
+        person.row.account,
+        person.person_id,
+        known.client.id,
+        known.client.updated_at,
+        known.client.settings,
+        request.redirect_uri,
+        request.role,
+        request.details,
+        sorted(request.audiences),
+        sorted(request.scope or ()),
+        request.openid,
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+# --- The person ------------------------------------------------------------------------------------------------------
+
+
+async def listed(env: Env, call: Call) -> list[Consent]:
+    """Those of the caller's person, newest first. It needs no permission, and the page that shows them records the call."""
+    caller = call.caller
+    found = await env.directory.read(
+        lambda tx: _of_person(tx, caller.account, caller.hops[0].principal_id, call.now), account=caller.account
+    )
+    return sorted(found, key=lambda each: each.created_at, reverse=True)
+
+
+async def withdraw(env: Env, call: Call, consent_id: str) -> None:
+    """Removes a consent of the caller's own. Raises DaypassError(NOT_FOUND)."""
+    caller = call.caller
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        found = tx.get(Consent, id=consent_id)
+        if found is None or (found.account, found.person_id) != (caller.account, caller.hops[0].principal_id):
+            raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
+        tx.delete(found)
+        return None, _removed(call, found)
+
+    await env.journal.write(change, account=caller.account)
+
+
+# --- Administrators --------------------------------------------------------------------------------------------------
+
+
+async def list_consents(env: Env, call: Call, person: str, account: str = "") -> list[Consent]:
+    """daypass:ListConsents. `person`: a user's name, or the principal of a person of a provider.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND for an unknown user.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "ListConsents", _KIND, "*", owner)
+
+    def read(tx: Reader) -> list[Consent] | None:
+        person_id = person
+        if not person.startswith("arn:"):
+            user = tx.get(User, account=owner, name=person)
+            if user is None:
+                return None
+            person_id = user.id
+        return _of_person(tx, owner, person_id, call.now)
+
+    found = await env.directory.read(read, account=call.caller.account)
+    if found is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {person[:128]} cannot be found.")
+    await env.journal.commit(served(call, account=owner, decision=decision))
+    return found
+
+
+async def delete_consent(env: Env, call: Call, consent_id: str, account: str = "") -> None:
+    """daypass:DeleteConsent. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    owner = account or call.caller.account
+    decision = await allow(env, call, "DeleteConsent", _KIND, consent_id, owner)
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        found = tx.get(Consent, id=consent_id)
+        if found is None or found.account != owner:
+            raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
+        tx.delete(found)
+        return None, _removed(call, found, decision=decision)
+
+    await env.journal.write(change, account=call.caller.account)
+
+
+def delete_all(tx: Tx, account: str, person_id: str) -> None:
+    """Removes every consent of a person who leaves."""
+    for each in tx.find(Consent, account=account, person_id=person_id):
+        tx.delete(each)
+
+
+def _of_person(tx: Reader, account: str, person_id: str, now: int) -> list[Consent]:
+    found = tx.find(Consent, account=account, person_id=person_id, limit=MOST)
+    return [each for each in found if now < each.expires_at]
+
+
+def _removed(call: Call, consent: Consent, **more: Any) -> Event:
+    detail = {"consent": "withdrawn", "client_id": consent.client_id, "person": consent.person_id, "role": consent.role}
+    return served(call, kind=EventType.DIRECTORY_CHANGED, account=consent.account, detail=detail, **more)

@@ -1,0 +1,215 @@
+"""The device grant (RFC 8628): a person signs in on one device to allow a client on another.
+
+The person types a short code. A code that somebody else has sent would allow that person's device instead, so the page
+says where the request comes from and asks the person to compare the code. Wrong codes are counted for each person, in the
+database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace as replace_struct
+
+from daypass.domain.directory import OAuthCode, ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.assume.replay import consume
+from daypass.operations.oauth import codes
+from daypass.operations.oauth.authorization import AuthorizationRequest
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.codes import Code
+from daypass.operations.oauth.request import Sender
+from daypass.operations.outcome import event_of, served
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env, Reader, Tx
+
+DEVICE: Final = "device_code"
+USER: Final = "user_code"
+LIFETIME_MS: Final = 600_000
+INTERVAL_MS: Final = 5_000
+MAX_ATTEMPTS: Final = 5
+WINDOW_MS: Final = 900_000
+"""A person may type this many wrong codes in this time."""
+
+_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628, 6.1: no vowels, nothing that looks alike
+_LENGTH: Final = 8
+_ATTEMPT: Final = "device-attempt"
+_POLLS: Final = 10_000  # device codes whose last poll is remembered, for each process
+_NOT_LETTERS: Final = re.compile(r"[^A-Z]")
+
+
+class DeviceGrant(Struct, frozen=True):
+    """What a device code stands for.
+
+    `allowed`: None until the person has decided. `browser` and `session_id`: of the person who allowed it.
+    """
+
+    request: AuthorizationRequest
+    source_ip: str
+    user_agent: str
+    user_code: str
+    allowed: bool | None = None
+    browser: str = ""
+    session_id: str = ""
+
+
+class UserCode(Struct, frozen=True):
+    """What a user code stands for: the id of the device code."""
+
+    device_id: str
+
+
+class Started(Struct, frozen=True):
+    """The two codes of a new request, and their lifetime and polling interval in seconds."""
+
+    device_code: str
+    user_code: str
+    expires_in: int = LIFETIME_MS // 1000
+    interval: int = INTERVAL_MS // 1000
+
+
+async def start(
+    env: Env,
+    call: Call,
+    client: AuthenticatedClient,
+    request: AuthorizationRequest,
+    replays: tuple[ReplayEntry, ...] = (),
+) -> Started:
+    """daypass:AuthorizeDevice. Raises DaypassError(UNAVAILABLE)."""
+    device_code, letters = codes.new_value(env), _new_user_code(env)
+    content = DeviceGrant(request, call.facts.source_ip, call.facts.user_agent[:256], shown(letters))
+    device = codes.new_row(env, DEVICE, device_code, client.client, content, LIFETIME_MS)
+    user = codes.new_row(env, USER, letters, client.client, UserCode(device.id), LIFETIME_MS)
+    account = client.client.account
+    detail = {"client_id": client.client.id, "role": request.role}
+    event = event_of(EventType.REQUEST_ALLOWED, call.facts, client.actor, at=call.now, account=account, detail=detail)
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for entry in replays:
+            consume(tx, entry)
+        codes.insert(tx, device)
+        codes.insert(tx, user)
+        return None, event
+
+    await env.journal.write(change, account=account)
+    return Started(device_code, shown(letters))
+
+
+def shown(letters: str) -> str:
+    """A user code for people: WDJB-MJHT."""
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def _new_user_code(env: Env) -> str:
+    """Eight letters from random bytes without a bias: bytes of 240 and above are left out."""
+    found = ""
+    while len(found) < _LENGTH:
+        found += "".join(_LETTERS[byte % 20] for byte in env.ids.seed() if byte < 240)
+    return found[:_LENGTH]
+
+
+# --- The person ------------------------------------------------------------------------------------------------------
+
+
+async def find(env: Env, call: Call, unverified_code: str) -> Code[DeviceGrant]:
+    """The undecided request with this user code, as a person types it. Raises DaypassError: NOT_FOUND, THROTTLED."""
+    letters = _NOT_LETTERS.sub("", unverified_code.upper()[:64])
+    found = await env.directory.read(lambda tx: _device_of(env, tx, call, letters), account=call.caller.account)
+    if found is None:
+        await _count(env, call)
+        raise DaypassError(ErrorKind.NOT_FOUND, "The code is unknown, has expired or was used. Check it.")
+    return found
+
+
+def _device_of(env: Env, tx: Reader, call: Call, letters: str) -> Code[DeviceGrant] | None:
+    if tx.get(ReplayEntry, purpose=_ATTEMPT, id=_slot(call, MAX_ATTEMPTS - 1)) is not None:
+        raise DaypassError(ErrorKind.THROTTLED, "There were too many wrong codes. Wait a quarter of an hour.")
+    user = tx.get(OAuthCode, purpose=USER, id=codes.code_id(letters))
+    if user is None or user.expires_at <= call.now:
+        return None
+    row = tx.get(OAuthCode, purpose=DEVICE, id=codes.content_of(env, user, UserCode).device_id)
+    if row is None or row.used_at:
+        return None
+    found = Code(row, codes.content_of(env, row, DeviceGrant))
+    return found if found.content.allowed is None else None
+
+
+def _slot(call: Call, number: int) -> str:
+    return f"{call.caller.principal_id}:{call.now // WINDOW_MS}:{number}"
+
+
+async def _count(env: Env, call: Call) -> None:
+    """Counts a wrong code: it takes the first free slot of the person's window."""
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for number in range(MAX_ATTEMPTS):
+            if tx.get(ReplayEntry, purpose=_ATTEMPT, id=_slot(call, number)) is None:
+                ends = call.now + WINDOW_MS
+                consume(tx, ReplayEntry(_ATTEMPT, _slot(call, number), call.caller.account, call.now, ends))
+                break
+        return None, served(call, detail={"user_code": "wrong"})
+
+    await env.journal.write(change, account=call.caller.account)
+
+
+async def decide(env: Env, call: Call, found: Code[DeviceGrant], signed_in: SignedIn, *, allow: bool) -> None:
+    """daypass:AuthorizeClient for a device: what the person decided. Raises DaypassError(VALIDATION) for a second answer."""
+    browser, session = (signed_in.row.id, signed_in.row.session_id) if allow else ("", "")
+    content = replace_struct(found.content, allowed=allow, browser=browser, session_id=session)
+    sealed = codes.resealed(env, found.row, content)
+    asked = content.request
+    detail = {"client_id": asked.client_id, "role": asked.role, "device": content.source_ip, "allowed": allow}
+    event = served(call, session_id=signed_in.row.session_id, detail=detail)
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        current = tx.get(OAuthCode, purpose=DEVICE, id=found.row.id)
+        if current is None or current.sealed != found.row.sealed:
+            raise DaypassError(ErrorKind.VALIDATION, "This code was answered before.")
+        tx.replace(replace(current, sealed=sealed))
+        return None, event
+
+    await env.journal.write(change, account=call.caller.account)
+
+
+# --- The device ------------------------------------------------------------------------------------------------------
+
+
+async def poll(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[DeviceGrant]:
+    """The allowed request of a device code. Raises DaypassError: AUTHORIZATION_PENDING, POLLING_TOO_FAST,
+    EXPIRED_DEVICE_CODE, CONSENT_DENIED, INVALID_GRANT.
+    """
+    client = sender.client
+    assert client is not None
+    identity = codes.code_id(unverified_code)
+    row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=DEVICE, id=identity), account="")
+    if row is None or row.client_id != client.client.id:
+        raise DaypassError(ErrorKind.INVALID_GRANT, "The device code is not one of this client.")
+    if row.used_at:
+        raise codes.used_before()
+    if row.expires_at <= call.now:
+        raise DaypassError(ErrorKind.EXPIRED_DEVICE_CODE, "The device code has expired.")
+    found = Code(row, codes.content_of(env, row, DeviceGrant))
+    if found.content.allowed is None:
+        too_fast = _polled(identity, call.now)
+        kind = ErrorKind.POLLING_TOO_FAST if too_fast else ErrorKind.AUTHORIZATION_PENDING
+        raise DaypassError(kind, "The person has not decided yet.")
+    if not found.content.allowed:
+        raise DaypassError(ErrorKind.CONSENT_DENIED, "The person has refused.")
+    return found
+
+
+def _polled(identity: str, now: int) -> bool:
+    """Whether the last poll of a device code was less than the interval ago, as far as this process knows."""
+    last = _last_polls.pop(identity, 0)
+    _last_polls[identity] = now
+    while len(_last_polls) > _POLLS:
+        _last_polls.popitem(last=False)
+    return now - last < INTERVAL_MS - 500
+
+
+_last_polls: OrderedDict[str, int] = OrderedDict()

@@ -1,0 +1,73 @@
+"""Clients whose client_id is the URL of a metadata document. An account's allow-list decides before anything is fetched.
+
+Such a client is of the account whose person it signs in, and of the client of that account that lists its URL: the limits
+are that client's. Nobody who is not signed in, or does not hold a code or a refresh token, can cause a fetch.
+Source: draft-ietf-oauth-client-id-metadata-document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daypass.domain.directory import OAuthClient, OAuthCode, RefreshFamily
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import ClientSettings, dump_client, parse_client
+from daypass.domain.oauth.client_document import read_document
+from daypass.domain.oauth.client_id_url import is_allowed
+from daypass.operations.oauth import codes
+from daypass.operations.oauth.refresh_family import is_refresh_token, parse_token
+from daypass.operations.outcome import OWNER
+from daypass.ports import Env, Reader
+
+
+async def document_client(env: Env, account: str, client_id: str) -> OAuthClient | None:
+    """The client that a document describes; None when the account does not accept it, or the document cannot be used.
+
+    Raises DaypassError: IDP_COMMUNICATION when the document cannot be fetched, UNAVAILABLE.
+    """
+    limits = await _limits(env, account, client_id)
+    if limits is None:
+        return None
+    client, settings = limits
+    body = await env.oauth.documents.fetch(client_id, account, env.clock.now())
+    try:
+        name, made = read_document(client_id, body, settings)
+    except ValueError as error:
+        private: dict[str, Any] = {OWNER: account, "client_id": client_id, "document": str(error)}
+        raise DaypassError(
+            ErrorKind.VALIDATION, "The application's metadata document cannot be used.", private=private
+        ) from None
+    return OAuthClient(client_id, account, name, client.created_at, client.updated_at, settings=dump_client(made))
+
+
+async def _limits(env: Env, account: str, client_id: str) -> tuple[OAuthClient, ClientSettings] | None:
+    """The oldest enabled client of the account that lists this URL."""
+    found = await env.directory.read(lambda tx: tx.find(OAuthClient, account=account, order="id"), account=account)
+    for client in found:
+        if client.enabled and '"metadata_documents"' in client.settings:
+            settings = parse_client(client.settings)
+            if is_allowed(client_id, settings.metadata_documents):
+                return client, settings
+    return None
+
+
+async def account_of_grant(env: Env, unverified_code: str, unverified_refresh_token: str) -> str:
+    """The account in which a code or refresh token was given; "" for none. It proves nothing: the grant itself is checked
+    with the client.
+    """
+    identity = codes.code_id(unverified_code) if unverified_code else ""
+    family = ""
+    if is_refresh_token(unverified_refresh_token):
+        try:
+            family = parse_token(unverified_refresh_token).family
+        except DaypassError:
+            return ""
+
+    def read(tx: Reader) -> str:
+        if identity:
+            code = tx.get(OAuthCode, purpose=codes.AUTHORIZATION, id=identity)
+            return code.account if code is not None else ""
+        held = tx.get(RefreshFamily, id=family) if family else None
+        return held.account if held is not None else ""
+
+    return await env.directory.read(read, account="")

@@ -1,0 +1,114 @@
+"""Token exchange (RFC 8693) and JWT bearer grants (RFC 7523): the tokens in the request are the proof of the subject."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations import rates
+from daypass.operations.assume.applicant import IssuanceSnapshot, snapshot
+from daypass.operations.assume.request import SessionRequest
+from daypass.operations.oauth.identity_assertion import bounded_by_assertion, is_identity_assertion
+from daypass.operations.oauth.issuance import IssuedToken, issue_token, on_record
+from daypass.operations.oauth.parties import Subject, is_own, own_subject, provider_subject, role_of, verified_actor
+from daypass.operations.oauth.refresh import Granted, issue_with_refresh
+from daypass.operations.oauth.request import ExchangeRequest, TokenType
+from daypass.operations.oauth.targets import check_audiences
+from daypass.operations.oauth.web_identity_token import (
+    MAX_SECONDS,
+    WebIdentityRequest,
+    WebIdentityToken,
+    get_web_identity_token,
+)
+from daypass.ports import Call, Env
+
+
+async def exchange(env: Env, call: Call, request: ExchangeRequest) -> IssuedToken:
+    """daypass:ExchangeToken. The request has no caller.
+
+    Raises DaypassError: INVALID_IDENTITY_TOKEN and the other errors of a proof, INVALID_TARGET, INVALID_SCOPE,
+    INVALID_AUTHORIZATION_DETAILS, ACCESS_DENIED, VALIDATION, UNAVAILABLE.
+    """
+    taken, identity_assertion = snapshot(env), False
+    if request.assertion and is_identity_assertion(env, request.subject):
+        request, identity_assertion = bounded_by_assertion(env, request), True
+    subject = await _subject(env, call, request, taken, identity_assertion=identity_assertion)
+    if subject.caller is not None:
+        rates.charge(env, subject.caller, 1.0)
+    return await issue_token(env, call, request.token, subject)
+
+
+async def exchange_for_refresh(env: Env, call: Call, request: ExchangeRequest) -> Granted:
+    """The same, with a refresh token that ends with the session of the subject. Raises DaypassError.
+
+    The subject must have a session here, because each use continues it; and each use would have to prove an actor again.
+    """
+    taken, client = snapshot(env), request.token.sender.client
+    if client is None or "refresh_token" not in client.settings.grant_types:
+        raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "Refresh tokens are for clients that may use them.")
+    if request.actor is not None:
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, "Delegated sessions get no refresh tokens.")
+    subject = await _subject(env, call, request, taken)
+    if subject.session is None:
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The subject has no session here to be continued.")
+    token = replace(request.token, requested=TokenType.ACCESS_TOKEN)
+    try:
+        return await issue_with_refresh(env, call, token, subject.session)
+    except DaypassError as error:
+        raise on_record(error, subject) from None
+
+
+async def exchange_for_web_identity(env: Env, call: Call, request: ExchangeRequest) -> WebIdentityToken:
+    """A token for another cloud or service, as by sts:GetWebIdentityToken with the same permissions. The subject must have
+    a session here. Raises DaypassError.
+    """
+    token, asked = request.token, request.token.session
+    if request.actor is not None or token.role_arn or token.scope is not None or token.external_id:
+        raise DaypassError(
+            ErrorKind.INVALID_PARAMETER, "An ID token has no actor, role or scope: it is for the subject's session."
+        )
+    if not token.audiences:
+        raise DaypassError(ErrorKind.MISSING_PARAMETER, "An ID token must have an audience.")
+    if replace(asked, duration=None, tags=()) != SessionRequest(""):
+        raise DaypassError(
+            ErrorKind.INVALID_AUTHORIZATION_DETAILS, "Of an ID token, only tags and a duration can be asked for."
+        )
+    if (asked.duration or 0) > MAX_SECONDS:
+        raise DaypassError(ErrorKind.VALIDATION, f"An ID token is valid for {MAX_SECONDS} seconds at most.")
+    check_audiences(env, token, token.audiences)
+    subject = await _subject(env, call, request, snapshot(env))
+    caller = subject.caller
+    if caller is None:
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The subject has no session here.")
+    rates.charge(env, caller, 1.0)
+    wanted = WebIdentityRequest(token.audiences, _algorithm(env, token.audiences), asked.duration, asked.tags)
+    replays = (*subject.applicant.parent.replays, *token.sender.replays)
+    try:
+        return await get_web_identity_token(env, Call(caller, call.facts, call.now), wanted, replays)
+    except DaypassError as error:
+        raise on_record(error, subject) from None
+
+
+def _algorithm(env: Env, audiences: tuple[str, ...]) -> str:
+    """That of the settings for the audiences; "" for the default. Raises DaypassError(INVALID_TARGET)."""
+    try:
+        wanted = env.oauth.algorithm_for(audiences)
+    except ValueError as error:
+        raise DaypassError(ErrorKind.INVALID_TARGET, f"No token can be issued: {error}.") from None
+    return wanted if any(name in env.oauth.exceptions for name in audiences) else ""
+
+
+async def _subject(
+    env: Env, call: Call, request: ExchangeRequest, taken: IssuanceSnapshot, *, identity_assertion: bool = False
+) -> Subject:
+    presented, token, actor = request.subject, request.token, None
+    own = presented.type is TokenType.PRESIGNED or await is_own(env, presented)
+    if request.assertion and own:
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The assertion must be one of an identity provider.")
+    if request.actor is not None:
+        account = role_of(token.role_arn).account if token.role_arn else ""
+        actor = await verified_actor(env, call, request.actor, account, taken, token.sender.binding)
+    if own:
+        return await own_subject(env, call, presented, actor, taken.now, token.sender.binding)
+    role = role_of(token.role_arn)
+    return await provider_subject(env, call, presented, role, actor, taken, identity_assertion=identity_assertion)

@@ -1,0 +1,78 @@
+"""ID tokens and the UserInfo endpoint (OpenID Connect Core 1.0, 2 and 5.3): who signed in, when and how."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from daypass.domain.directory import ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import SessionClaims
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.oauth.access_token import session_arn
+from daypass.operations.oauth.authorization import MFA, SINGLE, AuthorizationRequest
+from daypass.operations.outcome import served
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env
+
+_SECONDS = 300
+_METHODS = {"password": ("pwd",), "passkey": ("pop", "user")}  # RFC 8176
+
+
+def id_token(env: Env, request: AuthorizationRequest, person: SignedIn) -> str:
+    """The ID token for a client. Raises DaypassError(UNAVAILABLE) when no key may sign now."""
+    server, session, now = env.oauth, person.session, env.clock.now() // 1000
+    claims: dict[str, Any] = {
+        "iss": server.issuer,
+        "sub": subject_of(session),
+        "aud": request.client_id,
+        "iat": now,
+        "exp": now + _SECONDS,
+        "auth_time": person.authenticated_at // 1000,
+        "acr": MFA if person.mfa else SINGLE,
+        "sid": session.session_id,
+        "preferred_username": session.name,
+        "urn:daypass:arn": session_arn(session),
+    }
+    if methods := _methods(person):
+        claims["amr"] = methods
+    if request.nonce:
+        claims["nonce"] = request.nonce
+    return server.signer.sign(claims, server.algorithm_for((request.client_id,)), "JWT")
+
+
+def subject_of(session: SessionClaims) -> str:
+    """The `sub` of the person at the beginning of a chain: the unique id of a user, a digest for a person of a provider.
+
+    The digest does not change with the role, and does not show other parties who the person is at the provider.
+    """
+    person = session.hops[0]
+    if not person.principal_id.startswith("arn:"):
+        return person.principal_id
+    return hashlib.sha256(f"{person.account}\0{person.principal_id}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ()) -> dict[str, Any]:
+    """daypass:GetUserInfo: the claims of the person who is at the beginning of the caller's session (OpenID Connect Core 1.0,
+    5.3). `sub` is that of the ID token. Raises DaypassError: ACCESS_DENIED for a caller without a session, UNAVAILABLE.
+    """
+    session = call.caller.session
+    if session is None:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "Only access tokens of people have claims.")
+    await commit_once(env, served(call, session_id=session.session_id), replays)
+    first = session.hops[0]
+    federated = first.principal_id.startswith("arn:") and len(session.hops) > 1
+    return {
+        "sub": subject_of(session),
+        "preferred_username": session.hops[1].name if federated else first.name,
+        "urn:daypass:arn": session_arn(session),
+    }
+
+
+def _methods(person: SignedIn) -> list[str]:
+    """`amr` (RFC 8176): what the provider says, or Daypass's own methods. Empty when the provider says nothing."""
+    if person.provider is not None:
+        return list(person.provider.methods)
+    session = person.session
+    own = _METHODS.get(session.auth_method, (session.auth_method,))
+    return [*own, *(("mfa",) if session.mfa_at else ())]

@@ -1,0 +1,155 @@
+"""Identity assertion grants (ID-JAG): a client takes a person's session to the authorization server of another resource.
+
+Issued here by token exchange, for one authorization server and the client's id there; redeemed here by the JWT bearer grant,
+from the client that it names. The administrators of both sides decide, not the person. An assertion opens nothing else: its
+type is accepted nowhere but in that grant.
+Source: draft-ietf-oauth-identity-assertion-authz-grant, 4 (exchange) and 5 (redemption).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.jws import ID_JAG
+from daypass.domain.policy.model import Value
+from daypass.operations.assume.applicant import snapshot
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.authorize import authorize
+from daypass.operations.management import arn_of
+from daypass.operations.oauth.access_token import acting, stable_id, values_of
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.issuance import on_record
+from daypass.operations.oauth.parties import own_subject
+from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender
+from daypass.operations.oauth.web_identity_token import WebIdentityToken
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env
+
+ACTION: Final = "daypass:IssueIdentityAssertion"
+_SECONDS: Final = 300
+
+
+class AssertionRequest(Struct, frozen=True):
+    """The requested assertion: for an authorization server (`audience`, its issuer), a resource and scopes there."""
+
+    subject: Presented
+    audience: str
+    sender: Sender
+    resource: str = ""
+    scope: tuple[str, ...] = ()
+
+
+async def issue_identity_assertion(env: Env, call: Call, request: AssertionRequest) -> WebIdentityToken:
+    """daypass:IssueIdentityAssertion on the client, by the policies of the subject.
+
+    Raises DaypassError: UNAUTHORIZED_CLIENT, INVALID_TARGET, INVALID_SCOPE, ACCESS_DENIED and those of the subject token.
+    """
+    client = _confidential(request.sender)
+    there = client.settings.external_client_ids.get(request.audience)
+    if there is None or request.audience == env.oauth.issuer:
+        raise DaypassError(
+            ErrorKind.INVALID_TARGET,
+            "The client has no identifier at this authorization server (external_client_ids).",
+            private=client.private,
+        )
+    if not set(request.scope) <= set(client.settings.scopes):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The client may not ask for this scope.", private=client.private)
+    taken = snapshot(env)
+    subject = await own_subject(env, call, request.subject, None, taken.now, request.sender.binding)
+    try:
+        return await _issued(env, Call(subject.caller or call.caller, call.facts, call.now), request, client, there)
+    except DaypassError as error:
+        raise on_record(error, subject) from None
+
+
+async def _issued(
+    env: Env, call: Call, request: AssertionRequest, client: AuthenticatedClient, there: str
+) -> WebIdentityToken:
+    caller, session = call.caller, call.caller.session
+    keys: dict[str, Value] = {
+        AUDIENCE_KEY: (request.audience,),
+        SCOPE_KEY: request.scope,
+        "daypass:clientid": client.client.id,
+    }
+    arn = arn_of(client.client.account, "client", client.client.id)
+    decision = await authorize(env, call, ACTION, arn, context=keys)
+    bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
+    if session is None or (bound and request.audience not in bound):
+        raise DaypassError(ErrorKind.INVALID_TARGET, "This session may not have assertions for this audience.")
+    expires_at = min(call.now + 1000 * _SECONDS, session.expires_at)
+    claims: dict[str, Any] = {
+        "iss": env.oauth.issuer,
+        "sub": stable_id(session.hops[-1]),
+        "aud": request.audience,
+        "client_id": there,
+        "jti": env.ids.request(),
+        "iat": call.now // 1000,
+        "exp": expires_at // 1000,
+        "auth_time": session.hops[0].issued_at // 1000,
+        **({"resource": request.resource} if request.resource else {}),
+        **({"scope": " ".join(request.scope)} if request.scope else {}),
+    }
+    if chain := acting(session.hops[:-1]):
+        claims["act"] = chain
+    text = env.oauth.signer.sign(claims, env.oauth.algorithm, ID_JAG)
+    detail = {
+        "jti": claims["jti"],
+        "issuer": claims["iss"],
+        "audience": [request.audience],
+        "resource": request.resource,
+        "scope": request.scope,
+        "client_id": there,
+        "expires_at": expires_at,
+        "principals": [hop.principal_id for hop in caller.hops],
+    }
+    event = served(
+        call, kind=EventType.WEB_IDENTITY_ISSUED, session_id=session.session_id, decision=decision, detail=detail
+    )
+    await commit_once(env, event, request.sender.replays)
+    return WebIdentityToken(text, expires_at)
+
+
+def _confidential(sender: Sender) -> AuthenticatedClient:
+    client = sender.client
+    if client is None or client.settings.type == "public":
+        raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "Identity assertions are for clients that authenticate.")
+    return client
+
+
+# --- Redemption ------------------------------------------------------------------------------------------------------
+
+
+def is_identity_assertion(env: Env, presented: Presented) -> bool:
+    """Whether a token says that it is one. Raises DaypassError(INVALID_IDENTITY_TOKEN) when it is not a JWT."""
+    return env.tokens.read(presented.unverified).unverified_type == ID_JAG
+
+
+def bounded_by_assertion(env: Env, request: ExchangeRequest) -> ExchangeRequest:
+    """The request, at most for the resource and scope of its assertion, whose signature is verified afterwards.
+
+    Raises DaypassError: INVALID_GRANT unless the assertion is for this server and this client, INVALID_TARGET,
+    INVALID_SCOPE.
+    """
+    client = _confidential(request.token.sender)
+    claims = env.tokens.read(request.subject.unverified).unverified_claims
+    if claims.get("aud") != env.oauth.issuer or claims.get("client_id") != client.client.id:
+        raise DaypassError(
+            ErrorKind.INVALID_GRANT,
+            "The assertion was issued for another authorization server or client.",
+            private=client.private,
+        )
+    token, resource, scope = request.token, claims.get("resource"), claims.get("scope")
+    if resource is not None:
+        if not isinstance(resource, str) or not set(token.audiences) <= {resource}:
+            raise DaypassError(ErrorKind.INVALID_TARGET, "The assertion is for another resource.")
+        token = replace(token, audiences=(resource,))
+    allowed = tuple(scope.split(" ")) if isinstance(scope, str) and scope else ()
+    if not set(token.scope or ()) <= set(allowed):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the assertion.")
+    return replace(request, token=replace(token, scope=token.scope or allowed or None))

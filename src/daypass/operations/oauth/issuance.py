@@ -1,0 +1,235 @@
+"""Issues the token of every grant: a session for a verified subject, in either of its forms.
+
+With a role, `assume` decides. Without one, the subject's own session is returned in another form or issued to an actor.
+It can become narrower but never wider: its end, policies, audiences and scope are preserved. A client can only limit
+what is issued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY, pairs_of
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.model import Value
+from daypass.domain.session import SessionClaims
+from daypass.domain.trust import ASSUME_ROLE
+from daypass.operations.assume.applicant import Applicant, with_keys
+from daypass.operations.assume.assume import assume
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials, Form
+from daypass.operations.assume.issue import Also, Issued, issue
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import AssumeRequest, SessionRequest
+from daypass.operations.authorize import check_credentials
+from daypass.operations.oauth.access_token import AccessToken, JwtForm, values_of
+from daypass.operations.oauth.parties import Subject, role_of, session_for
+from daypass.operations.oauth.request import TokenRequest, TokenType
+from daypass.operations.oauth.targets import Target, default_audiences, target_of
+from daypass.operations.outcome import ACTOR, OWNER, served
+from daypass.operations.sessions.get_scoped_credentials import narrow
+from daypass.ports import Call, Env, Tx
+
+C = TypeVar("C")
+
+AlsoWrites: TypeAlias = Callable[[Tx, SessionClaims], None]
+"""Writes more in the transaction that records the session; see `assume.issue.Also`."""
+
+KEY_BOUND = "daypass:keybound"
+"""The context key that says whether the token of the request is bound to a key of its client."""
+
+
+class IssuedToken(Struct, frozen=True):
+    """A session, and its credential in the requested form."""
+
+    session: SessionClaims
+    credential: AccessToken | AwsCredentials
+
+
+async def issue_token(
+    env: Env, call: Call, request: TokenRequest, subject: Subject, also: AlsoWrites | None = None
+) -> IssuedToken:
+    """The token of a grant whose subject is verified. The one-time proofs of the request are consumed with it.
+
+    With `also`, the subject always gets a session of its own.
+
+    Raises DaypassError: what `exchange` raises; refusals name the subject as their actor.
+    """
+    try:
+        return await _issue(env, call, request, subject, also)
+    except DaypassError as error:
+        raise on_record(error, subject) from None
+
+
+def on_record(error: DaypassError, subject: Subject) -> DaypassError:
+    """The refusal with the subject as its actor, unless it names one."""
+    actor = subject.applicant.parent.actor
+    known = {OWNER: actor.get("account", ""), ACTOR: actor}
+    return DaypassError(error.kind, error.public, private={**known, **error.private}, explanation=error.explanation)
+
+
+async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, also: AlsoWrites | None) -> IssuedToken:
+    session, asked = subject.session, request.scope
+    if session is None and not request.role_arn:
+        raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
+    bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
+    account = role_of(request.role_arn).account if request.role_arn or session is None else session.account
+    scope = _scope(session, asked)
+    if not request.role_arn and bound and not set(request.audiences) <= set(bound):
+        raise DaypassError(
+            ErrorKind.INVALID_TARGET,
+            "The session is bound to other audiences.",
+            private={"bound": bound, "session_id": session.session_id if session is not None else ""},
+        )
+    audiences = request.audiences or bound or default_audiences(env, request)
+    target = await target_of(env, account, request, audiences, scope or (None if asked is None else scope))
+    if request.requested is TokenType.AWS_CREDENTIALS:
+        issued: Issued[AccessToken] | Issued[AwsCredentials]
+        issued = await _in_form(env, call, request, subject, target, AWS_FORM, also)
+    else:
+        form = JwtForm(audiences, env.ids.request(), target.algorithms, request.sender.binding)
+        issued = await _in_form(env, call, request, subject, target, form, also)
+    return IssuedToken(issued.session, issued.credential)
+
+
+async def _in_form(
+    env: Env,
+    call: Call,
+    request: TokenRequest,
+    subject: Subject,
+    target: Target,
+    form: Form[C],
+    also: AlsoWrites | None,
+) -> Issued[C]:
+    def write(tx: Tx, issued: Issued[C]) -> None:
+        assert also is not None
+        also(tx, issued.session)
+
+    more = None if also is None else write
+    if request.role_arn:
+        return await _assumed(env, request, _bounded(request, subject, target), target, form, more)
+    return await _same_session(env, call, request, _with_replays(request, subject), target, form, more)
+
+
+# --- With a role -----------------------------------------------------------------------------------------------------
+
+
+def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject:
+    """The subject as the trust policy sees it, with the audience, scope and client of the new session."""
+    sender, session = request.sender, subject.session
+    keys: dict[str, Value] = {}
+    if request.audiences or (session is not None and values_of(session, AUDIENCE_KEY)) or sender.client is not None:
+        keys[AUDIENCE_KEY] = target.audiences
+    if target.scope:
+        keys[SCOPE_KEY] = target.scope
+    parent = subject.applicant.parent
+    others = tuple(pair for pair in parent.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY))
+    client_id = sender.client.client.id if sender.client is not None else parent.client_id or subject.client_id
+    bounded = replace(parent, keys=(*others, *pairs_of(keys)), client_id=client_id)
+    made = _with_replays(request, replace(subject, applicant=replace(subject.applicant, parent=bounded)))
+    applicant = with_keys(made.applicant, {**keys, KEY_BOUND: "true" if sender.binding is not None else "false"})
+    return replace(made, applicant=applicant)
+
+
+def _with_replays(request: TokenRequest, subject: Subject) -> Subject:
+    """The subject with the one-time proofs of the request."""
+    if not request.sender.replays:
+        return subject
+    parent = subject.applicant.parent
+    grown = replace(parent, replays=(*parent.replays, *request.sender.replays))
+    return replace(subject, applicant=replace(subject.applicant, parent=grown))
+
+
+async def _assumed(
+    env: Env, request: TokenRequest, subject: Subject, target: Target, form: Form[C], also: Also[C] | None
+) -> Issued[C]:
+    client = request.sender.client
+    if client is not None and not client.settings.may_assume(request.role_arn):
+        raise DaypassError(
+            ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The client may not ask for this role.", private=client.private
+        )
+    if subject.caller is not None:
+        check_credentials(subject.caller, ASSUME_ROLE)
+    session = session_for(subject, request.session)
+    session = replace(session, scope_policy=target.policy, max_seconds=target.seconds)
+    asked = AssumeRequest(request.role_arn, session, request.external_id, action=subject.action)
+    return await assume(env, subject.applicant, asked, form, also)
+
+
+# --- The subject's own session ---------------------------------------------------------------------------------------
+
+
+async def _same_session(
+    env: Env,
+    call: Call,
+    request: TokenRequest,
+    subject: Subject,
+    target: Target,
+    form: Form[C],
+    also: Also[C] | None,
+) -> Issued[C]:
+    caller, asked = subject.caller, request.session
+    assert caller is not None and caller.session is not None  # noqa: PT018
+    session = caller.session
+    if replace(asked, duration=None, policy="") != SessionRequest("") or request.external_id:
+        raise DaypassError(
+            ErrorKind.INVALID_AUTHORIZATION_DETAILS, "Without a role, only a policy and a duration can be asked for."
+        )
+    seconds = _seconds(asked.duration, session.expires_at - subject.applicant.snapshot.now, target.seconds)
+    acting = subject.applicant.parent.hops[len(session.hops) :]
+    narrower = target.scope != values_of(session, SCOPE_KEY)
+    if acting or asked.policy or seconds or narrower or also is not None:
+        made = await _narrowed(env, request, subject.applicant, session, target, seconds)
+        own = SessionRequest(session.name, policy=asked.policy)
+        return await issue(env, subject.applicant, made, own, form, also=also)
+    credential = await form.render(env, session)
+    detail = dict(form.record) or {"form": "aws_credentials"}
+    event = served(Call(caller, call.facts, call.now), session_id=session.session_id, detail=detail)
+    await commit_once(env, event, subject.applicant.parent.replays)
+    return Issued(session, credential)
+
+
+def _seconds(asked: int | None, remaining_ms: int, most: int) -> int | None:
+    """The lifetime of the narrower session; None for that of the session itself."""
+    if most and (asked or -(-remaining_ms // 1000)) > most:
+        return most
+    return asked
+
+
+async def _narrowed(
+    env: Env,
+    request: TokenRequest,
+    applicant: Applicant,
+    session: SessionClaims,
+    target: Target,
+    seconds: int | None,
+) -> SessionClaims:
+    """The session with one more hop, for the actor if there is one, bound to the requested audiences and scope."""
+    parent, client = applicant.parent, request.sender.client
+    if parent.source_identity != session.source_identity:
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, "The actor has a source identity that the session has not.")
+    acting = parent.hops[len(session.hops) :]
+    policy = target.policy if target.scope != values_of(session, SCOPE_KEY) else ""
+    made = await narrow(env, session, applicant, tuple(filter(None, (request.session.policy, policy))), seconds, acting)
+    bound: dict[str, Value] = {}
+    if audiences := request.audiences or values_of(session, AUDIENCE_KEY):
+        bound[AUDIENCE_KEY] = audiences
+    if target.scope:
+        bound[SCOPE_KEY] = target.scope
+    others = tuple(pair for pair in session.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY))
+    client_id = client.client.id if client is not None else parent.client_id or session.client_id
+    own = made.hops[-1]._replace(client_id=client_id)
+    return replace(made, keys=(*others, *pairs_of(bound)), client_id=client_id, hops=(*made.hops[:-1], own))
+
+
+def _scope(session: SessionClaims | None, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The scope of the new token: at most the scope of the subject's session, when it has one."""
+    bound = values_of(session, SCOPE_KEY) if session is not None else ()
+    if asked is None:
+        return bound
+    if bound and not set(asked) <= set(bound):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the subject token.")
+    return asked or bound

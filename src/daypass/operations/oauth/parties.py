@@ -1,0 +1,268 @@
+"""The parties of an exchange: the subject of the requested session, and the actor that acts for it.
+
+Every kind of token becomes an `Applicant` or an `Actor`; the verifiers are those of the AWS wire.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from daypass.domain.assertion import one_use, proof_of, session_name, session_seconds
+from daypass.domain.claims import Caller, PrincipalKind
+from daypass.domain.delegation import Party
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.binding import Binding
+from daypass.domain.proof import Proof
+from daypass.domain.session import SessionClaims, transitive_tags
+from daypass.domain.trust import ASSUME_ROLE
+from daypass.operations.assume import assume_role_with_saml as saml
+from daypass.operations.assume import assume_role_with_web_identity as web_identity
+from daypass.operations.assume.applicant import (
+    Actor,
+    Applicant,
+    IssuanceSnapshot,
+    acted_for,
+    proof_hops,
+    proven_applicant,
+    signing_applicant,
+)
+from daypass.operations.assume.request import RequestedRole, SessionRequest, requested_role
+from daypass.operations.authenticate import caller_of_session
+from daypass.operations.oauth.access_token import (
+    OwnToken,
+    invalid_token,
+    not_standing,
+    open_access_token,
+    stable_id,
+)
+from daypass.operations.oauth.audience import is_for
+from daypass.operations.oauth.presigned import presigned_caller
+from daypass.operations.oauth.request import Presented, TokenType
+from daypass.ports import Call, Env, SamlArrival
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_+=,.@-]+")
+_MAX_NAME: Final = 64
+_MAY_BE_OURS: Final = frozenset({TokenType.JWT, TokenType.ACCESS_TOKEN})
+
+
+class Subject(Struct, frozen=True):
+    """A verified subject.
+
+    Attributes:
+        applicant: the applicant, with its actor.
+        action: what the trust policy must allow.
+        name: the session name, if the request gives none.
+        client_id: the client that is known without an actor.
+        caller: a principal of this installation; `session` is its session.
+        proof: of a provider; only it determines the tags and source identity of the session.
+        seconds: the longest session that the proof allows; 0: no limit.
+    """
+
+    applicant: Applicant
+    action: str
+    name: str
+    client_id: str
+    caller: Caller | None = None
+    proof: Proof | None = None
+    seconds: int = 0
+
+    @property
+    def session(self) -> SessionClaims | None:
+        return self.caller.session if self.caller is not None else None
+
+
+async def is_own(env: Env, presented: Presented) -> bool:
+    """Whether a token claims to be issued by this server. Raises DaypassError(INVALID_IDENTITY_TOKEN) when it is not a JWT."""
+    if presented.type not in _MAY_BE_OURS:
+        return False
+    return env.tokens.read(presented.unverified).unverified_issuer == env.oauth.issuer
+
+
+# --- The actor -------------------------------------------------------------------------------------------------------
+
+
+async def verified_actor(
+    env: Env, call: Call, presented: Presented, account: str, taken: IssuanceSnapshot, sender: Binding | None = None
+) -> Actor:
+    """The actor. `account`: the account whose providers may verify it. `sender`: the key that the sender proved to have.
+
+    Raises DaypassError.
+    """
+    if presented.type is TokenType.PRESIGNED:
+        return _own_actor(env, await presigned_caller(env, presented.unverified, call.facts))
+    if await is_own(env, presented):
+        token, caller = await _own_caller(env, presented, taken.now)
+        if env.oauth.issuer not in token.audiences:  # its holder need not be its subject
+            raise invalid_token("the actor token is for another audience", session_id=token.session.session_id)
+        _check_holder(token, sender)
+        return _own_actor(env, caller)
+    proof = await _provider_proof(env, account, presented.unverified, taken.now)
+    if proof.may_act is not None or proof.one_time is not None:
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "This token cannot be an actor token.")
+    party = Party(proof.issuer, proof.subject)
+    arn = f"{proof.provider}:{proof.subject}"
+    return Actor(party, arn, proof.principal_id, proof_hops(proof, taken), (), proof.source_identity)
+
+
+def _check_holder(token: OwnToken, sender: Binding | None) -> None:
+    """A bound token is worth nothing without its key (attack A75)."""
+    if token.binding is not None and token.binding != sender:
+        raise invalid_token("the token is bound to another key", session_id=token.session.session_id)
+
+
+def _own_actor(env: Env, caller: Caller) -> Actor:
+    party = Party(env.oauth.issuer, stable_id(caller.hops[-1]))
+    identity = caller.session.source_identity if caller.session is not None else ""
+    return Actor(
+        party,
+        caller.principal_arn,
+        caller.principal_id,
+        caller.hops,
+        transitive_tags(caller.session),
+        identity,
+        caller,
+    )
+
+
+# --- The subject -----------------------------------------------------------------------------------------------------
+
+
+async def own_subject(
+    env: Env, call: Call, presented: Presented, actor: Actor | None, now: int, sender: Binding | None = None
+) -> Subject:
+    """A principal of this installation: the session of an access token, or the signer of a presigned request.
+
+    An access token is accepted if its audience is this server, or the ARN of the actor's role or user. A service that
+    received the token cannot exchange it. A token that is bound to a key is accepted from the holder of the key (`sender`),
+    or from its audience, which need not have the key. Raises DaypassError.
+    """
+    if presented.type is TokenType.PRESIGNED:
+        caller = await presigned_caller(env, presented.unverified, call.facts)
+    else:
+        token, caller = await _own_caller(env, presented, now)
+        by_actor = actor is not None and actor.caller is not None and await is_for(env, token, actor.caller)
+        if env.oauth.issuer not in token.audiences and not by_actor:
+            raise invalid_token("the token is for another audience", session_id=token.session.session_id)
+        if not by_actor:
+            _check_holder(token, sender)
+    if actor is not None and actor.hops[-1].session_id and actor.hops[-1] in caller.hops:
+        raise DaypassError(ErrorKind.VALIDATION, "Subject and actor are the same session.")
+    if caller.kind is PrincipalKind.ROOT:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "Roles may not be assumed by root accounts.")
+    applicant = signing_applicant(env, Call(caller, call.facts, call.now))
+    made = applicant if actor is None else acted_for(applicant, actor)
+    return Subject(made, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
+
+
+async def provider_subject(
+    env: Env,
+    call: Call,
+    presented: Presented,
+    role: RequestedRole,
+    actor: Actor | None,
+    taken: IssuanceSnapshot,
+    *,
+    identity_assertion: bool = False,
+) -> Subject:
+    """The subject of a token from a provider of the role's account. Raises DaypassError."""
+    if presented.type is TokenType.SAML2:
+        return await _saml_subject(env, call, presented, role, actor, taken)
+    proof = await _provider_proof(
+        env, role.account, presented.unverified, taken.now, identity_assertion=identity_assertion
+    )
+    applicant = proven_applicant(call, proof, taken, actor)
+    client = f"{proof.provider}:{proof.audience}"
+    return Subject(applicant, web_identity.ACTION, _usable_name(proof.subject), client, proof=proof)
+
+
+async def _saml_subject(
+    env: Env, call: Call, presented: Presented, role: RequestedRole, actor: Actor | None, taken: IssuanceSnapshot
+) -> Subject:
+    response = _standard_base64(presented.unverified)
+    try:
+        wanted = await _saml_provider(env, response, role, call.facts.source_ip)
+        assertion, provider = await saml.verified_assertion(
+            env, wanted, response, taken.now, SamlArrival(source_ip=call.facts.source_ip)
+        )
+        proof = proof_of(assertion, provider, one_use(assertion))
+        seconds = session_seconds(assertion) or 0
+        name = session_name(assertion)
+    except DaypassError as error:
+        raise web_identity.owned(error, role.account) from None
+    saml.check_offered(assertion, proof, role)
+    applicant = proven_applicant(call, proof, taken, actor)
+    return Subject(applicant, saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
+
+
+async def _saml_provider(env: Env, response: str, role: RequestedRole, source_ip: str) -> saml.RequestedProvider:
+    """The provider of the role's account in the response's roles. It only says where to look for keys."""
+    prefix = f"arn:aws:iam::{role.account}:saml-provider/"
+    for arn in await env.saml.unverified_providers(response, source_ip):
+        if arn.startswith(prefix):
+            return saml.requested_provider(arn)
+    raise DaypassError(
+        ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid", private={"reason": "no provider"}
+    )
+
+
+async def _provider_proof(
+    env: Env, account: str, unverified: str, now: int, *, identity_assertion: bool = False
+) -> Proof:
+    try:
+        return await web_identity.verified_proof(env, account, unverified, now, identity_assertion=identity_assertion)
+    except DaypassError as error:
+        raise web_identity.owned(error, account) from None
+
+
+async def _own_caller(env: Env, presented: Presented, now: int) -> tuple[OwnToken, Caller]:
+    token = await open_access_token(env, presented.unverified, now)
+    try:
+        return token, await caller_of_session(env, token.session, now)
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        raise not_standing(error) from None
+
+
+def _standard_base64(unverified: str) -> str:
+    """Converts base64url, as RFC 8693, 3 encodes assertions, to the alphabet of the SAML binding. Raises DaypassError."""
+    try:
+        padded = unverified.rstrip("=") + "=" * (-len(unverified.rstrip("=")) % 4)
+        return base64.b64encode(base64.b64decode(padded, altchars=b"-_", validate=True)).decode("ascii")
+    except (ValueError, binascii.Error):
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The assertion is not base64url.") from None
+
+
+def _usable_name(subject: str) -> str:
+    """A session name (STS API, roleSessionNameType) derived from a subject."""
+    name = _NOT_IN_NAMES.sub("-", subject)[:_MAX_NAME]
+    return name if len(name) >= 2 else f"{name}-"
+
+
+def session_for(subject: Subject, asked: SessionRequest) -> SessionRequest:
+    """The requested session, with what the proof says of the subject. Raises DaypassError(INVALID_AUTHORIZATION_DETAILS).
+
+    The request cannot add what the provider did not sign: policies trust these tags because the provider signed them.
+    """
+    named = replace(asked, name=asked.name or subject.name, duration=asked.duration or subject.seconds or None)
+    if subject.proof is None:
+        return named
+    if asked.tags or asked.transitive_keys or asked.source_identity:
+        raise DaypassError(
+            ErrorKind.INVALID_AUTHORIZATION_DETAILS,
+            "Tags and source identity of this session come from the subject token alone.",
+        )
+    return web_identity.with_attributes(named, subject.proof)
+
+
+def role_of(arn: str) -> RequestedRole:
+    """The requested role. Raises DaypassError(VALIDATION)."""
+    if not arn:
+        raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
+    return requested_role(arn)

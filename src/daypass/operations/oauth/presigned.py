@@ -1,0 +1,57 @@
+"""A presigned GetCallerIdentity request as a subject or actor token: proof that its signer holds the credentials' keys.
+
+The identity follows from the signature, computed from our own keys. Nothing is fetched, and no response is read (attack
+A11). The request must be for this server and state in a signed parameter that it is meant for an exchange here, so that
+a request that was presigned to sign in elsewhere is not accepted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from daypass import sigv4
+from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.authenticate import authenticate
+from daypass.operations.oauth.access_token import invalid_token, not_standing
+from daypass.ports import Env
+
+AUDIENCE: Final = "X-Daypass-Audience"
+"""The query parameter that names the issuer. It is signed, like the whole query."""
+
+_MAX: Final = 8192
+_REQUIRED: Final = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
+
+
+async def presigned_caller(env: Env, unverified_url: str, facts: RequestFacts) -> Caller:
+    """The principal that presigned the request. Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE."""
+    signature = _signature(env.oauth.issuer, unverified_url)
+    try:
+        return await authenticate(env, signature, facts, ("sts",))
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        raise not_standing(error) from None
+
+
+def _signature(issuer: str, unverified_url: str) -> sigv4.UnverifiedSignature:
+    if len(unverified_url) > _MAX or not unverified_url.isascii() or not unverified_url.isprintable():
+        raise invalid_token("it is not the URL of a presigned request")
+    try:
+        url, ours = urlsplit(unverified_url), urlsplit(issuer)
+    except ValueError:
+        raise invalid_token("it is not the URL of a presigned request") from None
+    if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.path not in ("", "/") or url.fragment:
+        raise invalid_token("the presigned request is not for this server")
+    pairs = [(name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name[:6] != "X-Amz-"]
+    if sorted(pairs) != sorted([*_REQUIRED.items(), (AUDIENCE, issuer)]):
+        raise invalid_token(f"the presigned request is not GetCallerIdentity with {AUDIENCE}={issuer}")
+    try:
+        host = [(b"host", ours.netloc.encode("ascii"))]
+        signature = sigv4.parse_request("GET", b"/", url.query.encode("ascii"), host, b"")
+    except sigv4.SigV4Error as error:
+        raise invalid_token(error.message) from None
+    if not signature.presigned:
+        raise invalid_token("it is not presigned")
+    return signature

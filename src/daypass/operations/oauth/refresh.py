@@ -1,0 +1,362 @@
+"""Refresh tokens: rotated at each use, in families. The reuse of an old one ends its family and the family's sessions.
+
+A family has a session of its own, which is a hop of every session that its tokens give: revoking that session, or anything
+before it in the chain, ends all of them. A token is authenticated by a key of its family, so that every old token of the
+family is recognized, and nothing else can end it.
+A client that has lost a response may use the previous token again for a few seconds. It then gets the same session and the
+same next token, so that one token never gives two sessions (attack A119).
+Sources: RFC 6749, 6; RFC 9700, 2.2.2 and 4.14.2; RFC 9449, 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace as replace_struct
+
+from daypass.domain import payload
+from daypass.domain.context import AUDIENCE_KEY
+from daypass.domain.directory import RefreshFamily
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.oauth.binding import JKT
+from daypass.domain.session import SessionClaims
+from daypass.domain.trust import ASSUME_ROLE
+from daypass.operations.assume.applicant import signing_applicant
+from daypass.operations.assume.compose import narrower_hop
+from daypass.operations.assume.forms import AWS_FORM
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.authenticate import caller_of_session
+from daypass.operations.oauth.access_token import JwtForm, values_of
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.inspect import end_session
+from daypass.operations.oauth.issuance import IssuedToken, issue_token
+from daypass.operations.oauth.parties import Subject
+from daypass.operations.oauth.refresh_family import (
+    FamilyContent,
+    content_of,
+    invalid,
+    is_authentic,
+    opened_session,
+    owner_of,
+    parse_token,
+    sealed_session,
+    token_of,
+)
+from daypass.operations.oauth.request import Sender, TokenRequest, TokenType
+from daypass.operations.oauth.targets import default_audiences, target_of
+from daypass.operations.outcome import event_of
+from daypass.ports import Call, Env, Tx
+
+GRACE_MS: Final = 10_000
+"""How long the previous token may be used again, by a client that has lost the response."""
+
+BUSY_MS: Final = 1_000
+"""For this time after a rotation, another request with the same token is told to try again: it runs in parallel."""
+
+_MOST_SECONDS: Final = 3600  # of a session without a role
+_EXPIRED: Final = 4  # expired families checked with each new one: more are deleted than inserted
+
+AlsoWrites = Callable[[Tx, str], None]
+"""Writes more in the transaction of the first token, with the id of what a second use must end: family or session."""
+
+
+class Granted(Struct, frozen=True):
+    """A token, and the refresh token with it ("" for none), which expires at `expires_at` (ms). `context`: see FamilyContent."""
+
+    issued: IssuedToken
+    refresh_token: str = ""
+    expires_at: int = 0
+    context: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Granted({self.issued.session.session_id})"
+
+
+async def issue_with_refresh(
+    env: Env,
+    call: Call,
+    request: TokenRequest,
+    session: SessionClaims,
+    *,
+    context: Mapping[str, str] | None = None,
+    also: AlsoWrites | None = None,
+    lasting: bool = False,
+) -> Granted:
+    """The token of a grant whose subject is `session`, with a refresh token if the client may use that grant.
+
+    `lasting`: the refresh tokens may outlive `session`, because the person has consented to that; otherwise they end with it.
+    Raises DaypassError: see `issue_token`.
+    """
+    client = request.sender.client
+    if client is None or "refresh_token" not in client.settings.grant_types:
+        subject = await _subject(env, call, session)
+        write = None if also is None else lambda tx, made: also(tx, made.session_id)
+        return Granted(await issue_token(env, call, request, subject, write))
+    family, content = await _new_family(env, call, client, request, session, context or {}, lasting=lasting)
+
+    def start(tx: Tx, made: SessionClaims) -> None:
+        for old in tx.find(RefreshFamily, order="expires_at", limit=_EXPIRED):
+            if old.expires_at <= call.now:
+                tx.delete(old)
+        tx.insert(replace(family, last=sealed_session(env, family, made)))
+        if also is not None:
+            also(tx, family.id)
+
+    issued = await _issue(env, call, request, family, content, start)
+    return Granted(issued, token_of(family, content, family.generation), family.expires_at, content.context)
+
+
+async def refresh(env: Env, call: Call, unverified_token: str, request: TokenRequest) -> Granted:
+    """daypass:ExchangeToken, for a refresh token. Of `request` only sender, scope, audiences and requested type apply.
+
+    Raises DaypassError: INVALID_GRANT, THROTTLED when the token is being used by a request in parallel, and what
+    `issue_token` raises.
+    """
+    family, content, generation = await _opened(env, unverified_token, request.sender)
+    asked = _asked(request, content)
+    if generation == family.generation:
+        return await _rotate(env, call, family, content, asked)
+    client = request.sender.client
+    assert client is not None
+    since = call.now - family.rotated_at
+    if generation == family.generation - 1 and since < BUSY_MS:
+        raise _busy(family)
+    if generation == family.generation - 1 and since < GRACE_MS:
+        return await _repeat(env, call, family, content, asked)
+    await end_family(env, call, family, client.actor, "an old refresh token was used again")
+    raise invalid("an old refresh token was used again; its family and its sessions are ended", family)
+
+
+async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sender) -> None:
+    """Ends the family of a refresh token of the client (RFC 7009). Any other text is ignored. Raises UNAVAILABLE."""
+    client = sender.client
+    assert client is not None
+    try:
+        family, _, _ = await _opened(env, unverified_token, sender, holder=False)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.INVALID_GRANT:
+            raise
+        event = event_of(
+            EventType.REQUEST_ALLOWED,
+            call.facts,
+            client.actor,
+            at=call.now,
+            account=client.client.account,
+            detail={"active": False},
+        )
+        await commit_once(env, event, sender.replays)
+        return
+    await end_family(env, call, family, client.actor, "revoked at the OAuth endpoint", sender)
+
+
+async def end_family(
+    env: Env,
+    call: Call,
+    family: RefreshFamily,
+    actor: Mapping[str, Any],
+    reason: str,
+    sender: Sender | None = None,
+) -> None:
+    """Ends a family and every session that its tokens gave. Raises DaypassError."""
+
+    def also(tx: Tx) -> None:
+        current = tx.get(RefreshFamily, id=family.id)
+        if current is not None and not current.ended_at:
+            tx.replace(replace(current, ended_at=call.now))
+
+    replays = sender.replays if sender is not None else ()
+    await end_session(env, call, family.account, family.id, actor, replays, reason=reason, also=also)
+
+
+# --- A use -----------------------------------------------------------------------------------------------------------
+
+
+async def _rotate(
+    env: Env, call: Call, family: RefreshFamily, content: FamilyContent, request: TokenRequest
+) -> Granted:
+    def rotate(tx: Tx, made: SessionClaims) -> None:
+        current = tx.get(RefreshFamily, id=family.id)
+        if current is None or current.ended_at:
+            raise invalid("the family has ended", family)
+        if current.generation != family.generation:
+            raise _busy(family)
+        last = sealed_session(env, family, made)
+        tx.replace(replace(current, generation=current.generation + 1, rotated_at=call.now, last=last))
+
+    issued = await _issue(env, call, request, family, content, rotate)
+    return Granted(issued, token_of(family, content, family.generation + 1), family.expires_at, content.context)
+
+
+async def _repeat(
+    env: Env, call: Call, family: RefreshFamily, content: FamilyContent, request: TokenRequest
+) -> Granted:
+    """The response that was lost: the same session again, and the same next token."""
+    session = opened_session(env, family)
+    try:
+        await caller_of_session(env, session, call.now)
+    except DaypassError as error:
+        raise _not_standing(error, family) from None
+    client = request.sender.client
+    assert client is not None
+    audiences = request.audiences or values_of(session, AUDIENCE_KEY) or default_audiences(env, request)
+    target = await target_of(env, session.account, request, audiences, request.scope)
+    if request.requested is TokenType.AWS_CREDENTIALS:
+        issued = IssuedToken(session, await AWS_FORM.render(env, session))
+    else:
+        form = JwtForm(target.audiences, env.ids.request(), target.algorithms, request.sender.binding)
+        issued = IssuedToken(session, await form.render(env, session))
+    event = event_of(
+        EventType.REQUEST_ALLOWED,
+        call.facts,
+        client.actor,
+        at=call.now,
+        account=family.account,
+        session_id=session.session_id,
+        detail={"family": family.id, "generation": family.generation, "repeated": True},
+    )
+    await commit_once(env, event, request.sender.replays)
+    return Granted(issued, token_of(family, content, family.generation), family.expires_at, content.context)
+
+
+def _asked(request: TokenRequest, content: FamilyContent) -> TokenRequest:
+    """The request of the family, at most narrower. Raises DaypassError: INVALID_SCOPE, INVALID_TARGET."""
+    if request.scope is not None and content.scope is not None and not set(request.scope) <= set(content.scope):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the refresh token.")
+    if not set(request.audiences) <= set(content.audiences):
+        raise DaypassError(ErrorKind.INVALID_TARGET, "The audience is not one of the refresh token.")
+    return TokenRequest(
+        content.request,
+        content.role_arn,
+        content.external_id,
+        request.audiences or content.audiences,
+        content.scope if request.scope is None else request.scope,
+        request.requested,
+        request.sender,
+    )
+
+
+async def _issue(
+    env: Env,
+    call: Call,
+    request: TokenRequest,
+    family: RefreshFamily,
+    content: FamilyContent,
+    also: Callable[[Tx, SessionClaims], None],
+) -> IssuedToken:
+    session = payload.decode(content.session)
+    try:
+        subject = await _subject(env, call, session)
+    except DaypassError as error:
+        raise _not_standing(error, family) from None
+    if not request.role_arn and request.session.duration is None:
+        seconds = min(_MOST_SECONDS, max(1, (session.expires_at - call.now) // 1000))
+        request = replace_struct(request, session=replace_struct(request.session, duration=seconds))
+    return await issue_token(env, call, request, subject, also)
+
+
+async def _subject(env: Env, call: Call, session: SessionClaims) -> Subject:
+    caller = await caller_of_session(env, session, call.now)
+    applicant = signing_applicant(env, Call(caller, call.facts, call.now))
+    return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
+
+
+def _not_standing(error: DaypassError, family: RefreshFamily) -> DaypassError:
+    if error.kind is ErrorKind.UNAVAILABLE:
+        return error
+    return invalid(str(error.private.get("reason", error.public)), family)
+
+
+def _busy(family: RefreshFamily) -> DaypassError:
+    message = "The refresh token is being used by another request. Try again."
+    return DaypassError(ErrorKind.THROTTLED, message, private={"family": family.id, "reason": "parallel use"})
+
+
+# --- Families --------------------------------------------------------------------------------------------------------
+
+
+async def _new_family(
+    env: Env,
+    call: Call,
+    client: AuthenticatedClient,
+    request: TokenRequest,
+    session: SessionClaims,
+    context: Mapping[str, str],
+    *,
+    lasting: bool,
+) -> tuple[RefreshFamily, FamilyContent]:
+    subject = await _subject(env, call, session)
+    now = subject.applicant.snapshot.now
+    ends = now + client.settings.refresh_token_seconds * 1000
+    own = narrower_hop(env, session, subject.applicant)
+    made = replace_struct(
+        session,
+        session_id=own.session_id,
+        issued_at=now,
+        expires_at=ends if lasting else min(ends, session.expires_at),
+        seen=subject.applicant.snapshot.seen,
+        hops=(*session.hops, own),
+        first_issued_at=session.first_issued_at or session.issued_at,
+        derivation_key=env.sealer.derivation_key(),
+    )
+    binding = request.sender.binding
+    audiences = request.audiences or default_audiences(env, request)
+    target = await target_of(env, _account(request, session), request, audiences, request.scope)
+    content = FamilyContent(
+        env.ids.seed()[:32],
+        payload.encode(made),
+        request.role_arn,
+        request.session,
+        request.external_id,
+        request.audiences,
+        target.scope or None,
+        binding.thumbprint if binding is not None and binding.member == JKT else "",
+        dict(context),
+    )
+    family = RefreshFamily(
+        own.session_id,
+        session.account,
+        client.client.id,
+        session.principal_id,
+        now,
+        made.expires_at,
+        1,
+        now,
+        env.sealer.seal_secret(msgspec.msgpack.encode(content), session.account, owner_of(own.session_id)),
+    )
+    return family, content
+
+
+def _account(request: TokenRequest, session: SessionClaims) -> str:
+    return request.role_arn.split(":")[4] if request.role_arn else session.account
+
+
+async def _opened(
+    env: Env, unverified_token: str, sender: Sender, *, holder: bool = True
+) -> tuple[RefreshFamily, FamilyContent, int]:
+    """The family, its content, and the generation of an authentic token of the client, whatever its age.
+
+    `holder`: the sender must prove the key of the family. Raises DaypassError: INVALID_GRANT, UNAVAILABLE.
+    """
+    client = sender.client
+    if client is None:
+        raise DaypassError(ErrorKind.INVALID_CLIENT, "This grant needs a client: authenticate, or send client_id.")
+    token = parse_token(unverified_token)
+    identity, generation = token.family, token.generation
+    family = await env.directory.read(lambda tx: tx.get(RefreshFamily, id=identity), account=client.client.account)
+    if family is None:
+        raise invalid("the family does not exist")
+    content = content_of(env, family)
+    if not is_authentic(token, content):
+        raise invalid("it is not authentic", family)
+    if family.client_id != client.client.id:
+        raise invalid("it is of another client", family)
+    if family.ended_at or family.expires_at <= env.clock.now():
+        raise invalid("its family has ended", family)
+    if holder and content.jkt and (sender.binding is None or sender.binding.thumbprint != content.jkt):
+        raise invalid("it is bound to another key", family)
+    return family, content, generation

@@ -1,0 +1,194 @@
+"""GetWebIdentityToken: a signed token that proves to another cloud or service who its holder is.
+
+It is not a session here and opens nothing here: its issuer is the account's own, its type is not that of access tokens. It
+cannot be revoked, so it is short, and each one is on the record with its end.
+Sources: STS API, "GetWebIdentityToken"; IAM User Guide, "Understanding token claims" of outbound identity federation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.claims import Caller, PrincipalKind
+from daypass.domain.context import AUDIENCE_KEY, requested_tags
+from daypass.domain.directory import OutboundFederation, ReplayEntry, Tags
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.policy.model import Decision, Value
+from daypass.domain.session import SessionRefused, merge_tags
+from daypass.domain.web_identity import SOURCE_IDENTITY
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.authorize import authorize, refresh_if_changed
+from daypass.operations.iam.outbound import issuer
+from daypass.operations.oauth.access_token import acting, values_of
+from daypass.operations.outcome import OWNER, served
+from daypass.ports import Call, Env
+
+ACTION: Final = "sts:GetWebIdentityToken"
+TAG_ACTION: Final = "sts:TagGetWebIdentityToken"
+CLAIMS: Final = "https://sts.amazonaws.com/"
+DEFAULT_SECONDS: Final = 300
+MAX_SECONDS: Final = 3_600
+_MAX_CLAIMS: Final = 8_192  # bytes
+_TYPE: Final = "JWT"
+
+
+class WebIdentityRequest(Struct, frozen=True):
+    """The requested token. `algorithm`: "" for the default. `seconds`: None for the default, or less if the session
+    ends earlier.
+    """
+
+    audiences: tuple[str, ...]
+    algorithm: str = ""
+    seconds: int | None = None
+    tags: Tags = ()
+
+
+class WebIdentityToken(Struct, frozen=True):
+    """A signed token. `expires_at` in ms."""
+
+    text: str
+    expires_at: int
+
+    def __repr__(self) -> str:
+        return "WebIdentityToken()"
+
+
+async def get_web_identity_token(
+    env: Env, call: Call, request: WebIdentityRequest, replays: Sequence[ReplayEntry] = ()
+) -> WebIdentityToken:
+    """sts:GetWebIdentityToken, and sts:TagGetWebIdentityToken for tags. `replays`: see `commit_once`.
+
+    Raises DaypassError: ACCESS_DENIED, OUTBOUND_FEDERATION_DISABLED, SESSION_DURATION_ESCALATION, INVALID_TARGET,
+    INVALID_PARAMETER, JWT_PAYLOAD_SIZE, UNAVAILABLE.
+    """
+    caller = call.caller
+    _check_tags(request.tags)
+    algorithm, expires_at = _algorithm(env, request), _end(call, request)
+    decision = await _authorized(env, call, request, algorithm, (expires_at - call.now) // 1000)
+    federation = await _federation(env, caller.account)
+    _check_bounds(env, call, request)
+    claims = {
+        "iss": issuer(env.oauth.issuer, federation),
+        "sub": caller.principal_arn,
+        "aud": request.audiences[0] if len(request.audiences) == 1 else list(request.audiences),
+        "jti": env.ids.request(),
+        "iat": call.now // 1000,
+        "exp": expires_at // 1000,
+        **_about(caller, request.tags),
+    }
+    if len(json.dumps(claims)) > _MAX_CLAIMS:
+        raise DaypassError(
+            ErrorKind.JWT_PAYLOAD_SIZE, f"The claims of the token exceed {_MAX_CLAIMS} bytes. Request fewer tags."
+        )
+    text = env.oauth.signer.sign(claims, algorithm, _TYPE)
+    detail = {
+        "jti": claims["jti"],
+        "issuer": claims["iss"],
+        "audience": request.audiences,
+        "expires_at": expires_at,
+        "algorithm": algorithm,
+        "principals": [hop.principal_id for hop in caller.hops],
+        "tags": dict(request.tags),
+    }
+    session_id = caller.session.session_id if caller.session is not None else ""
+    event = served(call, kind=EventType.WEB_IDENTITY_ISSUED, session_id=session_id, decision=decision, detail=detail)
+    await commit_once(env, event, replays)
+    return WebIdentityToken(text, expires_at)
+
+
+def _check_tags(tags: Tags) -> None:
+    try:
+        merge_tags(tags, ())
+    except SessionRefused as error:
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, str(error)) from None
+
+
+async def _authorized(env: Env, call: Call, request: WebIdentityRequest, algorithm: str, seconds: int) -> Decision:
+    if call.caller.kind is PrincipalKind.ROOT:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "Cannot call GetWebIdentityToken with root credentials")
+    keys: dict[str, Value] = {
+        "sts:identitytokenaudience": request.audiences,
+        "sts:signingalgorithm": algorithm,
+        "sts:durationseconds": str(seconds),
+        **requested_tags(request.tags),
+    }
+    decision = await authorize(env, call, ACTION, "*", context=keys)
+    if request.tags:
+        await authorize(env, call, TAG_ACTION, "*", context=keys)
+    return decision
+
+
+def _algorithm(env: Env, request: WebIdentityRequest) -> str:
+    offered = env.oauth.web_identity_algorithms
+    if request.algorithm and request.algorithm not in offered:
+        raise DaypassError(
+            ErrorKind.INVALID_PARAMETER,
+            f"The signing algorithm must be one of: {', '.join(offered)}. The setting oauth.web_identity_algorithms adds others.",
+        )
+    return request.algorithm or offered[0]
+
+
+def _end(call: Call, request: WebIdentityRequest) -> int:
+    """When the token ends (ms): never after the session. Raises DaypassError(SESSION_DURATION_ESCALATION)."""
+    session = call.caller.session
+    wanted = call.now + 1000 * (request.seconds or DEFAULT_SECONDS)
+    if session is None or wanted <= session.expires_at:
+        return wanted
+    if request.seconds is not None:
+        raise DaypassError(
+            ErrorKind.SESSION_DURATION_ESCALATION,
+            "The requested token duration would extend the session beyond its original expiration time.",
+        )
+    return session.expires_at
+
+
+async def _federation(env: Env, account: str) -> OutboundFederation:
+    found = await env.directory.entity(OutboundFederation, account)
+    if (found is None or not found.enabled) and await refresh_if_changed(env):
+        found = await env.directory.entity(OutboundFederation, account)
+    if found is None or not found.enabled:
+        raise DaypassError(
+            ErrorKind.OUTBOUND_FEDERATION_DISABLED,
+            "Outbound web identity federation is not enabled for this account.",
+        )
+    return found
+
+
+def _check_bounds(env: Env, call: Call, request: WebIdentityRequest) -> None:
+    """A session for certain audiences gives tokens for these only, and a blocked principal gets none."""
+    caller, session = call.caller, call.caller.session
+    bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
+    if bound and not set(request.audiences) <= set(bound):
+        private = {"bound": bound, "session_id": session.session_id if session is not None else ""}
+        raise DaypassError(ErrorKind.INVALID_TARGET, "The session is bound to other audiences.", private=private)
+    block = env.directory.blocked(caller.hops, session.source_identity if session is not None else "", call.now)
+    if block is not None:
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            f"User: {caller.arn} is not authorized to perform: {ACTION}",
+            private={OWNER: block.account, "reason": "blocked", "revocation": block.id},
+        )
+
+
+def _about(caller: Caller, tags: Tags) -> Mapping[str, Any]:
+    """The claims about the caller: AWS's in their namespace, the source identity, and the chain as `act`."""
+    session = caller.session
+    own: dict[str, Any] = {"aws_account": caller.account, "principal_id": caller.principal_arn}
+    if caller.tags:
+        own["principal_tags"] = dict(caller.tags)
+    if tags:
+        own["request_tags"] = dict(tags)
+    claims: dict[str, Any] = {CLAIMS: own}
+    if session is not None:
+        own["original_session_exp"] = datetime.fromtimestamp(session.expires_at // 1000, UTC).isoformat()
+        if session.source_identity:
+            claims[SOURCE_IDENTITY] = session.source_identity
+        if chain := acting(session.hops[:-1]):
+            claims["act"] = chain
+    return claims

@@ -1,0 +1,1 @@
+"""Identity providers: their settings, their keys, and which issuers an account may trust."""

@@ -1,0 +1,51 @@
+"""Limits request rates: by principal, by account and, when no identity is proven, by source.
+
+A source is charged only for requests that fail before they prove an identity. A thousand hosts behind one address are
+therefore not throttled for requests with valid credentials.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.ports import Env
+
+MESSAGE: Final = "Rate exceeded"
+RETRY_SECONDS: Final = 1
+"""The value of `Retry-After`."""
+
+_UNPROVEN: Final = frozenset({Family.REQUEST, Family.CREDENTIALS, Family.PROOF, Family.DENIED, Family.CONTENT})
+
+
+def charge(env: Env, caller: Caller, tokens: float) -> None:
+    """Charges a request to its caller. Raises DaypassError(THROTTLED)."""
+    if over := env.rates.over(caller.principal_id, caller.account, tokens):
+        private = {"rate": over, "principal": caller.principal_id}
+        raise DaypassError(ErrorKind.THROTTLED, MESSAGE, private=private)
+
+
+def charge_client(env: Env, client_id: str, account: str) -> None:
+    """Charges a request to an OAuth client and its account. Raises DaypassError(THROTTLED)."""
+    if over := env.rates.over(client_id, account, 1.0):
+        private = {"rate": over, "client_id": client_id}
+        raise DaypassError(ErrorKind.THROTTLED, MESSAGE, private=private)
+
+
+def check_source(env: Env, facts: RequestFacts) -> None:
+    """Call it before processing an unsigned request. Raises DaypassError(THROTTLED)."""
+    if env.rates.failing(facts.source_ip):
+        raise _from_source()
+
+
+def refusal_of(env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError) -> DaypassError:
+    """The error to return for a request refused with `error`. A request that proved no identity is charged to its source."""
+    unproven = caller is None and family_of(error.kind) in _UNPROVEN
+    if unproven and env.rates.failed(facts.source_ip):
+        return _from_source()
+    return error
+
+
+def _from_source() -> DaypassError:
+    return DaypassError(ErrorKind.THROTTLED, MESSAGE, private={"rate": "source"})

@@ -1,0 +1,105 @@
+"""Searches the record by what its events say: persons, roles, sources and decisions, besides the indexed columns.
+
+These have no columns of their own, so each page looks through a limited number of records, newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.operations.management import allow_reading
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, RecordFilter, RecordView
+
+MAX_LOOKED_AT: Final = 2_000
+"""Maximum number of records that one page looks through."""
+_BATCH: Final = 200
+
+
+class EventFilter(Struct, frozen=True):
+    """What an event must say. Empty fields match everything.
+
+    Attributes:
+        person: a part of the actor's ARN, principal id or source identity, or of the original principal's id.
+        role: a part of an ARN anywhere in the event's detail or decision.
+        chain: a session id: the event issued it, acted on it, or its actor was that session.
+        source: the beginning of the source address.
+        decision: "allowed" or "refused".
+    """
+
+    person: str = ""
+    role: str = ""
+    chain: str = ""
+    source: str = ""
+    decision: str = ""
+
+    def matches(self, body: Mapping[str, Any]) -> bool:
+        """Whether an event says all of it."""
+        actor, source = _mapping(body.get("actor")), _mapping(body.get("source"))
+        refused = bool(body.get("error"))
+        return (
+            (not self.person or _contains(actor, self.person))
+            and (not self.role or _contains((body.get("detail"), body.get("decision")), self.role))
+            and (not self.chain or self.chain in (body.get("session_id"), actor.get("session_id")))
+            and (not self.source or str(source.get("ip", "")).startswith(self.source))
+            and (self.decision not in ("allowed", "refused") or refused is (self.decision == "refused"))
+        )
+
+
+class Explored(Struct, frozen=True):
+    """A page. `before`: where the next page begins; None at the end of the record."""
+
+    records: tuple[RecordView, ...]
+    before: tuple[int, str, int] | None
+
+
+async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter) -> Explored:
+    """daypass:ReadAudit. A page may hold fewer than `query.limit` and still have a next one.
+
+    Raises DaypassError: ACCESS_DENIED, UNAVAILABLE.
+    """
+    scope = await allow_reading(env, call, "ReadAudit", "audit", query.account)
+    account = scope.account if scope.viewer.operator else ""
+    found: list[RecordView] = []
+    before, looked_at = query.before, 0
+    while looked_at < MAX_LOOKED_AT:
+        batch = await env.records.search(scope.viewer, replace(query, account=account, before=before, limit=_BATCH))
+        for record in batch:
+            before = (record.at, record.log, record.seq)
+            looked_at += 1
+            if record.body is not None and wanted.matches(record.body):
+                found.append(record)
+                if len(found) == query.limit:
+                    break
+        if len(found) == query.limit:
+            break
+        if len(batch) < _BATCH:
+            before = None
+            break
+    detail = {"explored": looked_at, "found": len(found), "request_id": query.request_id[:64]}
+    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
+    return Explored(tuple(found), before)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _contains(value: Any, text: str) -> bool:
+    """Whether a text is part of any text in a value, without regard to case."""
+    wanted = text.casefold()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            if wanted in each.casefold():
+                return True
+        elif isinstance(each, Mapping):
+            waiting.extend(each.values())
+        elif isinstance(each, (list, tuple)):
+            waiting.extend(each)
+    return False

@@ -1,0 +1,129 @@
+"""Reads the record: searches it, follows it, and exports logs for verification elsewhere.
+
+The record's reader (`ports.Records`) decides what an account may see. This module decides whose record a caller may
+request. Reading is itself recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.operations.management import Scope, allow_reading
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, LogView, RecordFilter, Records, RecordView
+
+MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
+_LOOK_EVERY = 0.5
+_READ = "ReadAudit"
+
+
+class Tail(NamedTuple):
+    """Records since the last call, and the cursor: the last sequence number of each log."""
+
+    records: list[RecordView]
+    cursor: Mapping[str, int]
+
+
+async def search(env: Env, call: Call, query: RecordFilter) -> list[RecordView]:
+    """daypass:ReadAudit: records, newest first. `query.account`: "" is the caller's, "*" every account."""
+    scope = await allow_reading(env, call, _READ, "audit", query.account)
+    account = scope.account if scope.viewer.operator else ""  # the viewer's own: what it owns, and what it did
+    found = await env.records.search(scope.viewer, replace(query, account=account))
+    await _record(env, call, scope, {"operation": query.operation, "request_id": query.request_id})
+    return found
+
+
+async def get_record(env: Env, call: Call, account: str, log: str, seq: int) -> RecordView:
+    """daypass:ReadAudit: one record by its position. NOT_FOUND also for one that the caller may not see."""
+    scope = await allow_reading(env, call, _READ, "audit", account)
+    found = await env.records.records(scope.viewer, log, seq - 1, 1)
+    if not found or found[0].seq != seq or found[0].body is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"Log {log} has no record {seq}.")
+    await _record(env, call, scope, {"log": log, "seq": seq})
+    return found[0]
+
+
+async def tail(
+    env: Env,
+    call: Call,
+    account: str,
+    cursor: Mapping[str, int] | None,
+    *,
+    limit: int = 100,
+    wait: float = 0.0,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Tail:
+    """daypass:ReadAudit: records after `cursor`, waiting up to `wait` seconds for new ones.
+
+    Without a cursor: the newest `limit` records. Reading the record creates records too. They are skipped here;
+    otherwise a reader that follows the record would follow itself.
+    """
+    scope = await allow_reading(env, call, _READ, "audit", account)
+    records = env.records
+    if cursor is None:
+        found = await _newest(records, scope, limit)
+    else:
+        found = await _since(records, scope, cursor, limit)
+        waited = 0.0
+        while not found.records and waited < min(wait, MAX_WAIT):
+            await sleep(_LOOK_EVERY)
+            waited += _LOOK_EVERY
+            found = await _since(records, scope, found.cursor, limit)
+    await _record(env, call, scope, {"followed": len(found.records)})
+    return found
+
+
+async def list_logs(env: Env, call: Call, account: str) -> list[LogView]:
+    """daypass:VerifyAudit: every log of the installation with its head, oldest first."""
+    scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
+    found = await env.records.logs()
+    await _record(env, call, scope, {"logs": len(found)})
+    return found
+
+
+async def export_log(env: Env, call: Call, account: str, log: str, after: int, limit: int) -> list[RecordView]:
+    """daypass:VerifyAudit: a log's records after `after`, without gaps; only the hashes of other accounts' records."""
+    scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
+    found = await env.records.records(scope.viewer, log, after, limit)
+    await _record(env, call, scope, {"log": log, "after": after, "records": len(found)})
+    return found
+
+
+async def _newest(records: Records, scope: Scope, limit: int) -> Tail:
+    """Reads the heads first: a record written meanwhile is then read twice rather than missed."""
+    cursor = {log.log: log.seq for log in await records.logs()}
+    account = scope.account if scope.viewer.operator else ""
+    found = await records.search(scope.viewer, RecordFilter(account=account, limit=limit))
+    return Tail([record for record in reversed(found) if not _is_reading(record)], cursor)
+
+
+async def _since(records: Records, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
+    found = await records.follow(scope.viewer, cursor, limit)
+    reached = {**cursor, **{record.log: record.seq for record in found}}
+    return Tail([r for r in found if _concerns(r, scope) and not _is_reading(r)], reached)
+
+
+def _concerns(record: RecordView, scope: Scope) -> bool:
+    """Whether the viewer may see it, and it belongs to the requested account."""
+    body = record.body
+    if body is None:
+        return False
+    if not scope.viewer.operator or not scope.account:
+        return True
+    actor = body.get("actor")
+    return scope.account in (body.get("account"), actor.get("account") if isinstance(actor, Mapping) else None)
+
+
+def _is_reading(record: RecordView) -> bool:
+    body = record.body or {}
+    return body.get("operation") == f"daypass:{_READ}" and body.get("type") == EventType.REQUEST_ALLOWED.value
+
+
+async def _record(env: Env, call: Call, scope: Scope, detail: Mapping[str, object]) -> None:
+    shown = {name: value for name, value in detail.items() if value != ""}
+    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=shown))

@@ -1,0 +1,173 @@
+"""Figures about a period from the record: sessions, refusals and access requests, by time and by cause.
+
+It reads the newest records of the period, up to a limit, so its cost does not grow with the record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import median
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.events import EventType
+from daypass.operations.management import allow_reading
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, RecordFilter, RecordView
+
+MAX_RECORDS: Final = 5_000
+"""Maximum number of records that are read."""
+BUCKETS: Final = 48
+_BATCH: Final = 1_000
+_TOP: Final = 10
+_RECENT: Final = 20
+HIGH_RISK: Final = 60
+"""Requests with at least this risk count as high risk."""
+
+SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk")
+_OF_TYPE: Final[Mapping[str, str]] = {
+    EventType.SESSION_ISSUED.value: "issued",
+    EventType.ACCESS_REQUESTED.value: "requested",
+    EventType.ACCESS_EMERGENCY.value: "requested",
+    EventType.ACCESS_APPROVED.value: "approved",
+}
+
+
+class Cause(Struct, frozen=True):
+    """A cause of refusals, or a caller, with their number."""
+
+    name: str
+    count: int
+
+
+class Summary(Struct, frozen=True):
+    """Figures from `since` to `until` (ms).
+
+    Attributes:
+        complete: all records of the period were read; otherwise only those after `since`, which is later than asked.
+        times: the beginnings (ms) of the buckets. series: numbers by name of `SERIES`, one for each bucket.
+        assumed, not_assumed: requests to assume a role that succeeded, and that were refused.
+        unavailable: refusals because the service could not answer.
+        approval_ms: median time from a request to the vote on it; 0: no vote.
+        failures: refusals by operation and error. callers: refused callers. operations: by number of records.
+        durations: sessions by their length in minutes, as text.
+        recent: the newest refusals.
+    """
+
+    since: int
+    until: int
+    complete: bool
+    times: tuple[int, ...]
+    series: Mapping[str, tuple[int, ...]]
+    assumed: int
+    not_assumed: int
+    unavailable: int
+    approval_ms: int
+    failures: tuple[Cause, ...]
+    callers: tuple[Cause, ...]
+    operations: tuple[Cause, ...]
+    durations: tuple[Cause, ...]
+    recent: tuple[RecordView, ...]
+
+    @property
+    def success(self) -> float | None:
+        """The share of requests to assume a role that succeeded (M1); None without any."""
+        total = self.assumed + self.not_assumed
+        return self.assumed / total if total else None
+
+
+async def summarize(env: Env, call: Call, since: int, until: int) -> Summary:
+    """daypass:ReadAudit of the caller's account. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE."""
+    scope = await allow_reading(env, call, "ReadAudit", "audit", "")
+    query = RecordFilter(since=since, until=until, limit=_BATCH)
+    found: list[RecordView] = []
+    while len(found) < MAX_RECORDS:
+        batch = await env.records.search(scope.viewer, query)
+        found += batch
+        if len(batch) < _BATCH:
+            break
+        query = replace(query, before=(batch[-1].at, batch[-1].log, batch[-1].seq))
+    complete = len(found) < MAX_RECORDS
+    covered = since if complete or not found else found[-1].at
+    await env.journal.commit(served(call, decision=scope.decision, detail={"summarized": len(found)}))
+    return summary_of(found, covered, until, complete=complete)
+
+
+def summary_of(records: list[RecordView], since: int, until: int, *, complete: bool) -> Summary:
+    """The figures of these records, newest first."""
+    width = max(1, (until - since) // BUCKETS)
+    series = {name: [0] * BUCKETS for name in SERIES}
+    failures, callers, operations, durations = (Counter[str]() for _ in range(4))
+    assumed = not_assumed = unavailable = 0
+    waited: list[int] = []
+    recent: list[RecordView] = []
+    for record in records:
+        body = record.body or {}
+        bucket = min(BUCKETS - 1, max(0, (record.at - since) // width))
+        operation, error = str(body.get("operation", "")), str(body.get("error", ""))
+        detail = body.get("detail") if isinstance(body.get("detail"), Mapping) else {}
+        assert isinstance(detail, Mapping)
+        number = _number(detail.get("count"), 1) if body.get("type") == EventType.REQUEST_REPEATED.value else 1
+        if operation:
+            operations[operation] += number
+        name = "refused" if error else _OF_TYPE.get(str(body.get("type", "")))
+        if name is not None:
+            series[name][bucket] += number
+        if error:
+            failures[f"{operation or 'unknown operation'}: {error}"] += number
+            callers[_actor(body)] += number
+            unavailable += number if error in ("unavailable", "overloaded") else 0
+            not_assumed += number if operation.startswith("sts:AssumeRole") else 0
+            if len(recent) < _RECENT:
+                recent.append(record)
+        elif name == "issued":
+            assumed += operation.startswith("sts:AssumeRole")
+            durations[_length(detail, record.at)] += 1
+        elif name == "requested" and _number(detail.get("risk"), 0) >= HIGH_RISK:
+            series["high_risk"][bucket] += 1
+        elif name == "approved":
+            waited.append(_number(detail.get("waited_ms"), 0))
+    return Summary(
+        since=since,
+        until=until,
+        complete=complete,
+        times=tuple(since + number * width for number in range(BUCKETS)),
+        series={name: tuple(numbers) for name, numbers in series.items()},
+        assumed=assumed,
+        not_assumed=not_assumed,
+        unavailable=unavailable,
+        approval_ms=int(median(waited)) if waited else 0,
+        failures=_top(failures),
+        callers=_top(callers),
+        operations=_top(operations),
+        durations=_top(durations),
+        recent=tuple(recent),
+    )
+
+
+def _actor(body: Mapping[str, Any]) -> str:
+    actor, source = body.get("actor"), body.get("source")
+    if isinstance(actor, Mapping) and actor.get("arn"):
+        return str(actor["arn"])
+    return f"nobody, from {source.get('ip', 'an unknown address') if isinstance(source, Mapping) else 'an unknown address'}"
+
+
+def _length(detail: Mapping[str, Any], at: int) -> str:
+    session = detail.get("session")
+    expires = _number(session.get("expires_at") if isinstance(session, Mapping) else detail.get("expires_at"), at)
+    minutes = max(0, expires - at) // 60_000
+    for most, text in ((15, "up to 15 min"), (60, "up to 1 h"), (240, "up to 4 h"), (720, "up to 12 h")):
+        if minutes <= most:
+            return text
+    return "longer"
+
+
+def _number(value: object, default: int) -> int:
+    return value if type(value) is int else default
+
+
+def _top(counter: Counter[str]) -> tuple[Cause, ...]:
+    return tuple(Cause(name, count) for name, count in counter.most_common(_TOP))

@@ -1,0 +1,75 @@
+"""The inputs of an operation of IAM Roles Anywhere. Every look-up is limited to the caller's account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from daypass.domain.arn import parse_arn
+from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
+from daypass.operations.crud import operation as crud
+from daypass.operations.crud.operation import Context, Params, Resource
+from daypass.operations.rolesanywhere import faults
+from daypass.ports import CertificateVerifier, Ids, Tx
+
+Entity: TypeAlias = TrustAnchor | X509Profile | Crl | X509Subject
+E = TypeVar("E", TrustAnchor, X509Profile, Crl, X509Subject)
+
+RESOURCES: Mapping[type[Any], tuple[str, str]] = {
+    TrustAnchor: ("trust-anchor", "TrustAnchor"),
+    X509Profile: ("profile", "Profile"),
+    Crl: ("crl", "Crl"),
+    X509Subject: ("subject", "Subject"),
+}
+"""The name of each kind in ARNs and messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContext(Context):
+    """What a read may use."""
+
+    certificates: CertificateVerifier
+
+    def arn(self, kind: type[Any], identifier: str) -> str:
+        """The ARN of an entity that does not exist (yet): in the caller's account and the request's region."""
+        noun = RESOURCES[kind][0]
+        return f"arn:aws:rolesanywhere:{self.facts.region}:{self.account}:{noun}/{_id_of(identifier, noun)}"
+
+    def get(self, kind: type[E], identifier: str) -> E | None:
+        """The entity of the caller's account with this id or ARN."""
+        found = self.tx.get(kind, id=_id_of(identifier, RESOURCES[kind][0]), account=self.account)
+        if found is not None and identifier.startswith("arn:") and found.arn != identifier:
+            return None
+        return found
+
+    def find(self, kind: type[E], identifier: str) -> E:
+        """The same. Raises NOT_FOUND."""
+        found = self.get(kind, identifier)
+        if found is None:
+            raise faults.no_such(RESOURCES[kind][1], identifier)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class WriteContext(ReadContext):
+    """What a write may use."""
+
+    tx: Tx
+    ids: Ids
+
+
+def _id_of(identifier: str, noun: str) -> str:
+    """The id in an ARN of this kind of resource; any other text is returned unchanged."""
+    if not identifier.startswith("arn:"):
+        return identifier
+    try:
+        resource = parse_arn(identifier).resource
+    except ValueError:
+        return ""
+    kind, _, found = resource.partition("/")
+    return found if kind == noun else ""
+
+
+Operation: TypeAlias = crud.Operation[ReadContext, WriteContext]
+ResourceOf: TypeAlias = Callable[[ReadContext, Params], Resource]

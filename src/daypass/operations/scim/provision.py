@@ -1,0 +1,383 @@
+"""Provisioning: users and groups that a directory manages, in the account of its token.
+
+Every request needs daypass:Provision on `directory/scim`. A directory sees and changes only what it has created: a user
+or group that an administrator made is neither shown nor taken over, and its name is refused as taken.
+A user who is deactivated or deleted loses keys, password and devices, and its sessions end (`sessions.offboard`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, TypeVar
+
+from daypass.domain.directory import (
+    AccessKey,
+    Attachment,
+    Group,
+    InlinePolicy,
+    Membership,
+    Revocation,
+    ScimResource,
+    User,
+)
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
+from daypass.domain.scim.errors import ScimError
+from daypass.domain.scim.filter import Term, matches
+from daypass.domain.scim.patch import apply_patch
+from daypass.domain.scim.resource import group_name, group_of, user_of
+from daypass.operations.iam import quotas
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.operations.sessions.offboard import end_user
+from daypass.ports import Call, Env, Reader, Tx
+
+T = TypeVar("T")
+
+USER: Final = "User"
+GROUP: Final = "Group"
+MAX_PAGE: Final = 200
+SCIM_TYPE: Final = "scim_type"
+REASON: Final = "deprovisioned by SCIM"
+_SCANNED: Final = 5_000  # resources that a filter which no index serves looks at
+_BATCH: Final = 1_000
+
+
+class Resource(NamedTuple):
+    """A resource with its current attributes; `document` has `members` (group) or `groups` (user)."""
+
+    row: ScimResource
+    document: dict[str, Any]
+
+
+class Listed(NamedTuple):
+    """A page, and the number of all resources that match."""
+
+    resources: list[Resource]
+    total: int
+
+
+def _refusing(work: Callable[[], T]) -> T:
+    """The result, with a ScimError as the refusal of an operation."""
+    try:
+        return work()
+    except ScimError as error:
+        raise refusal_of(error) from None
+
+
+def refusal_of(error: ScimError) -> DaypassError:
+    """The refusal for the client; its scimType is a private fact."""
+    return DaypassError(ErrorKind.VALIDATION, str(error), private={SCIM_TYPE: error.kind})
+
+
+async def _allowed(env: Env, call: Call) -> Decision:
+    return await allow(env, call, "Provision", "directory", "scim")
+
+
+# --- Reading -----------------------------------------------------------------------------------------------------------
+
+
+async def get(env: Env, call: Call, kind: str, identity: str) -> Resource:
+    """Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    decision = await _allowed(env, call)
+    account = call.caller.account
+    found = await env.directory.read(lambda tx: _existing(tx, account, kind, identity), account=account)
+    await env.journal.commit(served(call, decision=decision, detail={kind.lower(): identity}))
+    return found
+
+
+async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
+    """A page of the resources that match. `start` counts from 1. Raises DaypassError: ACCESS_DENIED, VALIDATION when a
+    filter would look at too many.
+    """
+    decision = await _allowed(env, call)
+    account = call.caller.account
+    start, count = max(1, start), min(max(0, count), MAX_PAGE)
+    found = await env.directory.read(
+        lambda tx: _refusing(lambda: _find(tx, account, kind, terms, start, count)), account=account
+    )
+    await env.journal.commit(served(call, decision=decision, detail={"kind": kind, "found": found.total}))
+    return found
+
+
+def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
+    if not terms:
+        total = tx.count(ScimResource, account=account, resource_type=kind)
+        rows = tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=start - 1 + count)[
+            start - 1 :
+        ]
+        return Listed([each for row in rows if (each := _shown(tx, row)) is not None], total)
+    shown = [each for row in _candidates(tx, account, kind, terms) if (each := _shown(tx, row)) is not None]
+    fitting = [each for each in shown if matches(terms, {**each.document, "id": each.row.id})]
+    return Listed(fitting[start - 1 : start - 1 + count], len(fitting))
+
+
+def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> list[ScimResource]:
+    """The resources that can match: by an index where a term has one. Raises ScimError(tooMany)."""
+    exact = {term.path: term.value for term in terms if isinstance(term.value, str)}
+    if "id" in exact:
+        return _one(tx.get(ScimResource, account=account, resource_type=kind, id=exact["id"]))
+    if "externalid" in exact:
+        return tx.find(ScimResource, account=account, resource_type=kind, external_id=exact["externalid"], order="id")
+    if kind == USER and "username" in exact:
+        user = tx.get(User, account=account, name=exact["username"])
+        return _one(tx.get(ScimResource, account=account, resource_type=kind, id=user.id) if user is not None else None)
+    if kind == GROUP and "displayname" in exact:
+        try:
+            group = tx.get(Group, account=account, name=group_name(str(exact["displayname"])))
+        except ScimError:
+            return []
+        return _one(
+            tx.get(ScimResource, account=account, resource_type=kind, id=group.id) if group is not None else None
+        )
+    if tx.count(ScimResource, account=account, resource_type=kind) > _SCANNED:
+        raise ScimError("tooMany", "Filter by id, externalId, userName or displayName: there are too many resources.")
+    return tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=_SCANNED)
+
+
+def _one(row: ScimResource | None) -> list[ScimResource]:
+    return [row] if row is not None else []
+
+
+def _existing(tx: Reader, account: str, kind: str, identity: str) -> Resource:
+    row = tx.get(ScimResource, account=account, resource_type=kind, id=identity)
+    found = _shown(tx, row) if row is not None else None
+    if found is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"There is no {kind} with id {identity[:64]}.")
+    return found
+
+
+def _shown(tx: Reader, row: ScimResource) -> Resource | None:
+    """The resource as it is now; None when an administrator has deleted the user or group."""
+    document = json.loads(row.document)
+    if row.resource_type == USER:
+        user = tx.get(User, id=row.id)
+        if user is None:
+            return None
+        memberships = tx.find(Membership, account=row.account, user_id=row.id, order="group_id")
+        groups = [group for each in memberships if (group := tx.get(Group, id=each.group_id)) is not None]
+        named = [{"value": group.id, "display": group.name, "type": "direct"} for group in groups]
+        return Resource(row, {**document, "userName": user.name, "groups": named})
+    group = tx.get(Group, id=row.id)
+    if group is None:
+        return None
+    members = [{"value": user.id, "display": user.name, "type": USER} for user in _members(tx, row)]
+    return Resource(row, {**document, "members": members})
+
+
+def _members(tx: Reader, row: ScimResource) -> list[User]:
+    """The members that the directory manages."""
+    found: list[User] = []
+    after = ""
+    while True:
+        batch = tx.find(Membership, account=row.account, group_id=row.id, order="user_id", after=after, limit=_BATCH)
+        for each in batch:
+            user = tx.get(User, id=each.user_id)
+            if user is not None and tx.get(ScimResource, id=user.id) is not None:
+                found.append(user)
+        if len(batch) < _BATCH:
+            return found
+        after = batch[-1].user_id
+
+
+# --- Changing ----------------------------------------------------------------------------------------------------------
+
+
+async def create(env: Env, call: Call, kind: str, unverified: Mapping[str, Any]) -> Resource:
+    """Raises DaypassError: ACCESS_DENIED, ALREADY_EXISTS, LIMIT_EXCEEDED, VALIDATION."""
+    decision = await _allowed(env, call)
+    account, now = call.caller.account, call.now
+
+    def change(tx: Tx) -> tuple[Resource, Event]:
+        if kind == USER:
+            document = user_of(unverified)
+            made: User | Group = User(env.ids.unique("AIDA"), account, document["userName"], "/", now)
+            _within(tx, User, account, quotas.USERS_PER_ACCOUNT)
+        else:
+            document, members = group_of(unverified)
+            made = Group(env.ids.unique("AGPA"), account, group_name(document["displayName"]), "/", now)
+            _within(tx, Group, account, quotas.GROUPS_PER_ACCOUNT)
+        _write(tx.insert, made)
+        row = ScimResource(made.id, account, kind, document.get("externalId", ""), json.dumps(document), 1, now, now)
+        tx.insert(row)
+        if isinstance(made, Group):
+            _set_members(tx, row, members, now)
+        elif not document["active"]:
+            end_user(env, call, tx, made, REASON)
+        shown = _existing(tx, account, kind, made.id)
+        return shown, _event(call, decision, kind, made.arn, "created")
+
+    return await env.journal.write(lambda tx: _refusing(lambda: change(tx)), account=account)
+
+
+async def replace_resource(
+    env: Env, call: Call, kind: str, identity: str, unverified: Mapping[str, Any], if_match: str
+) -> Resource:
+    """PUT. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, ALREADY_EXISTS, CONCURRENT_MODIFICATION, VALIDATION."""
+    return await _changed(env, call, kind, identity, if_match, lambda _: unverified)
+
+
+async def patch(
+    env: Env, call: Call, kind: str, identity: str, unverified: Mapping[str, Any], if_match: str
+) -> Resource:
+    """PATCH. Raises as `replace_resource`."""
+    return await _changed(env, call, kind, identity, if_match, lambda known: apply_patch(known, unverified))
+
+
+async def _changed(
+    env: Env,
+    call: Call,
+    kind: str,
+    identity: str,
+    if_match: str,
+    edit: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> Resource:
+    decision = await _allowed(env, call)
+    account = call.caller.account
+
+    def change(tx: Tx) -> tuple[Resource, Event]:
+        known = _existing(tx, account, kind, identity)
+        _check_version(known.row, if_match)
+        wanted = edit(known.document)
+        members: list[str] = []
+        if kind == USER:
+            document = user_of({"active": known.document["active"], **wanted})  # absent: it stays as it is
+        else:
+            document, members = group_of(wanted)
+        row = replace(
+            known.row,
+            document=json.dumps(document),
+            external_id=document.get("externalId", ""),
+            version=known.row.version + 1,
+            updated_at=call.now,
+        )
+        tx.replace(row)
+        if kind == USER:
+            arn, what = _set_user(env, call, tx, known, document)
+        else:
+            arn, what = _set_group(tx, row, document), "changed"
+            _set_members(tx, row, members, call.now)
+        return _existing(tx, account, kind, identity), _event(call, decision, kind, arn, what)
+
+    return await env.journal.write(lambda tx: _refusing(lambda: change(tx)), account=account)
+
+
+async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) -> None:
+    """Deletes a user with everything it has, or a group with its policies. Raises DaypassError: ACCESS_DENIED, NOT_FOUND,
+    CONCURRENT_MODIFICATION.
+    """
+    decision = await _allowed(env, call)
+    account = call.caller.account
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        known = _existing(tx, account, kind, identity)
+        _check_version(known.row, if_match)
+        entity = tx.get(User, id=identity) if kind == USER else tx.get(Group, id=identity)
+        if isinstance(entity, User):
+            end_user(env, call, tx, entity, REASON)
+        _delete_all(tx, account, kind, identity)
+        tx.delete(entity)
+        tx.delete(known.row)
+        arn = entity.arn if entity is not None else ""
+        return None, _event(call, decision, kind, arn, "deleted")
+
+    await env.journal.write(change, account=account, urgent=True)
+
+
+def _delete_all(tx: Tx, account: str, kind: str, identity: str) -> None:
+    """What belongs to the user or group, in batches."""
+    field = "user_id" if kind == USER else "group_id"
+    ways: tuple[tuple[type[Any], str], ...] = (
+        (Membership, field),
+        (Attachment, "owner_id"),
+        (InlinePolicy, "owner_id"),
+        (AccessKey, "owner_id"),
+    )
+    for entity, name in ways:
+        while found := tx.find(entity, account=account, limit=_BATCH, **{name: identity}):
+            for each in found:
+                tx.delete(each)
+
+
+def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[str, Any]) -> tuple[str, str]:
+    """Renames, deactivates or reactivates the user. Returns its ARN, and what happened."""
+    user = tx.get(User, id=known.row.id)
+    if user is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, "The user was deleted meanwhile.")
+    if document["userName"] != user.name:
+        user = replace(user, name=document["userName"])
+        _write(tx.replace, user)
+    was, active = known.document["active"], document["active"]
+    if was and not active:
+        end_user(env, call, tx, user, REASON)
+        return user.arn, "deactivated"
+    if active and not was:
+        for block in tx.find(Revocation, account=user.account, subject="principal", value=user.id):
+            if block.block and block.block_until is None and block.reason == REASON:
+                tx.replace(replace(block, block_until=call.now))
+        return user.arn, "activated"
+    return user.arn, "changed"
+
+
+def _set_group(tx: Tx, row: ScimResource, document: Mapping[str, Any]) -> str:
+    group = tx.get(Group, id=row.id)
+    if group is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, "The group was deleted meanwhile.")
+    name = group_name(document["displayName"])
+    if name != group.name:
+        group = replace(group, name=name)
+        _write(tx.replace, group)
+    return group.arn
+
+
+def _set_members(tx: Tx, row: ScimResource, wanted: Sequence[str], now: int) -> None:
+    """Raises ScimError(invalidValue) for a member that the directory does not manage."""
+    known = {user.id for user in _members(tx, row)}
+    for identity in wanted:
+        if identity in known:
+            continue
+        user = tx.get(ScimResource, account=row.account, resource_type=USER, id=identity)
+        if user is None or tx.get(User, id=identity) is None:
+            raise ScimError("invalidValue", f"A user with id {identity[:64]} does not exist.")
+        if tx.count(Membership, account=row.account, user_id=identity) >= quotas.GROUPS_PER_USER:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user is in at most {quotas.GROUPS_PER_USER} groups.")
+        if tx.get(Membership, group_id=row.id, user_id=identity) is None:
+            tx.insert(Membership(row.account, row.id, identity, now))
+    for identity in known - set(wanted):
+        membership = tx.get(Membership, group_id=row.id, user_id=identity)
+        if membership is not None:
+            tx.delete(membership)
+
+
+def _write(write: Callable[[Any], None], entity: User | Group) -> None:
+    try:
+        write(entity)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.ALREADY_EXISTS:
+            raise
+        kind = type(entity).__name__.lower()
+        raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A {kind} with this name exists; case does not matter.") from None
+
+
+def _within(tx: Reader, kind: type[User | Group], account: str, quota: int) -> None:
+    if tx.count(kind, account=account) >= quota:
+        raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"The account has {quota} of these, which is the quota.")
+
+
+def _check_version(row: ScimResource, if_match: str) -> None:
+    tags = {part.strip() for part in if_match.split(",")}
+    if if_match and "*" not in tags and etag(row) not in tags:
+        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The resource has changed. Read it again.")
+
+
+def etag(row: ScimResource) -> str:
+    """The weak entity tag of a resource's version."""
+    return f'W/"{row.version}"'
+
+
+def _event(call: Call, decision: Decision, kind: str, arn: str, what: str) -> Event:
+    detail = {kind.lower(): arn, "scim": what}
+    return served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)

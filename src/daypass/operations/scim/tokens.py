@@ -1,0 +1,105 @@
+"""Bearer tokens of SCIM: made for a user, who is the principal of every SCIM request with the token."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from daypass.domain.claims import Caller
+from daypass.domain.directory import ScimToken, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.authenticate import caller_of_sign_in
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.management import allow
+from daypass.operations.outcome import OWNER, served
+from daypass.ports import Call, Env, Tx
+
+PREFIX: Final = "dpscim_"
+MAX_TOKENS: Final = 10
+MAX_DAYS: Final = 366
+_NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
+_DAY_MS: Final = 86_400_000
+_METHOD: Final = "scim"
+_UNKNOWN: Final = "The bearer token is not valid."
+
+
+async def create_token(env: Env, call: Call, name: str, user_name: str, days: int) -> tuple[ScimToken, str]:
+    """daypass:CreateScimToken on `scim-token/NAME`, with iam:CreateUser, iam:AddUserToGroup and iam:DeleteUser on all users
+    and groups, because the token does these. Returns the token's row, and the token, which is shown once.
+
+    Raises DaypassError: ACCESS_DENIED, ALREADY_EXISTS, LIMIT_EXCEEDED, NOT_FOUND, VALIDATION.
+    """
+    account = call.caller.account
+    if not _NAME.fullmatch(name):
+        raise DaypassError(ErrorKind.VALIDATION, "A token's name is 1 to 64 letters, digits and +=,.@_-")
+    if not 1 <= days <= MAX_DAYS:
+        raise DaypassError(ErrorKind.VALIDATION, f"A token lasts 1 to {MAX_DAYS} days.")
+    every = f"arn:aws:iam::{account}:*"
+    decision = await allow(env, call, "CreateScimToken", "scim-token", name, aws_arn=every)
+    secret = PREFIX + env.ids.seed().hex()
+
+    def change(tx: Tx) -> tuple[ScimToken, Event]:
+        user = tx.get(User, account=account, name=user_name)
+        if user is None:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {user_name} cannot be found.")
+        if tx.count(ScimToken, account=account) >= MAX_TOKENS:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"An account has at most {MAX_TOKENS} SCIM tokens.")
+        if tx.get(ScimToken, account=account, name=name) is not None:
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A SCIM token with name {name} exists.")
+        made = ScimToken(_digest(secret), account, user.id, name, call.now, call.now + days * _DAY_MS)
+        tx.insert(made)
+        detail = {"scim_token": name, "user": user.arn, "expires_at": made.expires_at}
+        return made, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
+
+    return await env.journal.write(change, account=account), secret
+
+
+async def list_tokens(env: Env, call: Call) -> list[ScimToken]:
+    """daypass:ListScimTokens: those of the caller's account, by name."""
+    decision = await allow(env, call, "ListScimTokens", "scim-token", "*")
+    account = call.caller.account
+    found = await env.directory.read(lambda tx: tx.find(ScimToken, account=account, order="name"), account=account)
+    await env.journal.commit(served(call, decision=decision))
+    return found
+
+
+async def delete_token(env: Env, call: Call, name: str) -> None:
+    """daypass:DeleteScimToken on `scim-token/NAME`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    decision = await allow(env, call, "DeleteScimToken", "scim-token", name)
+    account = call.caller.account
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        found = tx.get(ScimToken, account=account, name=name)
+        if found is None:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"The SCIM token with name {name} cannot be found.")
+        tx.delete(found)
+        detail = {"scim_token": name, "deleted": True}
+        return None, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
+
+    await env.journal.write(change, account=account)
+
+
+async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:
+    """The user of a token. Raises DaypassError: UNKNOWN_CREDENTIALS, EXPIRED_CREDENTIALS, UNAVAILABLE."""
+    seen = env.directory.seen()
+    identity = _digest(unverified_token)
+    found = await env.directory.entity(ScimToken, identity)
+    if found is None and unverified_token.startswith(PREFIX) and await refresh_if_changed(env):
+        found = await env.directory.entity(ScimToken, identity)
+    if found is None:
+        raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private={"reason": "no such SCIM token"})
+    if now >= found.expires_at:
+        private = {OWNER: found.account, "reason": "expired", "scim_token": found.name}
+        raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _UNKNOWN, private=private)
+    view = await env.directory.user(found.user_id)
+    user = view.entity if view is not None else None
+    if not isinstance(user, User):
+        private = {OWNER: found.account, "reason": "the user of the token is gone", "scim_token": found.name}
+        raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private=private)
+    return caller_of_sign_in(user, now, seen, _METHOD)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,1 @@
+"""Sessions: the caller's identity, narrower or shorter credentials for itself, and the recorded sessions."""

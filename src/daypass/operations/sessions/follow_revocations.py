@@ -1,0 +1,130 @@
+"""Follows revocations: what a verifier in another process needs in order to refuse a revoked session at once.
+
+A follower has only a cursor, so a slow one costs no memory. It sees the revocations of the accounts that it may follow,
+and, for all of them, until when what it has seen is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from daypass.domain.claims import RequestFacts
+from daypass.domain.directory import ReplayEntry, Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.session import FeedPosition
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.management import EVERY_ACCOUNT, allow
+from daypass.operations.outcome import event_of, served
+from daypass.ports import Call, Env, FeedState
+
+MAX_ACCOUNTS: Final = 100
+_BATCH: Final = 200
+_LONGEST_SECONDS: Final = 900
+"""A subscription ends after this time, so that a change of the follower's policies applies to it."""
+
+
+class Reset(Struct, frozen=True):
+    """The follower must forget what it knows: the revocations that follow are all there are."""
+
+
+class Batch(Struct, frozen=True):
+    """Revocations, by position."""
+
+    revocations: tuple[Revocation, ...]
+
+
+class Heartbeat(Struct, frozen=True):
+    """Everything of these accounts up to `state` has been sent. `at`: the server's time, ms.
+
+    `nodes`: only for nodes, see `RevocationFeed.heard`.
+    """
+
+    state: FeedState
+    at: int
+    accounts: tuple[str, ...]
+    nodes: Mapping[str, int] | None = None
+
+
+Change: TypeAlias = "Reset | Batch | Heartbeat"
+
+
+class Subscription(Struct, frozen=True):
+    """A follower that was authorized. `accounts`: None for every account. `call`: None for a node."""
+
+    call: Call | None
+    accounts: frozenset[str] | None
+
+
+async def subscribe(
+    env: Env, call: Call, accounts: Sequence[str] = (), replays: Sequence[ReplayEntry] = ()
+) -> Subscription:
+    """daypass:FollowRevocations on `revocation/*` of each account: by default the caller's; EVERY_ACCOUNT for the operator.
+
+    `replays`: the one-time proofs of the request, which are consumed.
+
+    Raises DaypassError: ACCESS_DENIED, VALIDATION.
+    """
+    wanted = tuple(dict.fromkeys(accounts)) or (call.caller.account,)
+    if len(wanted) > MAX_ACCOUNTS:
+        raise DaypassError(ErrorKind.VALIDATION, f"At most {MAX_ACCOUNTS} accounts can be followed at once.")
+    decision = None
+    for account in wanted:
+        decision = await allow(env, call, "FollowRevocations", "revocation", "*", account)
+    await commit_once(env, served(call, decision=decision, detail={"accounts": wanted}), replays)
+    return Subscription(call, None if EVERY_ACCOUNT in wanted else frozenset(wanted))
+
+
+async def subscribe_node(env: Env, facts: RequestFacts, unverified_proof: str) -> Subscription:
+    """Another node of the installation, which follows every account. Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE."""
+    await env.nodes.check(unverified_proof)
+    event = event_of(EventType.REQUEST_ALLOWED, facts, {}, at=env.clock.now(), account="", detail={"node": True})
+    await env.journal.commit(event)
+    return Subscription(None, None)
+
+
+async def follow(
+    env: Env, subscription: Subscription, cursor: FeedPosition | None, heartbeat_seconds: float
+) -> AsyncIterator[Change]:
+    """The changes after `cursor` (None: all that may still match a session), then each new one, with a heartbeat after
+    each and at least every `heartbeat_seconds`.
+
+    Ends when the process stops, after a quarter of an hour, or when the follower's own session has ended.
+    """
+    feed, began = env.revocations, env.clock.now()
+    unplaced: set[str] = set()
+    accounts = (EVERY_ACCOUNT,) if subscription.accounts is None else tuple(sorted(subscription.accounts))
+    while not feed.closed:
+        version, state, now = feed.version, feed.state(), env.clock.now()
+        if now - began > _LONGEST_SECONDS * 1000 or _has_ended(env, subscription.call, now):
+            return
+        found = feed.after(cursor) if cursor is not None else None
+        if found is None:
+            yield Reset()
+            unplaced.clear()
+            found = feed.everything()
+        sent = [made for made in found if _concerns(subscription, made) and made.id not in unplaced]
+        for start in range(0, len(sent), _BATCH):
+            yield Batch(tuple(sent[start : start + _BATCH]))
+        unplaced.update(made.id for made in sent if not made.position)
+        unplaced.difference_update(made.id for made in sent if made.position)
+        cursor = state.position
+        yield Heartbeat(state, now, accounts, None if subscription.call is not None else feed.heard())
+        await feed.changed(version, heartbeat_seconds)
+
+
+def _concerns(subscription: Subscription, made: Revocation) -> bool:
+    return subscription.accounts is None or made.account in subscription.accounts
+
+
+def _has_ended(env: Env, call: Call | None, now: int) -> bool:
+    """Whether the session that subscribed has expired or was revoked. It is decided from memory."""
+    if call is None:
+        return False
+    session = call.caller.session
+    if session is not None and session.expires_at <= now:
+        return True
+    return env.revocations.ends(call.caller.hops, session.source_identity if session is not None else "")

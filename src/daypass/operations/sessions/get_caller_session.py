@@ -1,0 +1,17 @@
+"""The session that signed this request: its expiry and its chain. Like GetCallerIdentity it needs no permission."""
+
+from __future__ import annotations
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import SessionClaims
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env
+
+
+async def get_caller_session(env: Env, call: Call) -> SessionClaims:
+    """daypass:GetCallerSession. Raises DaypassError: NOT_FOUND for a long-term key, which has no session."""
+    claims = call.caller.session
+    if claims is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, "The request was signed with a long-term key, not by a session.")
+    await env.journal.commit(served(call, session_id=claims.session_id))
+    return claims

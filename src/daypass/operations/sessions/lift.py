@@ -1,0 +1,83 @@
+"""Lifts a block: the subject of a revocation may get new sessions again.
+
+The sessions that the revocation ended stay ended. Like the revocation, the change reaches every other process through
+the change feed. In AWS a block is a deny in an inline policy of the role, so lifting one also needs permission to
+delete that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daypass.domain.arn import role_arn
+from daypass.domain.directory import Revocation, Role
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.operations.management import allow, is_operator
+from daypass.operations.outcome import served
+from daypass.operations.sessions.revoke import check_reason
+from daypass.ports import Call, Env, Tx
+
+
+async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "") -> Revocation:
+    """daypass:LiftBlock on `KIND/VALUE` of the blocked subject, with iam:DeleteRolePolicy on the affected roles.
+
+    Returns the revocation after the change.
+
+    Raises DaypassError: ACCESS_DENIED; NOT_FOUND, also for those of other accounts; VALIDATION when it does not block.
+    """
+    check_reason(reason)
+    found = await _visible(env, call, revocation_id)
+    if found is None:
+        await allow(env, call, "LiftBlock", "revocation", revocation_id, aws_arn=_every_role(call.caller.account))
+        raise _missing(revocation_id)
+    kind = found.subject.replace("_", "-")
+    roles = await _roles_of(env, found, call.caller.account)
+    decision = await allow(env, call, "LiftBlock", kind, found.value, found.account, aws_arn=roles)
+    detail = {
+        "revocation": found.id,
+        "subject": found.subject,
+        "value": found.value,
+        "block_until_before": found.block_until,
+        "reason": reason,
+    }
+    event = served(call, kind=EventType.BLOCK_LIFTED, account=found.account, decision=decision, detail=detail)
+
+    def change(tx: Tx) -> Revocation:
+        stored = tx.get(Revocation, id=found.id)
+        if stored is None:
+            raise _missing(revocation_id)
+        if not stored.block or (stored.block_until is not None and stored.block_until <= call.now):
+            raise DaypassError(ErrorKind.VALIDATION, f"Revocation {found.id} does not block anyone.")
+        lifted = replace(stored, block_until=call.now)
+        tx.replace(lifted)
+        return lifted
+
+    return await env.journal.write(lambda tx: (change(tx), event), account=call.caller.account, urgent=True)
+
+
+async def _visible(env: Env, call: Call, revocation_id: str) -> Revocation | None:
+    """The revocation, if it belongs to the caller's account or the caller to the operator account."""
+    found = await env.directory.read(
+        lambda tx: tx.get(Revocation, id=revocation_id), account=call.caller.account, urgent=True
+    )
+    if found is None or found.account == call.caller.account or await is_operator(env, call.caller):
+        return found
+    return None
+
+
+async def _roles_of(env: Env, revocation: Revocation, account: str) -> str:
+    """The ARN of the roles that may be assumed again: the blocked role, otherwise any role of the account."""
+    if revocation.subject == "role":
+        role = await env.directory.read(lambda tx: tx.get(Role, id=revocation.value), account=account)
+        if role is not None:
+            return role.arn
+    return _every_role(revocation.account)
+
+
+def _every_role(account: str) -> str:
+    return role_arn(account, "/", "*")
+
+
+def _missing(revocation_id: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"The revocation {revocation_id} cannot be found.")

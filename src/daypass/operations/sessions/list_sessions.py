@@ -1,0 +1,93 @@
+"""Recorded sessions, and the roles that the caller could assume now.
+
+A session of another account is treated as missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from msgspec.structs import replace
+
+from daypass.domain.assumption import Assumption
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.context import principal_facts, request_context
+from daypass.domain.directory import Role
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.assume.admission import target_of
+from daypass.operations.authorize import layers_for
+from daypass.operations.broker.use import candidates
+from daypass.operations.decide import admission_of
+from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, SessionFilter, SessionView, Viewer
+
+
+async def list_sessions(env: Env, call: Call, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
+    """daypass:ListSessions. `query.account`: "" is the caller's, "*" every account. Also returns the `before` of the next page."""
+    scope = await allow_reading(env, call, "ListSessions", "session", query.account)
+    page = await env.records.sessions(scope.viewer, dataclasses.replace(query, account=scope.account))
+    detail = {"account": query.account, "principal_id": query.principal_id, "root": query.root_principal_id}
+    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
+    return page
+
+
+async def get_session(env: Env, call: Call, session_id: str) -> SessionView:
+    """daypass:GetSession. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    found = await find_session(env, call, session_id)
+    owner = found.claims.account if found is not None else call.caller.account
+    decision = await allow(env, call, "GetSession", "session", session_id, owner)
+    if found is None:
+        raise no_such_session(session_id)
+    await env.journal.commit(served(call, account=owner, session_id=session_id, decision=decision))
+    return found
+
+
+async def find_session(env: Env, call: Call, session_id: str) -> SessionView | None:
+    """The session, if it belongs to the caller's account or the caller to the operator account. It is not authorized yet."""
+    viewer = Viewer(call.caller.account, operator=await is_operator(env, call.caller))
+    found, _ = await env.records.sessions(viewer, SessionFilter(session_id=session_id, limit=1))
+    return found[0] if found else None
+
+
+def no_such_session(session_id: str) -> DaypassError:
+    """The one refusal for missing sessions and for sessions of others."""
+    return DaypassError(ErrorKind.NOT_FOUND, f"The session with id {session_id} cannot be found.")
+
+
+async def list_assumable_roles(env: Env, call: Call, after: str = "", limit: int = 100) -> tuple[list[Role], str]:
+    """The roles of the caller's account that it could assume now, without tags, by its access grants too.
+
+    It needs no permission, because it reveals only what trying each role would reveal. A Deny of
+    daypass:ListAssumableRoles applies. Covers `limit` roles after `after`, by name; a page may have fewer and still
+    have a next one.
+    """
+    caller = call.caller
+    decision = await allow_unless_denied(env, call, "ListAssumableRoles", "role")
+    looked_at = await env.directory.read(
+        lambda tx: tx.find(Role, account=caller.account, order="name", after=after, limit=limit + 1),
+        account=caller.account,
+    )
+    admitted: list[Role] = []
+    if caller.kind is not PrincipalKind.ROOT:  # roots may not assume roles at all
+        who, policies = principal_facts(caller), await layers_for(env, caller)
+        source_identity = caller.session.source_identity if caller.session is not None else ""
+        asked = Assumption(caller.name, source_identity=source_identity)
+        keys = request_context(caller, call.facts, call.now)
+        for role in looked_at[:limit]:
+            await asyncio.sleep(0)  # lets other requests run between two decisions
+            view = await env.directory.role(caller.account, role.name)
+            if view is None:
+                continue
+            target = target_of(view.role.arn, caller.account, view)
+            # Without a grant first, as a request to assume the role is decided.
+            granted = [replace(asked, grant=grant) for grant in candidates(view, caller.hops, call.now)]
+            for wanted in (asked, *granted):
+                context = {**keys, **wanted.keys()}
+                admission = await admission_of(env, caller.account, who, policies, target, asked.actions(), context)
+                if admission.decision.allowed:
+                    admitted.append(view.role)
+                    break
+    await env.journal.commit(served(call, decision=decision, detail={"found": len(admitted)}))
+    return admitted, looked_at[limit - 1].name if len(looked_at) > limit else ""

@@ -1,0 +1,80 @@
+"""Tokens for other clouds that are still valid: a revocation does not reach them, so an offboarding lists them.
+
+They are found on the record, because they are not stored. The work is bounded, and never prevents an offboarding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.operations.oauth.web_identity_token import MAX_SECONDS
+from daypass.ports import Env, RecordFilter, Viewer
+
+MAX_RECORDS: Final = 10_000
+"""Maximum number of records examined."""
+_PAGE: Final = 1_000
+
+
+class OutstandingToken(NamedTuple):
+    """A token that services outside accept until `expires_at` (ms)."""
+
+    jti: str
+    subject: str  # ARN
+    audiences: tuple[str, ...]
+    expires_at: int
+
+
+class Outstanding(NamedTuple):
+    """The tokens; there may be more when not `complete`."""
+
+    tokens: tuple[OutstandingToken, ...]
+    complete: bool
+
+
+async def outstanding_tokens(env: Env, account: str, subjects: Collection[tuple[str, str]]) -> Outstanding | None:
+    """The valid tokens of these subjects of the account, as (kind, value) of a revocation; None when the database cannot
+    answer.
+    """
+    now = env.clock.now()
+    query = RecordFilter(
+        account=account, type=EventType.WEB_IDENTITY_ISSUED.value, since=now - 1000 * MAX_SECONDS, limit=_PAGE
+    )
+    found: list[OutstandingToken] = []
+    looked_at = 0
+    try:
+        while looked_at < MAX_RECORDS:
+            page = await env.records.search(Viewer(account), query)
+            looked_at += len(page)
+            for view in page:
+                token = _token(view.body or {}, subjects)
+                if token is not None and token.expires_at > now:
+                    found.append(token)
+            if len(page) < _PAGE:
+                return Outstanding(tuple(found), complete=True)
+            last = page[-1]
+            query = replace(query, before=(last.at, last.log, last.seq))
+    except DaypassError as error:
+        if error.kind is not ErrorKind.UNAVAILABLE:
+            raise
+        return None
+    return Outstanding(tuple(found), complete=False)
+
+
+def _token(body: Mapping[str, Any], subjects: Collection[tuple[str, str]]) -> OutstandingToken | None:
+    actor, detail = body.get("actor", {}), body.get("detail", {})
+    origin = actor.get("origin", {})
+    named = {
+        *(("principal", principal) for principal in detail.get("principals", ())),
+        ("access_key", actor.get("access_key_id")),
+        ("access_key", origin.get("access_key_id")),
+        ("source_identity", actor.get("source_identity")),
+    }
+    if named.isdisjoint(subjects):
+        return None
+    return OutstandingToken(
+        detail.get("jti", ""), actor.get("arn", ""), tuple(detail.get("audience", ())), detail.get("expires_at", 0)
+    )

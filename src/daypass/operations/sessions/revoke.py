@@ -1,0 +1,202 @@
+"""Revokes sessions: a revocation on the record and on the feed ends them everywhere within a second.
+
+The owner of a revocation is the account whose hops it can end. Revoked sessions stay revoked; see `lift` for blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from daypass.domain.arn import is_account_id
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker.close import end_revoked_grant
+from daypass.operations.management import EVERY_ACCOUNT, allow
+from daypass.operations.outcome import served
+from daypass.operations.sessions.revoked_sessions import Ended, count_ended
+from daypass.operations.sessions.subjects import SUBJECTS, Subject, subject_in_memory, subject_of
+from daypass.ports import Call, Env, Offline, Tx
+
+MAX_REASON = 256
+MAX_REVOCATIONS = 10_000
+"""Stored revocations of one account. They are deleted when they can no longer match any session."""
+RESERVED = 1_000
+"""Additional revocations of subject type account, so that the quota never prevents an emergency revocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """What to revoke. `subject` is a key of SUBJECTS; roles and principals may be given by id, ARN or name.
+
+    `account`: the owner; "" is the caller's own (for the operator: the account of the subject, when it can be found).
+    `block_until` in ms; it implies `block`. `force`: also accept a value that is not known here. `dry_run`: only
+    count the sessions that would end.
+    """
+
+    subject: str
+    value: str
+    account: str = ""
+    block: bool = False
+    block_until: int | None = None
+    reason: str = ""
+    force: bool = False
+    dry_run: bool = False
+
+
+class Revoked(NamedTuple):
+    """The revocation, and the sessions that it ended; `ended` is None when the database could not count them."""
+
+    revocation: Revocation
+    ended: Ended | None
+
+
+async def revoke(env: Env, call: Call, request: RevocationRequest) -> Revoked:
+    """daypass:RevokeSession on `KIND/VALUE`. Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED.
+
+    A value without an entity and without active sessions in the owning account is NOT_FOUND unless `force` is set. So is
+    the id of a session that is not on the record; it may be in the spool of another process. A dry run needs the same permission and gives the same answer, but revokes nothing.
+    """
+    _check(call, request)
+    subject = await _subject(env, call, request)
+    kind = request.subject.replace("_", "-")
+    decision = await allow(env, call, "RevokeSession", kind, subject.value or request.value, subject.owner)
+    if subject.fault is not None and not (request.force and subject.value):
+        raise subject.fault
+    revocation = new_revocation(
+        env, call, subject.owner, (request.subject, subject.value), block=_block(request), reason=request.reason
+    )
+    ended = await count_ended(env, subject.owner, (revocation,))
+    if not subject.known and not request.force and ended is not None and ended.complete and not ended.sessions:
+        raise _unknown(request)
+    event = served(
+        call,
+        kind=EventType.REQUEST_ALLOWED if request.dry_run else EventType.SESSION_REVOKED,
+        account=subject.owner,
+        session_id=revocation.value if request.subject == "session" else "",
+        decision=decision,
+        detail={
+            **detail_of(revocation),
+            "reason": request.reason,
+            "sessions_ended": ended.sessions if ended is not None else None,
+            **({"dry_run": True} if request.dry_run else {}),
+        },
+    )
+    if request.dry_run:
+        await env.journal.commit(event)
+        return Revoked(revocation, ended)
+
+    def change(tx: Tx) -> tuple[Revocation, Event]:
+        check_quota(tx, revocation)
+        tx.insert(revocation)
+        if revocation.subject == "grant":
+            end_revoked_grant(tx, revocation)
+        return revocation, event
+
+    offline = Offline(revocation, event, revocation)
+    made = await env.journal.write(change, account=call.caller.account, urgent=True, offline=offline)
+    return Revoked(made, ended)
+
+
+async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
+    """The subject; from memory while the database is unavailable."""
+    try:
+        return await subject_of(env, call, request.subject, request.value, request.account)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.UNAVAILABLE:
+            raise
+    return await subject_in_memory(env, call, request.subject, request.value, request.account)
+
+
+class Block(NamedTuple):
+    """Whether new sessions are blocked, and until when (ms; None: without an end)."""
+
+    blocks: bool = False
+    until: int | None = None
+
+
+def new_revocation(
+    env: Env, call: Call, owner: str, subject: tuple[str, str], *, block: Block, reason: str
+) -> Revocation:
+    """A revocation by the caller, made now. `subject`: its kind and canonical value."""
+    kind, value = subject
+    return Revocation(
+        id=env.ids.session(),
+        account=owner,
+        subject=kind,
+        value=value,
+        issued_before=call.now,
+        created_at=call.now,
+        block=block.blocks,
+        block_until=block.until,
+        reason=reason,
+        created_by=call.caller.arn,
+    )
+
+
+def detail_of(revocation: Revocation) -> dict[str, Any]:
+    """A revocation as the record shows it."""
+    return {
+        "revocation": revocation.id,
+        "subject": revocation.subject,
+        "value": revocation.value,
+        "block": revocation.block,
+        "block_until": revocation.block_until,
+    }
+
+
+def _block(request: RevocationRequest) -> Block:
+    return Block(request.block or request.block_until is not None, request.block_until)
+
+
+async def list_revocations(
+    env: Env, call: Call, account: str = "", after: str = "", limit: int = 100
+) -> tuple[list[Revocation], str]:
+    """daypass:ListRevocations of one account, oldest first; and the `after` of the next page, "" at the end."""
+    owner = account or call.caller.account
+    if owner == EVERY_ACCOUNT:
+        raise DaypassError(ErrorKind.VALIDATION, "Revocations are listed account by account.")
+    decision = await allow(env, call, "ListRevocations", "revocation", "*", owner)
+    found = await env.directory.read(
+        lambda tx: tx.find(Revocation, account=owner, order="position", after=after, limit=limit + 1),
+        account=call.caller.account,
+    )
+    await env.journal.commit(served(call, account=owner, decision=decision))
+    return found[:limit], str(found[limit - 1].position) if len(found) > limit else ""
+
+
+def check_quota(tx: Tx, revocation: Revocation) -> None:
+    """Raises DaypassError(LIMIT_EXCEEDED) when the account has too many revocations for one more."""
+    quota = MAX_REVOCATIONS + (RESERVED if revocation.subject == "account" else 0)
+    if tx.count(Revocation, account=revocation.account) >= quota:
+        raise DaypassError(
+            ErrorKind.LIMIT_EXCEEDED,
+            f"The account has {quota:,} revocations, which is the quota. Revoke more at once: a role, a principal, or the "
+            "account itself, which is possible beyond the quota.",
+        )
+
+
+def _check(call: Call, request: RevocationRequest) -> None:
+    if request.subject not in SUBJECTS:
+        raise DaypassError(ErrorKind.VALIDATION, f"The subject must be one of: {', '.join(SUBJECTS)}.")
+    if request.account and not is_account_id(request.account):
+        raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits.")
+    if request.block_until is not None and request.block_until <= call.now:
+        raise DaypassError(ErrorKind.VALIDATION, "block_until must be in the future.")
+    check_reason(request.reason)
+
+
+def check_reason(reason: str) -> None:
+    """Raises DaypassError(VALIDATION) for a reason that is too long or not printable."""
+    if len(reason) > MAX_REASON or not reason.isprintable():  # "" is printable
+        raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {MAX_REASON} printable characters.")
+
+
+def _unknown(request: RevocationRequest) -> DaypassError:
+    what = request.subject.replace("_", " ")
+    return DaypassError(
+        ErrorKind.NOT_FOUND,
+        f"The {what} {request.value} is not known in this account, and no active session has it. To revoke it "
+        "nevertheless, set force (--force).",
+    )

@@ -1,0 +1,188 @@
+"""The subjects of revocations: the forms in which they are named, their owners and their canonical values.
+
+It finds and checks; authorization is left to the operation that revokes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daypass.domain.arn import is_account_id
+from daypass.domain.directory import AccessKey, Grant, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.management import is_operator
+from daypass.operations.sessions.list_sessions import find_session, no_such_session
+from daypass.ports import Call, Env, Reader
+
+_SESSION = re.compile(r"[0-9a-f]{32}")
+_ROLE_ID = re.compile(r"AROA[A-Z2-7]{17}")
+# A subject of a provider or trust anchor: its ARN, a colon, the subject (`Proof.principal_id`).
+_FEDERATED = re.compile(
+    r"arn:aws:(?:iam::(?P<iam>[0-9]{12}):(?:oidc|saml)-provider|rolesanywhere:[a-z0-9-]*:(?P<x509>[0-9]{12}):trust-anchor)"
+    r"/[^\s:][^\s]*:.+"
+)
+_PRINCIPAL_ID = re.compile(r"(?:AROA|AIDA)[A-Z2-7]{17}|[0-9]{12}(?::[A-Za-z0-9_+=,.@-]{2,32})?")
+_KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")  # STS's accessKeyIdType
+_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
+_TOKEN_ID = re.compile(r"[!-~]{1,256}")  # ids of grants and OAuth clients
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The canonical value, "" when there is no such entity; `owner`, "" when unknown; `known`: whether it is an entity here."""
+
+    value: str
+    owner: str = ""
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Owner and canonical value of the subject. `fault`: the error to raise after authorization when the value is unknown;
+    a value is then set only where it is an id.
+    """
+
+    owner: str
+    value: str
+    known: bool = False
+    fault: DaypassError | None = None
+
+
+async def subject_of(env: Env, call: Call, kind: str, value: str, account: str = "") -> Subject:
+    """The subject of this kind (a key of SUBJECTS) and name. `account`: its owner, "" for the default.
+
+    The default is the caller's account; for the operator, the account of the subject when it can be found. Raises
+    DaypassError(VALIDATION) for a value that has not the form of its kind.
+    """
+    own = call.caller.account
+    owner = account or own
+    if kind == "session":
+        if not _SESSION.fullmatch(value):
+            raise _invalid("session", "32 hex digits")
+        session = await find_session(env, call, value)
+        if session is None or account not in ("", session.claims.account):
+            return Subject(owner, value, fault=no_such_session(value))
+        return Subject(session.claims.account, value, known=True)
+    found = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
+    if not account and found.owner and await is_operator(env, call.caller):
+        owner = found.owner
+    if found.value:
+        return Subject(owner, found.value, known=found.known and found.owner in ("", owner))
+    fault = DaypassError(ErrorKind.NOT_FOUND, f"The {kind} with name {value} cannot be found.")
+    return Subject(owner, "", fault=fault)
+
+
+_BY_ID = {
+    "session": _SESSION,
+    "role": _ROLE_ID,
+    "principal": re.compile(f"{_PRINCIPAL_ID.pattern}|{_FEDERATED.pattern}"),
+    "access_key": _KEY_ID,
+    "source_identity": _IDENTITY,
+    "account": re.compile(r"[0-9]{12}"),
+    "grant": _TOKEN_ID,
+    "client": _TOKEN_ID,
+}
+
+
+async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account: str = "") -> Subject:
+    """The same without the database: by id alone, and by name for roles that are cached.
+
+    A value that is not known here counts as known, because a revocation must be possible. Raises
+    DaypassError(UNAVAILABLE) for a name that cannot be looked up.
+    """
+    owner = account or call.caller.account
+    if kind == "account" and value != owner:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The account with name {value} cannot be found.")
+    if _BY_ID[kind].fullmatch(value):
+        return Subject(owner, value, known=True)
+    if kind in ("role", "principal"):
+        view = await env.directory.role(owner, value.rpartition("/")[2])
+        if view is not None and value in (view.role.arn, view.role.name):
+            return Subject(owner, view.role.id, known=True)
+    raise DaypassError(ErrorKind.UNAVAILABLE, "Without the database, a subject can be named by its id only.")
+
+
+def _role(tx: Reader, account: str, value: str) -> _Found:
+    if _ROLE_ID.fullmatch(value):  # also a deleted one: its sessions may still be valid
+        known = tx.get(Role, id=value)
+        return _entity(value, known)
+    return _Found(_named(tx, Role, account, value), known=True)
+
+
+def _principal(tx: Reader, account: str, value: str) -> _Found:
+    if _PRINCIPAL_ID.fullmatch(value):
+        if value[0].isdigit():
+            return _Found(value, value[:12], known=value == account)
+        kind: type[Role | User] = Role if value.startswith("AROA") else User
+        entity = tx.get(kind, id=value)
+        return _entity(value, entity)
+    if value == f"arn:aws:iam::{account}:root":
+        return _Found(account, known=True)
+    if federated := _FEDERATED.fullmatch(value):
+        return _Found(value, federated["iam"] or federated["x509"])
+    return _Found(_named(tx, User, account, value) or _named(tx, Role, account, value), known=True)
+
+
+def _entity(value: str, found: Role | User | AccessKey | None) -> _Found:
+    """A unique id. A deleted or unknown one is accepted too: its sessions may still be valid."""
+    return _Found(value, found.account, known=True) if found is not None else _Found(value)
+
+
+def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> str:
+    """The unique id of an entity of this account, by ARN or by name."""
+    found = tx.get(kind, account=account, name=value.rpartition("/")[2])
+    return found.id if found is not None and value in (found.arn, found.name) else ""
+
+
+def _access_key(tx: Reader, _account: str, value: str) -> _Found:
+    if not _KEY_ID.fullmatch(value):
+        raise _invalid("access key", "16 to 128 letters, digits and _")
+    return _entity(value, tx.get(AccessKey, id=value))
+
+
+def _source_identity(_tx: Reader, _account: str, value: str) -> _Found:
+    if not _IDENTITY.fullmatch(value):
+        raise _invalid("source identity", "2 to 64 letters, digits and +=,.@_-")
+    return _Found(value)
+
+
+def _grant(tx: Reader, _account: str, value: str) -> _Found:
+    if not _TOKEN_ID.fullmatch(value):
+        raise _invalid("grant", "its id")
+    found = tx.get(Grant, id=value)
+    return _Found(value, found.account, known=True) if found is not None else _Found(value)
+
+
+def _client(_tx: Reader, _account: str, value: str) -> _Found:
+    if not _TOKEN_ID.fullmatch(value):
+        raise _invalid("client", "its id")
+    return _Found(value)
+
+
+def _whole_account(_tx: Reader, account: str, value: str) -> _Found:
+    if not is_account_id(value):
+        raise _invalid("account", "12 digits")
+    return _Found(value, value, known=True) if value == account else _Found("", value)
+
+
+def _unused(_tx: Reader, _account: str, _value: str) -> _Found:
+    return _Found("")
+
+
+def _invalid(what: str, form: str) -> DaypassError:
+    article = "An" if what[0] in "aeiou" else "A"
+    return DaypassError(ErrorKind.VALIDATION, f"{article} {what} is named by {form}.")
+
+
+SUBJECTS: dict[str, Callable[[Reader, str, str], _Found]] = {
+    "session": _unused,  # looked up in the record
+    "role": _role,
+    "principal": _principal,
+    "access_key": _access_key,
+    "source_identity": _source_identity,
+    "account": _whole_account,
+    "grant": _grant,
+    "client": _client,
+}

@@ -1,0 +1,210 @@
+"""Sessions of browsers: starting, reading, listing and ending them.
+
+A browser session is a session like any other: `issue` records it, its hops name the person, and every revocation rule
+applies to it and to what was made from it. The cookie's value is only in the browser; the directory holds its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from daypass.domain.assumption import Assumption
+from daypass.domain.claims import Caller
+from daypass.domain.directory import BrowserSession, LoginProfile
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.session import SessionClaims, SessionKind
+from daypass.operations.assume.applicant import signing_applicant
+from daypass.operations.assume.compose import SessionOwner, compose
+from daypass.operations.assume.issue import Also, Issued, issue
+from daypass.operations.assume.request import SessionRequest
+from daypass.operations.authenticate import caller_of_session
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.outcome import served
+from daypass.operations.sign_in.form import BROWSER_FORM
+from daypass.ports import Call, Env, Tx
+
+_EXPIRED: Final = 4  # expired rows that each sign-in looks at: more are deleted than inserted
+_MAX_AGENT: Final = 256  # characters of a User-Agent in the list
+_NOT_FOUND: Final = "This browser session does not exist."
+
+
+class ProviderSignIn(Struct, frozen=True):
+    """What an identity provider said of a sign-in, kept with the browser session.
+
+    `authenticated_at`: when the person proved to the provider who they are (ms). `methods`: how (RFC 8176).
+    """
+
+    authenticated_at: int
+    methods: tuple[str, ...] = ()
+
+
+class SignedIn(Struct, frozen=True):
+    """A browser whose session is valid: its row, its session, and its person as the caller of operations.
+
+    `provider`: for a person of an identity provider, whose session is one of a role; None for a local user.
+    """
+
+    row: BrowserSession
+    session: SessionClaims
+    caller: Caller
+    provider: ProviderSignIn | None = None
+
+    @property
+    def authenticated_at(self) -> int:
+        """When the person proved who they are (ms)."""
+        return self.row.created_at if self.provider is None else self.provider.authenticated_at
+
+    @property
+    def mfa(self) -> bool:
+        """Whether the sign-in had several factors, by Daypass's own MFA or by what the person's provider says."""
+        return bool(self.session.mfa_at) or (self.provider is not None and "mfa" in self.provider.methods)
+
+    @property
+    def person_id(self) -> str:
+        """The person: the unique id of a user; for a person of a provider its ARN and their subject there."""
+        return self.row.principal_id
+
+
+def digest(cookie: str) -> str:
+    """The id of the browser session with this cookie value."""
+    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def start(env: Env, call: Call, mfa_at: int, seconds: int, *, replacing: str = "") -> str:
+    """Signs the user `call.caller` in, for at most `seconds`, and returns the value of the browser's new cookie.
+
+    `mfa_at`: when an MFA code was accepted (ms), 0 for none. `replacing`: the browser's cookie up to now; its session
+    ends, so that a cookie that was known before the sign-in is worth nothing after it (attack A88).
+    Raises DaypassError: ACCESS_DENIED when the user is blocked, UNAVAILABLE.
+    """
+    caller, cookie = call.caller, env.ids.secret()
+    applicant = signing_applicant(env, call, mfa_at)
+    owner = SessionOwner(SessionKind.USER, caller.account, caller.principal_id, caller.arn, mfa_at=mfa_at)
+    request = SessionRequest(caller.name)
+    seconds = min(seconds, env.limits.browser_session_ms // 1000)
+    session = await compose(env, applicant, owner, request, Assumption(caller.name), seconds)
+
+    await issue(env, applicant, session, request, BROWSER_FORM, also=signs_in(call, cookie, replacing))
+    return cookie
+
+
+def signs_in(call: Call, cookie: str, replacing: str, provider: ProviderSignIn | None = None) -> Also[str]:
+    """Gives the browser with `cookie` a session, in the transaction that records it. `replacing`: see `start`."""
+
+    def also(tx: Tx, issued: Issued[str]) -> None:
+        _delete_expired(tx, issued.session.issued_at)
+        if known := tx.get(BrowserSession, id=digest(replacing)):
+            tx.delete(known)
+        tx.insert(_row(call, cookie, issued, provider))
+
+    return also
+
+
+def _row(call: Call, cookie: str, issued: Issued[str], provider: ProviderSignIn | None) -> BrowserSession:
+    session = issued.session
+    return BrowserSession(
+        id=digest(cookie),
+        session_id=session.session_id,
+        account=session.account,
+        principal_id=session.hops[0].principal_id,
+        created_at=session.issued_at,
+        used_at=session.issued_at,
+        expires_at=session.expires_at,
+        access_key_id=session.hops[-1].access_key_id,
+        token=issued.credential,
+        source_ip=call.facts.source_ip,
+        user_agent=call.facts.user_agent[:_MAX_AGENT],
+        proof="" if provider is None else msgspec.json.encode(provider).decode(),
+    )
+
+
+def _delete_expired(tx: Tx, now: int) -> None:
+    for old in tx.find(BrowserSession, order="expires_at", limit=_EXPIRED):
+        if old.expires_at <= now:
+            tx.delete(old)
+
+
+async def read(env: Env, cookie: str, now: int) -> SignedIn | None:
+    """The browser with this cookie; None when it is not signed in any more: unknown, expired, idle, ended or revoked,
+    or its password was changed. A stale cache never signs anybody out. Raises DaypassError(UNAVAILABLE).
+    """
+    return await read_by_id(env, digest(cookie), now)
+
+
+async def read_by_id(env: Env, identity: str, now: int) -> SignedIn | None:
+    """The browser session with this id, as `read`."""
+    found = await _read(env, identity, now)
+    if found is None and await refresh_if_changed(env):
+        found = await _read(env, identity, now)
+    return found
+
+
+async def _read(env: Env, identity: str, now: int) -> SignedIn | None:
+    row = await env.directory.entity(BrowserSession, identity)
+    if row is None or now >= row.expires_at or now - row.used_at >= env.limits.browser_idle_ms:
+        return None
+    try:
+        session = await env.sealer.open(row.token, row.access_key_id)
+        caller = await caller_of_session(env, session, now)
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        return None
+    if row.proof:  # what a provider said: the session is one of a role
+        return SignedIn(row, session, caller, msgspec.json.decode(row.proof, type=ProviderSignIn))
+    profile = await env.directory.entity(LoginProfile, session.principal_id)
+    if profile is None or profile.password_changed_at > row.created_at:
+        return None
+    return SignedIn(row, session, caller)
+
+
+async def touch(env: Env, call: Call, found: SignedIn) -> None:
+    """Notes that the browser session is in use, at most once in a tenth of the idle timeout."""
+    row = found.row
+    if call.now - row.used_at < env.limits.browser_idle_ms // 10:
+        return
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        known = tx.get(BrowserSession, id=row.id)
+        if known is not None:
+            tx.replace(replace(known, used_at=max(known.used_at, call.now)))
+        return None, served(call, session_id=row.session_id, detail={"browser_session": "used"})
+
+    await env.journal.write(change, account=row.account)
+
+
+async def listed(env: Env, call: Call) -> list[BrowserSession]:
+    """daypass:ListBrowserSessions: those of the caller's person, newest first. It needs no permission."""
+    caller = call.caller
+    rows = await env.directory.read(
+        lambda tx: tx.find(BrowserSession, account=caller.account, principal_id=caller.hops[0].principal_id),
+        account=caller.account,
+    )
+    await env.journal.commit(served(call))
+    valid = (row for row in rows if call.now < row.expires_at)
+    return sorted(valid, key=lambda row: row.created_at, reverse=True)
+
+
+async def end(env: Env, call: Call, session_id: str) -> None:
+    """Signs one of the caller's own browsers out. Raises DaypassError(NOT_FOUND).
+
+    Sessions that were made from it stay valid: to end these too, revoke its session.
+    """
+    caller = call.caller
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        found = tx.find(BrowserSession, account=caller.account, principal_id=caller.hops[0].principal_id)
+        rows = [row for row in found if row.session_id == session_id]
+        if not rows:
+            raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
+        tx.delete(rows[0])
+        detail = {"browser_session": "ended"}
+        return None, served(call, kind=EventType.DIRECTORY_CHANGED, session_id=session_id, detail=detail)
+
+    await env.journal.write(change, account=caller.account)

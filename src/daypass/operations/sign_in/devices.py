@@ -1,0 +1,122 @@
+"""What a user has for MFA: passkeys, virtual devices and recovery codes. The same operations serve the pages and the API.
+
+People manage their own devices without a permission, after MFA at most a quarter of an hour ago. Those of others need
+`daypass:ListMfaDevices`, `daypass:UpdatePasskey` or `daypass:DeletePasskey` on `user/NAME`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from daypass.domain.arn import is_account_id
+from daypass.domain.claims import PrincipalKind
+from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.model import Decision
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.operations.sign_in import passkeys, recovery
+from daypass.ports import Call, Env, Reader
+
+_MANY: Final = 100
+
+
+class Devices(NamedTuple):
+    """A user's devices. `recovery_codes`: how many are left."""
+
+    user: User
+    passkeys: tuple[Passkey, ...]
+    virtual: tuple[MfaDevice, ...]
+    recovery_codes: int
+
+    @property
+    def any(self) -> bool:
+        """Whether a password alone does not sign the user in."""
+        return bool(self.passkeys or self.virtual)
+
+
+class Whose(NamedTuple):
+    """A user: by name, in the caller's account or `account`. "" is the caller."""
+
+    name: str = ""
+    account: str = ""
+
+
+OWN: Final = Whose()
+
+
+async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
+    """daypass:ListMfaDevices. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    user, decision = await _user(env, call, whose, "ListMfaDevices")
+    found = await env.directory.read(lambda tx: _devices(tx, user), account=call.caller.account)
+    await env.journal.commit(served(call, account=user.account, decision=decision, detail={"user": user.arn}))
+    return found
+
+
+async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose: Whose = OWN) -> Passkey:
+    """daypass:UpdatePasskey. Raises DaypassError: ACCESS_DENIED, ALREADY_EXISTS, NOT_FOUND, VALIDATION."""
+    passkeys.check_name(name)
+    user, decision = await _user(env, call, whose, "UpdatePasskey")
+
+    return await env.journal.write(
+        lambda tx: passkeys.rename(tx, call, user, passkey_id, name, decision), account=call.caller.account
+    )
+
+
+async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = OWN) -> None:
+    """daypass:DeletePasskey. The user's other browsers are signed out. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    user, decision = await _user(env, call, whose, "DeletePasskey")
+
+    await env.journal.write(
+        lambda tx: passkeys.remove(tx, call, user, passkey_id, decision), account=call.caller.account
+    )
+
+
+async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
+    """Replaces the caller's recovery codes; only this answer has them. Raises DaypassError: ACCESS_DENIED, VALIDATION."""
+    user, _ = await _user(env, call, OWN, "CreateRecoveryCodes")
+    codes = recovery.new_codes(env.ids)
+    return await env.journal.write(
+        lambda tx: recovery.replace_codes(tx, call, user, codes), account=call.caller.account
+    )
+
+
+def _devices(tx: Reader, user: User) -> Devices:
+    virtual = tx.find(MfaDevice, account=user.account, owner_id=user.id, order="serial", limit=_MANY)
+    codes = tx.count(RecoveryCode, user_id=user.id)
+    return Devices(user, tuple(passkeys.of_user(tx, user.id)), tuple(virtual), codes)
+
+
+async def _user(env: Env, call: Call, whose: Whose, action: str) -> tuple[User, Decision | None]:
+    """The user, and the decision that the caller may act on its devices; None for its own."""
+    caller, owner = call.caller, whose.account or call.caller.account
+    if owner and not is_account_id(owner):
+        raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits.")
+
+    def find(tx: Reader) -> User | None:
+        if whose.name:
+            return tx.get(User, account=owner, name=whose.name)
+        return tx.get(User, id=caller.principal_id) if caller.kind is PrincipalKind.USER else None
+
+    user = await env.directory.read(find, account=caller.account)
+    if not whose.name or (user is not None and user.id == caller.principal_id):
+        if user is None:
+            raise DaypassError(ErrorKind.VALIDATION, "Only users have devices: name one.")
+        if action != "ListMfaDevices":
+            _check_mfa(call)
+        return user, None
+    arn = user.arn if user is not None else f"arn:aws:iam::{owner}:user/{whose.name}"
+    decision = await allow(env, call, action, "user", whose.name, owner, aws_arn=arn)
+    if user is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {whose.name} cannot be found.")
+    return user, decision
+
+
+def _check_mfa(call: Call) -> None:
+    """Otherwise the thief of a key or cookie could replace the user's devices. Source: AWS-2023-001."""
+    if not call.caller.mfa_at or call.now - call.caller.mfa_at > passkeys.RECENT_MS:
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            "To change your devices, use a session whose MFA is at most 15 minutes old. Sign in again.",
+            private={"reason": "devices", "mfa": "absent or too old"},
+        )

@@ -1,0 +1,280 @@
+"""Sign-in of a local user: the password of the login profile, then a second factor, then a new password if one is due.
+
+Every wrong attempt gets the same answer: unknown account, unknown user, no password, wrong password, locked. A hash is
+computed in every case, in the processes for heavy work, in turns by source address. What the account requires next
+(a code or passkey, a new password) is shown only after the right password.
+Source: IAM User Guide, "How IAM users sign in to AWS", "Setting an account password policy".
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace as replace_struct
+
+from daypass.domain.arn import is_account_id
+from daypass.domain.directory import AccountAlias, LoginProfile, MfaDevice, Passkey, PasswordPolicy, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.session import FeedPosition
+from daypass.domain.ssf import CredentialChange
+from daypass.operations import heavy
+from daypass.operations.assume.mfa_code import MfaCode, check_mfa
+from daypass.operations.authenticate import caller_of_sign_in
+from daypass.operations.iam import faults, login_profiles, passwords
+from daypass.operations.iam.credential_changes import PASSWORD
+from daypass.operations.outcome import OWNER, event_of, served
+from daypass.operations.sign_in import browser_session, webauthn
+from daypass.operations.sign_in.ticket import (
+    CODE,
+    LIFETIME_MS,
+    NEW_PASSWORD,
+    Ticket,
+    open_ticket,
+    password_digest,
+    seal,
+)
+from daypass.operations.ssf.queue import announce
+from daypass.ports import Call, Env, Reader, Scene, Tx
+
+MAX_PASSWORD: Final = 128  # characters (IAM API, passwordType)
+_DAY_MS: Final = 86_400_000
+_NOBODY: Final = f"scrypt$15$8$3$nobody${base64.b64encode(bytes(32)).decode('ascii')}"
+"""A stored hash that no password has: checked where there is no user, so that the answer takes as long."""
+
+_WRONG: Final = "The account, the user name or the password is wrong, or there were too many attempts. Wait a while, then try again."
+_WRONG_CODE: Final = "The code is wrong or was used before, or there were too many attempts. Wait for the next code."
+_EXPIRED: Final = "The password has expired. Only an administrator of the account can set a new one."
+_CHANGED: Final = "The password was changed meanwhile. Sign in again."
+
+
+class Candidate(Struct, frozen=True):
+    """A user who may sign in with a password, as read."""
+
+    user: User
+    profile: LoginProfile
+    policy: PasswordPolicy | None
+    devices: tuple[str, ...]  # the serial numbers of enabled MFA devices
+    passkeys: tuple[Passkey, ...] = ()
+
+    @property
+    def needs_mfa(self) -> bool:
+        """Whether a password is not enough. A blocked passkey counts: a copy must not remove the requirement."""
+        return bool(self.devices or self.passkeys)
+
+
+class Progress(Struct, frozen=True):
+    """What a step of a sign-in leads to: `cookie` when it is complete, otherwise a ticket and its next stage.
+
+    `devices`: the serial numbers that a code can be of. `prompt`: asks for a passkey, if the user has one.
+    """
+
+    cookie: str = ""
+    stage: str = ""
+    ticket: str = ""
+    devices: tuple[str, ...] = ()
+    prompt: webauthn.Prompt | None = None
+
+
+class Browser(Struct, frozen=True):
+    """The browser that signs in: its cookie up to now."""
+
+    cookie: str
+
+    @property
+    def id(self) -> str:
+        return browser_session.digest(self.cookie)
+
+
+# --- The steps -------------------------------------------------------------------------------------------------------
+
+
+async def with_password(
+    env: Env, call: Call, browser: Browser, account: str, user_name: str, unverified_password: str
+) -> Progress:
+    """The first step. `account`: its id or alias. Raises DaypassError: ACCESS_DENIED, THROTTLED, UNAVAILABLE."""
+    seen, lane = env.directory.seen(), f"sign-in {call.facts.source_ip}"
+    found = await env.directory.read(lambda tx: _candidate(tx, account, user_name), account=lane)
+    stored = found.profile.password_hash if found is not None else _NOBODY
+    right = await heavy.compute(env, lane, passwords.matches, unverified_password[: MAX_PASSWORD + 1], stored)
+    if found is None:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private={"reason": "no such user with a password"})
+    await _count(env, call, found, right=right)
+    if not right:
+        raise refusal(found, _WRONG, "wrong password")
+    if _has_expired(found, call.now) and found.policy is not None and found.policy.hard_expiry:
+        raise refusal(found, _EXPIRED, "expired password")
+    must_change = found.profile.reset_required or _has_expired(found, call.now)
+    return await next_step(env, call, browser, found, seen, must_change=must_change, mfa_at=0)
+
+
+async def with_code(
+    env: Env, call: Call, browser: Browser, unverified_ticket: str, serial_number: str, unverified_code: str
+) -> Progress:
+    """The second step, for a user with MFA devices. Raises DaypassError."""
+    ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
+    found, seen = await user_of_ticket(env, call, ticket)
+    caller = caller_of_sign_in(found.user, call.now, seen)
+    try:
+        mfa_at = await check_mfa(env, Call(caller, call.facts, call.now), MfaCode(serial_number, unverified_code))
+    except DaypassError as error:
+        if error.kind is not ErrorKind.ACCESS_DENIED:
+            raise
+        raise refusal(found, _WRONG_CODE, str(error.private.get("mfa", ""))) from None
+    if not mfa_at:
+        raise refusal(found, _WRONG_CODE, "no code")
+    return await next_step(env, call, browser, found, seen, must_change=ticket.must_change, mfa_at=mfa_at)
+
+
+async def with_new_password(
+    env: Env, call: Call, browser: Browser, unverified_ticket: str, unverified_password: str
+) -> Progress:
+    """The last step, where the password has expired or must be reset. Raises DaypassError: PASSWORD_POLICY and others."""
+    ticket = open_ticket(env, NEW_PASSWORD, browser.id, unverified_ticket, call.now)
+    found, seen = await user_of_ticket(env, call, ticket)
+    caller = caller_of_sign_in(found.user, call.now, seen)
+    as_user = Call(caller, call.facts, call.now)
+    changed = replace_struct(found, profile=await _set_password(env, as_user, found.profile, unverified_password))
+    return await next_step(env, as_user, browser, changed, seen, must_change=False, mfa_at=ticket.mfa_at)
+
+
+async def _set_password(env: Env, call: Call, profile: LoginProfile, password: str) -> LoginProfile:
+    """Needs no permission: the account requires the change. Raises DaypassError: PASSWORD_POLICY, CONCURRENT_MODIFICATION."""
+    prepared = await heavy.read(env, call, _prepared, profile, password)
+    if prepared.password_hash == profile.password_hash:  # they have the same salt
+        raise faults.password_policy()
+
+    def change(tx: Tx) -> LoginProfile:
+        current = tx.get(LoginProfile, user_id=profile.user_id)
+        if current is None:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, _CHANGED)
+        following = replace(login_profiles.with_next(current, prepared, call.now), reset_required=False)
+        tx.replace(following)
+        updated = CredentialChange(profile.account, profile.user_id, PASSWORD, "update")
+        announce(env, tx, (updated,), call.now, actor_id=profile.user_id)
+        return following
+
+    event = served(call, kind=EventType.DIRECTORY_CHANGED, detail={"user": call.caller.arn, "password": "changed"})
+    return await env.journal.write(lambda tx: (change(tx), event), account=call.caller.account)
+
+
+def _prepared(scene: Scene, profile: LoginProfile, password: str) -> login_profiles.Prepared:
+    return login_profiles.next_password(scene.tx, profile, password)
+
+
+async def next_step(
+    env: Env, call: Call, browser: Browser, found: Candidate, seen: FeedPosition, *, must_change: bool, mfa_at: int
+) -> Progress:
+    """The next page, or the session."""
+    profile = found.profile
+    if (found.needs_mfa and not mfa_at) or must_change:
+        stage = CODE if found.needs_mfa and not mfa_at else NEW_PASSWORD
+        ticket = Ticket(
+            stage,
+            found.user.id,
+            browser.id,
+            password_digest(profile.password_hash),
+            call.now + LIFETIME_MS,
+            must_change,
+            mfa_at,
+        )
+        sealed = seal(env, stage, ticket)
+        if stage == CODE:
+            return second_stage(env, call, browser, found, sealed)
+        return Progress(stage=stage, ticket=sealed)
+    caller = caller_of_sign_in(found.user, call.now, seen)
+    return await start(env, Call(caller, call.facts, call.now), browser, found, mfa_at)
+
+
+def second_stage(env: Env, call: Call, browser: Browser, found: Candidate, ticket: str) -> Progress:
+    """The page that asks for a code of a device, a passkey or a recovery code."""
+    usable = [passkey for passkey in found.passkeys if not passkey.blocked_at]
+    prompt = None
+    if usable and webauthn.available(env):
+        prompt = webauthn.ask(env, webauthn.SECOND_FACTOR, browser.id, call.now, usable, user_id=found.user.id)
+    return Progress(stage=CODE, ticket=ticket, devices=found.devices, prompt=prompt)
+
+
+async def start(env: Env, as_user: Call, browser: Browser, found: Candidate, mfa_at: int) -> Progress:
+    """Signs the user in. `as_user`: the call with the user as the caller."""
+    seconds = found.profile.max_signin_seconds or env.limits.browser_session_ms // 1000
+    return Progress(cookie=await browser_session.start(env, as_user, mfa_at, seconds, replacing=browser.cookie))
+
+
+# --- The user --------------------------------------------------------------------------------------------------------
+
+
+def _candidate(tx: Reader, account: str, user_name: str) -> Candidate | None:
+    if not is_account_id(account):
+        alias = tx.get(AccountAlias, alias=account)
+        account = alias.account if alias is not None else ""
+    user = tx.get(User, account=account, name=user_name)
+    return candidate_of(tx, user)
+
+
+def candidate_of(tx: Reader, user: User | None) -> Candidate | None:
+    """The user, if a password is set: without one, nobody signs in with a browser, whatever they have registered."""
+    profile = tx.get(LoginProfile, user_id=user.id) if user is not None else None
+    if user is None or profile is None:
+        return None
+    devices = tx.find(MfaDevice, account=user.account, owner_id=user.id)
+    enabled = tuple(sorted(device.serial for device in devices if device.enabled_at is not None))
+    policy = tx.get(PasswordPolicy, account=user.account)
+    return Candidate(user, profile, policy, enabled, tuple(tx.find(Passkey, user_id=user.id, order="name")))
+
+
+async def user_of_ticket(env: Env, call: Call, ticket: Ticket) -> tuple[Candidate, FeedPosition]:
+    """The user of a ticket, if the password is still the one that was verified. Raises DaypassError(ACCESS_DENIED)."""
+    seen = env.directory.seen()
+    found = await env.directory.read(
+        lambda tx: candidate_of(tx, tx.get(User, id=ticket.user_id)), account=f"sign-in {call.facts.source_ip}"
+    )
+    if found is None or password_digest(found.profile.password_hash) != ticket.password:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, _CHANGED, private={"reason": "password changed"})
+    return found, seen
+
+
+async def _count(env: Env, call: Call, found: Candidate, *, right: bool) -> None:
+    """Counts a wrong attempt, and forgets the count after a right one. A locked profile takes no password.
+
+    Writes are serialised, so guesses that run in parallel are all counted before the first of them is answered.
+    Raises DaypassError(ACCESS_DENIED) when it is locked.
+    """
+    profile, account = found.profile, found.user.account
+    if right and not profile.failures and call.now >= profile.locked_until:
+        return
+
+    def change(tx: Tx) -> bool:
+        current = tx.get(LoginProfile, user_id=profile.user_id)
+        if current is None or call.now < current.locked_until:
+            return False
+        failures = 0 if right else current.failures + 1
+        locked = failures >= login_profiles.MAX_FAILURES
+        until = call.now + login_profiles.LOCK_MS if locked else 0
+        tx.replace(replace(current, failures=0 if locked else failures, locked_until=until))
+        return True
+
+    event = event_of(
+        EventType.DIRECTORY_CHANGED,
+        call.facts,
+        {},
+        at=call.now,
+        account=account,
+        detail={"user": found.user.arn, "password": "right" if right else "wrong"},
+    )
+    if not await env.journal.write(lambda tx: (change(tx), event), account=account):
+        raise refusal(found, _WRONG, "locked after wrong passwords")
+
+
+def _has_expired(found: Candidate, now: int) -> bool:
+    days = found.policy.max_age_days if found.policy is not None else None
+    return days is not None and now >= found.profile.password_changed_at + days * _DAY_MS
+
+
+def refusal(found: Candidate, public: str, reason: str) -> DaypassError:
+    """A refusal on the record of the user's account. Its actor is unknown: nobody has proved to be the user."""
+    private = {OWNER: found.user.account, "unverified_user": found.user.arn, "reason": reason}
+    return DaypassError(ErrorKind.ACCESS_DENIED, public, private=private)

@@ -1,0 +1,112 @@
+"""The ways to complete a sign-in other than an authenticator's code: a passkey, with or without a password before it,
+and a recovery code.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.directory import Passkey, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import PASSKEY, FeedPosition
+from daypass.operations.authenticate import caller_of_sign_in
+from daypass.operations.outcome import OWNER
+from daypass.operations.sign_in import passkeys, password, recovery, webauthn
+from daypass.operations.sign_in.password import Browser, Candidate, Progress
+from daypass.operations.sign_in.ticket import CODE, open_ticket
+from daypass.operations.sign_in.webauthn import Ceremony
+from daypass.ports import Call, Env, Reader
+
+_REFUSED: Final = "The passkey was not accepted. Use the passkey of this account, or another way to sign in."
+
+
+def ask_at_sign_in(env: Env, browser: Browser, now: int) -> webauthn.Prompt | None:
+    """Asks for any passkey that the person has for this installation; None where browsers offer none."""
+    return webauthn.ask(env, webauthn.SIGN_IN, browser.id, now) if webauthn.available(env) else None
+
+
+async def stage(env: Env, call: Call, browser: Browser, unverified_ticket: str) -> Progress:
+    """The page of the second factor again, after a refusal. Raises DaypassError."""
+    ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
+    found, _ = await password.user_of_ticket(env, call, ticket)
+    return password.second_stage(env, call, browser, found, unverified_ticket)
+
+
+async def with_passkey(
+    env: Env, call: Call, browser: Browser, unverified_ceremony: str, unverified_assertion: str
+) -> Progress:
+    """A sign-in by passkey alone: user verification makes it MFA. Raises DaypassError: ACCESS_DENIED and others."""
+    ceremony = webauthn.opened(env, webauthn.SIGN_IN, browser.id, unverified_ceremony, call.now)
+    found, passkey, seen = await _holder(env, call, unverified_assertion)
+    as_user = await _accept(env, call, found, passkey, ceremony, unverified_assertion, seen)
+    return await password.start(env, as_user, browser, found, call.now)
+
+
+async def with_second_passkey(
+    env: Env, call: Call, browser: Browser, unverified_ticket: str, unverified_ceremony: str, unverified_assertion: str
+) -> Progress:
+    """A passkey after the right password. Raises DaypassError."""
+    ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
+    ceremony = webauthn.opened(env, webauthn.SECOND_FACTOR, browser.id, unverified_ceremony, call.now)
+    found, seen = await password.user_of_ticket(env, call, ticket)
+    if ceremony.user_id != found.user.id:
+        raise password.refusal(found, _REFUSED, "ceremony of another user")
+    named = webauthn.credential_id(unverified_assertion)
+    passkey = next((each for each in found.passkeys if each.id == named), None)
+    if passkey is None:
+        raise password.refusal(found, _REFUSED, "credential of another user")
+    await _accept(env, call, found, passkey, ceremony, unverified_assertion, seen)
+    return await password.next_step(env, call, browser, found, seen, must_change=ticket.must_change, mfa_at=call.now)
+
+
+async def with_recovery_code(
+    env: Env, call: Call, browser: Browser, unverified_ticket: str, unverified_code: str
+) -> Progress:
+    """A recovery code after the right password. Raises DaypassError."""
+    ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
+    found, seen = await password.user_of_ticket(env, call, ticket)
+    caller = caller_of_sign_in(found.user, call.now, seen)
+    try:
+        await recovery.accept(env, Call(caller, call.facts, call.now), found.user, unverified_code)
+    except DaypassError as error:
+        if error.kind is ErrorKind.ACCESS_DENIED:
+            error.private = {**error.private, OWNER: found.user.account}
+        raise
+    return await password.next_step(env, call, browser, found, seen, must_change=ticket.must_change, mfa_at=call.now)
+
+
+async def _holder(env: Env, call: Call, unverified_assertion: str) -> tuple[Candidate, Passkey, FeedPosition]:
+    """The user of the passkey that an assertion names. Raises DaypassError(ACCESS_DENIED)."""
+    named = webauthn.credential_id(unverified_assertion)
+
+    def find(tx: Reader) -> tuple[Candidate | None, Passkey | None]:
+        passkey = tx.get(Passkey, id=named)
+        user = tx.get(User, id=passkey.user_id) if passkey is not None else None
+        return password.candidate_of(tx, user), passkey
+
+    seen = env.directory.seen()
+    found, passkey = await env.directory.read(find, account=f"sign-in {call.facts.source_ip}")
+    if found is None or passkey is None or found.user.account != passkey.account:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, _REFUSED, private={"reason": "unknown passkey"})
+    return found, passkey, seen
+
+
+async def _accept(
+    env: Env,
+    call: Call,
+    found: Candidate,
+    passkey: Passkey,
+    ceremony: Ceremony,
+    unverified_assertion: str,
+    seen: FeedPosition,
+) -> Call:
+    """The call of the user whose passkey made this assertion. Raises DaypassError(ACCESS_DENIED)."""
+    as_user = Call(caller_of_sign_in(found.user, call.now, seen, PASSKEY), call.facts, call.now)
+    try:
+        asserted = webauthn.assertion(env, ceremony, passkey, unverified_assertion)
+        await passkeys.accept(env, as_user, ceremony, passkey, asserted)
+    except DaypassError as error:
+        if error.kind is ErrorKind.ACCESS_DENIED:
+            error.private = {**error.private, OWNER: passkey.account, "unverified_user": found.user.arn}
+        raise
+    return as_user

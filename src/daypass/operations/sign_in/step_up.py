@@ -1,0 +1,130 @@
+"""Step-up: a person proves MFA again, for one action, at the moment of the action.
+
+The proof is bound to a digest of everything that the page shows and the action will do. With a passkey the challenge
+commits to the digest, so the authenticator signs it: the record holds the signature, and every holder of the public key can
+verify what was confirmed. A code of a virtual device cannot sign anything: it is accepted for a sealed prompt that names
+the digest, and the prompt is consumed with it. Neither proof can be used for another digest, twice, or in another browser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from daypass.domain.claims import Caller
+from daypass.domain.directory import MfaDevice, Passkey, ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.assume.mfa_code import MfaCode, check_mfa
+from daypass.operations.assume.replay import consume
+from daypass.operations.outcome import served
+from daypass.operations.sign_in import passkeys, webauthn
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.operations.sign_in.ticket import LIFETIME_MS, seal, unseal
+from daypass.ports import Call, Env, Tx
+
+_PURPOSE: Final = "step-up"
+_DAY_MS: Final = 86_400_000
+_EXPIRED: Final = "This page has expired, or it does not belong to what you confirm. Start again."
+
+
+class CodePrompt(Struct, frozen=True):
+    """Asks for a code of a virtual device, for one digest. Sealed in the page."""
+
+    holder: str
+    digest: str
+    nonce: str
+    expires_at: int
+
+
+class Asked(NamedTuple):
+    """What a page asks for: a passkey, or a code of one of `devices` (serial numbers). Neither: the person has no MFA."""
+
+    passkey: webauthn.Prompt | None
+    devices: tuple[str, ...]
+    code_prompt: str
+
+
+class Proof(NamedTuple):
+    """What the page sends back, unverified: an assertion with its ceremony, or a code with its prompt."""
+
+    holder: str
+    ceremony: str = ""
+    assertion: str = ""
+    code_prompt: str = ""
+    mfa: MfaCode = MfaCode()
+
+
+def digest_of(action: str, *facts: str) -> str:
+    """The digest that a step-up confirms: of the action, and of every fact that the page shows about it (hex)."""
+    return hashlib.sha256("\0".join((action, *facts)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
+    """Asks the person in this browser to confirm `digest`. Raises DaypassError(UNAVAILABLE)."""
+    caller = call.caller
+    usable, devices = await env.directory.read(
+        lambda tx: (
+            [each for each in passkeys.of_user(tx, caller.principal_id) if not each.blocked_at],
+            tx.find(MfaDevice, account=caller.account, owner_id=caller.principal_id, order="serial"),
+        ),
+        account=caller.account,
+    )
+    holder, prompt = signed_in.row.id, None
+    if usable and webauthn.available(env):
+        prompt = webauthn.ask(
+            env, webauthn.STEP_UP, holder, call.now, usable, user_id=caller.principal_id, digest=digest
+        )
+    nonce = webauthn.to_text(env.ids.seed())
+    code_prompt = seal(env, _PURPOSE, CodePrompt(holder, digest, nonce, call.now + LIFETIME_MS))
+    serials = tuple(device.serial for device in devices if device.enabled_at is not None)
+    return Asked(prompt, serials, code_prompt)
+
+
+async def check(env: Env, call: Call, digest: str, proof: Proof) -> int:
+    """The time (ms) of the step-up for `digest`. Raises DaypassError: ACCESS_DENIED, INVALID_IDENTITY_TOKEN,
+    EXPIRED_IDENTITY_TOKEN, UNAVAILABLE.
+    """
+    if proof.assertion:
+        return await _check_passkey(env, call, digest, proof)
+    return await _check_code(env, call, digest, proof)
+
+
+async def _check_passkey(env: Env, call: Call, digest: str, proof: Proof) -> int:
+    ceremony = webauthn.opened(env, webauthn.STEP_UP, proof.holder, proof.ceremony, call.now, digest)
+    named = webauthn.credential_id(proof.assertion)
+    passkey = await env.directory.read(lambda tx: tx.get(Passkey, id=named), account=call.caller.account)
+    if passkey is None or not _is_own(passkey, call.caller):
+        private = {"reason": "passkey", "passkey": "credential of another user"}
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "The passkey was not accepted.", private=private)
+    asserted = webauthn.assertion(env, ceremony, passkey, proof.assertion)
+    await passkeys.accept(env, call, ceremony, passkey, asserted)
+    return call.now
+
+
+def _is_own(passkey: Passkey, caller: Caller) -> bool:
+    return (passkey.user_id, passkey.account) == (caller.principal_id, caller.account)
+
+
+async def _check_code(env: Env, call: Call, digest: str, proof: Proof) -> int:
+    prompt = unseal(env, _PURPOSE, proof.code_prompt, CodePrompt)
+    if prompt is None or (prompt.holder, prompt.digest) != (proof.holder, digest):
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _EXPIRED, private={"reason": "step-up"})
+    if call.now >= prompt.expires_at:
+        raise DaypassError(ErrorKind.EXPIRED_IDENTITY_TOKEN, _EXPIRED)
+    account = call.caller.account
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        consume(tx, ReplayEntry(_PURPOSE, prompt.nonce, account, call.now, prompt.expires_at + _DAY_MS))
+        detail = {"step_up": "code", "digest": digest}
+        return None, served(call, kind=EventType.DIRECTORY_CHANGED, detail=detail)
+
+    mfa_at = await check_mfa(env, call, proof.mfa)
+    if not mfa_at:
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED, "Confirm with MFA.", private={"reason": "step-up", "mfa": "no code"}
+        )
+    await env.journal.write(change, account=account)
+    return mfa_at

@@ -1,0 +1,82 @@
+"""The state between the pages of a sign-in: sealed, short-lived, and bound to one browser.
+
+A ticket says which user's password was right. The next page sends it back with a code or a new password. A ticket of
+one stage is not valid at another, nor in another browser, nor after the password was changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports import Env
+
+S = TypeVar("S", bound=Struct)
+
+CODE: Final = "code"
+NEW_PASSWORD: Final = "new-password"
+LIFETIME_MS: Final = 300_000
+_MAX: Final = 8_192  # characters
+_PURPOSE: Final = "sign-in"
+
+
+class Ticket(Struct, frozen=True):
+    """A user whose password was verified.
+
+    Attributes:
+        stage: the page that the ticket is for: CODE or NEW_PASSWORD.
+        browser: the digest of the browser's cookie.
+        password: a digest of the stored password hash at that time.
+        must_change: whether a new password must be set before the sign-in is complete.
+        mfa_at: when an MFA code was accepted (ms); 0: not yet, or none is needed.
+    """
+
+    stage: str
+    user_id: str
+    browser: str
+    password: str
+    expires_at: int  # ms
+    must_change: bool = False
+    mfa_at: int = 0
+
+
+def password_digest(password_hash: str) -> str:
+    """Identifies a stored hash without showing it."""
+    return hashlib.sha256(password_hash.encode("ascii")).hexdigest()[:32]
+
+
+def seal(env: Env, purpose: str, value: Struct) -> str:
+    """A value as text for a form or URL. It opens only for the same purpose."""
+    sealed = env.sealer.seal_secret(msgspec.json.encode(value), "", f"{_PURPOSE}:{purpose}")
+    return base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
+
+
+def unseal(env: Env, purpose: str, unverified: str, kind: type[S]) -> S | None:
+    """The value of `seal`; None for any other text."""
+    try:
+        if not 0 < len(unverified) <= _MAX or not unverified.isascii():
+            return None
+        padded = unverified + "=" * (-len(unverified) % 4)
+        sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
+        return msgspec.json.decode(env.sealer.open_secret(sealed, "", f"{_PURPOSE}:{purpose}"), type=kind)
+    except (ValueError, IndexError):  # also: sealed by another version of Daypass
+        return None
+
+
+def open_ticket(env: Env, stage: str, browser: str, unverified: str, now: int) -> Ticket:
+    """Opens a ticket of this stage and browser. Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN."""
+    ticket = unseal(env, stage, unverified, Ticket)
+    if ticket is None or ticket.stage != stage or ticket.browser != browser:
+        raise DaypassError(
+            ErrorKind.INVALID_IDENTITY_TOKEN,
+            "This page does not belong to a sign-in of this browser. Sign in again.",
+            private={"reason": "ticket"},
+        )
+    if now >= ticket.expires_at:
+        raise DaypassError(ErrorKind.EXPIRED_IDENTITY_TOKEN, "This sign-in has taken too long. Sign in again.")
+    return ticket

@@ -1,0 +1,159 @@
+"""Delivers security events to receivers that poll (RFC 8936), and shows what could not be delivered.
+
+An event stays in the stream until the receiver acknowledges it. A poll that waits holds no thread and no transaction,
+and only so many wait in one process; further ones are answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from daypass.domain.directory import EventStream, SecurityEvent
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.operations.ssf.push import deliverable, signed
+from daypass.operations.ssf.queue import KIND, POLL, PUSH, existing
+from daypass.ports import Call, Env, Reader, Tx
+
+MAX_EVENTS: Final = 100
+"""Events of one answer."""
+MAX_ACKS: Final = 1_000
+WAIT_SECONDS: Final = 20.0
+MAX_WAITING_POLLS: Final = 200
+"""Polls that wait for events in one process."""
+_LOOK_SECONDS: Final = 1.0
+_MAX_ERROR: Final = 500
+
+
+@dataclass(slots=True)
+class WaitingPolls:
+    """The number of polls of this process that wait."""
+
+    count: int = 0
+
+
+class PollRequest(NamedTuple):
+    """A poll (RFC 8936, 2.2). `errors`: what the receiver says of events that it refuses, by `jti`."""
+
+    max_events: int = MAX_EVENTS
+    return_immediately: bool = False
+    acks: Sequence[str] = ()
+    errors: Mapping[str, str] = {}
+
+
+class PollAnswer(NamedTuple):
+    """SETs by `jti`, and whether there are more."""
+
+    sets: Mapping[str, str]
+    more: bool
+
+
+async def poll(env: Env, call: Call, stream_id: str, request: PollRequest, waiting: WaitingPolls) -> PollAnswer:
+    """daypass:PollEventStream on `event-stream/ID`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION."""
+    decision = await allow(env, call, "PollEventStream", KIND, stream_id)
+    if len(request.acks) + len(request.errors) > MAX_ACKS:
+        raise DaypassError(ErrorKind.VALIDATION, f"A poll acknowledges at most {MAX_ACKS:,} events.")
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        _polled(tx, stream_id, call)
+        for jti in request.acks:
+            _finish(tx, stream_id, jti, "delivered", "", call.now)
+        for jti, error in request.errors.items():
+            _finish(tx, stream_id, jti, "dead", error[:_MAX_ERROR], call.now)
+        detail = {"stream": stream_id, "acknowledged": len(request.acks), "refused": len(request.errors)}
+        return None, served(call, decision=decision, detail=detail)
+
+    await env.journal.write(change, account=call.caller.account)
+    limit = max(0, min(request.max_events, MAX_EVENTS))
+    events = await _events(env, call, stream_id, limit, request, waiting)
+    return PollAnswer({event.id: signed(env, event) for event in events[:limit]}, len(events) > limit)
+
+
+def _polled(tx: Reader, stream_id: str, call: Call) -> EventStream:
+    stream = existing(tx, stream_id, call.caller.account)
+    if stream.method != POLL:
+        raise DaypassError(ErrorKind.VALIDATION, "The stream is pushed to its receiver.")
+    return stream
+
+
+def _finish(tx: Tx, stream_id: str, jti: str, outcome: str, error: str, now: int) -> None:
+    """An unknown `jti` is ignored: it may have been acknowledged before (RFC 8936, 2.4)."""
+    found = tx.get(SecurityEvent, id=jti)
+    if found is None or found.stream_id != stream_id or found.outcome:
+        return
+    if outcome == "delivered":
+        tx.delete(found)
+    else:
+        tx.replace(replace(found, outcome=outcome, error=error, finished_at=now))
+
+
+async def _events(
+    env: Env, call: Call, stream_id: str, limit: int, request: PollRequest, waiting: WaitingPolls
+) -> list[SecurityEvent]:
+    """Up to `limit` + 1 events; waits for the first one unless the receiver does not want that."""
+
+    def look(tx: Reader) -> list[SecurityEvent]:
+        return deliverable(tx, _polled(tx, stream_id, call), limit + 1)
+
+    until = time.monotonic() + WAIT_SECONDS
+    waits = not request.return_immediately and limit > 0 and waiting.count < MAX_WAITING_POLLS
+    waiting.count += waits
+    try:
+        while True:
+            version = env.revocations.version
+            events = await env.directory.read(look, account=call.caller.account)
+            left = until - time.monotonic()
+            if events or not waits or left <= 0 or env.revocations.closed:
+                return events
+            await env.revocations.changed(version, min(left, _LOOK_SECONDS))
+            await asyncio.sleep(0)
+    finally:
+        waiting.count -= waits
+
+
+# --- What could not be delivered -------------------------------------------------------------------------------------
+
+
+async def list_events(
+    env: Env, call: Call, stream_id: str, account: str, *, outcome: str, after: str = "", limit: int = 100
+) -> tuple[list[SecurityEvent], str]:
+    """daypass:ListSecurityEvents on `event-stream/ID`, oldest first, with the `after` of the next page. `outcome`: "" for
+    those that wait, "delivered" or "dead".
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "ListSecurityEvents", KIND, stream_id, owner)
+
+    def look(tx: Reader) -> list[SecurityEvent]:
+        existing(tx, stream_id, owner)
+        return tx.find(SecurityEvent, stream_id=stream_id, outcome=outcome, order="id", after=after, limit=limit + 1)
+
+    found = await env.directory.read(look, account=call.caller.account)
+    await env.journal.commit(served(call, account=owner, decision=decision, detail={"stream": stream_id}))
+    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+
+
+async def retry_event(env: Env, call: Call, stream_id: str, account: str, event_id: str) -> SecurityEvent:
+    """daypass:RetrySecurityEvent on `event-stream/ID`: a dead event is delivered again. Raises DaypassError: ACCESS_DENIED,
+    NOT_FOUND.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "RetrySecurityEvent", KIND, stream_id, owner)
+
+    def change(tx: Tx) -> tuple[SecurityEvent, Event]:
+        stream = existing(tx, stream_id, owner)
+        found = tx.get(SecurityEvent, id=event_id)
+        if found is None or found.stream_id != stream_id or found.outcome != "dead":
+            raise DaypassError(ErrorKind.NOT_FOUND, "The stream has no dead event with this id.")
+        again = replace(found, outcome="", attempts=0, finished_at=0)
+        tx.replace(again)
+        if stream.method == PUSH:
+            tx.replace(replace(stream, next_at=call.now, failures=0))
+        return again, served(call, account=owner, decision=decision, detail={"stream": stream_id, "event": event_id})
+
+    return await env.journal.write(change, account=call.caller.account)

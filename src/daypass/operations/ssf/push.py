@@ -1,0 +1,166 @@
+"""Pushes security events to their receivers (RFC 8935).
+
+Each stream is a queue: its oldest events are sent in order, and a receiver that fails delays only its own stream, with
+growing pauses. An event that fails too often is dead; it stays visible until the account retries or deletes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from daypass.domain.directory import EventStream, SecurityEvent
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.domain.ssf import STREAM_UPDATED
+from daypass.operations.ssf.queue import DISABLED, ENABLED
+from daypass.ports import Env, OutboundFailed, Reader, Tx
+
+PAUSES_MS: Final = (1_000, 10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600_000)
+"""The pauses after failed attempts in a row. An event that has failed once more than their number is dead."""
+MEDIA_TYPE: Final = "application/secevent+jwt"
+_LEASE_MS: Final = 120_000
+_STREAMS: Final = 50
+_AT_ONCE: Final = 8
+_EVENTS: Final = 20
+_KEEP_MS: Final = 30 * 86_400_000
+
+
+class Attempt(NamedTuple):
+    """An event that was sent; `fault`: "" when it was delivered."""
+
+    event: SecurityEvent
+    fault: str = ""
+
+
+async def push_due(env: Env) -> int:
+    """Pushes to every stream that is due, and returns the number of attempts. Raises DaypassError(UNAVAILABLE)."""
+    now = env.clock.now()
+    waiting = await env.directory.read(
+        lambda tx: tx.find(EventStream, order="next_at", after="0", limit=_STREAMS), account=""
+    )
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(stream: EventStream) -> int:
+        async with turns:
+            events = await _claimed(env, stream, now)
+            if not events:
+                return 0
+            attempts = await _send_in_order(env, stream, events)
+            await _finish(env, stream, attempts)
+            return len(attempts)
+
+    return sum(await asyncio.gather(*(one(stream) for stream in waiting if stream.next_at <= now)))
+
+
+def deliverable(tx: Reader, stream: EventStream, limit: int) -> list[SecurityEvent]:
+    """The oldest events that may be delivered now: all of an enabled stream, of a disabled one only the notice of that."""
+    if stream.delivery_status == ENABLED:
+        return tx.find(SecurityEvent, stream_id=stream.id, outcome="", order="id", limit=limit)
+    if stream.delivery_status == DISABLED:
+        return tx.find(SecurityEvent, stream_id=stream.id, outcome="", event=STREAM_UPDATED, order="id", limit=limit)
+    return []
+
+
+async def _claimed(env: Env, stream: EventStream, now: int) -> list[SecurityEvent]:
+    """The events to send, if this process gets the stream: two processes do not push it at the same time."""
+
+    def change(tx: Tx) -> tuple[list[SecurityEvent], Event]:
+        if tx.get(EventStream, id=stream.id) != stream:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "Another process pushes it, or it has changed.")
+        events = deliverable(tx, stream, _EVENTS)
+        tx.replace(replace(stream, next_at=now + _LEASE_MS if events else 0))
+        return events, _recorded(stream, now, {"claimed": len(events)})
+
+    try:
+        return await env.journal.write(change)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
+            raise
+        return []
+
+
+async def _send_in_order(env: Env, stream: EventStream, events: Sequence[SecurityEvent]) -> list[Attempt]:
+    """Sends until one fails."""
+    attempts: list[Attempt] = []
+    for event in events:
+        attempts.append(Attempt(event, await _fault_of(env, stream, event)))
+        if attempts[-1].fault:
+            break
+    return attempts
+
+
+async def _fault_of(env: Env, stream: EventStream, event: SecurityEvent) -> str:
+    headers = {"content-type": MEDIA_TYPE, "accept": "application/json"}
+    if stream.sealed_secret:
+        secret = env.sealer.open_secret(stream.sealed_secret, stream.account, secret_owner(stream.id))
+        headers["authorization"] = secret.decode("ascii")
+    body = signed(env, event).encode("ascii")
+    try:
+        await env.outbound.post(stream.endpoint_url, body, headers, owner=stream.account)
+    except OutboundFailed as error:
+        return str(error)[:500]
+    return ""
+
+
+async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) -> None:
+    """Writes how the attempts ended, and when the stream is due again."""
+    now = env.clock.now()
+    failed = bool(attempts[-1].fault)
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        current = tx.get(EventStream, id=stream.id)
+        if current is None:
+            raise DaypassError(ErrorKind.NOT_FOUND, "The stream was deleted.")
+        outcomes = [_written(tx, attempt, now) for attempt in attempts]
+        failures = current.failures + 1 if failed else 0
+        pause = PAUSES_MS[min(failures, len(PAUSES_MS)) - 1] if failed else 0
+        more = bool(deliverable(tx, current, 1))
+        tx.replace(replace(current, failures=failures, next_at=now + pause if more else 0))
+        _forget_old(tx, stream.id, now)
+        fault = attempts[-1].fault
+        return None, _recorded(stream, now, {"outcomes": outcomes, **({"error": fault} if fault else {})})
+
+    try:
+        await env.journal.write(change)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.NOT_FOUND:
+            raise
+
+
+def _written(tx: Tx, attempt: Attempt, now: int) -> str:
+    found = tx.get(SecurityEvent, id=attempt.event.id)
+    if found is None or found.outcome:
+        return "gone"
+    after = replace(found, attempts=found.attempts + 1, error=attempt.fault)
+    if not attempt.fault:
+        after = replace(after, outcome="delivered", finished_at=now)
+    elif after.attempts > len(PAUSES_MS):
+        after = replace(after, outcome="dead", finished_at=now)
+    tx.replace(after)
+    return after.outcome or "failed"
+
+
+def _forget_old(tx: Tx, stream_id: str, now: int) -> None:
+    for outcome in ("delivered", "dead"):
+        for old in tx.find(SecurityEvent, stream_id=stream_id, outcome=outcome, order="id", limit=_EVENTS * 2):
+            if old.created_at < now - _KEEP_MS:
+                tx.delete(old)
+
+
+def _recorded(stream: EventStream, now: int, detail: dict[str, object]) -> Event:
+    return Event(EventType.SECURITY_EVENT, now, stream.account, detail={"stream": stream.id, **detail})
+
+
+def signed(env: Env, event: SecurityEvent) -> str:
+    """The SET of an event. Its type keeps it from being an access token (attack A25). Raises DaypassError(UNAVAILABLE)."""
+    claims = {**json.loads(event.document), "jti": event.id}
+    return env.oauth.signer.sign(claims, env.oauth.algorithm, "secevent+jwt")
+
+
+def secret_owner(stream_id: str) -> str:
+    """The associated data of a stream's sealed header."""
+    return f"event-stream:{stream_id}"

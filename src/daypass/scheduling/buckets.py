@@ -1,0 +1,116 @@
+"""Token buckets by key, in bounded memory.
+
+A bucket is one number: the time at which it will be full again (the generic cell rate algorithm). Keys are kept in two
+generations; when the younger one is full the older one is forgotten, so many distinct keys cost neither memory nor
+time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+_KEYS: Final = 50_000  # of one generation
+_ROUNDING: Final = 1e-6  # seconds: sums of fractions are not exact
+
+
+class Buckets:
+    """Buckets that fill at the same rate. For one thread.
+
+    Args:
+        rate: tokens a second; 0: nothing is ever refused.
+        burst: tokens of a full bucket.
+        monotonic: returns seconds of a clock that never jumps.
+    """
+
+    __slots__ = ("_burst", "_monotonic", "_older", "_seconds", "_younger")
+
+    def __init__(self, rate: float, burst: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = 1 / rate if rate else 0.0  # for each token
+        self._burst = burst * self._seconds + _ROUNDING
+        self._monotonic = monotonic
+        self._younger: dict[str, float] = {}
+        self._older: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._younger) + len(self._older)
+
+    def take(self, key: str, tokens: float = 1.0) -> bool:
+        """Takes tokens if there are enough. Returns whether there were."""
+        if not self._seconds:
+            return True
+        now = self._monotonic()
+        known = self._younger.get(key)
+        full = self._older.get(key, 0.0) if known is None else known
+        full = max(full, now)
+        full += tokens * self._seconds
+        if full - now > self._burst:
+            return False
+        self._younger[key] = full
+        if known is None and len(self._younger) >= _KEYS:
+            self._older, self._younger = self._younger, {}
+        return True
+
+    def is_empty(self, key: str) -> bool:
+        """Whether not even one token is left."""
+        full = self._younger.get(key) or self._older.get(key, 0.0)
+        return bool(self._seconds) and full + self._seconds - self._monotonic() > self._burst
+
+
+class RequestRates:
+    """`ports.Rates`: the buckets of principals, accounts and source addresses.
+
+    Args:
+        principal, account, source: (tokens a second, tokens of a full bucket).
+        observe: called for each refusal with "principal", "account" or "source".
+    """
+
+    def __init__(
+        self,
+        principal: tuple[float, float],
+        account: tuple[float, float],
+        source: tuple[float, float],
+        observe: Callable[[str], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._principals = Buckets(*principal, monotonic)
+        self._accounts = Buckets(*account, monotonic)
+        self._sources = Buckets(*source, monotonic)
+        self._observe = observe
+
+    def over(self, principal_id: str, account: str, tokens: float) -> str:
+        """See `ports.Rates`."""
+        if not self._principals.take(principal_id, tokens):
+            self._observe("principal")
+            return "principal"
+        if not self._accounts.take(account, tokens):
+            self._observe("account")
+            return "account"
+        return ""
+
+    def failed(self, source_ip: str) -> bool:
+        """See `ports.Rates`."""
+        if self._sources.take(network_of(source_ip)):
+            return False
+        self._observe("source")
+        return True
+
+    def failing(self, source_ip: str) -> bool:
+        """See `ports.Rates`."""
+        if not self._sources.is_empty(network_of(source_ip)):
+            return False
+        self._observe("source")
+        return True
+
+
+@lru_cache(maxsize=4096)
+def network_of(source_ip: str) -> str:
+    """An IPv4 address, or the first 64 bits of an IPv6 address, because one host can use all addresses of a /64."""
+    try:
+        address = ip_address(source_ip)
+    except ValueError:
+        return source_ip[:64]
+    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

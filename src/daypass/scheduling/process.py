@@ -1,0 +1,172 @@
+"""A child process that does one piece of work at a time, for the thread that owns it.
+
+Requests and answers are length-prefixed bytes over its standard input and output. It is started on first use, and again
+after it has exited or has been killed because no caller waited for its answer.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import IO, Final, Protocol
+
+_LENGTH: Final = struct.Struct(">Q")
+_LOOK_SECONDS: Final = 0.1  # between two checks whether the caller still waits
+_GRACE_LOOKS: Final = 5  # a new process costs about half a second, so one that is nearly done may finish
+_CHUNK: Final = 1 << 16
+
+
+class WorkerDied(Exception):
+    """The process ended without an answer."""
+
+
+class Abandoned(Exception):
+    """The process was killed because no caller waited for the answer."""
+
+
+class WorkerProcess:
+    """The process. It is not safe to share between threads.
+
+    Args:
+        command: program and arguments.
+        setup: the first message it gets.
+    """
+
+    def __init__(self, command: Sequence[str], setup: bytes) -> None:
+        self._command = command
+        self._setup = setup
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while there is none."""
+        return self._process.pid if self._process is not None else 0
+
+    def ask(self, request: bytes, abandoned: Callable[[], bool]) -> bytes:
+        """The answer. Raises WorkerDied or Abandoned; the next call starts another process then.
+
+        A process that does not read, or stops in the middle of an answer, holds up the caller only until it has given
+        up.
+        """
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        patience = _Patience(abandoned)
+        try:
+            write_message(_Patient(process.stdin, select.POLLOUT, patience), request)
+            return read_message(_Patient(process.stdout, select.POLLIN, patience))
+        except (OSError, EOFError):
+            self.close()
+            raise WorkerDied from None
+        except Abandoned:
+            self.close()
+            raise
+
+    def kill(self) -> None:
+        """Kills the process, if there is one. Any thread may call this; `ask` then raises WorkerDied."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Kills the process, if there is one, and frees what it held."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        # Secrets come by the settings' variables; this process needs none of them. A session of its own: a terminal's
+        # interrupt is for the server, which ends it.
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("DAYPASS_")}
+        process = subprocess.Popen(  # noqa: S603  # the server's own command
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment,
+            start_new_session=True,
+        )
+        self._process = process
+        assert process.stdin is not None
+        try:
+            write_message(process.stdin, self._setup)
+        except OSError:
+            self.close()
+            raise WorkerDied from None
+        return process
+
+
+class _Patience:
+    """How long `ask` waits: while the caller does, and a moment longer."""
+
+    def __init__(self, abandoned: Callable[[], bool]) -> None:
+        self._abandoned = abandoned
+        self._looks = 0
+
+    def wait(self, poll: select.poll) -> None:
+        """Returns when the stream is ready. Raises Abandoned."""
+        while not poll.poll(_LOOK_SECONDS * 1000):
+            self._looks = self._looks + 1 if self._abandoned() else 0
+            if self._looks > _GRACE_LOOKS:
+                raise Abandoned
+
+
+class _Patient:
+    """A pipe to or from the process; each read and write waits until the pipe is ready, with `patience`."""
+
+    def __init__(self, stream: IO[bytes], event: int, patience: _Patience) -> None:
+        self._file = stream.fileno()
+        self._patience = patience
+        self._poll = select.poll()
+        self._poll.register(self._file, event)
+        os.set_blocking(self._file, False)
+
+    def write(self, data: memoryview) -> int:
+        self._patience.wait(self._poll)
+        try:
+            return os.write(self._file, data[:_CHUNK])
+        except BlockingIOError:  # less room than poll has said
+            return 0
+
+    def read(self, size: int) -> bytes:
+        self._patience.wait(self._poll)
+        return os.read(self._file, size)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Writable(Protocol):
+    def write(self, data: memoryview, /) -> int: ...
+
+
+def write_message(stream: _Writable, message: bytes) -> None:
+    """Writes all of it. Raises OSError when the other side is gone."""
+    view = memoryview(_LENGTH.pack(len(message)) + message)
+    while view:
+        view = view[stream.write(view) :]
+
+
+def read_message(stream: _Readable) -> bytes:
+    """One message. Raises EOFError when the stream ends before it does."""
+    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+    return _exactly(stream, length)
+
+
+def _exactly(stream: _Readable, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = stream.read(min(size, _CHUNK))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

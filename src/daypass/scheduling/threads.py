@@ -1,0 +1,136 @@
+"""A pool of threads that is fair between accounts, with threads reserved for urgent work.
+
+Each account has its own queue, and the queues take turns. Urgent work (revocations, blocks, changes of keys) has queues
+of its own that come first, and threads that no other work may occupy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.scheduling.fair_queue import FairQueue
+
+T = TypeVar("T")
+
+
+class Job:
+    """One piece of work. `abandoned`: no caller waits for the result any more."""
+
+    __slots__ = ("abandoned", "future", "work")
+
+    def __init__(self, work: Callable[[Job], Any]) -> None:
+        self.work = work
+        self.future: Future[Any] = Future()
+        self.abandoned = False
+
+
+class FairThreads:
+    """The pool. Threads start when they are first needed.
+
+    Args:
+        threads: how many, those in reserve included.
+        name: prefix of the threads' names.
+        reserved: threads that only urgent work may use; less than `threads`.
+        most_of_account: jobs of one account that may wait; the next one is refused with THROTTLED.
+    """
+
+    def __init__(self, threads: int, name: str, *, reserved: int = 0, most_of_account: int = 100) -> None:
+        self._limit = threads
+        self._usual_limit = threads - reserved
+        self._name = name
+        self._ready = threading.Condition()
+        self._urgent: FairQueue[Job] = FairQueue(most_of_account)
+        self._usual: FairQueue[Job] = FairQueue(most_of_account)
+        self._usual_running = 0
+        self._idle = 0
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queues."""
+        with self._ready:
+            return len(self._urgent) + len(self._usual)
+
+    async def run(self, account: str, work: Callable[[Job], T], *, urgent: bool = False) -> T:
+        """Runs `work` on a thread of the pool, with its job, and returns its result.
+
+        When the caller is cancelled, waiting work is dropped, and `Job.abandoned` is set for running work. Raises
+        DaypassError: THROTTLED when the account has too much in the queue, UNAVAILABLE when the pool is closed.
+        """
+        job = Job(work)
+        self._put(account, job, urgent=urgent)
+        try:
+            result: T = await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:
+            job.abandoned = True
+            raise
+        return result
+
+    def close(self) -> None:
+        """Drops waiting work and returns when the threads have ended."""
+        with self._ready:
+            self._closed = True
+            dropped = self._urgent.clear() + self._usual.clear()
+            self._ready.notify_all()
+        for job in dropped:
+            job.future.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def _put(self, account: str, job: Job, *, urgent: bool) -> None:
+        with self._ready:
+            if self._closed:
+                raise DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.")
+            (self._urgent if urgent else self._usual).put(account, job)
+            if not self._idle and len(self._threads) < self._limit:
+                thread = threading.Thread(target=self._serve, name=f"{self._name}_{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._ready.notify()
+
+    def _serve(self) -> None:
+        while True:
+            with self._ready:
+                taken = self._next()
+                while taken is None and not self._closed:
+                    self._idle += 1
+                    self._ready.wait()
+                    self._idle -= 1
+                    taken = self._next()
+                if taken is None:
+                    return
+            job, usual = taken
+            try:
+                _do(job)
+            finally:
+                if usual:
+                    with self._ready:
+                        self._usual_running -= 1
+                        self._ready.notify()
+
+    def _next(self) -> tuple[Job, bool] | None:
+        """The next job and whether it is a usual one, not an urgent one; None when there is none for this thread."""
+        if self._urgent:
+            return self._urgent.take(), False
+        if not self._usual or self._usual_running >= self._usual_limit:
+            return None
+        self._usual_running += 1
+        return self._usual.take(), True
+
+
+def _do(job: Job) -> None:
+    future = job.future
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = job.work(job)
+    except BaseException as error:  # noqa: BLE001  # the waiting caller gets it
+        future.set_exception(error)
+    else:
+        future.set_result(result)

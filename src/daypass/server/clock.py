@@ -1,0 +1,102 @@
+"""The installation's clock, for `daypass clock`. It needs only the database, whether servers run or not."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daypass.audit.clock import MAX_JUMP_MS, HighWaterClock
+from daypass.audit.journal import DurableJournal
+from daypass.audit.opening import load_mark, reset_mark
+from daypass.config import Settings
+from daypass.crypto.ids import RandomIds
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.ports import Tx
+from daypass.stores.backend import UnusableDatabase
+from daypass.stores.causes import DatabaseUnreachable, cause_of
+from daypass.stores.engine import Database, open_database
+from daypass.stores.tx import StoreTx, end_sessions_of_all_accounts
+
+_REASON = "The clock was reset: sessions that had expired could live again."
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Times in ms since the epoch. `database` is None on SQLite, which has no clock."""
+
+    wall: int
+    mark: int
+    database: int | None
+
+    @property
+    def apart(self) -> bool:
+        """Whether the system clock is behind the recorded time, or far from the database's clock."""
+        behind = self.mark - self.wall > MAX_JUMP_MS
+        return behind or (self.database is not None and abs(self.database - self.wall) > MAX_JUMP_MS)
+
+
+def times(settings: Settings) -> Times:
+    """The times of the system, the record and the database. Raises UnusableDatabase, DatabaseUnreachable."""
+    with opened(settings) as database:
+        mark, server = database.read(lambda conn: (load_mark(conn), database.clock(conn)))
+        return Times(_wall(), mark, server)
+
+
+def reset(settings: Settings) -> Times:
+    """Declares the system clock correct: the high-water mark is reset to it, every session ends, and the reset is
+    recorded.
+
+    Running servers apply it within half a minute, servers that refuse a jump within a second.
+    """
+    before = times(settings)
+    with opened(settings) as database:
+        asyncio.run(_reset(database, before))
+    return before
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """The database of an installation. It must exist: opening a SQLite file that does not would create it."""
+    url = settings.database_url()
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        raise UnusableDatabase(f"no database exists at {path}. Name the server's --data directory or --config file")
+    database = open_database(url)
+    try:
+        yield database
+    except DaypassError as error:
+        if error.kind is not ErrorKind.UNAVAILABLE:
+            raise
+        raise DatabaseUnreachable(cause_of(error, url)) from error
+    finally:
+        database.close()
+
+
+async def _reset(database: Database, before: Times) -> None:
+    ids, clock = RandomIds(), HighWaterClock()
+    journal = DurableJournal(database, clock, ids, socket.gethostname())
+    wall = clock.now()
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        assert isinstance(tx, StoreTx)
+        reset_mark(tx.connection, secrets.token_hex(8), wall)
+        end_sessions_of_all_accounts(tx, wall, _REASON)
+        detail = {"mark_before": before.mark, "mark": wall, "database": before.database}
+        return None, Event(EventType.CLOCK_RESET, wall, detail=detail)
+
+    await journal.start()
+    try:
+        await journal.write(change)
+    finally:
+        await journal.close()
+
+
+def _wall() -> int:
+    return time.time_ns() // 1_000_000

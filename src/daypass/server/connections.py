@@ -1,0 +1,202 @@
+"""The connections of one process: how many are allowed, which are closed first when there are too many, and which have
+timed out.
+
+An idle connection, one without a complete request head, is closed before a new one is refused. A connection whose
+request is being served is closed only after the request's deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import resource
+import select
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final, Protocol
+
+from daypass.observability import logs
+from daypass.server.bodies import BodyBudget
+from daypass.server.listener import OnRefusal, not_reported
+from daypass.server.turns import Turns
+from daypass.wire.client_address import ClientAddress
+
+_SWEEP_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0  # for cancelled requests to end
+_OTHER_FILES: Final = 128  # files other than connections: databases, the log, key files
+_EVICTED: Final = 32  # share of idle connections closed at once, so that not every new one searches for the oldest
+
+
+class Connection(Protocol):
+    """A connection as this module needs it. Times are those of the event loop, in seconds."""
+
+    transport: Any
+    idle_since: float  # 0 while a request is served
+
+    def end_at_once(self) -> None: ...
+
+    def end_if_idle(self, before: float) -> None: ...
+
+    def end_if_overdue(self, before: float) -> None: ...
+
+    def end_serving(self) -> asyncio.Task[None] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Settings of the server.
+
+    Attributes:
+        idle_seconds: how long a connection may send no request.
+        request_seconds: from the end of a request to the start of its response.
+        patience_seconds: how long a request may wait for its turn.
+        connections: maximum in one process.
+        per_address: maximum from one address.
+        bodies, bodies_per_address: bytes of bodies in flight.
+        trusted_proxies: networks whose connections serve many clients; they are not limited by address.
+    """
+
+    idle_seconds: float = 65.0
+    request_seconds: float = 20.0
+    patience_seconds: float = 0.5
+    connections: int = 16_384
+    per_address: int = 4_096
+    bodies: int = 67_108_864
+    bodies_per_address: int = 16_777_216
+    trusted_proxies: tuple[str, ...] = ()
+
+
+class Connections:
+    """State shared by the connections of one server."""
+
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        self.limits = limits = limits or ConnectionLimits()
+        self.bodies = BodyBudget(limits.bodies, limits.bodies_per_address)
+        self.text = b""  # the header lines of every response
+        self.made_from: list[tuple[bytes, bytes]] | None = None
+        self.refused = 0
+        self.evicted = 0
+        self.on_refusal: OnRefusal = not_reported  # workers get this object by pickle
+        """Called for what is refused before it is a request: with the client's address, the kind and the reason."""
+        self._origin = ClientAddress(limits.trusted_proxies)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._by_address: dict[str, set[Connection]] = {}
+        self._count = 0
+        self._most = limits.connections
+
+    @property
+    def count(self) -> int:
+        """Number of open connections."""
+        return self._count
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return self.turns.waiting if self._loop is not None else 0
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called by each connection. The first one of an event loop sets the timer."""
+        if loop is not self._loop:
+            self._loop = loop
+            self.turns = Turns(loop, self.limits.patience_seconds)
+            self._most = min(self.limits.connections, most_files() - _OTHER_FILES)
+            self._sweep()
+
+    def render(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The header lines of every response. uvicorn makes a new list whenever they change."""
+        self.text = b"".join([b"%b: %b\r\n" % header for header in headers])
+        self.made_from = headers
+        return self.text
+
+    # --- Open connections
+
+    def limited_address(self, client: tuple[str, int] | None) -> str:
+        """The address that limits apply to; "" for a peer that serves many clients or has no address."""
+        address, _, via_proxy = self._origin.of(client, "http", ())
+        return "" if via_proxy else address
+
+    def add(self, connection: Connection, address: str) -> bool:
+        """Adds a new connection, after closing idle ones if there is no room. Returns False if there is still none."""
+        mine = self._by_address.setdefault(address, set())
+        if address and len(mine) >= self.limits.per_address:
+            self._evict(mine)
+        if self._count >= self._most:
+            self._evict(one for those in self._by_address.values() for one in those)
+        if self._count >= self._most or (address and len(mine) >= self.limits.per_address):
+            self.refused += 1
+            if not mine:
+                del self._by_address[address]
+            return False
+        self._by_address.setdefault(address, mine).add(connection)
+        self._count += 1
+        return True
+
+    def discard(self, connection: Connection, address: str) -> None:
+        """Removes a connection, if present."""
+        mine = self._by_address.get(address)
+        if mine is None or connection not in mine:
+            return
+        mine.remove(connection)
+        self._count -= 1
+        if not mine:
+            del self._by_address[address]
+
+    async def close(self) -> None:
+        """Closes all connections, before what serves their requests stops. A request in progress is answered 503, which
+        happens only after the drain has timed out. Returns when no request is served any more.
+        """
+        ending = [one.end_serving() for those in self._by_address.values() for one in those]
+        if tasks := {task for task in ending if task is not None}:
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+
+    def _evict(self, connections: Iterable[Connection]) -> None:
+        """Closes the connections that have been idle longest."""
+        idle = [connection for connection in connections if connection.idle_since]
+        oldest = heapq.nsmallest(max(1, len(idle) // _EVICTED), idle, key=attrgetter("idle_since"))
+        waiting = readable(oldest)
+        for connection in oldest:
+            if connection not in waiting:
+                self.evicted += 1
+                connection.end_at_once()
+
+    def _sweep(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        idle, overdue = loop.time() - self.limits.idle_seconds, loop.time() - self.limits.request_seconds
+        for connection in [one for those in self._by_address.values() for one in those]:
+            connection.end_if_idle(idle)
+            connection.end_if_overdue(overdue)
+        if self.refused or self.evicted:
+            logs.get().warning("http.too_many_connections", refused=self.refused, evicted=self.evicted)
+            self.refused = self.evicted = 0
+        loop.call_later(min(_SWEEP_SECONDS, self.limits.idle_seconds / 13), self._sweep)
+
+
+def readable(connections: Iterable[Connection]) -> set[Connection]:
+    """The connections whose client has sent data that is not read yet."""
+    poll, by_number = select.poll(), {}
+    for connection in connections:
+        sock: Any = connection.transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            by_number[sock.fileno()] = connection
+            poll.register(sock.fileno(), select.POLLIN)
+    return {by_number[number] for number, event in poll.poll(0) if event & select.POLLIN} if by_number else set()
+
+
+def most_files() -> int:
+    """How many files this process may have open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft if soft != resource.RLIM_INFINITY else 1_048_576
+
+
+def raise_file_limit() -> int:
+    """Raises the soft limit of open files to the hard limit, for this process and its workers. Returns the new
+    limit.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # some systems have a lower limit
+        logs.get().warning("server.file_limit_not_raised", limit=most_files())
+    return most_files()

@@ -1,0 +1,63 @@
+"""Parts of the environment of operations that the settings alone determine: limits, rates, processes for heavy work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from daypass.config import Settings
+from daypass.config.network import RatesSettings
+from daypass.crypto.ids import RandomIds
+from daypass.federation.saml_metadata import MetadataReader
+from daypass.observability.metrics import Metrics
+from daypass.ports import Limits
+from daypass.scheduling.buckets import RequestRates
+from daypass.server.heavy import HeavyOnReaders, HeavyProcesses
+from daypass.server.passkeys import passkey_policy
+from daypass.stores.directory import CachedDirectory
+
+
+def public_url(settings: Settings) -> str:
+    """The URL under which clients reach the installation: from the settings, or else its listening address. Without a
+    trailing slash.
+    """
+    server = settings.server
+    scheme = "http" if server.tls_cert is None else "https"
+    return server.public_url or f"{scheme}://{server.host}:{server.port}"
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of operations."""
+    return Limits(
+        chain_depth=settings.sessions.chain_depth,
+        token_bytes=settings.sessions.token_bytes,
+        regions=frozenset(settings.aws.regions),
+        skew_ms=settings.sessions.skew_seconds * 1000,
+        public_url=public_url(settings),
+        record_decisions=settings.authzen.record,
+        browser_idle_ms=settings.sign_in.idle_minutes * 60_000,
+        browser_session_ms=settings.sign_in.session_hours * 3_600_000,
+        passkeys=passkey_policy(settings.sign_in),
+        consent_ms=settings.sign_in.consent_days * 86_400_000,
+    )
+
+
+def rates_of(rates: RatesSettings, metrics: Metrics) -> RequestRates:
+    """The rates of requests; refusals are counted in `metrics`."""
+    throttled = metrics["daypass_throttled"]
+    return RequestRates(
+        (rates.principal_per_second, rates.principal_burst),
+        (rates.account_per_second, rates.account_burst),
+        (rates.failures_per_second, rates.failures_burst),
+        lambda rate: throttled.labels(rate).inc(),
+    )
+
+
+def heavy_work(
+    settings: Settings, directory: CachedDirectory, builtin: Mapping[str, str]
+) -> HeavyProcesses | HeavyOnReaders:
+    """The processes for heavy work, or the threads for reads if none are configured."""
+    heavy = settings.heavy
+    if not heavy.processes:
+        return HeavyOnReaders(directory, RandomIds(), builtin, MetadataReader())
+    url = settings.database_url()
+    return HeavyProcesses(heavy.processes, url, builtin, seconds=heavy.seconds, most_of_account=heavy.queue)

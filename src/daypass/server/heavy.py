@@ -1,0 +1,147 @@
+"""`ports.HeavyWork`: worker processes behind a pool that is fair by account, or none.
+
+A thread of the pool waits for each process, so the event loop and the directory's readers never do the work. Work that
+does not finish in time, or whose caller no longer waits, is killed with its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.observability import logs
+from daypass.ports import Directory, Ids, SamlMetadata, Scene
+from daypass.scheduling.abandonment import abandonable
+from daypass.scheduling.process import Abandoned, WorkerDied, WorkerProcess
+from daypass.scheduling.threads import FairThreads, Job
+from daypass.server.worker import DONE, REFUSED, Answer, Setup, Task
+
+T = TypeVar("T")
+
+_COMMAND: Final = (sys.executable, "-m", "daypass.server.worker")
+_BUSY: Final = "The request could not be processed in time. Try again later."
+
+
+class HeavyOnReaders:
+    """`heavy.processes = 0`: heavy work runs on the directory's readers.
+
+    Args:
+        directory: whose threads do the work.
+        ids, builtin, saml_metadata: the members of a Scene.
+    """
+
+    waiting = 0
+
+    def __init__(self, directory: Directory, ids: Ids, builtin: Mapping[str, str], saml_metadata: SamlMetadata) -> None:
+        self._directory = directory
+        self._scene = partial(Scene, ids=ids, builtin=builtin, saml_metadata=saml_metadata)
+
+    async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:  # noqa: ARG002  # all are the same here
+        """See `ports.HeavyWork`."""
+        return await self._directory.read(lambda tx: work(self._scene(tx), *args), account=account)
+
+    async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:  # noqa: ARG002  # all are the same here
+        """See `ports.HeavyWork`."""
+        return await self._directory.read(lambda _: work(*args), account=account)
+
+    async def close(self) -> None:
+        """Nothing to stop."""
+
+
+class HeavyProcesses:
+    """The worker processes. They start when first needed.
+
+    Args:
+        processes: how many, and one more for quick work.
+        database_url, builtin: the data that heavy work reads.
+        seconds: time limit of one piece of work, waiting included. After that it is refused with UNAVAILABLE.
+        most_of_account: maximum number of waiting jobs of one account.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        database_url: str,
+        builtin: Mapping[str, str],
+        *,
+        seconds: float = 20.0,
+        most_of_account: int = 100,
+    ) -> None:
+        self._setup = pickle.dumps(Setup(database_url, dict(builtin)))
+        self._long = FairThreads(processes, "daypass-heavy", most_of_account=most_of_account)
+        self._quick = FairThreads(1, "daypass-quick", most_of_account=most_of_account)
+        self._seconds = seconds
+        self._own = threading.local()
+        self._workers: list[WorkerProcess] = []
+        self.done = 0
+        """Number of finished pieces of work."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of pieces of work in the queues."""
+        return self._long.waiting + self._quick.waiting
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Number of running processes."""
+        return tuple(worker.pid for worker in self._workers if worker.pid)
+
+    async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
+        """See `ports.HeavyWork`."""
+        result: T = await self._run(account, Task(work, args, reads=True), self._quick if quick else self._long)
+        return result
+
+    async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
+        """See `ports.HeavyWork`."""
+        result: T = await self._run(account, Task(work, args, reads=False), self._quick if quick else self._long)
+        return result
+
+    async def close(self) -> None:
+        """Kills the workers and cancels waiting work."""
+        for worker in self._workers:
+            worker.kill()
+        for threads in (self._long, self._quick):
+            await asyncio.to_thread(threads.close)
+        for worker in self._workers:
+            worker.close()
+
+    async def _run(self, account: str, task: Task, threads: FairThreads) -> Any:
+        request = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+        running = asyncio.ensure_future(threads.run(account, lambda job: self._ask(request, job)))
+        try:
+            with abandonable(running.cancel):
+                async with asyncio.timeout(self._seconds):
+                    outcome, value = await running
+        except TimeoutError:
+            raise DaypassError(ErrorKind.UNAVAILABLE, _BUSY, private={"reason": "heavy work took too long"}) from None
+        except asyncio.CancelledError:
+            task_itself = asyncio.current_task()
+            if task_itself is None or task_itself.cancelling():
+                raise
+            private = {"reason": "the client has disconnected"}
+            raise DaypassError(ErrorKind.UNAVAILABLE, _BUSY, private=private) from None
+        self.done += 1
+        if outcome == DONE:
+            return value
+        if outcome == REFUSED:
+            raise value
+        logs.get().error("heavy.failed", work=task.work.__qualname__, traceback=value)
+        raise RuntimeError(f"heavy work failed: {task.work.__qualname__}")
+
+    def _ask(self, request: bytes, job: Job) -> Answer:
+        worker: WorkerProcess | None = getattr(self._own, "worker", None)
+        if worker is None:
+            worker = self._own.worker = WorkerProcess(_COMMAND, self._setup)
+            self._workers.append(worker)
+        try:
+            answer: Answer = pickle.loads(worker.ask(request, lambda: job.abandoned))  # noqa: S301  # our own process
+        except (Abandoned, WorkerDied) as error:
+            reason = "the worker was stopped" if isinstance(error, Abandoned) else "the worker died"
+            raise DaypassError(ErrorKind.UNAVAILABLE, _BUSY, private={"reason": reason}) from None
+        return answer

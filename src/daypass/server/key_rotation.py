@@ -1,0 +1,114 @@
+"""The ring keys of a running process: opened at its start, loaded when another process changes them, rotated in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from daypass.audit.clock import HighWaterClock
+from daypass.config import Settings
+from daypass.crypto.keys import KeyRings, RingError, StoredKey
+from daypass.domain.events import Event, EventType
+from daypass.observability import logs
+from daypass.ports import Journal
+from daypass.server.authorization_server import rings_of
+from daypass.server.encryption_key import key_encryption_key
+from daypass.stores.engine import Database
+from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
+
+_PAUSE_SECONDS: Final = 3600.0
+_DAY_MS: Final = 86_400_000
+
+
+class KeyRotation:
+    """Call `open` first, and `record` as soon as the journal is open.
+
+    Args:
+        on_thread: runs work that waits for the database.
+    """
+
+    rings: KeyRings
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: HighWaterClock,
+        on_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._on_thread = on_thread
+        self._loading: set[asyncio.Task[None]] = set()
+        self._unrecorded: Sequence[StoredKey] = ()
+
+    async def open(self) -> KeyRings:
+        """The rings, with the keys that are missing made. Raises RingError when a stored key does not open."""
+        new = not await self._fetch()
+        self.rings = KeyRings(self._fetch, key_encryption_key(self._settings, new=new), rings=rings_of(self._settings))
+        await self._maintain()
+        return self._readable()
+
+    def open_without_database(self, stored: Sequence[StoredKey]) -> KeyRings:
+        """The rings with these keys, which come from a snapshot. Raises RingError when one does not open."""
+        self.rings = KeyRings(
+            self._fetch, key_encryption_key(self._settings, new=False), rings=rings_of(self._settings)
+        )
+        self.rings.adopt(stored)
+        return self._readable()
+
+    def _readable(self) -> KeyRings:
+        if self.rings.unreadable:
+            raise RingError(
+                f"ring keys {', '.join(self.rings.unreadable)} do not open: "
+                "the key-encryption key is not the one of this database, or rows were altered."
+            )
+        return self.rings
+
+    async def record(self, journal: Journal) -> None:
+        """Records the keys that were made since the last call."""
+        made, self._unrecorded = self._unrecorded, ()
+        for key in made:
+            detail = {"ring": key.ring, "key": key.id, "not_before": key.not_before, "sign_until": key.sign_until}
+            await journal.commit(Event(EventType.KEY_ADDED, self._clock.now(), detail=detail))
+
+    async def run(self, journal: Journal) -> None:
+        """Makes the next keys in time, until it is cancelled. A failure is tried again: keys are made a day ahead."""
+        while True:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            try:
+                await self._maintain()
+                await self.record(journal)
+            except Exception as error:  # noqa: BLE001  # the rotation must go on
+                logs.get().warning("keys.rotation_failed", error=type(error).__name__)
+
+    def load(self) -> None:
+        """Loads the ring keys in the background, because another process has changed them."""
+        task = asyncio.get_running_loop().create_task(self.rings.load())
+        self._loading.add(task)
+        task.add_done_callback(self._loaded)
+
+    async def insert(self, key: StoredKey) -> bool:
+        """Stores a key. False: another process has stored one of that id."""
+        row = RingKeyRow(*(getattr(key, name) for name in RingKeyRow._fields))
+
+        def insert() -> bool:
+            with self._database.write_transaction() as conn:
+                return insert_ring_key(conn, row)
+
+        return bool(await self._on_thread(insert))
+
+    async def _maintain(self) -> None:
+        rotate_ms = self._settings.keys.rotate_days * _DAY_MS
+        self._unrecorded = await self.rings.maintain(self.insert, self._clock.now(), rotate_ms)
+
+    async def _fetch(self) -> list[StoredKey]:
+        rows: list[RingKeyRow] = await self._on_thread(lambda: self._database.read(load_ring_keys))
+        return [StoredKey(*row) for row in rows]
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._loading.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logs.get().warning("keys.load_failed", error=str(task.exception()))

@@ -1,0 +1,48 @@
+"""`ports.Mail` by SMTP. A message is sent on a thread of its own, within a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+import ssl
+from email.message import EmailMessage
+
+from daypass.config import AccessSettings
+from daypass.ports import OutboundFailed
+
+_SECONDS = 15.0
+
+
+class SmtpMail:
+    """E-mail by the configured SMTP server.
+
+    Args:
+        settings: host, port, STARTTLS, user, password and sender.
+    """
+
+    def __init__(self, settings: AccessSettings) -> None:
+        self._settings = settings
+
+    async def send(self, addresses: str, subject: str, text: str) -> None:
+        """See `ports.Mail`."""
+        if not self._settings.smtp_host:
+            raise OutboundFailed("no SMTP server is configured (access.smtp_host)")
+        message = EmailMessage()
+        message["From"] = self._settings.smtp_from
+        message["To"] = addresses
+        message["Subject"] = subject
+        message.set_content(text)
+        try:
+            await asyncio.to_thread(self._send, message)
+        except (OSError, smtplib.SMTPException) as error:
+            raise OutboundFailed(f"smtp: {type(error).__name__}") from None
+
+    def _send(self, message: EmailMessage) -> None:
+        settings = self._settings
+        with smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=_SECONDS) as smtp:
+            if settings.smtp_starttls:
+                smtp.starttls(context=ssl.create_default_context())
+            password = settings.smtp_password.get_secret_value()
+            if settings.smtp_user:
+                smtp.login(settings.smtp_user, password)
+            smtp.send_message(message)

@@ -1,0 +1,179 @@
+"""Tells the registry that this process serves, and the other processes on this machine what it revokes in an outage.
+
+Processes that share a directory of spools hear of one another through files there: `ID.peer` is touched every second
+and holds the revocations that its process has made without the database, one JSON object a line. A process must never
+count as heard before its revocations have been applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from daypass.domain.directory import Revocation
+from daypass.observability import logs
+from daypass.ports import Clock
+from daypass.stores.directory import CachedDirectory
+from daypass.stores.engine import Database
+from daypass.stores.feed import Change
+from daypass.stores.nodes import HEARTBEAT_SECONDS, remove_node, report_node
+
+_LOOK_SECONDS: Final = 0.5
+_ALIVE_SECONDS: Final = 3.0
+_decode = msgspec.json.Decoder(Revocation).decode
+
+
+class Peers:
+    """The files of the processes that share `directory`. Use it from one event loop."""
+
+    def __init__(self, directory: Path, node: str, known: CachedDirectory) -> None:
+        self._directory = directory
+        self._own = directory / f"{node}.peer"
+        self._known = known
+        self._lock = -1
+        self._read: dict[Path, int] = {}  # how far each file has been read
+        self._unreadable: set[Path] = set()
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Writes the revocations among the changes that have no feed position. Call it before they are acknowledged."""
+        made = [c.revocation for c in changes if c.revocation is not None and not c.position]
+        if made:
+            with self._own.open("ab") as file:
+                file.writelines(msgspec.json.encode(revocation) + b"\n" for revocation in made)
+
+    def local(self) -> frozenset[str]:
+        """The ids of the processes that have or had a file here, this one included."""
+        return frozenset({self._own.stem, *(file.stem for file in self._directory.glob("*.peer"))})
+
+    def look(self) -> None:
+        """Says that this process is alive, and reads what the others have written."""
+        self._hold()
+        os.utime(self._lock)
+        now = self._own.stat().st_mtime  # of the same clock as the times of the other files
+        for file in self._directory.glob("*.peer"):
+            if file != self._own:
+                self._look_at(file, now)
+
+    def _hold(self) -> None:
+        """Makes the file of this process, if it is not there, and holds a lock on it, which shows that it is running."""
+        if self._lock >= 0 and self._own.exists():
+            return
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(self._own, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def _look_at(self, file: Path, now: float) -> None:
+        try:
+            age = now - file.stat().st_mtime
+            start = self._read.get(file, 0)
+            with file.open("rb") as opened:
+                opened.seek(start)
+                content = opened.read()
+        except FileNotFoundError:
+            self._read.pop(file, None)
+            return
+        lines, end, _ = content.rpartition(b"\n")
+        try:
+            self._known.apply_peer([_decode(line) for line in lines.splitlines()])
+        except msgspec.MsgspecError:
+            if file not in self._unreadable:
+                self._unreadable.add(file)
+                logs.get().error("peers.unreadable", file=str(file))
+            return  # it does not count as heard
+        self._read[file] = start + len(lines) + len(end)
+        if 0 <= age < _ALIVE_SECONDS:
+            self._known.freshness.heard(file.stem, time.monotonic() - age)
+        elif age > HEARTBEAT_SECONDS * 720:
+            file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._own.unlink(missing_ok=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    async def run(self) -> None:
+        """Looks until it is cancelled."""
+        failure = ""
+        while True:
+            try:
+                self.look()
+                failure = ""
+            except OSError as error:
+                if str(error) != failure:
+                    failure = str(error)
+                    logs.get().warning("peers.failed", error=failure)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def running_peers(directory: Path, node: str) -> frozenset[str]:
+    """The other processes that share the directory and are running. `node`: this process."""
+    return frozenset(file.stem for file in directory.glob("*.peer") if file.stem != node and _is_locked(file))
+
+
+def _is_locked(file: Path) -> bool:
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+class Registration:
+    """The row of this process in the registry of nodes, and how far its log is complete.
+
+    Args:
+        on_thread: runs a function that blocks.
+        note_recorded: blocks; see `DurableJournal.note_recorded`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        node: str,
+        name: str,
+        on_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
+        note_recorded: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._node = node
+        self._name = name
+        self._on_thread = on_thread
+        self._note_recorded = note_recorded
+
+    async def report(self) -> None:
+        """Writes the row. Raises the database's error."""
+        await self._on_thread(lambda: report_node(self._database, self._node, self._name, self._clock.now()))
+        await self._on_thread(self._note_recorded)
+
+    async def run(self) -> None:
+        """Writes the row regularly until it is cancelled."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await self.report()
+            except Exception as error:  # noqa: BLE001 - while the database is unavailable, the next time
+                logs.get().debug("nodes.not_reported", error=type(error).__name__)
+
+    async def remove(self) -> None:
+        """Removes the row, as far as the database answers."""
+        with contextlib.suppress(Exception):
+            await self._on_thread(lambda: remove_node(self._database, self._node))

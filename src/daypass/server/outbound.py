@@ -1,0 +1,63 @@
+"""`ports.Outbound` over the shared fetcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from daypass.config import Settings
+from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order
+from daypass.ports import OutboundFailed
+
+
+class FetcherOutbound:
+    """Outbound requests of accounts.
+
+    Args:
+        fetcher: the limits that all callers share.
+        private_hosts: host names that may have addresses in private ranges, because the operator has named them.
+            For them, http is allowed too.
+    """
+
+    def __init__(self, fetcher: Fetcher, private_hosts: frozenset[str]) -> None:
+        self._fetcher = fetcher
+        self._private_hosts = private_hosts
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, owner: str, method: str = "POST"
+    ) -> bytes:
+        """See `ports.Outbound`."""
+        return await self._sent(url, headers, owner, body, method)
+
+    async def get(self, url: str, headers: Mapping[str, str], *, owner: str) -> bytes:
+        """See `ports.Outbound`."""
+        return await self._sent(url, headers, owner)
+
+    async def _sent(
+        self, url: str, headers: Mapping[str, str], owner: str, body: bytes = b"", method: str = ""
+    ) -> bytes:
+        try:
+            host = (urlsplit(url).hostname or "").lower()
+        except ValueError:
+            host = ""
+        private = host in self._private_hosts
+        order = Order(
+            url,
+            body=body,
+            headers=tuple(headers.items()),
+            allow_private=private,
+            allow_http=private,
+            any_content=True,
+            owner=owner,
+            method=method,
+        )
+        try:
+            return (await self._fetcher.fetch(order)).body
+        except FetchError as error:
+            raise OutboundFailed(f"{error.reason.value}: {error}") from None
+
+
+def outbound_of(settings: Settings) -> FetcherOutbound:
+    """The outbound access of webhooks and schedules."""
+    fetcher = Fetcher(Bounds(seconds=settings.federation.fetch_seconds))
+    return FetcherOutbound(fetcher, frozenset(host.lower() for host in settings.access.private_hosts))

@@ -1,0 +1,101 @@
+"""What /readyz says of a process: why it cannot serve, that it serves without the database, and what to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+from daypass.audit.clock import HighWaterClock
+from daypass.audit.journal import DurableJournal
+from daypass.crypto.keys import KeyRings
+from daypass.domain.errors import DaypassError
+from daypass.observability import logs
+from daypass.stores.directory import CachedDirectory
+
+_READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
+
+
+class Readiness:
+    """Implements a part of `wire.health.Health`.
+
+    Attributes:
+        stopping: whether the process is stopping.
+        missing: the number of acknowledged events that are missing in the database.
+    """
+
+    def __init__(
+        self, clock: HighWaterClock, rings: KeyRings, directory: CachedDirectory, journal: DurableJournal
+    ) -> None:
+        self._clock = clock
+        self._rings = rings
+        self._directory = directory
+        self._journal = journal
+        self.stopping = False
+        self.missing = 0
+
+    async def problems(self, *, detailed: bool) -> list[str]:
+        """The reasons why this process cannot serve, for an operator; empty when it is ready.
+
+        `detailed`: includes messages of the database driver, which may name hosts. The log always has them.
+        """
+        found = [
+            "the server is stopping" if self.stopping else "",
+            self._clock.problem(),
+            self._journal.problem(),
+            await self._directory_problem(detailed=detailed),
+        ]
+        if self._rings.unreadable:
+            found.append(f"ring keys do not open: {', '.join(self._rings.unreadable)}")
+        return [problem for problem in found if problem]
+
+    async def _directory_problem(self, *, detailed: bool) -> str:
+        """Why the directory cannot be used; "" when it can. Without the database it can be used until it is stale."""
+        try:
+            await asyncio.wait_for(self._directory.refresh(), _READY_SECONDS)
+        except TimeoutError:
+            why = "the database does not answer"
+        except DaypassError as error:
+            cause = str(error.private.get("database", error.public))
+            logs.get().warning("ready.database", error=cause)
+            why = f"the database cannot be read: {cause}" if detailed else "the database cannot be read"
+        else:
+            return ""
+        spool = self._journal.spool
+        if spool is None or spool.fault or self._directory.stale:
+            return why
+        if self._directory.revocations_unknown:
+            return f"{why}, and whether sessions have been revoked is not known"
+        return ""
+
+    def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
+        """See `wire.health.Health.degraded`."""
+        outage, spool = self._journal.outage, self._journal.spool
+        age = self._directory.staleness_seconds()
+        if spool is None or (outage is None and age < _READY_SECONDS):
+            return None
+        events, size = spool.depth
+        found: dict[str, Any] = {
+            "snapshot": spool.began_without_database,
+            "directory_age_seconds": round(age, 1),
+            "spool_events": events,
+            "spool_bytes": size,
+            "seconds": round(time.monotonic() - outage.since, 1) if outage is not None else 0.0,
+        }
+        return {**found, "cause": outage.cause} if detailed and outage is not None else found
+
+    def warnings(self) -> list[str]:
+        """Warnings for an operator that do not stop this process from serving."""
+        found = [self._clock.warning()]
+        if self.missing:
+            found.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
+        if overdue := self._rings.overdue(self._clock.now()):
+            found.append(
+                f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"
+            )
+        spool = self._journal.spool
+        if spool is not None and spool.fault:
+            found.append(f"an outage of the database would stop this process: {spool.fault}")
+        if spool is not None and (rejected := spool.rejected()):
+            found.append(f"{len(rejected)} spools were set aside and are not on the record: {', '.join(rejected[:3])}")
+        return [warning for warning in found if warning]

@@ -1,0 +1,119 @@
+"""The ring keys of an installation, for `daypass server-keys`. It needs only the database, whether servers run or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from daypass.config import Settings
+from daypass.crypto.keys import (
+    KeyEncryptionKey,
+    Ring,
+    StoredKey,
+    ended_keys,
+    next_keys,
+    rewrapped,
+)
+from daypass.domain.events import Event, EventType
+from daypass.server.authorization_server import rings_of
+from daypass.server.clock import opened
+from daypass.server.encryption_key import key_encryption_key
+from daypass.server.recording import record_change
+from daypass.stores.engine import Database
+from daypass.stores.ring_keys import (
+    RingKeyRow,
+    announce_ring_keys,
+    insert_ring_key,
+    load_ring_keys,
+    replace_ring_keys,
+)
+from daypass.stores.tx import StoreTx, end_sessions_of_all_accounts
+
+_LEAD_MS: Final = 2 * 3_600_000
+"""How long a new signing key is published before it signs: verifiers cache the keys for an hour."""
+_DAY_MS: Final = 86_400_000
+_REASON: Final = "Emergency rotation of the ring keys: every session ends."
+
+
+def list_keys(settings: Settings) -> list[StoredKey]:
+    """Every stored key, by ring and time. Raises UnusableDatabase, DatabaseUnreachable."""
+    with opened(settings) as database:
+        return _stored(database)
+
+
+def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
+    """Makes the next key of these rings (default: all), and returns them. Sessions do not end.
+
+    Raises UnusableDatabase, DatabaseUnreachable, RingError.
+    """
+    kek = key_encryption_key(settings, new=False)
+    chosen = tuple(rings) or rings_of(settings)
+    with opened(settings) as database:
+        made = next_keys(kek, _wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
+
+        def change(tx: StoreTx, now: int) -> Event:
+            for key in made:
+                insert_ring_key(tx.connection, _row(key))
+            announce_ring_keys(tx.connection, now)
+            return Event(EventType.KEY_ADDED, now, detail={"keys": _named(made), "by": "command"})
+
+        record_change(database, change)
+    return made
+
+
+def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[StoredKey]]:
+    """Ends the keys of sessions and tokens, makes new ones, and ends every session. Returns the ended and the new keys.
+
+    Running servers use the new keys within a second. Secrets at rest stay sealed by the keys that sealed them. Raises
+    UnusableDatabase, DatabaseUnreachable, RingError.
+    """
+    kek = key_encryption_key(settings, new=False)
+    with opened(settings) as database:
+        wall = _wall()
+        ended = ended_keys(_stored(database), kek, wall)
+        made = next_keys(kek, wall, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
+
+        def change(tx: StoreTx, now: int) -> Event:
+            replace_ring_keys(tx.connection, [_row(key) for key in ended], now)
+            for key in made:
+                insert_ring_key(tx.connection, _row(key))
+            end_sessions_of_all_accounts(tx, now, _REASON)
+            return Event(EventType.KEYS_ENDED, now, detail={"ended": _named(ended), "made": _named(made)})
+
+        record_change(database, change)
+    return ended, made
+
+
+def rewrap(settings: Settings, file: Path) -> int:
+    """Wraps every ring key by the key-encryption key in `file`, and returns their number.
+
+    Raises UnusableDatabase, DatabaseUnreachable, RingError.
+    """
+    old, new = key_encryption_key(settings, new=False), KeyEncryptionKey.from_file(file)
+    with opened(settings) as database:
+        keys = rewrapped(_stored(database), old.accepting((new,)), new)
+
+        def change(tx: StoreTx, now: int) -> Event:
+            replace_ring_keys(tx.connection, [_row(key) for key in keys], now)
+            return Event(EventType.KEYS_REWRAPPED, now, detail={"keys": len(keys)})
+
+        record_change(database, change)
+    return len(keys)
+
+
+def _stored(database: Database) -> list[StoredKey]:
+    return [StoredKey(*row) for row in database.read(load_ring_keys)]
+
+
+def _row(key: StoredKey) -> RingKeyRow:
+    return RingKeyRow(*(getattr(key, name) for name in RingKeyRow._fields))
+
+
+def _named(keys: Sequence[StoredKey]) -> list[str]:
+    return [f"{key.ring}/{key.id}" for key in keys]
+
+
+def _wall() -> int:
+    return time.time_ns() // 1_000_000

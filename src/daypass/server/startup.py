@@ -1,0 +1,282 @@
+"""The steps of `daypass serve` before it listens: the data directory, the database, the first keys.
+
+Every failure here is a StartupError or DatabaseUnreachable that names the cause and what to check. Nothing here may
+create or replace a secret of an existing installation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from daypass.config import ConfigError, Settings
+from daypass.crypto.ids import RandomIds
+from daypass.crypto.keys import RingError
+from daypass.domain.directory import Account
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.observability import logs
+from daypass.operations.accounts.bootstrap import BootstrapError, FirstKey, bootstrap, parse
+from daypass.server.encryption_key import key_encryption_key
+from daypass.server.policies import further_policies
+from daypass.server.runtime import Runtime
+from daypass.server.snapshots import SnapshotUnusable, read_snapshot, snapshot_exists
+from daypass.stores.causes import DatabaseUnreachable, await_database, cause_of
+from daypass.stores.engine import Database, open_database
+from daypass.stores.migrations import prepare
+from daypass.stores.tx import StoreReader
+
+DEV_ACCOUNT = "123456789012"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_FOR_OTHERS = 0o077
+_WRITABLE_BY_OTHERS = 0o022
+_DATABASE_FILES = ("daypass.db", "daypass.db-wal", "daypass.db-shm", "daypass.db-lock", "daypass.db-next")
+
+
+class StartupError(Exception):
+    """The server cannot start. The message says why, and what to do."""
+
+
+def prepare_data_directory(data: Path) -> None:
+    """Makes the directory with mode 0700, or makes an existing one private.
+
+    Raises StartupError when it cannot be private: others may write to it, or it belongs to another user.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = data.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if not mode & _FOR_OTHERS:
+            return
+        if mode & (_WRITABLE_BY_OTHERS | stat.S_ISVTX) or found.st_uid != os.geteuid():
+            raise StartupError(
+                f"other users can open the data directory {data} (mode {mode:04o}): run chmod 700 {data} as its owner, "
+                f"or give a directory inside it, for example --data {data / 'daypass'}."
+            )
+        data.chmod(mode & ~_FOR_OTHERS)
+        logs.get().warning("data.made_private", directory=str(data), mode=f"{mode:04o}", new_mode="0700")
+        for name in _DATABASE_FILES:
+            _make_private(data / name)
+    except OSError as error:
+        raise StartupError(f"the data directory {data} cannot be used: {error.strerror}.") from error
+
+
+def _make_private(file: Path) -> None:
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if mode & _FOR_OTHERS:
+        file.chmod(mode & ~_FOR_OTHERS)
+
+
+def warn_of_key_beside_database(settings: Settings) -> None:
+    """Warns because a copy of a directory with both can open every stored secret."""
+    keys = settings.keys
+    if keys.encryption_key.get_secret_value() or settings.database.url.get_secret_value():
+        return
+    file = keys.encryption_key_file or settings.server.data / "master.key"
+    if file.absolute().parent == settings.server.data.absolute():
+        logs.get().warning(
+            "keys.beside_database",
+            file=str(file),
+            consequence="a copy of the data directory opens every stored secret",
+            remedy="set keys.encryption_key_file to a file elsewhere, or keys.encryption_key",
+        )
+
+
+def warn_of_plain_http(settings: Settings) -> None:
+    """Warns because session tokens and secrets would cross the network in the clear."""
+    server = settings.server
+    if server.host in LOOPBACK or server.tls_cert is not None or server.trusted_proxies:
+        return
+    logs.get().warning("server.plain_http", host=server.host, remedy="set server.tls_cert or server.trusted_proxies")
+    sys.stderr.write(
+        f"""
+  ************************************************************************
+  *  WARNING: plain HTTP on {server.host:<46}*
+  *  Credentials cross the network in the clear. Set server.tls_cert and  *
+  *  server.tls_key, or server.trusted_proxies for a proxy with TLS.      *
+  ************************************************************************
+
+"""
+    )
+
+
+def first_keys(text: str) -> tuple[FirstKey, ...]:
+    """DAYPASS_BOOTSTRAP. Raises ConfigError."""
+    try:
+        return parse(text)
+    except BootstrapError as error:
+        raise ConfigError(str(error)) from None
+
+
+@contextmanager
+def database_errors(settings: Settings) -> Iterator[None]:
+    """Turns errors of the database into a StartupError that names the cause."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StartupError(cause_of(error, settings.database_url())) from error
+    except DaypassError as error:
+        if error.kind is not ErrorKind.UNAVAILABLE:
+            raise
+        raise StartupError(cause_of(error, settings.database_url())) from error
+
+
+def prepare_database(
+    settings: Settings,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> bool | None:
+    """Waits up to `database.wait_seconds` for the database, then checks and migrates it. Returns whether it has an
+    account; None when it does not answer and the processes can serve from a snapshot.
+
+    Raises ConfigError, UnusableDatabase, DatabaseUnreachable or StartupError.
+    """
+    further_policies(settings.aws.policies)
+    try:
+        database = open_database(settings.database_url())
+    except ValueError as error:
+        raise ConfigError(f"database.url: {error}") from None
+    try:
+        with database_errors(settings):
+            try:
+                _wait_for(database, settings, sleep, monotonic)
+            except DatabaseUnreachable as error:
+                _require_snapshot(settings, error)
+                return None
+            prepare(database)
+            return bool(database.read(lambda conn: StoreReader(conn).find(Account, limit=1)))
+    finally:
+        database.close()
+
+
+def _wait_for(
+    database: Database, settings: Settings, sleep: Callable[[float], None], monotonic: Callable[[], float]
+) -> None:
+    def waiting(cause: str) -> None:
+        sys.stderr.write(f"daypass: {cause}\ndaypass: trying again for {seconds:.0f} s (database.wait_seconds)\n")
+
+    seconds = settings.database.wait_seconds
+    if snapshot_exists(settings):
+        seconds = min(seconds, settings.snapshot.after_seconds)
+    await_database(database, settings.database_url(), seconds, waiting, sleep=sleep, monotonic=monotonic)
+
+
+def _require_snapshot(settings: Settings, error: DatabaseUnreachable) -> None:
+    """Raises DatabaseUnreachable unless there is a snapshot from which a process can serve."""
+    if not snapshot_exists(settings):
+        raise error
+    try:
+        found = read_snapshot(settings, key_encryption_key(settings, new=False), time.time_ns() // 1_000_000)
+    except (SnapshotUnusable, RingError) as unusable:
+        raise DatabaseUnreachable(f"{error} The snapshot cannot be used: {unusable}.") from error
+    logs.get().error("database.unavailable_at_start", error=str(error), snapshot_as_of=found.as_of)
+
+
+def initialise(settings: Settings, entries: tuple[FirstKey, ...], dev_key: FirstKey | None) -> None:
+    """Prepares the database and creates the first accounts, if it has none.
+
+    Raises StartupError when nobody could log in afterwards: there is no account and no key to create one, or the key of
+    `--dev` does not belong to this database. For other errors see `prepare_database`.
+    """
+    has_account = prepare_database(settings)
+    if has_account is None:
+        return
+    if not entries:
+        if not has_account:
+            raise StartupError(_how_to_initialise())
+        return
+    with database_errors(settings):
+        asyncio.run(_make_accounts(settings, entries, dev_key))
+
+
+async def _make_accounts(settings: Settings, entries: tuple[FirstKey, ...], dev_key: FirstKey | None) -> None:
+    """Uses a separate runtime, so that its record is a log like any other."""
+    runtime = Runtime(settings)
+    await runtime.start()
+    try:
+        if runtime.clock.problem():
+            raise StartupError(f"nothing can be written now: {runtime.clock.problem()}")
+        await bootstrap(runtime.env, entries, examples=dev_key.account if dev_key else "")
+        if dev_key is not None and await runtime.env.directory.access_key(dev_key.key_id) is None:
+            raise StartupError(
+                f"this database does not know the key in {settings.server.data / 'dev-key.json'}: restore the file that "
+                "was written with the database, or use another data directory."
+            )
+    finally:
+        await runtime.stop()
+
+
+def _how_to_initialise() -> str:
+    """Prints the login command, on a terminal with the new key. A log must not hold a secret, so elsewhere only a
+    placeholder is printed.
+    """
+    text = "the database has no account yet, so nobody could log in. Start once with the first key:\n\n"
+    if not sys.stderr.isatty():
+        return (
+            f"{text}  DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT:USER daypass serve …\n\nor try it out: daypass serve --dev"
+        )
+    ids = RandomIds()
+    key = f"{ids.access_key('AKIA')}:{ids.secret()}:111122223333:admin"
+    return (
+        f"{text}  export DAYPASS_BOOTSTRAP='{key}'\n\nThis key is new and is shown only here. It becomes the key of the "
+        "administrator `admin` of account\n111122223333; change the account id if you want another one. To try "
+        "Daypass out instead: daypass serve --dev"
+    )
+
+
+def with_public_url(settings: Settings) -> Settings:
+    """The settings of `--dev`: pages and OAuth work without more settings, unless the system chooses the port.
+
+    The host is `localhost`, because browsers accept passkeys for a name only.
+    """
+    server = settings.server
+    if server.public_url or not server.port:
+        return settings
+    scheme = "http" if server.tls_cert is None else "https"
+    server = server.model_copy(update={"public_url": f"{scheme}://localhost:{server.port}"})
+    return settings.model_copy(update={"server": server})
+
+
+def dev_key(data: Path) -> FirstKey:
+    """The administrator's key of `--dev`: created once and stored in the data directory. Raises StartupError."""
+    file = data / "dev-key.json"
+    if not file.exists():
+        return _new_dev_key(file)
+    try:
+        found = json.loads(file.read_text("ascii"))
+        entry = parse(":".join(found[name] for name in ("key_id", "secret", "account", "user")))[0]
+    except OSError as error:
+        raise StartupError(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, IndexError, BootstrapError):
+        raise StartupError(
+            f"{file} is damaged: it does not hold a key. Restore it; if the data is not needed, delete {data}."
+        ) from None
+    return entry
+
+
+def _new_dev_key(file: Path) -> FirstKey:
+    """Written completely before it gets its name, because a full disk must not leave an empty file."""
+    ids = RandomIds()
+    made = {"key_id": ids.access_key("AKIA"), "secret": ids.secret(), "account": DEV_ACCOUNT, "user": "admin"}
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            json.dump(made, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StartupError(f"{file} cannot be written: {error.strerror}.") from error
+    return FirstKey(**made)

@@ -1,0 +1,104 @@
+"""A worker process for heavy work: `python -m daypass.server.worker`, started only by `server.heavy`.
+
+It runs one function at a time, with a lower priority than the server. It reads the database and never writes, and exits
+when the server does. Only its parent, the server, writes to its standard input, and only that input is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, Final, TypeAlias
+
+from sqlalchemy import Connection
+
+from daypass.crypto.ids import RandomIds
+from daypass.domain.errors import DaypassError
+from daypass.federation.saml_metadata import MetadataReader
+from daypass.ports import Scene
+from daypass.scheduling.process import read_message, write_message
+from daypass.server.core_dumps import disable_core_dumps
+from daypass.stores.engine import Database, open_database
+from daypass.stores.tx import StoreReader
+
+NICENESS: Final = 10
+"""Added to the priority number: on a busy machine the server gets nine tenths of a core that both want."""
+
+Answer: TypeAlias = "tuple[str, Any]"
+DONE, REFUSED, FAILED = "done", "refused", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The first message to a worker."""
+
+    database_url: str
+    builtin: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One function of a module with its arguments. `reads`: it gets a Scene before them."""
+
+    work: Callable[..., Any]
+    args: tuple[Any, ...]
+    reads: bool
+
+
+class Worker:
+    """Does tasks."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._database: Database | None = None
+        self._ids = RandomIds()
+
+    def do(self, task: Task) -> Answer:
+        """What came of a task: its result, a refusal, or what a programmer needs to know of a failure."""
+        try:
+            return DONE, self._done(task)
+        except DaypassError as error:
+            return REFUSED, error
+        except Exception as error:  # noqa: BLE001  # it goes to the server, which logs it
+            return FAILED, "".join(traceback.format_exception(error))
+
+    def _done(self, task: Task) -> Any:
+        if not task.reads:
+            return task.work(*task.args)
+        if self._database is None:
+            self._database = open_database(self._setup.database_url, readers=1)
+        builtin = self._setup.builtin
+
+        def run(conn: Connection) -> Any:
+            return task.work(Scene(StoreReader(conn), self._ids, builtin, MetadataReader()), *task.args)
+
+        return self._database.read(run)
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answers until the server ends."""
+    try:
+        setup: Setup = pickle.loads(read_message(requests))  # noqa: S301  # from the server that made this process
+        worker = Worker(setup)
+        while True:
+            task: Task = pickle.loads(read_message(requests))  # noqa: S301  # as above
+            write_message(answers, pickle.dumps(worker.do(task), pickle.HIGHEST_PROTOCOL))
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def main() -> None:
+    """The process."""
+    disable_core_dumps()
+    os.nice(NICENESS)
+    requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever prints must not be taken for an answer
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    serve(requests, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Loads many views from one snapshot with a few statements, not with a few for each view.
+
+Rows that the views of a batch need (principals, their policies, the policies' texts) are read in advance with one
+statement for each kind. The loaders of `views` then find them here. The result must not differ from that of a plain
+reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from daypass.domain.directory import (
+    AccessKey,
+    Attachment,
+    Grant,
+    Group,
+    InlinePolicy,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    Role,
+    User,
+)
+from daypass.domain.errors import DaypassError
+from daypass.ports import Reader
+from daypass.stores.backend import FeedHead
+from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, ascii_lower
+from daypass.stores.feed import feed_head
+from daypass.stores.tx import StoreReader
+from daypass.stores.views import Loaded
+
+E = TypeVar("E")
+Load = Callable[[Reader], Loaded]
+
+WORTH_READING_AHEAD = 3
+"""Minimum number of views in a batch. For fewer, separate statements are as fast."""
+
+_ORDERS: Mapping[type[Any], str] = {InlinePolicy: "name", Attachment: "policy_arn", Membership: "group_id"}
+"""Kinds that belong to an owner, and the order in which the loaders ask for them."""
+
+
+class Batch(NamedTuple):
+    """The result of a batch as of `head`: for each key the view, or the error that its loader raised."""
+
+    head: FeedHead
+    loaded: Mapping[str, Loaded | Exception]
+
+
+def load_batch(loads: Mapping[str, Load], conn: Connection) -> Batch:
+    """Runs the loaders, by cache key, in the snapshot of `conn`. An error in one view does not affect the others."""
+    head = feed_head(conn)
+    reader = ReadAhead(conn)
+    if len(loads) >= WORTH_READING_AHEAD:
+        reader.read_ahead(loads)
+    loaded: dict[str, Loaded | Exception] = {}
+    for key, load in loads.items():
+        try:
+            loaded[key] = load(reader)
+        except (SQLAlchemyError, DaypassError):  # the snapshot is broken, not the view
+            raise
+        except Exception as error:  # noqa: BLE001  # raised again for those who wait for this view
+            loaded[key] = error
+    return Batch(head, loaded)
+
+
+class ReadAhead(StoreReader):
+    """A reader that uses rows read in advance, and otherwise the database."""
+
+    def __init__(self, conn: Connection) -> None:
+        super().__init__(conn)
+        self._ahead: dict[tuple[type[Any], tuple[str, ...]], dict[tuple[Any, ...], list[Any]]] = {}
+
+    def find(
+        self,
+        kind: type[E],
+        *,
+        order: str = "",
+        path_prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        **equals: Any,
+    ) -> list[E]:
+        """See `StoreReader.find`."""
+        if not (path_prefix or after) and order == _ORDERS.get(kind, ""):
+            names = tuple(sorted(equals))
+            ahead = self._ahead.get((kind, names))
+            if ahead is not None:
+                values = tuple(_folded(name, equals[name]) for name in names)
+                if values in ahead:
+                    return ahead[values][:limit]
+        return super().find(kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals)
+
+    def read_ahead(self, keys: Collection[str]) -> None:
+        """Reads the rows that the views under these cache keys need."""
+        by_kind: dict[str, list[str]] = {}
+        for key in keys:
+            kind, _, rest = key.partition(":")
+            by_kind.setdefault(kind, []).append(rest)
+        access_keys = self._by(AccessKey, "id", by_kind.get("access_key", ()))
+        users = self._by(User, "id", {*by_kind.get("user", ()), *(key.owner_id for key in access_keys)})
+        roles = [*self._by(Role, "id", by_kind.get("role", ())), *self._roles_by_name(by_kind.get("role_name", ()))]
+        wanted = set(by_kind.get("user", ()))
+        groups = self._by(Membership, "user_id", wanted)
+        self._by(Group, "id", {membership.group_id for membership in groups})
+        owners = {*wanted, *(role.id for role in roles), *(membership.group_id for membership in groups)}
+        self._by(InlinePolicy, "owner_id", owners)
+        attached = self._by(Attachment, "owner_id", owners)
+        self._open_grants({role.id for role in roles})
+        principals: list[User | Role] = [*users, *roles]
+        boundaries = {principal.boundary_arn for principal in principals if principal.boundary_arn}
+        self._policies({*(attachment.policy_arn for attachment in attached), *boundaries})
+
+    def _open_grants(self, role_ids: Collection[str]) -> None:
+        """Grants of these roles that have not ended."""
+        ahead: dict[tuple[Any, ...], list[Any]] = {(0, role_id): [] for role_id in role_ids}
+        for grant in self._rows(Grant, "role_id", role_ids, ended_at=0):
+            ahead[0, grant.role_id].append(grant)
+        self._ahead[Grant, ("ended_at", "role_id")] = ahead
+
+    def _policies(self, arns: Collection[str]) -> None:
+        """Managed policies and the text of their default versions."""
+        policies = self._by(ManagedPolicy, "arn", arns)
+        defaults = {(policy.id, policy.default_version) for policy in policies}
+        ahead: dict[tuple[Any, ...], list[Any]] = {default: [] for default in defaults}
+        for version in self._rows(PolicyVersion, "policy_id", {policy.id for policy in policies}):
+            place = (version.policy_id, version.version)
+            if place in ahead:
+                ahead[place].append(version)
+        self._ahead[PolicyVersion, ("policy_id", "version")] = ahead
+
+    def _roles_by_name(self, places: Collection[str]) -> list[Role]:
+        """Roles by ACCOUNT:NAME, the name folded."""
+        names: dict[str, set[str]] = {}
+        ahead: dict[tuple[Any, ...], list[Any]] = {}
+        for place in places:
+            account, _, name = place.partition(":")
+            names.setdefault(account, set()).add(name)
+            ahead[account, name] = []
+        found = [role for account in names for role in self._rows(Role, NAME_KEY, names[account], account=account)]
+        for role in found:
+            ahead[role.account, ascii_lower(role.name)].append(role)
+        self._ahead[Role, ("account", "name")] = ahead
+        return found
+
+    def _by(self, kind: type[E], field: str, values: Collection[str]) -> list[E]:
+        """Reads all entities with one of these values. Values without an entity are also remembered."""
+        ahead: dict[tuple[Any, ...], list[Any]] = {(value,): [] for value in values}
+        found = self._rows(kind, field, values)
+        for entity in found:
+            ahead[(getattr(entity, field),)].append(entity)
+        self._ahead[kind, (field,)] = ahead
+        return found
+
+    def _rows(self, kind: type[E], field: str, values: Collection[str], **equals: str | int) -> list[E]:
+        storable = [value for value in values if "\0" not in value]
+        if not storable:
+            return []
+        mapping = ENTITY_TABLES[kind]
+        statement = _statement(mapping.table.name, field, _ORDERS.get(kind, ""), tuple(equals))
+        rows = self._conn.execute(statement, {"values": storable, **equals})
+        return [mapping.to_entity(row) for row in rows]
+
+
+def _folded(name: str, value: Any) -> Any:
+    return ascii_lower(value) if name == "name" and isinstance(value, str) else value
+
+
+_BY_TABLE = {mapping.table.name: mapping for mapping in ENTITY_TABLES.values()}
+
+
+@lru_cache(maxsize=64)  # building a statement costs more than running it
+def _statement(table: str, field: str, order: str, equals: tuple[str, ...]) -> Select[Any]:
+    mapping = _BY_TABLE[table]
+    column = NAME_KEY if mapping.folds and order == "name" else order
+    conditions = [mapping.table.c[name] == bindparam(name) for name in equals]
+    query = select(*mapping.columns).where(mapping.table.c[field].in_(bindparam("values", expanding=True)), *conditions)
+    places = [mapping.table.c[column]] if column else []
+    return query.order_by(*places, *mapping.table.primary_key.columns)

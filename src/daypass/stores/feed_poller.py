@@ -1,0 +1,97 @@
+"""Reads the change feed from a cursor, and repairs a database that has lost data known to this process.
+
+It runs on store threads; its results are applied on the event loop. It must never skip a position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import FeedPosition
+from daypass.stores.backend import FeedHead
+from daypass.stores.engine import Database, unavailable
+from daypass.stores.feed import Change, changes_after, feed_head, renew_epoch
+from daypass.stores.nodes import listed_nodes
+from daypass.stores.tx import StoreTx, prune_revocations, read_revocations, revocations_after
+
+_MANY_CHANGES = 10_000
+"""If the cursor is behind by more than this, starting over is cheaper than reading every change."""
+
+
+class Polled(NamedTuple):
+    """The result of one poll, in one snapshot. `changes` is None when the cursor is not usable and the reader must
+    start over.
+    """
+
+    head: FeedHead
+    changes: Sequence[Change] | None
+    revocations: Sequence[Revocation]
+    nodes: frozenset[str] = frozenset()  # the processes that the registry lists
+
+
+def poll(database: Database, cursor: FeedPosition, since: int) -> Polled:
+    """The changes after `cursor`. When starting over, all revocations that may match a session after `since` (ms) are
+    read.
+
+    A feed that ends before the cursor belongs to an older copy of the database, which first gets a new epoch. Raises
+    DaypassError(UNAVAILABLE).
+    """
+    found = database.read(lambda conn: _poll(conn, cursor, since)._replace(nodes=listed_nodes(conn)), probe=True)
+    if found.head.epoch != cursor.epoch or found.head.position >= cursor.position:
+        return found
+    _renew(database, cursor)
+    return database.read(lambda conn: _poll(conn, cursor, since)._replace(nodes=listed_nodes(conn)))
+
+
+def _poll(conn: Connection, cursor: FeedPosition, since: int) -> Polled:
+    head = feed_head(conn)
+    same = head.epoch == cursor.epoch
+    if same and head.position == cursor.position:
+        return Polled(head, (), ())
+    if same and head.pruned <= cursor.position < head.position <= cursor.position + _MANY_CHANGES:
+        changes = changes_after(conn, cursor.position, _MANY_CHANGES)
+        return Polled(head, changes, revocations_after(conn, cursor.position))
+    return Polled(head, None, read_revocations(conn, since))
+
+
+def _renew(database: Database, cursor: FeedPosition) -> None:
+    try:
+        with database.write_transaction() as conn:
+            head = feed_head(conn)
+            if head.epoch == cursor.epoch and head.position < cursor.position:
+                renew_epoch(conn)
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error
+
+
+def restore_revocations(database: Database, lost: Sequence[Revocation], now: int) -> None:
+    """Restores revocations that are missing in the database, at new positions. Raises DaypassError(UNAVAILABLE)."""
+    try:
+        with database.write_transaction() as conn:
+            tx = StoreTx(conn, now)
+            for revocation in lost:
+                try:
+                    tx.insert(revocation)
+                except DaypassError as error:
+                    if error.kind is not ErrorKind.ALREADY_EXISTS:  # another process restored it
+                        raise
+            tx.flush()
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error
+
+
+def forget_spent(database: Database, before: int) -> int:
+    """Removes stored revocations that can no longer match a session and returns their number. Raises
+    DaypassError(UNAVAILABLE).
+    """
+    try:
+        with database.write_transaction() as conn:
+            return prune_revocations(conn, before)
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error

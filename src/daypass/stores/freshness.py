@@ -1,0 +1,104 @@
+"""Until when cached data may be used after the last successful poll of the change feed.
+
+Directory data may be used for `max_staleness`. Revocations have their own, shorter limit, because a process that cannot
+reach the database does not know whether the other ones can. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from daypass.domain.errors import DaypassError, ErrorKind
+
+_MOST_OWN: Final = 200_000
+
+
+class Freshness:
+    """Use it from one event loop.
+
+    Args:
+        monotonic: the clock.
+        max_staleness: seconds.
+        revocation_staleness: seconds; a process that was the only one listed has `max_staleness` instead.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], max_staleness: float, revocation_staleness: float) -> None:
+        self._monotonic = monotonic
+        self._max = max_staleness
+        self._limit = min(revocation_staleness, max_staleness)
+        self._polled = float("-inf")
+        self._others: frozenset[str] = frozenset()
+        self._heard: dict[str, float] = {}
+        self.directory_until = float("-inf")
+        """Nothing may be served from memory after this time."""
+        self.revocations_until = float("-inf")
+        """Whether a session has been revoked is not known after this time."""
+
+    def stale(self) -> DaypassError:
+        """The refusal of what depends on data that are too old."""
+        public = (
+            f"The data of this request are older than {self._max:g} s (directory.max_staleness_seconds), because the "
+            "database is unavailable."
+        )
+        return DaypassError(ErrorKind.UNAVAILABLE, public, private={"directory": f"{self.age:.0f} s old"})
+
+    @property
+    def others(self) -> frozenset[str]:
+        """The other processes that the registry listed at the last successful poll."""
+        return self._others
+
+    @property
+    def age(self) -> float:
+        """Seconds since the beginning of the last successful poll."""
+        return max(0.0, self._monotonic() - self._polled)
+
+    def polled(self, began: float, others: frozenset[str]) -> None:
+        """A poll that began then has succeeded. `others`: the other processes that the registry lists."""
+        self._polled = began
+        self._others = others
+        self.directory_until = began + self._max
+        self._heard = {node: at for node, at in self._heard.items() if node in others}
+        self._extend()
+
+    def heard(self, node: str, at: float) -> None:
+        """Every revocation that `node` knew at this time is known here. Nodes that are not listed do not count."""
+        if node in self._others:
+            self._heard[node] = max(at, self._heard.get(node, at))
+            self._extend()
+
+    def ages(self) -> dict[str, float]:
+        """Seconds since the time until which each listed process that was heard has been heard."""
+        now = self._monotonic()
+        return {node: now - at for node, at in self._heard.items()}
+
+    def age_without_database(self) -> float | None:
+        """Seconds since the time until which the revocations of all listed processes are known; None if one is silent."""
+        if len(self._heard) < len(self._others) or self._polled == float("-inf"):
+            return None
+        return max(self.ages().values(), default=0.0)
+
+    def _extend(self) -> None:
+        """The heartbeats of all listed processes extend the limit, but not beyond `max_staleness`."""
+        if not self._others:
+            self.revocations_until = self.directory_until
+            return
+        known = self._polled
+        if len(self._heard) == len(self._others):
+            known = max(known, min(self._heard.values()))
+        self.revocations_until = min(known + self._limit, self.directory_until)
+
+
+class OwnSessions:
+    """The newest sessions that this process has issued, in bounded number."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def add(self, session_id: str) -> None:
+        self._ids[session_id] = None
+        if len(self._ids) > _MOST_OWN:
+            del self._ids[next(iter(self._ids))]
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._ids

@@ -1,0 +1,159 @@
+"""Loads views into the directory's cache: one load for all who miss a view, and few snapshots for a burst of misses.
+
+It must never cache a view that a change applied since has made stale, nor one from another epoch of the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import FeedPosition
+from daypass.observability import logs
+from daypass.stores.backend import FeedHead
+from daypass.stores.batch import Load, load_batch
+from daypass.stores.cache import ViewCache
+from daypass.stores.views import Loaded
+
+BATCH: Final = 64
+"""Views in one snapshot: a thread holds the interpreter for some milliseconds with so many."""
+_LONGEST_KEY = 2_200  # an ARN has at most 2,048 characters
+_MOST_LOADS = 4_096
+_ATTEMPTS = 10
+
+
+class ViewLoader:
+    """Use it from one event loop.
+
+    Args:
+        cache: where the views go.
+        threads: batches that may be read at the same time.
+        seen: the feed position that the directory has applied.
+        poll: polls the change feed.
+        on_thread: calls a function with a connection whose reads are one snapshot.
+        spawn: starts a task that the directory ends when it stops.
+    """
+
+    def __init__(  # what it needs of the directory
+        self,
+        cache: ViewCache,
+        threads: int,
+        *,
+        seen: Callable[[], FeedPosition],
+        poll: Callable[[], Awaitable[None]],
+        on_thread: Callable[[Callable[[Connection], Any]], Awaitable[Any]],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._cache = cache
+        self._threads = threads
+        self._seen = seen
+        self._poll = poll
+        self._on_thread = on_thread
+        self._spawn = spawn
+        self._loading: dict[str, asyncio.Future[Any]] = {}
+        self._missed: dict[str, Load] = {}  # the keys among them that no batch has taken yet
+        self._batches = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Views that somebody may be waiting for."""
+        return len(self._loading)
+
+    async def load(self, key: str, load: Load) -> Any:
+        """The view under a cache key. Raises DaypassError(UNAVAILABLE), also when the view cannot be read."""
+        if len(key) > _LONGEST_KEY:
+            return None  # no entity has such a name
+        future = self._loading.get(key)
+        if future is None:
+            if len(self._loading) >= _MOST_LOADS:
+                raise unavailable("too many loads in flight")
+            self._loading[key] = future = asyncio.get_running_loop().create_future()
+            self._missed[key] = load
+            self._begin_batches()
+        return await asyncio.shield(future)
+
+    def cancel(self) -> None:
+        """Cancels those who wait. Call it before the tasks of the batches are cancelled."""
+        self._missed.clear()
+        for future in list(self._loading.values()):
+            future.cancel()
+
+    def _begin_batches(self) -> None:
+        """A miss is loaded at once if a thread is free. Misses that arrive in the meantime are loaded together in the
+        next batch.
+        """
+        while self._missed and self._batches < self._threads:
+            keys = list(islice(self._missed, BATCH))
+            self._batches += 1
+            self._spawn(self._load_batch({key: self._missed.pop(key) for key in keys}))
+
+    async def _load_batch(self, loads: dict[str, Load]) -> None:
+        """Reads views and feed position in one snapshot. Repeats the read if a change of a dependency has been applied
+        since.
+        """
+        self._cache.begin_load()
+        try:
+            for _ in range(_ATTEMPTS):
+                if not loads:
+                    return
+                before, generation = self._seen(), self._cache.generation
+                batch = await self._on_thread(partial(load_batch, loads))
+                if batch.head.epoch != self._seen().epoch or batch.head.position < before.position:
+                    await self._poll()  # another epoch of the database, or not the server that was polled
+                    continue
+                for key, loaded in batch.loaded.items():
+                    if self._take_in(key, loaded, batch.head, generation):
+                        del loads[key]
+            self._fail(loads, unavailable("what was loaded kept changing"))
+        except Exception as error:  # noqa: BLE001  # raised where the views are waited for
+            self._fail(loads, error)
+        except asyncio.CancelledError:
+            for key in loads:
+                self._loading.pop(key).cancel()
+            raise
+        finally:
+            self._cache.end_load()
+            self._batches -= 1
+            self._begin_batches()
+
+    def _take_in(self, key: str, loaded: Loaded | Exception, head: FeedHead, generation: int) -> bool:
+        """Caches one view and returns it to the waiting callers. Returns False when a change has overtaken it."""
+        if isinstance(loaded, Exception):
+            self._fail((key,), _unreadable(key, loaded) if isinstance(loaded, ValueError) else loaded)
+            return True
+        keys = (key, *loaded.keys, loaded.alias) if loaded.alias else (key, *loaded.keys)
+        if self._cache.overtaken(generation, head.position, keys):
+            return False
+        self._cache.put(key, loaded.view, loaded.keys)
+        if loaded.alias:
+            self._cache.put(loaded.alias, loaded.view, loaded.keys)
+        self._loading.pop(key).set_result(loaded.view)
+        return True
+
+    def _fail(self, keys: Iterable[str], error: Exception) -> None:
+        for key in keys:
+            future = self._loading.pop(key)
+            future.set_exception(error)
+            future.exception()  # all waiting callers may have been cancelled
+
+
+def unavailable(why: str, **private: Any) -> DaypassError:
+    """The directory cannot answer; `why` and `private` go to the log and the record only."""
+    return DaypassError(
+        ErrorKind.UNAVAILABLE,
+        "The service is unavailable. Please try again shortly.",
+        private={"directory": why, **private},
+    )
+
+
+def _unreadable(key: str, error: ValueError) -> DaypassError:
+    logs.get().error("directory.load_failed", key=key, error=type(error).__name__)
+    made = unavailable(f"{key} cannot be read: {type(error).__name__}")
+    made.__cause__ = error
+    return made

@@ -1,0 +1,85 @@
+"""The last record of each log, written to a side file of the SQLite database with every commit. Acknowledged records
+must be in the database.
+
+SQLite cannot detect that its write-ahead log was deleted or the file replaced by an older one; it opens without an
+error. The side file makes this detectable. Standard library only: `daypass audit verify` reads it where no server is
+installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+NOTE_BYTES = 96
+"""The side file begins with a header of this size about the change feed; the heads of logs follow."""
+_SLOT_BYTES = 128
+_SLOT = re.compile(rb"([0-9a-f]{32}) (0|[1-9][0-9]{0,17}) ([0-9a-f]{64})[ \n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """The newest acknowledged record of a log. `chain` is 32 bytes."""
+
+    log: str
+    seq: int
+    chain: bytes
+
+
+class LogHeads:
+    """One slot of fixed size for each log. Every call except the first must be made under the write lock.
+
+    Args:
+        side: file descriptor of the side file, open for reading and writing.
+    """
+
+    def __init__(self, side: int) -> None:
+        self._side = side
+        self._places: dict[str, int] = {}  # slots of the logs that this process writes
+
+    def note(self, head: LogHead) -> None:
+        """Stores `head` as durable. One write of fixed size, in place."""
+        place = self._places.get(head.log)
+        if place is None:
+            beyond = max(0, os.fstat(self._side).st_size - NOTE_BYTES)
+            place = self._places[head.log] = NOTE_BYTES + -(-beyond // _SLOT_BYTES) * _SLOT_BYTES
+        line = f"{head.log} {head.seq} {head.chain.hex()}".ljust(_SLOT_BYTES - 1) + "\n"
+        os.pwrite(self._side, line.encode("ascii"), place)
+
+    def all(self) -> list[LogHead]:
+        """The heads of all logs that were written since the last `forget`."""
+        size = os.fstat(self._side).st_size
+        return _parse(os.pread(self._side, size, 0))
+
+    def discard(self, heads: Collection[LogHead]) -> None:
+        """Empties the slots of these heads."""
+        size = os.fstat(self._side).st_size
+        content = os.pread(self._side, size, 0)
+        for start in range(NOTE_BYTES, size, _SLOT_BYTES):
+            if any(head in heads for head in _parse(bytes(NOTE_BYTES) + content[start : start + _SLOT_BYTES])):
+                os.pwrite(self._side, b" " * (_SLOT_BYTES - 1) + b"\n", start)
+
+    def forget(self) -> None:
+        """Empties the slots. Call it when no other process writes a log."""
+        os.ftruncate(self._side, min(NOTE_BYTES, os.fstat(self._side).st_size))
+        self._places.clear()
+
+
+def read_heads(database: Path) -> list[LogHead]:
+    """The heads in the side file of the SQLite file `database`; [] when there is no side file."""
+    try:
+        return _parse(Path(f"{database}-lock").read_bytes())
+    except OSError:
+        return []
+
+
+def _parse(content: bytes) -> list[LogHead]:
+    found = []
+    for start in range(NOTE_BYTES, len(content), _SLOT_BYTES):
+        slot = _SLOT.fullmatch(content[start : start + _SLOT_BYTES])
+        if slot is not None:  # otherwise it is empty
+            found.append(LogHead(slot[1].decode(), int(slot[2]), bytes.fromhex(slot[3].decode())))
+    return found

@@ -1,0 +1,41 @@
+"""The registry of the processes that serve from one database. Each writes its row regularly and removes it at the end.
+
+A process that cannot reach the database must know whether others may have made revocations that it has not seen.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from daypass.stores.dialect import insert_if_absent
+from daypass.stores.engine import Database
+from daypass.stores.schema import nodes
+
+HEARTBEAT_SECONDS: Final = 5.0
+LISTED_MS: Final = 30_000
+"""A row that has not been written for so long, compared with the newest row, is not listed any more."""
+_FORGET_MS: Final = 3_600_000
+
+
+def report_node(database: Database, node: str, name: str, now: int) -> None:
+    """Writes the row of a process. `now`: ms, used where the database has no clock."""
+    with database.write_transaction() as conn:
+        at = database.clock(conn) or now
+        row = {"id": node, "name": name, "started_at": at, "seen_at": at}
+        if not insert_if_absent(conn, nodes, row):
+            conn.execute(update(nodes).where(nodes.c.id == node).values(seen_at=at))
+        conn.execute(delete(nodes).where(nodes.c.seen_at < at - _FORGET_MS))
+
+
+def remove_node(database: Database, node: str) -> None:
+    """Removes the row of a process that stops."""
+    with database.write_transaction() as conn:
+        conn.execute(delete(nodes).where(nodes.c.id == node))
+
+
+def listed_nodes(conn: Connection) -> frozenset[str]:
+    """The processes that have written their row recently."""
+    newest = select(func.max(nodes.c.seen_at)).scalar_subquery()
+    return frozenset(conn.execute(select(nodes.c.id).where(nodes.c.seen_at >= newest - LISTED_MS)).scalars())

@@ -1,0 +1,43 @@
+"""Selects the views that a process loads in advance: those of the most recently used principals.
+
+After a restart the cache is empty while the load is unchanged. The selection is only a guess: all other views are
+loaded on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, func, select
+
+from daypass.stores.records import sessions
+from daypass.stores.schema import last_uses
+
+_SESSIONS_FOR_EACH = 4
+"""Number of newest sessions read for each wanted view, because many belong to the same principal."""
+
+
+def recently_used(conn: Connection, limit: int) -> list[str]:
+    """Up to `limit` cache keys of principals, access keys and accounts, most recently used first."""
+    newest = select(sessions.c.principal_id, sessions.c.root_principal_id, sessions.c.root_access_key_id)
+    issued = conn.execute(newest.order_by(sessions.c.issued_at.desc()).limit(_SESSIONS_FOR_EACH * limit))
+    latest = func.max(last_uses.c.at)
+    used = select(last_uses.c.subject).group_by(last_uses.c.subject).order_by(latest.desc()).limit(limit)
+    subjects = [*_interleaved(issued), *conn.execute(used).scalars()]
+    keys = (_cache_key(subject) for subject in dict.fromkeys(subjects))
+    return [key for key in keys if key][:limit]
+
+
+def _interleaved(rows: Iterable[Iterable[str]]) -> list[str]:
+    return [value for row in rows for value in row]
+
+
+def _cache_key(subject: str) -> str:
+    """The cache key of a principal, key or account by its id; "" for any other id (a federated subject)."""
+    if subject.startswith("AROA"):
+        return f"role:{subject}"
+    if subject.startswith("AIDA"):
+        return f"user:{subject}"
+    if len(subject) == 12 and subject.isascii() and subject.isdigit():
+        return f"account:{subject}"
+    return f"access_key:{subject}" if subject.isalnum() and not subject.startswith("ASIA") else ""

@@ -1,0 +1,91 @@
+"""The `RevocationFeed` port: the known revocations as a feed that waits for changes.
+
+It runs on the event loop and copies nothing for its readers: each reader has only a cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from daypass.domain.directory import Revocation
+from daypass.domain.session import FeedPosition, Hop
+from daypass.ports.revocations import FeedState
+from daypass.stores.revocation_cache import RevocationCache
+
+_UNPLACED = 2**63
+
+
+class CachedRevocationFeed:
+    """See `ports.RevocationFeed`.
+
+    Args:
+        cache: the revocations.
+        state: the position and completeness of the directory.
+        heard: see `ports.RevocationFeed`.
+    """
+
+    def __init__(
+        self,
+        cache: RevocationCache,
+        state: Callable[[], FeedState],
+        heard: Callable[[], dict[str, int]] = dict,
+    ) -> None:
+        self._cache = cache
+        self.state = state
+        self.heard = heard
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._sorted: tuple[int, list[Revocation]] = (-1, [])
+        self.closed = False
+        cache.on_change = self._wake
+
+    @property
+    def version(self) -> int:
+        """See `ports.RevocationFeed`."""
+        return self._cache.version
+
+    def after(self, cursor: FeedPosition) -> Sequence[Revocation] | None:
+        """See `ports.RevocationFeed`."""
+        if cursor.epoch != self.state().position.epoch:
+            return None
+        return [made for made in self.everything() if _place(made) > cursor.position]
+
+    def everything(self) -> Sequence[Revocation]:
+        """See `ports.RevocationFeed`. Sorted once for each version, for all readers."""
+        version, found = self._sorted
+        if version != self._cache.version:
+            found = sorted(self._cache.known(), key=_place)
+            self._sorted = self._cache.version, found
+        return found
+
+    def ends(self, hops: Sequence[Hop], source_identity: str) -> bool:
+        """See `ports.RevocationFeed`."""
+        return self._cache.index.revoked_by(hops, source_identity) is not None
+
+    async def changed(self, version: int, seconds: float) -> bool:
+        """See `ports.RevocationFeed`."""
+        if self._cache.version > version or self.closed:
+            return True
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.discard(future)
+        return True
+
+    def close(self) -> None:
+        """Ends all waits; streams then end too."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+
+def _place(revocation: Revocation) -> int:
+    return revocation.position if revocation.position > 0 else _UNPLACED

@@ -1,0 +1,107 @@
+"""The caller of a request with an access token of this server, or with a SigV4 signature.
+
+Every endpoint that accepts access tokens authenticates them here, so that a bound token is never accepted without its key
+(attacks A75 and A76).
+Sources: RFC 6750, 2.1 and 3; RFC 9449, 7; RFC 8705, 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.binding import X5T, Binding
+from daypass.operations import rates
+from daypass.operations.oauth.client_authentication import TlsClientCertificate
+from daypass.operations.oauth.dpop import DpopProof, check_dpop, invalid_proof, new_nonce
+from daypass.operations.oauth.inspect import bearer_caller
+from daypass.ports import Call, Env
+from daypass.wire.client_certificate import MalformedCertificateHeader, shown
+from daypass.wire.front import Front, Progress
+from daypass.wire.http import Request, Response
+
+SCHEMES: Final = {"bearer": "Bearer", "dpop": "DPoP"}
+"""The schemes of access tokens, as the header WWW-Authenticate writes them."""
+
+
+def authorization_of(request: Request) -> tuple[str, str]:
+    """The scheme of the Authorization header in lower case, and the rest; ("", "") for no header, or several."""
+    brought = [value for name, value in request.headers if name == b"authorization"]
+    if len(brought) != 1:
+        return "", ""
+    scheme, _, rest = brought[0].decode("latin-1").partition(" ")
+    return scheme.lower(), rest.strip()
+
+
+async def authenticated_by_any(
+    front: Front, progress: Progress, services: Collection[str], tokens: float, certificate_header: str = ""
+) -> Call:
+    """The call of a request with an access token or, without one, a signature.
+
+    The operation consumes `progress.replays` in its transaction. Raises DaypassError: see `Front.authenticated` and
+    `by_access_token`.
+    """
+    if authorization_of(progress.request)[0] in SCHEMES:
+        return await by_access_token(front, progress, tokens, certificate_header)
+    return await front.authenticated(progress, services, tokens)
+
+
+async def by_access_token(front: Front, progress: Progress, tokens: float, certificate_header: str = "") -> Call:
+    """The call of the session of an access token.
+
+    Raises DaypassError: UNKNOWN_CREDENTIALS, INVALID_DPOP_PROOF, USE_DPOP_NONCE, THROTTLED, UNAVAILABLE.
+    """
+    env = front.env
+    rates.check_source(env, progress.facts())
+    scheme, text = authorization_of(progress.request)
+    dpop, proven = scheme == "dpop", set[Binding]()
+    proof = await dpop_of(env, progress, text) if dpop else None
+    if proof is not None:
+        proven.add(proof.binding)
+    certificate, _ = certificate_of(progress.request, certificate_header)
+    if certificate is not None:
+        proven.add(Binding(X5T, certificate.thumbprint))
+    caller = await bearer_caller(env, text, env.clock.now(), proven, dpop=dpop)
+    return front.proven(progress, caller, tokens)
+
+
+async def dpop_of(env: Env, progress: Progress, access_token: str = "") -> DpopProof | None:
+    """The verified DPoP proof of a request; None when it has none. Raises DaypassError."""
+    request = progress.request
+    values = [value for name, value in request.headers if name == b"dpop"]
+    if not values:
+        return None
+    progress.dpop = True
+    if len(values) > 1:
+        raise invalid_proof("there is more than one")
+    text, path = values[0].decode("latin-1"), request.raw_path.decode("latin-1")
+    proof = await check_dpop(env, text, request.method, path, access_token)
+    progress.replays = (*progress.replays, proof.replay)
+    return proof
+
+
+def certificate_of(request: Request, header: str) -> tuple[TlsClientCertificate | None, dict[str, Any]]:
+    """The client certificate of the connection or of a trusted proxy's header, and what the record says about headers that
+    were not trusted. Raises DaypassError(MALFORMED_REQUEST).
+    """
+    try:
+        seen = shown(request, header)
+    except MalformedCertificateHeader as error:
+        message = "The client certificate header of the proxy cannot be read."
+        raise DaypassError(ErrorKind.MALFORMED_REQUEST, message, private={"reason": str(error)}) from None
+    remarks = {"dropped_headers": list(seen.dropped)} if seen.dropped else {}
+    if not seen.certificate:
+        return None, remarks
+    return TlsClientCertificate(seen.certificate, seen.chain, seen.source, request.source_ip), remarks
+
+
+def with_nonce(env: Env, progress: Progress, response: Response) -> Response:
+    """The response, with the nonce for the next proof of a client that uses DPoP (RFC 9449, 8.2)."""
+    if not progress.dpop:
+        return response
+    try:
+        nonce = new_nonce(env)
+    except DaypassError:  # no key may seal now; the next request is refused for that
+        return response
+    return response._replace(headers=(*response.headers, (b"dpop-nonce", nonce.encode("ascii"))))

@@ -1,0 +1,382 @@
+"""What the paths of access requests take and give. Times are milliseconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from daypass.domain.access.grant import state_of
+from daypass.domain.directory import AccessReview, AccessVote, ApprovalRule, Grant
+from daypass.operations.assume.mfa_code import MfaCode
+from daypass.operations.broker.create import NewRequest
+from daypass.operations.broker.eligible import read_ballot
+from daypass.operations.broker.examine import AddedPermission, Examination
+from daypass.operations.broker.own import OwnAccess, RequestableRole
+from daypass.operations.broker.suggest import Suggestion
+from daypass.operations.broker.view import RequestView
+from daypass.operations.broker.vote import Vote
+from daypass.wire.api import schemas as s
+
+Arn = Annotated[str, Field(min_length=20, max_length=2048)]
+Policy = Annotated[str, Field(max_length=2048)]
+Seconds = Annotated[int, Field(strict=True, ge=60, le=604_800)]
+
+
+class MfaIn(s.In):
+    """A code of your own device, for this call."""
+
+    serial_number: str = Field("", max_length=256)
+    token_code: str = Field("", max_length=16)
+
+    def code(self) -> MfaCode:
+        return MfaCode(self.serial_number, self.token_code)
+
+
+class AccessRequestIn(s.In):
+    roles: list[Arn] = Field(min_length=1, max_length=10, description="ARNs of the roles.")
+    reason: str = Field(min_length=1, max_length=1024)
+    ticket: str = Field("", max_length=128)
+    seconds: Seconds | None = Field(None, description="Duration from the first use; the rule has a default.")
+    policy: Policy = Field("", description="A policy that narrows the sessions further.")
+    starts_at: s.Millis = Field(0, description="Not before; 0: at once.")
+    max_uses: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = Field(
+        None, description="Sessions that each grant gives; 0: any number."
+    )
+    beneficiary: str = Field("", max_length=2048, description="ARN of the user who gets the access; empty: you.")
+    break_glass: bool = Field(False, description="Emergency access, without an approver and with a review afterwards.")
+    confirmation: str = Field("", max_length=64, description="For an emergency: the name of the first role.")
+    client_token: str = Field("", max_length=128, description="A repeated call with it returns the first request.")
+    reuse: bool = Field(False, description="Return an earlier request of yours whose access covers this one.")
+    mfa: MfaIn = MfaIn.model_validate({})
+
+    def request(self) -> NewRequest:
+        return NewRequest(
+            roles=tuple(self.roles),
+            reason=self.reason,
+            ticket=self.ticket,
+            seconds=self.seconds,
+            policy=self.policy,
+            starts_at=self.starts_at,
+            max_uses=self.max_uses,
+            beneficiary=self.beneficiary,
+            break_glass=self.break_glass,
+            confirmation=self.confirmation,
+            client_token=self.client_token,
+            reuse=self.reuse,
+            mfa=self.mfa.code(),
+        )
+
+
+class ExtensionIn(s.In):
+    seconds: Seconds = Field(description="So much longer.")
+    reason: str = Field(min_length=1, max_length=1024)
+    mfa: MfaIn = MfaIn.model_validate({})
+
+
+class ApprovalIn(s.In):
+    binding: str = Field(pattern=r"^[0-9a-f]{64}$", description="`binding` of the request as you have read it.")
+    reason: str = Field("", max_length=1024)
+    seconds: Annotated[int, Field(strict=True, ge=0, le=43_200)] = Field(
+        0, description="A shorter duration; 0: as asked."
+    )
+    policy: Policy = Field("", description="A policy that narrows the sessions further.")
+    substitutes: dict[Arn, Arn] = Field(
+        default_factory=dict, max_length=10, description="Role asked for: role granted."
+    )
+    mfa: MfaIn = MfaIn.model_validate({})
+
+    def vote(self) -> Vote:
+        return Vote(
+            binding=self.binding,
+            approve=True,
+            reason=self.reason,
+            seconds=self.seconds,
+            policy=self.policy,
+            substitutes=tuple(self.substitutes.items()),
+            mfa=self.mfa.code(),
+        )
+
+
+class DenialIn(s.In):
+    reason: str = Field(min_length=1, max_length=1024)
+    binding: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    mfa: MfaIn = MfaIn.model_validate({})
+
+    def vote(self) -> Vote:
+        return Vote(binding=self.binding, approve=False, reason=self.reason, mfa=self.mfa.code())
+
+
+class AcceptanceIn(s.In):
+    mfa: MfaIn = MfaIn.model_validate({})
+
+
+class VoteOut(s.Out):
+    approver: str
+    approve: bool
+    reason: str
+    at: int
+    mfa_at: int
+    seconds: int = Field(description="The shorter duration that the approver gave; 0: none.")
+    policy: str
+    stages: list[list[str]] = Field(description="Rule and stage that the vote counts for.")
+    void: bool = Field(description="Something changed after the approval: it does not count.")
+
+    @classmethod
+    def of(cls, vote: AccessVote, *, void: bool) -> VoteOut:
+        ballot = read_ballot(vote.document)
+        return cls(
+            approver=vote.approver_arn,
+            approve=vote.approve,
+            reason=ballot.reason,
+            at=vote.at,
+            mfa_at=vote.mfa_at,
+            seconds=ballot.seconds,
+            policy=ballot.policy,
+            stages=[list(stage) for stage in vote.stages],
+            void=void,
+        )
+
+
+class GrantOut(s.Out):
+    id: str
+    account: str
+    request_id: str
+    state: str = Field(description="scheduled, open, claimed or ended.")
+    principal_id: str
+    role: str
+    seconds: int
+    starts_at: int
+    claim_by: int
+    claimed_at: int
+    ends_at: int
+    ended_at: int
+    end_reason: str
+    approvers: int
+    ticket: str
+    risk: int
+    break_glass: bool
+    uses: int
+    max_uses: int
+    policies: list[str]
+
+    @classmethod
+    def of(cls, grant: Grant, now: int) -> GrantOut:
+        names = (
+            "id",
+            "account",
+            "request_id",
+            "principal_id",
+            "seconds",
+            "starts_at",
+            "claim_by",
+            "claimed_at",
+            "ends_at",
+        )
+        more = ("ended_at", "end_reason", "approvers", "ticket", "risk", "break_glass", "uses", "max_uses")
+        plain: dict[str, Any] = {name: getattr(grant, name) for name in (*names, *more)}
+        return cls(**plain, state=state_of(grant, now).value, role=grant.role_arn, policies=list(grant.policies))
+
+
+class GrantsOut(s.Out):
+    grants: list[GrantOut]
+    next: str = Field("", description="`after` of the next page; empty at the end.")
+
+
+class GrantEndIn(s.In):
+    reason: Literal["revoked", "ticket_closed"] = "revoked"
+
+
+class TicketIn(s.In):
+    ticket: str = Field(min_length=1, max_length=128)
+
+
+class AccessRequestOut(s.Out):
+    id: str
+    account: str
+    state: str = Field(description="draft, pending, approved, denied, expired, cancelled, claimed or ended.")
+    requester: str
+    beneficiary: str
+    roles: list[str]
+    reason: str
+    ticket: str
+    seconds: int
+    policy: str
+    starts_at: int
+    max_uses: int
+    break_glass: bool
+    extends: str
+    created_at: int
+    deadline: int
+    decided_at: int
+    ended_at: int
+    end_reason: str
+    risk: int = Field(description="0 to 100.")
+    risk_reasons: list[dict[str, Any]] = Field(description="Features with weight, value and text, the largest first.")
+    binding: str = Field(
+        description="What an approver approves: pass it on. It changes with the request, role or rule."
+    )
+    missing: dict[str, int] = Field(description="Approvals that are missing, by RULE/STAGE.")
+    votes: list[VoteOut]
+    grants: list[GrantOut]
+    reused: bool = Field(False, description="It is an earlier request, whose access you have: see `reuse`.")
+
+    @classmethod
+    def of(cls, view: RequestView, now: int) -> AccessRequestOut:
+        request, terms = view.request, view.terms
+        names = ("id", "account", "created_at", "deadline", "decided_at", "ended_at", "end_reason", "risk")
+        asked = ("requester", "beneficiary", "reason", "ticket", "seconds", "policy", "starts_at", "max_uses")
+        plain: dict[str, Any] = {name: getattr(request, name) for name in names}
+        plain |= {name: getattr(terms, name) for name in (*asked, "break_glass", "extends")}
+        return cls(
+            **plain,
+            state=request.state.value,
+            risk_reasons=json.loads(request.risk_reasons),
+            roles=[ref.arn for ref in terms.roles],
+            binding=view.binding,
+            missing={"/".join(stage): number for stage, number in view.missing.items() if number},
+            votes=[VoteOut.of(vote, void=vote.approver_id in view.void) for vote in view.votes],
+            grants=[GrantOut.of(grant, now) for grant in view.grants],
+            reused=view.reused,
+        )
+
+
+class AccessRequestsOut(s.Out):
+    access_requests: list[AccessRequestOut]
+    next: str = Field("", description="`after` of the next page; empty at the end.")
+
+
+class OwnAccessOut(s.Out):
+    access_requests: list[AccessRequestOut] = Field(description="Open requests that you made or that are for you.")
+    grants: list[GrantOut] = Field(description="Your grants that have not ended.")
+    mfa_devices: list[str] = Field(description="Serial numbers of your enabled MFA devices.")
+
+    @classmethod
+    def of(cls, found: OwnAccess, now: int) -> OwnAccessOut:
+        return cls(
+            access_requests=[AccessRequestOut.of(view, now) for view in found.requests],
+            grants=[GrantOut.of(grant, now) for grant in found.grants],
+            mfa_devices=list(found.mfa_devices),
+        )
+
+
+class RequestableRoleOut(s.Out):
+    arn: str
+    rule: str = Field(description="The approval rule that applies.")
+    stages: list[str] = Field(description="Stages of approval; empty: only automatic or emergency access.")
+    max_seconds: int
+    default_seconds: int
+    ticket_required: bool
+    mfa_seconds: int = Field(description="Your MFA must be at most this old; 0: none is needed.")
+    automatic: bool = Field(description="Whether the rule has conditions under which no person approves.")
+    break_glass: bool
+
+    @classmethod
+    def of(cls, role: RequestableRole) -> RequestableRoleOut:
+        given: dict[str, Any] = {name: getattr(role, name) for name in cls.model_fields}
+        return cls(**{**given, "stages": list(role.stages)})
+
+
+class RequestableRolesOut(s.Out):
+    roles: list[RequestableRoleOut]
+    next: str = Field("", description="`after` of the next page; empty at the end.")
+
+
+class AddedPermissionOut(s.Out):
+    role: str
+    action: str
+    resources: list[str]
+    policy: str
+    excepted: bool = Field(description="The action is the exception of a NotAction.")
+    partly: bool = Field(description="Other policies of the role leave only a part.")
+
+    @classmethod
+    def of(cls, found: AddedPermission) -> AddedPermissionOut:
+        given: dict[str, Any] = {name: getattr(found, name) for name in cls.model_fields}
+        return cls(**{**given, "resources": list(found.resources)})
+
+
+class ExaminationOut(s.Out):
+    access_request: AccessRequestOut
+    added: list[AddedPermissionOut] | None = Field(
+        description="Permissions beyond the person's own; null for roles of another account."
+    )
+    more: bool = Field(description="Whether there are more permissions than are listed.")
+    history: list[AccessRequestOut] = Field(description="Earlier requests of the person for the roles, newest first.")
+    may_vote: bool = Field(description="Whether you are an approver, apart from conditions and MFA.")
+    own: bool = Field(description="Whether you made the request, or it is for you.")
+
+    @classmethod
+    def of(cls, found: Examination, now: int) -> ExaminationOut:
+        return cls(
+            access_request=AccessRequestOut.of(found.view, now),
+            added=None if found.added is None else [AddedPermissionOut.of(each) for each in found.added],
+            more=found.more,
+            history=[AccessRequestOut.of(view, now) for view in found.history],
+            may_vote=found.may_vote,
+            own=found.own,
+        )
+
+
+class SuggestionOut(s.Out):
+    role: str
+    rule: str = Field(description="The approval rule that applies.")
+    conditional: bool = Field(description="Whether it depends on conditions of the role's policies.")
+    stages: int = Field(description="Stages of approval; 0: only automatic or emergency access.")
+    beyond: list[str] = Field(description="What the role permits beyond the need: actions as its policies have them.")
+    more: bool = Field(description="Whether it permits more than is listed.")
+    grant_id: str = Field(description="A grant of yours that you can use now instead of a request; empty: none.")
+
+    @classmethod
+    def of(cls, found: Suggestion) -> SuggestionOut:
+        plain = {name: getattr(found, name) for name in ("rule", "conditional", "stages", "more", "grant_id")}
+        return cls(**plain, role=found.role_arn, beyond=list(found.beyond))
+
+
+class SuggestionsOut(s.Out):
+    suggestions: list[SuggestionOut] = Field(description="Least privileged first.")
+
+
+class ApprovalRuleIn(s.In):
+    document: str = Field(min_length=2, max_length=16_384, description="The rule, JSON.")
+
+
+class ApprovalRuleOut(s.Out):
+    name: str
+    account: str
+    document: str
+    digest: str = Field(description="Of the content, not of the spelling.")
+    created_at: int
+    updated_at: int
+    updated_by: str
+
+    @classmethod
+    def of(cls, rule: ApprovalRule) -> ApprovalRuleOut:
+        return cls(**{name: getattr(rule, name) for name in cls.model_fields})
+
+
+class ApprovalRulesOut(s.Out):
+    approval_rules: list[ApprovalRuleOut]
+
+
+class ReviewIn(s.In):
+    finding: str = Field(min_length=1, max_length=4096)
+
+
+class ReviewOut(s.Out):
+    id: str = Field(description="That of the access request.")
+    account: str
+    opened_at: int
+    closed_at: int
+    closed_by: str
+    finding: str
+
+    @classmethod
+    def of(cls, review: AccessReview) -> ReviewOut:
+        return cls(**{name: getattr(review, name) for name in cls.model_fields})
+
+
+class ReviewsOut(s.Out):
+    access_reviews: list[ReviewOut]
+    next: str = Field("", description="`after` of the next page; empty at the end.")

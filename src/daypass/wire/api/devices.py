@@ -1,0 +1,98 @@
+"""The paths of a user's MFA devices. Passkeys are registered in a browser, on the page /account/devices."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import Field
+
+from daypass.domain.directory import MfaDevice, Passkey
+from daypass.operations.sign_in import devices
+from daypass.operations.sign_in.devices import Whose
+from daypass.wire.api import schemas as s
+from daypass.wire.api.router import new_router
+
+router = new_router()
+_UserQuery = Annotated[str, Query(max_length=64, description="Name of a user; empty: you.")]
+_PasskeyPath = Annotated[str, Path(max_length=1400, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class PasskeyOut(s.Out):
+    id: str
+    name: str
+    created_at: int
+    used_at: int = Field(description="0: never.")
+    aaguid: str = Field(description="Model of the authenticator, as it says; all zeros: unknown.")
+    backed_up: bool = Field(description="Synchronised to other devices of the person.")
+    blocked_at: int = Field(description="When a copy was detected; 0: usable.")
+
+    @classmethod
+    def of(cls, passkey: Passkey) -> PasskeyOut:
+        return cls(**{name: getattr(passkey, name) for name in cls.model_fields})
+
+
+class VirtualDeviceOut(s.Out):
+    serial_number: str
+    name: str
+    enabled_at: int | None
+
+    @classmethod
+    def of(cls, device: MfaDevice) -> VirtualDeviceOut:
+        return cls(serial_number=device.serial, name=device.name, enabled_at=device.enabled_at)
+
+
+class DevicesOut(s.Out):
+    user: str = Field(description="ARN.")
+    passkeys: list[PasskeyOut]
+    virtual_devices: list[VirtualDeviceOut]
+    recovery_codes: int = Field(description="How many can still be used.")
+
+
+class PasskeyIn(s.In):
+    name: str = Field(min_length=1, max_length=64)
+
+
+class RecoveryCodesOut(s.Out):
+    codes: list[str] = Field(description="Each works once. Only this answer has them.")
+
+
+@router.get("/mfa-devices", name="ListMfaDevices", tags=["MFA devices"])
+async def list_mfa_devices(
+    env: s.EnvDep, call: s.CallDep, user: _UserQuery = "", account: s.AccountQuery = ""
+) -> DevicesOut:
+    """A user's passkeys and MFA devices. Your own need no permission."""
+    found = await devices.list_devices(env, call, Whose(user, account))
+    return DevicesOut(
+        user=found.user.arn,
+        passkeys=[PasskeyOut.of(each) for each in found.passkeys],
+        virtual_devices=[VirtualDeviceOut.of(each) for each in found.virtual],
+        recovery_codes=found.recovery_codes,
+    )
+
+
+@router.put("/passkeys/{passkey_id}", name="UpdatePasskey", tags=["MFA devices"])
+async def update_passkey(
+    env: s.EnvDep,
+    call: s.CallDep,
+    passkey_id: _PasskeyPath,
+    body: PasskeyIn,
+    user: _UserQuery = "",
+    account: s.AccountQuery = "",
+) -> PasskeyOut:
+    """Renames a passkey. For your own, your session's MFA is at most 15 minutes old."""
+    return PasskeyOut.of(await devices.rename_passkey(env, call, passkey_id, body.name, Whose(user, account)))
+
+
+@router.delete("/passkeys/{passkey_id}", name="DeletePasskey", tags=["MFA devices"], status_code=204)
+async def delete_passkey(
+    env: s.EnvDep, call: s.CallDep, passkey_id: _PasskeyPath, user: _UserQuery = "", account: s.AccountQuery = ""
+) -> None:
+    """Removes a passkey, and signs its user out of other browsers. For your own, as for `UpdatePasskey`."""
+    await devices.remove_passkey(env, call, passkey_id, Whose(user, account))
+
+
+@router.post("/recovery-codes", name="CreateRecoveryCodes", tags=["MFA devices"], status_code=201)
+async def create_recovery_codes(env: s.EnvDep, call: s.CallDep) -> RecoveryCodesOut:
+    """Makes ten recovery codes for you and revokes the earlier ones. Your session's MFA is at most 15 minutes old."""
+    return RecoveryCodesOut(codes=list(await devices.create_recovery_codes(env, call)))

@@ -1,0 +1,380 @@
+"""What the management API takes and gives. Times are milliseconds since the epoch, UTC; unknown members are refused."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from daypass.domain.directory import Account, Guardrail, Role
+from daypass.domain.session import SessionClaims
+from daypass.operations.record.summarize import Summary
+from daypass.ports import Call, Env, LogView, RecordView, SessionView
+
+_MOST_MS = 2**53 - 1
+_MOST_SEQ = 2**63 - 1
+
+
+def _env(request: Request) -> Env:
+    env: Env = request.app.state.env
+    return env
+
+
+def _call(request: Request) -> Call:
+    call: Call = request.state.call
+    return call
+
+
+EnvDep = Annotated[Env, Depends(_env)]
+CallDep = Annotated[Call, Depends(_call)]
+"""The authenticated call; set by SignedRoute."""
+
+_ACCOUNT = r"^([0-9]{12}|\*)?$"
+_ACCOUNT_IS = "Account id; empty: your own; `*`: every one (operator only)."
+AccountQuery = Annotated[str, Query(pattern=_ACCOUNT, description=_ACCOUNT_IS)]
+LimitQuery = Annotated[int, Query(ge=1, le=1000, description="Items in one page, at most.")]
+TimeQuery = Annotated[int, Query(ge=0, le=_MOST_MS, description="Milliseconds since the epoch, UTC.")]
+AfterQuery = Annotated[str, Query(max_length=128, description="`next` of the page before.")]
+AccountPath = Annotated[str, Path(pattern=r"^[0-9]{12}$")]
+IdPath = Annotated[str, Path(max_length=128)]
+SeqPath = Annotated[int, Path(ge=0, le=_MOST_SEQ)]
+Millis = Annotated[int, Field(strict=True, ge=0, le=_MOST_MS)]
+Seq = Annotated[int, Field(strict=True, ge=-1, le=_MOST_SEQ)]
+
+
+class In(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class QueryIn(BaseModel):
+    """Query parameters: text that is read as what it must be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Out(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+# --- Errors
+
+
+class ErrorBody(Out):
+    code: str = Field(examples=["AccessDenied"])
+    message: str
+    request_id: str
+    encoded_authorization_message: str | None = None
+
+
+class ErrorOut(Out):
+    error: ErrorBody
+
+
+# --- Accounts
+
+
+class AccountIn(In):
+    name: str = Field(min_length=1, max_length=50)
+    id: str = Field("", max_length=12, description="12 digits; empty: a free number is chosen.")
+    root_key: bool = Field(False, description="Also make a root access key; its secret is shown this once.")
+
+
+class AccountOut(Out):
+    id: str
+    name: str
+    operator: bool
+    created_at: int
+
+    @classmethod
+    def of(cls, account: Account) -> AccountOut:
+        return cls(id=account.id, name=account.name, operator=account.operator, created_at=account.created_at)
+
+
+class RootKeyOut(Out):
+    access_key_id: str
+    secret_access_key: str
+
+
+class NewAccountOut(AccountOut):
+    root_key: RootKeyOut | None = None
+
+
+class AccountsOut(Out):
+    accounts: list[AccountOut]
+    next: str = Field("", description="`after` of the next page; empty at the end.")
+
+
+# --- Sessions and revocations
+
+
+class SessionQuery(QueryIn):
+    account: str = Field("", pattern=_ACCOUNT, description=_ACCOUNT_IS)
+    principal_id: str = Field("", max_length=128, description="A role's or user's unique id.")
+    root_principal_id: str = Field("", max_length=1024, description="Whoever began the chain.")
+    active: bool | None = None
+    revoked: bool | None = None
+    after: str = Field("", max_length=128, description="`next` of the page before.")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class HopOut(Out):
+    session_id: str
+    account: str
+    principal_id: str
+    access_key_id: str
+    name: str
+    issued_at: int
+
+
+class SessionOut(Out):
+    session_id: str
+    kind: str
+    state: str = Field(description="active, expired or revoked.")
+    account: str
+    access_key_id: str
+    principal_id: str
+    arn: str
+    name: str
+    issued_at: int
+    expires_at: int
+    source_identity: str
+    depth: int
+    revoked_by: str = Field(description="Id of the revocation that ended it; empty if none did.")
+    hops: list[HopOut] = Field(description="The chain of custody, from the original principal to the session itself.")
+    log: str
+    seq: int
+
+    @classmethod
+    def of(cls, view: SessionView) -> SessionOut:
+        c = view.claims
+        ended = "revoked" if view.revoked_by is not None else "expired"
+        return cls(
+            session_id=c.session_id,
+            kind=c.kind.value,
+            state="active" if view.active else ended,
+            account=c.account,
+            access_key_id=c.hops[-1].access_key_id,
+            principal_id=c.principal_id,
+            arn=c.arn,
+            name=c.name,
+            issued_at=c.issued_at,
+            expires_at=c.expires_at,
+            source_identity=c.source_identity,
+            depth=view.depth,
+            revoked_by=view.revoked_by.id if view.revoked_by is not None else "",
+            hops=_chain(c),
+            log=view.log,
+            seq=view.seq,
+        )
+
+
+class CallerSessionOut(Out):
+    session_id: str
+    account: str
+    principal_id: str
+    arn: str
+    name: str
+    issued_at: int
+    expires_at: int
+    source_identity: str
+    hops: list[HopOut] = Field(description="The chain of custody, from the original principal to the session itself.")
+
+    @classmethod
+    def of(cls, claims: SessionClaims) -> CallerSessionOut:
+        names = cls.model_fields.keys() - {"hops"}
+        return cls(**{name: getattr(claims, name) for name in names}, hops=_chain(claims))
+
+
+def _chain(claims: SessionClaims) -> list[HopOut]:
+    return [HopOut(**{name: getattr(hop, name) for name in HopOut.model_fields}) for hop in claims.hops]
+
+
+class SessionsOut(Out):
+    sessions: list[SessionOut]
+    next: str = ""
+
+
+class RoleOut(Out):
+    arn: str
+    name: str
+    id: str
+    description: str
+    max_session_seconds: int
+
+    @classmethod
+    def of(cls, role: Role) -> RoleOut:
+        return cls(
+            arn=role.arn,
+            name=role.name,
+            id=role.id,
+            description=role.description or "",
+            max_session_seconds=role.max_session_seconds,
+        )
+
+
+class RolesOut(Out):
+    roles: list[RoleOut]
+    next: str = ""
+
+
+# --- Guardrails
+
+
+class GuardrailIn(In):
+    document: str = Field(min_length=1, max_length=5120, description="The policy, as text.")
+
+
+class GuardrailOut(Out):
+    account: str
+    name: str
+    document: str
+    created_at: int
+
+    @classmethod
+    def of(cls, guardrail: Guardrail) -> GuardrailOut:
+        return cls(
+            account=guardrail.account,
+            name=guardrail.name,
+            document=guardrail.document,
+            created_at=guardrail.created_at,
+        )
+
+
+class GuardrailsOut(Out):
+    guardrails: list[GuardrailOut]
+
+
+# --- The record
+
+
+class RecordQuery(QueryIn):
+    account: str = Field("", pattern=_ACCOUNT, description=_ACCOUNT_IS)
+    type: str = Field("", max_length=64)
+    operation: str = Field("", max_length=128)
+    request_id: str = Field("", max_length=128)
+    session_id: str = Field("", max_length=128, description="Of the session issued or acted on.")
+    access_key_id: str = Field("", max_length=128, description="The actor's.")
+    error: str = Field("", max_length=64)
+    since: int | None = Field(None, ge=0, le=_MOST_MS)
+    until: int | None = Field(None, ge=0, le=_MOST_MS, description="Exclusive.")
+    after: str = Field("", max_length=128, description="`next` of the page before.")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class EventQuery(RecordQuery):
+    person: str = Field("", max_length=256, description="A part of the actor's ARN, ids or source identity.")
+    role: str = Field("", max_length=256, description="A part of an ARN in the event's detail or decision.")
+    chain: str = Field("", max_length=64, description="Id of a session that was issued, acted on, or acted.")
+    source: str = Field("", max_length=64, description="The beginning of the source address.")
+    decision: str = Field("", pattern="^(allowed|refused)?$")
+
+
+class CauseOut(Out):
+    name: str
+    count: int
+
+
+class SummaryOut(Out):
+    since: int
+    until: int
+    complete: bool = Field(description="Whether all records of the period were read.")
+    times: list[int] = Field(description="The beginnings of the buckets of `series`.")
+    series: dict[str, list[int]]
+    assumed: int
+    not_assumed: int
+    unavailable: int
+    approval_ms: int = Field(description="Median time from a request to its vote; 0 without a vote.")
+    failures: list[CauseOut]
+    callers: list[CauseOut]
+    operations: list[CauseOut]
+    durations: list[CauseOut]
+
+    @classmethod
+    def of(cls, found: Summary) -> SummaryOut:
+        causes: dict[str, Any] = {
+            name: [CauseOut(name=cause.name, count=cause.count) for cause in getattr(found, name)]
+            for name in ("failures", "callers", "operations", "durations")
+        }
+        numbers = ("since", "until", "complete", "assumed", "not_assumed", "unavailable", "approval_ms")
+        plain: dict[str, Any] = {name: getattr(found, name) for name in numbers}
+        series = {name: list(values) for name, values in found.series.items()}
+        return cls(**plain, **causes, times=list(found.times), series=series)
+
+
+class RecordOut(Out):
+    log: str
+    seq: int
+    at: int
+    leaf: str
+    chain: str
+    event: dict[str, Any] | None = Field(description="The event, as far as you may see it.")
+
+    @classmethod
+    def of(cls, view: RecordView) -> RecordOut:
+        event = dict(view.body) if isinstance(view.body, Mapping) else None
+        return cls(log=view.log, seq=view.seq, at=view.at, leaf=view.leaf, chain=view.chain, event=event)
+
+
+class RecordsOut(Out):
+    records: list[RecordOut]
+    next: str = ""
+
+
+class TailIn(In):
+    cursor: dict[Annotated[str, Field(max_length=64)], Seq] | None = Field(
+        None, max_length=5000, description="`cursor` of the last answer; absent: the newest records."
+    )
+    account: str = Field("", pattern=_ACCOUNT, description=_ACCOUNT_IS)
+    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = 100
+    wait: Annotated[int, Field(strict=True, ge=0, le=15)] = Field(
+        0, description="Seconds to wait for something to come."
+    )
+
+
+class TailOut(Out):
+    records: list[RecordOut]
+    cursor: dict[str, int]
+
+
+class LogOut(Out):
+    log: str
+    installation: str
+    node: str
+    opened_at: int
+    seq: int
+    chain: str
+    closed: bool
+
+    @classmethod
+    def of(cls, view: LogView) -> LogOut:
+        return cls(**{name: getattr(view, name) for name in cls.model_fields})
+
+
+class LogsOut(Out):
+    logs: list[LogOut]
+
+
+class LeafOut(Out):
+    """A record as verification takes it: hashes in hex, the event's bytes in base64, absent where you may not see them."""
+
+    log: str
+    seq: int
+    leaf: str
+    chain: str
+    bytes: str | None = None
+
+    @classmethod
+    def of(cls, view: RecordView) -> LeafOut:
+        data = base64.b64encode(view.bytes).decode("ascii") if view.bytes is not None else None
+        return cls(log=view.log, seq=view.seq, leaf=view.leaf, chain=view.chain, bytes=data)
+
+
+class LeavesOut(Out):
+    records: list[LeafOut]
+
+
+class ExplanationOut(Out):
+    explanation: dict[str, Any] = Field(description="Layers, statements, conditions, and what is missing.")

@@ -1,0 +1,91 @@
+"""The way into every call of the management API: proof first, then the operation, and every refusal on the record.
+
+A route is only ever reached through `SignedRoute`: every call is signed, and nothing of the body is
+interpreted before the signature over it has been verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire import http
+from daypass.wire.content import json_of
+from daypass.wire.front import Front, Progress, target_of
+from daypass.wire.json_errors import JSON_ERRORS
+
+SERVICE = "daypass"
+MAX_BODY = 262_144
+_TOKENS = 10.0  # that a call costs, relative to an STS request
+_MAX_SHOWN = 5  # faults of one request in its error message
+_MAX_QUERY: Final = 20  # parameters of a query on the record
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class SignedRoute(APIRoute):
+    """A route whose name is its action's: `CreateAccount` is authorized as daypass:CreateAccount."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """FastAPI's handler, called after the signature is verified."""
+        handler: Handler = super().get_route_handler()
+        name = f"{SERVICE}:{self.name}"
+
+        async def signed(request: Request) -> Response:
+            return await pass_gate(request, name, handler)
+
+        return signed
+
+
+async def pass_gate(request: Request, operation: str, handler: Handler) -> Response:
+    """Authenticates, runs `handler`, and answers in the API's form. Unexpected exceptions go up."""
+    front: Front = request.app.state.front
+    given: http.Request = request.scope[http.REQUEST]
+    progress, body = Progress(given, operation), given.body
+    try:
+        if len(body) > MAX_BODY:
+            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
+        request.state.call = await front.authenticated(progress, (SERVICE,), _TOKENS)
+        json_of(body)
+        return await handler(request)
+    except DaypassError as error:
+        refusal = error
+    except RequestValidationError as error:
+        refusal = _invalid(error)
+    except (HTTPException, StarletteHTTPException) as error:
+        refusal = DaypassError(ErrorKind.MALFORMED_REQUEST, str(error.detail))
+    return await refuse(front, progress, refusal)
+
+
+async def refuse(front: Front, progress: Progress, error: DaypassError, status: int = 0) -> Response:
+    """Records and answers a refusal. `status`: see `Front.refuse`."""
+    query = parse_qsl(progress.request.raw_query.decode("latin-1"), keep_blank_values=True)[:_MAX_QUERY]
+    shown = {name[:64]: _shown(name, value) for name, value in query}
+    progress.detail = {**target_of(progress.request), "query": shown}
+    return as_starlette(await front.refuse(progress, error, JSON_ERRORS, status=status))
+
+
+def as_starlette(answer: http.Response) -> Response:
+    """An answer as Starlette has it."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+    return Response(answer.body, answer.status, headers, media_type=answer.content_type.decode("ascii"))
+
+
+def _shown(name: str, value: str) -> str:
+    """A query parameter for the record. Those of a presigned request hold a session token and a signature (A100)."""
+    return "***" if name.lower().startswith("x-amz-") else value[:512]
+
+
+def _invalid(error: RequestValidationError) -> DaypassError:
+    """The first few faults, by place and rule. What was sent is not repeated."""
+    faults = error.errors()
+    shown = [f"{'.'.join(str(part)[:64] for part in fault['loc'])}: {fault['msg']}" for fault in faults[:_MAX_SHOWN]]
+    return DaypassError(ErrorKind.VALIDATION, "; ".join(shown)[:1024])

@@ -1,0 +1,209 @@
+"""The paths of the AuthZEN API, and its metadata. They decide nothing.
+
+Source: OpenID AuthZEN Authorization API 1.0, 6 to 10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.operations import rates
+from daypass.operations.access.evaluate_access import ACTION as EVALUATE
+from daypass.operations.access.evaluate_access import Answer, evaluate_access
+from daypass.operations.access.search_access import ACTION as SEARCH
+from daypass.operations.access.search_access import Page, search_actions, search_resources, search_subjects
+from daypass.ports import Call
+from daypass.wire.access_token import authenticated_by_any, with_nonce
+from daypass.wire.authzen import requests
+from daypass.wire.authzen.requests import Evaluations, body_of
+from daypass.wire.front import Front, Progress, Refusal
+from daypass.wire.http import Header, Request, Response, has_entity
+from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
+from daypass.wire.routing import GET, POST, Route
+
+_SERVICE: Final = "daypass"
+_EVALUATE: Final = f"daypass:{EVALUATE}"
+_SEARCH: Final = f"daypass:{SEARCH}"
+_EVALUATION: Final = "/access/v1/evaluation"
+_EVALUATIONS: Final = "/access/v1/evaluations"
+_SUBJECTS: Final = "/access/v1/search/subject"
+_RESOURCES: Final = "/access/v1/search/resource"
+_ACTIONS: Final = "/access/v1/search/action"
+_METADATA: Final = "/.well-known/authzen-configuration"
+_REQUEST_TOKENS: Final = 1.0  # relative to an STS request
+_DECISION_TOKENS: Final = 0.1  # for each decision after the first
+_SEARCH_TOKENS: Final = 10.0
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_NO_STORE: Final[tuple[Header, ...]] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_UNAUTHENTICATED: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
+
+Serve: TypeAlias = "Callable[[Front, Progress, Call], Awaitable[Mapping[str, Any]]]"
+
+
+def authzen_routes(front: Front, certificate_header: str = "") -> tuple[Route, ...]:
+    """Every path with its handler. `certificate_header`: see `RouteSettings`."""
+
+    def route(path: str, operation: str, tokens: float, serve: Serve, summary: str) -> Route:
+        endpoint = _Endpoint(front, operation, tokens, serve, certificate_header)
+        return Route(path, endpoint, summary, POST, ERRORS, operation)
+
+    async def metadata(request: Request) -> Response:
+        return _metadata(front, request)
+
+    return (
+        route(_EVALUATION, _EVALUATE, _REQUEST_TOKENS, _evaluation, "One access decision (AuthZEN)"),
+        route(_EVALUATIONS, _EVALUATE, _REQUEST_TOKENS, _evaluations, "Several access decisions (AuthZEN)"),
+        route(_SUBJECTS, _SEARCH, _SEARCH_TOKENS, _subjects, "Subjects that may do something (AuthZEN)"),
+        route(_RESOURCES, _SEARCH, _SEARCH_TOKENS, _resources, "Resources that a subject may act on (AuthZEN)"),
+        route(_ACTIONS, _SEARCH, _SEARCH_TOKENS, _actions, "Actions that a subject may perform (AuthZEN)"),
+        Route(_METADATA, metadata, "Metadata of the policy decision point (AuthZEN)", GET, ERRORS),
+    )
+
+
+class _Endpoint:
+    """The handler of one path: authenticates, serves, and records a refusal."""
+
+    def __init__(self, front: Front, operation: str, tokens: float, serve: Serve, certificate_header: str) -> None:
+        self._front = front
+        self._operation = operation
+        self._tokens = tokens
+        self._serve = serve
+        self._certificate_header = certificate_header.lower()
+
+    async def __call__(self, request: Request) -> Response:
+        progress = Progress(request, self._operation)
+        try:
+            call = await authenticated_by_any(
+                self._front, progress, (_SERVICE,), self._tokens, self._certificate_header
+            )
+            content = await self._serve(self._front, progress, call)
+        except DaypassError as error:
+            response = await self._front.refuse(progress, error, ERRORS)
+        else:
+            body = json.dumps(content).encode("ascii")
+            response = Response(200, body, MEDIA_TYPE, (*_NO_STORE, *_echoed(request)), self._operation)
+        return with_nonce(self._front.env, progress, response)
+
+
+# --- Evaluations -----------------------------------------------------------------------------------------------------
+
+
+async def _evaluation(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+    return await _decided(front, progress, call, requests.evaluation(body_of(progress.request)))
+
+
+async def _evaluations(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+    return await _decided(front, progress, call, requests.evaluations(body_of(progress.request)))
+
+
+async def _decided(front: Front, progress: Progress, call: Call, asked: Evaluations) -> Mapping[str, Any]:
+    """Reasons are given for a single decision; for several, if the request asks for them."""
+    if len(asked.asked) > 1:
+        rates.charge(front.env, call.caller, _DECISION_TOKENS * (len(asked.asked) - 1))
+    reasons = asked.single if asked.reasons is None else asked.reasons
+    answers = await evaluate_access(
+        front.env, call, asked.asked, asked.semantic, reasons=reasons, replays=progress.replays
+    )
+    shown = [_shown(answer) for answer in answers]
+    return shown[0] if asked.single else {"evaluations": shown}
+
+
+def _shown(answer: Answer) -> Mapping[str, Any]:
+    if answer.error:
+        return {"decision": False, "context": {"error": {"status": answer.status, "message": answer.error}}}
+    if answer.encoded:
+        return {"decision": answer.allowed, "context": {"encoded_authorization_message": answer.encoded}}
+    if answer.explanation is not None:
+        context = {"reason_admin": {"en": answer.message}, "explanation": answer.explanation}
+        return {"decision": answer.allowed, "context": context}
+    return {"decision": answer.allowed}
+
+
+# --- Searches --------------------------------------------------------------------------------------------------------
+
+
+async def _subjects(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+    search = requests.subject_search(body_of(progress.request))
+    page = await search_subjects(front.env, call, *search, progress.replays)
+    return _page(page, lambda name: {"type": search.question.subject.type, "id": name})
+
+
+async def _resources(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+    search = requests.resource_search(body_of(progress.request))
+    page = await search_resources(front.env, call, *search, progress.replays)
+    return _page(page, lambda name: {"type": search.question.resource.type, "id": name})
+
+
+async def _actions(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+    search = requests.action_search(body_of(progress.request))
+    page = await search_actions(front.env, call, *search, progress.replays)
+    return _page(page, lambda name: {"name": name})
+
+
+def _page(page: Page, shown: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
+    results = [shown(name) for name in page.results]
+    return {"results": results, "page": {"next_token": page.following, "count": len(results)}}
+
+
+# --- Metadata and errors ---------------------------------------------------------------------------------------------
+
+
+def _metadata(front: Front, request: Request) -> Response:
+    server = front.env.oauth
+    if not server.enabled:
+        raise DaypassError(ErrorKind.NOT_FOUND, "AuthZEN metadata is off: server.public_url is not set.")
+    at = server.issuer
+    content = {
+        "policy_decision_point": at,
+        "access_evaluation_endpoint": at + _EVALUATION,
+        "access_evaluations_endpoint": at + _EVALUATIONS,
+        "search_subject_endpoint": at + _SUBJECTS,
+        "search_resource_endpoint": at + _RESOURCES,
+        "search_action_endpoint": at + _ACTIONS,
+    }
+    body = json.dumps(content).encode("ascii")
+    tag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode("ascii") + b'"'
+    headers: tuple[Header, ...] = (
+        (b"etag", tag),
+        (b"cache-control", b"public, max-age=3600"),
+        (b"access-control-allow-origin", b"*"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    if has_entity(request, tag):
+        return Response(304, b"", MEDIA_TYPE, headers)
+    return Response(200, body, MEDIA_TYPE, (*headers, *_echoed(request)))
+
+
+def _echoed(request: Request) -> tuple[Header, ...]:
+    """X-Request-ID of the request, which every answer repeats (AuthZEN, 10.1.3)."""
+    found = [value for name, value in request.headers if name == b"x-request-id"]
+    return ((b"x-request-id", found[0]),) if len(found) == 1 and _REQUEST_ID.fullmatch(found[0]) else ()
+
+
+class AuthzenErrors:
+    """`front.ErrorFormat`: the bodies of the management API, with the status codes of AuthZEN (10.1.2)."""
+
+    def refused(self, request: Request, refusal: Refusal) -> Response:
+        """See `front.ErrorFormat`."""
+        code, status = wire_error(refusal.error.kind)
+        headers = (*_NO_STORE, *_echoed(request))
+        family = family_of(refusal.error.kind)
+        if family in _UNAUTHENTICATED:
+            status, headers = 401, (*headers, (b"www-authenticate", b'Bearer error="invalid_token"'))
+        elif family is Family.CONFLICT:
+            status = 400
+        body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
+        return Response(status, body, MEDIA_TYPE, headers, refusal.operation, code)
+
+    def broken(self, request: Request) -> Response:
+        """See `front.ErrorFormat`."""
+        body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
+        return Response(500, body, MEDIA_TYPE, (*_NO_STORE, *_echoed(request)), code=INTERNAL_CODE)
+
+
+ERRORS: Final = AuthzenErrors()

@@ -1,0 +1,102 @@
+"""Results and errors in AWS's JSON form of the query protocol, and when a request asks for it. XML is the default.
+
+The request does not differ. AWS documents this form nowhere; clients such as aws-iam-authenticator rely on it. The
+shape of
+an answer is that of the XML: `{"GetCallerIdentityResponse": {"GetCallerIdentityResult": {…}, "ResponseMetadata":
+{…}}}`. Lists are arrays, maps are objects, times are seconds since the epoch, blobs are base64.
+
+Unlike AWS, characters that could be markup are escaped. So a caller who controls a value of the response (such as the
+subject of a token) cannot embed a response that a lenient XML reader would accept.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daypass.wire.aws.xml import Shapes
+
+MEDIA_TYPE = b"application/json"
+_XML_TYPES = (b"text/xml", b"application/xml")
+_QUALITY = re.compile(rb"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def is_accepted(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the Accept headers ask for JSON: they name `application/json`, and no type of XML with the same or a
+    higher quality.
+
+    Wildcards do not count, because every HTTP client sends them. Source: RFC 9110, section 12.5.1.
+    """
+    qualities: dict[bytes, float] = {}
+    for name, value in headers:  # every request runs this, and most have no such header
+        if name == b"accept":
+            qualities |= _qualities(value.lower())
+    if not qualities:
+        return False
+    best = qualities.get(MEDIA_TYPE, 0.0)
+    return best > max(qualities.get(media_type, 0.0) for media_type in _XML_TYPES)
+
+
+def _qualities(accept: bytes) -> dict[bytes, float]:
+    """The weight of each media range of an Accept header."""
+    qualities: dict[bytes, float] = {}
+    for item in accept.split(b","):
+        media_type, *parameters = item.split(b";")
+        qualities[media_type.strip()] = _quality(parameters)
+    return qualities
+
+
+def _quality(parameters: Iterable[bytes]) -> float:
+    """The weight of a media range: 1 without a `q`, 0 for one that cannot be read."""
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"q":
+            return float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
+    return 1.0
+
+
+def result(shapes: Shapes, operation: Mapping[str, Any], answer: Mapping[str, Any], request_id: str) -> bytes:
+    """An operation's whole answer. `answer` is by the model's member names; raises ValueError for any other."""
+    name, output = operation["name"], operation.get("output")
+    response: dict[str, Any] = {}
+    if output is not None:
+        response[output.get("resultWrapper", f"{name}Result")] = _plain(shapes, output["shape"], answer)
+    response["ResponseMetadata"] = {"RequestId": request_id}
+    return _encoded({f"{name}Response": response})
+
+
+def error(code: str, status: int, message: str, request_id: str, encoded: str = "") -> bytes:
+    """An error. `encoded` is the encoded authorization message, if there is one."""
+    error = {"Code": code, "Message": message, "Type": "Sender" if status < 500 else "Receiver"}
+    if encoded:
+        error["EncodedAuthorizationMessage"] = encoded
+    return _encoded({"Error": error, "RequestId": request_id})
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).translate(_MARKUP).encode("ascii")
+
+
+def _plain(shapes: Shapes, name: str, value: Any) -> Any:
+    """A value of a shape as JSON has it. Members that are None are left out."""
+    shape = shapes[name]
+    match shape["type"]:
+        case "structure":
+            members = shape["members"]
+            if unknown := set(value) - set(members):
+                raise ValueError(f"the model has no members {sorted(unknown)}")
+            return {n: _plain(shapes, members[n]["shape"], value[n]) for n in sorted(value) if value[n] is not None}
+        case "list":
+            return [_plain(shapes, shape["member"]["shape"], item) for item in value]
+        case "map":
+            return {key: _plain(shapes, shape["value"]["shape"], item) for key, item in value.items()}
+        case "timestamp":
+            return value // 1000
+        case "blob":
+            return base64.b64encode(value).decode("ascii")
+        case _:
+            return value

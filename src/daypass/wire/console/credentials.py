@@ -1,0 +1,61 @@
+"""Credentials of a role for shells and files. They are made when the form is sent, and shown on that page only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from daypass.domain.errors import DaypassError
+from daypass.operations.assume.assume_role import assume_role
+from daypass.operations.assume.forms import AwsForm
+from daypass.operations.assume.request import AssumeRequest, SessionRequest
+from daypass.operations.broker import own
+from daypass.wire.console.mfa import mfa_code
+from daypass.wire.console.visit import ConsoleVisit
+from daypass.wire.credentials import environment, texts
+from daypass.wire.http import Response
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_+=,.@-]")
+
+
+async def form(visit: ConsoleVisit) -> Response:
+    """GET /console/credentials?role=ARN"""
+    return await _form_page(visit)
+
+
+def show(region: str) -> Callable[[ConsoleVisit], Awaitable[Response]]:
+    """POST /console/credentials/show. `region`: shown with the credentials."""
+
+    async def serve(visit: ConsoleVisit) -> Response:
+        try:
+            minutes = visit.number("minutes")
+            name = visit.value("session_name", 64) or _session_name(visit)
+            session = SessionRequest(name, minutes * 60 if minutes else None, visit.value("policy", 20_480))
+            asked = AssumeRequest(visit.value("role"), session)
+            issued = await visit.perform("sts:AssumeRole", assume_role, asked, AwsForm(), mfa_code(visit))
+        except DaypassError as error:
+            return await _form_page(visit, await visit.problem(error))
+        formats = texts(environment(issued, visit.visit.site.public_url, region))
+        return visit.page("credentials", "Your credentials", formats=formats, session=issued.session)
+
+    return serve
+
+
+async def _form_page(visit: ConsoleVisit, problem: str = "") -> Response:
+    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
+    return visit.page(
+        "credentials_form",
+        "Get credentials",
+        role=visit.value("role"),
+        session_name=visit.value("session_name", 64) or _session_name(visit),
+        devices=access.value.mfa_devices if access.value is not None else (),
+        problem=problem,
+        values=visit.values,
+    )
+
+
+def _session_name(visit: ConsoleVisit) -> str:
+    """The person's name as a role session name has it: 2 to 64 characters (STS API, roleSessionNameType)."""
+    name = _NOT_IN_NAMES.sub("-", visit.call.caller.name)[:64]
+    return name if len(name) >= 2 else f"{name}-session"

@@ -1,0 +1,78 @@
+"""The first page: what a person has now, may have at once, may request, and waits for; and ending and extending access."""
+
+from __future__ import annotations
+
+from daypass.domain.access.grant import state_of
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.broker import create, follow, own, read
+from daypass.operations.sessions import list_sessions
+from daypass.wire.console.mfa import mfa_code
+from daypass.wire.console.navigation import HOME
+from daypass.wire.console.visit import ConsoleVisit, to
+from daypass.wire.http import Response
+
+_ROLES = 100  # roles that one page looks through
+
+
+async def home(visit: ConsoleVisit) -> Response:
+    """GET /console/, which also gets every path below it that no other page has."""
+    if visit.visit.request.raw_path != HOME.encode("ascii"):
+        raise DaypassError(ErrorKind.NOT_FOUND, "The console has no such page.")
+    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
+    ready_after, requestable_after = visit.value("ready_after"), visit.value("requestable_after")
+    ready = await visit.attempt("daypass:ListAssumableRoles", list_sessions.list_assumable_roles, ready_after, _ROLES)
+    requestable = await visit.attempt(
+        "daypass:ListRequestableRoles", own.list_requestable_roles, requestable_after, _ROLES
+    )
+    found = access.value
+    grants = [] if found is None else [(grant, state_of(grant, visit.call.now).value) for grant in found.grants]
+    return visit.page(
+        "home",
+        "Home",
+        access=access,
+        grants=grants,
+        requests=() if found is None else found.requests,
+        ready=ready,
+        requestable=requestable,
+    )
+
+
+async def to_home(_: ConsoleVisit) -> Response:
+    """GET /console."""
+    return to(HOME)
+
+
+async def finish(visit: ConsoleVisit) -> Response:
+    """POST /console/access-request/done: ends the access of a request, with its sessions."""
+    await visit.perform("daypass:FinishAccessRequest", follow.finish_request, visit.value("request", 64))
+    return to(HOME, done="ended")
+
+
+async def extend_form(visit: ConsoleVisit) -> Response:
+    """GET /console/extend."""
+    return await _extend_page(visit)
+
+
+async def extend(visit: ConsoleVisit) -> Response:
+    """POST /console/extend/send: requests more time for access that the person has."""
+    try:
+        made = await visit.perform(
+            "daypass:ExtendAccessRequest",
+            create.extend_request,
+            "",
+            visit.value("request", 64),
+            visit.number("minutes") * 60,
+            visit.value("reason"),
+            mfa_code(visit),
+        )
+    except DaypassError as error:
+        return await _extend_page(visit, await visit.problem(error))
+    return to("/console/access-request", id=made.request.id, done="requested")
+
+
+async def _extend_page(visit: ConsoleVisit, problem: str = "") -> Response:
+    request = visit.value("request", 64)
+    view = await visit.perform("daypass:GetAccessRequest", read.get_request, "", request)
+    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
+    devices = access.value.mfa_devices if access.value is not None else ()
+    return visit.page("extend", "Extend access", view=view, devices=devices, problem=problem, values=visit.values)

@@ -1,0 +1,99 @@
+"""The record explorer: searching, one record with its chain of custody, and what proves that it is unaltered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.record import explore, read
+from daypass.operations.record.explore import EventFilter
+from daypass.operations.sessions import list_sessions
+from daypass.ports import Call, Env, LogView, RecordFilter, RecordView, SessionView
+from daypass.wire.console.sessions import Branch, tree_of
+from daypass.wire.console.visit import ConsoleVisit, Part, address
+from daypass.wire.cursors import place, record_cursor
+from daypass.wire.http import Response
+
+_ROWS: Final = 50
+_READ: Final = "daypass:ReadAudit"
+_FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_id", "error")
+_TEXTS: Final = ("person", "role", "chain", "source", "decision")
+_TIME: Final = "%Y-%m-%dT%H:%M"
+
+
+async def search(visit: ConsoleVisit) -> Response:
+    """GET /console/records."""
+    given = {name: visit.value(name, 256) for name in (*_FIELDS, *_TEXTS, "since", "until")}
+    query = RecordFilter(
+        **{name: given[name] for name in _FIELDS},
+        since=_ms(given["since"]),
+        until=_ms(given["until"]),
+        before=record_cursor(visit.value("after", 128)),
+        limit=_ROWS,
+    )
+    wanted = EventFilter(**{name: given[name] for name in _TEXTS})
+    found = await visit.perform(_READ, explore.explore, query, wanted)
+    return visit.page(
+        "records",
+        "Record",
+        rows=found.records,
+        following=place(*found.before) if found.before is not None else "",
+        given=given,
+        here=address("/console/records", **given),
+        first=bool(visit.value("after")),
+    )
+
+
+def _ms(text: str) -> int | None:
+    """A time of an input of type datetime-local, read as UTC. Raises DaypassError(VALIDATION)."""
+    if not text:
+        return None
+    try:
+        return int(datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise DaypassError(ErrorKind.VALIDATION, "A time has a date and a time of day: 2026-01-31T12:00.") from None
+
+
+async def one(visit: ConsoleVisit) -> Response:
+    """GET /console/record?log=…&seq=…"""
+    log, seq = visit.value("log", 64), visit.number("seq")
+    record = await visit.perform(_READ, read.get_record, "", log, seq)
+    body = record.body or {}
+    before: Part[RecordView] = Part()
+    if seq:
+        before = await visit.attempt("daypass:VerifyAudit", _record_before, log, seq)
+    logs = await visit.attempt("daypass:VerifyAudit", read.list_logs, "")
+    session = await _session(visit, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or ""))
+    return visit.page(
+        "record",
+        f"Record {seq}",
+        record=record,
+        body=body,
+        before=before,
+        head=_head(logs, log),
+        session=session,
+        tree=_tree(session),
+    )
+
+
+async def _record_before(env: Env, call: Call, log: str, seq: int) -> RecordView:
+    found = await read.export_log(env, call, "", log, seq - 2, 1)
+    if not found:
+        raise DaypassError(ErrorKind.NOT_FOUND, "The record before it cannot be read.")
+    return found[0]
+
+
+def _head(logs: Part[list[LogView]], log: str) -> Part[LogView]:
+    found = [view for view in logs.value or () if view.log == log]
+    return Part(found[0] if found else None, logs.problem)
+
+
+async def _session(visit: ConsoleVisit, session_id: str) -> Part[SessionView]:
+    if not session_id:
+        return Part()
+    return await visit.attempt("daypass:GetSession", list_sessions.get_session, session_id)
+
+
+def _tree(session: Part[SessionView]) -> Branch | None:
+    return tree_of(session.value, ()) if session.value is not None else None

@@ -1,0 +1,140 @@
+"""The paths of the console. A page that changes something is a form, and is reached by POST only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.wire.console import (
+    approvals,
+    credentials,
+    dashboards,
+    directory,
+    home,
+    keys,
+    record,
+    requests,
+    roles,
+    rules,
+    sessions,
+    setup,
+    simulator,
+)
+from daypass.wire.console.errors import CONSOLE_ERRORS
+from daypass.wire.console.navigation import HOME
+from daypass.wire.console.visit import ConsolePage, shown, submitted
+from daypass.wire.routing import GET, POST, Route
+from daypass.wire.web.visit import Site
+
+_REQUEST = "/console/access-request"
+
+
+Show: TypeAlias = "Callable[..., Route]"
+
+
+def console_routes(site: Site, region: str, settings: ShownSettings) -> tuple[Route, ...]:
+    """Every path with its handler. `region`: shown with credentials. `settings`: without secrets."""
+
+    def show(path: str, serve: ConsolePage, summary: str, operation: str = "") -> Route:
+        return Route(path, shown(site, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
+
+    def form(path: str, serve: ConsolePage, summary: str, operation: str) -> Route:
+        return Route(path, submitted(site, serve, operation), summary, POST, CONSOLE_ERRORS, operation)
+
+    return (
+        *_access(show, form, region),
+        *_use(show, form),
+        *_directory(show, form),
+        *_administration(show, form, settings),
+    )
+
+
+def _access(show: Show, form: Show, region: str) -> tuple[Route, ...]:
+    """A person's own access, requests and approvals."""
+    return (
+        show(HOME, home.home, "Console: the person's own access", "daypass:GetOwnAccess"),
+        show("/console", home.to_home, "Redirects to the console"),
+        show("/console/extend", home.extend_form, "Console: the form to extend access", "daypass:GetAccessRequest"),
+        form("/console/extend/send", home.extend, "Requests more time", "daypass:ExtendAccessRequest"),
+        show("/console/request", requests.form, "Console: the form to request access", "daypass:ListRequestableRoles"),
+        form("/console/request/send", requests.send, "Requests access", "daypass:CreateAccessRequest"),
+        show(
+            "/console/approvals",
+            approvals.inbox,
+            "Console: requests that wait for a vote",
+            "daypass:ListAccessRequests",
+        ),
+        show(_REQUEST, approvals.show, "Console: one access request", "daypass:GetAccessRequest"),
+        form(f"{_REQUEST}/approve", approvals.approve, "Approves a request", "daypass:ApproveAccessRequest"),
+        form(f"{_REQUEST}/deny", approvals.deny, "Denies a request", "daypass:DenyAccessRequest"),
+        form(f"{_REQUEST}/accept", approvals.accept, "Accepts a request for oneself", "daypass:AcceptAccessRequest"),
+        form(f"{_REQUEST}/cancel", approvals.cancel, "Takes a request back", "daypass:CancelAccessRequest"),
+        form(f"{_REQUEST}/done", home.finish, "Ends the access of a request", "daypass:FinishAccessRequest"),
+        show("/console/credentials", credentials.form, "Console: the form for credentials", "daypass:GetOwnAccess"),
+        form("/console/credentials/show", credentials.show(region), "Shows credentials once", "sts:AssumeRole"),
+    )
+
+
+def _use(show: Show, form: Show) -> tuple[Route, ...]:
+    """Sessions, roles, the record and decisions."""
+    return (
+        show("/console/sessions", sessions.listed, "Console: sessions", "daypass:ListSessions"),
+        show("/console/session", sessions.one, "Console: one session with its chain", "daypass:GetSession"),
+        show("/console/revoke", sessions.revoke_form, "Console: revoking with a preview", "daypass:RevokeSession"),
+        form("/console/revoke/send", sessions.revoke_send, "Revokes sessions", "daypass:RevokeSession"),
+        show("/console/roles", roles.listed, "Console: roles", "iam:ListRoles"),
+        show("/console/role", roles.one, "Console: one role", "iam:GetRole"),
+        form(
+            "/console/role/report",
+            roles.report,
+            "Makes a report on the use of a role's permissions",
+            "iam:GenerateServiceLastAccessedDetails",
+        ),
+        show("/console/records", record.search, "Console: the record explorer", "daypass:ReadAudit"),
+        show("/console/record", record.one, "Console: one record and its proof", "daypass:ReadAudit"),
+        show("/console/simulator", simulator.simulator, "Console: the simulator", "daypass:SimulateAccess"),
+        show("/console/explain", simulator.explain, "Console: explains a denial", "sts:DecodeAuthorizationMessage"),
+    )
+
+
+def _directory(show: Show, form: Show) -> tuple[Route, ...]:
+    """Users, groups, keys, devices, providers and clients."""
+    return (
+        show("/console/users", directory.users, "Console: users", "iam:ListUsers"),
+        show("/console/user", directory.user, "Console: one user", "iam:GetUser"),
+        show("/console/groups", directory.groups, "Console: groups", "iam:ListGroups"),
+        show("/console/group", directory.group, "Console: one group", "iam:GetGroup"),
+        show("/console/devices", directory.devices, "Console: MFA devices", "iam:ListVirtualMFADevices"),
+        show(
+            "/console/providers", directory.providers, "Console: identity providers", "iam:ListOpenIDConnectProviders"
+        ),
+        show("/console/provider", directory.provider, "Console: one identity provider", "iam:GetOpenIDConnectProvider"),
+        show("/console/clients", directory.clients, "Console: OAuth clients", "daypass:ListClients"),
+        show("/console/keys", keys.keys, "Console: access keys by age and use", "iam:GetCredentialReport"),
+        form("/console/keys/report", keys.make_report, "Makes the credential report", "iam:GenerateCredentialReport"),
+    )
+
+
+def _administration(show: Show, form: Show, settings: ShownSettings) -> tuple[Route, ...]:
+    """Approval rules, reviews, notifications, settings and first steps."""
+    channel = "/console/notifications"
+    return (
+        show("/console/rules", rules.listed, "Console: approval rules", "daypass:ListApprovalRules"),
+        show("/console/rule", rules.one, "Console: one approval rule", "daypass:GetApprovalRule"),
+        form("/console/rule/save", rules.put, "Writes an approval rule", "daypass:PutApprovalRule"),
+        form("/console/rule/delete", rules.delete, "Deletes an approval rule", "daypass:DeleteApprovalRule"),
+        show("/console/reviews", rules.reviews, "Console: reviews of emergency access", "daypass:ListAccessReviews"),
+        form("/console/reviews/close", rules.close_review, "Closes a review", "daypass:CloseAccessReview"),
+        show(channel, rules.notifications, "Console: notifications", "daypass:ListNotificationChannels"),
+        form(f"{channel}/save", rules.put_channel, "Writes a channel", "daypass:PutNotificationChannel"),
+        form(f"{channel}/test", rules.test_channel, "Tests a channel", "daypass:TestNotificationChannel"),
+        form(f"{channel}/delete", rules.delete_channel, "Deletes a channel", "daypass:DeleteNotificationChannel"),
+        form(f"{channel}/retry", rules.retry, "Delivers a notification again", "daypass:RetryNotification"),
+        show("/console/dashboard", dashboards.dashboard, "Console: dashboards", "daypass:ReadAudit"),
+        show("/console/dashboard/events", dashboards.events, "Figures of a dashboard as an event", "daypass:ReadAudit"),
+        show("/console/dashboard/export", dashboards.export, "Figures of a dashboard as a file", "daypass:ReadAudit"),
+        show("/console/settings", setup.settings_page(settings), "Console: settings", "daypass:ReadSettings"),
+        show("/console/start", setup.start, "Console: first steps", "iam:ListGroups"),
+        form("/console/start/role", setup.first_role, "Makes the first role and its rule", "iam:CreateRole"),
+    )

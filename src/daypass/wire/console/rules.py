@@ -1,0 +1,153 @@
+"""Approval rules, reviews of emergency access, and notifications."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.errors import DaypassError
+from daypass.operations.broker import channels, read, rules
+from daypass.operations.broker.channels import NewChannel
+from daypass.wire.console.table import Cell, TableView, columns, link
+from daypass.wire.console.visit import ConsoleVisit, to
+from daypass.wire.http import Response
+
+_ROWS: Final = 50
+_RULES: Final = "/console/rules"
+_NOTIFICATIONS: Final = "/console/notifications"
+_EXAMPLE: Final = """{
+  "roles": ["role/prod-*"],
+  "requesters": {"principals": ["group/engineers"]},
+  "stages": [{"name": "lead", "approvers": {"principals": ["group/leads"]}}],
+  "max_seconds": 14400
+}"""
+
+
+async def listed(visit: ConsoleVisit) -> Response:
+    """GET /console/rules."""
+    found = await visit.perform("daypass:ListApprovalRules", rules.list_rules, "")
+    rows = [
+        (
+            link(rule.name, "/console/rule", name=rule.name),
+            Cell(at=rule.updated_at),
+            Cell(rule.updated_by.rpartition("/")[2]),
+        )
+        for rule in found
+    ]
+    empty = ("No approval rules.", "A role without a rule cannot be requested.")
+    table = TableView(columns("Name", "Changed", "By"), rows, _RULES, empty=empty)
+    return visit.page("rules", "Approval rules", table=table)
+
+
+async def one(visit: ConsoleVisit) -> Response:
+    """GET /console/rule?name=… Without a name, the form for a new rule."""
+    name = visit.value("name", 64)
+    document = _EXAMPLE
+    if name:
+        document = (await visit.perform("daypass:GetApprovalRule", rules.get_rule, "", name)).document
+    return visit.page("rule", name or "New approval rule", name=name, document=document, problem="")
+
+
+async def put(visit: ConsoleVisit) -> Response:
+    """POST /console/rule/save."""
+    name, document = visit.value("name", 64), visit.value("document", 16_384)
+    try:
+        await visit.perform("daypass:PutApprovalRule", rules.put_rule, "", name, document)
+    except DaypassError as error:
+        problem = await visit.problem(error)
+        return visit.page("rule", name or "New approval rule", name=name, document=document, problem=problem)
+    return to(_RULES, done="saved")
+
+
+async def delete(visit: ConsoleVisit) -> Response:
+    """POST /console/rule/delete."""
+    await visit.perform("daypass:DeleteApprovalRule", rules.delete_rule, "", visit.value("name", 64))
+    return to(_RULES, done="saved")
+
+
+# --- Reviews ---------------------------------------------------------------------------------------------------------
+
+
+async def reviews(visit: ConsoleVisit) -> Response:
+    """GET /console/reviews: emergency access that nobody has reviewed yet."""
+    return await _reviews_page(visit)
+
+
+async def close_review(visit: ConsoleVisit) -> Response:
+    """POST /console/reviews/close."""
+    try:
+        await visit.perform(
+            "daypass:CloseAccessReview", read.close_review, "", visit.value("review", 64), visit.value("finding", 8192)
+        )
+    except DaypassError as error:
+        return await _reviews_page(visit, await visit.problem(error))
+    return to("/console/reviews", done="saved")
+
+
+async def _reviews_page(visit: ConsoleVisit, problem: str = "") -> Response:
+    found, following = await visit.perform(
+        "daypass:ListAccessReviews", read.list_reviews, after=visit.value("after", 64), limit=_ROWS
+    )
+    return visit.page("reviews", "Reviews", rows=found, following=following, problem=problem)
+
+
+# --- Notifications ---------------------------------------------------------------------------------------------------
+
+
+async def notifications(visit: ConsoleVisit) -> Response:
+    """GET /console/notifications: channels, and what could not be delivered."""
+    return await _notifications_page(visit)
+
+
+async def put_channel(visit: ConsoleVisit) -> Response:
+    """POST /console/notifications/save. A new secret of a webhook is shown once."""
+    name = visit.value("name", 64)
+    chosen = tuple(event for event in channels.EVENTS if visit.value(event, 8) == "yes") or channels.EVENTS
+    new = NewChannel(visit.value("kind", 16), visit.value("target"), chosen)
+    try:
+        _, secret = await visit.perform("daypass:PutNotificationChannel", channels.put_channel, "", name, new)
+    except DaypassError as error:
+        return await _notifications_page(visit, await visit.problem(error))
+    return await _notifications_page(visit, secret=secret)
+
+
+async def test_channel(visit: ConsoleVisit) -> Response:
+    """POST /console/notifications/test: queues a notification that tests a channel."""
+    await visit.perform("daypass:TestNotificationChannel", channels.send_test, "", visit.value("name", 64))
+    return to(_NOTIFICATIONS, done="queued")
+
+
+async def delete_channel(visit: ConsoleVisit) -> Response:
+    """POST /console/notifications/delete."""
+    await visit.perform("daypass:DeleteNotificationChannel", channels.delete_channel, "", visit.value("name", 64))
+    return to(_NOTIFICATIONS, done="saved")
+
+
+async def retry(visit: ConsoleVisit) -> Response:
+    """POST /console/notifications/retry: delivers a dead notification again."""
+    await visit.perform("daypass:RetryNotification", channels.retry_notification, "", visit.value("id", 64))
+    return to(_NOTIFICATIONS, done="queued")
+
+
+async def _notifications_page(visit: ConsoleVisit, problem: str = "", secret: str = "") -> Response:
+    found = await visit.perform("daypass:ListNotificationChannels", channels.list_channels, "")
+    outcome = visit.value("outcome", 16) or "dead"
+    sent = await visit.attempt(
+        "daypass:ListNotifications",
+        channels.list_notifications,
+        "",
+        outcome=outcome if outcome in ("waiting", "delivered", "dead") else "dead",
+        after=visit.value("after", 64),
+        limit=_ROWS,
+    )
+    return visit.page(
+        "notifications",
+        "Notifications",
+        channels=found,
+        sent=sent,
+        outcome=outcome,
+        kinds=[(kind, kind) for kind in channels.KINDS],
+        events=channels.EVENTS,
+        values=visit.values,
+        problem=problem,
+        secret=secret,
+    )

@@ -1,0 +1,166 @@
+"""Sessions: the list with filters, one session with its chain as a tree, and revoking with a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.sessions import list_sessions, revoke
+from daypass.operations.sessions.revoke import RevocationRequest, Revoked
+from daypass.operations.sessions.subjects import SUBJECTS
+from daypass.ports import SessionFilter, SessionView
+from daypass.wire.console.visit import ConsoleVisit, Part, address, to
+from daypass.wire.cursors import place, session_cursor
+from daypass.wire.http import Response
+
+_ROWS: Final = 50
+_LOOKED_AT: Final = 500  # sessions that one page looks through for the revoked ones
+_TREE: Final = 200  # sessions of one original principal that a tree looks through
+_AFFECTED: Final = 20  # sessions that a preview lists
+_LIST: Final = "daypass:ListSessions"
+_STATES: Final[Mapping[str, tuple[bool | None, bool | None]]] = {
+    "active": (True, None),
+    "revoked": (None, True),
+    "all": (None, None),
+}
+"""The filters `active` and `revoked` by the name of the state."""
+
+
+class Branch(NamedTuple):
+    """A session in a tree with the sessions that were made from it. `view`: None for a hop that is not on the page."""
+
+    label: str
+    principal_id: str
+    session_id: str
+    view: SessionView | None
+    current: bool
+    branches: tuple[Branch, ...]
+
+
+async def listed(visit: ConsoleVisit) -> Response:
+    """GET /console/sessions."""
+    state = visit.value("state", 16) or "active"
+    if state not in _STATES:
+        raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(_STATES)}.")
+    principal, root = visit.value("principal", 128), visit.value("root", 128)
+    active, revoked = _STATES[state]
+    wanted = SessionFilter(
+        active=active,
+        revoked=revoked,
+        principal_id=principal,
+        root_principal_id=root,
+        before=session_cursor(visit.value("after", 128)),
+        limit=_ROWS,
+        looked_at=_LOOKED_AT,
+    )
+    found, following = await visit.perform(_LIST, list_sessions.list_sessions, wanted)
+    return visit.page(
+        "sessions",
+        "Sessions",
+        rows=found,
+        following=place(*following) if following else "",
+        here=address("/console/sessions", state=state, principal=principal, root=root),
+        state_wanted=state,
+        principal=principal,
+        root=root,
+        first=bool(visit.value("after")),
+    )
+
+
+async def one(visit: ConsoleVisit) -> Response:
+    """GET /console/session?id=…"""
+    view = await visit.perform("daypass:GetSession", list_sessions.get_session, visit.value("id", 64))
+    origin = SessionFilter(root_principal_id=view.claims.hops[0].principal_id, limit=_TREE)
+    related = await visit.attempt(_LIST, list_sessions.list_sessions, origin)
+    others = related.value[0] if related.value is not None else []
+    return visit.page("session", "Session", view=view, tree=tree_of(view, others), related=related)
+
+
+def tree_of(view: SessionView, others: Sequence[SessionView]) -> Branch:
+    """The chain that leads to a session, and the sessions that were made from it."""
+    hops = view.claims.hops
+    known = {other.claims.session_id: other for other in others} | {view.claims.session_id: view}
+    branch = _descendants(view, known)
+    for hop in reversed(hops[:-1]):
+        above = known.get(hop.session_id) if hop.session_id else None
+        branch = Branch(hop.name or hop.principal_id, hop.principal_id, hop.session_id, above, False, (branch,))
+    return branch
+
+
+def _descendants(view: SessionView, known: dict[str, SessionView], *, current: bool = True) -> Branch:
+    claims = view.claims
+    below = [
+        _descendants(other, known, current=False)
+        for other in known.values()
+        if len(other.claims.hops) > 1
+        and other.claims.hops[-2].session_id == claims.session_id
+        and other.claims.session_id != claims.session_id
+    ]
+    return Branch(claims.name, claims.principal_id, claims.session_id, view, current, tuple(below))
+
+
+# --- Revoking --------------------------------------------------------------------------------------------------------
+
+
+async def revoke_form(visit: ConsoleVisit) -> Response:
+    """GET /console/revoke. With a value it is the preview: the sessions that would end are counted, and none is ended."""
+    if not visit.value("value"):
+        return _revoke_page(visit)
+    try:
+        found = await visit.perform("daypass:RevokeSession", revoke.revoke, _request(visit, dry_run=True))
+    except DaypassError as error:
+        return _revoke_page(visit, problem=await visit.problem(error))
+    return _revoke_page(visit, preview=found, affected=await _affected(visit, found))
+
+
+async def revoke_send(visit: ConsoleVisit) -> Response:
+    """POST /console/revoke/send."""
+    try:
+        await visit.perform("daypass:RevokeSession", revoke.revoke, _request(visit, dry_run=False))
+    except DaypassError as error:
+        return _revoke_page(visit, problem=await visit.problem(error))
+    return to("/console/sessions", state="revoked", done="revoked")
+
+
+def _request(visit: ConsoleVisit, *, dry_run: bool) -> RevocationRequest:
+    return RevocationRequest(
+        subject=visit.value("subject", 32),
+        value=visit.value("value"),
+        block=visit.value("block", 8) == "yes",
+        reason=visit.value("reason"),
+        force=visit.value("force", 8) == "yes",
+        dry_run=dry_run,
+    )
+
+
+async def _affected(visit: ConsoleVisit, found: Revoked) -> Part[list[SessionView]]:
+    """The first sessions that would end, where the list has a filter for them."""
+    made = found.revocation
+    match made.subject:
+        case "session":
+            wanted = SessionFilter(session_id=made.value, limit=1)
+        case "role" | "principal":
+            wanted = SessionFilter(principal_id=made.value, active=True, limit=_AFFECTED)
+        case _:
+            return Part()
+    page = await visit.attempt(_LIST, list_sessions.list_sessions, wanted)
+    return Part(page.value[0] if page.value is not None else None, page.problem)
+
+
+def _revoke_page(
+    visit: ConsoleVisit,
+    *,
+    preview: Revoked | None = None,
+    affected: Part[list[SessionView]] | None = None,
+    problem: str = "",
+) -> Response:
+    return visit.page(
+        "revoke",
+        "Revoke sessions",
+        preview=preview,
+        affected=affected or Part(),
+        problem=problem,
+        subjects=[(subject, subject.replace("_", " ")) for subject in SUBJECTS],
+        values=visit.values,
+    )

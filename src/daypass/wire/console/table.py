@@ -1,0 +1,51 @@
+"""A table of a page: its columns, its rows, and where the next page begins. One template shows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from daypass.wire.console.visit import address
+
+
+class Cell(NamedTuple):
+    """One cell. `at`: a time (ms) in place of the text. `state`: a word that is shown as a state."""
+
+    text: str = ""
+    href: str = ""
+    at: int = 0
+    state: str = ""
+
+
+class Column(NamedTuple):
+    """A column. `sort`: the value of the parameter `sort` by which the server sorts by it; "": it does not."""
+
+    title: str
+    sort: str = ""
+
+
+class TableView(NamedTuple):
+    """A table. `here`: the address of the page without its cursor. `empty`: what an empty table says."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    here: str
+    following: str = ""
+    first: bool = False
+    sorted_by: str = ""
+    empty: tuple[str, str] = ("Nothing here.", "")
+
+    def sort_address(self, column: Column) -> str:
+        """The address of this page, sorted by a column."""
+        path = self.here.partition("?")[0]
+        return address(path, sort=column.sort)
+
+
+def columns(*titles: str) -> tuple[Column, ...]:
+    """Columns that the server does not sort by."""
+    return tuple(Column(title) for title in titles)
+
+
+def link(text: str, path: str, **parameters: object) -> Cell:
+    """A cell that leads to a page."""
+    return Cell(text, address(path, **parameters))

@@ -1,0 +1,159 @@
+"""One request to a page of the console, by a person who is signed in.
+
+Each operation that a page calls is on the record under its own name. Forms are checked before anything else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+from msgspec.structs import replace
+
+from daypass.domain.access.person import original_principal
+from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env
+from daypass.wire.console.errors import CONSOLE_ERRORS
+from daypass.wire.console.navigation import HOME, navigation
+from daypass.wire.http import Handler, Response
+from daypass.wire.web.render import redirect
+from daypass.wire.web.visit import Site, Visit
+
+T = TypeVar("T")
+
+_SHOWN: Final = frozenset(
+    {Family.DENIED, Family.CONTENT, Family.ABSENT, Family.REQUEST, Family.CONFLICT, Family.UPSTREAM, Family.PROOF}
+)
+"""Refusals that a page can show in the place of the part that was refused."""
+
+ConsolePage: TypeAlias = "Callable[[ConsoleVisit], Awaitable[Response]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[T]):
+    """A part of a page: its value, or why it was refused."""
+
+    value: T | None = None
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class ConsoleVisit:
+    """A request of the person `signed_in`. `values`: the query of a page, or the fields of a form."""
+
+    visit: Visit
+    call: Call
+    signed_in: SignedIn
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> Env:
+        """The ports."""
+        return self.visit.env
+
+    @property
+    def person_id(self) -> str:
+        """The principal id of the person, as requests and grants have it."""
+        return original_principal(self.call.caller.hops)
+
+    def value(self, name: str, limit: int = 2048) -> str:
+        """A parameter without surrounding spaces; "" when it is absent. Raises DaypassError(VALIDATION): too long."""
+        found = self.values.get(name, "").strip()
+        if len(found) > limit:
+            raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is over {limit} characters.")
+        return found
+
+    def number(self, name: str, default: int = 0) -> int:
+        """A whole number of at most nine digits. Raises DaypassError(VALIDATION)."""
+        text = self.value(name)
+        if not text:
+            return default
+        if len(text) > 9 or not text.isascii() or not text.isdigit():
+            raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is not a whole number.")
+        return int(text)
+
+    def named(self, operation: str) -> Call:
+        """The call of an operation, recorded as `operation` ("iam:ListRoles")."""
+        self.visit.progress.operation = operation
+        return replace(self.call, facts=replace(self.call.facts, operation=operation))
+
+    async def perform(self, operation: str, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any) -> T:
+        """The result of an operation. Raises its DaypassError, which is recorded under the operation's name."""
+        return await function(self.env, self.named(operation), *arguments, **named)
+
+    async def attempt(
+        self, operation: str, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any
+    ) -> Part[T]:
+        """As `perform`, for a part of a page: a refusal is recorded, and shown in its place."""
+        try:
+            return Part(await self.perform(operation, function, *arguments, **named))
+        except DaypassError as error:
+            if family_of(error.kind) not in _SHOWN:
+                raise
+            await self.visit.site.front.record(self.visit.progress, error)
+            return Part(problem=error.public)
+
+    async def problem(self, error: DaypassError) -> str:
+        """Records a refusal after which the person may correct the form. Raises any other error again."""
+        if family_of(error.kind) not in _SHOWN:
+            raise error
+        return await self.visit.refused(error)
+
+    def page(self, template: str, title: str, **values: Any) -> Response:
+        """A page. `done`: a key of the messages in done.html, from the query."""
+        path = self.visit.request.raw_path.decode("latin-1")
+        values.setdefault("done", self.values.get("done", "")[:32])
+        return self.visit.page(
+            f"console/{template}",
+            title=title,
+            navigation=navigation(path),
+            now=self.call.now,
+            account=self.call.caller.account,
+            **values,
+        )
+
+
+def address(location: str, **parameters: object) -> str:
+    """A path with a query; empty parameters are left out."""
+    given = {name: str(value) for name, value in parameters.items() if value not in ("", None, 0)}
+    return f"{location}?{urlencode(given)}" if given else location
+
+
+def to(location: str, **parameters: object) -> Response:
+    """Redirects to a page of the console."""
+    return redirect(address(location, **parameters))
+
+
+def shown(site: Site, serve: ConsolePage, operation: str = "") -> Handler:
+    """The handler of a page that is only read."""
+
+    async def handle(visit: Visit) -> Response:
+        query = visit.query()
+        found = await visit.person()
+        if found is None:
+            return visit.to_sign_in(_here(visit))
+        return await serve(ConsoleVisit(visit, *found, query))
+
+    return site.handler(operation, handle, CONSOLE_ERRORS)
+
+
+def submitted(site: Site, serve: ConsolePage, operation: str) -> Handler:
+    """The handler of a form: POST only, with the CSRF token of this browser."""
+
+    async def handle(visit: Visit) -> Response:
+        fields = visit.form()
+        found = await visit.person()
+        if found is None:
+            return visit.to_sign_in(HOME)
+        return await serve(ConsoleVisit(visit, *found, fields))
+
+    return site.handler(operation, handle, CONSOLE_ERRORS)
+
+
+def _here(visit: Visit) -> str:
+    request = visit.request
+    query = f"?{request.raw_query.decode('latin-1')}" if request.raw_query else ""
+    return request.raw_path.decode("latin-1") + query

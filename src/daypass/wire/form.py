@@ -1,0 +1,45 @@
+"""Reads forms and query strings: `application/x-www-form-urlencoded`, strictly and in bounded number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.http import Header
+
+MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
+
+
+def check_media_type(headers: Sequence[Header]) -> None:
+    """Raises DaypassError(MALFORMED_REQUEST) unless the body is a form."""
+    types = [value for name, value in headers if name == b"content-type"]
+    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != MEDIA_TYPE:
+        raise DaypassError(ErrorKind.MALFORMED_REQUEST, f"The media type of the body must be {MEDIA_TYPE.decode()}.")
+
+
+def pairs_of(data: bytes, most: int, *, strict: bool = False) -> list[tuple[str, str]]:
+    """Names and values in their order. `most`: their number. `strict`: a part without "=" is an error.
+
+    Raises DaypassError(MALFORMED_REQUEST).
+    """
+    try:
+        text = data.decode("ascii")
+        return parse_qsl(
+            text,
+            keep_blank_values=True,
+            strict_parsing=strict and bool(text),
+            max_num_fields=most,
+            errors="strict",
+        )
+    except ValueError:
+        raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The parameters are not well-formed.") from None
+
+
+def unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The values by name. Raises DaypassError(MALFORMED_REQUEST) when a name is given twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise DaypassError(ErrorKind.MALFORMED_REQUEST, "A parameter is given twice.")
+    return found

@@ -1,0 +1,80 @@
+"""Health and metrics of one process. The details of /readyz may name hosts, so they are only shown with the metrics
+token.
+"""
+
+from __future__ import annotations
+
+import json
+from hmac import compare_digest
+from typing import Any, Final, Protocol
+
+from daypass import __version__
+from daypass.observability.metrics import CONTENT_TYPE
+from daypass.wire.http import Request, Response
+from daypass.wire.json_errors import MEDIA_TYPE
+from daypass.wire.routing import Route
+
+METRICS: Final = "/metrics"
+
+
+class Health(Protocol):
+    """The health of a process."""
+
+    async def problems(self, *, detailed: bool) -> list[str]:
+        """The reasons why it cannot serve; empty when it is ready. `detailed`: includes details that may name hosts."""
+        ...
+
+    def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
+        """While the database is unavailable and the process serves from memory: how old its data are, and what it has
+        spooled. Otherwise None.
+        """
+        ...
+
+    def warnings(self) -> list[str]:
+        """Warnings for an operator that do not stop it from serving."""
+        ...
+
+    def render_metrics(self) -> bytes:
+        """The current metrics."""
+        ...
+
+    def observe_streams(self, count: int) -> None:
+        """Called with the number of open streams of revocations when it changes."""
+        ...
+
+
+def health_routes(health: Health, metrics_token: str) -> tuple[Route, ...]:
+    """/healthz, /readyz and /metrics. `metrics_token`: "": the metrics are public."""
+    token = metrics_token.encode()
+
+    async def healthz(_: Request) -> Response:
+        return _json(200, {"status": "alive", "version": __version__})
+
+    async def readyz(request: Request) -> Response:
+        detailed = bool(token) and _has_token(request, token)
+        problems = await health.problems(detailed=detailed)
+        degraded = health.degraded(detailed=detailed)
+        status = "not ready" if problems else "degraded" if degraded else "ready"
+        content = {"status": status, "problems": problems, "warnings": health.warnings()}
+        return _json(503 if problems else 200, content | ({"degraded": degraded} if degraded else {}))
+
+    async def metrics(request: Request) -> Response:
+        if token and not _has_token(request, token):
+            return Response(401, b"", headers=((b"www-authenticate", b"Bearer"),), code="401")
+        return Response(200, health.render_metrics(), CONTENT_TYPE.encode("ascii"))
+
+    return (
+        Route("/healthz", healthz, "Whether the process is alive"),
+        Route("/readyz", readyz, "Whether the process can serve, and what keeps it from it"),
+        Route(METRICS, metrics, "The metrics, in Prometheus's text format"),
+    )
+
+
+def _has_token(request: Request, token: bytes) -> bool:
+    """Whether the request has this bearer token (RFC 6750, 2.1)."""
+    found = [value for name, value in request.headers if name == b"authorization"]
+    return len(found) == 1 and compare_digest(found[0], b"Bearer " + token)
+
+
+def _json(status: int, content: dict[str, Any]) -> Response:
+    return Response(status, json.dumps(content).encode() + b"\n", MEDIA_TYPE)

@@ -1,0 +1,323 @@
+"""The authorization endpoint: from a client's request to a person's consent, and back to the client with a code.
+
+An unknown client or redirect URI ends in an error page. Every other refusal goes to the client's redirect URI, with
+`iss` (RFC 9207), so that a client of several servers knows which one answered (attack A68).
+Sources: RFC 6749, 4.1; RFC 9126, 4; RFC 9207; RFC 9449, 10; RFC 9470, 5; OpenID Connect Core 1.0, 3.1.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from msgspec import Struct
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.operations.oauth import authorization, consent
+from daypass.operations.oauth.authorization import ACR_VALUES, MFA, OPENID, AuthorizationRequest, KnownClient
+from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.operations.sign_in.ticket import seal, unseal
+from daypass.ports import Tx
+from daypass.wire.http import Response
+from daypass.wire.oauth.client import client_of
+from daypass.wire.oauth.details import read_details
+from daypass.wire.oauth.endpoint import Visit as OAuthVisit
+from daypass.wire.oauth.endpoint import answer, malformed
+from daypass.wire.oauth.errors import oauth_error
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, scope_of
+from daypass.wire.web.render import redirect
+from daypass.wire.web.visit import Fields, Visit
+
+PATH: Final = "/oauth2/authorize"
+CONSENT: Final = "/oauth2/authorize/consent"
+PUSH: Final = "/oauth2/par"
+OPERATION: Final = "daypass:AuthorizeClient"
+_PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
+_SEEN: Final = "interaction"
+_LIFETIME_MS: Final = 600_000
+_JKT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_TEXT: Final = re.compile(r"[ -~]{0,512}")
+
+
+class Interaction(Struct, frozen=True):
+    """A sign-in that a request demands: it must be newer than `after` (ms). `request`: the digest of its parameters."""
+
+    request: str
+    after: int
+
+
+class ConsentTicket(Struct, frozen=True):
+    """What the consent page shows, for the browser session that it was shown to."""
+
+    request: AuthorizationRequest
+    request_uri: str
+    session_id: str
+    expires_at: int
+
+
+class AuthorizationError(Exception):
+    """A refusal for the client: an error code of its own, or that of a DaypassError."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
+
+
+async def authorize(visit: Visit) -> Response:
+    """GET /oauth2/authorize."""
+    visit.anonymous()
+    fields = visit.fields(REPEATABLE)
+    client_id, request_uri = one(fields, "client_id"), one(fields, "request_uri")
+    pushed = await authorization.pushed(visit.env, client_id, request_uri) if request_uri else None
+    redirect_uri = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
+    account = ""
+    if is_document_id(client_id):  # its document is fetched only for a person whose account accepts it
+        found = await visit.person()
+        if found is None:
+            return visit.to_sign_in(f"{PATH}?{urlencode(_pairs(fields))}")
+        account = found[1].row.account
+    known = await authorization.client_for(visit.env, client_id, redirect_uri, account)
+    state = pushed.state if pushed is not None else one(fields, "state")
+    try:
+        request = pushed or read_request(known, fields)
+        if pushed is None and known.settings.pushed:
+            raise DaypassError(ErrorKind.VALIDATION, "The client must push its authorization requests (RFC 9126).")
+        return await _consent(visit, known, request, request_uri, fields)
+    except AuthorizationError as error:
+        refusal = DaypassError(ErrorKind.ACCESS_DENIED, error.description, private={"error": error.code})
+        return await _refused(visit, refusal, error.code, redirect_uri, state)
+    except DaypassError as error:
+        return await _refused(visit, error, oauth_error(error.kind, "access_denied")[0], redirect_uri, state)
+
+
+def read_request(known: KnownClient, fields: Fields) -> AuthorizationRequest:
+    """The request of a client, validated. Raises DaypassError."""
+    if one(fields, "request"):
+        raise DaypassError(ErrorKind.VALIDATION, "Request objects are not supported (request_not_supported).")
+    if one(fields, "response_type") != "code":
+        raise DaypassError(ErrorKind.UNSUPPORTED_RESPONSE_TYPE, "The only response_type here is code.")
+    if one(fields, "response_mode") not in ("", "query"):
+        raise DaypassError(ErrorKind.VALIDATION, "The only response_mode here is query.")
+    scope = scope_of(fields) or ()
+    details = read_details(one(fields, "role"), one(fields, "authorization_details"))
+    request = AuthorizationRequest(
+        client_id=known.client.id,
+        redirect_uri=one(fields, "redirect_uri"),
+        code_challenge=one(fields, "code_challenge"),
+        state=_text(fields, "state"),
+        role=details.role,
+        details=one(fields, "authorization_details"),
+        audiences=audiences_of(fields),
+        scope=tuple(name for name in scope if name != OPENID) or None,
+        openid=OPENID in scope,
+        nonce=_text(fields, "nonce"),
+        prompt=_prompt(fields),
+        max_age=_max_age(fields),
+        mfa=_mfa(fields),
+        dpop_jkt=_jkt(fields),
+    )
+    authorization.check(known.settings, request, authorization.GRANT)
+    authorization.check_challenge(request, one(fields, "code_challenge_method"))
+    if request.role and is_document_id(known.client.id) and request.role.split(":")[4] != known.client.account:
+        raise DaypassError(ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The client may ask for roles of its account only.")
+    return request
+
+
+async def push(visit: OAuthVisit) -> Response:
+    """POST /oauth2/par: a request that a client makes itself, so that no browser can change it (RFC 9126)."""
+    call, form = visit.anonymous(), visit.form(REPEATABLE)
+    client = await client_of(visit, form)
+    if client is None:
+        raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
+    if "request_uri" in form:
+        raise malformed("request_uri cannot be pushed.")
+    known = await authorization.client_for(visit.env, client.client.id, one(form, "redirect_uri"))
+    request = read_request(known, form)
+    uri = await authorization.push(visit.env, call, client, request, visit.progress.replays)
+    pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
+    return answer(pushed)._replace(status=201)
+
+
+async def decide(visit: Visit) -> Response:
+    """POST /oauth2/authorize/consent: the person's answer."""
+    form = visit.form()
+    found = await visit.person()
+    ticket = unseal(visit.env, CONSENT, form.get("ticket", ""), ConsentTicket)
+    if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            "This page does not belong to the sign-in of this browser. Go back to the application.",
+        )
+    call, signed_in = found
+    if call.now >= ticket.expires_at:
+        raise DaypassError(ErrorKind.VALIDATION, "This page has expired. Go back to the application.")
+    request = ticket.request
+    known = await authorization.client_for(visit.env, request.client_id, request.redirect_uri, signed_in.row.account)
+    authorization.check_person(known, signed_in)
+    if form.get("decision") != "allow":
+        refusal = DaypassError(
+            ErrorKind.ACCESS_DENIED, "The person has refused.", private={"client_id": known.client.id}
+        )
+        return await _refused(visit, refusal, "access_denied", request.redirect_uri, request.state)
+
+    def also(tx: Tx) -> None:
+        if form.get("remember") and consent.may_be_remembered(visit.env, known, request):
+            consent.store(tx, consent.remembered(visit.env, known, request, signed_in, call.now))
+
+    code = await authorization.grant_code(visit.env, call, known, request, signed_in, ticket.request_uri, also=also)
+    return _answer(visit, request.redirect_uri, {"code": code, "state": request.state})
+
+
+# --- The person ------------------------------------------------------------------------------------------------------
+
+
+async def _consent(
+    visit: Visit, known: KnownClient, request: AuthorizationRequest, request_uri: str, fields: Fields
+) -> Response:
+    found = await visit.person()
+    silent = "none" in request.prompt
+    if found is None:
+        if silent:
+            raise AuthorizationError("login_required", "Nobody is signed in.")
+        return visit.to_sign_in(_address(visit, request, fields))
+    call, signed_in = found
+    again = _again(visit, request, signed_in, fields)
+    if again:
+        if silent:
+            raise AuthorizationError("login_required", "The person must sign in again.")
+        return visit.to_sign_in(_address(visit, request, fields), again=again)
+    authorization.check_person(known, signed_in)
+    if await consent.is_remembered(visit.env, known, request, signed_in):
+        code = await authorization.grant_code(
+            visit.env, call, known, request, signed_in, request_uri, consent="remembered"
+        )
+        return _answer(visit, request.redirect_uri, {"code": code, "state": request.state})
+    if silent:
+        raise AuthorizationError("consent_required", "The person must consent.")
+    ticket = ConsentTicket(request, request_uri, signed_in.row.session_id, call.now + _LIFETIME_MS)
+    return visit.page(
+        "consent",
+        title=f"Sign in to {known.client.name}",
+        form_action=_form_action(request.redirect_uri),
+        ticket=seal(visit.env, CONSENT, ticket),
+        client=known.client,
+        request=request,
+        full=known.client.id == COMMAND_LINE.id and not request.role,
+        goes_to=_host(request.redirect_uri),
+        audiences=request.audiences or known.settings.audiences[:1],
+        remember_days=visit.env.limits.consent_ms // 86_400_000
+        if consent.may_be_remembered(visit.env, known, request)
+        else 0,
+    )
+
+
+def _again(visit: Visit, request: AuthorizationRequest, signed_in: SignedIn, fields: Fields) -> str:
+    """Why the person must sign in again: "mfa" or "age"; "" when the sign-in is enough.
+
+    Raises AuthorizationError when a sign-in that was made for this request is not enough (RFC 9470, 5).
+    """
+    seen = unseal(visit.env, _SEEN, one(fields, _SEEN), Interaction)
+    at = signed_in.authenticated_at
+    done = seen is not None and seen.request == _digest(request) and at >= seen.after
+    if request.mfa and not signed_in.mfa:
+        if done:
+            raise AuthorizationError("unmet_authentication_requirements", "The person has no MFA device.")
+        return "mfa"
+    too_old = request.max_age >= 0 and visit.env.clock.now() - at > request.max_age * 1000
+    if (too_old or {"login", "select_account"} & request.prompt) and not done:
+        return "age"
+    return ""
+
+
+def _address(visit: Visit, request: AuthorizationRequest, fields: Fields) -> str:
+    """The address to return to after the sign-in, with proof of when it was asked for."""
+    pairs = _pairs(fields)
+    ticket = seal(visit.env, _SEEN, Interaction(_digest(request), visit.env.clock.now()))
+    return f"{PATH}?{urlencode([*pairs, (_SEEN, ticket)])}"
+
+
+def _pairs(fields: Fields) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in fields.items() for value in values if name != _SEEN]
+
+
+def _digest(request: AuthorizationRequest) -> str:
+    return hashlib.sha256(
+        repr((request.client_id, request.code_challenge, request.nonce, request.state)).encode()
+    ).hexdigest()
+
+
+# --- Answers to the client -------------------------------------------------------------------------------------------
+
+
+def _answer(visit: Visit, redirect_uri: str, parameters: Mapping[str, str]) -> Response:
+    given = {name: value for name, value in parameters.items() if value} | {"iss": visit.env.oauth.issuer}
+    joint = "&" if "?" in redirect_uri else "?"
+    return redirect(f"{redirect_uri}{joint}{urlencode(given)}")
+
+
+async def _refused(visit: Visit, error: DaypassError, code: str, redirect_uri: str, state: str) -> Response:
+    """Records a refusal and sends it to the client. `redirect_uri` is one of the client's own."""
+    description = await visit.refused(error)
+    state = state if _TEXT.fullmatch(state) else ""
+    return _answer(visit, redirect_uri, {"error": code, "error_description": description, "state": state})
+
+
+def _form_action(redirect_uri: str) -> str:
+    """What the consent page may redirect to, in the form of Content-Security-Policy."""
+    parts = urlsplit(redirect_uri)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+
+
+def _host(redirect_uri: str) -> str:
+    """Where the person is sent, for people."""
+    parts = urlsplit(redirect_uri)
+    if parts.hostname in ("127.0.0.1", "::1"):
+        return "an application on this computer"
+    return parts.netloc or f"an application for {parts.scheme}:"
+
+
+# --- Parameters ------------------------------------------------------------------------------------------------------
+
+
+def _text(fields: Fields, name: str) -> str:
+    text = one(fields, name)
+    if not _TEXT.fullmatch(text):
+        raise DaypassError(ErrorKind.VALIDATION, f"{name} has at most 512 printable ASCII characters.")
+    return text
+
+
+def _prompt(fields: Fields) -> frozenset[str]:
+    asked = frozenset(one(fields, "prompt").split())
+    if not asked <= _PROMPTS or ("none" in asked and len(asked) > 1):
+        raise DaypassError(
+            ErrorKind.VALIDATION, f"prompt has values of {', '.join(sorted(_PROMPTS))}; none stands alone."
+        )
+    return asked
+
+
+def _max_age(fields: Fields) -> int:
+    text = one(fields, "max_age")
+    if not text:
+        return -1
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise DaypassError(ErrorKind.VALIDATION, "max_age is a number of seconds.")
+    return int(text)
+
+
+def _mfa(fields: Fields) -> bool:
+    """Whether the first supported value asks for MFA: values are in order of preference."""
+    supported: list[Any] = [value for value in one(fields, "acr_values").split() if value in ACR_VALUES]
+    return bool(supported) and supported[0] == MFA
+
+
+def _jkt(fields: Fields) -> str:
+    text = one(fields, "dpop_jkt")
+    if text and not _JKT.fullmatch(text):
+        raise DaypassError(ErrorKind.VALIDATION, "dpop_jkt is a thumbprint of 43 characters (RFC 9449, 10).")
+    return text

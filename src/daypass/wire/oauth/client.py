@@ -1,0 +1,161 @@
+"""The sender of a request: the credentials of a client, a DPoP proof, the certificate of the TLS connection.
+
+It reads them and passes them on; `operations.oauth` decides. A request with two kinds of credentials is refused, as RFC
+6749, 2.3 demands: which one counts must not depend on the reader.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+from urllib.parse import unquote_plus
+
+from msgspec.structs import replace
+
+from daypass.domain.jws import JoseError
+from daypass.domain.oauth.binding import X5T, Binding
+from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.operations.oauth.client_authentication import (
+    AuthenticatedClient,
+    PresentedClient,
+    TlsClientCertificate,
+    authenticate_client,
+    failed,
+)
+from daypass.operations.oauth.document_clients import account_of_grant
+from daypass.operations.oauth.dpop import invalid_proof
+from daypass.operations.oauth.request import Sender
+from daypass.wire.access_token import certificate_of, dpop_of
+from daypass.wire.oauth.endpoint import Form, Visit, malformed
+
+SIGNED_FOR: Final = "daypass"
+"""The service that a workload's signature (SigV4) must name."""
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_SIGV4: Final = "aws4-"
+_TOKENS: Final = 1.0  # that a signed request costs, relative to an STS request
+
+
+async def sender_of(visit: Visit, form: Form) -> Sender:
+    """Who sent a request to the token endpoint, with the proofs that serving it consumes.
+
+    Raises DaypassError: INVALID_CLIENT, INVALID_DPOP_PROOF, USE_DPOP_NONCE, MALFORMED_REQUEST, THROTTLED, UNAVAILABLE.
+    """
+    client = await client_of(visit, form)
+    proof = await dpop_of(visit.env, visit.progress)
+    binding = proof.binding if proof is not None else _certificate_binding(client)
+    if client is not None:
+        _check_binding(client, binding, dpop=proof is not None)
+    return Sender(client, binding, visit.progress.replays)
+
+
+async def client_of(visit: Visit, form: Form) -> AuthenticatedClient | None:
+    """The client that the request authenticates, or names; None when it has none. Raises DaypassError."""
+    presented = await _presented(visit, form)
+    if presented is None:
+        return None
+    visit.detail["client_id"] = presented.id[:64]
+    if is_document_id(presented.id):
+        held = _one(form, "refresh_token") or _one(form, "token")
+        presented = replace(presented, account=await account_of_grant(visit.env, _one(form, "code"), held))
+    client = await authenticate_client(visit.env, presented, visit.env.clock.now())
+    visit.progress.replays = (*visit.progress.replays, *client.replays)
+    visit.client = client
+    return client
+
+
+# --- Credentials -----------------------------------------------------------------------------------------------------
+
+
+async def _presented(visit: Visit, form: Form) -> PresentedClient | None:
+    header = [value.decode("latin-1") for name, value in visit.request.headers if name == b"authorization"]
+    kinds = [bool(header), "client_secret" in form, "client_assertion" in form or "client_assertion_type" in form]
+    if sum(kinds) > 1 or len(header) > 1:
+        raise malformed("A client authenticates in one way only.")
+    client_id = _one(form, "client_id")
+    certificate, remarks = certificate_of(visit.request, visit.certificate_header)
+    visit.detail |= remarks
+    if header:
+        return await _by_header(visit, header[0], client_id, certificate)
+    if "client_secret" in form:
+        secret = _one(form, "client_secret")
+        return PresentedClient(client_id, frozenset({"client_secret_post"}), secret, certificate=certificate)
+    if kinds[2]:
+        return _by_assertion(visit, form, client_id, certificate)
+    if not client_id:
+        return None
+    if certificate is None:
+        return PresentedClient(client_id, frozenset({"none"}))
+    methods = frozenset({"none", "tls_client_auth", "self_signed_tls_client_auth"})
+    return PresentedClient(client_id, methods, certificate=certificate)  # type: ignore[arg-type]  # of literals
+
+
+async def _by_header(
+    visit: Visit, header: str, client_id: str, certificate: TlsClientCertificate | None
+) -> PresentedClient:
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() == "basic":
+        named, secret = _basic(rest.strip())
+        if client_id and client_id != named:
+            raise malformed("client_id is not that of the Authorization header.")
+        return PresentedClient(named, frozenset({"client_secret_basic"}), secret, certificate=certificate)
+    if scheme.lower().startswith(_SIGV4):
+        call = await visit.front.authenticated(visit.progress, (SIGNED_FOR,), _TOKENS)
+        return PresentedClient(client_id, frozenset({"aws_sigv4"}), certificate=certificate, caller=call.caller)
+    raise failed("the Authorization header is of another scheme")
+
+
+def _basic(text: str) -> tuple[str, str]:
+    """Client id and secret, each form-urlencoded (RFC 6749, 2.3.1)."""
+    try:
+        decoded = base64.b64decode(text, validate=True).decode("ascii")
+        client_id, colon, secret = decoded.partition(":")
+        if not colon:
+            raise ValueError("no colon")  # the same refusal
+        return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+    except (ValueError, binascii.Error):
+        raise failed("the Authorization header is not Basic credentials") from None
+
+
+def _by_assertion(
+    visit: Visit, form: Form, client_id: str, certificate: TlsClientCertificate | None
+) -> PresentedClient:
+    if _one(form, "client_assertion_type") != ASSERTION_TYPE:
+        raise failed("the client_assertion_type is not the one of RFC 7523")
+    assertion = _one(form, "client_assertion")
+    try:
+        named = visit.env.oauth.proofs.unverified_client(assertion)
+    except JoseError as error:
+        raise failed(str(error)) from None
+    if client_id and client_id != named:
+        raise malformed("client_id is not that of the client_assertion.")
+    methods = frozenset({"private_key_jwt"})
+    return PresentedClient(named, methods, assertion=assertion, certificate=certificate)  # type: ignore[arg-type]
+
+
+def _one(form: Form, name: str) -> str:
+    return form.get(name, ("",))[0]
+
+
+# --- Binding ---------------------------------------------------------------------------------------------------------
+
+
+def _certificate_binding(client: AuthenticatedClient | None) -> Binding | None:
+    if client is None or client.certificate is None:
+        return None
+    by_certificate = client.method in ("tls_client_auth", "self_signed_tls_client_auth")
+    if by_certificate or client.settings.tls_client_certificate_bound_access_tokens:
+        return Binding(X5T, client.certificate.thumbprint)
+    return None
+
+
+def _check_binding(client: AuthenticatedClient, binding: Binding | None, *, dpop: bool) -> None:
+    settings = client.settings
+    if settings.dpop_bound_access_tokens and not dpop:
+        raise invalid_proof("none", "The tokens of this client must be bound: a DPoP proof is missing.")
+    if settings.tls_client_certificate_bound_access_tokens and client.certificate is None:
+        raise failed("the client's tokens must be bound to a certificate, and there is none", **client.private)
+    if settings.bound and binding is None:
+        message = "The tokens of this client must be bound: send a DPoP proof, or use a client certificate."
+        raise invalid_proof("none", message)

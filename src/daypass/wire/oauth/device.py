@@ -1,0 +1,138 @@
+"""The device grant: the endpoint for devices, and the pages on which a person allows one.
+
+Source: RFC 8628, 3.1 to 3.3 and 5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.operations.oauth import authorization, device
+from daypass.operations.oauth.authorization import OPENID, AuthorizationRequest
+from daypass.operations.oauth.codes import Code
+from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.device import DeviceGrant
+from daypass.operations.sign_in.ticket import seal, unseal
+from daypass.wire.http import Response
+from daypass.wire.oauth.client import client_of
+from daypass.wire.oauth.details import read_details
+from daypass.wire.oauth.endpoint import Form, answer
+from daypass.wire.oauth.endpoint import Visit as OAuthVisit
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, scope_of
+from daypass.wire.web.visit import Visit
+
+GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+START: Final = "/oauth2/device_authorization"
+PAGE: Final = "/device"
+CHECK: Final = "/device/code"
+DECIDE: Final = "/device/decision"
+OPERATION: Final = "daypass:AuthorizeDevice"
+_LIFETIME_MS: Final = 600_000
+
+
+class DeviceTicket(Struct, frozen=True):
+    """The request that the confirmation page shows, for the browser session that it was shown to."""
+
+    user_code: str
+    session_id: str
+    expires_at: int
+
+
+async def start(visit: OAuthVisit) -> Response:
+    """POST /oauth2/device_authorization."""
+    call, form = visit.anonymous(), visit.form(REPEATABLE)
+    client = await client_of(visit, form)
+    if client is None:
+        raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
+    request = _request(client.client.id, form)
+    authorization.check(client.settings, request, GRANT)
+    made = await device.start(visit.env, call, client, request, visit.progress.replays)
+    page = visit.env.oauth.issuer + PAGE
+    return answer(
+        {
+            "device_code": made.device_code,
+            "user_code": made.user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?{urlencode({'user_code': made.user_code})}",
+            "expires_in": made.expires_in,
+            "interval": made.interval,
+        }
+    )
+
+
+def _request(client_id: str, form: Form) -> AuthorizationRequest:
+    scope = scope_of(form) or ()
+    details = read_details(one(form, "role"), one(form, "authorization_details"))
+    return AuthorizationRequest(
+        client_id=client_id,
+        redirect_uri="",
+        code_challenge="",
+        role=details.role,
+        details=one(form, "authorization_details"),
+        audiences=audiences_of(form),
+        scope=tuple(name for name in scope if name != OPENID) or None,
+        openid=OPENID in scope,
+    )
+
+
+async def page(visit: Visit) -> Response:
+    """GET /device: asks for the code. A code in the address is only filled in: the person still has to compare it."""
+    asked = visit.query().get("user_code", "")[:16]
+    if await visit.person() is None:
+        return visit.to_sign_in(f"{PAGE}?{urlencode({'user_code': asked})}" if asked else PAGE)
+    return visit.page("device", title="Connect a device", user_code=asked, problem="")
+
+
+async def check(visit: Visit) -> Response:
+    """POST /device/code: shows what the device asks for."""
+    form = visit.form()
+    found = await visit.person()
+    if found is None:
+        return visit.to_sign_in(PAGE)
+    call, signed_in = found
+    try:
+        grant = await device.find(visit.env, call, form.get("user_code", ""))
+        known = await authorization.client_by_id(visit.env, grant.content.request.client_id)
+        authorization.check_person(known, signed_in)
+    except DaypassError as error:
+        if family_of(error.kind) not in (Family.ABSENT, Family.DENIED):
+            raise
+        problem = await visit.refused(error)
+        return visit.page("device", title="Connect a device", user_code="", problem=problem)
+    ticket = DeviceTicket(grant.content.user_code, signed_in.row.session_id, call.now + _LIFETIME_MS)
+    return visit.page(
+        "device_consent",
+        title=f"Connect {known.client.name}",
+        ticket=seal(visit.env, DECIDE, ticket),
+        client=known.client,
+        request=grant.content.request,
+        full=known.client.id == COMMAND_LINE.id and not grant.content.request.role,
+        grant=grant.content,
+        started=grant.row.created_at,
+        same_place=grant.content.source_ip == visit.request.source_ip,
+        audiences=grant.content.request.audiences or known.settings.audiences[:1],
+    )
+
+
+async def decide(visit: Visit) -> Response:
+    """POST /device/decision: the person's answer."""
+    form = visit.form()
+    found = await visit.person()
+    ticket = unseal(visit.env, DECIDE, form.get("ticket", ""), DeviceTicket)
+    if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
+        raise DaypassError(
+            ErrorKind.VALIDATION, "This page does not belong to the sign-in of this browser. Start again."
+        )
+    call, signed_in = found
+    if call.now >= ticket.expires_at:
+        raise DaypassError(ErrorKind.VALIDATION, "This page has expired. Start again.")
+    grant: Code[DeviceGrant] = await device.find(visit.env, call, ticket.user_code)
+    known = await authorization.client_by_id(visit.env, grant.content.request.client_id)
+    authorization.check_person(known, signed_in)
+    allow = form.get("decision") == "allow"
+    await device.decide(visit.env, call, grant, signed_in, allow=allow)
+    return visit.page("device_done", title="Device connected" if allow else "Device refused", allowed=allow)

@@ -1,0 +1,137 @@
+"""The common part of the OAuth endpoints: their server, the form of a request, and their refusals.
+
+Nothing here decides. No answer may be cached.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.ports import AuthorizationServer, Call, Env
+from daypass.wire.access_token import with_nonce
+from daypass.wire.form import check_media_type, pairs_of
+from daypass.wire.front import Front, Progress
+from daypass.wire.http import Request, Response
+from daypass.wire.oauth.errors import INVALID_CLIENT, INVALID_REQUEST, JSON, NO_STORE, OAuthErrors
+
+RESOURCE_PATH: Final = "/.well-known/oauth-protected-resource"
+"""The metadata of this server as a protected resource (RFC 9728)."""
+
+_MAX_FIELDS: Final = 64
+_MAX_NAME: Final = 64
+
+Form: TypeAlias = "Mapping[str, tuple[str, ...]]"
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request and its progress, for use in a refusal.
+
+    Attributes:
+        certificate_header: the header in which trusted proxies forward a client's certificate, "" for none.
+        unacceptable, unproven: see `errors.oauth_error`.
+        challenge: the scheme of WWW-Authenticate in a 401.
+        detail: for the record, without secrets.
+        client: the client that has authenticated.
+    """
+
+    front: Front
+    progress: Progress
+    server: AuthorizationServer
+    certificate_header: str = ""
+    unacceptable: str = INVALID_REQUEST
+    unproven: str = INVALID_CLIENT
+    challenge: str = "Basic"
+    detail: dict[str, Any] = field(default_factory=dict)
+    client: AuthenticatedClient | None = None
+
+    @property
+    def env(self) -> Env:
+        """The ports."""
+        return self.front.env
+
+    @property
+    def request(self) -> Request:
+        """The request itself."""
+        return self.progress.request
+
+    def anonymous(self) -> Call:
+        """See `Front.anonymous`."""
+        return self.front.anonymous(self.progress)
+
+    async def record(self, error: DaypassError) -> None:
+        """Records a refusal that is not returned to the caller as an error. Raises DaypassError(UNAVAILABLE)."""
+        self.progress.detail = self.detail
+        await self.front.record(self.progress, self.attributed(error))
+
+    def attributed(self, error: DaypassError) -> DaypassError:
+        """The refusal with the client as its actor, unless it names one."""
+        if self.client is None:
+            return error
+        private = {**self.client.private, **error.private}
+        return DaypassError(error.kind, error.public, private=private, explanation=error.explanation)
+
+    def form(self, repeatable: frozenset[str] = frozenset()) -> Form:
+        """The parameters in the body. Those without a value count as absent (RFC 6749, 3.1).
+
+        Raises DaypassError(MALFORMED_REQUEST): another media type, parameters in the URL, twice the same one.
+        """
+        check_media_type(self.request.headers)
+        if self.request.raw_query:
+            raise malformed("Parameters are sent in the body, not in the URL.")
+        form: dict[str, tuple[str, ...]] = {}
+        for name, value in pairs_of(self.request.body, _MAX_FIELDS, strict=True):
+            if name in form and name not in repeatable:
+                raise malformed(f"The parameter {name[:_MAX_NAME]!r} is given twice.")
+            form[name] = (*form.get(name, ()), value)
+        self.detail["parameters"] = sorted(name[:_MAX_NAME] for name in form)[:_MAX_FIELDS]
+        return {name: values for name, values in form.items() if any(values)}
+
+
+Serve: TypeAlias = Callable[[Visit], Awaitable[Response]]
+
+
+class Endpoint:
+    """The handler of one path.
+
+    Args:
+        operation: its name on the record, "daypass:ExchangeToken".
+        serve: answers a visit, or raises DaypassError.
+        certificate_header: see `Visit`.
+    """
+
+    def __init__(self, front: Front, operation: str, serve: Serve, certificate_header: str = "") -> None:
+        self._front = front
+        self.operation = operation
+        self._serve = serve
+        self._certificate_header = certificate_header.lower()
+
+    async def __call__(self, request: Request) -> Response:
+        """The answer. Anything but a DaypassError goes up to the error boundary."""
+        server = self._front.env.oauth
+        if not server.enabled:
+            raise DaypassError(ErrorKind.NOT_FOUND, "OAuth is off: server.public_url is not set.")
+        visit = Visit(self._front, Progress(request, self.operation), server, self._certificate_header)
+        try:
+            response = await self._serve(visit)
+        except DaypassError as error:
+            visit.progress.detail = visit.detail
+            metadata = server.issuer + RESOURCE_PATH
+            errors = OAuthErrors(visit.unacceptable, visit.unproven, visit.challenge, metadata)
+            response = await self._front.refuse(visit.progress, visit.attributed(error), errors)
+        return with_nonce(self._front.env, visit.progress, response)
+
+
+def answer(content: Mapping[str, Any]) -> Response:
+    """A served request."""
+    return Response(200, json.dumps(content).encode("ascii"), JSON, NO_STORE)
+
+
+def malformed(message: str) -> DaypassError:
+    """The refusal of a request that cannot be read."""
+    return DaypassError(ErrorKind.MALFORMED_REQUEST, message)

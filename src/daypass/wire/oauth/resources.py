@@ -1,0 +1,85 @@
+"""Introspection and revocation, for clients, and for callers with SigV4 or an access token of their own; and UserInfo.
+
+Sources: RFC 7662, 2; RFC 9701; RFC 7009, 2; RFC 6750, 2.1; RFC 9449, 7; OpenID Connect Core 1.0, 5.3.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.oauth.id_token import user_info
+from daypass.operations.oauth.inspect import INACTIVE, introspect_token, revoke_token, signed_introspection
+from daypass.operations.oauth.refresh import revoke_family
+from daypass.operations.oauth.refresh_family import is_refresh_token
+from daypass.operations.oauth.request import Sender
+from daypass.ports import Call
+from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
+from daypass.wire.http import Response
+from daypass.wire.oauth.client import SIGNED_FOR, client_of
+from daypass.wire.oauth.endpoint import Visit, answer
+from daypass.wire.oauth.errors import JSON, NO_STORE
+from daypass.wire.oauth.parameters import required
+
+_SIGNED: Final = b"application/token-introspection+jwt"
+_TOKENS: Final = 1.0  # that a call costs, relative to an STS request
+
+
+async def introspection(visit: Visit) -> Response:
+    """POST /oauth2/introspect. A token that the caller may not see is answered like an invalid one. The record says
+    which case it was. The media type of RFC 9701 in Accept gets a signed answer.
+    """
+    call, sender = await _authenticated(visit, public=False)
+    text = required(visit.form(), "token")
+    try:
+        content = await introspect_token(visit.env, call, text, sender)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.ACCESS_DENIED:
+            raise
+        await visit.record(error)
+        content = INACTIVE
+    if not any(_SIGNED in value.lower() for name, value in visit.request.headers if name == b"accept"):
+        return answer(content)
+    asked = sender.client.client.id if sender.client is not None else call.caller.principal_arn
+    signed = signed_introspection(visit.env, content, asked, call.now)
+    return Response(200, signed.encode("ascii"), _SIGNED, NO_STORE)
+
+
+async def revocation(visit: Visit) -> Response:
+    """POST /oauth2/revoke. A token that is not valid is answered like one that has just been revoked (RFC 7009,
+    2.2).
+    """
+    visit.unacceptable = "unauthorized_client"
+    call, sender = await _authenticated(visit, public=True)
+    text = required(visit.form(), "token")
+    if is_refresh_token(text) and sender.client is not None:
+        await revoke_family(visit.env, call, text, sender)
+    else:
+        await revoke_token(visit.env, call, text, sender)
+    return Response(200, b"", JSON, NO_STORE)
+
+
+async def userinfo(visit: Visit) -> Response:
+    """GET and POST /oauth2/userinfo, with an access token in the Authorization header (RFC 6750, 2.1)."""
+    scheme, _ = authorization_of(visit.request)
+    visit.unproven, visit.challenge = "invalid_token", SCHEMES.get(scheme, "Bearer")
+    if scheme not in SCHEMES:
+        raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, "Send an access token in the Authorization header.")
+    call = await by_access_token(visit.front, visit.progress, _TOKENS, visit.certificate_header)
+    return answer(await user_info(visit.env, call, visit.progress.replays))
+
+
+async def _authenticated(visit: Visit, *, public: bool) -> tuple[Call, Sender]:
+    """The caller or the client. Authentication comes first. `public`: clients that cannot authenticate are served."""
+    scheme, _ = authorization_of(visit.request)
+    if scheme in SCHEMES:
+        visit.unproven, visit.challenge = "invalid_token", SCHEMES[scheme]
+    if scheme in SCHEMES or scheme.startswith("aws4-") or b"X-Amz-" in visit.request.raw_query:
+        progress = visit.progress
+        call = await authenticated_by_any(visit.front, progress, (SIGNED_FOR,), _TOKENS, visit.certificate_header)
+        return call, Sender(replays=progress.replays)
+    call = visit.anonymous()
+    client = await client_of(visit, visit.form())
+    if client is None or (client.settings.type == "public" and not public):
+        raise DaypassError(ErrorKind.INVALID_CLIENT, "The client must authenticate.")
+    return call, Sender(client, replays=visit.progress.replays)

@@ -1,0 +1,92 @@
+"""The paths of the authorization server, and what the metadata say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+
+from daypass.domain.oauth.client import AuthMethod
+from daypass.domain.provider_settings import ALGORITHMS
+from daypass.operations.oauth.authorization import ACR_VALUES
+from daypass.ports import AuthorizationServer
+from daypass.wire.front import Front
+from daypass.wire.oauth import authorize, device
+from daypass.wire.oauth.details import TYPE
+from daypass.wire.oauth.endpoint import Endpoint, Serve
+from daypass.wire.oauth.errors import ERRORS
+from daypass.wire.oauth.metadata import OUTBOUND_PATH, documents, outbound
+from daypass.wire.oauth.resources import introspection, revocation, userinfo
+from daypass.wire.oauth.token import GRANTS, token
+from daypass.wire.routing import GET, POST, Route
+from daypass.wire.web.errors import PAGE_ERRORS
+from daypass.wire.web.visit import Page, Site
+
+_PUSH: Final = "daypass:PushAuthorizationRequest"
+_READ: Final = "daypass:GetServerMetadata"
+_TOKEN: Final = "/oauth2/token"  # a path
+_INTROSPECT: Final = "/oauth2/introspect"
+_REVOKE: Final = "/oauth2/revoke"
+_USERINFO: Final = "/oauth2/userinfo"
+AUTH_METHODS: Final = get_args(AuthMethod)
+_CLIENT_METHODS: Final = tuple(name for name in AUTH_METHODS if name != "none")
+_BEARER: Final = ("Bearer", "DPoP")  # RFC 8414, 2 allows names of access token types here
+
+
+def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tuple[Route, ...]:
+    """Every path with its handler. `site`: of the pages. `certificate_header`: see `RouteSettings`."""
+
+    def route(path: str, operation: str, serve: Serve, summary: str, methods: frozenset[str] = POST) -> Route:
+        endpoint = Endpoint(front, operation, serve, certificate_header)
+        return Route(path, endpoint, summary, methods, ERRORS, operation)
+
+    def shown(
+        path: str, serve: Page, summary: str, methods: frozenset[str], operation: str = authorize.OPERATION
+    ) -> Route:
+        return Route(path, site.handler(operation, serve), summary, methods, PAGE_ERRORS, operation)
+
+    return (
+        shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET),
+        shown(authorize.CONSENT, authorize.decide, "Takes the consent of a person", POST),
+        route(device.START, device.OPERATION, device.start, "Begins the sign-in of a device (RFC 8628)"),
+        shown(device.PAGE, device.page, "Asks for the code that a device shows", GET, device.OPERATION),
+        shown(device.CHECK, device.check, "Shows what a device asks for", POST, device.OPERATION),
+        shown(device.DECIDE, device.decide, "Takes the consent of a person for a device", POST, device.OPERATION),
+        route(authorize.PUSH, _PUSH, authorize.push, "Takes an authorization request of a client (RFC 9126)"),
+        *(route(path, _READ, document, document.summary, GET) for path, document in documents(_served).items()),
+        route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
+        route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)"),
+        route(_INTROSPECT, "daypass:IntrospectToken", introspection, "What an access token says (RFC 7662)"),
+        route(_REVOKE, "daypass:RevokeToken", revocation, "Ends the session of an access token (RFC 7009)"),
+        route(_USERINFO, "daypass:GetUserInfo", userinfo, "Who an access token is of (OpenID Connect)", GET | POST),
+    )
+
+
+def _served(server: AuthorizationServer) -> Mapping[str, Any]:
+    """What the metadata say of the other endpoints (RFC 8414, 2; RFC 9396, 10)."""
+    return {
+        "authorization_endpoint": server.issuer + authorize.PATH,
+        "pushed_authorization_request_endpoint": server.issuer + authorize.PUSH,
+        "device_authorization_endpoint": server.issuer + device.START,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "client_id_metadata_document_supported": True,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "acr_values_supported": list(ACR_VALUES),
+        "token_endpoint": server.issuer + _TOKEN,
+        "userinfo_endpoint": server.issuer + _USERINFO,
+        "grant_types_supported": list(GRANTS),
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(ALGORITHMS),
+        "tls_client_certificate_bound_access_tokens": True,
+        "introspection_endpoint": server.issuer + _INTROSPECT,
+        "introspection_endpoint_auth_methods_supported": [*_CLIENT_METHODS, *_BEARER],
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "introspection_signing_alg_values_supported": list(server.signer.algorithms),
+        "revocation_endpoint": server.issuer + _REVOKE,
+        "revocation_endpoint_auth_methods_supported": [*AUTH_METHODS, *_BEARER],
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "authorization_details_types_supported": [TYPE],
+    }

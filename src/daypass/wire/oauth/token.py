@@ -1,0 +1,290 @@
+"""The token endpoint: finds the grant, authenticates the client, and renders the session. It decides nothing.
+
+A new grant is a function in a module of its own, and a row of `GRANTS`.
+Sources: RFC 6749, 4 and 5; RFC 8693, 2; RFC 7523, 2.1; RFC 8707, 2; RFC 9396, 7; RFC 9449, 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec.structs import replace
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.binding import JKT
+from daypass.operations.assume.forms import AwsCredentials
+from daypass.operations.oauth import code_grant, device
+from daypass.operations.oauth.access_token import AccessToken
+from daypass.operations.oauth.authorization import OPENID, Authorization, AuthorizationRequest
+from daypass.operations.oauth.client_credentials import client_credentials
+from daypass.operations.oauth.exchange import exchange, exchange_for_refresh, exchange_for_web_identity
+from daypass.operations.oauth.id_token import id_token
+from daypass.operations.oauth.identity_assertion import AssertionRequest, issue_identity_assertion
+from daypass.operations.oauth.issuance import IssuedToken
+from daypass.operations.oauth.refresh import refresh
+from daypass.operations.oauth.request import (
+    ACTOR_TYPES,
+    REQUESTED_TYPES,
+    SUBJECT_TYPES,
+    ExchangeRequest,
+    Presented,
+    Sender,
+    TokenRequest,
+    TokenType,
+)
+from daypass.ports import Call
+from daypass.wire.http import Response
+from daypass.wire.oauth.client import sender_of
+from daypass.wire.oauth.details import TYPE, Details, read_details
+from daypass.wire.oauth.endpoint import Form, Visit, answer
+from daypass.wire.oauth.errors import INVALID_GRANT
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, missing, one, required, scope_of
+
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+CLIENT_CREDENTIALS: Final = "client_credentials"
+REFRESH_TOKEN: Final = "refresh_token"  # a name
+AUTHORIZATION_CODE: Final = "authorization_code"
+DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+_OF_EXCHANGE: Final = ("subject_token", "actor_token", "actor_token_type", "requested_token_type")
+
+Serve: TypeAlias = Callable[[Visit, Call, Form, Sender], Awaitable[Mapping[str, Any]]]
+
+
+class Grant(NamedTuple):
+    """A grant: how it is served, whether it needs a client, and the error code for a proof that is not accepted."""
+
+    serve: Serve
+    needs_client: bool = True
+    unacceptable: str = INVALID_GRANT
+
+
+async def token(visit: Visit) -> Response:
+    """POST /oauth2/token."""
+    call = visit.anonymous()
+    form = visit.form(REPEATABLE)
+    name = one(form, "grant_type")
+    visit.detail["grant_type"] = name[:64]
+    if not name:
+        raise missing("grant_type")
+    grant = GRANTS.get(name)
+    if grant is None:
+        raise DaypassError(ErrorKind.UNSUPPORTED_GRANT_TYPE, f"The grant types here are {', '.join(GRANTS)}.")
+    if grant.unacceptable:
+        visit.unacceptable = grant.unacceptable
+    sender = await sender_of(visit, form)
+    if sender.client is None and grant.needs_client:
+        raise DaypassError(ErrorKind.INVALID_CLIENT, "This grant needs a client: authenticate, or send client_id.")
+    if sender.client is not None and name not in sender.client.settings.grant_types:
+        raise DaypassError(
+            ErrorKind.UNAUTHORIZED_CLIENT, "The client may not use this grant.", private=sender.client.private
+        )
+    return answer(await grant.serve(visit, call, form, sender))
+
+
+# --- Grants ----------------------------------------------------------------------------------------------------------
+
+
+def token_request(visit: Visit, form: Form, details: Details, sender: Sender) -> TokenRequest:
+    """The requested token, which every grant reads in the same way. Raises DaypassError."""
+    requested = TokenType.ACCESS_TOKEN
+    if "requested_token_type" in form:
+        requested = _type(one(form, "requested_token_type"), "requested_token_type", REQUESTED_TYPES)
+    request = TokenRequest(
+        details.session,
+        details.role,
+        details.external_id,
+        audiences_of(form),
+        scope_of(form),
+        requested,
+        sender,
+    )
+    visit.detail |= {"role": details.role, "audience": request.audiences, "requested": requested}
+    return request
+
+
+async def _token_exchange(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    details = _details(form)
+    actor = None
+    if "actor_token" in form or "actor_token_type" in form:
+        actor = _presented(form, "actor_token", ACTOR_TYPES)
+    subject = _presented(form, "subject_token", SUBJECT_TYPES)
+    request = token_request(visit, form, details, sender)
+    if request.requested is TokenType.REFRESH_TOKEN:
+        granted = await exchange_for_refresh(visit.env, call, ExchangeRequest(subject, request, actor))
+        return _not_for_access(visit, granted.refresh_token, request.requested, granted.expires_at)
+    if request.requested is TokenType.ID_JAG:
+        asked = _assertion_request(form, subject, request, actor)
+        issued_assertion = await issue_identity_assertion(visit.env, call, asked)
+        scope = {"scope": " ".join(asked.scope)} if asked.scope else {}
+        ends = issued_assertion.expires_at
+        return {**_not_for_access(visit, issued_assertion.text, request.requested, ends), **scope}
+    if request.requested is TokenType.ID_TOKEN:
+        made = await exchange_for_web_identity(visit.env, call, ExchangeRequest(subject, request, actor))
+        return _not_for_access(visit, made.text, request.requested, made.expires_at)
+    issued = await exchange(visit.env, call, ExchangeRequest(subject, request, actor))
+    return {**rendered(visit, issued, details), "issued_token_type": request.requested}
+
+
+def _assertion_request(
+    form: Form, subject: Presented, request: TokenRequest, actor: Presented | None
+) -> AssertionRequest:
+    """An identity assertion: `audience` is the other authorization server, `resource` one there."""
+    if actor is not None or "role" in form or "authorization_details" in form:
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, "An identity assertion has no actor and no role.")
+    audiences, resources = form.get("audience", ()), form.get("resource", ())
+    if len(audiences) != 1 or len(resources) > 1:
+        raise DaypassError(
+            ErrorKind.INVALID_TARGET, "An identity assertion has one audience, and at most one resource."
+        )
+    return AssertionRequest(
+        subject, audiences[0], request.sender, resources[0] if resources else "", request.scope or ()
+    )
+
+
+async def _jwt_bearer(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    details = _details(form)
+    if "assertion" not in form:
+        raise missing("assertion")
+    for name in _OF_EXCHANGE:  # without them the session would differ from the requested one
+        if name in form:
+            raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of token exchange.")
+    subject = Presented(TokenType.JWT, one(form, "assertion"))
+    request = ExchangeRequest(subject, token_request(visit, form, details, sender), assertion=True)
+    return rendered(visit, await exchange(visit.env, call, request), details)
+
+
+async def _client_credentials(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    details = _details(form)
+    issued = await client_credentials(visit.env, call, token_request(visit, form, details, sender))
+    return rendered(visit, issued, details)
+
+
+async def _refresh(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    """The role and the session are those of the first token; they cannot be asked for again."""
+    for name in ("role", "authorization_details"):
+        if name in form:
+            raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the first token.")
+    text = required(form, "refresh_token")
+    request = token_request(visit, form, read_details("", ""), sender)
+    if request.scope is not None:  # clients repeat what they asked for first; a refresh gives no ID token
+        request = replace(request, scope=tuple(name for name in request.scope if name != OPENID) or None)
+    granted = await refresh(visit.env, call, text, request)
+    return {**rendered(visit, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
+
+
+async def _authorization_code(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    for name in ("scope", "role", "authorization_details"):
+        if name in form:  # what is issued was decided by the person's consent
+            raise DaypassError(
+                ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the authorization request."
+            )
+    code = await code_grant.find(visit.env, call, sender, required(form, "code"))
+    asked = code.content.request
+    details = read_details("" if asked.details else asked.role, asked.details)
+    audiences = _consented_audiences(audiences_of(form), asked.audiences)
+    request = TokenRequest(details.session, details.role, details.external_id, audiences, asked.scope, sender=sender)
+    visit.detail |= {"role": details.role, "audience": request.audiences}
+    redeemed = await code_grant.redeem(
+        visit.env, call, code, request, required(form, "redirect_uri"), required(form, "code_verifier")
+    )
+    return _consented(visit, redeemed, asked, details)
+
+
+def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the token request, within those of the authorization request (RFC 8707, 2.2). Raises DaypassError(INVALID_TARGET)."""
+    if not set(wanted) <= set(consented):
+        raise DaypassError(ErrorKind.INVALID_TARGET, "The person has not consented to a token for this resource.")
+    return wanted or consented
+
+
+async def _device_code(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    code = await device.poll(visit.env, call, sender, required(form, "device_code"))
+    grant, asked = code.content, code.content.request
+    details = read_details("" if asked.details else asked.role, asked.details)
+    request = TokenRequest(
+        details.session, details.role, details.external_id, asked.audiences, asked.scope, sender=sender
+    )
+    visit.detail |= {"role": details.role, "audience": request.audiences}
+    allowed = Authorization(asked, grant.browser, grant.session_id)
+    redeemed = await code_grant.consented(visit.env, call, code, allowed, request)
+    return _consented(visit, redeemed, asked, details)
+
+
+def _consented(
+    visit: Visit, redeemed: code_grant.Redeemed, asked: AuthorizationRequest, details: Details
+) -> Mapping[str, Any]:
+    response = rendered(visit, redeemed.granted.issued, details)
+    if redeemed.granted.refresh_token:
+        response["refresh_token"] = redeemed.granted.refresh_token
+    if asked.openid:
+        response["id_token"] = id_token(visit.env, asked, redeemed.person)
+    return response
+
+
+GRANTS: Final[Mapping[str, Grant]] = {
+    AUTHORIZATION_CODE: Grant(_authorization_code),
+    DEVICE_CODE: Grant(_device_code),
+    TOKEN_EXCHANGE: Grant(_token_exchange, needs_client=False, unacceptable=""),
+    JWT_BEARER: Grant(_jwt_bearer, needs_client=False),
+    CLIENT_CREDENTIALS: Grant(_client_credentials),
+    REFRESH_TOKEN: Grant(_refresh),
+}
+"""The grants by name. The metadata list exactly these."""
+
+
+def _details(form: Form) -> Details:
+    return read_details(one(form, "role"), one(form, "authorization_details"))
+
+
+def _presented(form: Form, name: str, types: frozenset[TokenType]) -> Presented:
+    for needed in (name, f"{name}_type"):
+        if needed not in form:
+            raise missing(needed)
+    return Presented(_type(one(form, f"{name}_type"), f"{name}_type", types), one(form, name))
+
+
+def _type(text: str, name: str, types: frozenset[TokenType]) -> TokenType:
+    if text not in types:
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, f"{name} must be one of: {', '.join(sorted(types))}.")
+    return TokenType(text)
+
+
+# --- Responses -------------------------------------------------------------------------------------------------------
+
+
+def rendered(visit: Visit, issued: IssuedToken, details: Details) -> dict[str, Any]:
+    """The members of a response (RFC 6749, 5.1)."""
+    session, credential = issued.session, issued.credential
+    response: dict[str, Any] = {"expires_in": max(0, session.expires_at - visit.env.clock.now()) // 1000}
+    if isinstance(credential, AccessToken):
+        bound = credential.binding is not None and credential.binding.member == JKT
+        response |= {"access_token": credential.text, "token_type": "DPoP" if bound else "Bearer"}
+        if credential.scope:
+            response["scope"] = " ".join(credential.scope)
+    else:
+        response |= _aws_members(credential, session.expires_at)
+    if details.role:
+        response["authorization_details"] = [
+            {"type": TYPE, "role": details.role, "role_session_name": session.name, "session_id": session.session_id}
+        ]
+    return response
+
+
+def _not_for_access(visit: Visit, text: str, kind: TokenType, expires_at: int) -> dict[str, Any]:
+    """The response with a token that is not an access token (RFC 8693, 2.2.1)."""
+    left = max(0, expires_at - visit.env.clock.now()) // 1000
+    return {"access_token": text, "token_type": "N_A", "issued_token_type": kind, "expires_in": left}
+
+
+def _aws_members(credential: AwsCredentials, expires_at: int) -> dict[str, Any]:
+    """AWS credentials: the session token as the token, with its key id and secret."""
+    return {
+        "access_token": credential.token,
+        "token_type": "N_A",
+        "access_key_id": credential.access_key_id,
+        "secret_access_key": credential.secret,
+        "expiration": datetime.fromtimestamp(expires_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }

@@ -1,0 +1,1 @@
+"""Distribution of revocations to verifiers: status lists and the event stream."""

@@ -1,0 +1,215 @@
+"""GET /events/revocations: revocations as server-sent events, with resume.
+
+Each follower has a cursor and at most one batch in flight. A follower that does not read is dropped.
+Source: HTML Living Standard, 9.2 (server-sent events).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.revocation_match import match_id
+from daypass.domain.session import FeedPosition
+from daypass.operations.sessions.follow_revocations import (
+    Batch,
+    Change,
+    Heartbeat,
+    Reset,
+    Subscription,
+    follow,
+    subscribe,
+    subscribe_node,
+)
+from daypass.wire.access_token import authenticated_by_any, with_nonce
+from daypass.wire.front import Front, Progress
+from daypass.wire.http import REQUEST, Request, Response
+from daypass.wire.json_errors import JSON_ERRORS
+from daypass.wire.routing import AsgiApp
+
+PATH: Final = "/events/"
+STREAM: Final = b"/events/revocations"
+OPERATION: Final = "daypass:FollowRevocations"
+SERVICE: Final = "daypass"
+_TOKENS: Final = 10.0
+_NODE: Final = b"daypass-node "
+_SLOW_SECONDS: Final = 5.0  # how long a follower may take to read what was sent
+_CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})")
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Streams of one process, and of one account in it, and the seconds between two heartbeats."""
+
+    streams: int = 1000
+    per_account: int = 100
+    heartbeat_seconds: float = 1.0
+
+
+class RevocationStream:
+    """The ASGI application of the stream. `observe`: called with the number of streams when it changes."""
+
+    def __init__(self, front: Front, limits: StreamLimits, observe: Callable[[int], None]) -> None:
+        self._front = front
+        self._limits = limits
+        self._observe = observe
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serves one follower, or refuses it."""
+        request: Request = scope[REQUEST]
+        progress = Progress(request, OPERATION)
+        try:
+            account, changes = await self._admitted(progress)
+        except DaypassError as error:
+            refusal = await self._front.refuse(progress, error, JSON_ERRORS)
+            await _answer(send, with_nonce(self._front.env, progress, refusal))
+            return
+        self._count(account, 1)
+        try:
+            await _stream(changes, receive, send)
+        finally:
+            self._count(account, -1)
+
+    async def _admitted(self, progress: Progress) -> tuple[str, AsyncIterator[Change]]:
+        """The follower's account ("" for a node), and what it is sent."""
+        request = progress.request
+        if request.raw_path != STREAM or request.method != "GET":
+            raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "This stream does not exist.")
+        subscription = await self._subscription(progress)
+        account = subscription.call.caller.account if subscription.call is not None else ""
+        most = self._limits.per_account if account else self._limits.streams
+        if self._open.total() >= self._limits.streams or self._open[account] >= most:
+            raise DaypassError(ErrorKind.THROTTLED, "There are too many streams. Try again later.")
+        return account, follow(self._front.env, subscription, _cursor(request), self._limits.heartbeat_seconds)
+
+    async def _subscription(self, progress: Progress) -> Subscription:
+        env, request = self._front.env, progress.request
+        brought = [value for name, value in request.headers if name == b"authorization"]
+        if len(brought) == 1 and brought[0][: len(_NODE)].lower() == _NODE:
+            self._front.anonymous(progress)
+            return await subscribe_node(env, progress.facts(), brought[0][len(_NODE) :].decode("latin-1").strip())
+        call = await authenticated_by_any(self._front, progress, (SERVICE,), _TOKENS)
+        return await subscribe(env, call, _accounts(request), progress.replays)
+
+    def _count(self, account: str, change: int) -> None:
+        self._open[account] += change
+        if not self._open[account]:
+            del self._open[account]
+        self._observe(self._open.total())
+
+
+def stream_app(front: Front, limits: StreamLimits, observe: Callable[[int], None]) -> AsgiApp:
+    """The application to mount."""
+    return RevocationStream(front, limits, observe)
+
+
+async def _stream(changes: AsyncIterator[Change], receive: Any, send: Any) -> None:
+    """Sends until the follower disconnects, is too slow, or the changes end."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    sending = asyncio.ensure_future(_send_all(changes, send))
+    try:
+        await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (gone, sending):
+            task.cancel()
+        results = await asyncio.gather(gone, sending, return_exceptions=True)
+    failure = results[1]
+    if isinstance(failure, Exception) and not isinstance(failure, TimeoutError):
+        raise failure
+    with suppress(TimeoutError):
+        await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _SLOW_SECONDS)
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_all(changes: AsyncIterator[Change], send: Any) -> None:
+    """Raises TimeoutError for a follower that does not read."""
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    async with aclosing(changes) as each:  # type: ignore[type-var]
+        async for change in each:
+            body = {"type": "http.response.body", "body": render(change), "more_body": True}
+            await asyncio.wait_for(send(body), _SLOW_SECONDS)
+
+
+async def _answer(send: Any, response: Response) -> None:
+    length = (b"content-length", b"%d" % len(response.body))
+    headers = [(b"content-type", response.content_type), length, *response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+# --- What goes over the wire
+
+
+def render(change: Change) -> bytes:
+    """The events of a change. Only a heartbeat has an id, because only then everything before it has been sent."""
+    match change:
+        case Reset():
+            return b"event: reset\ndata: {}\n\n"
+        case Batch():
+            return b"".join(_event("revocation", _shown(made)) for made in change.revocations)
+        case Heartbeat():
+            epoch, position = change.state.position
+            shown = {
+                "epoch": epoch,
+                "position": position,
+                "complete_until": change.state.complete_until,
+                "at": change.at,
+                "accounts": change.accounts,
+                **({} if change.nodes is None else {"nodes": change.nodes}),
+            }
+            return f"id: {epoch}-{position}\n".encode("ascii") + _event("heartbeat", shown)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
+
+
+def _shown(made: Revocation) -> dict[str, Any]:
+    """A revocation without its reason and maker, which are for its account's own people."""
+    return {
+        "id": made.id,
+        "account": made.account,
+        "subject": made.subject,
+        "value": made.value,
+        "match": match_id(made),
+        "position": made.position,
+        "issued_before": made.issued_before,
+        "created_at": made.created_at,
+        "block": made.block,
+        "block_until": made.block_until,
+    }
+
+
+def _cursor(request: Request) -> FeedPosition | None:
+    """From `Last-Event-ID`; None without one. An id of another form is treated as none: the follower starts over."""
+    given = [value for name, value in request.headers if name == b"last-event-id"]
+    found = _CURSOR.fullmatch(given[0].decode("latin-1")) if len(given) == 1 else None
+    return FeedPosition(found[1], int(found[2])) if found else None
+
+
+def _accounts(request: Request) -> list[str]:
+    """The values of the parameter `account`. Raises DaypassError(VALIDATION)."""
+    found = parse_qs(request.raw_query.decode("latin-1")).get("account", [])
+    if not all(account == "*" or (len(account) == 12 and account.isascii() and account.isdigit()) for account in found):
+        raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits; * is every account.")
+    return found

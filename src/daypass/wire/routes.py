@@ -1,0 +1,80 @@
+"""All routes of a server, in one table. A new path takes a handler and a row in its wire's part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.wire.authzen.routes import authzen_routes
+from daypass.wire.aws.routes import aws_routes
+from daypass.wire.console.routes import console_routes
+from daypass.wire.front import Front
+from daypass.wire.health import METRICS, Health, health_routes
+from daypass.wire.oauth.routes import oauth_routes
+from daypass.wire.revocations.status_lists import status_list_route
+from daypass.wire.revocations.stream import OPERATION as FOLLOW
+from daypass.wire.revocations.stream import PATH as STREAMS
+from daypass.wire.revocations.stream import StreamLimits, stream_app
+from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
+from daypass.wire.routing import AsgiApp, Mount, Routes
+from daypass.wire.saml.routes import saml_routes
+from daypass.wire.scim.routes import scim_routes
+from daypass.wire.ssf.routes import ssf_routes
+from daypass.wire.web.routes import web_routes
+from daypass.wire.web.visit import Site
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """Settings that handlers obey.
+
+    Attributes:
+        public_url: the installation's address for browsers; "" for none.
+        region: the region shown with credentials in a browser.
+        certificate_header: the header in which trusted proxies forward a client's certificate; "" for none.
+        metrics_token: "": the metrics are public.
+        metrics: False when they have a separate port.
+        streams: limits of the streams of revocations.
+        shown: the settings that the console shows, without secrets.
+    """
+
+    public_url: str = ""
+    region: str = "us-east-1"
+    certificate_header: str = ""
+    metrics_token: str = ""
+    metrics: bool = True
+    streams: StreamLimits = field(default_factory=StreamLimits)
+    shown: ShownSettings = field(default_factory=dict)
+
+
+def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
+    """The table."""
+    site = Site(front, settings.public_url.rstrip("/"))
+    return Routes(
+        (
+            *aws_routes(front),
+            status_list_route(front),
+            *web_routes(site),
+            *console_routes(site, settings.region, settings.shown),
+            *oauth_routes(front, site, settings.certificate_header),
+            *authzen_routes(front, settings.certificate_header),
+            *ssf_routes(front, settings.certificate_header),
+            *saml_routes(front, settings.public_url, settings.region),
+            *rolesanywhere_routes(front, settings.certificate_header),
+            Mount(
+                STREAMS,
+                lambda: stream_app(front, settings.streams, health.observe_streams),
+                "Revocations as server-sent events (`/events/revocations`)",
+                operation=FOLLOW,
+            ),
+            *scim_routes(front),
+            Mount("/api/", lambda: _api(front), "The management API"),
+            *(row for row in health_routes(health, settings.metrics_token) if settings.metrics or row.path != METRICS),
+        )
+    )
+
+
+def _api(front: Front) -> AsgiApp:
+    from daypass.wire.api.app import create_api  # noqa: PLC0415  # FastAPI is slow to import: only when it is called
+
+    return create_api(front)

@@ -1,0 +1,215 @@
+"""Logins by browser, below `/saml/`: our metadata, the address for responses, the choice of a role, and the code for
+the command line.
+
+Pages run no script and are never cached. The cookies are the CSRF token of a choice, and that of `wire.web`. The Host header is never used;
+addresses are the configured ones (attack A88).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.assume import saml_sign_in
+from daypass.operations.assume.assume_role_with_saml import RequestedProvider, provider_of, requested_provider
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
+from daypass.operations.assume.saml_sign_in import Granted
+from daypass.operations.assume.saml_ticket import CommandLine
+from daypass.operations.sign_in import saml as browser_sign_in
+from daypass.ports import Call
+from daypass.wire.credentials import moment
+from daypass.wire.form import pairs_of, unique
+from daypass.wire.front import Front, Progress
+from daypass.wire.http import Handler, Request, Response
+from daypass.wire.saml import csrf, pages
+from daypass.wire.saml.errors import NO_SNIFF, NO_STORE, PAGE_ERRORS, TOKEN_ERRORS, html
+from daypass.wire.web import next_path
+from daypass.wire.web.cookies import Cookies
+from daypass.wire.web.render import redirect
+
+SIGN_IN: Final = "daypass:SignInWithSAML"
+ASSUME: Final = "sts:AssumeRoleWithSAML"
+_MAX_FIELDS: Final = 16
+_PROVIDER_PATH = re.compile(r"([0-9]{12})/([A-Za-z0-9._-]{1,128})")
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_PORT = re.compile(r"[1-9][0-9]{3,4}")
+
+Page: TypeAlias = "Callable[[_Visit], Awaitable[Response]]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One request to these pages."""
+
+    progress: Progress
+    call: Call
+
+    @property
+    def request(self) -> Request:
+        return self.progress.request
+
+    def form(self) -> dict[str, str]:
+        return self._pairs(self.request.body)
+
+    def parameters(self) -> dict[str, str]:
+        return self._pairs(self.request.raw_query)
+
+    def provider(self) -> RequestedProvider | None:
+        """The provider with this address: `/saml/acs/ACCOUNT/NAME`. Raises DaypassError(NOT_FOUND) for another path."""
+        rest = unquote(self.request.raw_path.decode("latin-1")).removeprefix("/saml/").partition("/")[2]
+        if not rest:
+            return None
+        found = _PROVIDER_PATH.fullmatch(rest)
+        if found is None:
+            raise _no_page()
+        return requested_provider(f"arn:aws:iam::{found[1]}:saml-provider/{found[2]}")
+
+    def _pairs(self, data: bytes) -> dict[str, str]:
+        pairs = pairs_of(data, _MAX_FIELDS)
+        self.progress.detail = {"names": [name[:64] for name, _ in pairs]}
+        return unique(pairs)
+
+
+class SamlPages:
+    """The pages. Each public attribute is a handler.
+
+    Args:
+        public_url: the installation's address for browsers; "": the pages are off.
+        region: what credentials are shown with.
+    """
+
+    def __init__(self, front: Front, public_url: str, region: str = "us-east-1") -> None:
+        self._front = front
+        self._env = front.env
+        self._base = public_url.rstrip("/")
+        self._secure = self._base.startswith("https:")
+        self._region = region
+        self._cookies = Cookies(self._base)
+        self.metadata = self._handler(self._metadata, "")
+        self.style = self._handler(self._style, "")
+        self.login = self._handler(self._login, SIGN_IN)
+        self.acs = self._handler(self._acs, SIGN_IN)
+        self.choose = self._handler(self._choose, ASSUME)
+        self.token = self._handler(self._token, ASSUME)
+        self.other = self._handler(self._other, "")
+
+    def _handler(self, page: Page, operation: str) -> Handler:
+        errors = TOKEN_ERRORS if page == self._token else PAGE_ERRORS
+
+        async def handler(request: Request) -> Response:
+            progress = Progress(request, operation, detail={"names": []})
+            try:
+                if not self._base:
+                    raise DaypassError(
+                        ErrorKind.NOT_FOUND, "SAML login by browser is off: server.public_url is not set."
+                    )
+                return await page(_Visit(progress, self._front.anonymous(progress)))
+            except DaypassError as error:
+                return await self._front.refuse(progress, error, errors)
+
+        return handler
+
+    # --- the pages
+
+    async def _metadata(self, visit: _Visit) -> Response:
+        """Our metadata. If the path names a provider's account and name, it contains that provider's address and keys.
+
+        For an unknown provider it is the same as for one without keys.
+        """
+        wanted = visit.provider()
+        provider = await provider_of(self._env, wanted) if wanted else None
+        body = await self._env.saml.metadata(provider)
+        return Response(200, body, b"application/samlmetadata+xml", (NO_SNIFF,))
+
+    async def _style(self, _: _Visit) -> Response:
+        return Response(200, pages.STYLE.encode(), b"text/css; charset=utf-8", (NO_SNIFF,))
+
+    async def _login(self, visit: _Visit) -> Response:
+        """Redirects a browser to the identity provider: for a waiting command line, or to sign in to Daypass itself."""
+        asked = visit.parameters()
+        if "port" not in asked and "challenge" not in asked:
+            return await self._begin(visit, asked)
+        port, challenge = asked.get("port", ""), asked.get("challenge", "")
+        if not _PORT.fullmatch(port) or not 1024 <= int(port) <= 65_535 or not _CHALLENGE.fullmatch(challenge):
+            raise DaypassError(ErrorKind.VALIDATION, "A login is begun by: daypass login --saml")
+        line = CommandLine(int(port), base64.urlsafe_b64decode(f"{challenge}="))
+        where = await saml_sign_in.begin(self._env, visit.call, asked.get("provider", ""), line)
+        return Response(303, b"", b"text/plain", (*NO_STORE, (b"location", where.encode("ascii", "replace"))))
+
+    async def _begin(self, visit: _Visit, asked: dict[str, str]) -> Response:
+        if not self._cookies.allowed:
+            raise DaypassError(
+                ErrorKind.NOT_FOUND, "Browsers sign in here only if server.public_url begins with https://."
+            )
+        own = self._cookies.value(visit.request.headers)
+        cookie = own or self._env.ids.secret()
+        following, again = next_path.checked(asked.get("next", "")), bool(asked.get("again"))
+        provider = asked.get("provider", "")
+        where = await browser_sign_in.begin(self._env, visit.call, cookie, provider, following, again=again)
+        return redirect(where, *(() if own else (self._cookies.set(cookie),)))
+
+    async def _acs(self, visit: _Visit) -> Response:
+        form = visit.form()
+        choice = await saml_sign_in.accept(
+            self._env, visit.call, form.get("SAMLResponse", ""), form.get("RelayState", ""), visit.provider()
+        )
+        line = choice.command_line
+        token = csrf.new_token(self._env.ids)
+        page = html(pages.choice_page(choice, token), allowed=f" http://127.0.0.1:{line.port}" if line else "")
+        return page._replace(headers=(*page.headers, csrf.cookie(token, secure=self._secure)))
+
+    async def _choose(self, visit: _Visit) -> Response:
+        self._check_origin(visit)
+        form = visit.form()
+        csrf.check(dict(visit.request.headers), form.get(csrf.FIELD, ""), secure=self._secure)
+        ticket, choice = form.get("ticket", ""), form.get("choice", "")
+        if form.get("for") == pages.BROWSER:
+            own = self._cookies.value(visit.request.headers)
+            signed_in = await browser_sign_in.choose(self._env, visit.call, own, ticket, choice)
+            return redirect(signed_in.following, self._cookies.set(signed_in.cookie))
+        granted = await saml_sign_in.choose(self._env, visit.call, ticket, choice, AWS_FORM)
+        if granted.redirect:
+            location = (b"location", granted.redirect.encode("ascii"))
+            return Response(303, b"", b"text/plain", (*NO_STORE, location), SIGN_IN)  # no session yet
+        return html(pages.credentials_page(granted, self._base, self._region))
+
+    async def _token(self, visit: _Visit) -> Response:
+        form = visit.form()
+        granted = await saml_sign_in.redeem(
+            self._env, visit.call, form.get("code", ""), form.get("code_verifier", ""), AWS_FORM
+        )
+        return Response(200, json.dumps(_credentials_json(granted)).encode("ascii"), b"application/json", NO_STORE)
+
+    async def _other(self, _: _Visit) -> Response:
+        raise _no_page()
+
+    def _check_origin(self, visit: _Visit) -> None:
+        """Refuses a choice from another site's page, because browsers send the origin of a form."""
+        origin = dict(visit.request.headers).get(b"origin", b"").decode("latin-1")
+        ours = urlsplit(self._base)
+        if origin and origin != f"{ours.scheme}://{ours.netloc}":
+            raise DaypassError(ErrorKind.ACCESS_DENIED, "This choice was not made on our own page.")
+
+
+def _no_page() -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, "This page does not exist.")
+
+
+def _credentials_json(granted: Granted[AwsCredentials]) -> dict[str, Any]:
+    """As `credential_process` has it, and the role."""
+    assert granted.issued is not None
+    given = granted.issued.credential
+    return {
+        "Version": 1,
+        "RoleArn": granted.role,
+        "AccessKeyId": given.access_key_id,
+        "SecretAccessKey": given.secret,
+        "SessionToken": given.token,
+        "Expiration": moment(granted.issued.session.expires_at),
+    }

@@ -1,0 +1,286 @@
+"""The paths of SCIM: from requests to operations and back. They decide nothing.
+
+A request has a bearer token of SCIM and nothing else. Source: RFC 7644, 3.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.scim.errors import ScimError
+from daypass.domain.scim.filter import parse_filter
+from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
+from daypass.domain.strict_json import read_json
+from daypass.operations.scim import provision
+from daypass.operations.scim.provision import GROUP, USER, Resource, etag
+from daypass.operations.scim.tokens import caller_of_token
+from daypass.ports import Call, Env
+from daypass.wire.front import Front, Progress
+from daypass.wire.http import Header, Request, Response, has_entity
+from daypass.wire.routing import Route
+from daypass.wire.scim.errors import HEADERS, MEDIA_TYPE, SCIM_ERRORS, STATUS
+from daypass.wire.scim.schemas import resource_types, schemas, service_provider_config
+
+BASE: Final = "/scim/v2"
+OPERATION: Final = "daypass:Provision"
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_SCHEMAS: Final[Mapping[str, str]] = {USER: USER_SCHEMA, GROUP: GROUP_SCHEMA}
+_LIST: Final = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+_SEARCH: Final = ".search"
+_ALWAYS: Final = frozenset({"id", "schemas"})
+_TOKENS: Final = 5.0  # that a request costs, relative to an STS request
+_USUAL_PAGE: Final = 100
+_MAX_BODY: Final = 1_048_576
+_MAX_TOKEN: Final = 256
+_TYPES: Final = (b"application/scim+json", b"application/json")
+
+
+def scim_routes(front: Front) -> tuple[Route, ...]:
+    """One row for all paths: the handler reads the resource type and the id from the path."""
+    summary = "Provisioning of users and groups by a directory (SCIM 2.0)"
+    return (Route(f"{BASE}/", _Handler(front), summary, _METHODS, SCIM_ERRORS, OPERATION),)
+
+
+class _Asked(NamedTuple):
+    """A request on a resource type. `identity` is "" for the collection."""
+
+    env: Env
+    call: Call
+    request: Request
+    kind: str
+    identity: str
+    if_match: str
+
+    @property
+    def url(self) -> str:
+        """The base URL in locations."""
+        return self.env.limits.public_url.rstrip("/") + BASE
+
+
+class _Handler:
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def __call__(self, request: Request) -> Response:
+        front, progress = self._front, Progress(request, OPERATION)
+        try:
+            caller = await caller_of_token(front.env, _bearer(request), front.env.clock.now())
+            call = front.proven(progress, caller, _TOKENS)
+            return await _serve(front.env, call, request)
+        except ScimError as error:
+            return await front.refuse(progress, provision.refusal_of(error), SCIM_ERRORS)
+        except DaypassError as error:
+            return await front.refuse(progress, error, SCIM_ERRORS)
+
+
+def _bearer(request: Request) -> str:
+    found = [value for name, value in request.headers if name == b"authorization"]
+    scheme, _, token = found[0].partition(b" ") if len(found) == 1 else (b"", b"", b"")
+    if scheme.lower() != b"bearer" or not 0 < len(token.strip()) <= _MAX_TOKEN:
+        raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "Send a bearer token of SCIM.")
+    return token.strip().decode("latin-1")
+
+
+async def _serve(env: Env, call: Call, request: Request) -> Response:
+    parts = [unquote(part) for part in request.raw_path.decode("latin-1")[len(BASE) + 1 :].split("/") if part]
+    if not parts or len(parts) > 2:
+        raise _unknown()
+    name, identity = parts[0], parts[1] if len(parts) == 2 else ""
+    described = _description(env, name, identity)
+    kind = {"Users": USER, "Groups": GROUP}.get(name)
+    way = (request.method, _SEARCH if identity == _SEARCH else "{id}" if identity else "")
+    serve = _RESOURCE.get(way)
+    if described is None and kind is None:
+        raise _unknown()
+    if serve is None or (described is not None and request.method != "GET"):
+        raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "The path does not take this method.", private={STATUS: 405})
+    if described is not None:
+        return _answer(described)
+    if kind is None:
+        raise _unknown()
+    matching = [value for header, value in request.headers if header == b"if-match"]
+    if_match = b",".join(matching).decode("latin-1")[:1024]
+    return await serve(_Asked(env, call, request, kind, identity, if_match))
+
+
+def _unknown() -> DaypassError:
+    return DaypassError(ErrorKind.UNKNOWN_OPERATION, "This path does not exist.")
+
+
+def _description(env: Env, name: str, identity: str) -> Mapping[str, Any] | None:
+    """The configuration endpoints; None for other paths. Raises DaypassError(NOT_FOUND)."""
+    url = env.limits.public_url.rstrip("/") + BASE
+    if name == "ServiceProviderConfig" and not identity:
+        return service_provider_config(url)
+    listed = {"ResourceTypes": resource_types, "Schemas": schemas}.get(name)
+    if listed is None:
+        return None
+    found = listed(url)
+    if not identity:
+        return _list([dict(each) for each in found], len(found), 1)
+    for each in found:
+        if each["id"] == identity:
+            return each
+    raise DaypassError(ErrorKind.NOT_FOUND, "The schema or resource type does not exist.")
+
+
+# --- Resources ---------------------------------------------------------------------------------------------------------
+
+
+async def _search(asked: _Asked) -> Response:
+    return await _found(asked, _query(asked.request))
+
+
+async def _search_by_post(asked: _Asked) -> Response:
+    """POST /.search (RFC 7644, 3.4.3): the parameters are in the body."""
+    body = _body(asked.request)
+    given = {name: body.get(name) for name in ("filter", "startIndex", "count", "attributes", "excludedAttributes")}
+    query = {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in given.items()
+        if value is not None
+    }
+    return await _found(asked, query)
+
+
+async def _found(asked: _Asked, query: Mapping[str, str]) -> Response:
+    terms = parse_filter(query["filter"]) if "filter" in query else ()
+    start, count = _number(query, "startIndex", 1), _number(query, "count", _USUAL_PAGE)
+    page = await provision.find(asked.env, asked.call, asked.kind, terms, start, count)
+    resources = [_chosen(query, _shown(asked, each)) for each in page.resources]
+    return _answer(_list(resources, page.total, max(1, start)))
+
+
+def _chosen(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that the client wants (RFC 7644, 3.9): whole ones, `id` and `schemas` always."""
+    wanted, without = (
+        {name.strip().rpartition(":")[2].partition(".")[0].lower() for name in query.get(each, "").split(",")} - {""}
+        for each in ("attributes", "excludedAttributes")
+    )
+    return {
+        name: value
+        for name, value in shown.items()
+        if name in _ALWAYS or (name.lower() in wanted if wanted else name.lower() not in without)
+    }
+
+
+async def _get(asked: _Asked) -> Response:
+    found = await provision.get(asked.env, asked.call, asked.kind, asked.identity)
+    if has_entity(asked.request, etag(found.row).removeprefix("W/").encode("ascii")):
+        return Response(304, b"", MEDIA_TYPE, (*HEADERS, _etag(found)), OPERATION)
+    return _resource(asked, found)
+
+
+async def _create(asked: _Asked) -> Response:
+    made = await provision.create(asked.env, asked.call, asked.kind, _body(asked.request))
+    return _resource(asked, made, 201)
+
+
+async def _replace(asked: _Asked) -> Response:
+    body = _body(asked.request)
+    changed = await provision.replace_resource(asked.env, asked.call, asked.kind, asked.identity, body, asked.if_match)
+    return _resource(asked, changed)
+
+
+async def _patch(asked: _Asked) -> Response:
+    body = _body(asked.request)
+    changed = await provision.patch(asked.env, asked.call, asked.kind, asked.identity, body, asked.if_match)
+    return _resource(asked, changed)
+
+
+async def _delete(asked: _Asked) -> Response:
+    await provision.delete(asked.env, asked.call, asked.kind, asked.identity, asked.if_match)
+    return Response(204, b"", MEDIA_TYPE, HEADERS, OPERATION)
+
+
+_RESOURCE: Final[Mapping[tuple[str, str], Callable[[_Asked], Awaitable[Response]]]] = {
+    ("GET", ""): _search,
+    ("POST", ""): _create,
+    ("POST", _SEARCH): _search_by_post,
+    ("GET", "{id}"): _get,
+    ("PUT", "{id}"): _replace,
+    ("PATCH", "{id}"): _patch,
+    ("DELETE", "{id}"): _delete,
+}
+"""By method, and what follows the resource type in the path."""
+
+
+def _body(request: Request) -> Mapping[str, Any]:
+    types = [value.partition(b";")[0].strip().lower() for name, value in request.headers if name == b"content-type"]
+    if len(types) != 1 or types[0] not in _TYPES:
+        raise ScimError("invalidSyntax", "The media type of the body is application/scim+json or application/json.")
+    if len(request.body) > _MAX_BODY:
+        raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {_MAX_BODY} bytes.")
+    try:
+        body = read_json(request.body)
+    except ValueError as error:
+        raise ScimError("invalidSyntax", f"The body cannot be read: {error}.") from None
+    if not isinstance(body, dict):
+        raise ScimError("invalidSyntax", "The body is a JSON object.")
+    return body
+
+
+def _query(request: Request) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(request.raw_query.decode("ascii"), True, max_num_fields=16, errors="strict"))
+    except ValueError:
+        raise ScimError("invalidValue", "The parameters are not well-formed.") from None
+
+
+def _number(query: Mapping[str, str], name: str, usual: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return usual
+    if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 7:
+        raise ScimError("invalidValue", f"{name} is a number.")
+    return int(text)
+
+
+def _resource(asked: _Asked, found: Resource, status: int = 200) -> Response:
+    content = _shown(asked, found)
+    location = (b"location", content["meta"]["location"].encode("ascii"))
+    return _answer(_chosen(_query(asked.request), content), status, _etag(found), location)
+
+
+def _shown(asked: _Asked, found: Resource) -> dict[str, Any]:
+    row = found.row
+    meta = {
+        "resourceType": asked.kind,
+        "created": _moment(row.created_at),
+        "lastModified": _moment(row.updated_at),
+        "location": f"{asked.url}/{asked.kind}s/{row.id}",
+        "version": etag(row),
+    }
+    document = dict(found.document)
+    for name, kind in (("members", USER), ("groups", GROUP)):
+        if name in document:
+            document[name] = [{**each, "$ref": f"{asked.url}/{kind}s/{each['value']}"} for each in document[name]]
+    return {"schemas": [_SCHEMAS[asked.kind]], "id": row.id, **document, "meta": meta}
+
+
+def _moment(ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
+
+
+def _etag(found: Resource) -> Header:
+    return b"etag", etag(found.row).encode("ascii")
+
+
+def _list(resources: list[dict[str, Any]], total: int, start: int) -> dict[str, Any]:
+    return {
+        "schemas": [_LIST],
+        "totalResults": total,
+        "startIndex": start,
+        "itemsPerPage": len(resources),
+        "Resources": resources,
+    }
+
+
+def _answer(content: Mapping[str, Any], status: int = 200, *headers: Header) -> Response:
+    body = json.dumps(content).encode("ascii")
+    return Response(status, body, MEDIA_TYPE, (*HEADERS, *headers), OPERATION)

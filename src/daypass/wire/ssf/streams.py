@@ -1,0 +1,179 @@
+"""Serves the stream management of SSF 1.0 (8.1) and polls (RFC 8936): members in, operations, members out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from daypass.domain.directory import EventStream
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.ssf import SUPPORTED, InvalidSubject, SubjectId, parsed_subject
+from daypass.operations.ssf import poll as polling
+from daypass.operations.ssf import streams
+from daypass.operations.ssf.queue import POLL, PUSH
+from daypass.operations.ssf.streams import StreamSettings
+from daypass.wire.http import Response
+from daypass.wire.ssf.endpoint import Serve, Visit, answer, empty
+
+METHODS: Final[Mapping[str, str]] = {PUSH: "urn:ietf:rfc:8935", POLL: "urn:ietf:rfc:8936"}
+"""The URN of each delivery method."""
+POLL_PATH: Final = "/ssf/poll/"
+_BY_URN: Final[Mapping[str, str]] = {urn: method for method, urn in METHODS.items()}
+_MAX_LIST: Final = 100
+_MAX_ID: Final = 64
+
+
+async def create(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.1.1."""
+    made = await streams.create_stream(visit.env, visit.call, _settings(visit, None))
+    return answer(_shown(visit, made), 201)
+
+
+async def read(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.1.2: one stream, or all that the caller may see."""
+    wanted = parse_qs(visit.request.raw_query.decode("latin-1")).get("stream_id", [])
+    if wanted:
+        return answer(_shown(visit, await streams.get_stream(visit.env, visit.call, wanted[0][:_MAX_ID])))
+    return answer([_shown(visit, each) for each in await streams.list_streams(visit.env, visit.call)])
+
+
+async def update(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.1.3: the members that the request has."""
+    made = await streams.update_stream(visit.env, visit.call, _id(visit), lambda old: _settings(visit, old))
+    return answer(_shown(visit, made))
+
+
+async def replace(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.1.4: members that the request does not have are reset."""
+    settings = _settings(visit, None)
+    made = await streams.update_stream(visit.env, visit.call, _id(visit), lambda _: settings)
+    return answer(_shown(visit, made))
+
+
+async def delete(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.1.5."""
+    await streams.delete_stream(visit.env, visit.call, _queried(visit))
+    return empty()
+
+
+async def read_status(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.2.1."""
+    return answer(_status(await streams.get_stream(visit.env, visit.call, _queried(visit))))
+
+
+async def update_status(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.2.2."""
+    status, reason = visit.text("status"), visit.text("reason", "")
+    return answer(_status(await streams.update_status(visit.env, visit.call, _id(visit), status, reason)))
+
+
+async def add_subject(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.3.2."""
+    await streams.add_subject(visit.env, visit.call, _id(visit), _subject(visit))
+    return empty(200)
+
+
+async def remove_subject(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.3.3."""
+    await streams.remove_subject(visit.env, visit.call, _id(visit), _subject(visit))
+    return empty()
+
+
+async def verify(visit: Visit) -> Response:
+    """SSF 1.0, 8.1.4.2."""
+    state = visit.text("state") if "state" in visit.body else None
+    await streams.verify_stream(visit.env, visit.call, _id(visit), state)
+    return empty()
+
+
+def poller(waiting: polling.WaitingPolls) -> Serve:
+    """Serves polls (RFC 8936, 2). `waiting`: those of this process that wait."""
+
+    async def poll(visit: Visit) -> Response:
+        stream_id = visit.request.raw_path[len(POLL_PATH) :][: _MAX_ID + 1].decode("latin-1")
+        found = await polling.poll(visit.env, visit.call, stream_id, _poll_request(visit), waiting)
+        return answer({"sets": dict(found.sets), "moreAvailable": found.more})
+
+    return poll
+
+
+def _poll_request(visit: Visit) -> polling.PollRequest:
+    body = visit.body
+    most, at_once = body.get("maxEvents", polling.MAX_EVENTS), body.get("returnImmediately", False)
+    acks, errors = body.get("ack", []), body.get("setErrs", {})
+    if type(most) is not int or most < 0 or type(at_once) is not bool:
+        raise _invalid("maxEvents is a number and returnImmediately a boolean.")
+    if not isinstance(acks, list) or not all(isinstance(jti, str) for jti in acks):
+        raise _invalid("ack is a list of strings.")
+    if not isinstance(errors, dict) or not all(isinstance(each, dict) for each in errors.values()):
+        raise _invalid("setErrs has an object for each jti.")
+    said = {jti: f"{each.get('err', '')}: {each.get('description', '')}" for jti, each in errors.items()}
+    return polling.PollRequest(most, at_once, acks, said)
+
+
+# --- Members ---------------------------------------------------------------------------------------------------------
+
+
+def _settings(visit: Visit, old: EventStream | None) -> StreamSettings:
+    """The settings of a request; what it does not have is taken from `old`."""
+    body = visit.body
+    method, url, header = (POLL, "", "") if old is None else (old.method, old.endpoint_url, "")
+    if "delivery" in body:
+        delivery = body["delivery"]
+        if not isinstance(delivery, dict):
+            raise _invalid("delivery is an object.")
+        method = _BY_URN.get(str(delivery.get("method")), "")
+        url, header = delivery.get("endpoint_url", url), delivery.get("authorization_header", "")
+        if not isinstance(url, str) or not isinstance(header, str):
+            raise _invalid("endpoint_url and authorization_header are strings.")
+    requested = body.get("events_requested", SUPPORTED if old is None else old.event_types)
+    if not isinstance(requested, (list, tuple)) or len(requested) > _MAX_LIST:
+        raise _invalid(f"events_requested is a list of at most {_MAX_LIST} strings.")
+    types = tuple(name for name in requested if isinstance(name, str))
+    description = visit.text("description", "" if old is None else old.description)
+    return StreamSettings(method, url, header, types, description)
+
+
+def _shown(visit: Visit, stream: EventStream) -> dict[str, Any]:
+    """The configuration of a stream (SSF 1.0, 8.1.1), without the header that authorizes pushes."""
+    issuer = visit.env.oauth.issuer
+    endpoint = stream.endpoint_url if stream.method == PUSH else f"{issuer}{POLL_PATH}{stream.id}"
+    return {
+        "stream_id": stream.id,
+        "iss": issuer,
+        "aud": stream.arn,
+        "delivery": {"method": METHODS[stream.method], "endpoint_url": endpoint},
+        "events_supported": list(SUPPORTED),
+        "events_requested": list(stream.event_types),
+        "events_delivered": list(stream.event_types),
+        "min_verification_interval": streams.VERIFICATION_SECONDS,
+        **({"description": stream.description} if stream.description else {}),
+    }
+
+
+def _status(stream: EventStream) -> dict[str, str]:
+    shown = {"stream_id": stream.id, "status": stream.delivery_status}
+    return {**shown, "reason": stream.reason} if stream.reason else shown
+
+
+def _id(visit: Visit) -> str:
+    return visit.text("stream_id")[:_MAX_ID]
+
+
+def _queried(visit: Visit) -> str:
+    found = parse_qs(visit.request.raw_query.decode("latin-1")).get("stream_id", [])
+    if len(found) != 1:
+        raise _invalid("The parameter stream_id names the stream.")
+    return found[0][:_MAX_ID]
+
+
+def _subject(visit: Visit) -> SubjectId:
+    try:
+        return parsed_subject(visit.body.get("subject"))
+    except InvalidSubject as error:
+        raise _invalid(str(error)) from None
+
+
+def _invalid(message: str) -> DaypassError:
+    return DaypassError(ErrorKind.VALIDATION, message)

@@ -1,0 +1,52 @@
+"""The one cookie of a browser. Its value is 240 random bits; what it means is in the directory.
+
+Source: draft-ietf-httpbis-rfc6265bis, 4.1.3.2 (the prefix `__Host-`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from daypass.wire.http import Header
+
+_VALUE: Final = re.compile(r"[A-Za-z0-9+/=]{40}")  # what `ports.Ids.secret` makes
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Cookies:
+    """Reads and writes the cookie.
+
+    Args:
+        public_url: the installation's address. With https, the cookie has the prefix `__Host-` and the attribute
+            Secure, so browsers accept it from this host only, over TLS only. Development servers on a loopback
+            address have neither, because browsers keep no such cookies for plain HTTP.
+    """
+
+    def __init__(self, public_url: str) -> None:
+        url = urlsplit(public_url)
+        self.secure = url.scheme == "https"
+        self.allowed = self.secure or url.hostname in _LOOPBACK
+        """Whether people may sign in at all: a cookie must not cross a network in the clear."""
+        self.name = "__Host-daypass" if self.secure else "daypass"
+
+    def value(self, headers: Iterable[Header]) -> str:
+        """The value of the cookie; "" when it is absent, there twice, or not one of ours."""
+        text = b"; ".join(value for name, value in headers if name == b"cookie").decode("latin-1")
+        pairs = (part.strip().partition("=") for part in text.split(";"))
+        found = [value for name, _, value in pairs if name == self.name]
+        return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else ""
+
+    def set(self, value: str) -> Header:
+        """The header that gives the browser this value until it is closed."""
+        return self._header(f"{self.name}={value}")
+
+    def clear(self) -> Header:
+        """The header that removes the cookie."""
+        return self._header(f"{self.name}=; Max-Age=0")
+
+    def _header(self, pair: str) -> Header:
+        text = f"{pair}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if self.secure else ''}"
+        return b"set-cookie", text.encode("ascii")

@@ -1,0 +1,96 @@
+"""The page of a person's own MFA devices: passkeys, virtual devices and recovery codes.
+
+A sign-in that is too old, or without MFA, shows the devices; changing one takes a fresh sign-in first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.operations.sign_in import devices, passkeys, webauthn
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.ports import Call, Env
+from daypass.wire.http import Response
+from daypass.wire.web.render import redirect
+from daypass.wire.web.visit import LOGIN, Page, Visit
+
+PAGE: Final = "/account/devices"
+LIST: Final = "daypass:ListMfaDevices"
+REGISTER: Final = "daypass:RegisterPasskey"
+UPDATE: Final = "daypass:UpdatePasskey"
+DELETE: Final = "daypass:DeletePasskey"
+CODES: Final = "daypass:CreateRecoveryCodes"
+Codes: TypeAlias = tuple[str, ...]
+Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable[Codes]]
+_SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
+
+
+async def page(visit: Visit) -> Response:
+    """GET /account/devices."""
+    found = await visit.person()
+    if found is None:
+        return visit.to_sign_in(PAGE)
+    return await _page(visit, *found)
+
+
+def changing(change: Change) -> Page:
+    """The page of a POST that changes a device: then the list again, with a refusal above it."""
+
+    async def serve(visit: Visit) -> Response:
+        form = visit.form()
+        found = await visit.person()
+        if found is None:
+            return visit.to_sign_in(PAGE)
+        try:
+            codes = await change(visit.env, *found, form)
+        except DaypassError as error:
+            if family_of(error.kind) not in _SHOWN_AGAIN:
+                raise
+            return await _page(visit, *found, problem=await visit.refused(error))
+        return await _page(visit, *found, codes=codes) if codes else redirect(PAGE)
+
+    return serve
+
+
+async def add(env: Env, call: Call, signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+    """The browser's new passkey."""
+    ceremony, response = form.get("ceremony", ""), form.get("response", "")
+    await passkeys.register(env, call, signed_in, ceremony, response, form.get("name", "").strip())
+    return ()
+
+
+async def rename(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+    """A new name for a passkey."""
+    await devices.rename_passkey(env, call, form.get("passkey", ""), form.get("name", "").strip())
+    return ()
+
+
+async def remove(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+    """Removes a passkey."""
+    await devices.remove_passkey(env, call, form.get("passkey", ""))
+    return ()
+
+
+async def recovery_codes(env: Env, call: Call, _signed_in: SignedIn, _form: Mapping[str, str]) -> Codes:
+    """New recovery codes. Only the page that answers shows them."""
+    return await devices.create_recovery_codes(env, call)
+
+
+async def _page(
+    visit: Visit, call: Call, signed_in: SignedIn, problem: str = "", codes: tuple[str, ...] = ()
+) -> Response:
+    known = await devices.list_devices(visit.env, call)
+    age = ""
+    try:
+        passkeys.check_recent(signed_in, has_devices=known.any, now=call.now)
+    except DaypassError as error:
+        age = "mfa" if error.private["reason"] == "no MFA" else "age"
+    prompt = None
+    if not age and webauthn.available(visit.env):
+        prompt = await passkeys.ask_to_register(visit.env, call, signed_in)
+    shown: dict[str, Any] = {"devices": known, "codes": codes, "problem": problem, "prompt": prompt}
+    scripts = ("passkey.js",) if prompt else ()
+    again = f"{LOGIN}?again={age}&next={PAGE}"
+    return visit.page("devices", title="Your devices", fresh=not age, again=again, scripts=scripts, **shown)

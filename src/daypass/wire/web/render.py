@@ -1,0 +1,131 @@
+"""Templates to pages. Everything that a template shows is escaped (attack A87), and no page runs inline script or style.
+
+Pages of the console run our own script files; all other pages run no script.
+
+Control characters and bidirectional marks become visible, because a name could otherwise pose as another.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from daypass.wire.http import Header, Response
+from daypass.wire.web import static
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HEADERS: Final[tuple[Header, ...]] = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{}; base-uri 'none'; frame-ancestors 'none'{}"
+_CONSOLE: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Images by `data:` are the icons of Tabler's style sheet; by `blob:`, exported charts."""
+_HTML: Final = b"text/html; charset=utf-8"
+
+
+def page(
+    template: str,
+    *headers: Header,
+    status: int = 200,
+    form_action: str = "",
+    scripts: tuple[str, ...] = (),
+    **values: Any,
+) -> Response:
+    """The page of a template.
+
+    Args:
+        template: its name without ".html". Those of the console, "console/NAME", may run our script files.
+        headers: further headers, for example a cookie.
+        form_action: a further origin or scheme to which the answer to a form may redirect.
+        scripts: static files that the page runs; a page without them may run no script at all.
+        values: what the template shows. `title` is needed; see base.html for the others.
+    """
+    body = _environment().get_template(f"{template}.html").render(scripts=scripts, **values)
+    policy = _POLICY.format(f" {form_action}" if form_action else "", "; script-src 'self'" if scripts else "")
+    if template.startswith("console/"):
+        policy = _CONSOLE
+    sent = (*HEADERS, (b"content-security-policy", policy.encode("ascii")), *headers)
+    return Response(status, body.encode("utf-8", "backslashreplace"), _HTML, sent)
+
+
+def redirect(location: str, *headers: Header) -> Response:
+    """Redirects the browser with GET (303). `location`: a path of ours, or a checked URL; printable ASCII."""
+    return Response(303, b"", b"text/plain", (*HEADERS, (b"location", location.encode("ascii")), *headers))
+
+
+def visible(value: object) -> object:
+    """A text with invisible and control characters as escapes; anything else unchanged."""
+    if type(value) is not str or value.isprintable():  # not Markup, which is a part of a page
+        return value
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value)
+
+
+def lines(text: str) -> str:
+    """A text of several lines for `pre` and `textarea`: escaped, with its line ends and tabs, and `visible` otherwise."""
+    from markupsafe import Markup, escape  # noqa: PLC0415  # comes with Jinja2
+
+    return Markup("\n").join(escape(visible(line.replace("\t", "    "))) for line in text.splitlines())
+
+
+def moment(ms: int) -> str:
+    """A time for people: 2026-01-31 12:00 UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ms / 1000))
+
+
+def iso(ms: int) -> str:
+    """A time for the attribute `datetime`: 2026-01-31T12:00:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+
+
+def duration(seconds: float) -> str:
+    """A duration for people, in its two largest units: "1 h 30 min", "2 days", "45 s"."""
+    left, parts = max(0, int(seconds)), []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
+def last_part(arn: str) -> str:
+    """The name in an ARN: what follows the last slash; the ARN itself without one. The account for a root."""
+    return arn.rpartition("/")[2] or arn
+
+
+def pretty(value: object) -> str:
+    """JSON for people: a document's text, or a value, with two spaces for each level. Text that is not JSON as it is."""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+        return json.dumps(parsed, indent=2, ensure_ascii=False, default=str)
+    except ValueError:
+        return str(value)
+
+
+@cache
+def _environment() -> Environment:
+    """Made at the first page: Jinja2 takes a while to import."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+    made = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["asset"] = static.address
+    made.filters.update(lines=lines, moment=moment, iso=iso, duration=duration, last_part=last_part, pretty=pretty)
+    return made

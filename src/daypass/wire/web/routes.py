@@ -1,0 +1,49 @@
+"""The paths of sign-in pages and static files."""
+
+from __future__ import annotations
+
+from daypass.wire.routing import GET, POST, Route
+from daypass.wire.web import devices, sign_in, static
+from daypass.wire.web.errors import PAGE_ERRORS
+from daypass.wire.web.visit import LOGIN, Page, Site
+
+
+def web_routes(site: Site) -> tuple[Route, ...]:
+    """Every path with its handler."""
+
+    def show(path: str, serve: Page, summary: str, operation: str = "") -> Route:
+        return Route(path, site.handler(operation, serve), summary, GET, PAGE_ERRORS, operation)
+
+    def submit(path: str, serve: Page, summary: str, operation: str) -> Route:
+        return Route(path, site.handler(operation, serve), summary, POST, PAGE_ERRORS, operation)
+
+    return (
+        show(LOGIN, sign_in.login, "The sign-in page"),
+        show("/login/providers", sign_in.providers, "The identity providers of an account, to sign in with"),
+        show(sign_in.PROVIDER, sign_in.with_provider, "Takes a browser to an OpenID Connect provider", sign_in.SIGN_IN),
+        show("/login/callback/", sign_in.callback, "Takes the answer of an OpenID Connect provider", sign_in.SIGN_IN),
+        submit("/login/password", sign_in.submit_login, "Takes account, user name and password", sign_in.SIGN_IN),
+        submit("/login/code", sign_in.submit_code, "Takes the MFA code of a sign-in", sign_in.SIGN_IN),
+        submit("/login/passkey", sign_in.submit_passkey, "Signs in with a passkey alone", sign_in.SIGN_IN),
+        submit(
+            "/login/second-passkey", sign_in.submit_second_passkey, "Takes a passkey after a password", sign_in.SIGN_IN
+        ),
+        submit("/login/recovery", sign_in.submit_recovery, "Takes a recovery code after a password", sign_in.SIGN_IN),
+        submit("/login/new-password", sign_in.submit_new_password, "Takes a new password", sign_in.SIGN_IN),
+        show("/login/signed-out", sign_in.signed_out, "The page after signing out"),
+        submit("/logout", sign_in.logout, "Signs the browser out", sign_in.SIGN_OUT),
+        show("/account", sign_in.account, "The person and the browsers in which they are signed in", sign_in.LIST),
+        submit("/account/end", sign_in.end, "Signs a browser out", sign_in.SIGN_OUT),
+        show(devices.PAGE, devices.page, "The person's passkeys, devices and recovery codes", devices.LIST),
+        submit(f"{devices.PAGE}/add", devices.changing(devices.add), "Registers a passkey", devices.REGISTER),
+        submit(f"{devices.PAGE}/rename", devices.changing(devices.rename), "Renames a passkey", devices.UPDATE),
+        submit(f"{devices.PAGE}/remove", devices.changing(devices.remove), "Removes a passkey", devices.DELETE),
+        submit(
+            f"{devices.PAGE}/recovery-codes",
+            devices.changing(devices.recovery_codes),
+            "Makes recovery codes",
+            devices.CODES,
+        ),
+        submit("/account/withdraw", sign_in.withdraw, "Removes a remembered consent", sign_in.WITHDRAW),
+        Route(static.PREFIX, site.handler("", sign_in.file, always=True), "Style sheet and images", GET, PAGE_ERRORS),
+    )

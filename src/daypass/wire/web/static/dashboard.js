@@ -1,0 +1,78 @@
+// Charts of the dashboards, their live updates, and PNG files of them.
+(() => {
+  "use strict";
+  const live = document.getElementById("live");
+  if (!live || typeof uPlot === "undefined") return;
+
+  const names = { issued: "issued", refused: "refused", requested: "requested", approved: "approved", high_risk: "high risk" };
+  const colours = {
+    light: ["#1f4fb8", "#a1260d", "#7a4d00"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a"],
+  };
+  const theme = () => (document.documentElement.dataset.bsTheme === "dark" ? "dark" : "light");
+  const plots = new Map();
+  let charts = JSON.parse(live.dataset.charts);
+
+  const data = (series) => [charts.times, ...series.map((name) => charts[name])];
+  const draw = () => {
+    const style = getComputedStyle(document.body);
+    const ink = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim();
+    for (const element of document.querySelectorAll(".chart")) {
+      plots.get(element.dataset.chart)?.destroy();
+      const series = element.dataset.series.split(",");
+      const clock = (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(charts.times.at(-1) - charts.times[0] > 172800 ? 5 : 11, charts.times.at(-1) - charts.times[0] > 172800 ? 10 : 16));
+      const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+      plots.set(element.dataset.chart, new uPlot({
+        width: element.clientWidth, height: 220, tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+        series: [{ label: "UTC" }, ...series.map((name, number) => ({
+          label: names[name], stroke: colours[theme()][number], width: 2,
+          fill: number === 0 ? `${colours[theme()][number]}22` : undefined,
+        }))],
+        axes: [{ ...axis, values: clock }, { ...axis, size: 48 }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+      }, data(series), element));
+    }
+  };
+  draw();
+  addEventListener("resize", draw);
+  document.addEventListener("daypass:theme", () => requestAnimationFrame(draw));
+
+  const list = (id, rows) => {
+    const element = document.querySelector(`[data-list="${id}"]`);
+    if (!element) return;
+    element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count]) => {
+      const item = document.createElement("li"), number = document.createElement("strong");
+      number.textContent = count;
+      item.append(`${text} `, number);
+      return item;
+    }));
+  };
+  const source = new EventSource(live.dataset.source);
+  source.addEventListener("summary", (event) => {
+    const found = JSON.parse(event.data);
+    charts = found.charts;
+    for (const [chart, plot] of plots) {
+      plot.setData(data(document.querySelector(`[data-chart="${chart}"]`).dataset.series.split(",")));
+    }
+    for (const element of document.querySelectorAll("[data-figure]")) {
+      element.textContent = found.figures[element.dataset.figure];
+    }
+    list("failures", found.figures.failures);
+    list("callers", found.figures.callers);
+    live.textContent = "Live.";
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) live.textContent = "Not live any more: reload the page.";
+  });
+
+  for (const button of document.querySelectorAll("button[data-png]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      plots.get(button.dataset.png).ctx.canvas.toBlob((blob) => {
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(blob);
+        link.download = `daypass-${button.dataset.png}.png`;
+        link.click();
+        URL.revokeObjectURL(link.href);
+      });
+    });
+  }
+})();

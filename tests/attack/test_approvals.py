@@ -1,0 +1,190 @@
+"""Approvals under attack: by the requester, by what has changed since, by repetition. Each is refused and on the record."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.integration.api.access import APPROVE, Place, gated
+from tests.integration.api.conftest import ROOT, TENANT, Server, server
+
+from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Membership
+from daypass.domain.events import Event, EventType
+from daypass.ports import Tx
+
+__all__ = ["server"]
+
+
+@pytest.fixture
+async def place(server: Server) -> Place:  # the fixture that is imported
+    made = Place(server)
+    await made.fill()
+    return made
+
+
+async def change(place: Place, *steps: Any) -> None:
+    def run(tx: Tx) -> tuple[None, Event]:
+        for step in steps:
+            step(tx)
+        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
+
+    await place.server.runtime.env.journal.write(run)
+
+
+async def events(place: Place, kind: str) -> list[dict[str, Any]]:
+    return [event for event in await place.server.events() if event["type"] == kind]
+
+
+async def test_a121_requester_cannot_approve_through_a_chain_another_key_or_a_linked_user(place: Place) -> None:
+    """Ann is a lead too, and has a role of leads, a second key and a second user."""
+    server = place.server
+    ids, now = server.runtime.env.ids, place.now
+    await server.write(Membership(TENANT, place.groups["leads"].id, place.users["ann"].id, now))
+    await place.role("leading", gated().replace('"true"', '"false"'), APPROVE)
+    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads", "role/leading"]}}])
+    approver = replace(place.users["ann"], tags=(("daypass:person", "ann@example.com"),))
+    await change(place, lambda tx: tx.replace(approver))
+    await place.person("ann2", APPROVE, "leads")
+    twin = replace(place.users["ann2"], tags=(("Daypass:Person", "Ann@Example.com"),))
+    await change(place, lambda tx: tx.replace(twin))
+    secret = ids.secret()
+    key = ids.access_key("AKIA")
+    sealed = server.runtime.env.sealer.seal_secret(secret.encode(), TENANT, place.users["ann"].id)
+    await server.write(AccessKey(key, TENANT, place.users["ann"].id, KeyStatus.ACTIVE, sealed, now, now))
+    place.keys["ann-key"] = type(place.keys["ann"])(key, secret)
+    await place.person("permitted", APPROVE)
+    request = await place.request("ann")
+    place.keys["ann-role"] = await place.assume("ann", "leading")
+    await server.write(*(_allow(place, name) for name in ("ann",)))
+    binding = request["binding"]
+    for who in ("ann", "ann-key", "ann-role", "ann2"):
+        status, code, message = await place.refused(
+            who, f"/access-requests/{request['id']}/approve", {"binding": binding}
+        )
+        assert (status, code) == (403, "AccessDenied")
+        assert "own access request" in message
+    refusals = [
+        event for event in await events(place, "request.denied") if event["operation"].endswith("ApproveAccessRequest")
+    ]
+    assert len(refusals) == 4
+    mine = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
+    assert (mine["state"], mine["votes"]) == ("pending", [])
+
+
+def _allow(place: Place, name: str) -> Any:
+    return InlinePolicy(TENANT, place.users[name].id, "approve", APPROVE, place.now)
+
+
+async def test_a120_vote_on_what_was_read_before_a_change_is_refused(place: Place) -> None:
+    request = await place.request()
+    seen = await place.ask("lee", f"/access-requests/{request['id']}", method="GET")
+    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], description="x", tags=(("a", "b"),))))
+    status, code, _ = await place.refused(
+        "lee", f"/access-requests/{request['id']}/approve", {"binding": seen["binding"]}
+    )
+    assert (status, code) == (409, "ConcurrentModification")
+
+
+async def test_a120_first_approval_is_void_after_a_change_of_the_role(place: Place) -> None:
+    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}])
+    request = await place.request()
+    await place.approve("lee", request)
+    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+    after = await place.approve("lou", request)
+    assert (after["state"], after["missing"]) == ("pending", {"prod/approval": 1})
+    assert [vote["void"] for vote in sorted(after["votes"], key=lambda v: v["at"])] == [True, False]
+    assert (await place.approve("lee", request))["state"] == "approved"
+
+
+@pytest.mark.parametrize("changed", ["role", "rule", "group", "deleted rule"])
+async def test_a120_grant_is_void_when_role_rule_or_groups_change_before_its_use(place: Place, changed: str) -> None:
+    request = await place.granted()
+    if changed == "role":
+        await change(place, lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+    elif changed == "rule":
+        await place.rule("prod", max_seconds=7200)
+    elif changed == "deleted rule":
+        answer = await place.server.api(ROOT, "DELETE", "/approval-rules/prod", {"account": TENANT})
+        assert answer.status == 204
+    else:
+        place_of = {"group_id": place.groups["engineers"].id, "user_id": place.users["ann"].id}
+        await change(place, lambda tx: tx.delete(tx.get(Membership, **place_of)))
+    message = await place.denied("ann")
+    assert "access grant" in message
+    [ended] = await events(place, "access.ended")
+    assert ended["detail"]["reason"] == ("ineligible" if changed == "group" else "policy_changed")
+    answer = await place.server.api(ROOT, "GET", f"/access-requests/{request['id']}", {"account": TENANT})
+    assert (answer.json["state"], answer.json["grants"][0]["state"]) == ("ended", "ended")
+
+
+@pytest.mark.parametrize("how", ["deleted", "key", "group"])
+async def test_a85_approver_disabled_before_use_voids_the_grant(place: Place, how: str) -> None:
+    await place.granted()
+    user = place.users["lee"]
+
+    def disable(tx: Tx) -> None:
+        if how == "deleted":
+            tx.delete(user)
+        elif how == "group":
+            tx.delete(tx.get(Membership, group_id=place.groups["leads"].id, user_id=user.id))
+        else:
+            for key in tx.find(AccessKey, owner_id=user.id):
+                tx.replace(replace(key, status=KeyStatus.INACTIVE))
+
+    await change(place, disable)
+    assert "no longer eligible to approve" in await place.denied("ann")
+    [ended] = await events(place, "access.ended")
+    assert ended["detail"]["reason"] == "ineligible"
+
+
+async def test_a84_hundred_parallel_redemptions_of_a_one_time_grant_give_one_session(place: Place) -> None:
+    await place.granted(max_uses=1)
+    answers = await asyncio.gather(*(redeemed(place, f"shift{number}") for number in range(100)))
+    assert sorted(answers) == [*["AccessDenied"] * 99, "AssumeRoleResponse"]
+    assert len(await events(place, "session.issued")) == 1
+
+
+async def redeemed(place: Place, name: str) -> str:
+    """The response or the error code of an AssumeRole, sent again after a 503, as AWS SDKs do."""
+    for _ in range(10):
+        answer = await place.server.sts(
+            place.keys["ann"], "AssumeRole", RoleArn=place.roles["prod"].arn, RoleSessionName=name
+        )
+        code = answer.findtext(".//Code") or answer.tag
+        if code != "ServiceUnavailable":
+            break
+    return code
+
+
+async def test_a84_client_token_of_another_person_gives_its_own_request(place: Place) -> None:
+    first = await place.request("ann", client_token="alert-1")
+    second = await place.request("eve", client_token="alert-1")
+    assert first["id"] != second["id"]
+    status, _, _ = await place.refused("eve", f"/access-requests/{first['id']}", method="GET")
+    assert status == 403
+
+
+async def test_reason_and_ticket_with_control_characters_are_refused(place: Place) -> None:
+    for member, text in (
+        ("reason", "x\u202egnihton ton si siht"),
+        ("reason", "a\x1b[31mb fix the orders"),
+        ("ticket", "INC\n1"),
+    ):
+        status, code, _ = await place.refused("ann", "/access-requests", {**place.wanted(), member: text})
+        assert (status, code) == (400, "ValidationError")
+
+
+@pytest.mark.parametrize("how", ["permission removed", "denied"])
+async def test_a85_approver_without_the_permission_at_use_voids_the_grant(place: Place, how: str) -> None:
+    request = await place.granted()
+    lee = place.users["lee"]
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"daypass:Approve*","Resource":"*"}]}'
+    if how == "denied":
+        await place.server.write(InlinePolicy(TENANT, lee.id, "deny", text, place.now))
+    else:
+        await change(place, lambda tx: [tx.delete(each) for each in tx.find(InlinePolicy, owner_id=lee.id)])
+    assert "cannot be used: An approver is no longer eligible" in await place.denied("ann")
+    (ended,) = await events(place, "access.ended")
+    assert (ended["detail"]["request"], ended["detail"]["reason"]) == (request["id"], "ineligible")

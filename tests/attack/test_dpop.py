@@ -1,0 +1,254 @@
+"""Attacks on bound tokens: proofs that are replayed, altered or made for something else, and tokens without their key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.attack.installation import EVERYTHING, ROOT, Installation
+from tests.issuer import make_key, public_jwk
+from tests.oauth import ISSUER, authorization_server, bearer, given, post, refusal
+from tests.oauth_client import Client, DpopKey, api, register, trusting
+from tests.x509 import Authority, Holder
+
+GENEROUS = {"failures_per_second": 1_000_000, "failures_burst": 1_000_000}
+PROXY = {"trusted_proxies": ["127.0.0.1/32"], "client_certificate_header": "Client-Cert"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def site(data: Path) -> Iterator[Installation]:
+    with authorization_server(data, rates=GENEROUS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(site: Installation) -> Client:
+    made = register(site, audiences=[ISSUER])
+    made.put(roles=[site.role("bound", trusting(made), policy=EVERYTHING)])
+    return made
+
+
+@pytest.fixture
+def key(site: Installation, client: Client) -> DpopKey:
+    """A key with a nonce of the server."""
+    made = DpopKey(site)
+    client.token(dpop=made)
+    assert made.nonce
+    return made
+
+
+def asked(client: Client, proof: str) -> Any:
+    return client.token((b"dpop", proof.encode("latin-1")), **client.credentials())
+
+
+def test_a73_dpop_proof_is_good_once(site: Installation, client: Client, key: DpopKey) -> None:
+    proof = key.proof()
+    given(asked(client, proof))
+    record = refusal(site, asked(client, proof), "invalid_dpop_proof")
+    assert record["detail"]["private"]["reason"] == "replay"
+
+
+def test_a73_dpop_proof_of_a_refused_request_is_used(site: Installation, client: Client, key: DpopKey) -> None:
+    proof = key.proof()
+    refusal(site, client.token((b"dpop", proof.encode()), scope="admin", **client.credentials()), "invalid_scope")
+    refusal(site, asked(client, proof), "invalid_dpop_proof")
+
+
+def test_a73_dpop_proof_is_good_once_at_a_resource_too(site: Installation, client: Client, key: DpopKey) -> None:
+    text = given(client.token(dpop=key))["access_token"]
+    headers = (b"authorization", f"DPoP {text}".encode()), key.header("/oauth2/introspect", token=text)
+    given(post(site, "/oauth2/introspect", {"token": text}, *headers))
+    refusal(site, post(site, "/oauth2/introspect", {"token": text}, *headers), "invalid_dpop_proof", 401)
+
+
+def test_a73_dpop_proof_is_remembered_by_another_process_and_after_a_restart(tmp_path: Path) -> None:
+    with authorization_server(tmp_path, rates=GENEROUS) as first:
+        client = register(first, audiences=[ISSUER])
+        client.put(roles=[first.role("bound", trusting(client))])
+        key = DpopKey(first)
+        client.token(dpop=key)
+        proof, credentials = key.proof(), client.credentials()
+        given(client.token((b"dpop", proof.encode()), **credentials))
+        clock = first.wall
+    with authorization_server(tmp_path, clock, rates=GENEROUS) as second:
+        again = Client(second, client.id, client.arn, client.key)
+        refusal(second, asked(again, proof), "invalid_dpop_proof")
+        fresh = DpopKey(second, nonce=key.nonce, key=key.key)
+        given(asked(again, fresh.proof()))  # the nonce of the other process is accepted
+        refusal(second, again.token((b"dpop", fresh.proof().encode()), **credentials), "invalid_client", 401)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"htm": "GET"},
+        {"htm": "post"},
+        {"htm": None},
+        {"htu": ISSUER},
+        {"htu": f"{ISSUER}/oauth2/token/"},
+        {"htu": f"{ISSUER}/oauth2/introspect"},
+        {"htu": f"{ISSUER}/oauth2/token?x=1"},
+        {"htu": f"{ISSUER}/oauth2/token#"},
+        {"htu": f"{ISSUER}:443/oauth2/token"},
+        {"htu": f"{ISSUER}/oauth2/../oauth2/token"},
+        {"htu": f"{ISSUER}/oauth2/%74oken"},
+        {"htu": "https://evil.example/oauth2/token"},
+        {"htu": "http://daypass.test/oauth2/token"},
+        {"htu": ["https://daypass.test/oauth2/token"]},
+        {"iat": 1},
+        {"iat": 4_000_000_000},
+        {"iat": "1800000000"},
+        {"iat": True},
+        {"iat": None},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": 7},
+        {"jti": "x" * 2000},
+        {"ath": "x"},
+        {"header": {"typ": "JWT"}},
+        {"header": {"typ": "at+jwt"}},
+        {"header": {"typ": None}},
+        {"header": {"jwk": None}},
+        {"header": {"jwk": "x"}},
+        {"header": {"jwk": public_jwk(make_key("ES256"))}},
+        {"header": {"jwk": {"kty": "oct", "k": "AAAA"}}},
+        {"header": {"jwk": {**public_jwk(make_key("ES256")), "d": "AAAA"}}},
+        {"header": {"alg": "none"}},
+        {"header": {"alg": "HS256"}},
+        {"header": {"jku": "https://evil.example"}},
+        {"header": {"x5c": ["x"]}},
+        {"header": {"crit": ["b64"], "b64": False}},
+    ],
+)
+def test_a74_altered_dpop_proof_is_refused(
+    site: Installation, client: Client, key: DpopKey, changes: dict[str, Any]
+) -> None:
+    refusal(site, asked(client, key.proof(**changes)), "invalid_dpop_proof")
+
+
+@pytest.mark.parametrize("text", ["", "x", "a.b.c", "é", "." * 5000, "eyJ9.e30.AA"])
+def test_a74_text_that_is_not_a_proof_is_refused(site: Installation, client: Client, text: str) -> None:
+    refusal(site, asked(client, text), "invalid_dpop_proof")
+
+
+def test_a74_two_proofs_are_refused(site: Installation, client: Client, key: DpopKey) -> None:
+    answer = client.token(key.header(), key.header(), **client.credentials())
+    refusal(site, answer, "invalid_dpop_proof")
+
+
+def test_a74_nonce_that_is_old_or_not_of_this_server_is_refused(
+    site: Installation, client: Client, key: DpopKey
+) -> None:
+    for nonce in ("x", "", key.nonce[:-2] + "AA", "A" * 200, None):
+        refusal(site, asked(client, key.proof(nonce=nonce)), "use_dpop_nonce")
+    site.wall.time += 301_000
+    old = asked(client, key.proof())
+    refusal(site, old, "use_dpop_nonce")
+    given(asked(client, key.proof(nonce=old.headers["dpop-nonce"])))
+
+
+def test_a74_encoded_authorization_message_is_not_a_nonce(site: Installation, client: Client, key: DpopKey) -> None:
+    _, user = site.user("is-denied")
+    message = json.loads(api(site, "GET", "/clients", key=user).body)["error"]["encoded_authorization_message"]
+    refusal(site, asked(client, key.proof(nonce=message)), "use_dpop_nonce")
+
+
+def test_a75_bound_token_as_a_bearer_token_is_refused(site: Installation, client: Client, key: DpopKey) -> None:
+    text = given(client.token(dpop=key))["access_token"]
+    own = (b"authorization", f"DPoP {text}".encode())
+    stranger = DpopKey(site, nonce=key.nonce)
+    for headers, code in (
+        ((bearer(text),), "invalid_token"),
+        ((bearer(text), key.header("/oauth2/introspect", token=text)), "invalid_token"),
+        ((own,), "invalid_token"),
+        ((own, stranger.header("/oauth2/introspect", token=text)), "invalid_token"),
+        ((own, key.header("/oauth2/introspect", token="other")), "invalid_dpop_proof"),
+        ((own, key.header("/oauth2/introspect")), "invalid_dpop_proof"),
+    ):
+        answer = post(site, "/oauth2/introspect", {"token": text}, *headers)
+        refusal(site, answer, code, 401)
+        assert answer.headers["www-authenticate"].startswith(("Bearer", "DPoP"))
+    unbound = register(site, audiences=[ISSUER], fapi_exceptions=["bearer_tokens"])
+    unbound.put(roles=[site.role("unbound", trusting(unbound))])
+    plain = given(unbound.token())["access_token"]
+    headers = (b"authorization", f"DPoP {plain}".encode()), key.header("/oauth2/introspect", token=plain)
+    refusal(site, post(site, "/oauth2/introspect", {"token": plain}, *headers), "invalid_token", 401)
+
+
+# --- Certificates ----------------------------------------------------------------------------------------------------
+
+
+def client_cert(holder: Holder) -> tuple[bytes, bytes]:
+    """RFC 9440."""
+    return b"client-cert", b":" + holder.base64.encode() + b":"
+
+
+def thumbprint(holder: Holder) -> str:
+    digest = hashlib.sha256(holder.der).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def test_a76_certificate_header_of_anybody_else_is_not_believed(site: Installation) -> None:
+    own = Authority.make().host("CN=app")
+    made = register(
+        site, token_endpoint_auth_method="self_signed_tls_client_auth", tls_client_certificates=[thumbprint(own)]
+    )
+    answer = made.token(client_cert(own), client_id=made.id)
+    record = refusal(site, answer, "invalid_client", 401)
+    assert record["detail"]["dropped_headers"] == ["client-cert"]
+
+
+def test_a76_certificate_authenticates_and_binds_behind_a_trusted_proxy(tmp_path: Path) -> None:
+    with authorization_server(tmp_path, rates=GENEROUS, server=PROXY) as site:
+        ours, theirs = Authority.make(), Authority.make()
+        anchor = trust_anchor(site, ours)
+        good, same_name = ours.host("CN=app"), theirs.host("CN=app")
+        made = register(
+            site,
+            token_endpoint_auth_method="tls_client_auth",
+            tls_client_auth_subject_dn=good.certificate.subject.rfc4514_string(),
+            trust_anchor=anchor,
+            audiences=[ISSUER],
+        )
+        made.put(roles=[site.role("by-certificate", trusting(made))])
+        text = given(made.token(client_cert(good), client_id=made.id))["access_token"]
+        refusal(site, made.token(client_cert(same_name), client_id=made.id), "invalid_client", 401)
+        refusal(site, made.token(client_cert(ours.host("CN=other")), client_id=made.id), "invalid_client", 401)
+        refusal(site, made.token(client_id=made.id), "invalid_client", 401)
+        path = "/oauth2/introspect"
+        seen = given(post(site, path, {"token": text}, bearer(text), client_cert(good)))
+        assert seen["cnf"] == {"x5t#S256": thumbprint(good)}
+        refusal(site, post(site, path, {"token": text}, bearer(text)), "invalid_token", 401)
+        again = ours.host("CN=app")  # the same name, another key
+        refusal(site, post(site, path, {"token": text}, bearer(text), client_cert(again)), "invalid_token", 401)
+        twice = (client_cert(good), client_cert(good))
+        refusal(site, made.token(*twice, client_id=made.id), "invalid_request")
+
+
+def trust_anchor(site: Installation, authority: Authority) -> str:
+    body = {
+        "name": "corp",
+        "enabled": True,
+        "source": {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": authority.pem}},
+    }
+    data = json.dumps(body).encode()
+    headers = site.signed(
+        ROOT,
+        data,
+        "rolesanywhere",
+        path="/trustanchors",
+        extra={"content-type": "application/json"},
+    )
+    answer = site.send("POST", headers, data, path=b"/trustanchors")
+    assert answer.status == 201, answer.body
+    return str(json.loads(answer.body)["trustAnchor"]["trustAnchorArn"])

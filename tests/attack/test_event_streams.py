@@ -1,0 +1,135 @@
+"""Attacks on event streams: other accounts' streams, forged callers, SETs as tokens, and pushes into the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ADMIN, ALPHA, BETA, EVERYTHING, ROOT_OF_BETA, Installation, document, trust
+from tests.oauth import PRESIGNED, authorization_server, bearer, exchange, given, presigned
+from tests.ssf import POLL, PUSH, call, code, create, members, polled, queued, revoke, stored, work
+
+READ_ONLY = document({"Action": "iam:Get*", "Resource": "*"})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with authorization_server(tmp_path_factory.mktemp("ssf")) as made:
+        yield made
+
+
+def operation_of(site: Installation, request_id: str) -> str:
+    [record] = site.records(request_id)
+    assert record["error"]
+    return str(record["operation"])
+
+
+def test_a25_set_is_not_an_access_token(site: Installation) -> None:
+    stream = create(site)
+    revoke(site, "ann")
+    queued(site)
+    [text] = polled(site, stream).values()
+    answer = site.send("GET", [bearer(text)], path=b"/ssf/streams")
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert operation_of(site, answer.request_id) == "daypass:GetEventStream"
+
+
+def test_a25_access_token_for_another_service_does_not_open_a_stream(site: Installation) -> None:
+    arn, key = site.user("pat", policy=EVERYTHING)
+    role = site.role("pats", trust(arn), policy=EVERYTHING)
+    ours = given(exchange(site, presigned(site, key), PRESIGNED, role=role, audience="https://daypass.test"))
+    theirs = given(exchange(site, presigned(site, key), PRESIGNED, role=role, audience="https://orders.example"))
+    body = json.dumps({"delivery": {"method": POLL}}).encode()
+    made = site.send("POST", [bearer(ours["access_token"])], body, path=b"/ssf/streams")
+    assert members(made, 201)["aud"].startswith(f"arn:aws:daypass::{ALPHA}:")
+    assert site.send("POST", [bearer(theirs["access_token"])], body, path=b"/ssf/streams").status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/ssf/streams"),
+        ("GET", "/ssf/streams"),
+        ("GET", "/ssf/status"),
+        ("POST", "/ssf/status"),
+        ("POST", "/ssf/subjects/add"),
+        ("POST", "/ssf/subjects/remove"),
+        ("POST", "/ssf/verification"),
+        ("POST", "/ssf/poll/0123"),
+    ],
+)
+def test_a100_request_without_credentials_is_refused_and_recorded(site: Installation, method: str, path: str) -> None:
+    answer = site.send(method, body=b"{}" if method == "POST" else b"", path=path.encode())
+    assert answer.status == 401
+    assert operation_of(site, answer.request_id).startswith("daypass:")
+
+
+def test_a89_stream_of_another_account_is_unknown_to_every_operation(site: Installation) -> None:
+    stream = create(site)
+    of_theirs, query = {"stream_id": stream["stream_id"]}, f"stream_id={stream['stream_id']}"
+    subject = {"format": "opaque", "id": "x"}
+    path = f"/api/v1/event-streams/{stream['stream_id']}/events"
+    attempts = [
+        call(site, "GET", "/ssf/streams", key=ROOT_OF_BETA, query=query),
+        call(site, "PATCH", "/ssf/streams", {**of_theirs, "description": "x"}, key=ROOT_OF_BETA),
+        call(site, "PUT", "/ssf/streams", {**of_theirs, "delivery": {"method": POLL}}, key=ROOT_OF_BETA),
+        call(site, "DELETE", "/ssf/streams", key=ROOT_OF_BETA, query=query),
+        call(site, "GET", "/ssf/status", key=ROOT_OF_BETA, query=query),
+        call(site, "POST", "/ssf/status", {**of_theirs, "status": "disabled"}, key=ROOT_OF_BETA),
+        call(site, "POST", "/ssf/subjects/remove", {**of_theirs, "subject": subject}, key=ROOT_OF_BETA),
+        call(site, "POST", "/ssf/verification", of_theirs, key=ROOT_OF_BETA),
+        call(site, "POST", f"/ssf/poll/{stream['stream_id']}", {"returnImmediately": True}, key=ROOT_OF_BETA),
+        call(site, "GET", path, key=ROOT_OF_BETA),
+    ]
+    unknown = call(site, "GET", "/ssf/status", key=ROOT_OF_BETA, query="stream_id=0123")
+    assert {code(answer) for answer in [*attempts, unknown]} == {(404, "NoSuchEntity")}
+    assert all(operation_of(site, answer.request_id) for answer in attempts)
+    assert stored(site, stream).delivery_status == "enabled"
+
+
+def test_a89_stream_has_the_events_of_its_own_account_alone(site: Installation) -> None:
+    ours, theirs = create(site), create(site, key=ROOT_OF_BETA)
+    revoke(site, "of-alpha")
+    revoke(site, "of-beta", ROOT_OF_BETA)
+    queued(site)
+    found = polled(site, theirs, ROOT_OF_BETA)
+    assert len(found) == len(polled(site, ours)) == 1
+    [jti] = polled(site, ours)
+    assert jti not in found
+    polled(site, theirs, ROOT_OF_BETA, ack=[jti])  # of another stream: it changes nothing
+    assert list(polled(site, ours)) == [jti]
+    refused = call(site, "GET", "/api/v1/event-streams", key=ROOT_OF_BETA, query=f"account={ALPHA}")
+    assert refused.status == 403
+    assert BETA not in json.dumps(members(call(site, "GET", "/ssf/streams")))
+
+
+def test_a116_caller_without_a_policy_for_event_streams_is_denied(site: Installation) -> None:
+    _, key = site.user("reader", policy=READ_ONLY)
+    stream = create(site)
+    for answer in (
+        call(site, "POST", "/ssf/streams", {"delivery": {"method": POLL}}, key=key),
+        call(site, "POST", f"/ssf/poll/{stream['stream_id']}", {}, key=key),
+        call(site, "GET", "/ssf/streams", key=key),
+    ):
+        assert code(answer) == (403, "AccessDenied")
+        assert operation_of(site, answer.request_id).startswith("daypass:")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/latest/", "https://127.0.0.1:1/", "https://localhost/", "http://example.com/"]
+)
+def test_push_to_a_forbidden_address_is_not_sent_and_says_only_why(site: Installation, url: str) -> None:
+    stream = create(site, PUSH, delivery={"endpoint_url": url, "authorization_header": "Bearer canary-of-ssf"})
+    revoke(site, "ann")
+    work(site, lambda: stored(site, stream).failures > 0)
+    path = f"/api/v1/event-streams/{stream['stream_id']}/events"
+    [event] = members(call(site, "GET", path, query="outcome=waiting"))["security_events"]
+    assert event["error"].split(":")[0] in ("address", "resolve", "url")
+    assert b"canary-of-ssf" not in b"".join(site.record_bytes()) + site.log.getvalue().encode()
+
+
+def test_a114_body_over_the_limit_is_refused(site: Installation) -> None:
+    body = json.dumps({"delivery": {"method": POLL}, "description": "x" * 70_000}).encode()
+    assert call(site, "POST", "/ssf/streams", body, key=ADMIN).status == 413

@@ -1,0 +1,93 @@
+"""Attacks on refresh tokens: parallel use over two servers of one database, and the reuse of a stolen one (A119)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlencode
+
+from tests.attack.installation import EVERYTHING, Answer, Installation, trust
+from tests.attack.tokens import provider, trust_in
+from tests.issuer import Issuer
+from tests.oauth import (
+    ACCESS_TOKEN,
+    AWS,
+    EXCHANGE,
+    FORM,
+    ID_TOKEN,
+    SESSION,
+    authorization_server,
+    exchange,
+    given,
+    key_of,
+    verified,
+)
+from tests.oauth_client import BEARER_TOKENS, Client, register
+
+REFRESH = "urn:ietf:params:oauth:token-type:refresh_token"
+GENEROUS = {"failures_per_second": 1_000_000, "failures_burst": 1_000_000}
+EACH = 50
+
+
+def first_token(site: Installation) -> tuple[Client, str]:
+    """A client, and the first refresh token of a person's session."""
+    issuer = Issuer("idp.example.com", "ES256")
+    person = site.role("person", trust_in(provider(site, issuer).arn, StringEquals={"idp.example.com:aud": "daypass"}))
+    target = site.role("target", trust(person), policy=EVERYTHING)
+    site.iam("PutRolePolicy", RoleName="person", PolicyName="p", PolicyDocument=EVERYTHING)
+    client = register(site, fapi_exceptions=BEARER_TOKENS, grant_types=[EXCHANGE, "refresh_token"], roles=[target])
+    subject = given(exchange(site, issuer.token(site.now(), sub="ann"), ID_TOKEN, role=person))["access_token"]
+    asked = {"subject_token": subject, "subject_token_type": ACCESS_TOKEN, "requested_token_type": REFRESH}
+    return client, given(client.token(grant=EXCHANGE, role=target, **asked))["access_token"]
+
+
+def many(site: Installation, client: Client, token: str) -> list[Answer]:
+    """Uses of one refresh token, all at the same time."""
+    bodies = [
+        urlencode({"grant_type": "refresh_token", "refresh_token": token, **client.credentials()}).encode()
+        for _ in range(EACH)
+    ]
+
+    async def all_at_once() -> list[Answer]:
+        asks = (site.ask("POST", FORM, body, path=b"/oauth2/token") for body in bodies)
+        return await asyncio.gather(*asks)
+
+    return site.run(all_at_once())
+
+
+def test_a119_of_100_parallel_uses_over_two_servers_one_wins_and_a_later_reuse_ends_the_family(tmp_path: Path) -> None:
+    with (
+        authorization_server(tmp_path, rates=GENEROUS) as one,
+        authorization_server(tmp_path, one.wall, rates=GENEROUS, first_keys="") as two,
+    ):
+        client, token = first_token(one)
+        there = Client(two, client.id, client.arn, client.key)
+        with ThreadPoolExecutor(2) as threads:
+            first, second = threads.submit(many, one, client, token), threads.submit(many, two, there, token)
+            answers = [*first.result(), *second.result()]
+        outcomes = Counter(answer.status for answer in answers)
+        assert outcomes == {200: 1, 429: 2 * EACH - 1}
+        (winner,) = [json.loads(answer.body) for answer in answers if answer.status == 200]
+        session = verified(one, winner["access_token"])[SESSION]["id"]
+        issued = [r for r in one.record_bytes() if b'"session.issued"' in r and client.id.encode() in r]
+        assert sum(session.encode() in r for r in issued) == 1
+        one.wall.time += 11_000
+        thief = there.token(grant="refresh_token", refresh_token=token)
+        assert json.loads(thief.body)["error"] == "invalid_grant"
+        owner = client.token(grant="refresh_token", refresh_token=winner["refresh_token"])
+        assert json.loads(owner.body)["error"] == "invalid_grant"
+
+
+def test_a119_stolen_token_that_is_used_first_is_noticed_when_the_owner_uses_it(tmp_path: Path) -> None:
+    with authorization_server(tmp_path, rates=GENEROUS) as site:
+        client, token = first_token(site)
+        stolen = given(client.token(grant="refresh_token", refresh_token=token, requested_token_type=AWS))
+        site.wall.time += 600_000
+        owner = client.token(grant="refresh_token", refresh_token=token)
+        assert json.loads(owner.body)["error"] == "invalid_grant"
+        assert site.call(key_of(stolen), "GetCallerIdentity").code == "ExpiredToken"
+        again = client.token(grant="refresh_token", refresh_token=stolen["refresh_token"])
+        assert json.loads(again.body)["error"] == "invalid_grant"

@@ -1,0 +1,187 @@
+"""Attacks by SCIM: other accounts, local users and groups, look-alike names, costly filters, hostile bodies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from tests.attack.installation import ROOT_OF_BETA, Installation
+from tests.directory_service import GROUP, PATCH, USER, DirectoryService, directory_of
+from tests.oauth_client import api
+from tests.sign_in import site_with_pages
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("scim")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def entra(site: Installation) -> DirectoryService:
+    return directory_of(site)
+
+
+def test_a122_directory_of_another_account_sees_and_changes_nothing(
+    site: Installation, entra: DirectoryService
+) -> None:
+    other = directory_of(site, "beta", ROOT_OF_BETA)
+    made = entra.user("victim")
+    group = entra.group("victims", made)
+    path = f"Users/{made['id']}"
+    for method, target, body in (
+        ("GET", path, None),
+        ("PUT", path, {"userName": "taken"}),
+        ("PATCH", path, {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "active", "value": False}]}),
+        ("DELETE", path, None),
+        ("DELETE", f"Groups/{group['id']}", None),
+    ):
+        other.refused(404, method, target, body)
+    assert other.ok("GET", "Users")["totalResults"] == 0
+    assert other.ok("GET", f"Users?filter=id%20eq%20%22{made['id']}%22")["totalResults"] == 0
+    body = {"schemas": [GROUP], "displayName": "mine", "members": [{"value": made["id"]}]}
+    assert other.refused(400, "POST", "Groups", body) == "invalidValue"
+    assert entra.ok("GET", path)["active"] is True
+
+
+def test_a122_users_and_groups_of_administrators_are_neither_shown_nor_taken_over(
+    site: Installation, entra: DirectoryService
+) -> None:
+    local = site.iam("CreateUser", UserName="local-admin").text("UserId")
+    site.iam("CreateGroup", GroupName="admins")
+    site.iam("AddUserToGroup", GroupName="admins", UserName="local-admin")
+    mine = entra.user("climber")
+    assert entra.refused(409, "POST", "Users", {"userName": "Local-Admin"}) == "uniqueness"
+    assert entra.refused(409, "POST", "Groups", {"displayName": "ADMINS", "members": [{"value": mine["id"]}]}) == (
+        "uniqueness"
+    )
+    entra.refused(404, "GET", f"Users/{local}")
+    group = entra.group("harmless")
+    assert entra.refused(409, "PUT", f"Groups/{group['id']}", {"displayName": "admins"}) == "uniqueness"
+    body = {"displayName": "harmless", "members": [{"value": local}]}
+    assert entra.refused(400, "PUT", f"Groups/{group['id']}", body) == "invalidValue"
+    assert "climber" not in site.iam("GetGroup", GroupName="admins").body.decode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "АDMIN",
+        "admin\u200b",
+        "admin ",
+        "ad\u202emin",
+        "admin\x00",
+        "a/b",
+        "*",
+        "",
+        "a" * 65,
+        "ａdmin",
+        "admin\n",
+    ],  # look-alikes
+)
+def test_a122_name_that_looks_like_another_is_refused(entra: DirectoryService, name: str) -> None:
+    assert entra.refused(400, "POST", "Users", {"schemas": [USER], "userName": name}) == "invalidValue"
+
+
+def test_a122_rename_to_a_name_of_another_case_of_somebody_else_is_refused(entra: DirectoryService) -> None:
+    entra.user("carol")
+    made = entra.user("dave")
+    operation = {"op": "replace", "path": "userName", "value": "CAROL"}
+    body = {"schemas": [PATCH], "Operations": [operation]}
+    assert entra.refused(409, "PATCH", f"Users/{made['id']}", body) == "uniqueness"
+    assert entra.ok("GET", f"Users/{made['id']}")["userName"] == "dave"
+    assert entra.patch(made, {**operation, "value": "Dave"})["userName"] == "Dave"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'userName eq "' + "a" * 2000 + '"',
+        " and ".join(['userName eq "a"'] * 9),
+        'userName sw "a"',
+        'userName eq "a" or userName eq "b"',
+        'not (userName eq "a")',
+        "(" * 500 + 'userName eq "a"' + ")" * 500,
+        'emails[type eq "work"]',
+        "userName eq",
+        "",
+        "userName pr",
+        'userName eq "a" and ',
+        'userName eq "\\u00"',
+        "a." * 300 + 'a eq "x"',
+    ],
+)
+def test_a122_filter_beyond_the_supported_ones_is_refused(entra: DirectoryService, text: str) -> None:
+    assert entra.refused(400, "GET", f"Users?filter={quote(text)}") in ("invalidFilter", "invalidValue")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "text",
+        {"userName": 1},
+        {"userName": "x1", "active": "perhaps"},
+        {"userName": "x1", "emails": "a"},
+        {"userName": "x1", "emails": [{"value": {}}]},
+        {"userName": "x1", "name": []},
+        {"userName": "x1", "displayName": "a\u202eb"},
+        {"userName": ["x1"]},
+        {},
+    ],
+)
+def test_a122_hostile_user_is_refused(entra: DirectoryService, body: Any) -> None:
+    entra.refused(400, "POST", "Users", body)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        None,
+        [],
+        {},
+        [1],
+        [{"op": "copy", "path": "userName"}],
+        [{"op": "remove"}],
+        [{"op": "replace", "value": "x"}],
+        [{"op": "remove", "path": "userName"}],
+        [{"op": "replace", "path": "a[b[c]]", "value": 1}],
+        [{"op": "replace", "path": "userName.x", "value": 1}],
+        [{"op": "replace", "path": 'emails[type eq "work"', "value": 1}],
+        [{"op": "replace", "path": "userName", "value": {"a": 1}}],
+        [{"op": "add", "path": "emails", "value": [[[]]]}],
+        [{"op": "add", "path": "displayName", "value": "x"}] * 101,
+    ],
+)
+def test_a122_hostile_patch_is_refused_and_changes_nothing(entra: DirectoryService, operations: Any) -> None:
+    page = entra.ok("GET", "Users?filter=userName%20eq%20%22patched%22")
+    made = page["Resources"][0] if page["totalResults"] else entra.user("patched")
+    entra.refused(400, "PATCH", f"Users/{made['id']}", {"schemas": [PATCH], "Operations": operations})
+    assert entra.ok("GET", f"Users/{made['id']}")["meta"]["version"] == 'W/"1"'
+
+
+def test_a122_token_is_needed_for_every_path_and_is_good_for_nothing_else(
+    site: Installation, entra: DirectoryService
+) -> None:
+    for token in ("", "dpscim_" + "0" * 80, entra.token + "0", "x" * 300):
+        stranger = DirectoryService(site, token)
+        for path in ("Users", "ServiceProviderConfig", "Schemas"):
+            assert stranger.refused(401, "GET", path) == ""
+    twice = [(b"authorization", f"Bearer {entra.token}".encode())] * 2
+    assert site.send("GET", twice, path=b"/scim/v2/Users").status == 401
+    answer = site.send("GET", twice[:1], path=b"/api/v1/scim-tokens")
+    assert answer.status == 400  # the API takes signatures
+    assert entra.token.encode() not in b"".join(site.record_bytes())
+
+
+def test_a122_making_a_token_takes_the_permissions_of_what_it_can_do(site: Installation) -> None:
+    policy = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "daypass:*", "Resource": "*"}]}
+    )
+    _, key = site.user("token-maker", policy=policy)
+    answer = api(site, "POST", "/scim-tokens", {"name": "sneaky", "user": "token-maker"}, key)
+    assert answer.status == 403
+    assert b"iam:CreateUser" in answer.body

@@ -1,0 +1,55 @@
+"""The system's Chromium for tests of pages, and the rules of axe-core.
+
+DAYPASS_SCREENSHOTS names a folder that gets the pictures of the documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from tests.node import FOLDER
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = FOLDER / "node_modules/axe-core/axe.min.js"
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM or not AXE.exists(), reason="it needs Chromium and the JavaScript packages"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def judged(page: Page, name: str) -> None:
+    """No violation of WCAG 2.2 AA, no sideways scrolling, no refused resource; and a picture for the documentation."""
+    scheme = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
+    wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    assert not wide, f"{name} scrolls sideways"
+    page.evaluate(AXE.read_text("utf-8"))  # over the debugging protocol: the page's own policy allows no script
+    found: dict[str, Any] = page.evaluate(
+        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    violations = [
+        (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"]) for each in found["violations"]
+    ]
+    assert not violations, f"{name}: {violations}"
+    if folder := os.environ.get("DAYPASS_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}-{scheme}.png", full_page=True)
+
+
+def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]]:
+    """A page of a new browser profile, and what its console says."""
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 740})  # type: ignore[arg-type]
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    return page, said

@@ -1,0 +1,65 @@
+"""People and roles for tests of the console: an engineer, a lead and an administrator, with one role that needs approval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.sign_in import PASSWORD
+
+RULE: dict[str, Any] = {
+    "roles": ["role/prod*"],
+    "requesters": {"principals": ["group/engineers"]},
+    "stages": [{"name": "lead", "approvers": {"principals": ["group/leads"]}}],
+    "max_seconds": 14_400,
+    "default_seconds": 3600,
+    "break_glass": {"people": {"principals": ["group/engineers"]}, "mfa_seconds": None},
+}
+REQUEST = ("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "orders:GetItem")
+APPROVE = ("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest")
+REASON = "Incident 42: orders are not written"
+
+
+def policy(*actions: str) -> str:
+    return json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+    )
+
+
+def trust(account: str, *, approved: bool) -> str:
+    statement: dict[str, Any] = {
+        "Sid": "People",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+    }
+    if approved:
+        statement["Condition"] = {"Bool": {"daypass:Approved": "true"}}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def fill(account: str, iam: Callable[..., Any], api: Callable[[str, str, Any], Any]) -> None:
+    """The cast. `iam(Operation, **parameters)` and `api(method, path, body)` call an installation as an administrator."""
+    for group in ("engineers", "leads"):
+        iam("CreateGroup", GroupName=group)
+    people = {"ann": (policy(*REQUEST), "engineers"), "lee": (policy(*APPROVE), "leads"), "ada": (policy("*"), "")}
+    for name, (document, group) in people.items():
+        iam("CreateUser", UserName=name)
+        iam("PutUserPolicy", UserName=name, PolicyName="work", PolicyDocument=document)
+        iam("CreateLoginProfile", UserName=name, Password=PASSWORD)
+        if group:
+            iam("AddUserToGroup", GroupName=group, UserName=name)
+    for name, actions, approved in (
+        ("prod-orders", ("orders:*",), True),
+        ("prod-admin", ("*",), True),
+        ("reader", ("orders:Get*", "sts:AssumeRole"), False),
+    ):
+        iam(
+            "CreateRole",
+            RoleName=name,
+            AssumeRolePolicyDocument=trust(account, approved=approved),
+            Description=f"For {name.replace('-', ' ')}",
+        )
+        iam("PutRolePolicy", RoleName=name, PolicyName="work", PolicyDocument=policy(*actions))
+    api("PUT", "/approval-rules/prod", {"document": json.dumps(RULE)})

@@ -1,0 +1,185 @@
+"""Until when a process without the database may serve: its data, and what it knows of revocations."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.contract.conftest import Opener
+from tests.contract.making import ACCOUNT, NOW, Recorder, insert, session
+from tests.contract.test_races import DEPLOY, away
+
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError
+from daypass.server.nodes import Peers
+from daypass.stores.directory import CachedDirectory
+from daypass.stores.engine import Database
+from daypass.stores.feed import Change
+from daypass.stores.freshness import Freshness, OwnSessions
+from daypass.stores.nodes import listed_nodes, remove_node, report_node
+
+
+def freshness(now: float = 1000.0) -> Freshness:
+    return Freshness(lambda: now, 900.0, 60.0)
+
+
+# --- The limits
+
+
+def test_freshness_of_a_single_process_is_max_staleness_from_the_start() -> None:
+    known = freshness()
+    known.polled(1000.0, frozenset())
+    assert (known.directory_until, known.revocations_until) == (1900.0, 1900.0)
+
+
+def test_freshness_with_other_processes_is_shorter_for_revocations() -> None:
+    known = freshness()
+    known.polled(1000.0, frozenset({"a", "b"}))
+    assert (known.directory_until, known.revocations_until) == (1900.0, 1060.0)
+
+
+def test_freshness_is_extended_by_heartbeats_of_all_listed_processes_alone() -> None:
+    known = freshness()
+    known.polled(1000.0, frozenset({"a", "b"}))
+    known.heard("a", 1050.0)
+    known.heard("stranger", 1055.0)
+    assert known.revocations_until == 1060.0
+    known.heard("b", 1040.0)
+    assert known.revocations_until == 1100.0, "from the one that was heard last"
+    known.heard("a", 1899.0)
+    known.heard("b", 1899.0)
+    assert known.revocations_until == 1900.0, "never beyond max_staleness"
+
+
+def test_freshness_of_a_heartbeat_does_not_outlive_the_registry() -> None:
+    known = freshness()
+    known.polled(1000.0, frozenset({"a"}))
+    known.heard("a", 1500.0)
+    known.polled(1001.0, frozenset({"a", "b"}))
+    assert known.revocations_until == 1061.0
+
+
+def test_own_sessions_are_bounded_and_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daypass.stores.freshness._MOST_OWN", 2)
+    own = OwnSessions()
+    for name in ("a", "b", "c"):
+        own.add(name)
+    assert [name in own for name in ("a", "b", "c")] == [False, True, True]
+
+
+# --- The registry
+
+
+def test_nodes_are_listed_until_they_leave_or_are_silent(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(database), "clock", lambda *_: None)
+    report_node(database, "a", "host-a", NOW)
+    report_node(database, "b", "host-b", NOW + 1_000)
+    assert database.read(listed_nodes) == {"a", "b"}
+    report_node(database, "b", "host-b", NOW + 32_000)
+    assert database.read(listed_nodes) == {"b"}, "a has not written its row for half a minute"
+    report_node(database, "a", "host-a", NOW + 33_000)
+    remove_node(database, "b")
+    assert database.read(listed_nodes) == {"a"}
+
+
+async def started(recorder: Recorder, database: Database, **options: object) -> CachedDirectory:
+    directory = recorder.directory(database, max_staleness_seconds=900, revocation_staleness_seconds=60, **options)
+    await directory.start()
+    return directory
+
+
+async def test_revoked_is_not_known_when_another_process_is_listed_and_silent(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(database, DEPLOY)
+    report_node(database, "self", "host", NOW)
+    report_node(database, "other", "host", NOW)
+    directory = await started(recorder, database, node="self")
+    await directory.role(ACCOUNT, "Deploy")
+    claims = session(directory.seen(), DEPLOY.id)
+    away(database, monkeypatch)
+    recorder.seconds += 59
+    assert directory.revoked(claims) is None
+    recorder.seconds += 2
+    for refused in (lambda: directory.revoked(claims), lambda: directory.blocked(claims.hops, "", NOW)):
+        with pytest.raises(DaypassError, match="have been revoked is not known"):
+            refused()
+    assert await directory.role(ACCOUNT, "Deploy") is not None, "the directory has its own limit"
+    directory.freshness.heard("other", recorder.seconds)
+    assert directory.revoked(claims) is None
+    await directory.stop()
+
+
+async def test_revoked_of_own_sessions_is_answered_beyond_the_limit_if_configured(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OwnSessions()
+    report_node(database, "other", "host", NOW)
+    directory = await started(recorder, database, node="self", own=own)
+    claims = session(directory.seen(), "AROAX")
+    away(database, monkeypatch)
+    recorder.seconds += 61
+    with pytest.raises(DaypassError):
+        directory.revoked(claims)
+    own.add(claims.session_id)
+    assert directory.revoked(claims) is None
+    with pytest.raises(DaypassError):
+        directory.blocked(claims.hops, "", NOW)  # the first hop has no session of this process
+    recorder.seconds += 900
+    with pytest.raises(DaypassError, match=r"older than 900 s"):
+        directory.revoked(claims)
+    await directory.stop()
+
+
+# --- Processes on one machine
+
+
+async def test_peers_revocation_without_database_reaches_the_other_process(
+    opener: Opener, recorder: Recorder, tmp_path: Path
+) -> None:
+    recorder.seconds = time.monotonic()  # the time of files is real, too
+    database = opener()
+    report_node(database, "one", "host", NOW)
+    report_node(database, "two", "host", NOW)
+    ours = await started(recorder, database, node="one")
+    theirs = await started(recorder, opener(), node="two")
+    one, two = Peers(tmp_path, "one", ours), Peers(tmp_path, "two", theirs)
+    made = Revocation("r" * 32, ACCOUNT, "role", "AROAX", NOW, NOW, block=True)
+    one.look()
+    two.look()
+    one.publish([Change(0, "revocations", ACCOUNT, (), made), Change(7, "roles", ACCOUNT, ())])
+    before = theirs.freshness.revocations_until
+    two.look()
+    assert theirs.revoked(session(theirs.seen(), "AROAX")) == made
+    assert theirs.freshness.revocations_until >= before
+    assert list(theirs.feed.everything()) == [made]
+    two.look()
+    one.close()
+    assert not (tmp_path / "one.peer").exists()
+    for directory in (ours, theirs):
+        await directory.stop()
+
+
+async def test_peers_that_are_silent_or_unreadable_do_not_count_as_heard(
+    database: Database, recorder: Recorder, tmp_path: Path
+) -> None:
+    report_node(database, "gone", "host", NOW)
+    directory = await started(recorder, database, node="self")
+    heard: list[str] = []
+    directory.freshness.heard = lambda node, _: heard.append(node)  # type: ignore[method-assign]
+    peers = Peers(tmp_path, "self", directory)
+    gone = tmp_path / "gone.peer"
+    gone.touch()
+    os.utime(gone, (time.time() - 60, time.time() - 60))
+    peers.look()
+    gone.write_bytes(b"nonsense\n")
+    peers.look()
+    assert heard == []
+    gone.write_bytes(b"")
+    version = directory._applied.version
+    peers.look()
+    assert heard == ["gone"]
+    assert directory._applied.version == version, "a heartbeat alone changes nothing"
+    await directory.stop()

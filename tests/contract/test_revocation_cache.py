@@ -1,0 +1,37 @@
+"""What a process keeps of revocations when the database starts another life."""
+
+from __future__ import annotations
+
+from tests.contract.making import NOW, revocation, session
+
+from daypass.domain.session import FeedPosition
+from daypass.stores.backend import FeedHead
+from daypass.stores.revocation_cache import RevocationCache
+
+BEFORE = FeedPosition("before", 500)
+
+
+def test_kept_revocation_kills_the_old_life_and_spares_the_new() -> None:
+    """Its position belongs to the old life's count; in the new one it must not reach sessions issued there."""
+    book = RevocationCache()
+    book.start_over([], FeedHead("before", 0, 0), NOW)
+    book.add([revocation("role", "AROA1", position=400)])
+    lost = book.start_over([], FeedHead("after", 7, 0), NOW)
+    assert [one.value for one in lost] == ["AROA1"]
+    assert book.index.revoked(session(BEFORE, "AROA1")) is not None
+    assert book.index.revoked(session(FeedPosition("after", 7), "AROA1")) is None
+
+
+def test_revocation_that_the_database_still_has_is_not_lost() -> None:
+    book = RevocationCache()
+    fact = revocation("role", "AROA1", position=4)
+    book.add([fact])
+    assert book.start_over([fact], FeedHead("after", 4, 0), NOW) == []
+    assert len(book) == len(book.index) == 1
+
+
+def test_spent_revocation_is_not_kept() -> None:
+    book = RevocationCache()
+    book.add([revocation("role", "AROA1", position=4)])
+    assert book.start_over([], FeedHead("after", 4, 0), NOW + 30 * 86_400_000) == []
+    assert len(book) == 0

@@ -1,0 +1,207 @@
+"""The console in a real browser: each page and flow, in light and dark, at 1280 and 360 px, judged by axe-core."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+from tests.chromium import chromium, judged, needs_chromium, page_of
+from tests.console import REASON, fill
+from tests.e2e.conftest import OPERATOR, Server, running
+from tests.sign_in import PASSWORD
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+__all__ = ["chromium"]
+LOOKS = [("light", 1280), ("dark", 360), ("dark", 1280)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environment = {"DAYPASS_SERVER__PUBLIC_URL": "{url}"}
+    with running(tmp_path_factory.mktemp("console"), environment=environment) as started:
+        client = started.client("iam")
+
+        def iam(operation: str, **parameters: Any) -> Any:
+            return getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())(**parameters)
+
+        fill(OPERATOR, iam, lambda method, path, body: started.api(method, path, body=body))
+        yield started
+
+
+class Person:
+    """A person with a browser of their own."""
+
+    def __init__(self, server: Server, chromium: Browser, name: str, look: tuple[str, int]) -> None:
+        self.server = server
+        self.page, self.said = page_of(chromium, *look)
+        self.suffix = "" if look[1] > 400 else "-narrow"
+        self.page.goto(f"{server.url}/login?next=/console/")
+        for field, value in (("account", OPERATOR), ("user", name), ("password", PASSWORD)):
+            self.page.locator(f"form[action='/login/password'] [name={field}]").fill(value)
+        self.page.locator("form[action='/login/password'] button[type=submit]").click()
+        self.page.wait_for_url("**/console/")
+
+    def open(self, path: str, name: str = "") -> Page:
+        """Opens a page of the console; judges it when it has a name."""
+        self.page.goto(f"{self.server.url}{path}")
+        if name:
+            self.judge(name)
+        return self.page
+
+    def judge(self, name: str) -> None:
+        judged(self.page, f"console-{name}{self.suffix}")
+
+    def close(self) -> None:
+        """No page has broken its own security policy, or had another fault that the browser reports."""
+        self.page.context.close()
+        assert [text for text in self.said if "favicon" not in text] == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_request_is_sent_narrowed_approved_and_ended(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    ann, lee = Person(server, chromium, "ann", look), Person(server, chromium, "lee", look)
+    ann.judge("home-empty")
+    page = ann.open("/console/request")
+    page.get_by_label("Action").fill("orders:PutItem")
+    page.get_by_role("button", name="Find roles").click()
+    page.get_by_role("link", name="Choose prod-orders").click()
+    page.get_by_label("Reason").fill(REASON)
+    page.get_by_label("Ticket").fill("OPS-1")
+    ann.judge("request")
+    page.get_by_role("button", name="Send the request").click()
+    page.get_by_role("status").wait_for()
+    ann.judge("own-request")
+    inbox = lee.open("/console/approvals", "approvals")
+    inbox.get_by_role("link", name="prod-orders").first.click()
+    lee.judge("access-request")
+    inbox.get_by_text("Narrow it").click()
+    inbox.get_by_label("Minutes at most").fill("20")
+    inbox.get_by_role("button", name="Approve", exact=True).click()
+    inbox.get_by_role("status").wait_for()
+    page = ann.open("/console/", "home")
+    assert "Ready for 20 min" in page.inner_text("main")
+    page.get_by_role("button", name=re.compile("Done with")).click()
+    page.get_by_role("status").wait_for()
+    for person in (ann, lee):
+        person.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_credentials_are_shown_once_and_their_session_is_revoked(
+    server: Server, chromium: Browser, look: tuple[str, int]
+) -> None:
+    ada = Person(server, chromium, "ada", look)
+    page = ada.open("/console/roles", "roles")
+    page.get_by_role("link", name="reader").click()
+    page.get_by_role("button", name="Make a report").click()
+    page.wait_for_url("**job=*")
+    ada.judge("role")
+    page.get_by_role("link", name="Get credentials").click()
+    name = f"shift-{look[0]}-{look[1]}"
+    page.get_by_label("Session name").fill(name)
+    ada.judge("credentials-form")
+    page.get_by_role("button", name="Get credentials").click()
+    key = re.search(r"AWS_ACCESS_KEY_ID=(ASIA\w+)", page.inner_text("#text-shell"))
+    assert key is not None
+    ada.judge("credentials")
+    ada.open("/console/sessions", "sessions")
+    page.get_by_role("link", name=name).click()
+    ada.judge("session")
+    page.get_by_role("link", name="Revoke", exact=True).click()
+    ada.judge("revoke")
+    page.get_by_role("button", name="Revoke 1 session").click()
+    page.get_by_role("status").wait_for()
+    assert name in page.inner_text("main")
+    ada.close()
+
+
+def test_theme_is_chosen_and_stays(server: Server, chromium: Browser) -> None:
+    ann = Person(server, chromium, "ann", ("light", 1280))
+    page = ann.page
+    assert page.evaluate("document.documentElement.dataset.bsTheme") == "light"
+    page.locator("details.user summary").click()
+    page.get_by_label("Theme").select_option("dark")
+    ann.open("/console/request")
+    assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
+    page.evaluate("localStorage.clear()")
+    ann.close()
+
+
+def test_menu_at_360_px_opens_and_leads_on_by_keyboard(server: Server, chromium: Browser) -> None:
+    ann = Person(server, chromium, "ann", ("light", 360))
+    page = ann.page
+    assert not page.get_by_role("link", name="Approvals").is_visible()
+    page.get_by_role("button", name="Menu").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Approvals").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/approvals")
+    ann.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_record_is_searched_and_a_denial_explained(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    ada = Person(server, chromium, "ada", look)
+    page = ada.open("/console/credentials?role=arn:aws:iam::111122223333:role/prod-orders")
+    page.get_by_role("button", name="Get credentials").click()
+    page.get_by_role("alert").wait_for()
+    ada.said.clear()  # the browser reports the status 403 of the form
+    page = ada.open("/console/records")
+    page.get_by_label("Person").fill("ada")
+    page.get_by_label("Decision").select_option("refused")
+    page.get_by_role("button", name="Search").click()
+    page.wait_for_url("**decision=refused*")
+    ada.judge("records")
+    page.locator("#list td a").first.click()
+    ada.judge("record")
+    page.get_by_role("link", name="Why?").click()
+    ada.judge("explain")
+    page = ada.open(f"/console/simulator?principal=arn:aws:iam::{OPERATOR}:user/ann&action=orders:GetItem")
+    assert "This statement allows it." in page.inner_text("main")
+    ada.judge("simulator")
+    ada.close()
+
+
+TOUR = {
+    "users": "/console/users",
+    "user": "/console/user?name=ann",
+    "groups": "/console/groups",
+    "group": "/console/group?name=leads",
+    "devices": "/console/devices",
+    "providers": "/console/providers",
+    "clients": "/console/clients",
+    "keys": "/console/keys",
+    "rules": "/console/rules",
+    "rule": "/console/rule?name=prod",
+    "reviews": "/console/reviews",
+    "notifications": "/console/notifications",
+    "settings": "/console/settings",
+    "start": "/console/start",
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_list_and_form_of_the_directory_opens(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    ada = Person(server, chromium, "ada", look)
+    for name, path in TOUR.items():
+        ada.open(path, name)
+    ada.page.goto(f"{server.url}/console/nothing")
+    ada.judge("error")
+    ada.said.clear()
+    ada.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_dashboards_are_live_and_exported(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    ada = Person(server, chromium, "ada", look)
+    for view in ("executive", "on-call", "debug"):
+        page = ada.open(f"/console/dashboard?view={view}&hours=1")
+        page.locator("#live", has_text="Live.").wait_for(timeout=60_000)
+        ada.judge(f"dashboard-{view}")
+    with page.expect_download() as png:
+        page.get_by_role("button", name="PNG of Sessions").click()
+    assert png.value.path().read_bytes().startswith(b"\x89PNG")
+    ada.close()

@@ -1,0 +1,68 @@
+"""The ring keys of a running server: rotation without a refusal, an emergency, another key-encryption key, no core dumps."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import running, session_key
+from tests.e2e.test_peers import code
+from tests.e2e.test_running import cli, make_role, within
+
+pytestmark = pytest.mark.slow
+
+
+def test_a61_rotation_by_command_refuses_nobody_and_an_emergency_ends_every_session(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2") as server:
+        role = make_role(server)
+        sts = server.client("sts")
+        before = session_key(sts.assume_role(RoleArn=role, RoleSessionName="before"))
+        ran = cli("server-keys", "rotate", "--data", str(tmp_path))
+        assert ran.returncode == 0, ran.stderr
+        assert "Made sealing key" in ran.stdout
+        for number in range(20):  # by either process, sealed by the old key or the new one
+            made = session_key(sts.assume_role(RoleArn=role, RoleSessionName=f"n-{number}"))
+            assert code(server.client("sts", made).get_caller_identity) == ""
+            assert code(server.client("sts", before).get_caller_identity) == ""
+        listed = cli("server-keys", "ls", "--data", str(tmp_path)).stdout
+        assert listed.count("sealing") == 2
+        ran = cli("server-keys", "rotate", "--emergency", "--yes", "--data", str(tmp_path))
+        assert ran.returncode == 0, ran.stderr
+        for key in (before, made):
+            within(20, lambda key=key: code(server.client("sts", key).get_caller_identity) != "")  # type: ignore[misc]
+            for _ in range(6):
+                assert code(server.client("sts", key).get_caller_identity) in ("ExpiredToken", "InvalidClientTokenId")
+        after = session_key(sts.assume_role(RoleArn=role, RoleSessionName="after"))
+        within(20, lambda: code(server.client("sts", after).get_caller_identity) == "")
+        assert "ended" in cli("server-keys", "ls", "--data", str(tmp_path)).stdout
+        assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
+
+
+def test_key_encryption_key_is_replaced_while_the_server_runs(tmp_path: Path) -> None:
+    new = tmp_path / "new.key"
+    new.write_text(base64.b64encode(b"n" * 32).decode())
+    new.chmod(0o600)
+    data = tmp_path / "data"
+    with running(data, environment={"DAYPASS_KEYS__FORMER_ENCRYPTION_KEY_FILES": str(new)}) as server:
+        role = make_role(server)
+        session = session_key(server.client("sts").assume_role(RoleArn=role, RoleSessionName="job"))
+        ran = cli("server-keys", "rewrap", str(new), "--yes", "--data", str(data))
+        assert ran.returncode == 0, ran.stderr
+        assert code(server.client("sts", session).get_caller_identity) == ""
+    (data / "master.key").unlink()
+    with running(data, environment={"DAYPASS_KEYS__ENCRYPTION_KEY_FILE": str(new)}) as server:
+        assert code(server.client("sts", session).get_caller_identity) == ""
+
+
+def test_core_dumps_are_disabled(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+        assert next(line for line in limits.splitlines() if line.startswith("Max core")).split()[4:6] == ["0", "0"]
+    program = (
+        "import ctypes; from daypass.server.core_dumps import disable_core_dumps; disable_core_dumps();"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "0\n"

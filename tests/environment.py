@@ -1,0 +1,86 @@
+"""An `Env` for unit tests: the ports that a test is about, and for all others what fails the test that uses them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from daypass.data import builtin_policies
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event
+from daypass.ports import NO_OAUTH, CertificateUse, Clock, Directory, Env, Ids, Journal, Limits, Sealer
+from daypass.scheduling.buckets import RequestRates
+from daypass.server.heavy import HeavyOnReaders
+
+_UNLIMITED: Final = (0.0, 0.0)
+
+
+class Unused:
+    """A port that the test does not expect to be used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise AssertionError(f"this test has no {self._name}: {attribute} was used")
+
+
+class UnavailableRecords(Unused):
+    """A record that cannot be read now."""
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be read.")
+
+
+class RecordedRefusals:
+    """Every anonymous refusal goes into the journal by itself."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.counted: list[Event] = []
+
+    async def record(self, event: Event) -> None:
+        await self._journal.commit(event)
+
+    def count(self, event: Event) -> None:
+        self.counted.append(event)
+
+
+class NotedSightings(list[CertificateUse]):
+    """Keeps what was noted."""
+
+    def note(self, use: CertificateUse) -> None:
+        self.append(use)
+
+
+def environment(
+    clock: Clock,
+    ids: Ids,
+    directory: Directory,
+    journal: Journal,
+    sealer: Sealer,
+    limits: Limits | None = None,
+    **ports: Any,
+) -> Env:
+    """The ports of a test. `ports`: further ones by their names in `Env`."""
+    builtin = builtin_policies()
+    metadata = ports.get("saml_metadata", Unused("saml_metadata"))
+    others = {name: Unused(name) for name in ("saml_metadata", "tokens", "issuers", "certificates", "saml")}
+    given = {
+        **others,
+        "records": UnavailableRecords("records"),
+        "builtin": builtin,
+        "certificate_uses": NotedSightings(),
+        "refusals": RecordedRefusals(journal),
+        "rates": RequestRates(_UNLIMITED, _UNLIMITED, _UNLIMITED),
+        "heavy": HeavyOnReaders(directory, ids, builtin, metadata),
+        "oauth": NO_OAUTH,
+        "revocations": Unused("revocations"),
+        "statuses": Unused("statuses"),
+        "nodes": Unused("nodes"),
+        "outbound": Unused("outbound"),
+        "mail": Unused("mail"),
+        "schedules": Unused("schedules"),
+        "sign_in": Unused("sign_in"),
+        **ports,
+    }
+    return Env(clock, ids, directory, journal, sealer, limits or Limits(), **given)

@@ -1,0 +1,119 @@
+"""Roles that need approval, rules, and people, for tests of access requests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
+
+from daypass.domain.directory import Group, InlinePolicy, Membership, Role, User
+
+REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "sts:SetSourceIdentity")
+APPROVE = policy("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest", "sts:AssumeRole")
+RULE: dict[str, Any] = {
+    "roles": ["role/prod"],
+    "requesters": {"principals": ["group/engineers"]},
+    "stages": [{"approvers": {"principals": ["group/leads"]}}],
+}
+REASON = "Incident 42: orders are not written"
+
+
+def gated(account: str = TENANT, **condition: Any) -> str:
+    """A trust policy that admits principals of the account with an approval alone."""
+    wanted = {"Bool": {"daypass:Approved": "true"}, **condition}
+    actions = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": actions}
+    return json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Condition": wanted}]})
+
+
+class Place:
+    """One account with engineers and leads, a role that needs approval, and a rule for it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.users: dict[str, User] = {}
+        self.keys: dict[str, Key] = {}
+        self.groups: dict[str, Group] = {}
+        self.roles: dict[str, Role] = {}
+
+    async def fill(self, **rule: Any) -> None:
+        for name in ("engineers", "leads"):
+            await self.group(name)
+        await self.person("ann", REQUEST, "engineers")
+        await self.person("eve", REQUEST, "engineers")
+        await self.person("lee", APPROVE, "leads")
+        await self.person("lou", APPROVE, "leads")
+        await self.role("prod")
+        await self.rule("prod", **rule)
+
+    async def group(self, name: str) -> None:
+        made = Group(self.server.runtime.env.ids.unique("AGPA"), TENANT, name, "/", self.now)
+        self.groups[name] = made
+        await self.server.write(made)
+
+    @property
+    def now(self) -> int:
+        return self.server.runtime.clock.now()
+
+    async def person(self, name: str, document: str, *groups: str) -> Key:
+        user, key = await self.server.user(name, TENANT, document)
+        self.users[name], self.keys[name] = user, key
+        for group in groups:
+            await self.server.write(Membership(TENANT, self.groups[group].id, user.id, self.now))
+        return key
+
+    async def role(self, name: str, trust: str = "", document: str = "") -> Role:
+        ids = self.server.runtime.env.ids
+        made = Role(ids.unique("AROA"), TENANT, name, "/", self.now, trust or gated(), max_session_seconds=43_200)
+        inline = [InlinePolicy(TENANT, made.id, "p", document or policy("orders:*"), self.now)]
+        await self.server.write(made, *inline)
+        self.roles[name] = made
+        return made
+
+    async def rule(self, name: str, **changes: Any) -> None:
+        document = json.dumps({**RULE, **changes})
+        made = await self.server.api(
+            ROOT, "PUT", f"/approval-rules/{name}", {"account": TENANT}, body={"document": document}
+        )
+        assert made.status == 200, made.body
+
+    async def ask(self, who: str, path: str, body: Any = None, method: str = "POST", query: Any = None) -> Any:
+        """The answer to one call, which must succeed."""
+        answer = await self.server.api(self.keys[who], method, path, query, body=body)
+        assert answer.status < 300, answer.body
+        return answer.json
+
+    async def refused(self, who: str, path: str, body: Any = None, method: str = "POST") -> tuple[int, str, str]:
+        answer = await self.server.api(self.keys[who], method, path, body=body)
+        assert answer.status >= 400, answer.body
+        return answer.status, answer.code, str(answer.json["error"]["message"])
+
+    def wanted(self, *roles: str, **more: Any) -> dict[str, Any]:
+        return {"roles": [self.roles[name].arn for name in roles or ("prod",)], "reason": REASON, **more}
+
+    async def request(self, who: str = "ann", *roles: str, **more: Any) -> Any:
+        return await self.ask(who, "/access-requests", self.wanted(*roles, **more))
+
+    async def approve(self, who: str, request: Any, **more: Any) -> Any:
+        seen = await self.ask(who, f"/access-requests/{request['id']}", method="GET")
+        body = {"binding": seen["binding"], **more}
+        return await self.ask(who, f"/access-requests/{request['id']}/approve", body)
+
+    async def granted(self, who: str = "ann", **more: Any) -> Any:
+        """An approved request."""
+        request = await self.approve("lee", await self.request(who, **more))
+        assert request["state"] == "approved"
+        return request
+
+    async def assume(self, who: str, role: str = "prod", **more: str) -> Key:
+        return await self.server.assume(self.keys[who], self.roles[role].arn, **more)
+
+    async def denied(self, who: str, role: str = "prod") -> str:
+        """The message of a refusal to assume a role."""
+        answer = await self.server.sts(
+            self.keys[who], "AssumeRole", RoleArn=self.roles[role].arn, RoleSessionName="shift"
+        )
+        assert answer.tag == "ErrorResponse"
+        assert answer.findtext(".//Code") == "AccessDenied"
+        return answer.findtext(".//Message", "")

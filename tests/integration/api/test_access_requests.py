@@ -1,0 +1,411 @@
+"""Access requests through the management API, and their use through AssumeRole, against real stores."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.integration.api.access import APPROVE, REQUEST, Place, gated
+from tests.integration.api.conftest import ROOT, TENANT, Server, policy
+
+from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker.sweep import sweep
+from daypass.ports import Tx
+
+
+@pytest.fixture
+async def place(server: Server) -> Place:
+    made = Place(server)
+    await made.fill()
+    return made
+
+
+async def change(place: Place, *steps: Any) -> None:
+    def run(tx: Tx) -> tuple[None, Event]:
+        for step in steps:
+            step(tx)
+        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
+
+    await place.server.runtime.env.journal.write(run)
+
+
+async def events(place: Place, kind: str) -> list[dict[str, Any]]:
+    return [event for event in await place.server.events() if event["type"] == kind]
+
+
+async def test_request_approve_assume_done_ends_the_session_and_is_on_the_record(place: Place) -> None:
+    assert "not authorized" in await place.denied("ann")
+    request = await place.request(seconds=1800)
+    assert (request["state"], request["missing"]) == ("pending", {"prod/approval": 1})
+    approved = await place.approve("lee", request, reason="go ahead")
+    assert (approved["state"], approved["votes"][0]["reason"]) == ("approved", "go ahead")
+    listed = await place.ask("ann", "/roles/assumable", method="GET")
+    assert [role["name"] for role in listed["roles"]] == ["prod"]
+    credentials = await place.assume("ann")
+    assert await place.server.works(credentials)
+    session = await place.server.session_of(credentials)
+    mine = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
+    [grant] = mine["grants"]
+    assert (mine["state"], grant["state"]) == ("claimed", "claimed")
+    assert session["expires_at"] <= grant["ends_at"] == grant["claimed_at"] + 1_800_000
+    done = await place.ask("ann", f"/access-requests/{request['id']}/done")
+    assert (done["state"], done["end_reason"]) == ("ended", "done")
+    assert not await place.server.works(credentials)
+    await place.denied("ann")
+    [issued] = await events(place, "session.issued")
+    assert issued["grant_id"] == grant["id"]
+    assert issued["detail"]["grant"] == {"request": request["id"], "ends_at": grant["ends_at"], "claimed": True}
+    [approval] = await events(place, "access.approved")
+    assert approval["detail"]["state"] == "approved"
+    [ended] = await events(place, "access.ended")
+    assert ended["detail"]["reason"] == "done"
+
+
+async def test_role_without_the_broker_is_a_role_that_nobody_can_assume(place: Place) -> None:
+    for who in ("ann", "lee"):
+        await place.denied(who)
+
+
+async def test_grant_is_for_one_person_and_one_role(place: Place) -> None:
+    await place.role("other")
+    await place.granted("ann")
+    await place.denied("eve")
+    await place.denied("ann", "other")
+    await place.assume("ann")
+
+
+async def test_a_role_chained_from_a_granted_session_is_not_approved_by_it(place: Place) -> None:
+    await place.role("other", gated())
+    await place.role("prod2", document=REQUEST)
+    await place.rule("prod2", roles=["role/prod2"])
+    await place.approve("lee", await place.request("ann", "prod2"))
+    place.keys["ann-prod2"] = await place.assume("ann", "prod2")
+    await place.denied("ann-prod2", "other")
+
+
+async def test_person_who_is_not_an_approver_is_denied_and_sees_nothing(place: Place) -> None:
+    await place.person("out", APPROVE)
+    request = await place.request()
+    status, code, message = await place.refused(
+        "out", f"/access-requests/{request['id']}/approve", {"binding": request["binding"]}
+    )
+    assert (status, code, message) == (403, "AccessDenied", "You are not an approver of this request.")
+    assert (await place.refused("out", f"/access-requests/{request['id']}", method="GET"))[0] == 403
+    assert (await place.ask("out", "/access-requests", method="GET"))["access_requests"] == []
+    inbox = await place.ask("lee", "/access-requests", method="GET", query={"approvable": "true"})
+    assert [each["id"] for each in inbox["access_requests"]] == [request["id"]]
+
+
+async def test_change_of_the_role_after_the_claim_ends_the_running_sessions(place: Place) -> None:
+    await place.granted()
+    credentials = await place.assume("ann")
+    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], tags=(("a", "b"),))))
+    swept = await sweep(place.server.runtime.env)
+    assert (swept.ended, swept.open) == (1, 0)
+    assert not await place.server.works(credentials)
+
+
+async def test_denial_overrides_approval_even_after_the_grant_is_in_use(place: Place) -> None:
+    request = await place.granted()
+    credentials = await place.assume("ann")
+    denied = await place.ask("lou", f"/access-requests/{request['id']}/deny", {"reason": "not today"})
+    assert (denied["state"], denied["end_reason"]) == ("ended", "denied")
+    assert not await place.server.works(credentials)
+    again = await place.request()
+    await place.ask(
+        "lee",
+        f"/access-requests/{again['id']}/deny",
+        {"reason": "no", "binding": again["binding"]},
+    )
+    assert (await place.refused("lou", f"/access-requests/{again['id']}/approve", {"binding": again["binding"]}))[
+        0
+    ] == 409
+
+
+async def test_approver_shortens_and_narrows(place: Place) -> None:
+    narrow = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"orders:Read*","Resource":"*"}}'
+    request = await place.approve("lee", await place.request(seconds=3600), seconds=600, policy=narrow)
+    assert (request["grants"][0]["seconds"], request["grants"][0]["policies"]) == (600, [narrow])
+    credentials = await place.assume("ann")
+    claims = await place.server.runtime.env.sealer.open(credentials.token, credentials.id)
+    assert (claims.policies, claims.base_policy) == ((narrow,), False)
+    assert claims.expires_at - claims.issued_at <= 600_000
+
+
+async def test_approver_substitutes_a_role_that_the_rule_lists(place: Place) -> None:
+    other = await place.role("reader")
+    await place.rule("prod", roles=["role/prod", "role/reader"], substitutes=["role/reader"])
+    request = await place.request()
+    prod = place.roles["prod"].arn
+    status, _, _ = await place.refused(
+        "lee",
+        f"/access-requests/{request['id']}/approve",
+        {"binding": request["binding"], "substitutes": {prod: prod.replace("prod", "root")}},
+    )
+    assert status == 403
+    approved = await place.approve("lee", request, substitutes={prod: other.arn})
+    assert (approved["state"], approved["roles"]) == ("approved", [other.arn])
+    await place.assume("ann", "reader")
+    await place.denied("ann", "prod")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"reason": "........."}, "letters"),
+        ({"seconds": 7200}, "at most 3600"),
+        ({"roles": ["arn:aws:iam::222222222222:user/x"]}, "invalid"),
+        ({"policy": "{}"}, ""),
+        ({"starts_at": 1}, "30 days"),
+        ({"break_glass": True}, "Confirm"),
+    ],
+)
+async def test_request_outside_its_limits_is_refused(place: Place, more: dict[str, Any], message: str) -> None:
+    status, _, text = await place.refused("ann", "/access-requests", {**place.wanted(), **more})
+    assert status == 400
+    assert message in text
+
+
+async def test_role_without_a_rule_cannot_be_requested(place: Place) -> None:
+    await place.role("unruled")
+    status, code, _ = await place.refused("ann", "/access-requests", place.wanted("unruled"))
+    assert (status, code) == (403, "AccessDenied")
+
+
+async def test_client_token_makes_a_request_once(place: Place) -> None:
+    first = await place.request(client_token="alert-1")
+    assert (await place.request(client_token="alert-1"))["id"] == first["id"]
+    status, code, _ = await place.refused(
+        "ann", "/access-requests", {**place.wanted(), "ticket": "INC-2", "client_token": "alert-1"}
+    )
+    assert (status, code) == (409, "EntityAlreadyExists")
+    assert (await place.request("eve", client_token="alert-1"))["id"] != first["id"]
+
+
+async def test_parallel_first_uses_share_one_clock(place: Place) -> None:
+    await place.granted(seconds=900)
+    keys = await asyncio.gather(*(place.assume("ann") for _ in range(20)))
+    env = place.server.runtime.env
+    ends = {(await env.sealer.open(key.token, key.id)).expires_at for key in keys}
+    [grant] = (await place.ask("ann", "/grants", method="GET"))["grants"]
+    assert max(ends) <= grant["ends_at"] == grant["claimed_at"] + 900_000
+
+
+async def test_parallel_votes_on_one_request_have_one_result(place: Place) -> None:
+    for number in range(8):
+        await place.person(f"lead{number}", APPROVE, "leads")
+    request = await place.request()
+    path, body = f"/access-requests/{request['id']}/approve", {"binding": request["binding"]}
+    answers = await asyncio.gather(
+        *(place.server.api(place.keys[f"lead{number}"], "POST", path, body=body) for number in range(8))
+    )
+    assert sorted(answer.status for answer in answers) == [200, *[409] * 7]
+    grants = (await place.ask("ann", "/grants", method="GET"))["grants"]
+    assert len(grants) == 1
+
+
+async def test_request_for_another_person_waits_for_that_person(place: Place) -> None:
+    beneficiary = place.users["eve"].arn
+    assert (await place.refused("ann", "/access-requests", place.wanted(beneficiary=beneficiary)))[0] == 403
+    await place.rule("prod", on_behalf=True)
+    request = await place.request(beneficiary=beneficiary)
+    assert request["state"] == "draft"
+    path = f"/access-requests/{request['id']}"
+    assert (await place.refused("lee", f"{path}/approve", {"binding": request["binding"]}))[0] == 409
+    assert (await place.refused("ann", f"{path}/accept"))[0] == 404
+    assert (await place.ask("eve", f"{path}/accept"))["state"] == "pending"
+    await place.approve("lee", request)
+    await place.assume("eve")
+    await place.denied("ann")
+
+
+async def test_several_roles_at_once_are_granted_together(place: Place) -> None:
+    await place.role("second")
+    await place.rule("second", roles=["role/second"], stages=[{"name": "b", "approvers": {"principals": ["user/lou"]}}])
+    request = await place.request("ann", "prod", "second")
+    assert request["missing"] == {"prod/approval": 1, "second/b": 1}
+    assert (await place.approve("lee", request))["state"] == "pending"
+    approved = await place.approve("lou", request)
+    assert len(approved["grants"]) == 2
+    await place.assume("ann", "prod")
+    await place.assume("ann", "second")
+
+
+async def test_automatic_rule_grants_at_once_and_is_recorded_as_such(place: Place) -> None:
+    await place.rule(
+        "prod",
+        automatic=[{"name": "ticketed", "condition": {"StringLike": {"daypass:TicketId": "INC-*"}}, "seconds": 600}],
+    )
+    assert (await place.request())["state"] == "pending"
+    granted = await place.request(ticket="INC-7")
+    assert (granted["state"], granted["grants"][0]["approvers"], granted["votes"]) == ("approved", 0, [])
+    assert granted["grants"][0]["seconds"] == 600
+    await place.assume("ann")
+    requested = await events(place, "access.requested")
+    assert [event["detail"]["automatic"] for event in requested] == [False, True]
+
+
+async def test_trust_policy_may_ask_for_more_approvers_than_the_rule(place: Place) -> None:
+    await place.role("careful", gated(NumericGreaterThanEquals={"daypass:ApproverCount": "2"}))
+    await place.rule("careful", roles=["role/careful"])
+    await place.approve("lee", await place.request("ann", "careful"))
+    await place.denied("ann", "careful")
+
+
+async def test_break_glass_works_without_approvers_and_leaves_a_review(place: Place) -> None:
+    await place.rule("prod", break_glass={"people": {"principals": ["user/ann"]}, "seconds": 900, "mfa_seconds": None})
+    wanted = place.wanted(break_glass=True, confirmation="prod")
+    assert (await place.refused("eve", "/access-requests", wanted))[0] == 403
+    request = await place.ask("ann", "/access-requests", wanted)
+    assert (request["state"], request["grants"][0]["break_glass"]) == ("approved", True)
+    await place.assume("ann")
+    assert len(await events(place, "access.emergency")) == 1
+    reviews = (await place.server.api(ROOT, "GET", "/access-reviews", {"account": TENANT})).json["access_reviews"]
+    assert [review["id"] for review in reviews] == [request["id"]]
+    path = f"/access-reviews/{request['id']}/close"
+    closed = await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "it was necessary"})
+    assert closed.status == 200
+    assert (await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "x"})).status == 409
+
+
+async def test_extension_is_approved_and_makes_the_grant_longer(place: Place) -> None:
+    request = await place.granted(seconds=900)
+    await place.assume("ann")
+    before = (await place.ask("ann", "/grants", method="GET"))["grants"][0]["ends_at"]
+    longer = await place.ask(
+        "ann", f"/access-requests/{request['id']}/extend", {"seconds": 600, "reason": "the fix takes longer"}
+    )
+    assert longer["state"] == "pending"
+    assert (await place.approve("lee", longer))["state"] == "ended"
+    [grant] = (await place.ask("ann", "/grants", method="GET"))["grants"]
+    assert grant["ends_at"] == before + 600_000
+
+
+async def test_scheduled_access_starts_at_its_time(place: Place) -> None:
+    start = place.now + 3_600_000
+    request = await place.granted(starts_at=start)
+    assert request["grants"][0]["state"] == "scheduled"
+    await place.denied("ann")
+
+
+async def test_cancelled_request_gives_nothing(place: Place) -> None:
+    request = await place.granted()
+    assert (await place.ask("ann", f"/access-requests/{request['id']}/cancel"))["state"] == "cancelled"
+    await place.denied("ann")
+    assert (await place.refused("eve", f"/access-requests/{request['id']}/cancel"))[0] == 404
+
+
+async def test_revoking_a_grant_ends_it_and_its_sessions(place: Place) -> None:
+    request = await place.granted()
+    credentials = await place.assume("ann")
+    grant = request["grants"][0]["id"]
+    body = {"subject": "grant", "value": grant, "account": TENANT}
+    assert (await place.server.api(ROOT, "POST", "/revocations", body=body)).status == 201
+    assert not await place.server.works(credentials)
+    await place.denied("ann")
+    mine = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
+    assert (mine["state"], mine["end_reason"]) == ("ended", "revoked")
+
+
+async def test_grants_of_a_closed_ticket_end(place: Place) -> None:
+    await place.granted(ticket="INC-1")
+    credentials = await place.assume("ann")
+    body = {"ticket": "INC-1"}
+    ended = await place.server.api(ROOT, "POST", "/grants/end-for-ticket", {"account": TENANT}, body=body)
+    assert [grant["end_reason"] for grant in ended.json["grants"]] == ["ticket_closed"]
+    assert not await place.server.works(credentials)
+
+
+async def test_sweep_expires_requests_and_unclaimed_grants(place: Place) -> None:
+    waiting, granted = await place.request("eve"), await place.granted()
+    past = place.now - 1
+
+    def age(tx: Tx) -> None:
+        request, grant = tx.get(AccessRequest, id=waiting["id"]), tx.get(Grant, id=granted["grants"][0]["id"])
+        assert request is not None
+        assert grant is not None
+        tx.replace(replace(request, deadline=past))
+        tx.replace(replace(grant, claim_by=past))
+
+    await change(place, age)
+    await place.denied("ann")
+    swept = await sweep(place.server.runtime.env)
+    assert (swept.expired, swept.ended) == (1, 1)
+    for request in (waiting, granted):
+        found = await place.server.api(ROOT, "GET", f"/access-requests/{request['id']}", {"account": TENANT})
+        assert found.json["state"] == RequestState.EXPIRED
+    assert [event["detail"]["reason"] for event in await events(place, "access.expired")] == ["undecided"]
+
+
+async def test_another_account_sees_no_request(place: Place) -> None:
+    request = await place.request()
+    _, stranger = await place.server.user("stranger", "111111111111", APPROVE)
+    place.keys["stranger"] = stranger
+    for path in ("", "/approve", "/cancel", "/done"):
+        method, body = ("GET", None) if not path else ("POST", {"binding": "0" * 64} if path == "/approve" else None)
+        status, _, _ = await place.refused("stranger", f"/access-requests/{request['id']}{path}", body, method)
+        assert status in (403, 404)
+
+
+async def test_grant_is_not_used_while_the_database_cannot_be_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from daypass.domain.errors import DaypassError, ErrorKind
+
+    await place.granted()
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")
+
+    monkeypatch.setattr(type(place.server.runtime.env.journal), "write", broken)
+    answer = await place.server.sts(
+        place.keys["ann"], "AssumeRole", RoleArn=place.roles["prod"].arn, RoleSessionName="shift"
+    )
+    assert answer.findtext(".//Code") == "ServiceUnavailable"
+
+
+async def test_suggestions_are_requestable_roles_that_satisfy_the_need_least_privileged_first(place: Place) -> None:
+    place_of = "arn:aws:orders:::eu/1"
+    await place.role("narrow", document=policy("orders:Write"))
+    await place.role("wide", document=policy("*"))
+    await place.role("reader", document=policy("orders:Read"))
+    await place.role("unruled", document=policy("orders:Write"))
+    await place.rule("prod", roles=["role/prod", "role/narrow", "role/wide", "role/reader"])
+    await place.approve("lee", await place.request("ann", "wide"))
+    query = {"action": "orders:Write", "resource": place_of}
+    found = (await place.ask("ann", "/role-suggestions", method="GET", query=query))["suggestions"]
+    names = [each["role"].rpartition("/")[2] for each in found]
+    assert names == ["narrow", "prod", "wide"]
+    assert [each["beyond"] for each in found] == [[], ["orders:*"], ["*"]]
+    assert [bool(each["grant_id"]) for each in found] == [False, False, True]
+    assert (await place.ask("lee", "/role-suggestions", method="GET", query=query))["suggestions"] == []
+
+
+async def test_request_of_a_person_who_was_disabled_is_cancelled(place: Place) -> None:
+    request = await place.request()
+    await place.request("eve")
+
+    def disable(tx: Tx) -> None:
+        for key in tx.find(AccessKey, owner_id=place.users["ann"].id):
+            tx.replace(replace(key, status=KeyStatus.INACTIVE))
+
+    await change(place, disable)
+    assert (await sweep(place.server.runtime.env)).expired == 1
+    found = await place.server.api(ROOT, "GET", f"/access-requests/{request['id']}", {"account": TENANT})
+    assert (found.json["state"], found.json["end_reason"]) == ("cancelled", "ineligible")
+
+
+async def test_request_that_existing_access_covers_returns_the_earlier_request(place: Place) -> None:
+    first = await place.granted()
+    again = await place.request(reuse=True)
+    assert (again["id"], again["reused"], again["state"]) == (first["id"], True, "approved")
+    for more in ({}, {"reuse": True, "seconds": 3600 * 2}, {"reuse": True, "policy": policy("orders:Get*")}):
+        answer = await place.server.api(place.keys["ann"], "POST", "/access-requests", body=place.wanted(**more))
+        assert answer.status == 400 or answer.json["id"] != first["id"], more
+    other = await place.request("eve", reuse=True)
+    assert (other["id"] != first["id"], other["reused"]) == (True, False)
+    await place.ask("ann", f"/access-requests/{first['id']}/done")
+    assert (await place.request(reuse=True))["reused"] is False

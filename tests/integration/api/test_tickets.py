@@ -1,0 +1,137 @@
+"""Tickets in Jira and ServiceNow: opened with the grant, closed with it, once, with text that is never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.integration.api.access import Place
+from tests.integration.api.conftest import ROOT, TENANT, Server
+from tests.ticket_systems import TOKEN, USER, Jira, ServiceNow, TicketSystem, serving
+
+from daypass.domain.directory import Notification
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker.notify import deliver
+from daypass.ports import Tx
+
+TARGETS = {"jira": "{}?project=OPS&type=Task", "servicenow": "{}?table=incident"}
+MAKERS: dict[str, type[TicketSystem]] = {"jira": Jira, "servicenow": ServiceNow}
+
+
+@pytest.fixture(params=["jira", "servicenow"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def system(kind: str) -> Iterator[TicketSystem]:
+    with serving(MAKERS[kind]()) as started:
+        yield started
+
+
+@pytest.fixture
+async def place(server: Server, system: TicketSystem, kind: str) -> Place:
+    server.runtime.env.outbound._private_hosts = frozenset({"127.0.0.1"})  # type: ignore[attr-defined]
+    made = Place(server)
+    await made.fill()
+    target = TARGETS[kind].format(system.url)
+    body = {"kind": kind, "target": target, "events": ["access.requested"], "secret": f"{USER}:{TOKEN}"}
+    answer = await server.api(ROOT, "PUT", "/notification-channels/tickets", {"account": TENANT}, body=body)
+    assert answer.status == 200, answer.body
+    assert answer.json["events"] == ["access.approved", "access.emergency", "access.ended", "access.requested"]
+    assert answer.json["secret"] == ""
+    return made
+
+
+async def delivered(place: Place) -> int:
+    """Delivers what waits, as if every pause were over."""
+
+    def due(tx: Tx) -> tuple[None, Event]:
+        for each in tx.find(Notification, outcome=""):
+            tx.replace(replace(each, next_at=0))
+        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
+
+    await place.server.runtime.env.journal.write(due)
+    return await deliver(place.server.runtime.env)
+
+
+def only(system: TicketSystem) -> dict[str, Any]:
+    (ticket,) = system.tickets.values()
+    return ticket
+
+
+def is_closed(ticket: dict[str, Any]) -> bool:
+    return bool(ticket.get("status") == "done" or ticket.get("state") == "7")
+
+
+async def test_ticket_opens_with_the_grant_and_closes_with_it(place: Place, system: TicketSystem) -> None:
+    request = await place.request()
+    await delivered(place)
+    assert system.tickets == {}, "a request that waits has no ticket"
+    await place.approve("lee", request)
+    await delivered(place)
+    ticket = only(system)
+    assert request["id"] in str(ticket)
+    assert not is_closed(ticket)
+    await place.ask("ann", f"/access-requests/{request['id']}/done")
+    await delivered(place)
+    assert is_closed(only(system))
+    assert system.faults == []
+
+
+async def test_ticket_whose_creation_got_no_answer_is_opened_once(place: Place, system: TicketSystem) -> None:
+    system.lose_answers = 1
+    await place.granted()
+    for _ in range(3):
+        await delivered(place)
+    assert len(system.tickets) == 1
+
+
+async def test_text_of_people_in_a_ticket_is_not_markup(place: Place, system: TicketSystem, kind: str) -> None:
+    reason = "Incident {nofor{noformat}mat}[~admin] [x|https://evil.example]{noformat} now"
+    await place.approve("lee", await place.request(), reason=reason)
+    await delivered(place)
+    if kind == "jira":
+        inner = only(system)["description"].removeprefix("{noformat}").removesuffix("{noformat}")
+        assert "[~admin]" in inner
+        assert "{" not in inner
+
+
+async def test_wrong_credentials_are_visible_and_the_secret_is_not(
+    place: Place, system: TicketSystem, kind: str
+) -> None:
+    body = {
+        "kind": kind,
+        "target": TARGETS[kind].format(system.url),
+        "events": ["access.ended"],
+        "secret": "canary:wrong",
+    }
+    await place.server.api(ROOT, "PUT", "/notification-channels/tickets", {"account": TENANT}, body=body)
+    await place.server.api(ROOT, "POST", "/notification-channels/tickets/test", {"account": TENANT})
+    await delivered(place)
+    listed = await place.server.api(ROOT, "GET", "/notifications", {"account": TENANT})
+    [logged] = listed.json["notifications"]
+    assert "401" in logged["error"]
+    channels = await place.server.api(ROOT, "GET", "/notification-channels", {"account": TENANT})
+    assert b"canary" not in listed.body + channels.body
+    assert "canary" not in str(await place.server.events())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target": "https://jira.example/path?project=OPS"},
+        {"target": "https://jira.example"},
+        {"target": 'https://jira.example?project=OPS"%20OR%201'},
+        {"target": "ftp://jira.example?project=OPS"},
+        {"secret": ""},
+        {"secret": "user:token\r\nhost: evil"},
+    ],
+)
+async def test_ticket_channel_without_what_it_needs_is_refused(server: Server, changes: dict[str, str]) -> None:
+    body = {"kind": "jira", "target": "https://jira.example?project=OPS", "events": ["access.ended"], "secret": "u:t"}
+    body |= changes  # type: ignore[arg-type]
+    answer = await server.api(ROOT, "PUT", "/notification-channels/t", {"account": TENANT}, body=body)
+    assert answer.status == 400

@@ -1,0 +1,204 @@
+"""Every change to the record that a writer of the database can make behind its hashes: `audit verify` names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, text
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import ACCOUNT, Flaky, event, session
+
+from daypass.audit.columns import OMITTED
+from daypass.audit.format import chain_hash, chain_seed, leaf_hash
+from daypass.audit.read import list_logs, list_sessions, search_records
+from daypass.audit.verify import BadRecord
+from daypass.cli.record import OfflineRecord, PostgresRecord, StoredRecord
+from daypass.domain.events import EventType, encode
+from daypass.ports import RecordFilter, SessionFilter, Viewer
+from daypass.stores.records import audit_logs, audit_records
+from daypass.stores.records import sessions as sessions_table
+
+OPERATOR = Viewer("000000000000", operator=True)
+ONE, TWO = f"{1:032x}", f"{2:032x}"
+
+
+@pytest.fixture
+def record(url: str) -> StoredRecord:
+    return PostgresRecord(url) if url.startswith("postgresql") else OfflineRecord(Path(url.removeprefix("sqlite:///")))
+
+
+@pytest.fixture
+async def log(start: Starter) -> str:
+    """Records 1 and 3 issued sessions, record 2 did not; 4 closes the log."""
+    journal = await start()
+    await journal.commit(event("one", session_id=ONE, type=EventType.SESSION_ISSUED), session(ONE))
+    await journal.commit(event("two"))
+    await journal.commit(event("three", session_id=TWO, type=EventType.SESSION_ISSUED), session(TWO))
+    await journal.close()
+    return journal.log
+
+
+def faults(record: StoredRecord) -> list[tuple[int, str]]:
+    return [(found.seq, found.why) for found in record.verified() if isinstance(found, BadRecord)]
+
+
+def tamper(flaky: Flaky, statement: str, **values: Any) -> None:
+    with flaky.inner.write_transaction() as conn:
+        assert conn.execute(text(statement), values).rowcount
+
+
+def test_record_that_nobody_touched_verifies(record: StoredRecord, log: str) -> None:
+    assert faults(record) == []
+    assert len(record.verified()) == 1
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["at", "type", "account", "actor_account", "operation", "access_key_id", "error", "request_key", "request_id"],
+)
+def test_altered_column_of_a_record_is_named(record: StoredRecord, log: str, flaky: Flaky, column: str) -> None:
+    value = 5 if column in ("at", "request_key") else "x"
+    tamper(flaky, f"UPDATE audit_records SET {column} = :value WHERE seq = 2", value=value)
+    ((seq, why),) = faults(record)
+    assert (seq, "altered: column" in why, "request" in why or column in why) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    "column", ["account", "kind", "principal_id", "root_principal_id", "issued_at", "expires_at", "depth", *OMITTED]
+)
+def test_altered_column_of_a_session_is_named(record: StoredRecord, log: str, flaky: Flaky, column: str) -> None:
+    value = 5 if column in ("issued_at", "expires_at", "depth") else "x"
+    tamper(flaky, f"UPDATE sessions SET {column} = :value WHERE session_id = :id", value=value, id=TWO)
+    assert faults(record) == [(3, f"altered: column {column} of the row of the session that this event issued")]
+    listed = flaky.read(lambda conn: list_sessions(conn, OPERATOR, SessionFilter(), 0, 10))
+    assert [found.claims is not None for found in listed if found.place[1] == TWO] in ([False], [])
+
+
+def test_removed_row_of_a_session_is_named(record: StoredRecord, log: str, flaky: Flaky) -> None:
+    tamper(flaky, "DELETE FROM sessions WHERE session_id = :id", id=ONE)
+    assert faults(record) == [(1, f"missing: the row of session {ONE}, which this event issued")]
+
+
+@pytest.mark.parametrize(
+    ("seq", "why"), [(2, "which did not issue it"), (1, "which did not issue it"), (9, "does not exist")]
+)
+def test_forged_row_of_a_session_is_named(record: StoredRecord, log: str, flaky: Flaky, seq: int, why: str) -> None:
+    def forge(conn: Connection) -> None:
+        row = dict(conn.execute(text("SELECT * FROM sessions WHERE session_id = :id"), {"id": ONE}).mappings().one())
+        conn.execute(insert(sessions_table), {**row, "session_id": "z" * 32, "seq": seq, "principal_id": "x"})
+
+    with flaky.inner.write_transaction() as conn:
+        forge(conn)
+    found = faults(record)
+    assert [place for place, _ in found] == [seq]
+    assert why in found[0][1]
+    listed = flaky.read(lambda conn: list_sessions(conn, OPERATOR, SessionFilter(session_id="z" * 32), 0, 10))
+    assert [found.claims for found in listed] == [None]
+
+
+def test_row_of_a_session_in_a_log_that_does_not_exist_is_named(record: StoredRecord, log: str, flaky: Flaky) -> None:
+    tamper(flaky, "UPDATE sessions SET log = :log WHERE session_id = :id", log="f" * 32, id=ONE)
+    found = faults(record)
+    assert (1, f"missing: the row of session {ONE}, which this event issued") in found
+    assert [why for _, why in found if "does not exist" in why]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("installation", "x"), ("node", "x"), ("opened_at", 1), ("named_seq", 99)]
+)
+def test_altered_column_of_a_log_is_named_and_not_shown(
+    record: StoredRecord, log: str, flaky: Flaky, column: str, value: Any
+) -> None:
+    before = flaky.read(list_logs)
+    tamper(flaky, f"UPDATE audit_logs SET {column} = :value", value=value)
+    assert faults(record) == [(0, f"altered: column {column} of the row of this log")]
+    assert flaky.read(list_logs) == before
+
+
+async def test_log_that_a_later_one_names_verifies_with_its_mark_and_not_without(
+    record: StoredRecord, log: str, start: Starter, flaky: Flaky
+) -> None:
+    await (await start()).close()
+    assert faults(record) == []
+    tamper(flaky, "UPDATE audit_logs SET named_seq = -1 WHERE log = :log", log=log)
+    assert faults(record) == [(0, "altered: column named_seq of the row of this log")]
+
+
+def test_removed_row_of_a_log_is_named(record: StoredRecord, log: str, flaky: Flaky) -> None:
+    tamper(flaky, "DELETE FROM audit_logs")
+    assert faults(record) == [(0, "missing: the row of this log")]
+
+
+def test_forged_row_of_a_log_is_named(record: StoredRecord, log: str, flaky: Flaky) -> None:
+    columns = "installation, node, opened_at, named_seq"
+    tamper(flaky, f"INSERT INTO audit_logs (log, {columns}) SELECT 'f', {columns} FROM audit_logs")
+    assert faults(record) == [(0, "forged: the row of this log, which has no records")]
+
+
+@pytest.fixture
+def earlier(flaky: Flaky) -> None:
+    """A log as the release before wrote it: bytes and hashes as they are, ids and sessions in text."""
+    log = "e" * 32
+    chain = chain_seed(log)
+    opening = {"log": log, "installation": "1" * 32, "node": "old"}
+    opened = event("", type=EventType.LOG_OPENED, actor={}, operation="", account="", detail=opening)
+    detail = {
+        "kind": "role",
+        "principal": "arn",
+        "principal_id": "AROADEPLOY",
+        "name": "job",
+        "access_key_id": "ASIA1",
+        "expires_at": 9,
+    }
+    issued = event("req-1", session_id="5" * 32, type=EventType.SESSION_ISSUED, detail=detail)
+    hops = f'[["","{ACCOUNT}","AIDAALICE",1,["life",1],"AKIAUSER","alice"],["{"5" * 32}","{ACCOUNT}","AROADEPLOY",1,["life",1],"ASIA1","job"]]'
+    with flaky.inner.write_transaction() as conn:
+        conn.execute(insert(audit_logs), {**opening, "opened_at": opened.at, "named_seq": -1})
+        for seq, made in enumerate((opened, issued)):
+            data = encode(made)
+            chain = chain_hash(chain, leaf_hash(data), seq)
+            row = {
+                "log": log, "seq": seq, "at": made.at, "type": made.type.value, "account": made.account,
+                "actor_account": made.actor.get("account", ""), "operation": made.operation, "request_id": made.request_id,
+                "session_id": made.session_id, "access_key_id": made.actor.get("access_key_id", ""), "error": "",
+                "bytes": data, "leaf": leaf_hash(data), "chain": chain,
+            }  # fmt: skip
+            conn.execute(insert(audit_records), row)
+        columns = {
+            "session_id": "5" * 32, "log": log, "seq": 1, "account": ACCOUNT, "kind": "role", "access_key_id": "ASIA1",
+            "principal_id": "AROADEPLOY", "arn": "arn", "name": "job", "issued_at": 1, "expires_at": 9, "parent_session_id": "",
+            "root_principal_id": "AIDAALICE", "root_access_key_id": "AKIAUSER", "user_id": "", "source_identity": "",
+            "grant_id": "", "depth": 1, "hops": hops.encode(),
+        }  # fmt: skip
+        conn.execute(insert(sessions_table), columns)
+
+
+def test_record_of_an_earlier_release_verifies_and_is_read(record: StoredRecord, earlier: None, flaky: Flaky) -> None:
+    assert faults(record) == []
+    query = RecordFilter(request_id="req-1")
+    (found,) = flaky.read(lambda conn: search_records(conn, OPERATOR, query))
+    assert (found.body or {})["request_id"] == "req-1"
+    (found,) = flaky.read(lambda conn: search_records(conn, OPERATOR, RecordFilter(session_id="5" * 32)))
+    (listed,) = flaky.read(lambda conn: list_sessions(conn, OPERATOR, SessionFilter(), 0, 10))
+    assert listed.claims is not None
+    assert listed.claims.hops[0].name == "alice"
+
+
+@pytest.mark.parametrize("column", ["request_id", "session_id", "account", "leaf"])
+def test_altered_column_of_an_earlier_release_is_named(
+    record: StoredRecord, earlier: None, flaky: Flaky, column: str
+) -> None:
+    value = b"x" * 32 if column == "leaf" else "x"
+    tamper(flaky, f"UPDATE audit_records SET {column} = :value WHERE seq = 1", value=value)
+    assert [seq for seq, _ in faults(record)] == [1]
+
+
+@pytest.mark.parametrize("column", ["arn", "name", "root_principal_id", "parent_session_id", "expires_at", "hops"])
+def test_altered_column_of_a_session_of_an_earlier_release_is_named(
+    record: StoredRecord, earlier: None, flaky: Flaky, column: str
+) -> None:
+    value = b"[]" if column == "hops" else 5 if column == "expires_at" else "x"
+    tamper(flaky, f"UPDATE sessions SET {column} = :value", value=value)
+    assert [seq for seq, _ in faults(record)] == [1]

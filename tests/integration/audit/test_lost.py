@@ -1,0 +1,158 @@
+"""What was acknowledged and is not in the SQLite file any more (attack A112)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+from tests.integration.audit.making import ACCOUNT, TestIds, bodies_of, event
+from tests.prepared import prepare_sqlite
+
+from daypass.audit.batch import JournalOptions
+from daypass.audit.clock import HighWaterClock
+from daypass.audit.journal import DurableJournal
+from daypass.audit.verify import BadRecord
+from daypass.cli.record import OfflineRecord
+from daypass.domain.errors import DaypassError
+from daypass.stores.backend import RestoreCheck
+from daypass.stores.engine import Database, open_database
+from daypass.stores.log_heads import read_heads
+from daypass.stores.meta import missing_events
+from daypass.stores.migrations import prepare
+from daypass.stores.schema import accounts, revocations
+
+COUNT = 20
+
+
+async def journal_on(database: Database) -> DurableJournal:
+    options = JournalOptions(deadline_seconds=2.0, retry_seconds=0.02)
+    journal = DurableJournal(database, HighWaterClock(), TestIds(), "node-1", options)  # type: ignore[arg-type]
+    await journal.start()
+    return journal
+
+
+def checkpointed(path: Path) -> bytes:
+    """The file alone, after all that was committed so far was copied into it."""
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return path.read_bytes()
+
+
+def put_back(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def remove_log(path: Path) -> None:
+    Path(f"{path}-wal").unlink()
+
+
+async def crashed(path: Path, *, keep: int) -> str:
+    """A database to which `keep` + COUNT events were committed, as it is on disk without those of the write-ahead log."""
+    database = open_database(prepare_sqlite(path))
+    with database.write_transaction() as conn:
+        conn.execute(insert(accounts).values(id=ACCOUNT, name="one", operator=True, created_at=1))
+    prepare(database)
+    journal = await journal_on(database)
+    for _ in range(keep):
+        await journal.commit(event())
+    content = checkpointed(path)
+    for _ in range(COUNT):
+        await journal.commit(event())
+    log = journal.log
+    noted = {head.log: head.seq for head in read_heads(path)}
+    assert noted[log] == keep + COUNT
+    journal._writer.queue.end()
+    journal._thread.join()
+    journal._watch.cancel()  # type: ignore[union-attr]
+    database.close()
+    put_back(path, content)
+    return log
+
+
+def start_on(path: Path) -> tuple[Database, RestoreCheck]:
+    database = open_database(f"sqlite:///{path}")
+    return database, prepare(database)
+
+
+async def test_a112_write_ahead_log_deleted_ends_all_sessions_counts_and_names_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.db"
+    log = await crashed(path, keep=5)
+    found = OfflineRecord(path).verified()
+    assert [(bad.log, bad.seq) for bad in found if isinstance(bad, BadRecord)] == [(log, 6)]
+    database, found = start_on(path)
+    epoch = database.epoch()
+    assert (found.restored, found.missing) == (True, COUNT)
+    assert database.read(missing_events) == COUNT
+    ended = database.read(lambda conn: conn.execute(select(revocations.c.value)).scalars().all())
+    assert ended == [ACCOUNT]
+    journal = await journal_on(database)
+    detail = bodies_of(database, journal.log)[0]["detail"]
+    assert (detail["lost"], detail["heads"][0]["log"], detail["heads"][0]["seq"]) == (1, log, 5 + COUNT)
+    await journal.close()
+    bad = [found for found in OfflineRecord(path).verified() if isinstance(found, BadRecord)]
+    assert [(fault.log, fault.seq) for fault in bad] == [(log, 6)]  # for ever: the record names it
+    database.close()
+    database, found = start_on(path)  # it is not reported again
+    assert (found, database.epoch()) == (RestoreCheck(), epoch)
+    database.close()
+
+
+async def test_start_after_a_crash_that_lost_nothing_is_the_same_life(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.db"
+    database = open_database(prepare_sqlite(path))
+    prepare(database)
+    journal = await journal_on(database)
+    await journal.commit(event())
+    other, found = start_on(path)  # while the first one runs
+    assert found == RestoreCheck()
+    await journal.commit(event())
+    assert {head.log: head.seq for head in read_heads(path)}[journal.log] == 2
+    other.close()
+    await journal.close()
+    database.close()
+
+
+async def test_record_of_another_history_in_place_of_a_noted_head_is_lost_but_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.db"
+    database = open_database(prepare_sqlite(path))
+    prepare(database)
+    journal = await journal_on(database)
+    await journal.commit(event())
+    await journal.close()
+    with database.write_transaction() as conn:
+        conn.exec_driver_sql("UPDATE audit_records SET chain = zeroblob(32) WHERE seq = 2")
+    database.close()
+    database, found = start_on(path)
+    assert (found.restored, len(found.lost), found.missing) == (True, 1, 0)
+    database.close()
+
+
+async def test_a112_write_ahead_log_deleted_while_running_takes_no_more_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.db"
+    database = open_database(prepare_sqlite(path))
+    prepare(database)
+    journal = await journal_on(database)
+    for _ in range(COUNT):
+        await journal.commit(event())
+    remove_log(path)
+    with pytest.raises(DaypassError):
+        await journal.commit(event())
+    assert "unavailable" in journal.problem()
+    kept = tmp_path / "kept.db"  # as after kill -9: what is in the file and nowhere else
+    shutil.copy(path, kept)
+    shutil.copy(f"{path}-lock", f"{kept}-lock")
+    assert not [found for found in OfflineRecord(kept).verified() if isinstance(found, BadRecord)]
+    await journal.close()
+    database.close()
+
+
+def test_noted_heads_of_a_side_file_that_was_damaged_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.db"
+    Path(f"{path}-lock").write_bytes(b" " * 96 + b"\0" * 128 + json.dumps(["?"]).encode() * 60)
+    assert read_heads(path) == []
+    assert read_heads(tmp_path / "absent.db") == []

@@ -1,0 +1,505 @@
+"""The database is unavailable: events go to the local spool, and come to the database in order, each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import (
+    Flaky,
+    bodies_of,
+    deadline,
+    event,
+    requests_of,
+    rows_of,
+    session,
+    session_ids,
+    verified,
+)
+from tests.integration.audit.test_doubt import _fail_to_commit, tamper
+from tests.integration.audit.test_journal import accounts, add_account
+
+from daypass.audit import drainer, spool_sink
+from daypass.audit.completeness import process_logs
+from daypass.audit.drainer import Drainer
+from daypass.audit.journal import DurableJournal
+from daypass.audit.spool import Spool, SpoolDirectory
+from daypass.domain.directory import Revocation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType, decode
+from daypass.ports import Offline
+from daypass.stores.feed import Change
+from daypass.stores.meta import missing_events
+from daypass.stores.records import audit_records
+
+QUICK = {"outage_seconds": 0.2, "idle_seconds": 0.2}
+
+
+class Signer:
+    """Signs with one fixed key."""
+
+    def __init__(self, key: bytes = b"key") -> None:
+        self.key = key
+
+    def sign(self, data: bytes) -> tuple[str, bytes]:
+        return "k1", hmac.digest(self.key, data, hashlib.sha256)
+
+    def verify(self, key_id: str, data: bytes, signature: bytes) -> bool:
+        if key_id != "k1":
+            raise LookupError(key_id)
+        return hmac.compare_digest(self.sign(data)[1], signature)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SpoolDirectory:
+    return SpoolDirectory(tmp_path / "spool", 1_000_000, Signer())
+
+
+async def returned(journal: DurableJournal) -> None:
+    """Waits until the outage is over."""
+    for _ in range(500):
+        if journal.outage is None:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the outage did not end")
+
+
+async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
+    """The events of this type, of all logs; waits for the first."""
+    query = select(audit_records.c.log).where(audit_records.c.type == kind.value)
+    for _ in range(500):
+        logs = database.read(lambda conn: conn.execute(query).scalars().all())
+        if logs:
+            bodies = [body for log in set(logs) for body in bodies_of(database, log)]
+            return [body for body in bodies if body["type"] == kind]
+        await asyncio.sleep(0.02)
+    pytest.fail(f"no {kind} on the record")
+
+
+async def accepts(journal: DurableJournal) -> None:
+    """Waits until the journal takes items again."""
+    for _ in range(500):
+        if not journal.problem():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(journal.problem())
+
+
+def files(place: SpoolDirectory) -> list[str]:
+    return sorted(path.suffix for path in place.directory.glob("*"))
+
+
+def kill(journal: DurableJournal) -> None:
+    """What a kill leaves: the files as they are, and no lock."""
+    sink = journal.spool
+    assert sink is not None
+    assert sink._own.spool is not None
+    sink._stop.set()
+    sink._wake.set()
+    sink._thread.join()
+    os.close(sink._own.spool._lock_fd)
+    sink._own.spool._conn.close()
+    sink._own.spool = None
+    sink._own.name = ""
+    journal._accepting = False
+    journal._writer.queue.end()
+    journal._thread.join()
+
+
+# --- An outage
+
+
+async def test_commit_during_outage_is_spooled_and_drained_in_order(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    await journal.commit(event("0"), session(f"{0:032x}"))
+    flaky.always = "refuse"
+    for number in range(1, 40):
+        await journal.commit(event(str(number)), session(f"{number:032x}"))
+    assert requests_of(flaky, journal.log)[1:] == ["0"]
+    assert journal.outage is not None
+    assert "away" in journal.outage.cause
+    assert journal.spool is not None
+    assert journal.spool.depth[0] == 39
+    assert journal.problem() == ""
+    flaky.always = ""
+    await returned(journal)
+    await journal.commit(event("back"))
+    found = requests_of(flaky, journal.log)[1:]
+    assert [request for request in found if request] == [*map(str, range(40)), "back"]
+    assert len(session_ids(flaky)) == 40
+    verified(flaky, journal.log)
+    assert journal.spool.depth == (0, 0)
+    (drained,) = await recorded(flaky, EventType.SPOOL_DRAINED)
+    assert (drained["detail"]["events"], drained["detail"]["adopted"]) == (39, False)
+
+
+async def test_commit_while_the_spool_is_drained_never_overtakes_it(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    sent = 0
+
+    async def load(count: int) -> None:
+        nonlocal sent
+        for _ in range(count):
+            sent += 1
+            await journal.commit(event(str(sent)))
+
+    await load(50)
+    flaky.always = ""
+    while journal.outage is not None:
+        await load(1)
+    await load(20)
+    found = [request for request in requests_of(flaky, journal.log)[1:] if request]
+    assert found == [str(number) for number in range(1, sent + 1)]
+    verified(flaky, journal.log)
+
+
+async def test_commits_that_arrive_faster_than_the_drain_wait_for_it(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the spool would fill while the database is available, and every request would be refused."""
+    journal = await start(spool=place, options=QUICK)
+    drain_chunk, sent = Drainer.chunk, 0
+
+    def slow(sink: Drainer, spool: Spool) -> bool:
+        time.sleep(0.02)
+        return drain_chunk(sink, spool)
+
+    async def load() -> None:
+        nonlocal sent
+        while journal.outage is not None:
+            sent += 1
+            await journal.commit(event(str(sent)))
+
+    monkeypatch.setattr(Drainer, "chunk", slow)
+    monkeypatch.setattr(drainer, "_CHUNK_BYTES", 12_288)
+    monkeypatch.setattr(spool_sink, "_LAST_EVENTS", 30)
+    flaky.always = "refuse"
+    await asyncio.gather(*(journal.commit(event(f"before {n}")) for n in range(40)))
+    flaky.always = ""
+    await asyncio.gather(*(load() for _ in range(8)))
+    assert sent
+    verified(flaky, journal.log)
+
+
+async def test_commit_in_doubt_goes_to_the_spool_and_is_recorded_once(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    flaky.faults.append("after")  # it is durable, and the answer is lost
+    flaky.always = "refuse"
+    await asyncio.gather(*(journal.commit(event(str(n)), session(f"{n:032x}")) for n in range(10)))
+    await journal.commit(event("next"))
+    flaky.always = ""
+    await returned(journal)
+    assert [r for r in requests_of(flaky, journal.log)[1:] if r] == [*map(str, range(10)), "next"]
+    assert len(session_ids(flaky)) == 10
+    verified(flaky, journal.log)
+
+
+async def test_commit_in_doubt_that_was_lost_is_drained_from_the_spool(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    _fail_to_commit(flaky, monkeypatch, times=1)
+    await journal.commit(event("again"), session("a" * 32))
+    await returned(journal)
+    assert requests_of(flaky, journal.log)[1] == "again"
+    assert session_ids(flaky) == {"a" * 32}
+    verified(flaky, journal.log)
+
+
+@pytest.mark.parametrize("fault", ["after", "before"])
+async def test_change_in_doubt_ends_the_log_and_another_log_continues(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, fault: str
+) -> None:
+    told: list[Change] = []
+    journal = await start(spool=place, options=QUICK, on_changes=told.extend)
+    old = journal.log
+    flaky.faults.append(fault)
+    flaky.always = "refuse"
+    change = asyncio.ensure_future(journal.write(add_account("one", "000000000001")))
+    await asyncio.sleep(0.05)
+    await journal.commit(event("during"), session("a" * 32))
+    assert journal.log != old
+    flaky.always = ""
+    assert await change == "one"
+    await journal.commit(event("end"))
+    assert accounts(flaky) == {"one"}
+    assert [c.kind for c in told] == ["accounts"]
+    assert flaky.read(lambda conn: process_logs(conn, old).logs) == (old, journal.log)
+    assert flaky.read(lambda conn: process_logs(conn, journal.log)) is None
+    found = [r for log in dict.fromkeys((old, journal.log)) for r in requests_of(flaky, log) if r]
+    assert sorted(found) == sorted(["one", "during", "end"])
+    assert session_ids(flaky) == {"a" * 32}
+    for log in (old, journal.log):
+        verified(flaky, log)
+
+
+async def test_change_during_a_short_outage_waits_and_is_made(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options={**QUICK, "outage_seconds": 30.0})
+    flaky.always = "refuse"
+    await journal.commit(event("spooled"))
+    change = asyncio.ensure_future(journal.write(add_account("one", "000000000001")))
+    await journal.commit(event("more"))
+    assert not change.done()
+    flaky.always = ""
+    assert await change == "one"
+    assert accounts(flaky) == {"one"}
+    assert [r for r in requests_of(flaky, journal.log)[1:] if r] == ["spooled", "more", "one"]
+
+
+async def test_change_during_an_outage_is_refused_with_the_reason(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    await journal.commit(event("spooled"))
+    with deadline(journal, 0.3), pytest.raises(DaypassError) as late:
+        await journal.write(add_account("one", "000000000001"))
+    with pytest.raises(DaypassError) as at_once:
+        await journal.write(add_account("one", "000000000001"))
+    for refused in (late.value, at_once.value):
+        assert refused.kind is ErrorKind.UNAVAILABLE
+        assert "database is unavailable, and this operation needs it" in refused.public
+    await journal.commit(event("still served"))
+    flaky.always = ""
+    await returned(journal)
+    assert accounts(flaky) == set()
+
+
+async def test_revocation_during_an_outage_applies_at_once_and_gets_its_position_later(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    told: list[Change] = []
+    journal = await start(spool=place, options=QUICK, on_changes=told.extend)
+    flaky.always = "refuse"
+    made = Revocation("r" * 32, "000000000001", "role", "AROAX", 5, 5, block=True)
+
+    def change(_: Any) -> Any:
+        raise AssertionError("the database is away")
+
+    offline = Offline(made, event("revoked", type=EventType.SESSION_REVOKED), made)
+    assert await journal.write(change, offline=offline, urgent=True) == made
+    assert [c.revocation for c in told] == [made]
+    flaky.always = ""
+    await returned(journal)
+    stored = flaky.read(lambda conn: conn.execute(text("SELECT position, block FROM revocations")).all())
+    assert [(row.position > 0, bool(row.block)) for row in stored] == [(True, True)]
+    assert "revoked" in requests_of(flaky, journal.log)
+    verified(flaky, journal.log)
+
+
+# --- The spool cannot be used
+
+
+async def test_full_spool_refuses_and_serves_again_when_it_is_drained(
+    start: Starter, flaky: Flaky, tmp_path: Path
+) -> None:
+    place = SpoolDirectory(tmp_path / "spool", 3_000, Signer())
+    journal = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    acknowledged = 0
+    with deadline(journal, 0.3), pytest.raises(DaypassError) as refused:
+        for acknowledged in range(1_000):
+            await journal.commit(event(str(acknowledged), detail={"x": os.urandom(200).hex()}))
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert acknowledged > 0
+    assert "the spool is full" in journal.problem()
+    flaky.always = ""
+    await returned(journal)
+    await accepts(journal)
+    await journal.commit(event("back"))
+    assert [r for r in requests_of(flaky, journal.log)[1:] if r] == [*map(str, range(acknowledged)), "back"]
+    verified(flaky, journal.log)
+
+
+async def test_spool_that_cannot_be_made_refuses_and_says_why(start: Starter, flaky: Flaky, tmp_path: Path) -> None:
+    blocked = tmp_path / "spool"
+    blocked.write_text("a file")
+    journal = await start(spool=SpoolDirectory(blocked, 1_000_000, Signer()), options=QUICK)
+    await journal.commit(event("direct"))
+    assert journal.spool is not None
+    assert "cannot be made" in journal.spool.fault
+    flaky.always = "refuse"
+    with deadline(journal, 0.3), pytest.raises(DaypassError):
+        await journal.commit(event("refused"))
+    assert "cannot be made" in journal.problem()
+    blocked.unlink()
+    await accepts(journal)
+    await journal.commit(event("now it can"))
+    flaky.always = ""
+    await returned(journal)
+    assert [r for r in requests_of(flaky, journal.log)[1:] if r] == ["direct", "now it can"]
+
+
+# --- Adoption
+
+
+async def test_spool_of_a_killed_process_is_adopted_by_one(start: Starter, flaky: Flaky, place: SpoolDirectory) -> None:
+    killed = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    for number in range(20):
+        await killed.commit(event(str(number)), session(f"{number:032x}"))
+    kill(killed)
+    flaky.always = ""
+    await asyncio.gather(*(start(spool=place, options=QUICK) for _ in range(3)))
+    (drained,) = await recorded(flaky, EventType.SPOOL_DRAINED)
+    assert drained["detail"] == {"events": 20, "spool": killed.log, "missing": 0, "adopted": True}
+    assert flaky.read(lambda conn: process_logs(conn, killed.log)) == ((killed.log,), None)
+    assert requests_of(flaky, killed.log)[1:] == [str(number) for number in range(20)]
+    assert len(session_ids(flaky)) == 20
+    verified(flaky, killed.log)
+    assert killed.log not in {path.stem for path in place.directory.glob("*")}
+
+
+async def test_spool_is_left_for_others_when_the_database_is_away_at_the_end(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    await journal.commit(event("last"))
+    await journal.close()
+    assert files(place) == [".db", ".lock"]
+    flaky.always = ""
+    await start(spool=place, options=QUICK)
+    await recorded(flaky, EventType.SPOOL_DRAINED)
+    found = verified(flaky, journal.log)
+    assert (found.records, found.closed) == (3, True)
+
+
+async def test_close_without_outage_leaves_no_file(start: Starter, flaky: Flaky, place: SpoolDirectory) -> None:
+    journal = await start(spool=place)
+    await journal.commit(event("one"))
+    await journal.close()
+    assert files(place) == []
+
+
+# --- What is not as it was written
+
+
+def spool_file(place: SpoolDirectory, journal: DurableJournal) -> sqlite3.Connection:
+    return sqlite3.connect(place.directory / f"{journal.log}.db", isolation_level=None)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE batches SET payload = replace(payload, 'sts', 'xxx') WHERE id = 2",
+        "UPDATE batches SET last = last + 1 WHERE id = 2",
+        "UPDATE batches SET signature = zeroblob(32) WHERE id = 2",
+        "DELETE FROM batches WHERE id = 2",
+        "UPDATE batches SET log = 'ffffffffffffffffffffffffffffffff'",
+    ],
+)
+async def test_a103_altered_spool_is_set_aside_and_reported(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, statement: str
+) -> None:
+    killed = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    for number in range(4):
+        await killed.commit(event(str(number)))
+    kill(killed)
+    with spool_file(place, killed) as conn:
+        conn.execute(statement)
+    conn.close()
+    flaky.always = ""
+    adopter = await start(spool=place, options=QUICK)
+    (rejected,) = await recorded(flaky, EventType.SPOOL_REJECTED)
+    assert rejected["detail"]["file"] == f"{killed.log}.db.rejected"
+    assert (place.directory / f"{killed.log}.db.rejected").exists()
+    assert set(requests_of(flaky, killed.log)[1:]) <= {"0"}, "what follows the altered batch is not in the database"
+    verified(flaky, killed.log)
+    await adopter.commit(event("served"))
+    assert adopter.spool is not None
+    assert adopter.spool.rejected() == [f"{killed.log}.db.rejected"]
+
+
+async def test_a103_altered_spool_of_a_running_process_halts_its_log(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    for number in range(4):
+        await journal.commit(event(str(number)))
+    with spool_file(place, journal) as conn:
+        conn.execute("UPDATE batches SET signature = zeroblob(32) WHERE id = 3")
+    conn.close()
+    flaky.always = ""
+    for _ in range(500):
+        if journal.spool is not None and journal.spool.rejected():
+            break
+        await asyncio.sleep(0.02)
+    with pytest.raises(DaypassError):
+        await journal.commit(event("refused"))
+    assert "halted" in journal.problem()
+    assert "signature of batch 3 is wrong" in journal.problem()
+
+
+async def test_a103_database_with_another_history_does_not_take_the_spool(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    killed = await start(spool=place, options=QUICK)
+    await killed.commit(event("stored"))
+    flaky.always = "refuse"
+    await killed.commit(event("spooled"))
+    kill(killed)
+    flaky.always = ""
+    tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq = 1", log=killed.log)
+    await start(spool=place, options=QUICK)
+    (rejected,) = await recorded(flaky, EventType.SPOOL_REJECTED)
+    assert "another history" in rejected["detail"]["why"]
+    assert "spooled" not in requests_of(flaky, killed.log)
+
+
+async def test_end_of_a_spool_that_is_lost_is_counted_and_named(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    killed = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    for number in range(5):
+        await killed.commit(event(str(number)))
+    end = killed.head()
+    kill(killed)
+    with spool_file(place, killed) as conn:
+        conn.execute("DELETE FROM batches WHERE id > 3")
+    conn.close()
+    flaky.always = ""
+    await start(spool=place, options=QUICK)
+    (drained,) = await recorded(flaky, EventType.SPOOL_DRAINED)
+    assert drained["detail"]["missing"] == 2
+    assert flaky.read(missing_events) == 2
+    assert flaky.read(lambda conn: process_logs(conn, killed.log).recorded_until) is not None, "it stays incomplete"
+    later = await start(spool=place, options=QUICK)
+    opening = decode(rows_of(flaky, later.log)[0].data or b"")["detail"]
+    assert opening["heads"][0] == {"log": killed.log, "seq": end.seq, "chain": end.chain.hex()}
+
+
+async def test_spool_of_an_unknown_key_waits(start: Starter, flaky: Flaky, place: SpoolDirectory) -> None:
+    killed = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    await killed.commit(event("0"))
+    kill(killed)
+    with spool_file(place, killed) as conn:
+        conn.execute("UPDATE batches SET key = 'k2'")
+    conn.close()
+    flaky.always = ""
+    await start(spool=place, options=QUICK)
+    await asyncio.sleep(0.3)
+    assert (place.directory / f"{killed.log}.db").exists()
+    assert requests_of(flaky, killed.log)[1:] == []

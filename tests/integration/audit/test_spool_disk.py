@@ -1,0 +1,109 @@
+"""The disk of the spool fails, or loses what it confirmed: nothing is acknowledged that is not durable, and every loss is
+counted.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import Flaky, event, requests_of, session, verified
+from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, recorded, returned
+
+from daypass.audit.completeness import process_logs
+from daypass.audit.journal import DurableJournal
+from daypass.audit.spool import SpoolDirectory
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+
+COMMITS = 12
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SpoolDirectory:
+    return SpoolDirectory(tmp_path / "spool", 1_000_000, Signer())
+
+
+@contextmanager
+def no_larger_than(size: int) -> Iterator[None]:
+    """write(2) beyond this size fails in this process, for SQLite an error of the disk."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def log_of(place: SpoolDirectory, journal: DurableJournal) -> Path:
+    """The write-ahead log of the journal's spool."""
+    return place.directory / f"{journal.first_log}.db-wal"
+
+
+async def test_commit_when_the_disk_of_the_spool_fails_is_refused_and_later_ones_are_recorded_once(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options={**QUICK, "deadline_seconds": 2.0})
+    flaky.always = "refuse"
+    await journal.commit(event("before"), session(f"{1:032x}"))
+    with no_larger_than(log_of(place, journal).stat().st_size + 100):
+        for number in range(3):
+            with pytest.raises(DaypassError) as refused:
+                await journal.commit(event(f"refused-{number}"), session(f"{100 + number:032x}"))
+            assert refused.value.kind is ErrorKind.UNAVAILABLE
+        assert journal.spool is not None
+        assert "cannot be written" in journal.spool.fault
+        assert "cannot be written" in journal.problem()
+    await accepts(journal)
+    await journal.commit(event("after"), session(f"{2:032x}"))
+    flaky.always = ""
+    await returned(journal)
+    assert [request for request in requests_of(flaky, journal.log) if request] == ["before", "after"]
+    verified(flaky, journal.log)
+
+
+@pytest.mark.parametrize("tear", ["last byte", "last page", "half of it", "zeros at the end", "last page altered"])
+async def test_torn_write_ahead_log_of_a_spool_loses_only_its_end_and_the_loss_is_counted(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, tmp_path: Path, tear: str
+) -> None:
+    killed = await start(spool=place, options=QUICK)
+    flaky.always = "refuse"
+    for number in range(COMMITS):
+        await killed.commit(event(str(number)), session(f"{number:032x}"))
+    copy = tmp_path / "copy"
+    shutil.copytree(place.directory, copy)  # as a kill leaves it: SQLite tidies up when it is closed
+    kill(killed)
+    for name in (f"{killed.first_log}.db", f"{killed.first_log}.db-wal"):
+        shutil.copy(copy / name, place.directory / name)
+    damage(log_of(place, killed), tear)
+    flaky.always = ""
+    await start(spool=place, options=QUICK)
+    (drained,) = await recorded(flaky, EventType.SPOOL_DRAINED)
+    found = [request for request in requests_of(flaky, killed.first_log) if request]
+    assert found == [str(number) for number in range(len(found))], "in order, without a gap"
+    assert len(found) < COMMITS
+    assert drained["detail"]["events"] == len(found)
+    assert drained["detail"]["missing"] == COMMITS - len(found)
+    logs = flaky.read(lambda conn: process_logs(conn, killed.first_log))
+    assert logs is not None
+    assert logs.recorded_until is not None, "sessions that were lost may be in use: its status lists stay incomplete"
+    verified(flaky, killed.first_log)
+    assert not place.rejected()
+
+
+def damage(file: Path, tear: str) -> None:
+    content = file.read_bytes()
+    page = 8192 + 24  # of the spool, with the header of its frame
+    torn = {
+        "last byte": content[:-1],
+        "last page": content[:-page],
+        "half of it": content[: len(content) // 2],
+        "zeros at the end": content[:-page] + bytes(page),
+        "last page altered": content[:-100] + bytes(byte ^ 0xFF for byte in content[-100:]),
+    }
+    file.write_bytes(torn[tear])

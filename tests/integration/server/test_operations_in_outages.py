@@ -1,0 +1,174 @@
+"""What each way to a session does while the database is unavailable: it works from memory, or says that it needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key, document, installed, trust
+from tests.attack.test_mfa import Phone
+from tests.attack.test_saml import PROVIDER, saml_trust
+from tests.attack.test_saml import assume as assume_with_saml
+from tests.attack.test_saml import made as saml_response
+from tests.attack.test_x509 import Plant, build
+from tests.attack.tokens import bring, provider, trust_in
+from tests.issuer import Issuer
+from tests.oauth import ACCESS_TOKEN, ID_TOKEN, ISSUER, exchange, given
+from tests.saml_idp import ec_key, metadata, rsa_key
+from tests.x509 import NOW
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+
+
+@dataclass(frozen=True)
+class World:
+    """A user with a device, and a role for each kind of proof; everything has been used once, so it is in memory."""
+
+    site: Installation
+    key: Key
+    phone: Phone
+    role: str
+    issuer: Issuer
+    web_role: str
+    once: Issuer
+    once_role: str
+    plant: Plant
+    session: Key
+
+    def web_token(self) -> str:
+        return self.issuer.token(self.site.now(), sub="ann")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    settings = {"server": {"public_url": ISSUER}}
+    with installed(tmp_path_factory.mktemp("site"), **settings) as site:
+        site.wall.time = max(site.wall.time, int(NOW.timestamp() * 1000))
+        arn, key = site.user("ann", policy=EVERYTHING)
+        issuer, once = Issuer("idp.example.com", "ES256"), Issuer("once.example.com", "ES256")
+        role = site.role("deploy", trust(arn), policy=EVERYTHING)
+        trusted = document(
+            {"Principal": {"Federated": provider(site, issuer).arn}, "Action": "sts:AssumeRoleWithWebIdentity"}
+        )
+        web_role = site.role("web", trusted, policy=EVERYTHING)
+        once_role = site.role("once", trust_in(provider(site, once, one_time=True).arn))
+        site.iam("CreateSAMLProvider", ROOT, Name="idp", SAMLMetadataDocument=metadata([rsa_key(), ec_key()]))
+        site.role("federated", saml_trust(PROVIDER), ROOT)
+        phone = Phone(site, "ann")
+        made = World(
+            site, key, phone, role, issuer, web_role, once, once_role, build(site, ROOT, "plant"), ("", "", "")
+        )
+        assumed = site.assume(key, role)
+        assert assumed.status == 200
+        made = replace(made, session=assumed.key)
+        for name, use in {**WORKS, **NEEDS_DATABASE}.items():
+            answer = use(made)
+            assert answer.status in (200, 201), (name, answer.body)
+        yield made
+
+
+def _x509(world: World) -> Answer:
+    return world.plant.ask(world.plant.authority.host("O=Acme/CN=host-1", serial=0xBEEF))
+
+
+def _exchange(world: World) -> Answer:
+    return exchange(world.site, world.web_token(), ID_TOKEN, role=world.web_role)
+
+
+def _chained_exchange(world: World) -> Answer:
+    answer = exchange(world.site, world.web_token(), ID_TOKEN, role=world.web_role)
+    return exchange(world.site, str(given(answer)["access_token"]), ACCESS_TOKEN)
+
+
+WORKS: dict[str, Callable[[World], Answer]] = {
+    "AssumeRole": lambda w: w.site.assume(w.key, w.role),
+    "AssumeRole, with a session policy": lambda w: w.site.assume(w.key, w.role, Policy=EVERYTHING),
+    "AssumeRoleWithWebIdentity": lambda w: bring(w.site, w.web_role, w.web_token()),
+    "CreateSession": _x509,
+    "GetSessionToken": lambda w: w.site.call(w.key, "GetSessionToken"),
+    "GetFederationToken": lambda w: w.site.call(w.key, "GetFederationToken", {"Name": "bob"}),
+    "GetCallerIdentity": lambda w: w.site.call(w.session, "GetCallerIdentity"),
+    "token exchange": _exchange,
+    "token exchange of an access token": _chained_exchange,
+}
+NEEDS_DATABASE: dict[str, Callable[[World], Answer]] = {
+    "AssumeRole, with an MFA code": lambda w: w.site.assume(w.key, w.role, **w.phone.with_code(w.phone.code())),
+    "GetSessionToken, with an MFA code": lambda w: w.site.call(
+        w.key, "GetSessionToken", w.phone.with_code(w.phone.code())
+    ),
+    "AssumeRoleWithWebIdentity, one-time": lambda w: bring(
+        w.site, w.once_role, w.once.token(w.site.now(), sub="ann", jti=f"j{w.site.wall.time}")
+    ),
+    "AssumeRoleWithSAML": lambda w: assume_with_saml(w.site, saml_response(w.site).encoded()),
+    "CreateUser": lambda w: w.site.call(w.key, "CreateUser", {"UserName": f"u{w.site.wall.time}"}, service="iam"),
+}
+
+
+@contextmanager
+def outage(site: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing can be read from the database or written to it."""
+
+    def unreadable(*_: Any, **__: Any) -> Any:
+        raise DaypassError(ErrorKind.UNAVAILABLE, "The database is unavailable.", private={"database": "gone"})
+
+    def unwritable(**_: Any) -> Any:
+        raise OSError("the database is unavailable")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(site.runtime.database, "read", unreadable)
+        broken.setattr(site.runtime.database, "write_transaction", unwritable)
+        yield
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_session_without_the_database_is_issued_from_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with outage(world.site, monkeypatch):
+        answer = WORKS[name](world)
+        assert answer.status in (200, 201), answer.body
+        journal = world.site.runtime.journal
+        assert journal.outage is not None
+        assert journal.spool is not None
+        assert journal.spool.depth[0] > 0, "recorded before it was answered"
+
+
+@pytest.mark.parametrize("name", NEEDS_DATABASE)
+def test_one_time_proof_without_the_database_is_refused_with_the_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with outage(world.site, monkeypatch):
+        world.site.assume(world.key, world.role)  # the outage is known, so nothing waits for the database
+        answer = NEEDS_DATABASE[name](world)
+    assert answer.status == 503, answer.body
+    assert answer.headers["retry-after"]
+    assert b"database is unavailable" in answer.body
+    assert b"AccessKeyId" not in answer.body
+
+
+def test_everything_that_was_issued_is_recorded_once_afterwards(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with outage(world.site, monkeypatch):
+        made = world.site.assume(world.key, world.role)
+        refused = NEEDS_DATABASE["CreateUser"](world)
+    _drained(world.site)
+    [issued] = [r for r in world.site.records(made.request_id) if r["type"] == EventType.SESSION_ISSUED]
+    assert issued["detail"]["access_key_id"] == made.key[0]
+    [failed] = world.site.records(refused.request_id)
+    assert failed["error"] == "unavailable"
+    assert issued["account"] == ALPHA
+
+
+def _drained(site: Installation) -> None:
+    async def wait() -> None:
+        for _ in range(3000):
+            if site.runtime.journal.outage is None:
+                return
+            await asyncio.sleep(0.02)
+        pytest.fail("the outage did not end")
+
+    site.run(wait())

@@ -1,0 +1,164 @@
+"""Remembered consents: for exactly one request, listed, withdrawn; and the UserInfo endpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+from tests.attack.installation import ALPHA, ROOT_OF_BETA, Installation
+from tests.browser import Browser, forms, query_of, text
+from tests.oauth import bearer, given, refusal, verified
+from tests.oauth_client import Client, api
+from tests.sign_in import allowed, members, redeemed, role_for, signed_in, site_with_pages, target, user, web_client
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("consent"), sign_in={"consent_days": 1}) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(site: Installation) -> Client:
+    return web_client(site)
+
+
+@pytest.fixture
+def name(site: Installation) -> str:
+    return user(site)
+
+
+@pytest.fixture
+def browser(site: Installation, name: str) -> Browser:
+    return signed_in(site, name)
+
+
+def remembering(browser: Browser, address: str) -> dict[str, str]:
+    page = browser.get(address)
+    assert b'name="remember"' in page.body
+    return query_of(browser.submit(page, "/oauth2/authorize/consent", decision="allow", remember="yes"))
+
+
+def test_consent_is_asked_for_each_time_unless_the_person_asks_to_remember_it(browser: Browser, client: Client) -> None:
+    allowed(browser, target(client))
+    assert browser.get(target(client)).status == 200
+    assert query_of(browser.get(target(client, prompt="none")))["error"] == "consent_required"
+
+
+def test_remembered_consent_gives_codes_without_a_page_and_is_on_the_record(
+    site: Installation, browser: Browser, client: Client
+) -> None:
+    remembering(browser, target(client))
+    answer = browser.get(target(client))
+    code = query_of(answer)["code"]
+    assert redeemed(client, code).status == 200
+    (record,) = site.records(answer.request_id)
+    assert record["detail"]["consent"] == "remembered"
+    assert "code" in query_of(browser.get(target(client, prompt="none")))
+    assert browser.get(target(client, prompt="consent")).status == 200
+
+
+def test_remembered_consent_is_for_exactly_that_request_person_and_time(
+    site: Installation, browser: Browser, client: Client, name: str
+) -> None:
+    role = role_for(site, f"consent-{name}")
+    remembering(browser, target(client, role=role))
+    assert browser.get(target(client, role=role)).status == 303
+    for other in (
+        target(client),
+        target(client, role=role, scope=""),
+        target(client, role=role, audience="https://a.example"),
+    ):
+        assert "code=" not in browser.get(other).headers.get("location", "")
+    assert signed_in(site, user(site)).get(target(client, role=role)).status == 200
+    site.wall.time += DAY_MS
+    assert signed_in(site, name).get(target(client, role=role)).status == 200
+
+
+def test_remembered_consent_ends_with_a_change_of_the_client(site: Installation, browser: Browser) -> None:
+    own = web_client(site)
+    remembering(browser, target(own))
+    site.wall.time += 1_000
+    changed = api(site, "PUT", f"/clients/{own.id}", {"name": "other"})
+    assert changed.status == 200, changed.body
+    assert browser.get(target(own)).status == 200
+
+
+def test_consent_of_a_loopback_or_private_use_redirect_uri_is_never_remembered(
+    site: Installation, browser: Browser
+) -> None:
+    uris = ["http://127.0.0.1/back", "com.example.app:/back"]
+    native = web_client(site, redirect_uris=uris)
+    for uri in uris:
+        address = target(native, redirect_uri=uri)
+        page = browser.get(address)
+        assert b'name="remember"' not in page.body
+        browser.submit(page, "/oauth2/authorize/consent", decision="allow", remember="yes")
+        assert browser.get(address).status == 200
+
+
+def test_person_withdraws_a_consent_and_nobody_else_can(site: Installation, browser: Browser, client: Client) -> None:
+    remembering(browser, target(client))
+    page = browser.get("/account")
+    assert client.id in text(page)
+    identity = forms(page)["/account/withdraw"].fields["consent"]
+    stranger = signed_in(site, user(site))
+    remembering(stranger, target(client))
+    own = stranger.get("/account")
+    refused = stranger.submit(own, "/account/withdraw", consent=identity)
+    assert refused.status == 404
+    assert browser.get(target(client)).status == 303
+    assert browser.submit(page, "/account/withdraw").status == 303
+    assert browser.get(target(client)).status == 200
+
+
+def test_administrator_lists_and_deletes_consents_of_the_own_account(
+    site: Installation, browser: Browser, client: Client, name: str
+) -> None:
+    remembering(browser, target(client))
+    found = json.loads(api(site, "GET", f"/consents?{urlencode({'person': name})}").body)["consents"]
+    assert [each["client_id"] for each in found] == [client.id]
+    identity = found[0]["id"]
+    assert api(site, "DELETE", f"/consents/{identity}", key=ROOT_OF_BETA).status == 404
+    assert api(site, "GET", f"/consents?{urlencode({'person': 'nobody'})}").status == 404
+    assert api(site, "DELETE", f"/consents/{identity}").status == 204
+    assert api(site, "DELETE", f"/consents/{identity}").status == 404
+    assert browser.get(target(client)).status == 200
+
+
+def test_offboarding_removes_the_consents_of_the_person(
+    site: Installation, browser: Browser, client: Client, name: str
+) -> None:
+    remembering(browser, target(client))
+    assert api(site, "POST", "/offboardings", {"user": name}).status == 200
+    found = json.loads(api(site, "GET", f"/consents?{urlencode({'person': name})}").body)["consents"]
+    assert found == []
+
+
+# --- UserInfo
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_userinfo_has_the_subject_of_the_id_token(
+    site: Installation, browser: Browser, client: Client, name: str, method: str
+) -> None:
+    issued = members(redeemed(client, allowed(browser, target(client))["code"]))
+    answer = site.send(method, [bearer(issued["access_token"])], path=b"/oauth2/userinfo")
+    claims = given(answer)
+    assert claims["sub"] == verified(site, issued["id_token"], client.id)["sub"]
+    assert claims["preferred_username"] == name
+    assert claims["urn:daypass:arn"] == f"arn:aws:iam::{ALPHA}:user/{name}"
+
+
+def test_userinfo_without_a_token_for_this_server_is_refused(site: Installation, browser: Browser) -> None:
+    answer = site.send("GET", path=b"/oauth2/userinfo")
+    refusal(site, answer, "invalid_token", 401)
+    assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+    api_client = web_client(site, audiences=["https://api.example"])
+    issued = members(redeemed(api_client, allowed(browser, target(api_client))["code"]))
+    refusal(site, site.send("GET", [bearer(issued["access_token"])], path=b"/oauth2/userinfo"), "invalid_token", 401)
+    refusal(site, site.send("GET", [bearer(issued["id_token"])], path=b"/oauth2/userinfo"), "invalid_token", 401)

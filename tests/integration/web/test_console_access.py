@@ -1,0 +1,194 @@
+"""Home, requests and approvals in the console: what people see, what they send, and what it does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, ROOT, Answer, Installation
+from tests.browser import Browser, forms, query_of, refused, text
+from tests.console import APPROVE, REASON, fill, policy
+from tests.oauth_client import api
+from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
+
+ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+        yield made
+
+
+def served(answer: Answer) -> Answer:
+    assert answer.status < 300, answer.body
+    return answer
+
+
+@pytest.fixture
+def ann(site: Installation) -> Browser:
+    return signed_in(site, "ann")
+
+
+@pytest.fixture
+def lee(site: Installation) -> Browser:
+    return signed_in(site, "lee")
+
+
+def sent(ann: Browser, **fields: str) -> str:
+    """A request that Ann sends with the form: its id."""
+    page = ann.get("/console/request")
+    answer = ann.submit(page, "/console/request/send", **{"reason": REASON, **fields})
+    assert answer.status == 303, text(answer)
+    return query_of(answer)["id"]
+
+
+def state_of(site: Installation, request: str) -> str:
+    return str(json.loads(served(api(site, "GET", f"/access-requests/{request}")).body)["state"])
+
+
+def test_home_nobody_signed_in_leads_to_the_sign_in_and_back(site: Installation) -> None:
+    answer = Browser(site).get("/console/request?role=x")
+    assert query_of(answer) == {"next": "/console/request?role=x"}
+
+
+def test_home_shows_what_is_ready_and_what_can_be_requested(ann: Browser) -> None:
+    answer = ann.get("/console/")
+    shown = text(answer)
+    assert answer.status == 200
+    assert "You have no access that ends by itself." in shown
+    ready, requestable = shown.index("Available now"), shown.index("Roles that you can request")
+    assert ready < shown.index("reader") < requestable < shown.index("prod-orders")
+
+
+def test_request_sent_by_the_form_is_approved_used_extended_and_done(
+    site: Installation, ann: Browser, lee: Browser
+) -> None:
+    request = sent(ann, role=ORDERS, minutes="30", ticket="OPS-1")
+    assert state_of(site, request) == "pending"
+    assert "prod-orders" in text(lee.get("/console/approvals"))
+    page = lee.get(f"/console/access-request?id={request}")
+    shown = text(page)
+    assert REASON in shown
+    assert "orders:*" in shown  # the difference
+    assert "orders:GetItem" not in shown  # ann's own
+    assert query_of(lee.submit(page, "/console/access-request/approve", minutes="20"))["done"] == "approved"
+    assert state_of(site, request) == "approved"
+    home = ann.get("/console/")
+    assert "Ready for 20 min" in text(home)
+    answer = ann.submit(ann.get(f"/console/extend?request={request}"), "/console/extend/send", reason=REASON)
+    assert query_of(answer)["done"] == "requested"
+    assert ann.submit(home, "/console/access-request/done").status == 303
+    assert state_of(site, request) == "ended"
+
+
+def test_request_with_an_unknown_role_shows_the_form_again_with_what_was_typed(
+    site: Installation, ann: Browser
+) -> None:
+    page = ann.get("/console/request")
+    answer = ann.submit(page, "/console/request/send", role=f"{ORDERS}x", reason="Typed <b>before</b>")
+    assert answer.status in (403, 404)
+    assert "Typed &lt;b&gt;before" in answer.body.decode()
+    refused(site, answer, answer.status)
+
+
+def test_request_without_a_role_is_refused_on_the_form(site: Installation, ann: Browser) -> None:
+    page = ann.get("/console/request")
+    answer = ann.submit(page, "/console/request/send", reason=REASON)
+    assert "Choose 1 to 10 roles" in text(answer)
+    assert refused(site, answer, 400)["operation"] == "daypass:CreateAccessRequest"
+
+
+def test_request_sent_twice_makes_one_request(ann: Browser) -> None:
+    page = ann.get("/console/request")
+    fields = {**forms(page)["/console/request/send"].fields, "role": ORDERS, "reason": REASON}
+    first, second = (query_of(ann.post("/console/request/send", fields)) for _ in range(2))
+    assert first["id"] == second["id"]
+
+
+def test_suggestion_offers_the_least_privileged_role_first(ann: Browser) -> None:
+    shown = text(ann.get("/console/request?action=orders:PutItem"))
+    suggestions = shown[shown.index("Find roles") :]
+    assert suggestions.index("prod-orders") < suggestions.index("prod-admin")
+
+
+def test_denial_without_a_reason_is_refused_and_with_one_is_final(
+    site: Installation, ann: Browser, lee: Browser
+) -> None:
+    request = sent(ann, role=ORDERS)
+    page = lee.get(f"/console/access-request?id={request}")
+    answer = lee.submit(page, "/console/access-request/deny", reason=" ")
+    assert "A denial has a reason." in text(answer)
+    refused(site, answer, 400)
+    assert query_of(lee.submit(page, "/console/access-request/deny", reason="Not now"))["done"] == "denied"
+    assert "Not now" in text(ann.get(f"/console/access-request?id={request}"))
+    assert state_of(site, request) == "denied"
+
+
+def test_own_request_shows_no_vote_and_can_be_cancelled(site: Installation, ann: Browser) -> None:
+    request = sent(ann, role=ORDERS)
+    page = ann.get(f"/console/access-request?id={request}")
+    assert "/console/access-request/approve" not in forms(page)
+    assert query_of(ann.submit(page, "/console/access-request/cancel"))["done"] == "cancelled"
+    assert state_of(site, request) == "cancelled"
+
+
+def test_each_operation_of_a_page_is_on_the_record_by_its_name(site: Installation, ann: Browser) -> None:
+    answer = ann.get("/console/")
+    names = {record["operation"] for record in site.records(answer.request_id)}
+    assert {"daypass:GetOwnAccess", "daypass:ListAssumableRoles", "daypass:ListRequestableRoles"} <= names
+
+
+def test_part_that_a_policy_denies_is_left_out_and_recorded(site: Installation) -> None:
+    site.iam("CreateUser", ROOT, UserName="dan")
+    site.iam("CreateLoginProfile", ROOT, UserName="dan", Password="Correct-horse-1")
+    deny = {"Effect": "Deny", "Action": "daypass:ListAssumableRoles", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    site.iam("PutUserPolicy", ROOT, UserName="dan", PolicyName="p", PolicyDocument=document)
+    answer = signed_in(site, "dan").get("/console/")
+    assert answer.status == 200
+    assert "Not shown." in text(answer)
+    denied = [record for record in site.records(answer.request_id) if record.get("error")]
+    assert [record["operation"] for record in denied] == ["daypass:ListAssumableRoles"]
+
+
+def test_unknown_page_of_the_console_is_a_page_with_the_navigation(site: Installation, ann: Browser) -> None:
+    answer = ann.get("/console/nothing")
+    assert "The console has no such page." in text(answer)
+    assert "Approvals" in text(answer)
+    refused(site, answer, 404)
+
+
+def test_own_access_over_the_api_is_that_of_the_page(site: Installation) -> None:
+    found = json.loads(served(api(site, "GET", "/own-access")).body)
+    assert found == {"access_requests": [], "grants": [], "mfa_devices": []}
+    assert json.loads(served(api(site, "GET", "/roles/requestable")).body) == {"roles": [], "next": ""}
+
+
+def test_vote_of_a_person_with_mfa_is_confirmed_by_a_code_for_exactly_that_vote(site: Installation) -> None:
+    site.iam("CreateUser", ROOT, UserName="mia")
+    site.iam("CreateLoginProfile", ROOT, UserName="mia", Password=PASSWORD)
+    site.iam("PutUserPolicy", ROOT, UserName="mia", PolicyName="work", PolicyDocument=policy(*APPROVE))
+    site.iam("AddUserToGroup", ROOT, GroupName="leads", UserName="mia")
+    totp = with_device(site, "mia")
+    request = sent(signed_in(site, "ann"), role=ORDERS)
+    mia = Browser(site)
+    step = mia.sign_in(ALPHA, "mia", PASSWORD)
+    site.wall.time += 30_000
+    assert mia.submit(step, "/login/code", code=totp.at(site.now() // 1000)).status == 303
+    page = mia.get(f"/console/access-request?id={request}")
+    asked = mia.submit(page, "/console/access-request/approve", minutes="10")
+    assert "You confirm exactly this" in text(asked)
+    assert state_of(site, request) == "pending"
+    site.wall.time += 30_000
+    code = totp.at(site.now() // 1000)
+    changed = mia.submit(asked, "/console/access-request/approve", code=code, minutes="60")
+    assert "You confirm exactly this" in text(changed)  # the proof is for ten minutes, not for sixty
+    assert state_of(site, request) == "pending"
+    site.wall.time += 30_000
+    again = mia.submit(page, "/console/access-request/approve", minutes="10")
+    done = mia.submit(again, "/console/access-request/approve", code=totp.at(site.now() // 1000))
+    assert query_of(done)["done"] == "approved", text(done)
+    assert state_of(site, request) == "approved"

@@ -1,0 +1,152 @@
+"""Users, groups, keys, providers, clients, rules, reviews, notifications, settings and first steps in the console."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation
+from tests.browser import Browser, query_of, refused, text
+from tests.console import RULE, fill, policy
+from tests.oauth_client import api
+from tests.sign_in import signed_in, site_with_pages, user
+
+from daypass.wire.console.keys import KeyRow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+        yield made
+
+
+def _served(answer: Answer) -> Answer:
+    assert answer.status < 300, answer.body
+    return answer
+
+
+@pytest.fixture(scope="module")
+def ada(site: Installation) -> Browser:
+    return signed_in(site, "ada")
+
+
+PAGES = {
+    "/console/users": "ann",
+    "/console/user?name=ann": "engineers",
+    "/console/groups": "leads",
+    "/console/group?name=leads": "lee",
+    "/console/devices": "No virtual MFA devices.",
+    "/console/providers": "No identity providers.",
+    "/console/clients": "No OAuth clients.",
+    "/console/keys": "The report is not made yet.",
+    "/console/rules": "prod",
+    "/console/rule?name=prod": "group/leads",
+    "/console/reviews": "No open reviews.",
+    "/console/notifications": "No channels.",
+    "/console/start": "You are signed in as",
+}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_shows_what_the_account_has(ada: Browser, path: str) -> None:
+    answer = ada.get(path)
+    assert answer.status == 200, text(answer)
+    assert PAGES[path] in text(answer)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/console/start", "/console/keys")])
+def test_page_without_the_permission_is_refused_and_on_the_record(site: Installation, path: str) -> None:
+    answer = signed_in(site, "lee").get(path)
+    record = refused(site, answer, 403)
+    assert record["operation"].partition(":")[0] in ("iam", "daypass")
+
+
+def test_provider_shows_its_audiences(site: Installation, ada: Browser) -> None:
+    site.iam(
+        "CreateOpenIDConnectProvider",
+        Url="https://token.example.com",
+        **{"ClientIDList.member.1": "sts.example", "ThumbprintList.member.1": "a" * 40},
+    )
+    arn = f"arn:aws:iam::{ALPHA}:oidc-provider/token.example.com"
+    assert "token.example.com" in text(ada.get("/console/providers"))
+    assert "sts.example" in text(ada.get(f"/console/provider?arn={arn}"))
+
+
+def test_keys_are_listed_and_sorted_on_the_server(site: Installation) -> None:
+    for name in ("lee", "ann"):
+        site.iam("CreateAccessKey", UserName=name)
+    ada = signed_in(site, "ada")
+    assert ada.submit(ada.get("/console/keys"), "/console/keys/report").status == 303
+    by_user = ada.get("/console/keys?sort=user")
+    assert text(by_user).index("ann 1") < text(by_user).index("lee 1")
+    assert 'aria-sort="ascending"><a href="/console/keys?sort=user"' in by_user.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("age", "unused", "advice"),
+    [
+        (10, 1, "move it to a role when you can"),
+        (100, 1, "move it to a role, or rotate it"),
+        (100, 95, "unused for 90 days: delete it"),
+        (100, None, "never used: delete it"),
+        (10, None, "move it to a role when you can"),
+    ],
+)
+def test_advice_on_a_key_depends_on_age_and_use(age: int, unused: int | None, advice: str) -> None:
+    day, now = 86_400_000, 1_800_000_000_000
+    row = KeyRow("ann", 1, now - age * day, 0 if unused is None else now - unused * day, "sts")
+    assert row.advice(now) == advice
+
+
+def test_rule_is_written_read_and_deleted(site: Installation) -> None:
+    ada = signed_in(site, "ada")
+    page = ada.get("/console/rule")
+    document = json.dumps({**RULE, "roles": ["role/other"]})
+    assert query_of(ada.submit(page, "/console/rule/save", name="other", document=document))["done"] == "saved"
+    assert json.loads(_served(api(site, "GET", "/approval-rules/other")).body)["name"] == "other"
+    bad = ada.submit(page, "/console/rule/save", name="bad", document="{}")
+    assert "The rule is not valid" in text(bad)
+    refused(site, bad, 400)
+    assert ada.submit(ada.get("/console/rule?name=other"), "/console/rule/delete").status == 303
+    assert api(site, "GET", "/approval-rules/other").status == 404
+
+
+def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation) -> None:
+    ada = signed_in(site, "ada")
+    page = ada.get("/console/notifications")
+    made = ada.submit(page, "/console/notifications/save", name="ops", target="https://hooks.example.com/x")
+    assert "whsec_" in text(made)
+    page = ada.get("/console/notifications")
+    assert "whsec_" not in text(page)
+    assert query_of(ada.submit(page, "/console/notifications/test"))["done"] == "queued"
+    assert "ops" in text(ada.get("/console/notifications?outcome=waiting"))
+    assert ada.submit(page, "/console/notifications/delete").status == 303
+
+
+def test_settings_are_for_the_operator_and_have_no_secrets(site: Installation) -> None:
+    shown = text(signed_in(site, "ada").get("/console/settings"))  # the first account operates the installation
+    assert "public_url" in shown
+    assert "encryption_key **********" in shown or "encryption_key –" in shown
+    name = user(site, ROOT_OF_BETA)
+    site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
+    answer = signed_in(site, name, BETA).get("/console/settings")
+    assert refused(site, answer, 403)["operation"] == "daypass:ReadSettings"
+
+
+def test_first_steps_make_a_role_that_needs_approval_and_its_rule(site: Installation) -> None:
+    ada = signed_in(site, "ada")
+    page = ada.get("/console/start")
+    answer = ada.submit(
+        page, "/console/start/role", name="first", permissions="read", requesters="engineers", approvers="leads"
+    )
+    assert query_of(answer)["role"] == f"arn:aws:iam::{ALPHA}:role/first"
+    ann = signed_in(site, "ann")
+    assert "first" in text(ann.get("/console/"))
+    sent = ann.submit(
+        ann.get(f"/console/request?role=arn:aws:iam::{ALPHA}:role/first"),
+        "/console/request/send",
+        reason="The first request",
+    )
+    assert query_of(sent)["done"] == "requested"

@@ -1,0 +1,156 @@
+"""The record explorer, the simulator and the explanation of denials in the console."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, Answer, Installation
+from tests.browser import Browser, refused, text
+from tests.console import fill
+from tests.oauth_client import api
+from tests.sign_in import signed_in, site_with_pages
+
+ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
+ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders", "reader"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+        yield made
+
+
+def _served(answer: Answer) -> Answer:
+    assert answer.status < 300, answer.body
+    return answer
+
+
+@pytest.fixture
+def ada(site: Installation) -> Browser:
+    return signed_in(site, "ada")
+
+
+def rows(answer: Answer) -> int:
+    return max(0, answer.body.decode().count("<tr>") - 1)
+
+
+def test_record_is_found_by_role_source_decision_and_time(site: Installation, ada: Browser) -> None:
+    assert site.assume(ADMIN, READER, "found-1").status == 200
+    assert site.assume(ADMIN, ORDERS, "found-2").status == 403
+    base = "/console/records?operation=sts%3AAssumeRole&person=admin"
+    assert rows(ada.get(base)) == 2
+    assert rows(ada.get(f"{base}&decision=refused")) == 1
+    assert rows(ada.get(f"{base}&role=role/READER")) == 1
+    assert rows(ada.get(f"{base}&source=127.")) == 2
+    assert rows(ada.get(f"{base}&source=10.")) == 0
+    assert rows(ada.get(f"{base}&since=2020-01-01T00:00&until=2020-01-02T00:00")) == 0
+    refused(site, ada.get(f"{base}&since=yesterday"), 400)
+
+
+def test_record_search_over_the_api_is_that_of_the_page(site: Installation) -> None:
+    assert site.assume(ADMIN, READER, "found-3").status == 200
+    headers = site.signed(
+        ("AKIAROOTOFALPHA00000", "alpha-root-secret-canary-alpha-root-secr"),
+        b"",
+        "daypass",
+        method="GET",
+        path="/api/v1/audit/events",
+        query="operation=sts%3AAssumeRole&role=role%2Freader",
+    )
+    answer = site.send(
+        "GET", headers, path=b"/api/v1/audit/events", query=b"operation=sts%3AAssumeRole&role=role%2Freader"
+    )
+    found = json.loads(_served(answer).body)["records"]
+    assert found
+    assert all("role/reader" in json.dumps(each["event"]) for each in found)
+
+
+def test_one_record_shows_its_chain_of_custody_and_its_proof(site: Installation, ada: Browser) -> None:
+    key = site.assume(ADMIN, READER, "custody-1").key
+    site.call(key, "GetCallerIdentity")
+    page = ada.get("/console/records?person=custody-1&operation=sts%3AGetCallerIdentity")
+    link = re.search(r'href="(/console/record\?[^"]+)"', page.body.decode())
+    assert link is not None
+    shown = ada.get(link[1].replace("&amp;", "&"))
+    words = text(shown)
+    assert words.index("Chain of custody") < words.index("admin") < words.index("custody-1", words.index("admin"))
+    record = dict(part.split("=") for part in link[1].partition("?")[2].replace("&amp;", "&").split("&"))
+    api_record = json.loads(_served(api(site, "GET", f"/audit/records/{record['log']}/{record['seq']}")).body)
+    assert api_record["leaf"] in words
+    assert api_record["chain"] in words
+
+
+def test_record_that_does_not_exist_is_a_page(site: Installation, ada: Browser) -> None:
+    refused(site, ada.get("/console/record?log=none&seq=1"), 404)
+
+
+def test_simulator_highlights_the_statement_that_allows(ada: Browser) -> None:
+    user = f"arn:aws:iam::{ALPHA}:user/ann"
+    answer = ada.get(f"/console/simulator?principal={user}&action=orders:GetItem")
+    assert "This statement allows it." in text(answer)
+    marked = re.search(r'class="marked marked-allow"><code>(.*?)</code>', answer.body.decode(), re.DOTALL)
+    assert marked is not None
+    assert "orders:GetItem" in marked[1]
+
+
+def test_simulator_says_what_would_have_to_be_true(ada: Browser) -> None:
+    user = f"arn:aws:iam::{ALPHA}:user/ann"
+    shown = text(ada.get(f"/console/simulator?principal={user}&action=sts:AssumeRole&resource={ORDERS}"))
+    assert "It would be allowed if" in shown
+    assert "daypass:approved" in shown.lower()
+
+
+def test_simulator_takes_a_policy_and_context_that_are_typed(site: Installation, ada: Browser) -> None:
+    condition = {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
+    statement = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "*", "Condition": condition}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    query = "/console/simulator?action=s3:GetObject&policy=" + policy.replace('"', "%22").replace(" ", "%20")
+    assert "may not perform" in text(ada.get(query))
+    assert "This statement allows it." in text(ada.get(f"{query}&context=aws:SourceIp%20=%20192.0.2.7"))
+    refused(site, ada.get(f"{query}&context=nonsense"), 400)
+
+
+def test_denied_request_is_explained_by_its_id(site: Installation, ada: Browser) -> None:
+    denied = site.assume(ADMIN, ORDERS, "denied-1")
+    page = ada.get(f"/console/explain?of={denied.request_id}")
+    shown = text(page)
+    assert "may not perform sts:AssumeRole" in shown, page.body.decode()[-1500:]
+    assert "This statement comes nearest." in shown
+    refused(site, ada.get("/console/explain?of=unknown"), 404)
+
+
+@pytest.mark.parametrize("view", ["executive", "on-call", "debug"])
+def test_dashboard_counts_what_is_on_the_record(site: Installation, ada: Browser, view: str) -> None:
+    assert site.assume(ADMIN, ORDERS, "refused-1").status == 403
+    answer = ada.get(f"/console/dashboard?view={view}&hours=1")
+    assert answer.status == 200, text(answer)
+    shown = text(answer)
+    assert "Refusals" in shown
+    if view == "on-call":
+        assert "sts:AssumeRole: access_denied" in shown
+
+
+def test_dashboard_event_and_exports_agree(site: Installation, ada: Browser) -> None:
+    assert site.assume(ADMIN, READER, "counted-1").status == 200
+    event = ada.get("/console/dashboard/events?hours=1")
+    assert event.headers["content-type"] == "text/event-stream"
+    lines = event.body.decode().split("\n")
+    assert lines[:2] == ["retry: 10000", "event: summary"]
+    live = json.loads(lines[2].removeprefix("data: "))
+    file = ada.get("/console/dashboard/export?format=json&hours=1")
+    assert file.headers["content-disposition"] == 'attachment; filename="daypass-dashboard.json"'
+    assert json.loads(file.body)["figures"]["issued"] == live["figures"]["issued"] >= 1
+    rows_of_csv = ada.get("/console/dashboard/export?format=csv&hours=1").body.decode().splitlines()
+    assert rows_of_csv[0] == "time,issued,refused,requested,approved,high_risk"
+    assert sum(int(row.split(",")[1]) for row in rows_of_csv[1:]) == live["figures"]["issued"]
+
+
+def test_dashboard_of_a_browser_that_was_signed_out_is_not_served(site: Installation, ada: Browser) -> None:
+    stranger = Browser(site)
+    assert stranger.get("/console/dashboard/events?hours=1").status == 303
+    refused(site, ada.get("/console/dashboard?hours=2"), 400)
+    refused(site, signed_in(site, "lee").get("/console/dashboard"), 403)

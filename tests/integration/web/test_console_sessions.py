@@ -1,0 +1,137 @@
+"""Sessions, roles and credentials in the console."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, Answer, Installation
+from tests.browser import Browser, query_of, refused, text
+from tests.console import fill
+from tests.oauth_client import api
+from tests.sign_in import signed_in, site_with_pages
+
+READER = f"arn:aws:iam::{ALPHA}:role/reader"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+        yield made
+
+
+def _served(answer: Answer) -> Answer:
+    assert answer.status < 300, answer.body
+    return answer
+
+
+@pytest.fixture
+def ada(site: Installation) -> Browser:
+    return signed_in(site, "ada")
+
+
+def credentials(browser: Browser, **fields: str) -> Answer:
+    page = browser.get(f"/console/credentials?role={READER}")
+    return browser.submit(page, "/console/credentials/show", **fields)
+
+
+def key_of(answer: Answer) -> tuple[str, str, str]:
+    shown = answer.body.decode()
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    found = [re.search(rf"export {name}=(\S+)", shown) for name in names]
+    key, secret, token = (match[1].strip("'").replace("&#39;", "") for match in found if match)
+    return key, secret, token
+
+
+def session_of(site: Installation, key: str) -> str:
+    found = json.loads(_served(api(site, "GET", "/sessions")).body)["sessions"]
+    return next(str(each["session_id"]) for each in found if each["access_key_id"] == key)
+
+
+def test_credentials_work_in_each_format_and_are_shown_once(site: Installation, ada: Browser) -> None:
+    answer = credentials(ada, session_name="release-42", minutes="15")
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "no-store"
+    key = key_of(answer)
+    assert "assumed-role/reader/release-42" in site.call(key, "GetCallerIdentity").text("Arn")
+    shown = answer.body.decode()
+    assert f"$env:AWS_ACCESS_KEY_ID = &#39;{key[0]}&#39;" in shown
+    assert f"aws_access_key_id = {key[0]}" in shown
+    assert not any(key[1].encode() in record for record in site.record_bytes())
+    assert ada.get("/console/credentials/show").status == 405
+
+
+def test_credentials_of_a_role_that_needs_approval_are_refused_on_the_form(site: Installation, ada: Browser) -> None:
+    answer = credentials(ada, role=f"arn:aws:iam::{ALPHA}:role/prod-orders")
+    assert "is not authorized to perform: sts:AssumeRole" in text(answer)
+    assert refused(site, answer, 403)["operation"] == "sts:AssumeRole"
+
+
+def test_sessions_are_listed_filtered_and_shown_as_a_tree(site: Installation, ada: Browser) -> None:
+    key = key_of(credentials(ada, session_name="tree-1"))
+    session = session_of(site, key[0])
+    assert site.assume(key, READER, "below-1").status == 200
+    page = ada.get("/console/sessions")
+    assert "tree-1" in text(page)
+    assert "tree-1" not in text(ada.get("/console/sessions?state=revoked"))
+    shown = text(ada.get(f"/console/session?id={session}"))
+    assert "this session" in shown
+    chain = shown[shown.index("Chain") :]
+    assert chain.index("ada") < chain.index("tree-1 this session") < chain.index("below-1")
+
+
+def test_sessions_are_paged_on_the_server(site: Installation, ada: Browser) -> None:
+    key = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
+    for number in range(55):
+        assert site.assume(key, READER, f"page-{number:02}").status == 200
+    page = ada.get("/console/sessions?state=all")
+    body = page.body.decode()
+    assert body.count("<tr>") == 51
+    following = re.search(r'rel="next" href="([^"]+)"', body)
+    assert following is not None
+    second = ada.get(following[1].replace("&amp;", "&"))
+    assert "page-00" in text(second)
+    assert "First page" in text(second)
+
+
+def test_revoking_shows_a_preview_first_and_then_ends_the_session(site: Installation, ada: Browser) -> None:
+    key = key_of(credentials(ada, session_name="ends-1"))
+    session = session_of(site, key[0])
+    preview = ada.get(f"/console/revoke?subject=session&value={session}&reason=leaked")
+    assert "1 active session ends" in text(preview)
+    assert site.call(key, "GetCallerIdentity").status == 200  # the preview has ended nothing
+    answer = ada.submit(preview, "/console/revoke/send")
+    assert query_of(answer)["done"] == "revoked"
+    assert site.call(key, "GetCallerIdentity").status == 403
+    assert "ends-1" in text(ada.get("/console/sessions?state=revoked"))
+
+
+def test_revoking_an_unknown_value_says_so_on_the_form(site: Installation, ada: Browser) -> None:
+    answer = ada.get("/console/revoke?subject=role&value=nobody")
+    assert "is not known" in text(answer) or "cannot be found" in text(answer)
+    refused(site, answer, 404)
+
+
+def test_role_shows_trust_in_words_lint_and_who_can(ada: Browser) -> None:
+    assert "prod-orders" in text(ada.get("/console/roles"))
+    shown = text(ada.get("/console/role?name=prod-orders"))
+    assert f"principals of account {ALPHA} whose own policies allow it" in shown
+    assert "an approved access request exists" in shown
+    assert "may assume the role, set a source identity" in shown
+    assert "orders:*" in shown
+
+
+def test_report_on_use_is_made_by_a_form_and_shown(ada: Browser) -> None:
+    page = ada.get("/console/role?name=reader")
+    answer = ada.submit(page, "/console/role/report")
+    shown = text(ada.get(answer.headers["location"]))
+    assert "orders never" in shown
+
+
+def test_person_without_permission_gets_a_page_that_says_which(site: Installation) -> None:
+    answer = signed_in(site, "lee").get("/console/sessions")
+    assert "daypass:ListSessions" in text(answer)
+    refused(site, answer, 403)

@@ -1,0 +1,135 @@
+"""Passkeys in the browser: registered, used to sign in alone and as a second factor, renamed, removed; recovery codes."""
+
+from __future__ import annotations
+
+import re
+
+from tests.attack.installation import ALPHA, Installation
+from tests.browser import Browser, forms, text
+from tests.passkeys import new_passkey, registered, sign_in_with
+from tests.sign_in import PASSWORD, signed_in, user, with_device
+
+DEVICES = "/account/devices"
+
+
+def test_register_a_passkey_then_sign_in_with_it_alone_is_mfa(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    browser = Browser(site)
+    answer = sign_in_with(browser, authenticator)
+    assert (answer.status, answer.headers["location"]) == (303, "/account"), text(answer)
+    assert "Signed in with passkey" in text(browser.get("/account"))
+    (record,) = [r for r in site.records(answer.request_id) if r["type"] == "session.issued"]
+    assert record["actor"]["arn"] == f"arn:aws:iam::{ALPHA}:user/{name}"
+    assert "laptop" in text(browser.get(DEVICES))
+
+
+def test_sign_in_with_a_password_asks_a_user_with_a_passkey_for_it(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    browser = Browser(site)
+    page = browser.sign_in(ALPHA, name, PASSWORD)
+    assert page.status == 200
+    assert "/login/code" not in forms(page)
+    assert browser.get("/account").status == 303
+    form = forms(page)["/login/second-passkey"]
+    answer = browser.submit(page, "/login/second-passkey", response=authenticator.assertion(form.options))
+    assert answer.status == 303, text(answer)
+    assert "password and MFA" in text(browser.get("/account"))
+
+
+def test_sign_in_after_a_refused_passkey_shows_the_page_again_with_a_new_challenge(site: Installation) -> None:
+    name = user(site)
+    registered(site, signed_in(site, name))
+    browser = Browser(site)
+    page = browser.sign_in(ALPHA, name, PASSWORD)
+    stranger = new_passkey()
+    form = forms(page)["/login/second-passkey"]
+    answer = browser.submit(page, "/login/second-passkey", response=stranger.assertion(form.options))
+    assert answer.status == 403
+    assert "was not accepted" in text(answer)
+    assert forms(answer)["/login/second-passkey"].options != form.options
+
+
+def test_pages_that_ask_for_a_passkey_run_only_our_script(site: Installation) -> None:
+    page = Browser(site).get("/login")
+    assert page.headers["content-security-policy"].endswith("; script-src 'self'")
+    (source,) = re.findall(r'<script src="([^"]+)" defer></script>', page.body.decode())
+    answer = site.send("GET", path=source.encode())
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "script-src" not in Browser(site).get("/login/signed-out").headers["content-security-policy"]
+
+
+def test_second_device_is_registered_only_in_a_browser_that_signed_in_with_mfa(site: Installation) -> None:
+    name = user(site)
+    browser = signed_in(site, name)
+    registered(site, browser)
+    page = browser.get(DEVICES)
+    assert f"{DEVICES}/add" not in forms(page)
+    assert "Sign in again" in text(page)
+
+
+def test_device_is_registered_only_shortly_after_the_sign_in(site: Installation) -> None:
+    browser = signed_in(site, user(site))
+    page = browser.get(DEVICES)
+    site.wall.time += 900_001
+    form = forms(page)[f"{DEVICES}/add"]
+    late = new_passkey().register(form.options)
+    answer = browser.submit(page, f"{DEVICES}/add", name="late", response=late)
+    assert answer.status == 401 or "Sign in again" in text(answer)
+    assert "late" not in text(browser.get(DEVICES))
+
+
+def test_passkey_is_renamed_and_removed_by_its_user_and_other_browsers_are_signed_out(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    here, there = Browser(site), Browser(site)
+    assert sign_in_with(here, authenticator).status == 303
+    assert sign_in_with(there, authenticator).status == 303
+    page = here.get(DEVICES)
+    assert here.submit(page, f"{DEVICES}/rename", name="blue key").status == 303
+    page = here.get(DEVICES)
+    assert "blue key" in text(page)
+    assert here.submit(page, f"{DEVICES}/remove").status == 303
+    assert "You have none" in text(here.get(DEVICES))
+    assert there.get(DEVICES).status == 303
+    assert sign_in_with(there, authenticator).status == 403
+
+
+def test_recovery_code_replaces_the_device_once_and_new_codes_revoke_the_earlier(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    browser = Browser(site)
+    sign_in_with(browser, authenticator)
+    made = browser.submit(browser.get(DEVICES), f"{DEVICES}/recovery-codes")
+    codes = re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", made.body.decode())
+    assert len(set(codes)) == 10
+    assert not re.search(codes[0], browser.get(DEVICES).body.decode())
+
+    def recover(code: str) -> int:
+        fresh = Browser(site)
+        page = fresh.sign_in(ALPHA, name, PASSWORD)
+        answer = fresh.submit(page, "/login/recovery", recovery=code)
+        if answer.status == 303:
+            assert "9 of your recovery codes" in text(fresh.get(DEVICES))
+            (event,) = [r for r in site.records(answer.request_id) if r["type"] == "mfa.recovery_code_used"]
+            assert event["detail"]["left"] == 9
+        return answer.status
+
+    assert recover(codes[0].upper().replace("-", " ")) == 303
+    assert recover(codes[0]) == 403
+    assert recover("aaaa-aaaa-aaaa-aaaa") == 403
+    browser.submit(browser.get(DEVICES), f"{DEVICES}/recovery-codes")
+    assert recover(codes[1]) == 403
+
+
+def test_user_with_a_virtual_device_and_a_passkey_may_use_either(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    totp = with_device(site, name)
+    page = Browser(site).sign_in(ALPHA, name, PASSWORD)
+    assert {"/login/code", "/login/second-passkey", "/login/recovery"} <= set(forms(page))
+    browser = Browser(site)
+    page = browser.sign_in(ALPHA, name, PASSWORD)
+    assert browser.submit(page, "/login/code", code=totp.at(site.now() // 1000)).status == 303
+    assert sign_in_with(Browser(site), authenticator).status == 303

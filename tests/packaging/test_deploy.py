@@ -1,0 +1,125 @@
+"""The files in deploy/: what they promise about privileges, and that every setting and path in them exists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.packaging.deployment import UNIT, command, compose, filled, stages, unit, words
+from tests.packaging.machine import ROOT
+
+from daypass import config
+
+_ENV = {
+    "DAYPASS_DB_PASSWORD": "secret",
+    "DAYPASS_ENCRYPTION_KEY": "q" * 43 + "=",
+    "DAYPASS_TRUSTED_PROXIES": "172.16.0.0/12",
+}
+
+
+def test_container_runs_as_a_numbered_unprivileged_user() -> None:
+    last = stages()[-1]
+    [user] = last.all("USER")
+    assert all(int(part) >= 1000 for part in user.split(":"))
+    [made] = [run for run in last.all("RUN") if "install -d" in run]
+    assert f"-o {user.split(':')[0]} " in made
+    assert "-m 700" in made
+    assert last.all("VOLUME") == [made.split()[-1]]
+
+
+def test_container_copies_only_files_that_there_are_and_that_the_ignore_file_lets_through() -> None:
+    ignore = (ROOT / "deploy/container/Containerfile.containerignore").read_text()
+    assert ignore == (ROOT / "deploy/container/Containerfile.dockerignore").read_text()
+    names = {stage.name for stage in stages()}
+    for stage in stages():
+        for copy in stage.all("COPY"):
+            source = words(copy)[0]
+            if source.startswith("--from="):
+                assert source.removeprefix("--from=") in names
+                continue
+            assert f"!{source}\n" in ignore
+            assert source.startswith("dist/") or (ROOT / source).is_file()
+
+
+def test_container_starts_a_command_that_the_command_line_has(capsys: pytest.CaptureFixture[str]) -> None:
+    from daypass.cli.main import run
+
+    name, subcommand, *options = command(stages()[-1])
+    assert name == "daypass"
+    assert run([subcommand, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in options if option.startswith("--"))
+
+
+def test_compose_gives_the_server_no_privileges_and_settings_that_exist() -> None:
+    server = compose()["services"]["daypass"]
+    assert server["read_only"] is True
+    assert server["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in server["security_opt"]
+    assert all(port.startswith("127.0.0.1:") for port in server["ports"])
+    environment = {name: filled(value, _ENV) for name, value in server["environment"].items()}
+    settings = config.load(None, environment, {})
+    assert settings.database_url() == "postgresql://daypass:secret@db/daypass"
+    assert settings.keys.encryption_key.get_secret_value() == _ENV["DAYPASS_ENCRYPTION_KEY"]
+    assert server["depends_on"]["db"]["condition"] == "service_healthy"
+
+
+@pytest.mark.parametrize("missing", ["DAYPASS_DB_PASSWORD", "DAYPASS_ENCRYPTION_KEY"])
+def test_compose_without_a_secret_refuses(missing: str) -> None:
+    server = compose()["services"]["daypass"]
+    with pytest.raises(AssertionError, match=missing):
+        [filled(value, {**_ENV, missing: ""}) for value in server["environment"].values()]
+
+
+def test_compose_holds_no_secret_and_example_names_every_variable() -> None:
+    text = (ROOT / "deploy/compose/compose.yaml").read_text()
+    used = set(re.findall(r"\$\{(\w+)", text))
+    example = (ROOT / "deploy/compose/env.example").read_text()
+    assert used == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    volumes = {mount.partition(":")[0] for service in compose()["services"].values() for mount in service["volumes"]}
+    assert volumes == set(compose()["volumes"])
+
+
+def test_unit_drops_privileges_and_reloads_by_the_signal_that_the_server_takes() -> None:
+    found = unit()
+    assert found["User"] == ["daypass"]
+    assert found["CapabilityBoundingSet"] == [""]
+    for name in (
+        "NoNewPrivileges",
+        "ProtectHome",
+        "PrivateTmp",
+        "PrivateDevices",
+        "MemoryDenyWriteExecute",
+        "RestrictNamespaces",
+    ):
+        assert found[name] == ["yes"], name
+    assert found["ProtectSystem"] == ["strict"]
+    assert "-HUP" in found["ExecReload"][0]
+    assert found["ExecReload"][0].startswith("/bin/sh -c "), "minimal systems have no /bin/kill"
+    assert int(found["TimeoutStopSec"][0]) > config.Settings().server.drain_seconds
+
+
+def test_unit_names_the_settings_file_and_data_directory_of_the_package() -> None:
+    [start] = unit()["ExecStart"]
+    assert start.endswith("--config /etc/daypass/daypass.toml")
+    packaged = config.load(ROOT / "deploy/deb/daypass.toml", {}, {})
+    assert packaged.server.data == Path("/var/lib") / unit()["StateDirectory"][0]
+
+
+def test_unit_is_accepted_by_systemd_with_little_exposure(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    here = tmp_path / "daypass.service"
+    here.write_text(UNIT.read_text().replace("/usr/bin/daypass", shutil.which("true") or "/bin/true"))
+    verified = subprocess.run([analyze, "verify", here], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    shown = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager", here], capture_output=True, text=True, check=True
+    ).stdout
+    exposure = re.search(r"Overall exposure level for daypass.service: ([\d.]+)", shown)
+    assert exposure
+    assert float(exposure[1]) <= 2.0

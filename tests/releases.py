@@ -1,0 +1,40 @@
+"""Earlier releases of Daypass, taken from the history of the repository, to run beside this one."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_VERSIONS = "src/daypass/stores/migrations/versions"
+
+PREVIOUS_REVISION = "0008"
+"""The newest migration of the previous release. Set it when a release is made."""
+
+
+def previous_release(folder: Path) -> Path:
+    """The source folder of the last commit whose newest migration is PREVIOUS_REVISION, for PYTHONPATH.
+
+    Skips the test where the history is not there, as in a source distribution or a shallow clone.
+    """
+    number = int(PREVIOUS_REVISION)
+    added = _git("log", "--diff-filter=A", "--format=%H", "--", f"{_VERSIONS}/r{number + 1:04}_*")
+    if not added:
+        pytest.skip("the history of the repository is not here")
+    archive = subprocess.run(
+        ["git", "-C", REPOSITORY, "archive", f"{added.split()[-1]}^", "src"], check=True, capture_output=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    newest = max((folder / _VERSIONS).glob("r*.py")).name
+    assert newest.startswith(f"r{PREVIOUS_REVISION}"), newest
+    return folder / "src"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""

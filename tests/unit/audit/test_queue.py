@@ -1,0 +1,91 @@
+"""The writer's queue: urgent changes first, accounts in turns, batches of a bounded number of changes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from daypass.audit.batch import Item, JournalOptions
+from daypass.audit.queue import MOST_CHANGES, WriterQueue
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+
+
+def change(name: str) -> Any:
+    def run(_: Any) -> tuple[str, Event]:
+        raise AssertionError(name)
+
+    run.__name__ = name
+    return run
+
+
+async def item(name: str) -> Item:
+    return Item(asyncio.get_running_loop().create_future(), 0.0, None, None, change(name))
+
+
+async def event(name: str) -> Item:
+    made = Event(EventType.REQUEST_ALLOWED, 1, request_id=name)
+    return Item(asyncio.get_running_loop().create_future(), 0.0, made)
+
+
+def names(items: list[Item]) -> list[str]:
+    return [it.event.request_id if it.event is not None else it.change.__name__ for it in items]  # type: ignore[union-attr]
+
+
+async def test_take_urgent_changes_come_before_the_changes_that_came_first() -> None:
+    queue = WriterQueue(JournalOptions())
+    for number in range(300):
+        queue.put_change(await item(f"a{number}"), "111111111111", urgent=False)
+    queue.put(await event("e"))
+    queue.put_change(await item("revocation"), "222222222222", urgent=True)
+    taken = names(queue.take(1.0))
+    assert taken[0] == "revocation"
+    assert taken[-1] == "e"
+    assert len(taken) == 1 + MOST_CHANGES + 1
+    assert names(queue.take(0.0)) == [f"a{number}" for number in range(MOST_CHANGES, 2 * MOST_CHANGES)]
+
+
+async def test_take_accounts_take_turns_in_the_order_in_which_they_came() -> None:
+    queue = WriterQueue(JournalOptions(batch=4))
+    for name in ("a0", "a1", "a2", "b0", "b1"):
+        queue.put_change(await item(name), name[0], urgent=False)
+    assert names(queue.take(1.0)) == ["a0", "b0", "a1", "b1"]
+    assert names(queue.take(1.0)) == ["a2"]
+
+
+async def test_take_change_that_the_last_batch_had_wakes_nobody() -> None:
+    queue = WriterQueue(JournalOptions(batch=1))
+    queue.put(await event("e0"))
+    queue.put_change(await item("c"), "a", urgent=False)
+    assert sorted(names(queue.take(1.0))) == ["c", "e0"]
+    queue.put(await event("e1"))  # behind the mark of the change
+    assert names(queue.take(1.0)) == ["e1"]
+    assert queue.take(0.0) == []
+
+
+async def test_take_last_item_comes_after_everything_that_waits() -> None:
+    queue = WriterQueue(JournalOptions(batch=2))
+    for number in range(3):
+        queue.put_change(await item(f"c{number}"), "a", urgent=False)
+        queue.put(await event(f"e{number}"))
+    queue.end(await event("last"))
+    taken: list[str] = []
+    while not queue.ended:
+        taken += names(queue.take(1.0))
+    assert taken[-1] == "last"
+    assert sorted(taken[:-1]) == ["c0", "c1", "c2", "e0", "e1", "e2"]
+    assert queue.take(1.0) == []
+
+
+async def test_put_change_account_with_too_many_changes_is_throttled_and_others_are_not() -> None:
+    queue = WriterQueue(JournalOptions())
+    for _ in range(1_000):
+        queue.put_change(await item("c"), "a", urgent=False)
+    with pytest.raises(DaypassError) as refused:
+        queue.put_change(await item("c"), "a", urgent=False)
+    assert refused.value.kind is ErrorKind.THROTTLED
+    queue.put_change(await item("b"), "b", urgent=False)
+    queue.put_change(await item("r"), "a", urgent=True)
+    assert names(queue.take(1.0))[:3] == ["r", "c", "b"]

@@ -1,0 +1,127 @@
+"""`request`, `elevate` and `rule`, over a scripted server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.client.servers import as_json
+
+from daypass.cli import elevate
+
+ROLE = "arn:aws:iam::111122223333:role/prod"
+pytestmark = pytest.mark.usefixtures("key")
+
+
+def request(state: str, **more: Any) -> dict[str, Any]:
+    shown = {
+        "id": "ab" * 16, "state": state, "end_reason": "", "requester": "arn:aws:iam::111122223333:user/ann",
+        "beneficiary": "arn:aws:iam::111122223333:user/ann", "roles": [ROLE], "reason": "why", "ticket": "",
+        "seconds": 600, "starts_at": 0, "deadline": 1_800_000_000_000, "risk": 7, "risk_reasons": [{"text": "unusual"}], "break_glass": False,
+        "missing": {"prod/lead": 1}, "votes": [], "grants": [], "binding": "cd" * 32,
+    }  # fmt: skip
+    return {**shown, **more}
+
+
+def vote(**more: Any) -> dict[str, Any]:
+    return {
+        "approver": "arn:lee",
+        "approve": False,
+        "reason": "not \x1b[31mtoday",
+        "at": 1,
+        "mfa_at": 0,
+        "void": False,
+        **more,
+    }
+
+
+def test_elevate_denied_says_why_and_runs_nothing(cli, serve) -> None:
+    server = serve(as_json(request("denied", votes=[vote()])))
+    ran = cli("elevate", ROLE, "--reason", "why", "--", "false")
+    assert ran.status == 4
+    assert ran.err == "daypass: the request is denied: not \\u001b[31mtoday\n"
+    assert len(server.sent) == 1
+
+
+def test_elevate_interrupted_while_it_waits_cancels_the_request(cli, serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elevate._waited, "__defaults__", (interrupted,))
+    server = serve(as_json(request("pending")), as_json(request("cancelled")))
+    ran = cli("elevate", ROLE, "--reason", "why", "--", "false")
+    assert ran.status == 130
+    assert "waits for 1 × prod/lead" in ran.err
+    assert server.sent[-1].target.endswith(f"/access-requests/{'ab' * 16}/cancel")
+
+
+def test_elevate_with_access_that_exists_runs_and_does_not_end_it(cli, serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elevate, "_run", lambda _connection, role, _command: 0 if role == ROLE else 1)
+    server = serve(as_json(request("claimed", reused=True, roles=["arn:aws:iam::111122223333:role/other", ROLE])))
+    ran = cli("elevate", ROLE, "--reason", "why", "--", "true")
+    assert (ran.status, len(server.sent)) == (0, 1)
+    assert json.loads(server.sent[0].body)["reuse"] is True
+    assert "you have this access already" in ran.err
+
+
+def test_request_create_offers_access_that_exists(cli, serve) -> None:
+    server = serve(as_json(request("approved", reused=True, missing={})))
+    ran = cli("request", "create", ROLE, "--reason", "why")
+    assert json.loads(server.sent[0].body)["reuse"] is True
+    assert "--new requests it again" in ran.err
+    server = serve(as_json(request("pending")))
+    cli("request", "create", ROLE, "--reason", "why", "--new")
+    assert "reuse" not in json.loads(server.sent[0].body)
+
+
+def test_elevate_without_a_command_needs_a_terminal(cli) -> None:
+    assert cli("elevate", ROLE, "--reason", "why").status == 2
+
+
+def test_request_create_sends_what_the_options_say(cli, serve, tmp_path: Path) -> None:
+    policy = tmp_path / "narrow.json"
+    policy.write_text("{}")
+    server = serve(as_json(request("pending")))
+    options = ("--ticket", "INC-1", "--for", "10m", "--policy", str(policy), "--uses", "1", "--token", "t")
+    ran = cli("request", "create", ROLE, "--reason", "why", *options)
+    assert ran.status == 0
+    assert json.loads(server.sent[0].body) == {
+        "roles": [ROLE], "reason": "why", "ticket": "INC-1", "seconds": 600, "policy": "{}", "max_uses": 1,
+        "client_token": "t",
+    }  # fmt: skip
+    assert "1 × prod/lead" in ran.out
+
+
+def test_request_approve_sends_the_binding_that_was_shown(cli, serve) -> None:
+    server = serve(as_json(request("pending")), as_json(request("approved", missing={})))
+    ran = cli("request", "approve", "ab" * 16, "--reason", "fine", "--for", "5m")
+    assert ran.out.endswith("Approved.\n")
+    assert json.loads(server.sent[1].body) == {"binding": "cd" * 32, "reason": "fine", "seconds": 300}
+
+
+@pytest.mark.parametrize(("document", "status"), [('{"roles": ["role/a"]}', 0), ('{"roles": ["role/b"]}', 1)])
+def test_rule_diff_compares_the_content_and_exits_by_it(cli, serve, tmp_path: Path, document: str, status: int) -> None:
+    (tmp_path / "a.json").write_text('{\n  "roles": ["role/a"]\n}')
+    serve(as_json({"approval_rules": [{"name": "a", "document": document}]}))
+    ran = cli("rule", "diff", str(tmp_path))
+    assert ran.status == status
+    assert ("role/b" in ran.out) is bool(status)
+
+
+def test_rule_apply_stores_changes_and_prunes_on_request(cli, serve, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"roles": ["role/a"]}')
+    stored = {"approval_rules": [{"name": "old", "document": "{}"}]}
+    server = serve(as_json(stored), as_json({}), as_json({}))
+    ran = cli("rule", "apply", str(tmp_path), "--prune")
+    assert ran.out == "a: created\nold: deleted\n"
+    assert [(sent.method, sent.target.partition("?")[0].rpartition("/")[2]) for sent in server.sent[1:]] == [
+        ("PUT", "a"),
+        ("DELETE", "old"),
+    ]
+
+
+def test_rule_apply_refuses_a_file_that_is_not_json(cli, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    assert cli("rule", "diff", str(tmp_path)).status == 6

@@ -1,0 +1,106 @@
+"""`daypass client` and `daypass resource-server` over a scripted server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.client.servers import as_json
+
+pytestmark = pytest.mark.usefixtures("key")
+
+CLIENT = {
+    "client_id": "DPCL1",
+    "arn": "arn:aws:daypass::1:client/DPCL1",
+    "name": "app",
+    "type": "confidential",
+    "enabled": True,
+    "settings": {"jwks": {"keys": []}, "grant_types": ["client_credentials"]},
+    "secrets": [{"id": "ab12", "created_at": 1}],
+}
+SERVER = {"identifier": "https://a", "arn": "arn:r", "name": "a", "settings": {"scopes": {"read": {}}}}
+
+
+def test_client_create_sends_settings_and_the_keys_of_a_file(cli: Any, serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "jwks.json").write_text('{"keys": [{"kty": "EC"}]}')
+    server = serve(as_json(CLIENT))
+    ran = cli("client", "create", "app", f"jwks=@{tmp_path}/jwks.json", 'grant_types=["client_credentials"]')
+    assert ran.status == 0, ran.err
+    assert "DPCL1" in ran.out
+    (sent,) = server.sent
+    assert (sent.method, sent.target) == ("POST", "/api/v1/clients")
+    settings = {"jwks": {"keys": [{"kty": "EC"}]}, "grant_types": ["client_credentials"]}
+    assert json.loads(sent.body) == {"name": "app", "settings": settings}
+
+
+def test_client_set_keeps_the_other_settings(cli: Any, serve: Any) -> None:
+    server = serve(as_json(CLIENT))
+    ran = cli("client", "set", "DPCL1", 'roles=["*"]', "--disable")
+    assert ran.status == 0, ran.err
+    read, written = server.sent
+    assert (read.method, written.method) == ("GET", "PUT")
+    assert json.loads(written.body) == {"enabled": False, "settings": {**CLIENT["settings"], "roles": ["*"]}}
+
+
+def test_client_set_without_a_change_is_a_usage_error(cli: Any, serve: Any) -> None:
+    server = serve(as_json(CLIENT))
+    assert cli("client", "set", "DPCL1").status == 2
+    assert server.sent == []
+
+
+def test_client_commands_name_the_client_in_the_path(cli: Any, serve: Any) -> None:
+    for arguments, method, target in (
+        (("show", "DPCL1"), "GET", "/clients/DPCL1"),
+        (("rm", "DPCL1", "--yes"), "DELETE", "/clients/DPCL1"),
+        (("secret", "rm", "DPCL1", "ab12"), "DELETE", "/clients/DPCL1/secrets/ab12"),
+    ):
+        server = serve(as_json(CLIENT))
+        ran = cli("client", *arguments)
+        assert ran.status == 0, ran.err
+        assert (server.sent[0].method, server.sent[0].target) == (method, f"/api/v1{target}")
+
+
+def test_client_secret_create_prints_the_secret(cli: Any, serve: Any) -> None:
+    server = serve(as_json({"id": "ab12", "client_secret": "ab12.s3cret"}))
+    assert "ab12.s3cret" in cli("client", "secret", "create", "DPCL1").out
+    assert (server.sent[0].method, server.sent[0].target) == ("POST", "/api/v1/clients/DPCL1/secrets")
+
+
+def test_client_ls_prints_a_table(cli: Any, serve: Any) -> None:
+    serve(as_json({"clients": [CLIENT], "next": ""}))
+    assert "DPCL1" in cli("client", "ls").out
+
+
+def test_resource_server_put_sends_scopes_with_their_policies(cli: Any, serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "read.json").write_text('{"Version": "2012-10-17"}')
+    server = serve(as_json(SERVER))
+    scopes = ("--scope", f"read={tmp_path}/read.json", "--scope", "profile", "--default-scope", "read")
+    ran = cli("resource-server", "put", "https://a/b", *scopes, "--token-seconds", "300")
+    assert ran.status == 0, ran.err
+    (sent,) = server.sent
+    assert (sent.method, sent.target) == ("PUT", "/api/v1/resource-servers/https%3A%2F%2Fa%2Fb")
+    assert json.loads(sent.body) == {
+        "name": "https://a/b",
+        "settings": {
+            "scopes": {"read": {"policy": {"Version": "2012-10-17"}}, "profile": {}},
+            "default_scopes": ["read"],
+            "token_seconds": 300,
+        },
+    }
+
+
+def test_resource_server_commands_name_it_in_the_path(cli: Any, serve: Any) -> None:
+    for arguments, method in ((("show", "a"), "GET"), (("rm", "a", "--yes"), "DELETE")):
+        server = serve(as_json(SERVER))
+        assert cli("resource-server", *arguments).status == 0
+        assert (server.sent[0].method, server.sent[0].target) == (method, "/api/v1/resource-servers/a")
+    serve(as_json({"resource_servers": [SERVER], "next": ""}))
+    assert "https://a" in cli("resource-server", "ls").out
+
+
+def test_resource_server_metadata_prints_the_document(cli: Any, serve: Any) -> None:
+    server = serve(as_json({"resource": "https://a"}))
+    assert json.loads(cli("resource-server", "metadata", "https://a").out) == {"resource": "https://a"}
+    assert server.sent[0].target == "/api/v1/resource-servers/https%3A%2F%2Fa/metadata"

@@ -1,0 +1,105 @@
+"""A call that takes long is announced on a terminal; mistyped roles are corrected; error lines fit a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.cli.test_main import IDENTITY
+from tests.unit.client.servers import Clock, Script, as_json, error
+
+from daypass.cli.progress import announced
+from daypass.client.transport import Answer, NoAnswer, Request
+
+REQUEST = Request("http://server\x1b[31m:8700", "GET", "/", {}, b"")
+ROLES = [{"arn": f"arn:aws:iam::111122223333:role/{n}", "max_session_seconds": 60} for n in ("deployer", "reader")]
+
+
+class Timer:
+    """Rings at its time, if the call takes so long."""
+
+    takes = 0.0
+
+    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
+        self.seconds, self.ring = seconds, ring
+
+    def start(self) -> None:
+        if self.takes > self.seconds:
+            self.ring()
+
+    def cancel(self) -> None:
+        """It has rung, or will not."""
+
+    join = cancel
+
+
+def _waiting(takes: float, calls: int, monkeypatch: pytest.MonkeyPatch, *, terminal: bool = True) -> None:
+    clock = Clock()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(Timer, "takes", takes)
+
+    def slow(_: Request, _seconds: float) -> Answer:
+        clock.sleep(takes)
+        return Answer(200, {}, b"")
+
+    transport = announced(slow, Timer, clock)  # type: ignore[arg-type]
+    for _ in range(calls):
+        transport(REQUEST, 20)
+
+
+@pytest.mark.parametrize(("takes", "calls", "said"), [(0.9, 1, 0), (1.1, 1, 1), (0.6, 2, 1), (0.3, 3, 0)])
+def test_waiting_longer_than_a_second_is_announced_and_taken_back(
+    takes: float, calls: int, said: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _waiting(takes, calls, monkeypatch)
+    shown = capsys.readouterr().err
+    assert shown.count("waiting for http://server\\u001b[31m:8700") == said
+    assert shown.count("\r\x1b[K") == said
+    assert not said or shown.endswith("\r\x1b[K")
+
+
+def test_waiting_is_not_announced_where_nobody_sees_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _waiting(9, 1, monkeypatch, terminal=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("command", [["assume"], ["exec"], ["credential-process"]])
+def test_role_that_is_mistyped_is_corrected_from_those_that_were_listed(
+    cli: Callable[..., Any], serve: Callable[..., Script], command: list[str]
+) -> None:
+    serve(as_json({"roles": ROLES, "next": ""}))
+    cli("roles")
+    more = ["true"] if command == ["exec"] else []
+    serve(IDENTITY, error("AccessDenied", "no", 403))
+    lines = cli(*command, "deplyoer", *more).err.splitlines()
+    assert lines[1] == "daypass: 'deplyoer' is not among the roles that you have listed. Did you mean 'deployer'?"
+    serve(IDENTITY, error("AccessDenied", "no", 403))
+    assert "Did you mean" not in cli(*command, "deployer", *more).err
+
+
+@pytest.mark.usefixtures("key")
+def test_server_that_is_down_is_reported_within_two_seconds_whatever_the_command(
+    cli: Callable[..., Any], serve: Callable[..., Script]
+) -> None:
+    for command in (["whoami"], ["roles"], ["exec", "r", "true"], ["assume", "r"], ["credential-process", "r"]):
+        server = serve(NoAnswer("connection refused", sent=False))
+        began = server.clock()
+        ran = cli(*command)
+        assert (ran.status, ran.err.count("\n")) == (5, 1)
+        assert "http://127.0.0.1:8700 does not answer" in ran.err
+        assert server.clock() - began < 2, command
+
+
+@pytest.mark.usefixtures("key")
+def test_database_that_is_down_is_reported_within_a_second(
+    cli: Callable[..., Any], serve: Callable[..., Script]
+) -> None:
+    server = serve(error("ServiceUnavailable", "The database is unavailable.", 503))
+    began = server.clock()
+    ran = cli("whoami")
+    assert (ran.status, "The database is unavailable." in ran.err) == (5, True)
+    assert server.clock() - began <= 1

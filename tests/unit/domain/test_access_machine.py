@@ -1,0 +1,282 @@
+"""The state machine of requests and grants, driven at random: whatever happens in whatever order, the rules hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from daypass.domain.access import grant as grants
+from daypass.domain.access.grant import GrantState, GrantUnusable
+from daypass.domain.access.person import same_person
+from daypass.domain.access.quorum import tally
+from daypass.domain.access.request import (
+    GRANTED,
+    NEXT,
+    EndReason,
+    TransitionRefused,
+    check_undecided,
+    check_voter,
+    decided,
+    moved,
+    overdue,
+)
+from daypass.domain.access.terms import Version, binding_of
+from daypass.domain.directory import AccessRequest, AccessVote, Grant, RequestState
+
+STAGES = {("r", "lead"): 1, ("r", "security"): 2}
+PEOPLE = {
+    # user: the identifiers of the person behind it, and the stages
+    "AIDA-ann": (("principal:AIDA-ann", "person:ann"), ("lead", "security")),
+    "AIDA-ann2": (("person:ann", "principal:AIDA-ann2"), ("lead", "security")),
+    "AIDA-bob": (("principal:AIDA-bob",), ("lead", "security")),
+    "AIDA-bob2": (("principal:AIDA-bob", "principal:AIDA-bob2"), ("lead", "security")),
+    "AIDA-cy": (("principal:AIDA-cy",), ("security",)),
+    "AIDA-di": (("principal:AIDA-di",), ("security", "lead")),
+    "AIDA-ed": (("principal:AIDA-ed",), ()),
+}
+
+
+def binding(version: int) -> str:
+    return binding_of("d", [Version("AROA1", f"policies{version}", "r", "rd")])
+
+
+def vote(user: str, version: int, at: int = 1, *, approve: bool = True) -> AccessVote:
+    persons, stages = PEOPLE[user]
+    eligible = tuple(("r", stage) for stage in stages)
+    return AccessVote("1", user, "111122223333", user, "AKIA", approve, binding(version), eligible, persons, 0, at)
+
+
+def request(state: RequestState = RequestState.PENDING) -> AccessRequest:
+    persons = PEOPLE["AIDA-ann"][0]
+    return AccessRequest(
+        "1", "111122223333", state, "AIDA-ann", "AIDA-ann", "1", "{}", "d", persons, created_at=0, deadline=1000
+    )
+
+
+def grant_at(now: int, **more: int) -> Grant:
+    ids = "g", "111122223333", "1", "AIDA-ann", "AROA1", "arn"
+    return Grant(*ids, (), 60, now, now + 1000, now, "p", "r", "rd", approvers=3, **more)
+
+
+class Access(RuleBasedStateMachine):
+    """One request, its votes and its grant, as the operations hold them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.version = 0, 1
+        self.request = request(RequestState.DRAFT)
+        self.votes: dict[str, AccessVote] = {}
+        self.grant: Grant | None = None
+        self.closed: AccessRequest | None = None
+        self.sessions: list[tuple[int, int]] = []
+
+    @initialize(uses=st.integers(0, 2))
+    def begin(self, uses: int) -> None:
+        self.uses = uses
+
+    def move(self, state: RequestState) -> None:
+        try:
+            self.request = moved(self.request, state, self.now, "x")
+        except TransitionRefused:
+            assert state not in NEXT[self.request.state]
+
+    @rule()
+    def accept(self) -> None:
+        self.move(RequestState.PENDING)
+
+    @rule()
+    def cancel(self) -> None:
+        self.move(RequestState.CANCELLED)
+        self.end(EndReason.CANCELLED)
+
+    @rule(seconds=st.integers(1, 400))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds * 100
+        self.request = overdue(self.request, self.now) or self.request
+        if self.grant is not None and not self.grant.ended_at and (due := grants.end_due(self.grant, self.now)):
+            self.end(due)
+
+    @rule()
+    def role_changes(self) -> None:
+        self.version += 1
+
+    @rule(user=st.sampled_from(sorted(PEOPLE)), approve=st.booleans(), stale=st.booleans())
+    def votes_(self, user: str, approve: bool, stale: bool) -> None:
+        before = self.request
+        try:
+            check_undecided(self.request, self.now)
+            check_voter(self.request, PEOPLE[user][0])
+        except TransitionRefused:
+            assert (
+                before.state is not RequestState.PENDING or self.now >= before.deadline or user.startswith("AIDA-ann")
+            )
+            return
+        self.votes[user] = vote(user, self.version - stale, self.now, approve=approve)
+        votes = list(self.votes.values())
+        self.request, count = decided(self.request, votes, STAGES, binding(self.version), self.now)
+        if self.request.state is RequestState.APPROVED:
+            self.check_approval()
+            self.request = replace(self.request, deadline=self.now + 1000)
+            self.grant = grant_at(self.now, max_uses=self.uses)
+            assert count.approvers == 3
+
+    def check_approval(self) -> None:
+        current = [v for v in self.votes.values() if v.approve and v.binding == binding(self.version)]
+        assert all(v.approve for v in self.votes.values())
+        assert not any(same_person(v.persons, self.request.persons) for v in current)
+        distinct: list[AccessVote] = []
+        for each in current:
+            if not any(same_person(each.persons, other.persons) for other in distinct):
+                distinct.append(each)
+        assert len([v for v in distinct if v.stages]) >= 3
+
+    def end(self, reason: EndReason) -> None:
+        if self.grant is not None:
+            self.grant = grants.ended(self.grant, reason, self.now)
+            if self.request.state in GRANTED:
+                self.request = moved(self.request, RequestState.ENDED, self.now, reason.value)
+
+    @precondition(lambda self: self.grant is not None)
+    @rule()
+    def use(self) -> None:
+        assert self.grant is not None
+        open_before = grants.state_of(self.grant, self.now)
+        try:
+            after = grants.used(self.grant, self.now)
+        except GrantUnusable:
+            assert open_before is GrantState.ENDED or self.grant.uses >= self.grant.max_uses > 0
+            return
+        assert open_before in (GrantState.OPEN, GrantState.CLAIMED)
+        assert not self.grant.claimed_at or after.claimed_at == self.grant.claimed_at
+        self.grant = after
+        self.sessions.append((self.now, grants.latest_end(after, self.now)))
+        if self.request.state is RequestState.APPROVED:
+            self.request = moved(self.request, RequestState.CLAIMED, self.now)
+
+    @precondition(lambda self: self.grant is not None)
+    @rule(seconds=st.integers(1, 100))
+    def extend(self, seconds: int) -> None:
+        assert self.grant is not None
+        try:
+            self.grant = grants.extended(self.grant, seconds, self.now)
+        except GrantUnusable:
+            assert grants.state_of(self.grant, self.now) is GrantState.ENDED
+
+    @rule()
+    def done(self) -> None:
+        self.end(EndReason.DONE)
+
+    @invariant()
+    def a_closed_request_never_changes(self) -> None:
+        if self.closed is not None:
+            assert self.request == self.closed
+        elif not NEXT[self.request.state]:
+            assert self.request.ended_at == self.now or self.request.state is not RequestState.ENDED
+            self.closed = self.request
+
+    @invariant()
+    def a_grant_needs_an_approval_and_no_session_outlives_it(self) -> None:
+        if self.grant is None:
+            assert self.request.state not in GRANTED
+            return
+        assert all(begin < self.grant.ends_at for begin, _ in self.sessions)
+        assert all(end <= self.grant.ends_at for _, end in self.sessions)
+        assert not self.uses or len(self.sessions) <= self.uses
+
+
+TestAccess = Access.TestCase
+TestAccess.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_decided_by_one_denial_is_denied_whatever_was_approved() -> None:
+    votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1), vote("AIDA-bob2", 1, approve=False)]
+    after, _ = decided(request(), votes, STAGES, binding(1), 5)
+    assert (after.state, after.decided_at, after.ended_at, after.end_reason) == (RequestState.DENIED, 5, 5, "denied")
+
+
+def test_decided_with_one_person_twice_is_not_approved() -> None:
+    votes = [vote("AIDA-bob", 1), vote("AIDA-bob2", 1), vote("AIDA-cy", 1)]
+    after, count = decided(request(), votes, STAGES, binding(1), 5)
+    assert after.state is RequestState.PENDING
+    assert not count.complete
+    assert count.approvers == 2
+
+
+def test_decided_moves_approvals_between_stages_to_fill_them_all() -> None:
+    """Bob and Di, who come first, could fill the security stage and leave the lead stage empty."""
+    votes = [vote("AIDA-cy", 1, 3), vote("AIDA-di", 1, 1), vote("AIDA-bob", 1, 2)]
+    after, count = decided(request(), votes, STAGES, binding(1), 5)
+    assert after.state is RequestState.APPROVED
+    assert count.complete
+
+
+def test_decided_without_stages_is_never_approved_by_votes() -> None:
+    after, _ = decided(request(), [vote("AIDA-bob", 1)], {}, binding(1), 5)
+    assert after.state is RequestState.PENDING
+
+
+def test_a120_votes_for_another_version_do_not_count() -> None:
+    votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1)]
+    after, count = decided(request(), votes, STAGES, binding(2), 5)
+    assert after.state is RequestState.PENDING
+    assert count.approvers == 0
+
+
+def test_tally_counts_what_is_missing() -> None:
+    assert tally(STAGES, [vote("AIDA-cy", 1)]).missing == {("r", "lead"): 1, ("r", "security"): 1}
+
+
+def test_a121_requester_by_any_identity_is_no_voter() -> None:
+    for user in ("AIDA-ann", "AIDA-ann2"):
+        with pytest.raises(TransitionRefused, match="own access request"):
+            check_voter(request(), PEOPLE[user][0])
+    check_voter(request(), PEOPLE["AIDA-bob"][0])
+
+
+def test_moved_to_a_state_that_cannot_follow_is_refused() -> None:
+    with pytest.raises(TransitionRefused, match="is denied"):
+        moved(request(RequestState.DENIED), RequestState.APPROVED, 1)
+
+
+def test_overdue_request_expires_and_says_why() -> None:
+    assert overdue(request(), 999) is None
+    expired = overdue(request(), 1000)
+    assert expired is not None
+    assert (expired.state, expired.end_reason) == (RequestState.EXPIRED, "undecided")
+    unclaimed = overdue(request(RequestState.APPROVED), 1000)
+    assert unclaimed is not None
+    assert unclaimed.end_reason == "unclaimed"
+    assert overdue(request(RequestState.CLAIMED), 9999) is None
+
+
+def test_grant_clock_starts_at_first_use_and_not_again() -> None:
+    first = grants.used(grant_at(10), 500)
+    assert (first.claimed_at, first.ends_at) == (500, 60_500)
+    assert grants.used(first, 2000) == first
+    with pytest.raises(GrantUnusable, match="time") as caught:
+        grants.used(first, 60_500)
+    assert caught.value.reason is EndReason.TIME
+
+
+def test_grant_not_used_in_time_or_not_started_is_not_usable() -> None:
+    with pytest.raises(GrantUnusable, match="not started"):
+        grants.used(grant_at(10), 9)
+    assert grants.state_of(grant_at(10), 9) is GrantState.SCHEDULED
+    with pytest.raises(GrantUnusable, match="unclaimed"):
+        grants.used(grant_at(10), 1010)
+
+
+def test_grant_keys_say_what_was_approved() -> None:
+    keys = grants.keys_of(replace(grant_at(1), ticket="INC-1", risk=7, on_call=True))
+    assert keys == {
+        "daypass:approved": "true",
+        "daypass:grantid": "g",
+        "daypass:approvercount": "3",
+        "daypass:riskscore": "7",
+        "daypass:oncall": "true",
+        "daypass:ticketid": "INC-1",
+    }

@@ -1,0 +1,88 @@
+"""Token buckets, with time that a test sets."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from daypass.scheduling.buckets import Buckets, RequestRates, network_of
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_take_burst_then_rate_and_never_more_than_the_burst_is_saved_up() -> None:
+    time = Time()
+    buckets = Buckets(10, 5, time)
+    assert [buckets.take("a") for _ in range(7)] == [True] * 5 + [False] * 2
+    assert buckets.is_empty("a")
+    time.now += 0.15
+    assert not buckets.is_empty("a")
+    assert [buckets.take("a") for _ in range(2)] == [True, False]
+    time.now += 3_600
+    assert [buckets.take("a") for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_take_keys_do_not_share_a_bucket_and_tokens_count() -> None:
+    buckets = Buckets(1, 10, Time())
+    assert buckets.take("a", 8)
+    assert not buckets.take("a", 3)
+    assert buckets.take("a", 2)
+    assert buckets.take("b", 10)
+
+
+def test_take_rate_of_zero_refuses_nothing_and_keeps_nothing() -> None:
+    buckets = Buckets(0, 1, Time())
+    assert all(buckets.take("a", 1_000) for _ in range(100))
+    assert not buckets.is_empty("a")
+    assert len(buckets) == 0
+
+
+def test_take_a_million_keys_take_bounded_memory() -> None:
+    buckets = Buckets(10, 5, Time())
+    for number in range(1_000_000):
+        buckets.take(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::/64")
+    assert len(buckets) <= 100_000
+    held = sum(map(sys.getsizeof, (buckets._younger, buckets._older)))
+    assert held < 16_000_000
+
+
+def test_take_busy_key_is_still_limited_while_many_others_come() -> None:
+    buckets = Buckets(1, 3, Time())
+    taken = 0
+    for number in range(60_000):
+        taken += buckets.take("busy")
+        buckets.take(f"k{number}")
+    assert taken == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("", ""),
+        ("x" * 99, "x" * 64),
+    ],
+)
+def test_network_of_ipv6_is_its_first_64_bits(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_request_rates_say_which_rate_is_exceeded_and_are_observed() -> None:
+    seen: list[str] = []
+    rates = RequestRates((1, 2), (1, 3), (1, 1), seen.append, Time())
+    assert [rates.over("p1", "a", 1) for _ in range(3)] == ["", "", "principal"]
+    assert [rates.over("p2", "a", 1) for _ in range(2)] == ["", "account"]
+    assert not rates.failing("192.0.2.1")
+    assert [rates.failed("192.0.2.1") for _ in range(2)] == [False, True]
+    assert rates.failing("192.0.2.1")
+    assert not rates.failing("192.0.2.2")
+    assert seen == ["principal", "account", "source", "source"]

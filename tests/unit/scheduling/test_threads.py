@@ -1,0 +1,127 @@
+"""The pool that is fair between accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.scheduling.threads import FairThreads, Job
+
+
+class Gate:
+    """Work that runs until it is let go, and the order in which it began."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun: list[str] = []
+        self.running = threading.Semaphore(0)
+
+    def work(self, name: str) -> str:
+        self.begun.append(name)
+        self.running.release()
+        assert self.open.wait(10)
+        return name
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.open.set()
+
+
+async def _started(gate: Gate, count: int) -> None:
+    for _ in range(count):
+        assert await asyncio.to_thread(gate.running.acquire, timeout=10)
+
+
+def test_run_accounts_take_turns_however_much_one_of_them_has_queued(gate: Gate) -> None:
+    async def scene() -> list[str]:
+        pool = FairThreads(1, "test")
+        tasks = [asyncio.create_task(pool.run("a", lambda _: gate.work("first")))]
+        await _started(gate, 1)
+        names = [f"a{number}" for number in range(5)]
+        tasks += [asyncio.create_task(pool.run("a", lambda _, n=name: gate.work(n))) for name in names]  # type: ignore[misc]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(pool.run(name, lambda _, n=name: gate.work(n))) for name in ("b", "c")]  # type: ignore[misc]
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        pool.close()
+        return gate.begun
+
+    assert asyncio.run(scene()) == ["first", "a0", "b", "c", "a1", "a2", "a3", "a4"]
+
+
+def test_run_urgent_work_uses_the_thread_in_reserve_while_all_others_are_busy(gate: Gate) -> None:
+    async def scene() -> None:
+        pool = FairThreads(3, "test", reserved=1)
+        busy = [asyncio.create_task(pool.run(name, lambda _: gate.work("busy"))) for name in "abcdefgh"]
+        await _started(gate, 2)
+        assert await asyncio.wait_for(pool.run("z", lambda _: "revoked", urgent=True), 10) == "revoked"
+        assert gate.begun == ["busy", "busy"]
+        gate.open.set()
+        await asyncio.gather(*busy)
+        pool.close()
+
+    asyncio.run(scene())
+
+
+def test_run_account_with_too_much_in_the_queue_is_throttled_and_others_are_not(gate: Gate) -> None:
+    async def scene() -> ErrorKind:
+        pool = FairThreads(1, "test", most_of_account=2)
+        tasks = [asyncio.create_task(pool.run("a", lambda _: gate.work("a")))]
+        await _started(gate, 1)
+        tasks += [asyncio.create_task(pool.run("a", lambda _: gate.work("a"))) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(DaypassError) as refusal:
+            await pool.run("a", lambda _: gate.work("a"))
+        tasks.append(asyncio.create_task(pool.run("b", lambda _: gate.work("b"))))
+        gate.open.set()
+        assert await asyncio.gather(*tasks) == ["a", "a", "a", "b"]
+        pool.close()
+        return refusal.value.kind
+
+    assert asyncio.run(scene()) is ErrorKind.THROTTLED
+
+
+def test_run_cancelled_while_waiting_never_begins_and_while_running_is_told(gate: Gate) -> None:
+    async def scene() -> None:
+        pool = FairThreads(1, "test")
+        jobs: list[Job] = []
+
+        def running(job: Job) -> str:
+            jobs.append(job)
+            return gate.work("running")
+
+        first = asyncio.create_task(pool.run("a", running))
+        await _started(gate, 1)
+        second = asyncio.create_task(pool.run("a", lambda _: gate.work("second")))
+        await asyncio.sleep(0)
+        for task in (first, second):
+            task.cancel()
+        await asyncio.wait((first, second))
+        assert jobs[0].abandoned
+        gate.open.set()
+        assert await pool.run("a", lambda _: "after") == "after"
+        assert gate.begun == ["running"]
+        pool.close()
+
+    asyncio.run(scene())
+
+
+def test_run_work_that_raises_gives_its_error_to_whoever_waits() -> None:
+    async def scene() -> None:
+        pool = FairThreads(1, "test")
+        with pytest.raises(ZeroDivisionError):
+            await pool.run("a", lambda _: 1 // 0)
+        assert await pool.run("a", lambda _: 7) == 7
+        pool.close()
+        with pytest.raises(DaypassError):
+            await pool.run("a", lambda _: 7)
+
+    asyncio.run(scene())

@@ -1,0 +1,176 @@
+"""Worker processes: what they return, what they refuse, and what becomes of those that die or that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.prepared import prepare_sqlite
+
+from daypass.domain.claims import Caller, nobody
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.document import PolicyKind, compile_stored
+from daypass.domain.session import FeedPosition
+from daypass.operations import heavy as _registers_policies  # noqa: F401
+from daypass.operations.access import lint
+from daypass.scheduling.abandonment import abandon
+from daypass.server import worker as worker_module
+from daypass.server.heavy import HeavyProcesses
+from daypass.server.worker import DONE, FAILED, REFUSED, Setup, Task, Worker
+
+DENY = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}'
+
+
+def run(scene: Callable[[HeavyProcesses], Coroutine[Any, Any, None]], url: str = "", **more: Any) -> None:
+    async def whole() -> None:
+        heavy = HeavyProcesses(1, url, {}, **more)
+        try:
+            await scene(heavy)
+        finally:
+            await heavy.close()
+
+    asyncio.run(whole())
+
+
+def test_compute_runs_in_another_process_that_starts_when_first_needed_and_serves_again() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        assert heavy.pids == ()
+        first = await heavy.compute("a", os.getpid)
+        assert first != os.getpid()
+        assert await heavy.compute("a", os.getpid) == first
+        assert heavy.pids == (first,)
+        assert await heavy.compute("a", os.nice, 0) == min(19, os.nice(0) + worker_module.NICENESS)
+
+    run(scene)
+
+
+def test_compute_worker_that_dies_is_replaced_and_its_work_refused_as_unavailable() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        with pytest.raises(DaypassError) as refusal:
+            await heavy.compute("a", os._exit, 1)
+        assert refusal.value.kind is ErrorKind.UNAVAILABLE
+        assert await heavy.compute("a", len, "abc") == 3
+
+    run(scene)
+
+
+def test_compute_nobody_waits_any_more_kills_the_process_and_the_next_one_serves() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        first = await heavy.compute("a", os.getpid)
+        task = asyncio.create_task(heavy.compute("a", time.sleep, 60))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait((task,))
+        assert await heavy.compute("b", os.getpid) != first
+
+    run(scene)
+
+
+def test_compute_that_takes_too_long_is_refused_as_unavailable() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        with pytest.raises(DaypassError) as refusal:
+            await heavy.compute("a", time.sleep, 60)
+        assert refusal.value.kind is ErrorKind.UNAVAILABLE
+
+    run(scene, seconds=0.05)
+
+
+def test_compute_leaves_secrets_of_the_settings_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYPASS_KEYS__ENCRYPTION_KEY", "canary")
+
+    async def scene(heavy: HeavyProcesses) -> None:
+        assert await heavy.compute("a", os.getenv, "DAYPASS_KEYS__ENCRYPTION_KEY") is None
+
+    run(scene)
+
+
+def test_read_sees_the_database_and_its_refusals_come_back_whole(tmp_path: Path) -> None:
+    file = tmp_path / "daypass.db"
+    prepare_sqlite(file)
+
+    async def scene(heavy: HeavyProcesses) -> None:
+        assert await heavy.read("a", lint._lint_page, "111122223333", "role", "", 10) == ([], "user:")
+        with pytest.raises(DaypassError) as refusal:
+            await heavy.read("a", lint._lint_document, "111122223333", DENY, PolicyKind.TRUST, "none")
+        assert (refusal.value.kind, refusal.value.public) == (
+            ErrorKind.NOT_FOUND,
+            "The role with name none cannot be found.",
+        )
+
+    run(scene, f"sqlite:///{file}")
+
+
+def test_worker_failure_is_told_to_the_server_and_not_raised() -> None:
+    outcome, value = Worker(Setup("", {})).do(Task(divmod, (1, 0), reads=False))
+    assert outcome == FAILED
+    assert "ZeroDivisionError" in value
+    assert Worker(Setup("", {})).do(Task(divmod, (7, 2), reads=False)) == (DONE, (3, 1))
+    assert Worker(Setup("nonsense://", {})).do(Task(len, (), reads=True))[0] in (FAILED, REFUSED)
+
+
+def test_compute_failure_of_a_worker_is_an_unexpected_error_here() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        with pytest.raises(RuntimeError, match="divmod"):
+            await heavy.compute("a", divmod, 1, 0)
+
+    run(scene)
+
+
+def test_compute_policies_and_callers_travel_without_what_was_worked_out_from_them() -> None:
+    caller = nobody(FeedPosition("x", 1))
+    caller.derived.actor = {"x": object()}
+    document = compile_stored(DENY, PolicyKind.IDENTITY)
+
+    async def scene(heavy: HeavyProcesses) -> None:
+        returned: Caller = await heavy.compute("a", max, [caller])
+        assert returned == caller
+        assert returned.derived.actor is None
+        assert (await heavy.compute("a", max, [document])).statements[0].written == document.statements[0].written
+
+    run(scene)
+
+
+def test_compute_client_that_disconnects_ends_the_work_and_the_request_is_refused() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        await heavy.compute("a", len, "")
+        (pid,) = heavy.pids
+        running = asyncio.create_task(heavy.compute("a", time.sleep, 600))
+        waiting = asyncio.create_task(heavy.compute("a", time.sleep, 600))
+        while heavy.waiting != 1:  # noqa: ASYNC110  # a thread takes it, not this loop
+            await asyncio.sleep(0.001)
+        for task in (waiting, running):
+            abandon(task)
+            with pytest.raises(DaypassError) as refusal:
+                await task
+            assert refusal.value.kind is ErrorKind.UNAVAILABLE
+            assert refusal.value.private == {"reason": "the client has disconnected"}
+        assert await heavy.compute("b", os.getpid) != pid  # the process of the abandoned work was ended
+        assert heavy.waiting == 0
+
+    run(scene)
+
+
+def test_compute_caller_that_is_cancelled_is_cancelled() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        running = asyncio.create_task(heavy.compute("a", time.sleep, 600))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    run(scene)
+
+
+def test_worker_loads_nothing_that_only_the_server_needs() -> None:
+    """Each worker is a new process, also after each piece of work that is given up: what it loads is its cost."""
+    show = "import sys, daypass.server.worker; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", show], check=True, capture_output=True, text=True).stdout.split()
+    assert "sqlalchemy" in loaded
+    assert not {"alembic", "fastapi", "prometheus_client", "psycopg", "pydantic", "structlog", "uvicorn"} & set(loaded)

@@ -1,0 +1,129 @@
+"""What `server.protocol` and `server.process` rely on in uvicorn, which documents none of it: read before its pin is moved."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uvicorn.config import STARTUP_FAILURE, Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import Server, ServerState
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
+
+from daypass import config
+from daypass.server.connections import Connections
+from daypass.server.process import Lifespan, Workers, uvicorn_config
+from daypass.server.protocol import HttpProtocol
+
+
+def test_protocol_takes_the_arguments_that_uvicorn_gives_its_own() -> None:
+    theirs = inspect.signature(HttpToolsProtocol.__init__).parameters
+    ours = inspect.signature(HttpProtocol.__init__).parameters
+    assert list(ours)[:5] == list(theirs)[:5] == ["self", "config", "server_state", "app_state", "_loop"]
+
+
+def test_protocol_has_the_methods_that_uvicorn_calls_at_a_stop() -> None:
+    """`Server.shutdown` calls `shutdown` of every connection and waits for its tasks."""
+    source = inspect.getsource(Server.shutdown)
+    for used in ("server_state.connections", "connection.shutdown()", "server_state.tasks"):
+        assert used in source
+    assert callable(HttpProtocol.shutdown)
+
+
+def test_server_state_has_what_the_protocol_uses() -> None:
+    state = ServerState()
+    assert (state.connections, state.tasks, state.total_requests, state.default_headers) == (set(), set(), 0, [])
+
+
+def test_config_loads_our_protocol_and_the_application_as_it_is(tmp_path: Path) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+    made = uvicorn_config(application, config.load(None, {}, {"server": {"data": tmp_path}}))
+    assert isinstance(made, Config)
+    made.load()
+    assert made.http_protocol_class.func is HttpProtocol  # with what all connections share
+    assert made.loaded_app is application
+
+
+def test_names_that_are_imported_from_uvicorn_are_of_their_kinds() -> None:
+    assert isinstance(STARTUP_FAILURE, int)
+    assert issubclass(Multiprocess, object)
+    assert all(map(callable, (get_local_addr, get_remote_addr, is_ssl)))
+
+
+class _Starting:
+    """A worker that never becomes ready. `looked`: how often somebody asked."""
+
+    exitcode, pid = None, None
+
+    def __init__(self, meanwhile: Any) -> None:
+        self.looked = 0
+        self._meanwhile = meanwhile
+
+    def wait_until_ready(self, _timeout: float, _should_exit: Any) -> bool:
+        self.looked += 1
+        self._meanwhile()
+        return False
+
+
+def test_workers_stop_that_is_requested_while_they_start_does_not_wait_for_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        made = uvicorn_config(lambda: None, config.load(None, {}, {"server": {"data": tmp_path}}))
+        workers = Workers(made, [], ends_on_hangup=False)
+        first, second = _Starting(lambda: workers.signal_queue.append(signal.SIGTERM)), _Starting(lambda: None)
+        monkeypatch.setattr(Multiprocess, "init_processes", lambda self: self.processes.extend([first, second]))
+        workers.init_processes()
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, installed[number])
+    assert workers.should_exit.is_set()
+    assert (first.looked, second.looked) == (1, 1)
+
+
+def test_config_can_be_passed_to_worker_processes(tmp_path: Path) -> None:
+    settings = config.load(None, {}, {"server": {"data": tmp_path}})
+    connections = Connections()
+    made = uvicorn_config(
+        partial(Lifespan, settings, None, connections), settings, connections=connections, factory=True
+    )
+    passed = pickle.loads(pickle.dumps(made))
+    assert passed.http.keywords["common"] is passed.app.args[2]  # one object for the protocol and the application
+
+
+class _Worker:
+    def __init__(self, exitcode: int | None) -> None:
+        self.exitcode = exitcode
+        self.pid = 1
+        self.ended = exitcode is not None
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        return not self.ended
+
+    def kill(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
+@pytest.mark.parametrize(("codes", "stops", "replaced"), [((None, 3), False, 1), ((3, 3), True, 0)])
+def test_worker_that_cannot_be_replaced_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int | None, ...], *, stops: bool, replaced: int
+) -> None:
+    """In an outage of the database a killed worker cannot start again, and the others serve without the database."""
+    workers = Workers(uvicorn_config(lambda: None, config.Settings()), [], ends_on_hangup=False)
+    workers.processes = [_Worker(code) for code in codes]  # type: ignore[misc]
+    workers._started = True
+    made: list[_Worker] = []
+    monkeypatch.setattr(workers, "_new_worker", lambda: made.append(_Worker(None)) or made[-1])
+    workers.keep_subprocess_alive()
+    workers.keep_subprocess_alive()
+    assert (workers.should_exit.is_set(), len(made)) == (stops, replaced)

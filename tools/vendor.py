@@ -1,0 +1,80 @@
+"""Fetches the vendored files of the console from npm packages, at pinned versions, and compares them with their digests.
+
+Run it as `.venv/bin/python tools/vendor.py` to compare the files in the tree with the packages; `--write` replaces
+them. To move a version, change the table, run it with `--write`, enter the printed digest, and update NOTICE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+STATIC: Final = Path(__file__).resolve().parents[1] / "src/daypass/wire/web/static"
+
+
+class Vendored(NamedTuple):
+    """One file: its package with version, its path in it, and its SHA-256."""
+
+    package: str
+    path: str
+    digest: str
+
+
+FILES: Final = {
+    "tabler.css": Vendored(
+        "@tabler/core@1.6.1",
+        "dist/css/tabler.min.css",
+        "370a2d4e608ae518351d10528fc7dbe19b354ae5062c51b2a9cb294850d65403",
+    ),
+    "htmx.js": Vendored(
+        "htmx.org@2.0.11", "dist/htmx.min.js", "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
+    ),
+    "uplot.js": Vendored(
+        "uplot@1.6.32", "dist/uPlot.iife.min.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
+    ),
+    "uplot.css": Vendored(
+        "uplot@1.6.32", "dist/uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"
+    ),
+}
+
+
+def fetched(package: str, folder: Path) -> dict[str, bytes]:
+    """The files of an npm package, by path."""
+    command = ["npm", "pack", "--silent", package]
+    name = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.split()[-1]
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO((folder / name).read_bytes())) as archive:
+        for member in archive:
+            if member.isfile() and (file := archive.extractfile(member)) is not None:
+                found[member.name.removeprefix("package/")] = file.read()
+    return found
+
+
+def main() -> int:
+    """Compares or writes the files. Returns 1 when one differs from the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="replace the files in the tree")
+    write = parser.parse_args().write
+    differing = 0
+    with tempfile.TemporaryDirectory() as folder:
+        packages = {package: fetched(package, Path(folder)) for package in {file.package for file in FILES.values()}}
+    for name, file in FILES.items():
+        body = packages[file.package][file.path]
+        digest = hashlib.sha256(body).hexdigest()
+        if write:
+            (STATIC / name).write_bytes(body)
+        if digest != file.digest or (STATIC / name).read_bytes() != body:
+            print(f"{name}: the package has {digest}, the table {file.digest}")
+            differing += 1
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
