@@ -19,19 +19,21 @@ PREVIOUS_REVISION = "0008"
 def previous_release(folder: Path) -> Path:
     """The source folder of the last commit whose newest migration is PREVIOUS_REVISION, for PYTHONPATH.
 
-    Skips the test where the history is not there, as in a source distribution or a shallow clone.
+    Skips the test where the history does not have such a commit: in a source distribution, in a shallow clone, and
+    where the migrations that follow were added by one commit together with it.
     """
     number = int(PREVIOUS_REVISION)
-    added = _git("log", "--diff-filter=A", "--format=%H", "--", f"{_VERSIONS}/r{number + 1:04}_*")
-    if not added:
-        pytest.skip("the history of the repository is not here")
+    added = _git("log", "--diff-filter=A", "--format=%H", "--", f"{_VERSIONS}/r{number + 1:04}_*").split()
+    before = f"{added[-1]}^" if added else "HEAD"
+    names = [Path(path).name for path in _git("ls-tree", "--name-only", before, f"{_VERSIONS}/").split()]
+    newest = max((name for name in names if name.startswith("r")), default="none")
+    if not newest.startswith(f"r{PREVIOUS_REVISION}"):
+        pytest.skip(f"the history here has no commit whose newest migration is {PREVIOUS_REVISION}, but {newest}")
     archive = subprocess.run(
-        ["git", "-C", REPOSITORY, "archive", f"{added.split()[-1]}^", "src"], check=True, capture_output=True
+        ["git", "-C", REPOSITORY, "archive", before, "src"], check=True, capture_output=True
     ).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
-    newest = max((folder / _VERSIONS).glob("r*.py")).name
-    assert newest.startswith(f"r{PREVIOUS_REVISION}"), newest
     return folder / "src"
 
 
