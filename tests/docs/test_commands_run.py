@@ -249,9 +249,9 @@ def run_block(block: Block, page: Page, reader: Reader) -> list[str]:
         become(reader, page.root)
         page.known["AKIA…"] = page.root[0]
     for command in statements(block.text):
-        if any(re.search(rf"(^|[|&;] *){name}\b", command) and not shutil.which(name) for name in _PROGRAMS):
-            continue
         line = page.filled(command)
+        if any(re.search(rf"(^|[|&;] *){name}\b", line) and not shutil.which(name) for name in _PROGRAMS):
+            continue
         end = next((text for sign, text in _ENDLESS.items() if sign in line), "")
         ran = reader.run_until(line, end) if end else reader.run(line)
         page.learn(ran)
