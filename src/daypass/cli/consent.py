@@ -37,6 +37,6 @@ def list_consents(person: str, account: str, profile: str, endpoint: str, form: 
 @_account
 @server_options
 def remove(consent_id: str, account: str, profile: str, endpoint: str) -> None:
-    """Remove a consent: the person is asked again. Sessions go on; end them with `daypass revoke`."""
+    """Remove a consent. Its refresh tokens and their sessions end, and the person is asked again."""
     connect(profile, endpoint).api("DELETE", f"/consents/{segment(consent_id)}", {"account": account})
     output.prose(f"Removed {output.safe(consent_id)}.")

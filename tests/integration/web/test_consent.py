@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from tests.attack.installation import ALPHA, ROOT_OF_BETA, Installation
+from tests.attack.installation import ALPHA, ROOT_OF_BETA, Answer, Installation
 from tests.browser import Browser, forms, query_of, text
-from tests.oauth import bearer, given, refusal, verified
+from tests.oauth import ACCESS_TOKEN, bearer, exchange, given, refusal, verified
 from tests.oauth_client import Client, api
-from tests.sign_in import allowed, members, redeemed, role_for, signed_in, site_with_pages, target, user, web_client
+from tests.sign_in import (
+    allowed,
+    may_assume,
+    members,
+    redeemed,
+    role_for,
+    signed_in,
+    site_with_pages,
+    target,
+    user,
+    web_client,
+)
 
 DAY_MS = 86_400_000
 
@@ -128,6 +139,55 @@ def test_administrator_lists_and_deletes_consents_of_the_own_account(
     assert api(site, "DELETE", f"/consents/{identity}").status == 204
     assert api(site, "DELETE", f"/consents/{identity}").status == 404
     assert browser.get(target(client)).status == 200
+
+
+def lasting(site: Installation) -> Client:
+    return web_client(site, grant_types=["authorization_code", "refresh_token"])
+
+
+def used(client: Client, refresh_token: str) -> Answer:
+    return client.token(grant="refresh_token", client_id=client.id, refresh_token=refresh_token)
+
+
+def withdrawn(browser: Browser) -> Answer:
+    answer = browser.submit(browser.get("/account"), "/account/withdraw")
+    assert answer.status == 303, answer.body
+    return answer
+
+
+def test_withdrawn_consent_ends_its_refresh_tokens_and_their_sessions(
+    site: Installation, browser: Browser, name: str
+) -> None:
+    client, role = lasting(site), role_for(site, "withdrawn-lasting")
+    may_assume(site, name)
+    first = given(redeemed(client, remembering(browser, target(client, role=role))["code"]))
+    silent = given(redeemed(client, query_of(browser.get(target(client, role=role)))["code"]))
+    other = given(redeemed(client, allowed(browser, target(client))["code"]))
+    answer = withdrawn(browser)
+    (record,) = site.records(answer.request_id)
+    assert (record["detail"]["consent"], record["detail"]["refresh_tokens_ended"]) == ("withdrawn", 2)
+    for issued in (first, silent):
+        refusal(site, used(client, issued["refresh_token"]), "invalid_grant")
+        refusal(site, exchange(site, issued["access_token"], ACCESS_TOKEN), "invalid_request")
+    assert used(client, other["refresh_token"]).status == 200
+
+
+def test_consent_that_an_administrator_removes_ends_its_refresh_tokens(
+    site: Installation, browser: Browser, name: str
+) -> None:
+    client = lasting(site)
+    issued = given(redeemed(client, remembering(browser, target(client))["code"]))
+    found = json.loads(api(site, "GET", f"/consents?{urlencode({'person': name})}").body)["consents"]
+    assert api(site, "DELETE", f"/consents/{found[0]['id']}").status == 204
+    refusal(site, used(client, issued["refresh_token"]), "invalid_grant")
+
+
+def test_code_of_a_withdrawn_consent_gives_no_token(site: Installation, browser: Browser) -> None:
+    client = lasting(site)
+    code = remembering(browser, target(client))["code"]
+    withdrawn(browser)
+    record = refusal(site, redeemed(client, code), "invalid_grant")
+    assert record["detail"]["private"]["reason"] == "the consent was withdrawn"
 
 
 def test_offboarding_removes_the_consents_of_the_person(

@@ -7,9 +7,11 @@ Sources: RFC 6749, 4.1; RFC 7636; RFC 9126; RFC 9207; OpenID Connect Core 1.0, 3
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient, ReplayEntry
@@ -35,6 +37,10 @@ URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
 MFA: Final = "urn:daypass:acr:mfa"
 SINGLE: Final = "urn:daypass:acr:single-factor"
 ACR_VALUES: Final = (SINGLE, MFA)
+
+
+Consented = Literal["given", "given and remembered", "remembered"]
+"""How a person consents to one request: now, now and for later ones, or earlier."""
 
 
 class AuthorizationRequest(Struct, frozen=True):
@@ -65,11 +71,17 @@ class AuthorizationRequest(Struct, frozen=True):
 
 
 class Authorization(Struct, frozen=True):
-    """What an authorization code stands for: the request, and the browser session of the person who consented."""
+    """What an authorization code stands for: the request, and the browser session of the person who consented.
+
+    `consent_id`: see `consent_id`; "" for a device, whose consents are not remembered. `remembered`: the consent must still
+    be remembered when the code is redeemed.
+    """
 
     request: AuthorizationRequest
     browser: str
     session_id: str
+    consent_id: str = ""
+    remembered: bool = False
 
 
 class KnownClient(Struct, frozen=True):
@@ -138,6 +150,24 @@ def check_person(known: KnownClient, signed_in: SignedIn) -> None:
         )
 
 
+def consent_id(known: KnownClient, request: AuthorizationRequest, person: SignedIn) -> str:
+    """The digest of what a consent is for. Lengths are part of it: no two requests have the same text."""
+    parts = (
+        person.row.account,
+        person.person_id,
+        known.client.id,
+        known.client.updated_at,
+        known.client.settings,
+        request.redirect_uri,
+        request.role,
+        request.details,
+        sorted(request.audiences),
+        sorted(request.scope or ()),
+        request.openid,
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
 async def push(
     env: Env,
     call: Call,
@@ -183,17 +213,18 @@ async def grant_code(
     signed_in: SignedIn,
     request_uri: str,
     *,
-    consent: str = "given",
+    consent: Consented = "given",
     also: Callable[[Tx], None] = lambda _: None,
 ) -> str:
     """daypass:AuthorizeClient: the code of a person's consent. It consumes the pushed request.
 
-    `consent`: "given" now, or "remembered", for the record. `also` writes more in the same transaction.
-
+    `also` writes more in the same transaction.
     Raises DaypassError: VALIDATION when the pushed request was used before, UNAVAILABLE.
     """
     client = known.client
-    content = Authorization(request, signed_in.row.id, signed_in.row.session_id)
+    content = Authorization(
+        request, signed_in.row.id, signed_in.row.session_id, consent_id(known, request, signed_in), consent != "given"
+    )
     value = codes.new_value(env)
     row = codes.new_row(env, codes.AUTHORIZATION, value, client, content, CODE_MS)
     detail = {

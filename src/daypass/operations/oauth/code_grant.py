@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain.directory import Consent
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth import pkce
 from daypass.domain.oauth.binding import JKT
@@ -77,10 +78,14 @@ async def consented(
     owner = _owner(request, person)
 
     def also(tx: Tx, identity: str) -> None:
+        if authorization.remembered and tx.get(Consent, id=authorization.consent_id) is None:
+            raise _invalid("the consent was withdrawn")
         codes.use(tx, code, call.now, f"{owner}/{identity}")
 
     try:
-        granted = await issue_with_refresh(env, call, request, person.session, also=also, lasting=True)
+        granted = await issue_with_refresh(
+            env, call, request, person.session, also=also, lasting=True, consent_id=authorization.consent_id
+        )
     except DaypassError:
         await _end_if_used(env, call, code, sender)
         raise

@@ -3,23 +3,24 @@
 A consent is for exactly the request that the page showed: the same role, details, scope, audiences and redirect URI. A
 change of the client's registration makes it void. It is only remembered for redirect URIs with https, because another
 program on a person's computer could pose as a client whose redirect URI is a loopback address or a private-use scheme
-(RFC 8252, 8.6), and never for the command line. A withdrawn consent ends no session that it has given.
+(RFC 8252, 8.6), and never for the command line. Withdrawing a consent ends the refresh tokens that it has given, and their
+sessions. A session without a refresh token ends by itself, or by a revocation.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
-
-from daypass.domain.directory import Consent, User
+from daypass.domain.directory import Consent, RefreshFamily, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.management import allow
-from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient
+from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient, consent_id
 from daypass.operations.outcome import served
+from daypass.operations.sessions.revoke import Block, new_revocation
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -29,6 +30,7 @@ MOST: Final = 200
 _EXPIRED: Final = 4  # expired rows that each new one looks at: more are deleted than inserted
 _KIND: Final = "consent"
 _NOT_FOUND: Final = "The consent does not exist."
+_REASON: Final = "the consent was withdrawn"
 
 
 def may_be_remembered(env: Env, known: KnownClient, request: AuthorizationRequest) -> bool:
@@ -40,7 +42,7 @@ async def is_remembered(env: Env, known: KnownClient, request: AuthorizationRequ
     """Whether the person need not be asked. Raises DaypassError(UNAVAILABLE)."""
     if "consent" in request.prompt or not may_be_remembered(env, known, request):
         return False
-    identity = _identity(known, request, person)
+    identity = consent_id(known, request, person)
     found = await env.directory.entity(Consent, identity)
     if found is None and await refresh_if_changed(env):
         found = await env.directory.entity(Consent, identity)
@@ -50,7 +52,7 @@ async def is_remembered(env: Env, known: KnownClient, request: AuthorizationRequ
 def remembered(env: Env, known: KnownClient, request: AuthorizationRequest, person: SignedIn, now: int) -> Consent:
     """The consent to store, in the transaction of the code."""
     return Consent(
-        id=_identity(known, request, person),
+        id=consent_id(known, request, person),
         account=person.row.account,
         person_id=person.person_id,
         client_id=known.client.id,
@@ -75,24 +77,6 @@ def store(tx: Tx, consent: Consent) -> None:
     tx.insert(consent)
 
 
-def _identity(known: KnownClient, request: AuthorizationRequest, person: SignedIn) -> str:
-    """The digest of what a consent is for. Lengths are part of it: no two requests have the same text."""
-    parts = (
-        person.row.account,
-        person.person_id,
-        known.client.id,
-        known.client.updated_at,
-        known.client.settings,
-        request.redirect_uri,
-        request.role,
-        request.details,
-        sorted(request.audiences),
-        sorted(request.scope or ()),
-        request.openid,
-    )
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
-
-
 # --- The person ------------------------------------------------------------------------------------------------------
 
 
@@ -105,18 +89,17 @@ async def listed(env: Env, call: Call) -> list[Consent]:
     return sorted(found, key=lambda each: each.created_at, reverse=True)
 
 
-async def withdraw(env: Env, call: Call, consent_id: str) -> None:
-    """Removes a consent of the caller's own. Raises DaypassError(NOT_FOUND)."""
+async def withdraw(env: Env, call: Call, unverified_id: str) -> None:
+    """Removes a consent of the caller's own, and ends its refresh tokens. Raises DaypassError(NOT_FOUND)."""
     caller = call.caller
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = tx.get(Consent, id=consent_id)
+        found = tx.get(Consent, id=unverified_id)
         if found is None or (found.account, found.person_id) != (caller.account, caller.hops[0].principal_id):
             raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        tx.delete(found)
-        return None, _removed(call, found)
+        return None, _removed(call, found, _withdraw(env, call, tx, found))
 
-    await env.journal.write(change, account=caller.account)
+    await env.journal.write(change, account=caller.account, urgent=True)
 
 
 # --- Administrators --------------------------------------------------------------------------------------------------
@@ -146,19 +129,18 @@ async def list_consents(env: Env, call: Call, person: str, account: str = "") ->
     return found
 
 
-async def delete_consent(env: Env, call: Call, consent_id: str, account: str = "") -> None:
-    """daypass:DeleteConsent. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+async def delete_consent(env: Env, call: Call, unverified_id: str, account: str = "") -> None:
+    """daypass:DeleteConsent: as `withdraw`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     owner = account or call.caller.account
-    decision = await allow(env, call, "DeleteConsent", _KIND, consent_id, owner)
+    decision = await allow(env, call, "DeleteConsent", _KIND, unverified_id, owner)
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = tx.get(Consent, id=consent_id)
+        found = tx.get(Consent, id=unverified_id)
         if found is None or found.account != owner:
             raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        tx.delete(found)
-        return None, _removed(call, found, decision=decision)
+        return None, _removed(call, found, _withdraw(env, call, tx, found), decision=decision)
 
-    await env.journal.write(change, account=call.caller.account)
+    await env.journal.write(change, account=call.caller.account, urgent=True)
 
 
 def delete_all(tx: Tx, account: str, person_id: str) -> None:
@@ -172,6 +154,35 @@ def _of_person(tx: Reader, account: str, person_id: str, now: int) -> list[Conse
     return [each for each in found if now < each.expires_at]
 
 
-def _removed(call: Call, consent: Consent, **more: Any) -> Event:
-    detail = {"consent": "withdrawn", "client_id": consent.client_id, "person": consent.person_id, "role": consent.role}
+def _withdraw(env: Env, call: Call, tx: Tx, consent: Consent) -> int:
+    """Removes a consent and ends the families that it has given. How many these are."""
+    tx.delete(consent)
+    ended = 0
+    for family in _families(tx, consent):
+        if family.ended_at:
+            continue
+        tx.replace(replace(family, ended_at=call.now))
+        subject = ("session", family.id)
+        tx.insert(new_revocation(env, call, family.account, subject, block=Block(), reason=_REASON))
+        ended += 1
+    return ended
+
+
+def _families(tx: Reader, consent: Consent) -> Iterator[RefreshFamily]:
+    """All families of a consent, page by page."""
+    after = ""
+    while page := tx.find(RefreshFamily, order="id", after=after, account=consent.account, consent_id=consent.id):
+        yield from page
+        after = page[-1].id
+
+
+def _removed(call: Call, consent: Consent, ended: int, **more: Any) -> Event:
+    """`ended`: the number of families that ended."""
+    detail = {
+        "consent": "withdrawn",
+        "client_id": consent.client_id,
+        "person": consent.person_id,
+        "role": consent.role,
+        "refresh_tokens_ended": ended,
+    }
     return served(call, kind=EventType.DIRECTORY_CHANGED, account=consent.account, detail=detail, **more)

@@ -86,10 +86,12 @@ async def issue_with_refresh(
     context: Mapping[str, str] | None = None,
     also: AlsoWrites | None = None,
     lasting: bool = False,
+    consent_id: str = "",
 ) -> Granted:
     """The token of a grant whose subject is `session`, with a refresh token if the client may use that grant.
 
     `lasting`: the refresh tokens may outlive `session`, because the person has consented to that; otherwise they end with it.
+    `consent_id`: the consent whose withdrawal ends the refresh tokens; "" for none.
     Raises DaypassError: see `issue_token`.
     """
     client = request.sender.client
@@ -103,7 +105,7 @@ async def issue_with_refresh(
         for old in tx.find(RefreshFamily, order="expires_at", limit=_EXPIRED):
             if old.expires_at <= call.now:
                 tx.delete(old)
-        tx.insert(replace(family, last=sealed_session(env, family, made)))
+        tx.insert(replace(family, last=sealed_session(env, family, made), consent_id=consent_id or None))
         if also is not None:
             also(tx, family.id)
 

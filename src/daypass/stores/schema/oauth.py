@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Index, LargeBinary, Table
+from sqlalchemy import text as sa_text
 
 from daypass.stores.metadata import metadata
 from daypass.stores.schema.columns import integer, text
@@ -63,6 +64,13 @@ refresh_families = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("last", LargeBinary, nullable=False),
     integer("ended_at"),
+    text("consent_id", null=True),
     Index(None, "expires_at"),
     Index(None, "account", "id"),
+    Index(
+        None,
+        "consent_id",
+        sqlite_where=sa_text("consent_id IS NOT NULL"),
+        postgresql_where=sa_text("consent_id IS NOT NULL"),
+    ),
 )

@@ -275,5 +275,5 @@ async def list_consents(
 async def delete_consent(
     env: s.EnvDep, call: s.CallDep, consent_id: Annotated[str, Path(max_length=64)], account: s.AccountQuery = ""
 ) -> None:
-    """Removes a remembered consent: the person is asked again. Sessions go on."""
+    """Removes a remembered consent, and ends its refresh tokens and their sessions. The person is asked again."""
     await consent.delete_consent(env, call, consent_id, account)

@@ -166,11 +166,16 @@ async def decide(visit: Visit) -> Response:
         )
         return await _refused(visit, refusal, "access_denied", request.redirect_uri, request.state)
 
+    remember = bool(form.get("remember")) and consent.may_be_remembered(visit.env, known, request)
+
     def also(tx: Tx) -> None:
-        if form.get("remember") and consent.may_be_remembered(visit.env, known, request):
+        if remember:
             consent.store(tx, consent.remembered(visit.env, known, request, signed_in, call.now))
 
-    code = await authorization.grant_code(visit.env, call, known, request, signed_in, ticket.request_uri, also=also)
+    given: authorization.Consented = "given and remembered" if remember else "given"
+    code = await authorization.grant_code(
+        visit.env, call, known, request, signed_in, ticket.request_uri, consent=given, also=also
+    )
     return _answer(visit, request.redirect_uri, {"code": code, "state": request.state})
 
 
