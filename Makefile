@@ -108,9 +108,9 @@ docs-gen:  ## generate the reference pages, diagrams and terminal captures
 	@$(PYTHON_BIN) tools/diagrams.py
 	@PYTHONPATH=. $(PYTHON_BIN) tools/captures.py
 
-bench:  ## measure on this machine; BENCH=assume_role measures one thing
+bench:  ## measure on this machine; BENCH=assume_role measures one thing, BENCH=outage,workers two
 	$(SETUP_DEV)
-	@set -e; for part in $(BENCH); do echo "== $$part"; PYTHONPATH=. $(PYTHON_BIN) bench/$$part.py $(ARGS); done
+	@set -e; for part in $$(echo "$(BENCH)" | tr , ' '); do echo "== $$part"; PYTHONPATH=. $(PYTHON_BIN) bench/$$part.py $(ARGS); done
 
 chaos:  ## break servers and databases under load; ARGS="--seconds 600" for longer
 	$(SETUP_DEV)
