@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
@@ -22,7 +22,12 @@ class ServerSettings(Section):
     )
     tls_key: Path | None = Field(None, description="PEM private key of `tls_cert`.")
     client_ca: Path | None = Field(
-        None, description="PEM bundle; when set, clients must present a certificate it vouches for."
+        None, description="PEM bundle of authorities and self-signed certificates that TLS accepts from clients."
+    )
+    client_certificates: Literal["required", "optional"] = Field(
+        "required",
+        description="With `client_ca`: whether TLS refuses clients without a certificate, or serves them too. "
+        "A certificate that `client_ca` does not vouch for is refused in any case.",
     )
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: none."

@@ -358,10 +358,10 @@ class HttpProtocol(asyncio.Protocol):
 
 
 def _certificate_of(transport: asyncio.Transport) -> bytes:
-    """The certificate (DER) that the client presented; b"" if TLS requested, and so verified, none."""
+    """The certificate (DER) that the client presented and TLS verified; b"" if there is none."""
     secured = transport.get_extra_info("ssl_object")
     context = transport.get_extra_info("sslcontext")
-    if secured is None or context is None or context.verify_mode is not ssl.CERT_REQUIRED:
+    if secured is None or context is None or context.verify_mode is ssl.CERT_NONE:
         return b""
     return secured.getpeercert(binary_form=True) or b""
 

@@ -1,6 +1,7 @@
 """TLS of the server: its context, and how a new certificate replaces it while connections stay open.
 
-A file that cannot be used never replaces a context that works.
+A file that cannot be used never replaces a context that works. A client's certificate is always verified by OpenSSL: Python's
+`ssl` has no callback that could accept an unknown one, so a self-signed certificate must be in `client_ca`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def load(settings: ServerSettings) -> ssl.SSLContext:
         context.load_cert_chain(str(settings.tls_cert), settings.tls_key)
         if settings.client_ca is not None:
             context.load_verify_locations(settings.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
+            required = settings.client_certificates == "required"
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"the TLS certificate, key or client CA cannot be used: {error}.") from None
     return context
