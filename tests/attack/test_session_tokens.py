@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 from tests.unit.crypto.rings import KEK, NOW, FixedClock, Shelf, role_session, sealer
 
-from daypass.crypto.keys import DAY, KeyEncryptionKey, RingError
+from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
+from daypass.crypto.keys import DAY
 from daypass.crypto.seal import RingSealer
 from daypass.domain.errors import DaypassError, ErrorKind
 

@@ -28,6 +28,7 @@ OF_STARTUP: dict[str, int] = {
     "StartupError": LOCAL,
     "BackupError": LOCAL,
     "DatabaseUnreachable": UNREACHABLE,
+    "KeySourceError": UNREACHABLE,
 }
 """Errors of `daypass serve`, by name: the command line does not import the server's modules."""
 

@@ -100,15 +100,18 @@ def rotate(
 
 
 @server_keys.command("rewrap")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("key", required=False, default="", metavar="[FILE|URI]")
 @config_option
 @data_option
 @yes_option
-def rewrap(file: Path, config: Path | None, data: Path | None, yes: bool) -> None:  # noqa: FBT001
-    """Wrap every ring key by the key-encryption key in FILE (base64, 32 bytes).
+def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> None:  # noqa: FBT001
+    """Wrap every ring key by the key-encryption key of the settings, in FILE (base64, 32 bytes), or of a key source.
 
-    Every server must accept that key first: name FILE in keys.former_encryption_key_files and restart.
+    Every server must accept that key first: as its own, or among keys.former_encryption_key_files and
+    keys.former_encryption_key_sources.
     """
     confirmed("Does every running server accept this key-encryption key?", yes=yes)
-    count = server_module("ring_keys").rewrap(settings_of(config, data), file)
-    click.echo(f"Wrapped {count} ring keys. Now make it keys.encryption_key_file of every server.")
+    count = server_module("ring_keys").rewrap(settings_of(config, data), key)
+    click.echo(f"Wrapped {count} ring keys.")
+    if key:
+        click.echo("Now make it the key-encryption key of every server.")

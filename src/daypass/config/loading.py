@@ -49,6 +49,11 @@ def _check_together(settings: Settings) -> None:
     server = settings.server
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigError("server.tls_cert and server.tls_key go together: give both or neither.")
+    keys = settings.keys
+    if keys.encryption_key_source and (keys.encryption_key.get_secret_value() or keys.encryption_key_file):
+        raise ConfigError(
+            "keys.encryption_key_source takes the place of keys.encryption_key and keys.encryption_key_file: give one."
+        )
     if server.client_certificate_header and not server.trusted_proxies:
         raise ConfigError("server.client_certificate_header needs server.trusted_proxies: nobody else is believed.")
     if server.client_ca is not None and server.tls_cert is None:

@@ -34,8 +34,22 @@ class KeysSettings(Section):
         description="File that holds it instead. Neither: `master.key` in the data "
         "directory, made at first start with mode 0600.",
     )
+    encryption_key_source: str = Field(
+        "",
+        description="URI of a key that never leaves its HSM or key service, instead of the two: `pkcs11:`, `aws-kms://` or "
+        "`hcvault://`.",
+    )
     former_encryption_key_files: tuple[Path, ...] = Field(
         (), description="Files of other key-encryption keys that are accepted too, while one replaces another."
+    )
+    former_encryption_key_sources: tuple[str, ...] = Field(
+        (), description="URIs of other key sources that are accepted too, while one replaces another."
+    )
+    source_seconds: float = Field(
+        5.0, ge=0.1, le=60, description="A call of a key source that has not ended by then has failed."
+    )
+    wait_seconds: float = Field(
+        30.0, ge=0, le=3600, description="How long a start waits for a key source that does not answer yet."
     )
     rotate_days: int = Field(30, ge=1, le=365, description="A ring key signs for this long before the next takes over.")
 

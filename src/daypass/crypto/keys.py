@@ -7,23 +7,17 @@ longest session it may have sealed has ended. Key material never appears in a re
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError, StoredKey
 from daypass.domain.session import LONGEST_SESSION_MS
 from daypass.sigv4.mac import Mac
 
@@ -33,6 +27,7 @@ _KEY_BYTES = 32
 _RELOAD_PAUSE = 0.05  # seconds between two reloads, so that made-up key ids cannot keep the database busy
 _ABSENT_MS = 10_000  # how long an id missing in the database is not looked up again
 _MAX_ABSENT = 4096
+_SOURCE_PAUSE = 10.0  # seconds after a failure of the key source in which it is not asked again
 
 
 class Ring(StrEnum):
@@ -59,19 +54,6 @@ ALWAYS: Final = tuple(ring for ring in Ring if ring not in (Ring.SIGNING_RS256, 
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A stored ring key. Times in ms; `id` is 16 hex digits."""
-
-    ring: str
-    id: str
-    wrapped: bytes = field(repr=False)
-    not_before: int
-    sign_until: int
-    verify_until: int
-    created_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class RingKey:
     id: str
     material: bytes = field(repr=False)
@@ -82,94 +64,6 @@ class RingKey:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mac", Mac(self.material))
-
-
-class RingError(Exception):
-    """The keys are not usable: wrong key-encryption key, altered rows, no key that may sign, or keys that cannot be
-    read.
-    """
-
-
-class KeyEncryptionKey:
-    """Wraps ring keys (AES-256-GCM; ring, id and times are its associated data).
-
-    It may also unwrap what other key-encryption keys have wrapped (`accepting`), so that a new one can be introduced
-    while servers run.
-    """
-
-    def __init__(self, material: bytes) -> None:
-        if len(material) != _KEY_BYTES:
-            raise RingError("the key-encryption key must be 32 bytes, base64-encoded.")
-        self._cipher = AESGCM(material)
-        self._ciphers: tuple[AESGCM, ...] = (self._cipher,)
-
-    def accepting(self, others: Sequence[KeyEncryptionKey]) -> KeyEncryptionKey:
-        """This key, which also unwraps what `others` have wrapped."""
-        combined = copy(self)
-        combined._ciphers = (self._cipher, *(other._cipher for other in others))  # noqa: SLF001  # of the same class
-        return combined
-
-    @classmethod
-    def from_text(cls, text: str) -> KeyEncryptionKey:
-        """From base64, as the environment or a file holds it."""
-        try:
-            return cls(base64.b64decode(text.strip(), validate=True))
-        except ValueError:
-            raise RingError("the key-encryption key is not base64.") from None
-
-    @classmethod
-    def from_file(cls, path: Path, *, create: bool = False, private: bool = False) -> KeyEncryptionKey:
-        """From a file; with `create`, made there (mode 0600) if it is absent. Two processes at once agree on one.
-
-        Raises RingError when it cannot be read or made, others may write it, or (with `private`) others may read it.
-        """
-        if create and not path.exists():
-            try:
-                _create_key_file(path)
-            except OSError as error:
-                raise RingError(f"the key-encryption key file {path} cannot be made: {error.strerror}.") from error
-        try:
-            mode = path.stat().st_mode
-            text = path.read_text("ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RingError(f"the key-encryption key file {path} cannot be read: {type(error).__name__}.") from None
-        if mode & (0o077 if private else 0o022):
-            raise RingError(f"the key-encryption key file {path} is open to others: chmod 600 it.")
-        return cls.from_text(text)
-
-    def wrap(self, ring: str, key_id: str, times: tuple[int, int, int], material: bytes) -> bytes:
-        """Times are not_before, sign_until, verify_until."""
-        nonce = secrets.token_bytes(12)
-        return nonce + self._cipher.encrypt(nonce, material, _associated(ring, key_id, times))
-
-    def unwrap(self, key: StoredKey) -> bytes:
-        """Raises RingError when the key was wrapped by another key-encryption key or its row was altered."""
-        times = (key.not_before, key.sign_until, key.verify_until)
-        for cipher in self._ciphers:
-            with suppress(InvalidTag, ValueError):
-                return cipher.decrypt(key.wrapped[:12], key.wrapped[12:], _associated(key.ring, key.id, times))
-        raise RingError(
-            f"ring key {key.id} does not open: the key-encryption key is another one, or the row was altered."
-        )
-
-
-def _create_key_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)  # fails if it exists: the first one wins
-    finally:
-        draft.unlink()
-
-
-def _associated(ring: str, key_id: str, times: tuple[int, int, int]) -> bytes:
-    return f"daypass ring key|{ring}|{key_id}|{times[0]}|{times[1]}|{times[2]}".encode()
 
 
 class KeyRings:
@@ -199,19 +93,20 @@ class KeyRings:
         self._running: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._ended = 0.0
+        self._source_failure: tuple[float, KeySourceError | None] = (0.0, None)  # until when it counts
         self.stored: tuple[StoredKey, ...] = ()  # as they were read, wrapped
         self.unreadable: tuple[str, ...] = ()  # ids of the rows that the last snapshot had to leave out
 
     def adopt(self, stored: Sequence[StoredKey]) -> None:
         """Replaces the snapshot. A row that cannot be opened is left out and named in `unreadable`, so that one bad row
-        does not disable the other keys. A server refuses to start with one.
+        does not disable the other keys. A server refuses to start with one. It does not wait for a key source.
         """
         keys: dict[tuple[str, str], RingKey] = {}
         unreadable = []
         for key in stored:
             old = self._keys.get((key.ring, key.id))
             times = (key.not_before, key.sign_until, key.verify_until)
-            if old is not None and times == (old.not_before, old.sign_until, old.verify_until):
+            if old is not None and _same(old, key):
                 keys[key.ring, key.id] = old
                 continue
             try:
@@ -244,11 +139,37 @@ class KeyRings:
         await asyncio.sleep(max(0.0, self._ended + self._pause - clock()) if self._ended else 0.0)
         self._running, self._waiting = self._waiting, None
         try:
-            self.adopt(await self._fetch())
+            await self._read_again()
+        except KeySourceError:
+            raise
         except Exception as error:
             raise RingError(f"the ring keys cannot be read: {type(error).__name__}.") from error
         finally:
             self._ended = clock()
+
+    async def _read_again(self) -> None:
+        """Reads the keys. One whose data key the key source does not open now is left out. Raises KeySourceError then."""
+        stored = await self._fetch()
+        unopened = [key for key in stored if not _same(self._keys.get((key.ring, key.id)), key)]
+        failure = await self._learn(unopened)
+        self.adopt(stored)
+        if failure is not None and self.unreadable:
+            raise failure
+
+    async def _learn(self, stored: Sequence[StoredKey]) -> KeySourceError | None:
+        """See `KeyEncryptionKey.learn`. A failure is returned again for some seconds, without another attempt."""
+        if not stored:
+            return None
+        clock = asyncio.get_running_loop().time
+        until, failure = self._source_failure
+        if failure is None or clock() >= until:
+            try:
+                await asyncio.to_thread(self._kek.learn, [key.wrapped for key in stored])
+                failure = None
+            except KeySourceError as error:
+                failure = error
+            self._source_failure = (clock() + _SOURCE_PAUSE, failure)
+        return failure
 
     async def maintain(
         self, insert: Callable[[StoredKey], Awaitable[bool]], now: int, rotate_ms: int
@@ -260,6 +181,7 @@ class KeyRings:
         is kept and read back here. Returns the stored keys, for the record.
         """
         stored = await self._fetch()
+        await self._learn(stored)  # so that new keys share the data key; a failure shows itself where keys are needed
         wanted = await asyncio.to_thread(due, stored, self._kek, now, rotate_ms, self._rings)
         made = [key for key in wanted if await insert(key)]
         await self.load()
@@ -313,6 +235,12 @@ class KeyRings:
                 if len(self._absent) > _MAX_ABSENT:
                     self._absent.popitem(last=False)
         return self.known(ring, key_id, now)
+
+
+def _same(key: RingKey | None, stored: StoredKey) -> bool:
+    """Whether this is the stored key, with the same times. Another key-encryption key may wrap it now."""
+    times = (stored.not_before, stored.sign_until, stored.verify_until)
+    return key is not None and (key.not_before, key.sign_until, key.verify_until) == times
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

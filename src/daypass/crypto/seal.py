@@ -20,7 +20,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from daypass.crypto.entropy import random_bytes
-from daypass.crypto.keys import KeyRings, Ring, RingError, RingKey
+from daypass.crypto.key_encryption import RingError
+from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PAYLOAD_VERSION, PayloadTooLarge, decode, encode
 from daypass.domain.session import SessionClaims

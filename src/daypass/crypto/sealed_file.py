@@ -13,7 +13,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from daypass.crypto.keys import KeyEncryptionKey, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError, StoredKey
 
 _MAGIC: Final = b"daypass sealed file 1\n"
 _PURPOSE: Final = "sealed-file"  # in place of the ring, in the associated data of the wrapped key
@@ -62,7 +62,7 @@ class FileSealer:
 
 
 def read_sealed(path: Path, kek: KeyEncryptionKey) -> bytes:
-    """The content of a sealed file. Raises SealedFileError."""
+    """The content of a sealed file. It waits for a key source. Raises SealedFileError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -75,7 +75,10 @@ def read_sealed(path: Path, kek: KeyEncryptionKey) -> bytes:
         raise SealedFileError(f"{path} is not a sealed file")
     try:
         wrapped = data[start + _LENGTH_BYTES : end]
+        kek.learn((wrapped,))
         material = kek.unwrap(StoredKey(_PURPOSE, key_id.hex(), wrapped, 0, 0, 0, 0))
         return AESGCM(material).decrypt(nonce, sealed, header + path.name.encode())
+    except KeySourceError as error:
+        raise SealedFileError(f"{path} does not open: {error}") from error
     except (RingError, InvalidTag, ValueError):
         raise SealedFileError(f"{path} was altered, or sealed with another key-encryption key") from None

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from daypass.crypto.jose import read
-from daypass.crypto.keys import KeyRings, Ring, RingError, RingKey
+from daypass.crypto.key_encryption import RingError
+from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.ports import Clock

@@ -63,11 +63,15 @@ class Reason(StrEnum):
 
 
 class FetchError(Exception):
-    """A fetch failed. The message is for an operator, never for an anonymous caller. It contains no address."""
+    """A fetch failed. The message is for an operator, never for an anonymous caller. It contains no address.
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    `status`: of an answer that is not a success, else 0.
+    """
+
+    def __init__(self, reason: Reason, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.reason = reason
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +314,7 @@ def _checked(response: h11.Response, limit: int, *, any_content: bool = False) -
     if 300 <= status < 400:
         raise FetchError(Reason.REDIRECT, f"the answer is a redirect ({status}), which is never followed")
     if status not in (200, 201) and not (any_content and 200 <= status < 300):
-        raise FetchError(Reason.STATUS, f"the answer has the status {status}")
+        raise FetchError(Reason.STATUS, f"the answer has the status {status}", status)
     headers = {bytes(name): bytes(value).decode("latin-1") for name, value in response.headers}
     kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
     if kind not in _CONTENT_TYPES and not any_content:

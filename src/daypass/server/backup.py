@@ -21,11 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from daypass import __version__
 from daypass.config import Settings
 from daypass.crypto.age import AgeError, AgeWriter, decrypted, identity_of, recipient_of
-from daypass.crypto.keys import RingError, StoredKey
+from daypass.crypto.key_encryption import RingError, StoredKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.server.clock import opened
-from daypass.server.encryption_key import key_encryption_key
+from daypass.server.encryption_key import opening_key
 from daypass.server.recording import record
 from daypass.server.startup import StartupError, prepare_data_directory
 from daypass.stores.causes import cause_of
@@ -114,9 +114,9 @@ def check_keys(settings: Settings, restored: Settings) -> int:
 
     Raises RingError, UnusableDatabase.
     """
-    kek = key_encryption_key(settings, new=False)
     with opened(restored) as database:
         keys = [StoredKey(*row) for row in database.read(load_ring_keys)]
+    kek = opening_key(settings, keys)
     for key in keys:
         kek.unwrap(key)
     if not keys:

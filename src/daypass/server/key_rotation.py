@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from daypass.audit.clock import HighWaterClock
 from daypass.config import Settings
-from daypass.crypto.keys import KeyRings, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, RingError, StoredKey
+from daypass.crypto.keys import KeyRings
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
 from daypass.ports import Journal
 from daypass.server.authorization_server import rings_of
-from daypass.server.encryption_key import key_encryption_key
+from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.stores.engine import Database
 from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
 
@@ -29,6 +30,7 @@ class KeyRotation:
     """
 
     rings: KeyRings
+    kek: KeyEncryptionKey
 
     def __init__(
         self,
@@ -46,18 +48,21 @@ class KeyRotation:
 
     async def open(self) -> KeyRings:
         """The rings, with the keys that are missing made. Raises RingError when a stored key does not open."""
-        new = not await self._fetch()
-        self.rings = KeyRings(self._fetch, key_encryption_key(self._settings, new=new), rings=rings_of(self._settings))
+        stored = await self._fetch()
+        await self._prepare(key_encryption_key(self._settings, new=not stored), stored)
         await self._maintain()
         return self._readable()
 
-    def open_without_database(self, stored: Sequence[StoredKey]) -> KeyRings:
+    async def open_without_database(self, kek: KeyEncryptionKey, stored: Sequence[StoredKey]) -> KeyRings:
         """The rings with these keys, which come from a snapshot. Raises RingError when one does not open."""
-        self.rings = KeyRings(
-            self._fetch, key_encryption_key(self._settings, new=False), rings=rings_of(self._settings)
-        )
+        await self._prepare(kek, stored)
         self.rings.adopt(stored)
         return self._readable()
+
+    async def _prepare(self, kek: KeyEncryptionKey, stored: Sequence[StoredKey]) -> None:
+        self.kek = kek
+        await self._on_thread(lambda: await_source(kek, stored, self._settings.keys.wait_seconds))
+        self.rings = KeyRings(self._fetch, kek, rings=rings_of(self._settings))
 
     def _readable(self) -> KeyRings:
         if self.rings.unreadable:

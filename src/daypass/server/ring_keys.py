@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from daypass.config import Settings
-from daypass.crypto.keys import (
-    KeyEncryptionKey,
-    Ring,
-    StoredKey,
-    ended_keys,
-    next_keys,
-    rewrapped,
-)
+from daypass.crypto.key_encryption import StoredKey
+from daypass.crypto.keys import Ring, ended_keys, next_keys, rewrapped
 from daypass.domain.events import Event, EventType
 from daypass.server.authorization_server import rings_of
 from daypass.server.clock import opened
-from daypass.server.encryption_key import key_encryption_key
+from daypass.server.encryption_key import key_at, key_encryption_key, opening_key
 from daypass.server.recording import record_change
 from daypass.stores.engine import Database
 from daypass.stores.ring_keys import (
@@ -48,9 +41,9 @@ def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
 
     Raises UnusableDatabase, DatabaseUnreachable, RingError.
     """
-    kek = key_encryption_key(settings, new=False)
     chosen = tuple(rings) or rings_of(settings)
     with opened(settings) as database:
+        kek = opening_key(settings, _stored(database))
         made = next_keys(kek, _wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
 
         def change(tx: StoreTx, now: int) -> Event:
@@ -69,10 +62,10 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
     Running servers use the new keys within a second. Secrets at rest stay sealed by the keys that sealed them. Raises
     UnusableDatabase, DatabaseUnreachable, RingError.
     """
-    kek = key_encryption_key(settings, new=False)
     with opened(settings) as database:
-        wall = _wall()
-        ended = ended_keys(_stored(database), kek, wall)
+        wall, stored = _wall(), _stored(database)
+        kek = opening_key(settings, stored)
+        ended = ended_keys(stored, kek, wall)
         made = next_keys(kek, wall, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
 
         def change(tx: StoreTx, now: int) -> Event:
@@ -86,14 +79,17 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
     return ended, made
 
 
-def rewrap(settings: Settings, file: Path) -> int:
-    """Wraps every ring key by the key-encryption key in `file`, and returns their number.
+def rewrap(settings: Settings, place: str) -> int:
+    """Wraps every ring key by another key-encryption key, and returns their number. A key source gets a new data key.
 
-    Raises UnusableDatabase, DatabaseUnreachable, RingError.
+    `place`: a file, or the URI of a key source; "": that of the settings. Raises UnusableDatabase, DatabaseUnreachable,
+    RingError.
     """
-    old, new = key_encryption_key(settings, new=False), KeyEncryptionKey.from_file(file)
     with opened(settings) as database:
-        keys = rewrapped(_stored(database), old.accepting((new,)), new)
+        stored = _stored(database)
+        old = opening_key(settings, stored, *((key_at(settings, place),) if place else ()))
+        new = key_at(settings, place) if place else key_encryption_key(settings, new=False)
+        keys = rewrapped(stored, old, new)
 
         def change(tx: StoreTx, now: int) -> Event:
             replace_ring_keys(tx.connection, [_row(key) for key in keys], now)

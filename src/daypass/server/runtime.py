@@ -148,7 +148,7 @@ class Runtime:
         if snapshot is None:
             self.rings = await self._rotation.open()
         else:
-            self.rings = self._rotation.open_without_database(snapshot.ring_keys)
+            self.rings = await self._rotation.open_without_database(snapshot.kek, snapshot.ring_keys)
 
     def _read_times(self) -> tuple[int, int | None]:
         return read_times(self.database)
@@ -254,7 +254,7 @@ class Runtime:
     def _snapshot_tasks(self, peers: Peers) -> list[Coroutine[Any, Any, None]]:
         if not self.settings.snapshot.enabled or self.database.dialect != "postgresql":
             return []
-        kek = key_encryption_key(self.settings, new=False)
+        kek = self._rotation.kek
         self._snapshots = SnapshotWriter(self.settings, kek, self.directory, self.rings, self.journal, peers)
         return [self._snapshots.run()]
 

@@ -22,7 +22,8 @@ from daypass.audit.journal import DurableJournal
 from daypass.audit.spool import SpoolDirectory, SpoolKeyUnknown, SpoolTampered
 from daypass.audit.spool_sink import OfflineStart
 from daypass.config import Settings
-from daypass.crypto.keys import KeyEncryptionKey, KeyRings, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, StoredKey
+from daypass.crypto.keys import KeyRings
 from daypass.crypto.sealed_file import FileSealer, SealedFileError, read_sealed
 from daypass.domain.directory import Revocation
 from daypass.domain.policy.document import compile_stored
@@ -76,9 +77,10 @@ _decode_views = msgspec.msgpack.Decoder(list[_EncodedView]).decode
 class Snapshot:
     """A snapshot that was read. See `read_snapshot`."""
 
-    def __init__(self, state: _State, views: Sequence[_EncodedView]) -> None:
+    def __init__(self, state: _State, views: Sequence[_EncodedView], kek: KeyEncryptionKey) -> None:
         self._state = state
         self._views = views
+        self.kek = kek  # which opened it
 
     @property
     def as_of(self) -> int:
@@ -142,7 +144,7 @@ def read_snapshot(settings: Settings, kek: KeyEncryptionKey, wall: int) -> Snaps
     limit = settings.directory.max_staleness_seconds
     if age > limit * 1000:
         raise SnapshotUnusable(f"the snapshot is {age / 1000:.0f} s old (directory.max_staleness_seconds: {limit:g})")
-    return Snapshot(state, views)
+    return Snapshot(state, views, kek)
 
 
 class SnapshotWriter:

@@ -20,18 +20,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from daypass.config import ConfigError, Settings
 from daypass.crypto.ids import RandomIds
-from daypass.crypto.keys import RingError
+from daypass.crypto.key_encryption import RingError, StoredKey
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
 from daypass.operations.accounts.bootstrap import BootstrapError, FirstKey, bootstrap, parse
-from daypass.server.encryption_key import key_encryption_key
+from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.server.policies import further_policies
 from daypass.server.runtime import Runtime
 from daypass.server.snapshots import SnapshotUnusable, read_snapshot, snapshot_exists
 from daypass.stores.causes import DatabaseUnreachable, await_database, cause_of
 from daypass.stores.engine import Database, open_database
 from daypass.stores.migrations import prepare
+from daypass.stores.ring_keys import load_ring_keys
 from daypass.stores.tx import StoreReader
 
 DEV_ACCOUNT = "123456789012"
@@ -81,7 +82,8 @@ def _make_private(file: Path) -> None:
 def warn_of_key_beside_database(settings: Settings) -> None:
     """Warns because a copy of a directory with both can open every stored secret."""
     keys = settings.keys
-    if keys.encryption_key.get_secret_value() or settings.database.url.get_secret_value():
+    elsewhere = keys.encryption_key.get_secret_value() or keys.encryption_key_source
+    if elsewhere or settings.database.url.get_secret_value():
         return
     file = keys.encryption_key_file or settings.server.data / "master.key"
     if file.absolute().parent == settings.server.data.absolute():
@@ -138,9 +140,9 @@ def prepare_database(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> bool | None:
     """Waits up to `database.wait_seconds` for the database, then checks and migrates it. Returns whether it has an
-    account; None when it does not answer and the processes can serve from a snapshot.
+    account; None when it does not answer and the processes can serve from a snapshot. A key source is waited for, too.
 
-    Raises ConfigError, UnusableDatabase, DatabaseUnreachable or StartupError.
+    Raises ConfigError, UnusableDatabase, DatabaseUnreachable, RingError or StartupError.
     """
     further_policies(settings.aws.policies)
     try:
@@ -155,6 +157,7 @@ def prepare_database(
                 _require_snapshot(settings, error)
                 return None
             prepare(database)
+            _await_source(database, settings, sleep, monotonic)
             return bool(database.read(lambda conn: StoreReader(conn).find(Account, limit=1)))
     finally:
         database.close()
@@ -170,6 +173,17 @@ def _wait_for(
     if snapshot_exists(settings):
         seconds = min(seconds, settings.snapshot.after_seconds)
     await_database(database, settings.database_url(), seconds, waiting, sleep=sleep, monotonic=monotonic)
+
+
+def _await_source(
+    database: Database, settings: Settings, sleep: Callable[[float], None], monotonic: Callable[[], float]
+) -> None:
+    """Waits up to `keys.wait_seconds` for the key sources of the settings, if they have any. Raises RingError."""
+    if not settings.keys.encryption_key_source and not settings.keys.former_encryption_key_sources:
+        return
+    stored = [StoredKey(*row) for row in database.read(load_ring_keys)]
+    kek = key_encryption_key(settings, new=not stored)
+    await_source(kek, stored, settings.keys.wait_seconds, sleep=sleep, monotonic=monotonic)
 
 
 def _require_snapshot(settings: Settings, error: DatabaseUnreachable) -> None:

@@ -12,7 +12,7 @@ from tests.attack.installation import ALPHA, EVERYTHING, Installation, installed
 from tests.contract.making import one_of_each
 from tests.integration.oauth.test_status_lists import revoke
 
-from daypass.crypto.keys import KeyEncryptionKey
+from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.domain.errors import DaypassError
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.session import FeedPosition

@@ -6,7 +6,8 @@ import asyncio
 
 from msgspec.structs import replace
 
-from daypass.crypto.keys import DAY, KeyEncryptionKey, KeyRings, StoredKey, due
+from daypass.crypto.key_encryption import KeyEncryptionKey, StoredKey
+from daypass.crypto.keys import DAY, KeyRings, due
 from daypass.crypto.seal import RingSealer
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 

@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.unit.crypto.test_key_encryption import Source
 
-from daypass.crypto.keys import KeyEncryptionKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError
 from daypass.crypto.sealed_file import FileSealer, SealedFileError, read_sealed
 
 KEK = KeyEncryptionKey(b"k" * 32)
@@ -38,6 +39,22 @@ def test_write_replaces_the_file_and_another_nonce_is_used(file: Path) -> None:
 
 def test_read_with_a_key_that_accepts_the_former_one_succeeds(file: Path) -> None:
     assert read_sealed(file, KeyEncryptionKey(b"n" * 32).accepting([KEK])) == b"the content"
+
+
+def test_read_with_a_key_source_asks_it_once(tmp_path: Path) -> None:
+    path, source = tmp_path / "state.sealed", Source()
+    FileSealer(KeyEncryptionKey(source)).write(path, b"the content")
+    kek = KeyEncryptionKey(source)
+    assert [read_sealed(path, kek) for _ in range(2)] == [b"the content"] * 2
+    assert source.calls == ["wrap", "unwrap"]
+
+
+def test_read_with_a_key_source_that_fails_says_so(tmp_path: Path) -> None:
+    path, source = tmp_path / "state.sealed", Source()
+    FileSealer(KeyEncryptionKey(source)).write(path, b"the content")
+    source.failure = KeySourceError("the hsm is off", temporary=True)
+    with pytest.raises(SealedFileError, match="the hsm is off"):
+        read_sealed(path, KeyEncryptionKey(source))
 
 
 def test_read_with_another_key_is_refused(file: Path) -> None:

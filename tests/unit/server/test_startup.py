@@ -14,7 +14,7 @@ from tests.prepared import prepare_sqlite
 
 from daypass.cli.main import run
 from daypass.config import Settings, load
-from daypass.crypto.keys import RingError
+from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account, Role
 from daypass.operations.accounts.bootstrap import FirstKey, parse
 from daypass.server import startup
