@@ -24,10 +24,11 @@ class TokenSigner(Protocol):
         """The claims as a signed token of this type. Raises DaypassError(UNAVAILABLE) when no key may sign now."""
         ...
 
-    async def verify(self, unverified_text: str) -> Mapping[str, Any]:
-        """The claims of an access token that one of these keys has signed. Raises JoseError, DaypassError(UNAVAILABLE).
+    async def verify(self, unverified_text: str, typ: str = "at+jwt") -> Mapping[str, Any]:
+        """The claims of a token that one of these keys has signed. Raises JoseError, DaypassError(UNAVAILABLE).
 
-        Its issuer, audience and times are not checked here.
+        `typ`: the type that it must have, in lower case; an access token by default. Its issuer, audience and times are not
+        checked here.
         """
         ...
 
@@ -127,8 +128,8 @@ class _NoKeys:
         del claims, algorithm, typ
         raise _no_oauth()
 
-    async def verify(self, unverified_text: str) -> NoReturn:
-        del unverified_text
+    async def verify(self, unverified_text: str, typ: str = "") -> NoReturn:
+        del unverified_text, typ
         raise _no_oauth()
 
     def jwks(self) -> bytes:

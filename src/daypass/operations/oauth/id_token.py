@@ -1,21 +1,29 @@
-"""ID tokens and the UserInfo endpoint (OpenID Connect Core 1.0, 2 and 5.3): who signed in, when and how."""
+"""ID tokens and the UserInfo endpoint (OpenID Connect Core 1.0, 2 and 5.3): who signed in, when and how.
+
+An ID token is never an access token: it only stands for its person where its own client asks for an identity assertion.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import re
+from typing import Any, Final
 
-from daypass.domain.directory import ReplayEntry
+from daypass.domain.directory import BrowserSession, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import JoseError
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.replay import commit_once
-from daypass.operations.oauth.access_token import session_arn
+from daypass.operations.oauth.access_token import invalid_token, session_arn
 from daypass.operations.oauth.authorization import MFA, SINGLE, AuthorizationRequest
 from daypass.operations.outcome import served
+from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 
-_SECONDS = 300
+TYPE: Final = "JWT"
+_SECONDS: Final = 300
+_DIGEST = re.compile(r"[0-9a-f]{64}")  # of a person of a provider; any other subject is the unique id of a user
 _METHODS = {"password": ("pwd",), "passkey": ("pop", "user")}  # RFC 8176
 
 
@@ -38,7 +46,33 @@ def id_token(env: Env, request: AuthorizationRequest, person: SignedIn) -> str:
         claims["amr"] = methods
     if request.nonce:
         claims["nonce"] = request.nonce
-    return server.signer.sign(claims, server.algorithm_for((request.client_id,)), "JWT")
+    return server.signer.sign(claims, server.algorithm_for((request.client_id,)), TYPE)
+
+
+async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: str, now: int) -> SignedIn:
+    """The person of an ID token that this server issued to the client, while their browser is still signed in.
+
+    The message is the same for every reason. Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE.
+    """
+    try:
+        claims = await env.oauth.signer.verify(unverified_text, TYPE.lower())
+    except JoseError as error:
+        raise invalid_token(str(error)) from None
+    sid, subject = claims.get("sid"), claims.get("sub")
+    if claims.get("iss") != env.oauth.issuer or not isinstance(sid, str) or not isinstance(subject, str):
+        raise invalid_token("it is not an ID token of this server")
+    if claims.get("aud") != client_id:
+        raise invalid_token("the ID token is of another client", session_id=sid)
+    if claims["exp"] * 1000 <= now:
+        raise invalid_token("it has expired", session_id=sid)
+    person = {} if _DIGEST.fullmatch(subject) else {"principal_id": subject}
+    rows = await env.directory.read(
+        lambda tx: tx.find(BrowserSession, account=account, session_id=sid, limit=1, **person), account=account
+    )
+    found = await browser_session.read_by_id(env, rows[0].id, now) if rows else None
+    if found is None or subject_of(found.session) != subject:
+        raise invalid_token("the person is not signed in any more", session_id=sid)
+    return found
 
 
 def subject_of(session: SessionClaims) -> str:

@@ -8,6 +8,7 @@ Source: draft-ietf-oauth-identity-assertion-authz-grant, 4 (exchange) and 5 (red
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -18,15 +19,18 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.jws import ID_JAG
 from daypass.domain.policy.model import Value
-from daypass.operations.assume.applicant import snapshot
+from daypass.domain.session import SessionClaims
+from daypass.domain.trust import ASSUME_ROLE
+from daypass.operations.assume.applicant import signing_applicant, snapshot
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
 from daypass.operations.oauth.access_token import acting, stable_id, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.id_token import signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
-from daypass.operations.oauth.parties import own_subject
-from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender
+from daypass.operations.oauth.parties import Subject, own_subject
+from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender, TokenType
 from daypass.operations.oauth.web_identity_token import WebIdentityToken
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env
@@ -36,7 +40,10 @@ _SECONDS: Final = 300
 
 
 class AssertionRequest(Struct, frozen=True):
-    """The requested assertion: for an authorization server (`audience`, its issuer), a resource and scopes there."""
+    """The requested assertion: for an authorization server (`audience`, its issuer), a resource and scopes there.
+
+    `subject`: an ID token that this server issued to the client, or a subject of token exchange.
+    """
 
     subject: Presented
     audience: str
@@ -60,17 +67,46 @@ async def issue_identity_assertion(env: Env, call: Call, request: AssertionReque
         )
     if not set(request.scope) <= set(client.settings.scopes):
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The client may not ask for this scope.", private=client.private)
-    taken = snapshot(env)
-    subject = await own_subject(env, call, request.subject, None, taken.now, request.sender.binding)
+    subject, claims = await _subject(env, call, request, client)
     try:
-        return await _issued(env, Call(subject.caller or call.caller, call.facts, call.now), request, client, there)
+        called = Call(subject.caller or call.caller, call.facts, call.now)
+        return await _issued(env, called, request, client, {"client_id": there, **claims})
     except DaypassError as error:
         raise on_record(error, subject) from None
 
 
+async def _subject(
+    env: Env, call: Call, request: AssertionRequest, client: AuthenticatedClient
+) -> tuple[Subject, dict[str, Any]]:
+    """The subject, and the claims about it. `sub` of an ID token is that of the assertion, too (section 4.3.1).
+
+    Raises DaypassError.
+    """
+    now = snapshot(env).now
+    if request.subject.type is not TokenType.ID_TOKEN:
+        subject = await own_subject(env, call, request.subject, None, now, request.sender.binding)
+        session = subject.session
+        return subject, _claims_of(session) if session is not None else {}
+    person = await signed_in_by(env, client.client.account, client.client.id, request.subject.unverified, now)
+    applicant = signing_applicant(env, Call(person.caller, call.facts, call.now))
+    subject = Subject(applicant, ASSUME_ROLE, person.caller.name, person.caller.principal_arn, person.caller)
+    claims = {"sub": subject_of(person.session), "auth_time": person.authenticated_at // 1000}
+    return subject, claims
+
+
+def _claims_of(session: SessionClaims) -> dict[str, Any]:
+    chain = acting(session.hops[:-1])
+    return {
+        "sub": stable_id(session.hops[-1]),
+        "auth_time": session.hops[0].issued_at // 1000,
+        **({"act": chain} if chain else {}),
+    }
+
+
 async def _issued(
-    env: Env, call: Call, request: AssertionRequest, client: AuthenticatedClient, there: str
+    env: Env, call: Call, request: AssertionRequest, client: AuthenticatedClient, about: Mapping[str, Any]
 ) -> WebIdentityToken:
+    """`about`: the claims about the subject, and the `client_id` at the other authorization server."""
     caller, session = call.caller, call.caller.session
     keys: dict[str, Value] = {
         AUDIENCE_KEY: (request.audience,),
@@ -85,18 +121,14 @@ async def _issued(
     expires_at = min(call.now + 1000 * _SECONDS, session.expires_at)
     claims: dict[str, Any] = {
         "iss": env.oauth.issuer,
-        "sub": stable_id(session.hops[-1]),
         "aud": request.audience,
-        "client_id": there,
         "jti": env.ids.request(),
         "iat": call.now // 1000,
         "exp": expires_at // 1000,
-        "auth_time": session.hops[0].issued_at // 1000,
+        **about,
         **({"resource": request.resource} if request.resource else {}),
         **({"scope": " ".join(request.scope)} if request.scope else {}),
     }
-    if chain := acting(session.hops[:-1]):
-        claims["act"] = chain
     text = env.oauth.signer.sign(claims, env.oauth.algorithm, ID_JAG)
     detail = {
         "jti": claims["jti"],
@@ -104,7 +136,7 @@ async def _issued(
         "audience": [request.audience],
         "resource": request.resource,
         "scope": request.scope,
-        "client_id": there,
+        "client_id": about["client_id"],
         "expires_at": expires_at,
         "principals": [hop.principal_id for hop in caller.hops],
     }
