@@ -61,7 +61,7 @@ def signed_in(site: Installation, name: str, account: str = ALPHA) -> Browser:
     """A browser in which the user is signed in."""
     browser = Browser(site)
     answer = browser.sign_in(account, name, PASSWORD)
-    assert (answer.status, answer.headers.get("location")) == (303, "/account"), answer.body
+    assert (answer.status, answer.headers.get("location")) == (303, "/console/"), answer.body
     return browser
 
 

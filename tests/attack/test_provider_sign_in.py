@@ -150,7 +150,7 @@ def test_a88_cookie_known_before_the_sign_in_is_worth_nothing_after_it(site: Ins
 @pytest.mark.parametrize("following", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb: c"])
 def test_a88_return_address_of_another_origin_is_replaced(site: Installation, honest: Provider, following: str) -> None:
     answer = came_back(Browser(site), honest, following=following)
-    assert answer.headers["location"] == "/account"
+    assert answer.headers["location"] == "/console/"
 
 
 def test_a68_error_of_a_provider_is_shown_as_a_code_alone(site: Installation, honest: Provider) -> None:

@@ -131,4 +131,4 @@ def test_request_for_a_recent_sign_in_forces_authentication_and_checks_it(site: 
 def test_a88_return_address_of_another_origin_is_replaced_after_saml(site: Installation, following: str) -> None:
     browser = Browser(site)
     choice = answered(site, browser, begun(browser, following))
-    assert browser.submit(choice, "/saml/choose", choice="0").headers["location"] == "/account"
+    assert browser.submit(choice, "/saml/choose", choice="0").headers["location"] == "/console/"

@@ -59,7 +59,7 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     page, said = page_of(chromium, scheme, width)
     virtual_authenticator(page)
     with_password(page, base)
-    page.wait_for_url(f"{base}/account")
+    page.wait_for_url(f"{base}/console/")
     page.goto(f"{base}/account/devices")
     page.fill("#name", "laptop")
     page.click("#passkey button")
@@ -69,7 +69,8 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     page.goto(f"{base}/login?again=age")
     judged(page, "sign-in-passkey")
     page.click("text=Sign in with a passkey")
-    page.wait_for_url(f"{base}/account")
+    page.wait_for_url(f"{base}/console/")
+    page.goto(f"{base}/account")
     assert "passkey" in page.inner_text("main")
     page.goto(f"{base}/account/devices")
     page.click("text=Make new recovery codes")
@@ -79,7 +80,7 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     page.wait_for_selector("text=Use a passkey")
     judged(page, "second-factor")
     page.click("text=Use a passkey")
-    page.wait_for_url(f"{base}/account")
+    page.wait_for_url(f"{base}/console/")
     assert [text for text in said if "Content Security Policy" in text or "Refused" in text] == []
     page.context.close()
 

@@ -8,9 +8,11 @@ from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws.routes import aws_routes
 from daypass.wire.console.routes import console_routes
+from daypass.wire.console.visit import Console
 from daypass.wire.front import Front
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.routes import oauth_routes
+from daypass.wire.parameters import checked
 from daypass.wire.revocations.status_lists import status_list_route
 from daypass.wire.revocations.stream import OPERATION as FOLLOW
 from daypass.wire.revocations.stream import PATH as STREAMS
@@ -55,7 +57,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *aws_routes(front),
             status_list_route(front),
             *web_routes(site),
-            *console_routes(site, settings.region, settings.shown),
+            *console_routes(Console(site, checked, settings.region, settings.shown)),
             *oauth_routes(front, site, settings.certificate_header),
             *authzen_routes(front, settings.certificate_header),
             *ssf_routes(front, settings.certificate_header),

@@ -150,3 +150,17 @@ def test_first_steps_make_a_role_that_needs_approval_and_its_rule(site: Installa
         reason="The first request",
     )
     assert query_of(sent)["done"] == "requested"
+
+
+@pytest.mark.parametrize("name", ["with space", "a/b", "\u202e", "n" * 65])
+def test_first_role_with_a_name_that_iam_refuses_is_refused(site: Installation, name: str) -> None:
+    ada = signed_in(site, "ada")
+    answer = ada.submit(
+        ada.get("/console/start"),
+        "/console/start/role",
+        name=name,
+        permissions="read",
+        requesters="engineers",
+        approvers="leads",
+    )
+    refused(site, answer, 400)

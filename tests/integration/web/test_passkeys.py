@@ -17,7 +17,7 @@ def test_register_a_passkey_then_sign_in_with_it_alone_is_mfa(site: Installation
     authenticator = registered(site, signed_in(site, name))
     browser = Browser(site)
     answer = sign_in_with(browser, authenticator)
-    assert (answer.status, answer.headers["location"]) == (303, "/account"), text(answer)
+    assert (answer.status, answer.headers["location"]) == (303, "/console/"), text(answer)
     assert "Signed in with passkey" in text(browser.get("/account"))
     (record,) = [r for r in site.records(answer.request_id) if r["type"] == "session.issued"]
     assert record["actor"]["arn"] == f"arn:aws:iam::{ALPHA}:user/{name}"

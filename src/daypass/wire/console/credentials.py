@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from daypass.domain.errors import DaypassError
@@ -24,22 +23,18 @@ async def form(visit: ConsoleVisit) -> Response:
     return await _form_page(visit)
 
 
-def show(region: str) -> Callable[[ConsoleVisit], Awaitable[Response]]:
-    """POST /console/credentials/show. `region`: shown with the credentials."""
-
-    async def serve(visit: ConsoleVisit) -> Response:
-        try:
-            minutes = visit.number("minutes")
-            name = visit.value("session_name", 64) or _session_name(visit)
-            session = SessionRequest(name, minutes * 60 if minutes else None, visit.value("policy", 20_480))
-            asked = AssumeRequest(visit.value("role"), session)
-            issued = await visit.perform("sts:AssumeRole", assume_role, asked, AwsForm(), mfa_code(visit))
-        except DaypassError as error:
-            return await _form_page(visit, await visit.problem(error))
-        formats = texts(environment(issued, visit.visit.site.public_url, region))
-        return visit.page("credentials", "Your credentials", formats=formats, session=issued.session)
-
-    return serve
+async def show(visit: ConsoleVisit) -> Response:
+    """POST /console/credentials/show."""
+    try:
+        minutes = visit.number("minutes")
+        name = visit.value("session_name", 64) or _session_name(visit)
+        session = SessionRequest(name, minutes * 60 if minutes else None, visit.value("policy", 20_480))
+        asked = AssumeRequest(visit.value("role"), session)
+        issued = await visit.perform("sts:AssumeRole", assume_role, asked, AwsForm(), mfa_code(visit))
+    except DaypassError as error:
+        return await _form_page(visit, await visit.problem(error))
+    formats = texts(environment(issued, visit.visit.site.public_url, visit.console.region))
+    return visit.page("credentials", "Your credentials", formats=formats, session=issued.session)
 
 
 async def _form_page(visit: ConsoleVisit, problem: str = "") -> Response:

@@ -1,29 +1,53 @@
-"""IAM operations for pages of the console, by the names and members of the IAM API."""
+"""Operations of IAM and of IAM Roles Anywhere for pages of the console, by the names and members of their APIs.
+
+Parameters are checked by the service models first, as for a signed request: what a form cannot say, no API call could say.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from daypass.operations.crud.engine import perform
 from daypass.operations.iam.service import IAM
 from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.rolesanywhere.service import ROLES_ANYWHERE
+from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
 from daypass.ports import Call, Env
-from daypass.wire.console.visit import ConsoleVisit, Part
+from daypass.wire.console.visit import Console, ConsoleVisit, ParameterCheck, Part
 
 
 async def iam(visit: ConsoleVisit, operation: str, **params: Any) -> Mapping[str, Any]:
     """The answer of an operation. Empty parameters are left out. Raises DaypassError."""
-    return await visit.perform(f"iam:{operation}", _run, operation, _given(params))
+    return await visit.perform(f"iam:{operation}", _run_iam, operation, _given(params), visit.console.check)
 
 
 async def iam_part(visit: ConsoleVisit, operation: str, **params: Any) -> Part[Mapping[str, Any]]:
     """As `iam`, for a part of a page."""
-    return await visit.attempt(f"iam:{operation}", _run, operation, _given(params))
+    return await visit.attempt(f"iam:{operation}", _run_iam, operation, _given(params), visit.console.check)
 
 
-async def _run(env: Env, call: Call, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    return await perform(env, call, IAM, OPERATIONS[operation], params)
+async def roles_anywhere(visit: ConsoleVisit, operation: str, **params: Any) -> Mapping[str, Any]:
+    """As `iam`, for an operation of IAM Roles Anywhere."""
+    given = _given(params)
+    return await visit.perform(f"rolesanywhere:{operation}", _run_roles_anywhere, operation, given, visit.console)
+
+
+async def _run_iam(
+    env: Env, call: Call, operation: str, params: Mapping[str, Any], check: ParameterCheck
+) -> Mapping[str, Any]:
+    return await perform(env, call, IAM, OPERATIONS[operation], check("iam", operation, params))
+
+
+async def _run_roles_anywhere(
+    env: Env, call: Call, operation: str, params: Mapping[str, Any], console: Console
+) -> Mapping[str, Any]:
+    """In the region that the console shows, as a signed request names one."""
+    checked = console.check("rolesanywhere", operation, params)
+    call = replace(call, facts=replace(call.facts, region=console.region))
+    return await perform(env, call, ROLES_ANYWHERE, OF_ROLES_ANYWHERE[operation], checked)
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

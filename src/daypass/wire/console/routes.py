@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.console import (
     approvals,
     credentials,
@@ -23,9 +22,8 @@ from daypass.wire.console import (
 )
 from daypass.wire.console.errors import CONSOLE_ERRORS
 from daypass.wire.console.navigation import HOME
-from daypass.wire.console.visit import ConsolePage, shown, submitted
+from daypass.wire.console.visit import Console, ConsolePage, shown, submitted
 from daypass.wire.routing import GET, POST, Route
-from daypass.wire.web.visit import Site
 
 _REQUEST = "/console/access-request"
 
@@ -33,24 +31,24 @@ _REQUEST = "/console/access-request"
 Show: TypeAlias = "Callable[..., Route]"
 
 
-def console_routes(site: Site, region: str, settings: ShownSettings) -> tuple[Route, ...]:
-    """Every path with its handler. `region`: shown with credentials. `settings`: without secrets."""
+def console_routes(console: Console) -> tuple[Route, ...]:
+    """Every path with its handler."""
 
     def show(path: str, serve: ConsolePage, summary: str, operation: str = "") -> Route:
-        return Route(path, shown(site, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
+        return Route(path, shown(console, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
 
     def form(path: str, serve: ConsolePage, summary: str, operation: str) -> Route:
-        return Route(path, submitted(site, serve, operation), summary, POST, CONSOLE_ERRORS, operation)
+        return Route(path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation)
 
     return (
-        *_access(show, form, region),
+        *_access(show, form),
         *_use(show, form),
         *_directory(show, form),
-        *_administration(show, form, settings),
+        *_administration(show, form),
     )
 
 
-def _access(show: Show, form: Show, region: str) -> tuple[Route, ...]:
+def _access(show: Show, form: Show) -> tuple[Route, ...]:
     """A person's own access, requests and approvals."""
     return (
         show(HOME, home.home, "Console: the person's own access", "daypass:GetOwnAccess"),
@@ -72,7 +70,7 @@ def _access(show: Show, form: Show, region: str) -> tuple[Route, ...]:
         form(f"{_REQUEST}/cancel", approvals.cancel, "Takes a request back", "daypass:CancelAccessRequest"),
         form(f"{_REQUEST}/done", home.finish, "Ends the access of a request", "daypass:FinishAccessRequest"),
         show("/console/credentials", credentials.form, "Console: the form for credentials", "daypass:GetOwnAccess"),
-        form("/console/credentials/show", credentials.show(region), "Shows credentials once", "sts:AssumeRole"),
+        form("/console/credentials/show", credentials.show, "Shows credentials once", "sts:AssumeRole"),
     )
 
 
@@ -116,7 +114,7 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
     )
 
 
-def _administration(show: Show, form: Show, settings: ShownSettings) -> tuple[Route, ...]:
+def _administration(show: Show, form: Show) -> tuple[Route, ...]:
     """Approval rules, reviews, notifications, settings and first steps."""
     channel = "/console/notifications"
     return (
@@ -134,7 +132,7 @@ def _administration(show: Show, form: Show, settings: ShownSettings) -> tuple[Ro
         show("/console/dashboard", dashboards.dashboard, "Console: dashboards", "daypass:ReadAudit"),
         show("/console/dashboard/events", dashboards.events, "Figures of a dashboard as an event", "daypass:ReadAudit"),
         show("/console/dashboard/export", dashboards.export, "Figures of a dashboard as a file", "daypass:ReadAudit"),
-        show("/console/settings", setup.settings_page(settings), "Console: settings", "daypass:ReadSettings"),
+        show("/console/settings", setup.settings_page, "Console: settings", "daypass:ReadSettings"),
         show("/console/start", setup.start, "Console: first steps", "iam:ListGroups"),
         form("/console/start/role", setup.first_role, "Makes the first role and its rule", "iam:CreateRole"),
     )

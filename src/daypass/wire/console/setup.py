@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from daypass.domain.arn import root_arn
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.accounts.read_settings import ShownSettings, read_settings
+from daypass.operations.accounts.read_settings import read_settings
 from daypass.operations.broker import rules
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.visit import ConsoleVisit, to
@@ -22,14 +22,10 @@ PERMISSIONS: Final[Mapping[str, str]] = {
 """Managed policies that the first role can have, by the values of the form."""
 
 
-def settings_page(shown: ShownSettings) -> Callable[[ConsoleVisit], Awaitable[Response]]:
-    """GET /console/settings. `shown`: without secrets."""
-
-    async def serve(visit: ConsoleVisit) -> Response:
-        found = await visit.perform("daypass:ReadSettings", read_settings, shown)
-        return visit.page("settings", "Settings", sections=found)
-
-    return serve
+async def settings_page(visit: ConsoleVisit) -> Response:
+    """GET /console/settings."""
+    found = await visit.perform("daypass:ReadSettings", read_settings, visit.console.settings)
+    return visit.page("settings", "Settings", sections=found)
 
 
 async def start(visit: ConsoleVisit) -> Response:

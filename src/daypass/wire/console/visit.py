@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from daypass.domain.access.person import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 from daypass.wire.console.errors import CONSOLE_ERRORS
@@ -30,6 +31,26 @@ _SHOWN: Final = frozenset(
 """Refusals that a page can show in the place of the part that was refused."""
 
 ConsolePage: TypeAlias = "Callable[[ConsoleVisit], Awaitable[Response]]"
+ParameterCheck: TypeAlias = "Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]"
+"""Service ("iam"), operation and parameters to parameters that satisfy the service model. Raises DaypassError(VALIDATION)
+with AWS's message. It is the check of the service's own wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What pages of the console need beside the ports.
+
+    Attributes:
+        site: cookies, forms and templates.
+        check: the check of parameters for operations that the service models describe.
+        region: shown with credentials.
+        settings: the settings of the server, without secrets.
+    """
+
+    site: Site
+    check: ParameterCheck
+    region: str
+    settings: ShownSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +68,7 @@ class ConsoleVisit:
     visit: Visit
     call: Call
     signed_in: SignedIn
+    console: Console
     values: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -127,7 +149,7 @@ def to(location: str, **parameters: object) -> Response:
     return redirect(address(location, **parameters))
 
 
-def shown(site: Site, serve: ConsolePage, operation: str = "") -> Handler:
+def shown(console: Console, serve: ConsolePage, operation: str = "") -> Handler:
     """The handler of a page that is only read."""
 
     async def handle(visit: Visit) -> Response:
@@ -135,12 +157,12 @@ def shown(site: Site, serve: ConsolePage, operation: str = "") -> Handler:
         found = await visit.person()
         if found is None:
             return visit.to_sign_in(_here(visit))
-        return await serve(ConsoleVisit(visit, *found, query))
+        return await serve(ConsoleVisit(visit, *found, console, query))
 
-    return site.handler(operation, handle, CONSOLE_ERRORS)
+    return console.site.handler(operation, handle, CONSOLE_ERRORS)
 
 
-def submitted(site: Site, serve: ConsolePage, operation: str) -> Handler:
+def submitted(console: Console, serve: ConsolePage, operation: str) -> Handler:
     """The handler of a form: POST only, with the CSRF token of this browser."""
 
     async def handle(visit: Visit) -> Response:
@@ -148,9 +170,9 @@ def submitted(site: Site, serve: ConsolePage, operation: str) -> Handler:
         found = await visit.person()
         if found is None:
             return visit.to_sign_in(HOME)
-        return await serve(ConsoleVisit(visit, *found, fields))
+        return await serve(ConsoleVisit(visit, *found, console, fields))
 
-    return site.handler(operation, handle, CONSOLE_ERRORS)
+    return console.site.handler(operation, handle, CONSOLE_ERRORS)
 
 
 def _here(visit: Visit) -> str:

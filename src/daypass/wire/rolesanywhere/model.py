@@ -55,7 +55,11 @@ class Operation:
                 given[name] = labels[place]
             elif target.get("location") == "querystring" and place in query:
                 given[name] = self._from_query(target["shape"], place, query[place])
-        made: Mapping[str, Any] = typed(self.shapes, self.input, given)
+        return self.checked(given)
+
+    def checked(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Typed parameters from JSON values by member. Raises DaypassError(VALIDATION)."""
+        made: Mapping[str, Any] = typed(self.shapes, self.input, dict(given))
         return made
 
     def _from_query(self, shape: str, name: str, texts: list[str]) -> Any:

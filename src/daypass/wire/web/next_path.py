@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-DEFAULT: Final = "/account"
+DEFAULT: Final = "/console/"
 _PATH: Final = re.compile(
     r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@%-][A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?"
 )
