@@ -43,7 +43,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
             Item("Access keys", "/console/keys"),
             Item("MFA devices", "/console/devices"),
             Item("Providers", "/console/providers", ("/console/provider",)),
-            Item("Clients", "/console/clients"),
+            Item("Trust anchors", "/console/trust-anchors", ("/console/trust-anchor",)),
+            Item("Clients", "/console/clients", ("/console/client",)),
+            Item("Resource servers", "/console/resource-servers", ("/console/resource-server",)),
         ),
     ),
     (

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from daypass.wire.console import (
+    anchors,
     approvals,
+    clients,
     credentials,
     dashboards,
-    directory,
+    devices,
+    groups,
     home,
     keys,
+    providers,
     record,
     requests,
     roles,
@@ -19,13 +23,20 @@ from daypass.wire.console import (
     sessions,
     setup,
     simulator,
+    users,
 )
+from daypass.wire.console.anchors import anchor_changes
+from daypass.wire.console.clients import client_changes
 from daypass.wire.console.errors import CONSOLE_ERRORS
+from daypass.wire.console.groups import group_changes
 from daypass.wire.console.navigation import HOME
+from daypass.wire.console.providers import provider_changes
+from daypass.wire.console.user_changes import user_changes
 from daypass.wire.console.visit import Console, ConsolePage, shown, submitted
 from daypass.wire.routing import GET, POST, Route
 
 _REQUEST = "/console/access-request"
+_CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *client_changes(), *anchor_changes())
 
 
 Show: TypeAlias = "Callable[..., Route]"
@@ -97,20 +108,27 @@ def _use(show: Show, form: Show) -> tuple[Route, ...]:
 
 
 def _directory(show: Show, form: Show) -> tuple[Route, ...]:
-    """Users, groups, keys, devices, providers and clients."""
+    """Users, groups, keys, devices, providers, trust anchors, clients and resource servers."""
+    oidc = "iam:GetOpenIDConnectProvider"
     return (
-        show("/console/users", directory.users, "Console: users", "iam:ListUsers"),
-        show("/console/user", directory.user, "Console: one user", "iam:GetUser"),
-        show("/console/groups", directory.groups, "Console: groups", "iam:ListGroups"),
-        show("/console/group", directory.group, "Console: one group", "iam:GetGroup"),
-        show("/console/devices", directory.devices, "Console: MFA devices", "iam:ListVirtualMFADevices"),
+        show("/console/users", users.users, "Console: users", "iam:ListUsers"),
+        show("/console/user", users.user, "Console: one user", "iam:GetUser"),
+        show("/console/groups", groups.groups, "Console: groups", "iam:ListGroups"),
+        show("/console/group", groups.group, "Console: one group", "iam:GetGroup"),
+        show("/console/devices", devices.devices, "Console: MFA devices", "iam:ListVirtualMFADevices"),
         show(
-            "/console/providers", directory.providers, "Console: identity providers", "iam:ListOpenIDConnectProviders"
+            "/console/providers", providers.providers, "Console: identity providers", "iam:ListOpenIDConnectProviders"
         ),
-        show("/console/provider", directory.provider, "Console: one identity provider", "iam:GetOpenIDConnectProvider"),
-        show("/console/clients", directory.clients, "Console: OAuth clients", "daypass:ListClients"),
+        show("/console/provider", providers.provider, "Console: one identity provider", oidc),
+        show("/console/trust-anchors", anchors.anchors, "Console: trust anchors", "rolesanywhere:ListTrustAnchors"),
+        show("/console/trust-anchor", anchors.anchor, "Console: one trust anchor", "rolesanywhere:GetTrustAnchor"),
+        show("/console/clients", clients.clients, "Console: OAuth clients", "daypass:ListClients"),
+        show("/console/client", clients.client, "Console: one OAuth client", "daypass:GetClient"),
+        show("/console/resource-servers", clients.servers, "Console: resource servers", "daypass:ListResourceServers"),
+        show("/console/resource-server", clients.server, "Console: one resource server", "daypass:GetResourceServer"),
         show("/console/keys", keys.keys, "Console: access keys by age and use", "iam:GetCredentialReport"),
         form("/console/keys/report", keys.make_report, "Makes the credential report", "iam:GenerateCredentialReport"),
+        *(form(each.path, each.serve, each.summary, each.operation) for each in _CHANGES),
     )
 
 

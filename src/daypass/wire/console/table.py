@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from daypass.wire.console.visit import address
+from daypass.wire.console.forms import FormView
+from daypass.wire.console.visit import ConsoleVisit, address
+from daypass.wire.http import Response
 
 
 class Cell(NamedTuple):
@@ -49,3 +51,11 @@ def columns(*titles: str) -> tuple[Column, ...]:
 def link(text: str, path: str, **parameters: object) -> Cell:
     """A cell that leads to a page."""
     return Cell(text, address(path, **parameters))
+
+
+def table_page(
+    visit: ConsoleVisit, title: str, table: TableView, *, problem: str = "", forms: Sequence[FormView] = ()
+) -> Response:
+    """A page with one table, and the forms for new rows."""
+    table = table._replace(first=bool(visit.value("after")))
+    return visit.page("table", title, table=table, problem=problem, forms=forms)

@@ -55,10 +55,11 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[T]):
-    """A part of a page: its value, or why it was refused."""
+    """A part of a page: its value, or why it was refused. `absent`: because it does not exist."""
 
     value: T | None = None
     problem: str = ""
+    absent: bool = False
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class ConsoleVisit:
             if family_of(error.kind) not in _SHOWN:
                 raise
             await self.visit.site.front.record(self.visit.progress, error)
-            return Part(problem=error.public)
+            return Part(problem=error.public, absent=family_of(error.kind) is Family.ABSENT)
 
     async def problem(self, error: DaypassError) -> str:
         """Records a refusal after which the person may correct the form. Raises any other error again."""

@@ -1,0 +1,100 @@
+"""Forms that change something: confirmed with MFA where they are sensitive, performed, and shown again with the problem.
+
+A person who has MFA confirms a sensitive form on a page that shows everything in it. The proof is bound to the form's path
+and to every field, so what is performed is what the person saw; the operation then runs with MFA of that moment. For a
+person without MFA the account's policies decide, as for any other call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple, TypeAlias
+
+from msgspec.structs import replace
+
+from daypass.domain.claims import CallerDerived
+from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.operations.sign_in import step_up
+from daypass.wire.console.visit import ConsolePage, ConsoleVisit
+from daypass.wire.http import Response
+from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
+
+Again: TypeAlias = Callable[[ConsoleVisit, str], Awaitable[Response]]
+"""The page of a form, with the problem of the last attempt above it."""
+
+_LABELS: Final[Mapping[str, str]] = {
+    "after": "",
+    "arn": "ARN",
+    "client_token": "",
+    "id": "Id",
+    "mfa": "",
+    "name": "Name",
+    "pem": "Certificates",
+    "user": "User",
+    "group": "Group",
+    "policy": "Policy",
+    "url": "URL",
+}
+"""What the confirmation calls a field; "": it does not show it. All others have their own name."""
+
+
+class Change(NamedTuple):
+    """A form.
+
+    Attributes:
+        path: where it is posted to.
+        operation: the operation that it calls first, as the record names it.
+        summary: what it does; the title of the confirmation.
+        perform: does it, and answers. again: the form's page.
+        confirmed: a person who has MFA confirms it.
+    """
+
+    path: str
+    operation: str
+    summary: str
+    perform: ConsolePage
+    again: Again
+    confirmed: bool = False
+
+    async def serve(self, visit: ConsoleVisit) -> Response:
+        """The answer to the form."""
+        if self.confirmed:
+            asked = await confirmation(visit, self.path, self.summary, self.operation)
+            if asked is not None:
+                return asked
+        try:
+            return await self.perform(visit)
+        except DaypassError as error:
+            return await self.again(visit, await visit.problem(error))
+
+
+async def confirmation(visit: ConsoleVisit, path: str, title: str, operation: str) -> Response | None:
+    """The page that asks for MFA; None when the form is confirmed now, or the person has no MFA.
+
+    After a proof, the caller of `visit` has MFA of this moment. `operation`: the proof is recorded under its name.
+    """
+    fields = {name: value for name, value in visit.values.items() if name not in PROOF_FIELDS}
+    account = visit.call.caller.account
+    digest = step_up.digest_of(path, account, json.dumps(sorted(fields.items())))
+    proof, problem = proof_of(visit.signed_in, visit.values), ""
+    if proof is not None:
+        try:
+            mfa_at = await visit.perform(operation, step_up.check, digest, proof)
+        except DaypassError as error:
+            if family_of(error.kind) not in (Family.DENIED, Family.PROOF):
+                raise
+            problem = await visit.problem(error)
+        else:
+            caller = replace(visit.call.caller, mfa_at=mfa_at, derived=CallerDerived())
+            visit.call = replace(visit.call, caller=caller)
+            return None
+    asked = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
+    if not (asked.passkey or asked.devices):
+        return None
+    return visit.page("confirm", title, action=path, values=fields, facts=_facts(fields), asked=asked, problem=problem)
+
+
+def _facts(fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    named = [(_LABELS.get(name, name.replace("_", " ").capitalize()), value) for name, value in fields.items()]
+    return [(label, value) for label, value in named if label and value]

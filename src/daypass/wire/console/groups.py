@@ -1,0 +1,123 @@
+"""Groups: the list, one group with its users and policies, and the changes of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from daypass.wire.console.change import Change
+from daypass.wire.console.forms import Field, FormView
+from daypass.wire.console.iam import iam
+from daypass.wire.console.policies import Holder, empty, policies_of, policy_changes
+from daypass.wire.console.table import Cell, TableView, columns, link, table_page
+from daypass.wire.console.visit import ConsolePage, ConsoleVisit, to
+from daypass.wire.http import Response
+
+_ROWS: Final = 50
+_GROUPS: Final = "/console/groups"
+_GROUP: Final = "/console/group"
+_HOLDER: Final = Holder("Group", _GROUP)
+_NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=128)
+
+
+async def groups(visit: ConsoleVisit, problem: str = "") -> Response:
+    """GET /console/groups: by name."""
+    found = await iam(visit, "ListGroups", Marker=visit.value("after"), MaxItems=_ROWS)
+    rows = [
+        (
+            link(group["GroupName"], _GROUP, name=group["GroupName"]),
+            Cell(group["Path"]),
+            Cell(at=group["CreateDate"]),
+        )
+        for group in found["Groups"]
+    ]
+    empty_text = ("No groups.", "Groups give their users the same policies. Approval rules name them.")
+    table = TableView(columns("Name", "Path", "Created"), rows, _GROUPS, found.get("Marker", ""), empty=empty_text)
+    new = FormView(
+        f"{_GROUPS}/create", "Create the group", "New group", (_NAME._replace(value=visit.value("new_name")),)
+    )
+    return table_page(visit, "Groups", table, problem=problem, forms=(new,))
+
+
+async def group(visit: ConsoleVisit, problem: str = "") -> Response:
+    """GET /console/group?name=…"""
+    name = visit.value("name", 128)
+    found = await iam(visit, "GetGroup", GroupName=name, Marker=visit.value("after"), MaxItems=_ROWS)
+    policies, hidden = await policies_of(visit, _HOLDER, name), {"name": name}
+    members = [each["UserName"] for each in found["Users"]]
+    leave = {
+        user: FormView(
+            f"{_GROUP}/remove-user", "Remove", hidden={**hidden, "user": user}, label=f"Remove {user}", danger=True
+        )
+        for user in members
+    }
+    forms = (
+        FormView(f"{_GROUP}/add-user", "Add", "Add a user", (Field("user", "User", maxlength=64),), hidden),
+        FormView(f"{_GROUP}/rename", "Rename", "Rename the group", (_NAME._replace(value=name),), hidden),
+        *policies.forms,
+    )
+    delete = FormView(f"{_GROUP}/delete", "Delete the group", hidden=hidden, danger=True)
+    return visit.page(
+        "group",
+        found["Group"]["GroupName"],
+        group=found["Group"],
+        users=members,
+        leave=leave,
+        following=found.get("Marker", ""),
+        policies=policies,
+        forms=forms,
+        delete=delete,
+        problem=problem,
+    )
+
+
+def _member(operation: str) -> ConsolePage:
+    async def perform(visit: ConsoleVisit) -> Response:
+        name = visit.value("name", 128)
+        await iam(visit, operation, GroupName=name, UserName=visit.value("user", 64))
+        return to(_GROUP, name=name, done="saved")
+
+    return perform
+
+
+async def _create(visit: ConsoleVisit) -> Response:
+    name = visit.value("new_name", 128)
+    await iam(visit, "CreateGroup", GroupName=name)
+    return to(_GROUP, name=name, done="saved")
+
+
+async def _rename(visit: ConsoleVisit) -> Response:
+    name = visit.value("new_name", 128)
+    await iam(visit, "UpdateGroup", GroupName=visit.value("name", 128), NewGroupName=name)
+    return to(_GROUP, name=name, done="saved")
+
+
+async def _delete(visit: ConsoleVisit) -> Response:
+    """Takes the group's policies and users from it, then deletes it. Each step is on the record."""
+    name, marker = visit.value("name", 128), ""
+    while True:
+        found = await iam(visit, "GetGroup", GroupName=name, Marker=marker)
+        for user in found["Users"]:
+            await iam(visit, "RemoveUserFromGroup", GroupName=name, UserName=user["UserName"])
+        marker = found.get("Marker", "")
+        if not marker:
+            break
+    await empty(visit, _HOLDER, name)
+    await iam(visit, "DeleteGroup", GroupName=name)
+    return to(_GROUPS, done="deleted")
+
+
+def group_changes() -> Sequence[Change]:
+    """Every change of a group."""
+    change = partial(Change, again=group)
+    sensitive = partial(change, confirmed=True)
+    join, leave = _member("AddUserToGroup"), _member("RemoveUserFromGroup")
+    return (
+        Change(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _create, groups),
+        change(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename),
+        sensitive(f"{_GROUP}/add-user", "iam:AddUserToGroup", "Add a user to a group", join),
+        sensitive(f"{_GROUP}/remove-user", "iam:RemoveUserFromGroup", "Remove a user from a group", leave),
+        sensitive(f"{_GROUP}/delete", "iam:DeleteGroup", "Delete a group", _delete),
+        *policy_changes(_HOLDER, group),
+    )

@@ -1,0 +1,141 @@
+"""The policies of a user or a group on its page: attached and inline ones, and their changes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from daypass.wire.console.change import Again, Change
+from daypass.wire.console.forms import Field, FormView
+from daypass.wire.console.iam import iam, iam_part
+from daypass.wire.console.visit import ConsoleVisit, Part, to
+from daypass.wire.http import Response
+
+_MOST: Final = 1_000  # managed policies that the choice offers
+_SHOWN: Final = 10  # inline policies that a page shows with their text
+_EXAMPLE: Final = """{
+  "Version": "2012-10-17",
+  "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]
+}"""
+
+
+class Holder(NamedTuple):
+    """A kind of principal that has policies: its name in operations ("User"), and its page."""
+
+    kind: str
+    page: str
+
+
+class Policies(NamedTuple):
+    """What a page shows: managed policies (ARN and name), inline ones (name and text, "" when not read), and forms.
+
+    `problems`: parts that the person may not see. `detach`, `remove`: the form of one policy, by ARN and by name.
+    """
+
+    attached: list[tuple[str, str]]
+    inline: list[tuple[str, str]]
+    problems: tuple[Part[Any], ...]
+    forms: tuple[FormView, ...]
+    detach: Mapping[str, FormView]
+    remove: Mapping[str, FormView]
+
+
+async def policies_of(visit: ConsoleVisit, holder: Holder, name: str) -> Policies:
+    """The policies of the principal `name`."""
+    kind, named = holder.kind, {f"{holder.kind}Name": name}
+    attached = await iam_part(visit, f"ListAttached{kind}Policies", **named)
+    inline = await iam_part(visit, f"List{kind}Policies", **named)
+    offered = await iam_part(visit, "ListPolicies", MaxItems=_MOST)
+    held = [(each["PolicyArn"], each["PolicyName"]) for each in (attached.value or {}).get("AttachedPolicies", ())]
+    texts = []
+    for number, policy in enumerate((inline.value or {}).get("PolicyNames", ())):
+        text = ""
+        if number < _SHOWN:
+            found = await iam_part(visit, f"Get{kind}Policy", **named, PolicyName=policy)
+            text = unquote((found.value or {}).get("PolicyDocument", ""))
+        texts.append((policy, text))
+    choices = [(each["Arn"], each["PolicyName"]) for each in (offered.value or {}).get("Policies", ())]
+    choices = [choice for choice in choices if choice not in held]
+    hidden = {"name": name}
+    attach = Field("policy", "Managed policy", kind="choice", options=choices)
+    forms = (
+        *((FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden),) if choices else ()),
+        FormView(f"{holder.page}/put-policy", "Save the policy", "Write an inline policy", _inline_fields(), hidden),
+    )
+    detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}
+    remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, _ in texts}
+    return Policies(held, texts, (attached, inline), forms, detach, remove)
+
+
+def _inline_fields() -> tuple[Field, ...]:
+    return (
+        Field("policy", "Name of the policy", hint="A policy of this name is replaced", maxlength=128),
+        Field("document", "Document", _EXAMPLE, "code", maxlength=16_384),
+    )
+
+
+def _button(holder: Holder, action: str, button: str, name: str, policy: str, shown: str) -> FormView:
+    hidden = {"name": name, "policy": policy}
+    return FormView(f"{holder.page}/{action}", button, hidden=hidden, label=f"{button} {shown}", danger=True)
+
+
+def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
+    """Attaching, detaching, writing and deleting policies. Each is confirmed: it gives or takes permissions."""
+    kind = holder.kind
+    attach, detach, put, delete = (
+        f"Attach{kind}Policy",
+        f"Detach{kind}Policy",
+        f"Put{kind}Policy",
+        f"Delete{kind}Policy",
+    )
+    rows = (
+        ("attach", attach, "Attach a policy", _managed(holder, attach)),
+        ("detach", detach, "Detach a policy", _managed(holder, detach)),
+        ("put-policy", put, "Write an inline policy", _put(holder, put)),
+        ("delete-policy", delete, "Delete an inline policy", _delete(holder, delete)),
+    )
+    return tuple(
+        Change(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, again, confirmed=True)
+        for action, operation, summary, perform in rows
+    )
+
+
+Perform = Callable[[ConsoleVisit], Awaitable[Response]]
+
+
+def _managed(holder: Holder, operation: str) -> Perform:
+    async def perform(visit: ConsoleVisit) -> Response:
+        name = visit.value("name", 128)
+        await iam(visit, operation, **{f"{holder.kind}Name": name}, PolicyArn=visit.value("policy"))
+        return to(holder.page, name=name, done="saved")
+
+    return perform
+
+
+def _put(holder: Holder, operation: str) -> Perform:
+    async def perform(visit: ConsoleVisit) -> Response:
+        name, policy, document = visit.value("name", 128), visit.value("policy", 128), visit.value("document", 16_384)
+        named = {f"{holder.kind}Name": name}
+        await iam(visit, operation, **named, PolicyName=policy, PolicyDocument=document)
+        return to(holder.page, name=name, done="saved")
+
+    return perform
+
+
+def _delete(holder: Holder, operation: str) -> Perform:
+    async def perform(visit: ConsoleVisit) -> Response:
+        name = visit.value("name", 128)
+        await iam(visit, operation, **{f"{holder.kind}Name": name}, PolicyName=visit.value("policy", 128))
+        return to(holder.page, name=name, done="saved")
+
+    return perform
+
+
+async def empty(visit: ConsoleVisit, holder: Holder, name: str) -> None:
+    """Takes all policies from a principal that is going to be deleted. Raises DaypassError."""
+    kind, named = holder.kind, {f"{holder.kind}Name": name}
+    for each in (await iam(visit, f"ListAttached{kind}Policies", **named))["AttachedPolicies"]:
+        await iam(visit, f"Detach{kind}Policy", **named, PolicyArn=each["PolicyArn"])
+    for policy in (await iam(visit, f"List{kind}Policies", **named))["PolicyNames"]:
+        await iam(visit, f"Delete{kind}Policy", **named, PolicyName=policy)

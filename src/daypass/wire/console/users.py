@@ -1,0 +1,129 @@
+"""Users of the account: the list, and one user with its groups, keys, devices and policies."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.operations.sign_in import devices
+from daypass.operations.sign_in.devices import Devices, Whose
+from daypass.wire.console.forms import Field, FormView, chosen
+from daypass.wire.console.iam import iam, iam_part
+from daypass.wire.console.policies import Holder, policies_of
+from daypass.wire.console.table import Cell, TableView, columns, link, table_page
+from daypass.wire.console.visit import ConsoleVisit
+from daypass.wire.http import Response
+
+ROWS: Final = 50
+USERS: Final = "/console/users"
+USER: Final = "/console/user"
+HOLDER: Final = Holder("User", USER)
+_MOST: Final = 100  # groups that the choice offers
+_NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=64)
+
+
+async def users(visit: ConsoleVisit, problem: str = "") -> Response:
+    """GET /console/users: by name."""
+    found = await iam(visit, "ListUsers", Marker=visit.value("after"), MaxItems=ROWS)
+    rows = [
+        (
+            link(user["UserName"], USER, name=user["UserName"]),
+            Cell(user["Path"]),
+            Cell(at=user["CreateDate"]),
+            Cell(at=user.get("PasswordLastUsed") or 0),
+        )
+        for user in found["Users"]
+    ]
+    titles = columns("Name", "Path", "Created", "Last sign-in")
+    empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
+    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty)
+    new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=visit.value("new_name")),))
+    return table_page(visit, "Users", table, problem=problem, forms=(new,))
+
+
+async def user(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
+    """GET /console/user?name=… `once`: secrets with their labels, which no other page shows."""
+    name = visit.value("name", 64)
+    found = (await iam(visit, "GetUser", UserName=name))["User"]
+    keys = await iam_part(visit, "ListAccessKeys", UserName=name)
+    listed = (keys.value or {}).get("AccessKeyMetadata", ())
+    used = {
+        key["AccessKeyId"]: await iam_part(visit, "GetAccessKeyLastUsed", AccessKeyId=key["AccessKeyId"])
+        for key in listed
+    }
+    groups = await iam_part(visit, "ListGroupsForUser", UserName=name)
+    policies = await policies_of(visit, HOLDER, name)
+    password = await _has_password(visit, name)
+    held = await visit.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name))
+    member = [each["GroupName"] for each in (groups.value or {}).get("Groups", ())]
+    return visit.page(
+        "user",
+        found["UserName"],
+        user=found,
+        groups=groups,
+        keys=keys,
+        used=used,
+        devices=held,
+        **_device_buttons(name, held.value),
+        policies=policies,
+        password=password,
+        forms=(*await _forms(visit, name, member), *policies.forms),
+        buttons=_buttons(name, member, [key["AccessKeyId"] for key in listed]),
+        problem=problem,
+        once=once,
+    )
+
+
+async def _has_password(visit: ConsoleVisit, name: str) -> bool | None:
+    """None: the person may not know."""
+    found = await iam_part(visit, "GetLoginProfile", UserName=name)
+    return True if found.value is not None else False if found.absent else None
+
+
+async def _forms(visit: ConsoleVisit, name: str, member: list[str]) -> tuple[FormView, ...]:
+    """Forms with fields: another group, another name."""
+    found = await iam_part(visit, "ListGroups", MaxItems=_MOST)
+    names = [each["GroupName"] for each in (found.value or {}).get("Groups", ())]
+    others = [each for each in names if each not in member]
+    hidden = {"name": name}
+    join = FormView(
+        f"{USER}/add-group", "Add to the group", "Add to a group", (chosen("group", "Group", others),), hidden
+    )
+    rename = FormView(f"{USER}/rename", "Rename", "Rename the user", (_NAME._replace(value=name),), hidden)
+    return (*((join,) if others else ()), rename)
+
+
+def _buttons(name: str, member: list[str], keys: list[str]) -> dict[str, FormView]:
+    """Forms without fields, by what they are about: an action, "leave GROUP", or "STATUS KEY"."""
+
+    def button(action: str, text: str, label: str = "", **hidden: str) -> FormView:
+        danger = action not in ("password", "create-key")
+        return FormView(f"{USER}/{action}", text, hidden={"name": name, **hidden}, label=label, danger=danger)
+
+    made = {
+        "password": button("password", "Make a new password"),
+        "remove-password": button("remove-password", "Remove the password"),
+        "create-key": button("create-key", "Create an access key"),
+        "offboard": button("offboard", "Disable: end all access"),
+        "delete": button("delete", "Delete the user"),
+    }
+    for group in member:
+        made[f"leave {group}"] = button("remove-group", "Remove", f"Remove from {group}", group=group)
+    for key in keys:
+        for status, text in (("Inactive", "Deactivate"), ("Active", "Activate")):
+            made[f"{status} {key}"] = button("switch-key", text, f"{text} {key}", key=key, status=status)
+        made[f"delete {key}"] = button("delete-key", "Delete", f"Delete {key}", key=key)
+    return made
+
+
+def _device_buttons(name: str, held: Devices | None) -> dict[str, dict[str, FormView]]:
+    """Forms that take a device from the user, by passkey id and by serial number."""
+
+    def button(action: str, field: str, identifier: str, shown: str) -> FormView:
+        hidden = {"name": name, field: identifier}
+        return FormView(f"{USER}/{action}", "Remove", hidden=hidden, label=f"Remove {shown}", danger=True)
+
+    passkeys, virtual = (held.passkeys, held.virtual) if held is not None else ((), ())
+    return {
+        "remove_passkey": {each.id: button("remove-passkey", "passkey", each.id, each.name) for each in passkeys},
+        "remove_device": {each.serial: button("remove-device", "serial", each.serial, each.name) for each in virtual},
+    }

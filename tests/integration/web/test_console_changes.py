@@ -1,0 +1,305 @@
+"""Changes of users, groups, providers, clients, resource servers and trust anchors in the console, and their confirmation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, Answer, Installation
+from tests.authenticator import Authenticator
+from tests.browser import Browser, forms, query_of, refused, text
+from tests.console import fill, policy
+from tests.oauth_client import api
+from tests.passkeys import new_passkey, registered, sign_in_with
+from tests.saml_idp import metadata
+from tests.sign_in import PASSWORD, signed_in, site_with_pages, user, with_device
+from tests.x509 import Authority
+
+USER = "/console/user"
+WITH_SECRET = {
+    "token_endpoint_auth_method": "client_secret_basic",
+    "grant_types": ["client_credentials"],
+    "fapi_exceptions": ["client_secret", "bearer_tokens"],
+}
+MANAGED = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+        yield made
+
+
+def served(answer: Answer) -> Answer:
+    assert answer.status < 300, answer.body
+    return answer
+
+
+@pytest.fixture(scope="module")
+def ada(site: Installation) -> Browser:
+    return signed_in(site, "ada")
+
+
+def done(answer: Answer) -> dict[str, str]:
+    """Where a change has led to."""
+    assert answer.status == 303, text(answer)
+    return query_of(answer)
+
+
+def of_user(browser: Browser, name: str, action: str, **fields: str) -> Answer:
+    """A form of the page of a user, by its hidden fields when there are several that go to the same path."""
+    page = browser.get(f"{USER}?name={name}")
+    return browser.post(f"{USER}/{action}", {"csrf": token(page), "name": name, **fields})
+
+
+def token(page: Answer) -> str:
+    return forms(page)["/logout"].fields["csrf"]
+
+
+def once(answer: Answer) -> list[str]:
+    """The secrets that a page shows once."""
+    assert answer.status == 200, text(answer)
+    return re.findall(r'<code id="once-\d">([^<]+)</code>', answer.body.decode())
+
+
+def test_user_is_created_gets_a_password_and_must_change_it_at_the_first_sign_in(
+    site: Installation, ada: Browser
+) -> None:
+    created = ada.submit(ada.get("/console/users"), "/console/users/create", new_name="new-1")
+    assert done(created) == {"name": "new-1", "done": "saved"}
+    answer = of_user(ada, "new-1", "password")
+    (password,) = once(answer)
+    assert password not in text(ada.get(f"{USER}?name=new-1"))
+    assert password not in json.dumps(site.records(answer.request_id))
+    browser = Browser(site)
+    page = browser.sign_in(ALPHA, "new-1", password)
+    changed = browser.submit(page, "/login/new-password", password=PASSWORD, repeated=PASSWORD)
+    assert changed.status == 303, text(changed)
+    (again,) = once(of_user(ada, "new-1", "password"))
+    assert again != password
+    assert done(of_user(ada, "new-1", "remove-password"))["done"] == "saved"
+    assert Browser(site).sign_in(ALPHA, "new-1", again).status == 403
+
+
+def test_keys_are_created_deactivated_and_deleted(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    key, secret = once(of_user(ada, name, "create-key"))
+    assert site.call((key, secret), "GetCallerIdentity", {}).status == 200
+    assert done(of_user(ada, name, "switch-key", key=key, status="Inactive"))["done"] == "saved"
+    assert site.call((key, secret), "GetCallerIdentity", {}).status == 403
+    assert "Activate" in text(ada.get(f"{USER}?name={name}"))
+    assert done(of_user(ada, name, "delete-key", key=key))["done"] == "saved"
+    assert key not in text(ada.get(f"{USER}?name={name}"))
+
+
+def test_policies_of_a_user_are_attached_written_and_removed(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    done(of_user(ada, name, "attach", policy=MANAGED))
+    done(of_user(ada, name, "put-policy", policy="own", document=policy("orders:GetItem")))
+    shown = text(ada.get(f"{USER}?name={name}"))
+    assert "ReadOnlyAccess managed" in shown
+    assert "orders:GetItem" in shown
+    bad = of_user(ada, name, "put-policy", policy="bad", document="{}")
+    refused(site, bad, 400)
+    done(of_user(ada, name, "detach", policy=MANAGED))
+    done(of_user(ada, name, "delete-policy", policy="own"))
+    assert "ReadOnlyAccess managed" not in text(ada.get(f"{USER}?name={name}"))
+
+
+def test_group_is_created_filled_renamed_and_deleted_with_what_it_has(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    done(ada.submit(ada.get("/console/groups"), "/console/groups/create", new_name="crew"))
+    page = ada.get("/console/group?name=crew")
+    done(ada.submit(page, "/console/group/add-user", user=name))
+    done(ada.submit(page, "/console/group/attach", policy=MANAGED))
+    assert "crew" in text(ada.get(f"{USER}?name={name}"))
+    unknown = ada.submit(page, "/console/group/add-user", user="nobody-of-this-name")
+    refused(site, unknown, 404)
+    assert done(ada.submit(page, "/console/group/rename", new_name="team"))["name"] == "team"
+    page = ada.get("/console/group?name=team")
+    assert name in text(page)
+    assert done(ada.submit(page, "/console/group/delete"))["done"] == "deleted"
+    assert ada.get("/console/group?name=team").status == 404
+
+
+def test_user_is_renamed_joins_and_leaves_a_group_and_is_deleted(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    done(of_user(ada, name, "add-group", group="leads"))
+    done(of_user(ada, name, "put-policy", policy="own", document=policy("orders:GetItem")))
+    done(of_user(ada, name, "remove-group", group="leads"))
+    done(of_user(ada, name, "add-group", group="engineers"))
+    assert done(of_user(ada, name, "rename", new_name=f"{name}-b"))["name"] == f"{name}-b"
+    person = Browser(site)
+    assert person.sign_in(ALPHA, f"{name}-b", PASSWORD).status == 303
+    assert done(of_user(ada, f"{name}-b", "delete"))["done"] == "deleted"
+    assert ada.get(f"{USER}?name={name}-b").status == 404
+    assert person.get("/account").status == 303  # signed out
+
+
+def test_disabled_user_stays_and_has_no_access(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    person = signed_in(site, name)
+    assert done(of_user(ada, name, "offboard"))["done"] == "saved"
+    assert person.get("/account").status == 303
+    assert Browser(site).sign_in(ALPHA, name, PASSWORD).status == 403
+    assert ada.get(f"{USER}?name={name}").status == 200
+
+
+def test_passkey_of_another_user_is_shown_and_removed(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name), name="yellow key")
+    page = ada.get(f"{USER}?name={name}")
+    assert "yellow key" in text(page)
+    assert done(ada.submit(page, f"{USER}/remove-passkey"))["done"] == "saved"
+    assert "yellow key" not in text(ada.get(f"{USER}?name={name}"))
+    assert sign_in_with(Browser(site), authenticator).status == 403
+
+
+def test_virtual_device_of_another_user_is_removed(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    with_device(site, name)
+    page = ada.get(f"{USER}?name={name}")
+    assert "virtual device" in text(page)
+    done(ada.submit(page, f"{USER}/remove-device"))
+    assert Browser(site).sign_in(ALPHA, name, PASSWORD).status == 303  # nothing more is asked for
+
+
+# --- Providers, clients, resource servers, trust anchors
+
+
+def test_oidc_provider_is_created_changed_and_deleted(site: Installation, ada: Browser) -> None:
+    page = ada.get("/console/providers")
+    arn = done(
+        ada.submit(page, "/console/providers/create-oidc", url="https://ci.example.com/x", audience="sts.example")
+    )["arn"]
+    page = ada.get(f"/console/provider?arn={arn}")
+    done(ada.submit(page, "/console/provider/add-audience", audience="second"))
+    page = ada.get(f"/console/provider?arn={arn}")
+    assert "second" in text(page)
+    members = {**json.loads(forms(page)["/console/provider/settings"].fields["settings"]), "max_age_seconds": 600}
+    bad = ada.submit(page, "/console/provider/settings", settings='{"no_such_setting": 1}')
+    assert "no_such_setting" in text(bad)
+    refused(site, bad, 400)
+    refused(site, ada.submit(page, "/console/provider/settings", settings="{"), 400)
+    del members["max_age_seconds"]
+    done(ada.submit(page, "/console/provider/settings", settings=json.dumps(members)))
+    done(ada.submit(page, "/console/provider/remove-audience"))
+    assert done(ada.submit(page, "/console/provider/delete"))["done"] == "deleted"
+    refused(site, ada.submit(ada.get("/console/providers"), "/console/providers/create-oidc", url="http://x"), 400)
+
+
+def test_saml_provider_is_created_and_deleted(site: Installation, ada: Browser) -> None:
+    document = metadata()
+    page = ada.get("/console/providers")
+    made = done(ada.submit(page, "/console/providers/create-saml", saml_name="corp", metadata=document))
+    page = ada.get(f"/console/provider?arn={made['arn']}")
+    done(ada.submit(page, "/console/provider/metadata", metadata=document))
+    assert done(ada.submit(page, "/console/provider/delete"))["done"] == "deleted"
+
+
+def test_client_is_created_gets_a_secret_is_disabled_and_deleted(site: Installation, ada: Browser) -> None:
+    page, with_secret = ada.get("/console/clients"), json.dumps(WITH_SECRET)
+    made = ada.submit(page, "/console/clients/create", client_name="app", settings=with_secret)
+    client = done(made)["id"]
+    page = ada.get(f"/console/client?id={client}")
+    answer = ada.submit(page, "/console/client/create-secret")
+    (secret,) = once(answer)
+    assert secret not in json.dumps(site.records(answer.request_id))
+    page = ada.get(f"/console/client?id={client}")
+    assert secret not in text(page)
+    done(ada.submit(page, "/console/client/switch"))
+    assert json.loads(served(api(site, "GET", f"/clients/{client}")).body)["enabled"] is False
+    done(ada.submit(page, "/console/client/settings", client_name="other"))
+    assert json.loads(served(api(site, "GET", f"/clients/{client}")).body)["name"] == "other"
+    refused(site, ada.submit(page, "/console/client/settings", settings='{"role": 1}'), 400)
+    done(ada.submit(page, "/console/client/delete-secret"))
+    assert done(ada.submit(page, "/console/client/delete"))["done"] == "deleted"
+    assert api(site, "GET", f"/clients/{client}").status == 404
+
+
+def test_resource_server_is_created_changed_and_deleted(site: Installation, ada: Browser) -> None:
+    fields = {"id": "https://api.example.com", "server_name": "orders"}
+    page = ada.get("/console/resource-servers")
+    assert done(ada.submit(page, "/console/resource-servers/create", **fields))["id"] == fields["id"]
+    page = ada.get("/console/resource-server?id=https://api.example.com")
+    done(ada.submit(page, "/console/resource-server/save", settings='{"scopes": {"write": {}}}'))
+    assert "write" in text(ada.get("/console/resource-server?id=https://api.example.com"))
+    assert done(ada.submit(page, "/console/resource-server/delete"))["done"] == "deleted"
+
+
+def test_trust_anchor_is_created_disabled_enabled_and_deleted(site: Installation, ada: Browser) -> None:
+    pem = Authority.make("O=Acme/CN=root").pem
+    page = ada.get("/console/trust-anchors")
+    anchor = done(ada.submit(page, "/console/trust-anchors/create", anchor_name="acme", pem=pem))["id"]
+    page = ada.get(f"/console/trust-anchor?id={anchor}")
+    assert "arn:aws:rolesanywhere:us-east-1:" in text(page)
+    done(ada.submit(page, "/console/trust-anchor/disable"))
+    page = ada.get(f"/console/trust-anchor?id={anchor}")
+    done(ada.submit(page, "/console/trust-anchor/enable"))
+    done(ada.submit(page, "/console/trust-anchor/save", anchor_name="acme-2"))
+    assert "acme-2" in text(ada.get("/console/trust-anchors"))
+    refused(site, ada.submit(page, "/console/trust-anchor/save", pem="not a certificate"), 400)
+    assert done(ada.submit(page, "/console/trust-anchor/delete"))["done"] == "deleted"
+
+
+# --- Confirmation
+
+
+def administrator(site: Installation) -> tuple[Browser, Authenticator]:
+    """An administrator who has a passkey, and is signed in with it; and the passkey."""
+    name = user(site)
+    site.iam("PutUserPolicy", UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
+    authenticator = registered(site, signed_in(site, name))
+    browser = Browser(site)
+    assert sign_in_with(browser, authenticator).status == 303
+    return browser, authenticator
+
+
+def test_sensitive_change_is_confirmed_by_a_passkey_for_exactly_that_change(site: Installation) -> None:
+    eve, authenticator = administrator(site)
+    name = user(site)
+    asked = of_user(eve, name, "add-group", group="leads")
+    assert "You confirm exactly this" in text(asked)
+    assert "leads" in text(asked)
+    assert name not in site.iam("GetGroup", GroupName="leads").body.decode()
+    path = f"{USER}/add-group"
+    proof = authenticator.assertion(forms(asked)[path].options)
+    other = eve.submit(asked, path, response=proof, group="engineers")
+    refused(site, other, 400)
+    assert name not in site.iam("GetGroup", GroupName="engineers").body.decode()
+    asked = of_user(eve, name, "add-group", group="leads")
+    proof = authenticator.assertion(forms(asked)[path].options)
+    answer = eve.submit(asked, path, response=proof)
+    assert done(answer)["done"] == "saved"
+    assert name in site.iam("GetGroup", GroupName="leads").body.decode()
+    again = eve.submit(asked, path, response=proof)
+    assert again.status == 403  # a proof works once
+    assert "You confirm exactly this" in text(again)
+
+
+def test_change_confirmed_with_a_strange_passkey_is_refused(site: Installation) -> None:
+    eve, _ = administrator(site)
+    name = user(site)
+    asked = of_user(eve, name, "delete")
+    answer = eve.submit(
+        asked, f"{USER}/delete", response=new_passkey().assertion(forms(asked)[f"{USER}/delete"].options)
+    )
+    refused(site, answer, 403)
+    assert site.iam("GetUser", UserName=name).status == 200
+
+
+def test_change_that_only_creates_is_not_confirmed(site: Installation) -> None:
+    eve, _ = administrator(site)
+    name = f"{user(site)}-made"
+    assert done(eve.submit(eve.get("/console/users"), "/console/users/create", new_name=name))["name"] == name
+
+
+def test_change_without_the_permission_is_refused_and_recorded(site: Installation) -> None:
+    lee = signed_in(site, "lee")
+    answer = lee.post(f"{USER}/delete", {"csrf": token(lee.get("/console/")), "name": "ann"})
+    assert answer.status == 403
+    assert [record["error"] for record in site.records(answer.request_id) if record.get("error")]
+    assert site.iam("GetUser", UserName="ann").status == 200
