@@ -53,3 +53,18 @@ def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]
     page, said = context.new_page(), []
     page.on("console", lambda message: said.append(message.text))
     return page, said
+
+
+def virtual_authenticator(page: Page) -> None:
+    """An authenticator of the browser that verifies its user without asking."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options: dict[str, Any] = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})

@@ -8,19 +8,22 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tests.chromium import chromium, judged, needs_chromium, page_of
-from tests.console import REASON, fill
+from tests.chromium import chromium, judged, needs_chromium, page_of, virtual_authenticator
+from tests.console import REASON, fill, policy
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.sign_in import PASSWORD
+from tests.x509 import Authority
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium"]
+PROVIDER = "ci.example.com"
+API = "orders-api"
 LOOKS = [("light", 1280), ("dark", 360), ("dark", 1280)]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environment = {"DAYPASS_SERVER__PUBLIC_URL": "{url}"}
+    environment = {"DAYPASS_SERVER__PUBLIC_URL": "http://localhost:{port}"}
     with running(tmp_path_factory.mktemp("console"), environment=environment) as started:
         client = started.client("iam")
 
@@ -28,17 +31,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             return getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())(**parameters)
 
         fill(OPERATOR, iam, lambda method, path, body: started.api(method, path, body=body))
+        federate(started)
         yield started
+
+
+def federate(server: Server) -> None:
+    """One of each: provider, client, resource server, trust anchor."""
+    server.client("iam").create_open_id_connect_provider(Url=f"https://{PROVIDER}", ClientIDList=["sts.example"])
+    settings = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]}
+    settings["redirect_uris"] = ["https://app.example.com/callback"]
+    server.api("POST", "/clients", body={"name": "app", "settings": settings})
+    server.api("PUT", f"/resource-servers/{API}", body={"name": "orders", "settings": {"scopes": {"read": {}}}})
+    server.client("rolesanywhere").create_trust_anchor(
+        name="plant",
+        source={"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": Authority.make().pem}},
+        enabled=True,
+    )
 
 
 class Person:
     """A person with a browser of their own."""
 
     def __init__(self, server: Server, chromium: Browser, name: str, look: tuple[str, int]) -> None:
-        self.server = server
+        self.base = server.url.replace("127.0.0.1", "localhost")  # passkeys are for names
         self.page, self.said = page_of(chromium, *look)
         self.suffix = "" if look[1] > 400 else "-narrow"
-        self.page.goto(f"{server.url}/login?next=/console/")
+        self.page.goto(f"{self.base}/login?next=/console/")
         for field, value in (("account", OPERATOR), ("user", name), ("password", PASSWORD)):
             self.page.locator(f"form[action='/login/password'] [name={field}]").fill(value)
         self.page.locator("form[action='/login/password'] button[type=submit]").click()
@@ -46,7 +64,7 @@ class Person:
 
     def open(self, path: str, name: str = "") -> Page:
         """Opens a page of the console; judges it when it has a name."""
-        self.page.goto(f"{self.server.url}{path}")
+        self.page.goto(f"{self.base}{path}")
         if name:
             self.judge(name)
         return self.page
@@ -86,6 +104,53 @@ def test_request_is_sent_narrowed_approved_and_ended(server: Server, chromium: B
     page.get_by_role("button", name=re.compile("Done with")).click()
     page.get_by_role("status").wait_for()
     for person in (ann, lee):
+        person.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_vote_and_change_are_confirmed_by_a_passkey(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    name = f"kim-{look[0]}-{look[1]}"
+    iam = server.client("iam")
+    iam.create_user(UserName=name)
+    iam.create_login_profile(UserName=name, Password=PASSWORD)
+    iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
+    iam.add_user_to_group(GroupName="leads", UserName=name)
+    ann = Person(server, chromium, "ann", look)
+    page = ann.open(f"/console/request?role=arn:aws:iam::{OPERATOR}:role/prod-admin")
+    page.get_by_label("Reason").fill(f"{REASON} for {name}")
+    page.get_by_role("button", name="Send the request").click()
+    page.get_by_role("status").wait_for()
+    request = page.url.partition("?")[2]
+    kim = Person(server, chromium, name, look)
+    page = kim.page
+    virtual_authenticator(page)
+    kim.open("/account/devices")
+    page.fill("#name", "laptop")
+    page.click("#passkey button")
+    page.get_by_text("laptop").first.wait_for()
+    kim.open(f"/console/access-request?{request}")
+    page.get_by_role("button", name="Approve", exact=True).click()
+    page.get_by_role("button", name="Confirm with a passkey").wait_for()
+    assert f"{REASON} for {name}" in page.inner_text("main")
+    kim.judge("confirm-vote")
+    page.get_by_role("button", name="Confirm with a passkey").click()
+    page.get_by_role("status").wait_for()
+    assert "with MFA" in page.inner_text("#votes ~ ul")
+    kim.open("/console/user?name=lee")
+    page.get_by_role("button", name="Create an access key").click()
+    page.get_by_role("button", name="Confirm with a passkey").wait_for()
+    kim.judge("confirm-change")
+    page.get_by_role("button", name="Confirm with a passkey").click()
+    secret = page.locator("#once-2").inner_text()
+    kim.judge("shown-once")
+    kim.open("/console/user?name=lee")
+    assert secret not in page.content()
+    page.get_by_role("button", name=re.compile("Delete AKIA")).first.click()
+    page.get_by_role("button", name="Confirm with a passkey").click()
+    page.get_by_role("status").wait_for()
+    kim.open(f"/console/user?name={name}", "own-page")
+    assert "laptop" in page.inner_text("main")
+    for person in (ann, kim):
         person.close()
 
 
@@ -172,7 +237,11 @@ TOUR = {
     "group": "/console/group?name=leads",
     "devices": "/console/devices",
     "providers": "/console/providers",
+    "provider": f"/console/provider?arn=arn:aws:iam::{OPERATOR}:oidc-provider/{PROVIDER}",
+    "trust-anchors": "/console/trust-anchors",
     "clients": "/console/clients",
+    "resource-servers": "/console/resource-servers",
+    "resource-server": f"/console/resource-server?id={API}",
     "keys": "/console/keys",
     "rules": "/console/rules",
     "rule": "/console/rule?name=prod",
@@ -188,7 +257,11 @@ def test_every_list_and_form_of_the_directory_opens(server: Server, chromium: Br
     ada = Person(server, chromium, "ada", look)
     for name, path in TOUR.items():
         ada.open(path, name)
-    ada.page.goto(f"{server.url}/console/nothing")
+    for name, path, row in (("client", "/console/clients", "app"), ("trust-anchor", "/console/trust-anchors", "plant")):
+        ada.open(path).get_by_role("link", name=row, exact=True).click()
+        ada.page.wait_for_url("**?id=*")
+        ada.judge(name)
+    ada.open("/console/nothing")
     ada.judge("error")
     ada.said.clear()
     ada.close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tests.chromium import chromium, judged, needs_chromium, page_of
+from tests.chromium import chromium, judged, needs_chromium, page_of, virtual_authenticator
 from tests.e2e.conftest import OPERATOR, Server, running
 
 PASSWORD = "Correct-horse-1"
@@ -23,21 +22,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         iam.create_user(UserName="ann")
         iam.create_login_profile(UserName="ann", Password=PASSWORD)
         yield started
-
-
-def virtual_authenticator(page: Page) -> None:
-    """An authenticator of the browser that verifies its user without asking."""
-    session = page.context.new_cdp_session(page)
-    session.send("WebAuthn.enable")
-    options: dict[str, Any] = {
-        "protocol": "ctap2",
-        "transport": "internal",
-        "hasResidentKey": True,
-        "hasUserVerification": True,
-        "isUserVerified": True,
-        "automaticPresenceSimulation": True,
-    }
-    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
 
 
 def with_password(page: Page, base: str) -> None:

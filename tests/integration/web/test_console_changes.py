@@ -14,7 +14,7 @@ from tests.console import fill, policy
 from tests.oauth_client import api
 from tests.passkeys import new_passkey, registered, sign_in_with
 from tests.saml_idp import metadata
-from tests.sign_in import PASSWORD, signed_in, site_with_pages, user, with_device
+from tests.sign_in import PASSWORD, role_for, signed_in, site_with_pages, user, with_device
 from tests.x509 import Authority
 
 USER = "/console/user"
@@ -303,3 +303,40 @@ def test_change_without_the_permission_is_refused_and_recorded(site: Installatio
     assert answer.status == 403
     assert [record["error"] for record in site.records(answer.request_id) if record.get("error")]
     assert site.iam("GetUser", UserName="ann").status == 200
+
+
+# --- MFA in the moment of a request
+
+
+def test_credentials_of_a_role_that_asks_for_fresh_mfa_are_given_after_a_passkey(site: Installation) -> None:
+    eve, authenticator = administrator(site)
+    fresh = {"Condition": {"NumericLessThan": {"aws:MultiFactorAuthAge": "60"}}}
+    role = role_for(site, "fresh-mfa", **fresh)
+    site.wall.time += 600_000
+    page, path = eve.get(f"/console/credentials?role={role}"), "/console/credentials/show"
+    refused(site, eve.submit(page, path), 403)
+    asked = eve.submit(page, path, mfa="yes")
+    assert role in text(asked)
+    answer = eve.submit(asked, path, response=authenticator.assertion(forms(asked)[path].options))
+    assert "AWS_SECRET_ACCESS_KEY" in text(answer)
+    site.wall.time += 600_000
+    refused(site, eve.submit(page, path), 403)  # the proof was for one session
+
+
+def test_request_under_a_rule_that_asks_for_fresh_mfa_is_sent_after_a_passkey(site: Installation) -> None:
+    eve, authenticator = administrator(site)
+    rule = {
+        "roles": ["role/guarded"],
+        "requesters": {"principals": ["*"]},
+        "requester_mfa_seconds": 60,
+        "stages": [{"name": "lead", "approvers": {"principals": ["group/leads"]}}],
+    }
+    served(api(site, "PUT", "/approval-rules/guarded", {"document": json.dumps(rule)}))
+    role = role_for(site, "guarded", Condition={"Bool": {"daypass:Approved": "true"}})
+    site.wall.time += 600_000
+    page, path = eve.get(f"/console/request?role={role}"), "/console/request/send"
+    refused(site, eve.submit(page, path, reason="Incident 7: orders"), 400)
+    asked = eve.submit(page, path, reason="Incident 7: orders", mfa="yes")
+    assert "Incident 7: orders" in text(asked)
+    answer = eve.submit(asked, path, response=authenticator.assertion(forms(asked)[path].options))
+    assert done(answer)["done"] == "requested"

@@ -23,7 +23,7 @@ from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.ticket import LIFETIME_MS, seal, unseal
-from daypass.ports import Call, Env, Tx
+from daypass.ports import Call, Env, Reader, Tx
 
 _PURPOSE: Final = "step-up"
 _DAY_MS: Final = 86_400_000
@@ -60,6 +60,19 @@ class Proof(NamedTuple):
 def digest_of(action: str, *facts: str) -> str:
     """The digest that a step-up confirms: of the action, and of every fact that the page shows about it (hex)."""
     return hashlib.sha256("\0".join((action, *facts)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def can_confirm(env: Env, call: Call) -> bool:
+    """Whether the person has anything to confirm with: a passkey or an enabled virtual device."""
+    caller = call.caller
+
+    def query(tx: Reader) -> bool:
+        if webauthn.available(env) and any(not each.blocked_at for each in passkeys.of_user(tx, caller.principal_id)):
+            return True
+        devices = tx.find(MfaDevice, account=caller.account, owner_id=caller.principal_id)
+        return any(device.enabled_at is not None for device in devices)
+
+    return await env.directory.read(query, account=caller.account)
 
 
 async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:

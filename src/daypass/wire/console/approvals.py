@@ -10,12 +10,12 @@ from typing import Final
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, Family, family_of
-from daypass.operations.broker import examine, follow, own, read, vote
+from daypass.operations.broker import examine, follow, read, vote
 from daypass.operations.broker.eligible import read_ballot
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote, vote_digest
 from daypass.operations.sign_in import step_up
-from daypass.wire.console.mfa import mfa_code
+from daypass.wire.console.change import asked_for
 from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
 from daypass.wire.web.render import duration
@@ -116,7 +116,9 @@ async def _confirm(visit: ConsoleVisit, sent: Vote, path: str, asked: step_up.As
 
 async def accept(visit: ConsoleVisit) -> Response:
     """POST /console/access-request/accept: the beneficiary accepts a request that was made for it."""
-    return await _followed(visit, "daypass:AcceptAccessRequest", "accepted", follow.accept_request, mfa_code(visit))
+    accept_operation = "daypass:AcceptAccessRequest"
+    asked = await asked_for(visit, f"{_REQUEST}/accept", "Confirm that you accept", accept_operation)
+    return asked or await _followed(visit, accept_operation, "accepted", follow.accept_request)
 
 
 async def cancel(visit: ConsoleVisit) -> Response:
@@ -125,11 +127,11 @@ async def cancel(visit: ConsoleVisit) -> Response:
 
 
 async def _followed(
-    visit: ConsoleVisit, operation: str, done: str, function: Callable[..., Awaitable[RequestView]], *more: object
+    visit: ConsoleVisit, operation: str, done: str, function: Callable[..., Awaitable[RequestView]]
 ) -> Response:
     request_id = visit.value("request", 64)
     try:
-        await visit.perform(operation, function, request_id, *more)
+        await visit.perform(operation, function, request_id)
     except DaypassError as error:
         return await _page(visit, request_id, await visit.problem(error))
     return to(_REQUEST, id=request_id, done=done)
@@ -137,7 +139,6 @@ async def _followed(
 
 async def _page(visit: ConsoleVisit, request_id: str, problem: str = "") -> Response:
     found = await visit.perform("daypass:GetAccessRequest", examine.examine_request, "", request_id)
-    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
     view, request = found.view, found.view.request
     undecided = request.state in UNDECIDED and visit.call.now < request.deadline
     return visit.page(
@@ -153,7 +154,7 @@ async def _page(visit: ConsoleVisit, request_id: str, problem: str = "") -> Resp
         may_cancel=found.own and request.state in (*UNDECIDED, RequestState.APPROVED),
         may_finish=found.own and request.state is RequestState.CLAIMED,
         role_options=[(ref.arn, ref.arn.rpartition("/")[2]) for ref in view.terms.roles],
-        devices=access.value.mfa_devices if access.value is not None else (),
+        can_confirm=await visit.can_confirm(),
         problem=problem,
         values=visit.values,
     )

@@ -95,6 +95,12 @@ async def confirmation(visit: ConsoleVisit, path: str, title: str, operation: st
     return visit.page("confirm", title, action=path, values=fields, facts=_facts(fields), asked=asked, problem=problem)
 
 
+async def asked_for(visit: ConsoleVisit, path: str, title: str, operation: str) -> Response | None:
+    """As `confirmation`, for a form in which the person chooses it: the field `mfa`."""
+    return await confirmation(visit, path, title, operation) if visit.value("mfa", 8) == "yes" else None
+
+
 def _facts(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    named = [(_LABELS.get(name, name.replace("_", " ").capitalize()), value) for name, value in fields.items()]
+    bare = [(name.partition(".")[0], value) for name, value in fields.items()]  # "role.3": one of several
+    named = [(_LABELS.get(name, name.replace("_", " ").capitalize()), value) for name, value in bare]
     return [(label, value) for label, value in named if label and value]

@@ -35,7 +35,7 @@ _HINT: Final = "JSON, with the names of RFC 7591"
 
 
 def _settings_field(text: str, hint: str) -> Field:
-    return Field("settings", "Settings", text, "code", hint, maxlength=_MAX_SETTINGS)
+    return Field("settings", "Members", text, "code", hint, maxlength=_MAX_SETTINGS)
 
 
 def _typed(visit: ConsoleVisit, otherwise: str) -> str:

@@ -9,8 +9,7 @@ from daypass.domain.errors import DaypassError
 from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
-from daypass.operations.broker import own
-from daypass.wire.console.mfa import mfa_code
+from daypass.wire.console.change import asked_for
 from daypass.wire.console.visit import ConsoleVisit
 from daypass.wire.credentials import environment, texts
 from daypass.wire.http import Response
@@ -25,12 +24,15 @@ async def form(visit: ConsoleVisit) -> Response:
 
 async def show(visit: ConsoleVisit) -> Response:
     """POST /console/credentials/show."""
+    asked_first = await asked_for(visit, "/console/credentials/show", "Confirm with MFA", "sts:AssumeRole")
+    if asked_first is not None:
+        return asked_first
     try:
         minutes = visit.number("minutes")
         name = visit.value("session_name", 64) or _session_name(visit)
         session = SessionRequest(name, minutes * 60 if minutes else None, visit.value("policy", 20_480))
         asked = AssumeRequest(visit.value("role"), session)
-        issued = await visit.perform("sts:AssumeRole", assume_role, asked, AwsForm(), mfa_code(visit))
+        issued = await visit.perform("sts:AssumeRole", assume_role, asked, AwsForm())
     except DaypassError as error:
         return await _form_page(visit, await visit.problem(error))
     formats = texts(environment(issued, visit.visit.site.public_url, visit.console.region))
@@ -38,13 +40,12 @@ async def show(visit: ConsoleVisit) -> Response:
 
 
 async def _form_page(visit: ConsoleVisit, problem: str = "") -> Response:
-    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
     return visit.page(
         "credentials_form",
         "Get credentials",
         role=visit.value("role"),
         session_name=visit.value("session_name", 64) or _session_name(visit),
-        devices=access.value.mfa_devices if access.value is not None else (),
+        can_confirm=await visit.can_confirm(),
         problem=problem,
         values=visit.values,
     )

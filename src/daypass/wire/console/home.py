@@ -6,7 +6,7 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, follow, own, read
 from daypass.operations.sessions import list_sessions
-from daypass.wire.console.mfa import mfa_code
+from daypass.wire.console.change import asked_for
 from daypass.wire.console.navigation import HOME
 from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
@@ -55,6 +55,9 @@ async def extend_form(visit: ConsoleVisit) -> Response:
 
 async def extend(visit: ConsoleVisit) -> Response:
     """POST /console/extend/send: requests more time for access that the person has."""
+    asked = await asked_for(visit, "/console/extend/send", "Confirm your request", "daypass:ExtendAccessRequest")
+    if asked is not None:
+        return asked
     try:
         made = await visit.perform(
             "daypass:ExtendAccessRequest",
@@ -63,7 +66,6 @@ async def extend(visit: ConsoleVisit) -> Response:
             visit.value("request", 64),
             visit.number("minutes") * 60,
             visit.value("reason"),
-            mfa_code(visit),
         )
     except DaypassError as error:
         return await _extend_page(visit, await visit.problem(error))
@@ -73,6 +75,5 @@ async def extend(visit: ConsoleVisit) -> Response:
 async def _extend_page(visit: ConsoleVisit, problem: str = "") -> Response:
     request = visit.value("request", 64)
     view = await visit.perform("daypass:GetAccessRequest", read.get_request, "", request)
-    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
-    devices = access.value.mfa_devices if access.value is not None else ()
-    return visit.page("extend", "Extend access", view=view, devices=devices, problem=problem, values=visit.values)
+    shown = {"view": view, "can_confirm": await visit.can_confirm(), "values": visit.values}
+    return visit.page("extend", "Extend access", problem=problem, **shown)

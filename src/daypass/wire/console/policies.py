@@ -56,11 +56,11 @@ async def policies_of(visit: ConsoleVisit, holder: Holder, name: str) -> Policie
             text = unquote((found.value or {}).get("PolicyDocument", ""))
         texts.append((policy, text))
     choices = [(each["Arn"], each["PolicyName"]) for each in (offered.value or {}).get("Policies", ())]
-    choices = [choice for choice in choices if choice not in held]
+    choices = [("", "Choose one"), *(choice for choice in choices if choice not in held)]
     hidden = {"name": name}
     attach = Field("policy", "Managed policy", kind="choice", options=choices)
     forms = (
-        *((FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden),) if choices else ()),
+        FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden),
         FormView(f"{holder.page}/put-policy", "Save the policy", "Write an inline policy", _inline_fields(), hidden),
     )
     detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}

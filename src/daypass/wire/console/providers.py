@@ -101,7 +101,7 @@ async def _oidc_values(visit: ConsoleVisit, arn: str, hidden: Mapping[str, str])
     if settings.value is not None:
         text = visit.value("settings", _MAX_DOCUMENT) or json.dumps(settings.value.members, indent=2)
         hint = f"JSON. A secret is shown as {provider_settings.KEPT}, which keeps it."
-        field = Field("settings", "Settings", text, "code", hint, maxlength=_MAX_DOCUMENT)
+        field = Field("settings", "Members", text, "code", hint, maxlength=_MAX_DOCUMENT)
         forms.append(FormView(f"{_PROVIDER}/settings", "Save the settings", "Settings", (field,), hidden))
     return {"settings_problem": settings.problem, "forms": tuple(forms)}
 

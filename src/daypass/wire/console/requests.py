@@ -11,11 +11,12 @@ from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, own, suggest
 from daypass.operations.broker.create import NewRequest
-from daypass.wire.console.mfa import mfa_code
+from daypass.wire.console.change import asked_for
 from daypass.wire.console.visit import ConsoleVisit, Part, to
 from daypass.wire.http import Response
 
 _ROLES: Final = 100
+_PATH: Final = "/console/request"
 _ROLE_FIELD = re.compile(r"role\.[0-9]{1,4}")
 _TIME = "%Y-%m-%dT%H:%M"
 
@@ -27,6 +28,9 @@ async def form(visit: ConsoleVisit) -> Response:
 
 async def send(visit: ConsoleVisit) -> Response:
     """POST /console/request/send."""
+    asked = await asked_for(visit, f"{_PATH}/send", "Confirm your request", "daypass:CreateAccessRequest")
+    if asked is not None:
+        return asked
     try:
         new = _new_request(visit)
         made = await visit.perform("daypass:CreateAccessRequest", create.create_request, new)
@@ -57,7 +61,6 @@ def _new_request(visit: ConsoleVisit) -> NewRequest:
         break_glass=visit.value("break_glass", 8) == "yes",
         confirmation=visit.value("confirmation"),
         client_token=visit.value("client_token", 128),
-        mfa=mfa_code(visit),
     )
 
 
@@ -75,7 +78,6 @@ async def _page(visit: ConsoleVisit, *, chosen: tuple[str, ...], problem: str = 
     requestable = await visit.attempt(
         "daypass:ListRequestableRoles", own.list_requestable_roles, visit.value("after"), _ROLES
     )
-    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
     action, resource = visit.value("action"), visit.value("resource")
     suggestions: Part[list[suggest.Suggestion]] = Part()
     if action:
@@ -90,7 +92,7 @@ async def _page(visit: ConsoleVisit, *, chosen: tuple[str, ...], problem: str = 
         suggestions=suggestions,
         action=action,
         resource=resource,
-        devices=access.value.mfa_devices if access.value is not None else (),
+        can_confirm=await visit.can_confirm(),
         client_token=visit.value("client_token", 128) or visit.env.ids.session(),
         values=visit.values,
         problem=problem,

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from daypass.domain.access.person import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
 from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 from daypass.wire.console.errors import CONSOLE_ERRORS
@@ -124,6 +125,10 @@ class ConsoleVisit:
         if family_of(error.kind) not in _SHOWN:
             raise error
         return await self.visit.refused(error)
+
+    async def can_confirm(self) -> bool:
+        """Whether the person has MFA, so that a form can offer to be confirmed."""
+        return await step_up.can_confirm(self.env, self.call)
 
     def page(self, template: str, title: str, **values: Any) -> Response:
         """A page. `done`: a key of the messages in done.html, from the query."""
