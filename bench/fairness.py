@@ -2,7 +2,12 @@
 
 For each kind of attacker: p50 and p99 of the other account's GetCallerIdentity, beside those of the same seconds without
 attackers, and the longest time that a revocation took. Targets: p99 below three times the idle one, revocation below 0.5 s.
-Server and load share the machine's cores, so figures of one run alone can be compared.
+They are printed and gate nothing.
+
+The attackers are a process of their own with the lowest priority, so that the machine's cores serve the measured calls first:
+it is the server that is measured, not the generator. They have an address of their own, unless `--same-address`. `waited` is
+how long the server and the caller were ready to run during a call and had no core (p99): work of other programs, the
+attackers' included. `work` is the processor time of the event loop during a call (p99). Compare figures of one run only.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,198 +24,80 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlencode
+from pathlib import Path
 
-import boto3
-from tests import saml_idp
+from assume_role import ACCOUNT, KEY, SECRET, free_port, started
+from attacks import KINDS, OTHER, OTHER_KEY, OTHER_SECRET, Site, set_up
 
-from assume_role import ACCOUNT, KEY, SECRET, TRUST, free_port, started
-from daypass import sigv4
-
-OTHER, OTHER_KEY, OTHER_SECRET = "210987654321", "AKIAOTHEROTHEROTHER0", "otherotherotherotherotherotherotherother"
 ATTACKERS = 8
 MOST_TIMES, MOST_REVOCATION = 3.0, 0.5
-_VERSIONS = {"sts": "2011-06-15", "iam": "2010-05-08"}
-_USER, _PASSWORD = "attacker", "Correct-Horse-Battery-1"
-_AGENT = "b" * 12_000
-_PATTERNS = [f"*?b{number}*" for number in range(190)]
-_MOST_SAML = 100_000  # characters of base64
-_SAML_ROLE, _SAML_PROVIDER = f"arn:aws:iam::{ACCOUNT}:role/saml", f"arn:aws:iam::{ACCOUNT}:saml-provider/bench"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who signs."""
-
-    key: str
-    secret: str
-    token: str = ""
-
-    def sign(self, host: str, service: str, method: str, path: str, body: bytes, more: Mapping[str, str]) -> bytes:
-        kind = "application/json" if path != "/" else "application/x-www-form-urlencoded"
-        headers = {"host": host, "content-type": kind, **more}
-        if self.token:
-            headers["x-amz-security-token"] = self.token
-        signing = sigv4.SigningKey(self.key, self.secret, "us-east-1", service)
-        sent = sigv4.sign(signing, method, path, "", headers, body, int(time.time() * 1000))
-        return _raw(method, path, {**headers, **sent}, body)
-
-
-def _raw(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() != "content-length")
-    return f"{method} {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
-
-
-class Site:
-    """A running server with two accounts, and requests for it."""
-
-    def __init__(self, url: str) -> None:
-        self.host = url.removeprefix("http://")
-        self.url = url
-        self.attacker = Identity(KEY, SECRET)
-        self.victim = Identity(OTHER_KEY, OTHER_SECRET)
-        self.session = self.attacker
-
-    def form(self, who: Identity, service: str, action: str, agent: str = "", **parameters: str) -> bytes:
-        body = urlencode({"Action": action, "Version": _VERSIONS[service], **parameters}).encode()
-        return who.sign(self.host, service, "POST", "/", body, {"user-agent": agent} if agent else {})
-
-    def api(self, who: Identity, path: str, content: Any) -> bytes:
-        return who.sign(self.host, "daypass", "POST", path, json.dumps(content).encode(), {})
-
-    def anonymous(self, **parameters: str) -> bytes:
-        body = urlencode({"Version": _VERSIONS["sts"], **parameters}).encode()
-        return _raw("POST", "/", {"host": self.host, "content-type": "application/x-www-form-urlencoded"}, body)
-
-
-def policy(patterns: list[str]) -> str:
-    statement = {
-        "Effect": "Allow",
-        "Action": "*",
-        "Resource": "*",
-        "Condition": {"StringLike": {"aws:UserAgent": patterns}},
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
-
-
-def _simulate(site: Site) -> bytes:
-    actions = {f"ActionNames.member.{number}": f"s3:Get{number}" for number in range(1, 11)}
-    policies = {f"PolicyInputList.member.{number}": policy(_PATTERNS) for number in range(1, 5)}
-    keys = {
-        "ContextEntries.member.1.ContextKeyName": "aws:UserAgent",
-        "ContextEntries.member.1.ContextKeyType": "string",
-        "ContextEntries.member.1.ContextKeyValues.member.1": _AGENT,
-    }
-    return site.form(site.attacker, "iam", "SimulateCustomPolicy", **actions, **policies, **keys)
-
-
-def _explain(site: Site) -> bytes:
-    content = {
-        "actions": [f"s3:Get{number}" for number in range(10)],
-        "resources": ["*"],
-        "policies": [policy(_PATTERNS)] * 4,
-        "context": {"aws:UserAgent": _AGENT[:2048]},
-    }
-    return site.api(site.attacker, "/api/v1/simulate", content)
-
-
-def _lint(site: Site) -> bytes:
-    statements = [
-        {"Effect": "Allow", "Action": [f"s3:*{number}*{each}" for each in range(12)], "Resource": f"*{number}*"}
-        for number in range(60)
-    ]
-    document = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
-    return site.api(site.attacker, "/api/v1/lint", {"document": document})
-
-
-def _password(site: Site) -> bytes:
-    user = Identity(*_OWN_KEY)
-    return site.form(user, "iam", "ChangePassword", OldPassword=_PASSWORD, NewPassword=_PASSWORD)
-
-
-def _session_policy(site: Site) -> bytes:
-    return site.form(site.session, "iam", "ListRoles", agent=_AGENT)
-
-
-def _assume(site: Site) -> bytes:
-    role = f"arn:aws:iam::{ACCOUNT}:role/bench"
-    parameters = {"RoleArn": role, "RoleSessionName": "fairness"}
-    return site.form(site.session, "sts", "AssumeRole", agent=_AGENT, **parameters)
-
-
-def _saml(site: Site) -> bytes:
-    """The longest response that is allowed, signed by a provider that is there. It is verified each time, then refused as a replay."""
-    now = int(time.time() * 1000)
-    least, most = 1, _MOST_SAML // 40
-    while most - least > 1:
-        middle = (least + most) // 2
-        least, most = (middle, most) if len(_response(now, middle)) <= _MOST_SAML else (least, middle)
-    return site.anonymous(
-        Action="AssumeRoleWithSAML",
-        RoleArn=_SAML_ROLE,
-        PrincipalArn=_SAML_PROVIDER,
-        SAMLAssertion=_response(now, least),
-    )
-
-
-def _response(now: int, values: int) -> str:
-    made = saml_idp.Response(
-        roles=[f"{_SAML_ROLE},{_SAML_PROVIDER}"],
-        now=now,
-        assertion_id=f"_a{now}",
-        attributes={"urn:bench:groups": ["x"] * values},
-    )
-    return made.encoded()
-
-
-def _junk(site: Site) -> bytes:
-    return site.anonymous(
-        Action="AssumeRoleWithWebIdentity", RoleArn="x", RoleSessionName="x", WebIdentityToken="x" * 9
-    )
-
-
-_KINDS: Mapping[str, Callable[[Site], bytes]] = {
-    "simulate": _simulate,
-    "explain": _explain,
-    "lint": _lint,
-    "password": _password,
-    "session-policy": _session_policy,
-    "assume": _assume,
-    "saml": _saml,
-    "anonymous": _junk,
-}
-_OWN_KEY: tuple[str, ...] = ()
-
-
-# --- Load ------------------------------------------------------------------------------------------------------------
+_CALLER, _ATTACKER = "127.0.0.2", "127.0.1.1"
+_NICENESS = 19
 
 
 @dataclass
 class Measured:
-    """Seconds of each request of the other account, and what the attackers were answered."""
+    """Seconds of each request of the other account, and what the attackers were answered.
+
+    `waited`, `worked`: of each call; see above.
+    """
 
     calls: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
+    worked: list[float] = field(default_factory=list)
     revocations: list[float] = field(default_factory=list)
-    attacks: Counter[int] = field(default_factory=Counter)
+    attacks: Counter[str] = field(default_factory=Counter)
 
     def at(self, share: float) -> float:
         """Milliseconds."""
-        ordered = sorted(self.calls)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+        return _at(self.calls, share)
+
+    def without_waiting(self) -> float:
+        """Milliseconds: the p99 of the calls, less what each of them waited for a core."""
+        return _at([max(0.0, call - waited) for call, waited in zip(self.calls, self.waited, strict=True)], 0.99)
+
+
+def _at(seconds: list[float], share: float) -> float:
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else float("nan")
+
+
+class Processor:
+    """Processor time of the server, from the scheduler's statistics of its threads (Linux; zeros elsewhere)."""
+
+    def __init__(self, pid: int) -> None:
+        self._loop = Path(f"/proc/{pid}/task/{pid}/schedstat")
+        self._threads = [each / "schedstat" for each in Path(f"/proc/{pid}/task").glob("*")]
+        self._own = Path("/proc/thread-self/schedstat")
+
+    def read(self) -> tuple[float, float]:
+        """Seconds that the event loop has run; seconds that all threads, and this one, were ready and had no core."""
+        waited = sum(_numbers(path)[1] for path in (*self._threads, self._own))
+        return _numbers(self._loop)[0] / 1e9, waited / 1e9
+
+
+def _numbers(path: Path) -> tuple[int, int]:
+    try:
+        ran, waited, _ = path.read_text().split()
+    except (OSError, ValueError):
+        return 0, 0
+    return int(ran), int(waited)
 
 
 class Client:
     """One connection, one request at a time."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, address: str) -> None:
         self._host, _, port = host.rpartition(":")
         self._port = int(port)
+        self._address = address
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port, limit=1 << 24)
+            self._streams = await asyncio.open_connection(
+                self._host, self._port, limit=1 << 24, local_addr=(self._address, 0)
+            )
         reader, writer = self._streams
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
@@ -227,153 +115,147 @@ class Client:
             self._streams = None
 
 
-async def _attack(site: Site, request: bytes, until: float, seen: Counter[int]) -> None:
-    client = Client(site.host)
+# --- The attackers: a process of their own ---------------------------------------------------------------------------
+
+
+async def _attack(host: str, address: str, request: bytes, until: float, seen: Counter[str]) -> None:
+    client = Client(host, address)
     while time.monotonic() < until:
         try:
-            status, _ = await asyncio.wait_for(client.send(request), max(0.1, until - time.monotonic()))
+            status, body = await asyncio.wait_for(client.send(request), max(0.1, until - time.monotonic()))
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            status = 0
+            status, body = 0, b""
             client.close()
-        seen[status] += 1
+        throttled = b"Throttling" in body
+        seen[f"{status} throttled" if throttled else str(status)] += 1
         if status in (0, 429, 503):
             await asyncio.sleep(0.05)
     client.close()
 
 
-async def _calls(site: Site, until: float, found: list[float]) -> None:
-    client = Client(site.host)
+async def _attack_all(host: str, address: str, request: bytes, seconds: float) -> Counter[str]:
+    seen: Counter[str] = Counter()
+    until = time.monotonic() + seconds
+    await asyncio.gather(*(_attack(host, address, request, until, seen) for _ in range(ATTACKERS)))
+    return seen
+
+
+def attack(host: str, address: str, seconds: float) -> None:
+    """The process of the attackers: the request from its standard input, what was answered to its standard output."""
+    os.nice(_NICENESS)
+    request = sys.stdin.buffer.read()
+    json.dump(asyncio.run(_attack_all(host, address, request, seconds)), sys.stdout)
+
+
+async def _attackers(site: Site, address: str, request: bytes, seconds: float) -> Counter[str]:
+    command = [sys.executable, __file__, "--attack", site.host, "--address", address, "--seconds", str(seconds)]
+    child = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    output, _ = await child.communicate(request)
+    return Counter(json.loads(output))
+
+
+# --- The other account -----------------------------------------------------------------------------------------------
+
+
+async def _calls(site: Site, processor: Processor, going: Callable[[], bool], found: Measured) -> None:
+    client = Client(site.host, _CALLER)
     request = site.form(site.victim, "sts", "GetCallerIdentity")
-    while time.monotonic() < until:
+    while going():
+        ran, waited = processor.read()
         began = time.perf_counter()
         status, body = await client.send(request)
-        found.append(time.perf_counter() - began)
+        found.calls.append(time.perf_counter() - began)
+        ran_after, waited_after = processor.read()
+        found.worked.append(ran_after - ran)
+        found.waited.append(waited_after - waited)
         if status != 200:
             raise SystemExit(f"GetCallerIdentity: {status} {body[:200]!r}")
         await asyncio.sleep(0.005)
     client.close()
 
 
-async def _revocations(site: Site, until: float, found: list[float]) -> None:
-    client = Client(site.host)
-    while time.monotonic() < until:
+async def _revocations(site: Site, going: Callable[[], bool], found: Measured) -> None:
+    client = Client(site.host, _CALLER)
+    while going():
         request = site.api(site.victim, "/api/v1/revocations", {"subject": "role", "value": "idle"})
         began = time.perf_counter()
         status, body = await client.send(request)
-        found.append(time.perf_counter() - began)
+        found.revocations.append(time.perf_counter() - began)
         if status != 201:
             raise SystemExit(f"RevokeSession: {status} {body[:200]!r}")
         await asyncio.sleep(0.4)
     client.close()
 
 
-async def measure(site: Site, kind: str, seconds: float) -> Measured:
+async def measure(site: Site, pid: int, kind: str, seconds: float, address: str) -> Measured:
+    """The other account's calls for so long, beside attackers of this kind; "" for none."""
     found = Measured()
-    tasks: list[Any] = []
-    request = _KINDS[kind](site) if kind else b""
-    if request:
-        status, body = await Client(site.host).send(request)  # starts what starts on first use
+    attacking: asyncio.Task[Counter[str]] | None = None
+    if kind:
+        request = KINDS[kind](site)
+        status, body = await Client(site.host, address).send(request)  # starts what starts on first use
         print(f"    {kind}: {status} {body[:120]!r}", file=sys.stderr) if status not in (200, 201) else None
+        attacking = asyncio.create_task(_attackers(site, address, request, seconds + 1))
+        await asyncio.sleep(1.0)  # until they have started
     until = time.monotonic() + seconds
-    if request:
-        tasks += [_attack(site, request, until, found.attacks) for _ in range(ATTACKERS)]
-    tasks += [_calls(site, until, found.calls), _revocations(site, until, found.revocations)]
-    await asyncio.gather(*tasks)
+    processor = Processor(pid)
+
+    def going() -> bool:
+        return time.monotonic() < until and (attacking is None or not attacking.done())
+
+    await asyncio.gather(_calls(site, processor, going, found), _revocations(site, going, found))
+    if attacking is not None:
+        found.attacks = await attacking
     return found
 
 
-def _clients(url: str, who: tuple[str, str]) -> tuple[Any, Any]:
-    made = [
-        boto3.client(
-            name, endpoint_url=url, region_name="us-east-1", aws_access_key_id=who[0], aws_secret_access_key=who[1]
-        )
-        for name in ("iam", "sts")
-    ]
-    return made[0], made[1]
-
-
-def set_up(site: Site) -> None:
-    """A user with a password, a session with a policy of many patterns; a role in the other account."""
-    global _OWN_KEY  # noqa: PLW0603  # it exists only once the user does
-    iam, sts = _clients(site.url, (KEY, SECRET))
-    iam.create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
-    iam.create_saml_provider(Name="bench", SAMLMetadataDocument=saml_idp.metadata())
-    trust = {
-        "Effect": "Allow",
-        "Action": "sts:AssumeRoleWithSAML",
-        "Principal": {"Federated": _SAML_PROVIDER},
-        "Condition": {"StringEquals": {"SAML:sub": "ann@example.com"}},
-    }
-    iam.create_role(
-        RoleName="saml", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    )
-    iam.create_user(UserName=_USER)
-    iam.put_user_policy(
-        UserName=_USER,
-        PolicyName="own",
-        PolicyDocument=json.dumps(
-            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-        ),
-    )
-    iam.update_account_password_policy(PasswordReusePrevention=5)
-    iam.create_login_profile(UserName=_USER, Password=_PASSWORD)
-    key = iam.create_access_key(UserName=_USER)["AccessKey"]
-    _OWN_KEY = (key["AccessKeyId"], key["SecretAccessKey"])
-    text = policy(_PATTERNS)
-    while len(text) > 2_048:
-        _PATTERNS.pop()
-        text = policy(_PATTERNS)
-    _, sts = _clients(site.url, (_OWN_KEY[0], _OWN_KEY[1]))
-    role = f"arn:aws:iam::{ACCOUNT}:role/bench"
-    iam.put_role_policy(
-        RoleName="bench",
-        PolicyName="all",
-        PolicyDocument=json.dumps(
-            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-        ),
-    )
-    got = sts.assume_role(RoleArn=role, RoleSessionName="fairness", Policy=text)["Credentials"]
-    site.session = Identity(got["AccessKeyId"], got["SecretAccessKey"], got["SessionToken"])
-    other, _ = _clients(site.url, (OTHER_KEY, OTHER_SECRET))
-    other.create_role(RoleName="idle", AssumeRolePolicyDocument=TRUST.replace(ACCOUNT, OTHER))
-
-
 @contextmanager
-def site(environment: Mapping[str, str]) -> Iterator[Site]:
+def site(environment: Mapping[str, str]) -> Iterator[tuple[Site, int]]:
+    """A running server with both accounts, and its process id."""
     with tempfile.TemporaryDirectory() as data:
         url = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", url.rsplit(":", 1)[1], "--data", data]
         keys = f"{OTHER_KEY}:{OTHER_SECRET}:{OTHER},{KEY}:{SECRET}:{ACCOUNT}:bench"
         more = {"DAYPASS_BOOTSTRAP": keys, "DAYPASS_LOG__LEVEL": "error", **environment}
-        with started(command, url, "/readyz", set(os.sched_getaffinity(0)), more):
+        with started(command, url, "/readyz", set(os.sched_getaffinity(0)), more) as pid:
             made = Site(url)
             set_up(made)
-            yield made
+            yield made, pid
+
+
+def _line(kind: str, idle: Measured, loaded: Measured) -> str:
+    times, longest = loaded.at(0.99) / idle.at(0.99), max(loaded.revocations)
+    quiet = loaded.without_waiting() / idle.without_waiting()
+    good = times < MOST_TIMES and longest < MOST_REVOCATION
+    return (
+        f"{kind:16} p50 {idle.at(0.5):5.1f} -> {loaded.at(0.5):5.1f}  p99 {idle.at(0.99):5.1f} -> "
+        f"{loaded.at(0.99):5.1f} ms ({times:4.1f}x; without waiting for a core {idle.without_waiting():5.1f} -> "
+        f"{loaded.without_waiting():5.1f}, {quiet:4.1f}x)  work {_at(idle.worked, 0.99):4.1f} -> "
+        f"{_at(loaded.worked, 0.99):4.1f} ms  revocation at most {longest * 1000:4.0f} ms  "
+        f"{'' if good else 'MISSED '} attackers answered {dict(loaded.attacks)}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each kind")
-    parser.add_argument("--only", default="", help=f"kinds, separated by commas: {', '.join(_KINDS)}")
+    parser.add_argument("--only", default="", help=f"kinds, separated by commas: {', '.join(KINDS)}")
     parser.add_argument("--set", action="append", default=[], help="a setting for the server, as NAME=VALUE")
+    parser.add_argument("--same-address", action="store_true", help="caller and attackers share their address")
+    parser.add_argument("--attack", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--address", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    kinds = [kind for kind in _KINDS if not args.only or kind in args.only.split(",")]
-    failed = False
-    with site(dict(each.split("=", 1) for each in args.set)) as made, suppress(KeyboardInterrupt):
+    if args.attack:
+        attack(args.attack, args.address, args.seconds)
+        return
+    address = _CALLER if args.same_address else _ATTACKER
+    kinds = [kind for kind in KINDS if not args.only or kind in args.only.split(",")]
+    with site(dict(each.split("=", 1) for each in args.set)) as (made, pid), suppress(KeyboardInterrupt):
         for kind in kinds:
-            asyncio.run(measure(made, "", 1.0))
-            idle = asyncio.run(measure(made, "", args.seconds))
-            loaded = asyncio.run(measure(made, kind, args.seconds))
-            times, longest = loaded.at(0.99) / idle.at(0.99), max(loaded.revocations)
-            good = times < MOST_TIMES and longest < MOST_REVOCATION
-            failed = failed or not good
-            print(
-                f"{kind:16} p50 {idle.at(0.5):6.1f} -> {loaded.at(0.5):6.1f}  p99 {idle.at(0.99):6.1f} -> "
-                f"{loaded.at(0.99):6.1f} ms ({times:4.1f}x)  revocation at most {longest * 1000:6.0f} ms  "
-                f"{'' if good else 'MISSED '} attackers answered {dict(loaded.attacks)}",
-                flush=True,
-            )
-    sys.exit(1 if failed else 0)
+            asyncio.run(measure(made, pid, "", 1.0, address))
+            idle = asyncio.run(measure(made, pid, "", args.seconds, address))
+            loaded = asyncio.run(measure(made, pid, kind, args.seconds, address))
+            print(_line(kind, idle, loaded), flush=True)
 
 
 if __name__ == "__main__":

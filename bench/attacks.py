@@ -1,0 +1,224 @@
+"""The heaviest requests of one tenant, and the two accounts of `fairness`: what the attackers send again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+from tests import saml_idp
+
+from assume_role import ACCOUNT, KEY, SECRET, TRUST
+from daypass import sigv4
+
+OTHER, OTHER_KEY, OTHER_SECRET = "210987654321", "AKIAOTHEROTHEROTHER0", "otherotherotherotherotherotherotherother"
+_VERSIONS = {"sts": "2011-06-15", "iam": "2010-05-08"}
+_USER, _PASSWORD = "attacker", "Correct-Horse-Battery-1"
+_AGENT = "b" * 12_000
+_PATTERNS = [f"*?b{number}*" for number in range(190)]
+_MOST_SAML = 100_000  # characters of base64
+_SAML_ROLE, _SAML_PROVIDER = f"arn:aws:iam::{ACCOUNT}:role/saml", f"arn:aws:iam::{ACCOUNT}:saml-provider/bench"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who signs."""
+
+    key: str
+    secret: str
+    token: str = ""
+
+    def sign(self, host: str, service: str, method: str, path: str, body: bytes, more: Mapping[str, str]) -> bytes:
+        kind = "application/json" if path != "/" else "application/x-www-form-urlencoded"
+        headers = {"host": host, "content-type": kind, **more}
+        if self.token:
+            headers["x-amz-security-token"] = self.token
+        signing = sigv4.SigningKey(self.key, self.secret, "us-east-1", service)
+        sent = sigv4.sign(signing, method, path, "", headers, body, int(time.time() * 1000))
+        return _raw(method, path, {**headers, **sent}, body)
+
+
+def _raw(method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() != "content-length")
+    return f"{method} {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
+
+
+class Site:
+    """A running server with two accounts, and requests for it."""
+
+    def __init__(self, url: str) -> None:
+        self.host = url.removeprefix("http://")
+        self.url = url
+        self.attacker = Identity(KEY, SECRET)
+        self.victim = Identity(OTHER_KEY, OTHER_SECRET)
+        self.session = self.attacker
+
+    def form(self, who: Identity, service: str, action: str, agent: str = "", **parameters: str) -> bytes:
+        body = urlencode({"Action": action, "Version": _VERSIONS[service], **parameters}).encode()
+        return who.sign(self.host, service, "POST", "/", body, {"user-agent": agent} if agent else {})
+
+    def api(self, who: Identity, path: str, content: Any) -> bytes:
+        return who.sign(self.host, "daypass", "POST", path, json.dumps(content).encode(), {})
+
+    def anonymous(self, **parameters: str) -> bytes:
+        body = urlencode({"Version": _VERSIONS["sts"], **parameters}).encode()
+        return _raw("POST", "/", {"host": self.host, "content-type": "application/x-www-form-urlencoded"}, body)
+
+
+def policy(patterns: list[str]) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"StringLike": {"aws:UserAgent": patterns}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
+
+
+def _simulate(site: Site) -> bytes:
+    actions = {f"ActionNames.member.{number}": f"s3:Get{number}" for number in range(1, 11)}
+    policies = {f"PolicyInputList.member.{number}": policy(_PATTERNS) for number in range(1, 5)}
+    keys = {
+        "ContextEntries.member.1.ContextKeyName": "aws:UserAgent",
+        "ContextEntries.member.1.ContextKeyType": "string",
+        "ContextEntries.member.1.ContextKeyValues.member.1": _AGENT,
+    }
+    return site.form(site.attacker, "iam", "SimulateCustomPolicy", **actions, **policies, **keys)
+
+
+def _explain(site: Site) -> bytes:
+    content = {
+        "actions": [f"s3:Get{number}" for number in range(10)],
+        "resources": ["*"],
+        "policies": [policy(_PATTERNS)] * 4,
+        "context": {"aws:UserAgent": _AGENT[:2048]},
+    }
+    return site.api(site.attacker, "/api/v1/simulate", content)
+
+
+def _lint(site: Site) -> bytes:
+    statements = [
+        {"Effect": "Allow", "Action": [f"s3:*{number}*{each}" for each in range(12)], "Resource": f"*{number}*"}
+        for number in range(60)
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+    return site.api(site.attacker, "/api/v1/lint", {"document": document})
+
+
+def _password(site: Site) -> bytes:
+    user = Identity(*_OWN_KEY)
+    return site.form(user, "iam", "ChangePassword", OldPassword=_PASSWORD, NewPassword=_PASSWORD)
+
+
+def _session_policy(site: Site) -> bytes:
+    return site.form(site.session, "iam", "ListRoles", agent=_AGENT)
+
+
+def _assume(site: Site) -> bytes:
+    role = f"arn:aws:iam::{ACCOUNT}:role/bench"
+    parameters = {"RoleArn": role, "RoleSessionName": "fairness"}
+    return site.form(site.session, "sts", "AssumeRole", agent=_AGENT, **parameters)
+
+
+def _saml(site: Site) -> bytes:
+    """The longest response that is allowed, signed by a provider that is there. It is verified each time, then refused as a replay."""
+    now = int(time.time() * 1000)
+    least, most = 1, _MOST_SAML // 40
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if len(_response(now, middle)) <= _MOST_SAML else (least, middle)
+    return site.anonymous(
+        Action="AssumeRoleWithSAML",
+        RoleArn=_SAML_ROLE,
+        PrincipalArn=_SAML_PROVIDER,
+        SAMLAssertion=_response(now, least),
+    )
+
+
+def _response(now: int, values: int) -> str:
+    made = saml_idp.Response(
+        roles=[f"{_SAML_ROLE},{_SAML_PROVIDER}"],
+        now=now,
+        assertion_id=f"_a{now}",
+        attributes={"urn:bench:groups": ["x"] * values},
+    )
+    return made.encoded()
+
+
+def _junk(site: Site) -> bytes:
+    return site.anonymous(
+        Action="AssumeRoleWithWebIdentity", RoleArn="x", RoleSessionName="x", WebIdentityToken="x" * 9
+    )
+
+
+KINDS: Mapping[str, Callable[[Site], bytes]] = {
+    "simulate": _simulate,
+    "explain": _explain,
+    "lint": _lint,
+    "password": _password,
+    "session-policy": _session_policy,
+    "assume": _assume,
+    "saml": _saml,
+    "anonymous": _junk,
+}
+_OWN_KEY: tuple[str, ...] = ()
+
+
+def _clients(url: str, who: tuple[str, str]) -> tuple[Any, Any]:
+    made = [
+        boto3.client(
+            name, endpoint_url=url, region_name="us-east-1", aws_access_key_id=who[0], aws_secret_access_key=who[1]
+        )
+        for name in ("iam", "sts")
+    ]
+    return made[0], made[1]
+
+
+def set_up(site: Site) -> None:
+    """A user with a password, a session with a policy of many patterns; a role in the other account."""
+    global _OWN_KEY  # noqa: PLW0603  # it exists only once the user does
+    iam, sts = _clients(site.url, (KEY, SECRET))
+    iam.create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
+    iam.create_saml_provider(Name="bench", SAMLMetadataDocument=saml_idp.metadata())
+    trust = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRoleWithSAML",
+        "Principal": {"Federated": _SAML_PROVIDER},
+        "Condition": {"StringEquals": {"SAML:sub": "ann@example.com"}},
+    }
+    iam.create_role(
+        RoleName="saml", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    iam.create_user(UserName=_USER)
+    iam.put_user_policy(
+        UserName=_USER,
+        PolicyName="own",
+        PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        ),
+    )
+    iam.update_account_password_policy(PasswordReusePrevention=5)
+    iam.create_login_profile(UserName=_USER, Password=_PASSWORD)
+    key = iam.create_access_key(UserName=_USER)["AccessKey"]
+    _OWN_KEY = (key["AccessKeyId"], key["SecretAccessKey"])
+    text = policy(_PATTERNS)
+    while len(text) > 2_048:
+        _PATTERNS.pop()
+        text = policy(_PATTERNS)
+    _, sts = _clients(site.url, (_OWN_KEY[0], _OWN_KEY[1]))
+    role = f"arn:aws:iam::{ACCOUNT}:role/bench"
+    iam.put_role_policy(
+        RoleName="bench",
+        PolicyName="all",
+        PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        ),
+    )
+    got = sts.assume_role(RoleArn=role, RoleSessionName="fairness", Policy=text)["Credentials"]
+    site.session = Identity(got["AccessKeyId"], got["SecretAccessKey"], got["SessionToken"])
+    other, _ = _clients(site.url, (OTHER_KEY, OTHER_SECRET))
+    other.create_role(RoleName="idle", AssumeRolePolicyDocument=TRUST.replace(ACCOUNT, OTHER))
