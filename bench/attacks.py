@@ -64,9 +64,10 @@ class Site:
     def api(self, who: Identity, path: str, content: Any) -> bytes:
         return who.sign(self.host, "daypass", "POST", path, json.dumps(content).encode(), {})
 
-    def anonymous(self, **parameters: str) -> bytes:
+    def anonymous(self, connection: str = "keep-alive", **parameters: str) -> bytes:
         body = urlencode({"Version": _VERSIONS["sts"], **parameters}).encode()
-        return _raw("POST", "/", {"host": self.host, "content-type": "application/x-www-form-urlencoded"}, body)
+        headers = {"host": self.host, "content-type": "application/x-www-form-urlencoded", "connection": connection}
+        return _raw("POST", "/", headers, body)
 
 
 def policy(patterns: list[str]) -> str:
@@ -149,10 +150,14 @@ def _response(now: int, values: int) -> str:
     return made.encoded()
 
 
-def _junk(site: Site) -> bytes:
-    return site.anonymous(
-        Action="AssumeRoleWithWebIdentity", RoleArn="x", RoleSessionName="x", WebIdentityToken="x" * 9
-    )
+def _junk(site: Site, connection: str = "keep-alive") -> bytes:
+    parameters = {"RoleArn": "x", "RoleSessionName": "x", "WebIdentityToken": "x" * 9}
+    return site.anonymous(connection, Action="AssumeRoleWithWebIdentity", **parameters)
+
+
+def _reconnecting(site: Site) -> bytes:
+    """A new connection for each request, because the server holds the connections of a source that is over its rate."""
+    return _junk(site, "close")
 
 
 KINDS: Mapping[str, Callable[[Site], bytes]] = {
@@ -164,6 +169,7 @@ KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "assume": _assume,
     "saml": _saml,
     "anonymous": _junk,
+    "reconnecting": _reconnecting,
 }
 _OWN_KEY: tuple[str, ...] = ()
 

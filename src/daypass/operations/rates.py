@@ -16,6 +16,7 @@ MESSAGE: Final = "Rate exceeded"
 RETRY_SECONDS: Final = 1
 """The value of `Retry-After`."""
 
+_SOURCE: Final = "source"
 _UNPROVEN: Final = frozenset({Family.REQUEST, Family.CREDENTIALS, Family.PROOF, Family.DENIED, Family.CONTENT})
 
 
@@ -47,5 +48,10 @@ def refusal_of(env: Env, facts: RequestFacts, caller: Caller | None, error: Dayp
     return error
 
 
+def is_of_source(error: DaypassError) -> bool:
+    """Whether a request was refused because its source is over its rate. Its client must wait for `RETRY_SECONDS`."""
+    return error.kind is ErrorKind.THROTTLED and error.private.get("rate") == _SOURCE
+
+
 def _from_source() -> DaypassError:
-    return DaypassError(ErrorKind.THROTTLED, MESSAGE, private={"rate": "source"})
+    return DaypassError(ErrorKind.THROTTLED, MESSAGE, private={"rate": _SOURCE})

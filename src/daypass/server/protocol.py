@@ -24,7 +24,7 @@ from daypass.observability import logs
 from daypass.scheduling.abandonment import abandon
 from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
-from daypass.wire.http import CLIENT_CERTIFICATE
+from daypass.wire.http import CLIENT_CERTIFICATE, HOLD
 
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in the format of its protocol
 _MOST_WAITING: Final = 32  # pipelined requests of one connection
@@ -67,6 +67,7 @@ class HttpProtocol(asyncio.Protocol):
         self._reading: Exchange | None = None  # the one whose body is being read
         self._may_begin = False  # the next request has its turn
         self._late = False  # it has waited too long for its turn
+        self._held: asyncio.TimerHandle | None = None  # no request begins before it ends (see HOLD)
         self._stopping = False  # the next response is the last
         self.idle_since = 0.0  # 0 while a request is being served or waits for its turn
         self._full_since = 0.0  # since when the transport accepts no more data; 0 while it does
@@ -103,6 +104,8 @@ class HttpProtocol(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self.state.connections.discard(self)
         self.common.discard(self, self.limited_address)
+        if self._held is not None:
+            self._held.cancel()
         for waiting in self._waiting:
             waiting.release()
         for exchange in (self._current, *self._waiting):
@@ -146,6 +149,7 @@ class HttpProtocol(asyncio.Protocol):
         An idle client may be sending its next request, so it gets a moment in which that is served.
         """
         self._stopping = True
+        self._end_hold()
         if self._current is not None:
             self._current.end_stream()
         due = self._waiting[-1] if self._waiting else self._current
@@ -246,13 +250,13 @@ class HttpProtocol(asyncio.Protocol):
         self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
         self._waiting.append(exchange)
-        if self._current is None and len(self._waiting) == 1:
-            self.idle_since = 0.0
+        if self._current is None and len(self._waiting) == 1 and self._held is None:
             self._wait_for_turn(scope["raw_path"], scope["headers"])
         else:
             self.pause_reading()
 
     def _wait_for_turn(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.idle_since = 0.0
         turns = self.common.turns
         management = turns.busy and (path.startswith(_MANAGEMENT) or _signed_for_iam(headers))
         turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management)
@@ -329,11 +333,26 @@ class HttpProtocol(asyncio.Protocol):
                 finally:
                     self._current = None
                     self.state.tasks.discard(self._work)
-                if self._waiting:
+                self._hold(exchange.scope.get(HOLD, 0))
+                if self._waiting and self._held is None:
                     await asyncio.sleep(0)  # the other connections get a turn between two requests
                     self.common.turns.enter(self)
         finally:
             self.transport.close()  # no later request would be answered
+
+    def _hold(self, seconds: float) -> None:
+        """The next request begins in so many seconds. The connection of a proxy serves many clients and is never held."""
+        if seconds and self.limited_address and not (self._stopping or self.lost):
+            self._held = self.loop.call_later(seconds, self._end_hold)
+
+    def _end_hold(self) -> None:
+        if self._held is None:
+            return
+        self._held.cancel()
+        self._held = None
+        if self._waiting and not self.transport.is_closing():
+            scope = self._waiting[0].scope
+            self._wait_for_turn(scope["raw_path"], scope["headers"])
 
     def _end_after(self, exchange: Exchange) -> None:
         """Closes the connection after its last response. If a body is still arriving, closing would reset the

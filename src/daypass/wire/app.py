@@ -20,6 +20,7 @@ from daypass.wire.client_address import ClientAddress
 from daypass.wire.front import ErrorFormat, Front, Progress
 from daypass.wire.http import (
     CLIENT_CERTIFICATE,
+    HOLD,
     LATE,
     OVERDUE,
     REQUEST,
@@ -121,6 +122,8 @@ class Application:
                     operation = row.operation if row is not None else ""
                     response = await self._front.refuse(Progress(request, operation), error, errors)
             name, code = response.operation or name, response.code
+            if response.hold:
+                scope[HOLD] = response.hold
             await _send(scope, send, request, response)
         except ClientGoneError:
             pass

@@ -222,5 +222,6 @@ def target_of(request: Request) -> dict[str, Any]:
 def _rendered(errors: ErrorFormat, request: Request, refusal: Refusal) -> Response:
     response = errors.refused(request, refusal)
     if family_of(refusal.error.kind) in _RETRIED:
-        return response._replace(headers=(*response.headers, _RETRY_AFTER))
+        hold = rates.RETRY_SECONDS if rates.is_of_source(refusal.error) else 0
+        return response._replace(headers=(*response.headers, _RETRY_AFTER), hold=hold)
     return response

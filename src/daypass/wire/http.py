@@ -30,6 +30,8 @@ LATE = "daypass.late"
 OVERDUE = "daypass.overdue"
 """Key of the scope of a request whose task was cancelled because it has taken too long: it is refused (503)."""
 
+HOLD = "daypass.hold"
+"""Key of the scope for seconds that the application sets: so long the next request of the connection does not begin."""
 
 REQUEST = "daypass.request"
 """Key of the scope of a mounted application for the `Request`, with its body."""
@@ -52,7 +54,9 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An answer. `operation` and `code` are for metrics: "sts:AssumeRole" or a route's name; "" or an error code."""
+    """An answer. `operation` and `code` are for metrics: "sts:AssumeRole" or a route's name; "" or an error code. `hold`:
+    seconds before the next request of the connection begins.
+    """
 
     status: int
     body: bytes
@@ -60,6 +64,7 @@ class Response(NamedTuple):
     headers: tuple[Header, ...] = ()
     operation: str = ""
     code: str = ""
+    hold: int = 0
 
 
 def has_entity(request: Request, tag: bytes) -> bool:

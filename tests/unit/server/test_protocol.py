@@ -19,7 +19,7 @@ from daypass.server import protocol as protocol_module
 from daypass.server.bodies import BodyBudget
 from daypass.server.connections import ConnectionLimits, Connections
 from daypass.server.protocol import HttpProtocol
-from daypass.wire.http import LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY
+from daypass.wire.http import HOLD, LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 GET = b"GET /x?y=1 HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -823,3 +823,79 @@ async def test_connection_lost_does_not_end_a_request_that_writes() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert done == [True]
+
+
+async def throttled(scope: Any, _: Any, send: Any) -> None:
+    """Refuses the path /x because its source is over its rate, and answers any other."""
+    if scope["path"] == "/x":
+        scope[HOLD] = 1
+    await answering((b"content-length", b"2"))(scope, None, send)
+
+
+OTHER = b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Callable[[], None]]]:
+    """The timers of the loop: they end when the test calls them."""
+    found: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(seconds: float, call: Callable[[], None]) -> SimpleNamespace:
+        found.append((seconds, call))
+        return SimpleNamespace(cancel=lambda: None)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+    return found
+
+
+async def test_a113_connection_of_a_throttled_source_is_held_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = Connection(throttled)
+    other = Connection(throttled, common=connection.common)
+    held = timers(monkeypatch)
+    assert b"200 OK" in await connection.send(GET), "the refusal itself is not delayed"
+    ((seconds, end),) = held
+    assert seconds == 1
+    assert await connection.send(OTHER) == b""
+    assert connection.protocol.idle_since, "it may be closed when connections run out"
+    assert b"200 OK" in await other.send(OTHER)
+    end()
+    assert (await connection.send(b"")).count(b"200 OK") == 1
+    assert (await connection.send(OTHER)).count(b"200 OK") == 1, "it is held once"
+    assert len(held) == 1
+
+
+async def test_a113_pipelined_requests_of_a_throttled_source_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(throttled)
+    held = timers(monkeypatch)
+    assert (await connection.send(GET + OTHER + OTHER)).count(b"200 OK") == 1
+    held[0][1]()
+    assert (await connection.send(b"")).count(b"200 OK") == 2
+    assert connection.paper.reading
+
+
+async def test_connection_of_a_trusted_proxy_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = Connections(ConnectionLimits(trusted_proxies=("10.0.0.0/8",)))
+    connection = Connection(throttled, common=common, client="10.1.2.3")
+    held = timers(monkeypatch)
+    assert (await connection.send(GET + GET)).count(b"200 OK") == 2
+    assert not held
+
+
+async def test_shutdown_answers_a_request_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(throttled)
+    timers(monkeypatch)
+    await connection.send(GET)
+    assert await connection.send(OTHER) == b""
+    connection.protocol.shutdown()
+    assert b"connection: close" in await connection.send(b"")
+    assert connection.paper.closed
+
+
+async def test_held_connection_that_is_lost_serves_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(throttled)
+    held = timers(monkeypatch)
+    await connection.send(GET, OTHER)
+    connection.protocol.connection_lost(None)
+    held[0][1]()
+    assert await connection.send() == b""

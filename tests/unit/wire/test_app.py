@@ -11,7 +11,7 @@ from tests.unit.wire.fakes import REQUEST_ID, World, form, signed
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.app import HttpLimits
-from daypass.wire.http import LATE, OVERDUE, REQUEST, WHOLE_BODY, Response
+from daypass.wire.http import HOLD, LATE, OVERDUE, REQUEST, WHOLE_BODY, Response
 from daypass.wire.routing import Mount, Route, Routes
 
 IDENTITY = form(Action="GetCallerIdentity", Version="2011-06-15")
@@ -335,6 +335,15 @@ async def test_a115_overdue_request_is_503_with_retry_after_and_recorded() -> No
     assert OVERDUE not in scope
     with pytest.raises(asyncio.CancelledError):
         await world.send(headers=signed(IDENTITY), body=IDENTITY)
+
+
+@pytest.mark.parametrize(("rate", "held"), [("source", 1), ("principal", 0), ("account", 0)])
+async def test_a113_throttled_source_is_held_and_a_throttled_principal_is_not(rate: str, held: int) -> None:
+    world, scope = World(), dict[str, Any]()
+    world.raises = DaypassError(ErrorKind.THROTTLED, "Rate exceeded", private={"rate": rate})
+    answer = await world.send(headers=signed(IDENTITY), body=IDENTITY, scope=scope)
+    assert (answer.code, answer.headers[b"retry-after"]) == ("Throttling", b"1")
+    assert scope.get(HOLD, 0) == held
 
 
 @pytest.mark.parametrize("known", [False, True])
