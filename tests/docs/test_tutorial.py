@@ -38,7 +38,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
-        watchdog = threading.Timer(30, process.kill)
+        watchdog = threading.Timer(120, process.kill)  # of a server that never gets ready
         watchdog.start()
         try:
             assert process.stdout
@@ -48,6 +48,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
                     break
                 if match := _EXPORT.match(line):
                     found |= _VARIABLE.findall(match[1])
+            watchdog.cancel()
             yield {**environment, **found, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
         finally:
             watchdog.cancel()
@@ -60,7 +61,7 @@ def test_tutorial_runs_as_written(exports: dict[str, str]) -> None:
     page = (ROOT / "docs/tutorial/first-assume-role.md").read_text().partition("## 5.")[0]
     assert exports.keys() >= {name for line in _EXPORT.findall(page) for name, _ in _VARIABLE.findall(line)}
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(_PYTHON.findall(page))], env=exports, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", "\n".join(_PYTHON.findall(page))], env=exports, capture_output=True, text=True, check=False, timeout=300
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert ":assumed-role/auditor/morning-shift\n" in done.stdout
@@ -77,6 +78,6 @@ def test_example_roles_take_what_the_page_on_the_command_line_hands_on(exports: 
     )
     done = subprocess.run(
         [sys.executable, "-m", "daypass.cli.main", *command.split(), "--", sys.executable, "-c", "print('ran')"],
-        env=exports, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env=exports, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr

@@ -29,18 +29,24 @@ class RandomIds:
         return random_bytes(40)
 
     def session(self) -> str:
-        """The time in ms (48 bits), then 80 random bits: an index on random ids costs more than the row it points to."""
+        """The time in ms (48 bits) and 1/4096 ms (12 bits), then 68 random bits, in hexadecimal.
+
+        Ids that one process makes one after another are in order. An index on random ids costs more than the row that it
+        points to.
+        """
         return _timed().hex()
 
     def request(self) -> str:
         """A UUID of version 7 (RFC 9562, section 5.7)."""
         h = _timed().hex()
-        return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
+        return f"{h[:8]}-{h[8:12]}-7{h[12:15]}-{_VARIANT[h[15]]}{h[16:19]}-{h[19:31]}"
 
 
 def _timed() -> bytes:
-    """The time in ms (48 bits), then 80 random bits."""
-    return (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF).to_bytes(6, "big") + random_bytes(10)
+    """16 bytes: the time in 1/4096 ms (60 bits), then 68 random bits (RFC 9562, section 6.2, method 3)."""
+    ticks = (time.time_ns() << 12) // 1_000_000 & 0xFFFFFFFFFFFFFFF
+    random = random_bytes(9)
+    return (ticks << 4 | random[0] & 15).to_bytes(8, "big") + random[1:]
 
 
 def _letters(count: int) -> str:

@@ -29,6 +29,8 @@ def test_request_ids_are_version_7_uuids_in_order_of_time() -> None:
         assert (str(parsed), parsed.version, parsed.variant) == (each, 7, uuid.RFC_4122)
 
 
-def test_ids_of_the_same_millisecond_differ() -> None:
+def test_ids_of_the_same_millisecond_differ_and_are_in_order() -> None:
     ids = RandomIds()
+    made = [ids.session() for _ in range(20_000)]
+    assert made == sorted(made)
     assert len({ids.session() for _ in range(20_000)} | {ids.request() for _ in range(20_000)}) == 40_000
