@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, Server, running
+from tests.processes import bound
 
 from daypass import sigv4
 
@@ -96,3 +99,18 @@ def test_a115_stop_under_load_breaks_no_request(tmp_path: Path, workers: str) ->
             assert server.process.wait(30) == 0
         assert set(outcomes) <= {"200", "not connected"}, f"stop {number}: {outcomes}\n{server.log.read_text()[-3000:]}"
         assert outcomes["200"] > 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_requested_with_the_first_line_of_output_ends_with_status_0(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "daypass.cli.main", "serve", "--dev", "--port", "0", "--data", str(tmp_path / "d")]
+    with subprocess.Popen(bound(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert any("listens on" in line for line in started.stdout)
+        started.send_signal(number)
+        _, errors = started.communicate(timeout=60)
+    assert started.returncode == 0, errors
+    assert "Warning" not in errors
+    assert "Traceback" not in errors

@@ -102,6 +102,19 @@ class Lifespan:
 class Server(uvicorn.Server):
     """The server of a single process."""
 
+    begun = False
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves, with uvicorn's handling of signals."""
+        self.begun = True
+        await super().serve(sockets)
+
+    def end(self, *_: object) -> None:
+        """Handles SIGTERM and SIGINT before uvicorn does, and after its drain, when it raises them again."""
+        if not self.begun:
+            end_at_once()
+        sys.exit(0)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Begins the drain: new connections are refused and existing ones are served."""
         for sock in sockets or ():
@@ -215,6 +228,8 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
         if server.health_port is not None:
             health = sockets.enter_context(_listen(server.health_host or server.host, server.health_port))
         url = _url(settings, listener)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end_at_once)
         if printed:
             _greet(url, printed, server.public_url)
         else:
@@ -222,6 +237,13 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
         if health is not None:
             sys.stderr.write(f"Health and metrics are on port {health.getsockname()[1]}\n")
         return _run(settings, listener, health)
+
+
+def end_at_once(*_: object) -> None:
+    """Handles SIGTERM and SIGINT between the first output and the event loop. A requested stop is not a failure, and
+    nothing is open yet.
+    """
+    os._exit(0)
 
 
 def _greet(url: str, key: FirstKey, public_url: str) -> None:
@@ -299,10 +321,9 @@ def _run(settings: Settings, listener: socket.socket, health: socket.socket | No
         workers.run()
         return workers.status()
     running = Server(config)
-    # After the drain, uvicorn raises the signal again. A requested stop is not a failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt):
-        running.run(sockets=[listener])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, running.end)
+    running.run(sockets=[listener])
     return 0 if running.started else 1
 
 
