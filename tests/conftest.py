@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,23 @@ def pytest_collection_finish() -> None:
     """The collected tests live to the end: the garbage collector need not go through them again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    from tests.patience import be_patient
+
+    with pytest.MonkeyPatch.context() as patch:
+        be_patient(patch)
+        yield
+
+
+@pytest.fixture
+def durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The databases of this test write to the disk as a server's do. Name it before the fixture that opens them."""
+    from tests.patience import be_durable
+
+    be_durable(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 
 import structlog
 from sqlalchemy import select
+from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
@@ -268,7 +269,8 @@ def installed(
     wall = wall or SetClock()
     server = {"data": str(data), "anonymous_refusals": 1_000_000, **settings.pop("server", {})}
     rates = {"failures_per_second": 0, **settings.pop("rates", {})}  # tests fail more often than any honest client
-    chosen = Settings.model_validate({"server": server, "rates": rates, **settings})
+    journal = {**PATIENT_JOURNAL, **settings.pop("journal", {})}
+    chosen = Settings.model_validate({"server": server, "rates": rates, "journal": journal, **settings})
     prepare_sqlite(data / "daypass.db")
     log, real_stderr, real_clock = io.StringIO(), sys.stderr, runtime_module.HighWaterClock
     of_database = Database.clock

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tests.patience import SECONDS
+
 from daypass.domain.directory import (
     AccessKey,
     AccessReport,
@@ -433,6 +435,7 @@ class Recorder:
         tuning = Tuning(
             monotonic=self.monotonic,
             sleep=self.sleep,
+            poll_timeout_seconds=SECONDS,
             **{name: options.pop(name) for name in ("absent", "absent_seconds") if name in options},
         )
         options = {"poll_seconds": 0, "builtin": BUILTIN, **options}

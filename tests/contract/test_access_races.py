@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import BOOTSTRAP, ROOT, TENANT, Server
+from tests.patience import PATIENT_JOURNAL
 
 from daypass.config import Settings
 from daypass.operations.accounts.bootstrap import bootstrap, parse
@@ -25,7 +26,12 @@ async def two(url: str, tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
     """Two runtimes over one database, as two processes have them: each with its own cache, writer and log."""
     made: list[Runtime] = []
     for _ in range(2):
-        settings = {"server": {"data": str(tmp_path)}, "database": {"url": url}, "access": {"sweep_seconds": 300}}
+        settings = {
+            "server": {"data": str(tmp_path)},
+            "database": {"url": url},
+            "access": {"sweep_seconds": 300},
+            "journal": PATIENT_JOURNAL,
+        }
         runtime = Runtime(Settings.model_validate(settings))
         await runtime.start()
         made.append(runtime)

@@ -97,7 +97,7 @@ def test_read_cannot_write(database: Database) -> None:
     assert caught.value.kind is ErrorKind.UNAVAILABLE
 
 
-def test_write_transaction_is_durable_by_its_settings(database: Database) -> None:
+def test_write_transaction_is_durable_by_its_settings(durable: None, database: Database) -> None:
     settings: dict[str, dict[str, Any]] = {
         "sqlite": {"PRAGMA journal_mode": "wal", "PRAGMA synchronous": 2},
         "postgresql": {

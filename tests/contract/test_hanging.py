@@ -27,7 +27,8 @@ def server(prepared_postgres: PreparedPostgres) -> Iterator[StallingServer]:
 
 
 @pytest.fixture
-def database(server: StallingServer) -> Iterator[Database]:
+def database(server: StallingServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.setattr(postgres, "_CONNECT_SECONDS", 2)
     database = open_database(server.url, answer_seconds=ANSWER_SECONDS)
     yield database
     server.go_on()

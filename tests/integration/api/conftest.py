@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
@@ -178,7 +179,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         {
             "server": {"data": str(tmp_path)},
             "events": {"per_account": 3, "heartbeat_seconds": 0.2},
-            "journal": {"deadline_seconds": 60},  # no test of these is about a slow disk
+            "journal": PATIENT_JOURNAL,
         }
     )
     prepare_sqlite(tmp_path / "daypass.db")

@@ -50,7 +50,7 @@ async def start(flaky: Flaky) -> AsyncIterator[Starter]:
     started: list[DurableJournal] = []
 
     async def make(**changes: Any) -> DurableJournal:
-        options = {"deadline_seconds": 30.0, "retry_seconds": 0.02, "idle_seconds": 5.0, **changes.pop("options", {})}
+        options = {"deadline_seconds": 300.0, "retry_seconds": 0.02, "idle_seconds": 5.0, **changes.pop("options", {})}
         clock = changes.pop("clock", HighWaterClock())
         journal = DurableJournal(flaky, clock, TestIds(), "node-1", JournalOptions(**options), **changes)  # type: ignore[arg-type]
         await journal.start()

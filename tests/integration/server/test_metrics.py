@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from tests.patience import PATIENT_JOURNAL
 
 from daypass.config import Settings
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -31,7 +32,9 @@ TOKEN = "metrics-token-canary"
 
 @asynccontextmanager
 async def started(data: Path, token: str, **server: int) -> AsyncIterator[Runtime]:
-    settings = Settings.model_validate({"server": {"data": str(data), "metrics_token": token, **server}})
+    settings = Settings.model_validate(
+        {"server": {"data": str(data), "metrics_token": token, **server}, "journal": PATIENT_JOURNAL}
+    )
     database = open_database(settings.database_url())
     prepare(database)
     database.close()

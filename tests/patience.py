@@ -1,0 +1,48 @@
+"""What tests change in this process so that they compute instead of waiting for the disk, and so that no slow machine fails them.
+
+Three quarters of a commit's time is the disk's, and what it promises shows only after a power failure: no test makes one
+(a process that is killed leaves its writes to the kernel). PostgreSQL's tests do without it in the same way (`_SETTINGS` of
+`tests.postgres`). The limits are those of a server that people wait for. A test that is about one of them sets its own; one
+about durability takes the fixture `durable`. Servers that tests start as processes have everything as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from daypass.audit import spool
+from daypass.stores import postgres, sqlite
+from daypass.stores.directory import CachedDirectory
+from daypass.stores.tuning import Tuning
+
+SECONDS: Final = 60.0
+"""Longer than any machine takes that still works."""
+
+PATIENT_JOURNAL: Final[dict[str, Any]] = {"deadline_seconds": SECONDS}
+"""The section `journal` of settings for an installation in a test's process."""
+
+_REAL: Final = (sqlite._PRAGMAS, spool._PRAGMAS)
+
+
+def be_patient(patch: pytest.MonkeyPatch) -> None:
+    for module, real in zip((sqlite, spool), _REAL, strict=True):
+        changed = (_patient(pragma) for pragma in real)
+        patch.setattr(module, "_PRAGMAS", tuple(changed))
+    for backend in (sqlite, postgres):
+        patch.setattr(backend, "_POOL_WAIT_SECONDS", SECONDS)
+    patch.setattr(postgres, "_CONNECT_SECONDS", int(SECONDS))
+    patch.setitem(CachedDirectory.__init__.__kwdefaults__, "tuning", Tuning(poll_timeout_seconds=SECONDS))
+
+
+def be_durable(patch: pytest.MonkeyPatch) -> None:
+    """SQLite writes as it does in a server."""
+    for module, real in zip((sqlite, spool), _REAL, strict=True):
+        patch.setattr(module, "_PRAGMAS", real)
+
+
+def _patient(pragma: str) -> str:
+    name, _, value = pragma.partition("=")
+    changed = {"synchronous": "OFF", "busy_timeout": f"{int(SECONDS * 1000)}"}
+    return f"{name}={changed.get(name, value)}"
