@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.aws.layouts import Layouts
 from daypass.wire.aws.members import MemberCache
 from daypass.wire.aws.validate import Check
 from daypass.wire.aws.xml import Shapes
@@ -119,7 +120,8 @@ def compile_input(shapes: Shapes, operation: Mapping[str, Any], checks: Mapping[
     texts = frozenset(name for name, member in members.items() if shapes[member["shape"]]["type"] == "string")
     nested = frozenset(n for n, m in members.items() if shapes[m["shape"]]["type"] in ("list", "map", "structure"))
 
-    read_nested = MemberCache(partial(_read_nested, nested, readers), checks or {})
+    lists = frozenset(name for name in nested if _is_list_of_texts(shapes, shapes[members[name]["shape"]]))
+    read_nested = MemberCache(Layouts(partial(_read_nested, nested, readers), lists), checks or {})
 
     def parse(form: Mapping[str, str]) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -132,13 +134,22 @@ def compile_input(shapes: Shapes, operation: Mapping[str, Any], checks: Mapping[
             elif "." in name:
                 dotted[name] = text
         if dotted and nested:
-            lists = read_nested(dotted)
-            if both := values.keys() & lists.keys():
+            found = read_nested(dotted)
+            if both := values.keys() & found.keys():
                 _malformed(f"Parameter '{min(both)}' is both a value and a list.")
-            values |= lists
+            values |= found
         return values
 
     return parse
+
+
+def _is_list_of_texts(shapes: Shapes, shape: Mapping[str, Any]) -> bool:
+    """Whether it is a list of texts, or of structures that hold only texts."""
+    if shape["type"] != "list":
+        return False
+    item = shapes[shape["member"]["shape"]]
+    parts = item["members"].values() if item["type"] == "structure" else (shape["member"],)
+    return all(shapes[part["shape"]]["type"] == "string" for part in parts)
 
 
 def _read_nested(roots: frozenset[str], readers: Mapping[str, Read], form: Mapping[str, str]) -> dict[str, Any]:

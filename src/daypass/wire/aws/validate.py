@@ -71,7 +71,7 @@ def _property_matcher(pattern: str) -> Check:
         raise ValueError(f"a pattern of a new form: {pattern}")
     cls = form[1]
     categories = frozenset(_PROPERTY.findall(cls))
-    ascii_class = _PROPERTY.sub(lambda m: _ASCII_OF[m[1]], cls)
+    ascii_class = _ascii_class(cls)
     full = re.compile(ascii_class + form[2], re.ASCII).fullmatch
     one = re.compile(ascii_class, re.ASCII).fullmatch
 
@@ -83,6 +83,11 @@ def _property_matcher(pattern: str) -> Check:
         return all(one(c) or (c > "\x7f" and unicodedata.category(c)[0] in categories) for c in text)
 
     return matches
+
+
+def _ascii_class(cls: str) -> str:
+    """The ASCII characters of a class with properties, as a class."""
+    return _PROPERTY.sub(lambda m: _ASCII_OF[m[1]], cls)
 
 
 def pattern_of(service: str, name: str, shape: Mapping[str, Any]) -> str:
@@ -120,7 +125,12 @@ class Checks:
             least = max(low, 1) if form[2] == "+" else low
             return _compiled(f"{form[1]}{{{least},{high}}}").fullmatch
         matches = matcher(pattern)
-        return lambda text: low <= len(text) <= high and matches(text)
+        if form is None:
+            return lambda text: low <= len(text) <= high and matches(text)
+        quick = re.compile(
+            f"{_ascii_class(form[1])}{{{max(low, 1)},{high}}}", re.ASCII
+        ).fullmatch  # nearly all are ASCII
+        return lambda text: quick(text) or (low <= len(text) <= high and matches(text))
 
     @staticmethod
     def _number(_: str, shape: Mapping[str, Any]) -> Check:
