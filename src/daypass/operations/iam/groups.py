@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, quotas
+from daypass.operations.iam import changes, faults, find, members, named, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paging import page, page_of
+from daypass.operations.iam.paging import page_of
 from daypass.operations.iam.paths import path_of
 
 _BATCH = 1000
@@ -48,11 +46,7 @@ def _members(ctx: ReadContext, group: Group) -> list[User]:
 
 
 def list_groups(ctx: ReadContext, p: Params) -> Answer:
-    def fetch(after: str, limit: int) -> list[Group]:
-        prefix = p.get("PathPrefix") or ""
-        return ctx.tx.find(Group, order="name", path_prefix=prefix, after=after, limit=limit, account=ctx.account)
-
-    groups, more = page(p, "groups", fetch, lambda group: group.name)
+    groups, more = named.page_by_name(ctx, p, Group, "groups")
     return {"Groups": [members.group(group) for group in groups], **more}
 
 
@@ -69,22 +63,17 @@ def list_groups_for_user(ctx: ReadContext, p: Params) -> Answer:
 
 
 def update_group(ctx: WriteContext, p: Params) -> Answer:
-    group = find.group(ctx, p["GroupName"])
-    new_name = p.get("NewGroupName") or group.name
-    renamed = replace(group, name=new_name, path=path_of(p, "NewPath", group.path))
-    changes.replace(ctx, renamed, faults.exists("Group", new_name))
-    return {}
+    return named.rename(ctx, p, find.group(ctx, p["GroupName"]), "Group")
 
 
 def delete_group(ctx: WriteContext, p: Params) -> Answer:
     group = find.group(ctx, p["GroupName"])
-    for kind, what, field in (
+    uses = (
         (Membership, "remove users from group", "group_id"),
         (Attachment, "detach all policies", "owner_id"),
         (InlinePolicy, "delete policies", "owner_id"),
-    ):
-        if ctx.tx.count(kind, account=ctx.account, **{field: group.id}):
-            raise faults.must_first(what)
+    )
+    named.check_unused(ctx, group.id, uses)
     ctx.tx.delete(group)
     return {}
 

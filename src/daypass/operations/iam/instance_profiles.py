@@ -5,15 +5,13 @@ They exist only for those tools: they cannot be used to assume a role. A role in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from daypass.domain.directory import InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, documents, faults, find, members, quotas, tags
+from daypass.operations.iam import changes, documents, faults, find, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paging import page
 from daypass.operations.iam.paths import path_of
 
 
@@ -40,8 +38,7 @@ def get_instance_profile(ctx: ReadContext, p: Params) -> Answer:
 
 
 def list_instance_profiles(ctx: ReadContext, p: Params) -> Answer:
-    prefix = p.get("PathPrefix") or ""
-    return _listed(ctx, p, "instance-profiles", path_prefix=prefix)
+    return _listed(ctx, p, "instance-profiles")
 
 
 def list_instance_profiles_for_role(ctx: ReadContext, p: Params) -> Answer:
@@ -50,10 +47,7 @@ def list_instance_profiles_for_role(ctx: ReadContext, p: Params) -> Answer:
 
 
 def _listed(ctx: ReadContext, p: Params, scope: str, **wanted: Any) -> Answer:
-    def fetch(after: str, limit: int) -> Sequence[InstanceProfile]:
-        return ctx.tx.find(InstanceProfile, order="name", after=after, limit=limit, account=ctx.account, **wanted)
-
-    profiles, more = page(p, scope, fetch, lambda profile: profile.name)
+    profiles, more = named.page_by_name(ctx, p, InstanceProfile, scope, **wanted)
     names: documents.Names = {}
     return {"InstanceProfiles": [shown(ctx, profile, names) for profile in profiles], **more}
 

@@ -9,9 +9,8 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, quotas, tags
+from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paging import page
 from daypass.operations.iam.paths import path_of
 
 
@@ -48,11 +47,7 @@ def get_role(ctx: ReadContext, p: Params) -> Answer:
 
 
 def list_roles(ctx: ReadContext, p: Params) -> Answer:
-    def fetch(after: str, limit: int) -> list[Role]:
-        prefix = p.get("PathPrefix") or ""
-        return ctx.tx.find(Role, order="name", path_prefix=prefix, after=after, limit=limit, account=ctx.account)
-
-    roles, more = page(p, "roles", fetch, lambda role: role.name)
+    roles, more = named.page_by_name(ctx, p, Role, "roles")
     names: documents.Names = {}
     return {"Roles": [members.role(ctx, role, names) for role in roles], **more}
 
@@ -82,10 +77,11 @@ def update_assume_role_policy(ctx: WriteContext, p: Params) -> Answer:
 
 def delete_role(ctx: WriteContext, p: Params) -> Answer:
     role = find.role(ctx, p["RoleName"])
-    for kind, what in ((Attachment, "detach all policies"), (InlinePolicy, "delete policies")):
-        if ctx.tx.count(kind, account=ctx.account, owner_id=role.id):
-            raise faults.must_first(what)
-    if ctx.tx.count(InstanceProfile, account=ctx.account, role_id=role.id):
-        raise faults.must_first("remove roles from instance profile")
+    uses = (
+        (Attachment, "detach all policies", "owner_id"),
+        (InlinePolicy, "delete policies", "owner_id"),
+        (InstanceProfile, "remove roles from instance profile", "role_id"),
+    )
+    named.check_unused(ctx, role.id, uses)
     ctx.tx.delete(role)
     return {}

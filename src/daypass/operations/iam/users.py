@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from daypass.domain.directory import (
     AccessKey,
     Account,
@@ -17,9 +15,8 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, faults, find, members, quotas, tags
+from daypass.operations.iam import boundaries, changes, faults, find, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paging import page
 from daypass.operations.iam.paths import path_of
 
 
@@ -44,25 +41,17 @@ def get_user(ctx: ReadContext, p: Params) -> Answer:
 
 
 def list_users(ctx: ReadContext, p: Params) -> Answer:
-    def fetch(after: str, limit: int) -> list[User]:
-        prefix = p.get("PathPrefix") or ""
-        return ctx.tx.find(User, order="name", path_prefix=prefix, after=after, limit=limit, account=ctx.account)
-
-    users, more = page(p, "users", fetch, lambda user: user.name)
+    users, more = named.page_by_name(ctx, p, User, "users")
     return {"Users": [members.user(user) for user in users], **more}
 
 
 def update_user(ctx: WriteContext, p: Params) -> Answer:
-    user = find.user(ctx, p["UserName"])
-    new_name = p.get("NewUserName") or user.name
-    renamed = replace(user, name=new_name, path=path_of(p, "NewPath", user.path))
-    changes.replace(ctx, renamed, faults.exists("User", new_name))
-    return {}
+    return named.rename(ctx, p, find.user(ctx, p["UserName"]), "User")
 
 
 def delete_user(ctx: WriteContext, p: Params) -> Answer:
     user = find.user(ctx, p["UserName"])
-    for kind, what, field in (
+    uses = (
         (AccessKey, "delete access keys", "owner_id"),
         (MfaDevice, "delete MFA device", "owner_id"),
         (Passkey, "delete MFA device", "user_id"),
@@ -70,9 +59,8 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
         (Attachment, "detach all policies", "owner_id"),
         (InlinePolicy, "delete policies", "owner_id"),
         (Membership, "remove users from group", "user_id"),
-    ):
-        if ctx.tx.count(kind, account=ctx.account, **{field: user.id}):
-            raise faults.must_first(what)
+    )
+    named.check_unused(ctx, user.id, uses)
     for code in ctx.tx.find(RecoveryCode, user_id=user.id):
         ctx.tx.delete(code)
     ctx.tx.delete(user)
