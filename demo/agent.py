@@ -7,16 +7,27 @@ do what the task needs. The session has the person as its source identity, and a
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from stage import cli, client, document, new_key, note, refused, say, server
+from stage import cli, client, document, note, refused, say
 
-from issuer import Answer, Issuer, https
-from oauth import ACCESS_TOKEN, AWS, COMPANY, ID_TOKEN, chain, exchange, given, introspect, must_fail, post, service_b
+from oauth import (
+    ACCESS_TOKEN,
+    AWS,
+    COMPANY,
+    ID_TOKEN,
+    chain,
+    company_and_server,
+    exchange,
+    given,
+    introspect,
+    must_fail,
+    post,
+    service_b,
+)
 
 ACCOUNT = "111122223333"
 TOOL = "https://orders.example"
@@ -62,17 +73,7 @@ def task(url: str, ann: str, own: str, role: str, name: str, **more: str) -> dic
 
 def main() -> None:
     started = time.perf_counter()
-    key, company = new_key(), Issuer(f"https://{COMPANY}")
-
-    def answers(path: str, _headers: object, _body: bytes) -> Answer:
-        return (200, company.jwks()) if path == "/jwks" else (404, {})
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        https(answers) as (keys_at, authority),
-        server(Path(folder) / "data", {ACCOUNT: key}, DAYPASS_SERVER__PUBLIC_URL="{url}") as url,
-    ):
-        home = Path(folder) / "home"
+    with company_and_server(ACCOUNT) as (url, home, key, company, keys_at, authority):
         say("1. A role for the agent, and a narrower one for what it may do for people")
         agent, role = set_up(url, home, key, keys_at, authority)
         own = given(exchange(url, company.token(aud="assistant", sub="agent"), ID_TOKEN, role=agent))

@@ -13,6 +13,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -133,6 +135,24 @@ def set_up(url: str, home: Path, key: tuple[str, str], keys_at: str, authority: 
     return service, str(made["Role"]["Arn"])
 
 
+@contextmanager
+def company_and_server(account: str) -> Iterator[tuple[str, Path, tuple[str, str], Issuer, str, str]]:
+    """A company that publishes its keys, and a server with this account. Yields the server's URL, a home for the command
+    line, the account's first key, the company, where its keys are, and who vouches for that place (PEM).
+    """
+    key, company = new_key(), Issuer(f"https://{COMPANY}")
+
+    def answers(path: str, _headers: object, _body: bytes) -> Answer:
+        return (200, company.jwks()) if path == "/jwks" else (404, {})
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        https(answers) as (keys_at, authority),
+        server(Path(folder) / "data", {account: key}, DAYPASS_SERVER__PUBLIC_URL="{url}") as url,
+    ):
+        yield url, Path(folder) / "home", key, company, keys_at, authority
+
+
 def offline(url: str, token: str, keys: str) -> dict[str, Any]:
     """Service B at work: the good token, and three that it refuses."""
     claims = service_b(token, url, keys)
@@ -150,17 +170,7 @@ def offline(url: str, token: str, keys: str) -> dict[str, Any]:
 
 def main() -> None:
     started = time.perf_counter()
-    key, company = new_key(), Issuer(f"https://{COMPANY}")
-
-    def answers(path: str, _headers: object, _body: bytes) -> Answer:
-        return (200, company.jwks()) if path == "/jwks" else (404, {})
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        https(answers) as (keys_at, authority),
-        server(Path(folder) / "data", {ACCOUNT: key}, DAYPASS_SERVER__PUBLIC_URL="{url}") as url,
-    ):
-        home = Path(folder) / "home"
+    with company_and_server(ACCOUNT) as (url, home, key, company, keys_at, authority):
         say("1. A role for service A, and one that A may take on for people, for service B alone")
         service, orders = set_up(url, home, key, keys_at, authority)
 

@@ -18,13 +18,7 @@ def group() -> None:
     """Groups of your account."""
 
 
-@group.command("ls")
-@server_options
-@output_option
-def list_groups(profile: str, endpoint: str, form: str) -> None:
-    """List the groups."""
-    found = list(iam.listed(connect(profile, endpoint), "ListGroups", "Groups/member"))
-    iam.shown(found, {"GROUP": "GroupName", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+iam.add_list(group, "Group")
 
 
 @group.command("show")

@@ -54,6 +54,17 @@ def shown(found: list[Row], columns: dict[str, str], form: str) -> None:
         output.table(tuple(columns), [[moment(each.get(name, "")) for name in columns.values()] for each in found])
 
 
+def add_list(group: click.Group, kind: str, more: str = "") -> None:
+    """Adds `ls` for users, groups or roles. `kind`: User, Group or Role. `more`: of its help."""
+
+    @group.command("ls", help=f"List the {kind.lower()}s.{more}")
+    @server_options
+    @output_option
+    def list_entities(profile: str, endpoint: str, form: str) -> None:
+        found = list(listed(connect(profile, endpoint), f"List{kind}s", f"{kind}s/member"))
+        shown(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+
+
 def moment(text: str) -> str:
     """A time of the IAM API as other times are shown; other text as it is."""
     return f"{text[:10]} {text[11:19]}Z" if text[10:11] == "T" and text.endswith("Z") else text

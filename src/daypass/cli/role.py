@@ -34,13 +34,7 @@ def _settings(name: str) -> str:
     return f"/roles/{segment(name)}/settings"
 
 
-@role.command("ls")
-@server_options
-@output_option
-def list_roles(profile: str, endpoint: str, form: str) -> None:
-    """List the roles. `daypass roles` lists those that you may assume."""
-    found = list(iam.listed(connect(profile, endpoint), "ListRoles", "Roles/member"))
-    iam.shown(found, {"ROLE": "RoleName", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+iam.add_list(role, "Role", " `daypass roles` lists those that you may assume.")
 
 
 @role.command("show")

@@ -13,13 +13,7 @@ def user() -> None:
     """Users of your account."""
 
 
-@user.command("ls")
-@server_options
-@output_option
-def list_users(profile: str, endpoint: str, form: str) -> None:
-    """List the users."""
-    found = list(iam.listed(connect(profile, endpoint), "ListUsers", "Users/member"))
-    iam.shown(found, {"USER": "UserName", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+iam.add_list(user, "User")
 
 
 @user.command("show")

@@ -10,7 +10,7 @@ Source: IAM User Guide, "AWS Signature Version 4 for API requests", "Create a si
 "Troubleshoot Signature Version 4 signing for AWS API requests".
 """
 
-from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigV4Error, format_time
+from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigV4Error, format_time, query_pairs
 from daypass.sigv4.request import MAX_EXPIRES, UnverifiedSignature, parse_request
 from daypass.sigv4.signing import SigningKey, presign, sign
 from daypass.sigv4.verifying import PRESIGNED_MAX_MS, check_scope, is_region, verify
@@ -28,6 +28,7 @@ __all__ = [
     "is_region",
     "parse_request",
     "presign",
+    "query_pairs",
     "sign",
     "verify",
 ]

@@ -8,7 +8,7 @@ a request that was presigned to sign in elsewhere is not accepted.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from daypass import sigv4
 from daypass.domain.claims import Caller, RequestFacts
@@ -21,7 +21,7 @@ AUDIENCE: Final = "X-Daypass-Audience"
 """The query parameter that names the issuer. It is signed, like the whole query."""
 
 _MAX: Final = 8192
-_REQUIRED: Final = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
+_REQUIRED: Final = {b"Action": b"GetCallerIdentity", b"Version": b"2011-06-15"}
 
 
 async def presigned_caller(env: Env, unverified_url: str, facts: RequestFacts) -> Caller:
@@ -44,12 +44,13 @@ def _signature(issuer: str, unverified_url: str) -> sigv4.UnverifiedSignature:
         raise invalid_token("it is not the URL of a presigned request") from None
     if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.path not in ("", "/") or url.fragment:
         raise invalid_token("the presigned request is not for this server")
-    pairs = [(name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name[:6] != "X-Amz-"]
-    if sorted(pairs) != sorted([*_REQUIRED.items(), (AUDIENCE, issuer)]):
+    query = url.query.encode("ascii")
+    pairs = [pair for pair in sigv4.query_pairs(query) if pair[0][:6] != b"X-Amz-"]  # as the signature reads them
+    if sorted(pairs) != sorted([*_REQUIRED.items(), (AUDIENCE.encode("ascii"), issuer.encode())]):
         raise invalid_token(f"the presigned request is not GetCallerIdentity with {AUDIENCE}={issuer}")
     try:
         host = [(b"host", ours.netloc.encode("ascii"))]
-        signature = sigv4.parse_request("GET", b"/", url.query.encode("ascii"), host, b"")
+        signature = sigv4.parse_request("GET", b"/", query, host, b"")
     except sigv4.SigV4Error as error:
         raise invalid_token(error.message) from None
     if not signature.presigned:

@@ -123,15 +123,16 @@ async def _events(
 async def list_events(
     env: Env, call: Call, stream_id: str, account: str, *, outcome: str, after: str = "", limit: int = 100
 ) -> tuple[list[SecurityEvent], str]:
-    """daypass:ListSecurityEvents on `event-stream/ID`, oldest first, with the `after` of the next page. `outcome`: "" for
-    those that wait, "delivered" or "dead".
+    """daypass:ListSecurityEvents on `event-stream/ID`, oldest first, with the `after` of the next page. `outcome`:
+    "waiting", "delivered" or "dead".
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "ListSecurityEvents", KIND, stream_id, owner)
 
     def look(tx: Reader) -> list[SecurityEvent]:
         existing(tx, stream_id, owner)
-        return tx.find(SecurityEvent, stream_id=stream_id, outcome=outcome, order="id", after=after, limit=limit + 1)
+        stored = "" if outcome == "waiting" else outcome
+        return tx.find(SecurityEvent, stream_id=stream_id, outcome=stored, order="id", after=after, limit=limit + 1)
 
     found = await env.directory.read(look, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"stream": stream_id}))

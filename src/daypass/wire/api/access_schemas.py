@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from daypass.domain.access.grant import state_of
-from daypass.domain.directory import AccessReview, AccessVote, ApprovalRule, Grant
+from daypass.domain.directory import AccessVote, Grant
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.broker.create import NewRequest
 from daypass.operations.broker.eligible import read_ballot
@@ -342,7 +342,7 @@ class ApprovalRuleIn(s.In):
     document: str = Field(min_length=2, max_length=16_384, description="The rule, JSON.")
 
 
-class ApprovalRuleOut(s.Out):
+class ApprovalRuleOut(s.EntityOut):
     name: str
     account: str
     document: str
@@ -350,10 +350,6 @@ class ApprovalRuleOut(s.Out):
     created_at: int
     updated_at: int
     updated_by: str
-
-    @classmethod
-    def of(cls, rule: ApprovalRule) -> ApprovalRuleOut:
-        return cls(**{name: getattr(rule, name) for name in cls.model_fields})
 
 
 class ApprovalRulesOut(s.Out):
@@ -364,17 +360,13 @@ class ReviewIn(s.In):
     finding: str = Field(min_length=1, max_length=4096)
 
 
-class ReviewOut(s.Out):
+class ReviewOut(s.EntityOut):
     id: str = Field(description="That of the access request.")
     account: str
     opened_at: int
     closed_at: int
     closed_by: str
     finding: str
-
-    @classmethod
-    def of(cls, review: AccessReview) -> ReviewOut:
-        return cls(**{name: getattr(review, name) for name in cls.model_fields})
 
 
 class ReviewsOut(s.Out):

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import Field
 
-from daypass.domain.directory import MfaDevice, Passkey
+from daypass.domain.directory import MfaDevice
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.wire.api import schemas as s
@@ -18,7 +18,7 @@ _UserQuery = Annotated[str, Query(max_length=64, description="Name of a user; em
 _PasskeyPath = Annotated[str, Path(max_length=1400, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-class PasskeyOut(s.Out):
+class PasskeyOut(s.EntityOut):
     id: str
     name: str
     created_at: int
@@ -26,10 +26,6 @@ class PasskeyOut(s.Out):
     aaguid: str = Field(description="Model of the authenticator, as it says; all zeros: unknown.")
     backed_up: bool = Field(description="Synchronised to other devices of the person.")
     blocked_at: int = Field(description="When a copy was detected; 0: usable.")
-
-    @classmethod
-    def of(cls, passkey: Passkey) -> PasskeyOut:
-        return cls(**{name: getattr(passkey, name) for name in cls.model_fields})
 
 
 class VirtualDeviceOut(s.Out):

@@ -7,17 +7,15 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import Field
 
-from daypass.domain.directory import EventStream, SecurityEvent
 from daypass.operations.ssf import poll, streams
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
 router = new_router()
 _EVENTS = "/event-streams/{stream_id}/events"
-_OUTCOMES = {"waiting": "", "delivered": "delivered", "dead": "dead"}
 
 
-class EventStreamOut(s.Out):
+class EventStreamOut(s.EntityOut):
     id: str
     account: str
     created_by: str
@@ -31,28 +29,16 @@ class EventStreamOut(s.Out):
     created_at: int
     updated_at: int
 
-    @classmethod
-    def of(cls, stream: EventStream) -> EventStreamOut:
-        return cls(**{name: getattr(stream, name) for name in cls.model_fields})
-
 
 class EventStreamsOut(s.Out):
     event_streams: list[EventStreamOut]
 
 
-class SecurityEventOut(s.Out):
+class SecurityEventOut(s.DeliveryOut):
     id: str = Field(description="The `jti` of its SET.")
     stream_id: str
     event: str
-    outcome: str = Field(description="Empty while it waits; delivered or dead.")
-    attempts: int
-    created_at: int
     finished_at: int
-    error: str
-
-    @classmethod
-    def of(cls, event: SecurityEvent) -> SecurityEventOut:
-        return cls(**{name: getattr(event, name) for name in cls.model_fields})
 
 
 class SecurityEventsOut(s.Out):
@@ -78,9 +64,7 @@ async def list_security_events(
     limit: s.LimitQuery = 100,
 ) -> SecurityEventsOut:
     """Security events of a stream, oldest first; by default those that could not be delivered."""
-    found, following = await poll.list_events(
-        env, call, stream_id, account, outcome=_OUTCOMES[outcome], after=after, limit=limit
-    )
+    found, following = await poll.list_events(env, call, stream_id, account, outcome=outcome, after=after, limit=limit)
     return SecurityEventsOut(security_events=[SecurityEventOut.of(each) for each in found], next=following)
 
 

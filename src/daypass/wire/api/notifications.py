@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import Field
 
-from daypass.domain.directory import Notification, NotificationChannel
+from daypass.domain.directory import NotificationChannel
 from daypass.operations.broker import channels
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
@@ -53,21 +53,12 @@ class ChannelsOut(s.Out):
     notification_channels: list[ChannelOut]
 
 
-class NotificationOut(s.Out):
-    id: str
+class NotificationOut(s.DeliveryOut):
     account: str
     channel: str
     event: str
-    outcome: str = Field(description="Empty while it waits; delivered or dead.")
-    attempts: int
     next_at: int
-    created_at: int
     delivered_at: int
-    error: str
-
-    @classmethod
-    def of(cls, notification: Notification) -> NotificationOut:
-        return cls(**{name: getattr(notification, name) for name in cls.model_fields})
 
 
 class NotificationsOut(s.Out):

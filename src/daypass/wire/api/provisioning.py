@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from daypass.domain.directory import ScimToken
 from daypass.operations.scim import tokens
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
@@ -18,15 +17,11 @@ class ScimTokenIn(s.In):
     days: int = Field(180, strict=True, ge=1, le=tokens.MAX_DAYS)
 
 
-class ScimTokenOut(s.Out):
+class ScimTokenOut(s.EntityOut):
     name: str
     user_id: str
     created_at: int
     expires_at: int
-
-    @classmethod
-    def of(cls, token: ScimToken) -> ScimTokenOut:
-        return cls(**{name: getattr(token, name) for name in cls.model_fields})
 
 
 class NewScimTokenOut(s.Out):

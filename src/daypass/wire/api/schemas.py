@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +57,24 @@ class QueryIn(BaseModel):
 
 class Out(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class EntityOut(Out):
+    """The answer about an entity whose fields have the same names."""
+
+    @classmethod
+    def of(cls, entity: object) -> Self:
+        return cls(**{name: getattr(entity, name) for name in cls.model_fields})
+
+
+class DeliveryOut(EntityOut):
+    """Something in a queue of deliveries: a notification or a security event."""
+
+    id: str
+    outcome: str = Field(description="Empty while it waits; delivered or dead.")
+    attempts: int
+    created_at: int
+    error: str
 
 
 # --- Errors

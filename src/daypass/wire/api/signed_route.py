@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire import http
 from daypass.wire.content import json_of
+from daypass.wire.form import pairs_of
 from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.json_errors import JSON_ERRORS
 
@@ -26,6 +26,7 @@ SERVICE = "daypass"
 MAX_BODY = 262_144
 _TOKENS = 10.0  # that a call costs, relative to an STS request
 _MAX_SHOWN = 5  # faults of one request in its error message
+_MAX_FIELDS: Final = 1_000
 _MAX_QUERY: Final = 20  # parameters of a query on the record
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -67,9 +68,7 @@ async def pass_gate(request: Request, operation: str, handler: Handler) -> Respo
 
 async def refuse(front: Front, progress: Progress, error: DaypassError, status: int = 0) -> Response:
     """Records and answers a refusal. `status`: see `Front.refuse`."""
-    query = parse_qsl(progress.request.raw_query.decode("latin-1"), keep_blank_values=True)[:_MAX_QUERY]
-    shown = {name[:64]: _shown(name, value) for name, value in query}
-    progress.detail = {**target_of(progress.request), "query": shown}
+    progress.detail = {**target_of(progress.request), "query": _query(progress.request)}
     return as_starlette(await front.refuse(progress, error, JSON_ERRORS, status=status))
 
 
@@ -77,6 +76,15 @@ def as_starlette(answer: http.Response) -> Response:
     """An answer as Starlette has it."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
     return Response(answer.body, answer.status, headers, media_type=answer.content_type.decode("ascii"))
+
+
+def _query(request: http.Request) -> dict[str, str]:
+    """The parameters for the record; none when they are not well-formed."""
+    try:
+        pairs = pairs_of(request.raw_query, _MAX_FIELDS)
+    except DaypassError:
+        return {}
+    return {name[:64]: _shown(name, value) for name, value in pairs[:_MAX_QUERY]}
 
 
 def _shown(name: str, value: str) -> str:

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.scim.errors import ScimError
@@ -20,6 +20,7 @@ from daypass.operations.scim import provision
 from daypass.operations.scim.provision import GROUP, USER, Resource, etag
 from daypass.operations.scim.tokens import caller_of_token
 from daypass.ports import Call, Env
+from daypass.wire.form import pairs_of
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Header, Request, Response, has_entity
 from daypass.wire.routing import Route
@@ -35,6 +36,7 @@ _SEARCH: Final = ".search"
 _ALWAYS: Final = frozenset({"id", "schemas"})
 _TOKENS: Final = 5.0  # that a request costs, relative to an STS request
 _USUAL_PAGE: Final = 100
+_MAX_FIELDS: Final = 16  # parameters of a query
 _MAX_BODY: Final = 1_048_576
 _MAX_TOKEN: Final = 256
 _TYPES: Final = (b"application/scim+json", b"application/json")
@@ -227,9 +229,9 @@ def _body(request: Request) -> Mapping[str, Any]:
 
 def _query(request: Request) -> dict[str, str]:
     try:
-        return dict(parse_qsl(request.raw_query.decode("ascii"), True, max_num_fields=16, errors="strict"))
-    except ValueError:
-        raise ScimError("invalidValue", "The parameters are not well-formed.") from None
+        return dict(pairs_of(request.raw_query, _MAX_FIELDS))
+    except DaypassError as error:
+        raise ScimError("invalidValue", error.public) from None
 
 
 def _number(query: Mapping[str, str], name: str, usual: int) -> int:
