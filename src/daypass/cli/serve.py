@@ -25,6 +25,9 @@ _SECTIONS = {
 @click.option(
     "--dev", is_flag=True, help="For development: listen on the loopback only, and print an administrator's key."
 )
+@click.option(
+    "--setup", is_flag=True, help="With a new database: make the first administrator in a browser, with a code."
+)
 @config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 chooses one.")
@@ -35,11 +38,11 @@ _SECTIONS = {
 @click.option(
     "--client-ca", type=click.Path(path_type=Path), help="PEM file of the authorities of client certificates."
 )
-def serve(dev: bool, config: Path | None, **given: Any) -> int:  # noqa: FBT001  # click passes options as arguments
+def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:  # noqa: FBT001  # click passes options as arguments
     """Run the server.
 
     Every setting can also be in the --config file, or in the environment as DAYPASS_SECTION__KEY. The first accounts
-    of a new database come from DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT[:USER][,…].
+    of a new database come from DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT[:USER][,…], or from a browser with --setup.
     """
     process = server_module("process")
     from daypass.config import load  # noqa: PLC0415  # of the server's packages
@@ -49,4 +52,4 @@ def serve(dev: bool, config: Path | None, **given: Any) -> int:  # noqa: FBT001 
         if value is not None:
             section, key = _SECTIONS[name]
             overrides.setdefault(section, {})[key] = value
-    return int(process.serve(load(config, os.environ, overrides), os.environ, dev=dev))
+    return int(process.serve(load(config, os.environ, overrides), os.environ, dev=dev, setup=setup))

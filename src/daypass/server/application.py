@@ -6,6 +6,7 @@ import json
 
 from daypass.config import Settings
 from daypass.server.runtime import Runtime
+from daypass.server.startup import setup_code
 from daypass.wire.app import Application, HttpLimits
 from daypass.wire.front import Front
 from daypass.wire.revocations.stream import StreamLimits
@@ -38,6 +39,7 @@ def _route_settings(settings: Settings) -> RouteSettings:
         metrics=server.health_port is None,
         streams=StreamLimits(**settings.events.model_dump()),
         shown=_shown(settings),
+        setup_code=setup_code(server.data),
     )
 
 

@@ -201,14 +201,14 @@ class Workers(Multiprocess):
         return int(not self._started and any(worker.exitcode == STARTUP_FAILURE for worker in self.processes))
 
 
-def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
-    """Serves until SIGTERM or SIGINT; the exit status.
+def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: bool = False) -> int:
+    """Serves until SIGTERM or SIGINT; the exit status. `setup`: the first administrator may be made in a browser.
 
     Raises ConfigError, UnusableDatabase, DatabaseUnreachable, RingError or StartupError when it cannot start.
     """
     if dev and settings.server.host not in startup.LOOPBACK:
         raise ConfigError("--dev serves on loopback only: it prints an administrator's key.")
-    if dev:
+    if dev or (setup and settings.server.host in startup.LOOPBACK):
         settings = startup.with_public_url(settings)
     logs.configure(settings.log.level, settings.log.format)
     disable_core_dumps()
@@ -220,7 +220,9 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
     else:
         startup.warn_of_key_beside_database(settings)
         startup.warn_of_plain_http(settings)
-    startup.initialise(settings, entries, printed)
+    code = startup.prepare_setup(settings) if setup and not entries else ""
+    if not code:
+        startup.initialise(settings, entries, printed)
     server = settings.server
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(_listen(server.host, server.port))
@@ -234,6 +236,8 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool) -> int:
             _greet(url, printed, server.public_url)
         else:
             sys.stderr.write(f"Daypass listens on {url}\n")
+        if code:
+            sys.stderr.write(_setup_lines(server.public_url, server.data, code))
         if health is not None:
             sys.stderr.write(f"Health and metrics are on port {health.getsockname()[1]}\n")
         return _run(settings, listener, health)
@@ -269,6 +273,12 @@ Then try:  aws sts get-caller-identity
 {_console_lines(public_url, key)}"""
     )
     sys.stdout.flush()
+
+
+def _setup_lines(public_url: str, data: Path, code: str) -> str:
+    """Where to make the first administrator. A log must not hold a secret, so only a terminal shows the code."""
+    shown = code if sys.stderr.isatty() else f"in {data / startup.SETUP_CODE}"
+    return f"Make the first administrator: {public_url.rstrip('/')}/console/setup\nThe set-up code is {shown}\n"
 
 
 def _console_lines(public_url: str, key: FirstKey) -> str:

@@ -36,6 +36,7 @@ from daypass.stores.ring_keys import load_ring_keys
 from daypass.stores.tx import StoreReader
 
 DEV_ACCOUNT = "123456789012"
+SETUP_CODE = "setup-code"  # in the data directory
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _FOR_OTHERS = 0o077
 _WRITABLE_BY_OTHERS = 0o022
@@ -231,6 +232,33 @@ async def _make_accounts(settings: Settings, entries: tuple[FirstKey, ...], dev_
         await runtime.stop()
 
 
+def prepare_setup(settings: Settings) -> str:
+    """For `--setup`: the code with which a browser may make the first administrator; "" when there is an account.
+
+    The code is in the data directory, where the processes read it. It stays the same until it is used. Raises as
+    `prepare_database`, and ConfigError when no browser could reach the page.
+    """
+    if not settings.server.public_url:
+        raise ConfigError("--setup needs server.public_url: a browser makes the first administrator.")
+    file = settings.server.data / SETUP_CODE
+    if prepare_database(settings) is not False:
+        file.unlink(missing_ok=True)
+        return ""
+    if found := setup_code(settings.server.data):
+        return found
+    made = RandomIds().secret()
+    _write_private(file, made)
+    return made
+
+
+def setup_code(data: Path) -> str:
+    """The set-up code in a data directory; "" for none."""
+    try:
+        return (data / SETUP_CODE).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def _how_to_initialise() -> str:
     """Prints the login command, on a terminal with the new key. A log must not hold a secret, so elsewhere only a
     placeholder is printed.
@@ -238,19 +266,20 @@ def _how_to_initialise() -> str:
     text = "the database has no account yet, so nobody could log in. Start once with the first key:\n\n"
     if not sys.stderr.isatty():
         return (
-            f"{text}  DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT:USER daypass serve …\n\nor try it out: daypass serve --dev"
+            f"{text}  DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT:USER daypass serve …\n\nor make the first administrator in a "
+            "browser: daypass serve --setup\nor try it out: daypass serve --dev"
         )
     ids = RandomIds()
     key = f"{ids.access_key('AKIA')}:{ids.secret()}:111122223333:admin"
     return (
         f"{text}  export DAYPASS_BOOTSTRAP='{key}'\n\nThis key is new and is shown only here. It becomes the key of the "
-        "administrator `admin` of account\n111122223333; change the account id if you want another one. To try "
-        "Daypass out instead: daypass serve --dev"
+        "administrator `admin` of account\n111122223333; change the account id if you want another one.\nTo make the "
+        "first administrator in a browser instead: daypass serve --setup. To try Daypass out: daypass serve --dev"
     )
 
 
 def with_public_url(settings: Settings) -> Settings:
-    """The settings of `--dev`: pages and OAuth work without more settings, unless the system chooses the port.
+    """The settings of `--dev` and `--setup`: pages and OAuth work without more settings, unless the system chooses the port.
 
     The host is `localhost`, because browsers accept passkeys for a name only.
     """
@@ -280,17 +309,21 @@ def dev_key(data: Path) -> FirstKey:
 
 
 def _new_dev_key(file: Path) -> FirstKey:
-    """Written completely before it gets its name, because a full disk must not leave an empty file."""
     ids = RandomIds()
     made = {"key_id": ids.access_key("AKIA"), "secret": ids.secret(), "account": DEV_ACCOUNT, "user": "admin"}
+    _write_private(file, json.dumps(made))
+    return FirstKey(**made)
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Written completely before it gets its name, because a full disk must not leave an empty file. Raises StartupError."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-            json.dump(made, handle)
+            handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
         draft.replace(file)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StartupError(f"{file} cannot be written: {error.strerror}.") from error
-    return FirstKey(**made)

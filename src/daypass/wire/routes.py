@@ -38,6 +38,7 @@ class RouteSettings:
         metrics: False when they have a separate port.
         streams: limits of the streams of revocations.
         shown: the settings that the console shows, without secrets.
+        setup_code: with which a browser may make the first administrator; "": none.
     """
 
     public_url: str = ""
@@ -47,6 +48,7 @@ class RouteSettings:
     metrics: bool = True
     streams: StreamLimits = field(default_factory=StreamLimits)
     shown: ShownSettings = field(default_factory=dict)
+    setup_code: str = field(default="", repr=False)
 
 
 def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
@@ -57,7 +59,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *aws_routes(front),
             status_list_route(front),
             *web_routes(site),
-            *console_routes(Console(site, checked, settings.region, settings.shown)),
+            *console_routes(Console(site, checked, settings.region, settings.shown, settings.setup_code)),
             *oauth_routes(front, site, settings.certificate_header),
             *authzen_routes(front, settings.certificate_header),
             *ssf_routes(front, settings.certificate_header),

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy.exc import OperationalError
 from tests.prepared import prepare_sqlite
 
 from daypass.cli.main import run
-from daypass.config import Settings, load
+from daypass.config import ConfigError, Settings, load
 from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account, Role
 from daypass.operations.accounts.bootstrap import FirstKey, parse
@@ -31,6 +32,12 @@ def data(tmp_path: Path) -> Path:
     directory = tmp_path / "data"
     directory.mkdir(mode=0o700)
     return directory
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> None:
+    """A test before may have configured logging with a standard error that is closed now."""
+    structlog.reset_defaults()
 
 
 def settings_of(data: Path, **database: Any) -> Settings:
@@ -286,3 +293,20 @@ def test_with_public_url_is_localhost_unless_one_is_set_or_the_port_is_unknown(
     server: dict[str, object], expected: str
 ) -> None:
     assert startup.with_public_url(Settings.model_validate({"server": server})).server.public_url == expected
+
+
+def test_setup_code_is_kept_until_there_is_an_account(data: Path) -> None:
+    settings = startup.with_public_url(settings_of(data))
+    code = startup.prepare_setup(settings)
+    file = data / startup.SETUP_CODE
+    assert len(code) >= 32
+    assert startup.prepare_setup(settings) == code == startup.setup_code(data)
+    assert file.stat().st_mode & 0o777 == 0o600
+    startup.initialise(settings, parse(OTHERS), None)
+    assert startup.prepare_setup(settings) == ""
+    assert not file.exists()
+
+
+def test_setup_without_an_address_for_browsers_is_refused(data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"server\.public_url"):
+        startup.prepare_setup(settings_of(data))

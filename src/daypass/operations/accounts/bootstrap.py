@@ -1,4 +1,4 @@
-"""Creates the first accounts and keys of a new installation, from DAYPASS_BOOTSTRAP or `serve --dev`.
+"""Creates the first accounts of a new installation: from DAYPASS_BOOTSTRAP, `serve --dev`, or in a browser (`serve --setup`).
 
 It acts only while the database has no account, in one transaction with its event, so that two processes that start at the
 same time create one installation. It must never change an existing installation.
@@ -6,18 +6,26 @@ same time create one installation. It must never change an existing installation
 
 from __future__ import annotations
 
+import hmac
 import re
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from daypass.domain.directory import AccessKey, Account, Attachment, InlinePolicy, KeyStatus, Role, User
+from daypass.domain.directory import AccessKey, Account, Attachment, InlinePolicy, KeyStatus, LoginProfile, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.ports import Env, Tx
+from daypass.operations import heavy
+from daypass.operations.iam import faults, passwords
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Tx
 
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 OPERATOR = "arn:aws:iam::aws:policy/DaypassOperatorAccess"  # on other accounts, where ADMINISTRATOR has no effect
 _KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")  # STS's accessKeyIdType
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _USER = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
+_MAX_PASSWORD: Final = 128  # characters (IAM API, passwordType)
+_LANE: Final = "set-up"  # of its reads and its heavy work
 
 
 class BootstrapError(Exception):
@@ -95,15 +103,73 @@ def _insert_key(env: Env, tx: Tx, entry: FirstKey, now: int) -> None:
 
 def _administrator(env: Env, tx: Tx, entry: FirstKey, now: int) -> str:
     found = tx.get(User, account=entry.account, name=entry.user)
-    if found is not None:
-        return found.id
-    user = User(env.ids.unique("AIDA"), entry.account, entry.user, "/", now)
+    return found.id if found is not None else _insert_administrator(env, tx, entry.account, entry.user, now)
+
+
+def _insert_administrator(env: Env, tx: Tx, account_id: str, name: str, now: int) -> str:
+    """The id of the new user."""
+    user = User(env.ids.unique("AIDA"), account_id, name, "/", now)
     tx.insert(user)
-    tx.insert(Attachment(entry.account, user.id, ADMINISTRATOR, now))
-    account = tx.get(Account, id=entry.account)
+    tx.insert(Attachment(account_id, user.id, ADMINISTRATOR, now))
+    account = tx.get(Account, id=account_id)
     if account is not None and account.operator:
-        tx.insert(Attachment(entry.account, user.id, OPERATOR, now))
+        tx.insert(Attachment(account_id, user.id, OPERATOR, now))
     return user.id
+
+
+# --- In a browser ----------------------------------------------------------------------------------------------------
+
+
+class FirstAdministrator(NamedTuple):
+    """The administrator that a person with the set-up code asks for, unverified: an account id, a user name, a password."""
+
+    account: str
+    user: str
+    password: str
+
+
+async def awaits_first_administrator(env: Env) -> bool:
+    """Whether the installation has no account yet."""
+    return await env.directory.read(lambda tx: not tx.find(Account, limit=1), account=_LANE)
+
+
+async def create_first_administrator(
+    env: Env, call: Call, code: str, unverified_code: str, new: FirstAdministrator
+) -> None:
+    """daypass:CreateFirstAdministrator: the operator account, and its administrator with a password.
+
+    `code`: the set-up code of this installation. It works while there is no account, so it works once.
+
+    Raises DaypassError: NOT_FOUND (there is an account, or no code), ACCESS_DENIED (another code), VALIDATION, PASSWORD_POLICY.
+    """
+    if not code or not await awaits_first_administrator(env):
+        raise _set_up_already()
+    if not hmac.compare_digest(code.encode(), unverified_code.encode("utf-8", "surrogatepass")):
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED, "This is not the set-up code.", private={"reason": "wrong set-up code"}
+        )
+    if not _ACCOUNT.fullmatch(new.account):
+        raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits.")
+    if not _USER.fullmatch(new.user):
+        raise DaypassError(ErrorKind.VALIDATION, "A user name is 1 to 64 letters, digits and _+=,.@-")
+    if len(new.password) > _MAX_PASSWORD or not passwords.conforms(new.password, None, new.account):
+        raise faults.password_policy()
+    hashed = await heavy.compute(env, _LANE, passwords.hashed, new.password, env.ids.secret())
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        if tx.find(Account, limit=1):
+            raise _set_up_already()
+        tx.insert(Account(new.account, new.account, operator=True, created_at=call.now))
+        user_id = _insert_administrator(env, tx, new.account, new.user, call.now)
+        tx.insert(LoginProfile(user_id, new.account, call.now, hashed, call.now))
+        detail = {"accounts": [new.account], "keys": [], "user": new.user, "made": True}
+        return None, served(call, kind=EventType.BOOTSTRAPPED, account=new.account, detail=detail)
+
+    await env.journal.write(change)
+
+
+def _set_up_already() -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, "This installation is set up already.")
 
 
 _TRUST_ACCOUNT = """{{

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 HOME: Final = "/console/"
+SETUP: Final = "/console/setup"
 
 
 class Item(NamedTuple):

@@ -12,6 +12,7 @@ from daypass.wire.console import (
     credentials,
     dashboards,
     devices,
+    first_run,
     groups,
     home,
     keys,
@@ -29,11 +30,12 @@ from daypass.wire.console.anchors import anchor_changes
 from daypass.wire.console.clients import client_changes
 from daypass.wire.console.errors import CONSOLE_ERRORS
 from daypass.wire.console.groups import group_changes
-from daypass.wire.console.navigation import HOME
+from daypass.wire.console.navigation import HOME, SETUP
 from daypass.wire.console.providers import provider_changes
 from daypass.wire.console.user_changes import user_changes
 from daypass.wire.console.visit import Console, ConsolePage, shown, submitted
 from daypass.wire.routing import GET, POST, Route
+from daypass.wire.web.errors import PAGE_ERRORS
 
 _REQUEST = "/console/access-request"
 _CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *client_changes(), *anchor_changes())
@@ -51,7 +53,19 @@ def console_routes(console: Console) -> tuple[Route, ...]:
     def form(path: str, serve: ConsolePage, summary: str, operation: str) -> Route:
         return Route(path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation)
 
+    site, first = console.site, "daypass:CreateFirstAdministrator"
     return (
+        Route(
+            SETUP, site.handler("", first_run.page(console)), "The form for the first administrator", GET, PAGE_ERRORS
+        ),
+        Route(
+            f"{SETUP}/create",
+            site.handler(first, first_run.create(console)),
+            "Makes the first administrator",
+            POST,
+            PAGE_ERRORS,
+            first,
+        ),
         *_access(show, form),
         *_use(show, form),
         *_directory(show, form),
@@ -152,5 +166,5 @@ def _administration(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/dashboard/export", dashboards.export, "Figures of a dashboard as a file", "daypass:ReadAudit"),
         show("/console/settings", setup.settings_page, "Console: settings", "daypass:ReadSettings"),
         show("/console/start", setup.start, "Console: first steps", "iam:ListGroups"),
-        form("/console/start/role", setup.first_role, "Makes the first role and its rule", "iam:CreateRole"),
+        *(form(each.path, each.serve, each.summary, each.operation) for each in setup.setup_changes()),
     )

@@ -1,16 +1,21 @@
-"""The settings of the installation, read-only, and the first role of an account with its approval rule."""
+"""The settings of the installation, read-only, and the first steps of an account: groups, people, a role that needs approval."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from daypass.domain.arn import root_arn
+from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.read_settings import read_settings
 from daypass.operations.broker import rules
+from daypass.wire.console.change import Change
+from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
+from daypass.wire.console.user_changes import first_password
 from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
 
@@ -20,6 +25,12 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "everything": "AdministratorAccess",
 }
 """Managed policies that the first role can have, by the values of the form."""
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "engineers": ("daypass:CreateAccessRequest", "sts:AssumeRole", "sts:SetSourceIdentity"),
+    "leads": ("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest"),
+}
+"""The groups of the first steps: who requests and who approves, with what they may do."""
+START: Final = "/console/start"
 
 
 async def settings_page(visit: ConsoleVisit) -> Response:
@@ -28,32 +39,99 @@ async def settings_page(visit: ConsoleVisit) -> Response:
     return visit.page("settings", "Settings", sections=found)
 
 
-async def start(visit: ConsoleVisit) -> Response:
-    """GET /console/start: an account's first steps, and which of them are done."""
-    return await _start_page(visit)
+async def start(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
+    """GET /console/start: an account's first steps, and which of them are done. `once`: see `users.user`."""
+    groups = await iam_part(visit, "ListGroups", MaxItems=100)
+    roles = await iam_part(visit, "ListRoles", MaxItems=1)
+    people = await iam_part(visit, "ListUsers", MaxItems=2)
+    made = await visit.attempt("daypass:ListApprovalRules", rules.list_rules, "")
+    names = [each["GroupName"] for each in (groups.value or {}).get("Groups", ())]
+    has_groups = all(group in names for group in GROUPS)
+    return visit.page(
+        "start",
+        "First steps",
+        groups=names,
+        make_groups=None if has_groups else FormView(f"{START}/groups", "Make both groups", "Two groups"),
+        colleague=_colleague_form(visit) if has_groups else None,
+        role=_role_form(visit, names) if names else None,
+        people=len((people.value or {}).get("Users", ())),
+        has_roles=bool((roles.value or {}).get("Roles")),
+        rules=made,
+        problem=problem or groups.problem,
+        once=once,
+    )
 
 
-async def first_role(visit: ConsoleVisit) -> Response:
-    """POST /console/start/role: makes a role that needs approval, and the rule for it. Then the first request."""
-    account, name, approvers = visit.call.caller.account, visit.value("name", 64), visit.value("approvers", 128)
+def _colleague_form(visit: ConsoleVisit) -> FormView:
+    field = Field(
+        "new_name", "User name", visit.value("new_name"), hint="Nobody approves a request of their own", maxlength=64
+    )
+    return FormView(f"{START}/colleague", "Make the user", "A person who approves", (field,))
+
+
+def _role_form(visit: ConsoleVisit, names: Sequence[str]) -> FormView:
+    fields = (
+        Field("name", "Name of the role", visit.value("name", 128) or "prod-access", maxlength=64),
+        Field("description", "Description", visit.value("description"), required=False, maxlength=512),
+        Field(
+            "permissions", "Its permissions", visit.value("permissions"), "choice", options=tuple(PERMISSIONS.items())
+        ),
+        _group_field(visit, "requesters", "Who may request it", names, "engineers"),
+        _group_field(visit, "approvers", "Who approves it", names, "leads"),
+    )
+    return FormView(f"{START}/role", "Make the role and its rule", "A role that needs approval", fields)
+
+
+def _group_field(visit: ConsoleVisit, name: str, label: str, names: Sequence[str], default: str) -> Field:
+    return Field(name, label, visit.value(name) or default, "choice", options=tuple((each, each) for each in names))
+
+
+async def _make_groups(visit: ConsoleVisit) -> Response:
+    """The two groups with what their people need; the person joins the first."""
+    known = {each["GroupName"] for each in (await iam(visit, "ListGroups", MaxItems=1000))["Groups"]}
+    for group, actions in GROUPS.items():
+        if group not in known:
+            await iam(visit, "CreateGroup", GroupName=group)
+        document = _allowing(actions)
+        await iam(visit, "PutGroupPolicy", GroupName=group, PolicyName="access-requests", PolicyDocument=document)
+    caller = visit.call.caller
+    if caller.kind is PrincipalKind.USER:
+        await iam(visit, "AddUserToGroup", GroupName="engineers", UserName=caller.name)
+    return to(START, done="saved")
+
+
+def _allowing(actions: Sequence[str]) -> str:
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+async def _make_colleague(visit: ConsoleVisit) -> Response:
+    """A user who may approve, with a password that only this answer has."""
+    name = visit.value("new_name", 64)
+    await iam(visit, "CreateUser", UserName=name)
+    await iam(visit, "AddUserToGroup", GroupName="leads", UserName=name)
+    once = await first_password(visit, name)
+    return await start(visit, once=(("Account", visit.call.caller.account), ("User name", name), *once))
+
+
+async def _make_role(visit: ConsoleVisit) -> Response:
+    """A role that needs approval, and the rule for it. Then the first request."""
+    account, name, approvers = visit.call.caller.account, visit.value("name", 128), visit.value("approvers", 128)
     requesters = visit.value("requesters", 128)
-    try:
-        permissions = PERMISSIONS.get(visit.value("permissions", 16), "")
-        if not (name and approvers and requesters and permissions):
-            raise DaypassError(ErrorKind.VALIDATION, "The role, its permissions and both groups are needed.")
-        document = _rule(name, requesters, approvers)
-        made = await iam(
-            visit,
-            "CreateRole",
-            RoleName=name,
-            AssumeRolePolicyDocument=_trust(account),
-            Description=visit.value("description", 512),
-        )
-        policy = f"arn:aws:iam::aws:policy/{permissions}"
-        await iam(visit, "AttachRolePolicy", RoleName=name, PolicyArn=policy)
-        await visit.perform("daypass:PutApprovalRule", rules.put_rule, "", name, document)
-    except DaypassError as error:
-        return await _start_page(visit, await visit.problem(error))
+    permissions = PERMISSIONS.get(visit.value("permissions", 16), "")
+    if not (name and approvers and requesters and permissions):
+        raise DaypassError(ErrorKind.VALIDATION, "The role, its permissions and both groups are needed.")
+    document = _rule(name, requesters, approvers)
+    made = await iam(
+        visit,
+        "CreateRole",
+        RoleName=name,
+        AssumeRolePolicyDocument=_trust(account),
+        Description=visit.value("description", 512),
+    )
+    policy = f"arn:aws:iam::aws:policy/{permissions}"
+    await iam(visit, "AttachRolePolicy", RoleName=name, PolicyArn=policy)
+    await visit.perform("daypass:PutApprovalRule", rules.put_rule, "", name, document)
     return to("/console/request", role=made["Role"]["Arn"], done="saved")
 
 
@@ -74,18 +152,11 @@ def _rule(name: str, requesters: str, approvers: str) -> str:
     return json.dumps(rule)
 
 
-async def _start_page(visit: ConsoleVisit, problem: str = "") -> Response:
-    groups = await iam_part(visit, "ListGroups", MaxItems=100)
-    roles = await iam_part(visit, "ListRoles", MaxItems=1)
-    made = await visit.attempt("daypass:ListApprovalRules", rules.list_rules, "")
-    names = [(each["GroupName"], each["GroupName"]) for each in (groups.value or {}).get("Groups", ())]
-    return visit.page(
-        "start",
-        "First steps",
-        groups=names,
-        has_roles=bool((roles.value or {}).get("Roles")),
-        rules=made,
-        permissions=[(key, policy) for key, policy in PERMISSIONS.items()],
-        values=visit.values,
-        problem=problem or groups.problem,
+def setup_changes() -> Sequence[Change]:
+    """The forms of the first steps."""
+    change = partial(Change, again=start, confirmed=True)
+    return (
+        change(f"{START}/groups", "iam:CreateGroup", "Make the first groups", _make_groups),
+        change(f"{START}/colleague", "iam:CreateUser", "Make a user who approves", _make_colleague),
+        change(f"{START}/role", "iam:CreateRole", "Make the first role and its rule", _make_role),
     )

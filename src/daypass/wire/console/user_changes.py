@@ -54,12 +54,16 @@ async def _rename(visit: ConsoleVisit) -> Response:
 
 async def _new_password(visit: ConsoleVisit) -> Response:
     """A random password, which the user must change at the first sign-in. Only this answer has it."""
-    name = _name(visit)
+    return await users.user(visit, once=await first_password(visit, _name(visit)))
+
+
+async def first_password(visit: ConsoleVisit, name: str) -> tuple[tuple[str, str], ...]:
+    """A random password of a user until the next sign-in, with its label."""
     password = _PASSWORD.format(visit.env.ids.secret()[:24])
     known = await iam_part(visit, "GetLoginProfile", UserName=name)
     operation = "CreateLoginProfile" if known.absent else "UpdateLoginProfile"
     await iam(visit, operation, UserName=name, Password=password, PasswordResetRequired=True)
-    return await users.user(visit, once=(("Password until the first sign-in", password),))
+    return (("Password until the first sign-in", password),)
 
 
 async def _create_key(visit: ConsoleVisit) -> Response:

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from daypass.domain.access.person import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.operations.accounts.bootstrap import awaits_first_administrator
 from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 from daypass.wire.console.errors import CONSOLE_ERRORS
-from daypass.wire.console.navigation import HOME, navigation
+from daypass.wire.console.navigation import HOME, SETUP, navigation
 from daypass.wire.http import Handler, Response
 from daypass.wire.web.render import redirect
 from daypass.wire.web.visit import Site, Visit
@@ -46,12 +47,14 @@ class Console:
         check: the check of parameters for operations that the service models describe.
         region: shown with credentials.
         settings: the settings of the server, without secrets.
+        setup_code: with which the first administrator is made; "": none.
     """
 
     site: Site
     check: ParameterCheck
     region: str
     settings: ShownSettings
+    setup_code: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,8 @@ def shown(console: Console, serve: ConsolePage, operation: str = "") -> Handler:
         query = visit.query()
         found = await visit.person()
         if found is None:
+            if console.setup_code and await awaits_first_administrator(visit.env):
+                return redirect(SETUP)
             return visit.to_sign_in(_here(visit))
         return await serve(ConsoleVisit(visit, *found, console, query))
 

@@ -1,0 +1,116 @@
+"""The first administrator of a new installation, made in a browser, and the first steps after it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from tests.attack.installation import Answer, Installation
+from tests.browser import Browser, forms, query_of, refused, text
+from tests.sign_in import PASSWORD, site_with_pages
+
+CODE = "set-up-code-of-this-test"
+ACCOUNT = "444455556666"
+FORM = {"code": CODE, "account": ACCOUNT, "user": "root-of-all", "password": PASSWORD, "repeated": PASSWORD}
+PATH = "/console/setup/create"
+
+
+@pytest.fixture
+def new_site(tmp_path: Path) -> Iterator[Installation]:
+    """An installation without an account, whose server was started with --setup."""
+    (tmp_path / "setup-code").write_text(f"{CODE}\n")
+    with site_with_pages(tmp_path, first_keys="") as made:
+        yield made
+
+
+def set_up(site: Installation, **changes: str) -> tuple[Browser, Answer]:
+    browser = Browser(site)
+    page = browser.get("/console/setup")
+    return browser, browser.submit(page, PATH, **{**FORM, **changes})
+
+
+def test_first_administrator_is_made_with_the_code_and_signed_in(new_site: Installation) -> None:
+    assert Browser(new_site).get("/console/").headers["location"] == "/console/setup"
+    browser, answer = set_up(new_site)
+    assert (answer.status, answer.headers["location"]) == (303, "/console/start"), text(answer)
+    assert "You are signed in as root-of-all" in text(browser.get("/console/start"))
+    assert browser.get("/console/settings").status == 200  # its account operates the installation
+    (record,) = [each for each in new_site.records(answer.request_id) if each["type"] == "installation.bootstrapped"]
+    assert record["operation"] == "daypass:CreateFirstAdministrator"
+    shown = json.dumps(new_site.records(answer.request_id))
+    assert CODE not in shown
+    assert PASSWORD not in shown
+
+
+def test_first_steps_lead_to_an_approved_request_in_browsers_alone(new_site: Installation) -> None:
+    admin, _ = set_up(new_site)
+    page = admin.get("/console/start")
+    assert query_of(admin.submit(page, "/console/start/groups"))["done"] == "saved"
+    made = admin.submit(admin.get("/console/start"), "/console/start/colleague", new_name="lee")
+    _, _, password = re.findall(r'<code id="once-\d">([^<]+)</code>', made.body.decode())
+    sent = admin.submit(admin.get("/console/start"), "/console/start/role", name="prod", permissions="read")
+    role = query_of(sent)["role"]
+    asked = admin.submit(
+        admin.get(f"/console/request?{urlencode({'role': role})}"), "/console/request/send", reason="The first request"
+    )
+    request = query_of(asked)["id"]
+    lee = Browser(new_site)
+    changed = lee.sign_in(ACCOUNT, "lee", password)
+    assert lee.submit(changed, "/login/new-password", password=PASSWORD, repeated=PASSWORD).status == 303
+    page = lee.get(f"/console/access-request?id={request}")
+    assert query_of(lee.submit(page, "/console/access-request/approve"))["done"] == "approved"
+    page = admin.get(f"/console/credentials?{urlencode({'role': role})}")
+    assert "AWS_SECRET_ACCESS_KEY" in text(admin.submit(page, "/console/credentials/show"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [
+        ({"code": "wrong"}, 403, "not the set-up code"),
+        ({"code": "ä\udcff"[:1]}, 403, "not the set-up code"),
+        ({"account": "12"}, 400, "12 digits"),
+        ({"user": "a b"}, 400, "user name"),
+        ({"password": "short", "repeated": "short"}, 400, "Password"),
+        ({"repeated": "Other-password-1"}, 400, "different"),
+    ],
+)
+def test_set_up_with_a_wrong_field_is_refused_recorded_and_changes_nothing(
+    new_site: Installation, changes: dict[str, str], status: int, said: str
+) -> None:
+    _, answer = set_up(new_site, **changes)
+    assert said in text(answer)
+    record = refused(new_site, answer, status)
+    assert record["operation"] == "daypass:CreateFirstAdministrator"
+    assert CODE not in json.dumps(record)
+    assert PASSWORD not in answer.body.decode()
+    assert set_up(new_site)[1].status == 303  # it still waits for its administrator
+
+
+def test_set_up_works_once(new_site: Installation) -> None:
+    late = Browser(new_site)
+    page = late.get("/console/setup")
+    set_up(new_site)
+    second = late.submit(page, PATH, **{**FORM, "account": "777788889999", "user": "mallory"})
+    refused(new_site, second, 404)
+    assert late.sign_in("777788889999", "mallory", PASSWORD).status == 403
+    assert late.get("/console/setup").headers["location"] == "/console/"
+
+
+def test_set_up_from_a_foreign_page_is_refused(new_site: Installation) -> None:
+    browser = Browser(new_site)
+    token = forms(browser.get("/console/setup"))[PATH].fields["csrf"]
+    answer = browser.post(PATH, {**FORM, "csrf": token}, origin="https://evil.example")
+    assert refused(new_site, answer, 403)["detail"]["private"]["reason"] == "csrf"
+
+
+def test_set_up_without_a_code_is_off(tmp_path: Path) -> None:
+    with site_with_pages(tmp_path, first_keys="") as made:
+        browser = Browser(made)
+        assert browser.get("/console/setup").headers["location"] == "/console/"
+        assert browser.get("/console/").headers["location"].startswith("/login")
+        token = forms(browser.get("/login"))["/login/password"].fields["csrf"]
+        refused(made, browser.post(PATH, {**FORM, "code": "", "csrf": token}), 404)
