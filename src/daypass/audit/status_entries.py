@@ -1,6 +1,7 @@
 """Reads from the record which sessions of a log have a status index, for the status lists of other processes.
 
-An index is in the detail of the event that issued its session. Only sessions that may not have expired are read.
+An index is in the detail of the event that issued its session or, for a token of a session that existed before, of the event
+of that token, which has the hops there, too. Only sessions that may not have expired are read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from daypass.stores.records import audit_records
 
 STATUS_INDEX = "status_index"
 """The member of an event's detail."""
+_TYPES = (EventType.SESSION_ISSUED.value, EventType.TOKEN_ISSUED.value)
 _PAGE = 500
 _r = audit_records.c
 
@@ -47,7 +49,7 @@ def first_live(conn: Connection, log: str, now: int) -> int:
 
 def read_entries(conn: Connection, log: str, after: int) -> Page:
     """The next sessions of a log after the record `after`."""
-    issued = _r.type == EventType.SESSION_ISSUED.value
+    issued = _r.type.in_(_TYPES)
     query = select(_r.log, _r.seq, _r.bytes).where(_r.log == log, _r.seq > after, issued).order_by(_r.seq).limit(_PAGE)
     rows = conn.execute(query).all()
     data = event_bytes(conn, rows)
@@ -57,8 +59,8 @@ def read_entries(conn: Connection, log: str, after: int) -> Page:
 
 
 def _entry(body: dict[str, Any]) -> StatusEntry | None:
-    index = body.get("detail", {}).get(STATUS_INDEX)
-    session = body.get("session")
+    detail = body.get("detail", {})
+    index, session = detail.get(STATUS_INDEX), body.get("session") or detail.get("session")
     if not isinstance(index, int) or index < 0 or not isinstance(session, dict):
         return None
     hops = tuple(_hop(fields) for fields in session["hops"])

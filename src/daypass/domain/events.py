@@ -33,6 +33,7 @@ class EventType(StrEnum):
     REQUEST_MALFORMED = "request.malformed"  # could not even be parsed
     REQUEST_REPEATED = "request.repeated"  # anonymous refusals like ones before, counted: how many, first, last, values
     SESSION_ISSUED = "session.issued"  # credentials were given out; the session is in the same transaction
+    TOKEN_ISSUED = "token.issued"  # an access token was issued for a session that exists; it has its own status
     DIRECTORY_CHANGED = "directory.changed"  # an IAM or management write
     WEB_IDENTITY_ISSUED = "web_identity.issued"  # a token for another cloud was issued; it cannot be revoked
     SESSION_REVOKED = "session.revoked"  # a revocation was made

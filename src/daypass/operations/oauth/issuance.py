@@ -8,13 +8,14 @@ what is issued.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY, pairs_of
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
 from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
 from daypass.domain.trust import ASSUME_ROLE
@@ -185,11 +186,30 @@ async def _same_session(
         made = await _narrowed(env, request, subject.applicant, session, target, seconds)
         own = SessionRequest(session.name, policy=asked.policy)
         return await issue(env, subject.applicant, made, own, form, also=also)
+    kind, detail = EventType.REQUEST_ALLOWED, dict(form.record) or {"form": "aws_credentials"}
+    if form.listed:
+        session, listed = relisted(env, session)
+        kind, detail = EventType.TOKEN_ISSUED, {**detail, **listed}
+    own_call = Call(caller, call.facts, call.now)
+    event = served(own_call, kind=kind, session_id=session.session_id, detail=detail)
     credential = await form.render(env, session)
-    detail = dict(form.record) or {"form": "aws_credentials"}
-    event = served(Call(caller, call.facts, call.now), session_id=session.session_id, detail=detail)
     await commit_once(env, event, subject.applicant.parent.replays)
     return Issued(session, credential)
+
+
+def relisted(env: Env, session: SessionClaims) -> tuple[SessionClaims, dict[str, Any]]:
+    """A session that exists, for a new access token: with an index in a status list of this process, and what the event of
+    the token must have, so that other processes can make that list.
+
+    The index that the session has, if any, is of a list of the process that issued it, which may be another one.
+    """
+    listed = replace(session, status_index=env.statuses.allocate(session))
+    parts = {
+        "hops": session.hops,
+        "expires_at": session.expires_at,
+        "source_identity": session.source_identity,
+    }
+    return listed, {"status_index": listed.status_index, "session": parts}
 
 
 def _seconds(asked: int | None, remaining_ms: int, most: int) -> int | None:

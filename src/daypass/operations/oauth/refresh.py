@@ -34,7 +34,7 @@ from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.access_token import JwtForm, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.inspect import end_session
-from daypass.operations.oauth.issuance import IssuedToken, issue_token
+from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
 from daypass.operations.oauth.parties import Subject
 from daypass.operations.oauth.refresh_family import (
     FamilyContent,
@@ -207,19 +207,21 @@ async def _repeat(
     assert client is not None
     audiences = request.audiences or values_of(session, AUDIENCE_KEY) or default_audiences(env, request)
     target = await target_of(env, session.account, request, audiences, request.scope)
+    kind, listed = EventType.REQUEST_ALLOWED, dict[str, Any]()
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued = IssuedToken(session, await AWS_FORM.render(env, session))
     else:
+        kind, (session, listed) = EventType.TOKEN_ISSUED, relisted(env, session)
         form = JwtForm(target.audiences, env.ids.request(), target.algorithms, request.sender.binding)
         issued = IssuedToken(session, await form.render(env, session))
     event = event_of(
-        EventType.REQUEST_ALLOWED,
+        kind,
         call.facts,
         client.actor,
         at=call.now,
         account=family.account,
         session_id=session.session_id,
-        detail={"family": family.id, "generation": family.generation, "repeated": True},
+        detail={"family": family.id, "generation": family.generation, "repeated": True, **listed},
     )
     await commit_once(env, event, request.sender.replays)
     return Granted(issued, token_of(family, content, family.generation), family.expires_at, content.context)
