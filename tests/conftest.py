@@ -64,7 +64,13 @@ def durable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _plain_log() -> None:
-    """As the server logs. Left alone, structlog paints every traceback, with all locals: that takes half a second."""
+def _plain_log() -> Iterator[None]:
+    """As the server logs. Left alone, structlog paints every traceback, with all locals: that takes half a second.
+
+    What a test configures ends with it: its standard error is closed then.
+    """
     if not structlog.is_configured():
         structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+    kept = structlog.get_config()
+    yield
+    structlog.configure(**kept)
