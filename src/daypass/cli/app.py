@@ -34,7 +34,14 @@ class _Lazy(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         with _pipe_watched():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception as error:
+                if getattr(error, "code", "") == "NoSuchEntity":
+                    from daypass.cli.nearest import add_suggestion  # noqa: PLC0415  # for a mistake alone
+
+                    add_suggestion(error, ctx)
+                raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)

@@ -95,14 +95,12 @@ any_account_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-def confirmed(question: str, *, yes: bool) -> None:
-    """Asks before a change that cannot be undone. Raises UsageError where nobody can be asked, Abort when the answer is
-    no.
-    """
+def confirmed(question: str, *, yes: bool, why: str = "this cannot be undone") -> None:
+    """Asks before a change. `why` it asks. Raises UsageError where nobody can be asked, Abort when the answer is no."""
     if yes:
         return
     if not output.interactive():
-        raise click.UsageError("Give --yes: this cannot be undone, and this is not a terminal on which to ask.")
+        raise click.UsageError(f"Give --yes: {why}, and this is not a terminal on which to ask.")
     click.confirm(question, abort=True, err=True)
 
 
@@ -117,7 +115,9 @@ def open_connection(profile: Profile) -> Connection:
 
 def connect(profile: str, endpoint: str) -> Connection:
     """A connection as the profile; see `client.profiles.resolve`."""
-    return open_connection(resolve(profile, endpoint))
+    from daypass.cli.nearest import remember  # noqa: PLC0415  # the HTTP client takes time to import
+
+    return remember(open_connection(resolve(profile, endpoint)))
 
 
 def pages(connection: Connection, path: str, name: str, query: dict[str, str], limit: int) -> list[dict[str, Any]]:

@@ -1,0 +1,47 @@
+"""The nearest name for a user, group, role or policy that does not exist, from the list of those that do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from daypass.cli.failures import suggestion
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
+
+_KEY = "daypass.connection"
+_MISSING = re.compile(r"(?:The (user|role|group) with name |(Policy) arn:\S*:policy/(?:\S*/)?)([^\s/]{1,128}) ")
+_LISTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "user": ("ListUsers", "Users/member/UserName", {}),
+    "role": ("ListRoles", "Roles/member/RoleName", {}),
+    "group": ("ListGroups", "Groups/member/GroupName", {}),
+    "Policy": ("ListPolicies", "Policies/member/PolicyName", {"Scope": "All"}),
+}
+"""What a refusal calls a kind → the IAM action that lists them, where their names are, and its parameters."""
+_MOST = 1000  # names that are looked at: one page
+
+
+def remember(connection: Connection) -> Connection:
+    """Keeps the connection of the command that runs, to ask for names if it fails; the connection itself."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[_KEY] = connection
+    return connection
+
+
+def add_suggestion(error: Exception, context: click.Context) -> None:
+    """Adds "Did you mean …?" to a refusal that says that a name does not exist. It asks the server once, and is silent
+    where the caller may not list names, and where none is near.
+    """
+    missing, connection = _MISSING.match(str(error)), context.meta.get(_KEY)
+    if missing is None or not isinstance(connection, Connection):
+        return
+    action, path, parameters = _LISTS[missing[1] or missing[2]]
+    try:
+        found = connection.iam(action, MaxItems=_MOST, **parameters)
+    except ClientError:
+        return
+    if close := suggestion(missing[3], [name.text or "" for name in found.findall(path)]):
+        error.add_note(close.strip())
