@@ -25,7 +25,8 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 _UNABLE_STATUS = 503
 _UNDONE = 429  # the only error that guarantees that nothing has been done
 _ATTEMPTS = 7
-_UNREACHED = 1.5  # seconds for which an unreachable server is retried
+_UNREACHED = 1.0  # seconds for which an unreachable server is retried
+_UNREACHED_ATTEMPTS = 4  # on a busy machine each attempt takes time of its own
 _UNABLE = 1.0  # seconds for which a server that answers 503 is retried: 503 mostly lasts
 _MAX_MESSAGE = 4096  # characters of a server's message that are kept
 _SKEWED = re.compile(r"Signature (expired|not yet current)")
@@ -106,7 +107,7 @@ class Connection:
     def _call(self, call: _Call) -> Answer:
         began = self.monotonic()
         ends = began + self.deadline
-        attempt, corrected = 0, False
+        attempt, most, corrected = 0, _ATTEMPTS, False
         while True:
             failure, again = None, False
             try:
@@ -115,7 +116,7 @@ class Connection:
                 failure = ClientError("", f"the server at {self.profile.endpoint} does not answer: {error}")
                 again = not error.final and (call.repeatable or not error.sent)
                 if not error.sent:
-                    ends = min(ends, began + _UNREACHED)
+                    ends, most = min(ends, began + _UNREACHED), _UNREACHED_ATTEMPTS
                 if error.sent and not call.repeatable:
                     failure = ClientError(
                         "", f"{failure.message}; it may have been done nevertheless: look before you repeat it"
@@ -132,7 +133,7 @@ class Connection:
                     ends = min(ends, began + _UNABLE)
             attempt += 1
             pause = min(4.0, 0.1 * 2 ** (attempt - 1)) * (0.5 + self.jitter() / 2)
-            if not again or attempt >= _ATTEMPTS or self.monotonic() + pause >= ends:
+            if not again or attempt >= most or self.monotonic() + pause >= ends:
                 raise failure
             self.sleep(pause)
 
