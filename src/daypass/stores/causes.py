@@ -5,6 +5,7 @@ Texts name the host, the database and the file. They never contain the password 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from sqlalchemy.engine import make_url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 
+_NOISE = re.compile(r"^(\w*Error: )?(connection failed: )?|\s*Is the server running [^?]*\?")
+"""Parts of a driver's message that tell an operator nothing: its class, and a question that our advice answers."""
 _PAUSE_SECONDS = 1.0
 _LONGEST = 500
 _WILL_NOT_PASS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
@@ -71,7 +74,7 @@ def _place(url: URL) -> str:
 
 
 def _one_line(words: str, password: object) -> str:
-    text = " ".join(words.split())
+    text = _NOISE.sub("", " ".join(words.split()))
     if password:
         text = text.replace(str(password), "***")
     return text[:_LONGEST].rstrip(". ")

@@ -130,7 +130,12 @@ def test_serve_without_its_database_says_which_in_one_line_and_exits_5(
     assert run(["serve", "--data", str(data)]) == 5
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("daypass: PostgreSQL at 127.0.0.1:1")
+    assert lines[0].startswith("daypass: PostgreSQL at 127.0.0.1:1 (database shop, user daypass) cannot be used: ")
+    assert "Error:" not in lines[0]
+    assert "?" not in lines[0]
+    assert lines[0].endswith(
+        "Check that the server runs, listens on that address and port, and that no firewall refuses it."
+    )
 
 
 @pytest.mark.parametrize(
