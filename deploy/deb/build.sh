@@ -36,6 +36,14 @@ find "$venv/bin" -name "python3.*" -exec ln -sf python3 {} \;
 printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.%s\n' "$minor" >"$venv/pyvenv.cfg"
 printf '%s\n' '#!/usr/lib/daypass/bin/python3 -I' 'import sys' 'from daypass.cli.main import main' 'sys.exit(main())' >"$venv/bin/daypass"
 chmod 755 "$venv/bin/daypass"
+complete() {  # complete SHELL FILE: the completion script of a shell, where that shell looks for it
+    mkdir -p "$(dirname "$package/usr/share/$2")"
+    "$venv/bin/python3" -IB "$venv/bin/daypass" completion "$1" >"$package/usr/share/$2"
+    chmod 644 "$package/usr/share/$2"
+}
+complete bash bash-completion/completions/daypass
+complete zsh zsh/vendor-completions/_daypass
+complete fish fish/vendor_completions.d/daypass.fish
 find "$venv" -name __pycache__ -type d -prune -exec rm -rf {} +
 find "$venv" -path '*.dist-info/*' \( -name RECORD -o -name direct_url.json -o -name uv_cache.json -o -name REQUESTED \) -exec rm -f {} +
 rm -f "$venv/.lock" "$venv/.gitignore"
@@ -44,7 +52,7 @@ install -D -m 644 "$root/deploy/systemd/daypass.service" "$package/usr/lib/syste
 install -D -m 644 "$here/sysusers.conf" "$package/usr/lib/sysusers.d/daypass.conf"
 install -D -m 640 "$here/daypass.toml" "$package/etc/daypass/daypass.toml"
 install -D -m 644 "$root/LICENSE" "$package/usr/share/doc/daypass/copyright"
-mkdir -p "$package/usr/bin" "$package/usr/share" "$package/DEBIAN"
+mkdir -p "$package/usr/bin" "$package/DEBIAN"
 mv "$venv/share/man" "$package/usr/share/man"
 rmdir "$venv/share"
 ln -s ../lib/daypass/bin/daypass "$package/usr/bin/daypass"

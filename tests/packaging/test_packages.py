@@ -131,6 +131,9 @@ def test_package_holds_unit_settings_and_command_and_no_trace_of_its_build(packa
         "usr/lib/systemd/system/daypass.service",
         "usr/lib/sysusers.d/daypass.conf",
         "usr/share/man/man1/daypass.1",
+        "usr/share/bash-completion/completions/daypass",
+        "usr/share/zsh/vendor-completions/_daypass",
+        "usr/share/fish/vendor_completions.d/daypass.fish",
         "usr/share/doc/daypass/copyright",
     } <= paths.keys()
     assert paths["etc/daypass/daypass.toml"] == "-rw-r-----"
@@ -142,6 +145,8 @@ def test_package_holds_unit_settings_and_command_and_no_trace_of_its_build(packa
     [who] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["maintainers"]
     assert f"Maintainer: {who['name']}\n" in fields
     succeed("dpkg-deb", "-x", package, tmp_path / "out", cwd=tmp_path)
+    completion = (tmp_path / "out/usr/share/zsh/vendor-completions/_daypass").read_text()
+    assert completion.startswith("#compdef daypass")
     texts = [
         p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.suffix in ("", ".cfg", ".py", ".json", ".pth")
     ]
