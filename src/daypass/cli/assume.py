@@ -13,6 +13,7 @@ from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process
 from daypass.cli.options import complete_roles, open_connection, output_option
 from daypass.cli.pick import role_or_picked
 from daypass.cli.request import code_source, request_of, request_options, suggesting
+from daypass.cli.shell import syntax_of_caller
 from daypass.client.credentials import assume_role
 from daypass.client.usable import resolve
 
@@ -20,15 +21,18 @@ from daypass.client.usable import resolve
 @click.command()
 @click.argument("role", default="", shell_complete=complete_roles)
 @request_options
-@click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
+@click.option(
+    "--shell", type=click.Choice(["sh", "fish", "powershell"]), help="Syntax. Default: that of the shell that calls."
+)
 @click.option("--unset", is_flag=True, help="Print the commands that remove the credentials from the shell.")
 @output_option
-def assume(role: str, profile: str, endpoint: str, shell: str, unset: bool, form: str, **given: Any) -> None:  # noqa: FBT001
+def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, form: str, **given: Any) -> None:  # noqa: FBT001
     """Assume ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
 
-    For a shell: eval "$(daypass assume ROLE)", in fish: daypass assume ROLE --shell fish | source. To remove them
-    again: eval "$(daypass assume --unset)".
+    For a shell: eval "$(daypass assume ROLE)". To remove them again: eval "$(daypass assume --unset)". In PowerShell:
+    daypass assume ROLE | Out-String | Invoke-Expression.
     """
+    shell = shell or syntax_of_caller()
     if unset:
         for name in sorted({*SET, *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)}):
             if shell != "powershell" or name in os.environ:  # it fails on a variable that is not there

@@ -51,7 +51,7 @@ add_completion_class(_PowerShell)
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print a completion script for SHELL. Names of roles come from the last `daypass roles`; no server is asked.

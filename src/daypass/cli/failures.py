@@ -54,7 +54,7 @@ def _refused(error: ClientError) -> int:
     known = error.request_id in error.message  # a denial names it itself
     about = f" (request {safe(error.request_id)})" if error.request_id and not known else ""
     code = f"{safe(error.code)}: " if error.code else ""
-    message(f"{code}{safe(error.message)}{about}")
+    message(f"{code}{safe(error.message.rstrip())}{about}")  # a message of AWS ends with a space
     for note in getattr(error, "__notes__", ()):
         message(safe(note))
     status = exits.status_of(error)
@@ -105,7 +105,9 @@ def _usage(error: click.ClickException) -> int:
         text = f"'{command} {wrong}' is not a command.{suggestion(wrong, known)}"
     elif close := _mistyped_choice(error):
         text += close
-    return _said(f"{text.rstrip()} See: {command} --help", exits.USAGE)
+    text = text.rstrip()
+    end = "" if text.endswith((".", "?", "!", ")")) else "."
+    return _said(f"{text}{end} See: {command} --help", exits.USAGE)
 
 
 def _mistyped(error: click.ClickException, context: click.Context | None) -> tuple[str, list[str]] | None:

@@ -97,19 +97,29 @@ def remove_profile(name: str) -> None:
 
 @profile.command("export")
 @click.argument("name", default="", shell_complete=complete_profiles)
+@click.option(
+    "--profile",
+    "as_option",
+    default="",
+    metavar="NAME",
+    help="The same as NAME, as for other commands.",
+    shell_complete=complete_profiles,
+)
 @click.option("--role", default="", metavar="ROLE", help="The role to assume. Default: the profile's own key.")
 @click.option(
     "--aws-profile", default="", metavar="NAME", help="Name in the AWS file. Default: the role's, or the profile's."
 )
 @click.option("--write", is_flag=True, help="Add it to ~/.aws/config instead of printing it.")
-def export(name: str, role: str, aws_profile: str, write: bool) -> None:  # noqa: FBT001  # click passes options so
+def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> None:  # noqa: FBT001  # click passes options so
     """Print an AWS configuration for profile NAME that works in every AWS SDK: region, endpoints, credentials.
 
     \b
     daypass profile export --role deployer --write
     aws --profile deployer sts get-caller-identity
     """  # noqa: D301  # click reads the control character
-    name = name or current() or DEFAULT
+    if name and as_option:
+        raise click.UsageError("Give the profile once.")
+    name = name or as_option or current() or DEFAULT
     stored = load_all()
     if name not in stored:
         raise LocalStateError(f"Profile '{name}' does not exist. Make one with: daypass login --profile {name}")

@@ -19,7 +19,7 @@ from daypass.client.profiles import LocalStateError, Profile
 
 def request_options(command: Any) -> Any:
     """The parameters of AssumeRole, --profile and --endpoint."""
-    for option in (
+    options = (
         *_texts("--session-name"),
         click.option("--duration", type=Duration(), default=0, metavar="TIME", help="3600, 90m or 1h30m. Default: 1h."),
         click.option(
@@ -31,9 +31,11 @@ def request_options(command: Any) -> Any:
             "--transitive", multiple=True, metavar="KEY", help="Tag key that the whole chain keeps; repeatable."
         ),
         *_texts("--external-id", "--source-identity", "--mfa-serial", "--mfa-code"),
-    ):
+    )
+    command = server_options(command)
+    for option in reversed(options):  # decorators apply from the last to the first
         command = option(command)
-    return server_options(command)
+    return command
 
 
 def _texts(*names: str) -> list[Callable[[Any], Any]]:

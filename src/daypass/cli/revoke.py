@@ -98,7 +98,7 @@ def list_revocations(account: str, limit: int, profile: str, endpoint: str, form
         [
             (
                 output.moment(r["created_at"]),
-                r["subject"],
+                r["subject"].replace("_", "-"),
                 r["value"],
                 (output.moment(r["block_until"]) or "yes") if r["block"] else "",
                 r["created_by"],

@@ -1,8 +1,9 @@
-"""The user's own shell, with a prompt that shows the role. It reads the user's start-up files first."""
+"""The user's own shell, with a prompt that shows the role, after its start-up files; and the shell that calls us."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,26 @@ def marked(role: str, environment: Mapping[str, str]) -> Program:
         )
         return Program((shell, "-i", "-C", prompt), made)
     return Program((shell, "-i"), {**made, "PS1": f"{mark}$ "})
+
+
+_SYNTAX = {"fish": "fish", "pwsh": "powershell", "powershell": "powershell"}
+
+
+def syntax_of_caller() -> str:
+    """The syntax of the shell that called this process: "fish", "powershell", or "sh" for every other program.
+
+    SHELL does not tell: it names the login shell.
+    """
+    parent = os.getppid()
+    try:
+        name = Path(f"/proc/{parent}/comm").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        asked = ["ps", "-o", "comm=", "-p", str(parent)]
+        try:
+            name = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=5).stdout  # noqa: S603
+        except (OSError, subprocess.SubprocessError):
+            name = ""
+    return _SYNTAX.get(Path(name.strip().lstrip("-")).name, "sh")
 
 
 def _readable(text: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -10,58 +12,69 @@ from daypass.cli import cached, output
 from daypass.cli.durations import left
 from daypass.cli.options import output_option
 from daypass.cli.profile import secret_store, time_left
-from daypass.client.profiles import current, load_all
+from daypass.client.credentials import Credentials, seconds_of_time
+from daypass.client.profiles import Profile, current, load_all
 
 
 @click.command()
 @output_option
 def status(form: str) -> None:
     """Show all profiles and cached sessions, with the time left. No server is asked."""
-    now, chosen = time.time(), current()
-    stored = load_all()
+    chosen, stored = current(), load_all()
     names = {(found.endpoint, found.access_key_id): name for name, found in stored.items()}
-    held = [found for _, found in cached.sessions()]
+    held = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached.sessions()]
     if form == "json":
-        output.data(
-            {
-                "profile": chosen,
-                "profiles": [
-                    {
-                        "name": n,
-                        "endpoint": p.endpoint,
-                        "access_key_id": p.access_key_id,
-                        "expiration": p.expiration,
-                        "secret_store": secret_store(p),
-                    }
-                    for n, p in stored.items()
-                ],
-                "sessions": [
-                    {
-                        "role": found.role,
-                        "profile": names.get((found.endpoint, found.source_key), ""),
-                        "access_key_id": found.access_key_id,
-                        "expiration": found.expiration_text(),
-                    }
-                    for found in held
-                ],
-            }
-        )
+        output.data(_as_data(chosen, stored, held))
         return
     if not chosen:
-        click.echo("The AWS_… variables of your environment are used; they go before every profile.\n")
-    output.table(
-        ("", "PROFILE", "SERVER", "SECRET", "LEFT"),
-        [("*" if n == chosen else "", n, p.endpoint, secret_store(p), time_left(p)) for n, p in stored.items()],
-    )
+        _show_environment()
+    if stored:
+        output.table(
+            ("", "PROFILE", "SERVER", "SECRET", "LEFT"),
+            [("*" if n == chosen else "", n, p.endpoint, secret_store(p), time_left(p)) for n, p in stored.items()],
+        )
+    else:
+        output.prose("No profile is stored. To store one: daypass login")
     if held:
         click.echo()
-        rows = [
-            (
-                found.role,
-                names.get((found.endpoint, found.source_key), ""),
-                found.expiration_text(),
-                left(found.expiration - now - found.offset),
-            )
-            for found in held
-        ]
-        output.table(("CACHED ROLE", "PROFILE", "EXPIRES", "LEFT"), rows)
+        now = time.time()
+        output.table(
+            ("CACHED ROLE", "PROFILE", "EXPIRES", "LEFT"),
+            [(s.role, name, s.expiration_text(), left(s.expiration - now - s.offset)) for s, name in held],
+        )
+
+
+def _show_environment() -> None:
+    """Says which key of the environment goes before the profiles, and how long it lasts."""
+    server = os.environ.get("AWS_ENDPOINT_URL", "")
+    at = f" at {output.safe(server)}" if server else ", without the address of a server"
+    ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
+    lasts = f" (time left: {left(seconds_of_time(ends) - time.time())})" if ends else ""
+    key = output.safe(os.environ.get("AWS_ACCESS_KEY_ID", ""))
+    output.prose(f"In use: key {key}{at}, from the AWS_… variables{lasts}. They go before every profile.")
+    click.echo()
+
+
+def _as_data(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Credentials, str]]) -> dict[str, object]:
+    return {
+        "profile": chosen,
+        "profiles": [
+            {
+                "name": name,
+                "endpoint": found.endpoint,
+                "access_key_id": found.access_key_id,
+                "expiration": found.expiration,
+                "secret_store": secret_store(found),
+            }
+            for name, found in stored.items()
+        ],
+        "sessions": [
+            {
+                "role": found.role,
+                "profile": name,
+                "access_key_id": found.access_key_id,
+                "expiration": found.expiration_text(),
+            }
+            for found, name in held
+        ],
+    }

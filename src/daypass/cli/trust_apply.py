@@ -35,7 +35,7 @@ def apply(
     if wanted == stored:
         return f"Role {output.safe(role)} has this statement already; nothing was changed."
     _show_difference(role, stored, wanted)
-    confirmed("Change it?", yes=agreed)
+    confirmed("Change it?", yes=agreed, why="this changes who may assume the role")
     connection.iam("UpdateAssumeRolePolicy", RoleName=role, PolicyDocument=json.dumps(wanted))
     done = "Replaced the trust policy" if replace else "Added the statement to the trust policy"
     return f"{done} of role {output.safe(role)}."

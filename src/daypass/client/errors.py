@@ -1,6 +1,4 @@
-"""The errors of calls. StoredKeySet apart from `daypass.client.http`, so that naming an error imports no HTTP
-library.
-"""
+"""The errors of calls. They are apart from `daypass.client.http`, so that naming an error imports no HTTP library."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import stat
 import subprocess
@@ -119,6 +120,20 @@ def test_assume_speaks_the_shells_language(cli, serve, monkeypatch, shell: str, 
     assert lines[0] == forget
     assert lines[1].startswith(assign)
     assert any("AWS_ENDPOINT_URL" in line and "http://127.0.0.1:8700" in line for line in lines)
+
+
+@pytest.mark.parametrize(("name", "forget"), [("fish", "set -e "), ("pwsh", "Remove-Item "), ("zsh", "unset ")])
+def test_assume_without_a_shell_named_speaks_the_language_of_its_caller(tmp_path: Path, name: str, forget: str) -> None:
+    caller = tmp_path / name
+    caller.symlink_to("/bin/sh")
+    environment = {**os.environ, "SHELL": "/bin/bash", "AWS_PROFILE": "other", "AWS_ACCESS_KEY_ID": "AKIA"}
+    script = f"{sys.executable} -m daypass.cli.main assume --unset; true"  # a last command would replace the shell
+    ran = subprocess.run(
+        [str(caller), "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = ran.stdout.splitlines()
+    assert lines
+    assert all(line.startswith(forget) for line in lines), ran.stdout
 
 
 def test_quoting_sh_gives_back_the_value() -> None:

@@ -158,7 +158,7 @@ WRONG = pytest.mark.parametrize(
         (["audit", "show", "nope"], "daypass: 'nope' is not a record: give a request id, a session id (32 hex digits), or LOG/SEQ."),
         (["login", "--saml", "--endpoint", "http://127.0.0.1:1", "--access-key-id", "x"], "daypass: With --saml the identity provider vouches"),
         (["assume"], "daypass: Name the role: its ARN, ACCOUNT/NAME, or a NAME of your own account. See: daypass assume --help\n"),
-        (["lint", "/nonesuch"], "daypass: Invalid value for '[FILES]...': '/nonesuch': No such file or directory See: daypass lint --help\n"),
+        (["lint", "/nonesuch"], "daypass: Invalid value for '[FILES]...': '/nonesuch': No such file or directory. See: daypass lint --help\n"),
     ],
 )  # fmt: skip
 

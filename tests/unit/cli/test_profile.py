@@ -35,6 +35,23 @@ def test_profile_ls_marks_the_one_in_use_and_shows_no_secret(cli: Any) -> None:
     assert "secret-" not in shown + cli("profile", "ls", "--output", "json").out
 
 
+def test_status_without_profiles_says_how_to_store_one(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("status").out == "No profile is stored. To store one: daypass login\n"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ASIAX")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", URL)
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2026-01-01T00:00:00Z")
+    first, *_, last = cli("status").out.splitlines()
+    assert first.startswith(f"In use: key ASIAX at {URL}, from the AWS_… variables (time left: expired).")
+    assert last.startswith("No profile is stored.")
+
+
+@pytest.mark.usefixtures("two")
+def test_profile_export_takes_the_profile_as_an_argument_or_as_an_option(cli: Any) -> None:
+    assert cli("profile", "export", "--profile", "work").out == cli("profile", "export", "work").out
+    ran = cli("profile", "export", "work", "--profile", "default")
+    assert (ran.status, ran.out) == (2, "")
+
+
 @pytest.mark.usefixtures("two")
 def test_profile_use_changes_what_commands_use_and_refuses_names_that_are_not_there(cli: Any, serve: Any) -> None:
     assert cli("profile", "use", "work").status == 0
