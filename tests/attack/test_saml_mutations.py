@@ -96,7 +96,7 @@ def test_a31_signed_response_that_was_rearranged_is_refused_or_reads_as_signed(w
             elements = [element for element in root.iter() if isinstance(element.tag, str)]
             try:
                 rng.choice(CHANGES)(root, rng.choice(elements), rng.choice(elements), rng)
-            except (ValueError, StopIteration):  # what would be no tree, or has no signature any more
+            except (ValueError, StopIteration):  # a text that is not a tree, or no longer has a signature
                 continue
         try:
             assert read(encode(etree.tostring(root))) == signed

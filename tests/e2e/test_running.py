@@ -106,7 +106,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
 
 def raw_assume(server: Server, role: str, name: str, key: tuple[str, ...] = ADMIN_KEY) -> tuple[dict[str, str], bytes]:
-    """Headers and body of one signed AssumeRole, for clients that are no SDK."""
+    """Headers and body of one signed AssumeRole, for clients that are not SDKs."""
     form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": role, "RoleSessionName": name}
     body = urlencode(form).encode()
     signing = sigv4.SigningKey(key[0], key[1], "eu-central-1", "sts")

@@ -89,7 +89,7 @@ def document(text: str) -> str:
 
 
 def document_of(file: TextIO) -> str:
-    """A policy document of a file. Raises UsageError for what is no JSON."""
+    """A policy document of a file. Raises UsageError for a file that is not JSON."""
     text = output.read_text(file)
     try:
         json.loads(text)

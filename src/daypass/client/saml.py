@@ -53,7 +53,7 @@ def read_assertion(text: str) -> str:
     """A SAML response in base64, from base64 or from XML, as people save either. Raises LocalStateError."""
     text = text.strip()
     if len(text) > _MAX_ASSERTION or not text.isascii():
-        raise LocalStateError("This is no SAML response: it is too long, or not in base64.")
+        raise LocalStateError("This is not a SAML response: it is too long, or not in base64.")
     return base64.b64encode(text.encode()).decode("ascii") if text.startswith("<") else "".join(text.split())
 
 

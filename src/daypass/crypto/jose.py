@@ -128,7 +128,7 @@ def _object(part: str, what: str) -> dict[str, Any]:
     except ValueError as error:
         raise JoseError(f"the {what} cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise JoseError(f"the {what} is no JSON object")
+        raise JoseError(f"the {what} is not a JSON object")
     return value
 
 

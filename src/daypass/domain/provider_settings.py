@@ -177,7 +177,7 @@ def _checked(members: Any, readers: Mapping[str, Reader], within: str) -> dict[s
     if not isinstance(members, dict):
         raise ValueError(f"{within or 'The settings'}: a JSON object is expected.")  # noqa: TRY004  # the text is wrong
     if unknown := sorted(members.keys() - readers.keys()):
-        raise ValueError(f"{within}{unknown[0][:64]}: there is no such setting.")
+        raise ValueError(f"{within}{unknown[0][:64]}: unknown setting.")
     read: dict[str, Any] = {}
     for name, value in members.items():
         try:

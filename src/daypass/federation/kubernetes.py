@@ -102,7 +102,7 @@ def _check(provider: OidcProvider, answer: Any, claims: Mapping[str, Any]) -> No
     """The cluster must confirm the same service account as the token, for one of our audiences."""
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or answer.get("kind") != "TokenReview":
-        raise _no_answer(provider, "the answer is no TokenReview")
+        raise _no_answer(provider, "the answer is not a TokenReview")
     if status.get("authenticated") is not True:
         raise _refused(provider, str(status.get("error", ""))[:256] or "not authenticated")
     user, audiences = status.get("user"), status.get("audiences")

@@ -59,7 +59,7 @@ class MetadataReader:
         try:  # now that the size says that it will not take long
             serialization.load_pem_private_key(pem, password=None)
         except ValueError:
-            raise ValueError("the private key is no RSA key: its numbers do not fit") from None
+            raise ValueError("the private key is not an RSA key: its numbers do not fit") from None
 
 
 def read(unverified_document: str) -> SamlMetadataView:
@@ -98,7 +98,7 @@ def usable_key(certificate: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicK
 def _identity_provider(root: etree._Element) -> tuple[etree._Element, etree._Element]:
     """EntityDescriptor and IDPSSODescriptor of the one identity provider that speaks SAML 2.0."""
     if root.tag not in (f"{MD}EntityDescriptor", f"{MD}EntitiesDescriptor"):
-        raise BadXml("its root is no EntityDescriptor")
+        raise BadXml("its root is not an EntityDescriptor")
     found = [
         (entity, role)
         for entity in root.iter(f"{MD}EntityDescriptor")

@@ -261,7 +261,7 @@ def _alternatives(leaf: x509.Certificate, kind: type[x509.DNSName | x509.RFC822N
 
 def _ca_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints) -> None:
     if not found.ca:
-        raise ValueError("an issuer in the path is no CA")
+        raise ValueError("an issuer in the path is not a CA")
 
 
 def _ca_usage(_: Policy, __: x509.Certificate, found: x509.KeyUsage) -> None:

@@ -113,7 +113,7 @@ class Listener(asyncio.AbstractServer):
     async def _connect(self, connection: socket.socket, address: Any) -> None:
         try:
             _, protocol = await self._loop.connect_accepted_socket(self._protocol, connection, **self._tls)
-        except (OSError, TimeoutError) as error:  # it was gone again already, or is no TLS
+        except (OSError, TimeoutError) as error:  # it was already closed, or is not TLS
             connection.close()
             logs.get().debug("http.not_connected", error=type(error).__name__)
             if isinstance(error, ssl.SSLError):

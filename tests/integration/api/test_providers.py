@@ -64,7 +64,7 @@ async def test_settings_are_written_and_read_by_url_and_arn(server: Server, issu
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"leeway": 5}, "leeway: there is no such setting"),
+    ({"leeway": 5}, "leeway: unknown setting"),
     ({"leeway_seconds": True}, "whole number"),
     ({"leeway_seconds": 1.5}, "whole number"),
     ({"algorithms": ["none"]}, "'none' is none of"),
@@ -126,7 +126,7 @@ async def test_operator_sets_what_reaches_far_and_the_account_may_change_the_res
     assert (await put(server, **kept, leeway_seconds=7)).status == 200
     assert (await put(server, **{**kept, "jwks_url": "https://169.254.169.254/"})).code == "AccessDenied"
     assert (await put(server, **{**kept, "issuer": "http://10.0.0.2"})).code == "AccessDenied"
-    assert (await put(server, leeway_seconds=7)).status == 200  # giving it up is no privilege
+    assert (await put(server, leeway_seconds=7)).status == 200  # giving it up needs no permission
 
 
 async def test_secret_is_sealed_never_shown_and_kept_for_the_same_address_only(server: Server, issuer: Issuer) -> None:

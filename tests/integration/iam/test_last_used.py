@@ -51,7 +51,7 @@ def test_use_of_key_role_and_services_shows_in_every_report(service: Service, ia
         of_role.list_groups()
     used = iam.get_access_key_last_used(AccessKeyId=ann[0])["AccessKeyLastUsed"]
     assert (used["ServiceName"], used["Region"]) == ("sts", "eu-central-1")
-    assert just_now(used["LastUsedDate"])  # by the key itself: what its session does is no use of it
+    assert just_now(used["LastUsedDate"])  # by the key itself: what its session does does not use it
     role = iam.get_role(RoleName="r")["Role"]
     assert role["RoleLastUsed"]["Region"] == "eu-central-1"
     assert just_now(role["RoleLastUsed"]["LastUsedDate"])

@@ -33,7 +33,7 @@ def vectors() -> Iterator[Any]:
 def test_vectors_of_signed_tokens_agree(keys: bytes, test: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     real = jose._object
 
-    def any_payload(part: str, what: str) -> dict[str, Any]:  # theirs are no JSON
+    def any_payload(part: str, what: str) -> dict[str, Any]:  # theirs are not JSON
         return real(part, what) if what == "header" else {"read": jose._decode(part, what)}
 
     monkeypatch.setattr(jose, "_object", any_payload)

@@ -195,7 +195,7 @@ def test_verify_chain_that_makes_paths_multiply_costs_nothing() -> None:
     key = ec.generate_private_key(ec.SECP521R1())
     twins = [Authority.make("CN=twin", key=key) for _ in range(MAX_CHAIN)]
     refused("same subject", twins[0].host(), *twins)
-    verify(MIDDLE.host(), MIDDLE, MIDDLE, ROOT, ROOT)  # the same one again is no twin
+    verify(MIDDLE.host(), MIDDLE, MIDDLE, ROOT, ROOT)  # the same one again is not a twin
 
 
 def test_verify_authority_of_the_same_name_is_refused() -> None:

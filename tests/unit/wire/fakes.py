@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The error code of an AWS answer; "" when it is no error."""
+        """The error code of an AWS answer; "" when it is not an error."""
         found = ET.fromstring(self.body).find("{*}Error/{*}Code")
         return found.text or "" if found is not None else ""
 

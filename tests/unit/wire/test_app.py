@@ -73,7 +73,7 @@ async def test_a108_ambiguous_length_is_400(headers: list[tuple[bytes, bytes]]) 
 
 @pytest.mark.parametrize("spelling", [b"%d ", b"\t%d", b"00000000000000000%d"])
 async def test_length_is_the_number_that_http_parsers_read(spelling: bytes) -> None:
-    """Blanks around a header's value are no part of it (RFC 9110, section 5.5). A body that is here with its head is
+    """Blanks around a header's value are not part of it (RFC 9110, section 5.5). A body that is here with its head is
     not looked at again: what a request is must not depend on how it was cut.
     """
     answer = await World().send(

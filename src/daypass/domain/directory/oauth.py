@@ -77,7 +77,7 @@ class RefreshFamily:
 
     Only the token of the current `generation` is valid. `sealed` is the grant and the key that authenticates its tokens,
     sealed by the storage ring. `last` is the session that the current generation was issued with, sealed in the same way.
-    `consent_id` is the id of the consent that gave it, whether that is remembered or not; None if it was no consent.
+    `consent_id` is the id of the consent that gave it, whether that is remembered or not; None if there was no consent.
     """
 
     id: str  # 32 hex digits

@@ -63,7 +63,7 @@ def parse_resource_server(text: str) -> ResourceServerSettings:
     if len(settings.scopes) > _MOST or not all(map(_SCOPE.fullmatch, settings.scopes)):
         raise ValueError(f"scopes: at most {_MOST} names of up to 64 characters without spaces are expected.")
     if unknown := [name for name in settings.default_scopes if name not in settings.scopes]:
-        raise ValueError(f"default_scopes: there is no scope {unknown[0][:64]!r}.")
+        raise ValueError(f"default_scopes: unknown scope {unknown[0][:64]!r}.")
     if settings.token_seconds and not 60 <= settings.token_seconds <= 43_200:
         raise ValueError("token_seconds: 60 to 43200 are allowed, or 0.")
     return settings

@@ -217,7 +217,7 @@ def entity_type_and_name(arn: str) -> tuple[str, str]:
 
 
 def _caller(ctx: ReadContext, arn: str, source: Owner | None) -> tuple[PrincipalFacts, dict[str, Value]]:
-    """The caller, and the keys that follow from it. A caller that does not exist here is no more than its ARN."""
+    """The caller, and the keys that follow from it. A caller that does not exist here has only its ARN."""
     if not arn:
         return PrincipalFacts(PrincipalKind.USER, ctx.account, ()), {}
     word, name = entity_type_and_name(arn)

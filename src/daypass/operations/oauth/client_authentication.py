@@ -126,7 +126,7 @@ async def authenticate_client(env: Env, presented: PresentedClient, now: int) ->
     """The client. Raises DaypassError: INVALID_CLIENT, THROTTLED, UNAVAILABLE."""
     client = await _named(env, presented)
     if client is None:
-        raise failed("there is no such client", unverified_client_id=presented.id[:64])
+        raise failed("the client is unknown", unverified_client_id=presented.id[:64])
     known = {OWNER: client.account, "client_id": client.id}
     if not client.enabled:
         raise failed("the client is disabled", **known)

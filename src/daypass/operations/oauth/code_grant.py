@@ -41,7 +41,7 @@ async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
     client = _client(sender)
     found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, Authorization)
     if found is None:
-        raise _invalid("there is no such code of this client")
+        raise _invalid("the client has no such code")
     if found.row.used_at:
         await _end(env, call, client, found.row.family)
         raise codes.used_before()

@@ -64,7 +64,7 @@ class UserCode(Struct, frozen=True):
     device_id: str
 
 
-class Started(Struct, frozen=True):
+class DeviceAuthorization(Struct, frozen=True):
     """The two codes of a new request, and their lifetime and polling interval in seconds."""
 
     device_code: str
@@ -79,7 +79,7 @@ async def start(
     client: AuthenticatedClient,
     request: AuthorizationRequest,
     replays: tuple[ReplayEntry, ...] = (),
-) -> Started:
+) -> DeviceAuthorization:
     """daypass:AuthorizeDevice. Raises DaypassError(UNAVAILABLE)."""
     device_code, letters = codes.new_value(env), _new_user_code(env)
     content = DeviceGrant(request, call.facts.source_ip, call.facts.user_agent[:256], shown(letters))
@@ -97,7 +97,7 @@ async def start(
         return None, event
 
     await env.journal.write(change, account=account)
-    return Started(device_code, shown(letters))
+    return DeviceAuthorization(device_code, shown(letters))
 
 
 def shown(letters: str) -> str:

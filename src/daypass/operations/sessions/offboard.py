@@ -63,7 +63,7 @@ class Offboarded(NamedTuple):
     Attributes:
         removed: what this call disabled (with `dry_run`: what a call would disable).
         made: the new revocations.
-        standing: earlier revocations that already block a subject.
+        already_blocked: earlier revocations that already block a subject.
         ended: the sessions that ended; None when the database could not count them.
         outstanding: tokens for other clouds, which no revocation reaches; None when the database could not list them.
     """
@@ -72,7 +72,7 @@ class Offboarded(NamedTuple):
     user: User | None
     removed: Holdings
     made: tuple[Revocation, ...]
-    standing: tuple[Revocation, ...]
+    already_blocked: tuple[Revocation, ...]
     ended: Ended | None
     outstanding: Outstanding | None = None
 
@@ -100,14 +100,14 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
     ended = await count_ended(env, owner, wanted)
     outstanding = await outstanding_tokens(env, owner, subjects)
 
-    def survey(tx: Reader) -> Offboarded:
+    def report_of(tx: Reader) -> Offboarded:
         removed = _holdings(tx, user) if user is not None else Holdings()
-        standing = {made.id: block for made in wanted if (block := _standing(tx, made, call.now)) is not None}
-        made = tuple(revocation for revocation in wanted if revocation.id not in standing)
-        return Offboarded(owner, user, removed, made, tuple(standing.values()), ended, outstanding)
+        blocks = {made.id: block for made in wanted if (block := _block_of(tx, made, call.now)) is not None}
+        made = tuple(revocation for revocation in wanted if revocation.id not in blocks)
+        return Offboarded(owner, user, removed, made, tuple(blocks.values()), ended, outstanding)
 
     def change(tx: Tx) -> tuple[Offboarded, Event]:
-        report = survey(tx)
+        report = report_of(tx)
         if user is not None:
             _disable(env, call, tx, user)
             announce(env, tx, _changes(user, report.removed), call.now, actor_id=call.caller.principal_id)
@@ -120,7 +120,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         return report, _event(call, request, report, decision)
 
     if request.dry_run:
-        report = await env.directory.read(survey, account=call.caller.account, urgent=True)
+        report = await env.directory.read(report_of, account=call.caller.account, urgent=True)
         await env.journal.commit(_event(call, request, report, decision))
         return report
     return await env.journal.write(change, account=call.caller.account, urgent=True)
@@ -167,7 +167,7 @@ def _devices(tx: Reader, user: User) -> list[MfaDevice]:
     return tx.find(MfaDevice, account=user.account, owner_id=user.id)
 
 
-def _standing(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
+def _block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
     """A stored revocation that blocks the subject without an end: every session of it has ended already."""
     found = tx.find(Revocation, account=wanted.account, subject=wanted.subject, value=wanted.value)
     return next((made for made in found if made.block and made.block_until is None and made.created_at <= now), None)
@@ -182,7 +182,7 @@ def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> tuple[Hol
     _disable(env, call, tx, user)
     announce(env, tx, _changes(user, removed), call.now, actor_id=call.caller.principal_id)
     wanted = new_revocation(env, call, user.account, ("principal", user.id), block=_BLOCK, reason=reason)
-    if _standing(tx, wanted, call.now) is not None:
+    if _block_of(tx, wanted, call.now) is not None:
         return removed, ()
     check_quota(tx, wanted)
     tx.insert(wanted)
@@ -223,7 +223,7 @@ def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: D
         "mfa_devices": report.removed.devices,
         "passkeys": report.removed.passkeys,
         "revocations": [{"id": r.id, "subject": r.subject, "value": r.value} for r in report.made],
-        "standing": [r.id for r in report.standing],
+        "already_blocked": [r.id for r in report.already_blocked],
         "sessions_ended": report.ended.sessions if report.ended is not None else None,
         "outstanding_tokens": [token.jti for token in report.outstanding.tokens] if report.outstanding else [],
         "reason": request.reason,

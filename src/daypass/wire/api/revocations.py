@@ -126,7 +126,7 @@ class OffboardOut(s.Out):
             mfa_devices_deactivated=list(report.removed.devices),
             passkeys_removed=list(report.removed.passkeys),
             revocations=[RevocationOut.of(made) for made in report.made],
-            already_blocked=[RevocationOut.of(made) for made in report.standing],
+            already_blocked=[RevocationOut.of(made) for made in report.already_blocked],
             sessions_ended=ended.sessions if ended is not None else None,
             sessions_complete=ended is not None and ended.complete,
             last_expiry=(ended.last_expiry or None) if ended is not None else None,

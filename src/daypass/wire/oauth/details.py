@@ -52,7 +52,7 @@ def read_details(role: str, unverified_text: str) -> Details:
         raise _invalid(f"the only type is {TYPE}")
     unknown = sorted(members.keys() - _MEMBERS.keys())
     if unknown:
-        raise _invalid(f"there is no member {unknown[0][:64]!r}")
+        raise _invalid(f"unknown member {unknown[0][:64]!r}")
     read = {name: _MEMBERS[name](name, value) for name, value in members.items()}
     session = SessionRequest(
         name=read.get("role_session_name", ""),

@@ -123,7 +123,7 @@ def _impossible(statement: Statement, locations: Locations) -> Iterator[Finding]
 def _bad_arn(conditions: Iterable[Condition]) -> str:
     for condition in conditions:
         if operator_of(condition) in _ARN and demands(condition) and not any(map(_arn_like, condition.values)):
-            return f"{condition.written} compares with what is no ARN"
+            return f"{condition.written} compares with a text that is not an ARN"
     return ""
 
 
