@@ -51,17 +51,20 @@ class SecurityEventContent(NamedTuple):
 
 
 class CredentialChange(NamedTuple):
-    """A change of a credential of a principal.
+    """A change of a credential.
 
-    `principal_id`: the unique id of the user, or the account id of a root. `kind`: the `credential_type` of CAEP, or
-    `access-key`. `change`: create, revoke, update or delete. `name`: the id of the credential, "" for none.
+    `holder_id`: the unique id of the user, the account id of a root, or the id of an OAuth client; "" when the credential
+    belongs to the account, as a trust anchor does. `kind`: the `credential_type` of CAEP (3.3.1), or another one of the
+    documentation. `change`: create, revoke, update or delete. `name`: the id of the credential, "" for none.
+    `member`: of the subject, "user" or "application".
     """
 
     account: str
-    principal_id: str
+    holder_id: str
     kind: str
     change: str
     name: str = ""
+    member: str = "user"
 
 
 def session_revoked(issuer: str, made: Revocation) -> SecurityEventContent:
@@ -86,17 +89,17 @@ def session_revoked(issuer: str, made: Revocation) -> SecurityEventContent:
     return SecurityEventContent(SESSION_REVOKED, payload, _subject_of(issuer, made))
 
 
-def credential_change(issuer: str, change: CredentialChange, now: int, *, by_owner: bool) -> SecurityEventContent:
-    """CAEP 3.3. `by_owner`: the principal has changed its own credential. `now` in ms."""
+def credential_change(issuer: str, change: CredentialChange, now: int, actor_id: str) -> SecurityEventContent:
+    """CAEP 3.3. `actor_id`: the principal id of who changed it, "" for this service. `now` in ms."""
+    other = "admin" if actor_id else "system"
     payload = {
         "event_timestamp": now // 1000,
-        "initiating_entity": "user" if by_owner else "admin",
+        "initiating_entity": "user" if actor_id and actor_id == change.holder_id else other,
         "credential_type": change.kind,
         "change_type": change.change,
         **({"friendly_name": change.name} if change.name else {}),
     }
-    subject = _complex(change.account, user=_iss_sub(issuer, change.principal_id))
-    return SecurityEventContent(CREDENTIAL_CHANGE, payload, subject)
+    return SecurityEventContent(CREDENTIAL_CHANGE, payload, _holder(issuer, change))
 
 
 def of_stream(event_type: str, stream_id: str, payload: Mapping[str, Any]) -> SecurityEventContent:
@@ -176,6 +179,14 @@ def _subject_of(issuer: str, made: Revocation) -> SubjectId:
             return _complex(account, application=_opaque(value))
         case _:  # a session, an access key or a grant
             return _complex(account, session=_opaque(value))
+
+
+def _holder(issuer: str, change: CredentialChange) -> SubjectId:
+    if not change.holder_id:
+        return _complex(change.account)
+    if change.member == "application":
+        return _complex(change.account, application=_opaque(change.holder_id))
+    return _complex(change.account, user=_iss_sub(issuer, change.holder_id))
 
 
 def _complex(account: str, **members: SubjectId) -> SubjectId:

@@ -224,9 +224,9 @@ async def _write(
         assert operation.write is not None
         context = service.writing(env, tx, call, gathered)
         answer = operation.write(context, params)
-        changed = operation.credential(context, params, answer) if operation.credential is not None else None
-        if changed is not None:
-            announce(env, tx, (changed,), call.now, actor_id=call.caller.principal_id)
+        if operation.credential is not None:
+            changed = operation.credential(context, params, answer)
+            announce(env, tx, changed, call.now, actor_id=call.caller.principal_id)
         detail = {**detail_of(params, authorized.resource), "result": identifiers(answer, service.identifiers)}
         if authorized.findings:
             detail["lint"] = findings_shown(authorized.findings)

@@ -98,7 +98,7 @@ class Operation(Generic[R, W]):
             the
             writer's thread.
         after_commit: may refuse after the write is durable, for example because of a failure that was counted.
-        credential: the change of a credential that a write was, for event streams; None when it was none.
+        credential: the changes of credentials that a write was, for event streams.
         tagging: the additional action of a request with Tags.
         heavy: its `read` or `gather` is heavy work: evaluation, hashing, a report (see `operations.heavy`).
         urgent: it removes permissions, so it may use the reserved capacity.
@@ -113,7 +113,7 @@ class Operation(Generic[R, W]):
     check: Callable[[R, Params], Sequence[Finding] | None] | None = None
     gather: Callable[[R, Params, Ids], Any] | None = None
     after_commit: Callable[[Answer], None] | None = None
-    credential: Callable[[W, Params, Answer], CredentialChange | None] | None = field(default=None, kw_only=True)
+    credential: Callable[[W, Params, Answer], Sequence[CredentialChange]] | None = field(default=None, kw_only=True)
     tagging: str = field(default="", kw_only=True)
     heavy: bool = field(default=False, kw_only=True)
     urgent: bool = field(default=False, kw_only=True)

@@ -30,6 +30,8 @@ from daypass.operations.sign_in import passkeys
 from daypass.ports import Ids
 
 _MAX_SERIAL: Final = 256  # serialNumberType of the service model
+REMOVED: Final = "x-daypass-removed"
+"""In the answer of DeactivateMFADevice, for event streams: the changes of credentials. Not a member of its shape."""
 _FIDO: Final = ":u2f/user/"
 _SCALE: Final = 5  # pixels for each module of the QR code
 
@@ -156,8 +158,7 @@ def deactivate_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     owner = owner_of_call(ctx, p)
     _refuse_own_without_mfa(ctx, owner, "iam:DeactivateMFADevice")
     if _FIDO in p["SerialNumber"]:
-        passkeys.take_away(ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]))
-        return {}
+        return {REMOVED: passkeys.take_away(ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]))}
     device = _device_of(ctx, owner, p["SerialNumber"])
     seed = open_seed(ctx.sealer, device)
     freed = seal_seed(ctx.sealer, seed, ctx.account, None, device.serial)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,10 +19,12 @@ from daypass.domain.directory import OAuthClient, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, parse_client
+from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
 from daypass.operations.iam import passwords
 from daypass.operations.management import allow
+from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Reader, Tx
 
 CLIENTS_PER_ACCOUNT: Final = 1_000
@@ -35,6 +37,18 @@ SECRET_COST: Final = (14, 8, 1)
 _KIND: Final = "client"
 _CLIENTS: Final = Collection(OAuthClient, "Client", _KIND, "client", CLIENTS_PER_ACCOUNT, key="id", identity="arn")
 _MAX_NAME: Final = 128
+_SECRET: Final = "client-secret"
+_MATERIAL: Final = {
+    "jwk": ("jwks", "jwks_uri"),
+    "x509": (
+        "tls_client_auth_subject_dn",
+        "tls_client_auth_san_dns",
+        "tls_client_auth_san_uri",
+        "trust_anchor",
+        "tls_client_certificates",
+    ),
+}
+"""The settings that say what proves a client, by the type of the credential."""
 
 
 class NewSecret(Struct, frozen=True):
@@ -105,6 +119,7 @@ async def update_client(
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         _check_same(tx, old)
         tx.replace(wanted)
+        _announce(env, tx, call, _changes(old, wanted))
         return wanted, _CLIENTS.changed(call, wanted, decision, before=shown(old), after=shown(wanted))
 
     return await env.journal.write(change, account=call.caller.account)
@@ -128,7 +143,9 @@ async def delete_client(env: Env, call: Call, client_id: str, account: str = "")
     )
 
     def change(tx: Tx) -> tuple[None, Event]:
-        tx.delete(_CLIENTS.existing(tx, old.account, old.id))
+        found = _CLIENTS.existing(tx, old.account, old.id)
+        tx.delete(found)
+        _announce(env, tx, call, _changes(found, replace(found, secrets=())))
         tx.insert(revocation)
         return None, _CLIENTS.changed(call, old, decision, deleted=True, revocation=revocation.id)
 
@@ -160,6 +177,7 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
             )
         made = replace(client, secrets=(*client.secrets, (secret_id, str(call.now), hashed)), updated_at=call.now)
         tx.replace(made)
+        _announce(env, tx, call, _changes(client, made))
         return made, _CLIENTS.changed(call, made, decision, secret_added=secret_id)
 
     return NewSecret(await env.journal.write(change, account=call.caller.account), secret_id, secret)
@@ -176,6 +194,7 @@ async def delete_client_secret(env: Env, call: Call, client_id: str, secret_id: 
             raise DaypassError(ErrorKind.NOT_FOUND, f"The client has no secret {secret_id[:64]}.")
         made = replace(client, secrets=kept, updated_at=call.now)
         tx.replace(made)
+        _announce(env, tx, call, _changes(client, made))
         return made, _CLIENTS.changed(call, made, decision, secret_deleted=secret_id)
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
@@ -193,6 +212,23 @@ def shown(client: OAuthClient) -> dict[str, Any]:
         "settings": json.loads(client.settings),
         "secrets": [secret_id for secret_id, _, _ in client.secrets],
     }
+
+
+def _announce(env: Env, tx: Tx, call: Call, changes: Iterable[CredentialChange]) -> None:
+    queue.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
+
+
+def _changes(before: OAuthClient, after: OAuthClient) -> list[CredentialChange]:
+    """What changed in how a client authenticates: its secrets, its keys, its certificates."""
+    ids = [{secret_id for secret_id, _, _ in client.secrets} for client in (before, after)]
+    found = [(_SECRET, "create", name) for name in sorted(ids[1] - ids[0])]
+    found += [(_SECRET, "delete", name) for name in sorted(ids[0] - ids[1])]
+    if before.settings != after.settings:
+        old, new = parse_client(before.settings), parse_client(after.settings)
+        for kind, members in _MATERIAL.items():
+            if any(getattr(old, name) != getattr(new, name) for name in members):
+                found.append((kind, "update", ""))
+    return [CredentialChange(after.account, after.id, *change, "application") for change in found]
 
 
 def _check_same(tx: Reader, old: OAuthClient) -> None:

@@ -14,6 +14,7 @@ from daypass.domain.context import requested_tags
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.policy.model import Value
 from daypass.operations.crud.operation import Params, Permission, Resource
+from daypass.operations.rolesanywhere import anchor_changes as changed
 from daypass.operations.rolesanywhere import anchors, crls, detail, profiles, subjects, tags
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf
 
@@ -71,14 +72,25 @@ _TAGS = (_request_tags,)
 
 _ALL = (
     Operation(
-        "CreateTrustAnchor", _anything, write=anchors.create_trust_anchor, keys=_TAGS, check=anchors.check_source
+        "CreateTrustAnchor",
+        _anything,
+        write=anchors.create_trust_anchor,
+        keys=_TAGS,
+        check=anchors.check_source,
+        credential=changed.anchor("create"),
     ),
     Operation("GetTrustAnchor", _ANCHOR, read=anchors.get_trust_anchor),
     Operation("ListTrustAnchors", _anything, read=anchors.list_trust_anchors),
-    Operation("UpdateTrustAnchor", _ANCHOR, write=anchors.update_trust_anchor, check=anchors.check_source),
-    Operation("EnableTrustAnchor", _ANCHOR, write=anchors.enable_trust_anchor),
-    Operation("DisableTrustAnchor", _ANCHOR, write=anchors.disable_trust_anchor),
-    Operation("DeleteTrustAnchor", _ANCHOR, write=anchors.delete_trust_anchor),
+    Operation(
+        "UpdateTrustAnchor",
+        _ANCHOR,
+        write=anchors.update_trust_anchor,
+        check=anchors.check_source,
+        credential=changed.anchor("update"),
+    ),
+    Operation("EnableTrustAnchor", _ANCHOR, write=anchors.enable_trust_anchor, credential=changed.anchor("update")),
+    Operation("DisableTrustAnchor", _ANCHOR, write=anchors.disable_trust_anchor, credential=changed.anchor("revoke")),
+    Operation("DeleteTrustAnchor", _ANCHOR, write=anchors.delete_trust_anchor, credential=changed.anchor("delete")),
     Operation("PutNotificationSettings", _ANCHOR, write=anchors.put_notification_settings),
     Operation("ResetNotificationSettings", _ANCHOR, write=anchors.reset_notification_settings),
     Operation("CreateProfile", _new_profile, write=profiles.create_profile, keys=_TAGS, check=profiles.check_profile),
@@ -90,13 +102,15 @@ _ALL = (
     Operation("DeleteProfile", _PROFILE, write=profiles.delete_profile),
     Operation("PutAttributeMapping", _PROFILE, write=profiles.put_attribute_mapping),
     Operation("DeleteAttributeMapping", _PROFILE, write=profiles.delete_attribute_mapping),
-    Operation("ImportCrl", _anything, write=crls.import_crl, keys=_TAGS, check=crls.check_import),
+    Operation(
+        "ImportCrl", _anything, write=crls.import_crl, keys=_TAGS, check=crls.check_import, credential=changed.crl
+    ),
     Operation("GetCrl", _CRL, read=crls.get_crl),
     Operation("ListCrls", _anything, read=crls.list_crls),
-    Operation("UpdateCrl", _CRL, write=crls.update_crl, check=crls.check_update),
-    Operation("EnableCrl", _CRL, write=crls.enable_crl),
-    Operation("DisableCrl", _CRL, write=crls.disable_crl),
-    Operation("DeleteCrl", _CRL, write=crls.delete_crl),
+    Operation("UpdateCrl", _CRL, write=crls.update_crl, check=crls.check_update, credential=changed.crl),
+    Operation("EnableCrl", _CRL, write=crls.enable_crl, credential=changed.crl),
+    Operation("DisableCrl", _CRL, write=crls.disable_crl, credential=changed.crl),
+    Operation("DeleteCrl", _CRL, write=crls.delete_crl, credential=changed.crl),
     Operation("GetSubject", _named(X509Subject, "subjectId"), read=subjects.get_subject),
     Operation("ListSubjects", _anything, read=subjects.list_subjects),
     Operation("TagResource", _tagged, write=tags.tag_resource, keys=_TAGS),

@@ -29,10 +29,13 @@ from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import Term, matches
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_of
+from daypass.domain.ssf import CredentialChange
 from daypass.operations.iam import quotas
+from daypass.operations.iam.credential_changes import ACCESS_KEY
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.sessions.offboard import end_user
+from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")
@@ -278,6 +281,9 @@ async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) 
         entity = tx.get(User, id=identity) if kind == USER else tx.get(Group, id=identity)
         if isinstance(entity, User):
             end_user(env, call, tx, entity, REASON)
+            keys = tx.find(AccessKey, account=account, owner_id=entity.id)
+            deleted = [CredentialChange(account, entity.id, ACCESS_KEY, "delete", key.id) for key in keys]
+            announce(env, tx, deleted, call.now, actor_id=call.caller.principal_id)
         _delete_all(tx, account, kind, identity)
         tx.delete(entity)
         tx.delete(known.row)

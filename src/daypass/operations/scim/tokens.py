@@ -10,10 +10,13 @@ from daypass.domain.claims import Caller
 from daypass.domain.directory import ScimToken, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam.credential_changes import SCIM_TOKEN
 from daypass.operations.management import allow
 from daypass.operations.outcome import OWNER, served
+from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Tx
 
 PREFIX: Final = "dpscim_"
@@ -50,6 +53,7 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
             raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A SCIM token with name {name} exists.")
         made = ScimToken(_digest(secret), account, user.id, name, call.now, call.now + days * _DAY_MS)
         tx.insert(made)
+        _announce(env, tx, call, made, "create")
         detail = {"scim_token": name, "user": user.arn, "expires_at": made.expires_at}
         return made, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
@@ -75,10 +79,16 @@ async def delete_token(env: Env, call: Call, name: str) -> None:
         if found is None:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The SCIM token with name {name} cannot be found.")
         tx.delete(found)
+        _announce(env, tx, call, found, "delete")
         detail = {"scim_token": name, "deleted": True}
         return None, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
     await env.journal.write(change, account=account)
+
+
+def _announce(env: Env, tx: Tx, call: Call, token: ScimToken, change: str) -> None:
+    made = CredentialChange(token.account, token.user_id, SCIM_TOKEN, change, token.name)
+    announce(env, tx, (made,), call.now, actor_id=call.caller.principal_id)
 
 
 async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:

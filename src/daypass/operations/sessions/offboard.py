@@ -18,7 +18,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.assume.mfa_code import open_seed, seal_seed
-from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD
+from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
 from daypass.operations.management import allow
 from daypass.operations.oauth import consent
 from daypass.operations.outcome import served
@@ -110,7 +110,6 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         report = report_of(tx)
         if user is not None:
             _disable(env, call, tx, user)
-            announce(env, tx, _changes(user, report.removed), call.now, actor_id=call.caller.principal_id)
         for kind, value in subjects:
             if kind == "principal":
                 consent.delete_all(tx, owner, value)
@@ -180,7 +179,6 @@ def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> tuple[Hol
     """
     removed = _holdings(tx, user)
     _disable(env, call, tx, user)
-    announce(env, tx, _changes(user, removed), call.now, actor_id=call.caller.principal_id)
     wanted = new_revocation(env, call, user.account, ("principal", user.id), block=_BLOCK, reason=reason)
     if _block_of(tx, wanted, call.now) is not None:
         return removed, ()
@@ -190,28 +188,31 @@ def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> tuple[Hol
 
 
 def _disable(env: Env, call: Call, tx: Tx, user: User) -> None:
+    """Takes every credential from the user, and announces it."""
+    changes: list[CredentialChange] = []
+
+    def changed(kind: str, change: str, name: str = "") -> None:
+        changes.append(CredentialChange(user.account, user.id, kind, change, name))
+
     for key in _keys(tx, user):
         if key.status is KeyStatus.ACTIVE:
             tx.replace(replace(key, status=KeyStatus.INACTIVE, status_changed_at=call.now))
+            changed(ACCESS_KEY, "revoke", key.id)
     profile = tx.get(LoginProfile, user_id=user.id)
     if profile is not None:
         tx.delete(profile)
+        changed(PASSWORD, "delete")
     for token in tx.find(ScimToken, account=user.account):
         if token.user_id == user.id:
             tx.delete(token)
-    remove_all(tx, user)
+            changed(SCIM_TOKEN, "delete", token.name)
+    changes += remove_all(tx, user)
     end_browsers(tx, user)
     for device in _devices(tx, user):
         freed = seal_seed(env.sealer, open_seed(env.sealer, device), user.account, None, device.serial)
         tx.replace(replace(device, owner_id=None, enabled_at=None, sealed_seed=freed))
-
-
-def _changes(user: User, removed: Holdings) -> list[CredentialChange]:
-    """What the event streams of the account report."""
-    keys = [CredentialChange(user.account, user.id, ACCESS_KEY, "revoke", key) for key in removed.keys]
-    passwords = [CredentialChange(user.account, user.id, PASSWORD, "delete")] if removed.password else []
-    devices = [CredentialChange(user.account, user.id, MFA_DEVICE, "revoke", serial) for serial in removed.devices]
-    return [*keys, *passwords, *devices]
+        changed(MFA_DEVICE, "revoke", device.serial)
+    announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
 
 
 def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: Decision | None) -> Event:

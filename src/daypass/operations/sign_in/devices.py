@@ -68,7 +68,7 @@ async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = O
     user, decision = await _user(env, call, whose, "DeletePasskey")
 
     await env.journal.write(
-        lambda tx: passkeys.remove(tx, call, user, passkey_id, decision), account=call.caller.account
+        lambda tx: passkeys.remove(env, tx, call, user, passkey_id, decision), account=call.caller.account
     )
 
 
@@ -77,7 +77,7 @@ async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
     user, _ = await _user(env, call, OWN, "CreateRecoveryCodes")
     codes = recovery.new_codes(env.ids)
     return await env.journal.write(
-        lambda tx: recovery.replace_codes(tx, call, user, codes), account=call.caller.account
+        lambda tx: recovery.replace_codes(env, tx, call, user, codes), account=call.caller.account
     )
 
 

@@ -17,6 +17,7 @@ from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, Recover
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.domain.ssf import CredentialChange
 from daypass.operations.assume.replay import consume
 from daypass.operations.broker.notify import announce
 from daypass.operations.iam import quotas
@@ -24,6 +25,7 @@ from daypass.operations.outcome import served
 from daypass.operations.sign_in import webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.webauthn import Asserted, Ceremony, Prompt
+from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_NAME: Final = 64  # characters
@@ -51,6 +53,7 @@ async def accept(env: Env, call: Call, ceremony: Ceremony, passkey: Passkey, ass
         detail: dict[str, Any] = {"passkey": passkey.id, "name": passkey.name, "counter": asserted.sign_count}
         if (asserted.sign_count or known.sign_count) and asserted.sign_count <= known.sign_count:
             tx.replace(replace(known, blocked_at=call.now))
+            queue.announce(env, tx, (change_of(known, "revoke"),), call.now, actor_id="")
             event = served(call, kind=EventType.PASSKEY_COPIED, detail={**detail, "expected_over": known.sign_count})
             return False, announce(env, tx, event)
         tx.replace(replace(known, sign_count=asserted.sign_count, used_at=call.now, backed_up=asserted.backed_up))
@@ -159,6 +162,7 @@ async def register(
         if tx.get(Passkey, id=passkey.id) is not None:
             raise _denied("the credential exists already", passkey, "This passkey cannot be registered.")
         tx.insert(passkey)
+        queue.announce(env, tx, (change_of(passkey, "create"),), call.now, actor_id=user.id)
         return passkey, _changed(call, user, {"passkey": passkey.id, "name": name, "registered": passkey.aaguid})
 
     return await env.journal.write(change, account=passkey.account)
@@ -189,22 +193,23 @@ def rename(
     return renamed, _changed(call, user, {"passkey": passkey.id, "name": name, "former_name": passkey.name}, decision)
 
 
-def remove(tx: Tx, call: Call, user: User, passkey_id: str, decision: Decision | None) -> tuple[None, Event]:
+def remove(env: Env, tx: Tx, call: Call, user: User, passkey_id: str, decision: Decision | None) -> tuple[None, Event]:
     """In the transaction of a caller who may do it. Raises DaypassError(NOT_FOUND)."""
     passkey = existing(tx, user, passkey_id)
-    take_away(tx, call.caller, user, passkey)
+    removed = take_away(tx, call.caller, user, passkey)
+    queue.announce(env, tx, removed, call.now, actor_id=call.caller.principal_id)
     detail = {"passkey": passkey.id, "name": passkey.name, "removed": True}
     return None, _changed(call, user, detail, decision)
 
 
-def take_away(tx: Tx, caller: Caller, user: User, passkey: Passkey) -> None:
+def take_away(tx: Tx, caller: Caller, user: User, passkey: Passkey) -> tuple[CredentialChange, ...]:
     """Deletes a passkey, signs the user out of all browsers but the caller's, and revokes recovery codes that replace no
-    device any more.
+    device any more. Returns what to announce.
     """
     tx.delete(passkey)
     end_browsers(tx, user, but=caller.session.session_id if caller.session is not None else "")
-    if not has_device(tx, user):
-        remove_codes(tx, user)
+    codes = () if has_device(tx, user) else remove_codes(tx, user)
+    return (change_of(passkey, "delete"), *codes)
 
 
 def existing(tx: Reader, user: User, passkey_id: str) -> Passkey:
@@ -215,19 +220,31 @@ def existing(tx: Reader, user: User, passkey_id: str) -> Passkey:
     return passkey
 
 
-def remove_all(tx: Tx, user: User) -> list[str]:
-    """Removes the passkeys and recovery codes of a user who leaves. Returns the names of the passkeys."""
+def remove_all(tx: Tx, user: User) -> tuple[CredentialChange, ...]:
+    """Removes the passkeys and recovery codes of a user who leaves. Returns what to announce."""
     known = of_user(tx, user.id)
     for passkey in known:
         tx.delete(passkey)
-    remove_codes(tx, user)
-    return [passkey.name for passkey in known]
+    return (*(change_of(passkey, "delete") for passkey in known), *remove_codes(tx, user))
 
 
-def remove_codes(tx: Tx, user: User) -> None:
-    """Revokes the recovery codes of a user."""
-    for code in tx.find(RecoveryCode, user_id=user.id):
+def remove_codes(tx: Tx, user: User) -> tuple[CredentialChange, ...]:
+    """Revokes the recovery codes of a user. Returns what to announce."""
+    found = tx.find(RecoveryCode, user_id=user.id)
+    for code in found:
         tx.delete(code)
+    return (codes_change(user, "revoke"),) if found else ()
+
+
+def change_of(passkey: Passkey, change: str) -> CredentialChange:
+    """A change of a passkey for event streams, by the types of credentials of CAEP."""
+    kind = "fido2-platform" if "internal" in passkey.transports else "fido2-roaming"
+    return CredentialChange(passkey.account, passkey.user_id, kind, change, passkey.name)
+
+
+def codes_change(user: User, change: str) -> CredentialChange:
+    """A change of recovery codes for event streams."""
+    return CredentialChange(user.account, user.id, "recovery-code", change)
 
 
 def end_browsers(tx: Tx, user: User, *, but: str = "") -> None:

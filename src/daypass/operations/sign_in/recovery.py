@@ -14,7 +14,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker.notify import announce
 from daypass.operations.outcome import served
-from daypass.operations.sign_in.passkeys import has_device, remove_codes
+from daypass.operations.sign_in.passkeys import codes_change, has_device, remove_codes
+from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Ids, Tx
 
 NUMBER: Final = 10
@@ -34,13 +35,14 @@ def digest(code: str) -> str:
     return hashlib.sha256(b"recovery code\0" + letters.encode("ascii")).hexdigest()
 
 
-def replace_codes(tx: Tx, call: Call, user: User, codes: tuple[str, ...]) -> tuple[tuple[str, ...], Event]:
+def replace_codes(env: Env, tx: Tx, call: Call, user: User, codes: tuple[str, ...]) -> tuple[tuple[str, ...], Event]:
     """Stores new codes and revokes the earlier ones, in a transaction of a caller who may do it. Raises
     DaypassError(VALIDATION) for a user without an MFA device.
     """
     if not has_device(tx, user):
         raise DaypassError(ErrorKind.VALIDATION, "Recovery codes replace an MFA device: register a device first.")
-    remove_codes(tx, user)
+    changes = (*remove_codes(tx, user), codes_change(user, "create"))
+    queue.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
     for code in codes:
         tx.insert(RecoveryCode(user.id, digest(code), user.account, call.now))
     detail = {"user": user.arn, "recovery_codes": len(codes)}
@@ -57,6 +59,7 @@ async def accept(env: Env, call: Call, user: User, unverified_code: str) -> None
             private = {"reason": "recovery code", "unverified_user": user.arn}
             raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private=private)
         tx.delete(code)
+        queue.announce(env, tx, (codes_change(user, "revoke"),), call.now, actor_id=user.id)
         left = tx.count(RecoveryCode, user_id=user.id)
         event = served(call, kind=EventType.RECOVERY_CODE_USED, detail={"user": user.arn, "left": left})
         return None, announce(env, tx, event)

@@ -75,9 +75,11 @@ def offer(env: Env, tx: Tx, stream: EventStream, content: SecurityEventContent, 
 
 
 def announce(env: Env, tx: Tx, changes: Iterable[CredentialChange], now: int, *, actor_id: str) -> None:
-    """Queues changes of credentials of one account, in their transaction. `actor_id`: the principal id of who made them."""
+    """Queues changes of credentials of one account, in their transaction. `actor_id`: the principal id of who made them, ""
+    for this service.
+    """
     for change in changes:
-        content = credential_change(env.oauth.issuer, change, now, by_owner=actor_id == change.principal_id)
+        content = credential_change(env.oauth.issuer, change, now, actor_id)
         for stream in streams_of(tx, change.account):
             offer(env, tx, stream, content, now)
 
