@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 from tests.chromium import chromium, judged, needs_chromium, page_of, virtual_authenticator
 from tests.console import REASON, fill, policy
 from tests.e2e.conftest import OPERATOR, Server, running
@@ -221,13 +221,28 @@ def test_record_is_searched_and_a_denial_explained(server: Server, chromium: Bro
     page.wait_for_url("**decision=refused*")
     ada.judge("records")
     page.locator("#list td a").first.click()
+    verdict = page.locator("[data-verdict]")
+    verdict.wait_for()
+    assert "from the bytes of the event" in verdict.inner_text()
     ada.judge("record")
+    page.route("**/console/record?*", altered)
+    page.reload()
+    page.locator("[data-verdict='bad']").wait_for()
+    page.unroute("**/console/record?*")
+    page.reload()
     page.get_by_role("link", name="Why?").click()
     ada.judge("explain")
     page = ada.open(f"/console/simulator?principal=arn:aws:iam::{OPERATOR}:user/ann&action=orders:GetItem")
     assert "This statement allows it." in page.inner_text("main")
     ada.judge("simulator")
     ada.close()
+
+
+def altered(route: Route) -> None:
+    """The page of a record, with another chain hash of the last record."""
+    answer = route.fetch()
+    digits = re.findall(r"chain&#34;: &#34;([0-9a-f]{64})", answer.text())[-1]
+    route.fulfill(response=answer, body=answer.text().replace(digits, digits[::-1]))
 
 
 TOUR = {

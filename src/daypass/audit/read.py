@@ -29,13 +29,13 @@ from sqlalchemy import (
 )
 
 from daypass.audit.columns import altered_column, altered_session_column, id_key, searchable
-from daypass.audit.format import leaf_hash
+from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.rows import redact_for_actor
 from daypass.audit.stored import event_bytes, events_of
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType, decode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind, chain_depth
-from daypass.ports import Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
+from daypass.ports import ChainCheck, Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.stores.engine import Database
 from daypass.stores.records import audit_logs, audit_records, sessions
 
@@ -343,6 +343,20 @@ class AuditReader:
 
     async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
         return await self.run(lambda conn: log_records(conn, viewer, log, after, limit))
+
+    def check(self, views: Sequence[RecordView]) -> ChainCheck:
+        if not views:
+            return ChainCheck(0, 0, None)
+        first = views[0]
+        start = bytes.fromhex(first.chain) if first.seq else chain_seed(first.log)
+        computed = views[1:] if first.seq else views
+        withheld = sum(view.bytes is None for view in computed)
+        for view in computed:
+            leaf = bytes.fromhex(view.leaf) if view.bytes is None else leaf_hash(view.bytes)
+            start = chain_hash(start, leaf, view.seq)
+            if (leaf.hex(), start.hex()) != (view.leaf, view.chain):
+                return ChainCheck(len(computed), withheld, view.seq)
+        return ChainCheck(len(computed), withheld, None)
 
     async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:
         return await self.run(lambda conn: following(conn, viewer, cursor, limit))

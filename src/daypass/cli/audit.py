@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from daypass.audit.verify import BadRecord, Verified
+from daypass.audit.verify import BadRecord, Head, Verified
 from daypass.cli import exits, output
 from daypass.cli.options import PAGE, Group, any_account_option, connect, output_option, pages, server_options
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
@@ -134,6 +134,57 @@ def verify(  # click passes options as arguments
         if rejected:
             click.echo(f"BAD  {rejected} spools in {data} were set aside: their events are not on the record.")
     return exits.FINDING if bad or rejected or not good else exits.OK
+
+
+@audit.command("prove")
+@click.argument("record")
+@click.option(
+    "--known", default="", metavar="SEQ:CHAIN", help="A head of the log that you noted before: the log must contain it."
+)
+@any_account_option
+@server_options
+@output_option
+def prove(record: str, known: str, account: str, profile: str, endpoint: str, form: str) -> int:
+    """Verify one record, and the log from it to its end. RECORD is LOG/SEQ.
+
+    The hashes are computed here, from the bytes of the event and the hashes of what follows. Note the printed head: a later
+    call with --known shows that nothing up to it has changed since. Status 1 if anything is wrong.
+    """
+    log, slash, text = record.partition("/")
+    if not slash or not _RECORD.fullmatch(record):
+        raise click.UsageError(f"{record!r} is not LOG/SEQ.")
+    found = OnlineRecord(connect(profile, endpoint), account).proof(log, int(text), _known_head(log, known))
+    if found is None:
+        output.message(f"{output.safe(record)} is not on the record")
+        return exits.FINDING
+    row, verdict = found
+    if isinstance(verdict, BadRecord):
+        click.echo(f"BAD  log {output.safe(verdict.log)} record {verdict.seq}: {output.safe(verdict.why)}")
+        return exits.FINDING
+    shown = {
+        "log": log,
+        "seq": row.seq,
+        "leaf": row.leaf.hex(),
+        "chain": row.chain.hex(),
+        "bytes": "present" if row.data is not None else "withheld",
+        "records": verdict.records,
+        "head": f"{verdict.head.seq}:{verdict.head.chain.hex()}",
+    }
+    if form == "json":
+        output.data(shown)
+    else:
+        output.fields({name: str(value) for name, value in shown.items()})
+        output.prose(f"The record verifies, and the {verdict.records} records from it to the end of its log.")
+    return exits.OK
+
+
+def _known_head(log: str, text: str) -> Head | None:
+    if not text:
+        return None
+    seq, _, chain = text.partition(":")
+    if not (seq.isascii() and seq.isdigit() and len(seq) < 20 and re.fullmatch("[0-9a-f]{64}", chain)):
+        raise click.UsageError(f"{text!r} is not SEQ:CHAIN: a number, and 64 hex digits.")
+    return Head(log, int(seq), bytes.fromhex(chain))
 
 
 def _spools(data: Path) -> tuple[int, int]:

@@ -82,11 +82,26 @@ class OnlineRecord(Record):
             self._heads[head.log] = head
         yield dict(self._heads)
 
+    def proof(self, log: str, seq: int, known: Head | None) -> tuple[RecordRow, Verified | BadRecord] | None:
+        """One record, and the verdict on it and on all that follows it; None: the log has no such record.
+
+        `known`: a head of the log that was noted before, which must be found in it.
+        """
+        with self._opened() as logs:
+            head = logs.get(log)
+            if head is None or seq > head.seq:
+                return None
+            before = self._page(log, seq - 2, 1)[0] if seq else None
+            after = Head(log, seq - 1, before.chain) if before is not None else None
+            found = self._page(log, seq - 1, 1)[0]
+            heads = [head, *([known] if known is not None else [])]
+            return found, verify_log(log, self._rows(log, seq - 1), heads, after=after)
+
     def _first(self, log: str) -> Iterator[RecordRow]:
         return iter(self._page(log, -1, 1))
 
-    def _rows(self, log: str) -> Iterator[RecordRow]:
-        after, last = -1, self._heads[log].seq
+    def _rows(self, log: str, after: int = -1) -> Iterator[RecordRow]:
+        last = self._heads[log].seq
         while after < last:
             page = self._page(log, after, min(PAGE, last - after))
             if not page:

@@ -26,6 +26,7 @@ from daypass.ports.oauth import NO_OAUTH, AuthorizationServer, ClientDocuments, 
 from daypass.ports.outbound import Mail, Outbound, OutboundFailed, Schedules
 from daypass.ports.rates import Rates
 from daypass.ports.record import (
+    ChainCheck,
     Journal,
     LogView,
     Offline,
@@ -52,6 +53,7 @@ __all__ = [
     "CertificateUse",
     "CertificateUses",
     "CertificateVerifier",
+    "ChainCheck",
     "ClientDocuments",
     "ClientProofs",
     "Clock",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.events import Event
@@ -111,6 +111,20 @@ class RecordView:
     bytes: bytes | None
 
 
+class ChainCheck(NamedTuple):
+    """Hashes of consecutive records, computed from their bytes and leaves.
+
+    Attributes:
+        records: how many were computed.
+        withheld: of these, those whose bytes the viewer may not see: their leaf is taken as it is.
+        fault: the number of the first record whose hashes do not agree with what was computed; None: all agree.
+    """
+
+    records: int
+    withheld: int
+    fault: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
     """A search for records, newest first. Empty fields match everything. Times in ms, `until` exclusive.
@@ -172,6 +186,12 @@ class Records(Protocol):
 
     async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
         """The records of a log after `after`, in order and without a gap, as verification needs them."""
+        ...
+
+    def check(self, views: Sequence[RecordView]) -> ChainCheck:
+        """Computes the hashes of consecutive records of one log. The chain hash of the first is taken as it is, except of
+        record 0, which has nothing before it.
+        """
         ...
 
     async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:

@@ -109,6 +109,23 @@ def test_audit_tail_follow_prints_what_comes_until_interrupted(daypass: Command)
     assert (process.returncode, err.strip()) == (130, "")
 
 
+def test_audit_prove_verifies_a_record_and_compares_a_head_that_was_noted(daypass: Command) -> None:
+    found = daypass("audit", "search", "--limit", "1", "--output", "json").json()
+    place = f"{found['log']}/{found['seq']}"
+    first = daypass("audit", "prove", place, "--output", "json").json()
+    assert (first["leaf"], first["chain"], first["bytes"]) == (found["leaf"], found["chain"], "present")
+    noted = first["head"]
+    again = daypass("audit", "prove", place, "--known", noted)
+    assert (again.status, "verifies" in again.out) == (0, True)
+    seq, _, chain = noted.partition(":")
+    rewritten = daypass("audit", "prove", place, "--known", f"{seq}:{chain[::-1]}")
+    assert (rewritten.status, "BAD" in rewritten.out) == (1, True)
+    assert daypass("audit", "prove", f"{found['log']}/0").status == 0
+    assert daypass("audit", "prove", f"{found['log']}/999999999").status == 1
+    assert daypass("audit", "prove", "no-record").status == 2
+    assert daypass("audit", "prove", place, "--known", "5").status == 2
+
+
 def test_audit_verify_online_is_right(daypass: Command) -> None:
     ran = daypass("audit", "verify")
     assert ran.status == 0, ran.out

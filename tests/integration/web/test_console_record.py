@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.browser import Browser, refused, text
-from tests.console import fill
+from tests.console import fill, policy
 from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages
+from tests.sign_in import signed_in, site_with_pages, user
 
 ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
 ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders", "reader"))
@@ -82,6 +85,46 @@ def test_one_record_shows_its_chain_of_custody_and_its_proof(site: Installation,
     api_record = json.loads(_served(api(site, "GET", f"/audit/records/{record['log']}/{record['seq']}")).body)
     assert api_record["leaf"] in words
     assert api_record["chain"] in words
+    assert "The server has computed the hashes of" in words
+    assert "all agree" in words
+    assert "does not verify" not in words
+
+
+@pytest.mark.parametrize(
+    ("change", "shift"),
+    [
+        ("UPDATE audit_records SET chain = zeroblob(32) WHERE log = :log AND seq = :seq", 0),
+        ("UPDATE audit_records SET leaf = zeroblob(32) WHERE log = :log AND seq = :seq", 0),
+        ("UPDATE audit_records SET chain = zeroblob(32) WHERE log = :log AND seq = :seq", 1),
+        ("UPDATE audit_records SET chain = zeroblob(32) WHERE log = :log AND seq = :seq", -1),
+    ],
+)
+def test_record_that_was_altered_or_whose_neighbour_was_does_not_verify(
+    tmp_path: Path, change: str, shift: int
+) -> None:
+    with site_with_pages(tmp_path) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+        ada = signed_in(made, "ada")
+        first = json.loads(_served(api(made, "GET", "/audit/records?limit=50")).body)["records"][-1]
+        path = f"/console/record?log={first['log']}&seq={first['seq']}"
+        assert "all agree" in text(ada.get(path))
+        with closing(sqlite3.connect(tmp_path / "daypass.db", isolation_level=None)) as database:
+            done = database.execute(change, {"log": first["log"], "seq": first["seq"] + shift})
+            assert done.rowcount == 1
+        shown = text(ada.get(path))
+        assert "does not verify" in shown
+        assert "all agree" not in shown
+
+
+def test_record_page_without_the_permission_to_verify_says_so(site: Installation) -> None:
+    name = user(site)
+    site.iam("PutUserPolicy", UserName=name, PolicyName="read", PolicyDocument=policy("daypass:ReadAudit"))
+    found = json.loads(_served(api(site, "GET", "/audit/records?limit=1")).body)["records"][0]
+    answer = signed_in(site, name).get(f"/console/record?log={found['log']}&seq={found['seq']}")
+    assert answer.status == 200
+    assert "all agree" not in text(answer)
+    denied = [record for record in site.records(answer.request_id) if record.get("error")]
+    assert "daypass:VerifyAudit" in [record["operation"] for record in denied]
 
 
 def test_record_that_does_not_exist_is_a_page(site: Installation, ada: Browser) -> None:

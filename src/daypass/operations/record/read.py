@@ -15,9 +15,11 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.management import Scope, allow_reading
 from daypass.operations.outcome import served
-from daypass.ports import Call, Env, LogView, RecordFilter, Records, RecordView
+from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, Records, RecordView
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
+PROVED = 200
+"""At most so many records after a record are in its proof."""
 _LOOK_EVERY = 0.5
 _READ = "ReadAudit"
 
@@ -27,6 +29,18 @@ class Tail(NamedTuple):
 
     records: list[RecordView]
     cursor: Mapping[str, int]
+
+
+class Proof(NamedTuple):
+    """One record, and consecutive records of its log: from the one before it, up to PROVED after it.
+
+    `check`: of `records`, computed. `complete`: the last of them is the end of the log, when it was read.
+    """
+
+    record: RecordView
+    records: tuple[RecordView, ...]
+    check: ChainCheck
+    complete: bool
 
 
 async def search(env: Env, call: Call, query: RecordFilter) -> list[RecordView]:
@@ -92,6 +106,19 @@ async def export_log(env: Env, call: Call, account: str, log: str, after: int, l
     found = await env.records.records(scope.viewer, log, after, limit)
     await _record(env, call, scope, {"log": log, "after": after, "records": len(found)})
     return found
+
+
+async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -> Proof:
+    """daypass:VerifyAudit: one record with the records around it, and what their hashes show. Raises NOT_FOUND."""
+    scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
+    first = max(seq - 1, 0)
+    found = await env.records.records(scope.viewer, log, first - 1, PROVED + 2)
+    record = next((view for view in found if view.seq == seq), None)
+    if record is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"Log {log} has no record {seq}.")
+    proof = Proof(record, tuple(found), env.records.check(found), complete=len(found) < PROVED + 2)
+    await _record(env, call, scope, {"log": log, "seq": seq, "records": len(found)})
+    return proof
 
 
 async def _newest(records: Records, scope: Scope, limit: int) -> Tail:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.record import explore, read
 from daypass.operations.record.explore import EventFilter
+from daypass.operations.record.read import Proof
 from daypass.operations.sessions import list_sessions
-from daypass.ports import Call, Env, LogView, RecordFilter, RecordView, SessionView
+from daypass.ports import LogView, RecordFilter, SessionView
 from daypass.wire.console.sessions import Branch, tree_of
 from daypass.wire.console.visit import ConsoleVisit, Part, address
 from daypass.wire.cursors import place, record_cursor
@@ -60,9 +63,7 @@ async def one(visit: ConsoleVisit) -> Response:
     log, seq = visit.value("log", 64), visit.number("seq")
     record = await visit.perform(_READ, read.get_record, "", log, seq)
     body = record.body or {}
-    before: Part[RecordView] = Part()
-    if seq:
-        before = await visit.attempt("daypass:VerifyAudit", _record_before, log, seq)
+    proof = await visit.attempt("daypass:VerifyAudit", read.prove_record, "", log, seq)
     logs = await visit.attempt("daypass:VerifyAudit", read.list_logs, "")
     session = await _session(visit, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or ""))
     return visit.page(
@@ -70,18 +71,20 @@ async def one(visit: ConsoleVisit) -> Response:
         f"Record {seq}",
         record=record,
         body=body,
-        before=before,
+        proof=proof,
+        hashes=_hashes(proof.value) if proof.value is not None else "",
         head=_head(logs, log),
         session=session,
         tree=_tree(session),
     )
 
 
-async def _record_before(env: Env, call: Call, log: str, seq: int) -> RecordView:
-    found = await read.export_log(env, call, "", log, seq - 2, 1)
-    if not found:
-        raise DaypassError(ErrorKind.NOT_FOUND, "The record before it cannot be read.")
-    return found[0]
+def _hashes(proof: Proof) -> str:
+    """What proof.js computes with: the bytes of the record itself, and of all others the leaf alone (JSON)."""
+    own, log = proof.record, proof.record.log
+    records = [{"seq": view.seq, "leaf": view.leaf, "chain": view.chain} for view in proof.records]
+    data = base64.b64encode(own.bytes).decode("ascii") if own.bytes is not None else ""
+    return json.dumps({"log": log, "seq": own.seq, "bytes": data, "records": records})
 
 
 def _head(logs: Part[list[LogView]], log: str) -> Part[LogView]:
