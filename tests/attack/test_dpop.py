@@ -188,6 +188,24 @@ def test_a75_bound_token_as_a_bearer_token_is_refused(site: Installation, client
 # --- Certificates ----------------------------------------------------------------------------------------------------
 
 
+Proxied = tuple[Installation, Client, Holder]
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """A server behind a trusted proxy, and a client with a self-signed certificate."""
+    with authorization_server(tmp_path_factory.mktemp("proxied"), rates=GENEROUS, server=PROXY) as site:
+        own = Authority.make().host("CN=app")
+        made = register(
+            site,
+            token_endpoint_auth_method="self_signed_tls_client_auth",
+            tls_client_certificates=[thumbprint(own)],
+            audiences=[ISSUER],
+        )
+        made.put(roles=[site.role("self-signed", trusting(made))])
+        yield site, made, own
+
+
 def client_cert(holder: Holder) -> tuple[bytes, bytes]:
     """RFC 9440."""
     return b"client-cert", b":" + holder.base64.encode() + b":"
@@ -233,6 +251,38 @@ def test_a76_certificate_authenticates_and_binds_behind_a_trusted_proxy(tmp_path
         refusal(site, post(site, path, {"token": text}, bearer(text), client_cert(again)), "invalid_token", 401)
         twice = (client_cert(good), client_cert(good))
         refusal(site, made.token(*twice, client_id=made.id), "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        [(b"client_cert", b"%s")],
+        [(b"client-cert", b"")],
+        [(b"client-cert", b"%s, %s")],
+        [(b"client-cert", b"%s;x=1")],
+        [(b"client-cert", b"%s"), (b"client-cert", b"%s")],
+        [(b"client-cert", b"%s"), (b"client-cert", b"")],
+        [(b"client-cert-chain", b"%s")],
+        [(b"x-forwarded-client-cert", b"Cert=%s")],
+        [(b"ssl-client-cert", b"%s")],
+        [(b"x-client-cert", b"%s")],
+        [(b"x-ssl-client-verify", b"SUCCESS"), (b"x-ssl-client-s-dn", b"CN=app")],
+        [(b"forwarded", b"for=127.0.0.1;cert=%s")],
+    ],
+)
+def test_a76_certificate_that_is_smuggled_through_the_proxy_is_not_believed(
+    proxied: Proxied, smuggled: list[tuple[bytes, bytes]]
+) -> None:
+    """The proxy removes `Client-Cert` from what clients send, and sets it only after it has seen a certificate."""
+    site, client, own = proxied
+    given(client.token(client_cert(own), client_id=client.id))
+    value = client_cert(own)[1]
+    headers = [(name, text.replace(b"%s", value)) for name, text in smuggled]
+    answer = client.token(*headers, client_id=client.id)
+    assert (answer.status, json.loads(answer.body)["error"]) in ((401, "invalid_client"), (400, "invalid_request"))
+    (record,) = site.records(answer.request_id)
+    assert record["error"]
+    assert own.base64[-40:] not in json.dumps(record)
 
 
 def trust_anchor(site: Installation, authority: Authority) -> str:

@@ -16,6 +16,8 @@ DOCUMENTS = [
     b"/.well-known/openid-configuration",
 ]
 ISSUER = "https://daypass.test"
+OWN = {"x-amzn-requestid", "date"}
+"""Headers that each answer has of its own."""
 _STATUS_OF_GET = {"jwks_uri": 200, "authorization_endpoint": 400, "userinfo_endpoint": 401}
 """A GET without parameters; the other endpoints take POST alone."""
 
@@ -78,3 +80,40 @@ def test_jwks_with_rs256_in_the_settings_has_a_key_of_it(tmp_path: Path) -> None
     with installed(tmp_path / "site", server={"public_url": ISSUER}, oauth=chosen) as site:
         keys = json.loads(site.send("GET", path=DOCUMENTS[0]).body)["keys"]
         assert {key["alg"] for key in keys} == {"ES256", "EdDSA", "RS256", "ES384"}  # the last one: GetWebIdentityToken
+
+
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.1/32",)])
+def test_a173_no_request_changes_a_document_that_caches_store(tmp_path: Path, proxies: tuple[str, ...]) -> None:
+    """Cache poisoning: what a shared cache stores under the address must not depend on the request."""
+    server = {"public_url": ISSUER, "trusted_proxies": proxies}
+    forged = [
+        [(b"host", b"evil.example")],
+        [(b"host", b"daypass.test"), (b"host", b"evil.example")],
+        [(b"x-forwarded-host", b"evil.example"), (b"x-forwarded-proto", b"http")],
+        [(b"x-forwarded-prefix", b"/evil"), (b"x-forwarded-port", b"1")],
+        [(b"forwarded", b"host=evil.example;proto=http")],
+        [(b"x-original-url", b"/evil"), (b"x-rewrite-url", b"/evil")],
+        [(b"x-http-method-override", b"POST")],
+        [(b"origin", b"https://evil.example")],
+        [(b"accept", b"application/jwt"), (b"accept-language", b"evil")],
+        [(b"authorization", b"Bearer evil"), (b"cookie", b"__Host-daypass=evil")],
+        [(b"range", b"bytes=0-1")],
+    ]
+    with installed(tmp_path / "site", server=server) as site:
+        for path in (*DOCUMENTS, b"/.well-known/oauth-protected-resource", b"/.well-known/authzen-configuration"):
+            plain = site.send("GET", path=path)
+            assert plain.status == 200, path
+            kept = {name: value for name, value in plain.headers.items() if name not in OWN}
+            for headers in forged:
+                answer = site.send("GET", headers, path=path)
+                assert (answer.status, answer.body) == (plain.status, plain.body), (path, headers)
+                assert {name: value for name, value in answer.headers.items() if name not in OWN} == kept
+            answer = site.send("GET", path=path, query=b"issuer=https://evil.example&_method=POST")
+            assert (answer.status, b"evil" in answer.body) in ((200, False), (400, False), (404, False))
+
+
+def test_a173_refusals_below_well_known_are_not_stored_by_caches(site: Installation) -> None:
+    for path in (b"/.well-known/oauth-authorization-server/evil", b"/.well-known/jwks.json/x", b"/outbound/x/y"):
+        answer = site.send("GET", path=path)
+        assert answer.status == 404
+        assert "public" not in answer.headers.get("cache-control", "")
