@@ -29,12 +29,16 @@ class _Test(NamedTuple):
 
 
 class CachedDecisions(NamedTuple):
-    """The decisions for one principal under the same policies, by test outcomes."""
+    """The decisions for one principal under the same policies, by test outcomes.
+
+    `may_be_large`: whether the tests take too long for the event loop in some contexts.
+    """
 
     principal: PrincipalFacts
     policies: CallerPolicies
     tests: tuple[_Test, ...]
     decisions: dict[tuple[bool, ...], Decision]
+    may_be_large: bool
 
     def find(self, context: Callable[[], Context]) -> Decision | None:
         """The cached decision for this request; None when the request must be evaluated.
@@ -78,11 +82,15 @@ class DecisionCache:
         actions: tuple[str, ...],
         admission: Admission,
         context: Callable[[], Context],
+        *,
+        may_be_large: bool = False,
     ) -> None:
-        """Caches an admission, unless its context decides more than whether conditions hold."""
+        """Caches an admission, unless its context decides more than whether conditions hold. `may_be_large`: see
+        `CachedDecisions`.
+        """
         cached = self.of(principal, policies, actions)
         if cached is None:
-            cached = _entry_for(principal, policies, actions, admission)
+            cached = _entry_for(principal, policies, actions, admission, may_be_large=may_be_large)
             if cached is None:
                 return
             if len(self._entries) >= _MAX_PRINCIPALS:
@@ -110,7 +118,12 @@ def _outcomes(tests: tuple[_Test, ...], context: Context) -> tuple[bool, ...] | 
 
 
 def _entry_for(
-    principal: PrincipalFacts, policies: CallerPolicies, actions: tuple[str, ...], admission: Admission
+    principal: PrincipalFacts,
+    policies: CallerPolicies,
+    actions: tuple[str, ...],
+    admission: Admission,
+    *,
+    may_be_large: bool,
 ) -> CachedDecisions | None:
     """An empty entry for admissions like this one; None when the context decides too much of them."""
     if any(looks_through_variables(action, side.layers) for side in admission.sides for action in actions):
@@ -120,7 +133,7 @@ def _entry_for(
         for side in admission.sides
         if side.statements
     ]
-    return CachedDecisions(principal, policies, tuple(tests), {})
+    return CachedDecisions(principal, policies, tuple(tests), {}, may_be_large)
 
 
 def _tested(statements: tuple[Statement, ...], key: str) -> bool:

@@ -59,7 +59,12 @@ async def admission_of(
 
 def admission_is_large(policies: CallerPolicies, trust: NamedPolicy | None, context: Callable[[], Context]) -> bool:
     """Whether admission to a role with this trust policy is too expensive for the event loop."""
-    return is_large((*_of_caller(policies), *((trust,) if trust is not None else ())), context)
+    return is_large(_of_admission(policies, trust), context)
+
+
+def admission_may_be_large(policies: CallerPolicies, trust: NamedPolicy | None) -> bool:
+    """Whether `admission_is_large` depends on the context. False: it is not large, whatever the context."""
+    return _patterns_of(_of_admission(policies, trust)) * _LONGEST > INLINE
 
 
 def is_large(policies: Iterable[NamedPolicy], context: Callable[[], Context]) -> bool:
@@ -67,15 +72,17 @@ def is_large(policies: Iterable[NamedPolicy], context: Callable[[], Context]) ->
 
     The context is computed only when the policies have enough general patterns.
     """
-    patterns = 0
-    for policy in policies:
-        patterns += _general_patterns(policy.document)
+    patterns = _patterns_of(policies)
     if patterns * _LONGEST <= INLINE:
         return False
     longest = max(
         (len(value) if isinstance(value, str) else sum(map(len, value)) for value in context().values()), default=0
     )
     return patterns * longest > INLINE
+
+
+def _patterns_of(policies: Iterable[NamedPolicy]) -> int:
+    return sum(_general_patterns(policy.document) for policy in policies)
 
 
 @lru_cache(maxsize=8192)
@@ -101,6 +108,10 @@ def _of_layers(layers: Layers) -> Iterator[NamedPolicy]:
     yield from layers.boundary or ()
     for level in (*layers.session, *layers.guardrails):
         yield from level
+
+
+def _of_admission(policies: CallerPolicies, trust: NamedPolicy | None) -> tuple[NamedPolicy, ...]:
+    return (*_of_caller(policies), *((trust,) if trust is not None else ()))
 
 
 def _of_caller(policies: CallerPolicies) -> tuple[NamedPolicy, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from tests.heavy import PickledHeavyWork
 from tests.reference import policy_cases as cases
 from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, deny, named, policy, trust
 
@@ -242,3 +243,18 @@ async def test_assume_role_remembers_a_bounded_number_of_outcomes(
     (entry,) = world.directory.roles[role.id].decisions._entries.values()
     assert len(entry.decisions) <= 2
     assert len(decided) == 4
+
+
+async def test_cached_admission_with_many_patterns_is_tested_elsewhere_for_a_long_text(world: World) -> None:
+    """A caller chooses its User-Agent, so a decision that was cheap once can be expensive for the next request."""
+    heavy = PickledHeavyWork()
+    world.env = replace(world.env, heavy=heavy)
+    patterns = [f"*?x{number}*" for number in range(50)]
+    statement = trust(f"arn:aws:iam::{ALPHA}:root", Condition={"StringNotLike": {"aws:UserAgent": patterns}})
+    role = world.role("ops", trusts=[statement])
+    key = world.key(world.user("ann", policies=[ALL]))
+    for _ in range(2):
+        await world.call(assume_role, key, ask(role.arn), user_agent="short")
+    assert heavy.asked == []
+    await world.call(assume_role, key, ask(role.arn), user_agent="b" * 12_000)
+    assert len(heavy.asked) == 1

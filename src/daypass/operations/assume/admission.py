@@ -21,7 +21,7 @@ from daypass.operations.assume.applicant import Applicant
 from daypass.operations.assume.request import RequestedRole
 from daypass.operations.authorize import layers_for, refresh_if_changed
 from daypass.operations.broker.use import candidates
-from daypass.operations.decide import admission_is_large, admission_of, explained
+from daypass.operations.decide import admission_is_large, admission_may_be_large, admission_of, explained
 from daypass.operations.outcome import ACTOR, OWNER
 from daypass.ports import Env, RoleView
 
@@ -52,7 +52,7 @@ async def admitted(
     if view is not None:
         cached = view.decisions.of(principal, policies, actions)
         # The cache saves the decision but not the tests of conditions. When these are large, a worker process does all of it.
-        if cached is not None and not (cached.tests and admission_is_large(policies, view.trust, context)):
+        if cached is not None and not (cached.may_be_large and admission_is_large(policies, view.trust, context)):
             decision = cached.find(context)
             if decision is not None:
                 return view, decision, None
@@ -71,14 +71,16 @@ async def admitted(
     if view is None or not admission.decision.allowed:
         raise await _denied(env, applicant, role, view, admission)
     if admission.sides and not policies.session:  # they are a new object each time
-        view.decisions.keep(principal, policies, actions, admission, context)
+        large = admission_may_be_large(policies, view.trust)
+        view.decisions.keep(principal, policies, actions, admission, context, may_be_large=large)
     return view, admission.decision, None
 
 
 def _context(applicant: Applicant, asked: Assumption) -> Context:
     context = applicant.context()
     context.pop("daypass:grantid", None)  # that of the calling session is for another role
-    return {**context, **asked.keys()}
+    context |= asked.keys()
+    return context
 
 
 async def _role(env: Env, applicant: Applicant, role: RequestedRole) -> RoleView | None:

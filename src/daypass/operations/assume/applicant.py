@@ -91,7 +91,8 @@ class Applicant(Struct, frozen=True):
         parent: the parent of the new session.
         facts: how the request arrived.
         snapshot: taken before any read that the session depends on; revocations are compared with it.
-        context: creates the context keys of the applicant and its request; called only if a policy tests one.
+        context: creates the context keys of the applicant and its request, a new mapping each time; called only if a
+            policy tests one.
         caller: a principal of this installation, whose own policies must also allow the assumption. None: only the
             trust
             policy decides.
