@@ -175,15 +175,19 @@ async def test_commits_that_arrive_faster_than_the_drain_wait_for_it(
     drain_chunk, sent = Drainer.chunk, 0
 
     def slow(sink: Drainer, spool: Spool) -> bool:
-        time.sleep(0.02)
+        """Waits until more has arrived than it drains, or nothing can arrive any more."""
+        until, more = time.monotonic() + 0.1, spool.events + 50
+        while spool.events < more and time.monotonic() < until:
+            time.sleep(0.005)
         return drain_chunk(sink, spool)
 
     async def load() -> None:
         nonlocal sent
         while journal.outage is not None:
             sent += 1
+            assert sent < 20_000
             await journal.commit(event(str(sent)))
-            await asyncio.sleep(0.005)  # however fast the disk is
+            await asyncio.sleep(0.005)
 
     monkeypatch.setattr(Drainer, "chunk", slow)
     monkeypatch.setattr(drainer, "_CHUNK_BYTES", 12_288)
