@@ -111,7 +111,7 @@ def test_a26_encrypted_and_nested_tokens_are_refused_without_work(attempt: Any, 
     refused(attempt(f"{start}.{b64(bytes(24))}.{b64(bytes(12))}.{'A' * 16_000}.{b64(bytes(16))}"), *INVALID)
     refused(attempt(header={"cty": "JWT"}), *INVALID)
     refused(attempt(header={"zip": "DEF"}), *INVALID)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5  # a thousand million iterations take minutes
 
 
 # --- The claims ------------------------------------------------------------------------------------------------------

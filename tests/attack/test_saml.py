@@ -225,7 +225,7 @@ def test_a30_hostile_document_is_refused_at_once(site: Installation, refused: Ch
     encoded = encode(text) or "===="
     began = time.process_time()
     answer = assume(site, encoded)
-    assert time.process_time() - began < 0.3  # it takes 50 ms
+    assert time.process_time() - began < 3  # it takes 50 ms; entities that are expanded take minutes
     refused(answer, "InvalidIdentityToken", 400)
 
 
@@ -237,7 +237,7 @@ def test_a30_deep_nesting_is_over_the_limits_before_it_is_parsed(
 ) -> None:
     began = time.process_time()
     answer = assume(site, encode("<a>" * levels))
-    assert time.process_time() - began < 0.3
+    assert time.process_time() - began < 3
     assert (answer.status, answer.code) == (status, code)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cost import least_cpu_seconds
 
 from daypass.domain.events import EVENT_VERSION, MAX_EVENT_BYTES, Event, EventType, decode, encode
 
@@ -102,6 +102,4 @@ def test_encode_what_only_resembles_a_secret_is_kept(like: str) -> None:
 @pytest.mark.parametrize("part", [".eyAAAAAAAA", "-eyAAAAAAAA", "/ey", "-----BEGIN PRIVATE KEY-----", "\\"])
 def test_a99_looking_for_secrets_takes_no_time_whatever_is_there(part: str) -> None:
     event = Event(EventType.REQUEST_FAILED, 1, detail={"a": f"{part * (25_000 // len(part))}.ey"})
-    began = time.process_time()
-    decode(encode(event))
-    assert time.process_time() - began < 0.2
+    assert least_cpu_seconds(lambda: decode(encode(event))) < 0.2

@@ -1,6 +1,5 @@
-import time
-
 import pytest
+from tests.cost import least_cpu_seconds
 
 from daypass.domain.policy.pattern import Glob, Patterns, Wild, fold, resolve, tokenize
 
@@ -154,6 +153,4 @@ def test_patterns_keys_are_those_of_variables():
 def test_patterns_hostile_patterns_take_linear_time(pattern):
     compiled = Patterns([pattern])
     text = "a" * 20_000
-    started = time.process_time()
-    compiled.matches(text, {})
-    assert time.process_time() - started < 2
+    assert least_cpu_seconds(lambda: compiled.matches(text, {})) < 2
