@@ -22,7 +22,9 @@ settings.register_profile("daypass", deadline=None)  # a deadline is wall time; 
 settings.load_profile("daypass")
 
 _HERE = Path(__file__).parent
-_UNIT, _E2E = _HERE / "unit", _HERE / "e2e"
+_UNIT, _E2E = (f"{_HERE / name}{os.sep}" for name in ("unit", "e2e"))
+
+gc.disable()  # until `pytest_runtestloop`: what is made while tests are collected stays
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
@@ -35,15 +37,20 @@ def pytest_xdist_auto_num_workers() -> int | None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _UNIT in item.path.parents:
+        if str(item.path).startswith(_UNIT):
             item.add_marker(pytest.mark.disable_socket)
-    items.sort(key=lambda item: _E2E not in item.path.parents)
+    items.sort(key=lambda item: not str(item.path).startswith(_E2E))
 
 
 def pytest_collection_finish() -> None:
     """The collected tests live to the end: the garbage collector need not go through them again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

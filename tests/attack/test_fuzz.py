@@ -88,6 +88,7 @@ class Judge:
         assert site.log.getvalue() == ""
 
 
+@pytest.mark.slow
 def test_every_operation_with_any_signed_parameters_is_served_or_refused_in_form(site: Installation) -> None:
     judge = Judge()
     table = [(service, *entry) for service, served in SERVED.items() for entry in operations(service, served)]
@@ -258,6 +259,7 @@ class ApiJunk:
         return method, path, urlencode(query, errors="surrogatepass", quote_via=quote), body
 
 
+@pytest.mark.slow
 def test_any_signed_call_of_the_management_api_is_answered_in_form(site: Installation) -> None:
     description = json.loads(site.send("GET", [(b"host", HOST.encode())], path=b"/api/v1/openapi.json").body)
     junk = ApiJunk(SEED, description)

@@ -145,6 +145,7 @@ def test_second_process_on_the_same_data_sees_writes_and_revocations_within_a_se
         within(1.0, lambda: code_of(sts.get_caller_identity) == "InvalidClientTokenId")
 
 
+@pytest.mark.slow
 def test_health_port_of_several_workers_serves_health_and_metrics(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -180,6 +181,7 @@ def test_workers_share_the_port_and_the_record_and_end_with_their_parent(tmp_pat
     assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_end_the_server_at_once_and_in_failure(tmp_path: Path) -> None:
     settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
     prepare_sqlite(tmp_path / "daypass.db")
@@ -197,7 +199,7 @@ def test_workers_that_cannot_start_end_the_server_at_once_and_in_failure(tmp_pat
 # --- Stopping and dying ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_sigterm_lets_a_request_in_flight_complete_and_refuses_new_connections(tmp_path: Path, workers: str) -> None:
     with running(tmp_path, "--workers", workers) as server:
         role = make_role(server)

@@ -122,6 +122,7 @@ def test_example_of_the_page_refuses_a_revoked_token(world: World, monkeypatch: 
         until(lambda: status(url, other) == 401)
 
 
+@pytest.mark.slow
 def test_verifier_fails_closed_without_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"DAYPASS_SERVER__PUBLIC_URL": "{url}"}
     with running(tmp_path, environment=environment) as server:

@@ -136,6 +136,7 @@ def test_every_error_kind_has_a_code_and_a_status(kind: ErrorKind) -> None:
     assert status != 500
 
 
+@pytest.mark.slow
 async def test_described_operations_never_answer_500_to_generated_requests(server: Server) -> None:
     """schemathesis makes requests from the description, good and bad; they are signed and sent by us."""
     import schemathesis
