@@ -1,6 +1,8 @@
 """PostgreSQL under Patroni and etcd: a switchover and the death of the leader's machine, under load, with the spool.
 
-Needs the programs `etcd` (Debian: etcd-server) and `patroni`.
+Patroni's settings are those of deploy/compose, but for ports, paths and passwords.
+
+Needs the programs `etcd` (Debian: etcd-server) and `patroni` (Debian: patroni and python3-etcd).
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
 from tests import postgres
@@ -30,10 +31,12 @@ from tests.e2e.load import loading
 from tests.e2e.test_failover import ready
 from tests.e2e.test_hanging_database import issued
 from tests.e2e.test_running import cli, make_role, within
+from tests.packaging.deployment import PATRONI_MACHINE
 
 pytestmark = pytest.mark.slow
 _PROGRAMS = ("postgres", "initdb", "pg_basebackup", "pg_ctl", "pg_controldata", "pg_isready", "pg_rewind", "psql")
 _SECONDS = 120.0
+_PASSWORD = "of-the-test"
 
 
 def free_port() -> int:
@@ -54,6 +57,7 @@ class PatroniCluster:
             os.chown(base, user.pw_uid, user.pw_gid)
             installed = postgres._copy(installed, base / "programs", _PROGRAMS)
         self._bin = installed / "bin"
+        shutil.copy(PATRONI_MACHINE.with_name("create_database.sh"), base)
         self._etcd = self._start_etcd(stack)
         self.names = ("one", "two")
         self.postgres_ports = {name: free_port() for name in self.names}
@@ -64,21 +68,11 @@ class PatroniCluster:
             stack.callback(self.kill, name)
             self.wait(lambda: self.leader() is not None)
         self.wait(self._has_standby)
-        with psycopg.connect(self._superuser(), autocommit=True) as conn:
-            conn.execute("CREATE ROLE daypass LOGIN")
-            conn.execute("CREATE DATABASE daypass OWNER daypass")
 
     @property
     def url(self) -> str:
         ports = ",".join(str(self.postgres_ports[name]) for name in self.names)
-        return f"postgresql://daypass@/daypass?host=127.0.0.1,127.0.0.1&port={ports}&target_session_attrs=read-write"
-
-    def _superuser(self) -> str:
-        ports = ",".join(str(self.postgres_ports[name]) for name in self.names)
-        return (
-            f"host=127.0.0.1,127.0.0.1 port={ports} user=root dbname=postgres target_session_attrs=read-write"
-            " connect_timeout=2"
-        )
+        return f"postgresql://daypass:{_PASSWORD}@/daypass?host=127.0.0.1,127.0.0.1&port={ports}&target_session_attrs=read-write"
 
     def _start_etcd(self, stack: ExitStack) -> int:
         client, peer = free_port(), free_port()
@@ -93,39 +87,36 @@ class PatroniCluster:
         return client
 
     def _options(self) -> dict[str, Any]:
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._base)}
+        environment = {
+            "PATH": f"{self._bin}:/usr/bin:/bin",
+            "DAYPASS_DB_PASSWORD": _PASSWORD,
+            "LC_ALL": "C",
+            "TZ": "UTC",
+            "HOME": str(self._base),
+        }
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return {"cwd": self._base, "env": environment, "start_new_session": True, **quiet, **self._identity}
 
     def _run(self, name: str) -> subprocess.Popen[bytes]:
-        configuration = {
-            "scope": "daypass",
-            "name": name,
-            "restapi": {"listen": f"127.0.0.1:{self.api_ports[name]}"},
-            "etcd3": {"host": f"127.0.0.1:{self._etcd}"},
-            "bootstrap": {
-                "dcs": {
-                    "ttl": 20,
-                    "loop_wait": 1,
-                    "retry_timeout": 3,
-                    "synchronous_mode": True,
-                    "primary_start_timeout": 0,
-                },
-                "initdb": [{"encoding": "UTF8"}, {"locale": "C"}],
+        configuration = yaml.safe_load(PATRONI_MACHINE.read_text())
+        configuration |= {"name": name, "etcd3": {"host": f"127.0.0.1:{self._etcd}"}}
+        configuration["restapi"] = {"listen": f"127.0.0.1:{self.api_ports[name]}"}
+        configuration["bootstrap"]["post_bootstrap"] = str(self._base / "create_database.sh")
+        configuration["postgresql"] |= {
+            "listen": f"127.0.0.1:{self.postgres_ports[name]}",
+            "data_dir": str(self._base / name),
+            "bin_dir": str(self._bin),
+            "pgpass": str(self._base / f"{name}.pgpass"),
+            "authentication": {
+                "superuser": {"username": "postgres", "password": "super"},
+                "replication": {"username": "replicator", "password": "replica"},
+                "rewind": {"username": "postgres", "password": "super"},
             },
-            "postgresql": {
-                "listen": f"127.0.0.1:{self.postgres_ports[name]}",
-                "data_dir": str(self._base / name),
-                "bin_dir": str(self._bin),
-                "pgpass": str(self._base / f"{name}.pgpass"),
-                "authentication": {"superuser": {"username": "root"}, "replication": {"username": "root"}},
-                "pg_hba": [
-                    "local all all trust",
-                    "host all all 127.0.0.1/32 trust",
-                    "host replication all 127.0.0.1/32 trust",
-                ],
-                "parameters": {"unix_socket_directories": str(self._base), "shared_buffers": "32MB"},
-            },
+            "use_unix_socket": False,  # its user is that of the test, not postgres
+        }
+        configuration["postgresql"]["parameters"] |= {
+            "unix_socket_directories": str(self._base),
+            "shared_buffers": "32MB",
         }
         file = self._base / f"{name}.yaml"
         file.write_text(yaml.safe_dump(configuration))
@@ -206,6 +197,8 @@ def patroni() -> Iterator[PatroniCluster]:
     for program, package in (("etcd", "etcd-server"), ("patroni", "patroni")):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (Debian: {package})")
+    if subprocess.run(["/usr/bin/python3", "-c", "import etcd"], capture_output=True, check=False).returncode:
+        pytest.skip("Patroni cannot speak to etcd (Debian: python3-etcd)")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="daypass-patroni-", ignore_cleanup_errors=True))
         base = Path(folder)

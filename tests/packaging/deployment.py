@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +13,8 @@ from tests.packaging.machine import ROOT
 
 CONTAINERFILE = ROOT / "deploy/container/Containerfile"
 COMPOSE = ROOT / "deploy/compose/compose.yaml"
+PATRONI = ROOT / "deploy/compose/patroni.yaml"
+PATRONI_MACHINE = ROOT / "deploy/compose/patroni/patroni.yaml"
 UNIT = ROOT / "deploy/systemd/daypass.service"
 
 _INSTRUCTIONS = {
@@ -58,8 +61,8 @@ def stages() -> list[Stage]:
     return found
 
 
-def compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+def compose(file: Path = COMPOSE) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(file.read_text())
     return loaded
 
 

@@ -8,7 +8,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.packaging.deployment import UNIT, command, compose, filled, stages, unit, words
+import yaml
+from tests.packaging.deployment import (
+    COMPOSE,
+    PATRONI,
+    PATRONI_MACHINE,
+    UNIT,
+    command,
+    compose,
+    filled,
+    stages,
+    unit,
+    words,
+)
 from tests.packaging.machine import ROOT
 
 from daypass import config
@@ -54,33 +66,66 @@ def test_container_starts_a_command_that_the_command_line_has(capsys: pytest.Cap
     assert all(option in shown for option in options if option.startswith("--"))
 
 
-def test_compose_gives_the_server_no_privileges_and_settings_that_exist() -> None:
-    server = compose()["services"]["daypass"]
+@pytest.mark.parametrize(("file", "name"), [(COMPOSE, "daypass"), (PATRONI, "daypass-one"), (PATRONI, "daypass-two")])
+def test_compose_gives_the_server_no_privileges_and_settings_that_exist(file: Path, name: str) -> None:
+    server = compose(file)["services"][name]
     assert server["read_only"] is True
     assert server["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in server["security_opt"]
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
     environment = {name: filled(value, _ENV) for name, value in server["environment"].items()}
     settings = config.load(None, environment, {})
-    assert settings.database_url() == "postgresql://daypass:secret@db/daypass"
+    assert settings.database_url().startswith("postgresql://daypass:secret@")
     assert settings.keys.encryption_key.get_secret_value() == _ENV["DAYPASS_ENCRYPTION_KEY"]
-    assert server["depends_on"]["db"]["condition"] == "service_healthy"
+    database = next(service for service in compose(file)["services"] if service.startswith("db"))
+    assert server["depends_on"][database]["condition"] == "service_healthy"
 
 
 @pytest.mark.parametrize("missing", ["DAYPASS_DB_PASSWORD", "DAYPASS_ENCRYPTION_KEY"])
-def test_compose_without_a_secret_refuses(missing: str) -> None:
-    server = compose()["services"]["daypass"]
+@pytest.mark.parametrize(("file", "name"), [(COMPOSE, "daypass"), (PATRONI, "daypass-two")])
+def test_compose_without_a_secret_refuses(file: Path, name: str, missing: str) -> None:
+    server = compose(file)["services"][name]
     with pytest.raises(AssertionError, match=missing):
         [filled(value, {**_ENV, missing: ""}) for value in server["environment"].values()]
 
 
 def test_compose_holds_no_secret_and_example_names_every_variable() -> None:
-    text = (ROOT / "deploy/compose/compose.yaml").read_text()
-    used = set(re.findall(r"\$\{(\w+)", text))
+    used = {name for file in (COMPOSE, PATRONI) for name in re.findall(r"\$\{(\w+)", file.read_text())}
     example = (ROOT / "deploy/compose/env.example").read_text()
     assert used == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
-    volumes = {mount.partition(":")[0] for service in compose()["services"].values() for mount in service["volumes"]}
-    assert volumes == set(compose()["volumes"])
+
+
+@pytest.mark.parametrize("file", [COMPOSE, PATRONI])
+def test_compose_mounts_every_volume_that_it_has(file: Path) -> None:
+    services = compose(file)["services"].values()
+    volumes = [mount.partition(":")[0] for service in services for mount in service["volumes"]]
+    assert sorted(volumes) == sorted(compose(file)["volumes"])
+
+
+def test_compose_with_patroni_names_one_cluster_everywhere() -> None:
+    services = compose(PATRONI)["services"]
+    machine = yaml.safe_load(PATRONI_MACHINE.read_text())
+    members = {name for name in services if name.startswith("etcd-")}
+    assert len(members) == 3
+    for name in ("db-one", "db-two"):
+        environment = services[name]["environment"]
+        assert set(environment["PATRONI_ETCD3_HOSTS"].replace(":2379", "").split(",")) == members
+        port = machine["postgresql"]["listen"].rpartition(":")[2]
+        assert environment["PATRONI_POSTGRESQL_CONNECT_ADDRESS"] == f"{name}:{port}"
+        assert environment["PATRONI_RESTAPI_CONNECT_ADDRESS"] == f"{name}:8008"
+        assert (
+            f"{name},"
+            in f"{services['daypass-one']['environment']['DAYPASS_DATABASE__URL'].partition('host=')[2].partition('&')[0]},"
+        )
+        assert machine["postgresql"]["data_dir"].startswith(services[name]["volumes"][0].partition(":")[2])
+    for name in members:
+        command = services[name]["command"]
+        cluster = command[command.index("--initial-cluster") + 1]
+        assert cluster == ",".join(
+            f"{member.removeprefix('etcd-')}=http://{member}:2380" for member in services if member in members
+        )
+        assert f"http://{name}:2379" in command
+        assert command[command.index("--name") + 1] == name.removeprefix("etcd-")
 
 
 def test_unit_drops_privileges_and_reloads_by_the_signal_that_the_server_takes() -> None:
