@@ -52,7 +52,7 @@ def list_channels(account: str, profile: str, endpoint: str, form: str) -> None:
 @click.option(
     "--secret-file",
     type=click.File(encoding="utf-8"),
-    help="Of Jira and ServiceNow: a file with USER:TOKEN or a bearer token; - reads it from standard input.",
+    help="Of Jira and ServiceNow: a file with USER:TOKEN or a bearer token. Of Slack: with the signing secret of its application, to approve in the chat. - reads it from standard input.",
 )
 @account_option
 @server_options
@@ -120,3 +120,43 @@ def log(dead: bool, account: str, limit: int, profile: str, endpoint: str, form:
 def retry(notification_id: str, account: str, profile: str, endpoint: str) -> None:
     """Deliver a dead notification again."""
     connect(profile, endpoint).api("POST", f"/notifications/{segment(notification_id)}/retry", {"account": account})
+
+
+@notify.command("chat-code")
+@server_options
+@output_option
+def chat_code(profile: str, endpoint: str, form: str) -> None:
+    """Make a code that links your chat user with you, so that you can approve in the chat."""
+    made = connect(profile, endpoint).api("POST", "/chat-codes", body={})
+    if form == "json":
+        output.data(made)
+        return
+    output.prose("Send this from your chat user within ten minutes, and give it to nobody:")
+    click.echo(f"/daypass link {output.safe(made['code'])}")
+
+
+@notify.command("chat-users")
+@click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")
+@account_option
+@server_options
+@output_option
+def chat_users(user: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """List the chat users who may approve as you."""
+    found = connect(profile, endpoint).api("GET", "/chat-users", {"user": user, "account": account})["chat_users"]
+    output.listing(
+        found,
+        ("CHAT USER", "NAME", "LINKED"),
+        lambda c: (c["id"], c["name"], output.moment(c["created_at"])),
+        form,
+    )
+
+
+@notify.command("chat-unlink")
+@click.argument("chat_user", metavar="CHAT_USER")
+@click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")
+@account_option
+@server_options
+def chat_unlink(chat_user: str, user: str, account: str, profile: str, endpoint: str) -> None:
+    """Remove the link of CHAT_USER."""
+    query = {"user": user, "account": account}
+    connect(profile, endpoint).api("DELETE", f"/chat-users/{segment(chat_user)}", query)

@@ -244,6 +244,7 @@ _TABLE: Final = (
     _Row(d.AccessVote, schema.access_votes, ("access_vote:request_id:approver_id",), announced=False),
     _Row(d.AccessReview, schema.access_reviews, ("access_review:id",), announced=False),
     _Row(d.NotificationChannel, schema.notification_channels, ("notify:account:name",), announced=False),
+    _Row(d.ChatLink, schema.chat_links, ("chat_link:account:id",), announced=False),
     _Row(d.Notification, schema.notifications, ("notification:id",), announced=False),
     _Row(d.EventStream, schema.event_streams, ("event_stream:id",), announced=False),
     _Row(d.RemovedSubject, schema.removed_subjects, ("removed_subject:stream_id:digest",), announced=False),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws.routes import aws_routes
+from daypass.wire.chat.routes import chat_routes
 from daypass.wire.console.routes import console_routes
 from daypass.wire.console.visit import Console
 from daypass.wire.front import Front
@@ -72,6 +73,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
                 operation=FOLLOW,
             ),
             *scim_routes(front),
+            *chat_routes(front),
             Mount("/api/", lambda: _api(front), "The management API"),
             *(row for row in health_routes(health, settings.metrics_token) if settings.metrics or row.path != METRICS),
         )

@@ -7,7 +7,9 @@ from typing import Any
 
 from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
 
-from daypass.domain.directory import Group, InlinePolicy, Membership, Role, User
+from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice, Role, User
+from daypass.domain.totp import code_at, step_at
+from daypass.operations.assume.mfa_code import seal_seed
 
 REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "sts:SetSourceIdentity")
 APPROVE = policy("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest", "sts:AssumeRole")
@@ -108,6 +110,17 @@ class Place:
 
     async def assume(self, who: str, role: str = "prod", **more: str) -> Key:
         return await self.server.assume(self.keys[who], self.roles[role].arn, **more)
+
+    async def with_mfa(self, who: str) -> Key:
+        """A session of the person with MFA, by a device that the person gets for it."""
+        env, user = self.server.runtime.env, self.users[who]
+        seed, serial = env.ids.seed()[:20], f"arn:aws:iam::{TENANT}:mfa/{who}-{env.ids.session()[:8]}"
+        sealed = seal_seed(env.sealer, seed, TENANT, user.id, serial)
+        await self.server.write(MfaDevice(TENANT, serial, who, "/", self.now, sealed, user.id, self.now))
+        code = code_at(seed, step_at(self.now))
+        answer = await self.server.sts(self.keys[who], "GetSessionToken", SerialNumber=serial, TokenCode=code)
+        parts = (answer.findtext(f".//{name}", "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+        return Key(*parts)
 
     async def denied(self, who: str, role: str = "prod") -> str:
         """The message of a refusal to assume a role."""

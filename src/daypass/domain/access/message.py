@@ -38,6 +38,9 @@ _SHOWN: Final = (
     "left",
 )
 _LONGEST: Final = 300
+APPROVE: Final = "daypass_approve"
+OPEN: Final = "daypass_open"
+"""Names of the buttons in a message of Slack. Slack reports a click on either."""
 
 
 class Message(NamedTuple):
@@ -65,16 +68,27 @@ def _plain(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def slack_of(message: Message) -> bytes:
-    """The body of an incoming webhook of Slack, as plain text: no markup, links or mentions in what people wrote."""
+def slack_of(message: Message, vote: str = "") -> bytes:
+    """The body of an incoming webhook of Slack, as plain text: no markup, links or mentions in what people wrote.
+
+    `vote`: what a button to approve sends back; "": without one.
+    """
     text = "\n".join((message.title, *(f"{name}: {value}" for name, value in message.lines)))
     blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "plain_text", "text": text[:3000], "emoji": False}}
     ]
+    buttons: list[dict[str, Any]] = []
+    if vote:
+        buttons.append({**_button("Approve"), "action_id": APPROVE, "value": vote})
     if message.link:
-        button = {"type": "button", "text": {"type": "plain_text", "text": "Open in Daypass"}, "url": message.link}
-        blocks.append({"type": "actions", "elements": [button]})
+        buttons.append({**_button("Open in Daypass"), "action_id": OPEN, "url": message.link})
+    if buttons:
+        blocks.append({"type": "actions", "elements": buttons})
     return json.dumps({"text": message.title, "blocks": blocks}).encode()
+
+
+def _button(label: str) -> dict[str, Any]:
+    return {"type": "button", "text": {"type": "plain_text", "text": label}}
 
 
 def teams_of(message: Message) -> bytes:

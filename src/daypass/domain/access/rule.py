@@ -126,6 +126,12 @@ class Escalation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     approvers: People
 
 
+class Chat(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Approval by a button in a chat message, without MFA, of requests whose risk is at most `max_risk`."""
+
+    max_risk: Annotated[int, Meta(ge=0, le=50)] = 20
+
+
 class Delegation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """During an absence, `to` may approve in place of `absent` (both ARNs), between two times (ms)."""
 
@@ -149,6 +155,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         requester_mfa_seconds: the requester must have used MFA so recently; None: MFA is not required.
         windows: the times in which access may be requested and used; empty: any time.
         substitutes: role ARNs that an approver may grant instead.
+        chat: whether a vote may come from a chat; None: no. Stages that take MFA accept none.
         on_behalf: whether somebody may request for another person.
         max_uses: highest and default number of sessions; 0: any number.
     """
@@ -171,6 +178,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     on_call: OnCall | None = None
     break_glass: BreakGlass | None = None
     escalation: Escalation | None = None
+    chat: Chat | None = None
     delegations: Annotated[tuple[Delegation, ...], Meta(max_length=20)] = ()
     substitutes: PatternList = ()
     on_behalf: bool = False
@@ -258,12 +266,18 @@ def _check(rule: Rule) -> None:
         raise RuleError("default_seconds is over max_seconds.")
     if not (rule.stages or rule.automatic or rule.break_glass):
         raise RuleError("The rule grants nothing: it has neither stages nor automatic nor break_glass.")
+    if rule.chat is not None and not any(map(_without_mfa, rule.stages)):
+        raise RuleError("chat takes a stage without mfa_seconds and step_up: a chat proves no MFA.")
     for window in (*rule.windows, *(w for automatic in rule.automatic for w in automatic.windows)):
         if not (_CLOCK.fullmatch(window.begin) and _CLOCK.fullmatch(window.until)) or window.begin >= window.until:
             raise RuleError("A window has begin and until as HH:MM, begin before until.")
     for delegation in rule.delegations:
         if delegation.begin >= delegation.until:
             raise RuleError("A delegation begins before it ends.")
+
+
+def _without_mfa(stage: Stage) -> bool:
+    return stage.mfa_seconds is None and not stage.step_up
 
 
 def expanded(patterns: Sequence[str], account: str) -> tuple[str, ...]:

@@ -176,6 +176,21 @@ class NotificationChannel:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatLink:
+    """A user of a chat service who may vote as a user of Daypass, where approval rules allow it. Never on the feed.
+
+    Attributes:
+        id: "slack:TEAM:USER". name: the chat user's name when the link was made, for people to read.
+    """
+
+    account: str
+    id: str
+    user_id: str
+    name: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """A notification for one channel. Never on the feed.
 

@@ -26,12 +26,14 @@ _CHANNELS: Final = Collection(
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,190}")
+_SIGNING_SECRET: Final = re.compile(r"[0-9A-Za-z]{32,64}")
 _SECRET_PREFIX: Final = "whsec_"
 
 
 class NewChannel(NamedTuple):
     """A channel as it is written. `secret`: of a webhook, `whsec_` and base64; "": one is made. Of a ticket system:
-    "USER:TOKEN", or a bearer token. The events of a ticket system are always `tickets.EVENTS`.
+    "USER:TOKEN", or a bearer token. Of Slack: the signing secret of its application, for votes in the chat; "": no votes
+    in the chat. The events of a ticket system are always `tickets.EVENTS`.
     """
 
     kind: str
@@ -85,6 +87,12 @@ def _check(name: str, new: NewChannel) -> None:
             raise DaypassError(ErrorKind.VALIDATION, "The target of an e-mail channel is 1 to 20 addresses.")
     elif not new.target.startswith(("https://", "http://")):
         raise DaypassError(ErrorKind.VALIDATION, "The target is a URL.")
+    _check_secret(new)
+
+
+def _check_secret(new: NewChannel) -> None:
+    if new.kind == "slack" and new.secret and not _SIGNING_SECRET.fullmatch(new.secret):
+        raise DaypassError(ErrorKind.VALIDATION, "The secret of a Slack channel is its application's signing secret.")
     if new.kind in tickets.KINDS:
         if not new.secret or not new.secret.isascii() or not new.secret.isprintable():
             raise DaypassError(ErrorKind.VALIDATION, "The secret of a ticket system is USER:TOKEN, or a bearer token.")
@@ -95,7 +103,7 @@ def _check(name: str, new: NewChannel) -> None:
 
 
 def _bytes_of(kind: str, secret: str) -> bytes:
-    if kind in tickets.KINDS:
+    if kind == "slack" or kind in tickets.KINDS:
         return secret.encode()
     try:
         found = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)

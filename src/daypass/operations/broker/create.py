@@ -365,6 +365,7 @@ def request_detail(view: RequestView) -> dict[str, Any]:
         "starts_at": terms.starts_at,
         "max_uses": terms.max_uses,
         "extends": terms.extends,
+        "chat_binding": view.binding if view.chat and request.state is RequestState.PENDING else "",
         "grants": [grant.id for grant in view.grants],
     }
     return {**detail, **{name: value for name, value in optional.items() if value}}

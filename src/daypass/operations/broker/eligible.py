@@ -36,6 +36,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
         seconds: the approver's shorter duration; 0: as requested.
         policy: the approver's narrower scope-down policy, or "".
         step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
+        chat: the user of a chat service who voted there, or "".
     """
 
     reason: str = ""
@@ -44,6 +45,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
     seconds: int = 0
     policy: str = ""
     step_up: str = ""
+    chat: str = ""
 
 
 read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode

@@ -17,12 +17,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.access.message import email_of, message_of, slack_of, teams_of
-from daypass.domain.directory import Notification, NotificationChannel
+from daypass.domain.directory import Notification, NotificationChannel, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker import tickets
 from daypass.ports import Env, OutboundFailed, Tx
 
+_ASKING: Final = frozenset({EventType.ACCESS_REQUESTED.value, EventType.ACCESS_ESCALATED.value})
+_HANDLED: Final = frozenset(
+    {EventType.ACCESS_APPROVED, EventType.ACCESS_DENIED, EventType.ACCESS_CANCELLED, EventType.ACCESS_EXPIRED}
+)
 TEST: Final = "notification.test"
 _PAUSES_MS: Final = (10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600_000)
 """The pauses after failed attempts. A notification that fails once more is dead."""
@@ -36,9 +40,17 @@ _CHANNELS: Final = 100
 def announce(env: Env, tx: Tx, event: Event) -> Event:
     """Writes the notifications of an event, in the event's transaction, and returns the event."""
     for channel in tx.find(NotificationChannel, account=event.account, order="name", limit=_CHANNELS):
-        if event.type.value in channel.event_types:
+        if _wants(channel, event):
             tx.insert(_notification(env, channel, event.type.value, event.at, document_of(env, event)))
     return event
+
+
+def _wants(channel: NotificationChannel, event: Event) -> bool:
+    """Whether a channel reports an event. One that reports requests also says when a request needs nobody any more."""
+    if event.type.value in channel.event_types:
+        return True
+    handled = event.type in _HANDLED and event.detail.get("state") != RequestState.PENDING.value
+    return handled and channel.kind not in tickets.KINDS and not _ASKING.isdisjoint(channel.event_types)
 
 
 def document_of(env: Env, event: Event) -> dict[str, Any]:
@@ -154,20 +166,24 @@ async def send(env: Env, channel: NotificationChannel, notification: Notificatio
         await env.mail.send(channel.target, *email_of(message))
         return
     if channel.kind in tickets.KINDS:
-        secret = env.sealer.open_secret(channel.sealed_secret, channel.account, _owner(channel.name)).decode()
+        secret = secret_of(env, channel).decode()
         system = tickets.system_of(env.outbound, channel.target, secret, channel.account)
         await tickets.deliver(system, channel.kind, document, message)
         return
     headers = {"content-type": "application/json"}
     if channel.kind == "slack":
-        body = slack_of(message)
+        body = slack_of(message, _vote(document["detail"]) if channel.sealed_secret else "")
     elif channel.kind == "teams":
         body = teams_of(message)
     else:
         body = json.dumps({**document, "id": notification.id}, separators=(",", ":"), sort_keys=True).encode()
-        key = env.sealer.open_secret(channel.sealed_secret, channel.account, _owner(channel.name))
-        headers |= signature(key, notification.id, env.clock.wall() // 1000, body)
+        headers |= signature(secret_of(env, channel), notification.id, env.clock.wall() // 1000, body)
     await env.outbound.post(channel.target, body, headers, owner=channel.account)
+
+
+def _vote(detail: Mapping[str, Any]) -> str:
+    """What a button in a chat sends back: the request, and what its approver reads; "" without a button."""
+    return f"{detail['request']}.{detail['chat_binding']}" if detail.get("chat_binding") else ""
 
 
 def signature(secret: bytes, message_id: str, at: int, body: bytes) -> dict[str, str]:
@@ -182,6 +198,11 @@ def signature(secret: bytes, message_id: str, at: int, body: bytes) -> dict[str,
 
 def _owner(name: str) -> str:
     return f"notification-channel:{name}"
+
+
+def secret_of(env: Env, channel: NotificationChannel) -> bytes:
+    """The secret of a channel that has one."""
+    return env.sealer.open_secret(channel.sealed_secret, channel.account, _owner(channel.name))
 
 
 def seal(env: Env, account: str, name: str, secret: bytes) -> bytes:

@@ -27,6 +27,7 @@ class RequestView(Struct, frozen=True):
             "" when the request can no longer be granted.
         missing: approvals that are missing, by (rule, stage).
         void: ids of approvers whose approval does not count, because something changed after it.
+        chat: votes may come from a chat.
         reused: a new request was not made, because this earlier one covers it.
     """
 
@@ -37,6 +38,7 @@ class RequestView(Struct, frozen=True):
     binding: str = ""
     missing: Mapping[StageKey, int] = {}
     void: tuple[str, ...] = ()
+    chat: bool = False
     reused: bool = False
 
 
@@ -54,6 +56,12 @@ def current_targets(
     """
     names = names_of(tx, principals_in(request))
     return targets_of(tx, builtin, terms.roles, names, None)
+
+
+def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
+    """Whether the rules allow votes on the request from a chat."""
+    rules = [target.rule.rule for target in targets]
+    return bool(rules) and all(rule.chat is not None and request.risk <= rule.chat.max_risk for rule in rules)
 
 
 def principals_in(request: AccessRequest) -> tuple[str, ...]:
@@ -74,7 +82,8 @@ def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> R
         return RequestView(request, terms, votes, found)
     bound_to = binding(request.digest, targets)
     count = tally(thresholds(targets), counted(votes, bound_to, request.persons))
-    return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to))
+    chat = chat_allowed(request, targets)
+    return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to), chat)
 
 
 def _void(votes: Sequence[AccessVote], bound_to: str) -> tuple[str, ...]:

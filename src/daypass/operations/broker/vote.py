@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from daypass.domain.access import limits
 from daypass.domain.access import request as machine
@@ -18,23 +18,31 @@ from daypass.domain.access.quorum import Tally, counted
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
 from daypass.domain.access.rule import expanded
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, AccessVote, RequestState
+from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
+from daypass.operations.assume.replay import consume
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
 from daypass.operations.broker.facts import Person, Target, person_of, role_with_arn
 from daypass.operations.broker.notify import announce
-from daypass.operations.broker.view import RequestView, current_targets, view_of, votes_on
+from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, view_of, votes_on
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
 from daypass.ports import Call, Env, Tx
+
+
+class ChatVote(NamedTuple):
+    """The chat user who voted, and the message, which is consumed with the vote."""
+
+    user: str
+    replay: ReplayEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Vote:
         substitutes: (role ARN, role ARN): the second is granted in place of the first.
         mfa: a code of the approver's device, for this call.
         step_up: the proof of a browser for `vote_digest`; None: without one.
+        chat: the vote comes from a chat, which the rules must allow; None: it does not.
     """
 
     binding: str
@@ -57,6 +66,7 @@ class Vote:
     substitutes: tuple[tuple[str, str], ...] = ()
     mfa: MfaCode = NO_CODE
     step_up: Proof | None = None
+    chat: ChatVote | None = None
 
 
 def vote_digest(account: str, request_id: str, sent: Vote) -> str:
@@ -118,6 +128,8 @@ class _Casting:
 
     def change(self, tx: Tx) -> tuple[RequestView, Event]:
         now, sent = self.call.now, self.sent
+        if sent.chat is not None:
+            consume(tx, sent.chat.replay)
         request = existing(tx, self.account, self.request_id)
         person = person_of(tx, self.call.caller, self.mfa_at)
         if not sent.approve and request.state in GRANTED:
@@ -151,6 +163,12 @@ class _Casting:
         )
 
     def _eligible(self, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
+        if self.sent.chat is not None and not chat_allowed(request, targets):
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED,
+                "This request cannot be approved in a chat. Open it in Daypass.",
+                private={"reason": "chat", "request": request.id, "risk": request.risk},
+            )
         keys = {**self.context, "daypass:riskscore": str(request.risk)}
         match = stages_for(
             [target.rule for target in targets],
@@ -187,7 +205,9 @@ class _Casting:
             raise DaypassError(
                 ErrorKind.VALIDATION, f"An approver can shorten access to 60 to {terms.seconds} seconds."
             )
-        ballot = Ballot(sent.reason, person.principal_ids, match.absent, sent.seconds, sent.policy, self._step_up())
+        ballot = Ballot(
+            sent.reason, person.principal_ids, match.absent, sent.seconds, sent.policy, self._step_up(), self._chat()
+        )
         cast = AccessVote(
             request_id=request.id,
             approver_id=person.id,
@@ -212,6 +232,9 @@ class _Casting:
         if self.sent.step_up is not None and self.sent.step_up.assertion:
             return "passkey"
         return "code" if self.mfa_at else ""
+
+    def _chat(self) -> str:
+        return self.sent.chat.user if self.sent.chat is not None else ""
 
     def _count(
         self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
@@ -243,6 +266,7 @@ class _Casting:
             detail["missing"] = {"/".join(stage): number for stage, number in count.missing.items() if number}
         optional: Mapping[str, Any] = {
             "step_up": self._step_up(),
+            "chat_user": self._chat(),
             "step_up_digest": vote_digest(self.account, self.request_id, sent) if sent.step_up is not None else "",
             "seconds": sent.seconds,
             "policy": sent.policy,

@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccessKey, KeyStatus, LoginProfile, MfaDevice, Revocation, ScimToken, User
+from daypass.domain.directory import (
+    AccessKey,
+    ChatLink,
+    KeyStatus,
+    LoginProfile,
+    MfaDevice,
+    Revocation,
+    ScimToken,
+    User,
+)
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
@@ -206,6 +215,8 @@ def _disable(env: Env, call: Call, tx: Tx, user: User) -> None:
         if token.user_id == user.id:
             tx.delete(token)
             changed(SCIM_TOKEN, "delete", token.name)
+    for link in tx.find(ChatLink, account=user.account, user_id=user.id):
+        tx.delete(link)
     changes += remove_all(tx, user)
     end_browsers(tx, user)
     for device in _devices(tx, user):

@@ -47,7 +47,7 @@ OWN: Final = Whose()
 
 async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
     """daypass:ListMfaDevices. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    user, decision = await _user(env, call, whose, "ListMfaDevices")
+    user, decision = await user_of(env, call, whose, "ListMfaDevices", fresh=False)
     found = await env.directory.read(lambda tx: _devices(tx, user), account=call.caller.account)
     await env.journal.commit(served(call, account=user.account, decision=decision, detail={"user": user.arn}))
     return found
@@ -56,7 +56,7 @@ async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
 async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose: Whose = OWN) -> Passkey:
     """daypass:UpdatePasskey. Raises DaypassError: ACCESS_DENIED, ALREADY_EXISTS, NOT_FOUND, VALIDATION."""
     passkeys.check_name(name)
-    user, decision = await _user(env, call, whose, "UpdatePasskey")
+    user, decision = await user_of(env, call, whose, "UpdatePasskey")
 
     return await env.journal.write(
         lambda tx: passkeys.rename(tx, call, user, passkey_id, name, decision), account=call.caller.account
@@ -65,7 +65,7 @@ async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose
 
 async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = OWN) -> None:
     """daypass:DeletePasskey. The user's other browsers are signed out. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    user, decision = await _user(env, call, whose, "DeletePasskey")
+    user, decision = await user_of(env, call, whose, "DeletePasskey")
 
     await env.journal.write(
         lambda tx: passkeys.remove(env, tx, call, user, passkey_id, decision), account=call.caller.account
@@ -74,7 +74,7 @@ async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = O
 
 async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
     """Replaces the caller's recovery codes; only this answer has them. Raises DaypassError: ACCESS_DENIED, VALIDATION."""
-    user, _ = await _user(env, call, OWN, "CreateRecoveryCodes")
+    user, _ = await user_of(env, call, OWN, "CreateRecoveryCodes")
     codes = recovery.new_codes(env.ids)
     return await env.journal.write(
         lambda tx: recovery.replace_codes(env, tx, call, user, codes), account=call.caller.account
@@ -87,8 +87,13 @@ def _devices(tx: Reader, user: User) -> Devices:
     return Devices(user, tuple(passkeys.of_user(tx, user.id)), tuple(virtual), codes)
 
 
-async def _user(env: Env, call: Call, whose: Whose, action: str) -> tuple[User, Decision | None]:
-    """The user, and the decision that the caller may act on its devices; None for its own."""
+async def user_of(
+    env: Env, call: Call, whose: Whose, action: str, *, fresh: bool = True
+) -> tuple[User, Decision | None]:
+    """The user, and the decision that the caller may act on what proves this user; None for its own.
+
+    `fresh`: for its own, the caller's MFA must be recent. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
+    """
     caller, owner = call.caller, whose.account or call.caller.account
     if owner and not is_account_id(owner):
         raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits.")
@@ -102,7 +107,7 @@ async def _user(env: Env, call: Call, whose: Whose, action: str) -> tuple[User, 
     if not whose.name or (user is not None and user.id == caller.principal_id):
         if user is None:
             raise DaypassError(ErrorKind.VALIDATION, "Only users have devices: name one.")
-        if action != "ListMfaDevices":
+        if fresh:
             _check_mfa(call)
         return user, None
     arn = user.arn if user is not None else f"arn:aws:iam::{owner}:user/{whose.name}"

@@ -124,6 +124,17 @@ notification_channels = Table(
     integer("updated_at"),
 )
 
+chat_links = Table(
+    "chat_links",
+    metadata,
+    text("account", key=True),
+    text("id", key=True),
+    text("user_id"),
+    text("name"),
+    integer("created_at"),
+    Index(None, "user_id", "id"),
+)
+
 notifications = Table(
     "notifications",
     metadata,

@@ -16,6 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.api import (
     access,
     access_requests,
+    chat,
     devices,
     docs,
     event_streams,
@@ -42,6 +43,7 @@ _MODULES = (
     access_requests,
     devices,
     notifications,
+    chat,
     event_streams,
     lint,
     trust,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.operations.broker import chat
 from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
@@ -22,6 +23,8 @@ REGISTER: Final = "daypass:RegisterPasskey"
 UPDATE: Final = "daypass:UpdatePasskey"
 DELETE: Final = "daypass:DeletePasskey"
 CODES: Final = "daypass:CreateRecoveryCodes"
+CHAT_CODE: Final = "daypass:CreateChatCode"
+CHAT_UNLINK: Final = "daypass:DeleteChatLink"
 Codes: TypeAlias = tuple[str, ...]
 Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable[Codes]]
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
@@ -78,10 +81,32 @@ async def recovery_codes(env: Env, call: Call, _signed_in: SignedIn, _form: Mapp
     return await devices.create_recovery_codes(env, call)
 
 
+async def unlink(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+    """Removes the link of a chat user."""
+    await chat.delete_link(env, call, form.get("chat_user", ""))
+    return ()
+
+
+async def chat_code(visit: Visit) -> Response:
+    """POST /account/devices/chat-code: a code that links a chat user. Only the page that answers shows it."""
+    visit.form()
+    found = await visit.person()
+    if found is None:
+        return visit.to_sign_in(PAGE)
+    try:
+        code = await chat.create_code(visit.env, found[0])
+    except DaypassError as error:
+        if family_of(error.kind) not in _SHOWN_AGAIN:
+            raise
+        return await _page(visit, *found, problem=await visit.refused(error))
+    return await _page(visit, *found, code=code)
+
+
 async def _page(
-    visit: Visit, call: Call, signed_in: SignedIn, problem: str = "", codes: tuple[str, ...] = ()
+    visit: Visit, call: Call, signed_in: SignedIn, problem: str = "", codes: tuple[str, ...] = (), code: str = ""
 ) -> Response:
     known = await devices.list_devices(visit.env, call)
+    chat_users = await chat.list_links(visit.env, call)
     age = ""
     try:
         passkeys.check_recent(signed_in, has_devices=known.any, now=call.now)
@@ -90,7 +115,14 @@ async def _page(
     prompt = None
     if not age and webauthn.available(visit.env):
         prompt = await passkeys.ask_to_register(visit.env, call, signed_in)
-    shown: dict[str, Any] = {"devices": known, "codes": codes, "problem": problem, "prompt": prompt}
+    shown: dict[str, Any] = {
+        "chat_users": chat_users,
+        "chat_code": code,
+        "devices": known,
+        "codes": codes,
+        "problem": problem,
+        "prompt": prompt,
+    }
     scripts = ("passkey.js",) if prompt else ()
     again = f"{LOGIN}?again={age}&next={PAGE}"
     return visit.page("devices", title="Your devices", fresh=not age, again=again, scripts=scripts, **shown)

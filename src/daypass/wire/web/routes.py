@@ -44,6 +44,10 @@ def web_routes(site: Site) -> tuple[Route, ...]:
             "Makes recovery codes",
             devices.CODES,
         ),
+        submit(f"{devices.PAGE}/chat-code", devices.chat_code, "Makes a code for a chat user", devices.CHAT_CODE),
+        submit(
+            f"{devices.PAGE}/chat-unlink", devices.changing(devices.unlink), "Unlinks a chat user", devices.CHAT_UNLINK
+        ),
         submit("/account/withdraw", sign_in.withdraw, "Removes a remembered consent", sign_in.WITHDRAW),
         Route(static.PREFIX, site.handler("", sign_in.file, always=True), "Style sheet and images", GET, PAGE_ERRORS),
     )

@@ -1,0 +1,1 @@
+"""Messages from chat services: clicks on buttons, and commands."""
