@@ -96,7 +96,8 @@ async def test_webhook_of_a_request_is_signed_and_says_what_happened(place: Plac
         request["id"],
         "Incident 42: orders are not written",
     )
-    assert sent["link"].endswith(f"/console/requests/{request['id']}")
+    assert sent["link"].endswith(f"/console/access-request?id={request['id']}")
+    assert (await place.server.send("GET", "/console/access-request")).status != 404  # there is such a page
     key = base64.b64decode(secret.removeprefix("whsec_"))
     expected = signature(key, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
     assert headers["webhook-signature"] == expected["webhook-signature"]

@@ -62,7 +62,7 @@ def document_of(env: Env, event: Event) -> dict[str, Any]:
         "account": event.account,
         "actor": str(event.actor.get("arn", "")) or "daypass",
         "detail": dict(event.detail),
-        "link": f"{env.limits.public_url}/console/requests/{request}" if request else "",
+        "link": f"{env.limits.public_url}/console/access-request?id={request}" if request else "",
     }
 
 
