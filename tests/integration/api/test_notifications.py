@@ -19,6 +19,8 @@ from daypass.domain.events import Event, EventType
 from daypass.operations.broker.notify import deliver, signature
 from daypass.operations.broker.sweep import sweep
 from daypass.ports import OutboundFailed, Tx
+from daypass.wire.front import Front
+from daypass.wire.routes import RouteSettings, routes
 
 
 @dataclass
@@ -97,7 +99,8 @@ async def test_webhook_of_a_request_is_signed_and_says_what_happened(place: Plac
         "Incident 42: orders are not written",
     )
     assert sent["link"].endswith(f"/console/access-request?id={request['id']}")
-    assert (await place.server.send("GET", "/console/access-request")).status != 404  # there is such a page
+    paths = {row.path for row in routes(Front(place.server.runtime.env), place.server.runtime, RouteSettings()).rows}
+    assert "/console/access-request" in paths
     key = base64.b64decode(secret.removeprefix("whsec_"))
     expected = signature(key, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
     assert headers["webhook-signature"] == expected["webhook-signature"]
