@@ -48,7 +48,7 @@ demo-bridge:  ## a session is used at a second installation, which stands for AW
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/bridge.py $(ARGS)
 
-demo-incident:  ## an incident: access is requested, approved with MFA, used, ended, cut off; the record shows it
+demo-incident:  ## an incident: access is requested, approved with a passkey in headless Chromium, used, ended, cut off; the record shows it
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/incident.py $(ARGS)
 

@@ -1,29 +1,29 @@
-"""An incident, for real: nobody has standing access; an engineer requests it, a lead approves with MFA, the engineer acts, access ends.
+"""An incident, for real: nobody has standing access; an engineer requests it, a lead approves with a passkey, the engineer acts, access ends.
 
-The engineer's command waits for the approval. A security officer cuts a second session off. The record tells it all.
+The engineer's command waits for the approval, which the lead gives in headless Chromium with a virtual authenticator. A security officer cuts a second session off. The record tells it all.
 """
 
 from __future__ import annotations
 
-import base64
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from approver import Approver, approver, new_password
 from stage import DAYPASS, SHOWN, cli, client, document, new_key, note, refused, say, server, session_key
-
-from daypass.domain.totp import code_at, step_at
 
 ACCOUNT = "111122223333"
 RULE: dict[str, Any] = {
     "roles": ["role/prod-orders"],
     "requesters": {"principals": ["group/on-call"]},
-    "stages": [{"approvers": {"principals": ["group/leads"]}, "mfa_seconds": 300}],
+    "stages": [{"approvers": {"principals": ["group/leads"]}, "step_up": True}],
     "reason": {"patterns": ["incident *"]},
     "ticket": {"patterns": ["INC-*"]},
     "max_seconds": 3600,
@@ -31,27 +31,9 @@ RULE: dict[str, Any] = {
 ACT = """
 import boto3
 me = boto3.client("sts").get_caller_identity()["Arn"]
-boto3.client("iam").tag_role(RoleName="prod-orders", Tags=[{"Key": "incident", "Value": "INC-42"}])
+boto3.client("iam").tag_role(RoleName="orders-service", Tags=[{"Key": "incident", "Value": "INC-42"}])
 print("the fix is applied by", me)
 """
-
-
-class Device:
-    """A lead's virtual MFA device."""
-
-    def __init__(self, iam: Any, user: str) -> None:
-        made = iam.create_virtual_mfa_device(VirtualMFADeviceName=user)["VirtualMFADevice"]
-        self.serial: str = made["SerialNumber"]
-        self._seed = base64.b32decode(made["Base32StringSeed"])
-        now = step_at(int(time.time() * 1000))
-        codes = {f"AuthenticationCode{n}": code_at(self._seed, now - 3 + n) for n in (1, 2)}
-        iam.enable_mfa_device(UserName=user, SerialNumber=self.serial, **codes)
-        self._used = now - 1
-
-    def code(self) -> str:
-        """A code that has not been used."""
-        self._used = max(self._used + 1, step_at(int(time.time() * 1000)))
-        return code_at(self._seed, self._used)
 
 
 def person(iam: Any, url: str, home: Path, name: str, group: str, *actions: str) -> Any:
@@ -68,8 +50,8 @@ def person(iam: Any, url: str, home: Path, name: str, group: str, *actions: str)
     return pair
 
 
-def set_up(url: str, home: Path, root: tuple[str, str]) -> tuple[Any, Device]:
-    """A role that takes an approval, a rule, an engineer and a lead. The engineer's key, and the lead's device."""
+def set_up(url: str, home: Path, root: tuple[str, str]) -> tuple[Any, str]:
+    """A role that takes an approval, a rule, an engineer and a lead. The engineer's key, and the lead's password."""
     cli(
         home / "root",
         "login",
@@ -88,6 +70,7 @@ def set_up(url: str, home: Path, root: tuple[str, str]) -> tuple[Any, Device]:
         Condition={"Bool": {"daypass:Approved": "true"}},
     )
     iam.create_role(RoleName="prod-orders", AssumeRolePolicyDocument=trust)
+    iam.create_role(RoleName="orders-service", AssumeRolePolicyDocument=trust)  # what Ann repairs
     iam.put_role_policy(
         RoleName="prod-orders",
         PolicyName="fix",
@@ -99,7 +82,9 @@ def set_up(url: str, home: Path, root: tuple[str, str]) -> tuple[Any, Device]:
     rules.mkdir()
     (rules / "prod-orders.json").write_text(json.dumps(RULE, indent=2))
     cli(home / "root", "rule", "apply", str(rules))
-    return ann, Device(iam, "lee")
+    password = new_password()
+    iam.create_login_profile(UserName="lee", Password=password)
+    return ann, password
 
 
 def elevate(home: Path, *command: str) -> subprocess.Popen[str]:
@@ -122,13 +107,33 @@ def waiting(home: Path) -> dict[str, Any]:
     sys.exit("no request arrived")
 
 
+def approve(lee: Approver, request: str, note_: str) -> None:
+    """The lead opens the request, approves it and confirms exactly that."""
+    for fact in lee.approve(request, note_):
+        note(fact)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--software", action="store_true", help="an authenticator in software, also where Chromium is installed"
+    )
+    given = parser.parse_args()
     started = time.perf_counter()
     root = new_key()
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "data", {ACCOUNT: root}) as url:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        server(Path(folder) / "data", {ACCOUNT: root}, DAYPASS_SERVER__PUBLIC_URL="{local}") as url,
+        ExitStack() as stack,
+    ):
+        lee, how = approver(url.replace("127.0.0.1", "localhost"), Path(folder) / "browser", software=given.software)
+        stack.callback(lee.close)
         home = Path(folder)
         say("1. A role that nobody can assume without an approval, and a rule as a file")
-        ann, device = set_up(url, home, root)
+        ann, password = set_up(url, home, root)
+        lee.sign_in(ACCOUNT, "lee", password)
+        lee.register("key of the on-call desk")
+        note(f"Lee, who leads, has registered a passkey, with {how}")
         role = f"arn:aws:iam::{ACCOUNT}:role/prod-orders"
         sts = client("sts", url, ann)
         error = refused(lambda: sts.assume_role(RoleArn=role, RoleSessionName="ann"), "AccessDenied")
@@ -138,10 +143,9 @@ def main() -> None:
         command = elevate(home, sys.executable, "-c", ACT)
         request = waiting(home)
 
-        say("3. Lee sees exactly what is asked, and approves with MFA")
+        say("3. Lee sees exactly what is asked, approves, and signs that with the passkey")
         cli(home / "ann", "request", "approve", request["id"], "--binding", request["binding"], status=4)
-        code = ("--mfa-serial", device.serial, "--mfa-code", device.code())
-        cli(home / "lee", "request", "approve", request["id"], "--reason", "go ahead", *code)
+        approve(lee, request["id"], "go ahead")
 
         say("4. Ann's command runs with the role, and the access ends with it")
         printed, _ = command.communicate(timeout=60)
@@ -161,8 +165,7 @@ def main() -> None:
                 quiet=True,
             )
         )
-        code = ("--mfa-serial", device.serial, "--mfa-code", device.code())
-        cli(home / "lee", "request", "approve", made["id"], *code, quiet=True)
+        lee.approve(made["id"], "once more")
         session = session_key(sts.assume_role(RoleArn=role, RoleSessionName="ann"))
         note(f"she works as {client('sts', url, session).get_caller_identity()['Arn']}")
         grant = json.loads(cli(home / "ann", "request", "show", made["id"], "--output", "json", quiet=True))["grants"][

