@@ -14,9 +14,10 @@ from tests.contract.making import ACCOUNT, NOW, insert, one_of_each, read, revoc
 
 from daypass.domain.directory import ReplayEntry, Revocation, User
 from daypass.domain.errors import DaypassError
+from daypass.domain.session import FeedPosition
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.feed import KEEP_MS, Change, append, changes_after, feed_head, prune
+from daypass.stores.feed import KEEP_MS, Change, accounts_changed, append, changes_after, feed_head, prune
 from daypass.stores.tx import StoreTx
 
 KEYS = {
@@ -247,3 +248,23 @@ def test_feed_prunes_itself_as_it_grows(database: Database) -> None:
     insert(database, *(user(f"u{i}", id=f"AIDA{i}") for i in range(300)))
     head = database.read(feed_head)
     assert (head.position, head.pruned) == (301, 1)
+
+
+def test_accounts_changed_names_accounts_of_the_given_kinds_since_a_position(database: Database) -> None:
+    first = User("AIDA8", ACCOUNT, "one", "/", NOW)
+    insert(database, first)
+    head = database.read(feed_head)
+    since = FeedPosition(head.epoch, head.position)
+
+    def changed(tables: tuple[str, ...], after: FeedPosition = since, most: int = 100) -> frozenset[str] | None:
+        return database.read(lambda conn: accounts_changed(conn, after, tables, most))
+
+    assert changed(("users", "roles")) == frozenset()
+    insert(database, User("AIDA9", "444455556666", "two", "/", NOW))
+    assert changed(("users", "roles")) == {"444455556666"}
+    assert changed(("roles",)) == frozenset()
+    assert changed(("users",), FeedPosition("another", head.position)) is None
+    assert changed(("users",), most=0) is None
+    with database.write_transaction() as conn:
+        prune(conn, NOW + 1)
+    assert changed(("users",)) is None

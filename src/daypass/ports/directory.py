@@ -6,7 +6,7 @@ worker processes, and is dropped with the view when one of its dependencies chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -222,6 +222,12 @@ class Directory(Protocol):
 
     async def refresh(self) -> bool:
         """One coalesced poll of the change feed; True when it had moved. Call it before refusing from the cache."""
+        ...
+
+    async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]]) -> frozenset[str] | None:
+        """The accounts of which an entity of these kinds has changed after `since`. None: nobody knows, because the feed
+        does not go back so far, or too much has changed. Raises DaypassError(UNAVAILABLE).
+        """
         ...
 
     def revoked(self, claims: SessionClaims) -> Revocation | None:

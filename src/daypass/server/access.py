@@ -10,23 +10,21 @@ from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.operations.broker.notify import deliver
-from daypass.operations.broker.sweep import sweep
+from daypass.operations.broker.sweep import Sweeper
 from daypass.ports import Env
 
 
 async def follow(env: Env, metrics: Metrics, seconds: float) -> None:
     """Sweeps every `seconds` until it is cancelled. A sweep that fails is tried again."""
-    seen = None
+    sweeper = Sweeper(env)
     while True:
         await asyncio.sleep(seconds)
-        now = env.directory.seen()
         try:
-            swept = await sweep(env, changed=now != seen)
+            swept = await sweeper.sweep()
             await deliver(env)
         except DaypassError as error:
             logs.get().warning("access.sweep_failed", **error.private)
         except Exception:  # noqa: BLE001  # it must go on; a grant is checked at its use anyway
             logs.get().error("access.sweep_broken", exc_info=True)
         else:
-            seen = now
             metrics["daypass_grants_open"].set(swept.open)

@@ -8,7 +8,7 @@ successfully for `max_staleness_seconds`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -26,8 +26,9 @@ from daypass.stores.batch import Load
 from daypass.stores.cache import ViewCache
 from daypass.stores.coalesce import Coalesced
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change
-from daypass.stores.feed_poller import forget_spent, poll, restore_revocations
+from daypass.stores.entities import ENTITY_TABLES
+from daypass.stores.feed import Change, accounts_changed
+from daypass.stores.feed_poller import MANY_CHANGES, forget_spent, poll, restore_revocations
 from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.image import DirectoryImage
 from daypass.stores.loading import BATCH, ViewLoader, unavailable
@@ -246,6 +247,11 @@ class CachedDirectory(Lookups):
     async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:
         """See `ports.Directory`. Raises DaypassError: UNAVAILABLE, THROTTLED."""
         return await self._on_thread(lambda conn: query(StoreReader(conn)), account, urgent=urgent)
+
+    async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]]) -> frozenset[str] | None:
+        """See `ports.Directory`."""
+        tables = [ENTITY_TABLES[kind].table.name for kind in kinds]
+        return await self._on_thread(lambda conn: accounts_changed(conn, since, tables, MANY_CHANGES), urgent=False)
 
     def _refuse_unless_own(self, session_id: str) -> None:
         """Raises DaypassError(UNAVAILABLE) unless this process issued the session and may still honour it."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from daypass.domain.directory import Revocation
+from daypass.domain.session import FeedPosition
 from daypass.stores.backend import FEED_HEAD, FeedHead
 from daypass.stores.schema import feed, feed_counter
 
@@ -111,3 +112,16 @@ def changes_after(conn: Connection, position: int, limit: int) -> list[Change]:
     """Up to `limit` changes after `position`, oldest first, without their revocations."""
     rows = conn.execute(select(feed).where(feed.c.position > position).order_by(feed.c.position).limit(limit))
     return [Change(row.position, row.kind, row.account, tuple(json.loads(row.keys))) for row in rows]
+
+
+def accounts_changed(
+    conn: Connection, since: FeedPosition, tables: Collection[str], most: int
+) -> frozenset[str] | None:
+    """The accounts of which a row of these tables has changed after `since`. None: the feed does not go back so far, is
+    of another epoch, or has more than `most` changes since then.
+    """
+    head = feed_head(conn)
+    if head.epoch != since.epoch or head.pruned > since.position or head.position - since.position > most:
+        return None
+    changed = select(feed.c.account).where(feed.c.position > since.position, feed.c.kind.in_(tables)).distinct()
+    return frozenset(conn.execute(changed).scalars())

@@ -20,7 +20,7 @@ from daypass.stores.feed import Change, changes_after, feed_head, renew_epoch
 from daypass.stores.nodes import listed_nodes
 from daypass.stores.tx import StoreTx, prune_revocations, read_revocations, revocations_after
 
-_MANY_CHANGES = 10_000
+MANY_CHANGES = 10_000
 """If the cursor is behind by more than this, starting over is cheaper than reading every change."""
 
 
@@ -54,8 +54,8 @@ def _poll(conn: Connection, cursor: FeedPosition, since: int) -> Polled:
     same = head.epoch == cursor.epoch
     if same and head.position == cursor.position:
         return Polled(head, (), ())
-    if same and head.pruned <= cursor.position < head.position <= cursor.position + _MANY_CHANGES:
-        changes = changes_after(conn, cursor.position, _MANY_CHANGES)
+    if same and head.pruned <= cursor.position < head.position <= cursor.position + MANY_CHANGES:
+        changes = changes_after(conn, cursor.position, MANY_CHANGES)
         return Polled(head, changes, revocations_after(conn, cursor.position))
     return Polled(head, None, read_revocations(conn, since))
 

@@ -23,6 +23,7 @@ from daypass.operations.broker.facts import (
     role_digest,
 )
 from daypass.operations.broker.permission import may_approve
+from daypass.operations.broker.snapshot import once
 from daypass.ports import Env, Reader
 
 
@@ -128,7 +129,7 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     that were approved, the person must still be a requester of the rule, and the approvers must still be eligible.
     """
     role = tx.get(Role, id=grant.role_id)
-    if role is None or role_digest(tx, role, env.builtin) != grant.role_digest:
+    if role is None or _version(env, tx, role) != grant.role_digest:
         raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
     stored = tx.get(ApprovalRule, account=grant.account, name=grant.rule)
     rule = compiled(stored) if stored is not None else None
@@ -137,10 +138,22 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     if is_disabled(tx, (grant.principal_id,)):
         raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
     people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
-    if not people.include(names_of(tx, principal_ids), None):
+    if not people.include(_names(tx, principal_ids), None):
         raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
     if grant.approvers:
         _check_approvers(env, tx, request, grant, rule)
+
+
+def _version(env: Env, tx: Reader, role: Role) -> str:
+    return once(tx, ("version", role.id), lambda: role_digest(tx, role, env.builtin))
+
+
+def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
+    return once(tx, ("names", *ids), lambda: names_of(tx, ids))
+
+
+def _may_approve(env: Env, tx: Reader, ids: Sequence[str], role_arn: str) -> bool:
+    return once(tx, ("may approve", role_arn, *ids), lambda: may_approve(env, tx, ids, role_arn))
 
 
 def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule) -> None:
@@ -153,9 +166,9 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         ballot = read_ballot(vote.document)
         if not vote.approve or is_disabled(tx, ballot.principal_ids):
             continue
-        if not may_approve(env, tx, ballot.principal_ids, grant.role_arn):
+        if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue
-        names = names_of(tx, ballot.principal_ids)
+        names = _names(tx, ballot.principal_ids)
         # A delegation counts if it was in force when the delegate voted.
         match = stages_for([rule], names, vote.at, escalated=request.escalated_at > 0)
         voted = {tuple(stage) for stage in vote.stages}

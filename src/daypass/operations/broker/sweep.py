@@ -2,31 +2,72 @@
 
 Every process sweeps. Each change is checked again in its own transaction, so that it happens once. A grant is refused
 at its use whether or not it has been swept; the sweep ends its sessions and tells the record.
+
+A sweep costs no more than what is due and a fixed number of checks, however many grants are open. Grants whose time is
+over are found by their time. Those of accounts in which something has changed are checked first; all others in turn,
+because a person may belong to another account than the role.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from daypass.domain.access import grant as grants
 from daypass.domain.access.request import UNDECIDED, EndReason, moved, overdue
 from daypass.domain.access.terms import decode
-from daypass.domain.directory import AccessRequest, Grant, RequestState
+from daypass.domain.directory import (
+    AccessKey,
+    AccessRequest,
+    AccessVote,
+    ApprovalRule,
+    Attachment,
+    Grant,
+    Group,
+    Guardrail,
+    InlinePolicy,
+    LoginProfile,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    RequestState,
+    Role,
+    User,
+)
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.session import FeedPosition
 from daypass.operations.broker.close import grants_of
 from daypass.operations.broker.eligible import Void, check_grant
 from daypass.operations.broker.facts import is_disabled
 from daypass.operations.broker.notify import announce
+from daypass.operations.broker.snapshot import Snapshot
 from daypass.operations.broker.use import end_now
 from daypass.operations.broker.view import current_targets, principals_in
 from daypass.ports import Env, Reader, Tx
 
 _BATCH: Final = 500
+_PAGE: Final = 50  # grants that are checked in one snapshot: other reads wait so long
+_CHECKS: Final = 1_000  # grants that one sweep checks
 _WARNING_MS: Final = 300_000
 _WAITING: Final = (RequestState.DRAFT, RequestState.PENDING, RequestState.APPROVED)
+_EVERY_ACCOUNT: Final = ""
+_DEPENDENCIES: Final = (
+    AccessKey,
+    ApprovalRule,
+    Attachment,
+    Group,
+    Guardrail,
+    InlinePolicy,
+    LoginProfile,
+    ManagedPolicy,
+    Membership,
+    PolicyVersion,
+    Role,
+    User,
+)
+"""What a grant depends on: a change of these may make it void."""
 
 
 class Swept(NamedTuple):
@@ -37,30 +78,92 @@ class Swept(NamedTuple):
     open: int
 
 
-async def sweep(env: Env, *, changed: bool = True) -> Swept:
-    """Looks through all open requests and grants. Raises DaypassError(UNAVAILABLE).
+class Sweeper:
+    """The sweeps of one process. `behind`: accounts of which something has changed wait for the next sweep."""
 
-    `changed`: the directory has changed since the last sweep, so that grants may have become void.
-    """
-    now = env.clock.now()
-    due = await env.directory.read(lambda tx: _overdue(tx, now), account="")
-    for request in due:
-        await _expire(env, request.id)
-    for request in await env.directory.read(lambda tx: _unanswered(tx, env, now), account=""):
-        await _escalate(env, request.id)
-    after, ended, count = "", 0, 0
-    while True:
-        page = await env.directory.read(_page(env, after, now, changed=changed), account="")
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._seen: FeedPosition | None = None
+        self._waiting: dict[str, str] = {_EVERY_ACCOUNT: ""}
+        """Accounts whose grants are to be checked, each with the last grant that was; _EVERY_ACCOUNT: all of them."""
+        self._turn = ""
+        """The last grant that was checked in turn."""
+
+    @property
+    def behind(self) -> bool:
+        return bool(self._waiting)
+
+    async def sweep(self) -> Swept:
+        """Ends what is due, then checks some grants. Raises DaypassError(UNAVAILABLE)."""
+        env = self._env
+        now = env.clock.now()
+        due = await env.directory.read(lambda tx: _overdue(tx, now), account="")
+        for request in due:
+            await _expire(env, request.id)
+        for request in await env.directory.read(lambda tx: _unanswered(tx, env, now), account=""):
+            await _escalate(env, request.id)
+        over, soon = await env.directory.read(lambda tx: _timed(tx, now), account="")
+        for grant, reason in over:
+            await end_now(env, grant.id, reason)
+        for grant in soon:
+            await _warn(env, grant.id)
+        await self._notice_changes()
+        ended = len(over) + await self._check()
+        return Swept(len(due), ended, await env.directory.read(lambda tx: tx.count(Grant, ended_at=0), account=""))
+
+    async def _notice_changes(self) -> None:
+        """Adds the accounts of which something has changed since the last sweep; they start over."""
+        before, now = self._seen, self._env.directory.seen()
+        if before is not None and before != now:
+            changed = await self._env.directory.changed_accounts(before, _DEPENDENCIES)
+            if changed is None:
+                self._waiting = {_EVERY_ACCOUNT: ""}
+            else:
+                self._waiting |= dict.fromkeys(changed - {_EVERY_ACCOUNT}, "")
+        self._seen = now
+
+    async def _check(self) -> int:
+        """Checks grants until the budget is spent; the number of those that ended."""
+        left, ended = _CHECKS, 0
+        while self._waiting and left > 0:
+            account = next(iter(self._waiting))
+            checked, void, last = await self._page(account, self._waiting[account])
+            del self._waiting[account]
+            if last:
+                self._waiting[account] = last  # behind the others: accounts take turns
+            left, ended = left - max(checked, 1), ended + void
+        if left > 0:
+            _, void, self._turn = await self._page(_EVERY_ACCOUNT, self._turn)
+            ended += void
+        return ended
+
+    async def _page(self, account: str, after: str) -> tuple[int, int, str]:
+        """Checks the next grants after this one. How many, how many were void, and the last one; "": all are done."""
+        env = self._env
+        page = await env.directory.read(_checked(env, account, after), account="")
         for grant, reason in page:
-            count += 1
             if reason is not None:
                 await end_now(env, grant.id, reason)
-                ended += 1
-            elif _ends_soon(grant, now):
-                await _warn(env, grant.id)
-        if len(page) < _BATCH:
-            return Swept(len(due), ended, count - ended)
-        after = page[-1][0].id
+        void = sum(reason is not None for _, reason in page)
+        return len(page), void, page[-1][0].id if len(page) == _PAGE else ""
+
+
+async def sweep(env: Env) -> Swept:
+    """Sweeps once, and checks every grant. Raises DaypassError(UNAVAILABLE)."""
+    sweeper = Sweeper(env)
+    found = await sweeper.sweep()
+    while sweeper.behind:
+        more = await sweeper.sweep()
+        found = Swept(found.expired + more.expired, found.ended + more.ended, more.open)
+    return found
+
+
+def _timed(tx: Reader, now: int) -> tuple[list[tuple[Grant, EndReason]], list[Grant]]:
+    """Open grants whose time is over, and those in use that end soon, of which nobody has been told yet."""
+    used = tx.find(Grant, ended_at=0, order="ends_at", after="0", limit=_BATCH)
+    unused = tx.find(Grant, ended_at=0, claimed_at=0, order="claim_by", limit=_BATCH)
+    over = [(grant, due) for grant in (*used, *unused) if (due := grants.end_due(grant, now)) is not None]
+    return over, [grant for grant in used if grants.end_due(grant, now) is None and _ends_soon(grant, now)]
 
 
 def _overdue(tx: Reader, now: int) -> list[AccessRequest]:
@@ -81,20 +184,35 @@ def _closed(tx: Reader, request: AccessRequest, now: int) -> AccessRequest | Non
     return after
 
 
-def _page(
-    env: Env, after: str, now: int, *, changed: bool
-) -> Callable[[Reader], Sequence[tuple[Grant, EndReason | None]]]:
+def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[tuple[Grant, EndReason | None]]]:
+    whose = {"account": account} if account != _EVERY_ACCOUNT else {}
+
     def query(tx: Reader) -> Sequence[tuple[Grant, EndReason | None]]:
-        found = tx.find(Grant, ended_at=0, order="id", after=after, limit=_BATCH)
-        return [(grant, _end_of(env, tx, grant, now, changed=changed)) for grant in found]
+        found = tx.find(Grant, ended_at=0, order="id", after=after, limit=_PAGE, **whose)
+        snapshot = _filled(tx, found)
+        return [(grant, _void(env, snapshot, grant)) for grant in found]
 
     return query
 
 
-def _end_of(env: Env, tx: Reader, grant: Grant, now: int, *, changed: bool) -> EndReason | None:
-    due = grants.end_due(grant, now)
-    if due is not None or not changed:
-        return due
+def _filled(tx: Reader, found: Sequence[Grant]) -> Snapshot:
+    """A snapshot that has what belongs to these grants alone, read at once."""
+    snapshot, ids = Snapshot(tx), sorted({grant.request_id for grant in found})
+    requests = {each.id: each for each in tx.find_among(AccessRequest, "id", ids, order="id")}
+    siblings: dict[str, list[Any]] = {each: [] for each in ids}
+    votes: dict[str, list[Any]] = {each: [] for each in ids}
+    for grant in tx.find_among(Grant, "request_id", ids, order="id"):
+        siblings[grant.request_id].append(grant)
+    for vote in tx.find_among(AccessVote, "request_id", ids, order="approver_id"):
+        votes[vote.request_id].append(vote)
+    for each in ids:
+        snapshot.put_one(AccessRequest, requests.get(each), id=each)
+        snapshot.put_all(Grant, siblings[each], request_id=each)
+        snapshot.put_all(AccessVote, votes[each], order="approver_id", request_id=each)
+    return snapshot
+
+
+def _void(env: Env, tx: Reader, grant: Grant) -> EndReason | None:
     request = tx.get(AccessRequest, id=grant.request_id)
     if request is None:
         return EndReason.CHANGED

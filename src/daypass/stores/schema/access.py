@@ -95,6 +95,9 @@ grants = Table(
     Index(None, "role_id", "ended_at"),
     Index(None, "request_id"),
     Index(None, "ended_at", "account"),
+    Index(None, "ended_at", "ends_at"),
+    Index(None, "ended_at", "claimed_at", "claim_by"),
+    Index(None, "ended_at", "id"),
     Index(None, "account", "id"),
 )
 

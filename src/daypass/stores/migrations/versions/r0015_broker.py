@@ -1,4 +1,6 @@
-"""Users of chat services who may vote in a chat. An older program has no votes from a chat."""
+"""Users of chat services who may vote in a chat, and indexes by which open grants are found in the order of their ends. An
+older program has no votes from a chat.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +27,5 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_chat_links_user_id_id", _TABLE, ["user_id", "id"])
+    for columns in (("ended_at", "ends_at"), ("ended_at", "claimed_at", "claim_by"), ("ended_at", "id")):
+        op.create_index(f"ix_grants_{'_'.join(columns)}", "grants", list(columns))

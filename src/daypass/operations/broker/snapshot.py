@@ -1,0 +1,80 @@
+"""One snapshot of the directory for many decisions: each row is read once, and each shared result computed once.
+
+It lives as long as its transaction, never longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+from daypass.ports import Reader
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+
+class Snapshot:
+    """`ports.Reader` that remembers what it has read."""
+
+    def __init__(self, tx: Reader) -> None:
+        self._tx = tx
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, kind: type[E], **equals: Any) -> E | None:
+        """See `ports.Reader`."""
+        return self.once(_key("get", kind, "", equals), lambda: self._tx.get(kind, **equals))
+
+    def find(
+        self,
+        kind: type[E],
+        *,
+        order: str = "",
+        path_prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        **equals: Any,
+    ) -> list[E]:
+        """See `ports.Reader`."""
+        key = _key("find", kind, order, equals)
+        if not (path_prefix or after) and key in self._known:
+            return list(self._known[key])
+        found = self._tx.find(kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals)
+        if not (path_prefix or after) and len(found) < limit:  # all that there are
+            self._known[key] = tuple(found)
+        return found
+
+    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
+        """See `ports.Reader`."""
+        read = self._tx.find_among
+        return list(
+            self.once(("among", kind, field, tuple(values), order), lambda: read(kind, field, values, order=order))
+        )
+
+    def count(self, kind: type[Any], **equals: Any) -> int:
+        """See `ports.Reader`."""
+        return self.once(_key("count", kind, "", equals), lambda: self._tx.count(kind, **equals))
+
+    def put_one(self, kind: type[E], found: E | None, **equals: Any) -> None:
+        """What `get` returns."""
+        self._known[_key("get", kind, "", equals)] = found
+
+    def put_all(self, kind: type[E], found: list[E], order: str = "", **equals: Any) -> None:
+        """What `find` returns."""
+        self._known[_key("find", kind, order, equals)] = found
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The result of the first call with this key."""
+        if key not in self._known:
+            self._known[key] = compute()
+        found: T = self._known[key]
+        return found
+
+
+def _key(way: str, kind: type[Any], order: str, equals: dict[str, Any]) -> Hashable:
+    return (way, kind, order, *sorted(equals.items()))
+
+
+def once(tx: Reader, key: Hashable, compute: Callable[[], T]) -> T:
+    """What `compute` returns, computed once in a `Snapshot` and each time in another transaction."""
+    return tx.once(key, compute) if isinstance(tx, Snapshot) else compute()
