@@ -304,7 +304,7 @@ async def test_cursor_older_than_the_pruned_feed_flushes_everything(opener: Open
 async def test_far_behind_starts_over_instead_of_reading_every_change(
     opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daypass.stores.feed_poller._MANY_CHANGES", 3)
+    monkeypatch.setattr("daypass.stores.feed_poller.MANY_CHANGES", 3)
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
     directory = recorder.directory(ours)
