@@ -345,7 +345,15 @@ def threat_model_page() -> str:
     return _ATTACK_ROW.sub(filled, (ROOT / "docs/threat-model.md").read_text("utf-8"))
 
 
+def oauth_page() -> str:
+    """The page as it stands, with the tables that the code tells (gen_oauth.py)."""
+    import gen_oauth  # noqa: PLC0415  # it is beside this file, which is where a script imports from
+
+    return gen_oauth.page((REFERENCE / "oauth.md").read_text("utf-8"), table, described)
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "../reference/oauth.md": oauth_page,
     "../threat-model.md": threat_model_page,
     "cli.md": cli_page,
     "errors.md": errors_page,

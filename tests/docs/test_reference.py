@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from enum import StrEnum
 from types import ModuleType
@@ -26,14 +27,16 @@ from daypass.wire.aws.models import load
 
 
 @pytest.fixture(scope="module")
-def gen_docs() -> ModuleType:
+def gen_docs() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(ROOT / "tools"))  # the modules beside it, which it imports
     spec = importlib.util.spec_from_file_location("gen_docs", ROOT / "tools/gen_docs.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(ROOT / "tools"))
 
 
 class Odd(StrEnum):
@@ -43,6 +46,7 @@ class Odd(StrEnum):
 
 
 _PAGES = (
+    "../reference/oauth.md",
     "../threat-model.md",
     *("cli.md", "errors.md", "events.md", "lint.md", "metrics.md", "operations.md", "routes.md", "settings.md"),
 )
@@ -98,3 +102,20 @@ def test_command_without_help_is_refused(gen_docs: ModuleType) -> None:
 
 def test_table_escapes_cells(gen_docs: ModuleType) -> None:
     assert gen_docs.table(["a"], [["x|y\nz"]]) == "| a |\n| --- |\n| x\\|y z |\n"
+
+
+def test_standard_that_is_not_served_is_refused(gen_docs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gen_oauth  # beside gen_docs
+
+    odd = gen_oauth.Standard("RFC 0", "nothing", "/oauth2/nowhere")
+    monkeypatch.setattr(gen_oauth, "STANDARDS", (*gen_oauth.STANDARDS, odd))
+    with pytest.raises(gen_docs.Undocumented, match="/oauth2/nowhere"):
+        gen_docs.PAGES["../reference/oauth.md"]()
+
+
+def test_grant_that_no_standard_names_is_refused(gen_docs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gen_oauth  # beside gen_docs
+
+    monkeypatch.setattr(gen_oauth, "STANDARDS", tuple(s for s in gen_oauth.STANDARDS if "device_code" not in s.served))
+    with pytest.raises(gen_docs.Undocumented, match=r"no standard of oauth\.md names"):
+        gen_docs.PAGES["../reference/oauth.md"]()

@@ -62,25 +62,28 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """Settings of one client.
 
     Attributes:
-        token_endpoint_auth_method: how it authenticates; "none" makes it a public client.
-        jwks, jwks_uri: the keys of private_key_jwt.
-        tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri: what its certificate says
-            (tls_client_auth); exactly one of them. The name is in the form of RFC 4514.
-        trust_anchor: the ARN of the trust anchor (IAM Roles Anywhere) that its certificate leads to (tls_client_auth).
-        tls_client_certificates: SHA-256 thumbprints (base64url) of its certificates (self_signed_tls_client_auth).
-        role: the ARN of the role that is the client (aws_sigv4).
-        redirect_uris: compared exactly; of a loopback address the port may differ.
+        token_endpoint_auth_method: how it authenticates; `none` makes it a public client, `aws_sigv4` a workload: a session of
+            `role` signs its requests for the service `daypass`.
+        jwks, jwks_uri: the keys of `private_key_jwt`; a URL is fetched like those of identity providers.
+        tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri: the name in its certificate
+            (`tls_client_auth`); exactly one of them. A DN is in the form of RFC 4514.
+        trust_anchor: the ARN of the trust anchor (IAM Roles Anywhere) that its certificate leads to (`tls_client_auth`).
+            Its CRLs apply.
+        tls_client_certificates: thumbprints (`x5t#S256`) of its certificates (`self_signed_tls_client_auth`).
+        role: the ARN of the role that is the client (`aws_sigv4`).
+        redirect_uris: compared as text; only the port of `http://127.0.0.1` and `http://[::1]` may differ.
         grant_types: the grants that it may use.
-        roles: ARNs of the roles that it may ask for, or "*".
+        roles: ARNs of the roles that it may ask for, or `*`.
         audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
         scopes: the scopes that it may ask for.
         dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
-        fapi_exceptions: what of FAPI 2.0 is not required of this client.
-        refresh_token_seconds: the lifetime of a family of refresh tokens.
+        fapi_exceptions: what of FAPI 2.0 is not required of a confidential client: `bearer_tokens` (its tokens need not be
+            bound), `client_secret` (it may use a secret), `unpushed_requests` (its authorization requests need not be pushed).
+        refresh_token_seconds: the lifetime of a family of refresh tokens, from the first one on.
         external_client_ids: the client's id at other authorization servers, by their issuers: it may ask for identity
-            assertions (ID-JAG) for these.
-        metadata_documents: this client is none itself. It accepts clients whose client_id is one of these URLs, or begins
-            with one that ends in "/*", and limits them; see `domain.oauth.client_document`.
+            assertions (`id-jag`) for these.
+        metadata_documents: this client only accepts others, whose `client_id` is one of these URLs or begins with one that
+            ends in `/*`, and limits them.
     """
 
     token_endpoint_auth_method: AuthMethod = "private_key_jwt"

@@ -32,11 +32,12 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     """Settings of one resource server.
 
     Attributes:
-        scopes: by name. If there are any, tokens for it have at least one of them, and no other.
-        default_scopes: for a request without a scope; empty: such a request is refused.
-        algorithm: signs tokens for it; "": the server's.
+        scopes: by name, each with a `description` and a session `policy`. A session with several scopes may do what any of
+            their policies allow, within its role. If there are scopes, tokens need at least one of them, and have no other.
+        default_scopes: for a request without `scope`; empty: such a request is refused.
+        algorithm: signs tokens for it: `ES256`, `EdDSA` or `RS256`, as far as the settings have keys. Empty: the server's.
         token_seconds: the longest lifetime of tokens for it; 0: no limit.
-        introspection_clients: the client_ids of the account's clients that may introspect tokens for it.
+        introspection_clients: clients of the account that may introspect tokens for it.
     """
 
     scopes: dict[str, ScopeSettings] = {}  # msgspec copies it

@@ -52,7 +52,7 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         shown(device.CHECK, device.check, "Shows what a device asks for", POST, device.OPERATION),
         shown(device.DECIDE, device.decide, "Takes the consent of a person for a device", POST, device.OPERATION),
         route(authorize.PUSH, _PUSH, authorize.push, "Takes an authorization request of a client (RFC 9126)"),
-        *(route(path, _READ, document, document.summary, GET) for path, document in documents(_served).items()),
+        *(route(path, _READ, document, document.summary, GET) for path, document in documents(served_metadata).items()),
         route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
         route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)"),
         route(_INTROSPECT, "daypass:IntrospectToken", introspection, "What an access token says (RFC 7662)"),
@@ -61,7 +61,7 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
     )
 
 
-def _served(server: AuthorizationServer) -> Mapping[str, Any]:
+def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
     """What the metadata say of the other endpoints (RFC 8414, 2; RFC 9396, 10)."""
     return {
         "authorization_endpoint": server.issuer + authorize.PATH,

@@ -1,0 +1,175 @@
+"""The parts of docs/reference/oauth.md that the code tells: they stand between `<!-- generated: NAME -->` and `<!-- end -->`.
+
+The table of standards is written here, and each row names what is served of it. A row that names what is not served is an
+error, and so is a grant, a method, a path or a member of the metadata that no row names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from inspect import cleandoc
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+
+from daypass.domain.errors import ErrorKind
+from daypass.domain.oauth.client import ClientSettings
+from daypass.domain.oauth.resource_server import ResourceServerSettings
+from daypass.operations.oauth.request import ACTOR_TYPES, REQUESTED_TYPES, SUBJECT_TYPES, TokenType
+from daypass.ports import NO_OAUTH, AuthorizationServer, Env
+from daypass.wire.front import Front
+from daypass.wire.oauth.errors import oauth_error
+from daypass.wire.oauth.metadata import openid_configuration, protected_resource
+from daypass.wire.oauth.routes import AUTH_METHODS, oauth_routes, served_metadata
+from daypass.wire.oauth.token import GRANTS
+from daypass.wire.web.visit import Site
+
+ISSUER: Final = "https://daypass.example.com"
+_REGION = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ALWAYS: Final = frozenset({"issuer", "authorization_servers", "resource"})  # members that every document needs
+
+
+class Standard(NamedTuple):
+    """A standard, what is supported of it, and the names of what is served: paths, members of metadata, grants, methods,
+    token types, errors.
+    """
+
+    name: str
+    part: str
+    served: str
+
+
+STANDARDS: Final = (
+    Standard("[RFC 6749](https://www.rfc-editor.org/rfc/rfc6749)", "Codes, client credentials and refresh tokens; client authentication by Basic and by parameters; the form of the token endpoint. Parameters are accepted in the body only, and one that is there twice is refused. No implicit flow, no passwords", "/oauth2/token /oauth2/authorize authorization_endpoint token_endpoint authorization_code client_credentials refresh_token client_secret_basic client_secret_post none response_types_supported response_modes_supported grant_types_supported token_endpoint_auth_methods_supported"),
+    Standard("[RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)", "Bearer tokens in the `Authorization` header only", "bearer_methods_supported"),
+    Standard("[RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)", "Revocation of access and refresh tokens. A token that is not valid is answered like one that has just been revoked", "/oauth2/revoke revocation_endpoint revocation_endpoint_auth_methods_supported revocation_endpoint_auth_signing_alg_values_supported"),
+    Standard("[RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)", "The public keys of the signing rings: those that sign, have signed, and will sign. A key is published more than a day before it signs", "/.well-known/jwks.json jwks_uri"),
+    Standard("[RFC 7523](https://www.rfc-editor.org/rfc/rfc7523)", "Assertions of the account's identity providers as a grant; `private_key_jwt` with the issuer as the only audience, once each. No `client_secret_jwt`", "urn:ietf:params:oauth:grant-type:jwt-bearer private_key_jwt token_endpoint_auth_signing_alg_values_supported"),
+    Standard("[RFC 7636](https://www.rfc-editor.org/rfc/rfc7636)", "Required of every client; `S256` only", "code_challenge_methods_supported"),
+    Standard("[RFC 7662](https://www.rfc-editor.org/rfc/rfc7662), [RFC 9701](https://www.rfc-editor.org/rfc/rfc9701)", "Introspection of access tokens as JSON, or as a signed JWT for `Accept: application/token-introspection+jwt`; with `act` and `cnf`. Not encrypted", "/oauth2/introspect introspection_endpoint introspection_endpoint_auth_methods_supported introspection_endpoint_auth_signing_alg_values_supported introspection_signing_alg_values_supported"),
+    Standard("[RFC 8414](https://www.rfc-editor.org/rfc/rfc8414)", "Metadata: exactly what is served. No signed metadata", "/.well-known/oauth-authorization-server"),
+    Standard("[RFC 8628](https://www.rfc-editor.org/rfc/rfc8628)", "The device grant. The polling interval is checked for each server process; a person may type five wrong codes in a quarter of an hour", "/oauth2/device_authorization /device /device/code /device/decision device_authorization_endpoint urn:ietf:params:oauth:grant-type:device_code authorization_pending slow_down expired_token"),
+    Standard("[RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)", "Subject and actor tokens, `audience` and `resource` (several of each), `scope`, `requested_token_type`, `act`, `may_act`", "urn:ietf:params:oauth:grant-type:token-exchange"),
+    Standard("[RFC 8705](https://www.rfc-editor.org/rfc/rfc8705)", "Both methods of authentication, and tokens bound to the certificate, at Daypass's own TLS and behind a proxy. The subject is a DN, a DNS name or a URI. No aliases of endpoints", "tls_client_auth self_signed_tls_client_auth tls_client_certificate_bound_access_tokens"),
+    Standard("[RFC 8707](https://www.rfc-editor.org/rfc/rfc8707)", "`resource` at the authorization and token endpoints, several of them", "invalid_target"),
+    Standard("[RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)", "The claims and the type (`at+jwt`) of access tokens", "urn:ietf:params:oauth:token-type:access_token"),
+    Standard("[RFC 9126](https://www.rfc-editor.org/rfc/rfc9126)", "Required of confidential clients, unless `fapi_exceptions` has `unpushed_requests`. A request URI gives one code. No request objects (RFC 9101)", "/oauth2/par pushed_authorization_request_endpoint"),
+    Standard("[RFC 9207](https://www.rfc-editor.org/rfc/rfc9207)", "`iss` in every answer to a client", "authorization_response_iss_parameter_supported"),
+    Standard("[RFC 9396](https://www.rfc-editor.org/rfc/rfc9396)", "One object of the type `urn:daypass:session`", "authorization_details_types_supported invalid_authorization_details"),
+    Standard("[RFC 9440](https://www.rfc-editor.org/rfc/rfc9440)", "`Client-Cert` and `Client-Cert-Chain` from trusted proxies", "tls_client_auth"),
+    Standard("[RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)", "DPoP at the token endpoint and wherever access tokens are accepted, `dpop_jkt`. Nonces are required; a proof is good once, over all processes", "dpop_signing_alg_values_supported invalid_dpop_proof use_dpop_nonce"),
+    Standard("[RFC 9470](https://www.rfc-editor.org/rfc/rfc9470)", "`acr_values`, `max_age`, `unmet_authentication_requirements` at the authorization endpoint", "acr_values_supported"),
+    Standard("[RFC 9728](https://www.rfc-editor.org/rfc/rfc9728)", "Metadata of this server as a protected resource, named by `WWW-Authenticate`; a document for each resource server", "/.well-known/oauth-protected-resource"),
+    Standard("[OpenID Connect Core 1.0](https://openid.net/specs/openid-connect-core-1_0.html)", "Code flow; ID tokens with `nonce`, `auth_time`, `acr`, `amr`, `sid`; `prompt` (`none` is answered `login_required` or, without a remembered consent, `consent_required`); UserInfo. No `claims`, request objects, pairwise subjects, other flows", "/oauth2/userinfo /oauth2/authorize/consent userinfo_endpoint subject_types_supported id_token_signing_alg_values_supported scopes_supported claims_supported prompt_values_supported urn:ietf:params:oauth:token-type:id_token"),
+    Standard("[OpenID Connect Discovery 1.0](https://openid.net/specs/openid-connect-discovery-1_0.html)", "The metadata document of this server, and one for the issuer of each account's tokens for other clouds", "/.well-known/openid-configuration /outbound/"),
+    Standard("[Client ID Metadata Documents](https://datatracker.ietf.org/doc/draft-ietf-oauth-client-id-metadata-document/)", "Public clients and `private_key_jwt`, for URLs that a client of the account lists in `metadata_documents`", "client_id_metadata_document_supported"),
+    Standard("[Identity Assertion Authorization Grant](https://datatracker.ietf.org/doc/draft-ietf-oauth-identity-assertion-authz-grant/)", "Issued and redeemed. The subject is an ID token or an access token; no SAML assertion, no refresh token", "urn:ietf:params:oauth:token-type:id-jag"),
+    Standard("[Token Status List](https://datatracker.ietf.org/doc/draft-ietf-oauth-status-list/)", "Lists of one bit as signed JWTs. No CWT, no aggregation", "/statuslists/"),
+    Standard("Daypass", "A workload authenticates by its AWS signature; a session is exchanged between its two forms", "aws_sigv4 urn:daypass:token-type:aws-credentials urn:daypass:token-type:presigned-get-caller-identity"),
+)  # fmt: skip
+
+
+def page(text: str, table: Any, described: Any) -> str:
+    """The page with each region filled. `table`, `described`: see gen_docs."""
+    regions = _regions(table, described)
+    used = set[str]()
+
+    def filled(match: re.Match[str]) -> str:
+        used.add(match["name"])
+        return f"{match[1]}\n{regions[match['name']]}\n{match[3]}"
+
+    made = _REGION.sub(filled, text)
+    described("oauth.md, whose regions are not all there", "yes" if used == set(regions) else "")
+    return made
+
+
+def _regions(table: Any, described: Any) -> dict[str, str]:
+    metadata = openid_configuration(_server(), served_metadata(_server()))
+    return {
+        "paths": table(("Path", "Methods", "What"), _paths()),
+        "standards": table(("Standard", "Supported"), _standards(metadata, described)),
+        "metadata": table(("Member", "Value"), ((f"`{name}`", _shown(value)) for name, value in metadata.items())),
+        "grants": table(("Grant type", "Without a client"), _grants()),
+        "client-settings": table(("Setting", "Default", "Meaning"), _settings(ClientSettings, described)),
+        "resource-server-settings": table(
+            ("Setting", "Default", "Meaning"), _settings(ResourceServerSettings, described)
+        ),
+        "token-types": table(("Type", "Subject", "Actor", "Can be requested"), _token_types()),
+        "errors": table(("Error", "Status", "Kinds on the record"), _errors()),
+    }
+
+
+def _server() -> AuthorizationServer:
+    """A server with the algorithms of the default settings."""
+
+    class Signer:
+        algorithms = ("ES256",)
+
+    return AuthorizationServer(ISSUER, cast("Any", Signer()), NO_OAUTH.proofs, NO_OAUTH.documents)
+
+
+def _paths() -> Iterable[tuple[str, str, str]]:
+    front = Front(cast("Env", None))  # the table is built, not called
+    rows = [
+        (f"`{row.path}`", ", ".join(sorted(row.methods)), row.summary) for row in oauth_routes(front, Site(front, ""))
+    ]
+    return sorted([*rows, ("`/statuslists/`", "GET", "A status list token: which access tokens are revoked")])
+
+
+def _standards(metadata: Mapping[str, Any], described: Any) -> Iterable[tuple[str, str]]:
+    """Checks both directions: whatever a row names is served, and whatever is served is named by a row."""
+    paths = {path.strip("`") for path, _, _ in _paths()}
+    required = {*paths, *metadata, *protected_resource(_server(), served_metadata(_server())), *GRANTS, *AUTH_METHODS}
+    served = {*required, *TokenType, *(code for code, _ in map(oauth_error, ErrorKind))}
+    named = {name for row in STANDARDS for name in row.served.split()}
+    for missing in sorted(named - served):
+        described(f"a standard of oauth.md names {missing}, which is not served, and so", "")
+    for missing in sorted(required - named - _ALWAYS):
+        described(f"{missing}, which no standard of oauth.md names,", "")
+    return ((row.name, row.part) for row in STANDARDS)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"`{each}`" for each in value)
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _grants() -> Iterable[tuple[str, str]]:
+    return ((f"`{name}`", "" if grant.needs_client else "yes") for name, grant in GRANTS.items())
+
+
+def _settings(kind: type[Any], described: Any) -> Iterable[tuple[str, str, str]]:
+    """Each field, with the paragraph of the class's docstring that begins with its name."""
+    texts: dict[str, str] = {}
+    lines = cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].splitlines()
+    for line in lines:
+        names, colon, text = line.strip().partition(": ")
+        if colon and not line.startswith(" " * 8):
+            current = names.split(", ")
+            texts |= dict.fromkeys(current, text)
+        elif line.strip():
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in current}
+    for field in msgspec.structs.fields(kind):
+        default = "" if field.default is msgspec.NODEFAULT else field.default
+        shown = "" if default in ("", None, (), False, 0) else f"`{default}`"
+        text = described(f"{kind.__name__}.{field.name}", texts.get(field.name))
+        yield f"`{field.name}`", shown, text[0].upper() + text[1:]
+
+
+def _token_types() -> Iterable[tuple[str, str, str, str]]:
+    def mark(found: bool) -> str:  # noqa: FBT001  # a cell of a table
+        return "yes" if found else ""
+
+    return (
+        (f"`{kind}`", mark(kind in SUBJECT_TYPES), mark(kind in ACTOR_TYPES), mark(kind in REQUESTED_TYPES))
+        for kind in TokenType
+    )
+
+
+def _errors() -> Iterable[tuple[str, str, str]]:
+    found: dict[tuple[str, int], list[str]] = {}
+    for kind in ErrorKind:
+        found.setdefault(oauth_error(kind), []).append(f"`{kind.value}`")
+    return ((f"`{code}`", str(status), ", ".join(kinds)) for (code, status), kinds in sorted(found.items()))
