@@ -183,13 +183,43 @@ def _name(arn: str) -> str:
 
 @request.command("show")
 @_id
+@click.option("--examine", is_flag=True, help="Also what it adds to the person's permissions, and earlier requests.")
 @account_option
 @server_options
 @output_option
-def show(request_id: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(request_id: str, examine: bool, account: str, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
     """Show one access request, with its votes and grants."""
-    found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(request_id)}", {"account": account})
-    shown(found, form)
+    path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
+    found = connect(profile, endpoint).api("GET", path, {"account": account})
+    if not examine or form == "json":
+        shown(found, form)
+        return
+    shown(found["access_request"], form)
+    _shown_examination(found)
+
+
+def _shown_examination(found: Mapping[str, Any]) -> None:
+    """Prints what an approver should know beside the request itself."""
+    added = found["added"]
+    click.echo()
+    if added is None:
+        output.prose("The roles belong to another account: their permissions are not shown here.")
+    elif not added:
+        output.prose("It adds nothing: the person has all of it already.")
+    else:
+        rows = [(_action(each), ", ".join(each["resources"]), _name(each["role"]), each["policy"]) for each in added]
+        output.table(("ADDS", "ON", "ROLE", "POLICY"), rows)
+        if found["more"]:
+            output.prose("There are more than these.")
+    if found["history"]:
+        click.echo()
+        earlier = [(output.moment(r["created_at"]), r["state"], r["risk"], r["reason"]) for r in found["history"]]
+        output.table(("EARLIER REQUEST", "STATE", "RISK", "REASON"), earlier)
+
+
+def _action(added: Mapping[str, Any]) -> str:
+    text = f"everything except {added['action']}" if added["excepted"] else added["action"]
+    return f"{text} (partly)" if added["partly"] else str(text)
 
 
 def shown(found: Mapping[str, Any], form: str) -> None:

@@ -13,11 +13,15 @@ import click
 
 from daypass.audit.verify import BadRecord, Head, Verified
 from daypass.cli import exits, output
+from daypass.cli.durations import moment_of, seconds_of
 from daypass.cli.options import PAGE, Group, any_account_option, connect, output_option, pages, server_options
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
 from daypass.client.http import segment
 
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+_EXPLORED = frozenset({"person", "role", "chain", "source", "decision"})
 
 
 @click.group(cls=Group)
@@ -52,12 +56,30 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
 @click.option("--access-key-id", default="", metavar="ID")
 @click.option("--request-id", default="", metavar="ID")
 @click.option("--error", default="", metavar="KIND", help="For example access_denied.")
+@click.option("--type", default="", metavar="EVENT", help="For example session.issued.")
+@click.option("--person", default="", metavar="TEXT", help="A part of the ARN, ids or source identity of who acted.")
+@click.option("--role", default="", metavar="TEXT", help="A part of an ARN in the event.")
+@click.option("--chain", default="", metavar="ID", help="A session that was issued, acted on, or acted.")
+@click.option("--source", default="", metavar="ADDRESS", help="The beginning of the source address.")
+@click.option("--decision", type=click.Choice(["allowed", "refused"]))
+@click.option("--since", default="", metavar="TIME", help="2026-01-31T12:00:00Z, or 2h: the last two hours.")
+@click.option("--until", default="", metavar="TIME", help="2026-01-31T12:00:00Z.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @server_options
 @output_option
-def search(limit: int, profile: str, endpoint: str, form: str, **query: str) -> None:
-    """Find records, newest first."""
-    found = pages(connect(profile, endpoint), "/audit/records", "records", query, limit)
+def search(since: str, until: str, limit: int, profile: str, endpoint: str, form: str, **query: str | None) -> None:
+    """Find records, newest first. Person, role, chain, source and decision are compared with the events themselves, which
+    takes longer.
+    """
+    connection = connect(profile, endpoint)
+    now = connection.clock() + connection.offset
+    given = {name: text for name, text in query.items() if text}
+    for name, text in (("since", since), ("until", until)):
+        if text:
+            ago = seconds_of(text)
+            given[name] = str(moment_of(text, now) if ago is None else int((now - ago) * 1000))
+    path = "/audit/events" if _EXPLORED.intersection(given) else "/audit/records"
+    found = pages(connection, path, "records", given, limit)
     for record in found:
         _print(record, form)
     if not found:

@@ -74,13 +74,13 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             ),
             *scim_routes(front),
             *chat_routes(front),
-            Mount("/api/", lambda: _api(front), "The management API"),
+            Mount("/api/", lambda: _api(front, settings.shown), "The management API"),
             *(row for row in health_routes(health, settings.metrics_token) if settings.metrics or row.path != METRICS),
         )
     )
 
 
-def _api(front: Front) -> AsgiApp:
+def _api(front: Front, settings: ShownSettings) -> AsgiApp:
     from daypass.wire.api.app import create_api  # noqa: PLC0415  # FastAPI is slow to import: only when it is called
 
-    return create_api(front)
+    return create_api(front, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import signal
@@ -107,6 +108,37 @@ def test_audit_tail_follow_prints_what_comes_until_interrupted(daypass: Command)
     finally:
         process.kill()
     assert (process.returncode, err.strip()) == (130, "")
+
+
+def test_audit_search_finds_by_person_decision_and_time(daypass: Command) -> None:
+    daypass("account", "ls")
+    given = ("--operation", "daypass:ListAccounts", "--output", "json")
+    found = daypass("audit", "search", "--person", OPERATOR, "--decision", "allowed", "--since", "1h", *given)
+    assert '"daypass:ListAccounts"' in found.out
+    assert daypass("audit", "search", "--person", "no-such-person", *given).out == ""
+    assert daypass("audit", "search", "--decision", "refused", "--source", "192.0.2.", *given).out == ""
+    assert daypass("audit", "search", "--until", "2001-01-01T00:00:00Z", *given).out == ""
+    assert daypass("audit", "search", "--since", "yesterday").status == 2
+
+
+def test_dashboard_shows_the_figures_of_the_record(daypass: Command) -> None:
+    shown = daypass("dashboard", "--last", "1h")
+    assert (shown.status, shown.err) == (0, "")
+    assert re.search(r"^requests refused +\d+$", shown.out, re.MULTILINE)
+    assert "OPERATION" in shown.out
+    figures = daypass("dashboard", "--output", "json").json()
+    assert figures["active_grants"] == []
+    assert len(figures["times"]) == len(figures["series"]["issued"])
+    assert daypass("dashboard", "--last", "31d").status == 2
+
+
+def test_settings_are_shown_to_the_operator_alone(daypass: Command) -> None:
+    shown = daypass("settings")
+    assert "server.data = " in shown.out
+    assert daypass("settings", "--output", "json").json()["server"]["data"]
+    daypass.login(ROOT_KEYS[TENANT])
+    refused = daypass("settings")
+    assert (refused.status, refused.out) == (4, "")
 
 
 def test_audit_prove_verifies_a_record_and_compares_a_head_that_was_noted(daypass: Command) -> None:

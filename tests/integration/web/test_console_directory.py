@@ -133,6 +133,9 @@ def test_settings_are_for_the_operator_and_have_no_secrets(site: Installation) -
     site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
     answer = signed_in(site, name, BETA).get("/console/settings")
     assert refused(site, answer, 403)["operation"] == "daypass:ReadSettings"
+    sections = json.loads(_served(api(site, "GET", "/settings")).body)["sections"]
+    assert sections["server"]["public_url"] in shown
+    assert api(site, "GET", "/settings", key=ROOT_OF_BETA).status == 403
 
 
 def test_first_steps_make_a_role_that_needs_approval_and_its_rule(site: Installation) -> None:

@@ -125,3 +125,21 @@ def test_rule_apply_stores_changes_and_prunes_on_request(cli, serve, tmp_path: P
 def test_rule_apply_refuses_a_file_that_is_not_json(cli, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     assert cli("rule", "diff", str(tmp_path)).status == 6
+
+
+def test_request_show_examined_prints_what_it_adds_and_earlier_requests(cli, serve) -> None:
+    added = {
+        "role": ROLE, "action": "orders:\x1b[31m*", "resources": ["*"], "policy": "work", "excepted": False, "partly": True,
+    }  # fmt: skip
+    earlier = {**request("denied", reason="an earlier reason"), "created_at": 1_700_000_000_000}
+    examined = {"access_request": request("pending"), "added": [added], "more": True, "history": [earlier]}
+    server = serve(as_json(examined))
+    ran = cli("request", "show", "ab" * 16, "--examine")
+    assert server.sent[0].target.endswith("/examination")
+    assert "orders:\\u001b[31m* (partly)" in ran.out
+    assert "There are more than these." in ran.out
+    assert "an earlier reason" in ran.out
+    serve(as_json({**examined, "added": [], "history": []}))
+    assert "adds nothing" in cli("request", "show", "ab" * 16, "--examine").out
+    serve(as_json({**examined, "added": None}))
+    assert "another account" in cli("request", "show", "ab" * 16, "--examine").out

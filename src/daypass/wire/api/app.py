@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from daypass import __version__
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.api import (
     access,
     access_requests,
@@ -20,6 +21,7 @@ from daypass.wire.api import (
     devices,
     docs,
     event_streams,
+    installation,
     lint,
     notifications,
     oauth,
@@ -50,6 +52,7 @@ _MODULES = (
     providers,
     provisioning,
     oauth,
+    installation,
 )
 ROUTERS = tuple(each.router for each in _MODULES)
 _DESCRIPTION = (
@@ -59,8 +62,8 @@ _DESCRIPTION = (
 )
 
 
-def create_api(front: Front) -> FastAPI:
-    """The application behind this front end."""
+def create_api(front: Front, settings: ShownSettings) -> FastAPI:
+    """The application behind this front end. `settings`: of the server, without secrets."""
     app = FastAPI(
         title="Daypass management API",
         version=__version__,
@@ -72,6 +75,7 @@ def create_api(front: Front) -> FastAPI:
     )
     app.state.front = front
     app.state.env = front.env
+    app.state.settings = settings
     # Not include_router: it would build every route again for each application, at its first request, on the event loop.
     app.router.routes.extend(route for router in ROUTERS for route in router.routes)
     app.add_api_route("/api/docs", _docs, methods=["GET"], include_in_schema=False)
