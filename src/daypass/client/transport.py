@@ -169,9 +169,17 @@ def _converse(connection: http.client.HTTPConnection, request: Request) -> Answe
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
+"""What OpenSSL calls an answer that is not of TLS."""
+
+
 def _fail(error: BaseException, *, sent: bool) -> NoReturn:
     if isinstance(error, ssl.SSLCertVerificationError):
         raise NoAnswer(f"its certificate is not trusted: {error.verify_message}", sent=False, final=True) from None
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        raise NoAnswer("it does not speak TLS at this port", sent=False, final=True) from None
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+        raise NoAnswer("its name is not known", sent=False, final=True) from None
     if isinstance(error, (http.client.InvalidURL, ValueError)):  # they are raised before anything is sent
         raise NoAnswer(f"the request cannot be sent: {type(error).__name__}", sent=False, final=True) from None
     if isinstance(error, (OSError, http.client.HTTPException)):

@@ -33,11 +33,38 @@ def test_exchange_gives_status_headers_and_body(loopback: Callable) -> None:
 
 
 def test_exchange_nobody_there_was_not_sent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(NoAnswer, match="refused") as failed:
-        exchange(_request(f"http://127.0.0.1:{port}"), 10)
+    with socket.socket() as bound:  # it does not listen, and nobody else can have its port
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(NoAnswer, match="refused") as failed:
+            exchange(_request(f"http://127.0.0.1:{bound.getsockname()[1]}"), 10)
     assert (failed.value.sent, failed.value.final) == (False, False)
+
+
+def test_exchange_name_that_does_not_exist_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(NoAnswer, match="its name is not known") as failed:
+        exchange(_request("http://daypass.example.com"), 10)
+    assert (failed.value.sent, failed.value.final) == (False, True)
+
+
+def test_exchange_with_tls_at_a_port_without_it_is_final() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            caller, _ = server.accept()
+            with caller:
+                caller.recv(65_536)
+                caller.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(NoAnswer, match="does not speak TLS") as failed:
+            exchange(_request(f"https://127.0.0.1:{server.getsockname()[1]}"), 30)
+        thread.join()
+    assert (failed.value.sent, failed.value.final) == (False, True)
 
 
 def test_exchange_answer_cut_short_may_have_been_done(loopback: Callable) -> None:

@@ -40,13 +40,13 @@ def test_call_server_down_is_reported_within_two_seconds_with_its_address() -> N
     assert server.clock.now - NOW < 2
 
 
-def test_call_server_down_is_tried_four_times_however_little_time_has_passed() -> None:
+def test_call_server_down_is_tried_three_times_however_little_time_has_passed() -> None:
     server = Script(NoAnswer("connection refused", sent=False))
     connection = server.connection()
     connection.sleep = lambda _: None
     with pytest.raises(ClientError, match="connection refused"):
         connection.sts("GetCallerIdentity")
-    assert len(server.sent) == 4
+    assert len(server.sent) == 3
 
 
 def test_call_server_that_accepts_no_connection_is_tried_once_for_the_connect_timeout() -> None:
