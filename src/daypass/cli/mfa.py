@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from daypass.cli import output
+from daypass.cli import authenticator_app, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
 from daypass.client.http import segment
 
@@ -47,11 +47,17 @@ def _kind(passkey: dict[str, Any]) -> str:
 
 
 @mfa.command("add")
+@click.option("--app", is_flag=True, help="Register an authenticator app instead, on this terminal.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @server_options
-def add(no_browser: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # an option
-    """Register a passkey or security key, in your browser."""
-    address = f"{connect(profile, endpoint).profile.endpoint}/account/devices"
+def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # options
+    """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
+    connection = connect(profile, endpoint)
+    if app:
+        serial = output.safe(authenticator_app.register(connection))
+        output.prose(f"Registered {serial}. For a role that needs it: daypass exec ROLE --mfa-serial {serial}")
+        return
+    address = f"{connection.profile.endpoint}/account/devices"
     if no_browser or not webbrowser.open(address):
         output.prose(f"Open this address: {output.safe(address)}")
         return
@@ -75,15 +81,25 @@ def rename(passkey_id: str, name: str, user: str, account: str, profile: str, en
 
 
 @mfa.command("rm")
-@click.argument("passkey_id", metavar="ID")
+@click.argument("device", metavar="ID")
 @_whose
 @yes_option
 @server_options
-def remove(passkey_id: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
-    """Remove passkey ID. Its user is signed out of other browsers."""
-    confirmed(f"Remove passkey {output.safe(passkey_id)}?", yes=yes)
-    connect(profile, endpoint).api("DELETE", f"/passkeys/{segment(passkey_id)}", {"user": user, "account": account})
-    output.prose("The passkey is removed.")
+def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Remove passkey ID, or the virtual device with serial number ID.
+
+    With a passkey, its user is signed out of other browsers.
+    """
+    virtual = device.startswith("arn:")
+    if virtual and account:
+        raise click.UsageError("A virtual device is removed in its own account: leave out --account.")
+    confirmed(f"Remove {'device' if virtual else 'passkey'} {output.safe(device)}?", yes=yes)
+    connection = connect(profile, endpoint)
+    if virtual:
+        authenticator_app.remove(connection, device, user)
+    else:
+        connection.api("DELETE", f"/passkeys/{segment(device)}", {"user": user, "account": account})
+    output.prose(f"The {'device' if virtual else 'passkey'} is removed.")
 
 
 @mfa.command("recovery-codes")

@@ -175,7 +175,9 @@ _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"
 
 def _fail(error: BaseException, *, sent: bool) -> NoReturn:
     if isinstance(error, ssl.SSLCertVerificationError):
-        raise NoAnswer(f"its certificate is not trusted: {error.verify_message}", sent=False, final=True) from None
+        reason = f"its certificate is not trusted: {error.verify_message}"
+        hint = "AWS_CA_BUNDLE or `daypass login --ca-bundle` names a file with the CA"
+        raise NoAnswer(f"{reason} ({hint})", sent=False, final=True) from None
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
         raise NoAnswer("it does not speak TLS at this port", sent=False, final=True) from None
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
