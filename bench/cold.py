@@ -1,7 +1,9 @@
-"""How fast does an empty cache fill? Look-ups of access keys, users and roles that are not in memory, against those that are.
+"""What does an empty cache cost? AssumeRole, and look-ups of views, that find nothing in memory, against those that do.
 
-256 look-ups are in flight at a time, on SQLite, in this process: views per second, cold and warm. Run it with
-`python bench/cold.py`; filling takes about half a minute.
+`AssumeRole`: each request is of another user, for another role, so the cold ones load an access key, a user and a role
+each, and compile their policies; then the same requests again, signed anew. The whole server is in this process, on
+SQLite (see `cost`): requests per second and CPU time of a request. `views`: 256 look-ups in flight. Target: cold at least
+a third of warm for AssumeRole; it is printed and gates nothing. Filling takes about half a minute for 10,000 roles.
 """
 
 from __future__ import annotations
@@ -13,10 +15,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
+from assume_role import _signed
+from cost import Bench
+from daypass import config, sigv4
 from daypass.crypto.ids import RandomIds
 from daypass.data import builtin_policies
 from daypass.domain.directory import AccessKey, Attachment, Group, InlinePolicy, KeyStatus, Membership, Role, User
+from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.server.loop import Loop
+from daypass.server.process import tune_interpreter
+from daypass.server.runtime import Runtime
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, open_database
 from daypass.stores.migrations import prepare
@@ -30,7 +40,11 @@ TRUST = (
 POLICY = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"arn:aws:iam::%s:role/%s"}]}'
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 IN_FLIGHT, CHUNK = 256, 2_500
+CONNECTIONS = 64
+SHARE = 1 / 3
+KEY, SECRET = "AKIACOLDCOLDCOLDCOLD", "coldcoldcoldcoldcoldcoldcoldcoldcoldcold"
 
+Seal = Callable[[bytes, str, str], bytes]
 Look = Callable[[CachedDirectory], Awaitable[Any]]
 
 
@@ -46,10 +60,13 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-def fill(database: Database, roles: int, users: int) -> list[Look]:
-    """Roles and users with a policy of their own each, users with a key and a group; the look-ups of them all."""
+def fill(database: Database, roles: int, users: int, seal: Seal) -> tuple[list[Look], list[str]]:
+    """Roles and users with a policy of their own each, users with a key and a group; the look-ups of them all, and the
+    keys of the users. All keys have the same secret.
+    """
     ids = RandomIds()
     looks: list[Look] = []
+    keys: list[str] = []
     group = Group(ids.unique("AGPA"), ACCOUNT, "everyone", "/", 0)
     for start in range(0, max(roles, users), CHUNK):
         with database.write_transaction() as conn:
@@ -59,9 +76,11 @@ def fill(database: Database, roles: int, users: int) -> list[Look]:
                 tx.insert(Attachment(ACCOUNT, group.id, ADMINISTRATOR, 0))
             looks += [_role(tx, ids, f"role-{number}") for number in range(start, min(start + CHUNK, roles))]
             for number in range(start, min(start + CHUNK, users)):
-                looks += _user(tx, ids, f"user-{number}", group)
+                key, found = _user(tx, ids, f"user-{number}", group, seal)
+                keys.append(key)
+                looks += found
             tx.flush()
-    return looks
+    return looks, keys
 
 
 def _role(tx: StoreTx, ids: RandomIds, name: str) -> Look:
@@ -72,14 +91,14 @@ def _role(tx: StoreTx, ids: RandomIds, name: str) -> Look:
     return lambda directory: directory.role(ACCOUNT, name)
 
 
-def _user(tx: StoreTx, ids: RandomIds, name: str, group: Group) -> list[Look]:
+def _user(tx: StoreTx, ids: RandomIds, name: str, group: Group, seal: Seal) -> tuple[str, list[Look]]:
     user = User(ids.unique("AIDA"), ACCOUNT, name, "/", 0)
     key = ids.access_key("AKIA")
     tx.insert(user)
     tx.insert(InlinePolicy(ACCOUNT, user.id, "own", POLICY % (ACCOUNT, name), 0))
     tx.insert(Membership(ACCOUNT, group.id, user.id, 0))
-    tx.insert(AccessKey(key, ACCOUNT, user.id, KeyStatus.ACTIVE, b"secret", 0, 0))
-    return [lambda directory: directory.access_key(key), lambda directory: directory.user(user.id)]
+    tx.insert(AccessKey(key, ACCOUNT, user.id, KeyStatus.ACTIVE, seal(SECRET.encode(), ACCOUNT, user.id), 0, 0))
+    return key, [lambda directory: directory.access_key(key), lambda directory: directory.user(user.id)]
 
 
 async def rate(directory: CachedDirectory, looks: Sequence[Look]) -> float:
@@ -106,18 +125,76 @@ async def measure(database: Database, looks: Sequence[Look], entries: int) -> tu
         await directory.stop()
 
 
+# --- AssumeRole ------------------------------------------------------------------------------------------------------
+
+
+def _requests(keys: Sequence[str], role_count: int) -> list[bytes]:
+    """One of each user, for roles all over the account."""
+    url, made = "http://127.0.0.1:1", []
+    for number, key in enumerate(keys):
+        signing = sigv4.SigningKey(key, SECRET, "us-east-1", "sts")
+        arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/role-{number * (role_count // len(keys))}")
+        form = f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=cold-{number}"
+        made.append(_signed(signing, url, form))
+    return made
+
+
+async def _played(bench: Bench, pile: list[bytes]) -> tuple[float, float]:
+    """Requests per second; CPU microseconds of a request, of all threads."""
+    began, cpu = time.perf_counter(), time.process_time()
+    await bench.play(pile)
+    return len(pile) / (time.perf_counter() - began), (time.process_time() - cpu) / len(pile) * 1e6
+
+
+async def assume(settings: config.Settings, keys: Sequence[str], roles: int) -> None:
+    """Prints the cold and the warm rate of one process."""
+    runtime = Runtime(settings)
+    await runtime.start()
+    tune_interpreter()
+    bench = Bench(runtime, CONNECTIONS)
+    await bench.play(_requests(keys[-200:], roles))  # compiles what does not depend on the directory
+    cold, cold_cpu = await _played(bench, _requests(keys[:-200], roles))
+    warm, warm_cpu = await _played(bench, _requests(keys[:-200], roles))
+    await runtime.stop()
+    print(
+        f"AssumeRole  cold {cold:7,.0f}/s {cold_cpu:6,.0f} us   warm {warm:7,.0f}/s {warm_cpu:6,.0f} us   "
+        f"cold/warm {cold / warm:.2f}, by CPU time {warm_cpu / cold_cpu:.2f}{'' if cold / warm >= SHARE else '  MISSED'}",
+        flush=True,
+    )
+
+
+async def prepared(settings: config.Settings, roles: int, users: int) -> tuple[list[Look], list[str]]:
+    """Fills the database of these settings, with secrets that its servers can open."""
+    runtime = Runtime(settings)
+    await runtime.start()
+    await bootstrap(runtime.env, parse(f"{KEY}:{SECRET}:{ACCOUNT}:bench"), examples=ACCOUNT)
+    database = open_database(settings.database_url())
+    try:
+        return fill(database, roles, users, runtime.env.sealer.seal_secret)
+    finally:
+        database.close()
+        await runtime.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--roles", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=2_500)
+    parser.add_argument("--requests", type=int, default=2_000, help="most of one round of AssumeRole")
+    parser.add_argument("--only", choices=("assume", "views"), default="")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        database = open_database(f"sqlite:///{Path(folder) / 'daypass.db'}")
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=Loop) as runner:
+        settings = config.load(None, {}, {"server": {"data": Path(folder)}})
+        database = open_database(settings.database_url())
         prepare(database)
-        looks = fill(database, given.roles, given.users)
+        looks, keys = runner.run(prepared(settings, given.roles, given.users))
         for number in range(2):
-            cold, warm = asyncio.run(measure(database, looks, 4 * len(looks)))
-            print(f"round {number + 1}: cold {cold:>9,.0f}/s   warm {warm:>9,.0f}/s   warm/cold {warm / cold:>6.1f}")
+            if given.only != "views":
+                least = number * (given.requests + 200)
+                runner.run(assume(settings, keys[least : least + given.requests + 200], given.roles))
+            if given.only != "assume":
+                cold, warm = asyncio.run(measure(database, looks, 4 * len(looks)))
+                print(f"views       cold {cold:7,.0f}/s   warm {warm:9,.0f}/s   warm/cold {warm / cold:6.1f}")
         database.close()
 
 

@@ -109,7 +109,7 @@ async def test_burst_of_misses_takes_few_snapshots_and_statements(
         statements.append(given[2])
 
     await asyncio.gather(*(directory.role(ACCOUNT, f"Role-{number}") for number in range(MANY)))
-    # The first ones go alone, one for each thread, and with them whatever came before a thread was free again.
+    # The first ones go alone, and the others together when many wait, or when a batch has ended.
     alone = database.readers * 10
     assert len(statements) <= alone + 12
 
@@ -130,6 +130,17 @@ async def test_view_that_cannot_be_read_fails_alone(
     failed = [one for one, view in zip(keys, found, strict=True) if isinstance(view, DaypassError)]
     assert failed == [one for one in keys if one.endswith("7")]
     assert not directory._loader.in_flight
+
+
+@pytest.mark.parametrize("hostile", ["\ud800", "a\0b"])
+async def test_key_that_no_database_can_hold_is_absent_and_fails_no_other_view_of_its_batch(
+    directory: CachedDirectory, hostile: str
+) -> None:
+    hostiles = [directory.access_key(hostile), directory.user(hostile), directory.role(hostile, hostile)]
+    found = await asyncio.gather(*hostiles, directory.role_by_id(hostile), *looks(directory))
+    assert found[:4] == [None] * 4
+    assert await asyncio.gather(*looks(directory)) == found[4:]
+    assert sum(view is not None for view in found) >= MANY
 
 
 async def test_stop_during_loads_cancels_those_who_wait(directory: CachedDirectory) -> None:

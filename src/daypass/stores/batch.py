@@ -31,7 +31,7 @@ from daypass.ports import Reader
 from daypass.stores.backend import FeedHead
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, ascii_lower
 from daypass.stores.feed import feed_head
-from daypass.stores.tx import StoreReader
+from daypass.stores.tx import StoreReader, storable
 from daypass.stores.views import Loaded
 
 E = TypeVar("E")
@@ -157,12 +157,12 @@ class ReadAhead(StoreReader):
         return found
 
     def _rows(self, kind: type[E], field: str, values: Collection[str], **equals: str | int) -> list[E]:
-        storable = [value for value in values if "\0" not in value]
-        if not storable:
+        found = list(filter(storable, values))  # one key that no database can hold would fail the whole batch
+        if not found:
             return []
         mapping = ENTITY_TABLES[kind]
         statement = _statement(mapping.table.name, field, _ORDERS.get(kind, ""), tuple(equals))
-        rows = self._conn.execute(statement, {"values": storable, **equals})
+        rows = self._conn.execute(statement, {"values": found, **equals})
         return [mapping.to_entity(row) for row in rows]
 
 

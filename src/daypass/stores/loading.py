@@ -23,6 +23,10 @@ from daypass.stores.views import Loaded
 
 BATCH: Final = 64
 """Views in one snapshot: a thread holds the interpreter for some milliseconds with so many."""
+_AT_ONCE: Final = 2
+"""Batches that begin with any miss. Threads share the interpreter, so many small batches cost more than a few large ones."""
+_WORTH_ANOTHER: Final = BATCH // 2
+"""Misses that wait, from which on every free thread takes a batch."""
 _LONGEST_KEY = 2_200  # an ARN has at most 2,048 characters
 _MOST_LOADS = 4_096
 _ATTEMPTS = 10
@@ -85,10 +89,12 @@ class ViewLoader:
             future.cancel()
 
     def _begin_batches(self) -> None:
-        """A miss is loaded at once if a thread is free. Misses that arrive in the meantime are loaded together in the
-        next batch.
+        """A miss is loaded at once if few batches are running. Misses that arrive in the meantime are loaded together in
+        the next batch.
         """
         while self._missed and self._batches < self._threads:
+            if self._batches >= _AT_ONCE and len(self._missed) < _WORTH_ANOTHER:
+                return
             keys = list(islice(self._missed, BATCH))
             self._batches += 1
             self._spawn(self._load_batch({key: self._missed.pop(key) for key in keys}))

@@ -47,7 +47,7 @@ _DIRECTORY_LOCK = 0x64617970617373  # "daypass"
 _INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have them
 
 
-def _storable(value: Any) -> bool:
+def storable(value: Any) -> bool:
     """Whether both databases can hold the value: no NUL, no lone surrogate, integers of 64 bits."""
     if isinstance(value, str):
         return "\0" not in value and value.encode("utf-8", "replace").decode("utf-8") == value
@@ -90,7 +90,7 @@ class StoreReader:
         key, but `after` skips all entities that equal it. So page by a field that is unique among the requested
         entities.
         """
-        if not all(map(_storable, (path_prefix, after, *equals.values()))):
+        if not all(map(storable, (path_prefix, after, *equals.values()))):
             return []  # such a value cannot have been stored
         mapping = ENTITY_TABLES[kind]
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
@@ -127,7 +127,7 @@ class StoreReader:
         return None if not found else "few" if found <= _FEW else "many"
 
     def count(self, kind: type[Any], **equals: Any) -> int:
-        if not all(map(_storable, equals.values())):
+        if not all(map(storable, equals.values())):
             return 0
         mapping = ENTITY_TABLES[kind]
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
@@ -327,7 +327,7 @@ class StoreTx(StoreReader):
 
 def _row(mapping: EntityTable, entity: Any) -> dict[str, Any]:
     row = mapping.to_row(entity)
-    if not all(map(_storable, row.values())):
+    if not all(map(storable, row.values())):
         raise DaypassError(ErrorKind.INVALID_INPUT, "The request contains characters that cannot be stored.")
     return row
 
