@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,9 @@ class Authenticator:
     count: int | None = 0
     flags: int = UP | UV
     client: dict[str, Any] = field(default_factory=dict)
+    aaguid: bytes = bytes(16)
+    attest: Callable[[bytes, bytes], tuple[str, dict[str, Any]]] = lambda *_: ("none", {})
+    """The form and statement of an attestation of authenticator data and the digest of the client data."""
 
     @property
     def id(self) -> str:
@@ -40,11 +44,13 @@ class Authenticator:
         asked = json.loads(options)
         self.user = to_bytes(asked["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())
-        made = AttestedCredentialData.create(Aaguid(bytes(16)), self.credential, public)
+        made = AttestedCredentialData.create(Aaguid(self.aaguid), self.credential, public)
         data = AuthenticatorData.create(self._rp_hash(), AuthenticatorData.FLAG(self.flags | AT), self.count or 0, made)
-        attestation = AttestationObject.create("none", data, {})
+        client = self._client_data("webauthn.create", asked["challenge"])
+        form, statement = self.attest(bytes(data), hashlib.sha256(client).digest())
+        attestation = AttestationObject.create(form, data, statement)
         response = {
-            "clientDataJSON": to_text(self._client_data("webauthn.create", asked["challenge"])),
+            "clientDataJSON": to_text(client),
             "attestationObject": to_text(attestation),
             "transports": ["internal", "<script>"],
         }
