@@ -129,7 +129,7 @@ def open_bao() -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def _until_up(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -162,7 +162,7 @@ async def test_preload_loads_those_used_last_and_no_more_than_it_may(
     insert(database, *uses, LastUse("AIDAGONE", "iam:GetUser", ACCOUNT, NOW + 99, ""))
     directory = recorder.directory(database, preload=6)
     await directory.start()
-    for _ in range(500):
+    for _ in range(6000):
         if not directory._tasks:
             break
         await asyncio.sleep(0.01)

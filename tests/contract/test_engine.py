@@ -136,7 +136,7 @@ def test_writers_queue_and_none_starves(opener: Opener) -> None:
     together = threading.Barrier(writers)
 
     def work(number: int) -> None:
-        together.wait(10)
+        together.wait(60)
         while (asked := len(turns)) < total:
             with databases[number].write_transaction() as conn:
                 conn.execute(text("UPDATE meta SET value = value WHERE key = 'installation'"))
@@ -168,7 +168,7 @@ def test_process_that_is_stopped_while_it_waits_holds_up_nobody(tmp_path: Path) 
         fcntl.flock(stopped, fcntl.LOCK_EX)
         thread = threading.Thread(target=write)
         thread.start()
-        in_time = written.wait(10)
+        in_time = written.wait(60)
     thread.join()
     database.close()
     assert in_time

@@ -140,7 +140,7 @@ def test_slow_transaction_is_not_overtaken(opener: Opener) -> None:
         with slow.write_transaction() as conn:
             places["slow"] = bump(conn)
             holding.set()
-            assert release.wait(10)
+            assert release.wait(60)
 
     def be_fast() -> None:
         with fast.write_transaction() as conn:
@@ -148,7 +148,7 @@ def test_slow_transaction_is_not_overtaken(opener: Opener) -> None:
 
     threads = [threading.Thread(target=be_slow), threading.Thread(target=be_fast)]
     threads[0].start()
-    assert holding.wait(10)
+    assert holding.wait(60)
     threads[1].start()
     time.sleep(0.2)
     assert "fast" not in places
@@ -213,7 +213,7 @@ def test_checks_of_one_writer_hold_until_it_commits(opener: Opener) -> None:
                 tx.insert(user(f"u{number}"))
                 outcomes.append("inserted")
 
-        ready.wait(10)
+        ready.wait(60)
         write(databases[number], step)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]

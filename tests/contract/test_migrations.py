@@ -65,7 +65,7 @@ def test_migrate_by_two_processes_at_once_makes_one_schema(empty_url: str) -> No
     found: list[object] = []
 
     def start(database: Database) -> None:
-        together.wait(10)
+        together.wait(60)
         try:
             prepare(database)
             found.append(database.read(installation))

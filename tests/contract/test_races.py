@@ -62,7 +62,7 @@ class Gate:
             if not self._held:
                 self._held = True
                 self.reached.set()
-                assert self._open.wait(10)
+                assert self._open.wait(60)
             return result
 
         monkeypatch.setattr(database, "read", held)
@@ -521,7 +521,7 @@ async def test_spent_revocations_are_pruned_from_the_database_in_time(
     recorder.wall += 86_400_000
     later = recorder.directory(database)
     await later.start()
-    for _ in range(200):
+    for _ in range(6000):
         if read(database, lambda tx: tx.count(Revocation)) == 1:
             break
         await asyncio.sleep(0.01)
@@ -573,7 +573,7 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
     assert directory.revoked(claims) is not None
     afresh = session(directory.seen(), "AROAOTHER")
     assert directory.revoked(afresh) is None
-    for _ in range(200):
+    for _ in range(6000):
         if theirs.read(feed_head).position:
             break
         await asyncio.sleep(0.01)

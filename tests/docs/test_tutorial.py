@@ -53,7 +53,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         finally:
             watchdog.cancel()
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def test_tutorial_runs_as_written(exports: dict[str, str]) -> None:

@@ -109,7 +109,7 @@ def running(
         yield server
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def _wait(server: Server) -> None:

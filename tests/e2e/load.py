@@ -29,8 +29,8 @@ class Load:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def wait_for(self, more: int) -> None:
-        """Waits for so many further answers, at most for a minute."""
-        wanted, end = self.answered + more, time.monotonic() + 60
+        """Waits for so many further answers, at most for five minutes."""
+        wanted, end = self.answered + more, time.monotonic() + 300
         while self.answered < wanted:
             assert time.monotonic() < end, f"only {self.answered} of {wanted} answers: {self.failed[-3:]}"
             time.sleep(0.05)
@@ -39,7 +39,7 @@ class Load:
         """Sends requests to these servers only; returns when the others have answered what they had."""
         with self._lock:
             self.servers = list(servers)
-        kept, end = {server.url for server in servers}, time.monotonic() + 60
+        kept, end = {server.url for server in servers}, time.monotonic() + 300
         while any(count for url, count in self._busy.items() if url not in kept):
             assert time.monotonic() < end, "a request is not answered"
             time.sleep(0.02)

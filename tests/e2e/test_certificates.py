@@ -47,7 +47,7 @@ def served(server: Server) -> str:
 
 def is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=60) as answer:
             return bool(answer.status == 200 and answer.read())
     except OSError:
         return False
@@ -108,7 +108,7 @@ def test_hangup_with_a_broken_file_keeps_the_old_certificate_and_logs(pki: Pki, 
         server.process.send_signal(signal.SIGHUP)
         within(10, lambda: len(logged(server, "server.certificate_kept")) == 2)
         assert served(server) == old
-        urllib.request.urlopen(f"{server.url}/readyz", timeout=5, context=server.tls).close()
+        urllib.request.urlopen(f"{server.url}/readyz", timeout=60, context=server.tls).close()
         assert "cannot be used" in logged(server, "server.certificate_kept")[0]["error"]
 
 
@@ -133,7 +133,7 @@ def test_hangup_of_the_terminal_without_tls_stops_the_server(tmp_path: Path) -> 
             url = next(line.split()[-1] for line in process.stderr if line.startswith("Daypass listens on "))
             within(30, lambda: is_ready(url))
             process.send_signal(signal.SIGHUP)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
         finally:
             watchdog.cancel()
             process.kill()

@@ -69,7 +69,7 @@ def test_a103_hung_postgresql_without_spool_is_unavailable_and_a_stop_ends(
             assert sts.get_caller_identity()["Account"]
             database.hang()
             server.process.terminate()
-            assert server.process.wait(30) == 0
+            assert server.process.wait(120) == 0
             database.go_on()
 
 
@@ -84,7 +84,7 @@ def test_a103_stop_while_postgresql_hangs_ends_and_leaves_the_spool(
             database.hang()
             assert sts.get_caller_identity()["Account"]
             server.process.terminate()
-            assert server.process.wait(30) == 0
+            assert server.process.wait(120) == 0
             left = [*(tmp_path / "data" / "spool").glob("*.db")]
             database.go_on()
         assert len(left) == 1
@@ -117,7 +117,7 @@ def test_a103_hung_postgresql_with_spool_serves_and_records_everything_once(
             assert (status, json.loads(said)["status"]) == (200, "degraded")
             assert json.loads(said)["degraded"]["spool_events"] >= 7
             server.process.kill()
-            server.process.wait(30)
+            server.process.wait(120)
         database.go_on()
         with running(tmp_path / "data", environment=environment) as server:
             within(20, lambda: set(keys) <= set(issued(url)))

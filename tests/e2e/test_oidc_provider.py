@@ -102,7 +102,7 @@ class RealIssuer:
 
     def _token(self, asked: dict[str, str]) -> dict[str, Any]:
         body = urllib.parse.urlencode({**asked, **CLIENT}).encode()
-        with urllib.request.urlopen(f"{self.url}/token", body, timeout=10, context=self._tls()) as answer:
+        with urllib.request.urlopen(f"{self.url}/token", body, timeout=60, context=self._tls()) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 
@@ -115,7 +115,7 @@ class RealIssuer:
         browser = urllib.request.build_opener(jar, urllib.request.HTTPSHandler(context=self._tls()), _Stay())
         while url.startswith(self.url):
             with pytest.raises(urllib.error.HTTPError) as sent:
-                browser.open(url, timeout=10)
+                browser.open(url, timeout=60)
             sent.value.close()
             url = urllib.parse.urljoin(url, sent.value.headers["location"])
         return url

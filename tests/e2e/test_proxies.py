@@ -102,7 +102,7 @@ def proxied(name: str, folder: Path, servers: list[Server], pki: Pki) -> Iterato
         yield f"https://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def heartbeats(url: str, context: ssl.SSLContext, wanted: int) -> None:

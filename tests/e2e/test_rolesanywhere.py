@@ -140,7 +140,7 @@ def _ask(
         file.write_bytes(holder.pem.encode() + key_pem(holder))
         context.load_cert_chain(file)
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", int(server.url.rpartition(":")[2]), context=context, timeout=10
+        "127.0.0.1", int(server.url.rpartition(":")[2]), context=context, timeout=60
     )
     try:
         connection.request("POST", "/sessions", body(arns), {"content-type": "application/json"})

@@ -156,10 +156,10 @@ def test_health_port_of_several_workers_serves_health_and_metrics(tmp_path: Path
             ("metrics", port),
             ("healthz", server.url.rpartition(":")[2]),
         ):
-            with urllib.request.urlopen(f"http://127.0.0.1:{base}/{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{base}/{path}", timeout=60) as answer:
                 assert answer.status == 200
         with pytest.raises(urllib.error.HTTPError, match="404") as refused:
-            urllib.request.urlopen(f"{server.url}/metrics", timeout=5)
+            urllib.request.urlopen(f"{server.url}/metrics", timeout=60)
         refused.value.close()
 
 
@@ -168,11 +168,11 @@ def test_workers_share_the_port_and_the_record_and_end_with_their_parent(tmp_pat
         role = make_role(server)
         for at in range(20):  # each on a connection of its own
             headers, body = raw_assume(server, role, f"job-{at}")
-            with urllib.request.urlopen(urllib.request.Request(server.url, body, headers), timeout=5) as answer:
+            with urllib.request.urlopen(urllib.request.Request(server.url, body, headers), timeout=60) as answer:
                 assert answer.status == 200
         count = 'daypass_requests_total{code="OK",operation="sts:AssumeRole"} 20.0'
         # A request is counted when its answer has been sent: the other worker may be asked a moment earlier.
-        within(5, lambda: count in urllib.request.urlopen(f"{server.url}/metrics", timeout=5).read().decode())
+        within(5, lambda: count in urllib.request.urlopen(f"{server.url}/metrics", timeout=60).read().decode())
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
         workers = children.read_text().split()
         assert len(workers) >= 2
@@ -218,7 +218,7 @@ def test_sigterm_lets_a_request_in_flight_complete_and_refuses_new_connections(t
             answer.begin()
             assert answer.status == 200
             assert b"<SessionToken>" in answer.read()
-        assert server.process.wait(10) == 0
+        assert server.process.wait(120) == 0
     assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
     with sqlite3.connect(tmp_path / "daypass.db") as database:
         closed = "SELECT count(*) FROM audit_records WHERE type = 'log.closed'"
@@ -247,7 +247,7 @@ def test_kill_under_load_loses_no_acknowledged_session(tmp_path: Path) -> None:
         server.process.kill()
         for thread in threads:
             thread.join(10)
-        assert server.process.wait(5) == -signal.SIGKILL
+        assert server.process.wait(120) == -signal.SIGKILL
     with running(tmp_path) as server:
         newest = acknowledged[-1][1].decode()
         key = tuple(
@@ -275,7 +275,7 @@ def _sessions_on_record(file: Path) -> tuple[dict[tuple[str, int], str], set[tup
 
 def _load(server: Server, role: str, number: int, acknowledged: list[tuple[str, bytes]]) -> None:
     host = server.url.partition("//")[2]
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=60)
     try:
         for at in range(10_000):
             headers, body = raw_assume(server, role, f"load-{number}-{at}")
@@ -307,28 +307,26 @@ def test_tls_serves_those_whom_the_client_ca_vouches_for(tmp_path: Path) -> None
         foreign.load_cert_chain(pki.foreign_cert, pki.foreign_key)
         for context in (without, foreign):
             with pytest.raises((ssl.SSLError, OSError)):
-                urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=context).close()
+                urllib.request.urlopen(f"{server.url}/healthz", timeout=60, context=context).close()
         with pytest.raises((urllib.error.URLError, http.client.HTTPException, OSError)):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60).close()
         old = ssl.create_default_context(cafile=str(pki.ca))
         old.load_cert_chain(pki.client_cert, pki.client_key)
         old.set_ciphers("ALL:@SECLEVEL=0")
         old.maximum_version = ssl.TLSVersion.TLSv1_2
-        urllib.request.urlopen(f"{server.url}/healthz", timeout=5, context=old).close()
+        urllib.request.urlopen(f"{server.url}/healthz", timeout=60, context=old).close()
 
 
 def test_tls_client_that_keeps_its_connection_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     pki = Pki(tmp_path)
     context = ssl.create_default_context(cafile=str(pki.ca))
-    with running(
-        tmp_path / "data", "--tls-cert", str(pki.server_cert), "--tls-key", str(pki.server_key), tls=context
-    ) as server:
+    options = ("--tls-cert", str(pki.server_cert), "--tls-key", str(pki.server_key))
+    drain = {"DAYPASS_SERVER__DRAIN_SECONDS": "600"}  # what a client that holds it up would make it wait
+    with running(tmp_path / "data", *options, environment=drain, tls=context) as server:
         keeping = server.client("sts", verify=str(pki.ca))
         assert keeping.get_caller_identity()["Account"] == OPERATOR
-        begun = time.monotonic()
         server.process.terminate()
-        assert server.process.wait(30) == 0
-        assert time.monotonic() - begun < 8
+        assert server.process.wait(120) == 0
 
 
 @pytest.mark.parametrize("missing", ["--tls-cert", "--tls-key"])

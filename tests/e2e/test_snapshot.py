@@ -70,7 +70,7 @@ def test_start_without_postgresql_serves_from_the_snapshot_and_records_everythin
             keys.append(during[0])
             revoke(server, "access_key", during[0])  # only its spool knows this
             server.process.kill()
-            server.process.wait(30)
+            server.process.wait(120)
         with running(tmp_path / "data", environment=environment) as server:
             status, said = readiness(server.url)
             degraded = json.loads(said)

@@ -21,7 +21,7 @@ CALL = "Action=GetCallerIdentity&Version=2011-06-15"
 
 def _run(request: urllib.request.Request) -> tuple[int, str, Any]:
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers["content-type"], json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

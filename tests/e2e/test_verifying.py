@@ -132,7 +132,7 @@ def test_verifier_fails_closed_without_its_server(tmp_path: Path, monkeypatch: p
             until(lambda: verifier.age() < 5)
             assert verifier.verify(token).session["account"] == OPERATOR
             server.process.terminate()
-            server.process.wait(30)
+            server.process.wait(120)
             until(lambda: verifier.age() > 5)
             with pytest.raises(NotCurrent):
                 verifier.verify(token)

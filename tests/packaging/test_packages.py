@@ -55,7 +55,7 @@ def serving(*start: str | Path, data: Path, user: int | None = None) -> Iterator
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         process.stderr.close()
 
 
@@ -215,9 +215,9 @@ def test_container_steps_make_an_image_that_serves_without_writing_outside_its_d
         *(moved(argument).replace("0.0.0.0", "127.0.0.1") for argument in arguments),
     )
     with serving(*start, data=data, user=_NOBODY) as url:
-        urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
+        urllib.request.urlopen(f"{url}/healthz", timeout=60).close()
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(url, b"Action=GetCallerIdentity&Version=2011-06-15", timeout=5)
+            urllib.request.urlopen(url, b"Action=GetCallerIdentity&Version=2011-06-15", timeout=60)
         refused.value.close()
     after = {path: path.lstat().st_mtime_ns for path in image.rglob("*") if data not in (path, *path.parents)}
     assert after == before

@@ -110,7 +110,7 @@ def test_exec_is_the_command_so_signals_reach_it(daypass: Command, role: str) ->
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 42
+        assert process.wait(120) == 42
     assert daypass("exec", role, "--", "sh", "-c", "kill -KILL $$").status == -signal.SIGKILL
 
 

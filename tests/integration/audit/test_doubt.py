@@ -38,7 +38,7 @@ async def test_away_for_longer_refuses_at_the_deadline_and_recovers(start: Start
     began = time.monotonic()
     with deadline(journal, 0.3):  # else they would wait for half a minute
         commits = asyncio.gather(*(journal.commit(event(str(n))) for n in range(10)), return_exceptions=True)
-        results = await asyncio.wait_for(commits, 15)
+        results = await asyncio.wait_for(commits, 120)
     assert time.monotonic() - began > 0.25
     assert {getattr(result, "kind", None) for result in results} == {ErrorKind.UNAVAILABLE}
     assert "unavailable" in journal.problem()
@@ -63,7 +63,7 @@ async def test_away_for_a_while_refuses_at_once_and_takes_again_when_it_is_back(
     captured = capfd.readouterr()
     assert (captured.out + captured.err).count("journal_refuses") == 1  # however many are refused
     flaky.always = ""
-    for _ in range(100):
+    for _ in range(1200):
         if not journal.problem():
             break
         await asyncio.sleep(0.05)

@@ -66,7 +66,7 @@ def place(tmp_path: Path) -> SpoolDirectory:
 
 async def returned(journal: DurableJournal) -> None:
     """Waits until the outage is over."""
-    for _ in range(500):
+    for _ in range(3000):
         if journal.outage is None:
             return
         await asyncio.sleep(0.02)
@@ -76,7 +76,7 @@ async def returned(journal: DurableJournal) -> None:
 async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
     """The events of this type, of all logs; waits for the first."""
     query = select(audit_records.c.log).where(audit_records.c.type == kind.value)
-    for _ in range(500):
+    for _ in range(3000):
         logs = database.read(lambda conn: conn.execute(query).scalars().all())
         if logs:
             bodies = [body for log in set(logs) for body in bodies_of(database, log)]
@@ -87,7 +87,7 @@ async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
 
 async def accepts(journal: DurableJournal) -> None:
     """Waits until the journal takes items again."""
-    for _ in range(500):
+    for _ in range(3000):
         if not journal.problem():
             return
         await asyncio.sleep(0.02)
@@ -446,7 +446,7 @@ async def test_a103_altered_spool_of_a_running_process_halts_its_log(
         conn.execute("UPDATE batches SET signature = zeroblob(32) WHERE id = 3")
     conn.close()
     flaky.always = ""
-    for _ in range(500):
+    for _ in range(3000):
         if journal.spool is not None and journal.spool.rejected():
             break
         await asyncio.sleep(0.02)

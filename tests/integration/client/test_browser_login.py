@@ -54,7 +54,7 @@ def caller(site: Installation, session: Session) -> str:
 
 def visit(address: str) -> int:
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -74,7 +74,7 @@ def test_login_by_browser_gives_the_persons_session_and_renews_it(
         assert address.startswith(f"{waiting.redirect_uri}?")
         thread = threading.Thread(target=visit, args=(address,))
         thread.start()
-        session = waiting.wait(20)
+        session = waiting.wait(60)
         thread.join()
     arn = caller(site, session)
     assert arn.startswith(f"arn:aws:iam::{ALPHA}:user/ann-")
@@ -109,7 +109,7 @@ def test_login_by_browser_says_that_the_person_has_refused(server: Server, brows
         thread = threading.Thread(target=visit, args=(consented(browser, waiting.url, "deny"),))
         thread.start()
         with pytest.raises(ClientError) as failed:
-            waiting.wait(20)
+            waiting.wait(60)
         thread.join()
     assert failed.value.code == "access_denied"
 

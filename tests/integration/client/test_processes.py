@@ -61,5 +61,5 @@ def test_credential_process_interrupted_while_the_server_is_silent_ends_at_once(
         with connection:
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err.strip()) == (130, b"", b"")

@@ -28,7 +28,7 @@ GIVEN = {
 
 
 def visit(port: int, target: str, host: str = "") -> int:
-    browser = HTTPConnection("127.0.0.1", port, timeout=5)
+    browser = HTTPConnection("127.0.0.1", port, timeout=60)
     browser.request("GET", target, headers={"host": host or f"127.0.0.1:{port}"})
     answer = browser.getresponse()
     answer.read()
@@ -61,7 +61,7 @@ def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
 
         browser = threading.Thread(target=browse)
         browser.start()
-        role, issued = login.wait(10)
+        role, issued = login.wait(60)
         browser.join(5)
     assert statuses == [400] * 6 + [200]
     assert (role, issued.access_key_id, issued.expiration_text()) == (ROLE, "ASIAONE", "2027-01-15T09:00:00Z")
@@ -93,5 +93,5 @@ def test_answer_without_credentials_is_an_error(answer: Answer) -> None:
         browser = threading.Thread(target=visit, args=(login.port, target))
         browser.start()
         with pytest.raises(ClientError):
-            login.wait(10)
+            login.wait(60)
         browser.join(5)

@@ -47,7 +47,7 @@ def sock() -> socket.socket:
 
 
 def ask(address: tuple[str, int]) -> socket.socket:
-    client = socket.create_connection(address, timeout=5)
+    client = socket.create_connection(address, timeout=60)
     client.sendall(b"x")
     client.setblocking(False)
     return client

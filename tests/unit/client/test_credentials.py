@@ -173,7 +173,7 @@ def test_get_threads_share_one_renewal_and_none_waits_for_it(tmp_path: Path) -> 
 
     def slowly(_: Request) -> Answer:
         renewing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return issued(2, "2027-01-15T10:00:00Z")
 
     server = Script(issued(1), slowly)
@@ -182,7 +182,7 @@ def test_get_threads_share_one_renewal_and_none_waits_for_it(tmp_path: Path) -> 
     server.clock.now = NOW + 3000
     renewer = threading.Thread(target=one.get)
     renewer.start()
-    assert renewing.wait(10)
+    assert renewing.wait(60)
     assert one.get().access_key_id.endswith("1")
     go_on.set()
     renewer.join(10)
