@@ -32,7 +32,7 @@ import psycopg
 import pytest
 
 _GIVEN = "DAYPASS_TEST_POSTGRES"
-_START_SECONDS = 60
+_START_SECONDS = 300
 _SUPERUSER = "daypass"
 _SETTINGS = {
     "listen_addresses": "",
@@ -144,6 +144,8 @@ def _users(base: Path) -> Iterator[_Locks]:
         base.mkdir(mode=0o711, exist_ok=True)
         if base.stat().st_uid != os.getuid():
             raise RuntimeError(f"{base} belongs to another user")
+        with contextlib.suppress(FileNotFoundError):  # removed in between
+            base.chmod(0o711)  # whatever the umask: the server's user passes through
         try:
             locks = _Locks(base)
         except FileNotFoundError:

@@ -248,6 +248,8 @@ async def test_slow_issuer_of_one_account_holds_up_no_other() -> None:
     network = FakeNetwork({"https://slow.example.com/": "hang", URL: http({"keys": []})})
     one = fetcher(network, at_once=4, for_owner=3)
     slow = [asyncio.create_task(one.fetch(Order("https://slow.example.com/", owner="a"))) for _ in range(20)]
+    while len(network.asked) < 3:  # noqa: ASYNC110  # the network has nothing to wait for
+        await asyncio.sleep(0.01)
     await asyncio.sleep(0.01)
     assert network.asked == ["https://slow.example.com/"] * 3
     found = await one.fetch(Order(URL, owner="b"))

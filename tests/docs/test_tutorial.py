@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,15 @@ from tests.packaging.machine import ROOT
 _EXPORT = re.compile(r"^\s*export +(AWS_.*)$", re.MULTILINE)
 _VARIABLE = re.compile(r"(AWS_\w+)=(\S+)")
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def _answers(url: str) -> bool:
+    """What a server prints is there before it accepts connections."""
+    try:
+        urllib.request.urlopen(f"{url}/readyz", timeout=60).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
-        watchdog = threading.Timer(120, process.kill)  # of a server that never gets ready
+        watchdog = threading.Timer(300, process.kill)  # of a server that never gets ready
         watchdog.start()
         try:
             assert process.stdout
@@ -48,6 +59,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
                     break
                 if match := _EXPORT.match(line):
                     found |= _VARIABLE.findall(match[1])
+            while process.poll() is None and not _answers(found["AWS_ENDPOINT_URL"]):
+                time.sleep(0.1)
             watchdog.cancel()
             yield {**environment, **found, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
         finally:

@@ -46,7 +46,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    settings = {"server": {"public_url": ISSUER}}
+    settings = {"server": {"public_url": ISSUER}, "journal": {"deadline_seconds": 5}}  # some wait for it
     with installed(tmp_path_factory.mktemp("site"), **settings) as site:
         site.wall.time = max(site.wall.time, int(NOW.timestamp() * 1000))
         arn, key = site.user("ann", policy=EVERYTHING)
