@@ -44,7 +44,7 @@ class KeyRotation:
         self._clock = clock
         self._on_thread = on_thread
         self._loading: set[asyncio.Task[None]] = set()
-        self._unrecorded: Sequence[StoredKey] = ()
+        self._unrecorded: list[StoredKey] = []
 
     async def open(self) -> KeyRings:
         """The rings, with the keys that are missing made. Raises RingError when a stored key does not open."""
@@ -73,11 +73,12 @@ class KeyRotation:
         return self.rings
 
     async def record(self, journal: Journal) -> None:
-        """Records the keys that were made since the last call."""
-        made, self._unrecorded = self._unrecorded, ()
-        for key in made:
+        """Records the keys that were made and are not on the record yet. What fails is recorded by a later call."""
+        while self._unrecorded:
+            key = self._unrecorded[0]
             detail = {"ring": key.ring, "key": key.id, "not_before": key.not_before, "sign_until": key.sign_until}
             await journal.commit(Event(EventType.KEY_ADDED, self._clock.now(), detail=detail))
+            del self._unrecorded[0]
 
     async def run(self, journal: Journal) -> None:
         """Makes the next keys in time, until it is cancelled. A failure is tried again: keys are made a day ahead."""
@@ -107,7 +108,7 @@ class KeyRotation:
 
     async def _maintain(self) -> None:
         rotate_ms = self._settings.keys.rotate_days * _DAY_MS
-        self._unrecorded = await self.rings.maintain(self.insert, self._clock.now(), rotate_ms)
+        self._unrecorded += await self.rings.maintain(self.insert, self._clock.now(), rotate_ms)
 
     async def _fetch(self) -> list[StoredKey]:
         rows: list[RingKeyRow] = await self._on_thread(lambda: self._database.read(load_ring_keys))

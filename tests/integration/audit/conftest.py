@@ -51,9 +51,9 @@ async def start(flaky: Flaky) -> AsyncIterator[Starter]:
 
     async def make(**changes: Any) -> DurableJournal:
         options = {"deadline_seconds": 300.0, "retry_seconds": 0.02, "idle_seconds": 5.0, **changes.pop("options", {})}
-        clock = changes.pop("clock", HighWaterClock())
+        clock, offline = changes.pop("clock", HighWaterClock()), changes.pop("offline", None)
         journal = DurableJournal(flaky, clock, TestIds(), "node-1", JournalOptions(**options), **changes)  # type: ignore[arg-type]
-        await journal.start()
+        await journal.start(offline)
         started.append(journal)
         return journal
 

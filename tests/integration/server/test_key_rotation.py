@@ -1,0 +1,84 @@
+"""The ring keys of a running process: what it makes is on the record, also when the record was not available at first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.prepared import prepare_sqlite
+from tests.unit.crypto.rings import NOW, FixedClock
+
+from daypass.config import load
+from daypass.crypto.keys import DAY, Ring
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.server.key_rotation import KeyRotation
+from daypass.stores.engine import open_database
+
+
+class Record:
+    """A journal that fails at the commits whose numbers are in `failing`."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.failing: set[int] = set()
+        self.commits = 0
+
+    async def commit(self, event: Event, session: Any = None) -> None:
+        self.commits += 1
+        if self.commits in self.failing:
+            raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be written now.")
+        self.events.append(event)
+
+    @property
+    def keys(self) -> list[str]:
+        assert all(event.type is EventType.KEY_ADDED for event in self.events)
+        return [str(event.detail["key"]) for event in self.events]
+
+
+async def on_thread(work: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(work)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+def rotation(tmp_path: Path, clock: FixedClock) -> Iterator[KeyRotation]:
+    settings = load(None, {}, {"server": {"data": tmp_path}})
+    database = open_database(prepare_sqlite(tmp_path / "daypass.db"))
+    yield KeyRotation(settings, database, clock, on_thread)  # type: ignore[arg-type]  # it only reads the time
+    database.close()
+
+
+async def test_keys_made_while_the_record_failed_are_recorded_with_the_next_ones(
+    rotation: KeyRotation, clock: FixedClock
+) -> None:
+    record: Any = Record()
+    record.failing = {3}
+    rings = await rotation.open()
+    first = [key.id for key in rings.stored]
+    with pytest.raises(DaypassError):
+        await rotation.record(record)
+    clock.time = NOW + 29 * DAY
+    await rotation._maintain()
+    await rotation.record(record)
+    every = [key.id for key in rings.stored]
+    assert len(every) == 2 * len(first)
+    assert sorted(record.keys) == sorted(every), "each once"
+
+
+async def test_expired_signing_keys_sign_for_another_day_while_no_next_key_can_be_made(
+    rotation: KeyRotation, clock: FixedClock
+) -> None:
+    rings = await rotation.open()
+    clock.time = NOW + 30 * DAY + DAY // 2  # without the database, `_maintain` could not run for two days
+    assert set(rings.overdue(clock.time)) >= {Ring.SIGNING, Ring.SEALING}
+    key = rings.signing(Ring.SIGNING, clock.time)
+    assert clock.time >= key.sign_until
+    assert key in rings.published(Ring.SIGNING, clock.time)
