@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,12 +59,49 @@ def test_key_encryption_key_is_replaced_while_the_server_runs(tmp_path: Path) ->
         assert code(server.client("sts", session).get_caller_identity) == ""
 
 
+def processes_of(parent: int) -> list[int]:
+    """The process and all that come from it."""
+    found = [parent]
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            if f"PPid:\t{parent}\n" in (entry / "status").read_text():
+                found += processes_of(int(entry.name))
+    return found
+
+
 def test_core_dumps_are_disabled(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
-        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
-        assert next(line for line in limits.splitlines() if line.startswith("Max core")).split()[4:6] == ["0", "0"]
+    with running(tmp_path, "--workers", "2") as server:
+        document = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
+        iam = server.client("iam", read_timeout=60)
+        iam.simulate_custom_policy(PolicyInputList=[document], ActionNames=["s3:GetObject"])  # starts a heavy process
+        found = processes_of(server.process.pid)
+        assert len(found) >= 4
+        for pid in found:
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            core = next(line for line in limits.splitlines() if line.startswith("Max core"))
+            assert core.split()[4:6] == ["0", "0"], pid
     program = (
         "import ctypes; from daypass.server.core_dumps import disable_core_dumps; disable_core_dumps();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_process_that_aborts_leaves_no_core_file(tmp_path: Path) -> None:
+    program = """
+import os, resource
+from daypass.server.core_dumps import disable_core_dumps
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+child = os.fork()
+if not child:
+    disable_core_dumps()
+    os.abort()
+status = os.waitpid(child, 0)[1]
+print(os.WTERMSIG(status), os.WCOREDUMP(status))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout == f"{signal.SIGABRT.value} False\n"
+    assert list(tmp_path.iterdir()) == []

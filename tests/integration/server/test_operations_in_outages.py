@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,8 +22,11 @@ from tests.oauth import ACCESS_TOKEN, ID_TOKEN, ISSUER, exchange, given
 from tests.saml_idp import ec_key, metadata, rsa_key
 from tests.x509 import NOW
 
+from daypass.crypto.key_encryption import StoredKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
+
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -172,3 +176,52 @@ def _drained(site: Installation) -> None:
         pytest.fail("the outage did not end")
 
     site.run(wait())
+
+
+# --- Ring keys whose time to sign ends
+
+
+def _with_sign_until(world: World, sign_until: int) -> None:
+    """The ring keys as they would be had they been made earlier: their time to sign ends then."""
+    runtime = world.site.runtime
+    kek, changed = runtime._rotation.kek, []
+    for key in runtime.rings.stored:
+        times = (min(key.not_before, sign_until - 1), sign_until, key.verify_until)
+        wrapped = kek.wrap(key.ring, key.id, times, kek.unwrap(key))
+        changed.append(StoredKey(key.ring, key.id, wrapped, *times, created_at=key.created_at))
+    runtime.rings.adopt(changed)
+
+
+@pytest.fixture
+def _own_times(world: World) -> Iterator[None]:
+    yield
+    world.site.run(world.site.runtime.rings.load())
+
+
+@pytest.mark.usefixtures("_own_times")
+@pytest.mark.parametrize("name", WORKS)
+def test_session_is_issued_with_a_warning_after_the_signing_keys_expired_in_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert WORKS[name](world).status in (200, 201)  # what it needs is in memory
+    with outage(world.site, monkeypatch):
+        _with_sign_until(world, world.site.now() - 12 * HOUR_MS)
+        answer = WORKS[name](world)
+        assert answer.status in (200, 201), answer.body
+        ready = world.site.send("GET", path=b"/readyz")
+        assert ready.status == 200
+        (warning,) = [each for each in json.loads(ready.body)["warnings"] if "have expired" in each]
+        assert "signing" in warning
+        assert "sealing" in warning
+        assert "the next ones need the database" in warning
+
+
+@pytest.mark.usefixtures("_own_times")
+def test_session_is_refused_with_the_reason_a_day_after_the_signing_keys_expired(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert WORKS["AssumeRole"](world).status == 200
+    with outage(world.site, monkeypatch):
+        _with_sign_until(world, world.site.now() - 25 * HOUR_MS)
+        answer = world.site.assume(world.key, world.role)
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
