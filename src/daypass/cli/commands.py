@@ -52,6 +52,9 @@ COMMANDS: dict[str, Place] = {
     "sessions": Place("daypass.cli.operate", "sessions", "Sessions that were issued."),
     "revoke": Place("daypass.cli.revoke", "revoke", "End sessions immediately."),
     "revocations": Place("daypass.cli.revoke", "revocations", "Revocations in force."),
+    "stream": Place(
+        "daypass.cli.stream", "stream", "Event streams to other systems: revocations, changed credentials."
+    ),
     "offboard": Place("daypass.cli.offboard", "offboard", "End a person's sessions, keys, password and devices."),
     "dashboard": Place("daypass.cli.dashboard", "dashboard", "Figures of the record: sessions, refusals, access."),
     "audit": Place("daypass.cli.audit", "audit", "Read and verify the audit record."),

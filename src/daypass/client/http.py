@@ -90,15 +90,17 @@ class Connection:
         body: Any = None,
         *,
         repeatable: bool = True,
+        root: str = "/api/v1",
     ) -> Any:
-        """A call of the management API; the decoded JSON answer. Segments of `path` are quoted (see `segment`).
+        """A call of the management API, or of the one below `root`; the decoded JSON answer. Segments of `path` are quoted
+        (see `segment`).
 
         `repeatable=False`: it is not safe to repeat, so it is not retried once the server may have acted on it.
         """
         raw_query = "&".join(f"{quote(n, safe=_SAFE)}={segment(v)}" for n, v in (query or {}).items() if v)
         data = b"" if body is None else json.dumps(body).encode()
         answer = self._call(
-            _Call(method, f"/api/v1{path}", raw_query, data, "application/json", "daypass", repeatable=repeatable)
+            _Call(method, f"{root}{path}", raw_query, data, "application/json", "daypass", repeatable=repeatable)
         )
         return _json(answer) if answer.body else None
 

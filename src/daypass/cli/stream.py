@@ -1,0 +1,127 @@
+"""`daypass stream`: event streams, by which other systems follow revocations and changes of credentials (SSF 1.0)."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TextIO
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.client.http import segment
+
+_SSF: Final = "/ssf"
+_CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
+_EVENTS: Final = ("session-revoked", "credential-change")
+_PUSH: Final = "urn:ietf:rfc:8935"
+_POLL: Final = "urn:ietf:rfc:8936"
+
+
+@click.group(cls=Group)
+def stream() -> None:
+    """Event streams: other systems follow ended sessions and changed credentials (SSF 1.0, CAEP 1.0)."""
+
+
+@stream.command("create")
+@click.option("--push", metavar="URL", default="", help="Deliver to this HTTPS address. Default: the receiver polls.")
+@click.option(
+    "--header-file",
+    type=click.File(encoding="utf-8"),
+    help="File with the Authorization header of deliveries. - reads it from standard input.",
+)
+@click.option("--event", "events", multiple=True, type=click.Choice(_EVENTS), help="Only this event. Default: all.")
+@click.option("--description", default="", help="What it is for.")
+@server_options
+@output_option
+def create(
+    push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, form: str, **server: str
+) -> None:
+    """Make an event stream of your account."""
+    delivery = {"method": _PUSH, "endpoint_url": push} if push else {"method": _POLL}
+    if header_file is not None:
+        if not push:
+            raise click.UsageError("--header-file needs --push: a receiver that polls authenticates itself.")
+        delivery["authorization_header"] = output.read_text(header_file).strip()
+    body: dict[str, Any] = {"delivery": delivery}
+    if events:
+        body["events_requested"] = [_CAEP + event for event in events]
+    if description:
+        body["description"] = description
+    made = connect(**server).api("POST", "/streams", body=body, root=_SSF, repeatable=False)
+    if form == "json":
+        output.data(made)
+        return
+    output.fields(
+        {"stream": made["stream_id"], "audience": made["aud"], "endpoint": made["delivery"].get("endpoint_url", "")}
+    )
+
+
+@stream.command("ls")
+@server_options
+@output_option
+def list_streams(profile: str, endpoint: str, form: str) -> None:
+    """List the event streams of your account."""
+    output.listing(
+        connect(profile, endpoint).api("GET", "/event-streams")["event_streams"],
+        ("STREAM", "STATUS", "METHOD", "ENDPOINT", "FAILURES"),
+        lambda s: (s["id"], s["delivery_status"], s["method"], s["endpoint_url"], str(s["failures"])),
+        form,
+    )
+
+
+@stream.command("set")
+@click.argument("stream_id", metavar="STREAM")
+@click.argument("status", type=click.Choice(("enabled", "paused", "disabled")))
+@click.option("--reason", default="", help="Why; the receiver is told.")
+@server_options
+def set_status(stream_id: str, status: str, reason: str, profile: str, endpoint: str) -> None:
+    """Enable, pause or disable a stream. A paused stream keeps its events, a disabled one loses them."""
+    body = {"stream_id": stream_id, "status": status, **({"reason": reason} if reason else {})}
+    connect(profile, endpoint).api("POST", "/status", body=body, root=_SSF)
+    output.prose(f"Event stream {output.safe(stream_id)} is {status}.")
+
+
+@stream.command("rm")
+@click.argument("stream_id", metavar="STREAM")
+@yes_option
+@server_options
+def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # an option
+    """Delete a stream with its events."""
+    confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
+    connect(profile, endpoint).api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)
+    output.prose(f"Deleted event stream {output.safe(stream_id)}.")
+
+
+@stream.command("events")
+@click.argument("stream_id", metavar="STREAM")
+@click.option(
+    "--outcome", type=click.Choice(("waiting", "delivered", "dead")), default="dead", show_default=True, help="Which."
+)
+@server_options
+@output_option
+def list_events(stream_id: str, outcome: str, profile: str, endpoint: str, form: str) -> None:
+    """List events of a stream, at most 100, oldest first. Dead events could not be delivered."""
+    path = f"/event-streams/{segment(stream_id)}/events"
+    output.listing(
+        connect(profile, endpoint).api("GET", path, {"outcome": outcome})["security_events"],
+        ("EVENT", "TYPE", "CREATED", "ATTEMPTS", "ERROR"),
+        lambda e: (
+            e["id"],
+            e["event"].rpartition("/")[2],
+            output.moment(e["created_at"]),
+            str(e["attempts"]),
+            e["error"],
+        ),
+        form,
+    )
+
+
+@stream.command("retry")
+@click.argument("stream_id", metavar="STREAM")
+@click.argument("event_id", metavar="EVENT")
+@server_options
+def retry(stream_id: str, event_id: str, profile: str, endpoint: str) -> None:
+    """Deliver a dead event again."""
+    path = f"/event-streams/{segment(stream_id)}/events/{segment(event_id)}/retry"
+    connect(profile, endpoint).api("POST", path)
+    output.prose(f"Event {output.safe(event_id)} waits for delivery.")
