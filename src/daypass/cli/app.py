@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ def _pipe_watched() -> Iterator[None]:
 
 class _Lazy(click.Group):
     def make_context(self, *given: Any, **more: Any) -> click.Context:
+        if os.environ.get("NO_COLOR"):
+            more = {"color": False, **more}
         with _pipe_watched():  # help is printed here
             return super().make_context(*given, **more)
 

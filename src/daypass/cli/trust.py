@@ -71,7 +71,7 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **g
 
     \b
     daypass trust new github --repo acme/shop --branch main --role deployer
-    daypass trust new kubernetes --tenant oidc.example.com/cluster-1 --namespace shop --service-account web --role web
+    daypass trust new kubernetes --tenant k8s.test --namespace shop --service-account web --role web
     """  # noqa: D301  # click reads the control character
     if (given["replace"] or given["yes"]) and not given["applied"]:
         raise click.UsageError("--replace and --yes are options of --apply.")

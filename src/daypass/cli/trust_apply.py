@@ -77,4 +77,4 @@ def _show_difference(role: str, stored: Mapping[str, Any], wanted: Mapping[str, 
     click.echo(f"\nTrust policy of role {output.safe(role)}:", err=True)
     for line in difflib.unified_diff(before, after, "now", "after", lineterm="", n=2):
         colour = {"+": "green", "-": "red"}.get(line[:1])
-        click.secho(output.safe(line), fg=colour, err=True)
+        click.secho(output.safe(line), fg=colour, reset=colour is not None, err=True)

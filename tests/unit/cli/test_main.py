@@ -502,3 +502,13 @@ def test_credential_process_from_the_cache_imports_no_http(cli: Callable, serve:
     path.write_text(json.dumps({**held, "checked_at": time.time(), "offset": 0.0}))
     found = _imported(f"from daypass.cli.main import run\nassert run({arguments!r}) == 0")
     assert not found & {"http.client", "ssl", "xml.etree.ElementTree", "email", "difflib", "rich", "sqlite3"}
+
+
+@pytest.mark.parametrize(("value", "color"), [("1", False), ("", None)])
+def test_no_color_turns_colours_off_for_every_command(
+    monkeypatch: pytest.MonkeyPatch, value: str, color: bool | None
+) -> None:
+    from daypass.cli.app import cli as group
+
+    monkeypatch.setenv("NO_COLOR", value)
+    assert group.make_context("daypass", ["status"]).color is color
