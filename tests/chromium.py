@@ -1,6 +1,6 @@
 """The system's Chromium for tests of pages, and the rules of axe-core.
 
-DAYPASS_SCREENSHOTS names a folder that gets the pictures of the documentation.
+DAYPASS_SCREENSHOTS names a folder that gets a picture of every page. In docs/images only pictures that are there are renewed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.node import FOLDER
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = FOLDER / "node_modules/axe-core/axe.min.js"
+DOCUMENTED = Path(__file__).parents[1] / "docs/images"
 needs_chromium = pytest.mark.skipif(
     not CHROMIUM or not AXE.exists(), reason="it needs Chromium and the JavaScript packages"
 )
@@ -44,7 +45,9 @@ def judged(page: Page, name: str) -> None:
     ]
     assert not violations, f"{name}: {violations}"
     if folder := os.environ.get("DAYPASS_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}-{scheme}.png", full_page=True)
+        picture = Path(folder) / f"{name}-{scheme}.png"
+        if picture.exists() or picture.parent.resolve() != DOCUMENTED.resolve():
+            page.screenshot(path=picture, full_page=True)
 
 
 def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]]:

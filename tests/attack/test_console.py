@@ -13,11 +13,13 @@ from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Install
 from tests.browser import Browser, forms, query_of, refused, text
 from tests.console import fill, policy
 from tests.oauth_client import api
+from tests.passkeys import registered, sign_in_with
 from tests.sign_in import signed_in, site_with_pages, user
 
 from daypass.wire.routing import Route
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+_CODE = {"grant_types": ["authorization_code"], "redirect_uris": ["https://app.example.com/"]}
 BIDI = "safe\u202egpj.exe"
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
@@ -166,6 +168,39 @@ def test_a87_names_descriptions_tags_and_user_agents_are_inert(site: Installatio
     inert(ada.get(link[1].replace("&amp;", "&")))
 
 
+def test_a87_names_of_clients_servers_anchors_and_passkeys_are_inert_also_when_they_are_confirmed(
+    site: Installation, ada: Browser
+) -> None:
+    name = f"{SCRIPT}"[:120]
+    settings = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]}
+    body = {"name": name, "settings": {**settings, "redirect_uris": ["https://app.example.com/"]}}
+    client = json.loads(_served(api(site, "POST", "/clients", body)).body)["client_id"]
+    identifier = "x-onerror=alert(3)"
+    _served(api(site, "PUT", f"/resource-servers/{quote(identifier, safe='')}", {"name": name, "settings": {}}))
+    eve = user(site)
+    site.iam("PutUserPolicy", UserName=eve, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
+    registered(site, signed_in(site, eve), name=SCRIPT[:60])
+    paths = (
+        f"/console/client?id={client}",
+        "/console/clients",
+        f"/console/resource-server?id={quote(identifier)}",
+        "/console/resource-servers",
+        f"/console/user?name={eve}",
+    )
+    for path in paths:
+        answer = ada.get(path)
+        assert answer.status == 200, path
+        assert "&lt;script&gt;" in answer.body.decode(), path
+        inert(answer)
+    browser, authenticator = Browser(site), registered(site, signed_in(site, name := user(site)))
+    site.iam("PutUserPolicy", UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
+    assert sign_in_with(browser, authenticator).status == 303
+    page = browser.get("/console/clients")
+    asked = browser.submit(page, "/console/clients/create", client_name=SCRIPT, settings=BIDI)
+    assert "You confirm exactly this" in text(asked)
+    inert(asked)
+
+
 def test_a87_parameters_that_a_page_shows_again_are_inert(site: Installation, ada: Browser) -> None:
     names = ("done", "action", "resource", "role", "state", "principal", "root", "value", "subject", "path", "person")
     more = ("of", "policy", "context", "after", "view", "hours", "name", "id", "arn", "sort", "job", "since", "log")
@@ -211,8 +246,26 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
         theirs, nothing = foreign.get(path + quote(existing)), foreign.get(path + missing)
         assert theirs.status == nothing.status == 404, path
         assert _plain(theirs, existing) == _plain(nothing, missing), path
+    made = api(site, "POST", "/clients", {"name": "app", "settings": {"token_endpoint_auth_method": "none", **_CODE}})
+    client = json.loads(_served(made).body)["client_id"]
+    _served(api(site, "PUT", "/resource-servers/orders-api", {"name": "orders", "settings": {}}))
+    for path, existing in (
+        ("/console/client?id=", client),
+        ("/console/resource-server?id=", "orders-api"),
+        ("/console/group?name=", "leads"),
+    ):
+        theirs, nothing = foreign.get(path + quote(existing)), foreign.get(path + missing)
+        assert theirs.status == nothing.status == 404, path
+        assert _plain(theirs, existing) == _plain(nothing, missing), path
     token = forms(foreign.get("/console/"))["/logout"].fields["csrf"]
     for path, fields in (
+        ("/console/client/delete", {"id": client}),
+        ("/console/client/create-secret", {"id": client}),
+        ("/console/resource-server/delete", {"id": "orders-api"}),
+        ("/console/user/delete", {"name": "lee"}),
+        ("/console/user/password", {"name": "lee"}),
+        ("/console/user/create-key", {"name": "lee"}),
+        ("/console/group/add-user", {"name": "leads", "user": beta}),
         ("/console/access-request/cancel", {"request": request}),
         ("/console/access-request/done", {"request": request}),
         ("/console/access-request/deny", {"request": request, "reason": "mine now"}),
@@ -222,6 +275,10 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
     ):
         assert foreign.post(path, {"csrf": token, **fields}).status in (403, 404), path
     assert json.loads(_served(api(site, "GET", f"/access-requests/{request}")).body)["state"] == "pending"
+    assert json.loads(_served(api(site, "GET", f"/clients/{client}")).body)["secrets"] == []
+    _served(api(site, "GET", "/resource-servers/orders-api"))
+    assert beta not in site.iam("GetGroup", GroupName="leads").body.decode()
+    assert signed_in(site, "lee").get("/account").status == 200
 
 
 def _plain(answer: Answer, asked: str) -> str:
