@@ -76,12 +76,29 @@ def test_migrate_by_two_processes_at_once_makes_one_schema(empty_url: str) -> No
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     for database in databases:
         database.close()
     assert len(found) == 3
     assert len(set(map(str, found))) == 1
     assert isinstance(found[0], str)
+
+
+@pytest.mark.slow  # it waits for a limit of the database to pass
+def test_migrate_while_another_process_migrates_waits_longer_than_for_other_locks(empty_url: str) -> None:
+    if not empty_url.startswith("postgresql"):
+        pytest.skip("SQLite's lock has no limit of time")
+    holder, waiting = open_database(empty_url), open_database(empty_url)
+    with holder.write_transaction(seconds=60) as conn:
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": migrations._MIGRATION_LOCK})
+        late = threading.Thread(target=migrate, args=(waiting,))
+        late.start()
+        late.join(6)  # its limit for other locks is over
+        assert late.is_alive()
+    late.join(120)
+    assert len(holder.read(installation)) == 32
+    for database in (holder, waiting):
+        database.close()
 
 
 @pytest.mark.parametrize(

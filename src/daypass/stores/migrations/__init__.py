@@ -65,7 +65,7 @@ def migrate(database: Database) -> None:
     script = ScriptDirectory.from_config(config)
     with database.write_transaction(seconds=PATIENT_SECONDS) as conn:
         if database.dialect == "postgresql":
-            conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            _wait_for_others(conn)
         current = _revision(conn, script)
         if current != NEWER:
             if current != script.get_current_head():
@@ -76,6 +76,15 @@ def migrate(database: Database) -> None:
         _refuse_incomplete(conn)
         if current == NEWER:
             _refuse_unwritable(conn)
+
+
+def _wait_for_others(conn: Connection) -> None:
+    """Waits for a process that is migrating, as long as that takes: up to PATIENT_SECONDS. The usual limit for locks applies
+    to the migration itself.
+    """
+    conn.execute(text("SET LOCAL lock_timeout = 0"))
+    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    conn.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
 def newest_revision() -> str:
