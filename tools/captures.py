@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -80,7 +81,9 @@ def environment() -> Iterator[dict[str, str]]:
         command = [str(program), "serve", "--dev", "--port", "0", "--data", str(home / "data")]
         with subprocess.Popen(command, env=base, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
             try:
-                yield {**base, **_pasted(server)}
+                pasted = _pasted(server)
+                _await_answer(server, pasted["AWS_ENDPOINT_URL"])
+                yield {**base, **pasted}
             finally:
                 server.terminate()
 
@@ -95,6 +98,18 @@ def _pasted(server: subprocess.Popen[str]) -> dict[str, str]:
             break
     assert "AWS_SECRET_ACCESS_KEY" in found, "the server printed no key"
     return found
+
+
+def _await_answer(server: subprocess.Popen[str], url: str) -> None:
+    """Returns when the server answers: what it prints is there before it accepts connections."""
+    while True:
+        assert server.poll() is None, "the server ended"
+        try:
+            urllib.request.urlopen(f"{url}/readyz", timeout=60).close()  # noqa: S310  # http, as the server printed
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def run(variables: dict[str, str], lines: list[Any]) -> str:

@@ -117,6 +117,8 @@ class World:
             "rules/prod.json": json.dumps(_RULE),
             "billing.jwks.json": json.dumps(self.issuer.jwks()),
             "secret": "client-secret-of-the-provider",
+            "header.txt": "Bearer token-of-the-receiver",
+            "signing-secret.txt": "0123456789abcdef0123456789abcdef",
             "trust.json": trust,
             "host.json": host,
             "token.txt": token,
