@@ -110,7 +110,7 @@ def test_stop_requested_with_the_first_line_of_output_ends_with_status_0(
         assert started.stdout is not None
         assert any("listens on" in line for line in started.stdout)
         started.send_signal(number)
-        _, errors = started.communicate(timeout=60)
+        _, errors = started.communicate(timeout=180)
     assert started.returncode == 0, errors
     assert "Warning" not in errors
     assert "Traceback" not in errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,9 +113,9 @@ def test_vault_that_is_sealed_is_tried_again_later(vault: Transit, token_file: P
 
 
 def test_vault_that_does_not_listen_is_tried_again_later(token_file: Path) -> None:
-    with transit() as gone:
-        uri = gone.uri(token_file)
-    assert failure(uri).temporary
+    with socket.socket() as silent:  # it has the port and does not listen
+        silent.bind(("127.0.0.1", 0))
+        assert failure(Transit(silent.getsockname()[1]).uri(token_file)).temporary
 
 
 def test_vault_token_is_read_at_every_call_and_is_in_no_message(vault: Transit, token_file: Path) -> None:
@@ -163,9 +164,10 @@ def test_kms_key_that_does_not_exist_is_named_and_not_tried_again(kms: tuple[str
 
 
 def test_kms_that_does_not_listen_is_tried_again_later(kms: tuple[str, str]) -> None:
-    with transit() as gone:
-        endpoint = f"http://127.0.0.1:{gone.port}"
-    assert failure(f"aws-kms://{kms[1]}?endpoint={endpoint}").temporary
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert failure(f"aws-kms://{kms[1]}?endpoint={endpoint}").temporary
 
 
 def test_kms_without_credentials_says_so(kms: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
