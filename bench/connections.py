@@ -200,7 +200,7 @@ def main() -> None:
 
 
 def wait(port: int) -> None:
-    for _ in range(200):
+    for _ in range(900):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
             return
