@@ -22,6 +22,7 @@ from tests.prepared import prepare_sqlite
 
 from daypass.config import Settings
 from daypass.domain.directory import AccessRequest, AccessVote, Account, Grant, Role
+from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.operations.broker.sweep import Sweeper
@@ -30,6 +31,7 @@ from daypass.server.application import build
 from daypass.server.runtime import Runtime
 
 _AT_ONCE = 100
+_ATTEMPTS = 50
 
 
 @asynccontextmanager
@@ -69,7 +71,12 @@ async def fill(place: Place, count: int) -> None:
             copies(tx, first)
             return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
 
-        await env.journal.write(change)
+        for _ in range(_ATTEMPTS):
+            try:
+                await env.journal.write(change)
+                break
+            except DaypassError:
+                await asyncio.sleep(1)  # a loaded machine refuses writes
 
 
 async def touched(place: Place) -> None:
