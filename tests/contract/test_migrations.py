@@ -101,6 +101,18 @@ def test_migrate_while_another_process_migrates_waits_longer_than_for_other_lock
         database.close()
 
 
+def test_migration_waits_for_the_lock_of_another_server_as_long_as_for_its_statements(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    try:
+        with database.write_transaction(seconds=3600) as conn:
+            limits = [conn.execute(text(f"SHOW {name}_timeout")).scalar_one() for name in ("statement", "lock")]
+        with database.write_transaction() as conn:
+            usual = conn.execute(text("SHOW lock_timeout")).scalar_one()
+    finally:
+        database.close()
+    assert (limits, usual) == (["48min", "36min"], "3s")
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [

@@ -100,10 +100,12 @@ def _options(answer_seconds: float, lock_seconds: float, *, read_only: bool) -> 
 @contextmanager
 def _be_patient(conn: Connection, seconds: float) -> Iterator[None]:
     """A context in which a statement of this transaction may take this long, such as a migration or a search of the
-    record.
+    record. It may also wait that long for a lock: a server that starts waits for another one's migration.
     """
     connection: Any = conn.connection.driver_connection
-    conn.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * _SERVER_SHARE * 1000)}")
+    limit = int(seconds * _SERVER_SHARE * 1000)
+    for name, value in (("statement_timeout", limit), ("lock_timeout", limit * 3 // 4)):
+        conn.exec_driver_sql(f"SET LOCAL {name} = {value}")
     before, connection.answer_seconds = connection.answer_seconds, seconds
     try:
         yield
