@@ -38,7 +38,7 @@ def served(answer: Answer) -> Answer:
     return answer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ada(site: Installation) -> Browser:
     return signed_in(site, "ada")
 
@@ -312,14 +312,14 @@ def test_credentials_of_a_role_that_asks_for_fresh_mfa_are_given_after_a_passkey
     eve, authenticator = administrator(site)
     fresh = {"Condition": {"NumericLessThan": {"aws:MultiFactorAuthAge": "60"}}}
     role = role_for(site, "fresh-mfa", **fresh)
-    site.wall.time += 600_000
+    site.wall.time += 90_000
     page, path = eve.get(f"/console/credentials?role={role}"), "/console/credentials/show"
     refused(site, eve.submit(page, path), 403)
     asked = eve.submit(page, path, mfa="yes")
     assert role in text(asked)
     answer = eve.submit(asked, path, response=authenticator.assertion(forms(asked)[path].options))
     assert "AWS_SECRET_ACCESS_KEY" in text(answer)
-    site.wall.time += 600_000
+    site.wall.time += 90_000
     refused(site, eve.submit(page, path), 403)  # the proof was for one session
 
 
@@ -333,7 +333,7 @@ def test_request_under_a_rule_that_asks_for_fresh_mfa_is_sent_after_a_passkey(si
     }
     served(api(site, "PUT", "/approval-rules/guarded", {"document": json.dumps(rule)}))
     role = role_for(site, "guarded", Condition={"Bool": {"daypass:Approved": "true"}})
-    site.wall.time += 600_000
+    site.wall.time += 90_000
     page, path = eve.get(f"/console/request?role={role}"), "/console/request/send"
     refused(site, eve.submit(page, path, reason="Incident 7: orders"), 400)
     asked = eve.submit(page, path, reason="Incident 7: orders", mfa="yes")
