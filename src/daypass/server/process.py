@@ -300,11 +300,13 @@ def _path_line() -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Who connects before the server is ready waits, and is not refused."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()
     except OSError as error:
         listener.close()
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}.") from None
