@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 _VERSIONS = "src/daypass/stores/migrations/versions"
 
-PREVIOUS_REVISION = "0008"
+PREVIOUS_REVISION = "0013"
 """The newest migration of the previous release. Set it when a release is made."""
 
 
