@@ -7,7 +7,6 @@ import contextlib
 import gc
 import multiprocessing
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -25,8 +24,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from daypass.config import ConfigError, ServerSettings, Settings
 from daypass.observability import logs
-from daypass.operations.accounts.bootstrap import FirstKey
-from daypass.server import startup, tls
+from daypass.server import greeting, startup, tls
 from daypass.server.application import build
 from daypass.server.connections import ConnectionLimits, Connections, raise_file_limit
 from daypass.server.core_dumps import disable_core_dumps
@@ -233,11 +231,11 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end_at_once)
         if printed:
-            _greet(url, printed, server.public_url)
+            greeting.greet(url, printed, server.public_url)
         else:
             sys.stderr.write(f"Daypass listens on {url}\n")
         if code:
-            sys.stderr.write(_setup_lines(server.public_url, server.data, code))
+            sys.stderr.write(greeting.setup_lines(server.public_url, server.data, code))
         if health is not None:
             sys.stderr.write(f"Health and metrics are on port {health.getsockname()[1]}\n")
         return _run(settings, listener, health)
@@ -248,55 +246,6 @@ def end_at_once(*_: object) -> None:
     nothing is open yet.
     """
     os._exit(0)
-
-
-def _greet(url: str, key: FirstKey, public_url: str) -> None:
-    sys.stdout.write(
-        f"""
-Daypass listens on {url}
-
-  ************************************************************************
-  *  DEVELOPMENT MODE: an administrator's key is printed below.           *
-  *  Loopback only. Never use this data directory for anything real.      *
-  ************************************************************************
-
-Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
-{_path_line()}
-  export AWS_ENDPOINT_URL={url} AWS_ENDPOINT_URL_STS={url} AWS_ENDPOINT_URL_IAM={url}
-  export AWS_ACCESS_KEY_ID={key.key_id}
-  export AWS_SECRET_ACCESS_KEY={key.secret}
-  export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
-
-Then try:  aws sts get-caller-identity
-           aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
-           daypass exec reader -- aws iam list-roles
-{_console_lines(public_url, key)}"""
-    )
-    sys.stdout.flush()
-
-
-def _setup_lines(public_url: str, data: Path, code: str) -> str:
-    """Where to make the first administrator. A log must not hold a secret, so only a terminal shows the code."""
-    shown = code if sys.stderr.isatty() else f"in {data / startup.SETUP_CODE}"
-    return f"Make the first administrator: {public_url.rstrip('/')}/console/setup\nThe set-up code is {shown}\n"
-
-
-def _console_lines(public_url: str, key: FirstKey) -> str:
-    """How to sign in to the console; "" when the pages are off."""
-    if not public_url:
-        return ""
-    return f"""
-Console:   aws iam create-login-profile --user-name {key.user} --password 'Choose-1-of-your-own'
-           {public_url}/console/  (account {key.account}, user {key.user})
-"""
-
-
-def _path_line() -> str:
-    """A line for the shell if `daypass` is not on PATH, for example in the environment of a checkout."""
-    own = Path(sys.argv[0]).absolute()
-    if own.name != "daypass" or shutil.which("daypass"):
-        return ""
-    return f"\n  export PATH={shlex.quote(str(own.parent))}:$PATH"
 
 
 def _listen(host: str, port: int) -> socket.socket:
