@@ -35,7 +35,9 @@ class OnCallSystem:
 
 
 class PagerDuty(OnCallSystem):
-    """GET /oncalls: users are references, which `include[]=users` replaces by users with an address."""
+    """GET /oncalls, in pages of `limit` from `offset`: users are references, which `include[]=users` replaces by users
+    with an address.
+    """
 
     authorization = f"Token token={TOKEN}"
 
@@ -53,10 +55,14 @@ class PagerDuty(OnCallSystem):
                 {**user, "type": "user", "name": name, "email": email}
                 for user, (name, email) in zip(users, self.people, strict=True)
             ]
+        offset, limit = (int(query.get(name, [default])[0]) for name, default in (("offset", "0"), ("limit", "25")))
+        limit = min(limit, 100)
         shift = {"escalation_level": 1, "start": "2026-11-26T08:00:00Z", "end": "2026-11-27T08:00:00Z"}
         schedule = {"id": "PI7DH85", "type": "schedule_reference", "summary": "Orders"}
         oncalls = [{"user": user, "schedule": schedule, **shift} for user in users]
-        return {"oncalls": oncalls, "limit": 25, "offset": 0, "more": False, "total": None}
+        more = len(oncalls) > offset + limit
+        page = oncalls[offset : offset + limit]
+        return {"oncalls": page, "limit": limit, "offset": offset, "more": more, "total": None}
 
 
 class Opsgenie(OnCallSystem):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
 from daypass.config.section import Port, Section
+
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 
 
 class AccessSettings(Section):
@@ -18,8 +20,10 @@ class AccessSettings(Section):
         (), description="Hosts of webhooks that may be in private networks, and may be reached by http."
     )
     calendars: Path | None = Field(None, description="Directory of iCalendar files that approval rules may name.")
-    schedule_tokens: dict[str, SecretStr] = Field(
-        {}, description='Authorization headers for on-call systems, by host: `api.pagerduty.com = "Token token=…"`.'
+    schedule_tokens: dict[AccountId, dict[str, SecretStr]] = Field(
+        {},
+        description="Authorization headers for on-call systems, by account and host: "
+        '`schedule_tokens.111122223333."api.pagerduty.com" = "Token token=…"`. Rules of other accounts do not use them.',
     )
     smtp_host: str = Field("", description="SMTP server for notifications by e-mail; empty: none is sent.")
     smtp_port: Port = Field(587, description="Its port.")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from daypass.config import AccessSettings
 from daypass.ports import Outbound, OutboundFailed
@@ -22,13 +22,16 @@ _CACHED_SECONDS: Final = 60.0
 _MOST_CACHED: Final = 500
 _MOST_BYTES: Final = 1_048_576
 _MOST_SECONDS: Final = 5.0
+PAGERDUTY: Final = "pagerduty"
+_MOST_PAGES: Final = 20
+_PAGE: Final = 100  # entries; the most that PagerDuty sends
 
 
 class FetchedSchedules:
     """Schedules of accounts.
 
     Args:
-        settings: the directory of calendar files, and tokens by host.
+        settings: the directory of calendar files, and tokens by account and host.
         outbound: fetches.
     """
 
@@ -51,10 +54,20 @@ class FetchedSchedules:
         return people
 
     async def _read(self, kind: str, source: str, now: int, owner: str) -> frozenset[str]:
-        data = await self._bytes(source, owner)
+        people: frozenset[str] = frozenset()
+        for page in range(_MOST_PAGES):
+            data = await self._bytes(page_of(kind, source, page), owner)
+            found, more = await self._parsed(kind, data, now)
+            people |= found
+            if not more:
+                return people
+        raise OutboundFailed(f"the schedule has more than {_MOST_PAGES} pages")
+
+    async def _parsed(self, kind: str, data: bytes, now: int) -> tuple[frozenset[str], bool]:
+        """The persons of an answer, and whether there is another page."""
         try:
             async with asyncio.timeout(_MOST_SECONDS):
-                return await asyncio.to_thread(READERS[kind], data, now)
+                return await asyncio.to_thread(_people_and_more, kind, data, now)
         except TimeoutError:
             raise OutboundFailed("the calendar takes too long to read") from None
         except Exception as error:  # noqa: BLE001  # whatever the parser trips over, nobody is on call
@@ -62,7 +75,7 @@ class FetchedSchedules:
 
     async def _bytes(self, source: str, owner: str) -> bytes:
         if source.startswith(("https://", "http://")):
-            token = self._tokens.get((urlsplit(source).hostname or "").lower())
+            token = self._tokens.get(owner, {}).get((urlsplit(source).hostname or "").lower())
             headers = {"authorization": token.get_secret_value()} if token is not None else {}
             return await self._outbound.get(source, headers, owner=owner)
         return await asyncio.to_thread(self._file, source)
@@ -96,6 +109,24 @@ def icalendar_people(data: bytes, now: int) -> frozenset[str]:
     return _folded(people)
 
 
+def page_of(kind: str, source: str, page: int) -> str:
+    """The address of a page of the answer, counted from 0. Only PagerDuty's answers have several.
+
+    Source: PagerDuty REST API, "Pagination" (classic): `limit` and `offset`, and `more` in the answer.
+    """
+    if kind != PAGERDUTY:
+        return source
+    parts = urlsplit(source)
+    own = [(n, v) for n, v in parse_qsl(parts.query, keep_blank_values=True) if n not in ("limit", "offset")]
+    query = urlencode([*own, ("limit", str(_PAGE)), ("offset", str(page * _PAGE))], quote_via=quote, safe="[]")
+    return urlunsplit(parts._replace(query=query))
+
+
+def _people_and_more(kind: str, data: bytes, now: int) -> tuple[frozenset[str], bool]:
+    more = kind == PAGERDUTY and json.loads(data).get("more") is True
+    return READERS[kind](data, now), more
+
+
 def pagerduty_people(data: bytes, now: int) -> frozenset[str]:  # noqa: ARG001  # the service has chosen the time
     """`GET /oncalls?include[]=users` of PagerDuty."""
     users = [entry["user"] for entry in json.loads(data)["oncalls"]]
@@ -120,7 +151,7 @@ def _folded(texts: Iterable[str]) -> frozenset[str]:
 
 READERS: Final[Mapping[str, Callable[[bytes, int], frozenset[str]]]] = {
     "icalendar": icalendar_people,
-    "pagerduty": pagerduty_people,
+    PAGERDUTY: pagerduty_people,
     "opsgenie": opsgenie_people,
     "incident.io": incident_io_people,
 }

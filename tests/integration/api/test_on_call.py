@@ -30,7 +30,7 @@ async def there(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """An installation whose operator has given it a token for the system, and a rule that asks it."""
     kind = str(request.param)
     with serving(SYSTEMS[kind]()) as system:
-        access = {"private_hosts": ["127.0.0.1"], "schedule_tokens": {"127.0.0.1": system.authorization}}
+        access = {"private_hosts": ["127.0.0.1"], "schedule_tokens": {TENANT: {"127.0.0.1": system.authorization}}}
         settings = {"server": {"data": str(tmp_path)}, "access": access, "journal": {"deadline_seconds": 60}}
         prepare_sqlite(tmp_path / "daypass.db")
         runtime = Runtime(Settings.model_validate(settings))

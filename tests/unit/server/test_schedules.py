@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -15,6 +16,7 @@ from daypass.config import Settings
 from daypass.ports import OutboundFailed
 from daypass.server.schedules import READERS, FetchedSchedules
 
+OWNER = "111122223333"
 CALENDAR = b"""BEGIN:VCALENDAR\r
 VERSION:2.0\r
 PRODID:-//test//\r
@@ -46,7 +48,7 @@ class Answers:
     async def get(self, url: str, headers: Mapping[str, str], *, owner: str) -> bytes:
         self.got.append((url, headers))
         try:
-            return self.bodies[url.rpartition("/")[2]]
+            return self.bodies[url.partition("?")[0].rpartition("/")[2]]
         except KeyError:
             raise OutboundFailed("timeout") from None
 
@@ -91,10 +93,62 @@ async def test_on_call_systems_are_asked_with_their_token_once_a_minute(
     kind: str, answer: dict[str, Any], people: set[str]
 ) -> None:
     outbound = Answers(now=json.dumps(answer).encode())
-    reader = schedules(outbound, schedule_tokens={"api.example": "Token x"})
+    reader = schedules(outbound, schedule_tokens={OWNER: {"api.example": "Token x"}})
     for _ in range(3):
-        assert await reader.on_call(kind, "https://api.example/now", 1, owner="1") == people
-    assert outbound.got == [("https://api.example/now", {"authorization": "Token x"})]
+        assert await reader.on_call(kind, "https://api.example/now", 1, owner=OWNER) == people
+    page = "?limit=100&offset=0" if kind == "pagerduty" else ""
+    assert outbound.got == [(f"https://api.example/now{page}", {"authorization": "Token x"})]
+
+
+@pytest.mark.parametrize("kind", ["icalendar", "pagerduty", "opsgenie", "incident.io"])
+async def test_on_call_with_a_rule_of_another_account_sends_no_token(kind: str) -> None:
+    outbound = Answers()
+    reader = schedules(outbound, schedule_tokens={OWNER: {"api.example": "Token x"}})
+    for url in ("https://api.example/now", "https://API.example:443/now"):
+        with pytest.raises(OutboundFailed):
+            await reader.on_call(kind, url, 1, owner="444455556666")
+    assert [headers for _, headers in outbound.got] == [{}, {}]
+
+
+@pytest.mark.parametrize("account", ["api.pagerduty.com", "11112222333", "1111222233334", "*"])
+def test_schedule_tokens_without_an_account_are_refused_without_showing_them(account: str) -> None:
+    with pytest.raises(ValueError, match="schedule_tokens") as refused:
+        schedules(schedule_tokens={account: {"api.example": "canary-token"}})
+    assert "canary" not in str(refused.value)
+
+
+class Pages:
+    """PagerDuty's API with so many entries on call, in pages."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.got: list[str] = []
+
+    async def get(self, url: str, headers: Mapping[str, str], *, owner: str) -> bytes:
+        self.got.append(url)
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        offset, limit = int(query["offset"]), int(query["limit"])
+        entries = [{"user": {"email": f"u{n}@x.org"}} for n in range(offset, min(offset + limit, self.count))]
+        return json.dumps({"oncalls": entries, "more": offset + limit < self.count}).encode()
+
+
+async def test_pagerduty_pages_are_followed_to_the_last() -> None:
+    outbound = Pages(250)
+    people = await schedules(outbound).on_call(
+        "pagerduty", "https://a.example/oncalls?schedule_ids[]=P1&include[]=users&limit=5&offset=7", 1, owner=OWNER
+    )
+    assert people == {f"u{n}@x.org" for n in range(250)}
+    assert outbound.got == [
+        f"https://a.example/oncalls?schedule_ids[]=P1&include[]=users&limit=100&offset={offset}"
+        for offset in (0, 100, 200)
+    ]
+
+
+async def test_pagerduty_with_endless_pages_names_nobody_after_a_bounded_number() -> None:
+    outbound = Pages(10**9)
+    with pytest.raises(OutboundFailed, match="more than 20 pages"):
+        await schedules(outbound).on_call("pagerduty", "https://a.example/oncalls", 1, owner=OWNER)
+    assert len(outbound.got) == 20
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"BEGIN:VCALENDAR", b"\xff" * 100, b"[" * 100_000])
