@@ -119,8 +119,8 @@ class RatesSettings(Section):
         200,
         ge=0,
         description="Requests a second of one source (an IPv4 address, an IPv6 network of 64 bits) that prove nothing: "
-        "unsigned, wrongly signed, with a bad token. Valid requests do not count. Over it, a connection of the source begins "
-        "no request for a second after each refusal. 0: any.",
+        "unsigned, wrongly signed, with a bad token. Valid requests do not count. Over it, a refused connection "
+        "of the source, and each new one, begins no request for a second. 0: any.",
     )
     failures_burst: float = Field(2_000, ge=1, description="Such requests that a source can save up.")
 

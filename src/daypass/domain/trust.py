@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -85,7 +85,8 @@ class Side(NamedTuple):
 class Admission(Struct, frozen=True):
     """The decision, with the data that explains it. `owner` is the account whose policies decided.
 
-    `sides`: for an admission, all decisions that had to allow, for each action.
+    `sides`: for an admission, all decisions that had to allow, for each action. `explanation`: of a refusal, in its JSON
+    form, if it was made together with the decision; `layers` are then empty.
     """
 
     decision: Decision
@@ -93,6 +94,7 @@ class Admission(Struct, frozen=True):
     layers: Layers
     owner: str
     sides: tuple[Side, ...] = ()
+    explanation: Mapping[str, Any] | None = None
 
 
 def admit(

@@ -73,10 +73,10 @@ async def authorize(
         )
 
     used = await layers()
-    decision = await decide(env, call.caller.account, query, used)
+    decision, explanation = await decide(env, call.caller.account, query, used)
     if not decision.allowed and await refresh_if_changed(env):
         used = await layers()
-        decision = await decide(env, call.caller.account, query, used)
+        decision, explanation = await decide(env, call.caller.account, query, used)
     if decision.allowed:
         return decision
     message = denial_message(query, decision, call.caller.arn, shown)
@@ -84,7 +84,7 @@ async def authorize(
         ErrorKind.ACCESS_DENIED,
         message.replace(" on resource: *", "", 1) if resource == "*" else message,  # AWS's wording
         private={OWNER: call.caller.account, "resource": resource},
-        explanation=await explained(env, call.caller.account, query, used),
+        explanation=explanation or await explained(env, call.caller.account, query, used),
     )
 
 

@@ -28,11 +28,13 @@ INLINE: Final = 100_000
 _LONGEST: Final = 16_384  # maximum characters of a context value from a request's headers
 
 
-async def decide(env: Env, account: str, query: AccessQuery, layers: Layers) -> Decision:
-    """The decision of the one evaluator, on behalf of `account`."""
+async def decide(
+    env: Env, account: str, query: AccessQuery, layers: Layers
+) -> tuple[Decision, Mapping[str, Any] | None]:
+    """The decision of the one evaluator, on behalf of `account`. If another process refuses, it also explains."""
     if is_large(_of_layers(layers), lambda: query.context):
-        return await heavy.compute(env, account, evaluate, query, layers)
-    return evaluate(query, layers)
+        return await heavy.compute(env, account, _decided, query, layers)
+    return evaluate(query, layers), None
 
 
 async def explained(env: Env, account: str, query: AccessQuery, layers: Layers) -> Mapping[str, Any]:
@@ -51,7 +53,9 @@ async def admission_of(
     actions: tuple[str, ...],
     context: Context,
 ) -> Admission:
-    """See `domain.trust.admit`. A decision from another process has no `sides` and cannot be cached."""
+    """See `domain.trust.admit`. A decision from another process has no `sides` and cannot be cached. If it is a refusal,
+    it is explained.
+    """
     if admission_is_large(policies, target.trust, lambda: context):
         return await heavy.compute(env, account, _admitted, principal, policies, target, actions, context)
     return admit(principal, policies, target, actions, context)
@@ -122,11 +126,23 @@ def _of_caller(policies: CallerPolicies) -> tuple[NamedPolicy, ...]:
 # --- As heavy work -----------------------------------------------------------------------------------------------------
 
 
+_NO_LAYERS: Final = Layers(same_account=False, identity=None)
+
+
 def _explained(query: AccessQuery, layers: Layers) -> Mapping[str, Any]:
     return explain(query, layers).to_json()
+
+
+def _decided(query: AccessQuery, layers: Layers) -> tuple[Decision, Mapping[str, Any] | None]:
+    decision = evaluate(query, layers)
+    return decision, None if decision.allowed else _explained(query, layers)
 
 
 def _admitted(
     principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], context: Context
 ) -> Admission:
-    return replace(admit(principal, policies, target, actions, context), sides=())
+    """A refusal is explained here, so that its policies need not travel back and forth once more."""
+    made = replace(admit(principal, policies, target, actions, context), sides=())
+    if made.decision.allowed:
+        return made
+    return replace(made, layers=_NO_LAYERS, explanation=_explained(made.query, made.layers))

@@ -119,11 +119,15 @@ class _Patience:
 
 
 class _Patient:
-    """A pipe to or from the process; each read and write waits until the pipe is ready, with `patience`."""
+    """A pipe to or from the process; each read and write waits until the pipe is ready, with `patience`.
+
+    It reads as much as there is, because each wait gives up the interpreter lock. Nothing follows an answer.
+    """
 
     def __init__(self, stream: IO[bytes], event: int, patience: _Patience) -> None:
         self._file = stream.fileno()
         self._patience = patience
+        self._rest = b""
         self._poll = select.poll()
         self._poll.register(self._file, event)
         os.set_blocking(self._file, False)
@@ -136,8 +140,11 @@ class _Patient:
             return 0
 
     def read(self, size: int) -> bytes:
-        self._patience.wait(self._poll)
-        return os.read(self._file, size)
+        if not self._rest:
+            self._patience.wait(self._poll)
+            self._rest = os.read(self._file, _CHUNK)
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part
 
 
 class _Readable(Protocol):

@@ -17,7 +17,9 @@ from operator import attrgetter
 from typing import Any, Final, Protocol
 
 from daypass.observability import logs
+from daypass.scheduling.buckets import network_of
 from daypass.server.bodies import BodyBudget
+from daypass.server.holds import Holds
 from daypass.server.listener import OnRefusal, not_reported
 from daypass.server.turns import Turns
 from daypass.wire.client_address import ClientAddress
@@ -73,6 +75,7 @@ class Connections:
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
         self.limits = limits = limits or ConnectionLimits()
         self.bodies = BodyBudget(limits.bodies, limits.bodies_per_address)
+        self.holds = Holds()
         self.text = b""  # the header lines of every response
         self.made_from: list[tuple[bytes, bytes]] | None = None
         self.refused = 0
@@ -112,9 +115,11 @@ class Connections:
     # --- Open connections
 
     def limited_address(self, client: tuple[str, int] | None) -> str:
-        """The address that limits apply to; "" for a peer that serves many clients or has no address."""
+        """The address that limits apply to, of IPv6 the network; "" for a peer that serves many clients or has no
+        address.
+        """
         address, _, via_proxy = self._origin.of(client, "http", ())
-        return "" if via_proxy else address
+        return "" if via_proxy or not address else network_of(address)
 
     def add(self, connection: Connection, address: str) -> bool:
         """Adds a new connection, after closing idle ones if there is no room. Returns False if there is still none."""

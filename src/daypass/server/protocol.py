@@ -97,7 +97,8 @@ class HttpProtocol(asyncio.Protocol):
             transport.write(_FULL)
             transport.close()
             return
-        self.idle_since = self.loop.time()
+        self.idle_since = now = self.loop.time()
+        self._wait(self.common.holds.left(self.limited_address, now))
         self._work = self.loop.create_task(self._answer_all())
         self.state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own protocols only
 
@@ -250,7 +251,7 @@ class HttpProtocol(asyncio.Protocol):
         self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
         self._waiting.append(exchange)
-        if self._current is None and len(self._waiting) == 1 and self._held is None:
+        if self._current is None and len(self._waiting) == 1 and (self._held is None or scope["raw_path"] in _URGENT):
             self._wait_for_turn(scope["raw_path"], scope["headers"])
         else:
             self.pause_reading()
@@ -341,8 +342,15 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.close()  # no later request would be answered
 
     def _hold(self, seconds: float) -> None:
-        """The next request begins in so many seconds. The connection of a proxy serves many clients and is never held."""
-        if seconds and self.limited_address and not (self._stopping or self.lost):
+        """The next request, and those of new connections of the same address, begin in so many seconds. The connection
+        of a proxy serves many clients and is never held.
+        """
+        if seconds and self.limited_address:
+            self.common.holds.begin(self.limited_address, self.loop.time(), seconds)
+            self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds and not (self._stopping or self.lost):
             self._held = self.loop.call_later(seconds, self._end_hold)
 
     def _end_hold(self) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -19,6 +17,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.refusal import cut, leaves
 from daypass.observability import logs
 from daypass.ports import Clock, Journal
+from daypass.scheduling.buckets import network_of
 
 WINDOW_MS: Final = 15_000
 _SOURCES: Final = 4_096
@@ -168,7 +167,7 @@ class RefusalCounter:
             del self._unwritten[0]
 
     def _source(self, event: Event) -> _Source:
-        name = _source_of(str(event.source.get("ip", "")))
+        name = network_of(str(event.source.get("ip", "")))
         found = self._sources.get(name)
         if found is not None and found.ends > event.at:
             return found
@@ -210,13 +209,3 @@ def _event(source: str, kind: _Kind, count: _Count, now: int) -> Event:
         error=kind.error,
         detail=detail,
     )
-
-
-@lru_cache(maxsize=4096)
-def _source_of(address: str) -> str:
-    """An IPv4 address unchanged; for an IPv6 address its /64 network, because one host may use all of it."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address[:64]
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address

@@ -24,6 +24,7 @@ KEEP_MS = 24 * 3_600_000
 """How long feed entries are stored. A reader with an older cursor starts over."""
 _PRUNE_EVERY = 256
 
+_HEAD = select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)
 # The epoch of a cluster: initdb, promotion and a re-created table (pg_restore) each change one of these values.
 _CLUSTER = text(
     """
@@ -53,7 +54,7 @@ class Change:
 
 def feed_head(conn: Connection) -> FeedHead:
     """The head of the feed in this snapshot, with the database epoch."""
-    row = conn.execute(select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)).one()
+    row = conn.execute(_HEAD).one()
     epoch = row.incarnation
     if conn.dialect.name == "postgresql":
         cluster = conn.execute(_CLUSTER).scalar_one()
@@ -64,7 +65,7 @@ def feed_head(conn: Connection) -> FeedHead:
 def renew_epoch(conn: Connection) -> FeedHead:
     """Starts a new epoch. Sessions and cursors of the previous epoch are no longer compared with it."""
     conn.execute(update(feed_counter).values(incarnation=secrets.token_hex(8)))
-    row = conn.execute(select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)).one()
+    row = conn.execute(_HEAD).one()
     conn.info[FEED_HEAD] = head = FeedHead(row.incarnation, row.position, row.pruned)
     return head
 

@@ -17,6 +17,10 @@ HEARTBEAT_SECONDS: Final = 5.0
 LISTED_MS: Final = 30_000
 """A row that has not been written for so long, compared with the newest row, is not listed any more."""
 _FORGET_MS: Final = 3_600_000
+_NEWEST = select(func.max(nodes.c.seen_at)).scalar_subquery()
+_LISTED = select(nodes.c.id).where(
+    nodes.c.seen_at >= _NEWEST - LISTED_MS
+)  # made once: building it costs more than running it
 
 
 def report_node(database: Database, node: str, name: str, now: int) -> None:
@@ -37,5 +41,4 @@ def remove_node(database: Database, node: str) -> None:
 
 def listed_nodes(conn: Connection) -> frozenset[str]:
     """The processes that have written their row recently."""
-    newest = select(func.max(nodes.c.seen_at)).scalar_subquery()
-    return frozenset(conn.execute(select(nodes.c.id).where(nodes.c.seen_at >= newest - LISTED_MS)).scalars())
+    return frozenset(conn.execute(_LISTED).scalars())

@@ -31,7 +31,9 @@ OVERDUE = "daypass.overdue"
 """Key of the scope of a request whose task was cancelled because it has taken too long: it is refused (503)."""
 
 HOLD = "daypass.hold"
-"""Key of the scope for seconds that the application sets: so long the next request of the connection does not begin."""
+"""Key of the scope for seconds that the application sets: so long the next request of the connection does not begin, nor
+do those of new connections of the same address.
+"""
 
 REQUEST = "daypass.request"
 """Key of the scope of a mounted application for the `Request`, with its body."""

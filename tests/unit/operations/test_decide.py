@@ -64,7 +64,9 @@ def test_decide_many_patterns_on_a_long_text_is_taken_elsewhere_and_is_the_same(
     ports, elsewhere = env()
     for agent in (AGENT, "b7" + AGENT):
         query, used = asked(agent), layers(patterned(20))
-        assert asyncio.run(decide(ports, "a", query, used)) == evaluate(query, used)
+        decision, explanation = asyncio.run(decide(ports, "a", query, used))
+        assert decision == evaluate(query, used)
+        assert explanation == (None if decision.allowed else explain(query, used).to_json())
         assert asyncio.run(explained(ports, "a", query, used)) == explain(query, used).to_json()
     assert elsewhere.accounts == ["a"] * 4
 
@@ -77,7 +79,7 @@ def test_decide_usual_policies_and_requests_stay_on_the_event_loop() -> None:
         (patterned(1), AGENT),
     ):
         query, used = asked(agent), layers(policy)
-        assert asyncio.run(decide(ports, "a", query, used)) == evaluate(query, used)
+        assert asyncio.run(decide(ports, "a", query, used)) == (evaluate(query, used), None)
     assert elsewhere.accounts == []
 
 
@@ -109,6 +111,10 @@ def test_admission_of_many_patterns_is_taken_elsewhere_and_cannot_be_remembered(
     assert (there.decision, there.query, there.owner) == (here.decision, here.query, here.owner)
     assert elsewhere.accounts == ["a"]
     assert not there.sides
+    assert not here.decision.allowed
+    assert there.explanation == explain(here.query, here.layers).to_json(), (
+        "one journey for the decision and its explanation"
+    )
     small = CallerPolicies((patterned(1),))
     assert asyncio.run(admission_of(ports, "a", WHO, small, target, ("sts:AssumeRole",), context)).decision is not None
     assert elsewhere.accounts == ["a"]

@@ -14,10 +14,11 @@ from uvicorn.server import ServerState
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.scheduling.abandonment import abandonable
-from daypass.server import bodies
+from daypass.server import bodies, holds
 from daypass.server import protocol as protocol_module
 from daypass.server.bodies import BodyBudget
 from daypass.server.connections import ConnectionLimits, Connections
+from daypass.server.holds import Holds
 from daypass.server.protocol import HttpProtocol
 from daypass.wire.http import HOLD, LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY
 
@@ -899,3 +900,76 @@ async def test_held_connection_that_is_lost_serves_nothing_more(monkeypatch: pyt
     connection.protocol.connection_lost(None)
     held[0][1]()
     assert await connection.send() == b""
+
+
+async def test_a113_new_connections_of_a_throttled_source_wait_and_those_of_others_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = Connection(throttled, client="2001:db8::1")
+    held = timers(monkeypatch)
+    await connection.send(GET)
+    connection.protocol.connection_lost(None)
+    again = Connection(throttled, common=connection.common, client="2001:db8::2")  # of the same network
+    other = Connection(throttled, common=connection.common, client="2001:db8:0:1::1")
+    assert await again.send(OTHER) == b""
+    assert b"200 OK" in await other.send(OTHER)
+    seconds, end = held[-1]
+    assert 0 < seconds <= 1
+    end()
+    assert b"200 OK" in await again.send(b""), "it is delayed, not refused: an honest client may share the address"
+
+
+async def test_hold_that_has_ended_delays_no_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(throttled)
+    timers(monkeypatch)
+    await connection.send(GET)
+    loop = connection.protocol.loop
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now + 1)
+    assert b"200 OK" in await Connection(throttled, common=connection.common).send(OTHER)
+    monkeypatch.undo()  # before the teardown of the loop, which has timers
+
+
+async def test_connection_that_was_open_before_the_hold_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Connection(throttled)
+    flood = Connection(throttled, common=honest.common)
+    timers(monkeypatch)
+    await flood.send(GET)
+    assert b"200 OK" in await honest.send(OTHER)
+
+
+async def test_health_check_on_a_held_connection_is_answered_and_does_not_end_the_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = Connection(throttled)
+    timers(monkeypatch)
+    await connection.send(GET)
+    new = Connection(throttled, common=connection.common)
+    assert b"200 OK" in await new.send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert await new.send(OTHER) == b""
+
+
+async def test_new_connection_of_a_trusted_proxy_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = Connections(ConnectionLimits(trusted_proxies=("10.0.0.0/8",)))
+    timers(monkeypatch)
+    await Connection(throttled, common=common, client="10.1.2.3").send(GET)
+    assert not len(common.holds)
+    assert b"200 OK" in await Connection(throttled, common=common, client="10.1.2.3").send(OTHER)
+
+
+def test_holds_forget_what_has_ended_and_the_oldest_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holds, "_MOST", 3)
+    found = Holds()
+    for second in range(5):
+        found.begin(f"192.0.2.{second}", second / 10, 1.0)
+    assert len(found) == 3
+    assert found.left("192.0.2.1", 0.5) == 0.0
+    assert found.left("192.0.2.4", 0.5) == pytest.approx(0.9)
+    found.begin("192.0.2.9", 10.0, 1.0)
+    assert len(found) == 1
+
+
+def test_limits_by_address_apply_to_the_network_of_an_ipv6_address() -> None:
+    common = Connections()
+    assert common.limited_address(("2001:db8::1", 1)) == common.limited_address(("2001:db8::ffff", 1)) != ""
+    assert common.limited_address(("192.0.2.1", 1)) == "192.0.2.1"

@@ -105,7 +105,7 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
     context = {**context, **asked.keys()}
     own = call.caller.account
     admission = await admission_of(env, own, who, CallerPolicies(identity=None), target, asked.actions(ACTION), context)
-    explanation = await explained(env, own, admission.query, admission.layers)
+    explanation = admission.explanation or await explained(env, own, admission.query, admission.layers)
     return TrustTest(view.role.arn, provider, problem, reason, admission.decision.allowed, keys, explanation)
 
 

@@ -99,7 +99,7 @@ async def _denied(
 ) -> DaypassError:
     caller, query, owner = applicant.caller, admission.query, admission.owner
     private: dict[str, Any] = {OWNER: owner, "resource": role.arn, "action": query.action}
-    explanation = await explained(env, applicant.home_account, query, admission.layers)
+    explanation = admission.explanation or await explained(env, applicant.home_account, query, admission.layers)
     if caller is None:
         message = f"Not authorized to perform {query.action}"
         private |= {OWNER: role.account, ACTOR: applicant.parent.actor}
