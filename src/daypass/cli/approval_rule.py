@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,17 @@ import click
 
 from daypass.cli import output
 from daypass.cli.exits import FINDING, OK
-from daypass.cli.options import Group, account_option, connect, output_option, server_options
+from daypass.cli.options import (
+    Group,
+    account_option,
+    confirmed,
+    connect,
+    output_option,
+    server_options,
+    yes_option,
+)
+from daypass.cli.replacing import difference
+from daypass.cli.replacing import show as show_change
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
@@ -72,8 +81,8 @@ def diff(folder: Path, account: str, profile: str, endpoint: str) -> int:
     stored = _stored(connect(profile, endpoint), account)
     changed = False
     for name, text in _files(folder).items():
-        before = _lines(stored[name]["document"]) if name in stored else []
-        for line in difflib.unified_diff(before, _lines(text), f"stored/{name}", f"file/{name}", lineterm=""):
+        before = json.loads(stored[name]["document"]) if name in stored else None
+        for line in difference(before, json.loads(text), (f"stored/{name}", f"file/{name}")):
             changed = True
             click.echo(output.safe(line))
     for name in sorted(stored.keys() - _files(folder).keys()) if folder.is_dir() else ():
@@ -86,18 +95,31 @@ def diff(folder: Path, account: str, profile: str, endpoint: str) -> int:
 @_folder
 @click.option("--prune", is_flag=True, help="Also delete the stored rules that have no file.")
 @account_option
+@yes_option
 @server_options
-def apply(folder: Path, prune: bool, account: str, profile: str, endpoint: str) -> None:  # noqa: FBT001
-    """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone."""
+def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone.
+
+    What replaces or deletes a stored rule is shown, and done after you confirm it.
+    """
     connection, files = connect(profile, endpoint), _files(folder)
-    stored = _stored(connection, account)
+    stored = {name: json.loads(found["document"]) for name, found in _stored(connection, account).items()}
+    dropped = sorted(stored.keys() - files.keys()) if prune and folder.is_dir() else []
+    wanted = {name: json.loads(text) for name, text in files.items()} | dict.fromkeys(dropped)
+    changed = {
+        name
+        for name in wanted.keys() & stored.keys()
+        if show_change(output.safe(f"Rule {name}"), stored[name], wanted[name])
+    }
+    if changed:
+        confirmed("Change these rules?", yes=yes, why="this changes who may request and approve access")
     for name, text in files.items():
-        if name in stored and _lines(stored[name]["document"]) == _lines(text):
+        if name in stored and name not in changed:
             click.echo(output.safe(f"{name}: unchanged"))
             continue
         connection.api("PUT", f"{_PATH}/{segment(name)}", {"account": account}, body={"document": text})
         click.echo(output.safe(f"{name}: {'changed' if name in stored else 'created'}"))
-    for name in sorted(stored.keys() - files.keys()) if prune and folder.is_dir() else ():
+    for name in dropped:
         connection.api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
         click.echo(output.safe(f"{name}: deleted"))
 
@@ -119,8 +141,3 @@ def _files(folder: Path) -> dict[str, str]:
     if not found:
         raise LocalStateError(f"{folder} holds no .json file.")
     return found
-
-
-def _lines(text: str) -> list[str]:
-    """A rule in one form, so that only its content is compared."""
-    return json.dumps(json.loads(text), indent=2, sort_keys=True).splitlines()

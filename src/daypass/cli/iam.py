@@ -11,12 +11,15 @@ from xml.etree import ElementTree as ET
 import click
 
 from daypass.cli import output
-from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.options import connect, output_option, server_options, yes_option
+from daypass.cli.replacing import agreed, unless_absent
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 
 _PAGES = 1000
+WHY_TRUST = "this changes who may assume the role"
+WHY_POLICY = "this changes what is permitted"
 Row = dict[str, str]
 
 
@@ -88,6 +91,23 @@ def document(text: str) -> str:
         return output.safe(unquote(text))
 
 
+def stored(connection: Connection, action: str, path: str, **parameters: Any) -> dict[str, Any]:
+    """The policy document at `path` of an answer. Raises ClientError, also where it holds none."""
+    text = unquote(connection.iam(action, **parameters).findtext(path) or "")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ClientError("", f"the server's answer to {action} holds no policy document")
+    return found
+
+
+def trust_policy(connection: Connection, role: str) -> dict[str, Any]:
+    """The trust policy of a role. Raises ClientError."""
+    return stored(connection, "GetRole", "Role/AssumeRolePolicyDocument", RoleName=role)
+
+
 def document_of(file: TextIO) -> str:
     """A policy document of a file. Raises UsageError for a file that is not JSON."""
     text = output.read_text(file)
@@ -122,16 +142,23 @@ def add_attaching(group: click.Group, kind: str) -> None:
         connection.iam(f"Detach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
         output.prose(f"Detached {output.safe(arn)} from {what} {output.safe(name)}.")
 
-    @group.command("put", help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin).")
+    @group.command(
+        "put",
+        help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin). A policy that exists is replaced, after the change is shown and confirmed.",
+    )
     @click.argument("name")
     @click.argument("policy")
     @click.argument("file", type=click.File(encoding="utf-8"))
+    @yes_option
     @server_options
-    def put(name: str, policy: str, file: TextIO, profile: str, endpoint: str) -> None:
-        text = document_of(file)
-        connect(profile, endpoint).iam(
-            f"Put{kind}Policy", **{f"{kind}Name": name}, PolicyName=policy, PolicyDocument=text
-        )
+    def put(name: str, policy: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+        text, connection = document_of(file), connect(profile, endpoint)
+        which = {f"{kind}Name": name, "PolicyName": policy}
+        found = unless_absent(lambda: stored(connection, f"Get{kind}Policy", "PolicyDocument", **which))
+        title = f"Inline policy {output.safe(policy)} of {what} {output.safe(name)}"
+        if not agreed(title, found, json.loads(text), why=WHY_POLICY, yes=yes):
+            return
+        connection.iam(f"Put{kind}Policy", **which, PolicyDocument=text)
         output.prose(f"Set inline policy {output.safe(policy)} of {what} {output.safe(name)}.")
 
     @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")

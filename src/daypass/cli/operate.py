@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TextIO
 
 import click
 
 from daypass.cli import output
+from daypass.cli.iam import document_of
 from daypass.cli.lint import offline
-from daypass.cli.options import Group, any_account_option, connect, output_option, pages, server_options
+from daypass.cli.options import Group, any_account_option, connect, output_option, pages, server_options, yes_option
+from daypass.cli.replacing import agreed, unless_absent
 from daypass.client.http import segment
 
 _limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
@@ -134,12 +137,21 @@ def _guardrail(account_id: str, name: str) -> str:
 @click.argument("account_id")
 @click.argument("name")
 @click.argument("document", type=click.File(encoding="utf-8"))
+@yes_option
 @server_options
-def put_guardrail(account_id: str, name: str, document: TextIO, profile: str, endpoint: str) -> None:
-    """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin)."""
-    path = _guardrail(account_id, name)
-    text = output.read_text(document)
-    connect(profile, endpoint).api("PUT", path, body={"document": text})
+def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin).
+
+    One that exists is replaced, after the change is shown and confirmed.
+    """
+    path, connection = _guardrail(account_id, name), connect(profile, endpoint)
+    text = document_of(document)
+    found = unless_absent(lambda: connection.api("GET", path))
+    title = f"Guardrail {output.safe(name)} of {output.safe(account_id)}"
+    stored = found and json.loads(found["document"])
+    if not agreed(title, stored, json.loads(text), why="this limits every principal of the account", yes=yes):
+        return
+    connection.api("PUT", path, body={"document": text})
     output.prose(f"Guardrail {output.safe(name)} is in force for {output.safe(account_id)}.")
     for finding in offline(text, "guardrail", account_id):
         output.prose(f"{finding['severity']}: {finding['title']}. {output.safe(finding['fix'])}", err=True)

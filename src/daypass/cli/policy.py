@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TextIO
-from urllib.parse import unquote
+from typing import Any, TextIO
 
 import click
 
 from daypass.cli import iam, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.replacing import agreed
+from daypass.client.http import Connection
 
 _MOST_VERSIONS = 5  # IAM keeps no more
 
@@ -37,15 +38,18 @@ def list_policies(scope: str, profile: str, endpoint: str, form: str) -> None:
 def show(name: str, profile: str, endpoint: str, form: str) -> None:
     """Print the document of POLICY."""
     connection = connect(profile, endpoint)
-    arn = iam.policy_arn(connection, name)
-    found = iam.one(connection, "GetPolicy", "Policy", PolicyArn=arn)
-    version = iam.one(
-        connection, "GetPolicyVersion", "PolicyVersion", PolicyArn=arn, VersionId=found["DefaultVersionId"]
-    )
+    found, document = _current(connection, iam.policy_arn(connection, name))
     if form == "json":
-        output.data({**found, "Document": json.loads(unquote(version["Document"]))})
+        output.data({**found, "Document": document})
     else:
-        click.echo(iam.document(version["Document"]))
+        click.echo(json.dumps(document, indent=2))
+
+
+def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]:
+    """A policy, and the document of its default version."""
+    found = iam.one(connection, "GetPolicy", "Policy", PolicyArn=arn)
+    which = {"PolicyArn": arn, "VersionId": found["DefaultVersionId"]}
+    return found, iam.stored(connection, "GetPolicyVersion", "PolicyVersion/Document", **which)
 
 
 @policy.command("create")
@@ -70,12 +74,19 @@ def create(name: str, file: TextIO, description: str, profile: str, endpoint: st
 @policy.command("update")
 @click.argument("name", metavar="POLICY")
 @click.argument("file", type=click.File(encoding="utf-8"))
+@yes_option
 @server_options
-def update(name: str, file: TextIO, profile: str, endpoint: str) -> None:
-    """Give POLICY the document in FILE (- for stdin). Four former versions are kept."""
+def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Give POLICY the document in FILE (- for stdin). Four former versions are kept.
+
+    The change is shown, and made after you confirm it.
+    """
     text = iam.document_of(file)
     connection = connect(profile, endpoint)
     arn = iam.policy_arn(connection, name)
+    _, stored = _current(connection, arn)
+    if not agreed(f"Policy {output.safe(arn)}", stored, json.loads(text), why=iam.WHY_POLICY, yes=yes):
+        return
     versions = list(iam.listed(connection, "ListPolicyVersions", "Versions/member", PolicyArn=arn))
     if len(versions) >= _MOST_VERSIONS:
         oldest = min(

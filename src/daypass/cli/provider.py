@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import Group, account_option, connect, output_option, server_options
+from daypass.cli.options import Group, account_option, connect, output_option, server_options, yes_option
+from daypass.cli.replacing import agreed
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
@@ -265,14 +266,19 @@ def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
 @allow.command("set")
 @click.argument("issuers", nargs=-1)
 @account_option
+@yes_option
 @server_options
-def set_allowed(issuers: tuple[str, ...], account: str, profile: str, endpoint: str) -> None:
+def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
     """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
-    Tokens of issuers that are not on the list are refused at once.
+    Tokens of issuers that are not on the list are refused at once. A list that exists is replaced, after the change is
+    shown and confirmed.
     """
-    bare = [issuer.removeprefix("https://") for issuer in issuers]
-    made = connect(profile, endpoint).api("PUT", _LIST, {"account": account}, {"issuers": bare})
+    bare, connection = [issuer.removeprefix("https://") for issuer in issuers], connect(profile, endpoint)
+    stored = _listed(connection, account)
+    if not agreed("Issuers that may be trusted", stored, bare, why="this changes whose tokens are accepted", yes=yes):
+        return
+    made = connection.api("PUT", _LIST, {"account": account}, {"issuers": bare})
     output.prose(f"Issuers that may be trusted: {output.safe(', '.join(made['issuers']) or 'none')}.")
 
 

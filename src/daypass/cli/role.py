@@ -19,6 +19,7 @@ from daypass.cli.options import (
     server_options,
     yes_option,
 )
+from daypass.cli.replacing import agreed
 from daypass.client.credentials import identity
 from daypass.client.http import segment
 
@@ -129,11 +130,19 @@ def _trusting(principals: list[str]) -> str:
 @role.command("trust")
 @_name
 @click.argument("file", type=click.File(encoding="utf-8"))
+@yes_option
 @server_options
-def trust(name: str, file: TextIO, profile: str, endpoint: str) -> None:
-    """Set the trust policy of role NAME to the document in FILE (- for stdin)."""
-    text = iam.document_of(file)
-    connect(profile, endpoint).iam("UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=text)
+def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Replace the trust policy of role NAME by the document in FILE (- for stdin).
+
+    The change is shown, and made after you confirm it.
+    """
+    text, connection = iam.document_of(file), connect(profile, endpoint)
+    title = f"Trust policy of role {output.safe(name)}"
+    stored = iam.trust_policy(connection, name)
+    if not agreed(title, stored, json.loads(text), why=iam.WHY_TRUST, yes=yes):
+        return
+    connection.iam("UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=text)
     output.prose(f"Set the trust policy of role {output.safe(name)}.")
 
 

@@ -5,16 +5,13 @@ It must never remove a statement unless the user named the option that replaces 
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-import click
-
-from daypass.cli import output
+from daypass.cli import iam, output
 from daypass.cli.options import confirmed
+from daypass.cli.replacing import show, unless_absent
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 
@@ -32,10 +29,9 @@ def apply(
         connection.iam("CreateRole", RoleName=role, AssumeRolePolicyDocument=json.dumps(document))
         return f"Created role {output.safe(role)}. It has no permissions until policies are attached to it."
     wanted = document if replace else added(stored, document)
-    if wanted == stored:
+    if not show(f"Trust policy of role {output.safe(role)}", stored, wanted):
         return f"Role {output.safe(role)} has this statement already; nothing was changed."
-    _show_difference(role, stored, wanted)
-    confirmed("Change it?", yes=agreed, why="this changes who may assume the role")
+    confirmed("Change it?", yes=agreed, why=iam.WHY_TRUST)
     connection.iam("UpdateAssumeRolePolicy", RoleName=role, PolicyDocument=json.dumps(wanted))
     done = "Replaced the trust policy" if replace else "Added the statement to the trust policy"
     return f"{done} of role {output.safe(role)}."
@@ -55,26 +51,11 @@ def _statements(document: Mapping[str, Any]) -> list[Any]:
 
 def _stored(connection: Connection, role: str) -> Mapping[str, Any] | None:
     """The trust policy of a role; None when there is no such role."""
+    document = unless_absent(lambda: iam.trust_policy(connection, role))
+    if document is None:
+        return None
     try:
-        found = connection.iam("GetRole", RoleName=role)
-    except ClientError as error:
-        if error.code == "NoSuchEntity":
-            return None
-        raise
-    text = unquote(found.findtext("Role/AssumeRolePolicyDocument") or "")
-    try:
-        document = json.loads(text)
         _statements(document)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (TypeError, KeyError):
         raise ClientError("", f"the server's answer holds no trust policy for role {role}") from None
-    if not isinstance(document, dict):
-        raise ClientError("", f"the server's answer holds no trust policy for role {role}")
     return document
-
-
-def _show_difference(role: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    before, after = (json.dumps(each, indent=2).splitlines() for each in (stored, wanted))
-    click.echo(f"\nTrust policy of role {output.safe(role)}:", err=True)
-    for line in difflib.unified_diff(before, after, "now", "after", lineterm="", n=2):
-        colour = {"+": "green", "-": "red"}.get(line[:1])
-        click.secho(output.safe(line), fg=colour, reset=colour is not None, err=True)

@@ -56,7 +56,7 @@ def test_user_group_key_policy_and_role_from_nothing_to_an_assumed_role_and_away
 
     for number in range(6):
         document.write_text(policy(Action="iam:ListUsers", Resource=f"arn:aws:iam::{OPERATOR}:user/{number}"))
-        assert root("policy", "update", f"borrow-{tag}", str(document)).status == 0
+        assert root("policy", "update", f"borrow-{tag}", str(document), "--yes").status == 0
     assert root("key", "disable", key[0], "--user", f"ana-{tag}").status == 0
     assert user("whoami").status == 3
     assert root("key", "ls", "--user", f"ana-{tag}", "--output", "json").json()[0]["Status"] == "Inactive"
@@ -167,12 +167,16 @@ def test_role_trust_replaces_who_may_assume_it(daypass: Command, role: str, root
     trusting["Statement"][0]["Condition"] = {"StringEquals": {"sts:ExternalId": "blue"}}
     document.write_text(json.dumps(trusting))
     ran = root("role", "trust", role, str(document))
+    assert (ran.status, ran.out) == (2, "")
+    assert '+          "sts:ExternalId": "blue"' in ran.err
+    assert other("assume", role).status == 0
+    ran = root("role", "trust", role, str(document), "--yes")
     assert (ran.status, ran.out) == (0, f"Set the trust policy of role {role}.\n")
     assert root("role", "show", role, "--output", "json").json()["trust_policy"] == trusting
     assert other("assume", role).status == 4
     assert other("assume", role, "--external-id", "blue").status == 0
     assert root("role", "trust", role, "-", stdin="{").status == 2
-    assert root("role", "trust", role, "-", stdin="{}").status == 7
+    assert root("role", "trust", role, "-", "--yes", stdin="{}").status == 7
     assert root("role", "trust", f"none-{role}", str(document)).status == 1
 
 

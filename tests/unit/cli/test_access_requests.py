@@ -114,7 +114,7 @@ def test_rule_apply_stores_changes_and_prunes_on_request(cli, serve, tmp_path: P
     (tmp_path / "a.json").write_text('{"roles": ["role/a"]}')
     stored = {"approval_rules": [{"name": "old", "document": "{}"}]}
     server = serve(as_json(stored), as_json({}), as_json({}))
-    ran = cli("rule", "apply", str(tmp_path), "--prune")
+    ran = cli("rule", "apply", str(tmp_path), "--prune", "--yes")
     assert ran.out == "a: created\nold: deleted\n"
     assert [(sent.method, sent.target.partition("?")[0].rpartition("/")[2]) for sent in server.sent[1:]] == [
         ("PUT", "a"),

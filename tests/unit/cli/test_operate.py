@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.unit.client.servers import as_json
+from tests.unit.client.servers import as_json, error
 
 from daypass.cli.durations import moment_of, seconds_of
 
@@ -93,7 +93,7 @@ def test_guardrail_put_reads_text_alone(cli, serve, tmp_path: Path) -> None:
 def test_guardrail_put_warns_of_one_that_shuts_the_account(cli, serve, tmp_path: Path) -> None:
     denial = {"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}
     for statements, warned in (([denial], True), ([{**denial, "Effect": "Allow", "Action": "*"}, denial], False)):
-        serve(as_json({}))
+        serve(error("NotFound", "no", 404), as_json({}))
         (tmp_path / "p").write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}))
         ran = cli("guardrail", "put", "1", "g", str(tmp_path / "p"))
         assert (ran.status, ran.err.startswith("error: The guardrail leaves nothing allowed.")) == (0, warned)
