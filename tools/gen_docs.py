@@ -94,7 +94,10 @@ def members(kind: type[StrEnum]) -> Iterator[tuple[str, str, str]]:
         if not isinstance(node, ast.Assign):
             continue
         section = comments.get(node.lineno - 1, section) if _alone(body, node.lineno - 1) else section
-        value = str(ast.literal_eval(node.value))
+        literal = (
+            node.value.elts[0] if isinstance(node.value, ast.Tuple) else node.value
+        )  # an error kind has its family
+        value = str(ast.literal_eval(literal))
         yield section, value, described(f"{kind.__name__} {value}", comments.get(node.lineno))
 
 

@@ -124,9 +124,11 @@ def _standards(metadata: Mapping[str, Any], described: Any) -> Iterable[tuple[st
     served = {*required, *TokenType, *(code for code, _ in map(oauth_error, ErrorKind))}
     named = {name for row in STANDARDS for name in row.served.split()}
     for missing in sorted(named - served):
-        described(f"a standard of oauth.md names {missing}, which is not served, and so", "")
+        described(f"{missing}, named in STANDARDS of tools/gen_oauth.py but not served,", "")
     for missing in sorted(required - named - _ALWAYS):
-        described(f"{missing}, which no standard of oauth.md names,", "")
+        described(
+            f"{missing}, named by no row of STANDARDS in tools/gen_oauth.py (add it to the row of its standard),", ""
+        )
     return ((row.name, row.part) for row in STANDARDS)
 
 

@@ -9,78 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, Literal, get_args
-
-
-class ErrorKind(StrEnum):
-    """Why an operation failed, independent of the protocol. The comment gives the code of the AWS wire."""
-
-    # The request itself
-    UNKNOWN_OPERATION = "unknown_operation"  # InvalidAction
-    MISSING_ACTION = "missing_action"  # MissingAction: the request names no operation
-    UNSUPPORTED_OPERATION = "unsupported_operation"  # UnsupportedOperation: AWS has it, Daypass does not
-    MALFORMED_REQUEST = "malformed_request"  # MalformedInput / SerializationException
-    REQUEST_TOO_LARGE = "request_too_large"  # RequestEntityTooLarge, 413
-    MISSING_PARAMETER = "missing_parameter"  # MissingParameter
-    INVALID_PARAMETER = "invalid_parameter"  # InvalidParameterValue
-    VALIDATION = "validation"  # ValidationError
-    INVALID_INPUT = "invalid_input"  # InvalidInput (IAM)
-    MALFORMED_POLICY = "malformed_policy"  # MalformedPolicyDocument
-    PACKED_POLICY_TOO_LARGE = "packed_policy_too_large"  # PackedPolicyTooLarge
-    INVALID_AUTHORIZATION_MESSAGE = "invalid_authorization_message"  # InvalidAuthorizationMessageException
-    # OAuth's own; on other wires ValidationError
-    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"  # unsupported_grant_type (RFC 6749, 5.2)
-    AUTHORIZATION_PENDING = "authorization_pending"  # authorization_pending (RFC 8628, 3.5)
-    POLLING_TOO_FAST = "polling_too_fast"  # slow_down (RFC 8628, 3.5)
-    EXPIRED_DEVICE_CODE = "expired_device_code"  # expired_token (RFC 8628, 3.5)
-    CONSENT_DENIED = "consent_denied"  # access_denied (RFC 8628, 3.5): the person has refused
-    UNSUPPORTED_RESPONSE_TYPE = "unsupported_response_type"  # unsupported_response_type (RFC 6749, 4.1.2.1)
-    UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type"  # unsupported_token_type (RFC 7009, 2.2.1)
-    INVALID_TARGET = "invalid_target"  # invalid_target (RFC 8707, 2): no token for this audience
-    INVALID_CLIENT = "invalid_client"  # invalid_client, 401 (RFC 6749, 5.2): the client did not authenticate
-    INVALID_GRANT = "invalid_grant"  # invalid_grant (RFC 6749, 5.2): a code or refresh token is not valid
-    UNAUTHORIZED_CLIENT = "unauthorized_client"  # unauthorized_client (RFC 6749, 5.2): not a grant of this client
-    INVALID_DPOP_PROOF = "invalid_dpop_proof"  # invalid_dpop_proof (RFC 9449, 5)
-    USE_DPOP_NONCE = "use_dpop_nonce"  # use_dpop_nonce (RFC 9449, 8): the proof needs the nonce of the response
-    INVALID_SCOPE = "invalid_scope"  # invalid_scope (RFC 6749, 5.2)
-    INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details"  # the same (RFC 9396, 5)
-    INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime"  # InsufficientSessionLifetimeException
-    INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials"  # InvalidSubjectCredentialsException
-    SESSION_DURATION_ESCALATION = "session_duration_escalation"  # SessionDurationEscalationException, 403
-    OUTBOUND_FEDERATION_DISABLED = "outbound_federation_disabled"  # OutboundWebIdentityFederationDisabledException, 403
-    JWT_PAYLOAD_SIZE = "jwt_payload_size"  # JWTPayloadSizeExceededException, 400
-    PASSWORD_POLICY = "password_policy"  # PasswordPolicyViolation, 400: a password that the account's policy refuses
-    # Who is asking
-    MISSING_CREDENTIALS = "missing_credentials"  # MissingAuthenticationToken, 403
-    INCOMPLETE_SIGNATURE = "incomplete_signature"  # IncompleteSignature, 400
-    SIGNATURE_MISMATCH = "signature_mismatch"  # SignatureDoesNotMatch, 403
-    UNKNOWN_CREDENTIALS = "unknown_credentials"  # InvalidClientTokenId, 403
-    EXPIRED_CREDENTIALS = "expired_credentials"  # ExpiredToken, 403 (also: revoked)
-    INVALID_IDENTITY_TOKEN = "invalid_identity_token"  # InvalidIdentityToken, 400
-    EXPIRED_IDENTITY_TOKEN = "expired_identity_token"  # ExpiredTokenException, 400
-    IDP_REJECTED_CLAIM = "idp_rejected_claim"  # IDPRejectedClaim, 403
-    IDP_COMMUNICATION = "idp_communication"  # IDPCommunicationError, 400
-    INVALID_USER_TYPE = "invalid_user_type"  # InvalidUserType, 400: only a user has a password of its own
-    # Whether they may
-    ACCESS_DENIED = "access_denied"  # AccessDenied, 403
-    # The directory
-    NOT_FOUND = "not_found"  # NoSuchEntity, 404
-    ALREADY_EXISTS = "already_exists"  # EntityAlreadyExists, 409
-    DELETE_CONFLICT = "delete_conflict"  # DeleteConflict, 409
-    LIMIT_EXCEEDED = "limit_exceeded"  # LimitExceeded, 409
-    UNMODIFIABLE = "unmodifiable"  # UnmodifiableEntity, 400
-    CONCURRENT_MODIFICATION = "concurrent_modification"  # ConcurrentModification, 409
-    POLICY_NOT_ATTACHABLE = "policy_not_attachable"  # PolicyNotAttachable, 400
-    INVALID_AUTHENTICATION_CODE = "invalid_authentication_code"  # InvalidAuthenticationCode, 403: wrong MFA codes
-    REPORT_NOT_PRESENT = "report_not_present"  # ReportNotPresent, 410: no credential report was asked for
-    REPORT_EXPIRED = "report_expired"  # ReportExpired, 410: the credential report is older than four hours
-    FEATURE_ENABLED = "feature_enabled"  # FeatureEnabled, 409: it is switched on already
-    FEATURE_DISABLED = "feature_disabled"  # FeatureDisabled, 404: it is not switched on
-    POLICY_EVALUATION = "policy_evaluation"  # PolicyEvaluation, 500: a stored policy cannot be simulated
-    # The service
-    THROTTLED = "throttled"  # Throttling, 400
-    OVERLOADED = "overloaded"  # SlowDown, 503, Retry-After: too much to do, or no memory for the body
-    UNAVAILABLE = "unavailable"  # ServiceUnavailable, 503
+from typing import Any, Self
 
 
 class Family(StrEnum):
@@ -98,107 +27,89 @@ class Family(StrEnum):
     UNAVAILABLE = "unavailable"  # the service cannot do it now; a later retry can succeed
 
 
-# The kinds of each family. Add a new kind to one: mypy reports a missing one in `family_of`.
-_Request = Literal[
-    ErrorKind.UNKNOWN_OPERATION,
-    ErrorKind.MISSING_ACTION,
-    ErrorKind.UNSUPPORTED_OPERATION,
-    ErrorKind.MALFORMED_REQUEST,
-    ErrorKind.REQUEST_TOO_LARGE,
-    ErrorKind.MISSING_PARAMETER,
-    ErrorKind.INVALID_PARAMETER,
-    ErrorKind.VALIDATION,
-    ErrorKind.INVALID_INPUT,
-    ErrorKind.UNSUPPORTED_GRANT_TYPE,
-    ErrorKind.AUTHORIZATION_PENDING,
-    ErrorKind.POLLING_TOO_FAST,
-    ErrorKind.EXPIRED_DEVICE_CODE,
-    ErrorKind.UNSUPPORTED_RESPONSE_TYPE,
-    ErrorKind.UNSUPPORTED_TOKEN_TYPE,
-    ErrorKind.INVALID_TARGET,
-    ErrorKind.INVALID_SCOPE,
-    ErrorKind.INVALID_AUTHORIZATION_DETAILS,
-]
-_Content = Literal[
-    ErrorKind.MALFORMED_POLICY,
-    ErrorKind.PACKED_POLICY_TOO_LARGE,
-    ErrorKind.INVALID_AUTHORIZATION_MESSAGE,
-    ErrorKind.INSUFFICIENT_SESSION_LIFETIME,
-    ErrorKind.INVALID_SUBJECT_CREDENTIALS,
-    ErrorKind.SESSION_DURATION_ESCALATION,
-    ErrorKind.OUTBOUND_FEDERATION_DISABLED,
-    ErrorKind.JWT_PAYLOAD_SIZE,
-    ErrorKind.PASSWORD_POLICY,
-    ErrorKind.INVALID_USER_TYPE,
-    ErrorKind.UNMODIFIABLE,
-    ErrorKind.POLICY_NOT_ATTACHABLE,
-    ErrorKind.INVALID_AUTHENTICATION_CODE,
-    ErrorKind.POLICY_EVALUATION,
-]
-_Credentials = Literal[
-    ErrorKind.INVALID_CLIENT,
-    ErrorKind.MISSING_CREDENTIALS,
-    ErrorKind.INCOMPLETE_SIGNATURE,
-    ErrorKind.SIGNATURE_MISMATCH,
-    ErrorKind.UNKNOWN_CREDENTIALS,
-    ErrorKind.EXPIRED_CREDENTIALS,
-]
-_Proof = Literal[
-    ErrorKind.INVALID_GRANT,
-    ErrorKind.INVALID_DPOP_PROOF,
-    ErrorKind.USE_DPOP_NONCE,
-    ErrorKind.INVALID_IDENTITY_TOKEN,
-    ErrorKind.EXPIRED_IDENTITY_TOKEN,
-    ErrorKind.IDP_REJECTED_CLAIM,
-]
-_Denied = Literal[ErrorKind.CONSENT_DENIED, ErrorKind.UNAUTHORIZED_CLIENT, ErrorKind.ACCESS_DENIED]
-_Absent = Literal[
-    ErrorKind.NOT_FOUND, ErrorKind.REPORT_NOT_PRESENT, ErrorKind.REPORT_EXPIRED, ErrorKind.FEATURE_DISABLED
-]
-_Conflict = Literal[
-    ErrorKind.ALREADY_EXISTS,
-    ErrorKind.DELETE_CONFLICT,
-    ErrorKind.LIMIT_EXCEEDED,
-    ErrorKind.CONCURRENT_MODIFICATION,
-    ErrorKind.FEATURE_ENABLED,
-]
-_Upstream = Literal[ErrorKind.IDP_COMMUNICATION]
-_Throttled = Literal[ErrorKind.THROTTLED]
-_Unavailable = Literal[ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE]
+class ErrorKind(StrEnum):
+    """Why an operation failed, independent of the protocol, with its family. The comment gives the code of the AWS wire."""
 
-_FAMILIES: Final = {
-    kind: family
-    for family, kinds in (
-        (Family.REQUEST, _Request),
-        (Family.CONTENT, _Content),
-        (Family.CREDENTIALS, _Credentials),
-        (Family.PROOF, _Proof),
-        (Family.DENIED, _Denied),
-        (Family.ABSENT, _Absent),
-        (Family.CONFLICT, _Conflict),
-        (Family.UPSTREAM, _Upstream),
-        (Family.THROTTLED, _Throttled),
-        (Family.UNAVAILABLE, _Unavailable),
-    )
-    for kind in get_args(kinds)
-}
+    family: Family
 
+    def __new__(cls, value: str, family: Family | None = None) -> Self:
+        """A member. `family` is required; it has a default only because a look-up by value gives the value alone."""
+        if family is None:
+            raise TypeError(f"{value} has no family")
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.family = family
+        return member
 
-def family_of(kind: ErrorKind) -> Family:
-    """The family of a kind."""
-    member: (
-        _Request
-        | _Content
-        | _Credentials
-        | _Proof
-        | _Denied
-        | _Absent
-        | _Conflict
-        | _Upstream
-        | _Throttled
-        | _Unavailable
-    ) = kind  # mypy proves that each kind has a family
-    return _FAMILIES[member]
+    # One line for each kind: the reference page is made from the comment at its end.
+    # fmt: off
+    # The request itself
+    UNKNOWN_OPERATION = "unknown_operation", Family.REQUEST  # InvalidAction
+    MISSING_ACTION = "missing_action", Family.REQUEST  # MissingAction: the request names no operation
+    UNSUPPORTED_OPERATION = "unsupported_operation", Family.REQUEST  # UnsupportedOperation: AWS has it, Daypass does not
+    MALFORMED_REQUEST = "malformed_request", Family.REQUEST  # MalformedInput / SerializationException
+    REQUEST_TOO_LARGE = "request_too_large", Family.REQUEST  # RequestEntityTooLarge, 413
+    MISSING_PARAMETER = "missing_parameter", Family.REQUEST  # MissingParameter
+    INVALID_PARAMETER = "invalid_parameter", Family.REQUEST  # InvalidParameterValue
+    VALIDATION = "validation", Family.REQUEST  # ValidationError
+    INVALID_INPUT = "invalid_input", Family.REQUEST  # InvalidInput (IAM)
+    MALFORMED_POLICY = "malformed_policy", Family.CONTENT  # MalformedPolicyDocument
+    PACKED_POLICY_TOO_LARGE = "packed_policy_too_large", Family.CONTENT  # PackedPolicyTooLarge
+    INVALID_AUTHORIZATION_MESSAGE = "invalid_authorization_message", Family.CONTENT  # InvalidAuthorizationMessageException
+    # OAuth's own; on other wires ValidationError
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type", Family.REQUEST  # unsupported_grant_type (RFC 6749, 5.2)
+    AUTHORIZATION_PENDING = "authorization_pending", Family.REQUEST  # authorization_pending (RFC 8628, 3.5)
+    POLLING_TOO_FAST = "polling_too_fast", Family.REQUEST  # slow_down (RFC 8628, 3.5)
+    EXPIRED_DEVICE_CODE = "expired_device_code", Family.REQUEST  # expired_token (RFC 8628, 3.5)
+    CONSENT_DENIED = "consent_denied", Family.DENIED  # access_denied (RFC 8628, 3.5): the person has refused
+    UNSUPPORTED_RESPONSE_TYPE = "unsupported_response_type", Family.REQUEST  # unsupported_response_type (RFC 6749, 4.1.2.1)
+    UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type", Family.REQUEST  # unsupported_token_type (RFC 7009, 2.2.1)
+    INVALID_TARGET = "invalid_target", Family.REQUEST  # invalid_target (RFC 8707, 2): no token for this audience
+    INVALID_CLIENT = "invalid_client", Family.CREDENTIALS  # invalid_client, 401 (RFC 6749, 5.2): the client did not authenticate
+    INVALID_GRANT = "invalid_grant", Family.PROOF  # invalid_grant (RFC 6749, 5.2): a code or refresh token is not valid
+    UNAUTHORIZED_CLIENT = "unauthorized_client", Family.DENIED  # unauthorized_client (RFC 6749, 5.2): not a grant of this client
+    INVALID_DPOP_PROOF = "invalid_dpop_proof", Family.PROOF  # invalid_dpop_proof (RFC 9449, 5)
+    USE_DPOP_NONCE = "use_dpop_nonce", Family.PROOF  # use_dpop_nonce (RFC 9449, 8): the proof needs the nonce of the response
+    INVALID_SCOPE = "invalid_scope", Family.REQUEST  # invalid_scope (RFC 6749, 5.2)
+    INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details", Family.REQUEST  # the same (RFC 9396, 5)
+    INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime", Family.CONTENT  # InsufficientSessionLifetimeException
+    INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials", Family.CONTENT  # InvalidSubjectCredentialsException
+    SESSION_DURATION_ESCALATION = "session_duration_escalation", Family.CONTENT  # SessionDurationEscalationException, 403
+    OUTBOUND_FEDERATION_DISABLED = "outbound_federation_disabled", Family.CONTENT  # OutboundWebIdentityFederationDisabledException, 403
+    JWT_PAYLOAD_SIZE = "jwt_payload_size", Family.CONTENT  # JWTPayloadSizeExceededException, 400
+    PASSWORD_POLICY = "password_policy", Family.CONTENT  # PasswordPolicyViolation, 400: a password that the account's policy refuses
+    # Who is asking
+    MISSING_CREDENTIALS = "missing_credentials", Family.CREDENTIALS  # MissingAuthenticationToken, 403
+    INCOMPLETE_SIGNATURE = "incomplete_signature", Family.CREDENTIALS  # IncompleteSignature, 400
+    SIGNATURE_MISMATCH = "signature_mismatch", Family.CREDENTIALS  # SignatureDoesNotMatch, 403
+    UNKNOWN_CREDENTIALS = "unknown_credentials", Family.CREDENTIALS  # InvalidClientTokenId, 403
+    EXPIRED_CREDENTIALS = "expired_credentials", Family.CREDENTIALS  # ExpiredToken, 403 (also: revoked)
+    INVALID_IDENTITY_TOKEN = "invalid_identity_token", Family.PROOF  # InvalidIdentityToken, 400
+    EXPIRED_IDENTITY_TOKEN = "expired_identity_token", Family.PROOF  # ExpiredTokenException, 400
+    IDP_REJECTED_CLAIM = "idp_rejected_claim", Family.PROOF  # IDPRejectedClaim, 403
+    IDP_COMMUNICATION = "idp_communication", Family.UPSTREAM  # IDPCommunicationError, 400
+    INVALID_USER_TYPE = "invalid_user_type", Family.CONTENT  # InvalidUserType, 400: only a user has a password of its own
+    # Whether they may
+    ACCESS_DENIED = "access_denied", Family.DENIED  # AccessDenied, 403
+    # The directory
+    NOT_FOUND = "not_found", Family.ABSENT  # NoSuchEntity, 404
+    ALREADY_EXISTS = "already_exists", Family.CONFLICT  # EntityAlreadyExists, 409
+    DELETE_CONFLICT = "delete_conflict", Family.CONFLICT  # DeleteConflict, 409
+    LIMIT_EXCEEDED = "limit_exceeded", Family.CONFLICT  # LimitExceeded, 409
+    UNMODIFIABLE = "unmodifiable", Family.CONTENT  # UnmodifiableEntity, 400
+    CONCURRENT_MODIFICATION = "concurrent_modification", Family.CONFLICT  # ConcurrentModification, 409
+    POLICY_NOT_ATTACHABLE = "policy_not_attachable", Family.CONTENT  # PolicyNotAttachable, 400
+    INVALID_AUTHENTICATION_CODE = "invalid_authentication_code", Family.CONTENT  # InvalidAuthenticationCode, 403: wrong MFA codes
+    REPORT_NOT_PRESENT = "report_not_present", Family.ABSENT  # ReportNotPresent, 410: no credential report was asked for
+    REPORT_EXPIRED = "report_expired", Family.ABSENT  # ReportExpired, 410: the credential report is older than four hours
+    FEATURE_ENABLED = "feature_enabled", Family.CONFLICT  # FeatureEnabled, 409: it is switched on already
+    FEATURE_DISABLED = "feature_disabled", Family.ABSENT  # FeatureDisabled, 404: it is not switched on
+    POLICY_EVALUATION = "policy_evaluation", Family.CONTENT  # PolicyEvaluation, 500: a stored policy cannot be simulated
+    # The service
+    THROTTLED = "throttled", Family.THROTTLED  # Throttling, 400
+    OVERLOADED = "overloaded", Family.UNAVAILABLE  # SlowDown, 503, Retry-After: too much to do, or no memory for the body
+    UNAVAILABLE = "unavailable", Family.UNAVAILABLE  # ServiceUnavailable, 503
+    # fmt: on
 
 
 class DaypassError(Exception):

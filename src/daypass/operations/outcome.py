@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import ReplayEntry
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.refusal import brief
@@ -191,7 +191,7 @@ async def _commit_and_consume(env: Env, event: Event, replays: Sequence[ReplayEn
 
 
 def _event_type(kind: ErrorKind, caller: Caller | None) -> EventType:
-    family = family_of(kind)
+    family = kind.family
     if family is Family.DENIED:
         return EventType.REQUEST_DENIED
     if caller is None and family in _UNPROVEN:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.ports import Env
 
 MESSAGE: Final = "Rate exceeded"
@@ -42,7 +42,7 @@ def check_source(env: Env, facts: RequestFacts) -> None:
 
 def refusal_of(env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError) -> DaypassError:
     """The error to return for a request refused with `error`. A request that proved no identity is charged to its source."""
-    unproven = caller is None and family_of(error.kind) in _UNPROVEN
+    unproven = caller is None and error.kind.family in _UNPROVEN
     if unproven and env.rates.failed(facts.source_ip):
         return _from_source()
     return error

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.domain.errors import Family, family_of
+from daypass.domain.errors import Family
 
 _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.UNKNOWN_OPERATION: ("InvalidAction", 400),
@@ -54,7 +54,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
 
 def aws_code(kind: Kind) -> tuple[str, int]:
     """Code and HTTP status. STS and IAM agree wherever both have the error."""
-    return _EXCEPTIONS.get(kind) or _of_family(family_of(kind))
+    return _EXCEPTIONS.get(kind) or _of_family(kind.family)
 
 
 def _of_family(family: Family) -> tuple[str, int]:  # noqa: C901  # a table; `match` lets mypy prove that it is complete

@@ -16,7 +16,7 @@ import msgspec
 from daypass import sigv4
 from daypass.domain.claims import Caller, RequestFacts, nobody
 from daypass.domain.directory import ReplayEntry
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.events import Event, EventType
 from daypass.operations import rates
 from daypass.operations.authenticate import authenticate, names_credentials
@@ -221,7 +221,7 @@ def target_of(request: Request) -> dict[str, Any]:
 
 def _rendered(errors: ErrorFormat, request: Request, refusal: Refusal) -> Response:
     response = errors.refused(request, refusal)
-    if family_of(refusal.error.kind) in _RETRIED:
+    if refusal.error.kind.family in _RETRIED:
         hold = rates.RETRY_SECONDS if rates.is_of_source(refusal.error) else 0
         return response._replace(headers=(*response.headers, _RETRY_AFTER), hold=hold)
     return response

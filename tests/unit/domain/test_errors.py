@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.domain.errors import ErrorKind, Family, family_of
+from daypass.domain.errors import ErrorKind, Family
 from daypass.wire import json_errors as api
 from daypass.wire.aws import errors as aws
 from daypass.wire.rolesanywhere import errors as rolesanywhere
@@ -13,17 +13,17 @@ from daypass.wire.saml import errors as saml
 WIRES = (api.wire_error, aws.wire_error, rolesanywhere.wire_error, saml.wire_error)
 
 
-def test_family_of_every_family_has_a_kind() -> None:
-    assert {family_of(kind) for kind in ErrorKind} == set(Family)
+def test_family_every_family_has_a_kind() -> None:
+    assert {kind.family for kind in ErrorKind} == set(Family)
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_wire_error_what_can_be_tried_again_is_told_by_the_status_of_every_wire(kind: ErrorKind) -> None:
     statuses = {wire(kind)[1] for wire in WIRES}
-    assert (statuses == {503}) == (family_of(kind) is Family.UNAVAILABLE)
-    assert (429 in statuses) == (family_of(kind) is Family.THROTTLED)
+    assert (statuses == {503}) == (kind.family is Family.UNAVAILABLE)
+    assert (429 in statuses) == (kind.family is Family.THROTTLED)
 
 
-@pytest.mark.parametrize("kind", [k for k in ErrorKind if family_of(k) is Family.DENIED])
+@pytest.mark.parametrize("kind", [k for k in ErrorKind if k.family is Family.DENIED])
 def test_wire_error_denial_is_403_on_every_wire(kind: ErrorKind) -> None:
     assert {wire(kind)[1] for wire in WIRES} == {403}

@@ -13,7 +13,7 @@ from botocore.parsers import create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.domain.errors import ErrorKind, Family, family_of
+from daypass.domain.errors import ErrorKind, Family
 from daypass.wire.aws import models, xml
 from daypass.wire.aws.errors import AwsErrors, error_xml, wire_error
 from daypass.wire.http import Request
@@ -161,7 +161,7 @@ def test_wire_error_agrees_with_the_models(kind: ErrorKind) -> None:
 def test_wire_error_kinds_with_the_same_code_are_of_one_family() -> None:
     families: dict[str, set[Family]] = {}
     for kind in ErrorKind:
-        families.setdefault(wire_error(kind)[0], set()).add(family_of(kind))
+        families.setdefault(wire_error(kind)[0], set()).add(kind.family)
     assert [code for code, found in families.items() if len(found) > 1] == []
 
 

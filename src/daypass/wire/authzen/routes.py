@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations import rates
 from daypass.operations.access.evaluate_access import ACTION as EVALUATE
 from daypass.operations.access.evaluate_access import Answer, evaluate_access
@@ -192,7 +192,7 @@ class AuthzenErrors:
         """See `front.ErrorFormat`."""
         code, status = wire_error(refusal.error.kind)
         headers = (*_NO_STORE, *_echoed(request))
-        family = family_of(refusal.error.kind)
+        family = refusal.error.kind.family
         if family in _UNAUTHENTICATED:
             status, headers = 401, (*headers, (b"www-authenticate", b'Bearer error="invalid_token"'))
         elif family is Family.CONFLICT:

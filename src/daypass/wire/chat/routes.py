@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from daypass.domain.access.message import APPROVE
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import NotificationChannel, ReplayEntry, RequestState
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.broker import chat
 from daypass.operations.broker.chat import ChatUser
 from daypass.operations.outcome import OWNER
@@ -66,7 +66,7 @@ class _Handler:
             text = await self._serve(progress, found)
             response = _shown(text, progress.operation)
         except DaypassError as error:
-            if family_of(error.kind) in _LATER:
+            if error.kind.family in _LATER:
                 return await front.refuse(progress, error, JSON_ERRORS)
             replayed = error.private.get("reason") == "replay"
             error.private = {OWNER: found.channel.account, **error.private}
@@ -144,7 +144,7 @@ class _Ephemeral:
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
         """See `front.ErrorFormat`."""
-        if family_of(refusal.error.kind) in _LATER:
+        if refusal.error.kind.family in _LATER:
             return JSON_ERRORS.refused(request, refusal)
         return _shown(refusal.error.public, refusal.operation, refusal.error.kind.value)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.directory import RequestState
-from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.domain.errors import DaypassError, Family
 from daypass.operations.broker import examine, follow, read, vote
 from daypass.operations.broker.eligible import read_ballot
 from daypass.operations.broker.view import RequestView
@@ -81,7 +81,7 @@ async def _voted(visit: ConsoleVisit, sent: Vote, operation: str) -> Response:
         await visit.perform(operation, vote.vote, "", request_id, replace(sent, step_up=proof))
     except DaypassError as error:
         problem = await visit.problem(error)
-        if proof is not None and family_of(error.kind) in (Family.DENIED, Family.PROOF):
+        if proof is not None and error.kind.family in (Family.DENIED, Family.PROOF):
             asked = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
             return await _confirm(visit, sent, path, asked, problem)
         return await _page(visit, request_id, problem)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from daypass.domain.claims import CallerDerived
-from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.domain.errors import DaypassError, Family
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.visit import ConsolePage, ConsoleVisit
 from daypass.wire.http import Response
@@ -82,7 +82,7 @@ async def confirmation(visit: ConsoleVisit, path: str, title: str, operation: st
         try:
             mfa_at = await visit.perform(operation, step_up.check, digest, proof)
         except DaypassError as error:
-            if family_of(error.kind) not in (Family.DENIED, Family.PROOF):
+            if error.kind.family not in (Family.DENIED, Family.PROOF):
                 raise
             problem = await visit.problem(error)
         else:

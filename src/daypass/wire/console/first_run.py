@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import (
     FirstAdministrator,
     awaits_first_administrator,
@@ -47,7 +47,7 @@ def create(console: Console) -> Page:
                 raise DaypassError(ErrorKind.VALIDATION, "The two passwords are different.")
             await create_first_administrator(visit.env, call, console.setup_code, form.get("code", "").strip(), new)
         except DaypassError as error:
-            if family_of(error.kind) not in _SHOWN_AGAIN:
+            if error.kind.family not in _SHOWN_AGAIN:
                 raise
             return _page(visit, await visit.refused(error), account=new.account, user=new.user)
         reached = await password.with_password(

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from daypass.domain.access.person import original_principal
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator
 from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.operations.sign_in import step_up
@@ -118,14 +118,14 @@ class ConsoleVisit:
         try:
             return Part(await self.perform(operation, function, *arguments, **named))
         except DaypassError as error:
-            if family_of(error.kind) not in _SHOWN:
+            if error.kind.family not in _SHOWN:
                 raise
             await self.visit.site.front.record(self.visit.progress, error)
-            return Part(problem=error.public, absent=family_of(error.kind) is Family.ABSENT)
+            return Part(problem=error.public, absent=error.kind.family is Family.ABSENT)
 
     async def problem(self, error: DaypassError) -> str:
         """Records a refusal after which the person may correct the form. Raises any other error again."""
-        if family_of(error.kind) not in _SHOWN:
+        if error.kind.family not in _SHOWN:
             raise error
         return await self.visit.refused(error)
 

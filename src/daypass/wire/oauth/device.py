@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.oauth import authorization, device
 from daypass.operations.oauth.authorization import OPENID, AuthorizationRequest
 from daypass.operations.oauth.codes import Code
@@ -99,7 +99,7 @@ async def check(visit: Visit) -> Response:
         known = await authorization.client_by_id(visit.env, grant.content.request.client_id)
         authorization.check_person(known, signed_in)
     except DaypassError as error:
-        if family_of(error.kind) not in (Family.ABSENT, Family.DENIED):
+        if error.kind.family not in (Family.ABSENT, Family.DENIED):
             raise
         problem = await visit.refused(error)
         return visit.page("device", title="Connect a device", user_code="", problem=problem)

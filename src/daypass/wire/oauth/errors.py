@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.domain.errors import Family, family_of
+from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
@@ -59,7 +59,7 @@ def oauth_error(kind: Kind, unacceptable: str = INVALID_REQUEST, unproven: str =
     `unacceptable`: the code for a proof that is not accepted, or that policies do not admit; `unproven`: for a caller that
     did not authenticate. The endpoint and the grant set them.
     """
-    return _EXCEPTIONS.get(kind) or _of_family(family_of(kind), unacceptable, unproven)
+    return _EXCEPTIONS.get(kind) or _of_family(kind.family, unacceptable, unproven)
 
 
 def _of_family(family: Family, unacceptable: str, unproven: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.domain.errors import Family, family_of
+from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
 
@@ -36,7 +36,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
 
 def wire_error(kind: Kind) -> tuple[str, int]:
     """Code and HTTP status. A kind without an error of the service becomes a ValidationException, as AWS does."""
-    return _EXCEPTIONS.get(kind) or _of_family(family_of(kind))
+    return _EXCEPTIONS.get(kind) or _of_family(kind.family)
 
 
 def _of_family(family: Family) -> tuple[str, int]:

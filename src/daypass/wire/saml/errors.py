@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.domain.errors import Family, family_of
+from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json
@@ -40,7 +40,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
 
 def wire_error(kind: Kind) -> tuple[str, int]:
     """Code and HTTP status. Kinds that cannot occur in a sign-in share one case."""
-    return _EXCEPTIONS.get(kind) or _of_family(family_of(kind))
+    return _EXCEPTIONS.get(kind) or _of_family(kind.family)
 
 
 def _of_family(family: Family) -> tuple[str, int]:

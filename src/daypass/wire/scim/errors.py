@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.domain.errors import Family, family_of
+from daypass.domain.errors import Family
 from daypass.operations.scim.provision import SCIM_TYPE
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Header, Request, Response
@@ -38,7 +38,7 @@ class ScimErrors:
         code, status = wire_error(error.kind)
         status = int(error.private.get(STATUS, _STATUS.get(error.kind, status)))
         kind = str(error.private.get(SCIM_TYPE, "uniqueness" if error.kind is Kind.ALREADY_EXISTS else ""))
-        if not kind and family_of(error.kind) is Family.CONTENT and status == 400:
+        if not kind and error.kind.family is Family.CONTENT and status == 400:
             kind = "invalidValue"
         del request
         headers = (*HEADERS, (b"www-authenticate", b"Bearer")) if status == 401 else HEADERS

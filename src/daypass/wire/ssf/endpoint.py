@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from daypass.domain.errors import DaypassError, ErrorKind, Family, family_of
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env
@@ -69,7 +69,7 @@ class Endpoint:
         try:
             response = await serve(await self._visit(progress))
         except DaypassError as error:
-            unproven = family_of(error.kind) in _UNPROVEN
+            unproven = error.kind.family in _UNPROVEN
             response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if unproven else 0)
             if response.status == 401:
                 response = response._replace(headers=(*response.headers, _CHALLENGE))

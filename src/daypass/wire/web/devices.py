@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.domain.errors import DaypassError, Family
 from daypass.operations.broker import chat
 from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -49,7 +49,7 @@ def changing(change: Change) -> Page:
         try:
             codes = await change(visit.env, *found, form)
         except DaypassError as error:
-            if family_of(error.kind) not in _SHOWN_AGAIN:
+            if error.kind.family not in _SHOWN_AGAIN:
                 raise
             return await _page(visit, *found, problem=await visit.refused(error))
         return await _page(visit, *found, codes=codes) if codes else redirect(PAGE)
@@ -96,7 +96,7 @@ async def chat_code(visit: Visit) -> Response:
     try:
         code = await chat.create_code(visit.env, found[0])
     except DaypassError as error:
-        if family_of(error.kind) not in _SHOWN_AGAIN:
+        if error.kind.family not in _SHOWN_AGAIN:
             raise
         return await _page(visit, *found, problem=await visit.refused(error))
     return await _page(visit, *found, code=code)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.domain.errors import Family, family_of
+from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, wire_error
@@ -29,7 +29,7 @@ class PageErrors:
         """See `front.ErrorFormat`."""
         error = refusal.error
         code, status = wire_error(error.kind)
-        title = _TITLES.get(family_of(error.kind), _OTHER)
+        title = _TITLES.get(error.kind.family, _OTHER)
         response = self.show(
             request,
             _STATUS.get(error.kind, status),

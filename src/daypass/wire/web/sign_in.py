@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlencode
 
-from daypass.domain.errors import DaypassError, Family, family_of
+from daypass.domain.errors import DaypassError, Family
 from daypass.domain.session import PASSKEY
 from daypass.operations.oauth import consent
 from daypass.operations.sign_in import browser_session, password, provider, second_factor
@@ -249,7 +249,7 @@ async def _second_stage_again(
     try:
         again: Progress | None = await second_factor.stage(visit.env, call, Browser(visit.cookie), ticket)
     except DaypassError as fault:
-        if family_of(fault.kind) not in _ASKED_AGAIN:
+        if fault.kind.family not in _ASKED_AGAIN:
             raise
         again = otherwise
     if again is None:
@@ -275,6 +275,6 @@ def _login_page(visit: Visit, following: str, **values: str) -> Response:
 
 async def _problem(visit: Visit, error: DaypassError, asked_again: frozenset[Family] = _ASKED_AGAIN) -> str:
     """Records a refusal that is shown above the form again, and returns its text. Raises any other error."""
-    if family_of(error.kind) not in asked_again:
+    if error.kind.family not in asked_again:
         raise error
     return await visit.refused(error)
