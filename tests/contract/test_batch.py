@@ -114,6 +114,21 @@ async def test_burst_of_misses_takes_few_snapshots_and_statements(
     assert len(statements) <= alone + 12
 
 
+async def test_user_of_an_access_key_is_loaded_with_the_key_and_follows_its_changes(
+    directory: CachedDirectory, database: Database
+) -> None:
+    keys = [f"AKIA{number:016}" for number in range(MANY)]
+    await asyncio.gather(*map(directory.access_key, keys))
+    cached = [directory._cache.get(f"user:AIDA{number:017}") for number in range(MANY)]
+    assert MISSING not in cached, "whoever proves a key asks for its user next"
+    user_id = f"AIDA{1:017}"
+    insert(database, InlinePolicy(ACCOUNT, user_id, "new", DENY, NOW))
+    await directory.refresh()
+    view = await directory.user(user_id)
+    assert view is not None
+    assert "new" in [policy.name for policy in view.identity]
+
+
 async def test_view_that_cannot_be_read_fails_alone(
     directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

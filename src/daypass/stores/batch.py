@@ -45,27 +45,44 @@ _ORDERS: Mapping[type[Any], str] = {InlinePolicy: "name", Attachment: "policy_ar
 
 
 class Batch(NamedTuple):
-    """The result of a batch as of `head`: for each key the view, or the error that its loader raised."""
+    """The result of a batch as of `head`: for each key the view, or the error that its loader raised.
+
+    `ahead`: views that nobody has asked for yet, but will (see `Loaded.next`).
+    """
 
     head: FeedHead
     loaded: Mapping[str, Loaded | Exception]
+    ahead: Mapping[str, Loaded]
 
 
-def load_batch(loads: Mapping[str, Load], conn: Connection) -> Batch:
-    """Runs the loaders, by cache key, in the snapshot of `conn`. An error in one view does not affect the others."""
+def load_batch(loads: Mapping[str, Load], known: Callable[[str], bool], conn: Connection) -> Batch:
+    """Runs the loaders, by cache key, in the snapshot of `conn`. An error in one view does not affect the others.
+
+    `known`: whether the view under a key need not be read ahead. Another thread may change what it returns.
+    """
     head = feed_head(conn)
     reader = ReadAhead(conn)
     if len(loads) >= WORTH_READING_AHEAD:
-        reader.read_ahead(loads)
-    loaded: dict[str, Loaded | Exception] = {}
-    for key, load in loads.items():
-        try:
-            loaded[key] = load(reader)
-        except (SQLAlchemyError, DaypassError):  # the snapshot is broken, not the view
-            raise
-        except Exception as error:  # noqa: BLE001  # raised again for those who wait for this view
-            loaded[key] = error
-    return Batch(head, loaded)
+        reader.read_ahead(loads, known)
+    loaded = {key: _loaded(load, reader) for key, load in loads.items()}
+    ahead: dict[str, Loaded] = {}
+    for one in loaded.values():
+        if isinstance(one, Loaded) and one.next is not None:
+            key, load = one.next
+            if key not in loaded and key not in ahead and not known(key):
+                found = _loaded(load, reader)
+                if isinstance(found, Loaded):  # whoever asks for it gets the error of a load of its own
+                    ahead[key] = found
+    return Batch(head, loaded, ahead)
+
+
+def _loaded(load: Load, reader: Reader) -> Loaded | Exception:
+    try:
+        return load(reader)
+    except (SQLAlchemyError, DaypassError):  # the snapshot is broken, not the view
+        raise
+    except Exception as error:  # noqa: BLE001  # raised again for those who wait for this view
+        return error
 
 
 class ReadAhead(StoreReader):
@@ -95,21 +112,22 @@ class ReadAhead(StoreReader):
                     return ahead[values][:limit]
         return super().find(kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals)
 
-    def read_ahead(self, keys: Collection[str]) -> None:
-        """Reads the rows that the views under these cache keys need."""
+    def read_ahead(self, keys: Collection[str], known: Callable[[str], bool]) -> None:
+        """Reads the rows that the views under these cache keys, and those that follow them, need."""
         by_kind: dict[str, list[str]] = {}
         for key in keys:
             kind, _, rest = key.partition(":")
             by_kind.setdefault(kind, []).append(rest)
         access_keys = self._by(AccessKey, "id", by_kind.get("access_key", ()))
-        users = self._by(User, "id", {*by_kind.get("user", ()), *(key.owner_id for key in access_keys)})
+        owners = {key.owner_id for key in access_keys}
+        users = self._by(User, "id", {*by_kind.get("user", ()), *owners})
         roles = [*self._by(Role, "id", by_kind.get("role", ())), *self._roles_by_name(by_kind.get("role_name", ()))]
-        wanted = set(by_kind.get("user", ()))
+        wanted = {*by_kind.get("user", ()), *(owner for owner in owners if not known(f"user:{owner}"))}
         groups = self._by(Membership, "user_id", wanted)
         self._by(Group, "id", {membership.group_id for membership in groups})
-        owners = {*wanted, *(role.id for role in roles), *(membership.group_id for membership in groups)}
-        self._by(InlinePolicy, "owner_id", owners)
-        attached = self._by(Attachment, "owner_id", owners)
+        holders = {*wanted, *(role.id for role in roles), *(membership.group_id for membership in groups)}
+        self._by(InlinePolicy, "owner_id", holders)
+        attached = self._by(Attachment, "owner_id", holders)
         self._open_grants({role.id for role in roles})
         principals: list[User | Role] = [*users, *roles]
         boundaries = {principal.boundary_arn for principal in principals if principal.boundary_arn}

@@ -64,6 +64,10 @@ class ViewCache:
         """The number of cached keys known not to exist."""
         return len(self._absent)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a view under this key. Any thread may ask."""
+        return key in self._views
+
     def get(self, key: str) -> Any:
         """The view, None if it is known not to exist, or MISSING. Raises DaypassError(UNAVAILABLE) when stale."""
         now = self._monotonic()

@@ -17,7 +17,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
 from daypass.stores.backend import FeedHead
-from daypass.stores.batch import Load, load_batch
+from daypass.stores.batch import Batch, Load, load_batch
 from daypass.stores.cache import ViewCache
 from daypass.stores.views import Loaded
 
@@ -109,13 +109,14 @@ class ViewLoader:
                 if not loads:
                     return
                 before, generation = self._seen(), self._cache.generation
-                batch = await self._on_thread(partial(load_batch, loads))
+                batch = await self._on_thread(partial(load_batch, loads, self._cache.__contains__))
                 if batch.head.epoch != self._seen().epoch or batch.head.position < before.position:
                     await self._poll()  # another epoch of the database, or not the server that was polled
                     continue
                 for key, loaded in batch.loaded.items():
                     if self._take_in(key, loaded, batch.head, generation):
                         del loads[key]
+                self._take_ahead(batch, generation)
             self._fail(loads, unavailable("what was loaded kept changing"))
         except Exception as error:  # noqa: BLE001  # raised where the views are waited for
             self._fail(loads, error)
@@ -133,13 +134,25 @@ class ViewLoader:
         if isinstance(loaded, Exception):
             self._fail((key,), _unreadable(key, loaded) if isinstance(loaded, ValueError) else loaded)
             return True
+        if not self._cached(key, loaded, head, generation):
+            return False
+        self._loading.pop(key).set_result(loaded.view)
+        return True
+
+    def _take_ahead(self, batch: Batch, generation: int) -> None:
+        """Caches the views that nobody has asked for yet."""
+        for key, loaded in batch.ahead.items():
+            if key not in self._loading and key not in self._cache:
+                self._cached(key, loaded, batch.head, generation)
+
+    def _cached(self, key: str, loaded: Loaded, head: FeedHead, generation: int) -> bool:
+        """Caches one view. Returns False when a change has overtaken it."""
         keys = (key, *loaded.keys, loaded.alias) if loaded.alias else (key, *loaded.keys)
         if self._cache.overtaken(generation, head.position, keys):
             return False
         self._cache.put(key, loaded.view, loaded.keys)
         if loaded.alias:
             self._cache.put(loaded.alias, loaded.view, loaded.keys)
-        self._loading.pop(key).set_result(loaded.view)
         return True
 
     def _fail(self, keys: Iterable[str], error: Exception) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from daypass.domain.directory import (
@@ -57,12 +57,13 @@ class OpensSecrets(Protocol):
 
 class Loaded(NamedTuple):
     """A view (None: it does not exist), its dependency keys without its own key, and a second key under which it is
-    found.
+    found. `next`: the key and the loader of the view that whoever has asked for this one asks for next.
     """
 
     view: Any
     keys: tuple[str, ...] = ()
     alias: str = ""
+    next: tuple[str, Callable[[Reader], Loaded]] | None = None
 
 
 class Views:
@@ -89,7 +90,10 @@ class Views:
         if not root and user is None:
             return Loaded(None)  # the key of a deleted user is not valid
         secret = self._secrets.open_secret(key.sealed_secret, key.account, key.owner_id).decode("ascii")
-        return Loaded(KeyView(key, secret, user), () if root else (f"user:{key.owner_id}",))
+        if root:
+            return Loaded(KeyView(key, secret, user))
+        owner = f"user:{key.owner_id}"
+        return Loaded(KeyView(key, secret, user), (owner,), next=(owner, partial(self.user, user_id=key.owner_id)))
 
     def user(self, reader: Reader, user_id: str) -> Loaded:
         user = reader.get(User, id=user_id)
