@@ -129,12 +129,13 @@ lock:  ## resolve pyproject.toml into requirements/
 	$(SETUP_DEV)
 	@sh tools/lock.sh $(ARGS)
 
-build:  ## wheel, source distribution, one-file client and (where dpkg-deb is) Debian package, in dist/
+build:  ## wheel, source distribution, one-file client, Debian package (needs dpkg-deb), in dist/; container image (needs podman or docker)
 	$(SETUP_DEV)
 	@rm -f dist/daypass-*.whl
 	@$(PYTHON_BIN) -m build --no-isolation -o dist
 	@sh deploy/client/build.sh dist/daypass-*.whl dist/daypass.pyz
 	@if command -v dpkg-deb >/dev/null; then sh deploy/deb/build.sh dist/daypass-*.whl dist; fi
+	@sh deploy/container/build.sh dist/daypass-*.whl daypass
 
 clean:  ## remove what these targets made, .venv included
 	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

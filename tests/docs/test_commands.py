@@ -45,6 +45,29 @@ def test_no_shell_block_escapes_the_search() -> None:
     assert fences == len(_BLOCKS)
 
 
+def inline_commands(page: Path) -> set[str]:
+    """Commands that the running text names: `daypass role trust NAME`, also with alternatives (`user|group`)."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return set(re.findall(r"`daypass ([a-z][^`]*)`", text))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if inline_commands(p)], ids=lambda page: page.stem)
+def test_every_daypass_command_in_the_running_text_exists(page: Path) -> None:
+    for text in inline_commands(page):
+        groups: list[click.Command] = [cli]
+        for word in text.split():
+            if not re.fullmatch(r"[a-z][a-z|-]*", word) or not any(isinstance(each, click.Group) for each in groups):
+                break
+            found = [
+                each.get_command(click.Context(each), name)
+                for each in groups
+                if isinstance(each, click.Group)
+                for name in word.split("|")
+            ]
+            groups = [each for each in found if each is not None]
+            assert len(groups) == len(found), f"{page.name}: daypass {text}: there is no {word}"
+
+
 def test_make_commands_have_targets() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for block in _BLOCKS:
