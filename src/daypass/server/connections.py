@@ -25,6 +25,7 @@ from daypass.server.turns import Turns
 from daypass.wire.client_address import ClientAddress
 
 _SWEEP_SECONDS: Final = 1.0
+_LONG_SECONDS: Final = 1.0  # a request that takes longer waits for something else than the processor
 _CLOSE_SECONDS: Final = 1.0  # for cancelled requests to end
 _OTHER_FILES: Final = 128  # files other than connections: databases, the log, key files
 _EVICTED: Final = 32  # share of idle connections closed at once, so that not every new one searches for the oldest
@@ -41,6 +42,8 @@ class Connection(Protocol):
     def end_if_idle(self, before: float) -> None: ...
 
     def end_if_overdue(self, before: float) -> None: ...
+
+    def end_turn_if_long(self, before: float) -> None: ...
 
     def end_serving(self) -> asyncio.Task[None] | None: ...
 
@@ -172,6 +175,8 @@ class Connections:
         for connection in [one for those in self._by_address.values() for one in those]:
             connection.end_if_idle(idle)
             connection.end_if_overdue(overdue)
+            connection.end_turn_if_long(loop.time() - _LONG_SECONDS)
+        self.turns.look_around()
         if self.refused or self.evicted:
             logs.get().warning("http.too_many_connections", refused=self.refused, evicted=self.evicted)
             self.refused = self.evicted = 0

@@ -66,6 +66,7 @@ class HttpProtocol(asyncio.Protocol):
         self._current: Exchange | None = None  # the one whose response is due
         self._reading: Exchange | None = None  # the one whose body is being read
         self._may_begin = False  # the next request has its turn
+        self._in_flight = False  # a request has begun and counts as one in flight
         self._late = False  # it has waited too long for its turn
         self._held: asyncio.TimerHandle | None = None  # no request begins before it ends (see HOLD)
         self._stopping = False  # the next response is the last
@@ -114,6 +115,7 @@ class HttpProtocol(asyncio.Protocol):
                 exchange.disconnect()
         self._waiting.clear()
         self.lost = True
+        self._leave()
         if self._current is not None and self._work is not None:
             abandon(self._work)
         self._go_on()
@@ -187,6 +189,11 @@ class HttpProtocol(asyncio.Protocol):
         current = self._current
         if current is not None and 0.0 < current.since < before and self._work is not None and current.overdue():
             self._work.cancel()
+
+    def end_turn_if_long(self, before: float) -> None:
+        """A request that has been served since `before`, a stream for example, no longer counts as one in flight."""
+        if self._current is not None and 0.0 < self._current.since < before:
+            self._leave()
 
     def end_if_idle(self, before: float) -> None:
         """Closes the connection if no request head has been completed and no request has been answered since `before`.
@@ -305,8 +312,15 @@ class HttpProtocol(asyncio.Protocol):
 
     def begin(self, *, late: bool) -> None:
         """The next request has its turn (see `Turns`)."""
-        self._may_begin, self._late = True, late
+        self._may_begin, self._late, self._in_flight = True, late, True
         self._go_on()
+        if self.lost:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._in_flight:
+            self._in_flight = False
+            self.common.turns.leave(self.limited_address)
 
     def _go_on(self) -> None:
         if self._wanted is not None and not self._wanted.done():
@@ -333,11 +347,12 @@ class HttpProtocol(asyncio.Protocol):
                     await exchange.run(self.app, late=self._late)
                 finally:
                     self._current = None
+                    self._leave()
                     self.state.tasks.discard(self._work)
                 self._hold(exchange.scope.get(HOLD, 0))
                 if self._waiting and self._held is None:
                     await asyncio.sleep(0)  # the other connections get a turn between two requests
-                    self.common.turns.enter(self)
+                    self.common.turns.enter(self, source=self.limited_address)
         finally:
             self.transport.close()  # no later request would be answered
 

@@ -1,49 +1,92 @@
-"""Decides when a request begins: a bounded number in each iteration of the event loop, first come, first served as long
-as there is time for all.
+"""Decides when a request begins: a bounded number in each iteration of the event loop and in flight, in order of
+arrival as long as there is time for all.
 
-Without a limit, an iteration takes as long as all requests that arrived during the previous one. Meanwhile no
-connection is accepted, no health check is answered and no finished batch of the journal is delivered. On a server with
-little load it never delays a request. When requests wait, the source addresses take turns, so that a source that sends
-more than its share delays and loses its own requests, and a part of each iteration is reserved for management.
+Without a limit, an iteration takes as long as all requests that arrived during the previous one, and the journal's
+batches grow with the requests in flight, in front of the next one. On a server with little load it never delays a
+request. When requests wait, the source addresses take turns, so that a source that sends more than its share delays and
+loses its own requests, and a part of each iteration is reserved for management.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-AT_ONCE: Final = 64  # requests that begin in one iteration: about 10 ms of work
-LATE_AT_ONCE: Final = 256  # requests refused in one iteration because they have waited too long
-RESERVED: Final = 8  # of AT_ONCE, for management requests, which include revocations
+AT_ONCE: Final = 16  # requests that begin in one iteration: about 3 ms of work
+LATE_AT_ONCE: Final = 16  # requests refused in one iteration because they have waited too long
+RESERVED: Final = 8  # for management requests, which include revocations, in one iteration
+IN_FLIGHT: Final = 32  # requests begun and not answered, before others wait; more only while the event loop is idle
+_OF_ONE_SOURCE: Final = 1_000_000  # the same while there is only one source: nobody else waits behind them
+_IN_HAND: Final = 16  # turns that a source has in hand at most
+_ROOM_SECONDS: Final = 0.001  # between two looks whether the event loop is idle
+_IDLE_SECONDS: Final = 0.0025  # an event loop that calls back within this time after a look was idle
 
 
 class Startable(Protocol):
     """A connection with a request to serve."""
 
     def begin(self, *, late: bool) -> None:
-        """Begins the request. `late`: it has waited too long and must be refused."""
+        """Begins the request. `late`: it has waited too long and must be refused. The connection calls `Turns.leave`
+        when the request has ended.
+        """
         ...
 
 
+class _Waiting(NamedTuple):
+    arrived: float
+    source: str
+    connection: Startable
+
+
 class _Queues:
-    """Requests that wait, in one queue for each source. Memory is bounded by the number of connections."""
+    """Requests that wait, in one queue for each source. Memory is bounded by the number of connections.
+
+    Sources are served in the order of the turns they have had. One that uses less than the others has turns in hand, so
+    a short delay of the server does not leave it behind them.
+    """
 
     def __init__(self) -> None:
-        self._by_source: OrderedDict[str, deque[tuple[float, Startable]]] = OrderedDict()
+        self._by_source: dict[str, deque[_Waiting]] = {}
+        self._order: list[tuple[int, int, str]] = []  # heap of the sources that wait, by turns had
+        self._turns: dict[str, int] = {}  # had by each source
+        self._now = 0  # turns had by the source that was served last
+        self._entered = 0
         self._overloaded: set[str] = set()  # sources that had late requests in this iteration
         self.count = 0
 
-    def add(self, source: str, now: float, connection: Startable) -> None:
-        self._by_source.setdefault(source, deque()).append((now, connection))
+    @property
+    def others_than_one(self) -> bool:
+        """Whether requests of more than one source wait."""
+        return len(self._by_source) > 1
+
+    def has(self, source: str) -> bool:
+        """Whether requests of this source wait."""
+        return source in self._by_source
+
+    def add(self, request: _Waiting) -> None:
+        queue = self._by_source.get(request.source)
+        if queue is None:
+            queue = self._by_source[request.source] = deque()
+            self._enter(request.source, max(self._turns.get(request.source, 0), self._now - _IN_HAND))
+        queue.append(request)
         self.count += 1
+
+    def _enter(self, source: str, turns: int) -> None:
+        self._turns[source] = turns
+        self._entered += 1
+        heapq.heappush(self._order, (turns, self._entered, source))
 
     def begin_iteration(self) -> None:
         self._overloaded.clear()
+        if len(self._turns) > 2 * len(self._by_source) + _IN_HAND:
+            floor = self._now - _IN_HAND
+            self._turns = {source: turns for source, turns in self._turns.items() if turns > floor}
 
-    def next(self, oldest: float, refusals: int) -> tuple[Startable | None, list[Startable]]:
+    def next(self, oldest: float, refusals: int) -> tuple[_Waiting | None, list[_Waiting]]:
         """The next request of the source whose turn it is, None when no request can begin, and the requests that are too
         late.
 
@@ -54,26 +97,26 @@ class _Queues:
             oldest: a request that arrived before this time is late.
             refusals: maximum number of late requests to return.
         """
-        late: list[Startable] = []
-        while self._by_source:
-            source, queue = next(iter(self._by_source.items()))
-            while queue and queue[0][0] < oldest:
+        late: list[_Waiting] = []
+        taken = None
+        while taken is None and self._order:
+            turns, _, source = heapq.heappop(self._order)
+            queue = self._by_source[source]
+            while queue and queue[0].arrived < oldest:
                 self._overloaded.add(source)
                 if len(late) >= refusals:
                     break
-                late.append(queue.popleft()[1])
-            taken = None
-            if queue and (queue[-1][0] >= oldest or len(late) >= refusals):
-                taken = (queue.pop() if source in self._overloaded else queue.popleft())[1]
+                late.append(queue.popleft())
+            if queue and (queue[-1].arrived >= oldest or len(late) >= refusals):
+                taken = queue.pop() if source in self._overloaded else queue.popleft()
+            self._now = max(self._now, turns)
             if queue:
-                self._by_source.move_to_end(source)
+                self._enter(source, turns + 1)
             else:
+                self._turns[source] = turns + 1
                 del self._by_source[source]
-            if taken is not None:
-                self.count -= len(late) + 1
-                return taken, late
-        self.count -= len(late)
-        return None, late
+        self.count -= len(late) + (taken is not None)
+        return taken, late
 
 
 class Turns:
@@ -90,10 +133,14 @@ class Turns:
         self._patience = patience
         self._clock = clock
         self._begun = 0  # in this iteration
-        self._reserved = 0  # management requests among them
+        self._reserved = 0  # management requests, in addition
         self._refused = 0
         self._scheduled = False
-        self._urgent: deque[Startable] = deque()
+        self._in_flight: dict[str, int] = {}  # requests begun and not ended, by source
+        self._total = 0
+        self._most = _OF_ONE_SOURCE  # in flight, before others wait
+        self._looking = False  # whether the event loop is idle
+        self._urgent: deque[_Waiting] = deque()
         self._management = _Queues()
         self._usual = _Queues()
 
@@ -105,7 +152,7 @@ class Turns:
     @property
     def busy(self) -> bool:
         """Whether a request that enters now has to wait, unless it is urgent or for management."""
-        return self._begun >= AT_ONCE or self._usual.count > 0
+        return self._begun >= AT_ONCE or self._usual.count > 0 or self._total >= self._most
 
     def enter(self, connection: Startable, *, source: str = "", urgent: bool = False, management: bool = False) -> None:
         """Starts the request now or in a later iteration. An urgent request goes first and is never late.
@@ -116,42 +163,94 @@ class Turns:
         """
         if management and not self._management.count and self._reserved < RESERVED:
             self._reserved += 1
-            connection.begin(late=False)
-        elif self._begun < AT_ONCE and (urgent or not self._usual.count):
+            self._begin(connection, source)
+        elif self._begun < AT_ONCE and (urgent or self._may_begin(source)):
             self._begun += 1
-            connection.begin(late=False)
-        elif urgent:
-            self._urgent.append(connection)
+            self._begin(connection, source)
         else:
-            queues = self._management if management else self._usual
-            queues.add(source, self._clock(), connection)
+            waiting = _Waiting(self._clock(), source, connection)
+            if urgent:
+                self._urgent.append(waiting)
+            else:
+                (self._management if management else self._usual).add(waiting)
+        self._schedule()
+
+    def leave(self, source: str) -> None:
+        """Called once for each request that has begun: it has ended, or takes so long that it does not count."""
+        self._total -= 1
+        left = self._in_flight[source] - 1
+        if left:
+            self._in_flight[source] = left
+        else:
+            del self._in_flight[source]
+        if self._usual.count:
+            self._schedule()
+
+    def look_around(self) -> None:
+        """Call it every second: a source that is alone may have more in flight."""
+        if len(self._in_flight) <= 1 and not self._usual.others_than_one:
+            self._most = _OF_ONE_SOURCE
+
+    def _may_begin(self, source: str) -> bool:
+        """Whether there is room for one more. When there is none, or others wait, a source that uses less than its share
+        goes on: its requests do not wait for those of sources that send too much.
+        """
+        if self._total < self._most and not self._usual.count:
+            return True
+        if not source or self._usual.has(source):
+            return False
+        return self._in_flight.get(source, 0) < IN_FLIGHT // (len(self._in_flight) + 1)
+
+    def _begin(self, connection: Startable, source: str, *, late: bool = False) -> None:
+        self._total += 1
+        self._in_flight[source] = self._in_flight.get(source, 0) + 1
+        if len(self._in_flight) > 1:
+            self._most = IN_FLIGHT
+        connection.begin(late=late)
+
+    def _begin_waiting(self, request: _Waiting, *, late: bool = False) -> None:
+        self._begin(request.connection, request.source, late=late)
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._next_turn)
 
-    def _next_turn(self) -> None:
+    def _next_turn(self, more: int = 0) -> None:
+        """Begins what has its turn. `more`: requests that may begin although there is no room."""
         self._begun = self._reserved = self._refused = 0
         while self._urgent and self._begun < AT_ONCE:
             self._begun += 1
-            self._urgent.popleft().begin(late=False)
+            self._begin_waiting(self._urgent.popleft())
         self._reserved = self._take_from(self._management, RESERVED)
-        self._begun += self._take_from(self._usual, AT_ONCE - self._begun)
-        begun = self._begun or self._reserved or self._refused
-        self._scheduled = bool(begun or self.waiting)
-        if self._scheduled:
-            self._loop.call_soon(self._next_turn)
+        self._begun += self._take_from(self._usual, min(AT_ONCE - self._begun, max(more, self._most - self._total)))
+        self._scheduled = False
+        if self._begun or self._reserved or self._refused:
+            self._schedule()
+        elif self.waiting and not self._looking:
+            self._looking = True
+            self._loop.call_later(_ROOM_SECONDS, self._look, self._clock())
+
+    def _look(self, asked: float) -> None:
+        """When there is no room although the event loop is idle, the requests in flight wait for storage or for other
+        processes. Then more begin, so that all of the processor can be used.
+        """
+        self._looking = False
+        if not self._scheduled and self.waiting:
+            self._scheduled = True
+            self._next_turn(AT_ONCE // 2 if self._clock() - asked < _IDLE_SECONDS else 0)
 
     def _take_from(self, queues: _Queues, most: int) -> int:
         """Begins at most so many of the requests and returns their number. Late ones are refused, in bounded number."""
         oldest, begun = self._clock() - self._patience, 0
         queues.begin_iteration()
         while begun < most and queues.count:
-            connection, late = queues.next(oldest, LATE_AT_ONCE - self._refused)
+            request, late = queues.next(oldest, LATE_AT_ONCE - self._refused)
             for each in late:
-                each.begin(late=True)
+                self._begin_waiting(each, late=True)
             self._refused += len(late)
-            if connection is None:
+            if request is None:
                 break
             begun += 1
-            connection.begin(late=False)
+            self._begin_waiting(request)
         return begun

@@ -177,7 +177,9 @@ class Front:
         return response._replace(status=status) if status and answered is error else response
 
     def overloaded(self, request: Request, error: DaypassError, errors: ErrorFormat) -> Response:
-        """Counts an overload refusal by source and reason, and renders it. It never waits and costs little."""
+        """Counts an overload refusal by source and reason, and renders it. It never waits and costs little. The connection
+        is held for the seconds of `Retry-After`, because reading and refusing more would cost others their time.
+        """
         event = Event(
             EventType.REQUEST_FAILED,
             request.received_at,
@@ -186,7 +188,7 @@ class Front:
             detail=error.private,
         )
         self.env.refusals.count(event)
-        return _rendered(errors, request, Refusal(error))
+        return _rendered(errors, request, Refusal(error))._replace(hold=rates.RETRY_SECONDS)
 
     async def names_credentials(self, request: Request) -> bool:
         """Whether the head of a request names credentials of this installation. This proves nothing."""

@@ -20,6 +20,7 @@ from daypass.server.bodies import BodyBudget
 from daypass.server.connections import ConnectionLimits, Connections
 from daypass.server.holds import Holds
 from daypass.server.protocol import HttpProtocol
+from daypass.server.turns import AT_ONCE, LATE_AT_ONCE
 from daypass.wire.http import HOLD, LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -627,9 +628,11 @@ async def test_a115_request_that_waited_too_long_is_late() -> None:
 
     for _ in range(100):
         Connection(app, common=common).protocol.data_received(GET)
-    for _ in range(10):
+    for _ in range(20):
         await asyncio.sleep(0)
-    assert late == [False] * 64 + [True] * 36
+    assert late[: AT_ONCE + LATE_AT_ONCE] == [False] * AT_ONCE + [True] * LATE_AT_ONCE
+    assert len(late) == 100
+    assert not common.turns._in_flight
 
 
 async def test_a115_request_that_has_no_answer_in_time_is_cancelled_as_overdue() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from daypass.server.turns import AT_ONCE, LATE_AT_ONCE, RESERVED, Turns
+from daypass.server.turns import AT_ONCE, IN_FLIGHT, LATE_AT_ONCE, RESERVED, Turns
 
 
 class Loop:
@@ -13,9 +13,13 @@ class Loop:
 
     def __init__(self) -> None:
         self.scheduled: list[Callable[[], None]] = []
+        self.later: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.scheduled.append(callback)
+
+    def call_later(self, _seconds: float, callback: Callable[..., None], *args: Any) -> None:
+        self.later.append((callback, args))
 
     def turn(self) -> int:
         now, self.scheduled = self.scheduled, []
@@ -23,32 +27,58 @@ class Loop:
             callback()
         return len(now)
 
+    def wait(self) -> None:
+        """The timers end."""
+        now, self.later = self.later, []
+        for callback, args in now:
+            callback(*args)
+
 
 class World:
-    def __init__(self) -> None:
+    """`ends`: every request has ended when the next turn begins."""
+
+    def __init__(self, *, ends: bool = True) -> None:
         self.loop: Any = Loop()
         self.time = 0.0
+        self.ends = ends
         self.begun: list[tuple[int, bool]] = []
+        self.in_flight: list[_One] = []
         self.turns = Turns(self.loop, 0.5, lambda: self.time)
 
-    def enter(self, numbers: range, **how: Any) -> None:
+    def enter(self, numbers: range, *, source: str = "", **how: Any) -> None:
         for number in numbers:
-            self.turns.enter(_One(self, number), **how)
+            self.turns.enter(_One(self, number, source), source=source, **how)
+
+    def turn(self) -> int:
+        if self.ends:
+            self.end(len(self.in_flight))
+        turned: int = self.loop.turn()
+        return turned
+
+    def end(self, count: int) -> None:
+        """The first so many requests in flight end."""
+        ended, self.in_flight = self.in_flight[:count], self.in_flight[count:]
+        for one in ended:
+            self.turns.leave(one.source)
+
+    def numbers(self) -> list[int]:
+        return [number for number, _ in self.begun]
 
 
 class _One:
-    def __init__(self, world: World, number: int) -> None:
-        self._world, self._number = world, number
+    def __init__(self, world: World, number: int, source: str) -> None:
+        self._world, self._number, self.source = world, number, source
 
     def begin(self, *, late: bool) -> None:
         self._world.begun.append((self._number, late))
+        self._world.in_flight.append(self)
 
 
 def test_enter_of_few_begins_at_once_and_the_loop_comes_to_rest() -> None:
     world = World()
     world.enter(range(AT_ONCE))
     assert [number for number, _ in world.begun] == list(range(AT_ONCE))
-    assert [world.loop.turn() for _ in range(3)] == [1, 0, 0]
+    assert [world.turn() for _ in range(3)] == [1, 0, 0]
 
 
 def test_enter_of_many_begins_in_order_over_several_turns() -> None:
@@ -57,7 +87,7 @@ def test_enter_of_many_begins_in_order_over_several_turns() -> None:
     sizes = []
     while world.loop.scheduled:
         sizes.append(len(world.begun))
-        world.loop.turn()
+        world.turn()
     assert sizes[:3] == [AT_ONCE, AT_ONCE * 2, AT_ONCE * 3]
     assert world.begun == [(number, False) for number in range(AT_ONCE * 3)]
     assert world.turns.waiting == 0
@@ -68,9 +98,9 @@ def test_enter_behind_a_queue_waits_and_urgent_ones_do_not() -> None:
     world.enter(range(AT_ONCE * 2))
     world.enter(range(1000, 1001))
     world.enter(range(2000, 2001), urgent=True)
-    world.loop.turn()
+    world.turn()
     assert world.begun[AT_ONCE] == (2000, False)
-    world.loop.turn()
+    world.turn()
     assert world.begun[-1] == (1000, False)
 
 
@@ -80,11 +110,11 @@ def test_a115_late_ones_are_refused_and_the_newest_served_in_time() -> None:
     world.time = 0.4
     world.enter(range(5_000, 5_010))
     world.time = 0.6
-    world.loop.turn()
+    world.turn()
     assert len(world.begun) == AT_ONCE + LATE_AT_ONCE + AT_ONCE, "refusals are bounded in each turn, too"
     served = [number for number, late in world.begun[AT_ONCE:] if not late]
     assert served[:10] == list(range(5_009, 4_999, -1))
-    while world.loop.turn():
+    while world.turn():
         pass
     assert sorted(number for number, _ in world.begun) == [*range(AT_ONCE + 1_000), *range(5_000, 5_010)]
 
@@ -98,7 +128,7 @@ def test_a113_source_with_many_requests_delays_and_loses_its_own_alone() -> None
         honest = 100_000 + turn
         world.enter(range(honest, honest + 1), source="192.0.2.2")
         world.enter(range(200_000 + turn * AT_ONCE * 10, 200_000 + (turn + 1) * AT_ONCE * 10), source="192.0.2.1")
-        world.loop.turn()
+        world.turn()
         assert (honest, False) in world.begun
     assert not [number for number, late in world.begun if late and 100_000 <= number < 200_000]
     assert [number for number, late in world.begun if late]
@@ -109,7 +139,7 @@ def test_a113_many_sources_take_turns() -> None:
     for number in range(AT_ONCE * 4):
         world.enter(range(number, number + 1), source=f"192.0.2.{number % 4}" if number < AT_ONCE * 2 else "192.0.2.0")
     before = len(world.begun)
-    world.loop.turn()
+    world.turn()
     first = [number for number, _ in world.begun[before : before + 8]]
     assert sorted(number % 4 for number in first) == [0, 0, 1, 1, 2, 2, 3, 3]
 
@@ -120,11 +150,11 @@ def test_a113_management_begins_at_once_although_others_wait() -> None:
     world.enter(range(90_000, 90_000 + RESERVED), source="192.0.2.2", management=True)
     assert [number for number, _ in world.begun[-RESERVED:]] == [*range(90_000, 90_000 + RESERVED)]
     world.enter(range(91_000, 91_000 + 3 * RESERVED), source="192.0.2.2", management=True)
-    world.loop.turn()
+    world.turn()
     begun = [number for number, _ in world.begun]
     assert sum(91_000 <= number < 92_000 for number in begun) == RESERVED, "the reserved part is bounded, too"
     assert sum(number < AT_ONCE * 20 for number in begun) == 2 * AT_ONCE
-    while world.loop.turn():
+    while world.turn():
         pass
     assert world.turns.waiting == 0
     assert len({number for number, _ in world.begun}) == AT_ONCE * 20 + 4 * RESERVED
@@ -135,6 +165,97 @@ def test_a114_sources_that_have_nothing_waiting_take_no_memory() -> None:
     world.enter(range(AT_ONCE), source="192.0.2.1")
     for number in range(1_000):
         world.enter(range(1_000 + number, 1_001 + number), source=f"source-{number}")
-    while world.loop.turn():
+    while world.turn():
         pass
     assert not world.turns._usual._by_source
+    assert not world.turns._in_flight
+
+
+def test_a113_requests_beyond_those_in_flight_wait_until_one_ends() -> None:
+    world = World(ends=False)
+    world.enter(range(1), source="192.0.2.2")
+    world.enter(range(1, IN_FLIGHT * 3), source="192.0.2.1")
+    for _ in range(20):
+        world.turn()
+        world.time += 0.004  # a busy event loop calls back late
+        world.loop.wait()
+    assert world.numbers() == list(range(IN_FLIGHT))
+    world.end(3)
+    world.turn()
+    assert world.numbers() == list(range(IN_FLIGHT + 3))
+
+
+def test_enter_of_a_source_that_is_alone_is_not_limited_in_flight() -> None:
+    world = World(ends=False)
+    world.enter(range(1), source="192.0.2.2")
+    world.enter(range(1, 2), source="192.0.2.1")
+    world.end(1)
+    world.turns.look_around()
+    world.enter(range(2, IN_FLIGHT * 3), source="192.0.2.1")
+    while world.loop.scheduled:
+        world.turn()
+    assert world.numbers() == list(range(IN_FLIGHT * 3))
+    assert not world.turns.busy
+    world.enter(range(9_000, 9_001), source="192.0.2.2")
+    assert world.begun[-1] == (9_000, False)
+    assert world.turns.busy, "another source has come"
+    world.turns.look_around()
+    assert world.turns.busy
+
+
+def test_a113_requests_in_flight_are_more_while_the_loop_is_idle() -> None:
+    """They wait for storage then, not for the processor."""
+    world = World(ends=False)
+    world.enter(range(1), source="192.0.2.2")
+    world.enter(range(1, IN_FLIGHT * 3), source="192.0.2.1")
+    while world.loop.scheduled:
+        world.turn()
+    assert len(world.begun) == IN_FLIGHT
+    for _ in range(IN_FLIGHT * 3):
+        world.loop.wait()  # at once: the loop has nothing else to do
+        while world.loop.scheduled:
+            world.turn()
+    assert world.numbers() == list(range(IN_FLIGHT * 3))
+    assert not world.loop.later, "it no longer looks when nothing waits"
+
+
+def test_a113_source_that_uses_less_than_its_share_does_not_wait_for_one_that_floods() -> None:
+    world = World(ends=False)
+    world.enter(range(-1, 0), source="192.0.2.3")
+    world.enter(range(IN_FLIGHT * 3), source="192.0.2.1")
+    while world.loop.scheduled:
+        world.turn()
+    assert world.turns.busy
+    world.enter(range(9_000, 9_001), source="192.0.2.2")
+    assert world.begun[-1] == (9_000, False)
+    world.enter(range(9_001, 9_001 + IN_FLIGHT), source="192.0.2.2")
+    share = IN_FLIGHT // 4  # of three sources, and of one more that may come
+    assert sum(number >= 9_000 for number in world.numbers()) <= share + 1, "its own requests are not more important"
+
+
+def test_a113_source_that_had_fewer_turns_catches_up_after_a_delay() -> None:
+    """While the server stood still, ten requests came from an honest source and hundreds from another one."""
+    world = World()
+    flood = 0
+    for turn in range(50):
+        world.enter(range(flood, flood + AT_ONCE), source="192.0.2.1")
+        flood += AT_ONCE
+        if turn % 5 == 0:
+            world.enter(range(80_000 + turn, 80_001 + turn), source="192.0.2.2")
+        world.turn()
+    world.enter(range(flood, flood + 400), source="192.0.2.1")
+    world.enter(range(90_000, 90_010), source="192.0.2.2")
+    before = len(world.begun)
+    world.turn()
+    assert sum(number >= 90_000 for number in world.numbers()[before:]) == 10
+
+
+def test_a114_turns_of_sources_that_are_gone_take_no_memory() -> None:
+    world = World()
+    world.enter(range(AT_ONCE * 1_000), source="192.0.2.1")
+    for number in range(3_000):
+        world.enter(range(100_000 + number, 100_001 + number), source=f"source-{number}")
+    for _ in range(600):
+        world.turn()
+    assert world.turns._usual.count
+    assert len(world.turns._usual._turns) < 100
