@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from daypass.audit.arrivals import Arrivals
 from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
 from daypass.audit.clock import AdjustableClock
 from daypass.audit.database_sink import DatabaseSink
@@ -75,6 +76,7 @@ class DurableJournal:
         )
         self._thread = threading.Thread(target=self._writer.run, name="daypass-journal", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._arrivals: Arrivals | None = None  # until `start`
         self._watch: asyncio.TimerHandle | None = None
         self._outstanding: deque[Item] = deque()  # ordered by deadline
         self._accepting = False
@@ -92,6 +94,7 @@ class DurableJournal:
     async def start(self, offline: OfflineStart | None = None) -> None:
         """Opens this process's log; with `offline`, in the spool. Raises the storage's error if that fails."""
         self._loop = asyncio.get_running_loop()
+        self._arrivals = Arrivals(self._loop, self._writer.queue.put)
         if offline is not None and self._spool is not None:
             self._spool.begin_without_database(offline)
         await asyncio.to_thread(self._writer.open, self._ids.session())
@@ -109,6 +112,8 @@ class DurableJournal:
         if not self._accepting:
             return
         self._accepting = False
+        if self._arrivals is not None:
+            self._arrivals.flush()
         if self._writer.stuck_seconds:
             logs.get().warning("journal_not_closed", log=self._writer.log)
             self._writer.queue.end()
@@ -181,9 +186,7 @@ class DurableJournal:
         self._check()
         if replays:
             self._check_database()
-        item = self._item(event, session, replays=replays)
-        self._writer.queue.put(item)
-        await item.future
+        await self._add(event, session, replays).future
 
     async def write(
         self,
@@ -289,6 +292,13 @@ class DurableJournal:
         self._outstanding.append(item)
         return item
 
+    def _add(self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()) -> Item:
+        """Makes an item of an event and sends it to the writer, together with others."""
+        assert self._arrivals is not None
+        item = self._item(event, session, replays=replays)
+        self._arrivals.add(item)
+        return item
+
     def _tell(self, outcome: Outcome) -> None:
         """Called on the writer thread: one call into the loop for a whole batch."""
         assert self._loop is not None
@@ -307,9 +317,7 @@ class DurableJournal:
 
     def _record(self, event: Event) -> None:
         if self._accepting:
-            item = self._item(event)
-            item.future.add_done_callback(lambda future: future.exception())  # nobody waits for it
-            self._writer.queue.put(item)
+            self._add(event).future.add_done_callback(lambda future: future.exception())  # nobody waits for it
 
     def _wake(self, outcome: Outcome) -> None:
         if outcome.changes and self._on_changes is not None:

@@ -7,8 +7,8 @@ changes, and accounts take turns. Urgent changes (revocations, blocks, changes o
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -20,11 +20,7 @@ MOST_CHANGES: Final = 128
 many. One change takes about 0.5 ms.
 """
 
-_LINGER_FROM: Final = 8  # items; with fewer waiting, the batch does not linger
-_LINGER_SECONDS: Final = 0.001  # between two checks of the queue
-_MOST_LINGERS: Final = 10
 _MOST_OF_ACCOUNT: Final = 1_000  # waiting changes of one account
-_CHANGE: Final = object()  # wakes the writer: a change is waiting
 
 
 class WriterQueue:
@@ -32,9 +28,10 @@ class WriterQueue:
 
     def __init__(self, options: JournalOptions) -> None:
         self._options = options
-        self._events: SimpleQueue[Item | object | None] = SimpleQueue()
-        self.put: Callable[[Item], None] = self._events.put
-        """Adds an event. It is an attribute because every request calls it."""
+        self._handed: SimpleQueue[Sequence[Item] | None] = SimpleQueue()
+        self.put: Callable[[Sequence[Item]], None] = self._handed.put
+        """Adds events, all at once: each call may wake the writer."""
+        self._events: deque[Item] = deque()  # taken from `_handed`; only the writer uses it
         self._lock = threading.Lock()
         self._urgent: FairQueue[Item] = FairQueue(_MOST_OF_ACCOUNT)
         self._usual: FairQueue[Item] = FairQueue(_MOST_OF_ACCOUNT)
@@ -47,29 +44,23 @@ class WriterQueue:
         """Adds a change on behalf of an account, "" for the server itself. Raises DaypassError(THROTTLED)."""
         with self._lock:
             (self._urgent if urgent else self._usual).put(account, item)
-        self._events.put(_CHANGE)
+        self._handed.put(())  # wakes the writer
 
     def end(self, last: Item | None = None) -> None:
         """Closes the queue. `last` is taken after everything else."""
         self._last = last
-        self._events.put(None)
+        self._handed.put(None)
 
     def take(self, timeout: float) -> list[Item]:
         """The waiting items, up to the limits of a batch. Waits up to `timeout` seconds for the first item; [] if none
         arrives.
         """
         while not self.ended:
-            items: list[Item] = []
-            if not self._ending:
-                try:
-                    first = self._events.get(timeout=0 if self._changes() else timeout)
-                    self._linger()
-                    self._take_events(first, items)
-                except Empty:
-                    if not self._changes():
-                        return []
-            items = self._with_changes(items)
-            if self._ending and not self._changes():
+            ready = bool(self._events or self._ending or self._changes())
+            if not self._receive(0.0 if ready else timeout) and not ready:
+                return []
+            items = self._with_changes(self._take_events())
+            if self._ending and not self._events and not self._changes():
                 self.ended = True
                 if self._last is not None:
                     items.append(self._last)
@@ -77,32 +68,32 @@ class WriterQueue:
                 return items
         return []
 
-    def _linger(self) -> None:
-        """Waits as long as more items keep arriving, because a transaction costs as much as fifty rows."""
-        here = self._events.qsize()
-        for _ in range(_MOST_LINGERS):
-            if here < _LINGER_FROM:
-                return
-            time.sleep(_LINGER_SECONDS)
-            before, here = here, self._events.qsize()
-            if here - before < _LINGER_FROM // 2:
-                return
-
-    def _take_events(self, first: Item | object | None, items: list[Item]) -> None:
-        """Moves events to `items`."""
-        most, room = self._options.batch, self._options.batch_bytes
-        found = first
-        while found is not None:
-            if isinstance(found, Item):
-                items.append(found)
-                room -= found.size
-                if len(items) >= most or room <= 0:
-                    return
+    def _receive(self, timeout: float) -> bool:
+        """Takes everything that the event loop has handed over. Waits up to `timeout` seconds for the first of it. Returns
+        False if nothing came.
+        """
+        came = False
+        while not self._ending:
             try:
-                found = self._events.get_nowait()
+                handed = self._handed.get(block=timeout > 0.0, timeout=timeout)
             except Empty:
-                return
-        self._ending = True
+                break
+            came, timeout = True, 0.0
+            if handed is None:
+                self._ending = True
+            else:
+                self._events.extend(handed)
+        return came
+
+    def _take_events(self) -> list[Item]:
+        """The events that come first, up to the limits of a batch."""
+        most, room = self._options.batch, self._options.batch_bytes
+        items: list[Item] = []
+        while self._events and len(items) < most and room > 0:
+            item = self._events.popleft()
+            items.append(item)
+            room -= item.size
+        return items
 
     def _with_changes(self, events: list[Item]) -> list[Item]:
         """Urgent changes first, then events and other changes in order of arrival."""

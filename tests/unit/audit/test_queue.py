@@ -38,7 +38,7 @@ async def test_take_urgent_changes_come_before_the_changes_that_came_first() -> 
     queue = WriterQueue(JournalOptions())
     for number in range(300):
         queue.put_change(await item(f"a{number}"), "111111111111", urgent=False)
-    queue.put(await event("e"))
+    queue.put([await event("e")])
     queue.put_change(await item("revocation"), "222222222222", urgent=True)
     taken = names(queue.take(1.0))
     assert taken[0] == "revocation"
@@ -57,10 +57,10 @@ async def test_take_accounts_take_turns_in_the_order_in_which_they_came() -> Non
 
 async def test_take_change_that_the_last_batch_had_wakes_nobody() -> None:
     queue = WriterQueue(JournalOptions(batch=1))
-    queue.put(await event("e0"))
+    queue.put([await event("e0")])
     queue.put_change(await item("c"), "a", urgent=False)
     assert sorted(names(queue.take(1.0))) == ["c", "e0"]
-    queue.put(await event("e1"))  # behind the mark of the change
+    queue.put([await event("e1")])  # behind the mark of the change
     assert names(queue.take(1.0)) == ["e1"]
     assert queue.take(0.0) == []
 
@@ -69,7 +69,7 @@ async def test_take_last_item_comes_after_everything_that_waits() -> None:
     queue = WriterQueue(JournalOptions(batch=2))
     for number in range(3):
         queue.put_change(await item(f"c{number}"), "a", urgent=False)
-        queue.put(await event(f"e{number}"))
+        queue.put([await event(f"e{number}")])
     queue.end(await event("last"))
     taken: list[str] = []
     while not queue.ended:
@@ -89,3 +89,22 @@ async def test_put_change_account_with_too_many_changes_is_throttled_and_others_
     queue.put_change(await item("b"), "b", urgent=False)
     queue.put_change(await item("r"), "a", urgent=True)
     assert names(queue.take(1.0))[:3] == ["r", "c", "b"]
+
+
+async def test_take_events_handed_over_at_once_fill_several_batches_in_order() -> None:
+    queue = WriterQueue(JournalOptions(batch=3))
+    queue.put([await event(f"e{number}") for number in range(4)])
+    queue.put([await event("e4")])
+    assert names(queue.take(0.0)) == ["e0", "e1", "e2"]
+    assert names(queue.take(0.0)) == ["e3", "e4"]
+    assert queue.take(0.0) == []
+
+
+async def test_take_batch_ends_with_the_event_that_fills_its_bytes() -> None:
+    first = await event("e0")
+    queue = WriterQueue(JournalOptions(batch_bytes=first.size + 1))
+    queue.put([first, await event("e1"), await event("e2")])
+    assert names(queue.take(0.0)) == ["e0", "e1"]
+    queue.end()
+    assert names(queue.take(0.0)) == ["e2"]
+    assert queue.ended

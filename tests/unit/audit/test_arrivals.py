@@ -1,0 +1,115 @@
+"""Events on their way to the writer: how long a batch lingers, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from daypass.audit.arrivals import MOST, Arrivals
+from daypass.audit.batch import Item
+
+
+class Iterations:
+    """An event loop that runs one iteration when it is told to."""
+
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._due.append(callback)
+
+    def run_one(self) -> None:
+        due, self._due = self._due, []
+        for callback in due:
+            callback()
+
+    @property
+    def scheduled(self) -> int:
+        return len(self._due)
+
+
+class Writer:
+    """Remembers the numbers of the events of each batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def put(self, items: Sequence[Item]) -> None:
+        self.batches.append([cast("int", item) for item in items])
+
+
+@pytest.fixture
+def loop() -> Iterations:
+    return Iterations()
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+@pytest.fixture
+def arrivals(loop: Iterations, writer: Writer) -> Arrivals:
+    return Arrivals(cast("asyncio.AbstractEventLoop", loop), writer.put)
+
+
+def add(arrivals: Arrivals, numbers: range) -> None:
+    for number in numbers:
+        arrivals.add(cast("Any", number))
+
+
+def test_add_few_events_are_handed_over_in_the_next_iteration(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    add(arrivals, range(3))
+    assert writer.batches == []
+    loop.run_one()
+    assert writer.batches == [[0, 1, 2]]
+    assert loop.scheduled == 0
+
+
+def test_add_batch_lingers_while_iterations_add_to_it(loop: Iterations, writer: Writer, arrivals: Arrivals) -> None:
+    for start in (0, 10, 20):
+        add(arrivals, range(start, start + 10))
+        loop.run_one()
+    assert writer.batches == []
+    loop.run_one()  # this one has added nothing
+    assert writer.batches == [list(range(30))]
+    assert loop.scheduled == 0
+
+
+def test_add_full_batch_is_handed_over_at_once(loop: Iterations, writer: Writer, arrivals: Arrivals) -> None:
+    add(arrivals, range(MOST + 1))
+    assert writer.batches == [list(range(MOST))]
+    loop.run_one()
+    assert writer.batches[1:] == [[MOST]]
+
+
+def test_add_trickle_is_handed_over_after_a_bounded_number_of_iterations(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    iterations = 0
+    while not writer.batches:
+        add(arrivals, range(8 if not iterations else 4))
+        loop.run_one()
+        iterations += 1
+    assert iterations == 16
+    add(arrivals, range(1))
+    loop.run_one()
+    assert writer.batches[1:] == [[0]]
+
+
+def test_flush_hands_over_what_is_here_and_the_pending_look_finds_nothing(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    add(arrivals, range(2))
+    arrivals.flush()
+    assert writer.batches == [[0, 1]]
+    loop.run_one()
+    assert writer.batches == [[0, 1]]
+    add(arrivals, range(1))
+    loop.run_one()
+    assert writer.batches == [[0, 1], [0]]
