@@ -208,6 +208,8 @@ class DurableJournal:
         self._check(urgent=urgent)
         if offline is None:
             self._check_database()
+        assert self._arrivals is not None
+        self._arrivals.flush()  # what came before the change is recorded before it
         item = self._item(None, session, change, offline)
         try:
             self._writer.queue.put_change(item, account, urgent=urgent)
