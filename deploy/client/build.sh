@@ -23,3 +23,4 @@ rm -rf "$work/site/bin" "$work/site/.lock"
 mkdir -p "$(dirname "$output")"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000} "$bin/python" -m shiv --reproducible --compressed --site-packages "$work/site" \
     -p '/usr/bin/env python3' -e daypass.cli.main:main -o "$output" >/dev/null
+"$bin/python" "$root/deploy/client/with_start.py" "$output"

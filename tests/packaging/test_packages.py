@@ -108,6 +108,24 @@ def test_client_in_one_file_says_that_the_server_is_not_in_it(client: Path, tmp_
     assert (served.returncode, "the server is not installed" in served.stderr) == (2, True), served.stderr
 
 
+@pytest.mark.parametrize("variable", ["HOME", "SHIV_ROOT"])
+def test_client_in_one_file_that_cannot_unpack_itself_says_so_in_one_line(
+    client: Path, tmp_path: Path, variable: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    ran = run(
+        _PYTHON, "-I", client, "--version", cwd=tmp_path, **{"HOME": str(tmp_path), variable: str(tmp_path / "file")}
+    )
+    assert (ran.returncode, ran.stderr.count("\n")) == (6, 1), ran.stderr
+    assert ran.stderr.startswith(f"daypass: cannot unpack itself: {tmp_path}/file")
+    assert ran.stderr.endswith(". Set SHIV_ROOT to a directory of your own.\n")
+
+
+def test_client_in_one_file_is_the_same_for_the_same_input(client: Path, wheel: Path, tmp_path: Path) -> None:
+    succeed("sh", ROOT / "deploy/client/build.sh", wheel, tmp_path / "daypass.pyz", cwd=ROOT)
+    assert (tmp_path / "daypass.pyz").read_bytes() == client.read_bytes()
+
+
 # --- The Debian package -------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from daypass.cli.argv import own
 from daypass.cli.environment import of_role, process_form
 from daypass.cli.options import complete_roles, open_connection
 from daypass.cli.pick import role_or_picked
-from daypass.cli.process import fresh_option, provider_of
+from daypass.cli.process import fresh_option, issued_for
 from daypass.cli.request import request_of, request_options, suggesting
 from daypass.client.profiles import known
 from daypass.client.usable import with_secret
@@ -65,7 +65,7 @@ def exec_(
         raise click.UsageError("Name the role before the command: daypass exec ROLE COMMAND")
     role = role or role_or_picked(role, open_connection(with_secret(found)))
     with suggesting(role, found):
-        issued = provider_of(found, request_of(role, found, given), given["mfa_code"]).get(fresh=fresh)
+        issued = issued_for(found, request_of(role, found, given), given["mfa_code"], fresh=fresh)
     environment = of_role(process_form(asdict(issued)), asdict(found), role)
     program = shell.marked(role, environment) if not command else shell.Program(tuple(command), environment)
     if not command:

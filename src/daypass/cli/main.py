@@ -11,27 +11,36 @@ from daypass import __version__
 
 def main() -> None:
     """Runs the command line and exits with a documented status (see `daypass.cli.exits`)."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed, as by `>&-`: then nobody reads it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is not a failure
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_flushed(run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command; its exit status."""
-    if arguments == ["--version"]:  # scripts ask this before everything else: it needs no parser of options
+    try:
+        served = _quick(arguments)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except OSError as error:
+        return _reported(error)
+    return _by_click(arguments) if served is None else served
+
+
+def _quick(arguments: list[str]) -> int | None:
+    """Runs what scripts ask for again and again, without a parser of options; None: click must run it."""
+    if arguments == ["--version"]:
         print(f"daypass, version {__version__}")  # noqa: T201  # a result, not a trace
         return 0
     if arguments[:1] in (["exec"], ["credential-process"]) and "_DAYPASS_COMPLETE" not in os.environ:
         from daypass.cli import hot  # noqa: PLC0415
 
-        try:
-            served = hot.run(arguments)
-        except BrokenPipeError:
-            return _pipe_closed()
-        if served is not None:
-            return served
-    return _by_click(arguments)
+        return hot.run(arguments)
+    return None
 
 
 def _by_click(arguments: list[str]) -> int:
@@ -50,15 +59,36 @@ def _by_click(arguments: list[str]) -> int:
     except PipeClosed:
         return _pipe_closed()
     except Exception as error:  # noqa: BLE001  # a person must not get a traceback
-        from daypass.cli.failures import report  # noqa: PLC0415  # only a failure needs it
-
-        return report(error)
+        return _reported(error)
     return result if isinstance(result, int) else 0
 
 
+def _reported(error: Exception) -> int:
+    from daypass.cli.failures import report  # noqa: PLC0415  # only a failure needs it
+
+    return report(error)
+
+
+def _flushed(status: int) -> int:
+    """The status after what was printed has been written; a failure is reported unless one was before."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _pipe_closed()
+    except OSError as error:
+        _discard_output()
+        return status or _reported(error)
+    return status
+
+
 def _pipe_closed() -> int:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+    _discard_output()
     return 141
+
+
+def _discard_output() -> None:
+    """Gives what cannot be written to the null device, or the interpreter complains at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

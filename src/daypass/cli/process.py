@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from daypass.cli import output
 from daypass.cli.environment import process_form
 from daypass.cli.hot import CHECK_SECONDS
 from daypass.cli.options import complete_roles, open_connection
@@ -17,15 +18,19 @@ from daypass.client.provider import CredentialProvider
 from daypass.client.usable import with_secret
 
 if TYPE_CHECKING:
-    from daypass.client.credentials import AssumeRole
+    from daypass.client.credentials import AssumeRole, Credentials
 
 
-def provider_of(profile: Profile, request: AssumeRole, mfa_code: str) -> CredentialProvider:
-    """The cache of a role's credentials, which asks for an MFA code and checks for revocation."""
+def issued_for(profile: Profile, request: AssumeRole, mfa_code: str, *, fresh: bool) -> Credentials:
+    """A role's credentials, from the cache or new. Asks for an MFA code, and checks cached ones for revocation."""
     code = code_source(request, mfa_code)
-    return CredentialProvider(
+    provider = CredentialProvider(
         profile, request, connect=lambda: open_connection(profile), code=code, check=CHECK_SECONDS
     )
+    issued = provider.get(fresh=fresh)
+    if provider.uncached:
+        output.message(f"the session is not cached: {output.safe(provider.uncached)}")
+    return issued
 
 
 fresh_option = click.option("--fresh", is_flag=True, help="Get new credentials, even if the cache has valid ones.")
@@ -46,7 +51,7 @@ def credential_process(role: str, profile: str, endpoint: str, fresh: bool, **gi
         return
     request = request_of(role, found, given)
     with suggesting(role, found):
-        issued = provider_of(found, request, given["mfa_code"]).get(fresh=fresh)
+        issued = issued_for(found, request, given["mfa_code"], fresh=fresh)
     click.echo(json.dumps(process_form(asdict(issued))))
 
 

@@ -35,6 +35,10 @@ class Busy(LocalStateError):
     """Another process holds the lock."""
 
 
+class Unwritable(LocalStateError):
+    """A file or directory of ours cannot be written, as where the home directory is read-only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A server and a key. `session_token` is set when the key is itself a session's, which ends at `expiration` (ISO
@@ -87,7 +91,7 @@ def private_directory(path: Path) -> None:
         if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
             path.chmod(0o700)
     except OSError as error:
-        raise LocalStateError(f"{path} cannot be written: {error.strerror}.") from None
+        raise Unwritable(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def write_private(path: Path, text: str) -> None:
@@ -101,7 +105,7 @@ def replace_file(path: Path, text: str) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     except OSError as error:
-        raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
+        raise Unwritable(f"{path.parent} cannot be written: {error.strerror}.") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -111,7 +115,7 @@ def replace_file(path: Path, text: str) -> None:
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise LocalStateError(f"{path} cannot be written: {error.strerror}.") from None
+            raise Unwritable(f"{path} cannot be written: {error.strerror}.") from None
         raise
 
 
@@ -127,7 +131,7 @@ def locked(path: Path, deadline: float) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
+        raise Unwritable(f"{path.parent} cannot be written: {error.strerror}.") from None
     try:
         ends = time.monotonic() + deadline
         while True:

@@ -11,7 +11,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from daypass.client import state
 from daypass.client.credentials import AssumeRole, Credentials, assume_role
 from daypass.client.errors import ClientError
-from daypass.client.profiles import Busy, LocalStateError, Profile, home, locked, write_private
+from daypass.client.profiles import Busy, LocalStateError, Profile, Unwritable, home, locked, write_private
 from daypass.client.usable import with_secret
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class CredentialProvider:
         self._lock_deadline = lock_deadline
         name = state.cache_name(profile.endpoint, profile.access_key_id, request.role, request.parameters())
         self.file = (cache or home() / "cache") / name
+        self.uncached = ""  # why the last session is not in the cache
         self._held: Credentials | None = None
         self._mutex = threading.Lock()
         self._share = state.LARGEST_SHARE - 0.05 * random.random()  # noqa: S311  # jitter, not a secret
@@ -77,12 +79,12 @@ class CredentialProvider:
         return self._connected
 
     def get(self, *, fresh: bool = False) -> Credentials:
-        """Valid credentials. Raises ClientError when the server refuses, or is unavailable and the cache holds none.
+        """Valid credentials, also where the cache cannot be written: `uncached` says why. Raises ClientError when the server refuses, or is unavailable and the cache holds none.
 
         `fresh`: ignores the cache, because its session may have been revoked.
         """
         if fresh:
-            with self._mutex, locked(self.file.with_suffix(".lock"), self._lock_deadline):
+            with self._mutex, self._alone(self._lock_deadline):
                 self._held = self._stored(self._issued(hurry=False))
                 return self._held
         held = self._held
@@ -102,12 +104,22 @@ class CredentialProvider:
         if cached and self._fresh(cached):
             return cached if self._accepted(cached) else self._replaced(cached)
         try:
-            with locked(self.file.with_suffix(".lock"), 0.0 if cached else self._lock_deadline):
+            with self._alone(0.0 if cached else self._lock_deadline):
                 return self._cached_or_new()
         except Busy:
             if cached:
                 return cached
             raise
+
+    @contextmanager
+    def _alone(self, deadline: float) -> Iterator[None]:
+        """One process at a time. Where no lock can be written, no process can cache a session either. Raises Busy."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.file.with_suffix(".lock"), deadline))
+            except Unwritable as error:
+                self.uncached = str(error)
+            yield
 
     def _cached_or_new(self) -> Credentials:
         cached = self._read()
@@ -144,15 +156,19 @@ class CredentialProvider:
 
     def _replaced(self, dead: Credentials) -> Credentials:
         """Replaces a session that the server no longer accepts. Requested once."""
-        with locked(self.file.with_suffix(".lock"), self._lock_deadline):
+        with self._alone(self._lock_deadline):
             cached = self._read()
             if cached and cached.access_key_id != dead.access_key_id:  # another process was faster
                 return cached
-            self.file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.file.unlink(missing_ok=True)
             return self._stored(self._issued(hurry=False))
 
     def _stored(self, issued: Credentials) -> Credentials:
-        write_private(self.file, json.dumps(asdict(issued)))
+        try:
+            write_private(self.file, json.dumps(asdict(issued)))
+        except Unwritable as error:
+            self.uncached = str(error)
         return issued
 
     def _issued(self, *, hurry: bool) -> Credentials:

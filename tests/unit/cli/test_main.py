@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -339,6 +340,34 @@ def test_broken_pipe_is_quiet_and_has_the_shells_status() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
     assert (ran.returncode, ran.stderr) == (141, "")
+
+
+def started(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it, with its output redirected."""
+    command = shlex.join([sys.executable, "-m", "daypass.cli.main", *arguments])
+    return subprocess.run(["sh", "-c", f"{command} {redirection}"], capture_output=True, check=False, text=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("command", ["--help", "--version", "completion bash", "profile ls"])
+def test_output_that_cannot_be_written_is_one_line(command: str) -> None:
+    save("default", Profile("http://127.0.0.1:1", "AKIA", "s"))
+    ran = started(">/dev/full", *command.split())
+    assert (ran.returncode, ran.stderr) == (6, "daypass: output: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_failure_with_output_that_cannot_be_written_is_one_line() -> None:
+    ran = started(">/dev/full", "profile", "use", "nope")
+    assert (ran.returncode, ran.stderr.count("\n")) == (6, 1)
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "completion bash", "profile ls"])
+def test_output_that_is_closed_is_no_failure(command: str) -> None:
+    save("default", Profile("http://127.0.0.1:1", "AKIA", "s"))
+    ran = started(">&-", *command.split())
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert started("2>&-", "nonesuch").returncode == 2
 
 
 @pytest.mark.usefixtures("key")

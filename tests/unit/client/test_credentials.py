@@ -11,7 +11,7 @@ from tests.unit.client.servers import NOW, PROFILE, Clock, Script, actions, erro
 
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
-from daypass.client.profiles import Busy, LocalStateError, locked
+from daypass.client.profiles import Busy, LocalStateError, Unwritable, locked
 from daypass.client.provider import CredentialProvider
 from daypass.client.state import default_session_name
 from daypass.client.transport import Answer, NoAnswer, Request
@@ -200,10 +200,39 @@ def test_get_answer_without_credentials_is_a_client_error(tmp_path: Path, body: 
     assert not files(tmp_path)
 
 
-def test_get_cache_that_cannot_be_written_is_a_local_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_get_cache_that_cannot_be_written_serves_a_session_and_says_why(tmp_path: Path, fresh: bool) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LocalStateError):
-        provider(Script(issued()), tmp_path / "file").get()
+    server = Script(issued(1), issued(2))
+    one = provider(server, tmp_path / "file")
+    assert one.get(fresh=fresh).session_token == "token-1"
+    assert one.get().session_token == "token-1"
+    assert "cannot be written" in one.uncached
+    assert provider(server, tmp_path / "file").get(fresh=fresh).session_token == "token-2"
+
+
+def test_get_cache_of_another_user_is_a_local_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daypass.client.state.owners", lambda *_: {4711})
+    server = Script(issued())
+    with pytest.raises(LocalStateError, match="belongs to another user"):
+        provider(server, tmp_path).get()
+    assert not server.sent
+
+
+def test_get_revoked_session_in_a_cache_that_cannot_be_written_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Script(issued(1), error("ExpiredToken", "no", 403), issued(2))
+    provider(server, tmp_path).get()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Unwritable("read-only")
+
+    monkeypatch.setattr("daypass.client.provider.locked", refuse)
+    monkeypatch.setattr("daypass.client.provider.write_private", refuse)
+    server.clock.now += 60
+    found = provider(server, tmp_path, check=5.0)
+    assert (found.get().session_token, found.uncached) == ("token-2", "read-only")
 
 
 def test_credentials_never_show_their_secrets(tmp_path: Path) -> None:
