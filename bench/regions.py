@@ -1,9 +1,10 @@
 """Two regions and a link that is cut and restored: what each region still does, and what reaches the other.
 
-Region A has the primary of PostgreSQL, region B its streaming standby. The server of B writes to the primary over the
-link. While the link is cut, B issues from memory into its spool; a revocation made in either region reaches the other by
-the stream between the servers, or, when that is cut too, after the link is restored. At the end every credential that
-was received is on the record once. The status is 1 when any step fails.
+Region A has the primary of PostgreSQL, region B its streaming standby. The server of B reads the standby and writes to the
+primary over the link. While the link is cut, B issues into its spool, also for roles that it has not loaded before; a
+revocation made in either region reaches the other by the standby, by the stream between the servers, or, when all of it
+is cut, after the link is restored. At the end every credential that was received is on the record once. The status is 1
+when any step fails.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import secrets
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -65,10 +67,21 @@ class Regions:
         host, port = self.a.url.removeprefix("http://").split(":")
         self.servers: StallingServer = everything.enter_context(stalling(f"postgresql://{host}:{port}/"))
         peer = "http://" + self.servers.url.rpartition("@")[2].rstrip("/")
-        at_b = {**shared, "DAYPASS_DATABASE__URL": self.link.url, "DAYPASS_PEERS__URLS": peer}
+        databases = {"DAYPASS_DATABASE__URL": self.link.url, "DAYPASS_DATABASE__READ_URL": cluster.standby.url()}
+        at_b = {**shared, **databases, "DAYPASS_PEERS__URLS": peer}
         self.b: Server = everything.enter_context(running(folder / "b", environment=at_b))
-        self.role = make_role(self.a)
-        until("B knows the role", lambda: not code(self._assume(self.b), RoleArn=self.role, RoleSessionName="first"))
+        self.role, self.other = make_role(self.a), make_role(self.a, name="never-loaded-in-b")
+        until("B knows the role", lambda: not self.code(self.b, self.role))
+        until("B has read the standby", lambda: self.standby_reads() > 0)
+
+    def code(self, server: Server, role: str) -> str:
+        """The error of an AssumeRole; "" for none."""
+        return code(self._assume(server), RoleArn=role, RoleSessionName="looked-up")
+
+    def standby_reads(self) -> float:
+        with urllib.request.urlopen(f"{self.b.url}/metrics", timeout=_SECONDS) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("daypass_standby_reads_total"))
 
     def _assume(self, server: Server) -> Any:
         return server.client("sts", read_timeout=20).assume_role
@@ -84,12 +97,24 @@ class Regions:
         return code(server.client("sts", key, read_timeout=20).get_caller_identity) == "ExpiredToken"
 
 
-def link_cut(regions: Regions) -> str:
-    """The link to the database is cut, the servers reach one another. Returns a revocation that was made in B."""
-    say("The link between B and the database is cut. The servers still reach one another.")
-    of_a, of_b = regions.session(regions.a), regions.session(regions.b)
+def primary_away(regions: Regions) -> None:
+    """The server of B reaches neither the primary nor the other server. The standby goes on."""
+    say("The server of B reaches neither the primary nor the server of A. Its standby still receives.")
+    of_b = regions.session(regions.b)
+    regions.servers.hang()
     regions.link.hang()
     until("B has events in its spool", lambda: spools(regions.b))
+    regions.revoke(regions.a, of_b)
+    until("B refuses a session that was revoked in A", lambda: regions.refused(regions.b, of_b))
+    regions.servers.go_on()
+
+
+def link_cut(regions: Regions) -> str:
+    """Nothing of the database reaches B, the servers reach one another. Returns a revocation that was made in B."""
+    say("The standby receives nothing any more. The servers reach one another again.")
+    of_a, of_b = regions.session(regions.a), regions.session(regions.b)
+    regions.cluster.cut()
+    until("B issues for a role that it loads from the standby", lambda: not regions.code(regions.b, regions.other))
     regions.revoke(regions.a, of_b)
     until("B refuses a session that was revoked in A", lambda: regions.refused(regions.b, of_b))
     made = regions.revoke(regions.b, of_a)
@@ -117,6 +142,7 @@ def restored(regions: Regions, made: str, key: tuple[str, str, str]) -> None:
     began = time.monotonic()
     regions.link.go_on()
     regions.servers.go_on()
+    regions.cluster.mend()
     until("B refuses what was revoked in A", lambda: regions.refused(regions.b, key))
     until("the spool of B is empty", lambda: not spools(regions.b))
     until("what was revoked in B is in the database, and so at A", lambda: made in listed(regions.a))
@@ -130,6 +156,7 @@ def run() -> int:
         regions = Regions(everything, folder, cluster)
         with loading(regions.role, [regions.b], 2, 0.1) as load:
             load.wait_for(10)
+            primary_away(regions)
             made = link_cut(regions)
             key = all_cut(regions)
             load.wait_for(20)

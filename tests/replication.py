@@ -90,11 +90,15 @@ class Cluster:
         """Makes the standby anew, as a copy of the primary that streams from it."""
         self.kill(self.standby)
         shutil.rmtree(self.standby.data, ignore_errors=True)
-        source = f"host={self.primary.socket} user=root application_name=standby"
-        self._program(self.standby, "pg_basebackup", "-D", str(self.standby.data), "-R", "-c", "fast", "-d", source)
+        self._program(
+            self.standby, "pg_basebackup", "-D", str(self.standby.data), "-R", "-c", "fast", "-d", self._source()
+        )
         self._start(self.standby)
         self.wait(lambda: bool(self.primary.sql("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")))
         self._be_synchronous()
+
+    def _source(self) -> str:
+        return f"host={self.primary.socket} user=root application_name=standby"
 
     def _be_synchronous(self) -> None:
         names = "standby" if self._synchronous else ""
@@ -109,7 +113,7 @@ class Cluster:
 
     def mend(self) -> None:
         """The standby receives again."""
-        self.standby.sql("ALTER SYSTEM RESET primary_conninfo")
+        self.standby.sql(f"ALTER SYSTEM SET primary_conninfo = '{self._source()}'")
         self.standby.sql("SELECT pg_reload_conf()")
         self.wait(lambda: bool(self.standby.sql("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'")))
 

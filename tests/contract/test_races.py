@@ -156,7 +156,7 @@ async def test_load_begun_before_a_flush_is_not_taken_in(
         loading = asyncio.create_task(directory.role(ACCOUNT, "Deploy"))
         await gate.wait()
         write(theirs, lambda tx: tx.delete(DEPLOY))
-        directory._cache.flush()
+        directory._cache.flush(directory.seen().position)
         gate.open()
         assert await loading is None
     await directory.stop()

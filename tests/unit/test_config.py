@@ -44,6 +44,7 @@ def test_load_list_in_environment_is_split_at_commas() -> None:
         ("DAYPASS_SERVER__PORT", "many", "server.port"),
         ("DAYPASS_SERVER__PORT__X", "1", "'port__x' is not a setting"),
         ("DAYPASS_SERVER__TLS_CERT", "/a.pem", "go together"),
+        ("DAYPASS_DATABASE__READ_URL", "postgresql://standby/daypass", "give both"),
         ("DAYPASS_SERVER__CLIENT_CA", "/a.pem", "client certificates need TLS"),
     ],
 )

@@ -54,6 +54,7 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError(
             "keys.encryption_key_source takes the place of keys.encryption_key and keys.encryption_key_file: give one."
         )
+    _check_standby(settings)
     if server.client_certificate_header and not server.trusted_proxies:
         raise ConfigError("server.client_certificate_header needs server.trusted_proxies: nobody else is believed.")
     if server.client_ca is not None and server.tls_cert is None:
@@ -62,6 +63,12 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError(
             "server.client_certificates needs server.client_ca: TLS asks for certificates that it can verify."
         )
+
+
+def _check_standby(settings: Settings) -> None:
+    read_url = settings.database.read_url.get_secret_value()
+    if read_url and not all(url.startswith("postgres") for url in (read_url, settings.database_url())):
+        raise ConfigError("database.read_url names a PostgreSQL standby of the server in database.url: give both.")
 
 
 def _from_file(file: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -14,6 +14,11 @@ class DatabaseSettings(Section):
     url: SecretStr = Field(
         SecretStr(""), description="sqlite:///PATH or postgresql://…; empty: SQLite in the data directory."
     )
+    read_url: SecretStr = Field(
+        SecretStr(""),
+        description="postgresql://… of a streaming standby of `url` near this server. What is not in memory is loaded from it, "
+        "and it is read while the primary cannot be reached.",
+    )
     readers: int = Field(4, ge=1, le=64, description="Threads and connections for reads, for each process.")
     answer_seconds: float = Field(
         5.0, ge=0.1, le=60, description="A statement that PostgreSQL has not answered by then has failed."

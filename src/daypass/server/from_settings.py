@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from daypass.config import Settings
+from daypass.config import ConfigError, Settings
 from daypass.config.network import RatesSettings
 from daypass.crypto.ids import RandomIds
 from daypass.federation.saml_metadata import MetadataReader
@@ -14,6 +14,7 @@ from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnReaders, HeavyProcesses
 from daypass.server.passkeys import passkey_policy
 from daypass.stores.directory import CachedDirectory
+from daypass.stores.engine import Database, open_database
 
 
 def public_url(settings: Settings) -> str:
@@ -52,6 +53,18 @@ def rates_of(rates: RatesSettings, metrics: Metrics) -> RequestRates:
     )
 
 
+def open_standby(settings: Settings) -> Database | None:
+    """The standby near this server; None without one. It is not connected to yet. Raises ConfigError."""
+    database = settings.database
+    url = database.read_url.get_secret_value()
+    if not url:
+        return None
+    try:
+        return open_database(url, readers=database.readers, answer_seconds=database.answer_seconds)
+    except ValueError as error:
+        raise ConfigError(f"database.read_url: {error}") from None
+
+
 def heavy_work(
     settings: Settings, directory: CachedDirectory, builtin: Mapping[str, str]
 ) -> HeavyProcesses | HeavyOnReaders:
@@ -60,4 +73,12 @@ def heavy_work(
     if not heavy.processes:
         return HeavyOnReaders(directory, RandomIds(), builtin, MetadataReader())
     url = settings.database_url()
-    return HeavyProcesses(heavy.processes, url, builtin, seconds=heavy.seconds, most_of_account=heavy.queue)
+    return HeavyProcesses(
+        heavy.processes,
+        url,
+        builtin,
+        standby_url=settings.database.read_url.get_secret_value(),
+        seen=directory.seen,
+        seconds=heavy.seconds,
+        most_of_account=heavy.queue,
+    )

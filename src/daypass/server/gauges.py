@@ -41,6 +41,11 @@ class Gauges:
         metrics["daypass_directory_entries"].set(directory.entries)
         metrics["daypass_directory_staleness_seconds"].set(directory.staleness_seconds())
         metrics["daypass_revocations"].set(directory.revocations)
+        standby = directory.standby
+        if standby is not None:
+            metrics["daypass_standby_usable"].set(int(standby.usable))
+            metrics["daypass_standby_age_seconds"].set(standby.age_seconds)
+            self._count("daypass_standby_reads", standby.reads)
 
     def set_connections(self, connections: Connections) -> None:
         """Connections, waiting requests and bodies."""

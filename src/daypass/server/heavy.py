@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import FeedPosition
 from daypass.observability import logs
 from daypass.ports import Directory, Ids, SamlMetadata, Scene
 from daypass.scheduling.abandonment import abandonable
@@ -60,6 +61,7 @@ class HeavyProcesses:
     Args:
         processes: how many, and one more for quick work.
         database_url, builtin: the data that heavy work reads.
+        standby_url: a standby that is read instead if it has everything up to `seen`; "" for none.
         seconds: time limit of one piece of work, waiting included. After that it is refused with UNAVAILABLE.
         most_of_account: maximum number of waiting jobs of one account.
     """
@@ -70,10 +72,13 @@ class HeavyProcesses:
         database_url: str,
         builtin: Mapping[str, str],
         *,
+        standby_url: str = "",
+        seen: Callable[[], FeedPosition] = lambda: FeedPosition("", 0),
         seconds: float = 20.0,
         most_of_account: int = 100,
     ) -> None:
-        self._setup = pickle.dumps(Setup(database_url, dict(builtin)))
+        self._setup = pickle.dumps(Setup(database_url, dict(builtin), standby_url))
+        self._seen = seen
         self._long = FairThreads(processes, "daypass-heavy", most_of_account=most_of_account)
         self._quick = FairThreads(1, "daypass-quick", most_of_account=most_of_account)
         self._seconds = seconds
@@ -94,7 +99,7 @@ class HeavyProcesses:
 
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """See `ports.HeavyWork`."""
-        result: T = await self._run(account, Task(work, args, reads=True), self._quick if quick else self._long)
+        result: T = await self._run(account, Task(work, args, True, self._seen()), self._quick if quick else self._long)
         return result
 
     async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:

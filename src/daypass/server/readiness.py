@@ -93,6 +93,8 @@ class Readiness:
             found.append(
                 f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"
             )
+        if self._directory.standby is not None:
+            found.append(self._directory.standby.warning())
         spool = self._journal.spool
         if spool is not None and spool.fault:
             found.append(f"an outage of the database would stop this process: {spool.fault}")

@@ -46,7 +46,7 @@ from daypass.server.certificate_uses import CertificateUseRecorder
 from daypass.server.connections import Connections
 from daypass.server.encryption_key import key_encryption_key
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
-from daypass.server.from_settings import heavy_work, limits_of, rates_of
+from daypass.server.from_settings import heavy_work, limits_of, open_standby, rates_of
 from daypass.server.gauges import Gauges
 from daypass.server.key_rotation import KeyRotation
 from daypass.server.mail import SmtpMail
@@ -85,6 +85,7 @@ class Runtime:
             answer_seconds=settings.database.answer_seconds,
             write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
         )
+        self._standby = open_standby(settings)
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
         self._tasks: list[asyncio.Task[None]] = []
         self._node = RandomIds().session()  # the id of this process in the registry
@@ -98,7 +99,7 @@ class Runtime:
             await self._start()
         except BaseException:
             await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-            self.database.close()
+            self._close_databases()
             raise
 
     async def _start(self) -> None:
@@ -167,6 +168,7 @@ class Runtime:
             revocation_staleness_seconds=directory.revocation_staleness_seconds,
             node=self._node,
             own=self._own,
+            standby=self._standby,
         )
 
     async def _open_journal(self, snapshot: Snapshot | None) -> None:
@@ -328,7 +330,12 @@ class Runtime:
         await self.directory.stop()
         self.records.close()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)  # a load of keys may still be running
+        self._close_databases()
+
+    def _close_databases(self) -> None:
         self.database.close()
+        if self._standby is not None:
+            self._standby.close()
 
     async def _on_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -26,6 +26,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
 from daypass.operations.accounts.bootstrap import BootstrapError, FirstKey, bootstrap, parse
 from daypass.server.encryption_key import await_source, key_encryption_key
+from daypass.server.from_settings import open_standby
 from daypass.server.policies import further_policies
 from daypass.server.runtime import Runtime
 from daypass.server.snapshots import SnapshotUnusable, read_snapshot, snapshot_exists
@@ -146,6 +147,8 @@ def prepare_database(
     Raises ConfigError, UnusableDatabase, DatabaseUnreachable, RingError or StartupError.
     """
     further_policies(settings.aws.policies)
+    if (standby := open_standby(settings)) is not None:
+        standby.close()  # only its URL is checked: a server starts without its standby
     try:
         database = open_database(settings.database_url())
     except ValueError as error:

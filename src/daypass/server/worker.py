@@ -17,11 +17,12 @@ from sqlalchemy import Connection
 
 from daypass.crypto.ids import RandomIds
 from daypass.domain.errors import DaypassError
+from daypass.domain.session import FeedPosition
 from daypass.federation.saml_metadata import MetadataReader
 from daypass.ports import Scene
 from daypass.scheduling.process import read_message, write_message
 from daypass.server.core_dumps import disable_core_dumps
-from daypass.stores.engine import Database, open_database
+from daypass.stores.engine import Database, is_outage, open_database
 from daypass.stores.tx import StoreReader
 
 NICENESS: Final = 10
@@ -37,15 +38,22 @@ class Setup:
 
     database_url: str
     builtin: Mapping[str, str]
+    standby_url: str = ""  # of a standby near this process, if there is one
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One function of a module with its arguments. `reads`: it gets a Scene before them."""
+    """One function of a module with its arguments.
+
+    Attributes:
+        reads: it gets a Scene before its arguments.
+        seen: a standby must have everything up to there.
+    """
 
     work: Callable[..., Any]
     args: tuple[Any, ...]
     reads: bool
+    seen: FeedPosition | None = None
 
 
 class Worker:
@@ -54,6 +62,7 @@ class Worker:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._database: Database | None = None
+        self._standby: Database | None = None
         self._ids = RandomIds()
 
     def do(self, task: Task) -> Answer:
@@ -70,11 +79,19 @@ class Worker:
             return task.work(*task.args)
         if self._database is None:
             self._database = open_database(self._setup.database_url, readers=1)
+            if self._setup.standby_url:
+                self._standby = open_database(self._setup.standby_url, readers=1)
         builtin = self._setup.builtin
 
         def run(conn: Connection) -> Any:
             return task.work(Scene(StoreReader(conn), self._ids, builtin, MetadataReader()), *task.args)
 
+        if self._standby is not None and task.seen is not None:
+            try:
+                return self._standby.read_after(run, task.seen)
+            except DaypassError as error:
+                if not is_outage(error):
+                    raise
         return self._database.read(run)
 
 

@@ -62,6 +62,12 @@ class AppliedFeed:
             self.revocations.add_from_peer(made for made in revocations if not is_spent(made, now))
             self.version += 1
 
+    def apply_standby(self, polled: Polled) -> None:
+        """Applies changes that a standby has beyond the position of this process, if another poll has not been quicker."""
+        epoch, position = polled.head.epoch, polled.head.position
+        if polled.changes and epoch == self.position.epoch and position > self.position.position:
+            self._advance(polled)
+
     def apply(self, polled: Polled, now: int) -> Sequence[Revocation]:
         """Applies the result of one poll. Returns the revocations that a restored database lacks; they stay in force
         here.
@@ -69,16 +75,20 @@ class AppliedFeed:
         head = polled.head
         if polled.changes is None:
             return self._start_over(polled, now)
-        if head.position <= self.position.position and not polled.changes:
-            return ()
-        for change in polled.changes:
+        if head.position <= self.position.position:
+            return ()  # applied in the meantime, from here or from a standby
+        self._advance(polled)
+        return ()
+
+    def _advance(self, polled: Polled) -> None:
+        changes, head = polled.changes or (), polled.head
+        for change in changes:
             self._cache.invalidate(change.keys, change.position)
-        if any(change.kind == CHANGED for change in polled.changes):
+        if any(change.kind == CHANGED for change in changes):
             self.on_ring_keys()
         self.revocations.add(polled.revocations)
         self.position = FeedPosition(head.epoch, max(head.position, self.position.position))
         self.version += 1
-        return ()
 
     def _start_over(self, polled: Polled, now: int) -> Sequence[Revocation]:
         """Starts over after another epoch or a feed pruned beyond the position: cached views may be of any age."""
@@ -87,7 +97,7 @@ class AppliedFeed:
         lost = self.revocations.start_over(polled.revocations, head, now)
         # A local change may be ahead of this snapshot, but positions are comparable only within one epoch.
         position = head.position if another else max(head.position, self.position.position)
-        self._cache.flush()
+        self._cache.flush(position)
         self.on_ring_keys()
         self.position = FeedPosition(head.epoch, position)
         self.version += 1

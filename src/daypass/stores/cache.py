@@ -53,6 +53,7 @@ class ViewCache:
         self._loads = 0
         self._recent: dict[str, int] = {}
         self._generation = 0
+        self._remembers_after: int | None = None
         self.changes = 0
         """Number of invalidations so far."""
 
@@ -96,8 +97,24 @@ class ViewCache:
 
     def end_load(self) -> None:
         self._loads -= 1
-        if not self._loads:
-            self._recent.clear()
+        self._forget()
+
+    def remember_after(self, position: int) -> None:
+        """From the first call on, invalidations after this feed position are remembered also between loads, because views
+        may be read at it. At the first call, no change after it may have been applied yet.
+        """
+        self._remembers_after = max(position, self._remembers_after or 0)
+        self._forget()
+
+    def remembers(self, position: int) -> bool:
+        """Whether `overtaken` knows every invalidation after this feed position."""
+        return self._remembers_after is not None and position >= self._remembers_after
+
+    def _forget(self) -> None:
+        if self._loads or not self._recent:
+            return
+        after = self._remembers_after
+        self._recent = {} if after is None else {key: at for key, at in self._recent.items() if at > after}
 
     def overtaken(self, generation: int, position: int, keys: Iterable[str]) -> bool:
         """Whether a view read at feed `position`, in a load begun in `generation`, has since been invalidated by any of
@@ -138,20 +155,25 @@ class ViewCache:
             self._drop(key)
             for holder in tuple(self._holders.get(key, ())):
                 self._drop(holder)
-            if self._loads:
+            if self._loads or self._remembers_after is not None:
                 self._recent[key] = max(position, self._recent.get(key, 0))
         if len(self._recent) > _MANY_RECENT:
-            self._recent.clear()
-            self._generation += 1
+            self._begin_generation(max(self._recent.values()))
 
-    def flush(self) -> None:
-        """Removes everything. The results of loads in flight are not added."""
+    def flush(self, position: int) -> None:
+        """Removes everything. The results of loads in flight are not added. `position`: of the feed, from now on."""
         self._views.clear()
         self._absent.clear()
         self._holders.clear()
+        self._begin_generation(position)
+        self.changes += 1
+
+    def _begin_generation(self, position: int) -> None:
+        """Forgets the invalidations, all of which were at this position or before it."""
         self._recent.clear()
         self._generation += 1
-        self.changes += 1
+        if self._remembers_after is not None:
+            self._remembers_after = position
 
     def _drop(self, key: str) -> None:
         self._absent.pop(key, None)

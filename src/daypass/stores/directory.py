@@ -8,6 +8,7 @@ successfully for `max_staleness_seconds`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,20 +23,21 @@ from daypass.observability import logs
 from daypass.ports import Clock, FeedState, Reader
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.applied_feed import AppliedFeed
-from daypass.stores.batch import Load
+from daypass.stores.batch import Batch, Load
 from daypass.stores.cache import ViewCache
 from daypass.stores.coalesce import Coalesced
-from daypass.stores.engine import Database
+from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import Change, accounts_changed
 from daypass.stores.feed_poller import MANY_CHANGES, forget_spent, poll, restore_revocations
 from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.image import DirectoryImage
-from daypass.stores.loading import BATCH, ViewLoader, unavailable
+from daypass.stores.loading import ViewLoader, unavailable
 from daypass.stores.lookups import Lookups
-from daypass.stores.preload import recently_used
+from daypass.stores.preload import load_recently_used
 from daypass.stores.revocation_cache import KEEP_MS
 from daypass.stores.revocation_feed import CachedRevocationFeed
+from daypass.stores.standby import Standby
 from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader
 from daypass.stores.views import OpensSecrets, Views
@@ -64,6 +66,7 @@ class CachedDirectory(Lookups):
         node: the id of this process in the registry.
         own: the sessions that this process honours beyond that limit; None: no session.
         entries: maximum number of cached views.
+        standby: a streaming standby of `database` near this process.
         preload: how many of the most recently used views are loaded in the background after the start; 0 for none.
         tuning: the rest.
     """
@@ -82,6 +85,7 @@ class CachedDirectory(Lookups):
         own: OwnSessions | None = None,
         entries: int = 100_000,
         preload: int = 0,
+        standby: Database | None = None,
         tuning: Tuning = _TUNING,
     ) -> None:
         self._database = database
@@ -109,12 +113,15 @@ class CachedDirectory(Lookups):
             database.readers, "daypass-read", reserved=reserved, most_of_account=_MOST_READS
         )
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="daypass-poll")
+        self.standby = self._standby_of(standby)
+        """A standby near this process; None for none."""
         self._loader = ViewLoader(
             self._cache,
             database.readers,
             seen=self.seen,
             poll=self._polls.run,
             on_thread=self._on_thread,
+            on_standby=self._on_standby,
             spawn=self._spawn,
         )
 
@@ -129,10 +136,15 @@ class CachedDirectory(Lookups):
             await self._polls.run()
         else:
             self._restore_image(image)
+        follow = [self._quiet_poll]
+        if self.standby is not None:
+            self.standby.begin()
+            follow.append(self.standby.look)
         if self._poll_seconds:
-            self._spawn(self._follow())
+            for poll_one in follow:
+                self._spawn(self._follow(poll_one))
         if self._preload and image is None:
-            self._spawn(self._load_ahead())
+            self._spawn(load_recently_used(self, self._on_thread, self._preload, self._monotonic))
 
     async def stop(self) -> None:
         """Stops the poller, loads in flight and the threads. The database stays open."""
@@ -143,8 +155,16 @@ class CachedDirectory(Lookups):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._polls.stop()
+        if self.standby is not None:
+            await self.standby.stop()
         await asyncio.to_thread(self._read_threads.close)  # a connection still in use would never be closed
         await asyncio.to_thread(self._poll_thread.shutdown, cancel_futures=True)
+
+    def _standby_of(self, database: Database | None) -> Standby | None:
+        if database is None:
+            return None
+        state = (self._applied, self._cache, self.freshness)
+        return Standby(database, self._clock, *state, advanced=self._advanced, monotonic=self._monotonic)
 
     def _restore_image(self, image: DirectoryImage) -> None:
         now = self._clock.now()
@@ -168,18 +188,17 @@ class CachedDirectory(Lookups):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _follow(self) -> None:
+    async def _follow(self, poll_one: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self._tuning.sleep(self._poll_seconds)
-            await self._quiet_poll()
+            try:
+                await poll_one()
+            except Exception:  # noqa: BLE001 - the poller must live; what it cannot read makes the directory stale
+                logs.get().error("directory.poll_broken", exc_info=True)
 
     async def _quiet_poll(self) -> None:
-        try:
+        with contextlib.suppress(DaypassError):  # already logged; only staleness matters
             await self._polls.run()
-        except DaypassError:
-            pass  # already logged; only staleness matters
-        except Exception:  # noqa: BLE001 - the poller must live; what it cannot read makes the directory stale
-            logs.get().error("directory.poll_broken", exc_info=True)
 
     # --- State, without I/O
 
@@ -246,7 +265,17 @@ class CachedDirectory(Lookups):
 
     async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:
         """See `ports.Directory`. Raises DaypassError: UNAVAILABLE, THROTTLED."""
-        return await self._on_thread(lambda conn: query(StoreReader(conn)), account, urgent=urgent)
+
+        def work(conn: Connection) -> T:
+            return query(StoreReader(conn))
+
+        try:
+            return await self._on_thread(work, account, urgent=urgent)
+        except DaypassError as error:
+            standby, seen = self.standby, self.seen()
+            if standby is None or not standby.usable or self.stale or not is_outage(error):
+                raise
+        return await self._read_threads.run(account, lambda _: standby.read_after(work, seen), urgent=urgent)
 
     async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]]) -> frozenset[str] | None:
         """See `ports.Directory`."""
@@ -269,36 +298,19 @@ class CachedDirectory(Lookups):
     async def _miss(self, key: str, load: Load) -> Any:
         return await self._loader.load(key, load)
 
-    async def _load_ahead(self) -> None:
-        """Loads the most recently used views, one batch at a time, so that threads stay free for the misses of
-        requests.
-        """
-        began = self._monotonic()
-        try:
-            keys = await self._on_thread(partial(recently_used, limit=self._preload))
-            for start in range(0, len(keys), BATCH):
-                looks = [self._look_up(key) for key in keys[start : start + BATCH]]
-                await asyncio.gather(*looks)
-        except DaypassError as error:
-            logs.get().warning("directory.preload_failed", **error.private)
-        else:
-            seconds = round(self._monotonic() - began, 2)
-            if keys:
-                logs.get().info("directory.preloaded", views=len(keys), seconds=seconds)
-
-    def _look_up(self, key: str) -> Awaitable[Any]:
-        kind, _, name = key.partition(":")
-        by_kind: dict[str, Callable[[str], Awaitable[Any]]] = {
-            "role": self.role_by_id,
-            "user": self.user,
-            "account": self.account,
-            "access_key": self.access_key,
-        }
-        return by_kind[kind](name)
-
     async def _on_thread(self, work: Callable[[Connection], T], account: str = "", *, urgent: bool = True) -> T:
         """Loads of views are urgent, because requests of other accounts wait for them."""
         return await self._read_threads.run(account, lambda _: self._database.read(work), urgent=urgent)
+
+    async def _on_standby(self, work: Callable[[Connection], Batch]) -> Batch | None:
+        standby = self.standby
+        if standby is None or not standby.usable:
+            return None
+        try:
+            return await self._read_threads.run("", lambda _: standby.read(work), urgent=True)
+        except DaypassError as error:
+            logs.get().debug("standby.not_read", **error.private)
+            return None  # the primary is asked
 
     # --- Following the feed
 
@@ -323,7 +335,8 @@ class CachedDirectory(Lookups):
         await self._pause()
         began = self._polled_at = self._monotonic()
         now = self._clock.now()
-        work = partial(poll, self._database, self._applied.position, now - KEEP_MS)
+        timed = self.standby is not None
+        work = partial(poll, self._database, self._applied.position, now - KEEP_MS, timed=timed)
         try:
             polled = await self._on_poll_thread(work)
             lost = self._applied.apply(polled, now)
@@ -337,12 +350,19 @@ class CachedDirectory(Lookups):
         if self._failure:
             self._failure = {}
             logs.get().info("directory.poll_recovered")
-        self.freshness.polled(began, polled.nodes - {self._node})
-        self._complete_until = max(self._complete_until, now)
+        self._advanced(began, polled.nodes)
+        if self.standby is not None:
+            self.standby.primary_polled(began, polled.clock)
         if now - self._spent_at >= _SPENT_EVERY_MS:
             self._spent_at = now
             self._applied.revocations.remove_spent(now)
             self._spawn(self._forget_spent(now))
+
+    def _advanced(self, began: float, nodes: frozenset[str]) -> None:
+        """Everything that was acknowledged before this time (monotonic) is known here."""
+        self.freshness.polled(began, nodes - {self._node})
+        until = self._clock.now() - round((self._monotonic() - began) * 1000)
+        self._complete_until = max(self._complete_until, until)
 
     async def _forget_spent(self, now: int) -> None:
         """Prunes spent revocations in the database, a day after every process has removed them from memory."""

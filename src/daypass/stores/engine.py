@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import FeedPosition
 from daypass.stores import sqlite
 from daypass.stores.backend import ANSWER_SECONDS, FEED_HEAD, LOG_HEAD, Backend, RestoreCheck, UnusableDatabase
 from daypass.stores.feed import feed_head
@@ -72,6 +73,19 @@ class Database:
         except (DBAPIError, PoolTimeout) as error:
             self._note(error)
             raise unavailable(error) from error
+
+    def read_after(self, fn: Callable[[Connection], T], seen: FeedPosition) -> T:
+        """As `read`, in a snapshot that has every change up to `seen`. Raises DaypassError(UNAVAILABLE) when this server is a
+        standby that lacks some, or belongs to another epoch.
+        """
+
+        def checked(conn: Connection) -> T:
+            head = feed_head(conn)
+            if head.epoch != seen.epoch or head.position < seen.position:
+                raise database_needed("this server does not have all changes that the process has seen")
+            return fn(conn)
+
+        return self.read(checked)
 
     def _read(self, fn: Callable[[Connection], T], seconds: float | None) -> T:
         with self._backend.readers.begin() as conn:
@@ -176,6 +190,11 @@ def unavailable(error: Exception) -> DaypassError:
     """The public error for a database failure: it says only that the caller may try again."""
     cause = getattr(error, "orig", None) or error
     return database_needed(f"{type(cause).__name__}: {cause}"[:500])
+
+
+def is_outage(error: DaypassError) -> bool:
+    """Whether a read failed because the database did not answer, so that another server may be asked."""
+    return error.kind is ErrorKind.UNAVAILABLE and "database" in error.private
 
 
 def database_needed(why: str) -> DaypassError:

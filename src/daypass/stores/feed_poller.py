@@ -33,23 +33,35 @@ class Polled(NamedTuple):
     changes: Sequence[Change] | None
     revocations: Sequence[Revocation]
     nodes: frozenset[str] = frozenset()  # the processes that the registry lists
+    clock: int | None = None  # the database server's time in ms, read after the poll began
 
 
-def poll(database: Database, cursor: FeedPosition, since: int) -> Polled:
+def poll(database: Database, cursor: FeedPosition, since: int, *, timed: bool = False) -> Polled:
     """The changes after `cursor`. When starting over, all revocations that may match a session after `since` (ms) are
     read.
 
-    A feed that ends before the cursor belongs to an older copy of the database, which first gets a new epoch. Raises
-    DaypassError(UNAVAILABLE).
+    A feed that ends before the cursor belongs to an older copy of the database, which first gets a new epoch. `timed`: the
+    result has the database server's time. Raises DaypassError(UNAVAILABLE).
     """
-    found = database.read(lambda conn: _poll(conn, cursor, since)._replace(nodes=listed_nodes(conn)), probe=True)
+
+    def work(conn: Connection) -> Polled:
+        clock = database.clock(conn) if timed else None
+        return _poll(conn, cursor, since)._replace(nodes=listed_nodes(conn), clock=clock)
+
+    found = database.read(work, probe=True)
     if found.head.epoch != cursor.epoch or found.head.position >= cursor.position:
         return found
     _renew(database, cursor)
-    return database.read(lambda conn: _poll(conn, cursor, since)._replace(nodes=listed_nodes(conn)))
+    return database.read(work)
 
 
 def _poll(conn: Connection, cursor: FeedPosition, since: int) -> Polled:
+    found = follow(conn, cursor)
+    return found if found.changes is not None else found._replace(revocations=read_revocations(conn, since))
+
+
+def follow(conn: Connection, cursor: FeedPosition) -> Polled:
+    """The changes after `cursor`, with the revocations among them. `changes` is None when the cursor is not usable here."""
     head = feed_head(conn)
     same = head.epoch == cursor.epoch
     if same and head.position == cursor.position:
@@ -57,7 +69,7 @@ def _poll(conn: Connection, cursor: FeedPosition, since: int) -> Polled:
     if same and head.pruned <= cursor.position < head.position <= cursor.position + MANY_CHANGES:
         changes = changes_after(conn, cursor.position, MANY_CHANGES)
         return Polled(head, changes, revocations_after(conn, cursor.position))
-    return Polled(head, None, read_revocations(conn, since))
+    return Polled(head, None, ())
 
 
 def _renew(database: Database, cursor: FeedPosition) -> None:

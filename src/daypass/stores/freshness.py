@@ -53,6 +53,11 @@ class Freshness:
         """Seconds since the beginning of the last successful poll."""
         return max(0.0, self._monotonic() - self._polled)
 
+    @property
+    def polled_at(self) -> float:
+        """When the last successful poll began."""
+        return self._polled
+
     def polled(self, began: float, others: frozenset[str]) -> None:
         """A poll that began then has succeeded. `others`: the other processes that the registry lists."""
         self._polled = began

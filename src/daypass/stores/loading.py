@@ -41,6 +41,7 @@ class ViewLoader:
         seen: the feed position that the directory has applied.
         poll: polls the change feed.
         on_thread: calls a function with a connection whose reads are one snapshot.
+        on_standby: the same on a standby near this process; None when there is none to use.
         spawn: starts a task that the directory ends when it stops.
     """
 
@@ -52,6 +53,7 @@ class ViewLoader:
         seen: Callable[[], FeedPosition],
         poll: Callable[[], Awaitable[None]],
         on_thread: Callable[[Callable[[Connection], Any]], Awaitable[Any]],
+        on_standby: Callable[[Callable[[Connection], Batch]], Awaitable[Batch | None]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._cache = cache
@@ -59,6 +61,7 @@ class ViewLoader:
         self._seen = seen
         self._poll = poll
         self._on_thread = on_thread
+        self._on_standby = on_standby
         self._spawn = spawn
         self._loading: dict[str, asyncio.Future[Any]] = {}
         self._missed: dict[str, Load] = {}  # the keys among them that no batch has taken yet
@@ -105,6 +108,7 @@ class ViewLoader:
         """
         self._cache.begin_load()
         try:
+            await self._load_from_standby(loads)
             for _ in range(_ATTEMPTS):
                 if not loads:
                     return
@@ -113,10 +117,7 @@ class ViewLoader:
                 if batch.head.epoch != self._seen().epoch or batch.head.position < before.position:
                     await self._poll()  # another epoch of the database, or not the server that was polled
                     continue
-                for key, loaded in batch.loaded.items():
-                    if self._take_in(key, loaded, batch.head, generation):
-                        del loads[key]
-                self._take_ahead(batch, generation)
+                self._take_batch(loads, batch, generation)
             self._fail(loads, unavailable("what was loaded kept changing"))
         except Exception as error:  # noqa: BLE001  # raised where the views are waited for
             self._fail(loads, error)
@@ -128,6 +129,19 @@ class ViewLoader:
             self._cache.end_load()
             self._batches -= 1
             self._begin_batches()
+
+    async def _load_from_standby(self, loads: dict[str, Load]) -> None:
+        """Takes the views that no change which is applied here and missing there has affected. The others stay in `loads`."""
+        generation = self._cache.generation
+        batch = await self._on_standby(partial(load_batch, loads))
+        if batch is not None and batch.head.epoch == self._seen().epoch and self._cache.remembers(batch.head.position):
+            self._take_batch(loads, batch, generation)
+
+    def _take_batch(self, loads: dict[str, Load], batch: Batch, generation: int) -> None:
+        for key, loaded in batch.loaded.items():
+            if self._take_in(key, loaded, batch.head, generation):
+                del loads[key]
+        self._take_ahead(batch, generation)
 
     def _take_in(self, key: str, loaded: Loaded | Exception, head: FeedHead, generation: int) -> bool:
         """Caches one view and returns it to the waiting callers. Returns False when a change has overtaken it."""

@@ -39,6 +39,11 @@ def remove_node(database: Database, node: str) -> None:
         conn.execute(delete(nodes).where(nodes.c.id == node))
 
 
+def newest_report(conn: Connection) -> int:
+    """When a process last wrote its row, ms; 0 when none has."""
+    return int(conn.execute(select(func.max(nodes.c.seen_at))).scalar_one() or 0)
+
+
 def listed_nodes(conn: Connection) -> frozenset[str]:
     """The processes that have written their row recently."""
     return frozenset(conn.execute(_LISTED).scalars())

@@ -1,4 +1,4 @@
-"""Selects the views that a process loads in advance: those of the most recently used principals.
+"""Loads views in advance when a process starts: those of the most recently used principals.
 
 After a restart the cache is empty while the load is unchanged. The selection is only a guess: all other views are
 loaded on first use.
@@ -6,15 +6,53 @@ loaded on first use.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from daypass.domain.errors import DaypassError
+from daypass.observability import logs
+from daypass.stores.loading import BATCH
+from daypass.stores.lookups import Lookups
 from daypass.stores.records import sessions
 from daypass.stores.schema import last_uses
 
 _SESSIONS_FOR_EACH = 4
 """Number of newest sessions read for each wanted view, because many belong to the same principal."""
+
+
+async def load_recently_used(
+    directory: Lookups,
+    on_thread: Callable[[Callable[[Connection], list[str]]], Awaitable[list[str]]],
+    limit: int,
+    monotonic: Callable[[], float],
+) -> None:
+    """Loads one batch at a time, so that threads stay free for the misses of requests."""
+    began = monotonic()
+    try:
+        keys = await on_thread(partial(recently_used, limit=limit))
+        for start in range(0, len(keys), BATCH):
+            await asyncio.gather(*(_look_up(directory, key) for key in keys[start : start + BATCH]))
+    except DaypassError as error:
+        logs.get().warning("directory.preload_failed", **error.private)
+    else:
+        seconds = round(monotonic() - began, 2)
+        if keys:
+            logs.get().info("directory.preloaded", views=len(keys), seconds=seconds)
+
+
+def _look_up(directory: Lookups, key: str) -> Awaitable[Any]:
+    kind, _, name = key.partition(":")
+    by_kind: dict[str, Callable[[str], Awaitable[Any]]] = {
+        "role": directory.role_by_id,
+        "user": directory.user,
+        "account": directory.account,
+        "access_key": directory.access_key,
+    }
+    return by_kind[kind](name)
 
 
 def recently_used(conn: Connection, limit: int) -> list[str]:

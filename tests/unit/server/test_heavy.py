@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.making import insert
 from tests.prepared import prepare_sqlite
 
 from daypass.domain.claims import Caller, nobody
+from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.session import FeedPosition
 from daypass.operations import heavy as _registers_policies  # noqa: F401
 from daypass.operations.access import lint
+from daypass.ports import Scene
 from daypass.scheduling.abandonment import abandon
 from daypass.server import worker as worker_module
 from daypass.server.heavy import HeavyProcesses
 from daypass.server.worker import DONE, FAILED, REFUSED, Setup, Task, Worker
+from daypass.stores.engine import open_database
 
 DENY = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}'
 
@@ -113,6 +119,29 @@ def test_worker_failure_is_told_to_the_server_and_not_raised() -> None:
     assert "ZeroDivisionError" in value
     assert Worker(Setup("", {})).do(Task(divmod, (7, 2), reads=False)) == (DONE, (3, 1))
     assert Worker(Setup("nonsense://", {})).do(Task(len, (), reads=True))[0] in (FAILED, REFUSED)
+
+
+def _accounts(scene: Scene) -> list[str]:
+    return [account.id for account in scene.tx.find(Account)]
+
+
+def test_worker_reads_the_standby_only_if_it_has_everything_that_the_server_has_seen(tmp_path: Path) -> None:
+    urls = [prepare_sqlite(tmp_path / "primary.db"), f"sqlite:///{tmp_path / 'standby.db'}"]
+    with closing(open_database(urls[0])) as primary:
+        insert(primary, Account("111122223333", "first", True, 0))
+        old = FeedPosition(primary.epoch(), 1)
+    shutil.copy(tmp_path / "primary.db", tmp_path / "standby.db")
+    with closing(open_database(urls[0])) as primary:
+        insert(primary, Account("444455556666", "second", False, 0))
+    new = FeedPosition(old.epoch, 2)
+    worker = Worker(Setup(urls[0], {}, urls[1]))
+    assert worker.do(Task(_accounts, (), True, old)) == (DONE, ["111122223333"])
+    assert worker.do(Task(_accounts, (), True, new)) == (DONE, ["111122223333", "444455556666"])
+    other = FeedPosition("another", 1)
+    assert worker.do(Task(_accounts, (), True, other)) == (DONE, ["111122223333", "444455556666"])
+    for database in (worker._database, worker._standby):
+        assert database is not None
+        database.close()
 
 
 def test_compute_failure_of_a_worker_is_an_unexpected_error_here() -> None:
