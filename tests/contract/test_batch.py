@@ -199,7 +199,7 @@ async def test_preload_from_a_database_that_fails_leaves_the_directory_working(
     def fail(*_: object, **__: object) -> list[str]:
         raise OperationalError(None, None, OSError("gone"))
 
-    monkeypatch.setattr("daypass.stores.directory.recently_used", fail)
+    monkeypatch.setattr("daypass.stores.preload.recently_used", fail)
     directory = recorder.directory(database, preload=6)
     await directory.start()
     assert await directory.role(ACCOUNT, "Role-1") is not None
