@@ -133,7 +133,7 @@ class ViewLoader:
     async def _load_from_standby(self, loads: dict[str, Load]) -> None:
         """Takes the views that no change which is applied here and missing there has affected. The others stay in `loads`."""
         generation = self._cache.generation
-        batch = await self._on_standby(partial(load_batch, loads))
+        batch = await self._on_standby(partial(load_batch, loads, self._cache.__contains__))
         if batch is not None and batch.head.epoch == self._seen().epoch and self._cache.remembers(batch.head.position):
             self._take_batch(loads, batch, generation)
 
