@@ -24,14 +24,16 @@ Daypass listens on {url}
 
 Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
 {_path_line()}
-  export AWS_ENDPOINT_URL={url} AWS_ENDPOINT_URL_STS={url} AWS_ENDPOINT_URL_IAM={url}
+  export AWS_ENDPOINT_URL={url}
+  export AWS_ENDPOINT_URL_STS={url} AWS_ENDPOINT_URL_IAM={url}
   export AWS_ACCESS_KEY_ID={key.key_id}
   export AWS_SECRET_ACCESS_KEY={key.secret}
   export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 
-Then try:  aws sts get-caller-identity
-           aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
-           daypass exec reader -- aws iam list-roles
+Then try:
+  aws sts get-caller-identity
+  aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
+  daypass exec reader -- aws iam list-roles
 {_console_lines(public_url, key)}"""
     )
     sys.stdout.flush()
@@ -48,14 +50,18 @@ def _console_lines(public_url: str, key: FirstKey) -> str:
     if not public_url:
         return ""
     return f"""
-Console:   aws iam create-login-profile --user-name {key.user} --password 'Choose-1-of-your-own'
-           {public_url}/console/  (account {key.account}, user {key.user})
+Console:
+  aws iam create-login-profile --user-name {key.user} --password 'Choose-1-of-your-own'
+  {public_url}/console/  (account {key.account}, user {key.user})
 """
 
 
 def _path_line() -> str:
-    """A line for the shell if `daypass` is not on PATH, for example in the environment of a checkout."""
-    own = Path(sys.argv[0]).absolute()
-    if own.name != "daypass" or shutil.which("daypass"):
+    """A line for the shell if `daypass` is not on PATH, or is that of another installation, whose Python lacks boto3.
+
+    "$PATH" is quoted for fish, where it is a list.
+    """
+    own, found = Path(sys.argv[0]).absolute(), shutil.which("daypass")
+    if own.name != "daypass" or (found and Path(found).absolute() == own):
         return ""
-    return f"\n  export PATH={shlex.quote(str(own.parent))}:$PATH"
+    return f'\n  export PATH={shlex.quote(str(own.parent))}:"$PATH"'
