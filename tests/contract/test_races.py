@@ -30,8 +30,8 @@ from tests.contract.making import (
 
 from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.scheduling.coalesce import Coalesced
 from daypass.stores.cache import MISSING, ViewCache
-from daypass.stores.coalesce import Coalesced
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import feed_head, prune, renew_epoch

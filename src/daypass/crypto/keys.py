@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError, StoredKey
 from daypass.domain.session import LONGEST_SESSION_MS
+from daypass.scheduling.coalesce import Coalesced
 from daypass.sigv4.mac import Mac
 
 DAY = 86_400_000
@@ -85,14 +86,11 @@ class KeyRings:
     ) -> None:
         self._fetch = fetch
         self._kek = kek
-        self._pause = reload_pause
         self._rings = tuple(rings)
         self._keys: dict[tuple[str, str], RingKey] = {}
         self._by_ring: dict[str, list[RingKey]] = {}  # the newest first
         self._absent: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._running: asyncio.Task[None] | None = None
-        self._waiting: asyncio.Task[None] | None = None
-        self._ended = 0.0
+        self._loads = Coalesced(self._load, reload_pause)
         self._source_failure: tuple[float, KeySourceError | None] = (0.0, None)  # until when it counts
         self.stored: tuple[StoredKey, ...] = ()  # as they were read, wrapped
         self.unreadable: tuple[str, ...] = ()  # ids of the rows that the last snapshot had to leave out
@@ -127,25 +125,19 @@ class KeyRings:
         """Reads the keys again. Callers share a read, but only one that began after they called: an earlier one may
         have missed what they are looking for. Raises RingError when the keys cannot be read.
         """
-        if self._waiting is None:
-            self._waiting = asyncio.create_task(self._load(self._running))
-            self._waiting.add_done_callback(_retrieve)
-        await asyncio.shield(self._waiting)
+        await self._loads.run()
 
-    async def _load(self, earlier: asyncio.Task[None] | None) -> None:
-        if earlier is not None and not earlier.done():
-            await asyncio.wait([earlier])
-        clock = asyncio.get_running_loop().time
-        await asyncio.sleep(max(0.0, self._ended + self._pause - clock()) if self._ended else 0.0)
-        self._running, self._waiting = self._waiting, None
+    async def stop(self) -> None:
+        """Cancels a read in progress."""
+        await self._loads.stop()
+
+    async def _load(self) -> None:
         try:
             await self._read_again()
         except KeySourceError:
             raise
         except Exception as error:
             raise RingError(f"the ring keys cannot be read: {type(error).__name__}.") from error
-        finally:
-            self._ended = clock()
 
     async def _read_again(self) -> None:
         """Reads the keys. One whose data key the key source does not open now is left out. Raises KeySourceError then."""
@@ -241,12 +233,6 @@ def _same(key: RingKey | None, stored: StoredKey) -> bool:
     """Whether this is the stored key, with the same times. Another key-encryption key may wrap it now."""
     times = (stored.not_before, stored.sign_until, stored.verify_until)
     return key is not None and (key.not_before, key.sign_until, key.verify_until) == times
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Retrieves the exception, because all callers may have been cancelled and it would be logged as a bug."""
-    if not task.cancelled():
-        task.exception()
 
 
 def due(

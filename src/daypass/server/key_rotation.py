@@ -96,6 +96,11 @@ class KeyRotation:
         self._loading.add(task)
         task.add_done_callback(self._loaded)
 
+    async def stop(self) -> None:
+        """Cancels loads in progress. Call it while `on_thread` still works."""
+        await self.rings.stop()
+        await asyncio.gather(*self._loading, return_exceptions=True)
+
     async def insert(self, key: StoredKey) -> bool:
         """Stores a key. False: another process has stored one of that id."""
         row = RingKeyRow(*(getattr(key, name) for name in RingKeyRow._fields))

@@ -1,6 +1,7 @@
 """The adapters of one process: the database, the keys, the directory, the journal, and the application over them.
 
-`start` builds everything and `stop` closes it in reverse order. Nothing here runs at import.
+`start` builds everything; each part is registered to be closed when it is made. `stop`, or a failed `start`, closes what
+was made, in reverse order, even if closing one part fails. Nothing here runs at import.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -88,18 +90,21 @@ class Runtime:
         self._standby = open_standby(settings)
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = AsyncExitStack()
+        self._closing.callback(self.database.close)
+        if self._standby is not None:
+            self._closing.callback(self._standby.close)
+        self._closing.push_async_callback(self._end_threads)
         self._node = RandomIds().session()  # the id of this process in the registry
         self._own = OwnSessions() if settings.directory.beyond_revocation_staleness == "own" else None
         self._gauges = Gauges(self.metrics)
-        self._snapshots: SnapshotWriter | None = None
 
     async def start(self) -> None:
-        """Builds and starts everything. Raises when any part is not usable; the database is closed then."""
+        """Builds and starts everything. Raises when any part is not usable; all others are closed then."""
         try:
             await self._start()
         except BaseException:
-            await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-            self._close_databases()
+            await self._closing.aclose()
             raise
 
     async def _start(self) -> None:
@@ -108,6 +113,7 @@ class Runtime:
         sealer = RingSealer(self.rings, self.clock, payload_version=self.settings.sessions.payload_version)
         builtin = {**builtin_policies(), **further_policies(self.settings.aws.policies)}
         self.directory = self._directory(sealer, builtin)
+        self._closing.push_async_callback(self.directory.stop)
         self.directory.on_ring_keys(self._rotation.load)
         await self.directory.start(await self._image(snapshot, sealer))
         await self._open_journal(snapshot)
@@ -150,6 +156,7 @@ class Runtime:
             self.rings = await self._rotation.open()
         else:
             self.rings = await self._rotation.open_without_database(snapshot.kek, snapshot.ring_keys)
+        self._closing.push_async_callback(self._rotation.stop)
 
     def _read_times(self) -> tuple[int, int | None]:
         return read_times(self.database)
@@ -175,12 +182,16 @@ class Runtime:
         """The journal, and what tells other processes of this one. From a snapshot, the log begins in the spool."""
         settings = self.settings
         self._peers = Peers(settings.spool_directory(), self._node, self.directory) if settings.spool.enabled else None
+        if self._peers is not None:
+            self._closing.callback(self._peers.close)
         self.journal = self._journal()
-        await self.journal.start(snapshot.start if snapshot is not None else None)
-        self._readiness = Readiness(self.clock, self.rings, self.directory, self.journal)
         self._registration = Registration(
             self.database, self.clock, self._node, socket.gethostname(), self._on_thread, self.journal.note_recorded
         )
+        self._closing.push_async_callback(self._registration.remove)
+        self._closing.push_async_callback(self.journal.close)
+        await self.journal.start(snapshot.start if snapshot is not None else None)
+        self._readiness = Readiness(self.clock, self.rings, self.directory, self.journal)
         if snapshot is not None:
             if self._peers is not None:
                 self._peers.look()  # revocations of the processes on this machine, before anything is served
@@ -192,14 +203,19 @@ class Runtime:
     def _environment(self, sealer: RingSealer, builtin: Mapping[str, str]) -> Env:
         tokens = self._token_verifier(sealer)
         self.records = AuditReader(self.database, self.clock, self.directory.revoked)
+        self._closing.callback(self.records.close)
         self.certificate_uses = CertificateUseRecorder(self.journal, self.clock)
+        self._closing.push_async_callback(self.certificate_uses.flush)
         self.refusals = RefusalCounter(self.journal, self.clock, self.settings.server.anonymous_refusals)
+        self._closing.push_async_callback(self.refusals.close)
         self.heavy = heavy_work(self.settings, self.directory, builtin)
+        self._closing.push_async_callback(self.heavy.close)
         oauth = authorization_server(self.settings, self.rings, self.clock, self.issuers, self._getter)
         proofs = RingNodeProofs(RingSigner(self.rings, self.clock, ("ES256",)), self.clock, self._node)
         outbound = outbound_of(self.settings)
         peers = self.settings.peers
         self._peer_streams = PeerStreams(peers.urls, str(peers.ca_bundle or ""), proofs, self.directory)
+        self._closing.callback(self._peer_streams.stop)
         return Env(
             self.clock,
             RandomIds(),
@@ -251,20 +267,36 @@ class Runtime:
             running.append(self._peers.run())
             running += self._snapshot_tasks(self._peers)
         self._tasks = [asyncio.create_task(each) for each in running]
+        self._closing.push_async_callback(self._end_tasks)
+        for task in self._tasks:
+            task.add_done_callback(self._report_ended)
         self._peer_streams.start()
+
+    def _report_ended(self, task: asyncio.Task[None]) -> None:
+        """Logs a background task that has ended by itself: what it did is not done any more."""
+        if not task.cancelled():
+            name = getattr(task.get_coro(), "__qualname__", task.get_name())
+            self.log.error("background_task.ended", task=name, exc_info=task.exception())
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _snapshot_tasks(self, peers: Peers) -> list[Coroutine[Any, Any, None]]:
         if not self.settings.snapshot.enabled or self.database.dialect != "postgresql":
             return []
         kek = self._rotation.kek
-        self._snapshots = SnapshotWriter(self.settings, kek, self.directory, self.rings, self.journal, peers)
-        return [self._snapshots.run()]
+        snapshots = SnapshotWriter(self.settings, kek, self.directory, self.rings, self.journal, peers)
+        self._closing.callback(snapshots.close)
+        return [snapshots.run()]
 
     def _token_verifier(self, sealer: RingSealer) -> OidcVerifier:
         settings = self.settings.federation
         getter = key_getter(settings, sealer)
         self.issuers = issuer_keys(settings, getter, self.directory, self.journal, self.clock, self.metrics)
         self.issuers.start()
+        self._closing.push_async_callback(self.issuers.stop)
         self._threads.submit(jose.prepare)  # only the first token waits for it
         self._sign_in, self._getter = FetchedSignInProviders(getter), getter
         reviews = TokenReviews(getter)
@@ -313,29 +345,10 @@ class Runtime:
     async def stop(self) -> None:
         """Drains the journal and closes everything."""
         self._readiness.stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.heavy.close()
-        await self.certificate_uses.flush()
-        await self.refusals.close()
-        await self.issuers.stop()
-        await self.journal.close()
-        await self._registration.remove()
-        self._peer_streams.stop()
-        if self._snapshots is not None:
-            self._snapshots.close()
-        if self._peers is not None:
-            self._peers.close()
-        await self.directory.stop()
-        self.records.close()
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)  # a load of keys may still be running
-        self._close_databases()
+        await self._closing.aclose()
 
-    def _close_databases(self) -> None:
-        self.database.close()
-        if self._standby is not None:
-            self._standby.close()
+    async def _end_threads(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)  # a load of keys may still be running
 
     async def _on_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -21,11 +21,11 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.observability import logs
 from daypass.ports import Clock, FeedState, Reader
+from daypass.scheduling.coalesce import Coalesced
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.applied_feed import AppliedFeed
 from daypass.stores.batch import Batch, Load
 from daypass.stores.cache import ViewCache
-from daypass.stores.coalesce import Coalesced
 from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import Change, accounts_changed

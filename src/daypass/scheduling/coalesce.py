@@ -9,10 +9,16 @@ from collections.abc import Awaitable, Callable
 
 
 class Coalesced:
-    """Runs `job` one at a time. A caller that arrives during a run waits for the next run."""
+    """Runs `job` one at a time. A caller that arrives during a run waits for the next run.
 
-    def __init__(self, job: Callable[[], Awaitable[None]]) -> None:
+    Args:
+        pause: seconds between the end of a run and the next one, at least. Who calls in the pause shares that one.
+    """
+
+    def __init__(self, job: Callable[[], Awaitable[None]], pause: float = 0.0) -> None:
         self._job = job
+        self._pause = pause
+        self._not_before = 0.0  # time of the event loop
         self._running: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
 
@@ -26,8 +32,14 @@ class Coalesced:
     async def _after(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
+        clock = asyncio.get_running_loop().time
+        if self._pause and (left := self._not_before - clock()) > 0:
+            await asyncio.sleep(left)
         self._running, self._next = self._next, None
-        await self._job()
+        try:
+            await self._job()
+        finally:
+            self._not_before = clock() + self._pause
 
     async def stop(self) -> None:
         """Cancels the current run and all waiting callers."""

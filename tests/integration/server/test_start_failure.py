@@ -1,0 +1,84 @@
+"""A start that fails closes all that it had begun: no task, thread or connection is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.prepared import prepare_sqlite
+
+from daypass.config import Settings
+from daypass.server.refusals import RefusalCounter
+from daypass.server.runtime import Runtime
+
+
+def runtime_of(tmp_path: Path) -> Runtime:
+    prepare_sqlite(tmp_path / "daypass.db")
+    return Runtime(Settings.model_validate({"server": {"data": str(tmp_path)}}))
+
+
+def own_threads() -> set[str]:
+    """The threads of a runtime; those of the event loop's own pool stay until the loop ends."""
+    return {t.name for t in threading.enumerate() if t.name.startswith(("daypass", "keys"))}
+
+
+@pytest.mark.parametrize(
+    "part", ["_open_keys", "_directory", "_journal", "_open_journal", "_environment", "_start_tasks"]
+)
+async def test_start_that_fails_leaves_no_task_and_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    before = own_threads()
+    runtime = runtime_of(tmp_path)
+    monkeypatch.setattr(runtime, part, broken)
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        await runtime.start()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert own_threads() == before
+
+
+async def test_stop_whose_first_parts_fail_closes_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = own_threads()
+    runtime = runtime_of(tmp_path)
+    monkeypatch.setattr(RefusalCounter, "close", broken)  # the journal and the directory are closed after it
+    await runtime.start()
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        await runtime.stop()
+    assert own_threads() == before
+
+
+async def test_background_task_that_ends_by_itself_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ends(self: RefusalCounter) -> None:  # in the place of `run`
+        broken()
+
+    monkeypatch.setattr(RefusalCounter, "run", ends)
+    runtime, log = runtime_of(tmp_path), Log()
+    runtime.log = log
+    await runtime.start()
+    await turns_of_the_loop()
+    await runtime.stop()
+    assert [task for event, task in log.errors if event == "background_task.ended"] == [ends.__qualname__]
+
+
+async def turns_of_the_loop() -> None:
+    """Lets tasks run that wait for nothing any more."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Log:
+    """Takes what a runtime logs."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[str, str]] = []
+
+    def error(self, event: str, *, task: str = "", exc_info: object = None) -> None:
+        assert exc_info is not None
+        self.errors.append((event, task))
+
+
+def broken(*_: Any) -> Any:
+    raise RuntimeError("broken on purpose")
