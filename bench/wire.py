@@ -116,7 +116,7 @@ async def _whole(body: bytes, count: int) -> float:
     async def answer(_: Any, __: Any, ___: Mapping[str, Any]) -> Mapping[str, Any]:
         return RESULT
 
-    async def authenticate(_: Any, signature: sigv4.UnverifiedSignature, __: Any, services: Any) -> Caller:
+    async def authenticate(_: Any, signature: sigv4.UnverifiedSignature, services: Any) -> Caller:
         sigv4.verify(signature, KEY.secret, NOW, skew_ms=300_000, services=services)
         return CALLER
 

@@ -7,7 +7,7 @@ from typing import Any
 from tests.contract.making import NOW
 
 from daypass.stores.engine import Database
-from daypass.stores.meta import get_meta, put_meta, put_meta_once
+from daypass.stores.meta import get_meta, put_meta
 from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
 
 
@@ -44,11 +44,8 @@ def test_ring_key_of_a_taken_time_or_id_loses_to_the_first(database: Database) -
     assert database.read(load_ring_keys) == [ring_key()]
 
 
-def test_meta_is_kept_and_the_first_of_two_wins_once(database: Database) -> None:
+def test_put_meta_replaces_the_value(database: Database) -> None:
     with database.write_transaction() as conn:
         put_meta(conn, "a", "1")
         put_meta(conn, "a", "2")
-        assert put_meta_once(conn, "b", "first") == "first"
-    with database.write_transaction() as conn:
-        assert put_meta_once(conn, "b", "second") == "first"
-    assert database.read(lambda conn: [get_meta(conn, key) for key in "abc"]) == ["2", "first", None]
+    assert database.read(lambda conn: [get_meta(conn, key) for key in "ab"]) == ["2", None]

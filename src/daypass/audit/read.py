@@ -371,7 +371,7 @@ class AuditReader:
         before, scanned = query.before, 0
         while scanned < query.looked_at:
             page = replace(query, before=before)
-            rows = await self.run(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit))  # type: ignore[misc]
+            rows = await self.run(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit))  # type: ignore[misc]  # a lambda with a default
             for place, log, seq, claims in rows:
                 before = place
                 if claims is None:

@@ -300,7 +300,7 @@ class SpoolSink:
                 elif time.monotonic() >= adopt_at and not stopping:
                     self._drainer.adopt(self._place)
                     adopt_at = time.monotonic() + _ADOPT_SECONDS
-            except Exception as error:  # noqa: BLE001 - the drain must go on; the batches remain in the spool
+            except Exception as error:  # noqa: BLE001 - the drain must continue; the batches remain in the spool
                 if not is_unavailable(error):
                     logs.get().error("spool.drain_failed", exc_info=True)
             if stopping:

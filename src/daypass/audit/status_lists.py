@@ -204,7 +204,7 @@ class LogStatusLists:
         seqs = dict(process.seqs)
         for log in found.logs:
             if log not in seqs:
-                seqs[log] = await self._read(lambda conn, log=log: first_live(conn, log, now))  # type: ignore[misc]
+                seqs[log] = await self._read(lambda conn, log=log: first_live(conn, log, now))  # type: ignore[misc]  # a lambda with a default
             seqs[log] = await self._read_entries(process, log, seqs[log])
         self._forget_expired(process)
         process.seqs, process.read_at = seqs, now
@@ -214,7 +214,7 @@ class LogStatusLists:
         """Adds the sessions of a log after this record. Returns the last record read."""
         more = True
         while more:
-            page = await self._read(lambda conn, at=after: read_entries(conn, log, at))  # type: ignore[misc]
+            page = await self._read(lambda conn, at=after: read_entries(conn, log, at))  # type: ignore[misc]  # the same
             for entry in page.entries:
                 process.add(entry)
             after, more = page.seq, page.more

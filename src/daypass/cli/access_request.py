@@ -156,7 +156,7 @@ def suggest(action: str, resource: str, profile: str, endpoint: str, form: str) 
 def list_requests(
     account: str,
     state: str | None,
-    inbox: bool,  # noqa: FBT001  # click passes options as arguments
+    inbox: bool,  # click passes options as arguments
     limit: int,
     profile: str,
     endpoint: str,
@@ -187,7 +187,7 @@ def _name(arn: str) -> str:
 @account_option
 @server_options
 @output_option
-def show(request_id: str, examine: bool, account: str, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def show(request_id: str, examine: bool, account: str, profile: str, endpoint: str, form: str) -> None:
     """Show one access request, with its votes and grants."""
     path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
     found = connect(profile, endpoint).api("GET", path, {"account": account})

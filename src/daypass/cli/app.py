@@ -41,7 +41,7 @@ class _Lazy(click.Group):
                 return super().invoke(ctx)
             except Exception as error:
                 if getattr(error, "code", "") == "NoSuchEntity":
-                    from daypass.cli.nearest import add_suggestion  # noqa: PLC0415  # for a mistake alone
+                    from daypass.cli.nearest import add_suggestion  # for a mistake alone
 
                     add_suggestion(error, ctx)
                 raise
@@ -49,7 +49,7 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as click calls it
         if cmd_name not in COMMANDS:
             return None
         place = COMMANDS[cmd_name]
@@ -57,7 +57,7 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as click calls it
         """Without importing a command: `daypass --help` is as fast as the rest."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items()])

@@ -97,7 +97,7 @@ def diff(folder: Path, account: str, profile: str, endpoint: str) -> int:
 @account_option
 @yes_option
 @server_options
-def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endpoint: str) -> None:
     """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone.
 
     What replaces or deletes a stored rule is shown, and done after you confirm it.

@@ -26,7 +26,7 @@ from daypass.client.usable import resolve
 )
 @click.option("--unset", is_flag=True, help="Print the commands that remove the credentials from the shell.")
 @output_option
-def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, form: str, **given: Any) -> None:  # noqa: FBT001
+def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, form: str, **given: Any) -> None:
     """Assume ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
 
     For a shell: eval "$(daypass assume ROLE)". To remove them again: eval "$(daypass assume --unset)". In PowerShell:

@@ -35,7 +35,7 @@ def audit() -> None:
 @click.option("--follow", "-f", is_flag=True, help="Print new records until interrupted.")
 @server_options
 @output_option
-def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, form: str) -> None:
     """Print the newest records, oldest first."""
     connection = connect(profile, endpoint)
     cursor: dict[str, int] | None = None

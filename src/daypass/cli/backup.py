@@ -34,7 +34,7 @@ def backup() -> None:
 @_file
 def keygen(file: Path) -> None:
     """Make a private key in the new FILE, and print its recipient. Keep FILE away from the servers."""
-    from daypass.crypto import age  # noqa: PLC0415  # of the server's packages
+    from daypass.crypto import age  # of the server's packages
 
     secret, recipient = age.new_identity()
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -81,9 +81,9 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
 
     The settings are those of a server: its key-encryption key must open the keys. Its database is not touched.
     """
-    from daypass.audit.verify import BadRecord, Verified  # noqa: PLC0415  # of the server's packages
-    from daypass.cli.record import OfflineRecord  # noqa: PLC0415
-    from daypass.config import Settings  # noqa: PLC0415
+    from daypass.audit.verify import BadRecord, Verified  # of the server's packages
+    from daypass.cli.record import OfflineRecord
+    from daypass.config import Settings
 
     server, settings = server_module("backup"), settings_of(config, data)
     with tempfile.TemporaryDirectory(prefix="daypass-drill-") as scratch:

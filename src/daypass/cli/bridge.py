@@ -1,4 +1,4 @@
-"""`daypass bridge`: what another cloud must be told to accept tokens of your account, and such a token.
+"""`daypass bridge`: the configuration with which another cloud accepts tokens of your account, and such a token.
 
 It only prints: nothing is changed here or elsewhere. The other side gets the issuer of the account, an audience, and the
 ARN of the role or user whose tokens it accepts.

@@ -107,7 +107,7 @@ def set_(
     client_id: str,
     settings: tuple[str, ...],
     name: str | None,
-    enabled: bool | None,  # noqa: FBT001  # click passes options as arguments
+    enabled: bool | None,  # click passes options as arguments
     account: str,
     profile: str,
     endpoint: str,
@@ -133,7 +133,7 @@ def set_(
 @yes_option
 @account_option
 @server_options
-def remove(client_id: str, yes: bool, account: str, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(client_id: str, yes: bool, account: str, profile: str, endpoint: str) -> None:
     """Delete a client. Its refresh tokens and its sessions end."""
     confirmed(f"Delete client {output.safe(client_id)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", _one(client_id), {"account": account})

@@ -42,7 +42,7 @@ def show(config: Path | None, data: Path | None, form: str) -> int:
 @config_option
 @data_option
 @yes_option
-def reset(config: Path | None, data: Path | None, yes: bool) -> None:  # noqa: FBT001  # click passes options as arguments
+def reset(config: Path | None, data: Path | None, yes: bool) -> None:  # click passes options as arguments
     """Declare this machine's clock right. Every session ends, because expired ones could live again."""
     server = server_module("clock")
     confirmed("Is this machine's clock right, and may every session end?", yes=yes)

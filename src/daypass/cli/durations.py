@@ -30,7 +30,7 @@ def moment_of(text: str, now: float) -> int:
     try:
         return timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")) * 1000
     except ValueError:
-        from click import UsageError  # noqa: PLC0415  # `exec` from the cache does without click
+        from click import UsageError  # `exec` from the cache does without click
 
         raise UsageError(f"{text!r} is not a time: 2026-01-31T12:00:00Z, or +2h.") from None
 

@@ -93,7 +93,7 @@ def of_role(
 
 
 def _quoted(value: str) -> str:
-    from shlex import quote  # noqa: PLC0415  # `exec` does without it
+    from shlex import quote  # `exec` does without it
 
     return quote(value)
 

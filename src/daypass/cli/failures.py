@@ -69,7 +69,7 @@ def _refused(error: ClientError) -> int:
 
 def _explain_key() -> None:
     """Which key was used, where that may surprise: the environment overrides a stored profile."""
-    from daypass.client.profiles import load_all  # noqa: PLC0415
+    from daypass.client.profiles import load_all
 
     if not os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("DAYPASS_PROFILE"):
         return

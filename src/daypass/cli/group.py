@@ -46,7 +46,7 @@ def create(name: str, path: str, profile: str, endpoint: str) -> None:
 @click.option("--force", is_flag=True, help="Also remove its memberships and policies.")
 @yes_option
 @server_options
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
     """Delete group NAME."""
     confirmed(f"Delete group {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)

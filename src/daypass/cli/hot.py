@@ -65,7 +65,7 @@ def _cached(role: str, options: Mapping[str, str], profile: Mapping[str, str]) -
     """The session in the cache, if it would be served without a call by whichever process reads it."""
     duration: int | None = 0
     if "--duration" in options:
-        from daypass.cli.durations import seconds_of  # noqa: PLC0415  # not needed by most
+        from daypass.cli.durations import seconds_of  # not needed by most
 
         duration = seconds_of(options["--duration"])
     if duration is None:

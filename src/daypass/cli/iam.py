@@ -151,7 +151,7 @@ def add_attaching(group: click.Group, kind: str) -> None:
     @click.argument("file", type=click.File(encoding="utf-8"))
     @yes_option
     @server_options
-    def put(name: str, policy: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    def put(name: str, policy: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:
         text, connection = document_of(file), connect(profile, endpoint)
         which = {f"{kind}Name": name, "PolicyName": policy}
         found = unless_absent(lambda: stored(connection, f"Get{kind}Policy", "PolicyDocument", **which))

@@ -33,6 +33,6 @@ def server_module(name: str) -> ModuleType:
 
 def settings_of(config: Path | None, data: Path | None) -> Settings:
     """The settings of the installation. Raises ConfigError."""
-    from daypass.config import load  # noqa: PLC0415  # of the server's packages, which take time to import
+    from daypass.config import load  # of the server's packages, which take time to import
 
     return load(config, os.environ, {"server": {"data": data}} if data else {})

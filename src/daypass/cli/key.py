@@ -45,7 +45,7 @@ def create(name: str, profile: str, endpoint: str, form: str) -> None:
 @_user
 @yes_option
 @server_options
-def remove(key_id: str, name: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(key_id: str, name: str, yes: bool, profile: str, endpoint: str) -> None:
     """Delete access key KEY_ID. Its sessions stay valid: end them with `daypass revoke access-key`."""
     confirmed(f"Delete access key {output.safe(key_id)}?", yes=yes)
     connect(profile, endpoint).iam("DeleteAccessKey", AccessKeyId=key_id, UserName=name)

@@ -40,7 +40,7 @@ Linted = tuple[str, list[Finding]]
 @server_options
 def lint(
     files: Sequence[TextIO],
-    stored: bool,  # noqa: FBT001  # click passes options as arguments
+    stored: bool,  # click passes options as arguments
     fail_on: str,
     form: str,
     profile: str,
@@ -75,9 +75,9 @@ def _status(findings: Iterable[Finding], fail_on: str) -> int:
 
 def offline(text: str, kind: str, account: str) -> list[Finding]:
     """What the linter finds in a document by itself, without a server."""
-    from daypass.domain.policy.compiled import PolicyKind  # noqa: PLC0415  # the policy language is slow to import
-    from daypass.domain.policy.lint.facts import Facts  # noqa: PLC0415
-    from daypass.domain.policy.lint.run import lint_text  # noqa: PLC0415
+    from daypass.domain.policy.compiled import PolicyKind  # the policy language is slow to import
+    from daypass.domain.policy.lint.facts import Facts
+    from daypass.domain.policy.lint.run import lint_text
 
     chosen = PolicyKind(_guessed(text) if kind == "auto" else kind)
     facts = Facts(account=account, accounts=frozenset({account} if account else ()))

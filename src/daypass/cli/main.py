@@ -37,19 +37,19 @@ def _quick(arguments: list[str]) -> int | None:
         print(f"daypass, version {__version__}")  # noqa: T201  # a result, not a trace
         return 0
     if arguments[:1] in (["exec"], ["credential-process"]) and "_DAYPASS_COMPLETE" not in os.environ:
-        from daypass.cli import hot  # noqa: PLC0415
+        from daypass.cli import hot
 
         return hot.run(arguments)
     return None
 
 
 def _by_click(arguments: list[str]) -> int:
-    import click  # noqa: PLC0415
+    import click
 
-    from daypass.cli.app import PipeClosed, cli  # noqa: PLC0415
+    from daypass.cli.app import PipeClosed, cli
 
     if "_DAYPASS_COMPLETE" in os.environ:
-        import daypass.cli.completion  # noqa: PLC0415, F401  # it adds PowerShell to the shells that click knows
+        import daypass.cli.completion  # noqa: F401  # it adds PowerShell to the shells that click knows
     try:
         result: object = cli.main(arguments, prog_name="daypass", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -64,7 +64,7 @@ def _by_click(arguments: list[str]) -> int:
 
 
 def _reported(error: Exception) -> int:
-    from daypass.cli.failures import report  # noqa: PLC0415  # only a failure needs it
+    from daypass.cli.failures import report  # only a failure needs it
 
     return report(error)
 

@@ -50,7 +50,7 @@ def _kind(passkey: dict[str, Any]) -> str:
 @click.option("--app", is_flag=True, help="Register an authenticator app instead, on this terminal.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @server_options
-def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # options
+def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> None:  # options
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
     connection = connect(profile, endpoint)
     if app:
@@ -85,7 +85,7 @@ def rename(passkey_id: str, name: str, user: str, account: str, profile: str, en
 @_whose
 @yes_option
 @server_options
-def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> None:
     """Remove passkey ID, or the virtual device with serial number ID.
 
     With a passkey, its user is signed out of other browsers.
@@ -106,7 +106,7 @@ def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoi
 @yes_option
 @server_options
 @output_option
-def recovery_codes(yes: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def recovery_codes(yes: bool, profile: str, endpoint: str, form: str) -> None:
     """Make ten new recovery codes. Those that you have stop working."""
     confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
     made = connect(profile, endpoint).api("POST", "/recovery-codes", body={})

@@ -101,7 +101,9 @@ def send_test(name: str, account: str, profile: str, endpoint: str) -> None:
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @server_options
 @output_option
-def log(dead: bool, account: str, limit: int, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001  # click passes options as arguments
+def log(
+    dead: bool, account: str, limit: int, profile: str, endpoint: str, form: str
+) -> None:  # click passes options as arguments
     """List notifications, oldest first."""
     query = {"account": account, "outcome": "dead" if dead else ""}
     found = pages(connect(profile, endpoint), "/notifications", "notifications", query, limit)

@@ -32,7 +32,7 @@ def sessions() -> None:
 def list_sessions(
     account: str,
     principal_id: str,
-    every: bool,  # noqa: FBT001  # click passes options as arguments
+    every: bool,  # click passes options as arguments
     limit: int,
     profile: str,
     endpoint: str,
@@ -85,7 +85,7 @@ def account() -> None:
 def create_account(
     name: str,
     account_id: str,
-    root_key: bool,  # noqa: FBT001  # click passes options as arguments
+    root_key: bool,  # click passes options as arguments
     profile: str,
     endpoint: str,
     form: str,
@@ -139,7 +139,7 @@ def _guardrail(account_id: str, name: str) -> str:
 @click.argument("document", type=click.File(encoding="utf-8"))
 @yes_option
 @server_options
-def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profile: str, endpoint: str) -> None:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin).
 
     One that exists is replaced, after the change is shown and confirmed.

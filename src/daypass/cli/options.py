@@ -54,7 +54,7 @@ class Duration(_Type):
 
 def complete_profiles(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of stored profiles, for the shell."""
-    from daypass.client.profiles import NAME, LocalStateError, load_all  # noqa: PLC0415
+    from daypass.client.profiles import NAME, LocalStateError, load_all
 
     try:
         return [name for name in load_all() if name.startswith(incomplete) and NAME.fullmatch(name)]
@@ -64,7 +64,7 @@ def complete_profiles(_context: click.Context, _param: click.Parameter, incomple
 
 def complete_roles(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of roles that `daypass roles` has shown to this profile, for the shell; no server is asked."""
-    from daypass.cli.names import cached_roles  # noqa: PLC0415
+    from daypass.cli.names import cached_roles
 
     given = context.params
     return [name for name in cached_roles(given.get("profile") or "") if name.startswith(incomplete)]
@@ -106,16 +106,16 @@ def confirmed(question: str, *, yes: bool, why: str = "this cannot be undone") -
 
 def open_connection(profile: Profile) -> Connection:
     """A connection as this profile. It says so on a terminal when a call takes longer than a second."""
-    from daypass.cli.progress import announced  # noqa: PLC0415  # the HTTP client takes time to import
-    from daypass.client.http import Connection  # noqa: PLC0415
-    from daypass.client.transport import exchange  # noqa: PLC0415
+    from daypass.cli.progress import announced  # the HTTP client takes time to import
+    from daypass.client.http import Connection
+    from daypass.client.transport import exchange
 
     return Connection(profile, transport=announced(exchange))
 
 
 def connect(profile: str, endpoint: str) -> Connection:
     """A connection as the profile; see `client.profiles.resolve`."""
-    from daypass.cli.nearest import remember  # noqa: PLC0415  # the HTTP client takes time to import
+    from daypass.cli.nearest import remember  # the HTTP client takes time to import
 
     return remember(open_connection(resolve(profile, endpoint)))
 

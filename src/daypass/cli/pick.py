@@ -22,7 +22,7 @@ def role_or_picked(role: str, connection: Connection) -> str:
         return role
     if not output.interactive():
         raise click.UsageError("Name the role: its ARN, ACCOUNT/NAME, or a NAME of your own account.")
-    from daypass.cli.options import pages  # noqa: PLC0415
+    from daypass.cli.options import pages
 
     arns = [str(found["arn"]) for found in pages(connection, "/roles/assumable", "roles", {}, 10_000)]
     remember_roles(connection.profile, arns)

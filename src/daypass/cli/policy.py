@@ -76,7 +76,7 @@ def create(name: str, file: TextIO, description: str, profile: str, endpoint: st
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
 @server_options
-def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:
     """Give POLICY the document in FILE (- for stdin). Four former versions are kept.
 
     The change is shown, and made after you confirm it.
@@ -103,7 +103,7 @@ def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> N
 @click.argument("name", metavar="POLICY")
 @yes_option
 @server_options
-def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # click passes options so
+def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # click passes options so
     """Delete POLICY, all its versions included. It must be attached to nothing."""
     confirmed(f"Delete policy {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)

@@ -40,7 +40,7 @@ fresh_option = click.option("--fresh", is_flag=True, help="Get new credentials, 
 @click.argument("role", default="", shell_complete=complete_roles)
 @request_options
 @fresh_option
-def credential_process(role: str, profile: str, endpoint: str, fresh: bool, **given: Any) -> None:  # noqa: FBT001
+def credential_process(role: str, profile: str, endpoint: str, fresh: bool, **given: Any) -> None:
     """Print ROLE's credentials as AWS SDKs read them; cached, and renewed ahead of expiry.
 
     Without ROLE, those of the profile itself. `daypass profile export` writes the configuration that uses this.

@@ -110,7 +110,7 @@ def remove_profile(name: str) -> None:
     "--aws-profile", default="", metavar="NAME", help="Name in the AWS file. Default: the role's, or the profile's."
 )
 @click.option("--write", is_flag=True, help="Add it to ~/.aws/config instead of printing it.")
-def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> None:  # noqa: FBT001  # click passes options so
+def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> None:  # click passes options so
     """Print an AWS configuration for profile NAME that works in every AWS SDK: region, endpoints, credentials.
 
     \b
@@ -136,7 +136,7 @@ def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) 
 @click.command()
 @click.argument("name", default="", shell_complete=complete_profiles)
 @click.option("--all", "every", is_flag=True, help="Remove all profiles.")
-def logout(name: str, every: bool) -> None:  # noqa: FBT001  # click passes options as arguments
+def logout(name: str, every: bool) -> None:  # click passes options as arguments
     """Remove profile NAME, or the one in use, and its cached sessions. The sessions stay valid until they expire,
     but those of a login by browser end.
     """

@@ -63,7 +63,7 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
 
 def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
     """URL without https://, audience, settings and note of a preset; of anything else the URL as it stands."""
-    from daypass.domain.presets import PRESETS  # noqa: PLC0415  # the policy language is slow to import
+    from daypass.domain.presets import PRESETS  # the policy language is slow to import
 
     preset = PRESETS.get(issuer)
     if preset is None:
@@ -185,7 +185,7 @@ def _file(name: str) -> str:
 @output_option
 def keys(
     issuer: str,
-    refresh: bool,  # noqa: FBT001  # click passes options as arguments
+    refresh: bool,  # click passes options as arguments
     account: str,
     profile: str,
     endpoint: str,
@@ -268,7 +268,7 @@ def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
 @account_option
 @yes_option
 @server_options
-def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> None:
     """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
     Tokens of issuers that are not on the list are refused at once. A list that exists is replaced, after the change is

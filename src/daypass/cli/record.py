@@ -263,7 +263,7 @@ class OfflineRecord(StoredRecord):
 
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Head | None]]:
-        from daypass.stores.log_heads import read_heads  # noqa: PLC0415  # of the server; offline alone
+        from daypass.stores.log_heads import read_heads  # of the server; offline alone
 
         self._noted = [Head(head.log, head.seq, head.chain) for head in read_heads(self._database)]
         try:
@@ -298,7 +298,7 @@ class PostgresRecord(StoredRecord):
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Head | None]]:
         try:
-            import psycopg  # noqa: PLC0415  # only the server needs it
+            import psycopg  # only the server needs it
         except ModuleNotFoundError:
             raise LocalStateError("PostgreSQL's driver is not installed: pip install 'daypass[server]'.") from None
         try:

@@ -79,7 +79,7 @@ def suggesting(role: str, profile: Profile) -> Iterator[None]:
     except ClientError as error:
         name, known = role.rpartition("/")[2], roles_of(profile)
         if error.code == "AccessDenied" and not role.startswith("arn:") and name not in known:
-            from daypass.cli.failures import suggestion  # noqa: PLC0415  # only a failure needs it
+            from daypass.cli.failures import suggestion  # only a failure needs it
 
             if close := suggestion(name, known):
                 error.add_note(f"'{name}' is not among the roles that you have listed.{close}")

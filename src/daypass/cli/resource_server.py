@@ -126,7 +126,7 @@ def metadata(identifier: str, account: str, profile: str, endpoint: str) -> None
 @yes_option
 @account_option
 @server_options
-def remove(identifier: str, yes: bool, account: str, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(identifier: str, yes: bool, account: str, profile: str, endpoint: str) -> None:
     """Delete a resource server. Its tokens stay valid until they expire."""
     confirmed(f"Delete resource server {output.safe(identifier)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", _one(identifier), {"account": account})

@@ -20,7 +20,7 @@ def review() -> None:
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @server_options
 @output_option
-def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str, form: str) -> None:
     """List the reviews that are open, oldest first."""
     query = {"account": account, "every": "true" if every else ""}
     found = pages(connect(profile, endpoint), "/access-reviews", "access_reviews", query, limit)

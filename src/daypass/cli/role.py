@@ -132,7 +132,7 @@ def _trusting(principals: list[str]) -> str:
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
 @server_options
-def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:
     """Replace the trust policy of role NAME by the document in FILE (- for stdin).
 
     The change is shown, and made after you confirm it.
@@ -151,7 +151,7 @@ def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> No
 @click.option("--force", is_flag=True, help="Also remove its policies.")
 @yes_option
 @server_options
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
     """Delete role NAME. Its sessions end with it."""
     confirmed(f"Delete role {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)

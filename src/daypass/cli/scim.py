@@ -50,7 +50,7 @@ def list_tokens(profile: str, endpoint: str, form: str) -> None:
 @click.argument("name")
 @yes_option
 @server_options
-def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # an option
+def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # an option
     """Delete token NAME."""
     confirmed(f"Delete SCIM token {output.safe(name)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", f"/scim-tokens/{segment(name)}")

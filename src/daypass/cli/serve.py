@@ -38,14 +38,14 @@ _SECTIONS = {
 @click.option(
     "--client-ca", type=click.Path(path_type=Path), help="PEM file of the authorities of client certificates."
 )
-def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:  # noqa: FBT001  # click passes options as arguments
+def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:  # click passes options as arguments
     """Run the server.
 
     Every setting can also be in the --config file, or in the environment as DAYPASS_SECTION__KEY. The first accounts
     of a new database come from DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT[:USER][,…], or from a browser with --setup.
     """
     process = server_module("process")
-    from daypass.config import load  # noqa: PLC0415  # of the server's packages
+    from daypass.config import load  # of the server's packages
 
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in given.items():

@@ -76,10 +76,10 @@ def _state(key: Any, now: int) -> str:
 @yes_option
 def rotate(
     rings: tuple[str, ...],
-    emergency: bool,  # noqa: FBT001  # click passes options as arguments
+    emergency: bool,  # click passes options as arguments
     config: Path | None,
     data: Path | None,
-    yes: bool,  # noqa: FBT001
+    yes: bool,
 ) -> None:
     """Make the next key of each ring. Sessions do not end, and running servers use the keys within a second.
 
@@ -87,7 +87,7 @@ def rotate(
     """
     server, settings = server_module("ring_keys"), settings_of(config, data)
     if not emergency:
-        from daypass.crypto.keys import Ring  # noqa: PLC0415  # of the server's packages
+        from daypass.crypto.keys import Ring  # of the server's packages
 
         for key in server.rotate(settings, [Ring(name) for name in rings]):
             click.echo(f"Made {key.ring} key {key.id}. It signs from {output.moment(key.not_before)}.")
@@ -104,7 +104,7 @@ def rotate(
 @config_option
 @data_option
 @yes_option
-def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> None:  # noqa: FBT001
+def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> None:
     """Wrap every ring key by the key-encryption key of the settings, in FILE (base64, 32 bytes), or of a key source.
 
     Every server must accept that key first: as its own, or among keys.former_encryption_key_files and

@@ -55,7 +55,7 @@ def syntax_of_caller() -> str:
     except OSError:  # not Linux
         asked = ["ps", "-o", "comm=", "-p", str(parent)]
         try:
-            name = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=5).stdout  # noqa: S603
+            name = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=5).stdout  # noqa: S603  # a fixed command
         except (OSError, subprocess.SubprocessError):
             name = ""
     return _SYNTAX.get(Path(name.strip().lstrip("-")).name, "sh")

@@ -85,7 +85,7 @@ def set_status(stream_id: str, status: str, reason: str, profile: str, endpoint:
 @click.argument("stream_id", metavar="STREAM")
 @yes_option
 @server_options
-def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001  # an option
+def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> None:  # an option
     """Delete a stream with its events."""
     confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)

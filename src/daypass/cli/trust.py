@@ -100,8 +100,8 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **g
 
 
 def _template(preset: str, account: str, given: Mapping[str, Any]) -> TrustTemplate:
-    from daypass.domain.presets import PRESETS, PULL_REQUESTS  # noqa: PLC0415  # the policy language is slow to import
-    from daypass.domain.trust_template import TemplateError, trust_policy  # noqa: PLC0415
+    from daypass.domain.presets import PRESETS, PULL_REQUESTS  # the policy language is slow to import
+    from daypass.domain.trust_template import TemplateError, trust_policy
 
     if preset not in PRESETS:
         raise click.UsageError(f"{preset!r} is not a preset. Presets: {', '.join(PRESETS)}.")
@@ -121,7 +121,7 @@ def _template(preset: str, account: str, given: Mapping[str, Any]) -> TrustTempl
 
 
 def _note(preset: str) -> str:
-    from daypass.domain.presets import PRESETS  # noqa: PLC0415  # the policy language is slow to import
+    from daypass.domain.presets import PRESETS  # the policy language is slow to import
 
     return PRESETS[preset].note
 

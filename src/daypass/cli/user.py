@@ -48,7 +48,7 @@ def show(name: str, profile: str, endpoint: str, form: str) -> None:
 @click.option("--key", is_flag=True, help="Also create an access key; its secret is shown only once.")
 @server_options
 @output_option
-def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: str) -> None:
     """Create user NAME. It has no permissions until policies are attached to it or to one of its groups."""
     connection = connect(profile, endpoint)
     made = iam.one(connection, "CreateUser", "User", UserName=name, Path=path)
@@ -66,7 +66,7 @@ def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: s
 @click.option("--force", is_flag=True, help="Also delete its keys, memberships, policies and MFA devices.")
 @yes_option
 @server_options
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
     """Delete user NAME. Its sessions stay valid: end them with `daypass revoke principal`."""
     confirmed(f"Delete user {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)

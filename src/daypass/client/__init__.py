@@ -31,6 +31,6 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(name)
-    import importlib  # noqa: PLC0415  # nothing is imported before it is used: the command line must start fast
+    import importlib  # nothing is imported before it is used: the command line must start fast
 
     return getattr(importlib.import_module(f"daypass.client.{home}"), name)

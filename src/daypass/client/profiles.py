@@ -191,7 +191,7 @@ def _write(path: Path, profiles: Mapping[str, Profile]) -> None:
 
 def in_keyring(profile: Profile) -> Profile:
     """The profile with its secret in the system keyring. Raises LocalStateError when there is none that can be used."""
-    from daypass.client import keyring  # noqa: PLC0415  # not needed to read a profile
+    from daypass.client import keyring  # not needed to read a profile
 
     try:
         held = (profile.secret_access_key, profile.session_token, profile.refresh_token)
@@ -205,7 +205,7 @@ def from_keyring(profile: Profile) -> Profile:
     """The profile with the secrets that the system keyring holds for it. Raises LocalStateError."""
     if not profile.keyring_entry or profile.secret_access_key:
         return profile
-    from daypass.client import keyring  # noqa: PLC0415
+    from daypass.client import keyring
 
     try:
         secret, token, refresh_token = keyring.get(profile.keyring_entry)
@@ -221,7 +221,7 @@ def forget_secret(profile: Profile) -> str:
     """Deletes the secret of a profile from the system keyring; why that failed, or ""."""
     if not profile.keyring_entry:
         return ""
-    from daypass.client import keyring  # noqa: PLC0415
+    from daypass.client import keyring
 
     try:
         keyring.delete(profile.keyring_entry)
@@ -289,7 +289,7 @@ def use(name: str, environ: Mapping[str, str] = os.environ) -> None:
 
 def _hint(wanted: str, profiles: Mapping[str, Profile]) -> str:
     """A hint for a profile that does not exist."""
-    import difflib  # noqa: PLC0415  # for a mistake alone
+    import difflib  # for a mistake alone
 
     close = difflib.get_close_matches(wanted, profiles, 1)
     if close:

@@ -68,7 +68,7 @@ class CredentialProvider:
         self._share = state.LARGEST_SHARE - 0.05 * random.random()  # noqa: S311  # jitter, not a secret
 
     def _default_connection(self) -> Connection:
-        from daypass.client.http import Connection  # noqa: PLC0415  # not needed while the cache is good
+        from daypass.client.http import Connection  # not needed while the cache is good
 
         return Connection(self._profile)
 

@@ -36,8 +36,8 @@ def directory(environ: Mapping[str, str] = os.environ) -> str:
     """The directory of profiles and cached sessions: DAYPASS_HOME, XDG_CONFIG_HOME/daypass or ~/.config/daypass."""
     if environ.get("DAYPASS_HOME"):
         return environ["DAYPASS_HOME"]
-    user = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111  # pathlib takes time to import
-    return os.path.join(environ.get("XDG_CONFIG_HOME") or os.path.join(user, ".config"), "daypass")  # noqa: PTH118
+    user = environ.get("HOME") or os.path.expanduser("~")  # pathlib takes time to import
+    return os.path.join(environ.get("XDG_CONFIG_HOME") or os.path.join(user, ".config"), "daypass")
 
 
 def read_own(path: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -45,7 +45,7 @@ def read_own(path: str, environ: Mapping[str, str] = os.environ) -> str:
 
     Such a file could name another server, or hold a session of somebody else.
     """
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+    with open(path, encoding="utf-8") as file:
         found = os.fstat(file.fileno())
         if found.st_uid not in owners(environ):
             raise PermissionError(EPERM, "it belongs to another user", path)
@@ -74,14 +74,14 @@ def wanted(name: str, environ: Mapping[str, str] = os.environ) -> str:
 def chosen(environ: Mapping[str, str] = os.environ) -> str:
     """The profile of `daypass profile use`, or `default`."""
     try:
-        return read_own(os.path.join(directory(environ), CHOSEN), environ).strip() or DEFAULT  # noqa: PTH118
+        return read_own(os.path.join(directory(environ), CHOSEN), environ).strip() or DEFAULT
     except (OSError, UnicodeDecodeError):
         return DEFAULT
 
 
 def stored(environ: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:
     """The fields of every stored profile. Raises OSError, or one of UNREADABLE for a file that is not ours."""
-    content = json.loads(read_own(os.path.join(directory(environ), PROFILES), environ))  # noqa: PTH118
+    content = json.loads(read_own(os.path.join(directory(environ), PROFILES), environ))
     return {str(name): dict(fields) for name, fields in content["profiles"].items()}
 
 
@@ -145,7 +145,7 @@ def parameters(  # noqa: PLR0913  # they are AssumeRole's
 
 def cache_name(endpoint: str, access_key_id: str, role: str, asked: Mapping[str, Any]) -> str:
     """The name of a session's file: one for each server, key, role and set of parameters (A56)."""
-    from hashlib import sha256  # noqa: PLC0415  # it loads OpenSSL
+    from hashlib import sha256  # it loads OpenSSL
 
     text = json.dumps([endpoint, access_key_id, role, asked], sort_keys=True)
     return f"{sha256(text.encode()).hexdigest()[:32]}.json"

@@ -17,7 +17,7 @@ def with_secret(profile: Profile) -> Profile:
     """
     if not profile.login:
         return from_keyring(profile)
-    from daypass.client.renewal import renewed  # noqa: PLC0415  # only logins by browser need it
+    from daypass.client.renewal import renewed  # only logins by browser need it
 
     return renewed(profile)
 

@@ -30,7 +30,8 @@ from daypass.config.storage import (
 class Settings(Section):
     """All sections. `load` is the way to make one."""
 
-    server: ServerSettings = ServerSettings()  # type: ignore[call-arg]  # every field has a default
+    # mypy takes fields with `Field(...)` as required; every field of every section has a default.
+    server: ServerSettings = ServerSettings()  # type: ignore[call-arg]
     database: DatabaseSettings = DatabaseSettings()  # type: ignore[call-arg]
     keys: KeysSettings = KeysSettings()  # type: ignore[call-arg]
     sessions: SessionsSettings = SessionsSettings()  # type: ignore[call-arg]

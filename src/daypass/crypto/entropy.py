@@ -13,7 +13,7 @@ _PAGE = 8192  # bytes
 
 
 def _renew() -> None:
-    global _page  # noqa: PLW0603  # the child's own
+    global _page  # noqa: PLW0603  # one page for all threads  # the child's own
     _page = BytesIO()
 
 
@@ -23,7 +23,7 @@ os.register_at_fork(after_in_child=_renew)
 
 def random_bytes(count: int) -> bytes:
     """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
-    global _page  # noqa: PLW0603
+    global _page  # noqa: PLW0603  # one page for all threads
     taken = _page.read(count)  # one atomic step that advances past the bytes it returns: no lock is needed
     if len(taken) == count:
         return taken

@@ -57,11 +57,6 @@ def root_arn(account: str) -> str:
     return f"arn:aws:iam::{account}:root"
 
 
-def user_arn(account: str, path: str, name: str) -> str:
-    """`path` begins and ends with a slash."""
-    return f"arn:aws:iam::{account}:user{path}{name}"
-
-
 def role_arn(account: str, path: str, name: str) -> str:
     """`path` begins and ends with a slash."""
     return f"arn:aws:iam::{account}:role{path}{name}"

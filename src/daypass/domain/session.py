@@ -79,9 +79,7 @@ class SessionClaims(Struct, frozen=True):
     source_identity: str = ""
     mfa_at: int = 0  # ms; 0 for a session without MFA
     policies: tuple[str, ...] = ()
-    base_policy: bool = (
-        False  # whether policies[0] is the session policy of the issuing call (otherwise all are scope-downs)
-    )
+    base_policy: bool = False  # policies[0] is the session policy of the issuing call; otherwise all are scope-downs
     policy_hashes: tuple[str, ...] = ()
     user_id: str = ""  # FEDERATED: unique id of the user (or account id of the root) whose permissions limit it
     grant_id: str = ""  # that of the session's own hop
@@ -231,7 +229,6 @@ SUBJECT_TABLES = {
     "grant": "grant",
     "client": "client",
 }
-REVOCATION_SUBJECTS = frozenset(SUBJECT_TABLES)
 
 
 def revoked_by(revocation: Revocation, hop: Hop, epoch: str) -> bool:

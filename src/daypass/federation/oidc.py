@@ -30,7 +30,7 @@ from daypass.domain.web_identity import (
     session_keys,
     session_wishes,
 )
-from daypass.ports import IssuerKeys, KeySet, UnverifiedToken
+from daypass.ports import IssuerKeys, UnverifiedToken
 
 _LATEST: Final = 253_402_300_799  # seconds: the end of the year 9999
 _MAX_AUDIENCES: Final = 50
@@ -81,19 +81,6 @@ class OidcToken:
     def unverified_claims(self) -> Mapping[str, Any]:
         """See `ports.UnverifiedToken`."""
         return self.jws.unverified_claims
-
-
-class StaticKeys:
-    """The keys in a provider's settings only."""
-
-    async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
-        """See `ports.IssuerKeys`."""
-        del kid, now
-        jwks = parse_settings(provider.settings).static_jwks.encode()
-        if not jwks:
-            message = "Couldn't retrieve verification key from your identity provider"
-            raise _refusal(message, ErrorKind.IDP_COMMUNICATION, reason="the provider's settings hold no keys")
-        return KeySet(jwks, hashlib.sha256(jwks).hexdigest())
 
 
 class OidcVerifier:

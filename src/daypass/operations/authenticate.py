@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Collection
 
 from daypass import sigv4
 from daypass.domain.arn import root_arn
-from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import merge_principal_tags
 from daypass.domain.directory import KeyStatus, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -27,7 +27,6 @@ _EXPIRED = "The security token included in the request is expired"
 def authenticate(
     env: Env,
     signature: sigv4.UnverifiedSignature,
-    facts: RequestFacts,  # noqa: ARG001 (the way in of every proof; bindings to a network will read it)
     services: Collection[str],
 ) -> Awaitable[Caller]:
     """The principal that signed this request for one of `services`. Await it immediately.

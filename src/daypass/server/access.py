@@ -24,7 +24,7 @@ async def follow(env: Env, metrics: Metrics, seconds: float) -> None:
             await deliver(env)
         except DaypassError as error:
             logs.get().warning("access.sweep_failed", **error.private)
-        except Exception:  # noqa: BLE001  # it must go on; a grant is checked at its use anyway
+        except Exception:  # noqa: BLE001  # the loop must continue; a grant is checked at its use anyway
             logs.get().error("access.sweep_broken", exc_info=True)
         else:
             metrics["daypass_grants_open"].set(swept.open)

@@ -11,7 +11,7 @@ import asyncio
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
-from daypass.operations.rolesanywhere.subjects import take_down
+from daypass.operations.rolesanywhere.subjects import record_uses
 from daypass.ports import CertificateUse, Clock, Journal, Tx
 
 _SECONDS = 1.0
@@ -45,7 +45,7 @@ class CertificateUseRecorder:
             await asyncio.sleep(_SECONDS)
             try:
                 await self.flush()
-            except Exception:  # noqa: BLE001  # the next second has others to take down
+            except Exception:  # noqa: BLE001  # the loop must continue: the next second has other uses
                 logs.get().error("certificate_uses.broken", exc_info=True)
 
     async def flush(self) -> None:
@@ -80,7 +80,7 @@ class CertificateUseRecorder:
         )
 
         def change(tx: Tx) -> tuple[None, Event]:
-            take_down(tx, seen)
+            record_uses(tx, seen)
             return None, event
 
         try:

@@ -87,7 +87,7 @@ class KeyRotation:
             try:
                 await self._maintain()
                 await self.record(journal)
-            except Exception as error:  # noqa: BLE001  # the rotation must go on
+            except Exception as error:  # noqa: BLE001  # the rotation must continue
                 logs.get().warning("keys.rotation_failed", error=type(error).__name__)
 
     def load(self) -> None:

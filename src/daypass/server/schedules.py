@@ -70,7 +70,7 @@ class FetchedSchedules:
                 return await asyncio.to_thread(_people_and_more, kind, data, now)
         except TimeoutError:
             raise OutboundFailed("the calendar takes too long to read") from None
-        except Exception as error:  # noqa: BLE001  # whatever the parser trips over, nobody is on call
+        except Exception as error:  # noqa: BLE001  # nobody is on call if the answer cannot be read, for whatever reason
             raise OutboundFailed(f"the schedule cannot be read: {type(error).__name__}") from None
 
     async def _bytes(self, source: str, owner: str) -> bytes:
@@ -133,13 +133,13 @@ def pagerduty_people(data: bytes, now: int) -> frozenset[str]:  # noqa: ARG001  
     return _folded(str(user.get(name, "")) for user in users for name in ("email", "summary", "name"))
 
 
-def opsgenie_people(data: bytes, now: int) -> frozenset[str]:  # noqa: ARG001
+def opsgenie_people(data: bytes, now: int) -> frozenset[str]:  # noqa: ARG001  # the answer is about now
     """`GET /v2/schedules/ID/on-calls` of Opsgenie."""
     participants: Iterable[Mapping[str, Any]] = json.loads(data)["data"]["onCallParticipants"]
     return _folded(str(each["name"]) for each in participants if each.get("type") == "user")
 
 
-def incident_io_people(data: bytes, now: int) -> frozenset[str]:  # noqa: ARG001
+def incident_io_people(data: bytes, now: int) -> frozenset[str]:  # noqa: ARG001  # the same
     """`GET /v2/schedules/ID` of incident.io."""
     shifts = json.loads(data)["schedule"]["current_shifts"]
     return _folded(str(shift["user"].get(name, "")) for shift in shifts for name in ("email", "name"))

@@ -30,6 +30,6 @@ async def follow(env: Env) -> None:
             if not failing:  # an outage is logged once
                 logs.get().warning("security_events.failed", **error.private)
             failing = True
-        except Exception:  # noqa: BLE001  # it must go on; what is queued is in the database
+        except Exception:  # noqa: BLE001  # the loop must continue; what is queued is in the database
             logs.get().error("security_events.broken", exc_info=True)
         await env.revocations.changed(version, _SECONDS)

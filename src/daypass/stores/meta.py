@@ -30,12 +30,6 @@ def put_meta(conn: Connection, key: str, value: str) -> None:
         conn.execute(update(meta).where(meta.c.key == key).values(value=value))
 
 
-def put_meta_once(conn: Connection, key: str, value: str) -> str:
-    """Stores `value` unless the key has one, and returns the stored value. Of two processes, the first one wins."""
-    insert_if_absent(conn, meta, {"key": key, "value": value})
-    return str(conn.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one())
-
-
 def installation(conn: Connection) -> str:
     """The id of this installation."""
     return str(conn.execute(select(meta.c.value).where(meta.c.key == INSTALLATION)).scalar_one())

@@ -277,7 +277,7 @@ def open_backend(path: str, readers: int) -> Backend:
 
 def _switch_on_wal(file: SqliteFile, writer: Engine) -> None:
     with file.lock(), writer.connect() as conn:
-        mode = conn.connection.driver_connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]  # type: ignore[union-attr]
+        mode = conn.connection.driver_connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]  # type: ignore[union-attr]  # it is connected
         if mode != "wal":
             raise OSError(f"its file system cannot hold a write-ahead log (journal mode {mode})")
 

@@ -93,7 +93,7 @@ def encode_view(view: Any) -> bytes:
 def _stored(view: Any) -> Any:
     match view:
         case PrincipalView():
-            return _User(view.entity, _texts(view.identity), _optional(view.boundary))  # type: ignore[arg-type]
+            return _User(view.entity, _texts(view.identity), _optional(view.boundary))  # type: ignore[arg-type]  # roles are in a RoleView
         case RoleView():
             principal = view.principal
             texts, boundary = _texts(principal.identity), _optional(principal.boundary)

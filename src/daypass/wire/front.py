@@ -24,7 +24,7 @@ from daypass.operations.outcome import refused
 from daypass.ports import Call, Env
 from daypass.wire.http import Header, Request, Response
 
-Authenticate: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature, RequestFacts, Collection[str]], Awaitable[Caller]]
+Authenticate: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature, Collection[str]], Awaitable[Caller]]
 Record: TypeAlias = Callable[[Env, RequestFacts, Caller | None, DaypassError, Mapping[str, Any]], Awaitable[str]]
 NamesCredentials: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature], Awaitable[bool]]
 
@@ -129,7 +129,7 @@ class Front:
         signature = read_signature(progress.request)
         progress.region = signature.region if sigv4.is_region(signature.region) else ""
         facts = progress.facts()
-        progress.caller = caller = await self._authenticate(env, signature, facts, services)
+        progress.caller = caller = await self._authenticate(env, signature, services)
         rates.charge(env, caller, tokens)
         return Call(caller, facts, env.clock.now())
 

@@ -114,3 +114,11 @@ def test_notification_text_of_people_is_never_markup() -> None:
     assert "\n" not in subject
     assert not any(line.startswith("Bcc:") for line in text.splitlines())
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    ("hours", "unusual"), [(0, False), (1, False), (2, True), (-1, False), (-2, True), (23, False)]
+)
+def test_hour_is_unusual_when_no_session_was_within_an_hour_of_it(hours: int, unusual: bool) -> None:
+    _, reasons = score(replace(CALM, at=NOON + hours * 3_600_000, session_times=(NOON,) * 5))
+    assert ("unusual_hour" in [reason.feature for reason in reasons]) == unusual

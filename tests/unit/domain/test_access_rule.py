@@ -51,6 +51,8 @@ def test_rule_that_names_a_role_is_more_specific_than_any_pattern() -> None:
         ({"roles": []}, "length"),
         ({"roles": ["prod"]}, "neither an ARN nor"),
         ({"stages": []}, "grants nothing"),
+        ({"chat": {}, "stages": [{**RULE["stages"][0], "mfa_seconds": 300}]}, "a chat proves no MFA"),
+        ({"chat": {}, "stages": [{**RULE["stages"][0], "step_up": True}]}, "a chat proves no MFA"),
         ({"stages": [RULE["stages"][0], RULE["stages"][0]]}, "same name"),
         ({"stages": [{**RULE["stages"][0], "threshold": 0}]}, ">= 1"),
         ({"max_seconds": 60, "default_seconds": 120}, "over max_seconds"),

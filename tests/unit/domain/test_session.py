@@ -13,7 +13,7 @@ from daypass.domain.directory import Revocation, Role
 from daypass.domain.session import (
     LONGEST_SESSION_MS,
     MAX_HOPS,
-    REVOCATION_SUBJECTS,
+    SUBJECT_TABLES,
     FeedPosition,
     Hop,
     RevocationIndex,
@@ -291,6 +291,13 @@ def test_is_spent_is_true_once_a_block_has_ended() -> None:
     assert is_spent(made, 9000 + 2 * LONGEST_SESSION_MS)
 
 
+def test_is_spent_is_true_a_day_after_the_longest_session_has_ended() -> None:
+    made = revocation("role", "x", created_at=3000, issued_before=2000)
+    ends = 3000 + LONGEST_SESSION_MS + 24 * 3600 * 1000
+    assert not is_spent(made, ends - 1)
+    assert is_spent(made, ends)
+
+
 def test_remove_of_the_last_one_revives_nobody_else() -> None:
     one, two = revocation("role", "AROAFIRST"), revocation("role", "AROAFIRST", id="rv2", position=6)
     made = index(one, two)
@@ -320,7 +327,7 @@ REVOCATIONS = st.builds(
     Revocation,
     id=st.uuids().map(str),
     account=ACCOUNTS,
-    subject=st.sampled_from(sorted(REVOCATION_SUBJECTS)),
+    subject=st.sampled_from(sorted(SUBJECT_TABLES)),
     value=st.sampled_from(["x", "y", "1", "2"]),
     issued_before=st.integers(0, 9),
     created_at=st.just(0),

@@ -461,8 +461,8 @@ class World:
         raw = [(name.lower().encode(), value.encode()) for name, value in {**headers, **signed}.items()]
         return sigv4.parse_request("POST", b"/", b"", raw, body)
 
-    async def caller(self, credentials: Credentials, operation: str = "sts:Test") -> Caller:
-        return await authenticate(self.env, self.signature(credentials), self.facts(operation), {"sts"})
+    async def caller(self, credentials: Credentials) -> Caller:
+        return await authenticate(self.env, self.signature(credentials), {"sts"})
 
     async def call(
         self,
@@ -477,7 +477,7 @@ class World:
         caller: Caller | None = None
         self.message = ""
         try:
-            caller = await authenticate(self.env, self.signature(credentials), seen, {"sts"})
+            caller = await authenticate(self.env, self.signature(credentials), {"sts"})
             answer: Mapping[str, Any] = await operation(self.env, Call(caller, seen, self.clock.now()), params or {})
         except DaypassError as error:
             self.message = await refused(self.env, seen, caller, error, {"params": sorted(params or {})})

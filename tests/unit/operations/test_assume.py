@@ -39,7 +39,7 @@ def world() -> World:
 
 async def applicant(world: World) -> Applicant:
     user = world.user("ann", policies=[policy(allow("*"))])
-    caller = await world.caller(world.key(user), "sts:AssumeRole")
+    caller = await world.caller(world.key(user))
     return signing_applicant(world.env, Call(caller, world.facts("sts:AssumeRole"), world.clock.now()))
 
 

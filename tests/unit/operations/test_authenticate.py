@@ -124,7 +124,7 @@ async def test_authenticate_signature_outside_the_window_tells_the_servers_time(
     key = world.key(world.user("ann"))
     signature = world.signature(key, signed_at=world.clock.now() - 301_000)
     with pytest.raises(DaypassError) as caught:
-        await authenticate(world.env, signature, world.facts("sts:Test"), {"sts"})
+        await authenticate(world.env, signature, {"sts"})
     assert caught.value.kind is ErrorKind.SIGNATURE_MISMATCH
     assert "5 min" in caught.value.public
 

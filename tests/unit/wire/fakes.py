@@ -146,9 +146,7 @@ class World:
 
         return handle
 
-    async def _authenticate(
-        self, env: Env, signature: sigv4.UnverifiedSignature, facts: RequestFacts, services: Collection[str]
-    ) -> Caller:
+    async def _authenticate(self, env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str]) -> Caller:
         try:
             sigv4.verify(signature, KEY.secret, NOW, skew_ms=300_000, services=services)
         except sigv4.SigV4Error as error:

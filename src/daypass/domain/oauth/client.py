@@ -47,7 +47,6 @@ ANY: Final = "*"
 """In `roles`: every role whose trust policy admits the client."""
 
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
-TLS_METHODS: Final = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
 MAX_TEXT: Final = 65_536  # characters of the whole settings
 _MOST: Final = 100  # entries of one list
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})

@@ -23,7 +23,7 @@ class CharacterPositions:
             self._planes = (text.encode("latin-1")[::-1],)
         except UnicodeEncodeError:  # three bytes are enough for every code point
             raw = text.encode("utf-32-le", "surrogatepass")
-            self._planes = (raw[0::4][::-1], raw[1::4][::-1], raw[2::4][::-1])  # type: ignore[assignment]
+            self._planes = (raw[0::4][::-1], raw[1::4][::-1], raw[2::4][::-1])  # type: ignore[assignment]  # one plane or three
 
     def of(self, char: str) -> int:
         """The positions of a character."""

@@ -192,7 +192,7 @@ def acted_for(applicant: Applicant, actor: Actor) -> Applicant:
     parent = applicant.parent
     twins = {key.lower() for key, _ in parent.tags} & {key.lower() for key, _ in actor.tags}
     if twins:
-        raise DaypassError(ErrorKind.INVALID_PARAMETER, "Subject and actor hand on transitive tags with the same keys.")
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, "Subject and actor pass on transitive tags with the same keys.")
     identities = {parent.source_identity, actor.source_identity} - {""}
     if len(identities) > 1:
         raise DaypassError(ErrorKind.INVALID_PARAMETER, "Subject and actor have different source identities.")

@@ -75,7 +75,7 @@ class Service(ABC, Generic[R, W]):
         found = operation.check(context, params) if operation.check is not None else None
         return tuple(found or ())
 
-    def checked(self, operation: Operation[R, W], params: Params) -> Any:  # noqa: ARG002
+    def checked(self, operation: Operation[R, W], params: Params) -> Any:  # noqa: ARG002  # for services that check documents
         """What `check` computed from a document in this process, for `remember` in another."""
         return None
 

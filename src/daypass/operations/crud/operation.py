@@ -92,11 +92,9 @@ class Operation(Generic[R, W]):
         keys: further context keys of the request.
         document: a parameter with a policy, which must parse before anything else is tried.
         check: off the writer's thread, refuses what takes time to check, or returns the linter's findings. Only
-            authorized
-            callers see the refusal.
+            authorized callers see the refusal.
         gather: does slow work before a write, after authorization and on another thread or process, because all share
-            the
-            writer's thread.
+            the writer's thread.
         after_commit: may refuse after the write is durable, for example because of a failure that was counted.
         credential: the changes of credentials that a write was, for event streams.
         tagging: the additional action of a request with Tags.

@@ -69,9 +69,9 @@ def granted_services(documents: Iterable[PolicyDocument]) -> list[str]:
     candidates = {*services.NAMES, *(name for document in known for name in _spelt_out(document))}
     found = []
     for name in sorted(candidates):
-        spoken = [each for document in known for each in _of_service(document, name)]
-        denied = (Effect.DENY, Coverage.WHOLE) in spoken
-        if not denied and any(effect is Effect.ALLOW for effect, _ in spoken):
+        effects = [each for document in known for each in _of_service(document, name)]
+        denied = (Effect.DENY, Coverage.WHOLE) in effects
+        if not denied and any(effect is Effect.ALLOW for effect, _ in effects):
             found.append(name)
     return found
 

@@ -173,7 +173,7 @@ async def _same_session(
     also: Also[C] | None,
 ) -> Issued[C]:
     caller, asked = subject.caller, request.session
-    assert caller is not None and caller.session is not None  # noqa: PT018
+    assert caller is not None and caller.session is not None  # noqa: PT018  # one fact: it is a session
     session = caller.session
     if replace(asked, duration=None, policy="") != SessionRequest("") or request.external_id:
         raise DaypassError(

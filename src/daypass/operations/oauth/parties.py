@@ -88,14 +88,14 @@ async def is_own(env: Env, presented: Presented) -> bool:
 
 
 async def verified_actor(
-    env: Env, call: Call, presented: Presented, account: str, taken: IssuanceSnapshot, sender: Binding | None = None
+    env: Env, presented: Presented, account: str, taken: IssuanceSnapshot, sender: Binding | None = None
 ) -> Actor:
     """The actor. `account`: the account whose providers may verify it. `sender`: the key that the sender proved to have.
 
     Raises DaypassError.
     """
     if presented.type is TokenType.PRESIGNED:
-        return _own_actor(env, await presigned_caller(env, presented.unverified, call.facts))
+        return _own_actor(env, await presigned_caller(env, presented.unverified))
     if await is_own(env, presented):
         token, caller = await _own_caller(env, presented, taken.now)
         if env.oauth.issuer not in token.audiences:  # its holder need not be its subject
@@ -143,7 +143,7 @@ async def own_subject(
     or from its audience, which need not have the key. Raises DaypassError.
     """
     if presented.type is TokenType.PRESIGNED:
-        caller = await presigned_caller(env, presented.unverified, call.facts)
+        caller = await presigned_caller(env, presented.unverified)
     else:
         token, caller = await _own_caller(env, presented, now)
         by_actor = actor is not None and actor.caller is not None and await is_for(env, token, actor.caller)

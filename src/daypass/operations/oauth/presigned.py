@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from daypass import sigv4
-from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.authenticate import authenticate
 from daypass.operations.oauth.access_token import invalid_token, not_standing
@@ -24,11 +24,11 @@ _MAX: Final = 8192
 _REQUIRED: Final = {b"Action": b"GetCallerIdentity", b"Version": b"2011-06-15"}
 
 
-async def presigned_caller(env: Env, unverified_url: str, facts: RequestFacts) -> Caller:
+async def presigned_caller(env: Env, unverified_url: str) -> Caller:
     """The principal that presigned the request. Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE."""
     signature = _signature(env.oauth.issuer, unverified_url)
     try:
-        return await authenticate(env, signature, facts, ("sts",))
+        return await authenticate(env, signature, ("sts",))
     except DaypassError as error:
         if error.kind is ErrorKind.UNAVAILABLE:
             raise

@@ -31,9 +31,9 @@ def list_subjects(ctx: ReadContext, p: Params) -> Answer:
     return {"subjects": [detail.subject(subject) for subject in found], **more}
 
 
-def take_down(tx: Tx, certificate_uses: Sequence[CertificateUse]) -> None:
-    """Brings the subjects of these certificate_uses up to date, in their order."""
-    for use in certificate_uses:
+def record_uses(tx: Tx, uses: Sequence[CertificateUse]) -> None:
+    """Updates the subjects of the certificates that were used, in the order of the uses."""
+    for use in uses:
         old = tx.get(X509Subject, id=use.subject_id)
         if old is None:
             tx.insert(_seen(_new(use), use))

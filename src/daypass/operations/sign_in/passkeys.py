@@ -255,5 +255,5 @@ def end_browsers(tx: Tx, user: User, *, but: str = "") -> None:
 
 
 def _changed(call: Call, user: User, detail: Mapping[str, Any], decision: Decision | None = None) -> Event:
-    kind, told = EventType.DIRECTORY_CHANGED, {"user": user.arn, **detail}
-    return served(call, kind=kind, account=user.account, decision=decision, detail=told)
+    whole = {"user": user.arn, **detail}
+    return served(call, kind=EventType.DIRECTORY_CHANGED, account=user.account, decision=decision, detail=whole)

@@ -238,7 +238,7 @@ def assertion(env: Env, ceremony: Ceremony, passkey: Passkey, unverified: str) -
 
 def registration(env: Env, ceremony: Ceremony, unverified: str) -> Registered:
     """Verifies a new credential, and its attestation where the settings require one. Raises DaypassError(ACCESS_DENIED)."""
-    from fido2 import cbor  # noqa: PLC0415
+    from fido2 import cbor  # noqa: PLC0415  # slow to import
     from fido2.webauthn import RegistrationResponse  # noqa: PLC0415
 
     members = _members(unverified, _UNREGISTERED)
@@ -276,7 +276,7 @@ def _verified(verify: Callable[[], T], public: str) -> T:
 
 def _server(env: Env) -> Any:
     """The library's relying party. It compares the origin exactly, instead of accepting subdomains."""
-    from fido2.server import Fido2Server  # noqa: PLC0415
+    from fido2.server import Fido2Server  # noqa: PLC0415  # slow to import
     from fido2.webauthn import PublicKeyCredentialRpEntity  # noqa: PLC0415
 
     party = relying_party(env)
@@ -294,7 +294,7 @@ def _attestation(roots: Sequence[bytes], now: int) -> Any:
 
     The library compares the signatures of the chain, and nothing else: a genuine attestation certificate would vouch for others.
     """
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509  # noqa: PLC0415  # slow to import
     from fido2.attestation.base import AttestationResult, AttestationVerifier  # noqa: PLC0415
     from fido2.webauthn import AuthenticatorData  # noqa: PLC0415
 
@@ -314,7 +314,7 @@ def _check_path(path: Sequence[Any], now: int) -> None:
     """Raises ValueError unless every certificate is valid at `now` (ms), and each after the first is a CA that issued the
     one before (RFC 5280, 6.1). The first one's requirements depend on the format; the library checks them.
     """
-    from cryptography.x509 import BasicConstraints  # noqa: PLC0415
+    from cryptography.x509 import BasicConstraints  # noqa: PLC0415  # slow to import
 
     at = datetime.fromtimestamp(now / 1000, UTC)
     for each in path:
@@ -328,7 +328,7 @@ def _check_path(path: Sequence[Any], now: int) -> None:
 
 
 def _issued_by(child: Any, issuer: Any) -> bool:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  # slow to import
 
     try:
         child.verify_directly_issued_by(issuer)
@@ -354,7 +354,7 @@ def _check_key(key: Mapping[int, Any]) -> None:
 
 
 def _cose(stored: bytes) -> Mapping[int, Any]:
-    from fido2 import cbor  # noqa: PLC0415
+    from fido2 import cbor  # noqa: PLC0415  # slow to import
 
     decoded = cbor.decode(stored)
     if not isinstance(decoded, Mapping):

@@ -72,7 +72,7 @@ class AwsKms:
 
     def _client(self) -> Any:
         from botocore.config import Config  # noqa: PLC0415  # see `_call`
-        from botocore.session import get_session  # noqa: PLC0415
+        from botocore.session import get_session  # noqa: PLC0415  # the same
 
         config = Config(
             connect_timeout=self._seconds,

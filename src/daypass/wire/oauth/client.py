@@ -130,8 +130,7 @@ def _by_assertion(
         raise failed(str(error)) from None
     if client_id and client_id != named:
         raise malformed("client_id is not that of the client_assertion.")
-    methods = frozenset({"private_key_jwt"})
-    return PresentedClient(named, methods, assertion=assertion, certificate=certificate)  # type: ignore[arg-type]
+    return PresentedClient(named, frozenset({"private_key_jwt"}), assertion=assertion, certificate=certificate)
 
 
 def _one(form: Form, name: str) -> str:

@@ -144,7 +144,7 @@ async def _disconnected(receive: Any) -> None:
 async def _send_all(changes: AsyncIterator[Change], send: Any) -> None:
     """Raises TimeoutError for a follower that does not read."""
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-    async with aclosing(changes) as each:  # type: ignore[type-var]
+    async with aclosing(changes) as each:  # type: ignore[type-var]  # it is a generator, which can be closed
         async for change in each:
             body = {"type": "http.response.body", "body": render(change), "more_body": True}
             await asyncio.wait_for(send(body), _SLOW_SECONDS)

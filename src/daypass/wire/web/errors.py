@@ -46,7 +46,7 @@ class PageErrors:
         response = self.show(request, 500, None, title=_OTHER, message=INTERNAL, code=INTERNAL_CODE, encoded="")
         return response._replace(code=INTERNAL_CODE)
 
-    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:  # noqa: ARG002
+    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:  # noqa: ARG002  # for pages that show more of it
         """The page. `refusal`: None for an unexpected failure."""
         return page("error", status=status, request_id=request.request_id, **values)
 

@@ -115,7 +115,7 @@ def pretty(value: object) -> str:
 @cache
 def _environment() -> Environment:
     """Made at the first page: Jinja2 takes a while to import."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # see above
 
     made = Environment(
         loader=PackageLoader(__package__),

@@ -229,8 +229,8 @@ def _within(inner: values.Network, outer: values.Network) -> bool:
 def _tighter(old: tuple[object, bool] | None, new: tuple[object, bool], *, greater: bool) -> tuple[object, bool]:
     if old is None or old[0] == new[0]:
         return new if old is None else (new[0], old[1] or new[1])
-    return max(old, new, key=lambda bound: bound[0]) if greater else min(old, new, key=lambda bound: bound[0])  # type: ignore[return-value, arg-type]
+    return max(old, new, key=lambda bound: bound[0]) if greater else min(old, new, key=lambda bound: bound[0])  # type: ignore[return-value, arg-type]  # both of one type
 
 
 def _empty(low: tuple[object, bool], high: tuple[object, bool]) -> bool:
-    return low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))  # type: ignore[operator]
+    return low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1]))  # type: ignore[operator]  # the same
