@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from daypass.audit import recent
 from daypass.audit.log import Batch, Position
 from daypass.audit.recent import RecentBatches
 from daypass.audit.sql import RECORD_COLUMNS
+
+
+class Told:
+    """Stands for an item, which refers to its request, event and session."""
 
 
 class Statements:
@@ -86,3 +91,15 @@ def test_batch_that_does_not_continue_the_ones_before_replaces_them(monkeypatch:
     held.note("log", batch(4))
     assert restored(held, Position(-1, b"-1"), monkeypatch)[0] == []
     assert restored(held, Position(3, b"3"), monkeypatch)[0] == [4, 5]
+
+
+def test_note_holds_the_rows_of_a_batch_and_none_of_its_items() -> None:
+    held, noted = RecentBatches(), batch(0)
+    held.note("log", noted)
+    item = Told()
+    noted.outcome.done.append((item, None))  # type: ignore[arg-type]
+    known = weakref.ref(item)
+    del item
+    assert known() is not None
+    del noted
+    assert known() is None
