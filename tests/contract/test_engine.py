@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from daypass.stores.backend import UnusableDatabase
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import feed_head
 from daypass.stores.migrations import prepare
+from daypass.stores.sqlite import SqliteFile
 
 
 def open_prepared(path: Path, now: int = NOW) -> tuple[Database, bool]:
@@ -252,6 +254,16 @@ def test_a106_file_that_is_no_database_refuses_start(tmp_path: Path, content: by
     with pytest.raises(UnusableDatabase, match="cannot be opened"):
         open_prepared(path)
     assert path.read_bytes() == content
+
+
+def test_open_sqlite_on_a_disk_that_is_full_names_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: SqliteFile, anchor: sqlite3.Connection) -> None:
+        anchor.close()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(SqliteFile, "watch_log", full)  # on a connection of the driver, outside the pools
+    with pytest.raises(UnusableDatabase, match="cannot be opened: database or disk is full"):
+        open_database(f"sqlite:///{tmp_path}/daypass.db")
 
 
 def test_directory_in_place_of_the_file_refuses_start(tmp_path: Path) -> None:

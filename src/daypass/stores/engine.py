@@ -6,6 +6,7 @@ transaction, and a read must never see two states of the database.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -231,7 +232,7 @@ def open_database(
             raise ValueError("sqlite needs a file and takes no parameters: sqlite:///PATH")
         try:
             return Database(sqlite.open_backend(parsed.database, readers + 1), readers)
-        except (OSError, DBAPIError) as error:
+        except (OSError, DBAPIError, sqlite3.Error) as error:  # the driver's own: of connections outside the pools
             raise UnusableDatabase(
                 f"the SQLite file cannot be opened: {getattr(error, 'orig', None) or error}"
             ) from error

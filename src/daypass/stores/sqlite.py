@@ -128,8 +128,8 @@ class SqliteFile:
 
     def watch_log(self, anchor: sqlite3.Connection) -> None:
         """From now on the write-ahead log must stay the same file. `anchor` prevents SQLite from removing it."""
+        self._anchor = anchor  # `close` closes it, also when it cannot be used
         anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        self._anchor = anchor
         self._wal_inode = _inode(self._wal)
 
     def note(self, head: FeedHead) -> None:
