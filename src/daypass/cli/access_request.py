@@ -17,6 +17,7 @@ from daypass.cli.options import (
     account_option,
     complete_roles,
     connect,
+    limit_option,
     output_option,
     pages,
     server_options,
@@ -27,7 +28,6 @@ from daypass.client.http import Connection, segment
 
 _PATH = "/access-requests"
 _id = click.argument("request_id")
-_limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 _reason = click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown to approvers and recorded.")
 _STATES = ("draft", "pending", "approved", "denied", "expired", "cancelled", "claimed", "ended")
 
@@ -150,7 +150,7 @@ def suggest(action: str, resource: str, profile: str, endpoint: str, form: str) 
 @account_option
 @click.option("--state", type=click.Choice(_STATES), default=None)
 @click.option("--inbox", is_flag=True, help="Only those that wait for your vote.")
-@_limit
+@limit_option
 @server_options
 @output_option
 def list_requests(

@@ -14,7 +14,16 @@ import click
 from daypass.audit.verify import BadRecord, Head, Verified
 from daypass.cli import exits, output
 from daypass.cli.durations import moment_of, seconds_of
-from daypass.cli.options import PAGE, Group, any_account_option, connect, output_option, pages, server_options
+from daypass.cli.options import (
+    PAGE,
+    Group,
+    any_account_option,
+    connect,
+    limit_option,
+    output_option,
+    pages,
+    server_options,
+)
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
 from daypass.client.http import segment
 
@@ -64,7 +73,7 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
 @click.option("--decision", type=click.Choice(["allowed", "refused"]))
 @click.option("--since", default="", metavar="TIME", help="2026-01-31T12:00:00Z, or 2h: the last two hours.")
 @click.option("--until", default="", metavar="TIME", help="2026-01-31T12:00:00Z.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@limit_option
 @server_options
 @output_option
 def search(since: str, until: str, limit: int, profile: str, endpoint: str, form: str, **query: str | None) -> None:

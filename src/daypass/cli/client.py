@@ -13,6 +13,7 @@ from daypass.cli.options import (
     account_option,
     confirmed,
     connect,
+    limit_option,
     output_option,
     pages,
     server_options,
@@ -59,7 +60,7 @@ def create(name: str, settings: tuple[str, ...], account: str, profile: str, end
 
 @client.command("ls")
 @account_option
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@limit_option
 @server_options
 @output_option
 def list_clients(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:

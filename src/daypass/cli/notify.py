@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, account_option, connect, output_option, pages, server_options
+from daypass.cli.options import Group, account_option, connect, limit_option, output_option, pages, server_options
 from daypass.client.http import segment
 
 _PATH = "/notification-channels"
@@ -98,7 +98,7 @@ def send_test(name: str, account: str, profile: str, endpoint: str) -> None:
 @notify.command("log")
 @click.option("--dead", is_flag=True, help="Only those that could not be delivered.")
 @account_option
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@limit_option
 @server_options
 @output_option
 def log(

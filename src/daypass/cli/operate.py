@@ -10,11 +10,18 @@ import click
 from daypass.cli import output
 from daypass.cli.iam import document_of
 from daypass.cli.lint import offline
-from daypass.cli.options import Group, any_account_option, connect, output_option, pages, server_options, yes_option
+from daypass.cli.options import (
+    Group,
+    any_account_option,
+    connect,
+    limit_option,
+    output_option,
+    pages,
+    server_options,
+    yes_option,
+)
 from daypass.cli.replacing import agreed, unless_absent
 from daypass.client.http import segment
-
-_limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 
 
 @click.group(cls=Group)
@@ -26,7 +33,7 @@ def sessions() -> None:
 @any_account_option
 @click.option("--principal-id", default="", metavar="ID", help="Sessions of this role or user id.")
 @click.option("--all", "every", is_flag=True, help="Also those that have ended.")
-@_limit
+@limit_option
 @server_options
 @output_option
 def list_sessions(
@@ -110,7 +117,7 @@ def _plain(account: dict[str, Any]) -> dict[str, object]:
 
 
 @account.command("ls")
-@_limit
+@limit_option
 @server_options
 @output_option
 def list_accounts(limit: int, profile: str, endpoint: str, form: str) -> None:

@@ -93,6 +93,9 @@ any_account_option = click.option(
     "--account", default="", metavar="ID", help="Another account, for the operator; * for all."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Maximum number of results."
+)
 
 
 def confirmed(question: str, *, yes: bool, why: str = "this cannot be undone") -> None:

@@ -14,6 +14,7 @@ from daypass.cli.options import (
     account_option,
     confirmed,
     connect,
+    limit_option,
     output_option,
     pages,
     server_options,
@@ -83,7 +84,7 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
 
 @resource_server.command("ls")
 @account_option
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@limit_option
 @server_options
 @output_option
 def list_servers(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:

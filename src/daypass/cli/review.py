@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, account_option, connect, output_option, pages, server_options
+from daypass.cli.options import Group, account_option, connect, limit_option, output_option, pages, server_options
 from daypass.client.http import segment
 
 
@@ -17,7 +17,7 @@ def review() -> None:
 @review.command("ls")
 @account_option
 @click.option("--all", "every", is_flag=True, help="Also those that are closed.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@limit_option
 @server_options
 @output_option
 def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str, form: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import moment_of
-from daypass.cli.options import Group, any_account_option, connect, output_option, pages, server_options
+from daypass.cli.options import Group, any_account_option, connect, limit_option, output_option, pages, server_options
 from daypass.client.http import segment
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ class _Subject(_Choice):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return super().convert(str(value).replace("_", "-"), param, ctx)
-
-
-_limit = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 
 
 @click.command()
@@ -84,7 +81,7 @@ def revocations() -> None:
 
 @revocations.command("ls")
 @any_account_option
-@_limit
+@limit_option
 @server_options
 @output_option
 def list_revocations(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:

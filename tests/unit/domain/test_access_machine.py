@@ -161,10 +161,13 @@ class Access(RuleBasedStateMachine):
     @rule(seconds=st.integers(1, 100))
     def extend(self, seconds: int) -> None:
         assert self.grant is not None
+        before = grants.latest_end(self.grant, self.now)
         try:
             self.grant = grants.extended(self.grant, seconds, self.now)
         except GrantUnusable:
             assert grants.state_of(self.grant, self.now) is GrantState.ENDED
+            return
+        assert grants.latest_end(self.grant, self.now) == before + seconds * 1000
 
     @rule()
     def done(self) -> None:

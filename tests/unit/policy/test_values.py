@@ -1,3 +1,4 @@
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -31,6 +32,14 @@ NANO = 10**9
 )
 def test_date_forms_that_aws_takes(text, seconds):
     assert values.date(text) == round(seconds * 10**6) * 1000
+
+
+def test_date_is_the_day_of_the_calendar():
+    epoch = date(1970, 1, 1).toordinal()
+    leap_days = [date(year, 2, 29) for year in (4, 400, 1600, 2000, 2400, 9996)]
+    others = [date.fromordinal(day) for day in range(1, date.max.toordinal(), 997)]
+    for day in [*leap_days, *others]:
+        assert values.date(day.isoformat()) == (day.toordinal() - epoch) * 86_400 * NANO
 
 
 @pytest.mark.parametrize(
