@@ -1,4 +1,4 @@
-"""ID tokens as the subject of identity assertions (ID-JAG): for their own client, while the person is signed in."""
+"""ID tokens and refresh tokens as the subject of identity assertions (ID-JAG): for their own client alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import jwt
 import pytest
 from tests.attack.installation import Answer, Installation, document
 from tests.browser import BASE, Browser
-from tests.oauth import ACCESS_TOKEN, EXCHANGE, ID_TOKEN, given, refusal
+from tests.oauth import ACCESS_TOKEN, EXCHANGE, ID_TOKEN, given, post, refusal
 from tests.oauth import JWT as JWT_TYPE
 from tests.oauth_client import Client, register
 from tests.sign_in import CALLBACK, VERIFIER, allowed, signed_in, site_with_pages, target, user
 
 RESOURCE_SERVER = "https://resource.test"
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
+REFRESH_TOKEN = "urn:ietf:params:oauth:token-type:refresh_token"
 SETTINGS = {
     "grant_types": ["authorization_code", EXCHANGE],
     "redirect_uris": [CALLBACK],
@@ -57,8 +58,8 @@ def signed(site: Installation) -> Signed:
     return with_tokens(site, name)
 
 
-def with_tokens(site: Installation, name: str) -> Signed:
-    client, browser = register(site, **SETTINGS), signed_in(site, name)
+def with_tokens(site: Installation, name: str, **settings: Any) -> Signed:
+    client, browser = register(site, **{**SETTINGS, **settings}), signed_in(site, name)
     code = allowed(browser, target(client))["code"]
     answer = client.token(grant="authorization_code", code=code, redirect_uri=CALLBACK, code_verifier=VERIFIER)
     return Signed(site, browser, client, given(answer))
@@ -117,3 +118,82 @@ def test_id_token_of_a_person_without_the_permission_gives_no_assertion(site: In
     answer = with_tokens(site, user(site)).asked()
     assert answer.status == 400
     assert site.records(answer.request_id)[0]["error"] == "access_denied"
+
+
+# --- Refresh tokens ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lasting(site: Installation) -> Signed:
+    """As `signed`, with a client that may use refresh tokens."""
+    name = user(site)
+    policy = document({"Action": "daypass:IssueIdentityAssertion", "Resource": "*"})
+    site.iam("PutUserPolicy", UserName=name, PolicyName="assert", PolicyDocument=policy)
+    return with_tokens(site, name, grant_types=["authorization_code", "refresh_token", EXCHANGE], audiences=[BASE])
+
+
+def by_refresh_token(signed: Signed, client: Client | None = None, **more: str) -> Answer:
+    own = {"subject_token": signed.tokens["refresh_token"], "subject_token_type": REFRESH_TOKEN}
+    return signed.asked(client, **{**own, **more})
+
+
+def refreshed(signed: Signed, token: str) -> Answer:
+    return signed.client.token(grant="refresh_token", refresh_token=token)
+
+
+def test_refresh_token_gives_an_assertion_as_its_id_token_did_and_is_not_used_up(lasting: Signed) -> None:
+    lasting.site.wall.time += 3_600_000  # the ID token has expired
+    refusal(lasting.site, lasting.asked(), "invalid_request")
+    answers = [by_refresh_token(lasting, scope="read") for _ in range(2)]
+    claims = [jwt.decode(given(answer)["access_token"], options={"verify_signature": False}) for answer in answers]
+    subject = jwt.decode(lasting.tokens["id_token"], options={"verify_signature": False})
+    assert [each["sub"] for each in claims] == [subject["sub"]] * 2
+    assert claims[0]["auth_time"] == subject["auth_time"]
+    assert claims[0]["jti"] != claims[1]["jti"]
+    assert (claims[0]["client_id"], claims[0]["scope"]) == ("app-there", "read")
+    (record,) = lasting.site.records(answers[0].request_id)
+    assert (record["type"], record["actor"]["principal_id"]) == ("web_identity.issued", subject["sub"])
+    assert refreshed(lasting, lasting.tokens["refresh_token"]).status == 200
+
+
+def test_a25_refresh_token_of_another_client_gives_no_assertion_and_ends_nothing(lasting: Signed) -> None:
+    other = register(lasting.site, **{**SETTINGS, "grant_types": ["authorization_code", "refresh_token", EXCHANGE]})
+    refusal(lasting.site, by_refresh_token(lasting, other), "invalid_grant")
+    altered = lasting.tokens["refresh_token"][:-4] + "AAAA"
+    refusal(lasting.site, by_refresh_token(lasting, subject_token=altered), "invalid_grant")
+    assert refreshed(lasting, lasting.tokens["refresh_token"]).status == 200
+
+
+def test_a25_refresh_token_is_the_subject_of_nothing_else_and_never_an_actor(lasting: Signed) -> None:
+    for kind in (ACCESS_TOKEN, JWT_TYPE, ID_TOKEN, REFRESH_TOKEN):
+        refusal(lasting.site, by_refresh_token(lasting, requested_token_type=kind), "invalid_request")
+    actor = {"actor_token": lasting.tokens["refresh_token"], "actor_token_type": REFRESH_TOKEN}
+    refusal(lasting.site, lasting.asked(**actor), "invalid_request")
+
+
+def test_a119_old_refresh_token_as_a_subject_ends_its_family(lasting: Signed) -> None:
+    old = lasting.tokens["refresh_token"]
+    newer = given(refreshed(lasting, old))["refresh_token"]
+    busy = by_refresh_token(lasting)
+    assert busy.status == 429, "the response with the next token may still be on its way"
+    lasting.site.wall.time += 60_000
+    answer = by_refresh_token(lasting)
+    assert (answer.status, json.loads(answer.body)["error"]) == (400, "invalid_grant")
+    kinds = [record["type"] for record in lasting.site.records(answer.request_id)]
+    assert sorted(kinds) == ["request.unauthenticated", "session.revoked"]
+    refusal(lasting.site, refreshed(lasting, newer), "invalid_grant")
+    refusal(lasting.site, by_refresh_token(lasting, subject_token=newer), "invalid_grant")
+
+
+def test_refresh_token_that_was_revoked_gives_no_assertion(lasting: Signed) -> None:
+    token = lasting.tokens["refresh_token"]
+    sent = {"token": token, **lasting.client.credentials()}
+    assert post(lasting.site, "/oauth2/revoke", sent).status == 200
+    refusal(lasting.site, by_refresh_token(lasting), "invalid_grant")
+
+
+def test_refresh_token_without_the_persons_consent_gives_no_assertion(lasting: Signed) -> None:
+    """One that an exchange gave continues a session which may be narrower than the person's."""
+    own = {"subject_token": lasting.tokens["access_token"], "subject_token_type": ACCESS_TOKEN}
+    made = given(lasting.client.token(grant=EXCHANGE, **own, requested_token_type=REFRESH_TOKEN))["access_token"]
+    refusal(lasting.site, by_refresh_token(lasting, subject_token=made), "invalid_grant")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +20,15 @@ from tests.oauth import (
     ID_TOKEN,
     ISSUER,
     PRESIGNED,
+    SAML2,
     authorization_server,
     exchange,
     given,
     presigned,
+    refusal,
 )
 from tests.oauth_client import Client, register
+from tests.saml_idp import Response, metadata
 
 RESOURCE_SERVER = "https://resource.test"
 API = "https://api.resource.test"
@@ -85,6 +89,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made = provider(resource, issuer, client_ids=(RESOURCE_SERVER,), static_jwks=keys, token_types=["JWT", TYPE])
         role = resource.role("reader", trust_in(made.arn, StringEquals={"daypass.test:aud": RESOURCE_SERVER}))
         yield World(home, resource, here, there, person, stranger, role)
+
+
+def test_saml_response_gives_an_assertion_by_way_of_an_access_token_of_a_role(world: World) -> None:
+    site, issuer = world.home, "https://saml.example.com"
+    arn = site.iam("CreateSAMLProvider", Name="corp", SAMLMetadataDocument=metadata(issuer=issuer)).text(
+        "SAMLProviderArn"
+    )
+    condition = {"StringEquals": {"saml:aud": "https://signin.aws.amazon.com/saml"}}
+    statement = {"Principal": {"Federated": arn}, "Action": "sts:AssumeRoleWithSAML", "Condition": condition}
+    policy = document({"Action": "daypass:IssueIdentityAssertion", "Resource": "*"})
+    role = site.role("by-saml", document(statement), policy=policy)
+    response = Response([f"{role},{arn}"], issuer=issuer, now=site.now())
+    text = base64.urlsafe_b64encode(base64.b64decode(response.encoded())).decode()
+    direct = world.asked(subject_token=text, subject_token_type=SAML2)
+    refusal(site, direct, "invalid_request")
+    token = given(exchange(site, text, SAML2, role=role))["access_token"]
+    claims = jwt.decode(world.assertion(subject_token=token), options={"verify_signature": False})
+    assert claims["sub"].startswith("AROA")
+    assert world.redeemed(world.assertion(subject_token=token)).status == 200
 
 
 def test_identity_assertion_is_issued_and_redeemed(world: World) -> None:

@@ -38,7 +38,7 @@ KEYS = {
     "Crl": ("x509_anchor:0190-anchor",),
     "SamlProvider": ("saml:111122223333:corp",),
     "IssuerAllowList": ("issuers:111122223333",),
-    "OAuthClient": ("oauth_client:DPCL22222222222222222",),
+    "OAuthClient": ("oauth_client:DPCL22222222222222222", "document_clients:111122223333"),
     "ResourceServer": ("resource_server:111122223333:https://api.example.com/v1",),
     "OutboundFederation": ("outbound:111122223333",),
     "InstanceProfile": ("instance_profile:AIPA1",),

@@ -74,7 +74,10 @@ class _Process:
 
     def add(self, entry: StatusEntry) -> None:
         number, place = split_index(entry.status_index)
-        self.lists.setdefault(number, _List()).entries[place] = entry
+        held = self.lists.get(number)
+        if held is None:
+            held = self.lists[number] = _List()
+        held.entries[place] = entry
 
 
 class LogStatusLists:

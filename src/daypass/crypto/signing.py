@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
@@ -69,9 +70,8 @@ class RingSigner:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:
             raise _unavailable(error) from None
-        header = msgspec.json.encode({"alg": algorithm, "kid": key.id, "typ": typ})
-        signed = f"{_base64url(header)}.{_base64url(msgspec.json.encode(claims))}"
-        return f"{signed}.{_base64url(_signature(self._private(key), signed.encode('ascii')))}"
+        signed = f"{_header(algorithm, key.id, typ)}.{_base64url(msgspec.json.encode(claims))}"
+        return f"{signed}.{_base64url(_SIGN[algorithm](self._private(key), signed.encode('ascii')))}"
 
     async def verify(self, unverified_text: str, typ: str = TYPE) -> Mapping[str, Any]:
         """See `ports.TokenSigner`. Tokens of another type are refused (RFC 8725, 3.11)."""
@@ -123,6 +123,12 @@ class RingSigner:
         return found
 
 
+@lru_cache(maxsize=64)
+def _header(algorithm: str, kid: str, typ: str) -> str:
+    """The first part of a token; it is the same for all tokens of a key."""
+    return _base64url(msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": typ}))
+
+
 def _unavailable(error: RingError) -> DaypassError:
     return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable.", private={"reason": str(error)})
 
@@ -132,14 +138,19 @@ def _curve(key: ec.EllipticCurvePrivateKey) -> tuple[str, int, HashAlgorithm]:
     return ("P-384", 48, SHA384()) if key.key_size == 384 else ("P-256", 32, SHA256())
 
 
-def _signature(key: PrivateKey, message: bytes) -> bytes:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        _, half, digest = _curve(key)
-        r, s = decode_dss_signature(key.sign(message, ec.ECDSA(digest)))
-        return r.to_bytes(half, "big") + s.to_bytes(half, "big")
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key.sign(message)
-    return key.sign(message, padding.PKCS1v15(), SHA256())
+def _ecdsa(key: Any, message: bytes, half: int, digest: ec.ECDSA) -> bytes:
+    """R and s, each of `half` bytes (RFC 7518, 3.4)."""
+    r, s = decode_dss_signature(key.sign(message, digest))
+    return r.to_bytes(half, "big") + s.to_bytes(half, "big")
+
+
+_SIGN: Final[Mapping[str, Callable[[Any, bytes], bytes]]] = {
+    "ES256": partial(_ecdsa, half=32, digest=ec.ECDSA(SHA256())),
+    "ES384": partial(_ecdsa, half=48, digest=ec.ECDSA(SHA384())),
+    "EdDSA": lambda key, message: key.sign(message),
+    "RS256": lambda key, message: key.sign(message, padding.PKCS1v15(), SHA256()),
+}
+"""How each algorithm signs, with a private key of its ring."""
 
 
 def _is_genuine(key: PrivateKey, signature: bytes, message: bytes) -> bool:

@@ -63,6 +63,7 @@ class ErrorKind(StrEnum):
     EXPIRED_DEVICE_CODE = "expired_device_code", Family.REQUEST  # expired_token (RFC 8628, 3.5)
     CONSENT_DENIED = "consent_denied", Family.DENIED  # access_denied (RFC 8628, 3.5): the person has refused
     UNSUPPORTED_RESPONSE_TYPE = "unsupported_response_type", Family.REQUEST  # unsupported_response_type (RFC 6749, 4.1.2.1)
+    REQUEST_OBJECT = "request_object", Family.REQUEST  # request_not_supported (OpenID Connect Core 1.0, 3.1.2.6)
     UNSUPPORTED_TOKEN_TYPE = "unsupported_token_type", Family.REQUEST  # unsupported_token_type (RFC 7009, 2.2.1)
     INVALID_TARGET = "invalid_target", Family.REQUEST  # invalid_target (RFC 8707, 2): no token for this audience
     INVALID_CLIENT = "invalid_client", Family.CREDENTIALS  # invalid_client, 401 (RFC 6749, 5.2): the client did not authenticate

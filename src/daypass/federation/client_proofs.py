@@ -41,19 +41,17 @@ class SignedProofs:
         self._jose = jose
         self._keys = keys
 
-    def unverified_client(self, unverified_text: str) -> str:
+    def read(self, unverified_text: str) -> UnverifiedJws:
         """See `ports.ClientProofs`."""
-        subject = self._jose.read(unverified_text).unverified_claims.get("sub")
-        return subject if isinstance(subject, str) and len(subject) <= _MAX_TEXT else ""
+        return self._jose.read(unverified_text)
 
-    async def assertion(self, client: OAuthClient, unverified_text: str, now: int) -> Mapping[str, Any]:
+    async def assertion(self, client: OAuthClient, unverified: UnverifiedJws, now: int) -> Mapping[str, Any]:
         """See `ports.ClientProofs`."""
-        jws = self._jose.read(unverified_text)
-        if jws.typ.lower().removeprefix("application/") not in ASSERTION_TYPES:
+        if unverified.typ.lower().removeprefix("application/") not in ASSERTION_TYPES:
             raise JoseError("its type is not that of a client assertion")
-        found = await self._keys.keys(_key_source(client.account, client.id, client.settings), jws.kid, now)
-        self._jose.verify(jws, found.jwks, ALGORITHMS)
-        return jws.unverified_claims  # verified by now
+        found = await self._keys.keys(_key_source(client.account, client.id, client.settings), unverified.kid, now)
+        self._jose.verify(unverified, found.jwks, ALGORITHMS)
+        return unverified.unverified_claims  # verified by now
 
     def dpop(self, unverified_text: str) -> DpopClaims:
         """See `ports.ClientProofs`."""

@@ -22,6 +22,7 @@ from daypass.domain.directory import (
     Grant,
     KeyStatus,
     ManagedPolicy,
+    OAuthClient,
     Revocation,
     Role,
     Tags,
@@ -212,6 +213,10 @@ class Directory(Protocol):
     async def managed_policy(self, arn: str) -> ManagedPolicyView | None: ...
     async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None: ...
     async def policy_content(self, content_hash: str) -> PolicyContentView | None: ...
+
+    async def document_clients(self, account: str) -> tuple[OAuthClient, ...]:
+        """The account's clients that list metadata documents of other clients, oldest first."""
+        ...
 
     async def entity(self, kind: type[E], *values: str) -> E | None:
         """An entity that is cached unchanged, by the values of its first key in the table of entities.

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import UnverifiedJws
 
 
 class TokenSigner(Protocol):
@@ -55,11 +56,11 @@ class DpopClaims(Struct, frozen=True):
 class ClientProofs(Protocol):
     """Verifies the signatures that clients make."""
 
-    def unverified_client(self, unverified_text: str) -> str:
-        """The client that an assertion claims to come from (`sub`). Raises JoseError."""
+    def read(self, unverified_text: str) -> UnverifiedJws:
+        """Parses an assertion. Raises JoseError."""
         ...
 
-    async def assertion(self, client: OAuthClient, unverified_text: str, now: int) -> Mapping[str, Any]:
+    async def assertion(self, client: OAuthClient, unverified: UnverifiedJws, now: int) -> Mapping[str, Any]:
         """The claims of an assertion that one of the client's keys has signed. Their meaning is not checked.
 
         Raises JoseError, DaypassError: IDP_COMMUNICATION when the keys cannot be fetched, UNAVAILABLE.
@@ -135,12 +136,12 @@ class _NoKeys:
     def jwks(self) -> bytes:
         return b'{"keys":[]}'
 
-    def unverified_client(self, unverified_text: str) -> NoReturn:
+    def read(self, unverified_text: str) -> NoReturn:
         del unverified_text
         raise _no_oauth()
 
-    async def assertion(self, client: OAuthClient, unverified_text: str, now: int) -> NoReturn:
-        del client, unverified_text, now
+    async def assertion(self, client: OAuthClient, unverified: UnverifiedJws, now: int) -> NoReturn:
+        del client, unverified, now
         raise _no_oauth()
 
     async def fetch(self, client_id: str, account: str, now: int) -> NoReturn:

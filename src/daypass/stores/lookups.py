@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from daypass.domain.directory import OAuthClient
 from daypass.ports import (
     AccountView,
     KeyView,
@@ -91,6 +92,13 @@ class Lookups(ABC):
         view: TrustAnchorView | None = self._cache.get(key)
         if view is MISSING:
             view = await self._miss(key, partial(self._views.trust_anchor, anchor_id=anchor_id))
+        return view
+
+    async def document_clients(self, account: str) -> tuple[OAuthClient, ...]:
+        key = f"document_clients:{account}"
+        view: tuple[OAuthClient, ...] = self._cache.get(key)
+        if view is MISSING:
+            view = await self._miss(key, partial(self._views.document_clients, account=account))
         return view
 
     async def entity(self, kind: type[E], *values: str) -> E | None:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from daypass.domain.directory import AccessKey, Account, Grant, Role, User
+from daypass.domain.directory import AccessKey, Account, Grant, OAuthClient, Role, User
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.layers import NamedPolicy
@@ -65,7 +65,7 @@ class _Content(msgspec.Struct, array_like=True):
 _ENTITIES: Final[dict[str, type[Any]]] = {
     table.feed_keys[0].kind: entity for entity, table in ENTITY_TABLES.items() if table.cached
 }
-_STORED: Final[dict[str, type[Any]]] = {
+_STORED: Final[dict[str, Any]] = {
     "user": _User,
     "user_name": _User,
     "role": _Role,
@@ -75,6 +75,7 @@ _STORED: Final[dict[str, type[Any]]] = {
     "content": _Content,
     "policy": ManagedPolicyView,
     "x509_anchor": TrustAnchorView,
+    "document_clients": tuple[OAuthClient, ...],
     **_ENTITIES,
 }
 _DECODERS: Final = {kind: msgspec.msgpack.Decoder(stored) for kind, stored in _STORED.items()}

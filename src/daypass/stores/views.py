@@ -24,6 +24,7 @@ from daypass.domain.directory import (
     IssuerAllowList,
     ManagedPolicy,
     Membership,
+    OAuthClient,
     PolicyContent,
     PolicyVersion,
     Role,
@@ -161,6 +162,12 @@ class Views:
             return Loaded(None)
         crls = reader.find(Crl, trust_anchor_id=anchor_id, account=anchor.account, order="id", limit=_ALL)
         return Loaded(TrustAnchorView(anchor, tuple(crl for crl in crls if crl.enabled)))
+
+    def document_clients(self, reader: Reader, account: str) -> Loaded:
+        """It depends on each listed client by its own key, too: a process of an earlier release announces only that key."""
+        found = reader.find(OAuthClient, account=account, order="id", limit=_ALL)
+        listing = tuple(client for client in found if '"metadata_documents"' in client.settings)
+        return Loaded(listing, tuple(f"oauth_client:{client.id}" for client in listing))
 
     def entity(self, reader: Reader, kind: type[Any], equals: Mapping[str, str]) -> Loaded:
         """An entity as it is."""

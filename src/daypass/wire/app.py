@@ -26,6 +26,7 @@ from daypass.wire.http import (
     REQUEST,
     WHOLE_ANSWER,
     WHOLE_BODY,
+    FixedHeaders,
     Header,
     Request,
     Response,
@@ -292,9 +293,11 @@ def _id_header(request: Request) -> Header:
 async def _send(scope: Scope, send: Send, request: Request, response: Response) -> None:
     body = response.body
     answer = scope.get(WHOLE_ANSWER)
-    if answer is not None and not response.headers:
+    more = response.headers
+    fixed = more.lines if isinstance(more, FixedHeaders) else b""
+    if answer is not None and (fixed or not more):
         lines = _LINES % (response.content_type, len(body), request.request_id.encode("ascii"))
-        if answer(response.status, lines, body):
+        if answer(response.status, lines + fixed, body):
             return
     headers = [
         (b"content-type", response.content_type),

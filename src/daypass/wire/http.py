@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 Header = tuple[bytes, bytes]
 
@@ -37,6 +37,20 @@ do those of new connections of the same address.
 
 REQUEST = "daypass.request"
 """Key of the scope of a mounted application for the `Request`, with its body."""
+
+
+class FixedHeaders(tuple[Header, ...]):  # noqa: SLOT001 - a tuple can have no slots
+    """Headers that are the same in every response and hold nothing from a caller. They need not be checked when they are
+    sent, and `lines` is their form on the wire.
+    """
+
+    lines: bytes
+
+    def __new__(cls, *headers: Header) -> Self:
+        """The headers in their order."""
+        made = super().__new__(cls, headers)
+        made.lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return made
 
 
 class Request(NamedTuple):

@@ -122,7 +122,7 @@ def test_person_who_cancels_sends_the_client_an_error(site: Installation, client
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"response_type": ""}, "unsupported_response_type"),
         ({"response_mode": "fragment"}, "invalid_request"),
-        ({"request": "e30.e30."}, "invalid_request"),
+        ({"request": "e30.e30."}, "request_not_supported"),
         ({"scope": "openid unknown"}, "invalid_scope"),
         ({"scope": ""}, "invalid_request"),
         ({"prompt": "none login"}, "invalid_request"),

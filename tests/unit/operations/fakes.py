@@ -26,6 +26,7 @@ from daypass.domain.directory import (
     KeyStatus,
     ManagedPolicy,
     MfaDevice,
+    OAuthClient,
     OidcProvider,
     PolicyContent,
     ReplayEntry,
@@ -229,6 +230,10 @@ class MemoryDirectory:
 
     async def policy_content(self, content_hash: str) -> PolicyContentView | None:
         return self._read(self.contents.get(content_hash))
+
+    async def document_clients(self, account: str) -> tuple[OAuthClient, ...]:
+        del account
+        return self._read(())
 
     async def refresh(self) -> bool:
         self.refreshes += 1

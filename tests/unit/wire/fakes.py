@@ -85,6 +85,9 @@ class _Directory:
         return FeedPosition("i", 1)
 
 
+_HEALTH = Response(200, b"ok\n", b"text/plain")
+
+
 @dataclass
 class World:
     """A whole wire with fakes behind it. `calls` and `refusals` are what came through."""
@@ -104,6 +107,7 @@ class World:
     asked: list[sigv4.UnverifiedSignature] = field(default_factory=list)  # whether they are
     unrecorded: list[str] = field(default_factory=list)
     overloads: list[Event] = field(default_factory=list)
+    health: Response = _HEALTH
 
     def __post_init__(self) -> None:
         tables = {
@@ -172,7 +176,7 @@ class World:
         raise DaypassError(ErrorKind.NOT_FOUND, "Nothing is here.", private={"reason": "canary"})
 
     async def _health(self, request: Request) -> Response:
-        return Response(200, b"ok\n", b"text/plain")
+        return self.health
 
     async def _boom(self, request: Request) -> Response:
         raise RuntimeError("secret-canary")

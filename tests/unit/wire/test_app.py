@@ -11,7 +11,7 @@ from tests.unit.wire.fakes import REQUEST_ID, World, form, signed
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.app import HttpLimits
-from daypass.wire.http import HOLD, LATE, OVERDUE, REQUEST, WHOLE_BODY, Response
+from daypass.wire.http import HOLD, LATE, OVERDUE, REQUEST, WHOLE_ANSWER, WHOLE_BODY, FixedHeaders, Response
 from daypass.wire.routing import Mount, Route, Routes
 
 IDENTITY = form(Action="GetCallerIdentity", Version="2011-06-15")
@@ -122,6 +122,24 @@ async def test_route_other_method_is_405_and_other_path_404_and_both_are_recorde
         assert _error(answer.body)["request_id"] == REQUEST_ID
     kinds = [refusal.error.kind for refusal in world.refusals]
     assert kinds == [ErrorKind.MALFORMED_REQUEST, *[ErrorKind.UNKNOWN_OPERATION] * 5]
+
+
+async def test_send_response_with_fixed_headers_is_one_write_and_with_others_is_not() -> None:
+    fixed = FixedHeaders((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
+    sent: list[tuple[int, bytes, bytes]] = []
+
+    def whole(status: int, lines: bytes, body: bytes) -> bool:
+        sent.append((status, lines, body))
+        return True
+
+    world = World(health=Response(200, b"{}", b"application/json", fixed))
+    await world.send("GET", b"/healthz", scope={WHOLE_ANSWER: whole})
+    assert [(status, body) for status, _, body in sent] == [(200, b"{}")]
+    assert sent[0][1].endswith(b"\r\ncache-control: no-store\r\npragma: no-cache\r\n")
+    world.health = world.health._replace(headers=(*fixed, (b"dpop-nonce", b"made for a caller")))
+    answer = await world.send("GET", b"/healthz", scope={WHOLE_ANSWER: whole})
+    assert len(sent) == 1, "headers that may hold text of a caller take the way on which they are checked"
+    assert answer.headers[b"cache-control"] == b"no-store"
 
 
 async def test_route_below_a_prefix_is_found_as_sent_and_an_exact_path_wins() -> None:

@@ -21,7 +21,7 @@ from daypass.domain.certificate import Certificate, CertificateRefused
 from daypass.domain.claims import Caller
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import JoseError
+from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations import heavy
@@ -68,7 +68,7 @@ class PresentedClient(Struct, frozen=True):
     Attributes:
         id: the client that it claims to be.
         methods: the methods that its credentials are of. A certificate is not a credential unless the client uses it.
-        secret, assertion: the credential.
+        secret, unverified_assertion: the credential.
         certificate: the client's, of the TLS connection.
         caller: the principal that signed the request with SigV4; it is verified.
         account: of the grant in the request, where a client with a metadata document is looked for; "" for none.
@@ -77,7 +77,7 @@ class PresentedClient(Struct, frozen=True):
     id: str
     methods: frozenset[AuthMethod]
     secret: str = ""
-    assertion: str = ""
+    unverified_assertion: UnverifiedJws | None = None
     certificate: TlsClientCertificate | None = None
     caller: Caller | None = None
     account: str = ""
@@ -183,7 +183,8 @@ async def _verified(
     """The one-time credentials to consume. Raises JoseError, CertificateRefused, DaypassError."""
     match settings.token_endpoint_auth_method:
         case "private_key_jwt":
-            claims = await env.oauth.proofs.assertion(client, presented.assertion, now)
+            assert presented.unverified_assertion is not None
+            claims = await env.oauth.proofs.assertion(client, presented.unverified_assertion, now)
             return (_assertion(env.oauth.issuer, client, claims, now),)
         case "client_secret_basic" | "client_secret_post":
             await _check_secret(env, client, presented.secret)

@@ -19,6 +19,7 @@ from daypass.operations.oauth.authorization import Authorization, person_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.id_token import subject_of
 from daypass.operations.oauth.inspect import end_session
 from daypass.operations.oauth.refresh import Granted, issue_with_refresh
 from daypass.operations.oauth.request import Sender, TokenRequest
@@ -84,7 +85,14 @@ async def consented(
 
     try:
         granted = await issue_with_refresh(
-            env, call, request, person.session, also=also, lasting=True, consent_id=authorization.consent_id
+            env,
+            call,
+            request,
+            person.session,
+            context={"sub": subject_of(person.session), "auth_time": str(person.authenticated_at // 1000)},
+            also=also,
+            lasting=True,
+            consent_id=authorization.consent_id,
         )
     except DaypassError:
         await _end_if_used(env, call, code, sender)

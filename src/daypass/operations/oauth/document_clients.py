@@ -7,17 +7,22 @@ Source: draft-ietf-oauth-client-id-metadata-document.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
 
 from daypass.domain.directory import OAuthClient, OAuthCode, RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.oauth.client import ClientSettings, dump_client, parse_client
+from daypass.domain.oauth.client import dump_client, parse_client
 from daypass.domain.oauth.client_document import read_document
 from daypass.domain.oauth.client_id_url import is_allowed
+from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.refresh_family import is_refresh_token, parse_token
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, Reader
+
+_DESCRIBED: Final = 256  # documents, each of at most 10 KB
 
 
 async def document_client(env: Env, account: str, client_id: str) -> OAuthClient | None:
@@ -28,27 +33,39 @@ async def document_client(env: Env, account: str, client_id: str) -> OAuthClient
     limits = await _limits(env, account, client_id)
     if limits is None:
         return None
-    client, settings = limits
+    client = limits
     body = await env.oauth.documents.fetch(client_id, account, env.clock.now())
     try:
-        name, made = read_document(client_id, body, settings)
+        name, made = _described(client_id, body, client.settings)
     except ValueError as error:
         private: dict[str, Any] = {OWNER: account, "client_id": client_id, "document": str(error)}
         raise DaypassError(
             ErrorKind.VALIDATION, "The application's metadata document cannot be used.", private=private
         ) from None
-    return OAuthClient(client_id, account, name, client.created_at, client.updated_at, settings=dump_client(made))
+    return OAuthClient(client_id, account, name, client.created_at, client.updated_at, settings=made)
 
 
-async def _limits(env: Env, account: str, client_id: str) -> tuple[OAuthClient, ClientSettings] | None:
-    """The oldest enabled client of the account that lists this URL."""
-    found = await env.directory.read(lambda tx: tx.find(OAuthClient, account=account, order="id"), account=account)
-    for client in found:
-        if client.enabled and '"metadata_documents"' in client.settings:
-            settings = parse_client(client.settings)
-            if is_allowed(client_id, settings.metadata_documents):
-                return client, settings
-    return None
+@lru_cache(maxsize=_DESCRIBED)
+def _described(client_id: str, body: bytes, limits: str) -> tuple[str, str]:
+    """The name and the settings that a document describes, within the settings of the client that lists it.
+
+    Raises ValueError that says what is wrong.
+    """
+    name, made = read_document(client_id, body, parse_client(limits))
+    return name, dump_client(made)
+
+
+async def _limits(env: Env, account: str, client_id: str) -> OAuthClient | None:
+    """The oldest enabled client of the account that lists this URL. A stale cache is not the reason for a refusal."""
+    found = _listing(await env.directory.document_clients(account), client_id)
+    if found is None and await refresh_if_changed(env):
+        found = _listing(await env.directory.document_clients(account), client_id)
+    return found
+
+
+def _listing(clients: Iterable[OAuthClient], client_id: str) -> OAuthClient | None:
+    lists = (each for each in clients if is_allowed(client_id, parse_client(each.settings).metadata_documents))
+    return next((each for each in lists if each.enabled), None)
 
 
 async def account_of_grant(env: Env, unverified_code: str, unverified_refresh_token: str) -> str:

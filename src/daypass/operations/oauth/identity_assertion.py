@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain.claims import Caller
 from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -23,13 +24,15 @@ from daypass.domain.session import SessionClaims
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume.applicant import signing_applicant, snapshot
 from daypass.operations.assume.replay import commit_once
+from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
-from daypass.operations.oauth.access_token import acting, stable_id, values_of
+from daypass.operations.oauth.access_token import acting, not_standing, stable_id, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
 from daypass.operations.oauth.parties import Subject, own_subject
+from daypass.operations.oauth.refresh import session_of_person
 from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender, TokenType
 from daypass.operations.oauth.web_identity_token import WebIdentityToken
 from daypass.operations.outcome import served
@@ -42,7 +45,7 @@ _SECONDS: Final = 300
 class AssertionRequest(Struct, frozen=True):
     """The requested assertion: for an authorization server (`audience`, its issuer), a resource and scopes there.
 
-    `subject`: an ID token that this server issued to the client, or a subject of token exchange.
+    `subject`: an ID token or a refresh token that this server issued to the client, or a subject of token exchange.
     """
 
     subject: Presented
@@ -78,20 +81,32 @@ async def issue_identity_assertion(env: Env, call: Call, request: AssertionReque
 async def _subject(
     env: Env, call: Call, request: AssertionRequest, client: AuthenticatedClient
 ) -> tuple[Subject, dict[str, Any]]:
-    """The subject, and the claims about it. `sub` of an ID token is that of the assertion, too (section 4.3.1).
+    """The subject, and the claims about it. `sub` of an ID token is that of the assertion, too (section 4.3.1), and that of
+    a refresh token is the one that its ID token had.
 
     Raises DaypassError.
     """
-    now = snapshot(env).now
-    if request.subject.type is not TokenType.ID_TOKEN:
-        subject = await own_subject(env, call, request.subject, None, now, request.sender.binding)
-        session = subject.session
-        return subject, _claims_of(session) if session is not None else {}
-    person = await signed_in_by(env, client.client.account, client.client.id, request.subject.unverified, now)
-    applicant = signing_applicant(env, Call(person.caller, call.facts, call.now))
-    subject = Subject(applicant, ASSUME_ROLE, person.caller.name, person.caller.principal_arn, person.caller)
-    claims = {"sub": subject_of(person.session), "auth_time": person.authenticated_at // 1000}
-    return subject, claims
+    now, unverified = snapshot(env).now, request.subject.unverified
+    match request.subject.type:
+        case TokenType.ID_TOKEN:
+            person = await signed_in_by(env, client.client.account, client.client.id, unverified, now)
+            claims = {"sub": subject_of(person.session), "auth_time": person.authenticated_at // 1000}
+            return _as_subject(env, call, person.caller), claims
+        case TokenType.REFRESH_TOKEN:
+            session, about = await session_of_person(env, call, unverified, request.sender)
+            try:
+                caller = await caller_of_session(env, session, now)
+            except DaypassError as error:
+                raise not_standing(error) if error.kind is not ErrorKind.UNAVAILABLE else error from None
+            return _as_subject(env, call, caller), {"sub": about["sub"], "auth_time": int(about["auth_time"])}
+        case _:
+            subject = await own_subject(env, call, request.subject, None, now, request.sender.binding)
+            return subject, _claims_of(subject.session) if subject.session is not None else {}
+
+
+def _as_subject(env: Env, call: Call, caller: Caller) -> Subject:
+    applicant = signing_applicant(env, Call(caller, call.facts, call.now))
+    return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
 
 
 def _claims_of(session: SessionClaims) -> dict[str, Any]:

@@ -66,12 +66,11 @@ AlsoWrites = Callable[[Tx, str], None]
 
 
 class Granted(Struct, frozen=True):
-    """A token, and the refresh token with it ("" for none), which expires at `expires_at` (ms). `context`: see FamilyContent."""
+    """A token, and the refresh token with it ("" for none), which expires at `expires_at` (ms)."""
 
     issued: IssuedToken
     refresh_token: str = ""
     expires_at: int = 0
-    context: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Granted({self.issued.session.session_id})"
@@ -91,7 +90,7 @@ async def issue_with_refresh(
     """The token of a grant whose subject is `session`, with a refresh token if the client may use that grant.
 
     `lasting`: the refresh tokens may outlive `session`, because the person has consented to that; otherwise they end with it.
-    `consent_id`: the consent whose withdrawal ends the refresh tokens; "" for none.
+    `consent_id`: the consent whose withdrawal ends the refresh tokens; "" for none. `context`: see FamilyContent.
     Raises DaypassError: see `issue_token`.
     """
     client = request.sender.client
@@ -110,7 +109,7 @@ async def issue_with_refresh(
             also(tx, family.id)
 
     issued = await _issue(env, call, request, family, content, start)
-    return Granted(issued, token_of(family, content, family.generation), family.expires_at, content.context)
+    return Granted(issued, token_of(family, content, family.generation), family.expires_at)
 
 
 async def refresh(env: Env, call: Call, unverified_token: str, request: TokenRequest) -> Granted:
@@ -123,15 +122,35 @@ async def refresh(env: Env, call: Call, unverified_token: str, request: TokenReq
     asked = _asked(request, content)
     if generation == family.generation:
         return await _rotate(env, call, family, content, asked)
-    client = request.sender.client
-    assert client is not None
     since = call.now - family.rotated_at
-    if generation == family.generation - 1 and since < BUSY_MS:
-        raise _busy(family)
-    if generation == family.generation - 1 and since < GRACE_MS:
+    if generation == family.generation - 1 and BUSY_MS <= since < GRACE_MS:
         return await _repeat(env, call, family, content, asked)
+    raise await _used_again(env, call, family, generation, request.sender)
+
+
+async def session_of_person(
+    env: Env, call: Call, unverified_token: str, sender: Sender
+) -> tuple[SessionClaims, Mapping[str, str]]:
+    """The session of the person who has consented to a refresh token, and the claims about them. The token is not used up.
+
+    An old token ends its family, as in `refresh`. Raises DaypassError: INVALID_GRANT, THROTTLED, UNAVAILABLE.
+    """
+    family, content, generation = await _opened(env, unverified_token, sender)
+    if generation != family.generation:
+        raise await _used_again(env, call, family, generation, sender)
+    if "sub" not in content.context:
+        raise invalid("no person has consented to it, or only in an earlier release", family)
+    return payload.decode(content.session), content.context
+
+
+async def _used_again(env: Env, call: Call, family: RefreshFamily, generation: int, sender: Sender) -> DaypassError:
+    """The refusal of an old token. It ends the family, unless the response with the next token may still be on its way."""
+    if generation == family.generation - 1 and call.now - family.rotated_at < GRACE_MS:
+        return _busy(family)
+    client = sender.client
+    assert client is not None
     await end_family(env, call, family, client.actor, "an old refresh token was used again")
-    raise invalid("an old refresh token was used again; its family and its sessions are ended", family)
+    return invalid("an old refresh token was used again; its family and its sessions are ended", family)
 
 
 async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sender) -> None:
@@ -191,7 +210,7 @@ async def _rotate(
         tx.replace(replace(current, generation=current.generation + 1, rotated_at=call.now, last=last))
 
     issued = await _issue(env, call, request, family, content, rotate)
-    return Granted(issued, token_of(family, content, family.generation + 1), family.expires_at, content.context)
+    return Granted(issued, token_of(family, content, family.generation + 1), family.expires_at)
 
 
 async def _repeat(
@@ -224,7 +243,7 @@ async def _repeat(
         detail={"family": family.id, "generation": family.generation, "repeated": True, **listed},
     )
     await commit_once(env, event, request.sender.replays)
-    return Granted(issued, token_of(family, content, family.generation), family.expires_at, content.context)
+    return Granted(issued, token_of(family, content, family.generation), family.expires_at)
 
 
 def _asked(request: TokenRequest, content: FamilyContent) -> TokenRequest:

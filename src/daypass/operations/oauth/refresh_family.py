@@ -54,7 +54,8 @@ def is_authentic(token: UnverifiedToken, content: FamilyContent) -> bool:
 class FamilyContent(Struct, frozen=True):
     """What is sealed in a family: the key of its tokens, its session, and the request that each use repeats.
 
-    `jkt`: the DPoP key that every use must prove; "" for none. `context`: of the grant, returned at each use.
+    `jkt`: the DPoP key that every use must prove; "" for none. `context`: claims about the person who has consented
+    to the tokens: `sub` and `auth_time`, as in the ID token; {} for tokens that an exchange gave.
     """
 
     key: bytes

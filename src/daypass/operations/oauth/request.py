@@ -26,8 +26,9 @@ class TokenType(StrEnum):
     AWS_CREDENTIALS = "urn:daypass:token-type:aws-credentials"
 
 
-SUBJECT_TYPES = frozenset(TokenType) - {TokenType.AWS_CREDENTIALS, TokenType.REFRESH_TOKEN, TokenType.ID_JAG}
-ACTOR_TYPES = SUBJECT_TYPES - {TokenType.SAML2}
+SUBJECT_TYPES = frozenset(TokenType) - {TokenType.AWS_CREDENTIALS, TokenType.ID_JAG}
+"""A refresh token is the subject of an identity assertion only."""
+ACTOR_TYPES = SUBJECT_TYPES - {TokenType.SAML2, TokenType.REFRESH_TOKEN}
 REQUESTED_TYPES = frozenset(
     {
         TokenType.ACCESS_TOKEN,

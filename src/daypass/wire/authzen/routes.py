@@ -11,6 +11,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations import rates
 from daypass.operations.access.evaluate_access import ACTION as EVALUATE
@@ -22,7 +24,7 @@ from daypass.wire.access_token import authenticated_by_any, with_nonce
 from daypass.wire.authzen import requests
 from daypass.wire.authzen.requests import Evaluations, body_of
 from daypass.wire.front import Front, Progress, Refusal
-from daypass.wire.http import Header, Request, Response, has_entity
+from daypass.wire.http import FixedHeaders, Header, Request, Response, has_entity
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import GET, POST, Route
 
@@ -39,7 +41,7 @@ _REQUEST_TOKENS: Final = 1.0  # relative to an STS request
 _DECISION_TOKENS: Final = 0.1  # for each decision after the first
 _SEARCH_TOKENS: Final = 10.0
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_NO_STORE: Final[tuple[Header, ...]] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_NO_STORE: Final = FixedHeaders((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _UNAUTHENTICATED: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
 
 Serve: TypeAlias = "Callable[[Front, Progress, Call], Awaitable[Mapping[str, Any]]]"
@@ -85,8 +87,9 @@ class _Endpoint:
         except DaypassError as error:
             response = await self._front.refuse(progress, error, ERRORS)
         else:
-            body = json.dumps(content).encode("ascii")
-            response = Response(200, body, MEDIA_TYPE, (*_NO_STORE, *_echoed(request)), self._operation)
+            echoed = _echoed(request)
+            headers = (*_NO_STORE, *echoed) if echoed else _NO_STORE
+            response = Response(200, msgspec.json.encode(content), MEDIA_TYPE, headers, self._operation)
         return with_nonce(self._front.env, progress, response)
 
 

@@ -99,7 +99,7 @@ async def authorize(visit: Visit) -> Response:
 def read_request(known: KnownClient, fields: Fields) -> AuthorizationRequest:
     """The request of a client, validated. Raises DaypassError."""
     if one(fields, "request"):
-        raise DaypassError(ErrorKind.VALIDATION, "Request objects are not supported (request_not_supported).")
+        raise DaypassError(ErrorKind.REQUEST_OBJECT, "Request objects are not supported.")
     if one(fields, "response_type") != "code":
         raise DaypassError(ErrorKind.UNSUPPORTED_RESPONSE_TYPE, "The only response_type here is code.")
     if one(fields, "response_mode") not in ("", "query"):

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import X5T, Binding
-from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.domain.oauth.client_id_url import MAX_ID, is_document_id
 from daypass.operations.oauth.client_authentication import (
     AuthenticatedClient,
     PresentedClient,
@@ -123,14 +123,17 @@ def _by_assertion(
 ) -> PresentedClient:
     if _one(form, "client_assertion_type") != ASSERTION_TYPE:
         raise failed("the client_assertion_type is not the one of RFC 7523")
-    assertion = _one(form, "client_assertion")
     try:
-        named = visit.env.oauth.proofs.unverified_client(assertion)
+        unverified = visit.env.oauth.proofs.read(_one(form, "client_assertion"))
     except JoseError as error:
         raise failed(str(error)) from None
+    subject = unverified.unverified_claims.get("sub")
+    named = subject if isinstance(subject, str) and len(subject) <= MAX_ID else ""
     if client_id and client_id != named:
         raise malformed("client_id is not that of the client_assertion.")
-    return PresentedClient(named, frozenset({"private_key_jwt"}), assertion=assertion, certificate=certificate)
+    return PresentedClient(
+        named, frozenset({"private_key_jwt"}), unverified_assertion=unverified, certificate=certificate
+    )
 
 
 def _one(form: Form, name: str) -> str:

@@ -5,10 +5,11 @@ Nothing here decides. No answer may be cached.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
@@ -49,6 +50,7 @@ class Visit:
     challenge: str = "Basic"
     detail: dict[str, Any] = field(default_factory=dict)
     client: AuthenticatedClient | None = None
+    _form: Form | None = field(default=None, repr=False)
 
     @property
     def env(self) -> Env:
@@ -77,10 +79,15 @@ class Visit:
         return DaypassError(error.kind, error.public, private=private, explanation=error.explanation)
 
     def form(self, repeatable: frozenset[str] = frozenset()) -> Form:
-        """The parameters in the body. Those without a value count as absent (RFC 6749, 3.1).
+        """The parameters in the body. Those without a value count as absent (RFC 6749, 3.1). The first call decides.
 
         Raises DaypassError(MALFORMED_REQUEST): another media type, parameters in the URL, twice the same one.
         """
+        if self._form is None:
+            self._form = self._read_form(repeatable)
+        return self._form
+
+    def _read_form(self, repeatable: frozenset[str]) -> Form:
         check_media_type(self.request.headers)
         if self.request.raw_query:
             raise malformed("Parameters are sent in the body, not in the URL.")
@@ -129,7 +136,7 @@ class Endpoint:
 
 def answer(content: Mapping[str, Any]) -> Response:
     """A served request."""
-    return Response(200, json.dumps(content).encode("ascii"), JSON, NO_STORE)
+    return Response(200, msgspec.json.encode(content), JSON, NO_STORE)
 
 
 def malformed(message: str) -> DaypassError:

@@ -13,11 +13,11 @@ from typing import Final, assert_never
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
-from daypass.wire.http import Header, Request, Response
+from daypass.wire.http import FixedHeaders, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
 
 JSON: Final = b"application/json"
-NO_STORE: Final[tuple[Header, ...]] = (
+NO_STORE: Final = FixedHeaders(
     (b"cache-control", b"no-store"),
     (b"pragma", b"no-cache"),
     (b"x-content-type-options", b"nosniff"),
@@ -35,6 +35,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.EXPIRED_DEVICE_CODE: ("expired_token", 400),
     Kind.CONSENT_DENIED: ("access_denied", 400),
     Kind.UNSUPPORTED_RESPONSE_TYPE: ("unsupported_response_type", 400),
+    Kind.REQUEST_OBJECT: ("request_not_supported", 400),
     Kind.UNSUPPORTED_TOKEN_TYPE: ("unsupported_token_type", 400),
     Kind.INVALID_CLIENT: (INVALID_CLIENT, 401),
     Kind.INVALID_GRANT: (INVALID_GRANT, 400),

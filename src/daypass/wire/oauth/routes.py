@@ -71,6 +71,7 @@ def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
         "response_modes_supported": ["query"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
+        "request_uri_parameter_supported": False,  # of request objects; a pushed request has one (RFC 9126)
         "client_id_metadata_document_supported": True,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "acr_values_supported": list(ACR_VALUES),

@@ -112,6 +112,9 @@ async def _token_exchange(visit: Visit, call: Call, form: Form, sender: Sender) 
         actor = _presented(form, "actor_token", ACTOR_TYPES)
     subject = _presented(form, "subject_token", SUBJECT_TYPES)
     request = token_request(visit, form, details, sender)
+    if subject.type is TokenType.REFRESH_TOKEN and request.requested is not TokenType.ID_JAG:
+        message = "A refresh token is the subject of an identity assertion only: use grant_type=refresh_token."
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, message)
     if request.requested is TokenType.REFRESH_TOKEN:
         granted = await exchange_for_refresh(visit.env, call, ExchangeRequest(subject, request, actor))
         return _not_for_access(visit, granted.refresh_token, request.requested, granted.expires_at)
