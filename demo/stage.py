@@ -64,7 +64,7 @@ def server(
     process = subprocess.Popen(command, env=environment)
     tls = ssl.create_default_context(cafile=str(ca)) if ca else None
     try:
-        for _ in range(200):
+        for _ in range(600):  # a minute, for a slow machine; a server that ended is noticed at once
             if process.poll() is not None:
                 sys.exit(f"the server ended with status {process.returncode}")
             try:
@@ -77,7 +77,7 @@ def server(
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def client(service: str, url: str, key: tuple[str, ...], ca: Path | None = None) -> Any:

@@ -100,9 +100,10 @@ def _usage(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context is not None else "daypass"
     mistyped = _mistyped(error, context)
-    if mistyped is not None:
+    if context is not None and mistyped is not None:
         wrong, known = mistyped
-        text = f"'{command} {wrong}' is not a command.{suggestion(wrong, known)}"
+        close = _of_a_group(wrong, context) or suggestion(wrong, known)
+        text = f"'{command} {wrong}' is not a command.{close}"
     elif close := _mistyped_choice(error):
         text += close
     text = text.rstrip()
@@ -117,6 +118,15 @@ def _mistyped(error: click.ClickException, context: click.Context | None) -> tup
         return None
     wrong = text.split("'")[1] if text.count("'") >= 2 else ""
     return wrong, context.command.list_commands(context)
+
+
+def _of_a_group(wrong: str, context: click.Context) -> str:
+    """A suggestion where exactly one group has a command of this name: `daypass access who-can` for `who-can`."""
+    group = context.command
+    assert isinstance(group, click.Group)
+    inner = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    found = [name for name, each in inner.items() if isinstance(each, click.Group) and wrong in each.commands]
+    return f" Did you mean '{found[0]} {wrong}'?" if len(found) == 1 else ""
 
 
 def _mistyped_choice(error: click.ClickException) -> str:

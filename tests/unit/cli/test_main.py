@@ -151,6 +151,8 @@ WRONG = pytest.mark.parametrize(
     [
         (["nonesuch"], "daypass: 'daypass nonesuch' is not a command. See: daypass --help\n"),
         (["whoam"], "daypass: 'daypass whoam' is not a command. Did you mean 'whoami'? See: daypass --help\n"),
+        (["who-can"], "daypass: 'daypass who-can' is not a command. Did you mean 'access who-can'? See: daypass --help\n"),
+        (["ls"], "daypass: 'daypass ls' is not a command. See: daypass --help\n"),
         (["audit", "tial"], "daypass: 'daypass audit tial' is not a command. Did you mean 'tail'? See: daypass audit --help\n"),
         (["whoami", "--profil", "x"], "daypass: No such option '--profil'. Did you mean '--profile'? See: daypass whoami --help\n"),
         (["exec", "r"], "daypass: Name a command: daypass exec ROLE COMMAND. A shell needs a terminal. See: daypass exec --help\n"),
