@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 from tests.packaging.machine import ROOT
 
 from daypass import config
+from daypass.config import Settings
 
 CHART = ROOT / "deploy/helm/daypass"
 _ENGINE = "helm-python-sdk==0.2.2"  # Helm 4 as a library in a wheel
@@ -53,6 +55,18 @@ def rendered(engine: Path, **values: Any) -> dict[tuple[str, str], Any]:
     manifests = [text for name, text in found["files"].items() if name.endswith(".yaml")]
     objects = [each for text in manifests for each in yaml.safe_load_all(text) if each]
     return {(each["kind"], each["metadata"]["name"]): each for each in objects}
+
+
+def test_schema_refuses_every_secret_setting() -> None:
+    refused = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["not"]["anyOf"]
+    sections = {name: section.annotation for name, section in Settings.model_fields.items()}
+    secret = {
+        f"DAYPASS_{name}__{key}".upper()
+        for name, section in sections.items()
+        for key, field in section.model_fields.items()
+        if field.annotation is SecretStr
+    }
+    assert {each["required"][0] for each in refused} == {*secret, "DAYPASS_BOOTSTRAP"}
 
 
 def test_values_match_their_schema_and_name_settings_that_exist() -> None:
@@ -129,9 +143,12 @@ def test_chart_network_policy_admits_what_is_needed(engine: Path) -> None:
     [
         {"settings": {"DAYPASS_KEYS__ENCRYPTION_KEY": "x"}},
         {"settings": {"DAYPASS_DATABASE__URL": "postgresql://a:b@c/d"}},
+        {"settings": {"DAYPASS_DATABASE__READ_URL": "postgresql://a:b@c/d"}},
         {"settings": {"AWS_SECRET_ACCESS_KEY": "x"}},
         {"publicUrl": "http://daypass.example.com"},
         {"replicas": 0},
+        {"spool": {"size": "much"}},
+        {"service": {"port": 70000}},
         {"unknown": 1},
     ],
 )
@@ -139,3 +156,72 @@ def test_chart_refuses_secrets_in_values_and_unknown_values(engine: Path, values
     done = helm(engine, **values)
     assert done.returncode != 0
     assert "HelmValuesError" in done.stderr
+
+
+_SCHEMAS = "kubernetes-validate==1.37.0"  # the schemas of the Kubernetes API in a wheel
+_VALIDATE = """
+import json, sys
+import kubernetes_validate
+for each in json.load(sys.stdin):
+    kubernetes_validate.validate(each, sys.argv[1], strict=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the schemas of several releases of Kubernetes."""
+    folder = tmp_path_factory.mktemp("schemas")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), _SCHEMAS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"the schemas of Kubernetes cannot be installed here: {done.stderr[-300:]}")
+    return folder
+
+
+def _everything() -> dict[str, Any]:
+    """Every value of the chart, none as in the defaults."""
+    pods = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}]
+    database = [{"ipBlock": {"cidr": "10.1.0.0/16"}}]
+    return {
+        "replicas": 5,
+        "image": {"repository": "r.example.com/d", "tag": "1", "digest": "sha256:" + "a" * 64, "pullPolicy": "Always"},
+        "pullSecrets": ["registry"],
+        "secret": "other",
+        "settings": {"DAYPASS_SERVER__WORKERS": "4", "DAYPASS_LOG__LEVEL": '"debug" # {{ .Values.secret }}'},
+        "publicUrl": "https://daypass.example.com",
+        "trustedProxies": "10.0.0.0/8",
+        "resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "4", "memory": "2Gi"}},
+        "spool": {"size": "10Gi", "storageClass": "fast"},
+        "service": {"type": "LoadBalancer", "port": 443},
+        "podDisruptionBudget": {"maxUnavailable": "30%"},
+        "networkPolicy": {
+            "enabled": True,
+            "from": pods,
+            "database": database,
+            "databasePort": 6432,
+            "outbound": False,
+            "metricsFrom": pods,
+        },
+        "stopSeconds": 120,
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}],
+        "podAnnotations": {"a": "b: c # d"},
+    }
+
+
+def test_values_of_the_schema_test_are_all_that_the_chart_has() -> None:
+    assert {*_everything(), "global"} == set(json.loads((CHART / "values.schema.json").read_text())["properties"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", ["1.25", "1.29", "1.33"])
+def test_chart_with_default_values_and_with_every_value_is_valid_for_kubernetes(
+    engine: Path, schemas: Path, release: str
+) -> None:
+    for values in ({}, _everything()):
+        objects = list(rendered(engine, **values).values())
+        command = [sys.executable, "-c", _VALIDATE, release]
+        environment = {"PYTHONPATH": str(schemas)}
+        content = json.dumps(objects)
+        done = subprocess.run(command, env=environment, input=content, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
