@@ -209,7 +209,7 @@ class Chaos:
         report, url = self.report, self.daypass.database or f"sqlite:///{self.daypass.data / 'daypass.db'}"
         query = select(audit_records).where(audit_records.c.type == "session.issued")
         with closing(open_database(url)) as database:
-            found = database.read(lambda conn: event_bytes(conn, conn.execute(query).all()), seconds=60)
+            found = database.read(lambda conn: event_bytes(conn, conn.execute(query).all()), seconds=600)
         recorded = Counter(decode(data)["detail"]["access_key_id"] for data in found.values())
         report.lost = [each.key for each in load.credentials if not recorded[each.key]]
         report.twice = [key for key, count in recorded.items() if count > 1]

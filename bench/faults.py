@@ -258,7 +258,7 @@ class Daypass:
         """kill -9 of one worker; the supervisor replaces it. False when there is none."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        servers = [int(pid) for pid in children if b"multiprocessing" in _command(int(pid))]
+        servers = [int(pid) for pid in children if b"multiprocessing.spawn" in _command(int(pid))]
         if not servers:
             return False
         with contextlib.suppress(ProcessLookupError):

@@ -22,7 +22,7 @@ from faults import Daypass, Postgres, own_postgres
 from steady import Load
 
 _BEFORE = 3.0
-_CATCH_UP_SECONDS = 120.0
+_CATCH_UP_SECONDS = 300.0
 
 
 class Passed(NamedTuple):

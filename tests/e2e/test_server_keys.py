@@ -97,6 +97,23 @@ def test_core_dumps_are_disabled(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "0\n"
 
 
+def test_workers_and_resource_tracker_do_not_inherit_the_settings(tmp_path: Path) -> None:
+    key = base64.b64encode(b"k" * 32).decode()
+    with running(tmp_path, "--workers", "2", environment={"DAYPASS_KEYS__ENCRYPTION_KEY": key}) as server:
+        assert code(server.client("sts").get_caller_identity) == ""
+        commands, tracked = [], False
+        for pid in processes_of(server.process.pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if pid == server.process.pid or not command:
+                continue
+            commands.append(command)
+            tracked = tracked or b"resource_tracker" in command
+            with contextlib.suppress(PermissionError):  # the workers can be read by the superuser only
+                assert b"DAYPASS_" not in Path(f"/proc/{pid}/environ").read_bytes(), command
+        assert tracked
+        assert len(commands) >= 3
+
+
 def test_process_that_aborts_leaves_no_core_file(tmp_path: Path) -> None:
     program = """
 import os, resource

@@ -18,7 +18,8 @@ from daypass.stores.engine import Database
 from daypass.stores.meta import installation, note_lost
 from daypass.stores.sqlite import lost_heads
 
-_CHUNK_BYTES: Final = 1_048_576  # of batches, in one transaction
+_CHUNK_BYTES: Final = 4_194_304  # of batches, in one transaction
+_SMALL_CHUNK_BYTES: Final = 524_288  # while requests wait for it
 
 
 class Drainer:
@@ -49,9 +50,9 @@ class Drainer:
                 raise SpoolTampered("the database is of another installation than the snapshot")
             raise_stored_mark(conn, self._clock.now())
 
-    def chunk(self, spool: Spool) -> bool:
-        """Moves some batches to the database. Returns False when there are none."""
-        batches = spool.oldest(_CHUNK_BYTES)
+    def chunk(self, spool: Spool, *, small: bool = False) -> bool:
+        """Moves some batches to the database. Returns False when there are none. `small`: fewer, because the writer waits."""
+        batches = spool.oldest(_SMALL_CHUNK_BYTES if small else _CHUNK_BYTES)
         if not batches:
             return False
         with self._database.write_transaction() as conn:

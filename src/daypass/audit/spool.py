@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS batches (
 """
 _VERSION: Final = b"daypass spool 1\0"
 _OVERHEAD: Final = 256  # bytes of one batch beside its payload
+_MOST_BATCHES: Final = 2_048  # read at once
 _SHRINK_BYTES: Final = 4_194_304  # an empty file that is larger is made small again
 _REJECTED: Final = ".rejected"
 
@@ -71,10 +72,11 @@ class BatchSigner(Protocol):
 
 class SpooledBatch(NamedTuple):
     """One batch as it was appended. `records` and `sessions` are rows in the order of `sql.RECORD_COLUMNS` and
-    `sql.SESSION_COLUMNS`.
+    `sql.SESSION_COLUMNS`. `size`: bytes that it takes in the spool.
     """
 
     id: int
+    size: int
     log: str
     start: Position
     end: Position
@@ -263,31 +265,31 @@ class Spool:
         room = most_bytes
         try:
             with self._lock:
-                rows = self._conn.execute("SELECT * FROM batches ORDER BY id LIMIT 256").fetchall()
+                rows = self._conn.execute("SELECT * FROM batches ORDER BY id LIMIT ?", (_MOST_BATCHES,)).fetchall()
         except sqlite3.Error as error:
             raise SpoolTampered(f"{self.file} is not readable: {error}") from error
         for row in rows:
             batch = open_batch(row, self._place.signer, self.file)
-            if found and (batch.log != found[0].log or room < len(row[8])):
+            if found and (batch.log != found[0].log or room < batch.size):
                 break
-            room -= len(row[8])
+            room -= batch.size
             found.append(batch)
         return found
 
     def discard(self, batches: Sequence[SpooledBatch]) -> None:
-        """Removes batches that are in the database. If that fails, they are drained once more, which changes
-        nothing.
+        """Removes the oldest batches, which are in the database. If that fails or is lost, they are drained once more,
+        which changes nothing. So it need not be durable at once, and does not wait for the disk.
         """
         with self._lock:
             try:
+                self._conn.execute("PRAGMA synchronous=NORMAL")
                 self._execute("DELETE FROM batches WHERE id <= ?", (batches[-1].id,))
             except sqlite3.Error as error:
                 raise SpoolError(f"the spool cannot be written: {error}") from error
-            left = self._conn.execute(
-                "SELECT coalesce(sum(last - first + 1), 0), coalesce(sum(length(payload) + ?), 0) FROM batches",
-                (_OVERHEAD,),
-            ).fetchone()
-            self.events, self.bytes = int(left[0]), int(left[1])
+            finally:
+                self._conn.execute("PRAGMA synchronous=FULL")
+            self.events -= sum(batch.end.seq - batch.start.seq for batch in batches)
+            self.bytes -= sum(batch.size for batch in batches)
 
     def forget(self) -> None:
         """Call it when every record is in the database: removes the heads, and gives back the space of the file."""
@@ -335,7 +337,8 @@ def open_batch(row: Sequence[Any], signer: BatchSigner, file: Path) -> SpooledBa
     if not genuine:
         raise SpoolTampered(f"{file}: the signature of batch {id_} is wrong")
     content = _decode(payload)
-    return SpooledBatch(id_, log, begins, ends, content.records, content.sessions, content.revocations)
+    size = len(payload) + _OVERHEAD
+    return SpooledBatch(id_, size, log, begins, ends, content.records, content.sessions, content.revocations)
 
 
 def _signed(log: str, start: Position, end: Position, payload: bytes) -> bytes:

@@ -319,7 +319,7 @@ class SpoolSink:
             if spool is not None:
                 self._drain_most(spool)
             with self._gate:
-                while spool is not None and self._drainer.chunk(spool):
+                while spool is not None and self._drainer.chunk(spool, small=True):
                     pass
                 outage, self._outage = self._outage, Outage()
                 self._offline = None
@@ -345,7 +345,7 @@ class SpoolSink:
             growing = spool.events >= smallest
             smallest = min(smallest, spool.events)
             with self._gate if growing else contextlib.nullcontext():
-                self._drainer.chunk(spool)
+                self._drainer.chunk(spool, small=growing)
 
     def _reject_own(self, error: SpoolTampered) -> None:
         """The log halts: its history in the database cannot be continued."""

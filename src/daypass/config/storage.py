@@ -62,7 +62,7 @@ class KeysSettings(Section):
 class DirectorySettings(Section):
     poll_ms: int = Field(250, ge=10, le=60_000, description="How often the change feed is polled.")
     max_staleness_seconds: int = Field(
-        900,
+        960,
         ge=1,
         le=86_400,
         description="While the database is unavailable, cached entries are used for this long after the last successful poll.",

@@ -277,6 +277,7 @@ def _run(settings: Settings, listener: socket.socket, health: socket.socket | No
         tls.load(settings.server)  # an unusable certificate is a plain error, before anything starts
     raise_file_limit()
     if settings.server.workers > 1:
+        _forget_environment()
         _share_metrics(settings.server.data / "metrics")
         workers = Workers(config, [listener], ends_on_hangup=tls.ends_on_hangup(settings.server))
         workers.run()
@@ -353,6 +354,14 @@ def tune_interpreter() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def _forget_environment() -> None:
+    """Removes the settings from the environment that children inherit. Workers get their settings by pickle, and the
+    resource tracker of `multiprocessing` is an ordinary process, whose environment other processes of the user can read.
+    """
+    for name in [name for name in os.environ if name.startswith("DAYPASS_")]:
+        del os.environ[name]
 
 
 def _share_metrics(directory: Path) -> None:

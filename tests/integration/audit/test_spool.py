@@ -174,12 +174,12 @@ async def test_commits_that_arrive_faster_than_the_drain_wait_for_it(
     journal = await start(spool=place, options=QUICK)
     drain_chunk, sent = Drainer.chunk, 0
 
-    def slow(sink: Drainer, spool: Spool) -> bool:
+    def slow(sink: Drainer, spool: Spool, *, small: bool = False) -> bool:
         """Waits until more has arrived than it drains, or nothing can arrive any more."""
         until, more = time.monotonic() + 0.1, spool.events + 50
         while spool.events < more and time.monotonic() < until:
             time.sleep(0.005)
-        return drain_chunk(sink, spool)
+        return drain_chunk(sink, spool, small=small)
 
     async def load() -> None:
         nonlocal sent
@@ -191,6 +191,7 @@ async def test_commits_that_arrive_faster_than_the_drain_wait_for_it(
 
     monkeypatch.setattr(Drainer, "chunk", slow)
     monkeypatch.setattr(drainer, "_CHUNK_BYTES", 12_288)
+    monkeypatch.setattr(drainer, "_SMALL_CHUNK_BYTES", 12_288)
     monkeypatch.setattr(spool_sink, "_LAST_EVENTS", 30)
     flaky.always = "refuse"
     await asyncio.gather(*(journal.commit(event(f"before {n}")) for n in range(40)))

@@ -17,6 +17,7 @@ from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, rec
 
 from daypass.audit.completeness import process_logs
 from daypass.audit.journal import DurableJournal
+from daypass.audit.log import Batch, Position
 from daypass.audit.spool import SpoolDirectory
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -43,6 +44,25 @@ def no_larger_than(size: int) -> Iterator[None]:
 def log_of(place: SpoolDirectory, journal: DurableJournal) -> Path:
     """The write-ahead log of the journal's spool."""
     return place.directory / f"{journal.first_log}.db-wal"
+
+
+def test_discard_of_some_batches_leaves_the_numbers_of_the_rest(place: SpoolDirectory) -> None:
+    spool, log = place.create("a" * 32), "b" * 32
+    for number in range(10):
+        start, end = Position(number * 3 - 1, b"s" * 32), Position(number * 3 + 2, b"e" * 32)
+        rows = [(log, seq, b"x" * 100 * number) for seq in range(start.seq + 1, end.seq + 1)]
+        spool.append(Batch(start, end, records=rows))
+    batches = spool.oldest(3_000)
+    assert 1 < len(batches) < 10
+    spool.discard(batches)
+    left = (spool.events, spool.bytes)
+    assert left[0] == 3 * (10 - len(batches))
+    spool.close()
+    (adopted,) = place.abandoned()
+    assert (adopted.events, adopted.bytes) == left, "as counted in the file"
+    adopted.discard(adopted.oldest(1_000_000))
+    assert (adopted.events, adopted.bytes) == (0, 0)
+    adopted.close()
 
 
 async def test_commit_when_the_disk_of_the_spool_fails_is_refused_and_later_ones_are_recorded_once(
