@@ -410,4 +410,7 @@ def _certificate_of(transport: asyncio.Transport) -> bytes:
 
 def _signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether the request says that it is signed for IAM. It is only about its place in the queue, so nothing is verified."""
-    return any(name == b"authorization" and _IAM_SCOPE in value for name, value in headers)
+    for name, value in headers:
+        if name == b"authorization":
+            return _IAM_SCOPE in value
+    return False
