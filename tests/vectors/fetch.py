@@ -64,7 +64,10 @@ def fetch_botocore(into: Path) -> int:
 
 def fetch_c_auth(into: Path) -> int:
     """The v4 suite of aws-c-auth: a folder for each vector."""
-    found = files_below(_content("aws-c-auth.tar.gz", _C_AUTH), _C_AUTH_SUITE)
+    try:
+        found = files_below(_content("aws-c-auth.tar.gz", _C_AUTH), _C_AUTH_SUITE)
+    except tarfile.TarError as error:
+        raise FetchError(f"aws-c-auth: the archive cannot be read: {error}") from None
     _expect("aws-c-auth", digest_of(found), _C_AUTH_DIGEST)
     _write(found, into)
     return len({PurePosixPath(name).parts[0] for name in found})
