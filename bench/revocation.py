@@ -134,7 +134,7 @@ async def fill(urls: Sequence[str], count: int) -> None:
 
     async def issue(url: str) -> None:
         site = Site(url)
-        client, role = Client(site.host), f"arn:aws:iam::{ACCOUNT}:role/bench"
+        client, role = Client(site.host, "127.0.0.1"), f"arn:aws:iam::{ACCOUNT}:role/bench"
         for number in left:
             request = site.form(who, "sts", "AssumeRole", RoleArn=role, RoleSessionName=f"live-{number}")
             status, body = await client.send(request)
@@ -148,7 +148,7 @@ async def fill(urls: Sequence[str], count: int) -> None:
 async def refused(url: str, token: str) -> float:
     """When the server began to refuse the token."""
     site, who = Site(url), Identity(KEY, SECRET)
-    client, body = Client(site.host), urlencode({"token": token}).encode()
+    client, body = Client(site.host, "127.0.0.1"), urlencode({"token": token}).encode()
     form = {"content-type": "application/x-www-form-urlencoded"}
     ends = time.monotonic() + _GIVE_UP_SECONDS
     while time.monotonic() < ends:
@@ -171,7 +171,7 @@ async def revoke_each(
     returned, calls, servers = {}, [], []
     for number, target in enumerate(targets):
         site = Site(urls[number % len(urls)])
-        client = Client(site.host)
+        client = Client(site.host, "127.0.0.1")
         content = {"subject": "session", "value": target.session}
         began = time.monotonic()
         status, body = await client.send(site.api(Identity(KEY, SECRET), "/api/v1/revocations", content))

@@ -20,6 +20,7 @@ from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sink import Halted, UnknownOutcome
 from daypass.audit.sql import Statements, head, prune_replays, raise_mark, statements
 from daypass.audit.usage import UsageBook, Use, UseKey, forget_usage, write_usage
+from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports import ProofUsed
@@ -110,7 +111,7 @@ class DatabaseSink:
                 fresh, refused = self._consume(conn, items)
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
                 batch.outcome.failed += refused
-                batch.changed = batch.changed or any(item.replays for item in fresh)
+                batch.proofs = [_proof_row(entry) for item in fresh for entry in item.replays]
                 self._store(conn, batch)
                 _note(conn, log, batch.end)
                 self.usage.note_all([item.event for item in items if item.event is not None])
@@ -124,7 +125,7 @@ class DatabaseSink:
                 raise UnknownOutcome(batch, error) from error
             raise
         self.usage.mark_written(used, now)
-        self.recent.note(log.id, batch, changed=batch.changed)
+        self.recent.note(log.id, batch, changed=batch.wrote, proofs=batch.proofs)
         return batch
 
     def _consume(
@@ -136,7 +137,7 @@ class DatabaseSink:
         brought = {(entry.purpose, entry.id): entry for item in items for entry in item.replays}
         if not brought:
             return items, []
-        rows = [(*key, entry.account, entry.at, entry.expires_at) for key, entry in sorted(brought.items())]
+        rows = [_proof_row(entry) for _, entry in sorted(brought.items())]
         unused = self._statements.consume(conn, rows)
         if any(zlib.crc32(key[1].encode()) % _PRUNED_EVERY == 0 for key in brought):
             latest = max(entry.at for entry in brought.values())
@@ -173,7 +174,7 @@ class DatabaseSink:
             if not isinstance(error, DaypassError):
                 logs.get().error("journal_change_failed", log=log.id, exc_info=True)
             raise
-        batch.changed = batch.changed or tx.wrote
+        batch.wrote = batch.wrote or tx.wrote
         batch.outcome.changes += tx.changes
         return value, row
 
@@ -232,7 +233,7 @@ class DatabaseSink:
         except (DataError, IntegrityError) as error:
             raise Halted("the rows of a transaction in doubt are refused now") from error
         if doubt is not None:
-            self.recent.note(log.id, doubt, changed=doubt.changed)
+            self.recent.note(log.id, doubt, changed=doubt.wrote, proofs=doubt.proofs)
         return True
 
     def restore_lost(self) -> list[Restored]:
@@ -262,6 +263,10 @@ class DatabaseSink:
                 self._statements.insert_sessions(conn, doubt.sessions)
         elif _head(conn, log) != doubt.end:
             raise Halted("records of this log were written by someone else")
+
+
+def _proof_row(entry: ReplayEntry) -> tuple[Any, ...]:
+    return (entry.purpose, entry.id, entry.account, entry.at, entry.expires_at)
 
 
 def _note(conn: Connection, log: Log, end: Position) -> None:

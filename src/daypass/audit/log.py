@@ -33,8 +33,14 @@ class Batch:
     records: list[tuple[Any, ...]] = field(default_factory=list)  # in the order of `sql.RECORD_COLUMNS`
     sessions: list[tuple[Any, ...]] = field(default_factory=list)  # in the order of `sql.SESSION_COLUMNS`
     outcome: Outcome = field(default_factory=Outcome)
-    changed: bool = False  # holds directory changes, which cannot be sent again as rows
+    wrote: bool = False  # holds directory changes
+    proofs: list[tuple[Any, ...]] = field(default_factory=list)  # consumed, in the order of `sql.REPLAY_COLUMNS`
     revocations: list[Revocation] = field(default_factory=list)  # made without the database, without positions
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has more than rows that can be sent again after a commit whose outcome is unknown."""
+        return self.wrote or bool(self.proofs)
 
 
 Apply: TypeAlias = Callable[[Item, Batch], tuple[Any, EventRow]]

@@ -1,8 +1,8 @@
 """The batches of the last minutes, to be sent again after a failover of PostgreSQL that lost them.
 
 With asynchronous replication the new primary may lack transactions that the old one had confirmed. The log there ends
-earlier than it was acknowledged. Records and sessions of this process are rows, so they are sent again unchanged.
-Directory changes are not; they are named. It must never send rows that do not continue the log in the database.
+earlier than it was acknowledged. Records, sessions and consumed one-time proofs of this process are rows, so they are
+sent again unchanged. Directory changes are not; they are named. It must never send rows that do not continue the log in the database.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class _Held(NamedTuple):
     records: list[tuple[Any, ...]]
     sessions: list[tuple[Any, ...]]
     changed: bool
+    proofs: Sequence[tuple[Any, ...]]
 
 
 class Restored(NamedTuple):
@@ -89,17 +90,21 @@ class RecentBatches:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def note(self, log: str, batch: Rows, *, changed: bool = False) -> None:
-        """Holds a batch that the database has confirmed."""
+    def note(self, log: str, batch: Rows, *, changed: bool = False, proofs: Sequence[tuple[Any, ...]] = ()) -> None:
+        """Holds a batch that the database has confirmed. `proofs`: rows of the one-time proofs that it consumed."""
         if not batch.records:
             return
-        size = sum(len(row[_DATA]) + _ROW_BYTES for row in batch.records) + _ROW_BYTES * len(batch.sessions)
+        size = sum(len(row[_DATA]) + _ROW_BYTES for row in batch.records) + _ROW_BYTES * (
+            len(batch.sessions) + len(proofs)
+        )
         with self._lock:
             held = self._held.setdefault(log, deque())
             if held and held[-1].end != batch.start:
                 self._drop_all(log)
                 held = self._held.setdefault(log, deque())
-            held.append(_Held(self._clock(), size, batch.start, batch.end, batch.records, batch.sessions, changed))
+            held.append(
+                _Held(self._clock(), size, batch.start, batch.end, batch.records, batch.sessions, changed, proofs)
+            )
             self._bytes += size
             self._trim()
 
@@ -134,6 +139,8 @@ class RecentBatches:
             statements.insert_records(conn, each.records)
             if each.sessions:
                 statements.add_sessions(conn, each.sessions)
+            if each.proofs:
+                statements.consume(conn, sorted(each.proofs))
         return _restored(log, end, lost)
 
 

@@ -1,0 +1,37 @@
+"""One-time proofs whose transaction a failover has lost: they are consumed again, so that they stay used."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import delete
+from tests.integration.audit.conftest import Starter
+from tests.integration.audit.making import ACCOUNT, Flaky, event, requests_of, verified
+
+from daypass.domain.directory import ReplayEntry
+from daypass.ports import ProofUsed
+from daypass.stores.feed import renew_epoch
+from daypass.stores.records import audit_records
+from daypass.stores.schema import redeemed
+
+CODE = ReplayEntry("totp", "code-1", ACCOUNT, 1_700_000_000_000, 4_000_000_000_000)
+
+
+def fail_over(flaky: Flaky, log: str, kept: int) -> None:
+    """The database becomes one of another epoch that lacks the proofs, and what follows record `kept`."""
+    with flaky.write_transaction() as conn:
+        conn.execute(delete(audit_records).where(audit_records.c.log == log, audit_records.c.seq > kept))
+        conn.execute(delete(redeemed))
+        renew_epoch(conn)
+
+
+async def test_proof_that_a_failover_has_lost_is_consumed_again_with_its_record(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    await journal.commit(event("before"))
+    await journal.commit(event("with-code"), replays=(CODE,))
+    fail_over(flaky, journal.log, kept=1)
+    flaky.faults.append("refuse")
+    await journal.commit(event("after"))
+    with pytest.raises(ProofUsed):
+        await journal.commit(event("again"), replays=(CODE,))
+    assert verified(flaky, journal.log).head.seq == 3
+    assert requests_of(flaky, journal.log)[1:] == ["before", "with-code", "after"]
