@@ -30,19 +30,18 @@ async def document_client(env: Env, account: str, client_id: str) -> OAuthClient
 
     Raises DaypassError: IDP_COMMUNICATION when the document cannot be fetched, UNAVAILABLE.
     """
-    limits = await _limits(env, account, client_id)
-    if limits is None:
+    listing = await _listing_client(env, account, client_id)
+    if listing is None:
         return None
-    client = limits
     body = await env.oauth.documents.fetch(client_id, account, env.clock.now())
     try:
-        name, made = _described(client_id, body, client.settings)
+        name, made = _described(client_id, body, listing.settings)
     except ValueError as error:
         private: dict[str, Any] = {OWNER: account, "client_id": client_id, "document": str(error)}
         raise DaypassError(
             ErrorKind.VALIDATION, "The application's metadata document cannot be used.", private=private
         ) from None
-    return OAuthClient(client_id, account, name, client.created_at, client.updated_at, settings=made)
+    return OAuthClient(client_id, account, name, listing.created_at, listing.updated_at, settings=made)
 
 
 @lru_cache(maxsize=_DESCRIBED)
@@ -55,7 +54,7 @@ def _described(client_id: str, body: bytes, limits: str) -> tuple[str, str]:
     return name, dump_client(made)
 
 
-async def _limits(env: Env, account: str, client_id: str) -> OAuthClient | None:
+async def _listing_client(env: Env, account: str, client_id: str) -> OAuthClient | None:
     """The oldest enabled client of the account that lists this URL. A stale cache is not the reason for a refusal."""
     found = _listing(await env.directory.document_clients(account), client_id)
     if found is None and await refresh_if_changed(env):
