@@ -109,6 +109,7 @@ class Connection:
     def _call(self, call: _Call) -> Answer:
         began = self.monotonic()
         ends = began + self.deadline
+        last_start = ends  # no attempt begins later; one that has begun may take the time that the call has left
         attempt, most, corrected = 0, _ATTEMPTS, False
         while True:
             failure, again = None, False
@@ -118,7 +119,7 @@ class Connection:
                 failure = ClientError("", f"the server at {self.profile.endpoint} does not answer: {error}")
                 again = not error.final and (call.repeatable or not error.sent)
                 if not error.sent:
-                    ends, most = min(ends, began + _UNREACHED), _UNREACHED_ATTEMPTS
+                    last_start, most = min(last_start, began + _UNREACHED), _UNREACHED_ATTEMPTS
                 if error.sent and not call.repeatable:
                     failure = ClientError(
                         "", f"{failure.message}; it may have been done nevertheless: look before you repeat it"
@@ -132,10 +133,10 @@ class Connection:
                     continue
                 again = answer.status == _UNDONE or (call.repeatable and answer.status in _RETRIED)
                 if answer.status == _UNABLE_STATUS:
-                    ends = min(ends, began + _UNABLE)
+                    last_start = min(last_start, began + _UNABLE)
             attempt += 1
             pause = min(4.0, 0.1 * 2 ** (attempt - 1)) * (0.5 + self.jitter() / 2)
-            if not again or attempt >= most or self.monotonic() + pause >= ends:
+            if not again or attempt >= most or self.monotonic() + pause >= last_start:
                 raise failure
             self.sleep(pause)
 

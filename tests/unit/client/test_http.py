@@ -68,6 +68,16 @@ def test_call_server_without_its_database_is_reported_at_once() -> None:
     assert server.clock.now - NOW <= 1
 
 
+def test_call_repeated_after_503_waits_for_a_slow_answer() -> None:
+    def slow(_: object) -> Answer:
+        server.clock.sleep(5)
+        return DONE
+
+    server = Script(error("ServiceUnavailable", "The service is unavailable.", 503), slow)
+    assert server.connection(deadline=20).sts("GetCallerIdentity").findtext("Arn") == "arn:x"
+    assert server.seconds == [20, pytest.approx(19.9)]
+
+
 def test_call_server_hanging_ends_at_the_total_deadline() -> None:
     server = Script(NoAnswer("no answer in time"), takes=8)
     with pytest.raises(ClientError):
