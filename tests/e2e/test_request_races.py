@@ -20,6 +20,7 @@ from daypass.client.profiles import Profile
 
 pytestmark = pytest.mark.slow
 REQUESTS, THREADS, TRIES = 1_000, 16, 200
+SHED = (429, 503)
 UNLIMITED = {
     f"DAYPASS_RATES__{whose}_{what}": "1000000"
     for whose in ("PRINCIPAL", "ACCOUNT")
@@ -27,10 +28,12 @@ UNLIMITED = {
 }
 
 
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
     """Two processes of one installation, which share its directory and its database."""
     environment = {**UNLIMITED, "DAYPASS_ACCESS__SWEEP_SECONDS": "300"}
+    if request.param == "postgresql":
+        environment["DAYPASS_DATABASE__URL"] = request.getfixturevalue("postgres_url")
     with (
         running(tmp_path, environment=environment) as first,
         running(tmp_path, environment=environment) as second,
@@ -74,13 +77,15 @@ def set_up(server: Server) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
 
 
 def asked(server: Server, path: str, key: tuple[str, str], body: Any) -> tuple[int, Any]:
-    """Status and answer, or why there is none. What the server sheds is sent again, as a client does."""
+    """Status and answer, or the error, with status 0 when there is no answer. What the server sheds is sent again, as a
+    client does.
+    """
     for _ in range(TRIES):
         assert server.process.poll() is None, server.log.read_text()
         try:
             return 200, server.api("POST", path, key=key, body=body)
         except ClientError as error:
-            if error.status not in (0, 429, 503):
+            if error.status not in SHED:
                 return error.status, f"{server.url}: {error}"
             time.sleep(0.2)
     raise AssertionError(f"{path} was never served")

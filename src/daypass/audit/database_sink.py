@@ -25,6 +25,7 @@ from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports import ProofUsed
 from daypass.stores.backend import FEED_HEAD, LOG_HEAD
+from daypass.stores.directory_lock import try_lock
 from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import LogHead
@@ -108,13 +109,13 @@ class DatabaseSink:
         try:
             seconds = self._options.change_seconds if any(item.needs_database for item in items) else None
             with self._database.write_transaction(seconds=seconds) as conn:
-                fresh, refused = self._consume(conn, items)
+                fresh, refused = self._consume(conn, self._possible(conn, log, items))
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
                 batch.outcome.failed += refused
                 batch.proofs = [_proof_row(entry) for item in fresh for entry in item.replays]
                 self._store(conn, batch)
                 _note(conn, log, batch.end)
-                self.usage.note_all([item.event for item in items if item.event is not None])
+                self.usage.note_all([item.event for item in fresh if item.event is not None])
                 now = self._clock.now()
                 used = self._write_usage(conn, now, everything=last)
                 if self._options.fsync_delay_ms and batch.records:
@@ -127,6 +128,15 @@ class DatabaseSink:
         self.usage.mark_written(used, now)
         self.recent.note(log.id, batch, changed=batch.wrote, proofs=batch.proofs)
         return batch
+
+    def _possible(self, conn: Connection, log: Log, items: Sequence[Item]) -> Sequence[Item]:
+        """The items without those that have to wait because other processes keep the directory locked. The database is
+        available then, so this is not an outage.
+        """
+        if not any(item.change is not None for item in items) or try_lock(conn):
+            return items
+        logs.get().warning("journal_changes_wait", log=log.id)
+        return [item for item in items if item.change is None]
 
     def _consume(
         self, conn: Connection, items: Sequence[Item]
@@ -158,9 +168,10 @@ class DatabaseSink:
         assert item.change is not None
         item.event = None  # from an attempt that was rolled back
         feed_before = conn.info.get(FEED_HEAD)
+        began = time.perf_counter()
         try:
             with conn.begin_nested():
-                tx = StoreTx(conn, self._clock.now())
+                tx = StoreTx(conn, self._clock.now(), locked=True)
                 value, event = item.change(tx)
                 if item.record is not None:
                     event = msgspec.structs.replace(event, session=item.record)
@@ -174,6 +185,8 @@ class DatabaseSink:
             if not isinstance(error, DaypassError):
                 logs.get().error("journal_change_failed", log=log.id, exc_info=True)
             raise
+        finally:
+            batch.change_seconds.append(time.perf_counter() - began)
         batch.wrote = batch.wrote or tx.wrote
         batch.outcome.changes += tx.changes
         return value, row

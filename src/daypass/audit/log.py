@@ -35,6 +35,7 @@ class Batch:
     outcome: Outcome = field(default_factory=Outcome)
     wrote: bool = False  # holds directory changes
     proofs: list[tuple[Any, ...]] = field(default_factory=list)  # consumed, in the order of `sql.REPLAY_COLUMNS`
+    change_seconds: list[float] = field(default_factory=list)  # how long each change ran
     revocations: list[Revocation] = field(default_factory=list)  # made without the database, without positions
 
     @property

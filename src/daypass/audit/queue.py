@@ -19,6 +19,10 @@ MOST_CHANGES: Final = 128
 """Maximum number of urgent changes, and of other changes, in one batch. An urgent change waits for at most twice as
 many. One change takes about 0.5 ms.
 """
+TURN_SECONDS: Final = 0.1
+"""How long the changes of one kind in one batch may take: meanwhile no other process changes anything. A batch has fewer
+changes where they take longer, and at least one.
+"""
 
 _MOST_OF_ACCOUNT: Final = 1_000  # waiting changes of one account
 
@@ -35,6 +39,7 @@ class WriterQueue:
         self._lock = threading.Lock()
         self._urgent: FairQueue[Item] = FairQueue(_MOST_OF_ACCOUNT)
         self._usual: FairQueue[Item] = FairQueue(_MOST_OF_ACCOUNT)
+        self._most = min(MOST_CHANGES, options.batch)
         self._last: Item | None = None
         self._ending = False
         self.ended = False
@@ -97,13 +102,22 @@ class WriterQueue:
 
     def _with_changes(self, events: list[Item]) -> list[Item]:
         """Urgent changes first, then events and other changes in order of arrival."""
-        most = min(MOST_CHANGES, self._options.batch)
+        most = self._most
         with self._lock:
             urgent = [self._urgent.take() for _ in range(min(len(self._urgent), most))]
             usual = [self._usual.take() for _ in range(min(len(self._usual), most))]
         if usual:
             events = sorted((*usual, *events), key=lambda item: item.deadline)
         return urgent + events if urgent else events
+
+    def note_changes(self, seconds: Sequence[float]) -> None:
+        """How long each change of the last batch took: the next batch has as many as fit into a turn. Its size at most
+        doubles, because one quick batch does not mean that the next one is quick.
+        """
+        if not seconds:
+            return
+        fitting = int(TURN_SECONDS * len(seconds) / max(sum(seconds), 1e-9))
+        self._most = max(1, min(fitting, 2 * self._most, MOST_CHANGES, self._options.batch))
 
     def _changes(self) -> int:
         with self._lock:

@@ -201,6 +201,7 @@ class LogWriter:
             self._log = other
             return []
         batch.outcome.seconds = time.perf_counter() - started
+        self.queue.note_changes(batch.change_seconds)
         self._complete(batch)
         return [item for item in items if not item.finished]
 

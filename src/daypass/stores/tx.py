@@ -24,7 +24,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -32,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from daypass.domain.directory import Account, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.dialect import insert_if_absent
+from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import Change, append
 from daypass.stores.schema import revocations
@@ -42,7 +42,6 @@ _BIGGEST = 2**63
 _EVERY = 2**31 - 1
 _RESTORED = "The database is not the one that was last written: it may have forgotten revocations."
 _FEW = 2000  # this many rows are sorted in less time than a page takes to return
-_DIRECTORY_LOCK = 0x64617970617373  # "daypass"
 
 _INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have them
 
@@ -238,16 +237,17 @@ class StoreTx(StoreReader):
     Args:
         conn: in a transaction of `Database.write_transaction`, or in a savepoint of it.
         now: ms; the time of the feed entries.
+        locked: the transaction has taken the lock (`directory_lock`).
     """
 
-    def __init__(self, conn: Connection, now: int) -> None:
+    def __init__(self, conn: Connection, now: int, *, locked: bool = False) -> None:
         super().__init__(conn)
         self._now = now
         self._pending: list[Change] = []
         self.changes: list[Change] = []
         self.wrote = False
-        if conn.dialect.name == "postgresql":
-            conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DIRECTORY_LOCK})
+        if not locked:
+            take_lock(conn)
 
     def insert(self, entity: Any) -> None:
         """Raises DaypassError: ALREADY_EXISTS when a unique key exists. The transaction can continue."""

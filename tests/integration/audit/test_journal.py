@@ -29,6 +29,7 @@ from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.ports import Tx
+from daypass.stores.directory_lock import take_lock
 from daypass.stores.feed import Change
 from daypass.stores.tx import StoreReader
 
@@ -414,3 +415,33 @@ async def test_write_of_account_with_too_many_changes_is_throttled_and_not_count
     refused = [result for result in results if isinstance(result, DaypassError)]
     assert [error.kind for error in refused] == [ErrorKind.THROTTLED]
     assert (journal.waiting, journal.waiting_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_write_while_another_process_changes_the_directory_waits_and_is_no_outage(
+    start: Starter, flaky: Flaky
+) -> None:
+    journal = await start(options={"change_seconds": 0.2})
+    held, released = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with flaky.inner.write_transaction() as conn:
+            take_lock(conn)
+            held.set()
+            released.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    await asyncio.to_thread(held.wait)
+    try:
+        waiting = asyncio.create_task(journal.write(add_account("waits", "444455556666")))
+        await asyncio.sleep(0)  # it is in the queue
+        await journal.commit(event("not a change"))
+        assert not waiting.done()
+    finally:
+        released.set()
+        other.join()
+    assert await waiting == "waits"
+    assert "waits" in accounts(flaky)
+    assert requests_of(flaky, journal.log)[1:] == ["not a change", "waits"]
+    assert (journal.failures, journal.problem()) == (0, "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass.audit.batch import Item, JournalOptions
-from daypass.audit.queue import MOST_CHANGES, WriterQueue
+from daypass.audit.queue import MOST_CHANGES, TURN_SECONDS, WriterQueue
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 
@@ -45,6 +45,19 @@ async def test_take_urgent_changes_come_before_the_changes_that_came_first() -> 
     assert taken[-1] == "e"
     assert len(taken) == 1 + MOST_CHANGES + 1
     assert names(queue.take(0.0)) == [f"a{number}" for number in range(MOST_CHANGES, 2 * MOST_CHANGES)]
+
+
+async def test_take_after_slow_changes_takes_as_many_as_fit_into_a_turn() -> None:
+    queue = WriterQueue(JournalOptions())
+    for number in range(300):
+        queue.put_change(await item(f"a{number}"), "111111111111", urgent=False)
+    sizes = []
+    for each in (TURN_SECONDS / 4, 2 * TURN_SECONDS, TURN_SECONDS / 1000, TURN_SECONDS / 1000):
+        queue.note_changes([each] * 5)
+        sizes.append(len(queue.take(0.0)))
+    assert sizes == [4, 1, 2, 4]  # never none; it grows step by step
+    queue.note_changes([])
+    assert len(queue.take(0.0)) == 4
 
 
 async def test_take_accounts_take_turns_in_the_order_in_which_they_came() -> None:
