@@ -19,6 +19,7 @@ from daypass.cli.revoke import ended
 @click.option("--source-identity", "identities", multiple=True, metavar="NAME", help="Also this source identity.")
 @click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
 @click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@click.option("--delete", is_flag=True, help="Also delete the user, with its keys, memberships and policies.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @server_options
 @output_option
@@ -31,10 +32,10 @@ def offboard(
     form: str,
     **given: Any,
 ) -> None:
-    """End the access of user NAME: all sessions, new sessions, keys, password and MFA devices.
+    """End the access of user NAME: sessions, access requests, keys, password, MFA devices and passkeys.
 
     People who sign in through a provider are named by --principal: the ARN of the provider, a colon and the subject.
-    The user itself is not deleted. Run it again at any time: it changes only what has come back.
+    Without --delete the user itself stays. Run it again at any time: it changes only what has come back.
     """
     if not (name or principals or identities):
         raise click.UsageError("Name a user, or give --principal or --source-identity.")
@@ -46,8 +47,15 @@ def offboard(
     if form == "json":
         output.data(made)
         return
+    show(made, deletes=bool(given["delete"]))
+
+
+def show(made: dict[str, Any], *, deletes: bool) -> None:
+    """The report as text."""
     for line in _report(made):
         output.prose(line)
+    if deletes:
+        output.prose(f"{'Would delete' if made['dry_run'] else 'Deleted'} user {output.safe(made['user'])}.")
 
 
 def _report(made: dict[str, Any]) -> list[str]:
@@ -66,6 +74,10 @@ def _report(made: dict[str, Any]) -> list[str]:
         lines.append(f"{done} the password.")
     lines += [f"{done} MFA device {output.safe(serial)}." for serial in made["mfa_devices_deactivated"]]
     lines += [f"{done} passkey {output.safe(name)}." for name in made.get("passkeys_removed", ())]
+    for request in made.get("access_requests_cancelled", ()):
+        lines.append(f"{'Would cancel' if made['dry_run'] else 'Cancelled'} access request {output.safe(request)}.")
+    for grant in made.get("grants_ended", ()):
+        lines.append(f"{'Would end' if made['dry_run'] else 'Ended'} access grant {output.safe(grant)}.")
     if made["last_expiry"]:
         lines.append(
             "Services that do not follow revocations may accept access tokens of these sessions until "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from daypass.cli import iam, output
+from daypass.cli import iam, offboard, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
 
 
@@ -63,21 +63,21 @@ def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: s
 
 @user.command("rm")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Also delete its keys, memberships, policies and MFA devices.")
+@click.option("--force", is_flag=True, help="End all access, then delete the user with everything it has.")
 @yes_option
 @server_options
 def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
-    """Delete user NAME. Its sessions stay valid: end them with `daypass revoke principal`."""
+    """Delete user NAME.
+
+    Without --force, a user that still has keys, memberships, policies or MFA devices is not deleted, and its sessions stay
+    valid. With it, sessions, access requests, keys, password and MFA devices end in the same step, as by
+    `daypass offboard NAME --delete`.
+    """
     confirmed(f"Delete user {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)
     if force:
-        for each in iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name):
-            connection.iam("DeleteAccessKey", UserName=name, AccessKeyId=each["AccessKeyId"])
-        for each in iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name):
-            connection.iam("RemoveUserFromGroup", UserName=name, GroupName=each["GroupName"])
-        for each in iam.listed(connection, "ListMFADevices", "MFADevices/member", UserName=name):
-            connection.iam("DeactivateMFADevice", UserName=name, SerialNumber=each["SerialNumber"])
-        iam.drop_policies(connection, "User", name)
+        offboard.show(connection.api("POST", "/offboardings", body={"user": name, "delete": True}), deletes=True)
+        return
     connection.iam("DeleteUser", UserName=name)
     output.prose(f"Deleted user {output.safe(name)}.")
 

@@ -11,7 +11,7 @@ same change (`ALSO`), so that a policy for AWS which withholds that permission w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -86,12 +86,20 @@ def arn_in_aws(account: str, kind: str, name: str, operator: str) -> str:
 
 
 async def allow(
-    env: Env, call: Call, action: str, kind: str, name: str, account: str = "", *, aws_arn: str = ""
+    env: Env,
+    call: Call,
+    action: str,
+    kind: str,
+    name: str,
+    account: str = "",
+    *,
+    aws_arn: str = "",
+    also: Sequence[str] = (),
 ) -> Decision:
     """Authorizes `daypass:ACTION` on a resource of `account` (default: the caller's), and returns the decision.
 
-    `aws_arn`: the resource of the permission in `ALSO`, when `arn_in_aws` does not know it. Raises
-    DaypassError(ACCESS_DENIED). Between accounts the message is the same whether the resource or account exists.
+    `also`: permissions of AWS that this call needs besides those in `ALSO`. `aws_arn`: their resource, when `arn_in_aws`
+    does not know it. Raises DaypassError(ACCESS_DENIED). Between accounts the message is the same whether the resource or account exists.
     Principals of other accounts than the operator's are refused here for another account, whatever their policies say.
     """
     own = call.caller.account
@@ -108,10 +116,10 @@ async def allow(
         if delegated is not None and _lacks_permission(error):
             error.public += f". {_HOW_TO_REACH}"
         raise
-    for also in ALSO.get(action, ()):
+    for permission in (*ALSO.get(action, ()), *also):
         theirs = aws_arn or arn_in_aws(owner, kind, name, own)
         foreign = account_of(theirs) not in ("", own)
-        await authorize(env, call, also, theirs, resource_policy=delegated if foreign else None)
+        await authorize(env, call, permission, theirs, resource_policy=delegated if foreign else None)
     return decision
 
 

@@ -6,10 +6,23 @@ import json
 from typing import Any
 
 import pytest
+from tests.integration.api.access import Place
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Key, Server, policy
 
-from daypass.domain.directory import LoginProfile, MfaDevice, User
+from daypass.domain.directory import (
+    AccessKey,
+    AccessRequest,
+    Attachment,
+    Grant,
+    InlinePolicy,
+    LoginProfile,
+    Membership,
+    MfaDevice,
+    User,
+)
 from daypass.operations.assume.mfa_code import seal_seed
+from daypass.operations.sessions.offboard import DELETING
+from daypass.ports import Reader
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")
 SERIAL = f"arn:aws:iam::{OPERATOR}:mfa/phone"
@@ -121,9 +134,82 @@ async def test_offboard_in_another_account_is_for_the_operator(server: Server) -
     assert user.arn not in json.dumps(report)
 
 
+async def test_offboard_with_delete_ends_everything_in_one_step_with_one_record(server: Server) -> None:
+    place = Place(server)
+    await place.fill(on_behalf=True)
+    await place.granted("ann")
+    session = await place.assume("ann")
+    waiting = await place.request("ann")
+    for_another = await place.request("ann", beneficiary=place.users["eve"].arn)
+    before = len(await server.events())
+    report = await offboard(server, user="ann", account=TENANT, delete=True, reason="left")
+    assert report["keys_disabled"] == [place.keys["ann"].id]
+    assert sorted(report["access_requests_cancelled"]) == sorted([waiting["id"], for_another["id"]])
+    [grant] = report["grants_ended"]
+    assert not await server.works(session)
+    assert (await server.sts(place.keys["ann"], "GetCallerIdentity")).findtext(".//Code") == "InvalidClientTokenId"
+
+    def left(tx: Reader) -> tuple[Any, ...]:
+        of_ann = {"account": TENANT, "owner_id": place.users["ann"].id}
+        return (
+            tx.get(User, id=place.users["ann"].id),
+            *(tx.count(kind, **of_ann) for kind in (AccessKey, InlinePolicy, Attachment)),
+            tx.count(Membership, account=TENANT, user_id=place.users["ann"].id),
+            {str(tx.get(AccessRequest, id=each["id"]).state) for each in (waiting, for_another)},
+            tx.get(Grant, id=grant).end_reason,
+        )
+
+    found = await server.runtime.env.directory.read(left, account="")
+    assert found == (None, 0, 0, 0, 0, {"cancelled"}, "ineligible")
+    changed = [e for e in (await server.events())[: -before or None] if e["type"] != "request.unauthenticated"]
+    [event] = [e for e in changed if e["operation"] == "daypass:Offboard"]
+    assert event["type"] == "principal.offboarded"
+    assert (event["detail"]["deleted"], event["detail"]["grants"]) == (True, [grant])
+    assert sorted(event["detail"]["access_requests"]) == sorted([waiting["id"], for_another["id"]])
+
+
+async def test_offboard_with_delete_then_again_is_no_such_user(server: Server) -> None:
+    await person(server)
+    await offboard(server, user="alice", delete=True)
+    again = await server.api(ROOT, "POST", "/offboardings", body={"user": "alice", "delete": True})
+    assert again.code == "NoSuchEntity"
+
+
+async def test_offboard_with_delete_and_dry_run_changes_nothing(server: Server) -> None:
+    _, key, session = await person(server)
+    report = await offboard(server, user="alice", delete=True, dry_run=True)
+    assert (report["dry_run"], report["keys_disabled"]) == (True, [key.id])
+    assert await server.works(session)
+
+
+@pytest.mark.parametrize("missing", DELETING)
+async def test_offboard_with_delete_needs_the_permissions_of_iam(server: Server, missing: str) -> None:
+    _, _, session = await person(server)
+    actions = {"daypass:Offboard", "iam:UpdateAccessKey", "iam:DeleteLoginProfile", "iam:DeactivateMFADevice"}
+    _, helper = await server.user("helper", OPERATOR, policy(*sorted({*actions, *DELETING} - {missing})))
+    refused = await server.api(helper, "POST", "/offboardings", body={"user": "alice", "delete": True})
+    assert (refused.status, refused.code) == (403, "AccessDenied")
+    assert await server.works(session)
+
+
+async def test_offboard_ends_no_access_of_another_account_by_a_principal_that_is_only_named(server: Server) -> None:
+    place = Place(server)
+    await place.fill()
+    await place.granted("ann")
+    body = {"also": [{"kind": "principal", "value": place.users["ann"].id}]}
+    await server.api(ROOT, "POST", "/offboardings", body=body)
+    assert await server.works(await place.assume("ann"))
+
+
 @pytest.mark.parametrize(
     "body",
-    [{}, {"also": [{"kind": "role", "value": "x"}]}, {"user": "a", "account": "*"}, {"user": "a", "reason": "\0"}],
+    [
+        {"delete": True},
+        {},
+        {"also": [{"kind": "role", "value": "x"}]},
+        {"user": "a", "account": "*"},
+        {"user": "a", "reason": "\0"},
+    ],
 )
 async def test_offboard_with_bad_input_is_refused(server: Server, body: dict[str, Any]) -> None:
     answer = await server.api(ROOT, "POST", "/offboardings", body=body)

@@ -2,7 +2,7 @@
 
 Every request needs daypass:Provision on `directory/scim`. A directory sees and changes only what it has created: a user
 or group that an administrator made is neither shown nor taken over, and its name is refused as taken.
-A user who is deactivated or deleted loses keys, password and devices, and its sessions end (`sessions.offboard`).
+A user who is deactivated or deleted loses keys, password and devices, and its sessions end (`sessions.leaving`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from daypass.domain.directory import (
-    AccessKey,
     Attachment,
     Group,
     InlinePolicy,
@@ -29,13 +28,10 @@ from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import Term, matches
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_of
-from daypass.domain.ssf import CredentialChange
 from daypass.operations.iam import quotas
-from daypass.operations.iam.credential_changes import ACCESS_KEY
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.sessions.offboard import end_user
-from daypass.operations.ssf.queue import announce
+from daypass.operations.sessions.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")
@@ -47,6 +43,7 @@ SCIM_TYPE: Final = "scim_type"
 REASON: Final = "deprovisioned by SCIM"
 _SCANNED: Final = 5_000  # resources that a filter which no index serves looks at
 _BATCH: Final = 1_000
+_OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
 
 
 class Resource(NamedTuple):
@@ -281,31 +278,15 @@ async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) 
         entity = tx.get(User, id=identity) if kind == USER else tx.get(Group, id=identity)
         if isinstance(entity, User):
             end_user(env, call, tx, entity, REASON)
-            keys = tx.find(AccessKey, account=account, owner_id=entity.id)
-            deleted = [CredentialChange(account, entity.id, ACCESS_KEY, "delete", key.id) for key in keys]
-            announce(env, tx, deleted, call.now, actor_id=call.caller.principal_id)
-        _delete_all(tx, account, kind, identity)
-        tx.delete(entity)
-        tx.delete(known.row)
+            delete_disabled(env, call, tx, entity)
+        elif entity is not None:
+            delete_owned(tx, account, entity.id, _OF_GROUP)
+            tx.delete(entity)
+            tx.delete(known.row)
         arn = entity.arn if entity is not None else ""
         return None, _event(call, decision, kind, arn, "deleted")
 
     await env.journal.write(change, account=account, urgent=True)
-
-
-def _delete_all(tx: Tx, account: str, kind: str, identity: str) -> None:
-    """What belongs to the user or group, in batches."""
-    field = "user_id" if kind == USER else "group_id"
-    ways: tuple[tuple[type[Any], str], ...] = (
-        (Membership, field),
-        (Attachment, "owner_id"),
-        (InlinePolicy, "owner_id"),
-        (AccessKey, "owner_id"),
-    )
-    for entity, name in ways:
-        while found := tx.find(entity, account=account, limit=_BATCH, **{name: identity}):
-            for each in found:
-                tx.delete(each)
 
 
 def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[str, Any]) -> tuple[str, str]:

@@ -86,6 +86,7 @@ class OffboardIn(s.In):
     account: str = Field("", max_length=12, description="Account id; empty: your own.")
     reason: str = Field("", max_length=256)
     dry_run: bool = Field(False, description="Report what would be done, and do nothing.")
+    delete: bool = Field(False, description="Also delete the user, with its keys, memberships and policies.")
 
 
 class OutstandingTokenOut(s.Out):
@@ -102,6 +103,8 @@ class OffboardOut(s.Out):
     password_removed: bool
     mfa_devices_deactivated: list[str]
     passkeys_removed: list[str] = Field(description="Names of passkeys.")
+    access_requests_cancelled: list[str] = Field(description="Ids of access requests that were not decided.")
+    grants_ended: list[str] = Field(description="Ids of access grants.")
     revocations: list[RevocationOut] = Field(description="Made by this call.")
     already_blocked: list[RevocationOut] = Field(description="Revocations of earlier calls that block a subject.")
     sessions_ended: int | None = Field(description="Active sessions that end; null when they could not be counted.")
@@ -125,6 +128,8 @@ class OffboardOut(s.Out):
             password_removed=report.removed.password,
             mfa_devices_deactivated=list(report.removed.devices),
             passkeys_removed=list(report.removed.passkeys),
+            access_requests_cancelled=list(report.removed.requests),
+            grants_ended=list(report.removed.grants),
             revocations=[RevocationOut.of(made) for made in report.made],
             already_blocked=[RevocationOut.of(made) for made in report.already_blocked],
             sessions_ended=ended.sessions if ended is not None else None,
@@ -192,8 +197,8 @@ async def lift_block(
 
 @router.post("/offboardings", name="Offboard", tags=["sessions"])
 async def offboard(env: s.EnvDep, call: s.CallDep, body: OffboardIn) -> OffboardOut:
-    """Ends and blocks every session of a person, and disables the user's keys, password and MFA devices. A second call
-    changes only what has come back since.
+    """Ends and blocks every session of a person, takes the user's keys, password, MFA devices and passkeys, and ends its
+    access requests and grants. With `delete`, the user is deleted as well. A second call changes only what has come back.
     """
     request = offboarding.OffboardRequest(
         user=body.user,
@@ -201,5 +206,6 @@ async def offboard(env: s.EnvDep, call: s.CallDep, body: OffboardIn) -> Offboard
         account=body.account,
         reason=body.reason,
         dry_run=body.dry_run,
+        delete=body.delete,
     )
     return OffboardOut.of(await offboarding.offboard(env, call, request), dry_run=body.dry_run)

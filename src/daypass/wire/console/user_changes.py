@@ -13,7 +13,7 @@ from daypass.operations.sign_in.devices import Whose
 from daypass.wire.console import users
 from daypass.wire.console.change import Change
 from daypass.wire.console.iam import iam, iam_part
-from daypass.wire.console.policies import empty, policy_changes
+from daypass.wire.console.policies import policy_changes
 from daypass.wire.console.users import HOLDER, USER, USERS
 from daypass.wire.console.visit import ConsolePage, ConsoleVisit, to
 from daypass.wire.http import Response
@@ -85,17 +85,8 @@ async def _offboard(visit: ConsoleVisit) -> Response:
 
 
 async def _delete(visit: ConsoleVisit) -> Response:
-    """Takes everything from the user that IAM requires to be gone, then deletes it. Each step is on the record."""
-    name = _name(visit)
-    await visit.perform("daypass:Offboard", offboarding.offboard, OffboardRequest(user=name, reason="user deleted"))
-    for key in (await iam(visit, "ListAccessKeys", UserName=name))["AccessKeyMetadata"]:
-        await iam(visit, "DeleteAccessKey", UserName=name, AccessKeyId=key["AccessKeyId"])
-    for group in (await iam(visit, "ListGroupsForUser", UserName=name))["Groups"]:
-        await iam(visit, "RemoveUserFromGroup", UserName=name, GroupName=group["GroupName"])
-    for device in (await iam(visit, "ListMFADevices", UserName=name))["MFADevices"]:
-        await iam(visit, "DeactivateMFADevice", UserName=name, SerialNumber=device["SerialNumber"])
-    await empty(visit, HOLDER, name)
-    await iam(visit, "DeleteUser", UserName=name)
+    request = OffboardRequest(user=_name(visit), reason="deleted in the console", delete=True)
+    await visit.perform("daypass:Offboard", offboarding.offboard, request)
     return to(USERS, done="deleted")
 
 
@@ -125,6 +116,6 @@ def user_changes() -> Sequence[Change]:
         sensitive(f"{USER}/remove-device", "iam:DeactivateMFADevice", "Remove an MFA device", remove_device),
         sensitive(f"{USER}/remove-passkey", "daypass:DeletePasskey", "Remove a passkey", _remove_passkey),
         sensitive(f"{USER}/offboard", "daypass:Offboard", "Disable a user and end all access", _offboard),
-        sensitive(f"{USER}/delete", "iam:DeleteUser", "Delete a user", _delete),
+        sensitive(f"{USER}/delete", "daypass:Offboard", "Delete a user and end all access", _delete),
         *policy_changes(HOLDER, users.user),
     )

@@ -1,0 +1,143 @@
+"""Takes from a user everything that still works, in the transaction of an operation whose caller may do it.
+
+The user stays, unless it is to be deleted: then everything that IAM would require to be removed before goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from daypass.domain.directory import (
+    AccessKey,
+    Attachment,
+    ChatLink,
+    InlinePolicy,
+    KeyStatus,
+    LoginProfile,
+    Membership,
+    MfaDevice,
+    Revocation,
+    ScimResource,
+    ScimToken,
+    User,
+)
+from daypass.domain.ssf import CredentialChange
+from daypass.operations.assume.mfa_code import open_seed, seal_seed
+from daypass.operations.broker.leave import end_access, open_access
+from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
+from daypass.operations.oauth import consent
+from daypass.operations.sessions.revoke import Block, check_quota, new_revocation
+from daypass.operations.sign_in.passkeys import end_browsers, of_user, remove_all
+from daypass.operations.ssf.queue import announce
+from daypass.ports import Call, Env, Reader, Tx
+
+BLOCK: Final = Block(blocks=True)
+_BATCH: Final = 1_000
+Owned: TypeAlias = Sequence[tuple[type[Any], str]]
+_OWNED: Final[Owned] = (
+    (Membership, "user_id"),
+    (Attachment, "owner_id"),
+    (InlinePolicy, "owner_id"),
+    (AccessKey, "owner_id"),
+    (ScimResource, "id"),
+)
+"""What belongs to a user and is deleted with it, by the field that has the user's id."""
+
+
+class Holdings(NamedTuple):
+    """What a user has that still works: active keys, a password, MFA devices, the names of passkeys, and the ids of open
+    access requests and grants.
+    """
+
+    keys: tuple[str, ...] = ()
+    password: bool = False
+    devices: tuple[str, ...] = ()
+    passkeys: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+
+
+def holdings_of(tx: Reader, user: User) -> Holdings:
+    """What the user has now."""
+    access = open_access(tx, user.id)
+    return Holdings(
+        tuple(key.id for key in _keys(tx, user) if key.status is KeyStatus.ACTIVE),
+        tx.get(LoginProfile, user_id=user.id) is not None,
+        tuple(device.serial for device in _devices(tx, user)),
+        tuple(passkey.name for passkey in of_user(tx, user.id)),
+        tuple(request.id for request in access.requests),
+        tuple(grant.id for grant in access.grants),
+    )
+
+
+def _keys(tx: Reader, user: User) -> list[AccessKey]:
+    return tx.find(AccessKey, account=user.account, owner_id=user.id)
+
+
+def _devices(tx: Reader, user: User) -> list[MfaDevice]:
+    return tx.find(MfaDevice, account=user.account, owner_id=user.id)
+
+
+def block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
+    """A stored revocation that blocks the subject without an end: every session of it has ended already."""
+    found = tx.find(Revocation, account=wanted.account, subject=wanted.subject, value=wanted.value)
+    return next((made for made in found if made.block and made.block_until is None and made.created_at <= now), None)
+
+
+def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> None:
+    """Disables a user, and ends and blocks its sessions. Raises DaypassError(LIMIT_EXCEEDED)."""
+    disable(env, call, tx, user)
+    wanted = new_revocation(env, call, user.account, ("principal", user.id), block=BLOCK, reason=reason)
+    if block_of(tx, wanted, call.now) is None:
+        check_quota(tx, wanted)
+        tx.insert(wanted)
+
+
+def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
+    """Takes every credential from the user and announces it; ends its access requests and grants."""
+    changes: list[CredentialChange] = []
+
+    def changed(kind: str, change: str, name: str = "") -> None:
+        changes.append(CredentialChange(user.account, user.id, kind, change, name))
+
+    for key in _keys(tx, user):
+        if key.status is KeyStatus.ACTIVE:
+            tx.replace(replace(key, status=KeyStatus.INACTIVE, status_changed_at=call.now))
+            changed(ACCESS_KEY, "revoke", key.id)
+    profile = tx.get(LoginProfile, user_id=user.id)
+    if profile is not None:
+        tx.delete(profile)
+        changed(PASSWORD, "delete")
+    for token in tx.find(ScimToken, account=user.account):
+        if token.user_id == user.id:
+            tx.delete(token)
+            changed(SCIM_TOKEN, "delete", token.name)
+    for link in tx.find(ChatLink, account=user.account, user_id=user.id):
+        tx.delete(link)
+    changes += remove_all(tx, user)
+    end_browsers(tx, user)
+    for device in _devices(tx, user):
+        freed = seal_seed(env.sealer, open_seed(env.sealer, device), user.account, None, device.serial)
+        tx.replace(replace(device, owner_id=None, enabled_at=None, sealed_seed=freed))
+        changed(MFA_DEVICE, "revoke", device.serial)
+    announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
+    end_access(env, call, tx, user.id)
+
+
+def delete_disabled(env: Env, call: Call, tx: Tx, user: User) -> None:
+    """Deletes a user that has been disabled, with its keys, memberships and policies."""
+    keys = [CredentialChange(user.account, user.id, ACCESS_KEY, "delete", key.id) for key in _keys(tx, user)]
+    announce(env, tx, keys, call.now, actor_id=call.caller.principal_id)
+    consent.delete_all(tx, user.account, user.id)
+    delete_owned(tx, user.account, user.id, _OWNED)
+    tx.delete(user)
+
+
+def delete_owned(tx: Tx, account: str, owner_id: str, owned: Owned) -> None:
+    """Deletes what belongs to a user or group, in batches. `owned`: entities, with the field that has the owner's id."""
+    for entity, name in owned:
+        while found := tx.find(entity, account=account, limit=_BATCH, **{name: owner_id}):
+            for each in found:
+                tx.delete(each)
