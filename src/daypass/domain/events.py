@@ -37,9 +37,7 @@ class EventType(StrEnum):
     DIRECTORY_CHANGED = "directory.changed"  # an IAM or management write
     WEB_IDENTITY_ISSUED = "web_identity.issued"  # a token for another cloud was issued; it cannot be revoked
     SESSION_REVOKED = "session.revoked"  # a revocation was made
-    OFFBOARDED = (
-        "principal.offboarded"  # sessions ended and blocked; keys, password, devices, requests and grants ended
-    )
+    OFFBOARDED = "principal.offboarded"  # sessions, credentials, requests and grants of a person ended
     BLOCK_LIFTED = "block.lifted"  # a revocation does not block its subject any more
     ACCOUNT_CREATED = "account.created"  # an operator opened an account
     KEY_ADDED = "key.added"  # a ring key was made (never its material)

@@ -118,6 +118,23 @@ def test_revoke_with_dry_run_shows_what_would_end(cli, serve) -> None:
 
 
 @pytest.mark.usefixtures("key")
+def test_user_rm_with_force_deletes_in_one_call_and_prints_what_has_ended(cli, serve) -> None:
+    report = {
+        "account": "1", "user": "arn:aws:iam::1:user/ann", "keys_disabled": ["AKIA1"], "password_removed": False,
+        "mfa_devices_deactivated": [], "sessions_ended": 2, "sessions_complete": True, "revocations": [],
+        "already_blocked": [], "last_expiry": None, "dry_run": False,
+        "access_requests_cancelled": ["r9"], "grants_ended": ["g9"],
+    }  # fmt: skip
+    server = serve(as_json(report))
+    ran = cli("user", "rm", "ann", "--force", "--yes")
+    assert ran.status == 0, ran.err
+    assert json.loads(server.sent[0].body) == {"user": "ann", "delete": True}
+    assert len(server.sent) == 1
+    for line in ("Cancelled access request r9.", "Ended access grant g9.", "Deleted user arn:aws:iam::1:user/ann."):
+        assert line in ran.out.splitlines()
+
+
+@pytest.mark.usefixtures("key")
 def test_offboard_sends_the_person_and_prints_the_report(cli, serve) -> None:
     report = {
         "account": "1", "user": "arn", "keys_disabled": ["AKIA1"], "password_removed": True,
@@ -130,7 +147,7 @@ def test_offboard_sends_the_person_and_prints_the_report(cli, serve) -> None:
     ran = cli("offboard", "ann", "--principal", "arn:p:ann", "--source-identity", "ann", "--reason", "left")
     assert ran.status == 0, ran.err
     assert json.loads(server.sent[0].body) == {
-        "user": "ann", "account": "", "reason": "left", "dry_run": False,
+        "user": "ann", "account": "", "reason": "left", "dry_run": False, "delete": False,
         "also": [{"kind": "principal", "value": "arn:p:ann"}, {"kind": "source_identity", "value": "ann"}],
     }  # fmt: skip
     lines = ran.out.splitlines()
