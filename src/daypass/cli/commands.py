@@ -57,6 +57,7 @@ COMMANDS: dict[str, Place] = {
     ),
     "offboard": Place("daypass.cli.offboard", "offboard", "End a person's sessions, keys, password and devices."),
     "dashboard": Place("daypass.cli.dashboard", "dashboard", "Figures of the record: sessions, refusals, access."),
+    "probe": Place("daypass.cli.probe", "probe", "Check a server from outside."),
     "audit": Place("daypass.cli.audit", "audit", "Read and verify the audit record."),
     "clock": Place("daypass.cli.clock", "clock", "Show the server's time, and correct it after a clock error."),
     "server-keys": Place("daypass.cli.server_keys", "server_keys", "The keys that seal sessions and sign tokens."),

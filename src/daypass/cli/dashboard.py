@@ -1,16 +1,21 @@
-"""`daypass dashboard` and `daypass settings`: the figures of the record, and the settings of the server."""
+"""`daypass dashboard` and `daypass settings`: figures of the record and of the server, and the settings of the server."""
 
 from __future__ import annotations
 
+import csv
+import sys
 from typing import Any
 
 import click
 
 from daypass.cli import output
 from daypass.cli.options import Duration, connect, output_option, server_options
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
 
 _MOST_SECONDS = 30 * 86_400
 _GRANTS = 1_000
+_MEASURED = ("requests", "faults", "p50", "p99")
 _TABLES = (
     ("failures", "FAILURE"),
     ("callers", "REFUSED CALLER"),
@@ -23,29 +28,89 @@ _TABLES = (
 @click.option(
     "--last", type=Duration(), default="24h", show_default=True, metavar="TIME", help="The period, up to now."
 )
+@click.option("--csv", "as_csv", is_flag=True, help="Print the series as CSV.")
 @server_options
 @output_option
-def dashboard(last: int, profile: str, endpoint: str, form: str) -> None:
-    """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes."""
+def dashboard(last: int, as_csv: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+    """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes.
+
+    Principals of the operator also see latency, faults and synthetic checks of the server.
+    """
     if not 0 < last <= _MOST_SECONDS:
         raise click.UsageError("The period is at most 30 days.")
     connection = connect(profile, endpoint)
     until = int((connection.clock() + connection.offset) * 1000)
     query = {"since": str(until - last * 1000), "until": str(until)}
     found = connection.api("GET", "/audit/summary", query)
+    measured = _measured(connection, query)
+    if as_csv:
+        _print_csv(found, measured)
+        return
     grants = connection.api("GET", "/grants", {"active": "true", "limit": str(_GRANTS)})["grants"]
     if form == "json":
-        output.data({**found, "active_grants": grants})
+        output.data({**found, "active_grants": grants, "measurements": measured})
         return
-    output.fields(_figures(found, grants))
+    output.fields({**_figures(found, grants), **_measured_figures(measured)})
     for name, heading in _TABLES:
         if found[name]:
             click.echo()
             output.table((heading, "NUMBER"), [(cause["name"], cause["count"]) for cause in found[name]])
+    if measured and measured["operations"]:
+        click.echo()
+        slow = [(each["operation"], _most(each, "p99"), str(each["count"])) for each in measured["operations"]]
+        output.table(("OPERATION BY TIME USED", "99 OF 100", "REQUESTS"), slow)
+    if measured and measured["checks"]:
+        click.echo()
+        checked = [(c["name"], str(c["passed"]), str(c["failed"]), c["problem"] or "") for c in measured["checks"]]
+        output.table(("CHECK", "PASSED", "FAILED", "LAST PROBLEM"), checked)
     if grants:
         click.echo()
         rows = [(g["principal_id"], g["role"], g["state"], output.moment(g["ends_at"])) for g in grants]
         output.table(("ELEVATED", "ROLE", "STATE", "UNTIL"), rows)
+
+
+def _measured(connection: Connection, query: dict[str, str]) -> dict[str, Any] | None:
+    """The measurements of the server; None for those who may not read them."""
+    try:
+        measured: dict[str, Any] = connection.api("GET", "/measurements", query)
+    except ClientError as error:
+        if error.code != "AccessDenied":
+            raise
+        return None
+    return measured
+
+
+def _print_csv(found: dict[str, Any], measured: dict[str, Any] | None) -> None:
+    """The series of the record, then those of the server, each with a heading."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    _write_series(writer, found["times"], found["series"])
+    if measured is not None:
+        writer.writerow([])
+        _write_series(writer, measured["times"], {name: measured[name] for name in _MEASURED})
+
+
+def _write_series(writer: Any, times: list[int], series: dict[str, list[Any]]) -> None:
+    writer.writerow(["time", *series])
+    for number, at in enumerate(times):
+        writer.writerow([output.moment(at), *(values[number] for values in series.values())])
+
+
+def _measured_figures(measured: dict[str, Any] | None) -> dict[str, object]:
+    if measured is None:
+        return {}
+    return {
+        "measured from": output.moment(measured["since"]),
+        "latency of half": _most(measured["latency"], "p50"),
+        "latency of 99 of 100": _most(measured["latency"], "p99"),
+        "faults of the server": str(sum(measured["faults"])),
+    }
+
+
+def _most(latency: dict[str, Any], which: str) -> str:
+    """A percentile as text."""
+    if latency[which] is not None:
+        return f"at most {latency[which]:g} ms"
+    return "over 5 s" if latency["count"] else "no requests"
 
 
 def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""Settings of access requests (sweeps, webhooks, on-call schedules, mail) and of access decisions for other services."""
+"""Settings of access requests (sweeps, webhooks, on-call schedules, mail), of access decisions for other services, and of
+synthetic checks.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,23 @@ class AccessSettings(Section):
     smtp_user: str = Field("", description="User at the SMTP server; empty: no authentication.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the SMTP server.")
     smtp_from: str = Field("daypass@localhost", description="Sender of e-mail.")
+
+
+class ChecksSettings(Section):
+    seconds: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Pause between two runs of the synthetic checks of the server against itself; 0: none.",
+    )
+    url: str = Field(
+        "", description="Where the checks go. Empty: `server.public_url`, or else the server's port on 127.0.0.1."
+    )
+    ca_bundle: Path | None = Field(None, description="PEM file with the CA of that address, if the system lacks it.")
+    access_key_id: str = Field("", description="Access key of the user that checks. Empty: checks without credentials.")
+    secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
+    role: str = Field("", description="ARN of a role that this user can assume.")
+    denied_role: str = Field("", description="ARN of a role that this user must not be able to assume.")
 
 
 class AuthzenSettings(Section):

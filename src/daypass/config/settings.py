@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daypass.config.approval import AccessSettings, AuthzenSettings
+from daypass.config.approval import AccessSettings, AuthzenSettings, ChecksSettings
 from daypass.config.identity import (
     AwsSettings,
     FederationSettings,
@@ -50,6 +50,7 @@ class Settings(Section):
     heavy: HeavySettings = HeavySettings()  # type: ignore[call-arg]
     access: AccessSettings = AccessSettings()  # type: ignore[call-arg]
     authzen: AuthzenSettings = AuthzenSettings()  # type: ignore[call-arg]
+    checks: ChecksSettings = ChecksSettings()  # type: ignore[call-arg]
     log: LogSettings = LogSettings()  # type: ignore[call-arg]
 
     def database_url(self) -> str:

@@ -18,9 +18,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability.tally import Tally
+from daypass.observability.totals import Totals, totals_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _SKEW = (
     -3600.0,
     -600.0,
@@ -59,7 +60,7 @@ class Metric:
 
 METRICS: tuple[Metric, ...] = (
     Metric("daypass_requests", Counter, "Requests answered.", ("operation", "code")),
-    Metric("daypass_request_seconds", Histogram, "From request line to answer.", ("operation",), _SECONDS),
+    Metric("daypass_request_seconds", Histogram, "From request line to answer.", ("operation",), SECONDS),
     Metric(
         "daypass_assume",
         Counter,
@@ -68,7 +69,7 @@ METRICS: tuple[Metric, ...] = (
         ("operation", "outcome"),
     ),
     Metric(
-        "daypass_issuance_seconds", Histogram, "Latency of sessions that were issued (M2).", ("operation",), _SECONDS
+        "daypass_issuance_seconds", Histogram, "Latency of sessions that were issued (M2).", ("operation",), SECONDS
     ),
     Metric("daypass_errors", Counter, "Requests that ended in a constant 500: each is a bug."),
     Metric("daypass_events", Counter, "Events made durable, by type.", ("type",)),
@@ -79,7 +80,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("daypass_requests_waiting", Gauge, "Requests that wait for their turn to begin."),
     Metric("daypass_body_bytes", Gauge, "Bytes of request bodies in flight."),
     Metric("daypass_journal_batch_events", Histogram, "Events made durable by one group commit.", (), _BATCH),
-    Metric("daypass_journal_commit_seconds", Histogram, "Duration of one group commit.", (), _SECONDS),
+    Metric("daypass_journal_commit_seconds", Histogram, "Duration of one group commit.", (), SECONDS),
     Metric("daypass_journal_failures", Counter, "Group commits that failed and were tried again or refused."),
     Metric("daypass_journal_waiting", Gauge, "Events waiting for the writer."),
     Metric(
@@ -127,6 +128,12 @@ METRICS: tuple[Metric, ...] = (
         "From an access request to the vote that approved or denied it (M6).",
         ("outcome",),
         (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0),
+    ),
+    Metric(
+        "daypass_checks",
+        Counter,
+        "Synthetic checks that the server ran against itself (`checks.seconds`), by check and outcome: `passed` or `failed`.",
+        ("check", "outcome"),
     ),
     Metric("daypass_revocations", Gauge, "Revocations in force, with which every session is compared."),
     Metric(
@@ -273,7 +280,7 @@ class Metrics:
             counters.append(self["daypass_errors"])
         elif operation in ISSUING and not code:
             histograms.append(self["daypass_issuance_seconds"].labels(operation))
-        return Tally(counters, histograms, _SECONDS)
+        return Tally(counters, histograms, SECONDS)
 
     def _hand_on(self) -> None:
         self._due = False
@@ -296,11 +303,19 @@ class Metrics:
                 self._skews[provider] = found
         found(seconds)
 
+    async def totals(self) -> Totals:
+        """What all worker processes have counted so far. Their files are read on a thread."""
+        self._hand_on()
+        return await asyncio.to_thread(lambda: totals_of(self._together().collect()))
+
     def render(self) -> bytes:
         """The metrics in text format, of all worker processes if there are several."""
         self._hand_on()
+        return generate_latest(self._together())
+
+    def _together(self) -> CollectorRegistry:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
+            return self.registry
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library has no annotation here
-        return generate_latest(together)
+        return together

@@ -22,6 +22,7 @@ from daypass.ports.directory import (
 )
 from daypass.ports.env import Call, Env, Limits, PasskeyPolicy
 from daypass.ports.heavy import HeavyWork, Scene
+from daypass.ports.measurements import CheckResult, Measurement, Measurements
 from daypass.ports.oauth import NO_OAUTH, AuthorizationServer, ClientDocuments, ClientProofs, DpopClaims, TokenSigner
 from daypass.ports.outbound import Mail, Outbound, OutboundFailed, Schedules
 from daypass.ports.rates import Rates
@@ -54,6 +55,7 @@ __all__ = [
     "CertificateUses",
     "CertificateVerifier",
     "ChainCheck",
+    "CheckResult",
     "ClientDocuments",
     "ClientProofs",
     "Clock",
@@ -73,6 +75,8 @@ __all__ = [
     "LogView",
     "Mail",
     "ManagedPolicyView",
+    "Measurement",
+    "Measurements",
     "NodeProofs",
     "Offline",
     "Outbound",

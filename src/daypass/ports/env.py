@@ -12,6 +12,7 @@ from daypass.ports.basics import Clock, Ids
 from daypass.ports.certificates import CertificateUses, CertificateVerifier
 from daypass.ports.directory import Directory
 from daypass.ports.heavy import HeavyWork
+from daypass.ports.measurements import Measurements
 from daypass.ports.oauth import AuthorizationServer
 from daypass.ports.outbound import Mail, Outbound, Schedules
 from daypass.ports.rates import Rates
@@ -84,6 +85,7 @@ class Env:
     mail: Mail
     schedules: Schedules
     sign_in: SignInProviders
+    measurements: Measurements
 
 
 class Call(Struct, frozen=True):

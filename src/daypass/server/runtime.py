@@ -42,7 +42,7 @@ from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports import AuthorizationServer, Env
-from daypass.server import access, security_events
+from daypass.server import access, checks, security_events
 from daypass.server.authorization_server import authorization_server
 from daypass.server.certificate_uses import CertificateUseRecorder
 from daypass.server.connections import Connections
@@ -52,6 +52,7 @@ from daypass.server.from_settings import heavy_work, limits_of, open_standby, ra
 from daypass.server.gauges import Gauges
 from daypass.server.key_rotation import KeyRotation
 from daypass.server.mail import SmtpMail
+from daypass.server.measurements import MeasuredMetrics
 from daypass.server.nodes import Peers, Registration
 from daypass.server.outbound import outbound_of
 from daypass.server.peer_streams import PeerStreams
@@ -214,6 +215,7 @@ class Runtime:
         proofs = RingNodeProofs(RingSigner(self.rings, self.clock, ("ES256",)), self.clock, self._node)
         outbound = outbound_of(self.settings)
         peers = self.settings.peers
+        self._measurements = MeasuredMetrics(self.metrics, self.clock)
         self._peer_streams = PeerStreams(peers.urls, str(peers.ca_bundle or ""), proofs, self.directory)
         self._closing.callback(self._peer_streams.stop)
         return Env(
@@ -242,6 +244,7 @@ class Runtime:
             mail=SmtpMail(self.settings.access),
             schedules=FetchedSchedules(self.settings.access, outbound),
             sign_in=self._sign_in,
+            measurements=self._measurements,
         )
 
     def _statuses(self, oauth: AuthorizationServer) -> LogStatusLists:
@@ -262,7 +265,10 @@ class Runtime:
             self.refusals.run(),
             access.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
             security_events.follow(self.env),
+            self._measurements.run(),
         ]
+        if self.settings.checks.seconds:
+            running.append(checks.follow(self.settings, self._measurements, self.clock))
         if self._peers is not None:
             running.append(self._peers.run())
             running += self._snapshot_tasks(self._peers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
@@ -133,6 +134,21 @@ def test_dashboard_shows_the_figures_of_the_record(daypass: Command) -> None:
     assert figures["active_grants"] == []
     assert len(figures["times"]) == len(figures["series"]["issued"])
     assert daypass("dashboard", "--last", "31d").status == 2
+    rows = daypass("dashboard", "--csv").out.splitlines()
+    assert rows[0] == "time,issued,refused,requested,approved,high_risk"
+    assert "time,requests,faults,p50,p99" in rows
+    assert len(rows) == 2 * (1 + len(figures["times"])) + 1
+
+
+def test_probe_passes_against_a_server_and_fails_where_what_must_be_refused_is_not(daypass: Command) -> None:
+    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{OPERATOR}:root"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    daypass.server.client("iam").create_role(RoleName="probed", AssumeRolePolicyDocument=trust)
+    ran = daypass("probe", "probed", "--denied", "no-such-role", "--output", "json")
+    assert (ran.status, [each["problem"] for each in ran.json()]) == (0, [""] * 6), ran.out
+    wrong = daypass("probe", "--denied", "probed")
+    assert wrong.status == 1
+    assert "it gave a session" in wrong.out
 
 
 def test_settings_are_shown_to_the_operator_alone(daypass: Command) -> None:

@@ -10,11 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.attack.installation import ALPHA, Answer, Installation
+from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, document
 from tests.browser import Browser, refused, text
 from tests.console import fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
+
+from daypass.ports import CheckResult
 
 ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
 ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders", "reader"))
@@ -190,6 +192,47 @@ def test_dashboard_event_and_exports_agree(site: Installation, ada: Browser) -> 
     rows_of_csv = ada.get("/console/dashboard/export?format=csv&hours=1").body.decode().splitlines()
     assert rows_of_csv[0] == "time,issued,refused,requested,approved,high_risk"
     assert sum(int(row.split(",")[1]) for row in rows_of_csv[1:]) == live["figures"]["issued"]
+
+
+def test_on_call_dashboard_shows_latency_and_checks_to_the_operator(site: Installation, ada: Browser) -> None:
+    measurements = site.runtime.env.measurements
+    site.run(measurements.look())
+    assert site.assume(ADMIN, READER, "measured-1").status == 200
+    measurements.note_check(CheckResult("ready", site.runtime.clock.now(), 0.01, '<script>alert("x")</script>'))
+    site.run(measurements.look())
+    page = ada.get("/console/dashboard?view=on-call&hours=1")
+    shown = text(page)
+    assert "sts:AssumeRole ≤" in shown
+    assert "ready passed 0, failed 1" in shown
+    assert b"<script>alert" not in page.body
+    live = json.loads(
+        ada.get("/console/dashboard/events?view=on-call&hours=1").body.decode().split("\n")[2].removeprefix("data: ")
+    )
+    assert live["figures"]["requests"] >= 1
+    assert live["figures"]["checks"][0][:2] == ["ready", "passed 0, failed 1"]
+    assert len(live["charts"]["measured"]["p99"]) == len(live["charts"]["measured"]["times"])
+    rows_of_csv = ada.get("/console/dashboard/export?view=on-call&format=csv&hours=1").body.decode().splitlines()
+    heading = rows_of_csv.index("time,requests,faults,p50,p99")
+    assert sum(int(row.split(",")[1]) for row in rows_of_csv[heading + 1 :]) == live["figures"]["requests"]
+
+
+def test_a190_measurements_of_all_tenants_are_refused_to_a_tenant_and_on_the_record(site: Installation) -> None:
+    name = user(site, ROOT_OF_BETA)
+    everything = document({"Action": "*", "Resource": "*"})
+    site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="all", PolicyDocument=everything)
+    bea = signed_in(site, name, account=BETA)
+    page = bea.get("/console/dashboard?view=on-call&hours=1")
+    assert page.status == 200, text(page)
+    shown = text(page)
+    assert "Not shown." in shown
+    assert "for the operator account alone" in shown
+    assert "Operations by time used" not in shown
+    live = bea.get("/console/dashboard/events?view=on-call&hours=1").body.decode()
+    assert "measured" not in live
+    answer = api(site, "GET", "/measurements?since=0&until=1", key=ROOT_OF_BETA)
+    assert answer.status == 403
+    [record] = site.records(answer.request_id)
+    assert (record["operation"], record["error"]) == ("daypass:ReadMeasurements", "access_denied")
 
 
 def test_dashboard_of_a_browser_that_was_signed_out_is_not_served(site: Installation, ada: Browser) -> None:

@@ -1,13 +1,15 @@
-"""The settings of the server over the management API."""
+"""The settings and the measurements of the server over the management API."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import Field
 
 from daypass.operations.accounts import read_settings as settings
 from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.operations.record.measure import Check, Latency, Measured, measure
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
@@ -21,6 +23,84 @@ def _shown(request: Request) -> ShownSettings:
 
 class SettingsOut(s.Out):
     sections: dict[str, dict[str, str]]
+
+
+class LatencyOut(s.Out):
+    count: int
+    p50: float | None = Field(description="Milliseconds: half of the requests took at most this. Null: none, or more.")
+    p95: float | None
+    p99: float | None
+
+    @classmethod
+    def of(cls, found: Latency) -> LatencyOut:
+        return cls(count=found.count, p50=found.p50, p95=found.p95, p99=found.p99)
+
+
+class OperationLatencyOut(LatencyOut):
+    operation: str
+
+
+class CheckOut(s.Out):
+    name: str
+    passed: int
+    failed: int
+    last_at: int | None = Field(description="When the process that answers ran it last.")
+    last_ms: float | None
+    problem: str | None = Field(description="What was wrong then; empty when it passed.")
+
+    @classmethod
+    def of(cls, check: Check) -> CheckOut:
+        last = check.last
+        return cls(
+            name=check.name,
+            passed=check.passed,
+            failed=check.failed,
+            last_at=last.at if last is not None else None,
+            last_ms=round(last.seconds * 1000, 1) if last is not None else None,
+            problem=last.why if last is not None else None,
+        )
+
+
+class MeasurementsOut(s.Out):
+    since: int = Field(
+        description="Later than asked when the figures do not go back so far: they are kept for six hours."
+    )
+    until: int
+    times: list[int] = Field(description="The beginnings of the buckets of the lists below.")
+    requests: list[int]
+    faults: list[int] = Field(description="Answers that were the fault of the server.")
+    p50: list[float | None]
+    p99: list[float | None]
+    latency: LatencyOut
+    refused: int
+    operations: list[OperationLatencyOut]
+    checks: list[CheckOut]
+
+    @classmethod
+    def of(cls, found: Measured) -> MeasurementsOut:
+        series: dict[str, Any] = {
+            name: list(getattr(found, name)) for name in ("times", "requests", "faults", "p50", "p99")
+        }
+        return cls(
+            since=found.since,
+            until=found.until,
+            **series,
+            latency=LatencyOut.of(found.latency),
+            refused=found.refused,
+            operations=[
+                OperationLatencyOut(operation=each.operation, **LatencyOut.of(each.latency).model_dump())
+                for each in found.operations
+            ],
+            checks=[CheckOut.of(each) for each in found.checks],
+        )
+
+
+@router.get("/measurements", name="ReadMeasurements", tags=["installation"])
+async def read_measurements(env: s.EnvDep, call: s.CallDep, since: s.TimeQuery, until: s.TimeQuery) -> MeasurementsOut:
+    """Latency, errors and synthetic checks of the server that answers, with all its worker processes. Only the operator's
+    principals may read them.
+    """
+    return MeasurementsOut.of(await measure(env, call, since, until))
 
 
 @router.get("/settings", name="ReadSettings", tags=["installation"])

@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import read
+from daypass.operations.record.measure import Check, Latency, Measured, measure
 from daypass.operations.record.summarize import Summary, summarize
-from daypass.wire.console.visit import ConsoleVisit, address
+from daypass.wire.console.visit import ConsoleVisit, Part, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso
 
@@ -23,17 +25,20 @@ _READ: Final = "daypass:ReadAudit"
 _HOUR_MS: Final = 3_600_000
 _RETRY_MS: Final = 10_000
 _GRANTS: Final = 100
-VIEWS: Final = {"executive": "Executive", "on-call": "On call", "debug": "Debug"}
+ON_CALL: Final = "on-call"
+VIEWS: Final = {"executive": "Executive", ON_CALL: "On call", "debug": "Debug"}
+_MEASURED: Final = ("requests", "faults", "p50", "p99")
 HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 days"}
 
 
 async def dashboard(visit: ConsoleVisit) -> Response:
     """GET /console/dashboard. `view`: executive, on-call or debug. `hours`: the period, up to now."""
     view, hours = _view(visit), _hours(visit)
-    found = await _summary(visit, hours)
+    found, measured = await _summary(visit, hours), await _measured(visit, view, hours)
     grants = await visit.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
     open_grants = grants.value[0] if grants.value is not None else []
-    here = address("/console/dashboard", view=view, hours=hours)
+    shown: dict[str, object] = {"view": view, "hours": hours}
+    here = address("/console/dashboard", **shown)
     return visit.page(
         "dashboard",
         f"Dashboard: {VIEWS[view].lower()}",
@@ -42,35 +47,50 @@ async def dashboard(visit: ConsoleVisit) -> Response:
         views=VIEWS,
         periods=HOURS,
         found=found,
+        measured=measured,
+        measured_figures=_measured_figures(measured.value) if measured.value is not None else {},
         grants=open_grants,
-        charts=json.dumps(_charts(found)),
-        live=address("/console/dashboard/events", view=view, hours=hours),
-        exports={form: address("/console/dashboard/export", format=form, hours=hours) for form in ("csv", "json")},
+        charts=json.dumps(_charts(found, measured)),
+        live=address("/console/dashboard/events", **shown),
+        exports={form: address("/console/dashboard/export", format=form, **shown) for form in ("csv", "json")},
         here=here,
     )
 
 
 async def events(visit: ConsoleVisit) -> Response:
     """GET /console/dashboard/events: one event with the figures as they are now."""
-    found = await _summary(visit, _hours(visit))
-    text = json.dumps({"figures": _figures(found), "charts": _charts(found)}, separators=(",", ":"))
+    text = json.dumps(await _everything(visit), separators=(",", ":"))
     body = f"retry: {_RETRY_MS}\nevent: summary\ndata: {text}\n\n".encode("ascii")
     return Response(200, body, b"text/event-stream", HEADERS, _READ)
 
 
 async def export(visit: ConsoleVisit) -> Response:
     """GET /console/dashboard/export. `format`: csv (the series) or json (everything)."""
-    found = await _summary(visit, _hours(visit))
     if visit.value("format", 8) == "json":
-        body = json.dumps({"figures": _figures(found), "charts": _charts(found)}, indent=2).encode("ascii")
+        body = json.dumps(await _everything(visit), indent=2).encode("ascii")
         return _attachment("daypass-dashboard.json", b"application/json", body)
+    found = await _summary(visit, _hours(visit))
+    measured = await _measured(visit, _view(visit), _hours(visit))
     text = io.StringIO()
     writer = csv.writer(text)
-    names = list(found.series)
-    writer.writerow(["time", *names])
-    for number, at in enumerate(found.times):
-        writer.writerow([iso(at), *(found.series[name][number] for name in names)])
+    _write_series(writer, found.times, found.series)
+    if measured.value is not None:
+        writer.writerow([])
+        _write_series(writer, measured.value.times, {name: getattr(measured.value, name) for name in _MEASURED})
     return _attachment("daypass-dashboard.csv", b"text/csv; charset=utf-8", text.getvalue().encode())
+
+
+def _write_series(writer: Any, times: Sequence[int], series: Mapping[str, Sequence[object]]) -> None:
+    """A heading, and a row for each time."""
+    writer.writerow(["time", *series])
+    for number, at in enumerate(times):
+        writer.writerow([iso(at), *(values[number] for values in series.values())])
+
+
+async def _everything(visit: ConsoleVisit) -> dict[str, Any]:
+    found = await _summary(visit, _hours(visit))
+    measured = await _measured(visit, _view(visit), _hours(visit))
+    return {"figures": _figures(found, measured), "charts": _charts(found, measured)}
 
 
 def _attachment(name: str, media_type: bytes, body: bytes) -> Response:
@@ -81,6 +101,14 @@ def _attachment(name: str, media_type: bytes, body: bytes) -> Response:
 async def _summary(visit: ConsoleVisit, hours: int) -> Summary:
     now = visit.call.now
     return await visit.perform(_READ, summarize, now - hours * _HOUR_MS, now)
+
+
+async def _measured(visit: ConsoleVisit, view: str, hours: int) -> Part[Measured]:
+    """Latency, errors and checks, which the view for those on call shows to operators."""
+    if view != ON_CALL:
+        return Part()
+    now = visit.call.now
+    return await visit.attempt("daypass:ReadMeasurements", measure, now - hours * _HOUR_MS, now)
 
 
 def _view(visit: ConsoleVisit) -> str:
@@ -97,9 +125,10 @@ def _hours(visit: ConsoleVisit) -> int:
     return int(hours)
 
 
-def _figures(found: Summary) -> dict[str, Any]:
+def _figures(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
     """The single figures, as the page shows them."""
     return {
+        **(_measured_figures(measured.value) if measured.value is not None else {}),
         "success": f"{found.success:.1%}" if found.success is not None else "–",
         "issued": sum(found.series["issued"]),
         "refused": sum(found.series["refused"]),
@@ -113,6 +142,41 @@ def _figures(found: Summary) -> dict[str, Any]:
     }
 
 
-def _charts(found: Summary) -> dict[str, Any]:
+def _measured_figures(found: Measured) -> dict[str, Any]:
+    return {
+        "p50": milliseconds(found.latency, "p50"),
+        "p99": milliseconds(found.latency, "p99"),
+        "requests": found.latency.count,
+        "faults": sum(found.faults),
+        "slowest": [
+            [each.operation, f"{milliseconds(each.latency, 'p99')} ({each.latency.count})"] for each in found.operations
+        ],
+        "checks": [[check.name, *_outcome(check)] for check in found.checks],
+    }
+
+
+def _outcome(check: Check) -> tuple[str, str]:
+    """How a check has gone, and what was wrong the last time."""
+    text = f"passed {check.passed}" + (f", failed {check.failed}" if check.failed else "")
+    return text, check.last.why if check.last is not None else ""
+
+
+def milliseconds(latency: Latency, which: str) -> str:
+    """A percentile as text. It is the bound of a bucket, so that the true value is at most this."""
+    value = getattr(latency, which)
+    if value is not None:
+        return f"≤ {value:g} ms"
+    return "over 5 s" if latency.count else "–"
+
+
+def _charts(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
     """The series as uPlot takes them: times in seconds, then the numbers."""
-    return {"times": [at // 1000 for at in found.times], **{name: list(n) for name, n in found.series.items()}}
+    charts: dict[str, Any] = {"record": {"times": _seconds(found.times), **found.series}}
+    if measured.value is not None:
+        series = {name: getattr(measured.value, name) for name in _MEASURED}
+        charts["measured"] = {"times": _seconds(measured.value.times), **series}
+    return charts
+
+
+def _seconds(times: Sequence[int]) -> list[int]:
+    return [at // 1000 for at in times]

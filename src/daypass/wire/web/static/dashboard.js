@@ -4,7 +4,8 @@
   const live = document.getElementById("live");
   if (!live || typeof uPlot === "undefined") return;
 
-  const names = { issued: "issued", refused: "refused", requested: "requested", approved: "approved", high_risk: "high risk" };
+  const names = { issued: "issued", refused: "refused", requested: "requested", approved: "approved", high_risk: "high risk",
+    requests: "requests", faults: "faults", p50: "50 %", p99: "99 %" };
   const colours = {
     light: ["#1f4fb8", "#a1260d", "#7a4d00"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a"],
   };
@@ -12,14 +13,18 @@
   const plots = new Map();
   let charts = JSON.parse(live.dataset.charts);
 
-  const data = (series) => [charts.times, ...series.map((name) => charts[name])];
+  const data = (element) => {
+    const found = charts[element.dataset.of];
+    return [found.times, ...element.dataset.series.split(",").map((name) => found[name])];
+  };
   const draw = () => {
     const style = getComputedStyle(document.body);
     const ink = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim();
     for (const element of document.querySelectorAll(".chart")) {
       plots.get(element.dataset.chart)?.destroy();
       const series = element.dataset.series.split(",");
-      const clock = (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(charts.times.at(-1) - charts.times[0] > 172800 ? 5 : 11, charts.times.at(-1) - charts.times[0] > 172800 ? 10 : 16));
+      const times = charts[element.dataset.of].times, days = times.at(-1) - times[0] > 172800;
+      const clock = (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(days ? 5 : 11, days ? 10 : 16));
       const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
       plots.set(element.dataset.chart, new uPlot({
         width: element.clientWidth, height: 220, tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
@@ -28,7 +33,7 @@
           fill: number === 0 ? `${colours[theme()][number]}22` : undefined,
         }))],
         axes: [{ ...axis, values: clock }, { ...axis, size: 48 }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-      }, data(series), element));
+      }, data(element), element));
     }
   };
   draw();
@@ -37,11 +42,17 @@
 
   const list = (id, rows) => {
     const element = document.querySelector(`[data-list="${id}"]`);
-    if (!element) return;
-    element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count]) => {
+    if (!element || !rows) return;
+    element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count, problem]) => {
       const item = document.createElement("li"), number = document.createElement("strong");
       number.textContent = count;
       item.append(`${text} `, number);
+      if (problem) {
+        const why = document.createElement("span");
+        why.className = "refused";
+        why.textContent = problem;
+        item.append(" ", why);
+      }
       return item;
     }));
   };
@@ -50,13 +61,15 @@
     const found = JSON.parse(event.data);
     charts = found.charts;
     for (const [chart, plot] of plots) {
-      plot.setData(data(document.querySelector(`[data-chart="${chart}"]`).dataset.series.split(",")));
+      plot.setData(data(document.querySelector(`[data-chart="${chart}"]`)));
     }
     for (const element of document.querySelectorAll("[data-figure]")) {
-      element.textContent = found.figures[element.dataset.figure];
+      if (element.dataset.figure in found.figures) element.textContent = found.figures[element.dataset.figure];
     }
     list("failures", found.figures.failures);
     list("callers", found.figures.callers);
+    list("slowest", found.figures.slowest);
+    if (found.figures.checks?.length) list("checks", found.figures.checks);
     live.textContent = "Live.";
   });
   source.addEventListener("error", () => {

@@ -1,0 +1,60 @@
+"""`ports.Measurements`: the metrics of all worker processes, looked at every ten seconds and kept for six hours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from daypass.observability import logs
+from daypass.observability.metrics import SECONDS, Metrics
+from daypass.observability.totals import Totals, between
+from daypass.ports import CheckResult, Clock, Measurement
+
+EVERY_SECONDS: Final = 10.0
+KEPT: Final = 2_160  # six hours
+
+
+class MeasuredMetrics:
+    """The figures of one server. Use it from one event loop."""
+
+    bounds: Sequence[float] = SECONDS
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._kept: deque[Measurement] = deque(maxlen=KEPT)
+        self._before: Totals | None = None
+        self._since = 0
+        self._checks: dict[str, CheckResult] = {}
+
+    async def run(self) -> None:
+        """Looks at the metrics until it is cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001  # it must go on; the next interval has the figures of this one, too
+                logs.get().error("measurements.broken", exc_info=True)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Ends the current interval and begins the next one. The first look only begins one."""
+        totals, now = await self._metrics.totals(), self._clock.now()
+        if self._before is not None:
+            added = between(self._before, totals)
+            self._kept.append(Measurement(self._since, now, added.latency, added.refused, added.faults, added.checks))
+        self._before, self._since = totals, now
+
+    def note_check(self, result: CheckResult) -> None:
+        """The run of a check. It is counted in the metrics."""
+        self._checks[result.name] = result
+        self._metrics["daypass_checks"].labels(result.name, "failed" if result.why else "passed").inc()
+
+    def after(self, since: int) -> Sequence[Measurement]:
+        """See `ports.Measurements`."""
+        return [each for each in self._kept if each.until > since]
+
+    def last_checks(self) -> Sequence[CheckResult]:
+        """See `ports.Measurements`."""
+        return list(self._checks.values())
