@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
@@ -16,6 +18,8 @@ from tests.passkeys import new_passkey, registered, sign_in_with
 from tests.saml_idp import metadata
 from tests.sign_in import PASSWORD, role_for, signed_in, site_with_pages, user, with_device
 from tests.x509 import Authority
+
+from daypass.operations.sign_in import step_up, webauthn
 
 USER = "/console/user"
 WITH_SECRET = {
@@ -289,6 +293,28 @@ def test_change_confirmed_with_a_strange_passkey_is_refused(site: Installation) 
     )
     refused(site, answer, 403)
     assert site.iam("GetUser", UserName=name).status == 200
+
+
+@pytest.mark.parametrize("why", ["no passkeys at the address", "blocked"])
+def test_a191_change_by_a_person_whose_passkeys_cannot_be_used_is_refused_and_not_made_unconfirmed(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    eve, _ = administrator(site)
+    name = user(site)
+    if why == "blocked":
+        monkeypatch.setattr(step_up.passkeys, "of_user", blocked(step_up.passkeys.of_user))
+    else:
+        monkeypatch.setattr(webauthn, "available", lambda _: False)
+    answer = of_user(eve, name, "delete")
+    record = refused(site, answer, 403)
+    assert (record["operation"], record["error"]) == ("daypass:Offboard", "access_denied")
+    assert "you cannot confirm it" in text(answer)
+    assert site.iam("GetUser", UserName=name).status == 200
+
+
+def blocked(found: Any) -> Any:
+    """What reads the passkeys of a user, as if all were blocked."""
+    return lambda tx, user_id: [replace(each, blocked_at=1) for each in found(tx, user_id)]
 
 
 def test_change_that_only_creates_is_not_confirmed(site: Installation) -> None:

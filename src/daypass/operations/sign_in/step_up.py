@@ -76,15 +76,18 @@ async def can_confirm(env: Env, call: Call) -> bool:
 
 
 async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
-    """Asks the person in this browser to confirm `digest`. Raises DaypassError(UNAVAILABLE)."""
+    """Asks the person in this browser to confirm `digest`. Raises DaypassError: UNAVAILABLE, and ACCESS_DENIED for a person
+    who has MFA that cannot be used now, who is not treated as one without MFA.
+    """
     caller = call.caller
-    usable, devices = await env.directory.read(
+    registered, devices = await env.directory.read(
         lambda tx: (
-            [each for each in passkeys.of_user(tx, caller.principal_id) if not each.blocked_at],
+            passkeys.of_user(tx, caller.principal_id),
             tx.find(MfaDevice, account=caller.account, owner_id=caller.principal_id, order="serial"),
         ),
         account=caller.account,
     )
+    usable = [each for each in registered if not each.blocked_at]
     holder, prompt = signed_in.row.id, None
     if usable and webauthn.available(env):
         prompt = webauthn.ask(
@@ -93,7 +96,21 @@ async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
     nonce = webauthn.to_text(env.ids.seed())
     code_prompt = seal(env, _PURPOSE, CodePrompt(holder, digest, nonce, call.now + LIFETIME_MS))
     serials = tuple(device.serial for device in devices if device.enabled_at is not None)
+    if registered and prompt is None and not serials:
+        raise _unusable(env, blocked=not usable)
     return Asked(prompt, serials, code_prompt)
+
+
+def _unusable(env: Env, *, blocked: bool) -> DaypassError:
+    if blocked:
+        why = "Your passkeys are blocked, because one may have been copied. An administrator must remove them"
+    else:
+        why = (
+            f"Browsers offer no passkeys at {env.limits.public_url}. Use an authenticator app (daypass mfa add --app), or have "
+            "server.public_url set to https and a host name"
+        )
+    message = f"This takes MFA, and you cannot confirm it: {why[0].lower()}{why[1:]}."
+    return DaypassError(ErrorKind.ACCESS_DENIED, message, private={"reason": "step-up", "mfa": "unusable"})
 
 
 async def check(env: Env, call: Call, digest: str, proof: Proof) -> int:

@@ -74,9 +74,14 @@ async def _voted(visit: ConsoleVisit, sent: Vote, operation: str) -> Response:
     proof = proof_of(visit.signed_in, visit.values)
     digest = vote_digest(visit.call.caller.account, request_id, sent)
     if proof is None:
-        asked = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
-        if asked.passkey or asked.devices:
-            return await _confirm(visit, sent, path, asked)
+        try:
+            asked = await step_up.ask(visit.env, visit.named(operation), visit.signed_in, digest)
+        except DaypassError as error:
+            if sent.approve:
+                return await _page(visit, request_id, await visit.problem(error))
+        else:
+            if asked.passkey or asked.devices:
+                return await _confirm(visit, sent, path, asked)
     try:
         await visit.perform(operation, vote.vote, "", request_id, replace(sent, step_up=proof))
     except DaypassError as error:

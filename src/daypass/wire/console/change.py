@@ -59,12 +59,12 @@ class Change(NamedTuple):
 
     async def serve(self, visit: ConsoleVisit) -> Response:
         """The answer to the form."""
-        if self.confirmed:
-            asked = await confirmation(visit, self.path, self.summary, self.operation)
-            if asked is not None:
-                return asked
         try:
-            return await self.perform(visit)
+            asked = None
+            if self.confirmed:
+                visit.named(self.operation)
+                asked = await confirmation(visit, self.path, self.summary, self.operation)
+            return asked or await self.perform(visit)
         except DaypassError as error:
             return await self.again(visit, await visit.problem(error))
 
