@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from daypass.config import Settings
 from daypass.server.runtime import Runtime
-from daypass.server.startup import setup_code
+from daypass.server.startup import forget_setup_code, setup_code
 from daypass.wire.app import Application, HttpLimits
 from daypass.wire.front import Front
 from daypass.wire.revocations.stream import StreamLimits
@@ -40,6 +41,7 @@ def _route_settings(settings: Settings) -> RouteSettings:
         streams=StreamLimits(**settings.events.model_dump()),
         shown=_shown(settings),
         setup_code=setup_code(server.data),
+        setup_done=partial(forget_setup_code, server.data),
     )
 
 

@@ -262,6 +262,14 @@ def setup_code(data: Path) -> str:
         return ""
 
 
+async def forget_setup_code(data: Path) -> None:
+    """Removes the set-up code, which the first administrator has used. A failure is only reported: the code is worthless."""
+    try:
+        await asyncio.to_thread((data / SETUP_CODE).unlink, missing_ok=True)
+    except OSError as error:
+        logs.get().warning("setup.code_not_removed", error=type(error).__name__)
+
+
 def _how_to_initialise() -> str:
     """Prints the login command, on a terminal with the new key. A log must not hold a secret, so elsewhere only a
     placeholder is printed.

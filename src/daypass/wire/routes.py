@@ -9,7 +9,7 @@ from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws.routes import aws_routes
 from daypass.wire.chat.routes import chat_routes
 from daypass.wire.console.routes import console_routes
-from daypass.wire.console.visit import Console
+from daypass.wire.console.visit import Console, SetupDone, not_stored
 from daypass.wire.front import Front
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.routes import oauth_routes
@@ -39,7 +39,7 @@ class RouteSettings:
         metrics: False when they have a separate port.
         streams: limits of the streams of revocations.
         shown: the settings that the console shows, without secrets.
-        setup_code: with which a browser may make the first administrator; "": none.
+        setup_code: with which a browser may make the first administrator; "": none. setup_done: called when it was used.
     """
 
     public_url: str = ""
@@ -50,6 +50,7 @@ class RouteSettings:
     streams: StreamLimits = field(default_factory=StreamLimits)
     shown: ShownSettings = field(default_factory=dict)
     setup_code: str = field(default="", repr=False)
+    setup_done: SetupDone = not_stored
 
 
 def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
@@ -60,7 +61,9 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *aws_routes(front),
             status_list_route(front),
             *web_routes(site),
-            *console_routes(Console(site, checked, settings.region, settings.shown, settings.setup_code)),
+            *console_routes(
+                Console(site, checked, settings.region, settings.shown, settings.setup_code, settings.setup_done)
+            ),
             *oauth_routes(front, site, settings.certificate_header),
             *authzen_routes(front, settings.certificate_header),
             *ssf_routes(front, settings.certificate_header),

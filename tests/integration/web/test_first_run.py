@@ -67,6 +67,20 @@ def test_first_steps_lead_to_an_approved_request_in_browsers_alone(new_site: Ins
     assert "AWS_SECRET_ACCESS_KEY" in text(admin.submit(page, "/console/credentials/show"))
 
 
+def test_a192_set_up_code_is_removed_when_it_was_used_and_works_once(new_site: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "setup-code"
+    refused_first, answer = set_up(new_site, code="guessed")
+    refused(new_site, answer, 403)
+    assert file.exists()
+    assert set_up(new_site)[1].status == 303
+    assert not file.exists()
+    again = refused_first.post(PATH, {**FORM, "csrf": forms(answer)[PATH].fields["csrf"], "user": "second"})
+    record = refused(new_site, again, 403)
+    assert record["operation"] == "daypass:CreateFirstAdministrator"
+    assert CODE not in json.dumps(record)
+    assert Browser(new_site).get("/console/setup").headers["location"] == "/console/"
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "said"),
     [

@@ -101,7 +101,7 @@ async def test_on_call_systems_are_asked_with_their_token_once_a_minute(
 
 
 @pytest.mark.parametrize("kind", ["icalendar", "pagerduty", "opsgenie", "incident.io"])
-async def test_on_call_with_a_rule_of_another_account_sends_no_token(kind: str) -> None:
+async def test_a194_on_call_with_a_rule_of_another_account_sends_no_token(kind: str) -> None:
     outbound = Answers()
     reader = schedules(outbound, schedule_tokens={OWNER: {"api.example": "Token x"}})
     for url in ("https://api.example/now", "https://API.example:443/now"):

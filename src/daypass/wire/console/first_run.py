@@ -50,6 +50,7 @@ def create(console: Console) -> Page:
             if error.kind.family not in _SHOWN_AGAIN:
                 raise
             return _page(visit, await visit.refused(error), account=new.account, user=new.user)
+        await console.setup_done()
         reached = await password.with_password(
             visit.env, call, Browser(visit.cookie), new.account, new.user, new.password
         )

@@ -38,6 +38,13 @@ ParameterCheck: TypeAlias = "Callable[[str, str, Mapping[str, Any]], Mapping[str
 with AWS's message. It is the check of the service's own wire."""
 
 
+SetupDone: TypeAlias = Callable[[], Awaitable[None]]
+
+
+async def not_stored() -> None:
+    """For a set-up code that is stored nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Console:
     """What pages of the console need beside the ports.
@@ -47,7 +54,7 @@ class Console:
         check: the check of parameters for operations that the service models describe.
         region: shown with credentials.
         settings: the settings of the server, without secrets.
-        setup_code: with which the first administrator is made; "": none.
+        setup_code: with which the first administrator is made; "": none. setup_done: called when it was used.
     """
 
     site: Site
@@ -55,6 +62,7 @@ class Console:
     region: str
     settings: ShownSettings
     setup_code: str = field(default="", repr=False)
+    setup_done: SetupDone = not_stored
 
 
 @dataclass(frozen=True, slots=True)
