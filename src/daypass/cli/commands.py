@@ -29,6 +29,7 @@ COMMANDS: dict[str, Place] = {
     "lint": Place("daypass.cli.lint", "lint", "Find mistakes in policies."),
     "trust": Place("daypass.cli.trust", "trust", "Trust policies for tokens of identity providers."),
     "provider": Place("daypass.cli.provider", "provider", "Token issuers that an account accepts."),
+    "anchor": Place("daypass.cli.anchor", "anchor", "Trust anchors: authorities whose certificates are accepted."),
     "client": Place("daypass.cli.client", "client", "OAuth clients of your account."),
     "consent": Place("daypass.cli.consent", "consent", "Consents that people let Daypass remember."),
     "resource-server": Place(

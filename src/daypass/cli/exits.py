@@ -40,6 +40,7 @@ _BY_CODE = {
     "ExpiredToken": UNAUTHENTICATED,
     "AccessDenied": DENIED,
     "NoSuchEntity": FINDING,
+    "ResourceNotFoundException": FINDING,
 }
 
 

@@ -91,16 +91,17 @@ class Connection:
         *,
         repeatable: bool = True,
         root: str = "/api/v1",
+        service: str = "daypass",
     ) -> Any:
-        """A call of the management API, or of the one below `root`; the decoded JSON answer. Segments of `path` are quoted
-        (see `segment`).
+        """A call of the management API, or of the one below `root`, signed for `service`; the decoded JSON answer. Segments
+        of `path` are quoted (see `segment`).
 
         `repeatable=False`: it is not safe to repeat, so it is not retried once the server may have acted on it.
         """
         raw_query = "&".join(f"{quote(n, safe=_SAFE)}={segment(v)}" for n, v in (query or {}).items() if v)
         data = b"" if body is None else json.dumps(body).encode()
         answer = self._call(
-            _Call(method, f"{root}{path}", raw_query, data, "application/json", "daypass", repeatable=repeatable)
+            _Call(method, f"{root}{path}", raw_query, data, "application/json", service, repeatable=repeatable)
         )
         return _json(answer) if answer.body else None
 
@@ -269,18 +270,24 @@ def _xml(answer: Answer) -> ET.Element:
     return root
 
 
+def _json_error(body: Mapping[str, Any], headers: Mapping[str, str], request_id: str) -> dict[str, str]:
+    """The members of an error of the management API, or of AWS's REST protocol, which has the code in a header."""
+    if "x-amzn-errortype" in headers:
+        encoded = str(body.get("encodedAuthorizationMessage") or "")
+        code, message = headers["x-amzn-errortype"], str(body["message"])
+    else:
+        error = body["error"]
+        encoded = error.get("encoded_authorization_message") or ""
+        code, message, request_id = error["code"], error["message"], error.get("request_id", request_id)
+    return {"Code": code, "Message": message, "RequestId": request_id, "EncodedAuthorizationMessage": encoded}
+
+
 def _refusal(answer: Answer, endpoint: str) -> ClientError:
     """The error of an answer; one that is not in a format of Daypass may come from another server, or a proxy."""
     request_id = answer.headers.get("x-amzn-requestid", "")
     try:
         if "json" in answer.headers.get("content-type", ""):
-            error = json.loads(answer.body)["error"]
-            found = {
-                "Code": error["code"],
-                "Message": error["message"],
-                "RequestId": error.get("request_id", request_id),
-                "EncodedAuthorizationMessage": error.get("encoded_authorization_message") or "",
-            }
+            found = _json_error(json.loads(answer.body), answer.headers, request_id)
         else:
             found = {e.tag: e.text or "" for e in _xml(answer).iter()}
         return ClientError(

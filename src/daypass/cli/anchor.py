@@ -1,0 +1,120 @@
+"""`daypass anchor`: trust anchors of IAM Roles Anywhere, the authorities whose certificates an account accepts."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.client.http import Connection, segment
+
+_PAGE = "100"
+
+
+@click.group(cls=Group)
+def anchor() -> None:
+    """Trust anchors: authorities whose certificates your account accepts."""
+
+
+def _ask(connection: Connection, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
+    return connection.api(
+        method, path, query, body, repeatable=method in ("GET", "DELETE"), root="", service="rolesanywhere"
+    )
+
+
+def _place(anchor_id: str, what: str = "") -> str:
+    return f"/trustanchor/{segment(anchor_id)}{what}"
+
+
+@anchor.command("ls")
+@server_options
+@output_option
+def list_anchors(profile: str, endpoint: str, form: str) -> None:
+    """List the trust anchors."""
+    connection, found, after = connect(profile, endpoint), list[Any](), ""
+    while True:
+        page = _ask(connection, "GET", "/trustanchors", query={"pageSize": _PAGE, "nextToken": after})
+        found += page["trustAnchors"]
+        after = page.get("nextToken") or ""
+        if not after:
+            break
+    output.listing(
+        found,
+        ("ID", "NAME", "STATE", "CREATED"),
+        lambda a: (a["trustAnchorId"], a["name"], "enabled" if a["enabled"] else "disabled", a["createdAt"]),
+        form,
+    )
+
+
+@anchor.command("show")
+@click.argument("anchor_id")
+@server_options
+@output_option
+def show(anchor_id: str, profile: str, endpoint: str, form: str) -> None:
+    """Show a trust anchor and its certificates."""
+    _print(_ask(connect(profile, endpoint), "GET", _place(anchor_id)), form)
+
+
+@anchor.command("create")
+@click.argument("name")
+@click.argument("certificates", type=click.File(encoding="utf-8"), metavar="FILE")
+@click.option("--disabled", is_flag=True, help="Create it disabled.")
+@server_options
+@output_option
+def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+    """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
+    source = {
+        "sourceType": "CERTIFICATE_BUNDLE",
+        "sourceData": {"x509CertificateData": certificates.read(65_536)},
+    }
+    body = {"name": name, "source": source, "enabled": not disabled}
+    _print(_ask(connect(profile, endpoint), "POST", "/trustanchors", body), form)
+
+
+@anchor.command("enable")
+@click.argument("anchor_id")
+@server_options
+def enable(anchor_id: str, profile: str, endpoint: str) -> None:
+    """Accept the certificates of an authority again."""
+    _ask(connect(profile, endpoint), "POST", _place(anchor_id, "/enable"))
+    output.prose(f"Enabled trust anchor {output.safe(anchor_id)}.")
+
+
+@anchor.command("disable")
+@click.argument("anchor_id")
+@server_options
+def disable(anchor_id: str, profile: str, endpoint: str) -> None:
+    """Accept no certificate of an authority. Sessions stay valid: end them with `daypass revoke`."""
+    _ask(connect(profile, endpoint), "POST", _place(anchor_id, "/disable"))
+    output.prose(f"Disabled trust anchor {output.safe(anchor_id)}.")
+
+
+@anchor.command("rm")
+@click.argument("anchor_id")
+@yes_option
+@server_options
+def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+    """Delete a trust anchor. Sessions stay valid: end them with `daypass revoke`."""
+    confirmed(f"Delete trust anchor {output.safe(anchor_id)}?", yes=yes)
+    _ask(connect(profile, endpoint), "DELETE", _place(anchor_id))
+    output.prose(f"Deleted trust anchor {output.safe(anchor_id)}.")
+
+
+def _print(answer: dict[str, Any], form: str) -> None:
+    found = answer["trustAnchor"]
+    if form == "json":
+        output.data(found)
+        return
+    output.fields(
+        {
+            "id": found["trustAnchorId"],
+            "name": found["name"],
+            "arn": found["trustAnchorArn"],
+            "state": "enabled" if found["enabled"] else "disabled",
+        }
+    )
+    click.echo()
+    for line in found["source"]["sourceData"].get("x509CertificateData", "").splitlines():
+        output.prose(output.safe(line))
