@@ -63,7 +63,7 @@ def show(anchor_id: str, profile: str, endpoint: str, form: str) -> None:
 @click.option("--disabled", is_flag=True, help="Create it disabled.")
 @server_options
 @output_option
-def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str, form: str) -> None:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     source = {
         "sourceType": "CERTIFICATE_BUNDLE",
@@ -95,7 +95,7 @@ def disable(anchor_id: str, profile: str, endpoint: str) -> None:
 @click.argument("anchor_id")
 @yes_option
 @server_options
-def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> None:  # noqa: FBT001
+def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> None:
     """Delete a trust anchor. Sessions stay valid: end them with `daypass revoke`."""
     confirmed(f"Delete trust anchor {output.safe(anchor_id)}?", yes=yes)
     _ask(connect(profile, endpoint), "DELETE", _place(anchor_id))

@@ -31,7 +31,7 @@ _TABLES = (
 @click.option("--csv", "as_csv", is_flag=True, help="Print the series as CSV.")
 @server_options
 @output_option
-def dashboard(last: int, as_csv: bool, profile: str, endpoint: str, form: str) -> None:  # noqa: FBT001
+def dashboard(last: int, as_csv: bool, profile: str, endpoint: str, form: str) -> None:
     """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes.
 
     Principals of the operator also see latency, faults and synthetic checks of the server.
