@@ -75,7 +75,7 @@ def test_a192_set_up_code_is_removed_when_it_was_used_and_works_once(new_site: I
     assert set_up(new_site)[1].status == 303
     assert not file.exists()
     again = refused_first.post(PATH, {**FORM, "csrf": forms(answer)[PATH].fields["csrf"], "user": "second"})
-    record = refused(new_site, again, 403)
+    record = refused(new_site, again, 404)
     assert record["operation"] == "daypass:CreateFirstAdministrator"
     assert CODE not in json.dumps(record)
     assert Browser(new_site).get("/console/setup").headers["location"] == "/console/"
