@@ -102,6 +102,17 @@ def test_compose_mounts_every_volume_that_it_has(file: Path) -> None:
     assert sorted(volumes) == sorted(compose(file)["volumes"])
 
 
+@pytest.mark.parametrize("file", [COMPOSE, PATRONI])
+def test_compose_health_checks_are_taken_by_every_engine(file: Path) -> None:
+    """Podman splits the words of a CMD at spaces."""
+    checks = [
+        service["healthcheck"]["test"] for service in compose(file)["services"].values() if "healthcheck" in service
+    ]
+    assert len(checks) > 1
+    for kind, *words_ in checks:
+        assert kind == "CMD-SHELL" or (kind == "CMD" and not [word for word in words_ if " " in word])
+
+
 def test_compose_with_patroni_names_one_cluster_everywhere() -> None:
     services = compose(PATRONI)["services"]
     machine = yaml.safe_load(PATRONI_MACHINE.read_text())
