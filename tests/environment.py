@@ -79,6 +79,7 @@ def environment(
         "nodes": Unused("nodes"),
         "outbound": Unused("outbound"),
         "mail": Unused("mail"),
+        "measurements": Unused("measurements"),
         "schedules": Unused("schedules"),
         "sign_in": Unused("sign_in"),
         **ports,
