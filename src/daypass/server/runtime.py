@@ -264,9 +264,10 @@ class Runtime:
             self.certificate_uses.run(),
             self.refusals.run(),
             access.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
-            security_events.follow(self.env),
             self._measurements.run(),
         ]
+        if self.env.oauth.enabled:
+            running.append(security_events.follow(self.env))
         if self.settings.checks.seconds:
             running.append(checks.follow(self.settings, self._measurements, self.clock))
         if self._peers is not None:
@@ -280,7 +281,7 @@ class Runtime:
 
     def _report_ended(self, task: asyncio.Task[None]) -> None:
         """Logs a background task that has ended by itself: what it did is not done any more."""
-        if not task.cancelled():
+        if not task.cancelled() and not self._readiness.stopping:
             name = getattr(task.get_coro(), "__qualname__", task.get_name())
             self.log.error("background_task.ended", task=name, exc_info=task.exception())
 

@@ -14,9 +14,9 @@ _SECONDS: Final = 1.0
 
 
 async def follow(env: Env) -> None:
-    """Works until it is cancelled. What fails is tried again a second later. Without a public URL it has no work."""
-    if not env.oauth.enabled:
-        return
+    """Works until it is cancelled or the server stops. What fails is tried again a second later. Without a public URL
+    there is no stream, and it need not run.
+    """
     queued, failing = -1, False
     while not env.revocations.closed:
         version = env.revocations.version
