@@ -7,8 +7,14 @@ interpret the text.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+S = TypeVar("S", bound=Struct)
 
 MAX_DEPTH: Final = 32
 _MAX_DIGITS: Final = 40  # of a number: more than any claim needs, few enough to be harmless
@@ -33,6 +39,17 @@ def read_json(raw: bytes | str) -> Any:
     if "\\u" in text:
         _check_surrogates(value)
     return value
+
+
+def struct_reader(kind: type[S]) -> Callable[[bytes | str], S]:
+    """Returns a function that reads a struct from strict JSON. It raises ValueError; msgspec.ValidationError, which is one,
+    names the member that is not valid.
+
+    Call it when a module is imported. The process crashes when two threads use a struct at the same time and msgspec has not
+    described its members before; making a decoder describes them.
+    """
+    msgspec.json.Decoder(kind)
+    return lambda raw: msgspec.convert(read_json(raw), kind)  # noqa: TID251  # described above
 
 
 def _decoded(raw: bytes) -> str:

@@ -84,7 +84,7 @@ class Log:
     def __init__(self) -> None:
         self.errors: list[tuple[str, str]] = []
 
-    def error(self, event: str, *, task: str = "", exc_info: object = None) -> None:  # noqa: ARG002  # as structlog's
+    def error(self, event: str, *, task: str = "", exc_info: object = None) -> None:
         self.errors.append((event, task))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.strict_json import read_json
+from daypass.domain.strict_json import read_json, struct_reader
 
 
 def test_read_json_twin_names_are_named() -> None:
@@ -21,3 +22,24 @@ def test_a26_twin_behind_many_names_is_refused_without_work() -> None:
             read_json(text)
 
     assert least_cpu_seconds(refused) < 2  # by comparing each with each it takes ten
+
+
+def test_struct_reader_describes_the_struct_when_it_is_made() -> None:
+    """Two threads that describe one at its first use crash the process."""
+
+    class Incomplete(msgspec.Struct):
+        member: NotDefined  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(NameError, match="NotDefined"):
+        struct_reader(Incomplete)
+
+
+def test_struct_reader_text_with_a_duplicate_or_unknown_member_is_refused() -> None:
+    class Pair(msgspec.Struct, forbid_unknown_fields=True):
+        left: int
+
+    read = struct_reader(Pair)
+    assert read('{"left": 1}') == Pair(1)
+    for text, reason in (('{"left": 1, "left": 2}', "given twice"), ('{"left": 1, "right": 2}', "right")):
+        with pytest.raises(ValueError, match=reason):
+            read(text)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from daypass.domain.access.terms import digest
@@ -22,7 +21,7 @@ from daypass.domain.policy.evaluate import holds, steps
 from daypass.domain.policy.model import Context
 from daypass.domain.policy.pattern import Patterns
 from daypass.domain.policy.source import PolicyError
-from daypass.domain.strict_json import read_json
+from daypass.domain.strict_json import struct_reader
 
 MAX_RULE: Final = 16_384  # characters
 LONGEST: Final = 43_200  # seconds, as of a role session
@@ -185,6 +184,9 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     max_uses: Annotated[int, Meta(ge=0, le=1000)] = 0
 
 
+_read = struct_reader(Rule)
+
+
 class CompiledPeople:
     """`People` with its patterns compiled."""
 
@@ -248,7 +250,7 @@ def read_rule(account: str, name: str, document: str) -> CompiledRule:
     if len(document) > MAX_RULE:
         raise RuleError(f"A rule has at most {MAX_RULE} characters.")
     try:
-        rule = msgspec.convert(read_json(document), Rule, strict=True)
+        rule = _read(document)
         compiled = CompiledRule(account, name, rule)
         for automatic in rule.automatic:
             compiled_condition(automatic.condition)

@@ -18,7 +18,7 @@ import msgspec
 
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import redirect_uri_fault
-from daypass.domain.strict_json import read_json
+from daypass.domain.strict_json import struct_reader
 
 AuthMethod: TypeAlias = Literal[
     "private_key_jwt",
@@ -137,13 +137,16 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         return ANY in self.roles or role_arn in self.roles
 
 
+_read = struct_reader(ClientSettings)
+
+
 @lru_cache(maxsize=2048)
 def parse_client(text: str) -> ClientSettings:
     """Parses a client's settings. Raises ValueError that names the invalid member."""
     if len(text) > MAX_TEXT:
         raise ValueError("The settings are too long.")
     try:
-        settings = msgspec.convert(read_json(text), ClientSettings)
+        settings = _read(text)
     except msgspec.ValidationError as error:
         raise ValueError(f"The settings are not valid: {error}.") from None
     except ValueError as error:

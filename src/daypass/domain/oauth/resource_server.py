@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from daypass.domain.strict_json import read_json
+from daypass.domain.strict_json import struct_reader
 
 MAX_TEXT: Final = 65_536  # characters of the whole settings
 MAX_POLICY: Final = 2_048  # characters of the policies of the scopes of one session: as of a session policy in AWS
@@ -47,6 +47,9 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     introspection_clients: tuple[str, ...] = ()
 
 
+_read = struct_reader(ResourceServerSettings)
+
+
 @lru_cache(maxsize=1024)
 def parse_resource_server(text: str) -> ResourceServerSettings:
     """Parses the settings of a resource server. Raises ValueError that names the invalid member.
@@ -56,7 +59,7 @@ def parse_resource_server(text: str) -> ResourceServerSettings:
     if len(text) > MAX_TEXT:
         raise ValueError("The settings are too long.")
     try:
-        settings = msgspec.convert(read_json(text), ResourceServerSettings)
+        settings = _read(text)
     except msgspec.ValidationError as error:
         raise ValueError(f"The settings are not valid: {error}.") from None
     except ValueError as error:

@@ -52,6 +52,9 @@ class WaitingBrowser(NamedTuple):
     fresh_after: int = 0
 
 
+_read = msgspec.json.Decoder(tuple[str, int, WaitingBrowser]).decode
+
+
 class Login(NamedTuple):
     """A sign-in that we started: the request id that its response must answer, and what waits for it."""
 
@@ -149,7 +152,7 @@ def _command_line_login(env: Env, unverified: str) -> tuple[Login, int] | None:
 
 def _browser_login(env: Env, unverified: str) -> tuple[Login, int] | None:
     try:
-        opened = msgspec.json.decode(_open(env, _BROWSER_LOGIN, unverified), type=tuple[str, int, WaitingBrowser])
+        opened = _read(_open(env, _BROWSER_LOGIN, unverified))
     except (DaypassError, msgspec.DecodeError):
         return None
     return Login(opened[0], opened[2]), opened[1]

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from daypass.domain.claims import Caller
@@ -55,6 +56,9 @@ class _Code(Struct, frozen=True):
     user_id: str
     nonce: str
     expires_at: int  # ms
+
+
+_read_code = msgspec.json.Decoder(_Code).decode
 
 
 def chat_user(channel: NotificationChannel, key: bytes, team: str, user: str, name: str) -> ChatUser:
@@ -114,7 +118,7 @@ def links_of(tx: Reader, user: User) -> list[ChatLink]:
 
 async def maker_of(env: Env, sender: ChatUser, unverified_code: str, now: int) -> Caller:
     """The user who made a code. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
-    code = unseal(env, _PURPOSE, unverified_code, _Code)
+    code = unseal(env, _PURPOSE, unverified_code, _read_code)
     private = {OWNER: sender.account, "chat_user": sender.id}
     if code is None or code.account != sender.account or now >= code.expires_at:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _BAD_CODE, private={**private, "reason": "chat code"})
@@ -126,7 +130,7 @@ async def link(env: Env, call: Call, sender: ChatUser, unverified_code: str, rep
 
     Raises DaypassError: INVALID_IDENTITY_TOKEN, ALREADY_EXISTS when the sender is another user's, LIMIT_EXCEEDED.
     """
-    code = unseal(env, _PURPOSE, unverified_code, _Code)
+    code = unseal(env, _PURPOSE, unverified_code, _read_code)
     if code is None or code.user_id != call.caller.principal_id:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _BAD_CODE, private={"reason": "chat code"})
 

@@ -70,6 +70,9 @@ class AuthorizationRequest(Struct, frozen=True):
     dpop_jkt: str = ""
 
 
+_read_request = msgspec.json.Decoder(AuthorizationRequest).decode
+
+
 class Authorization(Struct, frozen=True):
     """What an authorization code stands for: the request, and the browser session of the person who consented.
 
@@ -82,6 +85,9 @@ class Authorization(Struct, frozen=True):
     session_id: str
     consent_id: str = ""
     remembered: bool = False
+
+
+read_authorization = msgspec.json.Decoder(Authorization).decode
 
 
 class KnownClient(Struct, frozen=True):
@@ -199,7 +205,7 @@ async def pushed(env: Env, client_id: str, unverified_uri: str) -> Authorization
     value = unverified_uri.removeprefix(URI_PREFIX)
     found = None
     if value != unverified_uri:
-        found = await codes.find(env, codes.REQUEST_URI, client_id, value, AuthorizationRequest)
+        found = await codes.find(env, codes.REQUEST_URI, client_id, value, _read_request)
     if found is None or found.row.used_at:
         raise DaypassError(ErrorKind.VALIDATION, "The request_uri is unknown, has expired or was used before.")
     return found.content
@@ -239,7 +245,7 @@ async def grant_code(
     found = None
     if request_uri:
         name = request_uri.removeprefix(URI_PREFIX)
-        found = await codes.find(env, codes.REQUEST_URI, client.id, name, AuthorizationRequest)
+        found = await codes.find(env, codes.REQUEST_URI, client.id, name, _read_request)
         if found is None:
             raise DaypassError(ErrorKind.VALIDATION, "The request_uri has expired.")
 

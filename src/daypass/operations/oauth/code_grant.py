@@ -15,7 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth import pkce
 from daypass.domain.oauth.binding import JKT
 from daypass.operations.oauth import codes
-from daypass.operations.oauth.authorization import Authorization, person_of
+from daypass.operations.oauth.authorization import Authorization, person_of, read_authorization
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
@@ -40,7 +40,7 @@ class Redeemed(Struct, frozen=True):
 async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
     """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
     client = _client(sender)
-    found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, Authorization)
+    found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
     if found is None:
         raise _invalid("the client has no such code")
     if found.row.used_at:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
@@ -21,6 +22,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Env, Tx
 
 S = TypeVar("S", bound=Struct)
+Reader = Callable[[bytes], S]
 
 AUTHORIZATION: Final = "authorization_code"
 REQUEST_URI: Final = "request_uri"
@@ -65,7 +67,7 @@ def insert(tx: Tx, row: OAuthCode) -> None:
     tx.insert(row)
 
 
-async def find(env: Env, purpose: str, client_id: str, unverified_value: str, kind: type[S]) -> Code[S] | None:
+async def find(env: Env, purpose: str, client_id: str, unverified_value: str, read: Reader[S]) -> Code[S] | None:
     """The code of this purpose and client that has not expired, used or not; None for none. Raises UNAVAILABLE."""
     if not _VALUE.fullmatch(unverified_value):
         return None
@@ -73,14 +75,14 @@ async def find(env: Env, purpose: str, client_id: str, unverified_value: str, ki
     row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=purpose, id=identity), account="")
     if row is None or row.client_id != client_id or row.expires_at <= env.clock.now():
         return None
-    return Code(row, content_of(env, row, kind))
+    return Code(row, content_of(env, row, read))
 
 
-def content_of(env: Env, row: OAuthCode, kind: type[S]) -> S:
+def content_of(env: Env, row: OAuthCode, read: Reader[S]) -> S:
     """The content of a code. Raises DaypassError(INVALID_GRANT) when the row was altered."""
     try:
         opened = env.sealer.open_secret(row.sealed, row.account, _owner(row.purpose, row.id))
-        return msgspec.json.decode(opened, type=kind)
+        return read(opened)
     except ValueError:
         raise DaypassError(
             ErrorKind.INVALID_GRANT, "The code cannot be used.", private={"reason": "it does not open"}

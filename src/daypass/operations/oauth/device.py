@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
@@ -58,10 +59,16 @@ class DeviceGrant(Struct, frozen=True):
     session_id: str = ""
 
 
+_read_grant = msgspec.json.Decoder(DeviceGrant).decode
+
+
 class UserCode(Struct, frozen=True):
     """What a user code stands for: the id of the device code."""
 
     device_id: str
+
+
+_read_user_code = msgspec.json.Decoder(UserCode).decode
 
 
 class DeviceAuthorization(Struct, frozen=True):
@@ -132,10 +139,10 @@ def _device_of(env: Env, tx: Reader, call: Call, letters: str) -> Code[DeviceGra
     user = tx.get(OAuthCode, purpose=USER, id=codes.code_id(letters))
     if user is None or user.expires_at <= call.now:
         return None
-    row = tx.get(OAuthCode, purpose=DEVICE, id=codes.content_of(env, user, UserCode).device_id)
+    row = tx.get(OAuthCode, purpose=DEVICE, id=codes.content_of(env, user, _read_user_code).device_id)
     if row is None or row.used_at:
         return None
-    found = Code(row, codes.content_of(env, row, DeviceGrant))
+    found = Code(row, codes.content_of(env, row, _read_grant))
     return found if found.content.allowed is None else None
 
 
@@ -193,7 +200,7 @@ async def poll(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
         raise codes.used_before()
     if row.expires_at <= call.now:
         raise DaypassError(ErrorKind.EXPIRED_DEVICE_CODE, "The device code has expired.")
-    found = Code(row, codes.content_of(env, row, DeviceGrant))
+    found = Code(row, codes.content_of(env, row, _read_grant))
     if found.content.allowed is None:
         too_fast = _polled(identity, call.now)
         kind = ErrorKind.POLLING_TOO_FAST if too_fast else ErrorKind.AUTHORIZATION_PENDING

@@ -69,6 +69,9 @@ class FamilyContent(Struct, frozen=True):
     context: dict[str, str]
 
 
+_read = msgspec.msgpack.Decoder(FamilyContent).decode
+
+
 def is_refresh_token(unverified_text: str) -> bool:
     """Whether a text has the form of a refresh token."""
     return unverified_text.startswith(PREFIX)
@@ -77,7 +80,7 @@ def is_refresh_token(unverified_text: str) -> bool:
 def content_of(env: Env, family: RefreshFamily) -> FamilyContent:
     try:
         opened = env.sealer.open_secret(family.sealed, family.account, owner_of(family.id))
-        return msgspec.msgpack.decode(opened, type=FamilyContent)
+        return _read(opened)
     except ValueError:  # a msgspec.DecodeError is one
         raise invalid("its family does not open", family) from None
 

@@ -44,6 +44,9 @@ class ProviderSignIn(Struct, frozen=True):
     methods: tuple[str, ...] = ()
 
 
+_read_proof = msgspec.json.Decoder(ProviderSignIn).decode
+
+
 class SignedIn(Struct, frozen=True):
     """A browser whose session is valid: its row, its session, and its person as the caller of operations.
 
@@ -157,7 +160,7 @@ async def _read(env: Env, identity: str, now: int) -> SignedIn | None:
             raise
         return None
     if row.proof:  # what a provider said: the session is one of a role
-        return SignedIn(row, session, caller, msgspec.json.decode(row.proof, type=ProviderSignIn))
+        return SignedIn(row, session, caller, _read_proof(row.proof))
     profile = await env.directory.entity(LoginProfile, session.principal_id)
     if profile is None or profile.password_changed_at > row.created_at:
         return None

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -68,6 +69,9 @@ class ProviderState(Struct, frozen=True):
     following: str
     expires_at: int
     fresh_after: int = 0
+
+
+_read_state = msgspec.json.Decoder(ProviderState).decode
 
 
 class Source(Struct, frozen=True):
@@ -220,7 +224,7 @@ async def _sign_in(
 
 def _opened(env: Env, call: Call, arrival: Arrival) -> ProviderState:
     """The state of a response, if it is of this browser and came to the address of its provider. Raises DaypassError."""
-    state = unseal(env, STATE, arrival.unverified.get("state", ""), ProviderState)
+    state = unseal(env, STATE, arrival.unverified.get("state", ""), _read_state)
     if state is None or not hmac.compare_digest(state.browser, browser_session.digest(arrival.cookie)):
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _STRANGE, private={"reason": "state"})
     known = {OWNER: state.provider.split(":")[4], "provider": state.provider}

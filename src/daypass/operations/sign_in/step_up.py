@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from daypass.domain.claims import Caller
@@ -37,6 +38,9 @@ class CodePrompt(Struct, frozen=True):
     digest: str
     nonce: str
     expires_at: int
+
+
+_read_prompt = msgspec.json.Decoder(CodePrompt).decode
 
 
 class Asked(NamedTuple):
@@ -139,7 +143,7 @@ def _is_own(passkey: Passkey, caller: Caller) -> bool:
 
 
 async def _check_code(env: Env, call: Call, digest: str, proof: Proof) -> int:
-    prompt = unseal(env, _PURPOSE, proof.code_prompt, CodePrompt)
+    prompt = unseal(env, _PURPOSE, proof.code_prompt, _read_prompt)
     if prompt is None or (prompt.holder, prompt.digest) != (proof.holder, digest):
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _EXPIRED, private={"reason": "step-up"})
     if call.now >= prompt.expires_at:

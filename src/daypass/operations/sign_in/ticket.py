@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
@@ -45,6 +46,9 @@ class Ticket(Struct, frozen=True):
     mfa_at: int = 0
 
 
+_read_ticket = msgspec.json.Decoder(Ticket).decode
+
+
 def password_digest(password_hash: str) -> str:
     """Identifies a stored hash without showing it."""
     return hashlib.sha256(password_hash.encode("ascii")).hexdigest()[:32]
@@ -56,21 +60,21 @@ def seal(env: Env, purpose: str, value: Struct) -> str:
     return base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
 
 
-def unseal(env: Env, purpose: str, unverified: str, kind: type[S]) -> S | None:
+def unseal(env: Env, purpose: str, unverified: str, read: Callable[[bytes], S]) -> S | None:
     """The value of `seal`; None for any other text."""
     try:
         if not 0 < len(unverified) <= _MAX or not unverified.isascii():
             return None
         padded = unverified + "=" * (-len(unverified) % 4)
         sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
-        return msgspec.json.decode(env.sealer.open_secret(sealed, "", f"{_PURPOSE}:{purpose}"), type=kind)
+        return read(env.sealer.open_secret(sealed, "", f"{_PURPOSE}:{purpose}"))
     except (ValueError, IndexError):  # also: sealed by another version of Daypass
         return None
 
 
 def open_ticket(env: Env, stage: str, browser: str, unverified: str, now: int) -> Ticket:
     """Opens a ticket of this stage and browser. Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN."""
-    ticket = unseal(env, stage, unverified, Ticket)
+    ticket = unseal(env, stage, unverified, _read_ticket)
     if ticket is None or ticket.stage != stage or ticket.browser != browser:
         raise DaypassError(
             ErrorKind.INVALID_IDENTITY_TOKEN,

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import Passkey, User
@@ -72,6 +73,9 @@ class Ceremony(Struct, frozen=True):
         """32 bytes that commit to purpose, digest and nonce."""
         parts = (_CONTEXT, self.purpose.encode(), self.digest.encode(), self.nonce.encode())
         return hashlib.sha256(b"\0".join(parts)).digest()
+
+
+_read_ceremony = msgspec.json.Decoder(Ceremony).decode
 
 
 class Prompt(NamedTuple):
@@ -173,7 +177,7 @@ def ask_to_register(env: Env, holder: str, now: int, user: User, known: Sequence
 
 def opened(env: Env, purpose: str, holder: str, unverified: str, now: int, digest: str = "") -> Ceremony:
     """The ceremony that a page sends back. Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN."""
-    ceremony = unseal(env, f"webauthn:{purpose}", unverified, Ceremony)
+    ceremony = unseal(env, f"webauthn:{purpose}", unverified, _read_ceremony)
     if ceremony is None or (ceremony.purpose, ceremony.holder, ceremony.digest) != (purpose, holder, digest):
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _EXPIRED, private={"reason": "ceremony"})
     if now >= ceremony.expires_at:

@@ -14,6 +14,8 @@ import msgspec
 
 from daypass.crypto.key_encryption import KeySourceError
 
+_read = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
 
 class Pkcs11:
     """See `crypto.key_encryption.KeySource`. Token and key are found by those of their attributes that are not empty.
@@ -55,7 +57,7 @@ class Pkcs11:
             ran = subprocess.run(  # noqa: S603  # our own module
                 command, input=order, stdout=subprocess.PIPE, timeout=self._seconds, env=environment, check=False
             )
-            answer = msgspec.msgpack.decode(ran.stdout, type=dict[str, Any])
+            answer = _read(ran.stdout)
         except subprocess.TimeoutExpired:
             raise self._failed(action, f"no answer within {self._seconds:g} s", temporary=True) from None
         except (OSError, msgspec.MsgspecError):

@@ -110,7 +110,7 @@ def main() -> None:
     disable_core_dumps()
     answers = os.dup(1)
     os.dup2(2, 1)
-    order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Order)
+    order = msgspec.msgpack.Decoder(_Order).decode(sys.stdin.buffer.read())
     with os.fdopen(answers, "wb") as out:
         out.write(msgspec.msgpack.encode(answer_to(order)))
 

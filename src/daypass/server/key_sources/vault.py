@@ -25,6 +25,9 @@ class _Answer(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
+_read = msgspec.json.Decoder(_Answer).decode
+
+
 class VaultTransit:
     """See `crypto.key_encryption.KeySource`.
 
@@ -71,7 +74,7 @@ class VaultTransit:
         )
         try:
             fetched = asyncio.run(Fetcher(Bounds(seconds=self._seconds)).fetch(order))
-            answer = msgspec.json.decode(fetched.body, type=_Answer)
+            answer = _read(fetched.body)
             return str(answer.data[wanted])
         except FetchError as error:
             advice = _ADVICE.get(error.status, "Check that Vault runs and can be reached from here")

@@ -18,6 +18,8 @@ from daypass.wire.console.iam import iam_part
 from daypass.wire.console.visit import ConsoleVisit
 from daypass.wire.http import Response
 
+_read_members = msgspec.json.Decoder(dict[str, Any]).decode
+
 _MAX_POLICIES: Final = 4  # that an explanation shows
 _MAX_PAIRS: Final = 20
 _MAX_MESSAGE: Final = 16_384
@@ -59,7 +61,7 @@ def _simulator_page(
 
 def _read(explanation: bytes) -> Mapping[str, Any] | None:
     """An explanation of the simulator; None when there is none."""
-    return msgspec.json.decode(explanation, type=dict[str, Any]) if explanation else None
+    return _read_members(explanation) if explanation else None
 
 
 def _request(visit: ConsoleVisit) -> SimulationRequest:

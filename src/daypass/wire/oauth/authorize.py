@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -51,6 +52,9 @@ class Interaction(Struct, frozen=True):
     after: int
 
 
+_read_interaction = msgspec.json.Decoder(Interaction).decode
+
+
 class ConsentTicket(Struct, frozen=True):
     """What the consent page shows, for the browser session that it was shown to."""
 
@@ -58,6 +62,9 @@ class ConsentTicket(Struct, frozen=True):
     request_uri: str
     session_id: str
     expires_at: int
+
+
+_read_consent = msgspec.json.Decoder(ConsentTicket).decode
 
 
 class AuthorizationError(Exception):
@@ -148,7 +155,7 @@ async def decide(visit: Visit) -> Response:
     """POST /oauth2/authorize/consent: the person's answer."""
     form = visit.form()
     found = await visit.person()
-    ticket = unseal(visit.env, CONSENT, form.get("ticket", ""), ConsentTicket)
+    ticket = unseal(visit.env, CONSENT, form.get("ticket", ""), _read_consent)
     if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
         raise DaypassError(
             ErrorKind.VALIDATION,
@@ -227,7 +234,7 @@ def _again(visit: Visit, request: AuthorizationRequest, signed_in: SignedIn, fie
 
     Raises AuthorizationError when a sign-in that was made for this request is not enough (RFC 9470, 5).
     """
-    seen = unseal(visit.env, _SEEN, one(fields, _SEEN), Interaction)
+    seen = unseal(visit.env, _SEEN, one(fields, _SEEN), _read_interaction)
     at = signed_in.authenticated_at
     done = seen is not None and seen.request == _digest(request) and at >= seen.after
     if request.mfa and not signed_in.mfa:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlencode
 
+import msgspec
 from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
@@ -40,6 +41,9 @@ class DeviceTicket(Struct, frozen=True):
     user_code: str
     session_id: str
     expires_at: int
+
+
+_read_ticket = msgspec.json.Decoder(DeviceTicket).decode
 
 
 async def start(visit: OAuthVisit) -> Response:
@@ -122,7 +126,7 @@ async def decide(visit: Visit) -> Response:
     """POST /device/decision: the person's answer."""
     form = visit.form()
     found = await visit.person()
-    ticket = unseal(visit.env, DECIDE, form.get("ticket", ""), DeviceTicket)
+    ticket = unseal(visit.env, DECIDE, form.get("ticket", ""), _read_ticket)
     if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
         raise DaypassError(
             ErrorKind.VALIDATION, "This page does not belong to the sign-in of this browser. Start again."
