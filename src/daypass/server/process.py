@@ -88,12 +88,14 @@ class Lifespan:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
+        building = asyncio.create_task(self._application.build_mounts())
         await receive()  # lifespan.shutdown
         if self._connections is not None:
             await self._connections.close()  # no request may reach what is stopped now
         if self._health is not None:
             await self._health.close()
         await self._runtime.stop()
+        await building  # its thread cannot be interrupted
         await send({"type": "lifespan.shutdown.complete"})
 
 

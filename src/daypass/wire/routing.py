@@ -39,7 +39,7 @@ class Route(NamedTuple):
 
 
 class Mount(NamedTuple):
-    """An ASGI application that serves every path below `path`, and receives full paths. It is built on first use."""
+    """An ASGI application that serves every path below `path`, and receives full paths. `app` builds it, once."""
 
     path: str
     app: Callable[[], AsgiApp]

@@ -238,6 +238,28 @@ async def test_mount_is_built_once_and_told_where_the_request_came_from() -> Non
     assert world.observed[0] == ("/api/", "")
 
 
+async def test_build_mounts_before_the_first_request_leaves_nothing_to_build_for_it() -> None:
+    built: list[str] = []
+
+    def broken() -> Any:
+        built.append("broken")
+        if built.count("broken") == 1:
+            raise ImportError("canary")
+        return _mounted
+
+    def whole() -> Any:
+        built.append("whole")
+        return _mounted
+
+    world = World(mounts={"/broken/": broken, "/api/": whole})
+    await world.app.build_mounts()
+    assert (built, world.logged) == (["broken", "whole"], ["a mounted application could not be built"])
+    assert (await world.send("POST", b"/api/x")).status == 200
+    assert built == ["broken", "whole"]
+    assert (await world.send("POST", b"/broken/x")).status == 200  # built again, because the first attempt failed
+    assert built == ["broken", "whole", "broken"]
+
+
 async def test_mount_obeys_limits_and_the_error_boundary() -> None:
     world = World(limits=SMALL, mounts={"/api/": lambda: _mounted})
     answer = await world.send("POST", b"/api/x", body=b"a" * 1001)
