@@ -14,6 +14,7 @@ from tests.stalling import StallingServer, stalling
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores import postgres
+from daypass.stores.directory_lock import take_lock
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import feed_head
 
@@ -109,6 +110,40 @@ def test_wait_of_a_connection_ends_by_the_clients_own_clock(database: Database) 
     assert isinstance(refused.value.__cause__, DBAPIError)
     assert isinstance(refused.value.__cause__.orig, OperationalError)
     assert "no answer" in refused.value.private["database"]
+
+
+def test_a103_lock_of_a_process_that_was_cut_off_in_its_transaction_is_free_before_a_revocation_is_late(
+    prepared_postgres: PreparedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every change of the directory needs that lock, and a revocation is one."""
+    monkeypatch.setattr(postgres, "_PAUSE_MS", postgres._PAUSE_MS // 10)
+    with prepared_postgres.lent() as url, stalling(url) as server:
+        cut_off, other = open_database(server.url), open_database(url)
+        cut_off.read(feed_head)
+        with pytest.raises(DBAPIError), cut_off.write_transaction() as conn:
+            take_lock(conn)
+            server.hang()
+            with other.write_transaction() as conn_of_other:
+                take_lock(conn_of_other)  # within its usual limit
+            server.go_on()
+            conn.execute(text("SELECT 1"))  # the server has ended this transaction
+        with cut_off.write_transaction() as conn:  # on a new connection
+            take_lock(conn)
+        cut_off.close()
+        other.close()
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(None, "2s"), (3.0, "2s"), (3600.0, "15s")])
+def test_write_transaction_may_pause_longer_only_where_its_statements_may_take_minutes(
+    prepared_postgres: PreparedPostgres, seconds: float | None, pause: str
+) -> None:
+    with prepared_postgres.lent() as url:
+        database = open_database(url)
+        with database.write_transaction(seconds=seconds) as conn:
+            assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == pause
+        with database.write_transaction() as conn:
+            assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "2s"
+        database.close()
 
 
 def test_reads_in_several_threads_of_a_server_that_hangs_all_end(server: StallingServer, database: Database) -> None:

@@ -30,6 +30,13 @@ _SERVER_SHARE = 0.8
 """The share of the client's limit after which the server cancels a statement itself. The connection then stays
 usable.
 """
+_PAUSE_MS = 2_000
+"""How long a transaction that writes may pause between two statements before the server ends it. A process that was cut
+off in one keeps its locks for so long, and among them may be the one that every change of the directory needs, also a
+revocation.
+"""
+_LONG_PAUSE_MS = 15_000  # of one that reads, or whose statements may take `_LONG_SECONDS`: migrations, copies
+_LONG_SECONDS = 60.0
 
 
 class Unanswered(psycopg.OperationalError):
@@ -90,7 +97,8 @@ def open_backend(
 
 def _options(answer_seconds: float, lock_seconds: float, *, read_only: bool) -> str:
     limit, locks = (int(seconds * _SERVER_SHARE * 1000) for seconds in (answer_seconds, lock_seconds))
-    limits = {"statement_timeout": limit, "idle_in_transaction_session_timeout": 15_000}
+    pause = _LONG_PAUSE_MS if read_only else _PAUSE_MS
+    limits = {"statement_timeout": limit, "idle_in_transaction_session_timeout": pause}
     if not read_only:
         limits |= {"lock_timeout": locks * 3 // 4}
     settings = {**limits} if read_only else {"synchronous_commit": "on", **limits}
@@ -104,7 +112,10 @@ def _be_patient(conn: Connection, seconds: float) -> Iterator[None]:
     """
     connection: Any = conn.connection.driver_connection
     limit = int(seconds * _SERVER_SHARE * 1000)
-    for name, value in (("statement_timeout", limit), ("lock_timeout", limit * 3 // 4)):
+    limits = {"statement_timeout": limit, "lock_timeout": limit * 3 // 4}
+    if seconds >= _LONG_SECONDS:
+        limits["idle_in_transaction_session_timeout"] = _LONG_PAUSE_MS
+    for name, value in limits.items():
         conn.exec_driver_sql(f"SET LOCAL {name} = {value}")
     before, connection.answer_seconds = connection.answer_seconds, seconds
     try:
