@@ -78,6 +78,8 @@ def _report(made: dict[str, Any]) -> list[str]:
         lines.append(f"{'Would cancel' if made['dry_run'] else 'Cancelled'} access request {output.safe(request)}.")
     for grant in made.get("grants_ended", ()):
         lines.append(f"{'Would end' if made['dry_run'] else 'Ended'} access grant {output.safe(grant)}.")
+    for name in made.get("scim_tokens_deleted", ()):
+        lines.append(f"{'Would delete' if made['dry_run'] else 'Deleted'} SCIM token {output.safe(name)}.")
     if made["last_expiry"]:
         lines.append(
             "Services that do not follow revocations may accept access tokens of these sessions until "

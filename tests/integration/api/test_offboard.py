@@ -62,6 +62,21 @@ async def test_offboard_ends_sessions_and_disables_keys_password_and_devices(ser
     assert (event["detail"]["keys"], event["detail"]["reason"]) == ([key.id], "left")
 
 
+async def test_offboard_names_the_scim_tokens_that_it_deletes_and_no_others(server: Server) -> None:
+    await person(server)
+    await server.user("directory", OPERATOR, ASSUME)
+    for name, user in (("hers", "alice"), ("other", "directory")):
+        made = await server.api(ROOT, "POST", "/scim-tokens", body={"name": name, "user": user, "days": 1})
+        assert made.status == 201, made.body
+    assert (await offboard(server, user="alice", dry_run=True))["scim_tokens_deleted"] == ["hers"]
+    assert (await offboard(server, user="alice"))["scim_tokens_deleted"] == ["hers"]
+    event = next(e for e in await server.events() if e["type"] == "principal.offboarded")
+    assert event["detail"]["scim_tokens"] == ["hers"]
+    left = (await server.api(ROOT, "GET", "/scim-tokens")).json
+    assert [token["name"] for token in left["scim_tokens"]] == ["other"]
+    assert (await offboard(server, user="alice"))["scim_tokens_deleted"] == []
+
+
 async def test_offboard_again_changes_nothing_and_names_the_standing_block(server: Server) -> None:
     await person(server)
     first = await offboard(server, user="alice")

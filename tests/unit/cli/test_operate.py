@@ -123,14 +123,19 @@ def test_user_rm_with_force_deletes_in_one_call_and_prints_what_has_ended(cli, s
         "account": "1", "user": "arn:aws:iam::1:user/ann", "keys_disabled": ["AKIA1"], "password_removed": False,
         "mfa_devices_deactivated": [], "sessions_ended": 2, "sessions_complete": True, "revocations": [],
         "already_blocked": [], "last_expiry": None, "dry_run": False,
-        "access_requests_cancelled": ["r9"], "grants_ended": ["g9"],
+        "access_requests_cancelled": ["r9"], "grants_ended": ["g9"], "scim_tokens_deleted": ["entra"],
     }  # fmt: skip
     server = serve(as_json(report))
     ran = cli("user", "rm", "ann", "--force", "--yes")
     assert ran.status == 0, ran.err
     assert json.loads(server.sent[0].body) == {"user": "ann", "delete": True}
     assert len(server.sent) == 1
-    for line in ("Cancelled access request r9.", "Ended access grant g9.", "Deleted user arn:aws:iam::1:user/ann."):
+    for line in (
+        "Cancelled access request r9.",
+        "Ended access grant g9.",
+        "Deleted SCIM token entra.",
+        "Deleted user arn:aws:iam::1:user/ann.",
+    ):
         assert line in ran.out.splitlines()
 
 

@@ -47,8 +47,8 @@ _OWNED: Final[Owned] = (
 
 
 class Holdings(NamedTuple):
-    """What a user has that still works: active keys, a password, MFA devices, the names of passkeys, and the ids of open
-    access requests and grants.
+    """What a user has that still works: active keys, a password, MFA devices, the names of passkeys, the ids of open
+    access requests and grants, and the names of SCIM tokens.
     """
 
     keys: tuple[str, ...] = ()
@@ -57,6 +57,7 @@ class Holdings(NamedTuple):
     passkeys: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
+    scim_tokens: tuple[str, ...] = ()
 
 
 def holdings_of(tx: Reader, user: User) -> Holdings:
@@ -69,6 +70,7 @@ def holdings_of(tx: Reader, user: User) -> Holdings:
         tuple(passkey.name for passkey in of_user(tx, user.id)),
         tuple(request.id for request in access.requests),
         tuple(grant.id for grant in access.grants),
+        tuple(token.name for token in _scim_tokens(tx, user)),
     )
 
 
@@ -78,6 +80,10 @@ def _keys(tx: Reader, user: User) -> list[AccessKey]:
 
 def _devices(tx: Reader, user: User) -> list[MfaDevice]:
     return tx.find(MfaDevice, account=user.account, owner_id=user.id)
+
+
+def _scim_tokens(tx: Reader, user: User) -> list[ScimToken]:
+    return [token for token in tx.find(ScimToken, account=user.account, order="name") if token.user_id == user.id]
 
 
 def block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
@@ -110,10 +116,9 @@ def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
     if profile is not None:
         tx.delete(profile)
         changed(PASSWORD, "delete")
-    for token in tx.find(ScimToken, account=user.account):
-        if token.user_id == user.id:
-            tx.delete(token)
-            changed(SCIM_TOKEN, "delete", token.name)
+    for token in _scim_tokens(tx, user):
+        tx.delete(token)
+        changed(SCIM_TOKEN, "delete", token.name)
     for link in tx.find(ChatLink, account=user.account, user_id=user.id):
         tx.delete(link)
     changes += remove_all(tx, user)

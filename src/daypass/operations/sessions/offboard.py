@@ -177,6 +177,7 @@ def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: D
         "passkeys": report.removed.passkeys,
         "access_requests": report.removed.requests,
         "grants": report.removed.grants,
+        "scim_tokens": report.removed.scim_tokens,
         "revocations": [{"id": r.id, "subject": r.subject, "value": r.value} for r in report.made],
         "already_blocked": [r.id for r in report.already_blocked],
         "sessions_ended": report.ended.sessions if report.ended is not None else None,

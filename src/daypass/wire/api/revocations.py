@@ -105,6 +105,7 @@ class OffboardOut(s.Out):
     passkeys_removed: list[str] = Field(description="Names of passkeys.")
     access_requests_cancelled: list[str] = Field(description="Ids of access requests that were not decided.")
     grants_ended: list[str] = Field(description="Ids of access grants.")
+    scim_tokens_deleted: list[str] = Field(description="Names of SCIM tokens that acted as the user.")
     revocations: list[RevocationOut] = Field(description="Made by this call.")
     already_blocked: list[RevocationOut] = Field(description="Revocations of earlier calls that block a subject.")
     sessions_ended: int | None = Field(description="Active sessions that end; null when they could not be counted.")
@@ -130,6 +131,7 @@ class OffboardOut(s.Out):
             passkeys_removed=list(report.removed.passkeys),
             access_requests_cancelled=list(report.removed.requests),
             grants_ended=list(report.removed.grants),
+            scim_tokens_deleted=list(report.removed.scim_tokens),
             revocations=[RevocationOut.of(made) for made in report.made],
             already_blocked=[RevocationOut.of(made) for made in report.already_blocked],
             sessions_ended=ended.sessions if ended is not None else None,
