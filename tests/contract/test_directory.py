@@ -33,6 +33,7 @@ from daypass.domain.directory import (
     InlinePolicy,
     KeyStatus,
     Membership,
+    PasswordPolicy,
     PolicyContent,
     PolicyVersion,
     User,
@@ -343,6 +344,7 @@ CHANGES: dict[str, tuple[Callable[[StoreTx], object], set[str]]] = {
     "key made": (lambda tx: tx.insert(key("AKIANEW", ALICE.id)), {"no_key"}),
     "key disabled": (lambda tx: tx.replace(key("AKIA1", ALICE.id, status=KeyStatus.INACTIVE)), {"key"}),
     "guardrail": (lambda tx: tx.delete(Guardrail(ACCOUNT, "g", ALLOW, NOW)), {"account"}),
+    "users may change passwords": (lambda tx: tx.insert(PasswordPolicy(ACCOUNT, users_may_change=True)), {"user"}),
     "account": (
         lambda tx: tx.replace(Account(ACCOUNT, "new name", operator=False, created_at=NOW)),
         {"account"},

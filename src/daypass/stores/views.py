@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
+from daypass.domain import account_policy
 from daypass.domain.directory import (
     AccessKey,
     Account,
@@ -25,6 +26,7 @@ from daypass.domain.directory import (
     ManagedPolicy,
     Membership,
     OAuthClient,
+    PasswordPolicy,
     PolicyContent,
     PolicyVersion,
     Role,
@@ -111,6 +113,8 @@ class Views:
             keys[f"group:{membership.group_id}"] = None
             if reader.get(Group, id=membership.group_id) is not None:
                 policies += self._policies_of(reader, membership.group_id, keys)
+        keys[f"password_policy:{user.account}"] = None
+        policies += account_policy.of_every_user(reader.get(PasswordPolicy, account=user.account))
         view = PrincipalView(user, tuple(policies), self._boundary(reader, user.boundary_arn, keys))
         other = f"user:{user.id}" if by_name else f"user_name:{user.account}:{ascii_lower(user.name)}"
         return Loaded(view, tuple(keys), other)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from tests.environment import environment
 
 from daypass.data import builtin_policies
+from daypass.domain import account_policy
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
     Account,
@@ -28,6 +29,7 @@ from daypass.domain.directory import (
     ManagedPolicy,
     Membership,
     MfaDevice,
+    PasswordPolicy,
     PolicyVersion,
     Role,
     User,
@@ -175,6 +177,8 @@ class MemoryDirectory:
     def _view(self, entity: User | Role) -> PrincipalView:
         owners = [entity.id, *(m.group_id for m in self.tx.find(Membership, order="group_id", user_id=entity.id))]
         identity = tuple(policy for owner in owners for policy in self._policies(owner))
+        if isinstance(entity, User):
+            identity += account_policy.of_every_user(self.tx.get(PasswordPolicy, account=entity.account))
         boundary = (_named("boundary", self._text(entity.boundary_arn)),) if entity.boundary_arn else None
         return PrincipalView(entity, identity, boundary)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal, trusting
 
 from daypass.domain.directory import LoginProfile, PasswordPolicy
-from daypass.domain.errors import ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam import login_profiles, passwords
 
 GOOD, OTHER, THIRD = "Correct-Horse-1", "Battery-Staple-2", "Other-Stapler-3"
@@ -300,6 +300,71 @@ async def test_change_password_needs_permission_and_a_profile(world: World) -> N
     await _may_change(world)
     with refusal(ErrorKind.NOT_FOUND, "Login Profile for User ann cannot be found."):
         await _change(world, GOOD, OTHER)
+
+
+async def _users_may_change(world: World, *, allowed: bool = True) -> None:
+    await world.call("UpdateAccountPasswordPolicy", AllowUsersToChangePassword=allowed)
+
+
+async def test_change_password_with_the_accounts_permission_needs_no_policy(world: World) -> None:
+    await world.call("CreateUser", UserName="ann", Path="/team/")
+    await world.call("CreateLoginProfile", UserName="ann", Password=GOOD)
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await _change(world, GOOD, OTHER)
+    await _users_may_change(world)
+    assert (await world.call("GetAccountPasswordPolicy", world.as_user("ann")))["PasswordPolicy"]
+    await _change(world, GOOD, OTHER)
+    assert passwords.matches(OTHER, _stored(world).password_hash)
+    await _users_may_change(world, allowed=False)
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await _change(world, OTHER, THIRD)
+
+
+async def test_change_password_with_the_accounts_permission_and_a_deny_is_refused(world: World) -> None:
+    await _ann(world)
+    await _users_may_change(world)
+    document = policy({"Effect": "Deny", "Action": "iam:Change*", "Resource": "*"})
+    await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
+    with pytest.raises(DaypassError, match="with an explicit deny in an identity-based policy"):
+        await _change(world, GOOD, OTHER)
+    assert passwords.matches(GOOD, _stored(world).password_hash)
+
+
+async def test_change_password_with_the_accounts_permission_outside_the_boundary_is_refused(world: World) -> None:
+    await _ann(world)
+    await _users_may_change(world)
+    document = policy(allow("s3:*"))
+    arn = (await world.call("CreatePolicy", PolicyName="b", PolicyDocument=document))["Policy"]["Arn"]
+    await world.call("PutUserPermissionsBoundary", UserName="ann", PermissionsBoundary=arn)
+    with pytest.raises(DaypassError, match="because no permissions boundary allows"):
+        await _change(world, GOOD, OTHER)
+
+
+async def test_accounts_permission_to_change_passwords_reaches_the_own_password_of_users_alone(world: World) -> None:
+    await _ann(world)
+    for name in ("bob", "joann"):
+        await world.call("CreateUser", UserName=name)
+    await world.call("CreateRole", RoleName="r", AssumeRolePolicyDocument=trusting(ALPHA))
+    await _users_may_change(world)
+    for who in (world.as_user("bob"), world.as_role("r")):
+        with refusal(ErrorKind.ACCESS_DENIED):
+            await world.call("UpdateLoginProfile", who, UserName="ann", Password=OTHER)
+    with refusal(ErrorKind.ACCESS_DENIED):
+        await world.call("GetAccountPasswordPolicy", world.as_role("r"))
+
+    async def decision(name: str, own: str) -> Any:
+        source, resource = f"arn:aws:iam::{ALPHA}:user/{name}", f"arn:aws:iam::{ALPHA}:user/{own}"
+        given = {"PolicySourceArn": source, "ActionNames": ["iam:ChangePassword"], "ResourceArns": [resource]}
+        (result,) = (await world.call("SimulatePrincipalPolicy", **given))["EvaluationResults"]
+        return result["EvalDecision"], [matched["SourcePolicyId"] for matched in result["MatchedStatements"]]
+
+    assert await decision("ann", "ann") == ("allowed", ["account password policy"])
+    assert await decision("ann", "bob") == ("implicitDeny", [])
+    assert await decision("ann", "joann") == ("implicitDeny", [])
+    listed = await world.call(
+        "ListPoliciesGrantingServiceAccess", Arn=f"arn:aws:iam::{ALPHA}:user/ann", ServiceNamespaces=["iam"]
+    )
+    assert listed["PoliciesGrantingServiceAccess"] == [{"ServiceNamespace": "iam", "Policies": []}]
 
 
 async def test_change_password_is_for_users_alone(world: World) -> None:

@@ -36,7 +36,8 @@ def list_policies_granting_service_access(ctx: ReadContext, p: Params) -> Answer
     entity = entity_of(ctx, p["Arn"])
     if isinstance(entity, ManagedPolicy):
         raise faults.invalid_arn(p["Arn"])
-    sources = sorted(Gatherer(ctx).of(entity).identity, key=lambda source: (source.name, source.owner))
+    held = [source for source in Gatherer(ctx).of(entity).identity if source.kind != holdings.ACCOUNT]  # not a policy
+    sources = sorted(held, key=lambda source: (source.name, source.owner))
     granting = [
         {"ServiceNamespace": name, "Policies": [_shown(s) for s in sources if grants(s.policy.document, name)]}
         for name in dict.fromkeys(p["ServiceNamespaces"])

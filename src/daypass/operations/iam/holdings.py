@@ -1,7 +1,7 @@
 """The policies of a user, group or role, read from one snapshot, each with its source.
 
 They are the same as in the directory's views (a test compares the two): inline and attached policies, those of a user's
-groups, the boundary, the account's guardrails. Only the rows of this principal are read. This module decides nothing.
+groups, what the account's password policy permits, the boundary, the account's guardrails. Only the rows of this principal are read. This module decides nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
+from daypass.domain import account_policy
 from daypass.domain.directory import (
     Attachment,
     Group,
@@ -18,6 +19,7 @@ from daypass.domain.directory import (
     InlinePolicy,
     ManagedPolicy,
     Membership,
+    PasswordPolicy,
     PolicyVersion,
     Role,
     User,
@@ -36,8 +38,10 @@ AWS_MANAGED: Final = "aws-managed"
 USER_MANAGED: Final = "user-managed"
 BOUNDARY: Final = "permission-boundary"
 GUARDRAIL: Final = "scp"
+ACCOUNT: Final = "none"
 GIVEN: Final = ""
-"""The kinds of sources, as in AWS's PolicyIdentifier; a policy in the request has none."""
+"""The kinds of sources, as in AWS's PolicyIdentifier and, for the settings of the account, PolicySourceType; a policy in
+the request has none."""
 
 _WORDS: Final = {User: "user", Group: "group", Role: "role"}
 
@@ -93,6 +97,7 @@ class Gatherer:
         self._ctx = ctx
         self._managed: dict[str, PolicyDocument | None] = {}
         self._groups: dict[str, tuple[Source, ...]] = {}
+        self._of_account: dict[str, tuple[Source, ...]] = {}
         self._ahead = _Ahead()
 
     def read_ahead(self, entities: Sequence[User | Role]) -> None:
@@ -108,7 +113,7 @@ class Gatherer:
         )
 
     def of(self, entity: Owner) -> Holdings:
-        """The holdings; a user's include those of its groups."""
+        """The holdings; a user's include those of its groups and of every user."""
         sources = [*self._of_owner(entity)]
         if isinstance(entity, Group):
             return Holdings(tuple(sources))
@@ -118,6 +123,7 @@ class Gatherer:
                     group = self._ctx.tx.get(Group, id=group_id)
                     self._groups[group_id] = tuple(self._of_owner(group)) if group is not None else ()
                 sources += self._groups[group_id]
+            sources += self._of_every_user(entity.account)
         unique = {source.policy.name: source for source in sources}  # one policy, even if attached several times
         return Holdings(tuple(unique.values()), self._boundary(entity.boundary_arn))
 
@@ -129,6 +135,12 @@ class Gatherer:
             for g in found
         )
         return (level,) if level else ()
+
+    def _of_every_user(self, account: str) -> tuple[Source, ...]:
+        if account not in self._of_account:
+            found = account_policy.of_every_user(self._ctx.tx.get(PasswordPolicy, account=account))
+            self._of_account[account] = tuple(Source(policy, policy.name, ACCOUNT) for policy in found)
+        return self._of_account[account]
 
     def _group_ids(self, user: User) -> list[str]:
         if user.id in self._ahead.ids:
