@@ -47,6 +47,7 @@ _OF_REQUEST: Final = frozenset(
     ]
 )
 _RESERVED: Final = frozenset({"aws", "daypass", "saml"})
+_SERVED: Final = frozenset({"daypass", "iam", "rolesanywhere", "secretsmanager", "sts"})
 
 
 class Entity(Struct, frozen=True):
@@ -68,12 +69,13 @@ class Question(Struct, frozen=True):
 
 
 def resource_arn(resource: Entity, account: str) -> str:
-    """The ARN of a resource: its id if that is one, "*" for "*", otherwise `arn:aws:TYPE::ACCOUNT:ID`.
+    """The ARN of a resource: its id if that is one, otherwise `arn:aws:TYPE::ACCOUNT:ID`.
 
-    Raises ValueError with the reason.
+    "*" is the resource of actions without one, for the services of this server alone: for an application it is an id
+    like others, which callers may choose to avoid a Deny on the application's ARNs. Raises ValueError with the reason.
     """
     text = resource.id
-    if text == "*":
+    if text == "*" and resource.type in _SERVED:
         return text
     if not 0 < len(text) <= _MAX_TEXT:
         raise ValueError(f"resource.id must have 1 to {_MAX_TEXT} characters")

@@ -60,6 +60,25 @@ def test_evaluation_of_the_todo_application(
     assert todo.decision(question)["decision"] is allowed
 
 
+def test_a195_resource_of_an_application_does_not_escape_a_deny_by_the_id_of_a_wildcard(world: World) -> None:
+    policy = document(
+        {"Action": "shop:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "shop:Refund", "Resource": f"arn:aws:shop::{ALPHA}:*"},
+    )
+    world.site.user("gina", policy=policy)
+    asked = question("user", "gina", "Refund", "7")
+    for identity in ("7", "*", "**", " *"):
+        resource = {"type": "shop", "id": identity}
+        assert world.decision({**asked, "resource": resource})["decision"] is False
+        assert world.decision({**asked, "action": {"name": "Sell"}, "resource": resource})["decision"] is True
+
+
+def test_resource_of_an_action_without_one_is_the_wildcard_for_services_of_this_server(world: World) -> None:
+    world.site.user("hugo", policy=document({"Action": "iam:*", "Resource": f"arn:aws:iam::{ALPHA}:*"}))
+    asked = question("user", "hugo", "GetAccountPasswordPolicy", "*")
+    assert world.decision({**asked, "resource": {"type": "iam", "id": "*"}})["decision"] is False
+
+
 def question(subject_type: str, subject: str, action: str, resource: str, **more: Any) -> dict[str, Any]:
     return {
         "subject": {"type": subject_type, "id": subject},

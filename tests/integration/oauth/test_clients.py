@@ -342,7 +342,9 @@ def test_client_introspects_and_revokes_its_own_tokens_only(site: Installation, 
     answer = asked("/oauth2/introspect", theirs)
     assert given(answer) == {"active": False}
     assert site.records(answer.request_id)[0]["error"] == "access_denied"
-    assert asked("/oauth2/revoke", theirs).status == 200
+    refused = asked("/oauth2/revoke", theirs)
+    refusal(site, refused, "unauthorized_client")
+    assert site.records(refused.request_id)[0]["error"] == "unauthorized_client"
     assert given(exchange(site, theirs, ACCESS_TOKEN))
     assert asked("/oauth2/revoke", own).status == 200
     assert given(asked("/oauth2/introspect", own)) == {"active": False}
@@ -452,6 +454,13 @@ def test_a163_signed_introspection_is_for_clients_that_accept_it_and_is_not_an_a
     assert "sealed" not in claims["token_introspection"][SESSION]
     assert jwt.get_unverified_header(signed)["typ"] == "token-introspection+jwt"
     refusal(site, exchange(site, signed, ACCESS_TOKEN), "invalid_request")  # it is not an access token
+    for value in (
+        b"application/token-introspection+jwt;q=0, */*",
+        b"application/token-introspection+jwt;q=0.5, application/json",
+    ):
+        sent = urlencode({"token": text, **client.credentials()}).encode()
+        answer = site.send("POST", [*FORM, (b"accept", value)], sent, path=b"/oauth2/introspect")
+        assert answer.headers["content-type"] == "application/json"
     pairs = {"token": "x", **client.credentials()}
     answer = site.send("POST", [*FORM, accept], urlencode(pairs).encode(), path=b"/oauth2/introspect")
     assert verified(site, answer.body.decode(), client.id)["token_introspection"] == {"active": False}

@@ -164,7 +164,8 @@ def test_revocation_of_a_refresh_token_ends_the_family(client: Client, world: Wo
     site, token = world.site, begun(client, world, role=world.target)
     one = given(used(client, token, requested_token_type=AWS))
     other = register(site, fapi_exceptions=BEARER_TOKENS)
-    assert post(site, "/oauth2/revoke", {"token": one["refresh_token"], **other.credentials()}).status == 200
+    refused = post(site, "/oauth2/revoke", {"token": one["refresh_token"], **other.credentials()})
+    refusal(site, refused, "unauthorized_client")
     assert site.call(key_of(one), "GetCallerIdentity").status == 200
     assert post(site, "/oauth2/revoke", {"token": one["refresh_token"], **client.credentials()}).status == 200
     assert site.call(key_of(one), "GetCallerIdentity").code == "ExpiredToken"

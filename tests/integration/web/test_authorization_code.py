@@ -120,7 +120,7 @@ def test_person_who_cancels_sends_the_client_an_error(site: Installation, client
     ("changes", "error"),
     [
         ({"response_type": "token"}, "unsupported_response_type"),
-        ({"response_type": ""}, "unsupported_response_type"),
+        ({"response_type": ""}, "invalid_request"),
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"request": "e30.e30."}, "request_not_supported"),
         ({"scope": "openid unknown"}, "invalid_scope"),

@@ -204,7 +204,8 @@ async def poll(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
     if found.content.allowed is None:
         too_fast = _polled(identity, call.now)
         kind = ErrorKind.POLLING_TOO_FAST if too_fast else ErrorKind.AUTHORIZATION_PENDING
-        raise DaypassError(kind, "The person has not decided yet.")
+        seconds = f" Poll every {INTERVAL_MS // 1000} seconds at most." if too_fast else ""
+        raise DaypassError(kind, f"The person has not decided yet.{seconds}")
     if not found.content.allowed:
         raise DaypassError(ErrorKind.CONSENT_DENIED, "The person has refused.")
     return found

@@ -160,7 +160,7 @@ async def revoke_token(env: Env, call: Call, unverified_text: str, sender: Sende
     """Ends the session of a token, in both of its forms, and all sessions made from it. An invalid token is ignored.
 
     A session may end itself and sessions made from it, and a client those that were issued to it; any other needs
-    daypass:RevokeSession. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE.
+    daypass:RevokeSession. Raises DaypassError: ACCESS_DENIED, UNAUTHORIZED_CLIENT, UNAVAILABLE.
     """
     token = await _standing(env, unverified_text, call.now)
     if token is None:
@@ -168,9 +168,8 @@ async def revoke_token(env: Env, call: Call, unverified_text: str, sender: Sende
         return
     session, caller, client = token.session, call.caller, sender.client
     if client is not None:
-        if client.client.id != session.client_id:  # RFC 7009, 2.1: the client is told nothing
-            await commit_once(env, _event(call, sender, detail={"active": False, "client": "other"}), sender.replays)
-            return
+        if client.client.id != session.client_id:  # RFC 7009, 2.1: refused, and the client is informed
+            raise token_of_another_client(session=session.session_id)
         actor: Mapping[str, Any] = client.actor
     elif caller.session is None or caller.session.session_id not in {hop.session_id for hop in session.hops}:
         await revoke(env, call, RevocationRequest("session", session.session_id, session.account, reason=_REASON))
@@ -178,6 +177,15 @@ async def revoke_token(env: Env, call: Call, unverified_text: str, sender: Sende
     else:
         actor = actor_of(caller)
     await end_session(env, call, session.account, session.session_id, actor, sender.replays)
+
+
+def token_of_another_client(**private: str) -> DaypassError:
+    """The refusal to revoke a token that was issued to another client."""
+    return DaypassError(
+        ErrorKind.UNAUTHORIZED_CLIENT,
+        "The token was issued to another client.",
+        private={"reason": "other client", **private},
+    )
 
 
 async def end_session(

@@ -33,7 +33,7 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.access_token import JwtForm, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.inspect import end_session
+from daypass.operations.oauth.inspect import end_session, token_of_another_client
 from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
 from daypass.operations.oauth.parties import Subject
 from daypass.operations.oauth.refresh_family import (
@@ -154,7 +154,10 @@ async def _used_again(env: Env, call: Call, family: RefreshFamily, generation: i
 
 
 async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sender) -> None:
-    """Ends the family of a refresh token of the client (RFC 7009). Any other text is ignored. Raises UNAVAILABLE."""
+    """Ends the family of a refresh token of the client (RFC 7009). A token that is not valid is ignored.
+
+    Raises DaypassError: UNAUTHORIZED_CLIENT, UNAVAILABLE.
+    """
     client = sender.client
     assert client is not None
     try:
@@ -363,7 +366,8 @@ async def _opened(
 ) -> tuple[RefreshFamily, FamilyContent, int]:
     """The family, its content, and the generation of an authentic token of the client, whatever its age.
 
-    `holder`: the sender must prove the key of the family. Raises DaypassError: INVALID_GRANT, UNAVAILABLE.
+    `holder`: the sender must prove the key of the family, as for every grant. Raises DaypassError: INVALID_GRANT,
+    UNAVAILABLE; without `holder`, for a token of another client, UNAUTHORIZED_CLIENT.
     """
     client = sender.client
     if client is None:
@@ -377,7 +381,7 @@ async def _opened(
     if not is_authentic(token, content):
         raise invalid("it is not authentic", family)
     if family.client_id != client.client.id:
-        raise invalid("it is of another client", family)
+        raise invalid("it is of another client", family) if holder else token_of_another_client(family=family.id)
     if family.ended_at or family.expires_at <= env.clock.now():
         raise invalid("its family has ended", family)
     if holder and content.jkt and (sender.binding is None or sender.binding.thumbprint != content.jkt):

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from daypass.wire.accept import accepted
 from daypass.wire.aws.xml import Shapes
 
 MEDIA_TYPE = b"application/json"
 _XML_TYPES = (b"text/xml", b"application/xml")
-_QUALITY = re.compile(rb"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
@@ -31,32 +30,11 @@ def is_accepted(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
     Wildcards do not count, because every HTTP client sends them. Source: RFC 9110, section 12.5.1.
     """
-    qualities: dict[bytes, float] = {}
-    for name, value in headers:  # every request runs this, and most have no such header
-        if name == b"accept":
-            qualities |= _qualities(value.lower())
+    qualities = accepted(headers)
     if not qualities:
         return False
     best = qualities.get(MEDIA_TYPE, 0.0)
     return best > max(qualities.get(media_type, 0.0) for media_type in _XML_TYPES)
-
-
-def _qualities(accept: bytes) -> dict[bytes, float]:
-    """The weight of each media range of an Accept header."""
-    qualities: dict[bytes, float] = {}
-    for item in accept.split(b","):
-        media_type, *parameters = item.split(b";")
-        qualities[media_type.strip()] = _quality(parameters)
-    return qualities
-
-
-def _quality(parameters: Iterable[bytes]) -> float:
-    """The weight of a media range: 1 without a `q`, 0 for one that cannot be read."""
-    for parameter in parameters:
-        name, _, value = parameter.partition(b"=")
-        if name.strip() == b"q":
-            return float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
-    return 1.0
 
 
 def result(shapes: Shapes, operation: Mapping[str, Any], answer: Mapping[str, Any], request_id: str) -> bytes:

@@ -107,6 +107,8 @@ def read_request(known: KnownClient, fields: Fields) -> AuthorizationRequest:
     """The request of a client, validated. Raises DaypassError."""
     if one(fields, "request"):
         raise DaypassError(ErrorKind.REQUEST_OBJECT, "Request objects are not supported.")
+    if not one(fields, "response_type"):
+        raise DaypassError(ErrorKind.MISSING_PARAMETER, "The parameter response_type is missing.")
     if one(fields, "response_type") != "code":
         raise DaypassError(ErrorKind.UNSUPPORTED_RESPONSE_TYPE, "The only response_type here is code.")
     if one(fields, "response_mode") not in ("", "query"):

@@ -23,6 +23,11 @@ TYPE: Final = "urn:daypass:session"
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _ARN = re.compile(r"[!-~]{20,2048}")
+_WORDS: Final = {
+    _NAME: "a string of 2 to 64 characters: letters, digits and _+=,.@-",
+    _EXTERNAL_ID: "a string of 2 to 1224 characters: letters, digits and _+=,.@:/-",
+    _ARN: "an ARN of 20 to 2048 characters",
+}
 _MAX_POLICY: Final = 2048
 _SECONDS: Final = range(900, 43_201)
 
@@ -71,7 +76,7 @@ def read_details(role: str, unverified_text: str) -> Details:
 
 def _text(name: str, value: Any, form: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not form.fullmatch(value):
-        raise _invalid(f"{name} must be a string of the form {form.pattern}")
+        raise _invalid(f"{name} must be {_WORDS[form]}")
     return value
 
 

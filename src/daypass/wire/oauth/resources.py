@@ -14,6 +14,7 @@ from daypass.operations.oauth.refresh import revoke_family
 from daypass.operations.oauth.refresh_family import is_refresh_token
 from daypass.operations.oauth.request import Sender
 from daypass.ports import Call
+from daypass.wire.accept import accepted
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
@@ -38,7 +39,8 @@ async def introspection(visit: Visit) -> Response:
             raise
         await visit.record(error)
         content = INACTIVE
-    if not any(_SIGNED in value.lower() for name, value in visit.request.headers if name == b"accept"):
+    types = accepted(visit.request.headers)
+    if not types.get(_SIGNED) or types[_SIGNED] < types.get(JSON, 0.0):
         return answer(content)
     asked = sender.client.client.id if sender.client is not None else call.caller.principal_arn
     signed = signed_introspection(visit.env, content, asked, call.now)
