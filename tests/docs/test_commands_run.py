@@ -235,7 +235,8 @@ class Page:
             self.known["AKIA…"] = self.world.key
         if ran.command.startswith("daypass client create") and (found := re.search(r"DPCL[A-Z0-9]+", ran.shown)):
             self.known["DPCLEXAMPLEEXAMPLEEXA"] = found[0]
-        if found := re.search(r"\brevocation\s+(\w{32})\b", ran.shown):
+        deletes = ran.command.startswith("daypass user rm")  # it revokes, too, and no page goes on with that revocation
+        if not deletes and (found := re.search(r"\brevocation\s+(\w{32})\b", ran.shown)):
             self.known[r"\bID\b"] = found[1]
         if found := re.search(r"root access key id\s+(\S+)\s+root secret access key\s+(\S+)", ran.shown):
             self.root = (found[1], found[2])
