@@ -29,6 +29,7 @@ from botocore.exceptions import ClientError
 from tests.e2e.conftest import ADMIN_KEY, BOOTSTRAP, OPERATOR, ROOT_KEYS, Server, running, session_key
 from tests.e2e.pki import Pki
 from tests.prepared import prepare_sqlite
+from tests.processes import bound
 
 from daypass import sigv4
 from daypass.audit.stored import event_bytes
@@ -378,6 +379,26 @@ def test_serve_unknown_setting_in_the_file_refused(tmp_path: Path, serve: Serve)
     assert status not in (0, 1)
     assert "'prot' is not a setting" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_start_that_fails_does_not_say_that_it_listens(tmp_path: Path, workers: str) -> None:
+    with running(tmp_path, "--workers", workers) as server:
+        within(60, lambda: f"Daypass listens on {server.url}\n" in server.log.read_text())
+    (tmp_path / "master.key").unlink()
+    command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", "0", "--data", str(tmp_path)]
+    environment = {name: text for name, text in os.environ.items() if name != "DAYPASS_BOOTSTRAP"}
+    failed = subprocess.run(
+        bound([*command, "--workers", workers]),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert failed.returncode != 0
+    assert "master.key is missing" in failed.stderr
+    assert "listens" not in failed.stdout + failed.stderr
 
 
 def test_serve_kubernetes_variables_and_second_bootstrap_change_nothing(tmp_path: Path) -> None:

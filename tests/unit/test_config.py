@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.config import ConfigError, load
+from daypass.config import ConfigError, ignored_variables, load
 
 
 def _file(tmp_path: Path, text: str) -> Path:
@@ -29,6 +29,46 @@ def test_load_each_source_beats_the_one_before(tmp_path: Path) -> None:
 
 def test_load_kubernetes_service_variable_is_left_alone() -> None:
     assert load(environ={"DAYPASS_PORT": "tcp://10.0.0.1:8700", "DAYPASS_PORT_8700_TCP": "x"}).server.port == 8700
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "nearest"),
+    [
+        ("DAYPASS_NOPE", "x", ""),
+        ("DAYPASS_LOG_LEVEL", "debug", "DAYPASS_LOG__LEVEL"),
+        ("DAYPASS_SERVER_PORT", "8700", "DAYPASS_SERVER__PORT"),
+        ("DAYPASS_TRUSTED_PROXIES", "10.0.0.0/8", "DAYPASS_SERVER__TRUSTED_PROXIES"),
+        ("DAYPASS_BOOTSTRAPP", "key", "DAYPASS_BOOTSTRAP"),
+    ],
+)
+def test_ignored_variables_misspelt_name_is_found_with_the_nearest_one(name: str, value: str, nearest: str) -> None:
+    load(environ={name: value})
+    assert ignored_variables({"HOME": "/", name: value}) == ((name, nearest),)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DAYPASS_PORT", "tcp://10.0.0.1:8700"),
+        ("DAYPASS_PORT_8700_TCP_ADDR", "10.0.0.1"),
+        ("DAYPASS_SERVICE_HOST", "10.0.0.1"),
+        ("DAYPASS_SERVICE_PORT_HTTP", "8700"),
+        ("DAYPASS_PEERS_PORT", "tcp://10.0.0.2:8700"),
+        ("DAYPASS_PEERS_PORT_8700_TCP", "tcp://10.0.0.2:8700"),
+        ("DAYPASS_PEERS_SERVICE_PORT", "8700"),
+        ("DAYPASS_BOOTSTRAP", "a:b:c"),
+        ("DAYPASS_PROFILE", "x"),
+        ("DAYPASS_ROLE", "x"),
+        ("DAYPASS_LOG__LEVEL", "debug"),
+        ("OTHER", "x"),
+    ],
+)
+def test_ignored_variables_name_that_is_read_or_injected_is_left_out(name: str, value: str) -> None:
+    assert ignored_variables({name: value}) == ()
+
+
+def test_ignored_variables_many_names_are_bounded() -> None:
+    assert len(ignored_variables({f"DAYPASS_X{number}": "" for number in range(1000)})) == 20
 
 
 def test_load_list_in_environment_is_split_at_commas() -> None:

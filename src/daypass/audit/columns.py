@@ -102,7 +102,17 @@ def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], na
         "named_seq": named,
         "continues": detail.get("continues"),
     }
-    return next((name for name, value in expected.items() if stored.get(name) != value), "")
+    altered = next((name for name, value in expected.items() if stored.get(name) != value), "")
+    return altered or ("" if _can_be_recorded_until(stored, expected["opened_at"]) else "recorded_until")
+
+
+def _can_be_recorded_until(stored: Mapping[str, Any], opened_at: int) -> bool:
+    """Whether `recorded_until` can be true: only the first log of a process has it, and it only grows.
+
+    No event contains it, so a value in between cannot be checked.
+    """
+    until = stored.get("recorded_until")
+    return until is None or (stored.get("continues") is None and type(until) is int and until >= opened_at)
 
 
 def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,8 +6,17 @@ a field in `settings`.
 
 from daypass.config.approval import AccessSettings
 from daypass.config.identity import FederationSettings
+from daypass.config.ignored import ignored_variables
 from daypass.config.loading import ConfigError, load
 from daypass.config.network import ServerSettings
 from daypass.config.settings import Settings
 
-__all__ = ["AccessSettings", "ConfigError", "FederationSettings", "ServerSettings", "Settings", "load"]
+__all__ = [
+    "AccessSettings",
+    "ConfigError",
+    "FederationSettings",
+    "ServerSettings",
+    "Settings",
+    "ignored_variables",
+    "load",
+]

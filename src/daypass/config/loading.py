@@ -1,7 +1,7 @@
 """Reads settings: defaults, then a TOML file, then the environment, then the command line; each overrides the former.
 
 An environment variable is `DAYPASS_SECTION__KEY`. Names without `__` are ignored, because Kubernetes injects
-`DAYPASS_PORT=tcp://…` where a Service has our name. An unknown section or key is refused, in the file and in the
+`DAYPASS_PORT=tcp://…` where a Service has our name; the server warns of others (`ignored_variables`). An unknown section or key is refused, in the file and in the
 environment alike: a misspelt security setting must not be ignored.
 """
 

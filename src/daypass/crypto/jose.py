@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
+from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.rsa import refusal_of_rsa
@@ -36,7 +37,6 @@ _PADDING: Final = ("", "", "==", "=")
 _STANDARD: Final = str.maketrans("-_", "+/")
 _KEYS_IN_TOKEN = ("jwk", "jku", "x5u", "x5c")  # attack A14
 _OTHER_FORMS = ("enc", "zip", "b64", "cty", "p2c")
-_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _USES = (None, "sig", "jwt-svid")  # the last is SPIFFE's (SPIFFE Trust Domain and Bundle, 4.2)
 _MATERIAL: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 
@@ -69,7 +69,7 @@ def read_with_key(unverified_text: str) -> tuple[UnverifiedJws, Mapping[str, Any
     key = header.get("jwk")
     if not isinstance(key, dict):
         raise JoseError("its header has no key")
-    if not _PRIVATE.isdisjoint(key):
+    if not PRIVATE_MEMBERS.isdisjoint(key):
         raise JoseError("the key in its header is not a public key alone")
     return jws, key
 
@@ -251,7 +251,7 @@ def _usable(entry: Mapping[str, Any]) -> _Key | None:
     operations = entry.get("key_ops", ["verify"])
     fits = (
         (kty, crv) in _KINDS
-        and not _PRIVATE & entry.keys()
+        and not PRIVATE_MEMBERS & entry.keys()
         and entry.get("use") in _USES
         and isinstance(operations, list)
         and "verify" in operations

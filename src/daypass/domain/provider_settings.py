@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
+from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.strict_json import read_json
 
 ALGORITHMS: Final = (
@@ -33,7 +34,6 @@ _MOST_MARKS = 2_500
 """Commas, braces and brackets of the text: parsing takes half a microsecond for each, also on the event loop. A set of a hundred keys
 has about 1,000.
 """
-_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})  # members of a JWK (RFC 7518, 6)
 _MAX_ENTRIES = 50
 _YEAR = 366 * 86_400
 _MOST_ROLES = 10
@@ -250,7 +250,7 @@ def _jwks(value: Any) -> str:
         read = read_json(text)
         if not isinstance(read, dict) or not isinstance(read.get("keys"), list):
             raise ValueError('a JWKS is expected: {"keys": [...]}.')
-        if any(isinstance(key, dict) and not _PRIVATE.isdisjoint(key) for key in read["keys"]):
+        if any(isinstance(key, dict) and not PRIVATE_MEMBERS.isdisjoint(key) for key in read["keys"]):
             raise ValueError(
                 "it holds a private key: settings are shown, and on the record. That key is lost; make another."
             )

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
+from daypass.domain.jwk import fault_of_rsa_keys
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
 from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason, parse_url
 from daypass.federation.files import read_file, read_token
@@ -98,7 +99,9 @@ def fault_of(provider: OidcProvider) -> str:
         return f"ca_pem: {error}."
     try:
         if source.kind == "static":
-            read_keys(settings.static_jwks.encode(), spiffe=bool(settings.spiffe_trust_domain))
+            keys = read_keys(settings.static_jwks.encode(), spiffe=bool(settings.spiffe_trust_domain))
+            if fault := fault_of_rsa_keys(json.loads(keys.set.jwks)["keys"]):
+                return f"static_jwks: {fault}."
         for url in filter(None, (settings.jwks_url, settings.token_review.url if settings.token_review else "")):
             parse_url(url, allow_http=settings.allow_http)
     except (ValueError, FetchError) as error:

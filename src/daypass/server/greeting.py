@@ -5,10 +5,40 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from daypass.operations.accounts.bootstrap import FirstKey
 from daypass.server import startup
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What the server prints when it is ready to answer.
+
+    Attributes:
+        key: that of `serve --dev`.
+        code: the set-up code of `serve --setup`, or "".
+        health_port: 0 when health and metrics have no port of their own.
+    """
+
+    url: str
+    public_url: str
+    data: Path
+    key: FirstKey | None = field(repr=False)
+    code: str = field(repr=False)
+    health_port: int
+
+    def write(self) -> None:
+        """Prints it."""
+        if self.key is not None:
+            greet(self.url, self.key, self.public_url)
+        else:
+            sys.stderr.write(f"Daypass listens on {self.url}\n")
+        if self.code:
+            sys.stderr.write(setup_lines(self.public_url, self.data, self.code))
+        if self.health_port:
+            sys.stderr.write(f"Health and metrics are on port {self.health_port}\n")
 
 
 def greet(url: str, key: FirstKey, public_url: str) -> None:

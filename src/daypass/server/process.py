@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,22 @@ class Lifespan:
 
 
 class Server(uvicorn.Server):
-    """The server of a single process."""
+    """The server of a single process. `on_ready` is called when it accepts connections."""
 
-    begun = False
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.begun = False
+        self._on_ready = on_ready
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves, with uvicorn's handling of signals."""
         self.begun = True
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application, and then accepts connections. uvicorn exits when the application does not start."""
+        await super().startup(sockets)
+        self._on_ready()
 
     def end(self, *_: object) -> None:
         """Handles SIGTERM and SIGINT before uvicorn does, and after its drain, when it raises them again."""
@@ -123,10 +131,18 @@ class Server(uvicorn.Server):
 
 
 class Workers(Multiprocess):
-    """Worker processes that share the port, and this process, which supervises them."""
+    """Worker processes that share the port, and this process, which supervises them. `on_ready`: as for `Server`."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], *, ends_on_hangup: bool) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        on_ready: Callable[[], None],
+        *,
+        ends_on_hangup: bool,
+    ) -> None:
         self._ends_on_hangup = ends_on_hangup
+        self._on_ready = on_ready
         self._started = False  # all workers were ready once
         self._again_at = 0.0
         super().__init__(config, sockets)
@@ -139,6 +155,8 @@ class Workers(Multiprocess):
         for worker in self.processes:
             self._await(worker)
         self._started = not any(worker.exitcode == STARTUP_FAILURE for worker in self.processes)
+        if self._started and not self.should_exit.is_set():
+            self._on_ready()
 
     def keep_subprocess_alive(self) -> None:
         """Replaces workers that have ended. One that replaces a killed worker and cannot start is replaced again after a
@@ -220,6 +238,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
     else:
         startup.warn_of_key_beside_database(settings)
         startup.warn_of_plain_http(settings)
+    startup.warn_of_ignored_variables(environ)
     code = startup.prepare_setup(settings) if setup and not entries else ""
     if not code:
         startup.initialise(settings, entries, printed)
@@ -232,19 +251,13 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
         url = _url(settings, listener)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end_at_once)
-        if printed:
-            greeting.greet(url, printed, server.public_url)
-        else:
-            sys.stderr.write(f"Daypass listens on {url}\n")
-        if code:
-            sys.stderr.write(greeting.setup_lines(server.public_url, server.data, code))
-        if health is not None:
-            sys.stderr.write(f"Health and metrics are on port {health.getsockname()[1]}\n")
-        return _run(settings, listener, health)
+        health_port = health.getsockname()[1] if health is not None else 0
+        lines = greeting.Greeting(url, server.public_url, server.data, printed, code, health_port)
+        return _run(settings, listener, health, lines.write)
 
 
 def end_at_once(*_: object) -> None:
-    """Handles SIGTERM and SIGINT between the first output and the event loop. A requested stop is not a failure, and
+    """Handles SIGTERM and SIGINT before the event loop runs. A requested stop is not a failure, and
     nothing is open yet.
     """
     os._exit(0)
@@ -271,7 +284,9 @@ def _url(settings: Settings, listener: socket.socket) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _run(settings: Settings, listener: socket.socket, health: socket.socket | None) -> int:
+def _run(
+    settings: Settings, listener: socket.socket, health: socket.socket | None, on_ready: Callable[[], None]
+) -> int:
     connections = Connections(_limits(settings.server))
     application = partial(Lifespan, settings, health, connections)
     config = uvicorn_config(application, settings, connections=connections, factory=True)
@@ -281,10 +296,10 @@ def _run(settings: Settings, listener: socket.socket, health: socket.socket | No
     if settings.server.workers > 1:
         _forget_environment()
         _share_metrics(settings.server.data / "metrics")
-        workers = Workers(config, [listener], ends_on_hangup=tls.ends_on_hangup(settings.server))
+        workers = Workers(config, [listener], on_ready, ends_on_hangup=tls.ends_on_hangup(settings.server))
         workers.run()
         return workers.status()
-    running = Server(config)
+    running = Server(config, on_ready)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, running.end)
     running.run(sockets=[listener])

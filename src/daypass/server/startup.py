@@ -12,13 +12,13 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from daypass.config import ConfigError, Settings
+from daypass.config import ConfigError, Settings, ignored_variables
 from daypass.crypto.ids import RandomIds
 from daypass.crypto.key_encryption import RingError, StoredKey
 from daypass.domain.directory import Account
@@ -113,6 +113,15 @@ def warn_of_plain_http(settings: Settings) -> None:
 
 """
     )
+
+
+def warn_of_ignored_variables(environ: Mapping[str, str]) -> None:
+    """Warns of variables that look like settings and are not: a misspelt security setting would have no effect."""
+    for found in ignored_variables(environ):
+        remedy = (
+            f"did you mean {found.nearest}?" if found.nearest else "settings are DAYPASS_SECTION__KEY, or remove it"
+        )
+        logs.get().warning("settings.variable_ignored", name=found.name, remedy=remedy)
 
 
 def first_keys(text: str) -> tuple[FirstKey, ...]:

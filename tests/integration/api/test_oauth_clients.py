@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
+from tests.issuer import number
 
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.operations.iam import passwords
@@ -56,6 +57,10 @@ async def test_create_client_returns_its_id_arn_and_settings(server: Server) -> 
         ({"token_endpoint_auth_method": "none", "fapi_exceptions": ["bearer_tokens"]}, "does not apply"),
         ({"token_endpoint_auth_method": "tls_client_auth"}, "tls_client_auth needs"),
         ({"token_endpoint_auth_method": "aws_sigv4", "role": "admin"}, "ARN"),
+        (
+            {"jwks": {"keys": [{"kty": "RSA", "n": number((1 << 2048) - 1), "e": number(3)}]}},
+            "jwks: key 1 is an RSA key with",
+        ),
         ({"jwks": JWKS, "roles": ["admin"]}, "roles"),
         ({"jwks": JWKS, "scopes": ["a b"]}, "scopes"),
         ({"jwks": JWKS, "audiences": ["a", "a"]}, "audiences"),

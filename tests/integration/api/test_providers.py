@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.fake_network import FakeNetwork, http
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
-from tests.issuer import Issuer
+from tests.issuer import Issuer, number
 
 from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
@@ -63,6 +63,11 @@ async def test_settings_are_written_and_read_by_url_and_arn(server: Server, issu
     assert (await put(server)).json["settings"] == {}
 
 
+def rsa(bits: int, exponent: int) -> dict[str, str]:
+    """A public key of this size; nobody has its private key."""
+    return {"kty": "RSA", "kid": "k", "n": number((1 << bits) - 1), "e": number(exponent)}
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"leeway": 5}, "leeway: unknown setting"),
     ({"leeway_seconds": True}, "whole number"),
@@ -71,6 +76,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"algorithms": ["HS256"]}, "'HS256' is none of"),
     ({"static_jwks": {"keys": []}}, "static_jwks: none of its keys"),
     ({"static_jwks": {"keys": [{"kty": "oct"}]}}, "none of its keys"),
+    ({"static_jwks": {"keys": [rsa(2048, 3)]}}, "static_jwks: key 'k' is an RSA key with a public exponent of 2 bits"),
+    ({"static_jwks": {"keys": [rsa(16_384, 65_537)]}}, "an RSA key of 16384 bits; 2048 to 8192 are accepted"),
+    ({"static_jwks": {"keys": [rsa(1024, 65_537)]}}, "an RSA key of 1024 bits"),
+    (
+        {"static_jwks": {"keys": [rsa(2048, 65_537), {"kty": "RSA", "n": "!", "e": "AQAB"}]}},
+        "key 2 is an RSA key whose",
+    ),
+    ({"static_jwks": {"keys": [{"kty": "RSA", "n": "AQAB"}]}}, "whose n or e is not a number"),
     ({"ca_pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "ca_pem: not a PEM"),
     ({"ca_pem": "é"}, "ca_pem: not a PEM"),
     ({"jwks_url": "http://ci.example.com/jwks"}, "https:// is expected"),

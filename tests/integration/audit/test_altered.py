@@ -106,7 +106,15 @@ def test_row_of_a_session_in_a_log_that_does_not_exist_is_named(record: StoredRe
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("installation", "x"), ("node", "x"), ("opened_at", 1), ("named_seq", 99)]
+    ("column", "value"),
+    [
+        ("installation", "x"),
+        ("node", "x"),
+        ("opened_at", 1),
+        ("named_seq", 99),
+        ("continues", "f" * 32),
+        ("recorded_until", 1),
+    ],
 )
 def test_altered_column_of_a_log_is_named_and_not_shown(
     record: StoredRecord, log: str, flaky: Flaky, column: str, value: Any
@@ -124,6 +132,38 @@ async def test_log_that_a_later_one_names_verifies_with_its_mark_and_not_without
     assert faults(record) == []
     tamper(flaky, "UPDATE audit_logs SET named_seq = -1 WHERE log = :log", log=log)
     assert faults(record) == [(0, "altered: column named_seq of the row of this log")]
+
+
+async def test_log_that_is_recorded_until_after_its_opening_verifies(
+    record: StoredRecord, log: str, flaky: Flaky
+) -> None:
+    tamper(flaky, "UPDATE audit_logs SET recorded_until = opened_at + 1")
+    assert faults(record) == []
+    tamper(flaky, "UPDATE audit_logs SET recorded_until = opened_at - 1")
+    assert faults(record) == [(0, "altered: column recorded_until of the row of this log")]
+
+
+@pytest.mark.parametrize(
+    ("seq", "why"),
+    [
+        (1, "altered: the chain does not follow from the record before and this leaf"),
+        (3, "written after the log was closed"),
+    ],
+)
+async def test_record_copied_into_another_log_is_named(
+    record: StoredRecord, log: str, start: Starter, flaky: Flaky, seq: int, why: str
+) -> None:
+    """In the place of another record, and after the end of the log."""
+    journal = await start()
+    await journal.commit(event("four"))
+    await journal.close()
+    with flaky.inner.write_transaction() as conn:
+        copied = text("SELECT * FROM audit_records WHERE log = :log AND seq = 2")
+        row = dict(conn.execute(copied, {"log": log}).mappings().one())
+        replaced = text("DELETE FROM audit_records WHERE log = :log AND seq = :seq")
+        conn.execute(replaced, {"log": journal.log, "seq": seq})
+        conn.execute(insert(audit_records), {**row, "log": journal.log, "seq": seq})
+    assert faults(record) == [(seq, why)]
 
 
 def test_removed_row_of_a_log_is_named(record: StoredRecord, log: str, flaky: Flaky) -> None:

@@ -180,6 +180,18 @@ def test_master_key_beside_the_database_causes_a_warning(data: Path, monkeypatch
     assert logged == ["keys.beside_database"]
 
 
+def test_misspelt_variable_causes_a_warning_that_does_not_show_its_value(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAYPASS_BOOTSTRAP", raising=False)
+    monkeypatch.setenv("DAYPASS_LOG_LEVEL", "canary-of-a-value")
+    assert run(["serve", "--data", str(data), "--port", "0"]) == 6
+    said = capsys.readouterr().err
+    assert "settings.variable_ignored" in said
+    assert "did you mean DAYPASS_LOG__LEVEL?" in said
+    assert "canary" not in said
+
+
 # --- The first keys
 
 

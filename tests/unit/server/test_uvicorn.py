@@ -79,7 +79,7 @@ def test_workers_stop_that_is_requested_while_they_start_does_not_wait_for_them(
     installed = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         made = uvicorn_config(lambda: None, config.load(None, {}, {"server": {"data": tmp_path}}))
-        workers = Workers(made, [], ends_on_hangup=False)
+        workers = Workers(made, [], lambda: None, ends_on_hangup=False)
         first, second = _Starting(lambda: workers.signal_queue.append(signal.SIGTERM)), _Starting(lambda: None)
         monkeypatch.setattr(Multiprocess, "init_processes", lambda self: self.processes.extend([first, second]))
         workers.init_processes()
@@ -119,7 +119,7 @@ def test_worker_that_cannot_be_replaced_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, codes: tuple[int | None, ...], *, stops: bool, replaced: int
 ) -> None:
     """In an outage of the database a killed worker cannot start again, and the others serve without the database."""
-    workers = Workers(uvicorn_config(lambda: None, config.Settings()), [], ends_on_hangup=False)
+    workers = Workers(uvicorn_config(lambda: None, config.Settings()), [], lambda: None, ends_on_hangup=False)
     workers.processes = [_Worker(code) for code in codes]  # type: ignore[misc]
     workers._started = True
     made: list[_Worker] = []

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import redirect_uri_fault
 from daypass.domain.strict_json import struct_reader
@@ -49,7 +50,6 @@ ANY: Final = "*"
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
 MAX_TEXT: Final = 65_536  # characters of the whole settings
 _MOST: Final = 100  # entries of one list
-_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _ROLE = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
 _AUDIENCE = re.compile(r"[!-~]{1,512}")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
@@ -231,7 +231,7 @@ def _check_jwks(jwks: Mapping[str, Any]) -> None:
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
         raise ValueError('jwks: {"keys": [...]} with at least one key is expected.')
-    if any(not _PRIVATE.isdisjoint(key) for key in keys):
+    if any(not PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         raise ValueError("jwks: it holds a private or symmetric key. Settings are shown: make another key.")
     try:
         json.dumps(jwks)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
+from daypass.domain.jwk import fault_of_rsa_keys
 from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, parse_client
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
@@ -248,6 +249,9 @@ async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSet
 
 def _parse(text: str) -> ClientSettings:
     try:
-        return parse_client(text)
+        settings = parse_client(text)
     except ValueError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+    if fault := fault_of_rsa_keys(settings.jwks["keys"] if settings.jwks is not None else ()):
+        raise DaypassError(ErrorKind.VALIDATION, f"jwks: {fault}.")
+    return settings
