@@ -95,15 +95,16 @@ def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], na
     """
     detail, at = opening.get("detail"), opening.get("at")
     detail = detail if isinstance(detail, dict) else {}
+    opened_at = bounded(at) if type(at) is int else 0
     expected = {
         "installation": detail.get("installation"),
         "node": detail.get("node"),
-        "opened_at": bounded(at) if type(at) is int else 0,
+        "opened_at": opened_at,
         "named_seq": named,
         "continues": detail.get("continues"),
     }
     altered = next((name for name, value in expected.items() if stored.get(name) != value), "")
-    return altered or ("" if _can_be_recorded_until(stored, expected["opened_at"]) else "recorded_until")
+    return altered or ("" if _can_be_recorded_until(stored, opened_at) else "recorded_until")
 
 
 def _can_be_recorded_until(stored: Mapping[str, Any], opened_at: int) -> bool:

@@ -298,6 +298,7 @@ class SpoolSink:
                 if self._outage.since and not self._rejected:
                     self._drain_own()
                 elif time.monotonic() >= adopt_at and not stopping:
+                    self._check_own()
                     self._drainer.adopt(self._place)
                     adopt_at = time.monotonic() + _ADOPT_SECONDS
             except Exception as error:  # noqa: BLE001 - the drain must continue; the batches remain in the spool
@@ -309,6 +310,13 @@ class SpoolSink:
             self._wake.clear()
             if self._outage.since:
                 self._stop.wait(_PAUSE_SECONDS)
+
+    def _check_own(self) -> None:
+        """Between outages: a spool that could not be written, because the disk was full, may be usable again."""
+        with self._gate:
+            if self._own.fault and not self._outage.since:
+                with contextlib.suppress(DaypassError):  # the fault remains, and was logged
+                    self._own.check()
 
     def _drain_own(self) -> None:
         """Drains the spool of this process. The outage ends when the spool is empty."""

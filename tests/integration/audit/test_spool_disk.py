@@ -4,6 +4,7 @@ counted.
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, rec
 from daypass.audit.completeness import process_logs
 from daypass.audit.journal import DurableJournal
 from daypass.audit.log import Batch, Position
-from daypass.audit.spool import SpoolDirectory
+from daypass.audit.spool import Spool, SpoolDirectory, SpoolError
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 
@@ -85,6 +86,31 @@ async def test_commit_when_the_disk_of_the_spool_fails_is_refused_and_later_ones
     await returned(journal)
     assert [request for request in requests_of(flaky, journal.log) if request] == ["before", "after"]
     verified(flaky, journal.log)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+async def test_fault_of_a_spool_after_an_outage_lasts_only_until_it_can_be_written(
+    start: Starter, place: SpoolDirectory, monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    checks = 0
+
+    def check(self: Spool) -> None:
+        nonlocal checks
+        checks += 1
+        if not writable:
+            raise SpoolError("the disk is full")
+
+    monkeypatch.setattr("daypass.audit.spool_sink._ADOPT_SECONDS", 0.02)
+    monkeypatch.setattr(Spool, "check", check)
+    journal = await start(spool=place, options=QUICK)
+    assert journal.spool is not None
+    journal.spool._own._failed("the disk is full")
+    for _ in range(3000):
+        if checks >= 2 or not journal.spool.fault:
+            break
+        await asyncio.sleep(0.02)
+    assert journal.spool.fault == ("" if writable else "the disk is full")
+    assert checks
 
 
 @pytest.mark.parametrize("tear", ["last byte", "last page", "half of it", "zeros at the end", "last page altered"])
