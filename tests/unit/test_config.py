@@ -38,6 +38,7 @@ def test_load_kubernetes_service_variable_is_left_alone() -> None:
         ("DAYPASS_LOG_LEVEL", "debug", "DAYPASS_LOG__LEVEL"),
         ("DAYPASS_SERVER_PORT", "8700", "DAYPASS_SERVER__PORT"),
         ("DAYPASS_TRUSTED_PROXIES", "10.0.0.0/8", "DAYPASS_SERVER__TRUSTED_PROXIES"),
+        ("DAYPASS_TLS_CERT", "/a.pem", "DAYPASS_SERVER__TLS_CERT"),
         ("DAYPASS_BOOTSTRAPP", "key", "DAYPASS_BOOTSTRAP"),
     ],
 )

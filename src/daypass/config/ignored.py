@@ -59,5 +59,5 @@ def _nearest(name: str) -> str:
         for key in type(field.default).model_fields
     )
     known = {text.replace("__", "_"): text for text in (*settings, *(name.removeprefix(_PREFIX) for name in _READ))}
-    close = difflib.get_close_matches(name.removeprefix(_PREFIX)[:128], list(known), 1, cutoff=0.7)
+    close = difflib.get_close_matches(name.removeprefix(_PREFIX)[:128], list(known), 1, cutoff=0.65)
     return f"{_PREFIX}{known[close[0]]}" if close else ""

@@ -152,6 +152,8 @@ class Runtime:
         """The clock and the rings. Raises RingError when a key does not open."""
         mark, reference = (snapshot.as_of, None) if snapshot is not None else await self._on_thread(self._read_times)
         self.clock = HighWaterClock(mark=mark, reference=reference)
+        if warning := self.clock.warning():
+            self.log.warning("clock.behind", why=warning)
         self._rotation = KeyRotation(self.settings, self.database, self.clock, self._on_thread)
         if snapshot is None:
             self.rings = await self._rotation.open()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 from click.testing import CliRunner
 from sqlalchemy import select
 from tests.prepared import prepare_sqlite
@@ -17,8 +18,10 @@ from daypass.audit.sql import raise_mark
 from daypass.audit.stored import event_bytes
 from daypass.cli.clock import clock
 from daypass.cli.main import run
+from daypass.config import Settings
 from daypass.domain.directory import Account
 from daypass.domain.events import decode
+from daypass.server.runtime import Runtime
 from daypass.stores.engine import Database, open_database
 from daypass.stores.records import audit_records
 from daypass.stores.schema import revocations
@@ -43,6 +46,17 @@ def test_clock_show_with_the_mark_ahead_says_so(tmp_path: Path) -> None:
     shown = CliRunner().invoke(clock, ["show", "--data", str(tmp_path)], standalone_mode=False)
     assert shown.return_value == 1
     assert "highest on record" in shown.output
+
+
+async def test_start_with_the_mark_ahead_is_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spoiled(tmp_path).close()
+    structlog.reset_defaults()
+    runtime = Runtime(Settings.model_validate({"server": {"data": str(tmp_path)}}))
+    await runtime.start()
+    await runtime.stop()
+    said = "".join(capsys.readouterr())
+    assert "clock.behind" in said
+    assert "behind the time that was recorded before" in said
 
 
 def test_clock_reset_lowers_the_mark_ends_all_sessions_and_is_recorded(tmp_path: Path) -> None:
