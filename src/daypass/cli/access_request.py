@@ -137,13 +137,19 @@ def suggest(action: str, resource: str, profile: str, endpoint: str, form: str) 
         [
             (
                 _name(each["role"]),
-                f"{each['stages']} stages" if each["stages"] else "automatic",
+                _stages(each["stages"]),
                 each["grant_id"],
                 ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
             )
             for each in found
         ],
     )
+
+
+def _stages(number: int) -> str:
+    if not number:
+        return "automatic"
+    return f"{number} stage" if number == 1 else f"{number} stages"
 
 
 @request.command("ls")
@@ -240,7 +246,7 @@ def shown(found: Mapping[str, Any], form: str) -> None:
             "not before": output.moment(found["starts_at"]),
             "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
             "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
-            "emergency": "yes: a review is open" if found["break_glass"] else "",
+            "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
             "missing": ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items()),
         }
     )
@@ -249,11 +255,25 @@ def shown(found: Mapping[str, Any], form: str) -> None:
         void = "; void, because something changed afterwards" if vote["void"] else ""
         mfa = " with MFA" if vote["mfa_at"] else ""
         reason = f": {vote['reason']}" if vote["reason"] else ""
-        click.echo(output.safe(f"  {verb} by {vote['approver']}{mfa} at {output.moment(vote['at'])}{void}{reason}"))
+        at = output.moment(vote["at"])
+        click.echo(output.safe(f"  {verb} by {vote['approver']}{mfa} at {at}{_narrowing(vote)}{void}{reason}"))
     for grant in found["grants"]:
-        until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else ""
-        why = f" ({grant['end_reason']})" if grant["end_reason"] else ""
-        click.echo(output.safe(f"  grant {grant['id']} of {grant['role']}: {grant['state']}{until}{why}"))
+        click.echo(output.safe(f"  grant {grant['id']} of {grant['role']}: {_grant_state(grant)}"))
+
+
+def _narrowing(vote: Mapping[str, Any]) -> str:
+    """What an approver took from the request: time, or permissions."""
+    shorter = f", for at most {vote['seconds']} s" if vote["seconds"] else ""
+    return shorter + (", narrowed by a policy" if vote["policy"] else "")
+
+
+def _grant_state(grant: Mapping[str, Any]) -> str:
+    why = f" ({grant['end_reason']})" if grant["end_reason"] else ""
+    uses = f", {grant['uses']} of {grant['max_uses']} sessions used" if grant["max_uses"] else ""
+    if grant["ended_at"]:
+        return f"{grant['state']} at {output.moment(grant['ended_at'])}{why}{uses}"
+    until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else ""
+    return f"{grant['state']}{until}{uses}"
 
 
 @request.command("approve")

@@ -185,6 +185,39 @@ async def test_client_token_makes_a_request_once(place: Place) -> None:
     assert (await place.request("eve", client_token="alert-1"))["id"] != first["id"]
 
 
+@pytest.mark.parametrize(
+    "narrower",
+    [{"max_uses": 1}, {"policy": policy("orders:Get")}],
+    ids=["fewer uses", "policy"],
+)
+async def test_client_token_with_narrower_terms_is_refused(place: Place, narrower: dict[str, Any]) -> None:
+    await place.request(client_token="alert-1")
+    body = {**place.wanted(), "client_token": "alert-1", **narrower}
+    status, code, _ = await place.refused("ann", "/access-requests", body)
+    assert (status, code) == (409, "EntityAlreadyExists")
+
+
+async def test_vote_on_a_decided_request_says_its_state(place: Place) -> None:
+    request = await place.granted()
+    found = await place.ask("lee", f"/access-requests/{request['id']}", method="GET")
+    body = {"binding": found["binding"]}
+    status, _, message = await place.refused("lee", f"/access-requests/{request['id']}/approve", body)
+    assert (status, message) == (409, "The access request is approved.")
+
+
+async def test_vote_without_a_binding_is_refused(place: Place) -> None:
+    request = await place.request()
+    status, _, message = await place.refused("lee", f"/access-requests/{request['id']}/approve", {"binding": ""})
+    assert (status, "has changed since you read it" in message) == (409, True)
+
+
+async def test_extension_of_a_request_without_access_is_refused(place: Place) -> None:
+    request = await place.request()
+    body = {"seconds": 600, "reason": "the fix takes longer"}
+    status, _, message = await place.refused("ann", f"/access-requests/{request['id']}/extend", body)
+    assert (status, message) == (409, "There is no access to be extended: the access request is pending.")
+
+
 async def test_parallel_first_uses_share_one_clock(place: Place) -> None:
     await place.granted(seconds=900)
     keys = await asyncio.gather(*(place.assume("ann") for _ in range(20)))
@@ -266,9 +299,12 @@ async def test_break_glass_works_without_approvers_and_leaves_a_review(place: Pl
     reviews = (await place.server.api(ROOT, "GET", "/access-reviews", {"account": TENANT})).json["access_reviews"]
     assert [review["id"] for review in reviews] == [request["id"]]
     path = f"/access-reviews/{request['id']}/close"
+    for nothing in (".", "........", "ok"):
+        answer = await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": nothing})
+        assert answer.status == 400, nothing
     closed = await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "it was necessary"})
     assert closed.status == 200
-    assert (await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "x"})).status == 409
+    assert (await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "again and again"})).status == 409
 
 
 async def test_extension_is_approved_and_makes_the_grant_longer(place: Place) -> None:

@@ -16,7 +16,7 @@ from tests.console import fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
 
-from daypass.ports import CheckResult
+from daypass.ports import CheckResult, RecordFilter, Viewer
 
 ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
 ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders", "reader"))
@@ -241,3 +241,35 @@ def test_dashboard_of_a_browser_that_was_signed_out_is_not_served(site: Installa
     assert stranger.get("/console/dashboard/events?hours=1").status == 303
     refused(site, ada.get("/console/dashboard?hours=2"), 400)
     refused(site, signed_in(site, "lee").get("/console/dashboard"), 403)
+
+
+def test_dashboard_refused_measurements_are_not_asked_for_again(site: Installation) -> None:
+    person = signed_in(site, _reader_of_beta(site), BETA)
+    page = person.get("/console/dashboard?view=on-call&hours=1")
+    assert "ReadMeasurements" in text(page)
+    (live,) = re.findall(r'data-source="([^"]+)"', page.body.decode())
+    exports = re.findall(r'href="(/console/dashboard/export[^"]+)"', page.body.decode())
+    before = len(_refusals_of_measurements(site))
+    for address in (live, live, *exports):
+        assert person.get(address.replace("&amp;", "&")).status == 200
+    assert len(exports) == 2
+    assert len(_refusals_of_measurements(site)) == before
+
+
+def test_dashboard_empty_list_has_no_number(site: Installation) -> None:
+    site.wall.time += 2 * 3_600_000  # what the other tests did is out of the period
+    page = signed_in(site, _reader_of_beta(site), BETA).get("/console/dashboard?view=on-call&hours=1")
+    items = re.findall(r"<li[^>]*>None</li>", page.body.decode())
+    assert items == ['<li class="none">None</li>'] * 2, text(page)  # failures and callers
+
+
+def _reader_of_beta(site: Installation) -> str:
+    name = user(site, ROOT_OF_BETA)
+    document = policy("daypass:ReadAudit")
+    site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="read", PolicyDocument=document)
+    return name
+
+
+def _refusals_of_measurements(site: Installation) -> list[object]:
+    wanted = RecordFilter(account=BETA, operation="daypass:ReadMeasurements", limit=100)
+    return list(site.run(site.runtime.records.search(Viewer(BETA), wanted)))

@@ -33,8 +33,40 @@ def vote(**more: Any) -> dict[str, Any]:
         "at": 1,
         "mfa_at": 0,
         "void": False,
+        "seconds": 0,
+        "policy": "",
         **more,
     }
+
+
+def grant(**more: Any) -> dict[str, Any]:
+    shown = {"id": "ef" * 16, "role": ROLE, "state": "claimed", "end_reason": "", "uses": 0, "max_uses": 0}
+    return {**shown, "ends_at": 1_800_000_000_000, "ended_at": 0, **more}
+
+
+def test_request_show_says_what_an_approver_took_away(cli, serve) -> None:
+    votes = [vote(approve=True, seconds=900, policy="{}", reason=""), vote(approve=True, reason="")]
+    serve(as_json(request("approved", votes=votes)))
+    narrowed, plain = cli("request", "show", "ab" * 16).out.splitlines()[-2:]
+    assert narrowed.endswith(", for at most 900 s, narrowed by a policy")
+    assert plain.endswith("Z")
+
+
+def test_request_show_says_when_access_ended_and_how_often_it_was_used(cli, serve) -> None:
+    ended = grant(state="ended", ended_at=1_700_000_000_000, end_reason="done", uses=1, max_uses=2)
+    serve(as_json(request("ended", grants=[ended, grant()], break_glass=True)))
+    shown = cli("request", "show", "ab" * 16).out
+    assert "ended at 2023-11-14 22:13:20Z (done), 1 of 2 sessions used" in shown
+    assert "claimed until 2027-01-15 08:00:00Z" in shown
+    assert "is open" not in shown  # the request does not say whether the review is closed
+
+
+@pytest.mark.parametrize(("stages", "text"), [(0, "automatic"), (1, "1 stage\n"), (2, "2 stages")])
+def test_request_suggest_counts_stages(cli, serve, stages: int, text: str) -> None:
+    found = {"role": ROLE, "stages": stages, "grant_id": "", "beyond": [], "more": False}
+    serve(as_json({"suggestions": [found]}))
+    ran = cli("request", "suggest", "orders:Read")
+    assert text in "\n".join(line.rstrip() for line in ran.out.splitlines()) + "\n"
 
 
 def test_elevate_denied_says_why_and_runs_nothing(cli, serve) -> None:

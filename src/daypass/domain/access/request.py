@@ -54,17 +54,23 @@ GRANTED: Final = frozenset({_S.APPROVED, _S.CLAIMED})
 def moved(request: AccessRequest, state: RequestState, now: int, reason: str = "") -> AccessRequest:
     """The request in another state. Raises TransitionRefused when it cannot get there from its state."""
     if state not in NEXT[request.state]:
-        raise TransitionRefused(f"The access request is {request.state.value}.")
+        raise TransitionRefused(_in_state(request.state))
     changed = replace(request, state=state, end_reason=reason or request.end_reason)
     if request.state in UNDECIDED and state is not _S.PENDING:
         changed = replace(changed, decided_at=now)
     return replace(changed, ended_at=now) if not NEXT[state] else changed
 
 
+def _in_state(state: RequestState) -> str:
+    if state is _S.DRAFT:
+        return "The access request is a draft: the person whom it is for has not accepted it."
+    return f"The access request is {state.value}."
+
+
 def check_undecided(request: AccessRequest, now: int) -> None:
     """Raises TransitionRefused unless the request can be voted on at `now` (ms)."""
     if request.state is not _S.PENDING:
-        raise TransitionRefused(f"The access request is {request.state.value}.")
+        raise TransitionRefused(_in_state(request.state))
     if now >= request.deadline:
         raise TransitionRefused("The access request has expired.")
 

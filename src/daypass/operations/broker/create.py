@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
 from daypass.domain.access.grant import GrantState, latest_end, state_of
-from daypass.domain.access.request import UNDECIDED
+from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.context import request_context
@@ -199,7 +199,11 @@ class _Creation:
         if found is None:
             return None
         terms = t.decode(found.document)
-        if ([ref.arn for ref in terms.roles], terms.ticket) != (list(self.new.roles), self.new.ticket):
+        new = self.new
+        first = ([ref.arn for ref in terms.roles], terms.ticket, terms.policy, terms.break_glass)
+        if first != (list(new.roles), new.ticket, new.policy, new.break_glass) or (
+            new.max_uses is not None and new.max_uses != terms.max_uses
+        ):
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "The client token was used for another request.")
         return view_of(tx, self.env.builtin, found)
 
@@ -295,6 +299,11 @@ class _Creation:
             grant.role_arn not in self.new.roles for grant in grants_of(tx, earlier.id)
         ):
             raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
+        if earlier.state not in GRANTED:
+            raise DaypassError(
+                ErrorKind.CONCURRENT_MODIFICATION,
+                f"There is no access to be extended: the access request is {earlier.state.value}.",
+            )
 
     def _insert(
         self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]

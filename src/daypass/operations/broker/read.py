@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from daypass.domain.access import limits
 from daypass.domain.access.person import same_person
 from daypass.domain.access.terms import decode
 from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState
@@ -21,6 +22,8 @@ from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
 _SCANNED: Final = 1_000  # requests that one page looks through
+_FINDING_LETTERS: Final = 8
+_MAX_FINDING: Final = 4_096
 
 
 async def get_request(env: Env, call: Call, account: str, request_id: str) -> RequestView:
@@ -143,8 +146,12 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "CloseAccessReview", "access-review", review_id, owner)
-    if not finding.strip() or len(finding) > 4096:
-        raise DaypassError(ErrorKind.VALIDATION, "A finding has 1 to 4096 characters.")
+    if len(finding) > _MAX_FINDING or not limits.says_something(finding, _FINDING_LETTERS):
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            f"A finding says what the review found: {_FINDING_LETTERS} letters or digits at least, "
+            f"and at most {_MAX_FINDING} characters.",
+        )
 
     def change(tx: Tx) -> tuple[AccessReview, Event]:
         review = tx.get(AccessReview, id=review_id)

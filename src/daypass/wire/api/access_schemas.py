@@ -76,7 +76,7 @@ class ExtensionIn(s.In):
 
 
 class ApprovalIn(s.In):
-    binding: str = Field(pattern=r"^[0-9a-f]{64}$", description="`binding` of the request as you have read it.")
+    binding: str = Field(pattern=r"^([0-9a-f]{64})?$", description="`binding` of the request as you have read it.")
     reason: str = Field("", max_length=1024)
     seconds: Annotated[int, Field(strict=True, ge=0, le=43_200)] = Field(
         0, description="A shorter duration; 0: as asked."

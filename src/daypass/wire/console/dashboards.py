@@ -39,6 +39,8 @@ async def dashboard(visit: ConsoleVisit) -> Response:
     open_grants = grants.value[0] if grants.value is not None else []
     shown: dict[str, object] = {"view": view, "hours": hours}
     here = address("/console/dashboard", **shown)
+    # What was refused here is not asked for again: the page follows the events, and each refusal is on the record.
+    followed = {**shown, "view": view if measured.value is not None else ""}
     return visit.page(
         "dashboard",
         f"Dashboard: {VIEWS[view].lower()}",
@@ -51,8 +53,8 @@ async def dashboard(visit: ConsoleVisit) -> Response:
         measured_figures=_measured_figures(measured.value) if measured.value is not None else {},
         grants=open_grants,
         charts=json.dumps(_charts(found, measured)),
-        live=address("/console/dashboard/events", **shown),
-        exports={form: address("/console/dashboard/export", format=form, **shown) for form in ("csv", "json")},
+        live=address("/console/dashboard/events", **followed),
+        exports={form: address("/console/dashboard/export", format=form, **followed) for form in ("csv", "json")},
         here=here,
     )
 

@@ -45,6 +45,7 @@
     if (!element || !rows) return;
     element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count, problem]) => {
       const item = document.createElement("li"), number = document.createElement("strong");
+      item.className = rows.length ? "" : "none";
       number.textContent = count;
       item.append(`${text} `, number);
       if (problem) {
