@@ -49,6 +49,7 @@ COMMANDS: dict[str, Place] = {
     "elevate": Place("daypass.cli.elevate", "elevate", "Request a role, wait, run a command with it, and end it."),
     "rule": Place("daypass.cli.approval_rule", "rule", "Approval rules: who may request a role, and who approves."),
     "notify": Place("daypass.cli.notify", "notify", "Notifications about access requests."),
+    "oncall": Place("daypass.cli.on_call", "oncall", "Who is on call, by the schedules of approval rules."),
     "review": Place("daypass.cli.review", "review", "Reviews of emergency access."),
     "sessions": Place("daypass.cli.operate", "sessions", "Sessions that were issued."),
     "revoke": Place("daypass.cli.revoke", "revoke", "End sessions immediately."),

@@ -304,7 +304,9 @@ async def test_break_glass_works_without_approvers_and_leaves_a_review(place: Pl
         assert answer.status == 400, nothing
     closed = await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "it was necessary"})
     assert closed.status == 200
-    assert (await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "again and again"})).status == 409
+    assert (
+        await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": "again and again"})
+    ).status == 409
 
 
 async def test_extension_is_approved_and_makes_the_grant_longer(place: Place) -> None:

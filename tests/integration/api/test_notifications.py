@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.integration.api.access import APPROVE, Place
-from tests.integration.api.conftest import ROOT, TENANT, Server
+from tests.integration.api.conftest import ROOT, TENANT, Answer, Server
 
 from daypass.domain.directory import AccessRequest, Grant, Notification
 from daypass.domain.events import Event, EventType
@@ -275,3 +275,29 @@ async def test_person_on_call_is_granted_by_an_automatic_rule_and_others_are_not
     await place.assume("ann")
     await place.rule("prod", on_call={"calendar": "gone.ics"}, automatic=automatic)
     assert (await place.request("ann"))["state"] == "pending"
+
+
+async def test_people_on_call_are_shown_to_those_who_may_see_them(place: Place) -> None:
+    class OnCall:
+        async def on_call(self, kind: str, source: str, now: int, *, owner: str) -> frozenset[str]:
+            if source != "ops.ics":
+                raise OutboundFailed("connection refused by 10.0.0.7")
+            return frozenset({"lee", "ann"})
+
+    place.server.runtime.env.schedules.on_call = OnCall().on_call  # type: ignore[method-assign]
+
+    async def ask(name: str = "prod") -> Answer:
+        return await place.server.api(ROOT, "GET", f"/approval-rules/{name}/on-call", {"account": TENANT})
+
+    answer = await ask()
+    assert (answer.status, "has no schedule" in str(answer.json)) == (404, True)
+    assert (await ask("nothing")).status == 404
+    await place.rule("prod", on_call={"calendar": "ops.ics"})
+    assert (await ask()).json["people"] == ["ann", "lee"]
+    assert (await place.refused("eve", "/approval-rules/prod/on-call", method="GET"))[0] == 403
+    await place.rule("prod", on_call={"calendar": "gone.ics"})
+    answer = await ask()
+    assert (answer.status, "10.0.0.7" in str(answer.json)) == (400, False)
+    recorded = [event for event in await place.server.events() if event.get("operation") == "daypass:GetOnCall"]
+    assert [event.get("error") for event in recorded] == ["not_found", "not_found", None, "access_denied", "validation"]
+    assert recorded[-1]["detail"]["private"]["fault"] == "connection refused by 10.0.0.7"

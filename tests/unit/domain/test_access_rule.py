@@ -144,3 +144,9 @@ def test_mfa_must_be_recent() -> None:
     for mfa_at in (0, 4_999):
         with pytest.raises(limits.LimitExceeded):
             limits.check_mfa(mfa_at, 10, 15_000)
+
+
+def test_reason_of_letters_that_show_nothing_is_refused() -> None:
+    with pytest.raises(limits.LimitExceeded, match="say something"):
+        limits.check_reason("\u3164\u115f\u1160\uffa0" * 8, ReasonRule())
+    limits.check_reason("장애: 주문을 쓸 수 없습니다", ReasonRule())

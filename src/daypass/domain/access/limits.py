@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 from daypass.domain.access.rule import DAYS, ReasonRule, Rule, TicketRule, Window
 from daypass.domain.access.terms import MAX_REASON, MAX_TICKET
@@ -15,6 +16,10 @@ LocalTime = Callable[[str], datetime]
 
 class LimitExceeded(Exception):
     """The request is outside the limits of a rule. The message is for the requester."""
+
+
+_BLANK_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
+"""Hangul fillers: Unicode calls them letters, and they show nothing."""
 
 
 def check_reason(text: str, rule: ReasonRule) -> None:
@@ -29,7 +34,7 @@ def check_reason(text: str, rule: ReasonRule) -> None:
 
 def says_something(text: str, least: int) -> bool:
     """Whether a text has at least `least` letters or digits, which are not one or two repeated."""
-    letters = [char for char in text.casefold() if char.isalnum()]
+    letters = [char for char in text.casefold() if char.isalnum() and char not in _BLANK_LETTERS]
     return len(letters) >= least and len(set(letters)) >= min(3, least)
 
 

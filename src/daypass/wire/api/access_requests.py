@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query
 
 from daypass.domain.access.request import EndReason
-from daypass.operations.broker import create, examine, follow, own, read, rules, suggest, vote
+from daypass.operations.broker import create, examine, follow, on_call, own, read, rules, suggest, vote
 from daypass.wire.api import access_schemas as a
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
@@ -191,6 +191,12 @@ async def get_approval_rule(
 ) -> a.ApprovalRuleOut:
     """One approval rule, as it was written."""
     return a.ApprovalRuleOut.of(await rules.get_rule(env, call, account, name))
+
+
+@router.get(f"{_RULE}/on-call", name="GetOnCall", tags=["access requests"])
+async def get_on_call(env: s.EnvDep, call: s.CallDep, name: s.IdPath, account: s.AccountQuery = "") -> a.OnCallOut:
+    """Who is on call now, by the schedule of an approval rule."""
+    return a.OnCallOut(people=await on_call.people_on_call(env, call, account, name))
 
 
 @router.put(_RULE, name="PutApprovalRule", tags=["access requests"])

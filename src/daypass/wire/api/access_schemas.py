@@ -356,6 +356,10 @@ class ApprovalRulesOut(s.Out):
     approval_rules: list[ApprovalRuleOut]
 
 
+class OnCallOut(s.Out):
+    people: list[str] = Field(description="Names and addresses, in lower case, as the schedule gives them.")
+
+
 class ReviewIn(s.In):
     finding: str = Field(min_length=1, max_length=4096)
 

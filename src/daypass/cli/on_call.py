@@ -1,0 +1,52 @@
+"""`daypass oncall`: who is on call by the schedules of approval rules."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, account_option, connect, output_option, server_options
+from daypass.client.http import segment
+
+_PATH = "/approval-rules"
+
+
+@click.group(cls=Group)
+def oncall() -> None:
+    """Who is on call, by the schedules of approval rules."""
+
+
+@oncall.command("ls")
+@account_option
+@server_options
+@output_option
+def list_schedules(account: str, profile: str, endpoint: str, form: str) -> None:
+    """List the rules that have a schedule."""
+    rules = connect(profile, endpoint).api("GET", _PATH, {"account": account})["approval_rules"]
+    found = [
+        {"rule": rule["name"], "kind": schedule.get("kind", "icalendar"), "calendar": schedule["calendar"]}
+        for rule in rules
+        if (schedule := json.loads(rule["document"]).get("on_call"))
+    ]
+    output.listing(
+        found, ("RULE", "KIND", "CALENDAR"), lambda each: (each["rule"], each["kind"], each["calendar"]), form
+    )
+
+
+@oncall.command("show")
+@click.argument("rule")
+@account_option
+@server_options
+@output_option
+def show(rule: str, account: str, profile: str, endpoint: str, form: str) -> None:
+    """Print the names and addresses that are on call now, by the schedule of RULE."""
+    found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
+    if form == "json":
+        output.data(found)
+        return
+    for person in found["people"]:
+        click.echo(output.safe(person))
+    if not found["people"]:
+        output.prose("Nobody is on call.")
