@@ -324,6 +324,10 @@ def test_a69_later_revocation_that_reaches_less_far_gives_no_token_back(
 # --- Presigned requests ----------------------------------------------------------------------------------------------
 
 
+def described(answer: Answer) -> str:
+    return str(json.loads(answer.body)["error_description"])
+
+
 def test_a11_presigned_request_that_is_not_for_an_exchange_here_is_refused(site: Installation, role: str) -> None:
     arn, key = site.user("pat", policy=EVERYTHING)
     target = site.role("pats", trust(arn))
@@ -348,6 +352,8 @@ def test_a11_presigned_request_that_is_not_for_an_exchange_here_is_refused(site:
     ]
     for text in bad:
         refusal(site, exchange(site, text, PRESIGNED, role=target), "invalid_request")
+    assert f"X-Daypass-Audience={ISSUER}" in described(exchange(site, bad[0], PRESIGNED, role=target))
+    assert described(exchange(site, bad[10], PRESIGNED, role=target)) == "The token is invalid, expired or revoked."
     site.wall.time += 301_000
     refusal(site, exchange(site, url, PRESIGNED, role=target), "invalid_request")
 

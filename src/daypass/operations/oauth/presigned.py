@@ -37,22 +37,30 @@ async def presigned_caller(env: Env, unverified_url: str) -> Caller:
 
 def _signature(issuer: str, unverified_url: str) -> sigv4.UnverifiedSignature:
     if len(unverified_url) > _MAX or not unverified_url.isascii() or not unverified_url.isprintable():
-        raise invalid_token("it is not the URL of a presigned request")
+        raise _unusable("it is not the URL of a presigned request")
     try:
         url, ours = urlsplit(unverified_url), urlsplit(issuer)
     except ValueError:
-        raise invalid_token("it is not the URL of a presigned request") from None
+        raise _unusable("it is not the URL of a presigned request") from None
     if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.path not in ("", "/") or url.fragment:
-        raise invalid_token("the presigned request is not for this server")
+        raise _unusable("it is not for this server")
     query = url.query.encode("ascii")
     pairs = [pair for pair in sigv4.query_pairs(query) if pair[0][:6] != b"X-Amz-"]  # as the signature reads them
     if sorted(pairs) != sorted([*_REQUIRED.items(), (AUDIENCE.encode("ascii"), issuer.encode())]):
-        raise invalid_token(f"the presigned request is not GetCallerIdentity with {AUDIENCE}={issuer}")
+        raise _unusable(
+            f"its query must be Action=GetCallerIdentity, Version=2011-06-15 and {AUDIENCE}={issuer}, with the signature"
+        )
     try:
         host = [(b"host", ours.netloc.encode("ascii"))]
         signature = sigv4.parse_request("GET", b"/", query, host, b"")
     except sigv4.SigV4Error as error:
         raise invalid_token(error.message) from None
     if not signature.presigned:
-        raise invalid_token("it is not presigned")
+        raise _unusable("it is not presigned")
     return signature
+
+
+def _unusable(reason: str) -> DaypassError:
+    """The refusal of a URL that is not such a request. It says why, because the URL alone shows it, whoever signed it."""
+    public = f"The presigned request cannot be used: {reason}."
+    return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, public, private={"reason": reason})
