@@ -106,7 +106,7 @@ def test_write_transaction_is_durable_by_its_settings(durable: None, database: D
             "SHOW synchronous_commit": "on",
             "SHOW lock_timeout": "3s",
             "SHOW statement_timeout": "4s",
-            "SHOW idle_in_transaction_session_timeout": "2s",
+            "SHOW idle_in_transaction_session_timeout": "4s",
         },
     }
     with database.write_transaction() as conn:

@@ -133,7 +133,7 @@ def test_a103_lock_of_a_process_that_was_cut_off_in_its_transaction_is_free_befo
         other.close()
 
 
-@pytest.mark.parametrize(("seconds", "pause"), [(None, "2s"), (3.0, "2s"), (3600.0, "15s")])
+@pytest.mark.parametrize(("seconds", "pause"), [(None, "4s"), (3.0, "4s"), (3600.0, "15s")])
 def test_write_transaction_may_pause_longer_only_where_its_statements_may_take_minutes(
     prepared_postgres: PreparedPostgres, seconds: float | None, pause: str
 ) -> None:
@@ -142,7 +142,7 @@ def test_write_transaction_may_pause_longer_only_where_its_statements_may_take_m
         with database.write_transaction(seconds=seconds) as conn:
             assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == pause
         with database.write_transaction() as conn:
-            assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "2s"
+            assert conn.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one() == "4s"
         database.close()
 
 

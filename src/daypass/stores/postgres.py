@@ -30,10 +30,10 @@ _SERVER_SHARE = 0.8
 """The share of the client's limit after which the server cancels a statement itself. The connection then stays
 usable.
 """
-_PAUSE_MS = 2_000
+_PAUSE_MS = 4_000
 """How long a transaction that writes may pause between two statements before the server ends it. A process that was cut
 off in one keeps its locks for so long, and among them may be the one that every change of the directory needs, also a
-revocation.
+revocation, which fails after five seconds. A shorter limit ends transactions of processes that only wait for a CPU.
 """
 _LONG_PAUSE_MS = 15_000  # of one that reads, or whose statements may take `_LONG_SECONDS`: migrations, copies
 _LONG_SECONDS = 60.0
