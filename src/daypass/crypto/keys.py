@@ -270,11 +270,13 @@ def ended_keys(stored: Sequence[StoredKey], kek: KeyEncryptionKey, now: int) -> 
 
     Keys that open stored secrets, messages and spools are not ended. Raises RingError when one does not open.
     """
-    found = []
+    found: list[StoredKey] = []
     for key in stored:
         if key.ring in _FOR_EVER or key.verify_until <= now:
             continue
-        times = (min(key.not_before, now), min(key.sign_until, now), now)
+        # A ring has one key for each not-before time: keys that have not begun get times of their own, before the new one's.
+        not_before = key.not_before if key.not_before < now else now - 1 - len(found)
+        times = (not_before, min(key.sign_until, now), now)
         wrapped = kek.wrap(key.ring, key.id, times, kek.unwrap(key))
         found.append(StoredKey(key.ring, key.id, wrapped, *times, created_at=key.created_at))
     return found
