@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from daypass.config import Settings
-from daypass.crypto.key_encryption import StoredKey
+from daypass.crypto.key_encryption import RingError, StoredKey
 from daypass.crypto.keys import Ring, ended_keys, next_keys, rewrapped
 from daypass.domain.events import Event, EventType
 from daypass.server.authorization_server import rings_of
@@ -47,8 +47,7 @@ def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
         made = next_keys(kek, _wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
 
         def change(tx: StoreTx, now: int) -> Event:
-            for key in made:
-                insert_ring_key(tx.connection, _row(key))
+            _insert(tx, made)
             announce_ring_keys(tx.connection, now)
             return Event(EventType.KEY_ADDED, now, detail={"keys": _named(made), "by": "command"})
 
@@ -70,13 +69,19 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
 
         def change(tx: StoreTx, now: int) -> Event:
             replace_ring_keys(tx.connection, [_row(key) for key in ended], now)
-            for key in made:
-                insert_ring_key(tx.connection, _row(key))
+            _insert(tx, made)
             end_sessions_of_all_accounts(tx, now, _REASON)
             return Event(EventType.KEYS_ENDED, now, detail={"ended": _named(ended), "made": _named(made)})
 
         record_change(database, change)
     return ended, made
+
+
+def _insert(tx: StoreTx, made: Sequence[StoredKey]) -> None:
+    """Adds the keys. Raises RingError when one exists already: a ring has one key for each not-before time."""
+    for key in made:
+        if not insert_ring_key(tx.connection, _row(key)):
+            raise RingError(f"The ring {key.ring} got another key at the same moment. Run the command again.")
 
 
 def rewrap(settings: Settings, place: str) -> int:
