@@ -55,7 +55,7 @@ class Store:
         caller: Caller | None = None
         try:
             signature = self._signature(scope, body)
-            caller = await authenticate(env, signature, facts, ("s3",))
+            caller = await authenticate(env, signature, ("s3",))
             call = Call(caller, facts, env.clock.now())
             name = scope["path"].lstrip("/")
             decision = await authorize(env, call, action, f"arn:aws:s3:::{name}")

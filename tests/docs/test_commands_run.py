@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 from tests.docs.reader import Ran, Reader, faults, shape, statements
 from tests.docs.shell_blocks import Block, blocks
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running
+from tests.e2e.pki import Pki
 from tests.issuer import Issuer
 from tests.packaging.machine import ROOT
 from tests.saml_idp import metadata
@@ -141,7 +142,16 @@ class World:
             if text.startswith("#!"):
                 path.chmod(0o755)
         (self.directory / "crl.pem").write_bytes(authority.crl())
+        self._make_certificate()
         shutil.copy(self.server.data / "daypass.db", self.directory / "copy.db")
+
+    def _make_certificate(self) -> None:
+        """The certificate and key of a server."""
+        place = self.directory / "pki"
+        place.mkdir()
+        pki = Pki(place)
+        shutil.copy(pki.server_cert, self.directory / "cert.pem")
+        shutil.copy(pki.server_key, self.directory / "key.pem")
 
     def with_tls(self) -> str:
         """The address of another server, with the certificate that the page has made."""
