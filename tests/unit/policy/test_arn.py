@@ -35,8 +35,7 @@ def test_parse_arn_malformed_raises(text):
 
 def test_spelling_of_principals():
     assert arn.root_arn("1") == "arn:aws:iam::1:root"
-    assert arn.user_arn("1", "/a/", "u") == "arn:aws:iam::1:user/a/u"
-    assert arn.role_arn("1", "/", "r") == "arn:aws:iam::1:role/r"
+    assert arn.role_arn("1", "/a/", "r") == "arn:aws:iam::1:role/a/r"
     assert arn.assumed_role_arn("1", "r", "s") == "arn:aws:sts::1:assumed-role/r/s"
     assert arn.federated_user_arn("1", "f") == "arn:aws:sts::1:federated-user/f"
 
