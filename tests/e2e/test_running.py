@@ -381,6 +381,7 @@ def test_serve_unknown_setting_in_the_file_refused(tmp_path: Path, serve: Serve)
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_serve_start_that_fails_does_not_say_that_it_listens(tmp_path: Path, workers: str) -> None:
     with running(tmp_path, "--workers", workers) as server:

@@ -78,7 +78,7 @@ def test_run_against_a_server_that_does_what_it_must_passes_all() -> None:
         ("open", {"unknown key is refused", "wrong secret is refused"}),
         ("wide", {"other role is refused"}),
         ("forged", {"role gives a session"}),
-        ("hangs", set(NAMES)),
+        pytest.param("hangs", set(NAMES), marks=pytest.mark.slow),
     ],
 )
 def test_run_against_a_broken_server_fails_the_checks_of_what_is_broken(broken: str, failed: set[str]) -> None:
