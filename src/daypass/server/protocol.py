@@ -9,7 +9,6 @@ into memory, and the application must never be able to break the framing of a re
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from typing import Any, Final
 from urllib.parse import unquote
@@ -22,6 +21,7 @@ from uvicorn.server import ServerState
 from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
 from daypass.scheduling.abandonment import abandon
+from daypass.server.connection_facts import certificate_of, signed_for_iam
 from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import CLIENT_CERTIFICATE, HOLD
@@ -33,7 +33,6 @@ _DISCARD_SECONDS: Final = 1.0  # how long the rest of a refused body is read
 _AGAIN_SECONDS: Final = 0.05  # bytes received and not read yet
 _URGENT: Final = frozenset({b"/healthz", b"/readyz"})  # paths that do not wait in the queue
 _MANAGEMENT: Final = b"/api/"  # the management API has a reserved part of each turn, as IAM has
-_IAM_SCOPE: Final = b"/iam/aws4_request"  # in the credential scope of a signed request
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
@@ -90,7 +89,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport = transport
         self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
         self._scheme = "https" if is_ssl(transport) else "http"
-        self._certificate = _certificate_of(transport) if self._scheme == "https" else b""
+        self._certificate = certificate_of(transport) if self._scheme == "https" else b""
         self.limited_address = self.common.limited_address(self._client)
         if not self.common.add(self, self.limited_address):
             self._no_more = True
@@ -266,7 +265,7 @@ class HttpProtocol(asyncio.Protocol):
     def _wait_for_turn(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.idle_since = 0.0
         turns = self.common.turns
-        management = turns.busy and (path.startswith(_MANAGEMENT) or _signed_for_iam(headers))
+        management = turns.busy and (path.startswith(_MANAGEMENT) or signed_for_iam(headers))
         turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management)
 
     def _scope(self) -> dict[str, Any]:
@@ -397,20 +396,3 @@ class HttpProtocol(asyncio.Protocol):
             self._end_after(exchange)
         elif self._paused and not self._waiting and not self.transport.is_closing():
             self.resume_reading()
-
-
-def _certificate_of(transport: asyncio.Transport) -> bytes:
-    """The certificate (DER) that the client presented and TLS verified; b"" if there is none."""
-    secured = transport.get_extra_info("ssl_object")
-    context = transport.get_extra_info("sslcontext")
-    if secured is None or context is None or context.verify_mode is ssl.CERT_NONE:
-        return b""
-    return secured.getpeercert(binary_form=True) or b""
-
-
-def _signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the request says that it is signed for IAM. It is only about its place in the queue, so nothing is verified."""
-    for name, value in headers:
-        if name == b"authorization":
-            return _IAM_SCOPE in value
-    return False

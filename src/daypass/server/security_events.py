@@ -15,7 +15,7 @@ _SECONDS: Final = 1.0
 
 async def follow(env: Env) -> None:
     """Works until it is cancelled or the server stops. What fails is tried again a second later. Without a public URL
-    there is no stream, and it need not run.
+    streams do not exist, so do not start it.
     """
     queued, failing = -1, False
     while not env.revocations.closed:

@@ -1,0 +1,26 @@
+"""What a connection says of its client and a head of its request, before anything is verified."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+_IAM_SCOPE: Final = b"/iam/aws4_request"  # in the credential scope of a signed request
+
+
+def certificate_of(transport: asyncio.Transport) -> bytes:
+    """The certificate (DER) that the client presented and TLS verified; b"" if there is none."""
+    secured = transport.get_extra_info("ssl_object")
+    context = transport.get_extra_info("sslcontext")
+    if secured is None or context is None or context.verify_mode is ssl.CERT_NONE:
+        return b""
+    return secured.getpeercert(binary_form=True) or b""
+
+
+def signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the request says that it is signed for IAM. It is only about its place in the queue, so nothing is verified."""
+    for name, value in headers:
+        if name == b"authorization":
+            return _IAM_SCOPE in value
+    return False
