@@ -170,7 +170,7 @@ def test_a75_bound_token_as_a_bearer_token_is_refused(site: Installation, client
     for headers, code in (
         ((bearer(text),), "invalid_token"),
         ((bearer(text), key.header("/oauth2/introspect", token=text)), "invalid_token"),
-        ((own,), "invalid_token"),
+        ((own,), "invalid_dpop_proof"),
         ((own, stranger.header("/oauth2/introspect", token=text)), "invalid_token"),
         ((own, key.header("/oauth2/introspect", token="other")), "invalid_dpop_proof"),
         ((own, key.header("/oauth2/introspect")), "invalid_dpop_proof"),
@@ -183,6 +183,26 @@ def test_a75_bound_token_as_a_bearer_token_is_refused(site: Installation, client
     plain = given(unbound.token())["access_token"]
     headers = (b"authorization", f"DPoP {plain}".encode()), key.header("/oauth2/introspect", token=plain)
     refusal(site, post(site, "/oauth2/introspect", {"token": plain}, *headers), "invalid_token", 401)
+
+
+@pytest.mark.parametrize("path", ["/oauth2/userinfo", "/access/v1/evaluation", "/ssf/streams", "/events/revocations"])
+def test_request_without_a_proof_or_its_nonce_gets_the_challenge_and_the_nonce_of_dpop(
+    site: Installation, client: Client, key: DpopKey, path: str
+) -> None:
+    text = given(client.token(dpop=key))["access_token"]
+    own, method = (b"authorization", f"DPoP {text}".encode()), "POST" if "evaluation" in path else "GET"
+    for headers, code in (
+        ([own], "invalid_dpop_proof"),
+        ([own, key.header(path, method, text, nonce=None)], "use_dpop_nonce"),
+    ):
+        answer = site.send(method, headers, path=path.encode())
+        challenge = answer.headers["www-authenticate"]
+        assert answer.status == 401
+        assert challenge.startswith(f'DPoP error="{code}"')
+        assert 'algs="RS256 ' in challenge
+        assert answer.headers["dpop-nonce"]
+        [record] = site.records(answer.request_id)
+        assert record["error"] == code
 
 
 # --- Certificates ----------------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.oauth.binding import X5T, Binding
+from daypass.domain.provider_settings import ALGORITHMS
 from daypass.operations import rates
 from daypass.operations.oauth.client_authentication import TlsClientCertificate
 from daypass.operations.oauth.dpop import DpopProof, check_dpop, invalid_proof, new_nonce
@@ -19,10 +20,19 @@ from daypass.operations.oauth.inspect import bearer_caller
 from daypass.ports import Call, Env
 from daypass.wire.client_certificate import MalformedCertificateHeader, shown
 from daypass.wire.front import Front, Progress
-from daypass.wire.http import Request, Response
+from daypass.wire.http import Header, Request, Response
 
 SCHEMES: Final = {"bearer": "Bearer", "dpop": "DPoP"}
 """The schemes of access tokens, as the header WWW-Authenticate writes them."""
+
+UNPROVEN: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
+"""The refusals that are a 401 where access tokens are accepted."""
+
+DPOP_ERRORS: Final = {
+    ErrorKind.INVALID_DPOP_PROOF: "invalid_dpop_proof",
+    ErrorKind.USE_DPOP_NONCE: "use_dpop_nonce",
+}
+"""The error codes of RFC 9449."""
 
 
 def authorization_of(request: Request) -> tuple[str, str]:
@@ -56,8 +66,10 @@ async def by_access_token(front: Front, progress: Progress, tokens: float, certi
     rates.check_source(env, progress.facts())
     scheme, text = authorization_of(progress.request)
     dpop, proven = scheme == "dpop", set[Binding]()
-    proof = await dpop_of(env, progress, text) if dpop else None
-    if proof is not None:
+    if dpop:
+        proof = await dpop_of(env, progress, text)
+        if proof is None:
+            raise proof_missing(progress, "The scheme DPoP needs a DPoP proof.")
         proven.add(proof.binding)
     certificate, _ = certificate_of(progress.request, certificate_header)
     if certificate is not None:
@@ -81,6 +93,12 @@ async def dpop_of(env: Env, progress: Progress, access_token: str = "") -> DpopP
     return proof
 
 
+def proof_missing(progress: Progress, message: str) -> DaypassError:
+    """The refusal of a request without the DPoP proof that it needs. Its response has the nonce for that proof."""
+    progress.dpop = True
+    return invalid_proof("none", message)
+
+
 def certificate_of(request: Request, header: str) -> tuple[TlsClientCertificate | None, dict[str, Any]]:
     """The client certificate of the connection or of a trusted proxy's header, and what the record says about headers that
     were not trusted. Raises DaypassError(MALFORMED_REQUEST).
@@ -94,6 +112,20 @@ def certificate_of(request: Request, header: str) -> tuple[TlsClientCertificate 
     if not seen.certificate:
         return None, remarks
     return TlsClientCertificate(seen.certificate, seen.chain, seen.source, request.source_ip), remarks
+
+
+def challenge(request: Request, kind: ErrorKind, resource: str = "") -> Header:
+    """WWW-Authenticate of a 401 where access tokens are accepted (RFC 6750, 3; RFC 9449, 7.1 and 9).
+
+    The header has no error for a request without credentials (RFC 6750, 3.1). `resource`: the address of the metadata of this
+    server as a protected resource (RFC 9728, 5.1); "" for none.
+    """
+    scheme = "DPoP" if kind in DPOP_ERRORS else SCHEMES.get(authorization_of(request)[0], "Bearer")
+    code = "" if kind is ErrorKind.MISSING_CREDENTIALS else DPOP_ERRORS.get(kind, "invalid_token")
+    algorithms = " ".join(ALGORITHMS) if scheme == "DPoP" else ""
+    parts = {"error": code, "resource_metadata": resource, "algs": algorithms}
+    text = ", ".join(f'{name}="{value}"' for name, value in parts.items() if value) or 'realm="daypass"'
+    return b"www-authenticate", f"{scheme} {text}".encode("ascii")
 
 
 def with_nonce(env: Env, progress: Progress, response: Response) -> Response:

@@ -402,7 +402,9 @@ def dpop_token(client: Client) -> tuple[DpopKey, str]:
 
 
 def test_client_without_exceptions_gets_bound_tokens_only(site: Installation, bound: Client) -> None:
-    refusal(site, bound.token(), "invalid_dpop_proof")
+    refused = bound.token()
+    refusal(site, refused, "invalid_dpop_proof")
+    assert refused.headers["dpop-nonce"]  # of the proof that is missing (RFC 9449, 8.2)
     key, text = dpop_token(bound)
     assert verified(site, text)["cnf"] == {"jkt": key.thumbprint}
 

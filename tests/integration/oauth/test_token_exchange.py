@@ -403,6 +403,13 @@ def test_exchange_with_the_subject_as_its_own_actor_is_refused(world: World) -> 
     refusal(world.site, answer, "invalid_request")
 
 
+@pytest.mark.parametrize("kind", [ACCESS_TOKEN, JWT])
+def test_subject_that_is_not_a_jwt_is_refused_in_words_about_its_type(world: World, kind: str) -> None:
+    answer = exchange(world.site, "nonsense", kind)
+    refusal(world.site, answer, "invalid_request")
+    assert json.loads(answer.body)["error_description"].startswith("The token is not a valid JWT: ")
+
+
 # --- The request itself ----------------------------------------------------------------------------------------------
 
 

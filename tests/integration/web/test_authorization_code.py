@@ -58,6 +58,42 @@ def test_person_who_is_not_signed_in_signs_in_and_returns_to_the_request(
     assert redeemed(client, back["code"]).status == 200
 
 
+def test_request_as_a_form_of_another_site_is_the_same_request_by_get(
+    site: Installation, client: Client, browser: Browser
+) -> None:
+    address = target(client)
+    path, _, query = address.partition("?")
+    sent = [(b"content-type", b"application/x-www-form-urlencoded"), (b"origin", b"https://app.example")]
+    answer = site.send("POST", sent, query.encode(), path=path.encode())  # such a form comes without our cookie
+    assert (answer.status, answer.headers["location"]) == (303, address)
+    assert redeemed(client, allowed(browser, answer.headers["location"])["code"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "query"),
+    [
+        ([], b"client_id=x", b""),
+        ([(b"content-type", b"application/json")], b"{}", b""),
+        ([(b"content-type", b"application/x-www-form-urlencoded")], b"client_id=x", b"state=y"),
+        ([(b"content-type", b"application/x-www-form-urlencoded")], b"state=x&state=y", b""),
+        ([(b"content-type", b"application/x-www-form-urlencoded")], b"state=" + 4_096 * b"x", b""),
+    ],
+)
+def test_form_that_is_not_a_request_is_refused_with_a_page(
+    site: Installation, headers: list[tuple[bytes, bytes]], body: bytes, query: bytes
+) -> None:
+    answer = site.send("POST", headers, body, path=b"/oauth2/authorize", query=query)
+    assert (answer.status, answer.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert "location" not in answer.headers
+    assert site.records(answer.request_id)[0]["operation"] == "daypass:AuthorizeClient"
+
+
+def test_request_that_is_too_long_for_the_sign_in_is_refused(site: Installation, client: Client) -> None:
+    answer = Browser(site).get(target(client, nonce="n" * 500, resource="https://api.example/" + "r" * 4_000))
+    assert answer.status == 400
+    assert "Push it instead" in text(answer)
+
+
 def test_id_token_says_who_signed_in_when_and_how(site: Installation, client: Client, browser: Browser) -> None:
     response = given(redeemed(client, allowed(browser, target(client))["code"]))
     claims = verified(site, response["id_token"], client.id)

@@ -214,8 +214,20 @@ def test_userinfo_has_the_subject_of_the_id_token(
     assert claims["urn:daypass:arn"] == f"arn:aws:iam::{ALPHA}:user/{name}"
 
 
+@pytest.mark.parametrize("headers", [[], [(b"authorization", b"Basic eDp5")]])
+def test_userinfo_without_a_token_gets_a_challenge_without_an_error(
+    site: Installation, headers: list[tuple[bytes, bytes]]
+) -> None:
+    answer = site.send("GET", headers, path=b"/oauth2/userinfo")
+    assert answer.status == 401
+    assert "error" not in answer.headers["www-authenticate"]
+    assert 'resource_metadata="' in answer.headers["www-authenticate"]
+    assert set(members(answer)) == {"error_description", "request_id"}
+    assert site.records(answer.request_id)[0]["error"] == "missing_credentials"
+
+
 def test_userinfo_without_a_token_for_this_server_is_refused(site: Installation, browser: Browser) -> None:
-    answer = site.send("GET", path=b"/oauth2/userinfo")
+    answer = site.send("GET", [bearer("x")], path=b"/oauth2/userinfo")
     refusal(site, answer, "invalid_token", 401)
     assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
     api_client = web_client(site, audiences=["https://api.example"])

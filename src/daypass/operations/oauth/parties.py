@@ -81,7 +81,11 @@ async def is_own(env: Env, presented: Presented) -> bool:
     """Whether a token claims to be issued by this server. Raises DaypassError(INVALID_IDENTITY_TOKEN) when it is not a JWT."""
     if presented.type not in _MAY_BE_OURS:
         return False
-    return env.tokens.read(presented.unverified).unverified_issuer == env.oauth.issuer
+    try:
+        return env.tokens.read(presented.unverified).unverified_issuer == env.oauth.issuer
+    except DaypassError as error:
+        detail = error.public.rpartition("): ")[2]  # behind AWS's words, which are about ID tokens
+        raise DaypassError(error.kind, f"The token is not a valid JWT: {detail}", private=error.private) from None
 
 
 # --- The actor -------------------------------------------------------------------------------------------------------

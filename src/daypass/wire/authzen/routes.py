@@ -20,7 +20,7 @@ from daypass.operations.access.evaluate_access import Answer, evaluate_access
 from daypass.operations.access.search_access import ACTION as SEARCH
 from daypass.operations.access.search_access import Page, search_actions, search_resources, search_subjects
 from daypass.ports import Call
-from daypass.wire.access_token import authenticated_by_any, with_nonce
+from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce
 from daypass.wire.authzen import requests
 from daypass.wire.authzen.requests import Evaluations, body_of
 from daypass.wire.front import Front, Progress, Refusal
@@ -42,7 +42,6 @@ _DECISION_TOKENS: Final = 0.1  # for each decision after the first
 _SEARCH_TOKENS: Final = 10.0
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _NO_STORE: Final = FixedHeaders((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_UNAUTHENTICATED: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
 
 Serve: TypeAlias = "Callable[[Front, Progress, Call], Awaitable[Mapping[str, Any]]]"
 
@@ -196,8 +195,8 @@ class AuthzenErrors:
         code, status = wire_error(refusal.error.kind)
         headers = (*_NO_STORE, *_echoed(request))
         family = refusal.error.kind.family
-        if family in _UNAUTHENTICATED:
-            status, headers = 401, (*headers, (b"www-authenticate", b'Bearer error="invalid_token"'))
+        if family in UNPROVEN:
+            status, headers = 401, (*headers, challenge(request, refusal.error.kind))
         elif family is Family.CONFLICT:
             status = 400
         body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)

@@ -41,6 +41,7 @@ OPERATION: Final = "daypass:AuthorizeClient"
 _PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
 _SEEN: Final = "interaction"
 _LIFETIME_MS: Final = 600_000
+_MAX_ADDRESS: Final = 4_096  # of a request; that of the sign-in page has it as a parameter
 _JKT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _TEXT: Final = re.compile(r"[ -~]{0,512}")
 
@@ -77,9 +78,20 @@ class AuthorizationError(Exception):
 
 
 async def authorize(visit: Visit) -> Response:
-    """GET /oauth2/authorize."""
+    """GET and POST /oauth2/authorize.
+
+    A form is answered with the same request by GET (OpenID Connect Core 1.0, 3.1.2.1), because browsers send our cookie with
+    no form of another site.
+    """
     visit.anonymous()
-    fields = visit.fields(REPEATABLE)
+    posted = visit.request.method == "POST"
+    fields = visit.posted(REPEATABLE) if posted else visit.fields(REPEATABLE)
+    address = f"{PATH}?{urlencode(_pairs(fields))}"
+    if len(address) > _MAX_ADDRESS:
+        message = f"The request has more than {_MAX_ADDRESS} characters. Push it instead (RFC 9126)."
+        raise DaypassError(ErrorKind.VALIDATION, message)
+    if posted:
+        return redirect(address)
     client_id, request_uri = one(fields, "client_id"), one(fields, "request_uri")
     pushed = await authorization.pushed(visit.env, client_id, request_uri) if request_uri else None
     redirect_uri = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
@@ -87,7 +99,7 @@ async def authorize(visit: Visit) -> Response:
     if is_document_id(client_id):  # its document is fetched only for a person whose account accepts it
         found = await visit.person()
         if found is None:
-            return visit.to_sign_in(f"{PATH}?{urlencode(_pairs(fields))}")
+            return visit.to_sign_in(address)
         account = found[1].row.account
     known = await authorization.client_for(visit.env, client_id, redirect_uri, account)
     state = pushed.state if pushed is not None else one(fields, "state")

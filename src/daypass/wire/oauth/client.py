@@ -24,9 +24,8 @@ from daypass.operations.oauth.client_authentication import (
     failed,
 )
 from daypass.operations.oauth.document_clients import account_of_grant
-from daypass.operations.oauth.dpop import invalid_proof
 from daypass.operations.oauth.request import Sender
-from daypass.wire.access_token import certificate_of, dpop_of
+from daypass.wire.access_token import certificate_of, dpop_of, proof_missing
 from daypass.wire.oauth.endpoint import Form, Visit, malformed
 
 SIGNED_FOR: Final = "daypass"
@@ -46,7 +45,7 @@ async def sender_of(visit: Visit, form: Form) -> Sender:
     proof = await dpop_of(visit.env, visit.progress)
     binding = proof.binding if proof is not None else _certificate_binding(client)
     if client is not None:
-        _check_binding(client, binding, dpop=proof is not None)
+        _check_binding(visit, client, binding, dpop=proof is not None)
     return Sender(client, binding, visit.progress.replays)
 
 
@@ -152,12 +151,13 @@ def _certificate_binding(client: AuthenticatedClient | None) -> Binding | None:
     return None
 
 
-def _check_binding(client: AuthenticatedClient, binding: Binding | None, *, dpop: bool) -> None:
+def _check_binding(visit: Visit, client: AuthenticatedClient, binding: Binding | None, *, dpop: bool) -> None:
     settings = client.settings
     if settings.dpop_bound_access_tokens and not dpop:
-        raise invalid_proof("none", "The tokens of this client must be bound: a DPoP proof is missing.")
+        message = "The tokens of this client must be bound: a DPoP proof is missing."
+        raise proof_missing(visit.progress, message)
     if settings.tls_client_certificate_bound_access_tokens and client.certificate is None:
         raise failed("the client's tokens must be bound to a certificate, and there is none", **client.private)
     if settings.bound and binding is None:
         message = "The tokens of this client must be bound: send a DPoP proof, or use a client certificate."
-        raise invalid_proof("none", message)
+        raise proof_missing(visit.progress, message)

@@ -36,7 +36,7 @@ class Visit:
     Attributes:
         certificate_header: the header in which trusted proxies forward a client's certificate, "" for none.
         unacceptable, unproven: see `errors.oauth_error`.
-        challenge: the scheme of WWW-Authenticate in a 401.
+        resource: the request is one for a protected resource, with an access token.
         detail: for the record, without secrets.
         client: the client that has authenticated.
     """
@@ -47,7 +47,7 @@ class Visit:
     certificate_header: str = ""
     unacceptable: str = INVALID_REQUEST
     unproven: str = INVALID_CLIENT
-    challenge: str = "Basic"
+    resource: bool = False
     detail: dict[str, Any] = field(default_factory=dict)
     client: AuthenticatedClient | None = None
     _form: Form | None = field(default=None, repr=False)
@@ -128,8 +128,8 @@ class Endpoint:
             response = await self._serve(visit)
         except DaypassError as error:
             visit.progress.detail = visit.detail
-            metadata = server.issuer + RESOURCE_PATH
-            errors = OAuthErrors(visit.unacceptable, visit.unproven, visit.challenge, metadata)
+            metadata = server.issuer + RESOURCE_PATH if visit.resource else ""
+            errors = OAuthErrors(visit.unacceptable, visit.unproven, metadata)
             response = await self._front.refuse(visit.progress, visit.attributed(error), errors)
         return with_nonce(self._front.env, visit.progress, response)
 

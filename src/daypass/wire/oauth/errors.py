@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
+from daypass.wire.access_token import DPOP_ERRORS, challenge
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import FixedHeaders, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
@@ -40,8 +41,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.INVALID_CLIENT: (INVALID_CLIENT, 401),
     Kind.INVALID_GRANT: (INVALID_GRANT, 400),
     Kind.UNAUTHORIZED_CLIENT: ("unauthorized_client", 400),
-    Kind.INVALID_DPOP_PROOF: ("invalid_dpop_proof", 400),
-    Kind.USE_DPOP_NONCE: ("use_dpop_nonce", 400),
+    **{kind: (code, 400) for kind, code in DPOP_ERRORS.items()},
     Kind.INVALID_TARGET: ("invalid_target", 400),
     Kind.OUTBOUND_FEDERATION_DISABLED: ("invalid_target", 400),
     Kind.INVALID_SCOPE: ("invalid_scope", 400),
@@ -49,9 +49,6 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.MALFORMED_POLICY: ("invalid_authorization_details", 400),
     Kind.REQUEST_TOO_LARGE: (INVALID_REQUEST, 413),
 }
-
-
-_DPOP: Final = frozenset({Kind.INVALID_DPOP_PROOF, Kind.USE_DPOP_NONCE})
 
 
 def oauth_error(kind: Kind, unacceptable: str = INVALID_REQUEST, unproven: str = INVALID_CLIENT) -> tuple[str, int]:
@@ -82,37 +79,31 @@ def _of_family(family: Family, unacceptable: str, unproven: str) -> tuple[str, i
 
 
 class OAuthErrors:
-    """`front.ErrorFormat`. `unacceptable`, `unproven`: see oauth_error. `challenge`: the scheme for WWW-Authenticate.
+    """`front.ErrorFormat`. `unacceptable`, `unproven`: see oauth_error.
 
-    With the scheme DPoP or Bearer the request is one for a protected resource, where a proof that is not accepted is a 401
-    (RFC 6750, 3; RFC 9449, 7.1). `resource`: the address of its metadata (RFC 9728, 5.1).
+    `resource`: the request is one for a protected resource whose metadata has this address. A proof that is not accepted is a
+    401 there (RFC 6750, 3; RFC 9449, 7.1).
     """
 
-    def __init__(
-        self,
-        unacceptable: str = INVALID_REQUEST,
-        unproven: str = INVALID_CLIENT,
-        challenge: str = "Basic",
-        resource: str = "",
-    ) -> None:
+    def __init__(self, unacceptable: str = INVALID_REQUEST, unproven: str = INVALID_CLIENT, resource: str = "") -> None:
         self._codes = unacceptable, unproven
-        self._challenge = challenge
         self._resource = resource
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
-        code, status = oauth_error(refusal.error.kind, *self._codes)
-        if self._challenge != "Basic" and refusal.error.kind in _DPOP:
+        """See `front.ErrorFormat`. The body has no error code where the challenge has none (RFC 6750, 3.1)."""
+        kind = refusal.error.kind
+        code, status = oauth_error(kind, *self._codes)
+        if self._resource and kind in DPOP_ERRORS:
             status = 401
-        headers = (*NO_STORE, self._header(code)) if status == 401 else NO_STORE
-        body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
+        headers = (*NO_STORE, self._challenge(request, kind)) if status == 401 else NO_STORE
+        shown = "" if self._resource and kind is Kind.MISSING_CREDENTIALS else code
+        body = error_json(shown, refusal.error.public, request.request_id, refusal.encoded)
         return Response(status, body, JSON, headers, refusal.operation, code)
 
-    def _header(self, code: str) -> Header:
-        if self._challenge == "Basic":
-            return b"www-authenticate", b'Basic realm="daypass"'
-        where = f', resource_metadata="{self._resource}"' if self._resource else ""
-        return b"www-authenticate", f'{self._challenge} error="{code}"{where}'.encode("ascii")
+    def _challenge(self, request: Request, kind: Kind) -> Header:
+        if self._resource:
+            return challenge(request, kind, self._resource)
+        return b"www-authenticate", b'Basic realm="daypass"'
 
     def broken(self, request: Request) -> Response:
         """See `front.ErrorFormat`."""
@@ -121,8 +112,10 @@ class OAuthErrors:
 
 
 def error_json(code: str, description: str, request_id: str, encoded: str = "") -> bytes:
-    """The error's body. `encoded`: the encoded authorization message, if there is one."""
+    """The error's body. `code`: "" for none. `encoded`: the encoded authorization message, if there is one."""
     error = {"error": code, "error_description": _OTHER.sub("?", description), "request_id": request_id}
+    if not code:
+        del error["error"]
     if encoded:
         error["encoded_authorization_message"] = encoded
     return json.dumps(error).encode("ascii")

@@ -63,10 +63,9 @@ async def revocation(visit: Visit) -> Response:
 
 async def userinfo(visit: Visit) -> Response:
     """GET and POST /oauth2/userinfo, with an access token in the Authorization header (RFC 6750, 2.1)."""
-    scheme, _ = authorization_of(visit.request)
-    visit.unproven, visit.challenge = "invalid_token", SCHEMES.get(scheme, "Bearer")
-    if scheme not in SCHEMES:
-        raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, "Send an access token in the Authorization header.")
+    visit.unproven, visit.resource = "invalid_token", True
+    if authorization_of(visit.request)[0] not in SCHEMES:
+        raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "Send an access token in the Authorization header.")
     call = await by_access_token(visit.front, visit.progress, _TOKENS, visit.certificate_header)
     return answer(await user_info(visit.env, call, visit.progress.replays))
 
@@ -75,7 +74,7 @@ async def _authenticated(visit: Visit, *, public: bool) -> tuple[Call, Sender]:
     """The caller or the client. Authentication comes first. `public`: clients that cannot authenticate are served."""
     scheme, _ = authorization_of(visit.request)
     if scheme in SCHEMES:
-        visit.unproven, visit.challenge = "invalid_token", SCHEMES[scheme]
+        visit.unproven, visit.resource = "invalid_token", True
     if scheme in SCHEMES or scheme.startswith("aws4-") or b"X-Amz-" in visit.request.raw_query:
         progress = visit.progress
         call = await authenticated_by_any(visit.front, progress, (SIGNED_FOR,), _TOKENS, visit.certificate_header)

@@ -45,7 +45,7 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         return Route(path, site.handler(operation, serve), summary, methods, PAGE_ERRORS, operation)
 
     return (
-        shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET),
+        shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET | POST),
         shown(authorize.CONSENT, authorize.decide, "Takes the consent of a person", POST),
         route(device.START, device.OPERATION, device.start, "Begins the sign-in of a device (RFC 8628)"),
         shown(device.PAGE, device.page, "Asks for the code that a device shows", GET, device.OPERATION),

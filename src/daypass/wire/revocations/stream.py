@@ -30,7 +30,7 @@ from daypass.operations.sessions.follow_revocations import (
     subscribe,
     subscribe_node,
 )
-from daypass.wire.access_token import authenticated_by_any, with_nonce
+from daypass.wire.access_token import SCHEMES, UNPROVEN, authenticated_by_any, authorization_of, challenge, with_nonce
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import REQUEST, Request, Response
 from daypass.wire.json_errors import JSON_ERRORS
@@ -77,14 +77,21 @@ class RevocationStream:
         try:
             account, changes = await self._admitted(progress)
         except DaypassError as error:
-            refusal = await self._front.refuse(progress, error, JSON_ERRORS)
-            await _answer(send, with_nonce(self._front.env, progress, refusal))
+            await _answer(send, with_nonce(self._front.env, progress, await self._refused(progress, error)))
             return
         self._count(account, 1)
         try:
             await _stream(changes, receive, send)
         finally:
             self._count(account, -1)
+
+    async def _refused(self, progress: Progress, error: DaypassError) -> Response:
+        """An access token that is not accepted is a 401 with a challenge; everything else is answered as in the API."""
+        by_token = authorization_of(progress.request)[0] in SCHEMES and error.kind.family in UNPROVEN
+        response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if by_token else 0)
+        if response.status == 401:
+            response = response._replace(headers=(*response.headers, challenge(progress.request, error.kind)))
+        return response
 
     async def _admitted(self, progress: Progress) -> tuple[str, AsyncIterator[Change]]:
         """The follower's account ("" for a node), and what it is sent."""

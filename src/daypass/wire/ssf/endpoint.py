@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from daypass.domain.errors import DaypassError, ErrorKind, Family
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env
-from daypass.wire.access_token import authenticated_by_any, with_nonce
+from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce
 from daypass.wire.content import json_object_of
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Header, Request, Response
@@ -21,8 +21,6 @@ JSON: Final = b"application/json"
 MAX_BODY: Final = 65_536
 _SERVICE: Final = "daypass"
 _TOKENS: Final = 10.0  # that a call costs, relative to an STS request
-_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="daypass"')
-_UNPROVEN: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
 _NO_STORE: Final[tuple[Header, ...]] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
@@ -69,10 +67,10 @@ class Endpoint:
         try:
             response = await serve(await self._visit(progress))
         except DaypassError as error:
-            unproven = error.kind.family in _UNPROVEN
+            unproven = error.kind.family in UNPROVEN
             response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if unproven else 0)
             if response.status == 401:
-                response = response._replace(headers=(*response.headers, _CHALLENGE))
+                response = response._replace(headers=(*response.headers, challenge(request, error.kind)))
         return with_nonce(env, progress, response._replace(operation=progress.operation))
 
     async def _visit(self, progress: Progress) -> Visit:

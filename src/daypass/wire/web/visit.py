@@ -124,8 +124,20 @@ class Visit:
 
     def fields(self, repeatable: frozenset[str] = frozenset()) -> Fields:
         """The parameters in the URL. Raises DaypassError(MALFORMED_REQUEST): one that may not be repeated is given twice."""
+        return self._fields(self.request.raw_query, repeatable)
+
+    def posted(self, repeatable: frozenset[str] = frozenset()) -> Fields:
+        """The fields of a form that any site may send. It must change nothing. Raises DaypassError(MALFORMED_REQUEST)."""
+        check_media_type(self.request.headers)
+        if self.request.raw_query:
+            raise DaypassError(
+                ErrorKind.MALFORMED_REQUEST, "The parameters of a form are sent in the body, not in the URL."
+            )
+        return self._fields(self.request.body, repeatable)
+
+    def _fields(self, data: bytes, repeatable: frozenset[str]) -> Fields:
         found: dict[str, tuple[str, ...]] = {}
-        for name, value in self._parsed(self.request.raw_query):
+        for name, value in self._parsed(data):
             if name in found and name not in repeatable:
                 raise DaypassError(ErrorKind.MALFORMED_REQUEST, "A parameter is given twice.")
             found[name] = (*found.get(name, ()), value)
