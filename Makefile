@@ -38,7 +38,7 @@ demo-x509:  ## a host's certificate borrows a role, with the stock client of IAM
 
 demo-oauth:  ## service A acts for a person at service B, which verifies offline; one revocation ends both forms of the session
 	$(SETUP_DEMO)
-	@$(PYTHON_BIN) demo/oauth.py $(ARGS)
+	@$(PYTHON_BIN) demo/service_to_service.py $(ARGS)
 
 demo-agent:  ## an agent acts for a person with a narrower role, is refused outside it, and is stopped by one revocation
 	$(SETUP_DEMO)
@@ -81,7 +81,7 @@ lint:  ## ruff: lint and format
 	@$(PYTHON_BIN) -m ruff check
 	@$(PYTHON_BIN) -m ruff format --check
 
-types:  ## mypy --strict
+types:  ## mypy --strict: the product, demo, bench and tools
 	$(SETUP_DEV)
 	@$(PYTHON_BIN) -m mypy
 

@@ -62,8 +62,17 @@ def _cache(home: Path, endpoint: str) -> Path:
 def _write(path: Path, endpoint: str, age: float) -> None:
     """A session that the server accepted `age` seconds ago."""
     now = time.time()
-    made_by = {"role": ROLE, "source_key": KEY_ID, "endpoint": endpoint}
-    held = Credentials("ASIAEXAMPLE000000000", "secret", "token", now + 3600, now, checked_at=now - age, **made_by)
+    held = Credentials(
+        access_key_id="ASIAEXAMPLE000000000",
+        secret_access_key="secret",
+        session_token="token",
+        expiration=now + 3600,
+        issued_at=now,
+        checked_at=now - age,
+        role=ROLE,
+        source_key=KEY_ID,
+        endpoint=endpoint,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(held)))
 

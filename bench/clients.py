@@ -95,7 +95,7 @@ class Polite:
         target = urlsplit(self._url)
         loop = asyncio.get_running_loop()
         _, made = await loop.create_connection(
-            lambda: Sender(self._done), target.hostname, target.port, local_addr=(_POLITE, 0)
+            lambda: Sender(self._done), str(target.hostname), target.port or 80, local_addr=(_POLITE, 0)
         )
         return made
 
@@ -150,7 +150,7 @@ class Flood:
         loop = asyncio.get_running_loop()
         try:
             _, made = await loop.create_connection(
-                lambda: Sender(self._done), target.hostname, target.port, local_addr=address
+                lambda: Sender(self._done), str(target.hostname), target.port or 80, local_addr=address
             )
         except OSError:
             self._wanted += 1

@@ -21,6 +21,7 @@ from urllib.parse import quote_plus
 from assume_role import _signed
 from cost import Bench
 from daypass import config, sigv4
+from daypass.audit.clock import HighWaterClock
 from daypass.crypto.ids import RandomIds
 from daypass.data import builtin_policies
 from daypass.domain.directory import AccessKey, Attachment, Group, InlinePolicy, KeyStatus, Membership, Role, User
@@ -54,11 +55,6 @@ class NoSecrets:
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:  # noqa: ARG002
         return sealed
-
-
-class WallClock:
-    def now(self) -> int:
-        return time.time_ns() // 1_000_000
 
 
 def fill(database: Database, roles: int, users: int, seal: Seal) -> tuple[list[Look], list[str]]:
@@ -117,7 +113,7 @@ async def rate(directory: CachedDirectory, looks: Sequence[Look]) -> float:
 
 async def measure(database: Database, looks: Sequence[Look], entries: int) -> tuple[float, float]:
     directory = CachedDirectory(
-        database, NoSecrets(), WallClock(), builtin=builtin_policies(), poll_seconds=0, entries=entries
+        database, NoSecrets(), HighWaterClock(), builtin=builtin_policies(), poll_seconds=0, entries=entries
     )
     await directory.start()
     try:

@@ -68,7 +68,18 @@ class Postgres:
             "stderr": subprocess.DEVNULL,
             **self._identity,
         }
-        make = [self._bin / "initdb", "-D", self._data, "-U", "root", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        make: list[str | Path] = [
+            self._bin / "initdb",
+            "-D",
+            self._data,
+            "-U",
+            "root",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         subprocess.run([*make, "--no-sync", "--no-instructions"], check=True, **self._options)
         self._process = self._run()
         self._taken: list[psycopg.Connection[Any]] = []

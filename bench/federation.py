@@ -314,8 +314,11 @@ def measure_deleted_pod(here: Site) -> None:
             raise SystemExit(f"A35: a running pod is refused: {answered.failed}")
         kubernetes.delete_pod("prod", "web")
         began = time.perf_counter()
-        while not answered.failures and time.perf_counter() - began < 30:
+        while time.perf_counter() - began < 30:
+            answered = Result()
             asyncio.run(ask(here.url, request, answered))
+            if answered.failures:
+                break
             time.sleep(0.05)
         took = (time.perf_counter() - began) * 1000
         print(f"A35 {'token of a deleted pod':40} refused after {took:5.0f} ms (limit {LIMITS_MS['A35']})", flush=True)

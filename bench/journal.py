@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
-import secrets
 import tempfile
 import time
 from pathlib import Path
@@ -21,36 +19,16 @@ import uvloop
 from daypass.audit.batch import JournalOptions
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
+from daypass.crypto.ids import RandomIds
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import migrate
 
 ACCOUNT = "111122223333"
-_numbers = itertools.count()
 
 
-class OrderedIds:
-    """Ids that begin with the time, as the product's do."""
-
-    def session(self) -> str:
-        return f"{time.time_ns() // 1_000_000:012x}{next(_numbers) & 0xFFFF:04x}{secrets.token_hex(8)}"
-
-    def request(self) -> str:
-        text = self.session()
-        return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-8{text[17:20]}-{text[20:]}"
-
-    def unique(self, prefix: str) -> str:
-        return prefix + "A" * 17
-
-    def access_key(self, prefix: str) -> str:
-        return prefix + secrets.token_hex(8).upper()
-
-    def secret(self) -> str:
-        return secrets.token_hex(20)
-
-
-def issue(ids: OrderedIds, now: int) -> tuple[Event, SessionClaims]:
+def issue(ids: RandomIds, now: int) -> tuple[Event, SessionClaims]:
     """An AssumeRole as the record sees it: an event of about 1 KB and its session."""
     session_id, key = ids.session(), ids.access_key("ASIA")
     seen = FeedPosition("0123456789abcdef", 1)
@@ -93,7 +71,7 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
     database = open_database(url)
     migrate(database)
     sizes: list[int] = []
-    ids, clock = OrderedIds(), HighWaterClock()
+    ids, clock = RandomIds(), HighWaterClock()
     options = JournalOptions(fsync_delay_ms=arguments.fsync_delay_ms)
     journal = DurableJournal(
         database, clock, ids, "bench", options, on_batch=lambda events, _seconds: sizes.append(len(events))
@@ -129,7 +107,7 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
         print(f"on disk: {size / count:.0f} bytes for each event, indexes and an empty database included")
 
 
-def cost_of_making(ids: OrderedIds) -> float:
+def cost_of_making(ids: RandomIds) -> float:
     """µs that `issue` itself takes, which is not the journal's."""
     began = time.perf_counter()
     for _ in range(5_000):

@@ -136,7 +136,7 @@ async def run(
             tasks.add(asyncio.ensure_future(reconnect(done)))
 
         _, made = await loop.create_connection(
-            lambda: _Connection(queue, result, done, until, again), target.hostname, target.port
+            lambda: _Connection(queue, result, done, until, again), str(target.hostname), target.port or 80
         )
         return made
 

@@ -67,7 +67,7 @@ async def play(site: Installation, ask: Ask, count: int, connections: int = 32) 
 
 def measure(site: Installation, rounds: int, count: int) -> dict[str, float]:
     """Microseconds of CPU time for one request of each kind."""
-    asks, least = kinds(site), {}
+    asks, least = kinds(site), dict[str, float]()
     for _ in range(rounds):
         for name, ask in asks.items():
             site.run(play(site, ask, 64))

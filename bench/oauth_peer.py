@@ -119,7 +119,7 @@ def of_daypass(url: str) -> dict[str, Make]:
     iam = iam_client(url)
     common = {"grant_types": ["client_credentials"], "audiences": [AUDIENCE, ISSUER]}
     plain = ["bearer_tokens", "client_secret"]
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "keys": {"jwks": {"keys": [public_jwk(key, kid="k1")]}, "fapi_exceptions": ["bearer_tokens"]},
         "secret": {"token_endpoint_auth_method": "client_secret_basic", "fapi_exceptions": plain},
     }

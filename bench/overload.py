@@ -211,7 +211,7 @@ def main() -> int:
     settings = {"DAYPASS_JOURNAL__FSYNC_DELAY_MS": str(options.commit_ms)} if options.commit_ms else {}
     where = _MEMORY if options.commit_ms and _MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="daypass-overload-", dir=where) as directory:
-        daypass = Daypass(Path(directory), **settings)
+        daypass = Daypass(Path(directory), workers=1, **settings)
         with on_core(0):
             daypass.start()
         try:

@@ -29,13 +29,13 @@ from tests.oauth import EXCHANGE, ID_TOKEN
 from tests.postgres import running_server
 
 from assume_role import ACCOUNT, KEY, SECRET, TRUST, free_port, started
-from attacks import Identity
+from attacks import Identity, Site
 from daypass.client.http import Connection, post_form
 from daypass.client.profiles import Profile
 from daypass.client.verifier import Settings
 from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.stream import Follower
-from fairness import Client, Site
+from fairness import Client
 
 P99_SECONDS, MOST_SECONDS = 1.0, 2.0
 _POLL_SECONDS = 0.01

@@ -12,9 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from stage import cli, client, document, note, refused, say
-
-from oauth import (
+from service_to_service import (
     ACCESS_TOKEN,
     AWS,
     COMPANY,
@@ -28,6 +26,7 @@ from oauth import (
     post,
     service_b,
 )
+from stage import cli, client, document, note, refused, say
 
 ACCOUNT = "111122223333"
 TOOL = "https://orders.example"

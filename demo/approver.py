@@ -117,7 +117,7 @@ class InSoftware(Approver):
     def register(self, name: str) -> None:
         page = self._get(_DEVICES)
         asked, path = json.loads(page.options), f"{_DEVICES}/add"
-        public = ES256.from_cryptography_key(self._key.public_key())
+        public = ES256.from_cryptography_key(self._key.public_key())  # type: ignore[no-untyped-call]  # fido2 has no type here
         made = AttestedCredentialData.create(Aaguid(bytes(16)), self._credential, public)
         data = AuthenticatorData.create(self._rp_hash, AuthenticatorData.FLAG(0x45), 0, made)
         response = {

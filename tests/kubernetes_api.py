@@ -54,6 +54,7 @@ class Cluster:
         return self.issuer.token(
             now,
             header={"typ": None},
+            kid="",
             **{
                 "aud": ["daypass"],
                 "sub": f"system:serviceaccount:{namespace}:{account}",
@@ -68,6 +69,8 @@ class Cluster:
         """As those that lay in Secrets before Kubernetes 1.24: it never expires and is for nobody in particular."""
         return self.issuer.token(
             self.clock(),
+            header={},
+            kid="",
             iss="kubernetes/serviceaccount",
             sub=f"system:serviceaccount:{namespace}:{account}",
             **dict.fromkeys(("exp", "nbf", "iat", "aud")),

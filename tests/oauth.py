@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
+from jwt.types import Options
 from tests.attack.installation import HOST, Answer, Installation, Key, SetClock, installed
 
 from daypass import sigv4
@@ -79,10 +80,8 @@ def verified(site: Installation, text: str, audience: str = ISSUER) -> dict[str,
     jwks = json.loads(site.send("GET", path=b"/.well-known/jwks.json").body)
     header = jwt.get_unverified_header(text)
     key = jwt.PyJWKSet.from_dict(jwks)[header["kid"]]
-    unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}  # the site's clock is set
-    return dict(
-        jwt.decode(text, key, algorithms=[header["alg"]], audience=audience, issuer=ISSUER, options={**unchecked})
-    )
+    unchecked: Options = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}  # the site's clock is set
+    return dict(jwt.decode(text, key, algorithms=[header["alg"]], audience=audience, issuer=ISSUER, options=unchecked))
 
 
 def refusal(site: Installation, answer: Answer, code: str, status: int = 400) -> dict[str, Any]:

@@ -33,7 +33,9 @@ def be_patient(patch: pytest.MonkeyPatch) -> None:
     for backend in (sqlite, postgres):
         patch.setattr(backend, "_POOL_WAIT_SECONDS", SECONDS)
     patch.setattr(postgres, "_CONNECT_SECONDS", int(SECONDS))
-    patch.setitem(CachedDirectory.__init__.__kwdefaults__, "tuning", Tuning(poll_timeout_seconds=SECONDS))
+    defaults = CachedDirectory.__init__.__kwdefaults__
+    assert defaults is not None
+    patch.setitem(defaults, "tuning", Tuning(poll_timeout_seconds=SECONDS))
 
 
 def be_durable(patch: pytest.MonkeyPatch) -> None:

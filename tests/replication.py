@@ -155,7 +155,7 @@ class Cluster:
     def _start(self, node: Node) -> None:
         settings = {**_SETTINGS, "unix_socket_directories": str(node.socket)}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [self._bin / "postgres", "-D", node.data, *arguments]
+        command: list[str | Path] = [self._bin / "postgres", "-D", node.data, *arguments]
         node.process = subprocess.Popen(command, start_new_session=True, **self._options(node))
 
         def answers() -> bool:

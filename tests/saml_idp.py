@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from lxml import etree
-from signxml import CanonicalizationMethod, DigestAlgorithm, SignatureConstructionMethod, SignatureMethod, XMLSigner
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureConstructionMethod, SignatureMethod
+from signxml.signer import XMLSigner
 
 NOW = 1_800_000_000_000
 ISSUER = "https://idp.example.com/metadata"
@@ -200,7 +201,8 @@ def sign(
     root = signer.sign(
         etree.fromstring(text), key=key, cert=[certificate(key)], reference_uri=f"#{reference}", id_attribute="ID"
     )
-    return etree.tostring(root).decode()
+    signed: bytes = etree.tostring(root)
+    return signed.decode()
 
 
 class _Any(XMLSigner):

@@ -52,7 +52,7 @@ def with_device(site: Installation, name: str) -> pyotp.TOTP:
     totp = pyotp.TOTP(base64.b64decode(made.text("Base32StringSeed")).decode("ascii"))
     seconds = site.now() // 1000
     codes = {"AuthenticationCode1": totp.at(seconds - 30), "AuthenticationCode2": totp.at(seconds)}
-    site.iam("EnableMFADevice", UserName=name, SerialNumber=made.text("SerialNumber"), **codes)
+    site.iam("EnableMFADevice", ROOT, UserName=name, SerialNumber=made.text("SerialNumber"), **codes)
     site.wall.time += 30_000
     return totp
 
@@ -117,7 +117,7 @@ def allowed(browser: Browser, address: str, decision: str = "allow") -> dict[str
 def redeemed(client: Client, code: str, **changes: str) -> Answer:
     """The answer of the token endpoint to a code."""
     sent = {"client_id": client.id, "code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER, **changes}
-    return client.token(grant="authorization_code", **sent)
+    return client.token(grant="authorization_code", dpop=None, **sent)
 
 
 def members(answer: Answer) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def certify(
     days: float = 30.0,
     serial: int = 0,
     at: datetime = NOW,
-    digest: hashes.HashAlgorithm | None = None,
+    digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()

@@ -38,9 +38,10 @@ from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
 from daypass.wire.api.app import ROUTERS
 from daypass.wire.aws import iam, sts
-from daypass.wire.aws.errors import INTERNAL_CODE, wire_error
+from daypass.wire.aws.errors import wire_error
 from daypass.wire.front import Front
 from daypass.wire.health import Health
+from daypass.wire.json_errors import INTERNAL_CODE
 from daypass.wire.rolesanywhere import model as rolesanywhere_model
 from daypass.wire.routes import RouteSettings, routes
 from daypass.wire.routing import Mount, Route

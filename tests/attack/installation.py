@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlencode
 from xml.etree import ElementTree as ET
 
+import pytest
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
@@ -272,17 +273,21 @@ def installed(
     journal = {**PATIENT_JOURNAL, **settings.pop("journal", {})}
     chosen = Settings.model_validate({"server": server, "rates": rates, "journal": journal, **settings})
     prepare_sqlite(data / "daypass.db")
-    log, real_stderr, real_clock = io.StringIO(), sys.stderr, runtime_module.HighWaterClock
-    of_database = Database.clock
+    log, real_stderr, of_database = io.StringIO(), sys.stderr, Database.clock
     sys.stderr = log
     logs.configure("debug", "json")
     sys.stderr = real_stderr
-    runtime_module.HighWaterClock = lambda **given: HighWaterClock(  # type: ignore[assignment,misc]
-        lambda: wall() * 1_000_000, monotonic=wall.monotonic, **given
-    )
-    Database.clock = lambda database, conn: None if of_database(database, conn) is None else wall.time  # type: ignore[method-assign]
+
+    def clock(**given: Any) -> HighWaterClock:
+        return HighWaterClock(lambda: wall() * 1_000_000, monotonic=wall.monotonic, **given)
+
+    def database_clock(database: Database, conn: Connection) -> int | None:
+        return None if of_database(database, conn) is None else wall.time
+
     try:
-        with asyncio.Runner() as runner:
+        with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+            patch.setattr(runtime_module, "HighWaterClock", clock)
+            patch.setattr(Database, "clock", database_clock)
             runtime = Runtime(chosen)
             runner.run(runtime.start())
             try:
@@ -292,6 +297,4 @@ def installed(
             finally:
                 runner.run(runtime.stop())
     finally:
-        runtime_module.HighWaterClock = real_clock  # type: ignore[misc]
-        Database.clock = of_database  # type: ignore[method-assign]
         structlog.reset_defaults()

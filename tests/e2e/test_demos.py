@@ -95,7 +95,7 @@ SHOWN = {  # what must be told, in this order
         r"the session: ExpiredToken",
         r"\d+ records in \d+ logs verify",
     ),
-    "oauth": (
+    "service_to_service": (
         r"scope orders\.read",
         r"without the actor: invalid_request",
         r"for another service: invalid_request",
