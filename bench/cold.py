@@ -51,10 +51,10 @@ Look = Callable[[CachedDirectory], Awaitable[Any]]
 
 
 class NoSecrets:
-    """Secrets as they are: opening them is not what is measured here."""
+    """The secret that all keys have: opening it is not what is measured here."""
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:  # noqa: ARG002
-        return sealed
+        return SECRET.encode()
 
 
 def fill(database: Database, roles: int, users: int, seal: Seal) -> tuple[list[Look], list[str]]:
