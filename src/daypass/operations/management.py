@@ -62,6 +62,18 @@ class Scope(NamedTuple):
     decision: Decision
 
 
+class InAws(NamedTuple):
+    """What AWS requires for the same change: the `resource` of its permissions, when `arn_in_aws` does not know it, and
+    the permissions that the call needs besides those in `ALSO`.
+    """
+
+    resource: str = ""
+    also: Sequence[str] = ()
+
+
+_AS_KNOWN: Final = InAws()
+
+
 def arn_of(account: str, kind: str, name: str) -> str:
     """The ARN of a managed resource."""
     return f"arn:aws:daypass::{account}:{kind}/{name}"
@@ -93,31 +105,33 @@ async def allow(
     name: str,
     account: str = "",
     *,
-    aws_arn: str = "",
-    also: Sequence[str] = (),
+    in_aws: InAws = _AS_KNOWN,
+    asked: str = "",
 ) -> Decision:
     """Authorizes `daypass:ACTION` on a resource of `account` (default: the caller's), and returns the decision.
 
-    `also`: permissions of AWS that this call needs besides those in `ALSO`. `aws_arn`: their resource, when `arn_in_aws`
-    does not know it. Raises DaypassError(ACCESS_DENIED). Between accounts the message is the same whether the resource or account exists.
+    `asked`: the name in the request, when `name` is how the entity's name is stored: names are found in any case,
+    policies see the stored one (attack A196), and a denial shows the one that was asked for.
+
+    Raises DaypassError(ACCESS_DENIED). Between accounts the message is the same whether the resource or account exists.
     Principals of other accounts than the operator's are refused here for another account, whatever their policies say.
     """
     own = call.caller.account
     owner = account or own
-    resource = arn_of(owner, kind, name)
+    resource, shown = arn_of(owner, kind, name), arn_of(owner, kind, asked or name)
     delegated = None
     if owner != own:
         if not await is_operator(env, call.caller):
-            raise _not_the_operator(call, action, resource, "it belongs to another account")
+            raise _not_the_operator(call, action, shown, "it belongs to another account")
         delegated = _delegation(own)
     try:
-        decision = await authorize(env, call, f"daypass:{action}", resource, resource_policy=delegated)
+        decision = await authorize(env, call, f"daypass:{action}", resource, resource_policy=delegated, shown=shown)
     except DaypassError as error:
         if delegated is not None and _lacks_permission(error):
             error.public += f". {_HOW_TO_REACH}"
         raise
-    for permission in (*ALSO.get(action, ()), *also):
-        theirs = aws_arn or arn_in_aws(owner, kind, name, own)
+    for permission in (*ALSO.get(action, ()), *in_aws.also):
+        theirs = in_aws.resource or arn_in_aws(owner, kind, name, own)
         foreign = account_of(theirs) not in ("", own)
         await authorize(env, call, permission, theirs, resource_policy=delegated if foreign else None)
     return decision

@@ -71,8 +71,9 @@ async def try_token(env: Env, call: Call, role_name: str, unverified_token: str)
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, INVALID_IDENTITY_TOKEN when the text is not a token.
     """
     account = call.caller.account
-    decision = await allow(env, call, "TestTrust", "role", role_name)
     view = await env.directory.role(account, role_name)
+    known = view.role.name if view is not None else role_name  # names are found in any case (attack A196)
+    decision = await allow(env, call, "TestTrust", "role", known, asked=role_name)
     if view is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role_name} cannot be found.")
     result = await _tried(env, call, view, unverified_token)

@@ -9,7 +9,7 @@ from daypass.domain.arn import role_arn
 from daypass.domain.directory import Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.operations.management import allow
+from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -20,8 +20,11 @@ MAX_CHAINED_SECONDS: Final = 43_200
 async def get_role_settings(env: Env, call: Call, name: str, account: str = "") -> Role:
     """daypass:GetRoleSettings. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     owner = account or call.caller.account
-    decision = await allow(env, call, "GetRoleSettings", "role", name, owner)
-    role = await env.directory.read(lambda tx: _existing(tx, owner, name), account=call.caller.account)
+    role = await _stored(env, call, owner, name)
+    known = role.name if role is not None else name
+    decision = await allow(env, call, "GetRoleSettings", "role", known, owner, asked=name)
+    if role is None:
+        raise _missing(name)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"role": role.arn}))
     return role
 
@@ -32,9 +35,9 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
     """
     owner = account or call.caller.account
-    role = await env.directory.read(lambda tx: tx.get(Role, account=owner, name=name), account=call.caller.account)
-    arn = role.arn if role is not None else role_arn(owner, "/", name)  # the ARN includes the path
-    decision = await allow(env, call, "PutRoleSettings", "role", name, owner, aws_arn=arn)
+    stored = await _stored(env, call, owner, name)
+    known, arn = (stored.name, stored.arn) if stored is not None else (name, role_arn(owner, "/", name))
+    decision = await allow(env, call, "PutRoleSettings", "role", known, owner, in_aws=InAws(arn), asked=name)
     if not MIN_CHAINED_SECONDS <= chained_max_seconds <= MAX_CHAINED_SECONDS:
         raise DaypassError(
             ErrorKind.VALIDATION,
@@ -50,8 +53,17 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
     return await env.journal.write(change, account=call.caller.account)
 
 
+async def _stored(env: Env, call: Call, account: str, name: str) -> Role | None:
+    """The role as it is stored: policies see its name and path, however the request spells them (attack A196)."""
+    return await env.directory.read(lambda tx: tx.get(Role, account=account, name=name), account=call.caller.account)
+
+
 def _existing(tx: Reader, account: str, name: str) -> Role:
     role = tx.get(Role, account=account, name=name)
     if role is None:
-        raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {name} cannot be found.")
+        raise _missing(name)
     return role
+
+
+def _missing(name: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"The role with name {name} cannot be found.")

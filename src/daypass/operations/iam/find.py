@@ -53,23 +53,37 @@ def instance_profile(ctx: ReadContext, name: str) -> InstanceProfile:
 
 def oidc_provider(ctx: ReadContext, arn: str, missing: DaypassError | None = None) -> OidcProvider:
     """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, `missing` (or NOT_FOUND) when it does not exist."""
-    account, url = provider_of(arn, "oidc-provider/")
-    found = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
+    found = any_oidc_provider(ctx, arn)
     if found is None:
         raise missing or faults.no_oidc_provider(arn)
     return found
 
 
+def any_oidc_provider(ctx: ReadContext, arn: str) -> OidcProvider | None:
+    """The provider of the caller's account with exactly this ARN: policies see the ARN as it is in the request (attack
+    A196).
+    """
+    account, url = _provider_of(arn, "oidc-provider/")
+    found = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
+    return found if found is not None and found.arn == arn else None
+
+
 def saml_provider(ctx: ReadContext, arn: str) -> SamlProvider:
     """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, NOT_FOUND when it does not exist."""
-    account, name = provider_of(arn, "saml-provider/")
-    found = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
-    if found is None or found.arn != arn:
+    found = any_saml_provider(ctx, arn)
+    if found is None:
         raise faults.no_saml_provider(arn)
     return found
 
 
-def provider_of(arn: str, prefix: str) -> tuple[str, str]:
+def any_saml_provider(ctx: ReadContext, arn: str) -> SamlProvider | None:
+    """The provider of the caller's account with exactly this ARN."""
+    account, name = _provider_of(arn, "saml-provider/")
+    found = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
+    return found if found is not None and found.arn == arn else None
+
+
+def _provider_of(arn: str, prefix: str) -> tuple[str, str]:
     """The account, and the name or URL, in a provider's ARN; `prefix` gives its kind."""
     try:
         parsed = parse_arn(arn)

@@ -21,9 +21,7 @@ from daypass.domain.directory import (
     Group,
     InstanceProfile,
     ManagedPolicy,
-    OidcProvider,
     Role,
-    SamlProvider,
     User,
 )
 from daypass.domain.policy.model import Value
@@ -177,16 +175,14 @@ def providers(kind: str) -> ResourceOf:
 def oidc_provider(ctx: ReadContext, p: Params) -> Resource:
     """A provider by its ARN, in any account. One in another account is treated as missing."""
     arn = p["OpenIDConnectProviderArn"]
-    account, url = find.provider_of(arn, "oidc-provider/")
-    found = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
+    found = find.any_oidc_provider(ctx, arn)
     return Resource(arn, tags=found.tags if found else ())
 
 
 def saml_provider(ctx: ReadContext, p: Params) -> Resource:
     arn = p["SAMLProviderArn"]
-    account, name = find.provider_of(arn, "saml-provider/")
-    found = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
-    return Resource(arn, tags=found.tags if found and found.arn == arn else ())
+    found = find.any_saml_provider(ctx, arn)
+    return Resource(arn, tags=found.tags if found else ())
 
 
 def key_owner(ctx: ReadContext, p: Params) -> Resource:

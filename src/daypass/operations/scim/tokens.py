@@ -14,7 +14,7 @@ from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.credential_changes import SCIM_TOKEN
-from daypass.operations.management import allow
+from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Tx
@@ -40,7 +40,7 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
     if not 1 <= days <= MAX_DAYS:
         raise DaypassError(ErrorKind.VALIDATION, f"A token lasts 1 to {MAX_DAYS} days.")
     every = f"arn:aws:iam::{account}:*"
-    decision = await allow(env, call, "CreateScimToken", "scim-token", name, aws_arn=every)
+    decision = await allow(env, call, "CreateScimToken", "scim-token", name, in_aws=InAws(every))
     secret = PREFIX + env.ids.seed().hex()
 
     def change(tx: Tx) -> tuple[ScimToken, Event]:

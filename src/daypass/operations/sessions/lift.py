@@ -13,7 +13,7 @@ from daypass.domain.arn import role_arn
 from daypass.domain.directory import Revocation, Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.operations.management import allow, is_operator
+from daypass.operations.management import InAws, allow, is_operator
 from daypass.operations.outcome import served
 from daypass.operations.sessions.revoke import check_reason
 from daypass.ports import Call, Env, Tx
@@ -29,11 +29,11 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
     check_reason(reason)
     found = await _visible(env, call, revocation_id)
     if found is None:
-        await allow(env, call, "LiftBlock", "revocation", revocation_id, aws_arn=_every_role(call.caller.account))
+        await allow(env, call, "LiftBlock", "revocation", revocation_id, in_aws=InAws(_every_role(call.caller.account)))
         raise _missing(revocation_id)
     kind = found.subject.replace("_", "-")
     roles = await _roles_of(env, found, call.caller.account)
-    decision = await allow(env, call, "LiftBlock", kind, found.value, found.account, aws_arn=roles)
+    decision = await allow(env, call, "LiftBlock", kind, found.value, found.account, in_aws=InAws(roles))
     detail = {
         "revocation": found.id,
         "subject": found.subject,

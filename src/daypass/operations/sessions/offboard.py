@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.broker.leave import end_access
-from daypass.operations.management import allow
+from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent
 from daypass.operations.outcome import served
 from daypass.operations.sessions.leaving import BLOCK, Holdings, block_of, delete_disabled, disable, holdings_of
@@ -145,10 +145,9 @@ async def _user(env: Env, call: Call, owner: str, request: OffboardRequest) -> t
     user = await env.directory.read(
         lambda tx: tx.get(User, account=owner, name=name), account=call.caller.account, urgent=True
     )
-    arn = user.arn if user is not None else f"arn:aws:iam::{owner}:user/{name}"  # the ARN includes the path
-    decision = await allow(
-        env, call, "Offboard", "user", name, owner, aws_arn=arn, also=DELETING if request.delete else ()
-    )
+    known, arn = (user.name, user.arn) if user is not None else (name, f"arn:aws:iam::{owner}:user/{name}")
+    also = DELETING if request.delete else ()
+    decision = await allow(env, call, "Offboard", "user", known, owner, in_aws=InAws(arn, also), asked=name)
     if user is None:
         raise _no_such_user(name)
     return user, decision

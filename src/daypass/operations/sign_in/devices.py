@@ -13,7 +13,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Decision
-from daypass.operations.management import allow
+from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, recovery
 from daypass.ports import Call, Env, Reader
@@ -110,8 +110,8 @@ async def user_of(
         if fresh:
             _check_mfa(call)
         return user, None
-    arn = user.arn if user is not None else f"arn:aws:iam::{owner}:user/{whose.name}"
-    decision = await allow(env, call, action, "user", whose.name, owner, aws_arn=arn)
+    known, arn = (user.name, user.arn) if user is not None else (whose.name, f"arn:aws:iam::{owner}:user/{whose.name}")
+    decision = await allow(env, call, action, "user", known, owner, in_aws=InAws(arn), asked=whose.name)
     if user is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {whose.name} cannot be found.")
     return user, decision
