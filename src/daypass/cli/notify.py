@@ -52,7 +52,7 @@ def list_channels(account: str, profile: str, endpoint: str, form: str) -> None:
 @click.option(
     "--secret-file",
     type=click.File(encoding="utf-8"),
-    help="Of Jira and ServiceNow: a file with USER:TOKEN or a bearer token. Of Slack: with the signing secret of its application, to approve in the chat. - reads it from standard input.",
+    help="Of Jira and ServiceNow: a file with USER:TOKEN or a bearer token. Of Slack: with the signing secret of its application, of Teams: with the security token of an outgoing webhook, to approve in the chat. - reads it from standard input.",
 )
 @account_option
 @server_options
@@ -125,16 +125,27 @@ def retry(notification_id: str, account: str, profile: str, endpoint: str) -> No
 
 
 @notify.command("chat-code")
+@click.option(
+    "--for",
+    "chat_user",
+    default="",
+    metavar="CHAT_USER",
+    help="Only this chat user can use it. Teams takes no other code.",
+)
 @server_options
 @output_option
-def chat_code(profile: str, endpoint: str, form: str) -> None:
-    """Make a code that links your chat user with you, so that you can approve in the chat."""
-    made = connect(profile, endpoint).api("POST", "/chat-codes", body={})
+def chat_code(chat_user: str, profile: str, endpoint: str, form: str) -> None:
+    """Make a code that links your chat user with you, so that you can approve in the chat.
+
+    In Teams, mention the webhook with "link" first: it answers with the CHAT_USER that you give to --for.
+    """
+    body = {"chat_user": chat_user} if chat_user else {}
+    made = connect(profile, endpoint).api("POST", "/chat-codes", body=body)
     if form == "json":
         output.data(made)
         return
     output.prose("Send this from your chat user within ten minutes, and give it to nobody:")
-    click.echo(f"/daypass link {output.safe(made['code'])}")
+    click.echo(f"{'link' if chat_user.startswith('teams:') else '/daypass link'} {output.safe(made['code'])}")
 
 
 @notify.command("chat-users")

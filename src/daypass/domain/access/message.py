@@ -91,8 +91,11 @@ def _button(label: str) -> dict[str, Any]:
     return {"type": "button", "text": {"type": "plain_text", "text": label}}
 
 
-def teams_of(message: Message) -> bytes:
-    """The body of an incoming webhook of Teams: an adaptive card. Facts are escaped, because a card renders Markdown."""
+def teams_of(message: Message, vote: str = "") -> bytes:
+    """The body of an incoming webhook of Teams: an adaptive card. Facts are escaped, because a card renders Markdown.
+
+    `vote`: what an approver sends to the outgoing webhook, as a webhook's card can have no button for it; "": nothing.
+    """
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -105,6 +108,15 @@ def teams_of(message: Message) -> bytes:
             },
         ],
     }
+    if vote:
+        card["body"] += [
+            {
+                "type": "TextBlock",
+                "text": "To approve, mention the webhook of Daypass and add this line:",
+                "wrap": True,
+            },
+            {"type": "TextBlock", "text": f"approve {vote}", "fontType": "Monospace", "wrap": True},
+        ]
     if message.link:
         card["actions"] = [{"type": "Action.OpenUrl", "title": "Open in Daypass", "url": message.link}]
     content = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}

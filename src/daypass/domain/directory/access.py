@@ -161,7 +161,8 @@ class NotificationChannel:
 
     Attributes:
         kind: webhook, email, slack, teams, jira or servicenow. target: a URL, or addresses with commas.
-        sealed_secret: of a webhook or ticket system, sealed by the storage ring; b"" for other kinds.
+        sealed_secret: of a webhook or ticket system, or what signs the messages of a chat, sealed by the storage ring; b"" for
+        none.
         event_types: values of EventType.
     """
 
@@ -180,7 +181,7 @@ class ChatLink:
     """A user of a chat service who may vote as a user of Daypass, where approval rules allow it. Never on the feed.
 
     Attributes:
-        id: "slack:TEAM:USER". name: the chat user's name when the link was made, for people to read.
+        id: "SERVICE:KEY:WORKSPACE:USER", where KEY is a fingerprint of what signs the messages. name: the chat user's name when the link was made, for people to read.
     """
 
     account: str

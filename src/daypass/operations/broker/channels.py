@@ -27,13 +27,14 @@ _CHANNELS: Final = Collection(
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,190}")
 _SIGNING_SECRET: Final = re.compile(r"[0-9A-Za-z]{32,64}")
+_TEAMS_KEY_BYTES: Final = 32
 _SECRET_PREFIX: Final = "whsec_"
 
 
 class NewChannel(NamedTuple):
     """A channel as it is written. `secret`: of a webhook, `whsec_` and base64; "": one is made. Of a ticket system:
-    "USER:TOKEN", or a bearer token. Of Slack: the signing secret of its application, for votes in the chat; "": no votes
-    in the chat. The events of a ticket system are always `tickets.EVENTS`.
+    "USER:TOKEN", or a bearer token. Of Slack: the signing secret of its application, and of Teams: the security token of
+    an outgoing webhook, for votes in the chat; "": no votes in the chat. The events of a ticket system are always `tickets.EVENTS`.
     """
 
     kind: str
@@ -109,6 +110,12 @@ def _bytes_of(kind: str, secret: str) -> bytes:
         found = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
     except binascii.Error:
         found = b""
+    if kind == "teams":
+        if len(found) != _TEAMS_KEY_BYTES:
+            raise DaypassError(
+                ErrorKind.VALIDATION, "The secret of a Teams channel is an outgoing webhook's security token."
+            )
+        return found
     if not 24 <= len(found) <= 64:
         raise DaypassError(ErrorKind.VALIDATION, "A webhook's secret is whsec_ and 24 to 64 bytes in base64.")
     return found

@@ -9,6 +9,7 @@ a chat user with a one-time code, which Daypass shows after MFA and the person s
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -31,13 +32,18 @@ from daypass.operations.sign_in.devices import OWN, Whose, user_of
 from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Call, Env, Reader, Tx
 
-SLACK: Final = "slack"
+SERVICES: Final = ("slack", "teams")
+"""The kinds of channels over which people can vote."""
 METHOD: Final = "chat"
 CODE_MS: Final = 600_000
 MAX_LINKS: Final = 10
 _PURPOSE: Final = "chat-code"
 _DAY_MS: Final = 86_400_000
 _NOT_LINKED: Final = "Your chat user is not linked with a user of Daypass, or that user is disabled. Make a code in Daypass, and send it here."
+_CHAT_USER: Final = re.compile(rf"(?:{'|'.join(SERVICES)}):[0-9a-f]{{16}}:[0-9A-Za-z-]{{2,64}}:[0-9A-Za-z-]{{2,64}}")
+_OTHERS_CODE: Final = (
+    "The code was not made for this chat user. Send `link` here, and make a code for the chat user that is shown."
+)
 _BAD_CODE: Final = "The code is not valid any more. Make a new one in Daypass."
 
 
@@ -49,13 +55,21 @@ class ChatUser(NamedTuple):
     name: str
 
 
+class SentCode(NamedTuple):
+    """A code as a chat user sent it. `bound`: others can read it, so it must have been made for its sender."""
+
+    unverified: str
+    bound: bool
+
+
 class _Code(Struct, frozen=True):
-    """Who made a code. Sealed in it."""
+    """Who made a code. Sealed in it. `chat_user`: who alone can use it; "": whoever sends it."""
 
     account: str
     user_id: str
     nonce: str
     expires_at: int  # ms
+    chat_user: str = ""
 
 
 _read_code = msgspec.json.Decoder(_Code).decode
@@ -67,10 +81,10 @@ def chat_user(channel: NotificationChannel, key: bytes, team: str, user: str, na
     return ChatUser(channel.account, f"{channel.kind}:{fingerprint}:{team}:{user}", name)
 
 
-async def channel_of(env: Env, account: str, name: str) -> tuple[NotificationChannel, bytes] | None:
-    """A channel that takes votes, with the key of its application; None for any other."""
+async def channel_of(env: Env, kind: str, account: str, name: str) -> tuple[NotificationChannel, bytes] | None:
+    """A channel of this kind that takes votes, with the key that signs its messages; None for any other."""
     found = await env.directory.read(lambda tx: tx.get(NotificationChannel, account=account, name=name), account="")
-    if found is None or found.kind != SLACK or not found.sealed_secret:
+    if found is None or found.kind != kind or not found.sealed_secret:
         return None
     return found, notify.secret_of(env, found)
 
@@ -78,14 +92,17 @@ async def channel_of(env: Env, account: str, name: str) -> tuple[NotificationCha
 # --- Links -------------------------------------------------------------------------------------------------------------
 
 
-async def create_code(env: Env, call: Call) -> str:
+async def create_code(env: Env, call: Call, for_chat_user: str = "") -> str:
     """daypass:CreateChatCode: a code that links the chat user who sends it, once, with the caller.
 
-    A caller needs no permission, but MFA at most 15 minutes old. Raises DaypassError: ACCESS_DENIED, VALIDATION.
+    A caller needs no permission, but MFA at most 15 minutes old. `for_chat_user`: who alone can use it; "": anyone, where
+    messages are private. Raises DaypassError: ACCESS_DENIED, VALIDATION.
     """
     user, _ = await user_of(env, call, OWN, "CreateChatCode")
-    await env.journal.commit(served(call))
-    return seal(env, _PURPOSE, _Code(user.account, user.id, env.ids.session(), call.now + CODE_MS))
+    if for_chat_user and not _CHAT_USER.fullmatch(for_chat_user):
+        raise DaypassError(ErrorKind.VALIDATION, "A chat user is SERVICE:KEY:WORKSPACE:USER, as the chat shows it.")
+    await env.journal.commit(served(call, detail={"chat_user": for_chat_user} if for_chat_user else {}))
+    return seal(env, _PURPOSE, _Code(user.account, user.id, env.ids.session(), call.now + CODE_MS, for_chat_user))
 
 
 async def list_links(env: Env, call: Call, whose: Whose = OWN) -> list[ChatLink]:
@@ -116,22 +133,30 @@ def links_of(tx: Reader, user: User) -> list[ChatLink]:
     return tx.find(ChatLink, account=user.account, user_id=user.id, order="id", limit=MAX_LINKS)
 
 
-async def maker_of(env: Env, sender: ChatUser, unverified_code: str, now: int) -> Caller:
+async def maker_of(env: Env, sender: ChatUser, sent: SentCode, now: int) -> Caller:
     """The user who made a code. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
-    code = unseal(env, _PURPOSE, unverified_code, _read_code)
-    private = {OWNER: sender.account, "chat_user": sender.id}
-    if code is None or code.account != sender.account or now >= code.expires_at:
-        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _BAD_CODE, private={**private, "reason": "chat code"})
+    code = _opened(env, sender, sent, now)
     return await _caller(env, sender, lambda tx: tx.get(User, id=code.user_id), now)
 
 
-async def link(env: Env, call: Call, sender: ChatUser, unverified_code: str, replay: ReplayEntry) -> None:
+def _opened(env: Env, sender: ChatUser, sent: SentCode, now: int) -> _Code:
+    code = unseal(env, _PURPOSE, sent.unverified, _read_code)
+    private = {OWNER: sender.account, "chat_user": sender.id}
+    if code is None or code.account != sender.account or now >= code.expires_at:
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _BAD_CODE, private={**private, "reason": "chat code"})
+    if code.chat_user not in ((sender.id,) if sent.bound else ("", sender.id)):
+        private["reason"] = "chat code for another chat user"
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _OTHERS_CODE, private=private)
+    return code
+
+
+async def link(env: Env, call: Call, sender: ChatUser, sent: SentCode, replay: ReplayEntry) -> None:
     """Links the sender of a code with its maker, the caller. `replay`: consumed with it.
 
     Raises DaypassError: INVALID_IDENTITY_TOKEN, ALREADY_EXISTS when the sender is another user's, LIMIT_EXCEEDED.
     """
-    code = unseal(env, _PURPOSE, unverified_code, _read_code)
-    if code is None or code.user_id != call.caller.principal_id:
+    code = _opened(env, sender, sent, call.now)
+    if code.user_id != call.caller.principal_id:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _BAD_CODE, private={"reason": "chat code"})
 
     def change(tx: Tx) -> tuple[None, Event]:

@@ -171,10 +171,11 @@ async def send(env: Env, channel: NotificationChannel, notification: Notificatio
         await tickets.deliver(system, channel.kind, document, message)
         return
     headers = {"content-type": "application/json"}
+    vote = _vote(document["detail"]) if channel.sealed_secret else ""
     if channel.kind == "slack":
-        body = slack_of(message, _vote(document["detail"]) if channel.sealed_secret else "")
+        body = slack_of(message, vote)
     elif channel.kind == "teams":
-        body = teams_of(message)
+        body = teams_of(message, vote)
     else:
         body = json.dumps({**document, "id": notification.id}, separators=(",", ":"), sort_keys=True).encode()
         headers |= signature(secret_of(env, channel), notification.id, env.clock.wall() // 1000, body)
@@ -182,7 +183,7 @@ async def send(env: Env, channel: NotificationChannel, notification: Notificatio
 
 
 def _vote(detail: Mapping[str, Any]) -> str:
-    """What a button in a chat sends back: the request, and what its approver reads; "" without a button."""
+    """What an approver in a chat sends back: the request, and what its approver reads; "" when none can vote there."""
     return f"{detail['request']}.{detail['chat_binding']}" if detail.get("chat_binding") else ""
 
 

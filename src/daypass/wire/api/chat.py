@@ -17,6 +17,14 @@ router = new_router()
 _UserQuery = Annotated[str, Query(max_length=64, description="Name of a user; empty: you.")]
 
 
+class ChatCodeIn(s.In):
+    chat_user: str = Field(
+        "",
+        max_length=256,
+        description="The only chat user who can use the code; empty: whoever sends it. Teams takes only codes for its sender.",
+    )
+
+
 class ChatCodeOut(s.Out):
     code: str = Field(description="Send `link CODE` from the chat within ten minutes. Give it to nobody.")
     expires_at: int
@@ -37,9 +45,11 @@ class ChatUsersOut(s.Out):
 
 
 @router.post("/chat-codes", name="CreateChatCode", tags=["notifications"], status_code=201)
-async def create_chat_code(env: s.EnvDep, call: s.CallDep) -> ChatCodeOut:
+async def create_chat_code(env: s.EnvDep, call: s.CallDep, body: ChatCodeIn | None = None) -> ChatCodeOut:
     """Makes a code that links a chat user with you. Your session's MFA is at most 15 minutes old."""
-    return ChatCodeOut(code=await chat.create_code(env, call), expires_at=call.now + chat.CODE_MS)
+    return ChatCodeOut(
+        code=await chat.create_code(env, call, body.chat_user if body else ""), expires_at=call.now + chat.CODE_MS
+    )
 
 
 @router.get("/chat-users", name="ListChatLinks", tags=["notifications"])

@@ -23,7 +23,7 @@ class ChannelIn(s.In):
     secret: str = Field(
         "",
         max_length=1024,
-        description="Of a webhook: whsec_…; empty: one is made and shown once. Of Jira and ServiceNow: USER:TOKEN, or a bearer token. Of Slack: the signing secret of its application, to approve in the chat.",
+        description="Of a webhook: whsec_…; empty: one is made and shown once. Of Jira and ServiceNow: USER:TOKEN, or a bearer token. Of Slack: the signing secret of its application, and of Teams: the security token of an outgoing webhook, to approve in the chat.",
     )
 
     def channel(self) -> channels.NewChannel:

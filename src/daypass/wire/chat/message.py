@@ -1,128 +1,101 @@
-"""Reads messages of Slack: their signature, a click on a button, a command. It decides nothing.
-
-Source: Slack, "Verifying requests from Slack", "Handling user interaction", "Enabling interactivity with slash commands".
-"""
+"""What all chat services have in common: a signature, a message, and what reads and answers them."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from abc import abstractmethod
+from typing import Final, NamedTuple, Protocol
 
-from daypass.domain.access.message import APPROVE
-from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.strict_json import read_json
-from daypass.wire import form
 from daypass.wire.http import Request
 
 WINDOW_SECONDS: Final = 300
-_VERSION: Final = "v0"
-_SIGNATURE: Final = re.compile(rb"v0=[0-9a-f]{64}")
-_TIMESTAMP: Final = re.compile(rb"[0-9]{1,12}")
-_ID: Final = re.compile(r"[A-Z0-9]{2,32}")  # of a team, or of a user
+"""A message that was sent longer ago, or later, is refused."""
+MAX_NAME: Final = 80
 _VOTE: Final = re.compile(r"(?P<request>[0-9a-f]{32})\.(?P<binding>[0-9a-f]{64})")
-_MOST_FIELDS: Final = 40
-_MAX_NAME: Final = 80
-
-
-class Signed(NamedTuple):
-    """A signature as it was sent. `at`: in seconds."""
-
-    at: int
-    signature: bytes
-    body: bytes
-
-    def is_by(self, key: bytes) -> bool:
-        """Whether the key made it."""
-        text = b"%s:%d:%s" % (_VERSION.encode(), self.at, self.body)
-        made = f"{_VERSION}={hmac.new(key, text, hashlib.sha256).hexdigest()}".encode()
-        return hmac.compare_digest(made, self.signature)
-
-    def replay(self, account: str, now: int) -> ReplayEntry:
-        """What consumes the message. It outlives the time in which the signature is accepted."""
-        identity = hashlib.sha256(self.signature).hexdigest()
-        return ReplayEntry("slack", identity, account, now, (self.at + 2 * WINDOW_SECONDS) * 1000)
 
 
 class Message(NamedTuple):
     """A message of a chat user.
 
     Attributes:
-        text: of a command; "" for a click.
-        action: the name of the button; "" for a command.
-        request, binding: of a click on the button to approve.
-        response_url: where an answer to a click is sent.
+        at: seconds; when it was sent.
+        team: the workspace, or the tenant. user: the id there. name: as the service says.
+        link: the user wants to be linked. code: with this code; "" without one.
+        request, binding: of an approval; "" otherwise.
+        silent: what was done needs no answer.
+        answer_url: where the answer is sent; "": it is the response.
     """
 
+    at: int
     team: str
     user: str
     name: str
-    text: str = ""
-    action: str = ""
+    link: bool = False
+    code: str = ""
     request: str = ""
     binding: str = ""
-    response_url: str = ""
+    silent: bool = False
+    answer_url: str = ""
+
+    def approving(self, vote: str) -> Message:
+        """The message with an approval. Raises DaypassError(MALFORMED_REQUEST)."""
+        found = _VOTE.fullmatch(vote)
+        if found is None:
+            raise malformed()
+        return self._replace(request=found["request"], binding=found["binding"])
 
 
-def signed(request: Request, now: int) -> Signed:
-    """The signature of a request; `now` in ms. Raises DaypassError: MISSING_CREDENTIALS, EXPIRED_CREDENTIALS."""
-    stamps = [value for name, value in request.headers if name == b"x-slack-request-timestamp"]
-    signatures = [value for name, value in request.headers if name == b"x-slack-signature"]
-    if len(stamps) != 1 or not _TIMESTAMP.fullmatch(stamps[0]):
-        raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
-    if len(signatures) != 1 or not _SIGNATURE.fullmatch(signatures[0]):
-        raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
-    at = int(stamps[0])
+class Signed(Protocol):
+    """A signature as it was sent."""
+
+    @property
+    def signature(self) -> bytes:
+        """What differs for each message."""
+
+    def is_by(self, key: bytes) -> bool:
+        """Whether the key made it."""
+
+
+class Service(Protocol):
+    """A chat service.
+
+    Attributes:
+        kind: of its channels, and a part of its path.
+        bound_codes: a code links only the chat user for whom it was made, because others can read it in the chat.
+        how: what can be sent.
+    """
+
+    kind: str
+    summary: str
+    bound_codes: bool
+    how: str
+
+    @abstractmethod
+    def signed(self, request: Request, now: int) -> Signed:
+        """The signature of a request; `now` in ms. Raises DaypassError: MISSING_CREDENTIALS, EXPIRED_CREDENTIALS."""
+
+    @abstractmethod
+    def message_of(self, request: Request, now: int) -> Message:
+        """The message in a request whose signature is right. Raises DaypassError: MALFORMED_REQUEST, EXPIRED_CREDENTIALS."""
+
+    @abstractmethod
+    def answer(self, text: str) -> bytes:
+        """The body of an answer."""
+
+
+def identity(signed: Signed) -> str:
+    """What identifies a message, so that it is taken once."""
+    return hashlib.sha256(signed.signature).hexdigest()
+
+
+def check_age(at: int, now: int) -> None:
+    """`at` in seconds, `now` in ms. Raises DaypassError(EXPIRED_CREDENTIALS)."""
     if abs(now // 1000 - at) > WINDOW_SECONDS:
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, "The time of the request is too far from the server's.")
-    return Signed(at, signatures[0], request.body)
 
 
-def message_of(request: Request) -> Message:
-    """The message in a signed request. Raises DaypassError(MALFORMED_REQUEST)."""
-    form.check_media_type(request.headers)
-    given = form.unique(form.pairs_of(request.body, _MOST_FIELDS))
-    if "payload" in given:
-        return _click(given["payload"])
-    name = given.get("user_name", "")[:_MAX_NAME]
-    return Message(_id(given.get("team_id")), _id(given.get("user_id")), name, text=given.get("text", "").strip())
-
-
-def _click(payload: str) -> Message:
-    try:
-        data = read_json(payload)
-    except ValueError:
-        raise _malformed() from None
-    user, actions = _object(data, "user"), data.get("actions") if isinstance(data, dict) else None
-    if data.get("type") != "block_actions" or not isinstance(actions, list) or len(actions) != 1:
-        raise _malformed()
-    action = actions[0] if isinstance(actions[0], dict) else {}
-    team = user.get("team_id") or _object(data, "team").get("id")
-    made = Message(_id(team), _id(user.get("id")), str(user.get("username") or user.get("name") or "")[:_MAX_NAME])
-    made = made._replace(action=str(action.get("action_id", "")), response_url=str(data.get("response_url") or ""))
-    if made.action != APPROVE:
-        return made
-    vote = _VOTE.fullmatch(str(action.get("value", "")))
-    if vote is None:
-        raise _malformed()
-    return made._replace(request=vote["request"], binding=vote["binding"])
-
-
-def _object(data: Any, name: str) -> Mapping[str, Any]:
-    found = data.get(name) if isinstance(data, dict) else None
-    if not isinstance(found, dict):
-        raise _malformed()
-    return found
-
-
-def _id(value: object) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise _malformed()
-    return value
-
-
-def _malformed() -> DaypassError:
+def malformed() -> DaypassError:
+    """A message that cannot be read."""
     return DaypassError(ErrorKind.MALFORMED_REQUEST, "The message cannot be read.")

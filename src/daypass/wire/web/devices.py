@@ -89,17 +89,19 @@ async def unlink(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, 
 
 async def chat_code(visit: Visit) -> Response:
     """POST /account/devices/chat-code: a code that links a chat user. Only the page that answers shows it."""
-    visit.form()
+    chat_user = visit.form().get("chat_user", "").strip()
     found = await visit.person()
     if found is None:
         return visit.to_sign_in(PAGE)
     try:
-        code = await chat.create_code(visit.env, found[0])
+        code = await chat.create_code(visit.env, found[0], chat_user)
     except DaypassError as error:
         if error.kind.family not in _SHOWN_AGAIN:
             raise
         return await _page(visit, *found, problem=await visit.refused(error))
-    return await _page(visit, *found, code=code)
+    return await _page(
+        visit, *found, code=f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}"
+    )
 
 
 async def _page(

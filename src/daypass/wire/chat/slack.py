@@ -1,0 +1,110 @@
+"""Reads messages of Slack: their signature, a click on a button, a command. It decides nothing.
+
+Source: Slack, "Verifying requests from Slack", "Handling user interaction", "Enabling interactivity with slash commands".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from daypass.domain.access.message import APPROVE
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.strict_json import read_json
+from daypass.wire import form
+from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed
+from daypass.wire.http import Request
+
+_TIME: Final = b"x-slack-request-timestamp"
+_VERSION: Final = "v0"
+_SIGNATURE: Final = re.compile(rb"v0=[0-9a-f]{64}")
+_TIMESTAMP: Final = re.compile(rb"[0-9]{1,12}")
+_ID: Final = re.compile(r"[A-Z0-9]{2,32}")  # of a team, or of a user
+_MOST_FIELDS: Final = 40
+
+
+class SlackSignature(NamedTuple):
+    """A signature as it was sent. `at`: in seconds."""
+
+    at: int
+    signature: bytes
+    body: bytes
+
+    def is_by(self, key: bytes) -> bool:
+        """See `message.Signed`."""
+        text = b"%s:%d:%s" % (_VERSION.encode(), self.at, self.body)
+        made = f"{_VERSION}={hmac.new(key, text, hashlib.sha256).hexdigest()}".encode()
+        return hmac.compare_digest(made, self.signature)
+
+
+class Slack:
+    """`message.Service`. Its answers are shown to the sender alone."""
+
+    kind: str = "slack"
+    summary: str = "Clicks and commands in Slack"
+    bound_codes: bool = False
+    how: str = "Send `link CODE` with a code from Daypass to link this chat user with you."
+
+    def signed(self, request: Request, now: int) -> SlackSignature:
+        """See `message.Service`."""
+        signatures = [value for name, value in request.headers if name == b"x-slack-signature"]
+        if _sent_at(request) is None or len(signatures) != 1 or not _SIGNATURE.fullmatch(signatures[0]):
+            raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
+        at = _sent_at(request) or 0
+        check_age(at, now)
+        return SlackSignature(at, signatures[0], request.body)
+
+    def message_of(self, request: Request, now: int) -> Message:
+        """See `message.Service`."""
+        del now  # `signed` has checked the time, which the signature covers
+        form.check_media_type(request.headers)
+        given = form.unique(form.pairs_of(request.body, _MOST_FIELDS))
+        at = _sent_at(request) or 0
+        if "payload" in given:
+            return _click(at, given["payload"])
+        made = Message(at, _id(given.get("team_id")), _id(given.get("user_id")), given.get("user_name", "")[:MAX_NAME])
+        word, _, code = given.get("text", "").strip().partition(" ")
+        return made._replace(link=word == "link", code=code.strip() if word == "link" else "")
+
+    def answer(self, text: str) -> bytes:
+        """See `message.Service`."""
+        return json.dumps({"response_type": "ephemeral", "replace_original": False, "text": text}).encode()
+
+
+def _sent_at(request: Request) -> int | None:
+    stamps = [value for name, value in request.headers if name == _TIME]
+    return int(stamps[0]) if len(stamps) == 1 and _TIMESTAMP.fullmatch(stamps[0]) else None
+
+
+def _click(at: int, payload: str) -> Message:
+    try:
+        data = read_json(payload)
+    except ValueError:
+        raise malformed() from None
+    user, actions = _object(data, "user"), data.get("actions") if isinstance(data, dict) else None
+    if data.get("type") != "block_actions" or not isinstance(actions, list) or len(actions) != 1:
+        raise malformed()
+    action = actions[0] if isinstance(actions[0], dict) else {}
+    team = user.get("team_id") or _object(data, "team").get("id")
+    name = str(user.get("username") or user.get("name") or "")[:MAX_NAME]
+    made = Message(at, _id(team), _id(user.get("id")), name, answer_url=str(data.get("response_url") or ""))
+    if str(action.get("action_id", "")) != APPROVE:
+        return made._replace(silent=True)
+    return made.approving(str(action.get("value", "")))
+
+
+def _object(data: Any, name: str) -> Mapping[str, Any]:
+    found = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(found, dict):
+        raise malformed()
+    return found
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise malformed()
+    return value

@@ -1,0 +1,131 @@
+"""Reads messages of a Teams outgoing webhook: their signature, and the command that follows the mention. It decides nothing.
+
+Teams signs the body with the security token that it showed when the webhook was made. The time, the tenant and the user's
+id in Microsoft Entra are members of the signed body. Everyone in the channel sees the message and the answer.
+Source: Microsoft, "Create Outgoing Webhooks" and the Activity object of the Bot Connector.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import html
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.strict_json import read_json
+from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed
+from daypass.wire.http import Request
+
+_AUTHORIZATION: Final = re.compile(rb"HMAC ([A-Za-z0-9+/]{43}=)")
+_TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z")
+_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")  # of a tenant, or of a user
+_MENTION: Final = re.compile(r"<at(?: [^<>]*)?>[^<>]*</at>")
+_TAG: Final = re.compile(r"<[^<>]*>")
+_MAX_TEXT: Final = 4096
+
+
+class TeamsSignature(NamedTuple):
+    """A signature as it was sent: base64."""
+
+    signature: bytes
+    body: bytes
+
+    def is_by(self, key: bytes) -> bool:
+        """See `message.Signed`."""
+        made = base64.b64encode(hmac.new(key, self.body, hashlib.sha256).digest())
+        return hmac.compare_digest(made, self.signature)
+
+
+class Teams:
+    """`message.Service`. Its answers are plain text for the channel."""
+
+    kind: str = "teams"
+    summary: str = "Messages to an outgoing webhook of Teams"
+    bound_codes: bool = True
+    how: str = (
+        "Send `link` to learn your chat user, `link CODE` with a code that you made for it in Daypass, or the line that a "
+        "request shows to approve it."
+    )
+
+    def signed(self, request: Request, now: int) -> TeamsSignature:
+        """See `message.Service`. The time is in the body, which is read when its signature is right."""
+        del now
+        sent = [value for name, value in request.headers if name == b"authorization"]
+        found = _AUTHORIZATION.fullmatch(sent[0]) if len(sent) == 1 else None
+        if found is None:
+            raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Teams.")
+        return TeamsSignature(found[1], request.body)
+
+    def message_of(self, request: Request, now: int) -> Message:
+        """See `message.Service`."""
+        try:
+            data = read_json(request.body)
+        except ValueError:
+            raise malformed() from None
+        if not isinstance(data, dict) or data.get("type") != "message":
+            raise malformed()
+        at = _seconds(data.get("timestamp"))
+        check_age(at, now)
+        sender = _object(data, "from")
+        name = str(sender.get("name") or "")[:MAX_NAME]
+        made = Message(at, _tenant(data), _id(sender.get("aadObjectId")), name)
+        return _command(made, _words(data.get("text")))
+
+    def answer(self, text: str) -> bytes:
+        """See `message.Service`."""
+        return json.dumps({"type": "message", "textFormat": "plain", "text": text}).encode()
+
+
+def _command(made: Message, words: list[str]) -> Message:
+    match words:
+        case [word, *rest] if word.lower() == "link" and len(rest) <= 1:
+            return made._replace(link=True, code="".join(rest))
+        case [word, vote] if word.lower() == "approve":
+            return made.approving(vote)
+        case _:
+            return made
+
+
+def _words(text: object) -> list[str]:
+    """The words of a message without mentions and markup."""
+    if not isinstance(text, str) or len(text) > _MAX_TEXT:
+        raise malformed()
+    return html.unescape(_TAG.sub(" ", _MENTION.sub(" ", text))).split()
+
+
+def _tenant(data: Mapping[str, Any]) -> str:
+    """The tenant. A message that names two is refused."""
+    named = {_object(_object(data, "channelData"), "tenant").get("id"), _object(data, "conversation").get("tenantId")}
+    named.discard(None)
+    if len(named) != 1:
+        raise malformed()
+    return _id(named.pop())
+
+
+def _seconds(value: object) -> int:
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise malformed()
+    try:
+        return int(datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise malformed() from None
+
+
+def _object(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = data.get(name)
+    if not isinstance(found, dict):
+        raise malformed()
+    return found
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value.lower()):
+        raise malformed()
+    return value.lower()
