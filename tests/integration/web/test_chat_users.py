@@ -58,6 +58,19 @@ def test_person_links_a_chat_user_with_a_code_of_the_page_and_removes_it(site: I
     assert "None can approve as you" in text(browser.get(DEVICES))
 
 
+def test_code_of_the_page_for_a_chat_user_of_teams_is_for_teams_and_another_text_is_refused(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    browser = Browser(site)
+    sign_in_with(browser, authenticator)
+    form = forms(browser.get(DEVICES))[f"{DEVICES}/chat-code"].fields
+    page = browser.post(f"{DEVICES}/chat-code", {**form, "chat_user": "teams:0123456789abcdef:t-1:u-1"})
+    assert re.search(r"(?<!/daypass )link [A-Za-z0-9_-]{40,}", text(page)), text(page)
+    refused = browser.post(f"{DEVICES}/chat-code", {**form, "chat_user": "<b>ann"})
+    assert "A chat user is SERVICE:KEY:WORKSPACE:USER" in text(refused)
+    assert b"<b>ann" not in refused.body
+
+
 def test_sign_in_without_mfa_gets_no_code_for_a_chat(site: Installation) -> None:
     name = user(site)
     registered(site, browser := signed_in(site, name))

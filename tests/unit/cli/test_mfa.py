@@ -102,6 +102,13 @@ def test_notify_chat_code_prints_the_command_to_send(cli: Any, serve: Any) -> No
     assert (server.sent[0].method, server.sent[0].target) == ("POST", "/api/v1/chat-codes")
 
 
+def test_notify_chat_code_for_a_chat_user_of_teams_names_it_and_prints_what_to_send(cli: Any, serve: Any) -> None:
+    server = serve(as_json({"code": "c0de", "expires_at": 1}))
+    ran = cli("notify", "chat-code", "--for", "teams:ab:t:u")
+    assert ran.out.splitlines()[-1] == "link c0de"
+    assert json.loads(server.sent[0].body) == {"chat_user": "teams:ab:t:u"}
+
+
 def test_notify_chat_users_and_chat_unlink_name_the_chat_user(cli: Any, serve: Any) -> None:
     serve(as_json({"chat_users": [{"id": "slack:ab:T1:U1", "name": "ann", "created_at": 1}]}))
     assert "slack:ab:T1:U1" in cli("notify", "chat-users").out
