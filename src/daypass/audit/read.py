@@ -1,6 +1,6 @@
 """Reads the record and the sessions: whole logs for verification, searches for people, and pages for both.
 
-This is the only module that removes what an account may not see. An event belongs to the account that owns the
+This module and `session_rows` remove what an account may not see; no other does. An event belongs to the account that owns the
 resource. The actor's account sees it without decision and detail. The operator sees everything. Every account may see
 leaves.
 """
@@ -8,12 +8,11 @@ leaves.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,16 +27,18 @@ from sqlalchemy import (
     tuple_,
 )
 
-from daypass.audit.columns import altered_column, altered_session_column, id_key, searchable
+from daypass.audit.columns import altered_column, id_key, searchable
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
+from daypass.audit.revoked import may_be_revoked
 from daypass.audit.rows import redact_for_actor
+from daypass.audit.session_rows import body_of, columns_of, list_sessions, stored_integer
 from daypass.audit.stored import event_bytes, events_of
 from daypass.domain.directory import Revocation
-from daypass.domain.events import EventType, decode
-from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind, chain_depth
+from daypass.domain.events import EventType
+from daypass.domain.session import SessionClaims, chain_depth
 from daypass.ports import ChainCheck, Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.stores.engine import Database
-from daypass.stores.records import audit_logs, audit_records, sessions
+from daypass.stores.records import audit_logs, audit_records
 
 T = TypeVar("T")
 Columns: TypeAlias = Any
@@ -49,7 +50,6 @@ _SEARCH_SECONDS = 10.0  # for one statement of a search
 _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
-_s = sessions.c
 _EMPTY: ColumnElement[str] = literal_column("''")
 
 
@@ -61,7 +61,7 @@ def list_logs(conn: Connection) -> list[LogView]:
     rows = _last_records(conn)
     data = event_bytes(conn, rows)
     openings = events_of(conn, [(row.log, 0) for row in rows])
-    return [_log_view(row, data[row.log, row.seq], _body(openings.get((row.log, 0), b""))) for row in rows]
+    return [_log_view(row, data[row.log, row.seq], body_of(openings.get((row.log, 0), b""))) for row in rows]
 
 
 def _last_records(conn: Connection) -> Sequence[Any]:
@@ -86,7 +86,7 @@ def _log_view(row: Any, last: bytes, opening: Mapping[str, Any]) -> LogView:
         opened_at=int(opening.get("at", 0)),
         seq=row.seq,
         chain=bytes(row.chain).hex(),
-        closed=_body(last).get("type") == EventType.LOG_CLOSED.value,
+        closed=body_of(last).get("type") == EventType.LOG_CLOSED.value,
     )
 
 
@@ -94,7 +94,7 @@ def log_records(conn: Connection, viewer: Viewer, log: str, after: int, limit: i
     """The records of a log after `after`, ordered by sequence number. Records of other accounts are returned as
     leaves.
     """
-    query = select(audit_records).where(_r.log == searchable(log), _r.seq > _integer(after))
+    query = select(audit_records).where(_r.log == searchable(log), _r.seq > stored_integer(after))
     rows = conn.execute(query.order_by(_r.seq).limit(_page(limit))).all()
     data = event_bytes(conn, rows)
     return [_view(viewer, row, data[row.log, row.seq]) for row in rows]
@@ -125,11 +125,11 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
         rows.update({(row.log, row.seq): row for row in conn.execute(statement)})
     newest = sorted(rows.values(), key=lambda row: (row.at, row.log, row.seq), reverse=True)[:limit]
     data = event_bytes(conn, newest)
-    bodies = {place: _body(found) for place, found in data.items()}
+    bodies = {place: body_of(found) for place, found in data.items()}
     return [
         _view(viewer, row, data[row.log, row.seq])
         for row in newest
-        if not altered_column(_columns(row), bodies[row.log, row.seq]) and _asked(bodies[row.log, row.seq], query)
+        if not altered_column(columns_of(row), bodies[row.log, row.seq]) and _asked(bodies[row.log, row.seq], query)
     ]
 
 
@@ -190,27 +190,19 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
         found = []
     found += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
     if query.since is not None:
-        found.append(c.at >= _integer(query.since))
+        found.append(c.at >= stored_integer(query.since))
     if query.until is not None:
-        found.append(c.at < _integer(query.until))
+        found.append(c.at < stored_integer(query.until))
     if query.before is not None:
         at, log, seq = query.before
-        place = tuple_(c.log, c.seq) < tuple_(searchable(log), _integer(seq))
-        found += [c.at <= _integer(at), or_(c.at < _integer(at), place)]
+        place = tuple_(c.log, c.seq) < tuple_(searchable(log), stored_integer(seq))
+        found += [c.at <= stored_integer(at), or_(c.at < stored_integer(at), place)]
     return found
-
-
-def _body(data: bytes) -> Mapping[str, Any]:
-    """The body of an event; {} when it was altered. Verification reports the place."""
-    try:
-        return decode(data)
-    except (ValueError, RecursionError):
-        return {}
 
 
 def _view(viewer: Viewer, row: Row[Any], data: bytes) -> RecordView:
     """The part of a record that the viewer may see, according to its bytes."""
-    body = _body(data)
+    body = body_of(data)
     account, actor = body.get("account", ""), body.get("actor")
     own = viewer.operator or (account == viewer.account != "")
     acted = isinstance(actor, dict) and actor.get("account", "") == viewer.account != ""
@@ -229,84 +221,6 @@ def _view(viewer: Viewer, row: Row[Any], data: bytes) -> RecordView:
     )
 
 
-# --- Sessions
-
-
-def list_sessions(conn: Connection, viewer: Viewer, query: SessionFilter, now: int, limit: int) -> list[Listed]:
-    """Sessions, newest first. Revocation is not checked. `now`: ms."""
-    statement = select(sessions)
-    account = query.account if viewer.operator else viewer.account
-    if not viewer.operator and query.account not in ("", viewer.account):
-        return []
-    if account or not viewer.operator:
-        statement = statement.where(_s.account == searchable(account))
-    for name in ("session_id", "principal_id", "root_principal_id"):
-        if getattr(query, name):
-            statement = statement.where(_s[name] == searchable(getattr(query, name)))
-    if query.active:
-        statement = statement.where(_s.expires_at > now)
-    if query.before is not None:
-        at, session_id = query.before
-        later = and_(_s.issued_at == _integer(at), _s.session_id < searchable(session_id))
-        statement = statement.where(_s.issued_at <= _integer(at), or_(_s.issued_at < _integer(at), later))
-    statement = statement.order_by(_s.issued_at.desc(), _s.session_id.desc()).limit(limit)
-    rows = conn.execute(statement).all()
-    events = events_of(conn, [(row.log, row.seq) for row in rows])
-    return [_listed(row, _body(events.get((row.log, row.seq), b""))) for row in rows]
-
-
-def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
-    shown = body and not altered_session_column(_columns(row), body)
-    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims_of(row, body) if shown else None)
-
-
-class Listed(NamedTuple):
-    """A row of `sessions`: its position in the list, the record that issued it, and the session according to that
-    record.
-
-    `claims` is None when the row does not match the record. The row is then not returned, and verification reports it.
-    """
-
-    place: tuple[int, str]
-    log: str
-    seq: int
-    claims: SessionClaims | None
-
-
-def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
-    """The session as described by the event that issued it; enough for `RevocationIndex.revoked`.
-
-    Events of earlier releases are incomplete; the row holds the rest.
-    """
-    session = body.get("session") or {**_columns(row), "hops": json.loads(bytes(row.hops))}
-    hops = tuple(Hop(h[0], h[1], h[2], h[3], FeedPosition(*h[4]), *h[5:]) for h in session["hops"])
-    own = hops[-1]
-    return SessionClaims(
-        kind=SessionKind(session["kind"]),
-        session_id=own.session_id,
-        account=own.account,
-        principal_id=own.principal_id,
-        arn=session["arn"],
-        name=own.name,
-        issued_at=session["issued_at"],
-        expires_at=session["expires_at"],
-        seen=own.seen,
-        hops=hops,
-        source_identity=session.get("source_identity", ""),
-        user_id=session.get("user_id", ""),
-        grant_id=own.grant_id or session.get("grant_id", ""),
-        client_id=own.client_id,
-    )
-
-
-def _columns(row: Row[Any]) -> dict[str, Any]:
-    return dict(row._mapping)  # noqa: SLF001  # SQLAlchemy documents it as public
-
-
-def _integer(value: int) -> int:
-    return min(max(value, -(2**63)), 2**63 - 1)
-
-
 def _page(limit: int) -> int:
     return min(max(limit, 1), MOST)
 
@@ -319,14 +233,21 @@ class AuditReader:
 
     Args:
         revoked: returns the revocation that ended a session, if any (`Directory.revoked`); called on the event loop.
+        known: returns all revocations that `revoked` knows; likewise.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, revoked: Callable[[SessionClaims], Revocation | None], threads: int = 2
+        self,
+        database: Database,
+        clock: Clock,
+        revoked: Callable[[SessionClaims], Revocation | None],
+        known: Callable[[], Sequence[Revocation]],
+        threads: int = 2,
     ) -> None:
         self._database = database
         self._clock = clock
         self._revoked = revoked
+        self._known = known
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="daypass-audit")
 
     def close(self) -> None:
@@ -368,10 +289,14 @@ class AuditReader:
         now = self._clock.now()
         limit = _page(query.limit)
         found: list[SessionView] = []
+        narrow: ColumnElement[bool] | None = None
+        if query.revoked:
+            known = self._known()
+            narrow = await self.run(lambda conn: may_be_revoked(conn, known))
         before, scanned = query.before, 0
         while scanned < query.looked_at:
             page = replace(query, before=before)
-            rows = await self.run(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit))  # type: ignore[misc]  # a lambda with a default
+            rows = await self.run(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit, narrow))  # type: ignore[misc]  # a lambda with a default
             for place, log, seq, claims in rows:
                 before = place
                 if claims is None:

@@ -205,7 +205,7 @@ class Runtime:
 
     def _environment(self, sealer: RingSealer, builtin: Mapping[str, str]) -> Env:
         tokens = self._token_verifier(sealer)
-        self.records = AuditReader(self.database, self.clock, self.directory.revoked)
+        self.records = AuditReader(self.database, self.clock, self.directory.revoked, self.directory.feed.everything)
         self._closing.callback(self.records.close)
         self.certificate_uses = CertificateUseRecorder(self.journal, self.clock)
         self._closing.push_async_callback(self.certificate_uses.flush)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from sqlalchemy import text
+from sqlalchemy import Table, text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 
@@ -20,8 +20,9 @@ from daypass.audit.verify import Head, RecordRow, Verified, verify_log
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.session import FeedPosition, Hop, RevocationIndex
+from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
+from daypass.stores.schema import access_keys, grants
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
 OPERATOR = Viewer("000000000000", operator=True)
@@ -38,14 +39,26 @@ class Clock:
         return self.time
 
 
-@pytest.fixture
-def index() -> RevocationIndex:
-    return RevocationIndex("life")
+class Index(RevocationIndex):
+    """An index that also returns all revocations."""
+
+    def __init__(self, epoch: str) -> None:
+        super().__init__(epoch)
+        self.known: list[Revocation] = []
+
+    def add(self, revocation: Revocation) -> None:
+        super().add(revocation)
+        self.known.append(revocation)
 
 
 @pytest.fixture
-async def reader(flaky: Flaky, index: RevocationIndex) -> AsyncIterator[AuditReader]:
-    reader = AuditReader(flaky.inner, Clock(), index.revoked)
+def index() -> Index:
+    return Index("life")
+
+
+@pytest.fixture
+async def reader(flaky: Flaky, index: Index) -> AsyncIterator[AuditReader]:
+    reader = AuditReader(flaky.inner, Clock(), index.revoked, lambda: index.known)
     yield reader
     reader.close()
 
@@ -286,6 +299,78 @@ async def test_sessions_page_through_a_computed_filter(
             break
         query = replace(query, before=before)
     assert seen == [8, 3, 1]
+
+
+def insert(conn: Any, table: Table, **values: str) -> None:
+    """A row whose other columns are empty."""
+    empty: dict[type, Any] = {str: "", int: 0, bytes: b"", bool: False}
+    blank = {each.name: empty[each.type.python_type] for each in table.c if not each.nullable}
+    conn.execute(table.insert().values({**blank, **values}))
+
+
+async def test_revoked_sessions_of_each_kind_of_subject_are_those_that_a_search_without_columns_finds(
+    reader: AuditReader, start: Starter, flaky: Flaky, index: Index
+) -> None:
+    journal, seen, n = await start(), FeedPosition("life", 1), 0
+    sessions = {}
+    for person, key in (("AIDAANN", "AKIAANN"), ("AIDALEE", "AKIALEE")):
+        own = Hop("", ACCOUNT, person, T0, seen, key, "person")
+        user = Hop(f"{(n := n + 1):032x}", ACCOUNT, person, T0, seen, f"ASIA{n}", "person")
+        for above in ((own,), (own, user)):
+            for role in ("AROAONE", "AROATWO"):
+                first = Hop(f"{(n := n + 1):032x}", ACCOUNT, role, T0, seen, f"ASIA{n}", "job", f"{n:032x}")
+                second = Hop(f"{(n := n + 1):032x}", ACCOUNT, "AROATHREE", T0, seen, f"ASIA{n}", "job")
+                sessions |= {hops[-1].session_id: hops for hops in ((*above, first), (*above, first, second))}
+        sessions[user.session_id] = (own, user)
+    for session_id, hops in sessions.items():
+        kind = SessionKind.ROLE if hops[-1].principal_id[:4] == "AROA" else SessionKind.USER
+        claims = structs.replace(
+            session(session_id), hops=hops, principal_id=hops[-1].principal_id, kind=kind, expires_at=T0 + 90_000
+        )
+        await journal.commit(event(session_id, type=EventType.SESSION_ISSUED, session_id=session_id), claims)
+    granted = [hop for hops in sessions.values() for hop in hops if hop.grant_id]
+    with flaky.inner.write_transaction() as conn:
+        insert(conn, access_keys, id="AKIAANN", owner_id="AIDAANN")
+        for hop in {hop.grant_id: hop for hop in granted}.values():
+            [chain] = [hops for hops in sessions.values() if hops[-1] == hop]
+            insert(conn, grants, id=hop.grant_id, principal_id=chain[0].principal_id, role_id=hop.principal_id)
+    subjects = {
+        *(("session", hop.session_id) for hops in sessions.values() for hop in hops if hop.session_id),
+        *(("principal", hop.principal_id) for hops in sessions.values() for hop in hops),
+        *(("grant", hop.grant_id) for hop in granted),
+        *(("access_key", key) for key in ("AKIAANN", "ASIA2", "AKIANONE")),
+        *(("account", ACCOUNT), ("source_identity", "ann"), ("client", "app"), ("session", "f" * 32)),
+    }
+    for subject, value in sorted(subjects):
+        revocation = Revocation("v", ACCOUNT, subject, value, issued_before=0, created_at=T0, position=5)
+        index.add(revocation)
+        index.known = [revocation]
+        found = await reader.sessions(OPERATOR, SessionFilter(revoked=True, limit=1000))
+        every = await reader.sessions(OPERATOR, SessionFilter(limit=1000))
+        expected = [view.claims.session_id for view in every[0] if view.revoked_by is not None]
+        assert [view.claims.session_id for view in found[0]] == expected, (subject, value)
+        index.remove(revocation)
+
+
+@pytest.mark.parametrize(("subject", "value"), [("session", f"{4:032x}"), ("principal", "AROASECOND")])
+async def test_revoked_sessions_are_found_without_decoding_the_others(
+    reader: AuditReader,
+    sessions: DurableJournal,
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+    subject: str,
+    value: str,
+) -> None:
+    from daypass.audit import session_rows
+
+    decoded: list[Any] = []
+    real = session_rows.claims_of
+    monkeypatch.setattr(session_rows, "claims_of", lambda row, body: decoded.append(row) or real(row, body))
+    assert await listed(reader, ACTOR, revoked=True) == []
+    assert decoded == []
+    index.add(Revocation("v", ACCOUNT, subject, value, issued_before=0, created_at=T0, position=5))
+    assert await listed(reader, ACTOR, revoked=True) == ([5, 4] if subject == "session" else [5])
+    assert len(decoded) <= 2
 
 
 # --- Plans: the indexes that the hot path pays for must be the ones that are used

@@ -1,0 +1,79 @@
+"""Finds the sessions that known revocations may have ended by their columns, so that the others are not decoded.
+
+The condition may match too many sessions, never too few: `RevocationIndex` decides about each. The row of a session holds
+its own principal, the original principal and the number of role sessions in its chain. Whatever names another hop of the
+chain can only match a session with at least two role sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
+
+from daypass.audit.columns import searchable
+from daypass.domain.directory import Revocation
+from daypass.domain.session import SUBJECT_TABLES, SessionKind
+from daypass.stores.records import sessions
+from daypass.stores.schema import access_keys, grants
+
+Condition: TypeAlias = ColumnElement[bool]
+_MOST: Final = 10_000  # values in one statement
+_CHAINED: Final = 2
+_s = sessions.c
+
+
+def may_be_revoked(conn: Connection, revocations: Sequence[Revocation]) -> Condition | None:
+    """A condition that every session meets which one of these revocations ended; None when the columns cannot tell."""
+    by_table: dict[str, set[str]] = {}
+    for revocation in revocations:
+        by_table.setdefault(SUBJECT_TABLES[revocation.subject], set()).add(revocation.value)
+    values = [value for found in by_table.values() for value in found]
+    if len(values) > _MOST or any(searchable(value) != value for value in values) or not by_table.keys() <= _OWN.keys():
+        return None
+    parts = [_OWN[table](conn, found) for table, found in by_table.items()]
+    if not parts:
+        return false()
+    known = [part for part in parts if part is not None]
+    return or_(_s.depth >= _CHAINED, *known) if len(known) == len(parts) else None
+
+
+def _of_principals(_conn: Connection, ids: Collection[str]) -> Condition:
+    return or_(_s.principal_id.in_(ids), _s.root_principal_id.in_(ids))
+
+
+def _of_sessions(conn: Connection, ids: Collection[str]) -> Condition | None:
+    """The sessions, and those that a user's own session gave: these have the same original principal."""
+    query = select(_s.session_id, _s.kind, _s.root_principal_id).where(_s.session_id.in_(ids))
+    found = conn.execute(query).all()
+    if len(found) < len(ids):
+        return None  # one that is not on the record yet may be anywhere in a chain
+    roots = {row.root_principal_id for row in found if row.kind != SessionKind.ROLE.value}
+    return or_(_s.session_id.in_(ids), _s.root_principal_id.in_(roots))
+
+
+def _of_access_keys(conn: Connection, ids: Collection[str]) -> Condition | None:
+    """A long-term key signs only as its owner, who is then the original principal."""
+    query = select(access_keys.c.id, access_keys.c.owner_id).where(access_keys.c.id.in_(ids))
+    owners = {row.id: row.owner_id for row in conn.execute(query)}
+    return _s.root_principal_id.in_(set(owners.values())) if owners.keys() == set(ids) else None
+
+
+def _of_grants(conn: Connection, ids: Collection[str]) -> Condition | None:
+    """A grant is for one role and one original principal."""
+    query = select(grants.c.id, grants.c.role_id, grants.c.principal_id).where(grants.c.id.in_(ids))
+    found = conn.execute(query).all()
+    if len(found) < len(ids):
+        return None
+    roles, persons = {row.role_id for row in found}, {row.principal_id for row in found}
+    return and_(_s.principal_id.in_(roles), _s.root_principal_id.in_(persons))
+
+
+_OWN: Final[Mapping[str, Callable[[Connection, Collection[str]], Condition | None]]] = {
+    "session": _of_sessions,
+    "principal": _of_principals,
+    "access_key": _of_access_keys,
+    "grant": _of_grants,
+}
+"""The condition for the values of each table of `RevocationIndex`. Accounts, source identities and clients have none."""

@@ -1,0 +1,108 @@
+"""Reads sessions: their rows, and what the events that issued them say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
+
+from daypass.audit.columns import altered_session_column, searchable
+from daypass.audit.stored import events_of
+from daypass.domain.events import decode
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.ports import SessionFilter, Viewer
+from daypass.stores.records import sessions
+
+_s = sessions.c
+
+
+def list_sessions(
+    conn: Connection,
+    viewer: Viewer,
+    query: SessionFilter,
+    now: int,
+    limit: int,
+    narrow: ColumnElement[bool] | None = None,
+) -> list[Listed]:
+    """Sessions, newest first. Revocation is not checked. `now`: ms. `narrow`: a condition of the columns."""
+    statement = select(sessions) if narrow is None else select(sessions).where(narrow)
+    account = query.account if viewer.operator else viewer.account
+    if not viewer.operator and query.account not in ("", viewer.account):
+        return []
+    if account or not viewer.operator:
+        statement = statement.where(_s.account == searchable(account))
+    for name in ("session_id", "principal_id", "root_principal_id"):
+        if getattr(query, name):
+            statement = statement.where(_s[name] == searchable(getattr(query, name)))
+    if query.active:
+        statement = statement.where(_s.expires_at > now)
+    if query.before is not None:
+        at, session_id = query.before
+        later = and_(_s.issued_at == stored_integer(at), _s.session_id < searchable(session_id))
+        statement = statement.where(_s.issued_at <= stored_integer(at), or_(_s.issued_at < stored_integer(at), later))
+    statement = statement.order_by(_s.issued_at.desc(), _s.session_id.desc()).limit(limit)
+    rows = conn.execute(statement).all()
+    events = events_of(conn, [(row.log, row.seq) for row in rows])
+    return [_listed(row, body_of(events.get((row.log, row.seq), b""))) for row in rows]
+
+
+def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
+    shown = body and not altered_session_column(columns_of(row), body)
+    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims_of(row, body) if shown else None)
+
+
+class Listed(NamedTuple):
+    """A row of `sessions`: its position in the list, the record that issued it, and the session according to that
+    record.
+
+    `claims` is None when the row does not match the record. The row is then not returned, and verification reports it.
+    """
+
+    place: tuple[int, str]
+    log: str
+    seq: int
+    claims: SessionClaims | None
+
+
+def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
+    """The session as described by the event that issued it; enough for `RevocationIndex.revoked`.
+
+    Events of earlier releases are incomplete; the row holds the rest.
+    """
+    session = body.get("session") or {**columns_of(row), "hops": json.loads(bytes(row.hops))}
+    hops = tuple(Hop(h[0], h[1], h[2], h[3], FeedPosition(*h[4]), *h[5:]) for h in session["hops"])
+    own = hops[-1]
+    return SessionClaims(
+        kind=SessionKind(session["kind"]),
+        session_id=own.session_id,
+        account=own.account,
+        principal_id=own.principal_id,
+        arn=session["arn"],
+        name=own.name,
+        issued_at=session["issued_at"],
+        expires_at=session["expires_at"],
+        seen=own.seen,
+        hops=hops,
+        source_identity=session.get("source_identity", ""),
+        user_id=session.get("user_id", ""),
+        grant_id=own.grant_id or session.get("grant_id", ""),
+        client_id=own.client_id,
+    )
+
+
+def body_of(data: bytes) -> Mapping[str, Any]:
+    """The body of an event; {} when it was altered. Verification reports the place."""
+    try:
+        return decode(data)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def columns_of(row: Row[Any]) -> dict[str, Any]:
+    return dict(row._mapping)  # noqa: SLF001  # SQLAlchemy documents it as public
+
+
+def stored_integer(value: int) -> int:
+    return min(max(value, -(2**63)), 2**63 - 1)
