@@ -1,4 +1,4 @@
-"""Votes from Teams under attack (A196): forged, old and repeated messages, other tenants, other people's codes.
+"""Votes from Teams under attack (A198): forged, old and repeated messages, other tenants, other people's codes.
 
 The messages have the form of an outgoing webhook's. Each attack is refused, on the record, and changes nothing.
 """
@@ -166,7 +166,7 @@ async def test_vote_is_read_in_each_form_that_teams_gives_to_text(teams: Teams, 
 
 
 @pytest.mark.parametrize("text", ["please {}", "{} now", "<at>Daypass</at> > {} no", "approve", "help", "", "link a b"])
-async def test_a196_text_that_only_contains_a_vote_is_no_vote(teams: Teams, text: str) -> None:
+async def test_a198_text_that_only_contains_a_vote_is_no_vote(teams: Teams, text: str) -> None:
     request = await teams.place.request()
     assert "Send `link`" in await teams.say(text.format(vote(request)))
     assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ async def test_a196_text_that_only_contains_a_vote_is_no_vote(teams: Teams, text
     "how",
     ["token", "old", "early", "body", "none", "bearer", "two parts", "url alphabet", "channel", "slack", "account"],
 )
-async def test_a196_message_that_teams_did_not_sign_now_is_refused(teams: Teams, how: str) -> None:
+async def test_a198_message_that_teams_did_not_sign_now_is_refused(teams: Teams, how: str) -> None:
     request = await teams.place.request()
     body = teams.message(vote(request), ago={"old": 302, "early": -302}.get(how, 0))
     right = base64.b64encode(hmac.new(base64.b64decode(TOKEN), body, hashlib.sha256).digest()).decode()
@@ -200,7 +200,7 @@ async def test_a196_message_that_teams_did_not_sign_now_is_refused(teams: Teams,
     assert (await refusals(teams))[-1]["type"] in ("request.unauthenticated", "request.denied")  # type: ignore[arg-type]
 
 
-async def test_a196_repeated_message_counts_once(teams: Teams) -> None:
+async def test_a198_repeated_message_counts_once(teams: Teams) -> None:
     stages = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
     await teams.place.rule("prod", stages=stages, **ALLOWED)
     request = await teams.place.request()
@@ -211,7 +211,7 @@ async def test_a196_repeated_message_counts_once(teams: Teams) -> None:
 
 
 @pytest.mark.parametrize("sender", [(EVE, CONTOSO), (LEE, FABRIKAM)])
-async def test_a196_user_who_is_not_linked_and_same_id_of_another_tenant_are_refused(
+async def test_a198_user_who_is_not_linked_and_same_id_of_another_tenant_are_refused(
     teams: Teams, sender: tuple[str, str]
 ) -> None:
     request = await teams.place.request()
@@ -222,7 +222,7 @@ async def test_a196_user_who_is_not_linked_and_same_id_of_another_tenant_are_ref
     assert event["detail"]["private"]["reason"] == "not linked"
 
 
-async def test_a196_code_that_the_channel_could_read_links_nobody_else(teams: Teams) -> None:
+async def test_a198_code_that_the_channel_could_read_links_nobody_else(teams: Teams) -> None:
     code = await teams.code("lou", await teams.chat_user(ANN))
     assert "not made for this chat user" in await teams.say(f"link {code}", EVE)
     assert (await refusals(teams))[-1]["detail"]["private"]["reason"] == "chat code for another chat user"  # type: ignore[arg-type]
@@ -245,7 +245,7 @@ async def test_create_chat_code_for_what_is_no_chat_user_is_refused(teams: Teams
     assert (made.status, made.code) == (400, "ValidationError")
 
 
-async def test_a196_who_replaces_the_token_of_a_channel_speaks_for_nobody(teams: Teams) -> None:
+async def test_a198_who_replaces_the_token_of_a_channel_speaks_for_nobody(teams: Teams) -> None:
     assert (await channel(teams.place, OTHER_TOKEN)).status == 200
     request = await teams.place.request()
     answer = await teams.post(teams.message(vote(request)), OTHER_TOKEN)
@@ -253,7 +253,7 @@ async def test_a196_who_replaces_the_token_of_a_channel_speaks_for_nobody(teams:
     assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
 
 
-async def test_a196_vote_above_the_risk_and_on_what_has_changed_is_refused(teams: Teams) -> None:
+async def test_a198_vote_above_the_risk_and_on_what_has_changed_is_refused(teams: Teams) -> None:
     request = await teams.place.request()
     await teams.place.rule("prod", chat={"max_risk": 0})
     assert "changed since you read it" in await teams.say(vote(request))
@@ -281,7 +281,7 @@ async def test_a196_vote_above_the_risk_and_on_what_has_changed_is_refused(teams
         {"text": "<at>Daypass</at> approve 1.2"},
     ],
 )
-async def test_a196_signed_message_that_cannot_be_read_is_refused_on_the_record(
+async def test_a198_signed_message_that_cannot_be_read_is_refused_on_the_record(
     teams: Teams, changes: dict[str, Any]
 ) -> None:
     answer = await teams.post(teams.message("link", **changes))
@@ -291,11 +291,11 @@ async def test_a196_signed_message_that_cannot_be_read_is_refused_on_the_record(
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"type":"message","type":"message"}', b"\xff", b"[" * 5000])
-async def test_a196_signed_body_that_is_not_an_activity_is_refused(teams: Teams, body: bytes) -> None:
+async def test_a198_signed_body_that_is_not_an_activity_is_refused(teams: Teams, body: bytes) -> None:
     assert (await teams.post(body)).status == 400
 
 
-async def test_a196_hostile_name_is_shown_as_text_and_the_token_is_not_shown(teams: Teams) -> None:
+async def test_a198_hostile_name_is_shown_as_text_and_the_token_is_not_shown(teams: Teams) -> None:
     [link] = (await teams.place.ask("lee", "/chat-users", method="GET"))["chat_users"]
     assert link["name"] == "Lee <b>Moe</b>"
     listed = await teams.place.server.api(ROOT, "GET", "/notification-channels", {"account": TENANT})
