@@ -7,12 +7,23 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import running, session_key
+from tests.e2e.conftest import ADMIN_KEY, OPERATOR, running, session_key
 from tests.e2e.test_peers import code
 from tests.e2e.test_running import cli, make_role, within
+from tests.unit.crypto.rings import FixedClock
+
+from daypass.cli.installation import settings_of
+from daypass.client.profiles import Profile
+from daypass.client.verifier import InvalidToken, Settings, Verifier
+from daypass.client.verifier.verify import SESSION
+from daypass.crypto.key_encryption import KeyEncryptionKey, StoredKey
+from daypass.crypto.keys import KeyRings
+from daypass.crypto.signing import RingSigner
+from daypass.server.ring_keys import list_keys
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +57,49 @@ def test_a61_rotation_by_command_refuses_nobody_and_an_emergency_ends_every_sess
         within(20, lambda: code(server.client("sts", after).get_caller_identity) == "")
         assert "ended" in cli("server-keys", "ls", "--data", str(tmp_path)).stdout
         assert cli("audit", "verify", "--data", str(tmp_path)).returncode == 0
+
+
+def stolen_signer(data: Path) -> RingSigner:
+    """What somebody has who copied the ring keys and the key-encryption key."""
+
+    async def fetch() -> list[StoredKey]:
+        return []
+
+    rings = KeyRings(fetch, KeyEncryptionKey.from_file(data / "master.key"))
+    rings.adopt(list_keys(settings_of(None, data)))
+    return RingSigner(rings, FixedClock(time.time_ns() // 1_000_000), ("ES256",))
+
+
+def test_token_forged_with_a_leaked_key_is_refused_by_a_verifier_after_an_emergency(tmp_path: Path) -> None:
+    """A verifier caches keys for an hour, and whoever has the old key can write any hops into a token."""
+    with running(tmp_path, environment={"DAYPASS_SERVER__PUBLIC_URL": "{url}"}) as server:
+        profile = Profile(server.url, *ADMIN_KEY, "", "eu-central-1")
+        verifier = Verifier(Settings(server.url, "https://api.example", profile)).start()
+        try:
+            within(20, lambda: verifier.age() < 5)
+            now = int(time.time())
+            hops = [[OPERATOR, (now + 3600) * 1000, "0" * 16, 10**9, ""]]
+            claims = {
+                "iss": server.url,
+                "aud": "https://api.example",
+                "sub": "AIDAFORGED",
+                "iat": now,
+                "exp": now + 900,
+            }
+            forged = stolen_signer(tmp_path).sign({**claims, SESSION: {"hops": hops}}, "ES256")
+            assert verifier.verify(forged).subject == "AIDAFORGED"
+            ran = cli("server-keys", "rotate", "--emergency", "--yes", "--data", str(tmp_path))
+            assert ran.returncode == 0, ran.stderr
+
+            def refused() -> bool:
+                with contextlib.suppress(InvalidToken):
+                    verifier.verify(forged)
+                    return False
+                return True
+
+            within(10, refused)
+        finally:
+            verifier.stop()
 
 
 def test_key_encryption_key_is_replaced_while_the_server_runs(tmp_path: Path) -> None:

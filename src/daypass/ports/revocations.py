@@ -36,8 +36,8 @@ class RevocationFeed(Protocol):
         ...
 
     def after(self, cursor: FeedPosition) -> Sequence[Revocation] | None:
-        """The known revocations after `cursor`, by position; None when the cursor is of another epoch: the reader must
-        then start over with `everything`.
+        """The known revocations after `cursor`, by position; None when the cursor is of another epoch or later than
+        what is known here: the reader must then start over with `everything`.
 
         Revocations without a position (made while the database was unavailable) come last, every time.
         """

@@ -46,7 +46,8 @@ class CachedRevocationFeed:
 
     def after(self, cursor: FeedPosition) -> Sequence[Revocation] | None:
         """See `ports.RevocationFeed`."""
-        if cursor.epoch != self.state().position.epoch:
+        position = self.state().position
+        if cursor.epoch != position.epoch or cursor.position > position.position:
             return None
         return [made for made in self.everything() if _place(made) > cursor.position]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Self
 
@@ -81,6 +82,11 @@ class Response(NamedTuple):
     operation: str = ""
     code: str = ""
     hold: int = 0
+
+
+def entity_tag(body: bytes) -> bytes:
+    """A strong validator for these bytes (RFC 9110, 8.8.3)."""
+    return b'"' + hashlib.sha256(body).hexdigest()[:32].encode("ascii") + b'"'
 
 
 def has_entity(request: Request, tag: bytes) -> bool:

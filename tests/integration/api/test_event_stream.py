@@ -55,6 +55,17 @@ async def test_follow_from_another_epoch_starts_over(server: Server, last: str) 
         assert [event.name for event in await follower.until("heartbeat")] == ["reset", "revocation", "heartbeat"]
 
 
+async def test_follow_from_a_later_position_starts_over(server: Server) -> None:
+    """Another server or a changed id: what came before it may be unknown to the follower."""
+    async with following(server, ROOT) as follower:
+        last = (await follower.until("heartbeat"))[-1].data
+    made = await revoke(server, "first")
+    async with following(server, ROOT, last=f"{last['epoch']}-{last['position'] + 10**6}") as follower:
+        events = await follower.until("heartbeat")
+    assert [event.name for event in events] == ["reset", "revocation", "heartbeat"]
+    assert events[1].data["id"] == made
+
+
 async def test_follow_has_heartbeats_whose_completeness_advances(server: Server) -> None:
     async with following(server, ROOT) as follower:
         first = (await follower.until("heartbeat"))[-1].data

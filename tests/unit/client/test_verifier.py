@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
+import sys
+import threading
+import time
 import zlib
 from typing import Any
 
@@ -21,7 +25,8 @@ from daypass.crypto.signing import RingSigner
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_match import hop_claims, match_id
 from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionClaims, SessionKind
-from daypass.domain.status_list import encode_statuses
+from daypass.domain.status_list import STATUSES, encode_statuses
+from daypass.wire.http import entity_tag
 
 ISSUER, AUDIENCE, ALPHA, BETA = "https://daypass.test", "https://api.test", "111122223333", "444455556666"
 NOW = 1_800_000_000
@@ -83,17 +88,37 @@ def test_revocations_age_by_the_servers_clock_and_not_by_when_they_were_read() -
     assert known.age(53.0) == 4.0
     known.apply("heartbeat", heartbeat(1_001_000, 1_001_000), 60.0)  # it waited nine seconds in a buffer
     assert known.age(60.0) == 9.0
+
+
+def test_revocations_stay_in_use_while_the_stream_connects_again() -> None:
+    known = Revocations()
+    known.apply("heartbeat", heartbeat(1_000_000), 50.0)
     known.connected()
-    assert known.age(60.0) == float("inf")
+    assert known.age(52.0) == 2.0
+    known.apply("heartbeat", heartbeat(1_002_000), 53.0)  # of another server, whose clock is a second behind
+    assert known.age(53.0) == 0.0
+    assert known.age(54.5) == 1.5
 
 
 def test_revocations_start_over_with_a_reset() -> None:
     known = Revocations()
-    made = Revocation("r", ALPHA, "account", ALPHA, 0, 0, 0)
-    known.apply("revocation", event_of(made), 0.0)
+    known.apply("revocation", event_of(Revocation("r", ALPHA, "account", ALPHA, 0, NOW * 1000, 0)), 0.0)
+    known.apply("heartbeat", heartbeat(), 0.0)
+    known.apply("reset", {}, 2.0)
+    assert (known.end(hop_claims(session())), known.age(2.0)) == (True, 2.0)  # until all that there are have come
+    known.apply("revocation", event_of(Revocation("s", BETA, "account", BETA, 0, NOW * 1000, 0)), 2.0)
+    known.apply("heartbeat", heartbeat(NOW * 1000 + 2000), 2.0)
+    assert (known.end(hop_claims(session())), len(known)) == (False, 1)
+
+
+def test_revocations_of_a_reset_that_was_cut_off_are_not_used() -> None:
+    known = Revocations()
+    known.apply("revocation", event_of(Revocation("r", ALPHA, "account", ALPHA, 0, NOW * 1000, 0)), 0.0)
     known.apply("heartbeat", heartbeat(), 0.0)
     known.apply("reset", {}, 0.0)
-    assert (known.end(hop_claims(session())), known.age(0.0)) == (False, float("inf"))
+    known.connected()
+    known.apply("heartbeat", heartbeat(), 0.0)
+    assert known.end(hop_claims(session()))
 
 
 def test_revocations_that_end_no_session_any_more_are_dropped() -> None:
@@ -133,17 +158,20 @@ class World:
         rings.adopt(shelf.keys)
         self.signer = RingSigner(rings, FixedClock(), ("ES256", "EdDSA"))
         self.introspection: dict[str, Any] | None = None
-        self.lst = encode_statuses([], 64)
+        self.lst, self.listed_at = encode_statuses([], 64), NOW
+        self.down = False
         self.asked: list[str] = []
         settings = Settings(ISSUER, AUDIENCE, PROFILE, when_behind=when_behind)
         self.verifier = Verifier(settings, clock=lambda: self.now, monotonic=lambda: self.mono, transport=self.answer)
 
     def answer(self, request: Request, _: float) -> Answer:
         self.asked.append(request.target)
+        if self.down:
+            raise NoAnswer("unreachable")
         if request.target == "/.well-known/jwks.json":
             return Answer(200, {}, self.signer.jwks())
         if request.target.startswith("/statuslists/"):
-            held = {"sub": ISSUER + request.target, "iat": NOW, "exp": NOW + 100, "ttl": 10,
+            held = {"sub": ISSUER + request.target, "iat": self.listed_at, "exp": NOW + 100, "ttl": 10,
                     "status_list": {"bits": 1, "lst": self.lst}}  # fmt: skip
             return Answer(200, {}, self.signer.sign(held, "ES256", "statuslist+jwt").encode())
         if self.introspection is None:
@@ -159,8 +187,17 @@ class World:
     def token(self, algorithm: str = "ES256", typ: str = "at+jwt", **more: Any) -> str:
         return self.signer.sign(self.claims(**more), algorithm, typ)
 
-    def beat(self, *accounts: str) -> None:
-        self.verifier.revocations.apply("heartbeat", heartbeat(NOW * 1000, None, *accounts), self.mono)
+    def beat(self, *accounts: str, keys: str = "") -> None:
+        data = heartbeat(int((NOW + self.mono) * 1000), None, *accounts) | {"keys": keys}
+        self.verifier.revocations.apply("heartbeat", data, self.mono)
+
+    def rotate(self) -> str:
+        """Replaces the keys; the entity tag of the new ones."""
+        shelf = Shelf().fill()
+        rings = shelf.rings()
+        rings.adopt(shelf.keys)
+        self.signer = RingSigner(rings, FixedClock(), ("ES256", "EdDSA"))
+        return entity_tag(self.signer.jwks()).decode().strip('"')
 
 
 @pytest.fixture
@@ -203,6 +240,127 @@ def test_verify_of_a_token_that_the_issuer_has_not_signed_is_refused(world: Worl
     assert world.asked.count("/.well-known/jwks.json") <= 2, "unknown keys cause no further fetches at once"
 
 
+def test_verify_refuses_a_key_that_the_issuer_has_ended_even_for_a_known_token(world: World) -> None:
+    """After an emergency rotation somebody else may have the old key, and can write any hops."""
+    forged = world.token()
+    world.verifier.verify(forged)
+    tag = world.rotate()
+    world.verifier.verify(forged)  # nothing says yet that the keys have changed
+    world.mono += 1.5
+    world.beat(keys=tag)
+    with pytest.raises(InvalidToken, match="key of the issuer"):
+        world.verifier.verify(forged)
+    world.verifier.verify(world.token())
+    world.verifier.verify(world.token())
+    assert world.asked.count("/.well-known/jwks.json") == 2
+
+
+@pytest.mark.parametrize("when", WhenBehind)
+def test_verify_while_changed_keys_cannot_be_fetched_fails_closed(when: WhenBehind) -> None:
+    world = World(when)
+    world.beat()
+    token = world.token()
+    world.verifier.verify(token)
+    world.mono += 1.5
+    world.beat(keys=world.rotate())
+    world.down = True
+    for _ in range(2):
+        with pytest.raises(NotCurrent):
+            world.verifier.verify(token)
+    assert world.asked.count("/.well-known/jwks.json") == 2, "it is tried once in a second"
+
+
+def test_verify_introspects_a_token_whose_keys_cannot_be_fetched_if_configured() -> None:
+    world = World(WhenBehind.INTROSPECT)
+    world.beat()
+    token = world.token()
+    world.signer = World().signer
+    world.verifier._keys._fetch = _unreachable
+    world.introspection = {"active": True, **world.claims()}
+    assert world.verifier.verify(token).subject == "AROAROLE:job"
+    assert world.asked == ["/oauth2/introspect"]
+
+
+def _unreachable() -> bytes:
+    raise OSError("no answer")
+
+
+def test_verify_of_unknown_keys_while_the_issuer_does_not_answer_does_not_delay_a_good_token(world: World) -> None:
+    world.verifier.verify(world.token())
+    fetching, go_on = threading.Event(), threading.Event()
+    keys_fetched = world.verifier._keys._fetch
+
+    def hang() -> bytes:
+        fetching.set()
+        assert go_on.wait(20)
+        raise OSError("no answer")
+
+    world.verifier._keys._fetch = hang
+    world.mono += 1.5
+    forged = World().token()
+    outcome: list[BaseException] = []
+
+    def verify_forged() -> None:
+        try:
+            world.verifier.verify(forged)
+        except NotCurrent as error:
+            outcome.append(error)
+
+    threads = [threading.Thread(target=verify_forged) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert fetching.wait(20)
+    world.verifier.verify(world.token(sub="another"))  # it would wait for ever
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(outcome) == 3
+    world.verifier._keys._fetch = keys_fetched
+
+
+def test_verify_on_a_machine_whose_clock_is_behind_accepts_no_expired_token(world: World) -> None:
+    token = world.token(exp=NOW + 10)
+    world.now = NOW - 25.0
+    world.verifier.verify(token)
+    world.mono += 4.0
+    world.verifier.verify(token)
+    world.verifier.revocations.apply("heartbeat", heartbeat((NOW + 10) * 1000), world.mono)
+    with pytest.raises(InvalidToken, match="expired"):
+        world.verifier.verify(token)
+
+
+def test_verify_without_credentials_fails_closed(world: World) -> None:
+    def broken() -> Profile:
+        raise RuntimeError("no credentials")
+
+    for when in WhenBehind:
+        verifier = Verifier(Settings(ISSUER, AUDIENCE, broken, when_behind=when), transport=world.answer)
+        with pytest.raises(NotCurrent, match="no credentials"):
+            verifier.verify(world.token())
+
+
+def test_follower_goes_on_after_credentials_that_cannot_be_had() -> None:
+    called = threading.Semaphore(0)
+
+    def broken() -> Profile:
+        called.release()
+        raise RuntimeError("no credentials")
+
+    verifier = Verifier(Settings(ISSUER, AUDIENCE, broken)).start()
+    try:
+        for _ in range(3):
+            assert called.acquire(timeout=20)
+    finally:
+        verifier.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads a clock of Linux")
+def test_age_of_revocations_counts_the_time_in_which_the_machine_sleeps() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = Verifier(Settings(ISSUER, AUDIENCE, PROFILE))._monotonic()
+    assert before <= now <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def test_verify_of_a_revoked_token_is_refused_even_after_it_was_accepted(world: World) -> None:
     token = world.token()
     world.verifier.verify(token)
@@ -239,11 +397,11 @@ def test_verify_of_a_chain_through_an_account_that_is_not_followed_uses_the_stat
     token = world.token(of=session(account=BETA))
     world.verifier.verify(token)
     assert "/statuslists/x-0" in world.asked
-    world.mono, world.lst = 5.0, encode_statuses([3], 64)
+    world.mono, world.lst, world.listed_at = 5.0, encode_statuses([3], 64), NOW + 1
     with pytest.raises(InvalidToken, match="revoked"):
         world.verifier.verify(token)
     world.beat(ALPHA)
-    world.now += 31.0
+    world.now += 32.0
     with pytest.raises(NotCurrent, match="too old"):
         world.verifier.verify(token)
 
@@ -256,6 +414,37 @@ def test_verify_with_a_status_list_that_cannot_be_used_fails_closed(world: World
     world.beat(ALPHA)
     with pytest.raises(NotCurrent):
         world.verifier.verify(world.token(of=session(account=BETA), status=status))
+
+
+def test_verify_with_an_older_copy_of_a_status_list_keeps_the_newer_one(world: World) -> None:
+    world.lst, world.listed_at = encode_statuses([3], 64), NOW + 1
+    world.beat(ALPHA)
+    token = world.token(of=session(account=BETA))
+    for lst, listed_at in ((world.lst, NOW + 1), (encode_statuses([], 64), NOW), (encode_statuses([], 64), NOW + 1)):
+        world.lst, world.listed_at = lst, listed_at
+        with pytest.raises(InvalidToken, match="revoked"):
+            world.verifier.verify(token)
+        world.mono += 5.0
+        world.beat(ALPHA)
+    assert world.asked.count("/statuslists/x-0") == 3
+
+
+def test_verify_reads_a_full_status_list_of_which_half_is_revoked(world: World) -> None:
+    scattered = random.Random(1).sample(range(4, STATUSES), STATUSES // 2)
+    world.lst = encode_statuses(scattered, STATUSES)
+    world.beat(ALPHA)
+    world.verifier.verify(world.token(of=session(account=BETA)))
+
+
+def test_verify_while_lists_cannot_be_fetched_tries_once_in_a_second(world: World) -> None:
+    world.beat(ALPHA)
+    token = world.token(of=session(account=BETA))
+    world.verifier.verify(world.token())
+    world.down = True
+    for _ in range(3):
+        with pytest.raises(NotCurrent):
+            world.verifier.verify(token)
+    assert world.asked.count("/statuslists/x-0") == 1
 
 
 def test_verify_refuses_a_list_that_inflates_without_end(world: World) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ except ImportError:  # an optional dependency: tokens are introspected instead
 else:
     AVAILABLE = True
 
-_AGAIN_SECONDS: Final = 10.0  # between two fetches because of an unknown key
+_AGAIN_SECONDS: Final = 1.0  # between two attempts to fetch
 _FRESH_SECONDS: Final = 3600.0
 _MAX_TOKEN: Final = 16_384
 _HALF: Final = 32
@@ -41,9 +42,9 @@ class Token(NamedTuple):
     signature: bytes
 
 
-def split(text: str, typ: str) -> Token:
-    """The parts of a token of this type. Raises Malformed."""
-    if len(text) > _MAX_TOKEN or not text.isascii() or text.count(".") != 2:
+def split(text: str, typ: str, limit: int = _MAX_TOKEN) -> Token:
+    """The parts of a token of this type, which has at most `limit` characters. Raises Malformed."""
+    if len(text) > limit or not text.isascii() or text.count(".") != 2:
         raise Malformed("it is not a signed token")
     head, body, signature = text.split(".")
     try:
@@ -72,17 +73,29 @@ _BASE64URL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 
 
 class Keys:
-    """The keys of an issuer. `fetch` returns the bytes of its JWKS, and raises OSError or ValueError."""
+    """The keys of an issuer. A key that is known never waits for a fetch that an unknown one causes.
 
-    def __init__(self, fetch: Callable[[], bytes], monotonic: Callable[[], float]) -> None:
+    Args:
+        fetch: returns the bytes of the issuer's JWKS, and raises OSError or ValueError.
+        tag: the entity tag that the JWKS has now, as far as is known; "" if it is not. Another one causes a fetch.
+    """
+
+    def __init__(
+        self, fetch: Callable[[], bytes], monotonic: Callable[[], float], tag: Callable[[], str] = str
+    ) -> None:
         self._fetch = fetch
         self._monotonic = monotonic
+        self._tag = tag
         self._keys: dict[str, tuple[str, Any]] = {}
-        self._fetched_at = float("-inf")
-        self._lock = threading.Lock()
+        self._fetched_tag = ""
+        self._fetched_at = self._tried_at = float("-inf")
+        self._failure: Exception | None = None  # of the last attempt
+        self._lock = threading.Lock()  # held while fetching
 
-    def verify(self, token: Token) -> None:
-        """Raises Malformed unless one of the issuer's keys has signed the token; OSError when keys cannot be fetched."""
+    def verify(self, token: Token) -> str:
+        """The id of the issuer's key that has signed the token. Raises Malformed when there is none; OSError or
+        ValueError when keys cannot be fetched.
+        """
         algorithm, kid = token.header.get("alg"), token.header.get("kid")
         if not isinstance(kid, str) or algorithm not in _VERIFIERS:
             raise Malformed("it is not signed by a key of the issuer")
@@ -93,18 +106,35 @@ class Keys:
             _VERIFIERS[algorithm](found[1], token.signature, token.signed)
         except (InvalidSignature, ValueError):
             raise Malformed("its signature is wrong") from None
+        return kid
+
+    def is_published(self, kid: str) -> bool:
+        """Whether the issuer still has this key. Raises OSError or ValueError when that is not known."""
+        return self._find(kid) is not None
 
     def _find(self, kid: str) -> tuple[str, Any] | None:
-        with self._lock:
-            age = self._monotonic() - self._fetched_at
-            if age > _FRESH_SECONDS or (kid not in self._keys and age > _AGAIN_SECONDS):
-                try:
-                    self._keys = _read(self._fetch())
-                except (OSError, ValueError):
-                    if kid not in self._keys:
-                        raise
-                self._fetched_at = self._monotonic()
-            return self._keys.get(kid)
+        needed = self._has_changed() or kid not in self._keys
+        if needed or self._monotonic() - self._fetched_at > _FRESH_SECONDS:
+            with self._lock:
+                if self._monotonic() - self._tried_at > _AGAIN_SECONDS:
+                    self._fetch_again()
+            if self._failure is not None and (self._has_changed() or kid not in self._keys):
+                raise self._failure
+        return self._keys.get(kid)
+
+    def _has_changed(self) -> bool:
+        return self._tag() not in ("", self._fetched_tag)
+
+    def _fetch_again(self) -> None:
+        try:
+            data = self._fetch()
+            self._keys, self._failure = _read(data), None
+            self._fetched_tag = hashlib.sha256(data).hexdigest()[:32]
+            self._fetched_at = self._monotonic()
+        except (OSError, ValueError) as error:
+            self._failure = error
+        finally:
+            self._tried_at = self._monotonic()
 
 
 def _read(data: bytes) -> dict[str, tuple[str, Any]]:

@@ -22,67 +22,88 @@ class _Known(NamedTuple):
     created_at: int
 
 
+class _Table:
+    """Revocations by id, and by what they match."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, _Known] = {}
+        self.by_match: dict[str, dict[str, _Known]] = {}
+
+    def add(self, id_: str, made: _Known) -> None:
+        self._remove(id_)
+        self.known[id_] = made
+        self.by_match.setdefault(made.match, {})[id_] = made
+
+    def _remove(self, id_: str) -> None:
+        old = self.known.pop(id_, None)
+        if old is not None:
+            same = self.by_match[old.match]
+            del same[id_]
+            if not same:
+                del self.by_match[old.match]
+
+    def remove_spent(self, at: int) -> None:
+        """Removes those that can no longer match a token at this time (ms)."""
+        for id_ in [i for i, made in self.known.items() if max(made.created_at, made.issued_before) + _KEEP_MS < at]:
+            self._remove(id_)
+
+
 class Revocations:
-    """Applies the events of the stream, and answers for tokens."""
+    """Applies the events of the stream, and answers for tokens.
+
+    What a heartbeat made current stays in use until the next one, through a new connection and a reset: it only ages.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, _Known] = {}
-        self._by_match: dict[str, dict[str, _Known]] = {}
+        self._table = _Table()
+        self._fresh: _Table | None = None  # what came since a reset; the next heartbeat makes it the table
         self._epoch = ""
         self._accounts: frozenset[str] = frozenset()
         self._complete_until = 0.0
         self._offset: float | None = None
+        self._first = True
+        self.keys = ""
+        """The entity tag of the issuer's JWKS according to the last heartbeat; "" when it was not in it."""
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._table.known)
 
     def connected(self) -> None:
-        """Call it when a connection begins: the server's clock is estimated again."""
+        """Call it when a connection begins: its first heartbeat estimates the server's clock again."""
         with self._lock:
-            self._offset = None
+            self._first, self._fresh = True, None
 
     def apply(self, event: str, data: Mapping[str, Any], monotonic: float) -> None:
         """Applies one event. `monotonic`: seconds, when it was read. Raises KeyError or ValueError for a malformed one."""
         with self._lock:
             if event == "reset":
-                self._known, self._by_match, self._complete_until = {}, {}, 0.0
+                self._fresh = _Table()
             elif event == "revocation":
-                self._add(str(data["id"]), _known(data))
+                (self._table if self._fresh is None else self._fresh).add(str(data["id"]), _known(data))
             elif event == "heartbeat":
                 self._beat(data, monotonic)
 
-    def _add(self, id_: str, made: _Known) -> None:
-        self._remove(id_)
-        self._known[id_] = made
-        self._by_match.setdefault(made.match, {})[id_] = made
-
-    def _remove(self, id_: str) -> None:
-        old = self._known.pop(id_, None)
-        if old is not None:
-            same = self._by_match[old.match]
-            del same[id_]
-            if not same:
-                del self._by_match[old.match]
-
     def _beat(self, data: Mapping[str, Any], monotonic: float) -> None:
-        at = int(data["at"])
-        offset = at - monotonic * 1000
-        self._offset = offset if self._offset is None else max(self._offset, offset)
-        self._epoch = str(data["epoch"])
+        at, complete_until, epoch = int(data["at"]), int(data["complete_until"]), str(data["epoch"])
         self._accounts = frozenset(map(str, data["accounts"]))
-        self._complete_until = int(data["complete_until"])
-        for id_ in [
-            id_ for id_, made in self._known.items() if max(made.created_at, made.issued_before) + _KEEP_MS < at
-        ]:
-            self._remove(id_)
+        self._epoch, self._complete_until, self.keys = epoch, complete_until, str(data.get("keys", ""))
+        offset = at - monotonic * 1000
+        self._offset = offset if self._first or self._offset is None else max(self._offset, offset)
+        self._first = False
+        if self._fresh is not None:
+            self._table, self._fresh = self._fresh, None
+        self._table.remove_spent(at)
 
     def age(self, monotonic: float) -> float:
         """Seconds since the time until which the revocations are complete; infinite before the first heartbeat."""
+        issuer = self.issuer_time(monotonic)
+        return float("inf") if issuer is None else max(0.0, issuer - self._complete_until / 1000)
+
+    def issuer_time(self, monotonic: float) -> float | None:
+        """The issuer's clock in seconds, as heartbeats show it; None before the first one."""
         with self._lock:
-            if self._offset is None or not self._complete_until:
-                return float("inf")
-            return max(0.0, (monotonic * 1000 + self._offset - self._complete_until) / 1000)
+            return None if self._offset is None else monotonic + self._offset / 1000
 
     def end(self, hops: Sequence[Sequence[Any]]) -> bool:
         """Whether one of them ends a token with these hops. Raises ValueError or TypeError for malformed hops."""
@@ -99,7 +120,7 @@ class Revocations:
         if len(ids) % MATCH_CHARACTERS:
             raise ValueError("match ids of another length")
         for start in range(0, len(ids), MATCH_CHARACTERS):
-            for made in self._by_match.get(ids[start : start + MATCH_CHARACTERS], {}).values():
+            for made in self._table.by_match.get(ids[start : start + MATCH_CHARACTERS], {}).values():
                 if epoch != self._epoch or not made.position or position < made.position:
                     return True
                 if issued_at < made.issued_before:

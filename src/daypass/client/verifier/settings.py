@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from daypass.client.profiles import Profile
+from daypass.client.profiles import LocalStateError, Profile
 
 
 class WhenBehind(Enum):
@@ -44,5 +44,10 @@ class Settings:
     tokens: int = 10_000
 
     def current_profile(self) -> Profile:
-        """The profile to use now."""
-        return self.profile() if callable(self.profile) else self.profile
+        """The profile to use now. Raises LocalStateError when the function does not return one, whatever it raises."""
+        if not callable(self.profile):
+            return self.profile
+        try:
+            return self.profile()
+        except Exception as error:
+            raise LocalStateError(f"there are no credentials for the verifier: {error}") from error

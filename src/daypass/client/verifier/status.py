@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from daypass.client.verifier.keys import Malformed, decoded
@@ -13,7 +14,11 @@ from daypass.client.verifier.keys import Malformed, decoded
 TYPE: Final = "statuslist+jwt"
 MAX_BYTES: Final = 1_048_576
 """Of a list, before compression."""
+MAX_TOKEN: Final = 65_536
+"""Characters of a list's token. One of 131,072 statuses has 30,000 when half of them are revoked."""
 _MAX_LISTS: Final = 256
+_PARALLEL: Final = 16  # fetches at once
+_AGAIN_SECONDS: Final = 1.0  # between two attempts to fetch a list
 
 
 class StatusUnknown(Exception):
@@ -41,37 +46,68 @@ class StatusLists:
         self._clock = clock
         self._monotonic = monotonic
         self._lists: OrderedDict[str, _Cached] = OrderedDict()
+        self._not_before: dict[str, float] = {}  # when a list that could not be fetched may be tried again
         self._lock = threading.Lock()
+        self._fetching = [threading.Lock() for _ in range(_PARALLEL)]
 
     def is_revoked(self, uri: str, index: int, limit_seconds: float) -> bool:
         """The status in a list that is complete until `limit_seconds` ago, at least. Raises StatusUnknown."""
         with self._lock:
             found = self._lists.get(uri)
-            if found is None or self._monotonic() >= found.fetch_again or self._age(found) > limit_seconds:
-                found = self._fetched(uri)
-            self._lists.move_to_end(uri)
+            if found is not None:
+                self._lists.move_to_end(uri)
+        if self._is_stale(found, limit_seconds):
+            with self._fetching[hash(uri) % _PARALLEL]:
+                found = self._lists.get(uri)
+                if self._is_stale(found, limit_seconds):  # else another thread has fetched it meanwhile
+                    found = self._newer(uri, self._fetched(uri))
+        assert found is not None
         if self._age(found) > limit_seconds:
             raise StatusUnknown("the status list is too old")
         if not 0 <= index < 8 * len(found.bits):
             raise StatusUnknown("the status list does not have this index")
         return bool(found.bits[index // 8] >> index % 8 & 1)
 
+    def _is_stale(self, found: _Cached | None, limit_seconds: float) -> bool:
+        return found is None or self._monotonic() >= found.fetch_again or self._age(found) > limit_seconds
+
     def _age(self, found: _Cached) -> float:
         return self._clock() - found.complete_until
 
+    def _newer(self, uri: str, fetched: _Cached) -> _Cached:
+        """The list to use from now on. An older copy than the known one, from a cache or an attacker, is not used; of
+        two of the same second, each revoked token counts.
+        """
+        with self._lock:
+            known, found = self._lists.get(uri), fetched
+            if known is not None and known.complete_until > fetched.complete_until:
+                found = known
+            elif known is not None and known.complete_until == fetched.complete_until:
+                found = fetched._replace(bits=_united(known.bits, fetched.bits))
+            self._lists[uri] = found
+            self._lists.move_to_end(uri)
+            while len(self._lists) > _MAX_LISTS:
+                self._lists.popitem(last=False)
+        return found
+
     def _fetched(self, uri: str) -> _Cached:
+        if self._monotonic() < self._not_before.get(uri, 0.0):
+            raise StatusUnknown("the status list could not be fetched a moment ago")
         try:
             claims = self._fetch(uri)
             held = claims["status_list"]
             if claims["sub"] != uri or held["bits"] != 1 or claims["exp"] <= self._clock():
                 raise StatusUnknown("the status list is another one, or has expired")
-            found = _Cached(_inflated(held["lst"]), float(claims["iat"]), self._monotonic() + float(claims["ttl"]) / 2)
+            return _Cached(_inflated(held["lst"]), float(claims["iat"]), self._monotonic() + float(claims["ttl"]) / 2)
         except (OSError, ValueError, KeyError, TypeError, Malformed) as error:
+            if len(self._not_before) >= _MAX_LISTS:
+                self._not_before.clear()
+            self._not_before[uri] = self._monotonic() + _AGAIN_SECONDS
             raise StatusUnknown(f"the status list cannot be fetched: {error}") from None
-        self._lists[uri] = found
-        while len(self._lists) > _MAX_LISTS:
-            self._lists.popitem(last=False)
-        return found
+
+
+def _united(one: bytes, other: bytes) -> bytes:
+    return bytes(a | b for a, b in zip_longest(one, other, fillvalue=0))
 
 
 def _inflated(text: str) -> bytes:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from daypass.client.http import signed_request
-from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, open_response
+from daypass.client.verifier.elapsed import elapsed
 from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.settings import Settings
 
@@ -23,7 +23,6 @@ _LOG = logging.getLogger("daypass.verifier")
 _PATH: Final = "/events/revocations"
 _MAX_LINE: Final = 65_536
 _PAUSE_SECONDS: Final = (0.1, 5.0)  # before the next attempt: at first, at most
-_FAILED = (NoAnswer, LocalStateError, OSError, ValueError, KeyError, TypeError)
 
 
 class Event(NamedTuple):
@@ -66,7 +65,7 @@ class Follower:
         revocations: Revocations,
         *,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed,
     ) -> None:
         self._settings = settings
         self._revocations = revocations
@@ -91,8 +90,8 @@ class Follower:
             try:
                 if self._follow():
                     pause = _PAUSE_SECONDS[0]
-            except _FAILED as error:
-                _LOG.warning("The stream of revocations failed: %s", error)
+            except Exception as error:  # noqa: BLE001  # without this thread every token would be refused for ever
+                _LOG.warning("The stream of revocations failed: %s: %s", type(error).__name__, error)
             self._stopping.wait(pause * (0.5 + random.random() / 2))  # noqa: S311  # not a secret
             pause = min(longest, pause * 2)
 

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from daypass.client.errors import ClientError
@@ -17,11 +17,12 @@ from daypass.client.http import signed_request
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, Transport, exchange
 from daypass.client.verifier import keys
+from daypass.client.verifier.elapsed import elapsed
 from daypass.client.verifier.keys import Keys, Malformed, split
 from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.settings import Settings, WhenBehind
+from daypass.client.verifier.status import MAX_TOKEN, StatusLists, StatusUnknown
 from daypass.client.verifier.status import TYPE as LIST_TYPE
-from daypass.client.verifier.status import StatusLists, StatusUnknown
 from daypass.client.verifier.stream import Follower
 
 SESSION: Final = "urn:daypass:session"
@@ -29,6 +30,7 @@ _TYPE: Final = "at+jwt"
 _JWKS: Final = "/.well-known/jwks.json"
 _INTROSPECT: Final = "/oauth2/introspect"
 _FETCH_SECONDS: Final = 2.0
+_REVALIDATED: Final = {"cache-control": "no-cache"}  # a cache on the way may have the keys from before an emergency
 
 
 class InvalidToken(Exception):
@@ -55,6 +57,13 @@ class Verified:
         return found
 
 
+class _Genuine(NamedTuple):
+    """The claims of a token that the issuer has signed, and the id of its key; "" when the issuer was asked instead."""
+
+    claims: Mapping[str, Any]
+    kid: str
+
+
 class Verifier:
     """Verifies access tokens. Safe for threads; `start` follows revocations in the background, `stop` ends that."""
 
@@ -63,7 +72,7 @@ class Verifier:
         settings: Settings,
         *,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed,
         transport: Transport = exchange,
     ) -> None:
         self._settings = settings
@@ -72,9 +81,9 @@ class Verifier:
         self._transport = transport
         self.revocations = Revocations()
         self._follower = Follower(settings, self.revocations, clock=clock, monotonic=monotonic)
-        self._keys = Keys(lambda: self._get(_JWKS), monotonic)
-        self._lists = StatusLists(self._list, clock, monotonic)
-        self._known: OrderedDict[bytes, Mapping[str, Any]] = OrderedDict()
+        self._keys = Keys(lambda: self._get(_JWKS), monotonic, lambda: self.revocations.keys)
+        self._lists = StatusLists(self._list, self._now, monotonic)
+        self._known: OrderedDict[bytes, _Genuine] = OrderedDict()
         self._lock = threading.Lock()
 
     def start(self) -> Verifier:
@@ -93,40 +102,42 @@ class Verifier:
     def verify(self, unverified_token: str) -> Verified:
         """The token, if it is valid and not revoked. Raises InvalidToken, NotCurrent."""
         digest = hashlib.sha256(unverified_token.encode("utf-8", "surrogatepass")).digest()
-        with self._lock:
-            claims = self._known.get(digest)
-        if claims is None:
-            claims = self._genuine(unverified_token)
+        genuine = self._genuine(unverified_token, digest)
+        claims = genuine.claims
         self._check(claims)
-        self._remember(digest, claims)
+        self._remember(digest, genuine)
         self._refuse_revoked(unverified_token, claims)
         scope = str(claims.get("scope", "")).split()
         return Verified(str(claims["sub"]), tuple(scope), int(claims["exp"]), claims)
 
-    def _remember(self, digest: bytes, claims: Mapping[str, Any]) -> None:
+    def _remember(self, digest: bytes, genuine: _Genuine) -> None:
         with self._lock:
-            self._known[digest] = claims
+            self._known[digest] = genuine
             self._known.move_to_end(digest)
             while len(self._known) > self._settings.tokens:
                 self._known.popitem(last=False)
 
     # --- Signature and claims
 
-    def _genuine(self, unverified_token: str) -> Mapping[str, Any]:
-        """The claims of a token that the issuer has signed."""
+    def _genuine(self, unverified_token: str, digest: bytes) -> _Genuine:
+        """A token that the issuer has signed, by a key that it still has."""
+        with self._lock:
+            known = self._known.get(digest)
         try:
+            if known is not None and (not known.kid or self._keys.is_published(known.kid)):
+                return known
             token = split(unverified_token, _TYPE)
             if not keys.AVAILABLE:
-                return self._introspected(unverified_token)
-            self._keys.verify(token)
+                return _Genuine(self._introspected(unverified_token), "")
+            return _Genuine(token.claims, self._keys.verify(token))
         except Malformed as error:
             raise InvalidToken(str(error)) from None
         except (OSError, ValueError) as error:
-            raise NotCurrent(f"the issuer's keys cannot be fetched: {error}") from None
-        return token.claims
+            why = f"the issuer's keys cannot be fetched: {error}"
+            return _Genuine(self._ask(unverified_token, why), "")
 
     def _check(self, claims: Mapping[str, Any]) -> None:
-        now, leeway = self._clock(), self._settings.leeway_seconds
+        now, leeway = self._now(), self._settings.leeway_seconds
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if claims.get("iss") != self._settings.issuer.rstrip("/"):
@@ -139,6 +150,10 @@ class Verifier:
             raise InvalidToken("it is not valid yet")
         if not isinstance(claims.get("sub"), str) or not isinstance(claims.get(SESSION), Mapping):
             raise InvalidToken("it is not an access token of Daypass")
+
+    def _now(self) -> float:
+        """The later of this machine's clock and the issuer's, so that a clock that is behind extends no token."""
+        return max(self._clock(), self.revocations.issuer_time(self._monotonic()) or 0.0)
 
     # --- Revocations
 
@@ -167,20 +182,20 @@ class Verifier:
             raise StatusUnknown("the status list is not the issuer's")
         return self._lists.is_revoked(uri, index, self._settings.list_seconds)
 
-    def _ask(self, unverified_token: str, why: str) -> None:
+    def _ask(self, unverified_token: str, why: str) -> Mapping[str, Any]:
         """Introspects the token, or refuses it, as configured."""
         if self._settings.when_behind is WhenBehind.REFUSE:
             raise NotCurrent(why)
-        self._introspected(unverified_token)
+        return self._introspected(unverified_token)
 
     # --- The server
 
     def _introspected(self, unverified_token: str) -> Mapping[str, Any]:
         """The claims of a token according to the server. Raises InvalidToken, NotCurrent."""
-        profile = self._settings.current_profile()
         body = urlencode({"token": unverified_token}).encode()
         form = "application/x-www-form-urlencoded"
         try:
+            profile = self._settings.current_profile()
             request = signed_request(
                 profile, "POST", _INTROSPECT, "", body, content_type=form, service="daypass", now=self._clock()
             )
@@ -196,9 +211,10 @@ class Verifier:
 
     def _get(self, path: str) -> bytes:
         """A public document of the issuer. Raises OSError."""
-        profile = self._settings.current_profile()
         try:
-            answer = self._transport(Request(profile.endpoint, "GET", path, {}, b"", profile.ca_bundle), _FETCH_SECONDS)
+            profile = self._settings.current_profile()
+            request = Request(profile.endpoint, "GET", path, _REVALIDATED, b"", profile.ca_bundle)
+            answer = self._transport(request, _FETCH_SECONDS)
         except (NoAnswer, LocalStateError) as error:
             raise OSError(str(error)) from None
         if answer.status != 200:
@@ -206,7 +222,9 @@ class Verifier:
         return answer.body
 
     def _list(self, uri: str) -> Mapping[str, Any]:
-        token = split(self._get(uri.removeprefix(self._settings.issuer.rstrip("/"))).decode("ascii"), LIST_TYPE)
+        token = split(
+            self._get(uri.removeprefix(self._settings.issuer.rstrip("/"))).decode("ascii"), LIST_TYPE, MAX_TOKEN
+        )
         if not keys.AVAILABLE:
             raise OSError("signatures cannot be verified here")
         self._keys.verify(token)

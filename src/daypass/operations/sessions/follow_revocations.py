@@ -40,12 +40,13 @@ class Batch(Struct, frozen=True):
 class Heartbeat(Struct, frozen=True):
     """Everything of these accounts up to `state` has been sent. `at`: the server's time, ms.
 
-    `nodes`: only for nodes, see `RevocationFeed.heard`.
+    `jwks`: the keys that verify access tokens now. `nodes`: only for nodes, see `RevocationFeed.heard`.
     """
 
     state: FeedState
     at: int
     accounts: tuple[str, ...]
+    jwks: bytes
     nodes: Mapping[str, int] | None = None
 
 
@@ -112,7 +113,8 @@ async def follow(
         unplaced.update(made.id for made in sent if not made.position)
         unplaced.difference_update(made.id for made in sent if made.position)
         cursor = state.position
-        yield Heartbeat(state, now, accounts, None if subscription.call is not None else feed.heard())
+        jwks = env.oauth.signer.jwks() if env.oauth.enabled else b""
+        yield Heartbeat(state, now, accounts, jwks, None if subscription.call is not None else feed.heard())
         await feed.changed(version, heartbeat_seconds)
 
 

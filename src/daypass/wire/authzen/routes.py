@@ -5,7 +5,6 @@ Source: OpenID AuthZEN Authorization API 1.0, 6 to 10.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +23,7 @@ from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge,
 from daypass.wire.authzen import requests
 from daypass.wire.authzen.requests import Evaluations, body_of
 from daypass.wire.front import Front, Progress, Refusal
-from daypass.wire.http import FixedHeaders, Header, Request, Response, has_entity
+from daypass.wire.http import FixedHeaders, Header, Request, Response, entity_tag, has_entity
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import GET, POST, Route
 
@@ -169,7 +168,7 @@ def _metadata(front: Front, request: Request) -> Response:
         "search_action_endpoint": at + _ACTIONS,
     }
     body = json.dumps(content).encode("ascii")
-    tag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode("ascii") + b'"'
+    tag = entity_tag(body)
     headers: tuple[Header, ...] = (
         (b"etag", tag),
         (b"cache-control", b"public, max-age=3600"),

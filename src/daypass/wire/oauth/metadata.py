@@ -6,7 +6,6 @@ Sources: RFC 8414, RFC 9728, OpenID Connect Discovery 1.0, RFC 7517.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam.outbound import PLACE
 from daypass.operations.oauth.web_identity_token import CLAIMS as WEB_IDENTITY_CLAIMS
 from daypass.ports import AuthorizationServer
-from daypass.wire.http import Header, Response, has_entity
+from daypass.wire.http import Header, Response, entity_tag, has_entity
 from daypass.wire.oauth.endpoint import RESOURCE_PATH, Visit
 from daypass.wire.oauth.errors import JSON
 
@@ -106,7 +105,7 @@ async def outbound(visit: Visit) -> Response:
 
 
 def _cacheable(visit: Visit, body: bytes) -> Response:
-    tag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode("ascii") + b'"'
+    tag = entity_tag(body)
     headers: tuple[Header, ...] = (
         (b"etag", tag),
         (b"cache-control", b"public, max-age=%d" % MAX_AGE_SECONDS),

@@ -32,7 +32,7 @@ from daypass.operations.sessions.follow_revocations import (
 )
 from daypass.wire.access_token import SCHEMES, UNPROVEN, authenticated_by_any, authorization_of, challenge, with_nonce
 from daypass.wire.front import Front, Progress
-from daypass.wire.http import REQUEST, Request, Response
+from daypass.wire.http import REQUEST, Request, Response, entity_tag
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import AsgiApp
 
@@ -182,6 +182,7 @@ def render(change: Change) -> bytes:
                 "complete_until": change.state.complete_until,
                 "at": change.at,
                 "accounts": change.accounts,
+                **({"keys": entity_tag(change.jwks).decode("ascii").strip('"')} if change.jwks else {}),
                 **({} if change.nodes is None else {"nodes": change.nodes}),
             }
             return f"id: {epoch}-{position}\n".encode("ascii") + _event("heartbeat", shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.ssf.poll import WaitingPolls
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
-from daypass.wire.http import Handler, Header, Request, Response, has_entity
+from daypass.wire.http import Handler, Header, Request, Response, entity_tag, has_entity
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
 from daypass.wire.ssf import streams
@@ -96,7 +95,7 @@ def _configuration(front: Front) -> Handler:
         if not server.enabled:
             raise DaypassError(ErrorKind.NOT_FOUND, "Event streams are off: server.public_url is not set.")
         body = json.dumps(configuration(server)).encode("ascii")
-        tag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode("ascii") + b'"'
+        tag = entity_tag(body)
         headers: tuple[Header, ...] = (
             (b"etag", tag),
             (b"cache-control", b"public, max-age=%d" % _MAX_AGE_SECONDS),
