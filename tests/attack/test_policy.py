@@ -185,6 +185,8 @@ def _around(value: str) -> str:
         '"x"',
         "\ud800",
         "\U0001f511" * 1000,
+        document({"Action": "s3:*", "Resource": "${" * 60_000}),
+        document({"Action": "s3:*", "Resource": "arn:aws:s3:::" + "${" * 60_000}),
     ],
 )
 def test_a49_hostile_document_is_a_400(site: Installation, ann: Key, refused: Refused, text: str) -> None:

@@ -1,7 +1,7 @@
 import pytest
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.policy.pattern import Glob, Patterns, Wild, fold, resolve, tokenize
+from daypass.domain.policy.pattern import Glob, Patterns, Wild, fold, replace_braces, resolve, tokenize
 
 
 def matches(pattern, text, context=None, **options):
@@ -154,3 +154,21 @@ def test_patterns_hostile_patterns_take_linear_time(pattern):
     compiled = Patterns([pattern])
     text = "a" * 20_000
     assert least_cpu_seconds(lambda: compiled.matches(text, {})) < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a${b}c${d:e}", "a<4>c<6>"),
+        ("${", "${"),
+        ("}${a", "}${a"),
+        ("${${a}b}", "<6>b}"),
+        ("$ {a}${}", "$ {a}<3>"),
+    ],
+)
+def test_replace_braces_replaces_up_to_the_first_closing_one(text, expected):
+    assert replace_braces(text, lambda found: f"<{len(found)}>") == expected
+
+
+def test_replace_braces_unclosed_ones_take_linear_time():
+    assert least_cpu_seconds(lambda: replace_braces("${" * 60_000, lambda _: "")) < 0.5

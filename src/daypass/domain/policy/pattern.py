@@ -9,7 +9,7 @@ Source: IAM User Guide, "IAM policy elements: Variables and tags", "IAM JSON pol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -74,6 +74,21 @@ def tokenize(text: str, *, variables: bool, wildcards: bool) -> tuple[Token, ...
 def variables_in(text: str) -> tuple[str, ...]:
     """The keys of the policy variables in a text, as written."""
     return tuple(match[2] for match in _VARIABLE.finditer(text) if match[2])
+
+
+def replace_braces(text: str, replacement: Callable[[str], str]) -> str:
+    """`text` with each `${…}`, whether it is a valid variable or not, replaced by `replacement` of it.
+
+    In time linear in the text: a regular expression would look for the end once for each beginning (attack A49).
+    """
+    parts: list[str] = []
+    at = 0
+    begin = text.find("${")
+    while begin >= 0 and (last := text.find("}", begin)) >= 0:
+        parts += (text[at:begin], replacement(text[begin : last + 1]))
+        at = last + 1
+        begin = text.find("${", at)
+    return "".join((*parts, text[at:]))
 
 
 def _token(text: str, at: int, *, variables: bool, wildcards: bool) -> tuple[Token, int]:

@@ -6,12 +6,9 @@ Source: IAM User Guide, "IAM JSON policy elements: Resource", and the refusals t
 
 from __future__ import annotations
 
-import re
-
 from daypass.domain.arn import PARTITIONS
-from daypass.domain.policy.pattern import tokenize
+from daypass.domain.policy.pattern import replace_braces, tokenize
 
-_VARIABLE = re.compile(r"\$\{[^}]*\}")
 _IAM_PATHS = (
     "user/",
     "federated-user/",
@@ -34,7 +31,7 @@ def fields(text: str) -> list[str]:
     """The fields of an ARN pattern, six at most. The colons of a variable are not separators."""
     found: list[str] = []
     at = 0
-    masked = _VARIABLE.sub(lambda match: "_" * len(match[0]), text)
+    masked = replace_braces(text, lambda variable: "_" * len(variable))
     for part in masked.split(":", 5):
         found.append(text[at : at + len(part)])
         at += len(part) + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from daypass.domain.policy import values
@@ -12,10 +11,9 @@ from daypass.domain.policy.lint.finding import Finding, at_place
 from daypass.domain.policy.lint.known import ALWAYS_PRESENT, OFTEN_EMPTY, is_known
 from daypass.domain.policy.lint.locations import Locations
 from daypass.domain.policy.model import Effect
-from daypass.domain.policy.pattern import Patterns, fold
+from daypass.domain.policy.pattern import Patterns, fold, replace_braces
 
 _LITERAL = frozenset({"StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"})
-_VARIABLE = re.compile(r"\$\{[^}]*\}")
 _MOST_PAIRS = 10_000  # values compared with one another; larger sets are not checked
 _ARN = frozenset({"ArnEquals", "ArnLike"})
 _EXCLUSIVE = {"StringEquals": "StringNotEquals", "StringEqualsIgnoreCase": "StringNotEqualsIgnoreCase"}
@@ -78,7 +76,7 @@ def _one(statement: Statement, condition: Condition, locations: Locations) -> It
 
 def _plain(value: str) -> str:
     """A value without its policy variables: `${*}` is a literal star."""
-    return _VARIABLE.sub("", value)
+    return replace_braces(value, lambda _: "")
 
 
 def _absent(condition: Condition) -> str:
