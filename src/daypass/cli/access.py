@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 import click
@@ -10,6 +11,7 @@ import click
 from daypass.cli import exits, output
 from daypass.cli.explain import show
 from daypass.cli.options import PAGE, Group, connect, output_option, server_options
+from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
 
@@ -39,7 +41,7 @@ _OUTCOMES = {"allowed": "allowed", "allowed_if": "depends", "partly": "partly", 
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="For sts:AssumeRole; repeatable.")
 @server_options
 @output_option
-def simulate(principal: str, profile: str, endpoint: str, form: str, **given: Any) -> int:
+def simulate(principal: str, profile: str, endpoint: str, **given: Any) -> Result:
     """Show what would be decided, and why. Nothing is changed. PRINCIPAL is user/NAME, role/NAME or an ARN; without it,
     only the given policies decide. For assuming a role of your account, its trust policy is evaluated too.
 
@@ -47,19 +49,17 @@ def simulate(principal: str, profile: str, endpoint: str, form: str, **given: An
     """
     connection = connect(profile, endpoint)
     answer = connection.api("POST", "/simulate", body=_simulation(connection, principal, given))
-    results = answer["results"]
-    if form == "json":
-        output.data(results)
-    elif len(results) == 1 and results[0]["explanation"]:
-        show(results[0]["explanation"])
-        _show_open([results[0]])
-    else:
-        output.table(
-            ("ACTION", "RESOURCE", "DECISION", "BECAUSE"),
-            [(r["action"], r["resource"], _DECISIONS.get(r["decision"], r["decision"]), _because(r)) for r in results],
-        )
-        _show_open(results)
-    return exits.OK if all(result["decision"] == "allowed" for result in results) else exits.FINDING
+    found = answer["results"]
+    allowed = all(result["decision"] == "allowed" for result in found)
+    return Result(found, *_decisions(found), *_open(found), status=exits.OK if allowed else exits.FINDING)
+
+
+def _decisions(found: list[dict[str, Any]]) -> list[Part]:
+    """One decision with its explanation, or a table of several."""
+    if len(found) == 1 and found[0]["explanation"]:
+        return [lambda: show(found[0]["explanation"])]
+    rows = [(r["action"], r["resource"], _DECISIONS.get(r["decision"], r["decision"]), _because(r)) for r in found]
+    return [Table(("ACTION", "RESOURCE", "DECISION", "BECAUSE"), rows)]
 
 
 def _simulation(connection: Connection, principal: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -118,9 +118,9 @@ def _because(result: dict[str, Any]) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
-def _show_open(results: list[dict[str, Any]]) -> None:
-    for account in dict.fromkeys(result["open_with"] for result in results if result["open_with"]):
-        click.echo(f"\nAccount {output.safe(account)} must allow it too; its policies are not yours to see.")
+def _open(found: list[dict[str, Any]]) -> Iterator[Part]:
+    for account in dict.fromkeys(result["open_with"] for result in found if result["open_with"]):
+        yield from ("", f"Account {account} must allow it too; its policies are not yours to see.")
 
 
 # --- Who can, what can
@@ -144,7 +144,7 @@ def access() -> None:
 @click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
 @server_options
 @output_option
-def who_can(action: str, resource: str, profile: str, endpoint: str, form: str, **given: Any) -> int:
+def who_can(action: str, resource: str, profile: str, endpoint: str, **given: Any) -> Result:
     """Who of your account can do ACTION on RESOURCE (an ARN; * when left out). For sts:AssumeRole on a role, also those
     whom its trust policy admits from outside.
 
@@ -156,11 +156,11 @@ def who_can(action: str, resource: str, profile: str, endpoint: str, form: str, 
     search = _Search(connect(profile, endpoint), query)
     search.run(given["limit"], given["look_at"])
     found = search.found[: given["limit"]]
-    if form == "json":
-        output.data(found)
-    else:
-        output.table(("PRINCIPAL", "KIND", "CAN", "IF"), [_access_row(entry) for entry in found])
-    return exits.OK if any(entry["outcome"] != "denied" for entry in found) else exits.FINDING
+    return Result(
+        found,
+        Table(("PRINCIPAL", "KIND", "CAN", "IF"), [_access_row(entry) for entry in found]),
+        status=exits.OK if any(entry["outcome"] != "denied" for entry in found) else exits.FINDING,
+    )
 
 
 def _is_terminal() -> bool:
@@ -210,7 +210,7 @@ class _Search:
 @click.argument("principal")
 @server_options
 @output_option
-def what_can(principal: str, profile: str, endpoint: str, form: str) -> int:
+def what_can(principal: str, profile: str, endpoint: str) -> Result:
     """What PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with the limits of its other policies, and
     the roles of your account that it can assume.
 
@@ -225,16 +225,12 @@ def what_can(principal: str, profile: str, endpoint: str, form: str) -> int:
         whole["roles"] += page["roles"]
         following = page["next"] if page["next"] != following else ""
     del whole["next"]
-    if form == "json":
-        output.data(whole)
-    else:
-        _show_grants(whole)
     useful = whole["roles"] or any(grant["extent"] != "denied" for grant in whole["grants"])
-    return exits.OK if useful else exits.FINDING
+    return Result(whole, *_grants(whole), status=exits.OK if useful else exits.FINDING)
 
 
-def _show_grants(whole: dict[str, Any]) -> None:
-    output.table(
+def _grants(whole: dict[str, Any]) -> Iterator[Part]:
+    yield Table(
         ("ACTION", "RESOURCE", "CAN", "BY", "BUT"),
         [
             (
@@ -248,10 +244,10 @@ def _show_grants(whole: dict[str, Any]) -> None:
         ],
     )
     if whole["more_grants"]:
-        click.echo("There are more grants than one answer shows.")
+        yield "There are more grants than one answer shows."
     if whole["roles"]:
-        click.echo()
-        output.table(("ROLE", "KIND", "CAN ASSUME", "IF"), [_access_row(entry) for entry in whole["roles"]])
+        yield ""
+        yield Table(("ROLE", "KIND", "CAN ASSUME", "IF"), [_access_row(entry) for entry in whole["roles"]])
 
 
 def _access_row(entry: dict[str, Any]) -> tuple[str, ...]:

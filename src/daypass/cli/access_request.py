@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 import click
@@ -17,12 +17,14 @@ from daypass.cli.options import (
     account_option,
     complete_roles,
     connect,
+    form_option,
     limit_option,
     output_option,
     pages,
     server_options,
 )
 from daypass.cli.request import mfa_code_on_terminal
+from daypass.cli.results import Fields, Part, Result, Table, render
 from daypass.client.credentials import role_arn
 from daypass.client.http import Connection, segment
 
@@ -96,7 +98,7 @@ def new_request_options(command: Any) -> Any:
 @click.option("--confirm", default="", metavar="ROLE", help="For an emergency, the name of the first role.")
 @server_options
 @output_option
-def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint: str, form: str, **given: Any) -> None:
+def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint: str, **given: Any) -> Result:
     """Request access to ROLES (ARNs, or NAMES of your own account)."""
     connection = connect(profile, endpoint)
     body = wanted(connection, roles, given, policy)
@@ -117,7 +119,7 @@ def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint
     made = connection.api("POST", _PATH, body=body, repeatable=bool(given["token"]))
     if made.get("reused"):
         output.message("you have this access already; --new requests it again")
-    shown(made, form)
+    return shown(made)
 
 
 @request.command("suggest")
@@ -125,24 +127,24 @@ def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint
 @click.argument("resource", default="*")
 @server_options
 @output_option
-def suggest(action: str, resource: str, profile: str, endpoint: str, form: str) -> None:
+def suggest(action: str, resource: str, profile: str, endpoint: str) -> Result:
     """List the roles that you may request for ACTION on RESOURCE (an ARN), least privileged first."""
     query = {"action": action, "resource": resource}
     found = connect(profile, endpoint).api("GET", "/role-suggestions", query)["suggestions"]
-    if form == "json":
-        output.data(found)
-        return
-    output.table(
-        ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
-        [
-            (
-                _name(each["role"]),
-                _stages(each["stages"]),
-                each["grant_id"],
-                ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
-            )
-            for each in found
-        ],
+    return Result(
+        found,
+        Table(
+            ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
+            [
+                (
+                    _name(each["role"]),
+                    _stages(each["stages"]),
+                    each["grant_id"],
+                    ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
+                )
+                for each in found
+            ],
+        ),
     )
 
 
@@ -166,20 +168,19 @@ def list_requests(
     limit: int,
     profile: str,
     endpoint: str,
-    form: str,
-) -> None:
+) -> Result:
     """List access requests that concern you, or all of them if you may see them."""
     query = {"account": account, "state": state or "", "approvable": "true" if inbox else ""}
     found = pages(connect(profile, endpoint), _PATH, "access_requests", query, limit)
-    if form == "json":
-        output.data(found)
-        return
-    output.table(
-        ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
-        [
-            (r["id"], r["state"], _name(r["requester"]), ", ".join(map(_name, r["roles"])), r["risk"], r["reason"])
-            for r in found
-        ],
+    return Result(
+        found,
+        Table(
+            ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
+            [
+                (r["id"], r["state"], _name(r["requester"]), ", ".join(map(_name, r["roles"])), r["risk"], r["reason"])
+                for r in found
+            ],
+        ),
     )
 
 
@@ -193,34 +194,32 @@ def _name(arn: str) -> str:
 @account_option
 @server_options
 @output_option
-def show(request_id: str, examine: bool, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(request_id: str, examine: bool, account: str, profile: str, endpoint: str) -> Result:
     """Show one access request, with its votes and grants."""
     path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
     found = connect(profile, endpoint).api("GET", path, {"account": account})
-    if not examine or form == "json":
-        shown(found, form)
-        return
-    shown(found["access_request"], form)
-    _shown_examination(found)
+    if not examine:
+        return shown(found)
+    return Result(found, *shown(found["access_request"]).text, *_examination(found))
 
 
-def _shown_examination(found: Mapping[str, Any]) -> None:
-    """Prints what an approver should know beside the request itself."""
+def _examination(found: Mapping[str, Any]) -> Iterator[Part]:
+    """What an approver should know beside the request itself."""
     added = found["added"]
-    click.echo()
+    yield ""
     if added is None:
-        output.prose("The roles belong to another account: their permissions are not shown here.")
+        yield "The roles belong to another account: their permissions are not shown here."
     elif not added:
-        output.prose("It adds nothing: the person has all of it already.")
+        yield "It adds nothing: the person has all of it already."
     else:
         rows = [(_action(each), ", ".join(each["resources"]), _name(each["role"]), each["policy"]) for each in added]
-        output.table(("ADDS", "ON", "ROLE", "POLICY"), rows)
+        yield Table(("ADDS", "ON", "ROLE", "POLICY"), rows)
         if found["more"]:
-            output.prose("There are more than these.")
+            yield "There are more than these."
     if found["history"]:
-        click.echo()
+        yield ""
         earlier = [(output.moment(r["created_at"]), r["state"], r["risk"], r["reason"]) for r in found["history"]]
-        output.table(("EARLIER REQUEST", "STATE", "RISK", "REASON"), earlier)
+        yield Table(("EARLIER REQUEST", "STATE", "RISK", "REASON"), earlier)
 
 
 def _action(added: Mapping[str, Any]) -> str:
@@ -228,37 +227,40 @@ def _action(added: Mapping[str, Any]) -> str:
     return f"{text} (partly)" if added["partly"] else str(text)
 
 
-def shown(found: Mapping[str, Any], form: str) -> None:
-    """Prints a request."""
-    if form == "json":
-        output.data(found)
-        return
-    output.fields(
-        {
-            "request": found["id"],
-            "state": found["state"] + (f" ({found['end_reason']})" if found["end_reason"] else ""),
-            "requester": found["requester"],
-            "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
-            "roles": ", ".join(found["roles"]),
-            "reason": found["reason"],
-            "ticket": found["ticket"],
-            "duration": f"{found['seconds']} s from the first use",
-            "not before": output.moment(found["starts_at"]),
-            "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
-            "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
-            "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
-            "missing": ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items()),
-        }
-    )
-    for vote in found["votes"]:
-        verb = "approved" if vote["approve"] else "denied"
-        void = "; void, because something changed afterwards" if vote["void"] else ""
-        mfa = " with MFA" if vote["mfa_at"] else ""
-        reason = f": {vote['reason']}" if vote["reason"] else ""
-        at = output.moment(vote["at"])
-        click.echo(output.safe(f"  {verb} by {vote['approver']}{mfa} at {at}{_narrowing(vote)}{void}{reason}"))
-    for grant in found["grants"]:
-        click.echo(output.safe(f"  grant {grant['id']} of {grant['role']}: {_grant_state(grant)}"))
+def shown(found: Mapping[str, Any]) -> Result:
+    """A request, with its votes and grants."""
+    return Result(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
+
+
+def _fields(found: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "request": found["id"],
+        "state": found["state"] + (f" ({found['end_reason']})" if found["end_reason"] else ""),
+        "requester": found["requester"],
+        "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
+        "roles": ", ".join(found["roles"]),
+        "reason": found["reason"],
+        "ticket": found["ticket"],
+        "duration": f"{found['seconds']} s from the first use",
+        "not before": output.moment(found["starts_at"]),
+        "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
+        "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
+        "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
+        "missing": ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items()),
+    }
+
+
+def _vote(vote: Mapping[str, Any]) -> str:
+    verb = "approved" if vote["approve"] else "denied"
+    void = "; void, because something changed afterwards" if vote["void"] else ""
+    mfa = " with MFA" if vote["mfa_at"] else ""
+    reason = f": {vote['reason']}" if vote["reason"] else ""
+    at = output.moment(vote["at"])
+    return f"  {verb} by {vote['approver']}{mfa} at {at}{_narrowing(vote)}{void}{reason}"
+
+
+def _grant(grant: Mapping[str, Any]) -> str:
+    return f"  grant {grant['id']} of {grant['role']}: {_grant_state(grant)}"
 
 
 def _narrowing(vote: Mapping[str, Any]) -> str:
@@ -286,10 +288,10 @@ def _grant_state(grant: Mapping[str, Any]) -> str:
 @mfa_options
 @account_option
 @server_options
-@output_option
+@form_option
 def approve(
     request_id: str, policy: TextIO | None, account: str, profile: str, endpoint: str, form: str, **given: Any
-) -> None:
+) -> int:
     """Approve an access request, exactly as it is shown. You cannot approve your own."""
     connection = connect(profile, endpoint)
     path, binding = f"{_PATH}/{segment(request_id)}", given["binding"]
@@ -297,7 +299,7 @@ def approve(
         seen = connection.api("GET", path, {"account": account})
         binding = seen["binding"]
         if form == "text":
-            shown(seen, form)
+            render(shown(seen), form)
             if output.interactive() and seen["state"] == "pending":
                 click.confirm("Approve this", abort=True, err=True)
     code = mfa_body(connection, given["mfa_serial"], given["mfa_code"])
@@ -310,11 +312,9 @@ def approve(
     if pairs:
         body["substitutes"] = {role_arn(connection, old): role_arn(connection, new) for old, _, new in pairs}
     after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
-    if form == "json":
-        output.data(after)
-        return
     missing = ", ".join(f"{number} × {stage}" for stage, number in after["missing"].items())
-    click.echo("Approved." if after["state"] == "approved" else f"Recorded; still missing: {output.safe(missing)}")
+    said = "Approved." if after["state"] == "approved" else f"Recorded; still missing: {missing}"
+    return render(Result(after, said), form)
 
 
 @request.command("deny")
@@ -325,26 +325,23 @@ def approve(
 @server_options
 @output_option
 def deny(
-    request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, profile: str, endpoint: str, form: str
-) -> None:
+    request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, profile: str, endpoint: str
+) -> Result:
     """Deny an access request, even if others approved it. Access that it gave ends, with its sessions."""
     connection = connect(profile, endpoint)
     path = f"{_PATH}/{segment(request_id)}"
     seen = connection.api("GET", path, {"account": account})
     body = {"reason": reason, "binding": seen["binding"], **mfa_body(connection, mfa_serial, mfa_code)}
-    _told(connection.api("POST", f"{path}/deny", {"account": account}, body=body), form)
+    return _state(connection.api("POST", f"{path}/deny", {"account": account}, body=body))
 
 
-def _told(after: Mapping[str, Any], form: str) -> None:
-    if form == "json":
-        output.data(after)
-    else:
-        click.echo(f"The access request is {output.safe(after['state'])}.")
+def _state(after: Mapping[str, Any]) -> Result:
+    return Result(after, f"The access request is {after['state']}.")
 
 
 def _simple(name: str, text: str) -> Callable[..., None]:
-    def act(request_id: str, profile: str, endpoint: str, form: str) -> None:
-        _told(connect(profile, endpoint).api("POST", f"{_PATH}/{segment(request_id)}/{name}"), form)
+    def act(request_id: str, profile: str, endpoint: str) -> Result:
+        return _state(connect(profile, endpoint).api("POST", f"{_PATH}/{segment(request_id)}/{name}"))
 
     act.__doc__ = text
     command: Callable[..., None] = request.command(name)(_id(server_options(output_option(act))))
@@ -360,11 +357,11 @@ done = _simple("done", "End the access of your request, with all its sessions.")
 @mfa_options
 @server_options
 @output_option
-def accept(request_id: str, mfa_serial: str, mfa_code: str, profile: str, endpoint: str, form: str) -> None:
+def accept(request_id: str, mfa_serial: str, mfa_code: str, profile: str, endpoint: str) -> Result:
     """Accept a request that somebody made for you."""
     connection = connect(profile, endpoint)
     body = mfa_body(connection, mfa_serial, mfa_code)
-    _told(connection.api("POST", f"{_PATH}/{segment(request_id)}/accept", body=body), form)
+    return _state(connection.api("POST", f"{_PATH}/{segment(request_id)}/accept", body=body))
 
 
 @request.command("extend")
@@ -382,9 +379,8 @@ def extend(
     mfa_code: str,
     profile: str,
     endpoint: str,
-    form: str,
-) -> None:
+) -> Result:
     """Request more time for access that you have."""
     connection = connect(profile, endpoint)
     body = {"seconds": duration, "reason": reason, **mfa_body(connection, mfa_serial, mfa_code)}
-    shown(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False), form)
+    return shown(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False))

@@ -8,6 +8,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Fields, Result, listing
 from daypass.client.http import Connection, segment
 
 _PAGE = "100"
@@ -31,7 +32,7 @@ def _place(anchor_id: str, what: str = "") -> str:
 @anchor.command("ls")
 @server_options
 @output_option
-def list_anchors(profile: str, endpoint: str, form: str) -> None:
+def list_anchors(profile: str, endpoint: str) -> Result:
     """List the trust anchors."""
     connection, found, after = connect(profile, endpoint), list[Any](), ""
     while True:
@@ -40,11 +41,10 @@ def list_anchors(profile: str, endpoint: str, form: str) -> None:
         after = page.get("nextToken") or ""
         if not after:
             break
-    output.listing(
+    return listing(
         found,
         ("ID", "NAME", "STATE", "CREATED"),
         lambda a: (a["trustAnchorId"], a["name"], "enabled" if a["enabled"] else "disabled", a["createdAt"]),
-        form,
     )
 
 
@@ -52,9 +52,9 @@ def list_anchors(profile: str, endpoint: str, form: str) -> None:
 @click.argument("anchor_id")
 @server_options
 @output_option
-def show(anchor_id: str, profile: str, endpoint: str, form: str) -> None:
+def show(anchor_id: str, profile: str, endpoint: str) -> Result:
     """Show a trust anchor and its certificates."""
-    _print(_ask(connect(profile, endpoint), "GET", _place(anchor_id)), form)
+    return _shown(_ask(connect(profile, endpoint), "GET", _place(anchor_id)))
 
 
 @anchor.command("create")
@@ -63,58 +63,58 @@ def show(anchor_id: str, profile: str, endpoint: str, form: str) -> None:
 @click.option("--disabled", is_flag=True, help="Create it disabled.")
 @server_options
 @output_option
-def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str, form: str) -> None:
+def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str) -> Result:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     source = {
         "sourceType": "CERTIFICATE_BUNDLE",
         "sourceData": {"x509CertificateData": certificates.read(65_536)},
     }
     body = {"name": name, "source": source, "enabled": not disabled}
-    _print(_ask(connect(profile, endpoint), "POST", "/trustanchors", body), form)
+    return _shown(_ask(connect(profile, endpoint), "POST", "/trustanchors", body))
 
 
 @anchor.command("enable")
 @click.argument("anchor_id")
 @server_options
-def enable(anchor_id: str, profile: str, endpoint: str) -> None:
+@output_option
+def enable(anchor_id: str, profile: str, endpoint: str) -> Result:
     """Accept the certificates of an authority again."""
-    _ask(connect(profile, endpoint), "POST", _place(anchor_id, "/enable"))
-    output.prose(f"Enabled trust anchor {output.safe(anchor_id)}.")
+    return _changed(connect(profile, endpoint), "POST", anchor_id, "enable")
 
 
 @anchor.command("disable")
 @click.argument("anchor_id")
 @server_options
-def disable(anchor_id: str, profile: str, endpoint: str) -> None:
+@output_option
+def disable(anchor_id: str, profile: str, endpoint: str) -> Result:
     """Accept no certificate of an authority. Sessions stay valid: end them with `daypass revoke`."""
-    _ask(connect(profile, endpoint), "POST", _place(anchor_id, "/disable"))
-    output.prose(f"Disabled trust anchor {output.safe(anchor_id)}.")
+    return _changed(connect(profile, endpoint), "POST", anchor_id, "disable")
 
 
 @anchor.command("rm")
 @click.argument("anchor_id")
 @yes_option
 @server_options
-def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete a trust anchor. Sessions stay valid: end them with `daypass revoke`."""
     confirmed(f"Delete trust anchor {output.safe(anchor_id)}?", yes=yes)
-    _ask(connect(profile, endpoint), "DELETE", _place(anchor_id))
-    output.prose(f"Deleted trust anchor {output.safe(anchor_id)}.")
+    return _changed(connect(profile, endpoint), "DELETE", anchor_id)
 
 
-def _print(answer: dict[str, Any], form: str) -> None:
+def _changed(connection: Connection, method: str, anchor_id: str, verb: str = "") -> Result:
+    """Enables, disables or deletes an anchor; the anchor as it is afterwards, or was."""
+    answer = _ask(connection, method, _place(anchor_id, f"/{verb}" if verb else ""))
+    return Result(answer["trustAnchor"], f"{(verb or 'delete').capitalize()}d trust anchor {anchor_id}.")
+
+
+def _shown(answer: dict[str, Any]) -> Result:
     found = answer["trustAnchor"]
-    if form == "json":
-        output.data(found)
-        return
-    output.fields(
-        {
-            "id": found["trustAnchorId"],
-            "name": found["name"],
-            "arn": found["trustAnchorArn"],
-            "state": "enabled" if found["enabled"] else "disabled",
-        }
-    )
-    click.echo()
-    for line in found["source"]["sourceData"].get("x509CertificateData", "").splitlines():
-        output.prose(output.safe(line))
+    shown = {
+        "id": found["trustAnchorId"],
+        "name": found["name"],
+        "arn": found["trustAnchorArn"],
+        "state": "enabled" if found["enabled"] else "disabled",
+    }
+    certificates = found["source"]["sourceData"].get("x509CertificateData", "").splitlines()
+    return Result(found, Fields(shown), "", *certificates)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from daypass.cli.options import (
 )
 from daypass.cli.replacing import difference
 from daypass.cli.replacing import show as show_change
+from daypass.cli.results import Result, done, listing, noting_done
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
@@ -37,10 +40,10 @@ def rule() -> None:
 @account_option
 @server_options
 @output_option
-def list_rules(account: str, profile: str, endpoint: str, form: str) -> None:
+def list_rules(account: str, profile: str, endpoint: str) -> Result:
     """List the rules."""
     found = _stored(connect(profile, endpoint), account)
-    output.listing(
+    return listing(
         [*found.values()],
         ("RULE", "ROLES", "CHANGED", "BY"),
         lambda r: (
@@ -49,7 +52,6 @@ def list_rules(account: str, profile: str, endpoint: str, form: str) -> None:
             output.moment(r["updated_at"]),
             r["updated_by"],
         ),
-        form,
     )
 
 
@@ -57,38 +59,46 @@ def list_rules(account: str, profile: str, endpoint: str, form: str) -> None:
 @click.argument("name")
 @account_option
 @server_options
-def show(name: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def show(name: str, account: str, profile: str, endpoint: str) -> Result:
     """Print rule NAME, as it was written."""
     found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(name)}", {"account": account})
-    click.echo("\n".join(map(output.safe, found["document"].splitlines())))
+    lines = map(output.safe, found["document"].splitlines())
+    return Result(found, partial(click.echo, "\n".join(lines)))
 
 
 @rule.command("rm")
 @click.argument("name")
 @account_option
+@yes_option
 @server_options
-def remove(name: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove(name: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete rule NAME. Access that was approved under it ends."""
+    confirmed(f"Delete rule {output.safe(name)}?", yes=yes, why="access that was approved under it ends")
     connect(profile, endpoint).api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
+    return done("deleted", f"Deleted rule {name}.", rule=name)
 
 
 @rule.command("diff")
 @_folder
 @account_option
 @server_options
-def diff(folder: Path, account: str, profile: str, endpoint: str) -> int:
+@output_option
+def diff(folder: Path, account: str, profile: str, endpoint: str) -> Result:
     """Compare the rules in FOLDER (NAME.json each, or one file) with the stored ones. Exits 1 when they differ."""
-    stored = _stored(connect(profile, endpoint), account)
-    changed = False
-    for name, text in _files(folder).items():
+    stored, files = _stored(connect(profile, endpoint), account), _files(folder)
+    found, lines = [], list[str]()
+    for name, text in files.items():
         before = json.loads(stored[name]["document"]) if name in stored else None
-        for line in difference(before, json.loads(text), (f"stored/{name}", f"file/{name}")):
-            changed = True
-            click.echo(output.safe(line))
-    for name in sorted(stored.keys() - _files(folder).keys()) if folder.is_dir() else ():
-        changed = True
-        click.echo(output.safe(f"only stored: {name}"))
-    return FINDING if changed else OK
+        if changes := list(difference(before, json.loads(text), (f"stored/{name}", f"file/{name}"))):
+            found.append({"rule": name, "state": "differs" if name in stored else "only in a file", "diff": changes})
+            lines += changes
+    for name in sorted(stored.keys() - files.keys()) if folder.is_dir() else ():
+        found.append({"rule": name, "state": "only stored", "diff": []})
+        lines.append(f"only stored: {name}")
+    shown = partial(click.echo, "".join(f"{output.safe(line)}\n" for line in lines), nl=False)
+    return Result(found, shown, status=FINDING if found else OK)
 
 
 @rule.command("apply")
@@ -97,7 +107,8 @@ def diff(folder: Path, account: str, profile: str, endpoint: str) -> int:
 @account_option
 @yes_option
 @server_options
-def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone.
 
     What replaces or deletes a stored rule is shown, and done after you confirm it.
@@ -107,21 +118,34 @@ def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endp
     dropped = sorted(stored.keys() - files.keys()) if prune and folder.is_dir() else []
     wanted = {name: json.loads(text) for name, text in files.items()} | dict.fromkeys(dropped)
     changed = {
-        name
-        for name in wanted.keys() & stored.keys()
-        if show_change(output.safe(f"Rule {name}"), stored[name], wanted[name])
+        name for name in wanted.keys() & stored.keys() if show_change(f"Rule {name}", stored[name], wanted[name])
     }
     if changed:
         confirmed("Change these rules?", yes=yes, why="this changes who may request and approve access")
-    for name, text in files.items():
-        if name in stored and name not in changed:
-            click.echo(output.safe(f"{name}: unchanged"))
-            continue
-        connection.api("PUT", f"{_PATH}/{segment(name)}", {"account": account}, body={"document": text})
-        click.echo(output.safe(f"{name}: {'changed' if name in stored else 'created'}"))
-    for name in dropped:
-        connection.api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
-        click.echo(output.safe(f"{name}: deleted"))
+    outcomes: dict[str, str] = {}
+    for name in wanted:
+        with noting_done(_sentences(outcomes)):
+            outcomes[name] = _applied(
+                connection, name, files.get(name), account, stored=name in stored, changed=name in changed
+            )
+    found = [{"rule": name, "result": outcome} for name, outcome in outcomes.items()]
+    return Result(found, *_sentences(outcomes))
+
+
+def _sentences(outcomes: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {outcome}" for name, outcome in outcomes.items()]
+
+
+def _applied(connection: Connection, name: str, text: str | None, account: str, *, stored: bool, changed: bool) -> str:
+    """Stores the text of a rule, or deletes the rule if there is none; what was done."""
+    path = f"{_PATH}/{segment(name)}"
+    if text is None:
+        connection.api("DELETE", path, {"account": account})
+        return "deleted"
+    if stored and not changed:
+        return "unchanged"
+    connection.api("PUT", path, {"account": account}, body={"document": text})
+    return "changed" if stored else "created"
 
 
 def _stored(connection: Connection, account: str) -> dict[str, dict[str, Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process
 from daypass.cli.options import complete_roles, open_connection, output_option
 from daypass.cli.pick import role_or_picked
 from daypass.cli.request import code_source, request_of, request_options, suggesting
+from daypass.cli.results import Part, Result
 from daypass.cli.shell import syntax_of_caller
 from daypass.client.credentials import assume_role
 from daypass.client.usable import resolve
@@ -26,7 +28,7 @@ from daypass.client.usable import resolve
 )
 @click.option("--unset", is_flag=True, help="Print the commands that remove the credentials from the shell.")
 @output_option
-def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, form: str, **given: Any) -> None:
+def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, **given: Any) -> Result:
     """Assume ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
 
     For a shell: eval "$(daypass assume ROLE)". To remove them again: eval "$(daypass assume --unset)". In PowerShell:
@@ -34,22 +36,23 @@ def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: boo
     """
     shell = shell or syntax_of_caller()
     if unset:
-        for name in sorted({*SET, *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)}):
-            if shell != "powershell" or name in os.environ:  # it fails on a variable that is not there
-                click.echo(FORGET[shell].format(name=name))
-        return
+        names = sorted({*SET, *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)})
+        if shell == "powershell":  # it fails on a variable that is not there
+            names = [name for name in names if name in os.environ]
+        return Result({"unset": names}, *_script(FORGET[shell].format(name=name) for name in names))
     connection = open_connection(resolve(profile, endpoint))
     request = request_of(role_or_picked(role, connection), connection.profile, given)
     code = code_source(request, given["mfa_code"])() if request.serial_number else ""
     with suggesting(request.role, connection.profile):
         issued = assume_role(connection, request, connection.clock(), code)
     credentials = process_form(asdict(issued))
-    if form == "json":
-        click.echo(json.dumps(credentials, indent=2))
-        return
     values = variables(credentials, asdict(connection.profile))
-    for name in DROPPED:
-        if name in os.environ and name not in values:
-            click.echo(FORGET[shell].format(name=name))
-    for name, value in values.items():
-        click.echo(FORMS[shell].format(name=name, value=QUOTES[shell](value)))
+    dropped = [FORGET[shell].format(name=name) for name in DROPPED if name in os.environ and name not in values]
+    made = [FORMS[shell].format(name=name, value=QUOTES[shell](value)) for name, value in values.items()]
+    return Result(credentials, *_script([*dropped, *made]))
+
+
+def _script(commands: Iterable[str]) -> Iterator[Part]:
+    """Commands for a shell, which must be printed exactly."""
+    for command in commands:
+        yield partial(click.echo, command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,12 +20,14 @@ from daypass.cli.options import (
     Group,
     any_account_option,
     connect,
+    form_option,
     limit_option,
     output_option,
     pages,
     server_options,
 )
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
+from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -43,7 +46,7 @@ def audit() -> None:
 @click.option("--limit", type=click.IntRange(1, PAGE), default=20, show_default=True)
 @click.option("--follow", "-f", is_flag=True, help="Print new records until interrupted.")
 @server_options
-@output_option
+@form_option
 def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, form: str) -> None:
     """Print the newest records, oldest first."""
     connection = connect(profile, endpoint)
@@ -75,7 +78,7 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
 @click.option("--until", default="", metavar="TIME", help="2026-01-31T12:00:00Z.")
 @limit_option
 @server_options
-@output_option
+@form_option
 def search(since: str, until: str, limit: int, profile: str, endpoint: str, form: str, **query: str | None) -> None:
     """Find records, newest first. Person, role, chain, source and decision are compared with the events themselves, which
     takes longer.
@@ -99,7 +102,8 @@ def search(since: str, until: str, limit: int, profile: str, endpoint: str, form
 @click.argument("record")
 @any_account_option
 @server_options
-def show(record: str, account: str, profile: str, endpoint: str) -> int:
+@output_option
+def show(record: str, account: str, profile: str, endpoint: str) -> Result:
     """Print records whole: RECORD is a request id, a session id, or LOG/SEQ."""
     if not _RECORD.fullmatch(record):
         raise click.UsageError(
@@ -108,15 +112,13 @@ def show(record: str, account: str, profile: str, endpoint: str) -> int:
     connection = connect(profile, endpoint)
     log, slash, seq = record.partition("/")
     if slash:
-        output.data(connection.api("GET", f"/audit/records/{segment(log)}/{segment(seq)}", {"account": account}))
-        return exits.OK
-    name = "request_id" if "-" in record else "session_id"
-    found = pages(connection, "/audit/records", "records", {"account": account, name: record}, PAGE)
-    for shown in reversed(found):
-        output.data(shown)
+        found = [connection.api("GET", f"/audit/records/{segment(log)}/{segment(seq)}", {"account": account})]
+    else:
+        name = "request_id" if "-" in record else "session_id"
+        found = pages(connection, "/audit/records", "records", {"account": account, name: record}, PAGE)[::-1]
     if not found:
         output.message(f"{output.safe(record)} is not on the record, or you may not see it")
-    return exits.OK if found else exits.FINDING
+    return Result(found, *(partial(output.data, each) for each in found), status=exits.OK if found else exits.FINDING)
 
 
 @audit.command("verify")
@@ -131,8 +133,8 @@ def show(record: str, account: str, profile: str, endpoint: str) -> int:
 @server_options
 @output_option
 def verify(  # click passes options as arguments
-    database: Path | None, data: Path | None, url: str, account: str, profile: str, endpoint: str, form: str
-) -> int:
+    database: Path | None, data: Path | None, url: str, account: str, profile: str, endpoint: str
+) -> Result:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
     The chain is computed here. From a database, every searchable column and every session's row is compared with the
@@ -149,22 +151,31 @@ def verify(  # click passes options as arguments
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]
     waiting, rejected = _spools(data) if data else (0, 0)
-    if form == "json":
-        faults = [{"log": b.log, "seq": b.seq, "why": b.why} for b in bad]
-        heads = [{"log": g.head.log, "seq": g.head.seq, "chain": g.head.chain.hex()} for g in good]
-        found: dict[str, Any] = {"logs": len(good), "records": sum(g.records for g in good), "bad": faults}
-        output.data({**found, "heads": heads, "spools": waiting, "rejected_spools": rejected})
-    else:
-        for fault in bad:
-            click.echo(f"BAD  log {output.safe(fault.log)} record {fault.seq}: {output.safe(fault.why)}")
-        withheld = sum(g.withheld for g in good)
-        hidden = f", {withheld} of them by their hash alone" if withheld else ""
-        click.echo(f"{sum(g.records for g in good)} records in {len(good)} logs verify{hidden}.")
-        if waiting:
-            click.echo(f"{waiting} spools in {data} hold events that are not in the database yet.")
-        if rejected:
-            click.echo(f"BAD  {rejected} spools in {data} were set aside: their events are not on the record.")
-    return exits.FINDING if bad or rejected or not good else exits.OK
+    records, withheld = sum(g.records for g in good), sum(g.withheld for g in good)
+    text = [_bad(fault) for fault in bad]
+    hidden = f", {withheld} of them by their hash alone" if withheld else ""
+    text.append(f"{records} records in {len(good)} logs verify{hidden}.")
+    if waiting:
+        text.append(f"{waiting} spools in {data} hold events that are not in the database yet.")
+    if rejected:
+        text.append(f"BAD  {rejected} spools in {data} were set aside: their events are not on the record.")
+    found = {
+        "logs": len(good),
+        "records": records,
+        "bad": [_fault(each) for each in bad],
+        "heads": [{"log": g.head.log, "seq": g.head.seq, "chain": g.head.chain.hex()} for g in good],
+        "spools": waiting,
+        "rejected_spools": rejected,
+    }
+    return Result(found, *text, status=exits.FINDING if bad or rejected or not good else exits.OK)
+
+
+def _fault(bad: BadRecord) -> dict[str, Any]:
+    return {"log": bad.log, "seq": bad.seq, "why": bad.why}
+
+
+def _bad(fault: BadRecord) -> str:
+    return f"BAD  log {fault.log} record {fault.seq}: {fault.why}"
 
 
 @audit.command("prove")
@@ -175,7 +186,7 @@ def verify(  # click passes options as arguments
 @any_account_option
 @server_options
 @output_option
-def prove(record: str, known: str, account: str, profile: str, endpoint: str, form: str) -> int:
+def prove(record: str, known: str, account: str, profile: str, endpoint: str) -> Result:
     """Verify one record, and the log from it to its end. RECORD is LOG/SEQ.
 
     The hashes are computed here, from the bytes of the event and the hashes of what follows. Note the printed head: a later
@@ -187,11 +198,10 @@ def prove(record: str, known: str, account: str, profile: str, endpoint: str, fo
     found = OnlineRecord(connect(profile, endpoint), account).proof(log, int(text), _known_head(log, known))
     if found is None:
         output.message(f"{output.safe(record)} is not on the record")
-        return exits.FINDING
+        return Result(None, status=exits.FINDING)
     row, verdict = found
     if isinstance(verdict, BadRecord):
-        click.echo(f"BAD  log {output.safe(verdict.log)} record {verdict.seq}: {output.safe(verdict.why)}")
-        return exits.FINDING
+        return Result({"bad": [_fault(verdict)]}, _bad(verdict), status=exits.FINDING)
     shown = {
         "log": log,
         "seq": row.seq,
@@ -201,12 +211,11 @@ def prove(record: str, known: str, account: str, profile: str, endpoint: str, fo
         "records": verdict.records,
         "head": f"{verdict.head.seq}:{verdict.head.chain.hex()}",
     }
-    if form == "json":
-        output.data(shown)
-    else:
-        output.fields({name: str(value) for name, value in shown.items()})
-        output.prose(f"The record verifies, and the {verdict.records} records from it to the end of its log.")
-    return exits.OK
+    return Result(
+        shown,
+        Fields({name: str(value) for name, value in shown.items()}),
+        f"The record verifies, and the {verdict.records} records from it to the end of its log.",
+    )
 
 
 def _known_head(log: str, text: str) -> Head | None:

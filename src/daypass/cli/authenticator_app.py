@@ -72,10 +72,10 @@ def _show(seed: str, user: str, account: str) -> None:
     address = (
         f"otpauth://totp/{quote(f'Daypass:{user}@{account}')}?{urlencode({'secret': secret, 'issuer': 'Daypass'})}"
     )
-    output.prose("Type this secret into your authenticator app. It is not shown again:")
-    click.echo(f"\n  {output.safe(secret)}\n")
-    output.prose("Or give the app this address, as a QR code for example:")
-    click.echo(f"\n  {output.safe(address)}\n")
+    output.prose("Type this secret into your authenticator app. It is not shown again:", err=True)
+    click.echo(f"\n  {output.safe(secret)}\n", err=True)
+    output.prose("Or give the app this address, as a QR code for example:", err=True)
+    click.echo(f"\n  {output.safe(address)}\n", err=True)
 
 
 def _confirm(connection: Connection, user: str, serial: str) -> None:

@@ -10,7 +10,8 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
-from daypass.cli.options import Group
+from daypass.cli.options import Group, output_option
+from daypass.cli.results import Result
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _identity = click.option(
@@ -32,14 +33,15 @@ def backup() -> None:
 
 @backup.command("keygen")
 @_file
-def keygen(file: Path) -> None:
+@output_option
+def keygen(file: Path) -> Result:
     """Make a private key in the new FILE, and print its recipient. Keep FILE away from the servers."""
     from daypass.crypto import age  # of the server's packages
 
     secret, recipient = age.new_identity()
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(f"# recipient: {recipient}\n{secret}\n")
-    click.echo(recipient)
+    return Result({"recipient": recipient, "file": str(file)}, recipient)
 
 
 @backup.command("create")
@@ -47,10 +49,12 @@ def keygen(file: Path) -> None:
 @click.option("--recipient", required=True, metavar="age1…", help="The public key that it is encrypted to.")
 @config_option
 @data_option
-def create(file: Path, recipient: str, config: Path | None, data: Path | None) -> None:
+@output_option
+def create(file: Path, recipient: str, config: Path | None, data: Path | None) -> Result:
     """Write a backup to the new FILE, while servers run."""
     made = server_module("backup").make(settings_of(config, data), recipient, file)
-    click.echo(f"Wrote {file}: {made.accounts} accounts, {made.records} records, {made.rows} rows.")
+    found = {"file": str(file), "accounts": made.accounts, "records": made.records, "rows": made.rows}
+    return Result(found, f"Wrote {file}: {made.accounts} accounts, {made.records} records, {made.rows} rows.")
 
 
 @backup.command("restore")
@@ -58,17 +62,19 @@ def create(file: Path, recipient: str, config: Path | None, data: Path | None) -
 @_identity
 @config_option
 @data_option
-def restore(file: Path, identity: Path, config: Path | None, data: Path | None) -> None:
+@output_option
+def restore(file: Path, identity: Path, config: Path | None, data: Path | None) -> Result:
     """Restore FILE into a new, empty database. Every session ends.
 
     Blocks that were made, and keys that were disabled, after the backup was made are not in it: make them again.
     """
     restored = server_module("backup").restore(settings_of(config, data), identity.read_text(), file)
-    click.echo(
-        f"Restored {restored.accounts} accounts and {restored.records} records of {output.moment(restored.created_at)}. "
-        "Every session has ended."
+    done = f"{restored.accounts} accounts and {restored.records} records of {output.moment(restored.created_at)}"
+    return Result(
+        {"accounts": restored.accounts, "records": restored.records, "created_at": restored.created_at},
+        f"Restored {done}. Every session has ended.",
+        "What was blocked or disabled after that time must be blocked or disabled again.",
     )
-    click.echo("What was blocked or disabled after that time must be blocked or disabled again.")
 
 
 @backup.command("drill")
@@ -76,7 +82,8 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
 @_identity
 @config_option
 @data_option
-def drill(file: Path, identity: Path, config: Path | None, data: Path | None) -> int:
+@output_option
+def drill(file: Path, identity: Path, config: Path | None, data: Path | None) -> Result:
     """Restore FILE into a temporary database, verify its whole record, and open its keys. Status 1 if anything is wrong.
 
     The settings are those of a server: its key-encryption key must open the keys. Its database is not touched.
@@ -93,10 +100,19 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
         results = list(OfflineRecord(Path(scratch) / "daypass.db").verified())
     bad = [found for found in results if isinstance(found, BadRecord)]
     good = [found for found in results if isinstance(found, Verified)]
-    for fault in bad:
-        click.echo(f"BAD  log {output.safe(fault.log)} record {fault.seq}: {output.safe(fault.why)}")
-    click.echo(
+    records = sum(found.records for found in good)
+    found = {
+        "created_at": restored.created_at,
+        "accounts": restored.accounts,
+        "records": records,
+        "logs": len(good),
+        "keys": keys,
+        "bad": [{"log": fault.log, "seq": fault.seq, "why": fault.why} for fault in bad],
+    }
+    return Result(
+        found,
+        *(f"BAD  log {fault.log} record {fault.seq}: {fault.why}" for fault in bad),
         f"The backup of {output.moment(restored.created_at)} restores: {restored.accounts} accounts, "
-        f"{sum(found.records for found in good)} records in {len(good)} logs verify, {keys} ring keys open."
+        f"{records} records in {len(good)} logs verify, {keys} ring keys open.",
+        status=exits.FINDING if bad or not good else exits.OK,
     )
-    return exits.FINDING if bad or not good else exits.OK

@@ -10,6 +10,7 @@ import json
 import shlex
 import time
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ import click
 from daypass.cli import output
 from daypass.cli.iam import Row
 from daypass.cli.options import Group, connect, output_option, server_options
+from daypass.cli.results import Result
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -44,7 +46,7 @@ def bridge() -> None:
 @_subject_option
 @server_options
 @output_option
-def aws(audience: str, subject: str, profile: str, endpoint: str, form: str) -> None:
+def aws(audience: str, subject: str, profile: str, endpoint: str) -> Result:
     """Print the OIDC provider and trust policy for AWS, or for another installation of Daypass."""
     issuer, subject = _facts(connect(profile, endpoint), subject)
     name = issuer.partition("://")[2]
@@ -54,8 +56,7 @@ def aws(audience: str, subject: str, profile: str, endpoint: str, form: str) -> 
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": {"StringEquals": {f"{name}:aud": audience, f"{name}:sub": subject}},
     }
-    _print(
-        form,
+    return _printed(
         {
             "provider": {"Url": issuer, "ClientIDList": [audience]},
             "trust_policy": {"Version": "2012-10-17", "Statement": [statement]},
@@ -76,9 +77,7 @@ def aws(audience: str, subject: str, profile: str, endpoint: str, form: str) -> 
 @_subject_option
 @server_options
 @output_option
-def gcp(
-    audience: str, pool: str, provider: str, token_url: str, subject: str, profile: str, endpoint: str, form: str
-) -> None:
+def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, profile: str, endpoint: str) -> Result:
     """Print the identity provider and the credential file for Google Cloud, with your project's number in place of
     PROJECT_NUMBER.
     """
@@ -110,8 +109,7 @@ def gcp(
         *("--allowed-audiences", audience, "--attribute-mapping", "google.subject=assertion.sub"),
         *("--attribute-condition", condition),
     )
-    _print(
-        form,
+    return _printed(
         {"provider": settings, "credentials": credential},
         create,
         "The credential file; set GOOGLE_APPLICATION_CREDENTIALS to it, and GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1:",
@@ -125,7 +123,7 @@ def gcp(
 @_subject_option
 @server_options
 @output_option
-def azure(audience: str, name: str, subject: str, profile: str, endpoint: str, form: str) -> None:
+def azure(audience: str, name: str, subject: str, profile: str, endpoint: str) -> Result:
     """Print the federated credential for Microsoft Entra, which accepts RS256 only (oauth.web_identity_algorithms)."""
     issuer, subject = _facts(connect(profile, endpoint), subject)
     credential = {"name": name, "issuer": issuer, "subject": subject, "audiences": [audience]}
@@ -133,7 +131,7 @@ def azure(audience: str, name: str, subject: str, profile: str, endpoint: str, f
         *("az", "ad", "app", "federated-credential", "create", "--id", "APPLICATION_ID"),
         *("--parameters", json.dumps(credential)),
     )
-    _print(form, {"federated_credential": credential}, create, "The same as JSON:", ("federated_credential",))
+    return _printed({"federated_credential": credential}, create, "The same as JSON:", ("federated_credential",))
 
 
 @bridge.command("vault")
@@ -143,9 +141,7 @@ def azure(audience: str, name: str, subject: str, profile: str, endpoint: str, f
 @_subject_option
 @server_options
 @output_option
-def vault(
-    audience: str, role: str, policies: tuple[str, ...], subject: str, profile: str, endpoint: str, form: str
-) -> None:
+def vault(audience: str, role: str, policies: tuple[str, ...], subject: str, profile: str, endpoint: str) -> Result:
     """Print the JWT auth method for HashiCorp Vault and OpenBao."""
     issuer, subject = _facts(connect(profile, endpoint), subject)
     config = {"oidc_discovery_url": issuer, "bound_issuer": issuer}
@@ -164,7 +160,7 @@ def vault(
         )
     )
     found = {"config": config, "role": {"name": role, **rules}}
-    _print(form, found, commands, "The role as JSON:", ("role",))
+    return _printed(found, commands, "The role as JSON:", ("role",))
 
 
 @bridge.command("token")
@@ -177,7 +173,8 @@ def vault(
     "--form", "shape", type=click.Choice(["text", "google"]), default="text", help="google: for its credential file."
 )
 @server_options
-def token(audience: str, algorithm: str, seconds: int, shape: str, profile: str, endpoint: str) -> None:
+@output_option
+def token(audience: str, algorithm: str, seconds: int, shape: str, profile: str, endpoint: str) -> Result:
     """Print a token for AUDIENCE. It cannot be revoked: keep it short."""
     wanted = algorithm or ("RS256" if audience == _AZURE else "ES256")
     answer = connect(profile, endpoint).sts(
@@ -186,12 +183,12 @@ def token(audience: str, algorithm: str, seconds: int, shape: str, profile: str,
     text = answer.findtext("WebIdentityToken")
     if not text:
         raise ClientError("", "the server's answer holds no token")
-    if shape == "text":
-        click.echo(text)
-        return
     ends = answer.findtext("Expiration") or ""
+    if shape == "text":
+        return Result({"token": text, "expires_at": ends}, text)
     expires = int(datetime.fromisoformat(ends).timestamp()) if ends else int(time.time()) + seconds
-    output.data({"version": 1, "success": True, "token_type": _ID_TOKEN, "id_token": text, "expiration_time": expires})
+    google = {"version": 1, "success": True, "token_type": _ID_TOKEN, "id_token": text, "expiration_time": expires}
+    return Result(google, partial(output.data, google))
 
 
 def _facts(connection: Connection, subject: str) -> tuple[str, str]:
@@ -218,13 +215,10 @@ def _command(*words: str) -> str:
     return shlex.join(words)
 
 
-def _print(form: str, found: dict[str, Any], command: str, what: str, path: tuple[str, ...]) -> None:
-    if form == "json":
-        output.data({**found, "command": command})
-        return
-    click.echo(command)
-    output.prose(f"\n{what}")
+def _printed(found: dict[str, Any], command: str, what: str, path: tuple[str, ...]) -> Result:
+    """The commands for the other side, and a document at `path` of what was found."""
     shown: Any = found
     for name in path:
         shown = shown[name]
-    click.echo(json.dumps(shown, indent=2))
+    document = json.dumps(shown, indent=2)
+    return Result({**found, "command": command}, partial(click.echo, command), "", what, partial(click.echo, document))

@@ -20,6 +20,8 @@ from daypass.cli.options import (
     yes_option,
 )
 from daypass.cli.provider import merged
+from daypass.cli.replacing import agree_settings
+from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.http import segment
 
 _PATH = "/clients"
@@ -40,7 +42,7 @@ def _one(client_id: str, what: str = "") -> str:
 @account_option
 @server_options
 @output_option
-def create(name: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str, form: str) -> None:
+def create(name: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str) -> Result:
     """Create an OAuth client. VALUE is JSON or text, @FILE what a file contains (@- standard input).
 
     Without token_endpoint_auth_method it authenticates with private_key_jwt: give jwks or jwks_uri.
@@ -52,10 +54,7 @@ def create(name: str, settings: tuple[str, ...], account: str, profile: str, end
     """  # noqa: D301  # click reads the control character
     body = {"name": name, "settings": _with_objects(merged({}, settings))}
     made = connect(profile, endpoint).api("POST", _PATH, {"account": account}, body)
-    if form == "json":
-        output.data(made)
-    else:
-        output.fields({"client id": made["client_id"], "arn": made["arn"]})
+    return Result(made, Fields({"client id": made["client_id"], "arn": made["arn"]}))
 
 
 @client.command("ls")
@@ -63,14 +62,13 @@ def create(name: str, settings: tuple[str, ...], account: str, profile: str, end
 @limit_option
 @server_options
 @output_option
-def list_clients(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:
+def list_clients(account: str, limit: int, profile: str, endpoint: str) -> Result:
     """List the clients."""
     found = pages(connect(profile, endpoint), _PATH, "clients", {"account": account}, limit)
-    output.listing(
+    return listing(
         found,
         ("CLIENT ID", "NAME", "TYPE", "ENABLED", "GRANTS"),
         lambda c: (c["client_id"], c["name"], c["type"], c["enabled"], ", ".join(c["settings"].get("grant_types", []))),
-        form,
     )
 
 
@@ -79,22 +77,22 @@ def list_clients(account: str, limit: int, profile: str, endpoint: str, form: st
 @account_option
 @server_options
 @output_option
-def show(client_id: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(client_id: str, account: str, profile: str, endpoint: str) -> Result:
     """Show a client and its settings."""
     found = connect(profile, endpoint).api("GET", _one(client_id), {"account": account})
-    if form == "json":
-        output.data(found)
-        return
-    output.fields(
-        {
-            "name": found["name"],
-            "arn": found["arn"],
-            "type": found["type"],
-            "enabled": found["enabled"],
-            "secrets": ", ".join(secret["id"] for secret in found["secrets"]),
-        }
+    return Result(
+        found,
+        Fields(
+            {
+                "name": found["name"],
+                "arn": found["arn"],
+                "type": found["type"],
+                "enabled": found["enabled"],
+                "secrets": ", ".join(secret["id"] for secret in found["secrets"]),
+            }
+        ),
+        lambda: output.settings(found["settings"]),
     )
-    output.settings(found["settings"])
 
 
 @client.command("set")
@@ -103,22 +101,29 @@ def show(client_id: str, account: str, profile: str, endpoint: str, form: str) -
 @click.option("--name", default=None, metavar="NAME", help="A new name.")
 @click.option("--enable/--disable", "enabled", default=None, help="A disabled client cannot authenticate.")
 @account_option
+@yes_option
 @server_options
+@output_option
 def set_(
     client_id: str,
     settings: tuple[str, ...],
     name: str | None,
     enabled: bool | None,  # click passes options as arguments
     account: str,
+    yes: bool,  # click passes options as arguments
     profile: str,
     endpoint: str,
-) -> None:
-    """Change a client. Settings that are not named stay; MEMBER= restores the default."""
+) -> Result:
+    """Change a client. Settings that are not named stay; MEMBER= restores the default.
+
+    A setting that is replaced or removed is shown, and changed after you confirm it.
+    """
     connection, query = connect(profile, endpoint), {"account": account}
     body: dict[str, Any] = {}
     if settings:
         now = connection.api("GET", _one(client_id), query)["settings"]
         body["settings"] = _with_objects(merged(now, settings))
+        agree_settings(f"Client {client_id}", now, body["settings"], yes=yes)
     if name is not None:
         body["name"] = name
     if enabled is not None:
@@ -126,7 +131,7 @@ def set_(
     if not body:
         raise click.UsageError("Say what to change: MEMBER=VALUE, --name, --enable or --disable.")
     made = connection.api("PUT", _one(client_id), query, body)
-    output.prose(f"Changed {output.safe(made['client_id'])}.")
+    return Result(made, f"Changed {made['client_id']}.")
 
 
 @client.command("rm")
@@ -134,11 +139,12 @@ def set_(
 @yes_option
 @account_option
 @server_options
-def remove(client_id: str, yes: bool, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove(client_id: str, yes: bool, account: str, profile: str, endpoint: str) -> Result:
     """Delete a client. Its refresh tokens and its sessions end."""
     confirmed(f"Delete client {output.safe(client_id)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", _one(client_id), {"account": account})
-    output.prose(f"Deleted client {output.safe(client_id)}.")
+    return done("deleted", f"Deleted client {client_id}.", client_id=client_id)
 
 
 @client.group("secret")
@@ -151,25 +157,25 @@ def secret() -> None:
 @account_option
 @server_options
 @output_option
-def create_secret(client_id: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def create_secret(client_id: str, account: str, profile: str, endpoint: str) -> Result:
     """Add a secret. It is shown only once."""
     made = connect(profile, endpoint).api("POST", _one(client_id, "/secrets"), {"account": account})
-    if form == "json":
-        output.data(made)
-    else:
-        output.fields({"id": made["id"], "client secret": made["client_secret"]})
+    return Result(made, Fields({"id": made["id"], "client secret": made["client_secret"]}))
 
 
 @secret.command("rm")
 @click.argument("client_id")
 @click.argument("secret_id")
 @account_option
+@yes_option
 @server_options
-def remove_secret(client_id: str, secret_id: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove_secret(client_id: str, secret_id: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete a secret. It stops working at once."""
+    confirmed(f"Delete secret {output.safe(secret_id)} of client {output.safe(client_id)}?", yes=yes)
     path = _one(client_id, f"/secrets/{segment(secret_id)}")
     connect(profile, endpoint).api("DELETE", path, {"account": account})
-    output.prose(f"Deleted secret {output.safe(secret_id)}.")
+    return done("deleted", f"Deleted secret {secret_id}.", client_id=client_id, secret_id=secret_id)
 
 
 def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:

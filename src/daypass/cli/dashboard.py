@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from daypass.cli import output
 from daypass.cli.options import Duration, connect, output_option, server_options
+from daypass.cli.results import Fields, Result, Table
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 
@@ -31,7 +33,7 @@ _TABLES = (
 @click.option("--csv", "as_csv", is_flag=True, help="Print the series as CSV.")
 @server_options
 @output_option
-def dashboard(last: int, as_csv: bool, profile: str, endpoint: str, form: str) -> None:
+def dashboard(last: int, as_csv: bool, profile: str, endpoint: str) -> Result:
     """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes.
 
     Principals of the operator also see latency, faults and synthetic checks of the server.
@@ -44,29 +46,26 @@ def dashboard(last: int, as_csv: bool, profile: str, endpoint: str, form: str) -
     found = connection.api("GET", "/audit/summary", query)
     measured = _measured(connection, query)
     if as_csv:
-        _print_csv(found, measured)
-        return
+        return Result({**found, "measurements": measured}, lambda: _print_csv(found, measured))
     grants = connection.api("GET", "/grants", {"active": "true", "limit": str(_GRANTS)})["grants"]
-    if form == "json":
-        output.data({**found, "active_grants": grants, "measurements": measured})
-        return
-    output.fields({**_figures(found, grants), **_measured_figures(measured)})
+    tables = [table for table in _tables(found, grants, measured) if table.rows]
+    return Result(
+        {**found, "active_grants": grants, "measurements": measured},
+        Fields({**_figures(found, grants), **_measured_figures(measured)}),
+        *(part for table in tables for part in ("", table)),
+    )
+
+
+def _tables(found: dict[str, Any], grants: list[Any], measured: dict[str, Any] | None) -> Iterator[Table]:
     for name, heading in _TABLES:
-        if found[name]:
-            click.echo()
-            output.table((heading, "NUMBER"), [(cause["name"], cause["count"]) for cause in found[name]])
-    if measured and measured["operations"]:
-        click.echo()
+        yield Table((heading, "NUMBER"), [(cause["name"], cause["count"]) for cause in found[name]])
+    if measured:
         slow = [(each["operation"], _most(each, "p99"), str(each["count"])) for each in measured["operations"]]
-        output.table(("OPERATION BY TIME USED", "99 OF 100", "REQUESTS"), slow)
-    if measured and measured["checks"]:
-        click.echo()
+        yield Table(("OPERATION BY TIME USED", "99 OF 100", "REQUESTS"), slow)
         checked = [(c["name"], str(c["passed"]), str(c["failed"]), c["problem"] or "") for c in measured["checks"]]
-        output.table(("CHECK", "PASSED", "FAILED", "LAST PROBLEM"), checked)
-    if grants:
-        click.echo()
-        rows = [(g["principal_id"], g["role"], g["state"], output.moment(g["ends_at"])) for g in grants]
-        output.table(("ELEVATED", "ROLE", "STATE", "UNTIL"), rows)
+        yield Table(("CHECK", "PASSED", "FAILED", "LAST PROBLEM"), checked)
+    rows = [(g["principal_id"], g["role"], g["state"], output.moment(g["ends_at"])) for g in grants]
+    yield Table(("ELEVATED", "ROLE", "STATE", "UNTIL"), rows)
 
 
 def _measured(connection: Connection, query: dict[str, str]) -> dict[str, Any] | None:
@@ -135,10 +134,12 @@ def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
 @click.command("settings")
 @server_options
 @output_option
-def settings(profile: str, endpoint: str, form: str) -> None:
+def settings(profile: str, endpoint: str) -> Result:
     """Show the settings of the server, without secrets. For the operator's principals."""
     found = connect(profile, endpoint).api("GET", "/settings")["sections"]
-    if form == "json":
-        output.data(found)
-        return
-    output.settings({f"{section}.{name}": text for section, values in found.items() for name, text in values.items()})
+    return Result(
+        found,
+        lambda: output.settings(
+            {f"{section}.{name}": text for section, values in found.items() for name, text in values.items()}
+        ),
+    )

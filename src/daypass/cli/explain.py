@@ -11,6 +11,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.results import Result
 from daypass.client.errors import ClientError, Members
 from daypass.client.http import Connection, segment
 
@@ -45,7 +46,7 @@ _STEPS = {
 @click.argument("message")
 @server_options
 @output_option
-def explain(message: str, profile: str, endpoint: str, form: str) -> None:
+def explain(message: str, profile: str, endpoint: str) -> Result:
     """Show why a request was denied. MESSAGE is a request id, or the encoded message, or a whole pasted denial; - reads it
     from standard input. A denial that holds neither, as the AWS CLI prints it, is looked up in the record: the newest
     one of this principal and action.
@@ -66,10 +67,7 @@ def explain(message: str, profile: str, endpoint: str, form: str) -> None:
         raise click.UsageError(
             "There is neither an encoded authorization message, nor a request id, nor a denial in this text."
         )
-    if form == "json":
-        output.data(explanation)
-    else:
-        show(explanation)
+    return Result(explanation, lambda: show(explanation))
 
 
 def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:

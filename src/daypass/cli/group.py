@@ -8,6 +8,7 @@ import click
 
 from daypass.cli import iam, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Result, done, noting_done
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection
@@ -25,20 +26,21 @@ iam.add_list(group, "Group")
 @click.argument("name")
 @server_options
 @output_option
-def show(name: str, profile: str, endpoint: str, form: str) -> None:
+def show(name: str, profile: str, endpoint: str) -> Result:
     """List the users in group NAME."""
     found = list(iam.listed(connect(profile, endpoint), "GetGroup", "Users/member", GroupName=name))
-    iam.shown(found, {"USER": "UserName", "ARN": "Arn"}, form)
+    return iam.shown(found, {"USER": "UserName", "ARN": "Arn"})
 
 
 @group.command("create")
 @click.argument("name")
 @click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
 @server_options
-def create(name: str, path: str, profile: str, endpoint: str) -> None:
+@output_option
+def create(name: str, path: str, profile: str, endpoint: str) -> Result:
     """Create group NAME."""
     made = iam.one(connect(profile, endpoint), "CreateGroup", "Group", GroupName=name, Path=path)
-    output.prose(f"Created {output.safe(made.get('Arn', name))}.")
+    return Result(made, f"Created {made.get('Arn', name)}.")
 
 
 @group.command("rm")
@@ -46,7 +48,8 @@ def create(name: str, path: str, profile: str, endpoint: str) -> None:
 @click.option("--force", is_flag=True, help="Also remove its memberships and policies.")
 @yes_option
 @server_options
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete group NAME."""
     confirmed(f"Delete group {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)
@@ -55,31 +58,38 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> No
             connection.iam("RemoveUserFromGroup", UserName=each["UserName"], GroupName=name)
         iam.drop_policies(connection, "Group", name)
     connection.iam("DeleteGroup", GroupName=name)
-    output.prose(f"Deleted group {output.safe(name)}.")
+    return done("deleted", f"Deleted group {name}.", group=name)
 
 
 @group.command("add")
 @click.argument("name")
 @click.argument("users", nargs=-1, required=True)
 @server_options
-def add(name: str, users: tuple[str, ...], profile: str, endpoint: str) -> None:
+@output_option
+def add(name: str, users: tuple[str, ...], profile: str, endpoint: str) -> Result:
     """Add USERS to group NAME."""
-    _for_each(connect(profile, endpoint), "AddUserToGroup", users, name, "Added {} to {}.")
+    _for_each(connect(profile, endpoint), "AddUserToGroup", users, name)
+    return done("added", *(f"Added {each} to {name}." for each in users), group=name, users=users)
 
 
 @group.command("remove")
 @click.argument("name")
 @click.argument("users", nargs=-1, required=True)
+@yes_option
 @server_options
-def remove_users(name: str, users: tuple[str, ...], profile: str, endpoint: str) -> None:
+@output_option
+def remove_users(name: str, users: tuple[str, ...], yes: bool, profile: str, endpoint: str) -> Result:
     """Remove USERS from group NAME."""
-    _for_each(connect(profile, endpoint), "RemoveUserFromGroup", users, name, "Removed {} from {}.")
+    question = f"Remove {output.safe(', '.join(users))} from group {output.safe(name)}?"
+    confirmed(question, yes=yes, why="this takes permissions away")
+    _for_each(connect(profile, endpoint), "RemoveUserFromGroup", users, name)
+    return done("removed", *(f"Removed {each} from {name}." for each in users), group=name, users=users)
 
 
-def _for_each(connection: Connection, action: str, users: tuple[str, ...], name: str, done: str) -> None:
-    for each in users:
-        connection.iam(action, GroupName=name, UserName=each)
-        output.prose(done.format(output.safe(each), output.safe(name)))
+def _for_each(connection: Connection, action: str, users: tuple[str, ...], name: str) -> None:
+    for number, each in enumerate(users):
+        with noting_done(users[:number]):
+            connection.iam(action, GroupName=name, UserName=each)
 
 
 iam.add_attaching(group, "Group")

@@ -11,8 +11,9 @@ from xml.etree import ElementTree as ET
 import click
 
 from daypass.cli import output
-from daypass.cli.options import connect, output_option, server_options, yes_option
-from daypass.cli.replacing import agreed, unless_absent
+from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.replacing import agreed, unchanged, unless_absent
+from daypass.cli.results import Result, done, listing
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -49,12 +50,9 @@ def one(connection: Connection, action: str, path: str, **parameters: Any) -> Ro
     return row(found)
 
 
-def shown(found: list[Row], columns: dict[str, str], form: str) -> None:
-    """Prints a list: `columns` are headings and the members below them."""
-    if form == "json":
-        output.data(found)
-    else:
-        output.table(tuple(columns), [[moment(each.get(name, "")) for name in columns.values()] for each in found])
+def shown(found: list[Row], columns: dict[str, str]) -> Result:
+    """A list: `columns` are headings and the members below them."""
+    return listing(found, tuple(columns), lambda each: [moment(each.get(name, "")) for name in columns.values()])
 
 
 def add_list(group: click.Group, kind: str, more: str = "") -> None:
@@ -63,9 +61,9 @@ def add_list(group: click.Group, kind: str, more: str = "") -> None:
     @group.command("ls", help=f"List the {kind.lower()}s.{more}")
     @server_options
     @output_option
-    def list_entities(profile: str, endpoint: str, form: str) -> None:
+    def list_entities(profile: str, endpoint: str) -> Result:
         found = list(listed(connect(profile, endpoint), f"List{kind}s", f"{kind}s/member"))
-        shown(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"}, form)
+        return shown(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"})
 
 
 def moment(text: str) -> str:
@@ -126,21 +124,25 @@ def add_attaching(group: click.Group, kind: str) -> None:
     @click.argument("name")
     @click.argument("policy")
     @server_options
-    def attach(name: str, policy: str, profile: str, endpoint: str) -> None:
+    @output_option
+    def attach(name: str, policy: str, profile: str, endpoint: str) -> Result:
         connection = connect(profile, endpoint)
         arn = policy_arn(connection, policy)
         connection.iam(f"Attach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
-        output.prose(f"Attached {output.safe(arn)} to {what} {output.safe(name)}.")
+        return done("attached", f"Attached {arn} to {what} {name}.", policy_arn=arn, **{what: name})
 
     @group.command("detach", help=f"Detach POLICY from {what} NAME.")
     @click.argument("name")
     @click.argument("policy")
+    @yes_option
     @server_options
-    def detach(name: str, policy: str, profile: str, endpoint: str) -> None:
+    @output_option
+    def detach(name: str, policy: str, yes: bool, profile: str, endpoint: str) -> Result:
+        confirmed(f"Detach policy {output.safe(policy)} from {what} {output.safe(name)}?", yes=yes, why=WHY_POLICY)
         connection = connect(profile, endpoint)
         arn = policy_arn(connection, policy)
         connection.iam(f"Detach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
-        output.prose(f"Detached {output.safe(arn)} from {what} {output.safe(name)}.")
+        return done("detached", f"Detached {arn} from {what} {name}.", policy_arn=arn, **{what: name})
 
     @group.command(
         "put",
@@ -151,22 +153,23 @@ def add_attaching(group: click.Group, kind: str) -> None:
     @click.argument("file", type=click.File(encoding="utf-8"))
     @yes_option
     @server_options
-    def put(name: str, policy: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:
+    @output_option
+    def put(name: str, policy: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
         text, connection = document_of(file), connect(profile, endpoint)
         which = {f"{kind}Name": name, "PolicyName": policy}
         found = unless_absent(lambda: stored(connection, f"Get{kind}Policy", "PolicyDocument", **which))
-        title = f"Inline policy {output.safe(policy)} of {what} {output.safe(name)}"
+        title, about = f"Inline policy {policy} of {what} {name}", {what: name, "policy_name": policy}
         if not agreed(title, found, json.loads(text), why=WHY_POLICY, yes=yes):
-            return
+            return unchanged(title, **about)
         connection.iam(f"Put{kind}Policy", **which, PolicyDocument=text)
-        output.prose(f"Set inline policy {output.safe(policy)} of {what} {output.safe(name)}.")
+        return done("set", f"Set inline policy {policy} of {what} {name}.", **about)
 
     @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")
     @click.argument("name")
     @server_options
     @output_option
-    def policies(name: str, profile: str, endpoint: str, form: str) -> None:
-        shown(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"}, form)
+    def policies(name: str, profile: str, endpoint: str) -> Result:
+        return shown(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
 
 
 def policies_of(connection: Connection, kind: str, name: str) -> list[Row]:

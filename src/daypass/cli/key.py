@@ -6,6 +6,7 @@ import click
 
 from daypass.cli import iam, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Fields, Result, done
 
 _user = click.option("--user", "name", default="", metavar="NAME", help="Owner of the key. Default: you.")
 
@@ -19,11 +20,11 @@ def key() -> None:
 @_user
 @server_options
 @output_option
-def list_keys(name: str, profile: str, endpoint: str, form: str) -> None:
+def list_keys(name: str, profile: str, endpoint: str) -> Result:
     """List the access keys of a user."""
     found = list(iam.listed(connect(profile, endpoint), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
-    iam.shown(
-        found, {"ACCESS KEY": "AccessKeyId", "USER": "UserName", "STATE": "Status", "CREATED": "CreateDate"}, form
+    return iam.shown(
+        found, {"ACCESS KEY": "AccessKeyId", "USER": "UserName", "STATE": "Status", "CREATED": "CreateDate"}
     )
 
 
@@ -31,13 +32,10 @@ def list_keys(name: str, profile: str, endpoint: str, form: str) -> None:
 @_user
 @server_options
 @output_option
-def create(name: str, profile: str, endpoint: str, form: str) -> None:
+def create(name: str, profile: str, endpoint: str) -> Result:
     """Create an access key. Its secret is shown only once."""
     made = iam.one(connect(profile, endpoint), "CreateAccessKey", "AccessKey", UserName=name)
-    if form == "json":
-        output.data(made)
-    else:
-        output.fields({"access key id": made["AccessKeyId"], "secret access key": made["SecretAccessKey"]})
+    return Result(made, Fields({"access key id": made["AccessKeyId"], "secret access key": made["SecretAccessKey"]}))
 
 
 @key.command("rm")
@@ -45,28 +43,31 @@ def create(name: str, profile: str, endpoint: str, form: str) -> None:
 @_user
 @yes_option
 @server_options
-def remove(key_id: str, name: str, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def remove(key_id: str, name: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete access key KEY_ID. Its sessions stay valid: end them with `daypass revoke access-key`."""
     confirmed(f"Delete access key {output.safe(key_id)}?", yes=yes)
     connect(profile, endpoint).iam("DeleteAccessKey", AccessKeyId=key_id, UserName=name)
-    output.prose(f"Deleted access key {output.safe(key_id)}.")
+    return done("deleted", f"Deleted access key {key_id}.", access_key_id=key_id)
 
 
 @key.command("disable")
 @click.argument("key_id")
 @_user
 @server_options
-def disable(key_id: str, name: str, profile: str, endpoint: str) -> None:
+@output_option
+def disable(key_id: str, name: str, profile: str, endpoint: str) -> Result:
     """Make access key KEY_ID inactive; `enable` makes it active again."""
     connect(profile, endpoint).iam("UpdateAccessKey", AccessKeyId=key_id, Status="Inactive", UserName=name)
-    output.prose(f"Access key {output.safe(key_id)} is inactive.")
+    return done("disabled", f"Access key {key_id} is inactive.", access_key_id=key_id)
 
 
 @key.command("enable")
 @click.argument("key_id")
 @_user
 @server_options
-def enable(key_id: str, name: str, profile: str, endpoint: str) -> None:
+@output_option
+def enable(key_id: str, name: str, profile: str, endpoint: str) -> Result:
     """Make access key KEY_ID active again."""
     connect(profile, endpoint).iam("UpdateAccessKey", AccessKeyId=key_id, Status="Active", UserName=name)
-    output.prose(f"Access key {output.safe(key_id)} is active.")
+    return done("enabled", f"Access key {key_id} is active.", access_key_id=key_id)

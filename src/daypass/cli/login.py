@@ -12,7 +12,9 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import aws_config, options, output
-from daypass.cli.options import Duration
+from daypass.cli.options import Duration, output_option
+from daypass.cli.profile import secret_store
+from daypass.cli.results import Result
 from daypass.client import keyring
 from daypass.client.browser_login import AuthorizationLogin, DeviceLogin
 from daypass.client.credentials import Credentials, identity
@@ -78,7 +80,8 @@ _WAIT_SECONDS = 300.0
 @click.option("--no-browser", is_flag=True, help="With --saml or --browser: print the address instead of opening it.")
 @click.option("--browser", is_flag=True, help="Sign in with a browser on this computer: password and MFA.")
 @click.option("--device", is_flag=True, help="Sign in with a browser on any device, for a shell over SSH.")
-def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **given: Any) -> None:
+@output_option
+def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **given: Any) -> Result:
     """Store a server and a key as a profile, after testing the key.
 
     The key is your own, or temporary: from SAML, from a token, or from the AWS_… variables of your environment.
@@ -104,16 +107,16 @@ def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **giv
     except LocalStateError:
         forget_secret(found)
         raise
-    output.prose(f"Logged in as {output.safe(who['Arn'])}. Profile '{output.safe(profile)}' is in {output.safe(path)}.")
+    text = [f"Logged in as {who['Arn']}. Profile '{profile}' is in {path}."]
     if found.keyring_entry:
-        output.prose(f"Its secret is in the system keyring ({output.safe(keyring.name())}).")
+        text.append(f"Its secret is in the system keyring ({keyring.name()}).")
     if given["aws_profile"]:
         aws_config.write(aws_config.config_file(), aws_config.sections(given["aws_profile"], profile, found))
-        output.prose(
-            f"AWS profile '{output.safe(given['aws_profile'])}' is in {output.safe(aws_config.config_file())}."
-        )
+        text.append(f"AWS profile '{given['aws_profile']}' is in {aws_config.config_file()}.")
     if endpoint_of(found.endpoint).scheme == "http" and endpoint_of(found.endpoint).hostname not in _LOOPBACK:
         output.message("the connection is not encrypted: anyone on the network path can read session keys.")
+    stored = {"profile": profile, "file": str(path), "secret_store": secret_store(found)}
+    return Result({**who, **stored, "expiration": found.expiration or None}, *text)
 
 
 def _with_store(found: Profile, store: str) -> Profile:

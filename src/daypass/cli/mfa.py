@@ -10,6 +10,7 @@ import click
 
 from daypass.cli import authenticator_app, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Result, Table, done
 from daypass.client.http import segment
 
 
@@ -28,16 +29,16 @@ def mfa() -> None:
 @_whose
 @server_options
 @output_option
-def list_devices(user: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def list_devices(user: str, account: str, profile: str, endpoint: str) -> Result:
     """List your devices, or those of another user."""
     found = connect(profile, endpoint).api("GET", "/mfa-devices", {"user": user, "account": account})
-    if form == "json":
-        output.data(found)
-        return
     rows = [(each["name"], _kind(each), output.moment(each["used_at"]), each["id"]) for each in found["passkeys"]]
     rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in found["virtual_devices"]]
-    output.table(("NAME", "KIND", "LAST USED", "ID"), rows)
-    output.prose(f"{found['recovery_codes']} recovery codes can be used.")
+    return Result(
+        found,
+        Table(("NAME", "KIND", "LAST USED", "ID"), rows),
+        f"{found['recovery_codes']} recovery codes can be used.",
+    )
 
 
 def _kind(passkey: dict[str, Any]) -> str:
@@ -50,18 +51,18 @@ def _kind(passkey: dict[str, Any]) -> str:
 @click.option("--app", is_flag=True, help="Register an authenticator app instead, on this terminal.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @server_options
-def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> None:  # options
+@output_option
+def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> Result:  # options
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
     connection = connect(profile, endpoint)
     if app:
-        serial = output.safe(authenticator_app.register(connection))
-        output.prose(f"Registered {serial}. For a role that needs it: daypass exec ROLE --mfa-serial {serial}")
-        return
+        serial = authenticator_app.register(connection)
+        text = f"Registered {serial}. For a role that needs it: daypass exec ROLE --mfa-serial {serial}"
+        return done("registered", text, serial_number=serial)
     address = f"{connection.profile.endpoint}/account/devices"
     if no_browser or not webbrowser.open(address):
-        output.prose(f"Open this address: {output.safe(address)}")
-        return
-    output.prose(f"Your browser opens {output.safe(address)}.")
+        return done("address", f"Open this address: {address}", address=address)
+    return done("opened", f"Your browser opens {address}.", address=address)
 
 
 @mfa.command("rename")
@@ -70,14 +71,11 @@ def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> None:  # op
 @_whose
 @server_options
 @output_option
-def rename(passkey_id: str, name: str, user: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def rename(passkey_id: str, name: str, user: str, account: str, profile: str, endpoint: str) -> Result:
     """Rename passkey ID to NAME."""
     query, body = {"user": user, "account": account}, {"name": name}
     renamed = connect(profile, endpoint).api("PUT", f"/passkeys/{segment(passkey_id)}", query, body=body)
-    if form == "json":
-        output.data(renamed)
-        return
-    output.prose(f"The passkey is named {output.safe(renamed['name'])}.")
+    return Result(renamed, f"The passkey is named {output.safe(renamed['name'])}.")
 
 
 @mfa.command("rm")
@@ -85,7 +83,8 @@ def rename(passkey_id: str, name: str, user: str, account: str, profile: str, en
 @_whose
 @yes_option
 @server_options
-def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Remove passkey ID, or the virtual device with serial number ID.
 
     With a passkey, its user is signed out of other browsers.
@@ -99,20 +98,15 @@ def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoi
         authenticator_app.remove(connection, device, user)
     else:
         connection.api("DELETE", f"/passkeys/{segment(device)}", {"user": user, "account": account})
-    output.prose(f"The {'device' if virtual else 'passkey'} is removed.")
+    return done("deleted", f"The {'device' if virtual else 'passkey'} is removed.", device=device)
 
 
 @mfa.command("recovery-codes")
 @yes_option
 @server_options
 @output_option
-def recovery_codes(yes: bool, profile: str, endpoint: str, form: str) -> None:
+def recovery_codes(yes: bool, profile: str, endpoint: str) -> Result:
     """Make ten new recovery codes. Those that you have stop working."""
     confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
     made = connect(profile, endpoint).api("POST", "/recovery-codes", body={})
-    if form == "json":
-        output.data(made)
-        return
-    output.prose("Each code signs you in once, after your password. They are not shown again:")
-    for code in made["codes"]:
-        click.echo(code)
+    return Result(made, "Each code signs you in once, after your password. They are not shown again:", *made["codes"])

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, account_option, connect, limit_option, output_option, pages, server_options
-from daypass.client.http import segment
+from daypass.cli.options import (
+    Group,
+    account_option,
+    confirmed,
+    connect,
+    limit_option,
+    output_option,
+    pages,
+    server_options,
+    yes_option,
+)
+from daypass.cli.replacing import show
+from daypass.cli.results import Result, done, listing
+from daypass.client.http import Connection, segment
 
 _PATH = "/notification-channels"
 _EVENTS = (
@@ -31,14 +44,13 @@ def notify() -> None:
 @account_option
 @server_options
 @output_option
-def list_channels(account: str, profile: str, endpoint: str, form: str) -> None:
+def list_channels(account: str, profile: str, endpoint: str) -> Result:
     """List the channels."""
     found = connect(profile, endpoint).api("GET", _PATH, {"account": account})["notification_channels"]
-    output.listing(
+    return listing(
         found,
         ("CHANNEL", "KIND", "TARGET", "EVENTS"),
         lambda c: (c["name"], c["kind"], c["target"], ", ".join(c["events"])),
-        form,
     )
 
 
@@ -55,44 +67,59 @@ def list_channels(account: str, profile: str, endpoint: str, form: str) -> None:
     help="Of Jira and ServiceNow: a file with USER:TOKEN or a bearer token. Of Slack: with the signing secret of its application, of Teams: with the security token of an outgoing webhook, to approve in the chat. - reads it from standard input.",
 )
 @account_option
+@yes_option
 @server_options
 @output_option
-def set_channel(name: str, kind: str, target: str, profile: str, endpoint: str, form: str, **given: Any) -> None:
+def set_channel(name: str, kind: str, target: str, yes: bool, profile: str, endpoint: str, **given: Any) -> Result:
     """Create or replace channel NAME. TARGET is a URL, or for e-mail addresses with commas.
 
-    For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow).
+    For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow). A channel that exists
+    is replaced, after the change is shown and confirmed: it also gets a new secret.
     """
     body: dict[str, Any] = {"kind": kind, "target": target, "events": list(given["events"] or _EVENTS)}
     if given["secret_file"] is not None:
         body["secret"] = output.read_text(given["secret_file"]).strip()
-    made = connect(profile, endpoint).api("PUT", f"{_PATH}/{segment(name)}", {"account": given["account"]}, body=body)
-    if form == "json":
-        output.data(made)
-        return
-    click.echo(f"Channel {output.safe(made['name'])} reports:")
-    for event in made["events"]:
-        click.echo(f"  {output.safe(event)}")
+    connection = connect(profile, endpoint)
+    _agree(connection, name, given["account"], body, yes=yes)
+    made = connection.api("PUT", f"{_PATH}/{segment(name)}", {"account": given["account"]}, body=body)
+    text = [f"Channel {made['name']} reports:", *(f"  {event}" for event in made["events"])]
     if made["secret"]:
-        click.echo(f"Its webhooks are signed with this secret, which is shown once:\n  {output.safe(made['secret'])}")
+        text += ["Its webhooks are signed with this secret, which is shown once:", f"  {made['secret']}"]
+    return Result(made, *text)
+
+
+def _agree(connection: Connection, name: str, account: str, body: Mapping[str, Any], *, yes: bool) -> None:
+    """Asks before a channel that exists is replaced."""
+    channels = connection.api("GET", _PATH, {"account": account})["notification_channels"]
+    for stored in channels:
+        if stored["name"] == name:
+            members = ("kind", "target", "events")
+            show(f"Channel {name}", {m: stored[m] for m in members}, {m: body[m] for m in members})
+            confirmed("Replace it?", yes=yes, why="this replaces the channel and its secret")
 
 
 @notify.command("rm")
 @_name
 @account_option
+@yes_option
 @server_options
-def remove(name: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove(name: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete channel NAME."""
+    confirmed(f"Delete channel {output.safe(name)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
+    return done("deleted", f"Deleted channel {name}.", channel=name)
 
 
 @notify.command("test")
 @_name
 @account_option
 @server_options
-def send_test(name: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def send_test(name: str, account: str, profile: str, endpoint: str) -> Result:
     """Send a test over channel NAME. `daypass notify log` shows whether it arrived."""
     made = connect(profile, endpoint).api("POST", f"{_PATH}/{segment(name)}/test", {"account": account})
-    click.echo(f"Notification {output.safe(made['id'])} is on its way.")
+    return Result(made, f"Notification {made['id']} is on its way.")
 
 
 @notify.command("log")
@@ -102,16 +129,15 @@ def send_test(name: str, account: str, profile: str, endpoint: str) -> None:
 @server_options
 @output_option
 def log(
-    dead: bool, account: str, limit: int, profile: str, endpoint: str, form: str
-) -> None:  # click passes options as arguments
+    dead: bool, account: str, limit: int, profile: str, endpoint: str
+) -> Result:  # click passes options as arguments
     """List notifications, oldest first."""
     query = {"account": account, "outcome": "dead" if dead else ""}
     found = pages(connect(profile, endpoint), "/notifications", "notifications", query, limit)
-    output.listing(
+    return listing(
         found,
         ("NOTIFICATION", "CHANNEL", "EVENT", "STATE", "ATTEMPTS", "ERROR"),
         lambda n: (n["id"], n["channel"], n["event"], n["outcome"] or "waiting", n["attempts"], n["error"]),
-        form,
     )
 
 
@@ -119,9 +145,11 @@ def log(
 @click.argument("notification_id")
 @account_option
 @server_options
-def retry(notification_id: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def retry(notification_id: str, account: str, profile: str, endpoint: str) -> Result:
     """Deliver a dead notification again."""
     connect(profile, endpoint).api("POST", f"/notifications/{segment(notification_id)}/retry", {"account": account})
+    return done("waiting", f"Notification {notification_id} waits for delivery.", notification_id=notification_id)
 
 
 @notify.command("chat-code")
@@ -134,18 +162,18 @@ def retry(notification_id: str, account: str, profile: str, endpoint: str) -> No
 )
 @server_options
 @output_option
-def chat_code(chat_user: str, profile: str, endpoint: str, form: str) -> None:
+def chat_code(chat_user: str, profile: str, endpoint: str) -> Result:
     """Make a code that links your chat user with you, so that you can approve in the chat.
 
     In Teams, mention the webhook with "link" first: it answers with the CHAT_USER that you give to --for.
     """
     body = {"chat_user": chat_user} if chat_user else {}
     made = connect(profile, endpoint).api("POST", "/chat-codes", body=body)
-    if form == "json":
-        output.data(made)
-        return
-    output.prose("Send this from your chat user within ten minutes, and give it to nobody:")
-    click.echo(f"{'link' if chat_user.startswith('teams:') else '/daypass link'} {output.safe(made['code'])}")
+    return Result(
+        made,
+        "Send this from your chat user within ten minutes, and give it to nobody:",
+        f"{'link' if chat_user.startswith('teams:') else '/daypass link'} {made['code']}",
+    )
 
 
 @notify.command("chat-users")
@@ -153,14 +181,11 @@ def chat_code(chat_user: str, profile: str, endpoint: str, form: str) -> None:
 @account_option
 @server_options
 @output_option
-def chat_users(user: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def chat_users(user: str, account: str, profile: str, endpoint: str) -> Result:
     """List the chat users who may approve as you."""
     found = connect(profile, endpoint).api("GET", "/chat-users", {"user": user, "account": account})["chat_users"]
-    output.listing(
-        found,
-        ("CHAT USER", "NAME", "LINKED"),
-        lambda c: (c["id"], c["name"], output.moment(c["created_at"])),
-        form,
+    return listing(
+        found, ("CHAT USER", "NAME", "LINKED"), lambda c: (c["id"], c["name"], output.moment(c["created_at"]))
     )
 
 
@@ -168,8 +193,12 @@ def chat_users(user: str, account: str, profile: str, endpoint: str, form: str) 
 @click.argument("chat_user", metavar="CHAT_USER")
 @click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")
 @account_option
+@yes_option
 @server_options
-def chat_unlink(chat_user: str, user: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def chat_unlink(chat_user: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Remove the link of CHAT_USER."""
+    confirmed(f"Remove the link of {output.safe(chat_user)}?", yes=yes)
     query = {"user": user, "account": account}
     connect(profile, endpoint).api("DELETE", f"/chat-users/{segment(chat_user)}", query)
+    return done("deleted", f"Removed the link of {chat_user}.", chat_user=chat_user)

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from daypass.cli import output
-from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.options import confirmed, connect, output_option, server_options
+from daypass.cli.results import Result
 from daypass.cli.revoke import ended
 
 
@@ -21,17 +22,18 @@ from daypass.cli.revoke import ended
 @click.option("--reason", default="", metavar="TEXT", help="For the record.")
 @click.option("--delete", is_flag=True, help="Also delete the user, with its keys, memberships and policies.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--yes", is_flag=True, help="With --delete: do not ask.")
 @server_options
 @output_option
 def offboard(
     name: str,
     principals: tuple[str, ...],
     identities: tuple[str, ...],
+    yes: bool,  # click passes options as arguments
     profile: str,
     endpoint: str,
-    form: str,
     **given: Any,
-) -> None:
+) -> Result:
     """End the access of user NAME: sessions, access requests, keys, password, MFA devices and passkeys.
 
     People who sign in through a provider are named by --principal: the ARN of the provider, a colon and the subject.
@@ -39,26 +41,23 @@ def offboard(
     """
     if not (name or principals or identities):
         raise click.UsageError("Name a user, or give --principal or --source-identity.")
+    if given["delete"] and not given["dry_run"]:
+        confirmed(f"Delete user {output.safe(name)}, and end all access?", yes=yes)
     also = [
         *({"kind": "principal", "value": value} for value in principals),
         *({"kind": "source_identity", "value": value} for value in identities),
     ]
     made = connect(profile, endpoint).api("POST", "/offboardings", body={"user": name, "also": also, **given})
-    if form == "json":
-        output.data(made)
-        return
-    show(made, deletes=bool(given["delete"]))
+    return Result(made, *report(made, deletes=bool(given["delete"])))
 
 
-def show(made: dict[str, Any], *, deletes: bool) -> None:
-    """The report as text."""
-    for line in _report(made):
-        output.prose(line)
-    if deletes:
-        output.prose(f"{'Would delete' if made['dry_run'] else 'Deleted'} user {output.safe(made['user'])}.")
+def report(made: dict[str, Any], *, deletes: bool) -> list[str]:
+    """What was done, a sentence each."""
+    deleted = "Would delete" if made["dry_run"] else "Deleted"
+    return [*_ended(made), *([f"{deleted} user {made['user']}."] if deletes else [])]
 
 
-def _report(made: dict[str, Any]) -> list[str]:
+def _ended(made: dict[str, Any]) -> list[str]:
     verb, done = ("would end", "Would disable") if made["dry_run"] else ("ended", "Disabled")
     lines = ["Dry run, nothing is changed."] if made["dry_run"] else []
     for each in made["revocations"]:

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from daypass.cli import output
 from daypass.cli.options import Group, account_option, connect, output_option, server_options
+from daypass.cli.results import Result, listing
 from daypass.client.http import segment
 
 _PATH = "/approval-rules"
@@ -22,7 +22,7 @@ def oncall() -> None:
 @account_option
 @server_options
 @output_option
-def list_schedules(account: str, profile: str, endpoint: str, form: str) -> None:
+def list_schedules(account: str, profile: str, endpoint: str) -> Result:
     """List the rules that have a schedule."""
     rules = connect(profile, endpoint).api("GET", _PATH, {"account": account})["approval_rules"]
     found = [
@@ -30,9 +30,7 @@ def list_schedules(account: str, profile: str, endpoint: str, form: str) -> None
         for rule in rules
         if (schedule := json.loads(rule["document"]).get("on_call"))
     ]
-    output.listing(
-        found, ("RULE", "KIND", "CALENDAR"), lambda each: (each["rule"], each["kind"], each["calendar"]), form
-    )
+    return listing(found, ("RULE", "KIND", "CALENDAR"), lambda each: (each["rule"], each["kind"], each["calendar"]))
 
 
 @oncall.command("show")
@@ -40,13 +38,7 @@ def list_schedules(account: str, profile: str, endpoint: str, form: str) -> None
 @account_option
 @server_options
 @output_option
-def show(rule: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(rule: str, account: str, profile: str, endpoint: str) -> Result:
     """Print the names and addresses that are on call now, by the schedule of RULE."""
     found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
-    if form == "json":
-        output.data(found)
-        return
-    for person in found["people"]:
-        click.echo(output.safe(person))
-    if not found["people"]:
-        output.prose("Nobody is on call.")
+    return Result(found, *(found["people"] or ["Nobody is on call."]))

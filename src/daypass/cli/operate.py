@@ -13,6 +13,7 @@ from daypass.cli.lint import offline
 from daypass.cli.options import (
     Group,
     any_account_option,
+    confirmed,
     connect,
     limit_option,
     output_option,
@@ -20,7 +21,8 @@ from daypass.cli.options import (
     server_options,
     yes_option,
 )
-from daypass.cli.replacing import agreed, unless_absent
+from daypass.cli.replacing import agreed, unchanged, unless_absent
+from daypass.cli.results import Fields, Result, Table, done, listing
 from daypass.client.http import segment
 
 
@@ -43,22 +45,21 @@ def list_sessions(
     limit: int,
     profile: str,
     endpoint: str,
-    form: str,
-) -> None:
+) -> Result:
     """List sessions, newest first."""
     query = {"account": account, "principal_id": principal_id, "active": "" if every else "true"}
     connection = connect(profile, endpoint)
     found = pages(connection, "/sessions", "sessions", query, limit)
-    if form == "json":
-        output.data(found)
-        return
     now = connection.clock() + connection.offset
-    output.table(
-        ("SESSION", "STATE", "NAME", "ROLE OR USER", "DEPTH", "LEFT"),
-        [
-            (s["session_id"], s["state"], s["name"], s["arn"], s["depth"], output.time_left(s["expires_at"], now))
-            for s in found
-        ],
+    return Result(
+        found,
+        Table(
+            ("SESSION", "STATE", "NAME", "ROLE OR USER", "DEPTH", "LEFT"),
+            [
+                (s["session_id"], s["state"], s["name"], s["arn"], s["depth"], output.time_left(s["expires_at"], now))
+                for s in found
+            ],
+        ),
     )
 
 
@@ -66,16 +67,17 @@ def list_sessions(
 @click.argument("session_id")
 @server_options
 @output_option
-def show_session(session_id: str, profile: str, endpoint: str, form: str) -> None:
+def show_session(session_id: str, profile: str, endpoint: str) -> Result:
     """Show one session with the chain of custody behind it."""
     found = connect(profile, endpoint).api("GET", f"/sessions/{segment(session_id)}")
-    if form == "json":
-        output.data(found)
-        return
     times = {name: output.moment(found[name]) for name in ("issued_at", "expires_at")}
-    output.fields({**{k: v for k, v in found.items() if k != "hops"}, **times})
-    click.echo("\nChain of custody:")
-    output.hops(found["hops"])
+    return Result(
+        found,
+        Fields({**{k: v for k, v in found.items() if k != "hops"}, **times}),
+        "",
+        "Chain of custody:",
+        lambda: output.hops(found["hops"]),
+    )
 
 
 @click.group(cls=Group)
@@ -95,15 +97,11 @@ def create_account(
     root_key: bool,  # click passes options as arguments
     profile: str,
     endpoint: str,
-    form: str,
-) -> None:
+) -> Result:
     """Create an account called NAME."""
     body = {"name": name, "id": account_id, "root_key": root_key}
     made = connect(profile, endpoint).api("POST", "/accounts", body=body, repeatable=False)
-    if form == "json":
-        output.data(made)
-    else:
-        output.fields(_plain(made))
+    return Result(made, Fields(_plain(made)))
 
 
 def _plain(account: dict[str, Any]) -> dict[str, object]:
@@ -120,20 +118,22 @@ def _plain(account: dict[str, Any]) -> dict[str, object]:
 @limit_option
 @server_options
 @output_option
-def list_accounts(limit: int, profile: str, endpoint: str, form: str) -> None:
+def list_accounts(limit: int, profile: str, endpoint: str) -> Result:
     """List accounts."""
     found = pages(connect(profile, endpoint), "/accounts", "accounts", {}, limit)
-    output.listing(
+    return listing(
         found,
         ("ACCOUNT", "NAME", "MADE", ""),
         lambda a: (a["id"], a["name"], output.moment(a["created_at"]), "operator" if a["operator"] else ""),
-        form,
     )
 
 
 @click.group(cls=Group)
 def guardrail() -> None:
     """Policies that limit every principal of an account, its root included."""
+
+
+_WHY = "this changes what every principal of the account may do"
 
 
 def _guardrail(account_id: str, name: str) -> str:
@@ -146,7 +146,8 @@ def _guardrail(account_id: str, name: str) -> str:
 @click.argument("document", type=click.File(encoding="utf-8"))
 @yes_option
 @server_options
-def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin).
 
     One that exists is replaced, after the change is shown and confirmed.
@@ -154,27 +155,24 @@ def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profi
     path, connection = _guardrail(account_id, name), connect(profile, endpoint)
     text = document_of(document)
     found = unless_absent(lambda: connection.api("GET", path))
-    title = f"Guardrail {output.safe(name)} of {output.safe(account_id)}"
+    title, about = f"Guardrail {name} of {account_id}", {"account": account_id, "name": name}
     stored = found and json.loads(found["document"])
-    if not agreed(title, stored, json.loads(text), why="this limits every principal of the account", yes=yes):
-        return
+    if not agreed(title, stored, json.loads(text), why=_WHY, yes=yes):
+        return unchanged(title, **about)
     connection.api("PUT", path, body={"document": text})
-    output.prose(f"Guardrail {output.safe(name)} is in force for {output.safe(account_id)}.")
     for finding in offline(text, "guardrail", account_id):
         output.prose(f"{finding['severity']}: {finding['title']}. {output.safe(finding['fix'])}", err=True)
+    return done("set", f"Guardrail {name} is in force for {account_id}.", **about)
 
 
 @guardrail.command("ls")
 @click.argument("account_id")
 @server_options
 @output_option
-def list_guardrails(account_id: str, profile: str, endpoint: str, form: str) -> None:
+def list_guardrails(account_id: str, profile: str, endpoint: str) -> Result:
     """List the guardrails of ACCOUNT_ID."""
     found = connect(profile, endpoint).api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
-    if form == "json":
-        output.data(found)
-    else:
-        output.table(("NAME", "MADE"), [(g["name"], output.moment(g["created_at"])) for g in found])
+    return Result(found, Table(("NAME", "MADE"), [(g["name"], output.moment(g["created_at"])) for g in found]))
 
 
 @guardrail.command("show")
@@ -182,21 +180,21 @@ def list_guardrails(account_id: str, profile: str, endpoint: str, form: str) -> 
 @click.argument("name")
 @server_options
 @output_option
-def show_guardrail(account_id: str, name: str, profile: str, endpoint: str, form: str) -> None:
+def show_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> Result:
     """Print the policy of a guardrail."""
     found = connect(profile, endpoint).api("GET", _guardrail(account_id, name))
-    if form == "json":
-        output.data(found)
-    else:
-        lines = str(found["document"]).expandtabs(4).splitlines()
-        click.echo("\n".join(output.safe(line) for line in lines))
+    lines = str(found["document"]).expandtabs(4).splitlines()
+    return Result(found, *lines)
 
 
 @guardrail.command("rm")
 @click.argument("account_id")
 @click.argument("name")
+@yes_option
 @server_options
-def remove_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove_guardrail(account_id: str, name: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Remove a guardrail."""
+    confirmed(f"Remove guardrail {output.safe(name)} of {output.safe(account_id)}?", yes=yes, why=_WHY)
     connect(profile, endpoint).api("DELETE", _guardrail(account_id, name))
-    output.prose(f"Guardrail {output.safe(name)} of {output.safe(account_id)} is removed.")
+    return done("deleted", f"Guardrail {name} of {account_id} is removed.", account=account_id, name=name)

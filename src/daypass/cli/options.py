@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,6 +10,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import seconds_of
+from daypass.cli.results import Result, render
 from daypass.client.profiles import Profile
 from daypass.client.usable import resolve
 
@@ -80,8 +82,18 @@ def server_options(command: F) -> F:
     )
 
 
-def output_option(command: F) -> F:
-    """--output text|json."""
+def output_option(command: Callable[..., Result]) -> Callable[..., int]:
+    """--output text|json: prints the Result that the command returns, and returns its exit status."""
+
+    @functools.wraps(command)
+    def rendered(*arguments: Any, form: str, **given: Any) -> int:
+        return render(command(*arguments, **given), form)
+
+    return form_option(rendered)
+
+
+def form_option(command: F) -> F:
+    """--output text|json as `form`, for a command that prints while it works."""
     choice = click.Choice(["text", "json"])
     return click.option("--output", "form", type=choice, default="text", show_default=True, help="Output format.")(
         command

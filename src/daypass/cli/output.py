@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -74,17 +74,25 @@ _TIMES = frozenset(
         "ended_at",
         "ends_at",
         "expires_at",
+        "failed_at",
         "fetched_at",
         "issued_at",
         "issued_before",
+        "last_expiry",
         "mfa_at",
         "next_at",
+        "not_before",
         "opened_at",
+        "sign_until",
+        "since",
         "starts_at",
+        "times",
         "tried_at",
+        "until",
         "updated_at",
         "used_at",
         "usable_until",
+        "verify_until",
     ]
 )
 """Members that are milliseconds in the API."""
@@ -106,14 +114,15 @@ def _with_times(value: Any) -> Any:
         return [_with_times(member) for member in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: (iso(member) if type(member) is int and member else member)
-        if name in _TIMES
-        else member
-        if name == "event"
-        else _with_times(member)
-        for name, member in value.items()
-    }
+    return {name: member if name == "event" else _member(name, member) for name, member in value.items()}
+
+
+def _member(name: str, value: Any) -> Any:
+    if name not in _TIMES:
+        return _with_times(value)
+    if isinstance(value, list):
+        return [_member(name, each) for each in value]
+    return iso(value) if type(value) is int and value else value
 
 
 def iso(ms: int) -> str | int:
@@ -147,14 +156,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
         for parts in itertools.zip_longest(*folded, fillvalue=""):
             click.echo("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
-
-
-def listing(found: Sequence[Any], headings: Sequence[str], row: Callable[[Any], Sequence[object]], form: str) -> None:
-    """Prints a list as JSON or as a table. `row`: the cells of a member."""
-    if form == "json":
-        data(found)
-    else:
-        table(headings, map(row, found))
 
 
 def _width(widths: Sequence[int]) -> int:

@@ -9,7 +9,8 @@ import click
 
 from daypass.cli import iam, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
-from daypass.cli.replacing import agreed
+from daypass.cli.replacing import agreed, unchanged
+from daypass.cli.results import Result, done
 from daypass.client.http import Connection
 
 _MOST_VERSIONS = 5  # IAM keeps no more
@@ -24,25 +25,22 @@ def policy() -> None:
 @click.option("--scope", type=click.Choice(["local", "aws", "all"]), default="local", show_default=True)
 @server_options
 @output_option
-def list_policies(scope: str, profile: str, endpoint: str, form: str) -> None:
+def list_policies(scope: str, profile: str, endpoint: str) -> Result:
     """List the managed policies of your account, or those of AWS."""
     scopes = {"local": "Local", "aws": "AWS", "all": "All"}
     found = list(iam.listed(connect(profile, endpoint), "ListPolicies", "Policies/member", Scope=scopes[scope]))
-    iam.shown(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"}, form)
+    return iam.shown(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"})
 
 
 @policy.command("show")
 @click.argument("name", metavar="POLICY")
 @server_options
 @output_option
-def show(name: str, profile: str, endpoint: str, form: str) -> None:
+def show(name: str, profile: str, endpoint: str) -> Result:
     """Print the document of POLICY."""
     connection = connect(profile, endpoint)
     found, document = _current(connection, iam.policy_arn(connection, name))
-    if form == "json":
-        output.data({**found, "Document": document})
-    else:
-        click.echo(json.dumps(document, indent=2))
+    return Result({**found, "Document": document}, lambda: click.echo(json.dumps(document, indent=2)))
 
 
 def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]:
@@ -57,7 +55,8 @@ def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--description", default="", metavar="TEXT")
 @server_options
-def create(name: str, file: TextIO, description: str, profile: str, endpoint: str) -> None:
+@output_option
+def create(name: str, file: TextIO, description: str, profile: str, endpoint: str) -> Result:
     """Create policy NAME with the document in FILE (- for stdin)."""
     text = iam.document_of(file)
     made = iam.one(
@@ -68,7 +67,7 @@ def create(name: str, file: TextIO, description: str, profile: str, endpoint: st
         PolicyDocument=text,
         Description=description,
     )
-    output.prose(f"Created {output.safe(made['Arn'])}.")
+    return Result(made, f"Created {made['Arn']}.")
 
 
 @policy.command("update")
@@ -76,7 +75,8 @@ def create(name: str, file: TextIO, description: str, profile: str, endpoint: st
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
 @server_options
-def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
     """Give POLICY the document in FILE (- for stdin). Four former versions are kept.
 
     The change is shown, and made after you confirm it.
@@ -85,8 +85,8 @@ def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> N
     connection = connect(profile, endpoint)
     arn = iam.policy_arn(connection, name)
     _, stored = _current(connection, arn)
-    if not agreed(f"Policy {output.safe(arn)}", stored, json.loads(text), why=iam.WHY_POLICY, yes=yes):
-        return
+    if not agreed(f"Policy {arn}", stored, json.loads(text), why=iam.WHY_POLICY, yes=yes):
+        return unchanged(f"Policy {arn}", policy_arn=arn)
     versions = list(iam.listed(connection, "ListPolicyVersions", "Versions/member", PolicyArn=arn))
     if len(versions) >= _MOST_VERSIONS:
         oldest = min(
@@ -96,14 +96,15 @@ def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> N
     made = iam.one(
         connection, "CreatePolicyVersion", "PolicyVersion", PolicyArn=arn, PolicyDocument=text, SetAsDefault="true"
     )
-    output.prose(f"{output.safe(arn)} is at version {output.safe(made['VersionId'])}.")
+    return Result({**made, "PolicyArn": arn}, f"{arn} is at version {made['VersionId']}.")
 
 
 @policy.command("rm")
 @click.argument("name", metavar="POLICY")
 @yes_option
 @server_options
-def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # click passes options so
+@output_option
+def remove(name: str, yes: bool, profile: str, endpoint: str) -> Result:  # click passes options so
     """Delete POLICY, all its versions included. It must be attached to nothing."""
     confirmed(f"Delete policy {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)
@@ -112,4 +113,4 @@ def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # click 
         if each["IsDefaultVersion"] != "true":
             connection.iam("DeletePolicyVersion", PolicyArn=arn, VersionId=each["VersionId"])
     connection.iam("DeletePolicy", PolicyArn=arn)
-    output.prose(f"Deleted {output.safe(arn)}.")
+    return done("deleted", f"Deleted {arn}.", policy_arn=arn)

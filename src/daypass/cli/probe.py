@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from daypass.cli import exits, output
+from daypass.cli import exits
 from daypass.cli.options import complete_roles, connect, output_option, server_options
+from daypass.cli.results import Result, Table
 from daypass.client.credentials import role_arn
 from daypass.client.probe import Probe
 
@@ -15,7 +16,7 @@ from daypass.client.probe import Probe
 @click.option("--denied", default="", metavar="ROLE", help="A role that your key must not be able to assume.")
 @server_options
 @output_option
-def probe(role: str, denied: str, profile: str, endpoint: str, form: str) -> int:
+def probe(role: str, denied: str, profile: str, endpoint: str) -> Result:
     """Check a server from outside: what must work works, and what must be refused is refused.
 
     With ROLE, a session of it must work, and must not work when its token is changed. The exit status is 1 when a check
@@ -29,9 +30,9 @@ def probe(role: str, denied: str, profile: str, endpoint: str, form: str) -> int
         clock=lambda: connection.clock() + connection.offset,
     )
     runs = list(check.run())
-    if form == "json":
-        output.data([{"check": run.name, "ms": round(run.seconds * 1000, 1), "problem": run.why} for run in runs])
-    else:
-        rows = [(run.name, f"{run.seconds * 1000:.0f} ms", run.why or "passed") for run in runs]
-        output.table(("CHECK", "TIME", "OUTCOME"), rows)
-    return exits.FINDING if any(run.why for run in runs) else exits.OK
+    rows = [(run.name, f"{run.seconds * 1000:.0f} ms", run.why or "passed") for run in runs]
+    return Result(
+        [{"check": run.name, "ms": round(run.seconds * 1000, 1), "problem": run.why} for run in runs],
+        Table(("CHECK", "TIME", "OUTCOME"), rows),
+        status=exits.FINDING if any(run.why for run in runs) else exits.OK,
+    )

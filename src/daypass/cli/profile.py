@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
 
 from daypass.cli import aws_config, cached, output
 from daypass.cli.durations import left
-from daypass.cli.options import Group, complete_profiles, output_option
+from daypass.cli.options import Group, complete_profiles, confirmed, output_option, yes_option
 from daypass.cli.pick import picked
+from daypass.cli.results import Result, Table, done
 from daypass.client.browser_login import revoke
 from daypass.client.credentials import seconds_of_time
 from daypass.client.errors import ClientError
@@ -45,24 +48,9 @@ def profile() -> None:
 
 @profile.command("ls")
 @output_option
-def list_profiles(form: str) -> None:
+def list_profiles() -> Result:
     """List the profiles. The one with * is used when none is named."""
     stored, chosen = load_all(), current()
-    if form == "json":
-        output.data(
-            [
-                {
-                    "name": name,
-                    "current": name == chosen,
-                    "endpoint": found.endpoint,
-                    "access_key_id": found.access_key_id,
-                    "expiration": found.expiration,
-                    "secret_store": secret_store(found),
-                }
-                for name, found in stored.items()
-            ]
-        )
-        return
     rows = [
         (
             "*" if name == chosen else "",
@@ -74,25 +62,43 @@ def list_profiles(form: str) -> None:
         )
         for name, found in stored.items()
     ]
-    output.table(("", "PROFILE", "SERVER", "ACCESS KEY", "SECRET", "LEFT"), rows)
+    return Result(
+        [
+            {
+                "name": name,
+                "current": name == chosen,
+                "endpoint": found.endpoint,
+                "access_key_id": found.access_key_id,
+                "expiration": found.expiration,
+                "secret_store": secret_store(found),
+            }
+            for name, found in stored.items()
+        ],
+        Table(("", "PROFILE", "SERVER", "ACCESS KEY", "SECRET", "LEFT"), rows),
+    )
 
 
 @profile.command("use")
 @click.argument("name", default="", shell_complete=complete_profiles)
-def use_profile(name: str) -> None:
+@output_option
+def use_profile(name: str) -> Result:
     """Use profile NAME when a command names none."""
     name = _named(name)
     use(name)
-    output.prose(f"Profile '{output.safe(name)}' is used from now on.")
     if current() != name:
         output.message("in this shell DAYPASS_PROFILE or AWS_ACCESS_KEY_ID go before it")
+    return done("used", f"Profile '{name}' is used from now on.", profile=name)
 
 
 @profile.command("rm")
 @click.argument("name", default="", shell_complete=complete_profiles)
-def remove_profile(name: str) -> None:
+@yes_option
+@output_option
+def remove_profile(name: str, yes: bool) -> Result:
     """Remove profile NAME and its cached sessions. The sessions stay valid until they expire."""
-    _forget(_named(name))
+    name = _named(name)
+    confirmed(f"Remove profile {output.safe(name)}?", yes=yes, why="its key is deleted")
+    return _forgotten([name])
 
 
 @profile.command("export")
@@ -110,7 +116,8 @@ def remove_profile(name: str) -> None:
     "--aws-profile", default="", metavar="NAME", help="Name in the AWS file. Default: the role's, or the profile's."
 )
 @click.option("--write", is_flag=True, help="Add it to ~/.aws/config instead of printing it.")
-def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> None:  # click passes options so
+@output_option
+def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> Result:  # click passes options so
     """Print an AWS configuration for profile NAME that works in every AWS SDK: region, endpoints, credentials.
 
     \b
@@ -126,49 +133,61 @@ def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) 
     shown = aws_profile or (role.rpartition("/")[2] if role else f"daypass-{name}")
     text = aws_config.sections(shown, name, stored[name], role)
     if not write:
-        click.echo(text, nl=False)
-        return
+        return Result({"aws_profile": shown, "config": text, "file": None}, partial(click.echo, text, nl=False))
     path = aws_config.config_file()
     aws_config.write(path, text)
-    output.prose(f"Wrote AWS profile '{output.safe(shown)}' to {output.safe(path)}.")
+    found = {"aws_profile": shown, "config": text, "file": str(path)}
+    return Result(found, f"Wrote AWS profile '{shown}' to {path}.")
 
 
 @click.command()
 @click.argument("name", default="", shell_complete=complete_profiles)
 @click.option("--all", "every", is_flag=True, help="Remove all profiles.")
-def logout(name: str, every: bool) -> None:  # click passes options as arguments
+@output_option
+def logout(name: str, every: bool) -> Result:  # click passes options as arguments
     """Remove profile NAME, or the one in use, and its cached sessions. The sessions stay valid until they expire,
     but those of a login by browser end.
     """
     if every and name:
         raise click.UsageError("Give a name, or --all.")
-    names = list(load_all()) if every else [name or current() or DEFAULT]
-    for each in names:
-        _forget(each)
+    return _forgotten(list(load_all()) if every else [name or current() or DEFAULT])
 
 
-def _forget(name: str) -> None:
+def _forgotten(names: list[str]) -> Result:
+    """Removes profiles."""
+    removed = [(name, *_forget(name)) for name in names]
+    found = [{"profile": name, "cached_sessions": count, "login_ended": ended} for name, count, ended in removed]
+    return Result(found, *(line for name, count, ended in removed for line in _farewell(name, count, ended)))
+
+
+def _farewell(name: str, count: int, ended: bool) -> Iterator[str]:
+    if ended:
+        yield "The login and its sessions have ended."
+    sessions = f" and {count} cached session{'s' if count != 1 else ''}" if count else ""
+    yield f"Removed profile '{name}'{sessions}."
+
+
+def _forget(name: str) -> tuple[int, bool]:
+    """Removes a profile; how many cached sessions it had, and whether its login by browser was ended."""
     found = remove(name)
-    if found.login:
-        _end_login(found)
+    ended = bool(found.login) and _ended_login(found)
     left_behind = forget_secret(found)
     count = cached.remove(found)
-    sessions = f" and {count} cached session{'s' if count != 1 else ''}" if count else ""
-    output.prose(f"Removed profile '{output.safe(name)}'{sessions}.")
     if left_behind:
         entry = output.safe(found.keyring_entry)
         output.message(f"its secret is still in the system keyring, entry {entry}: {output.safe(left_behind)}")
+    return count, ended
 
 
-def _end_login(found: Profile) -> None:
+def _ended_login(found: Profile) -> bool:
     """Revokes the refresh token of a login by browser, and with it every session that it has given."""
     try:
         held = from_keyring(found)
         revoke(Server(found.endpoint, found.ca_bundle), held.refresh_token)
     except (ClientError, LocalStateError) as error:
         output.message(f"the login is still valid at {output.safe(found.endpoint)}: {output.safe(error)}")
-    else:
-        output.prose("The login and its sessions have ended.")
+        return False
+    return True
 
 
 def _named(name: str) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import Group, account_option, connect, output_option, server_options, yes_option
-from daypass.cli.replacing import agreed
+from daypass.cli.options import Group, account_option, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.replacing import agree_settings, agreed, unchanged
+from daypass.cli.results import Fields, Result, Table, done, listing, noting_done
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
@@ -39,7 +41,8 @@ def _path(name: str, what: str) -> str:
 )
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @server_options
-def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], **given: str) -> None:
+@output_option
+def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], **given: str) -> Result:
     """Accept tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
 
     Settings are those of `daypass provider set`. The provider alone lets nobody assume a role: roles must trust it.
@@ -55,10 +58,12 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
     wanted = merged(preset_settings, settings)
     connection = connect(given["profile"], given["endpoint"])
     made = connection.iam("CreateOpenIDConnectProvider", Url=f"https://{url}", ClientIDList=audiences)
-    output.prose(f"Made {output.safe(made.findtext('OpenIDConnectProviderArn') or url)}.")
-    if wanted:
-        connection.api("PUT", _path(url, "settings"), body={"settings": wanted})
-        output.prose(f"Set {', '.join(wanted)}.")
+    arn = made.findtext("OpenIDConnectProviderArn") or url
+    if not wanted:
+        return done("created", f"Made {arn}.", arn=arn, client_ids=audiences)
+    with noting_done([f"provider {url} is made"]):
+        stored = connection.api("PUT", _path(url, "settings"), body={"settings": wanted})
+    return Result(stored, f"Made {arn}.", f"Set {', '.join(wanted)}.")
 
 
 def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
@@ -82,14 +87,13 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
 @account_option
 @server_options
 @output_option
-def list_providers(account: str, profile: str, endpoint: str, form: str) -> None:
+def list_providers(account: str, profile: str, endpoint: str) -> Result:
     """List the providers of an account."""
     found = connect(profile, endpoint).api("GET", "/providers/oidc", {"account": account})["providers"]
-    output.listing(
+    return listing(
         found,
         ("URL", "MADE", "CLIENT IDS"),
         lambda p: (p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"])),
-        form,
     )
 
 
@@ -98,27 +102,25 @@ def list_providers(account: str, profile: str, endpoint: str, form: str) -> None
 @account_option
 @server_options
 @output_option
-def show(issuer: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(issuer: str, account: str, profile: str, endpoint: str) -> Result:
     """Show a provider and its settings; ISSUER is its URL or ARN."""
     found = connect(profile, endpoint).api("GET", _path(issuer, "settings"), {"account": account})
-    if form == "json":
-        output.data(found)
-        return
-    output.fields({"arn": found["arn"], "client ids": ", ".join(found["client_ids"])})
-    for name, value in sorted(found["settings"].items()):
-        output.prose(f"{name} = {output.safe(value if isinstance(value, str) else json.dumps(value))}")
+    shown = {"arn": found["arn"], "client ids": ", ".join(found["client_ids"])}
+    return Result(found, Fields(shown), partial(output.settings, found["settings"]))
 
 
 @provider.command("set")
 @click.argument("issuer")
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
 @account_option
+@yes_option
 @server_options
 @output_option
-def set_(issuer: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str, form: str) -> None:
+def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Set how tokens of ISSUER are verified. VALUE is JSON or text, or @FILE for the content of a file (@- for standard input).
 
-    NAME= restores the default. Secrets are read from files or standard input only.
+    NAME= restores the default. Secrets are read from files or standard input only. A setting that is replaced or removed is
+    shown, and changed after you confirm it.
 
     \b
     daypass provider set ci.example.com leeway_seconds=10 one_time=true
@@ -130,11 +132,9 @@ def set_(issuer: str, settings: tuple[str, ...], account: str, profile: str, end
     query = {"account": account}
     now = connection.api("GET", _path(issuer, "settings"), query)["settings"]
     body = {"settings": merged(now, settings)}
+    agree_settings(f"Provider {issuer}", now, body["settings"], yes=yes, secrets=_SECRETS)
     made = connection.api("PUT", _path(issuer, "settings"), query, body)
-    if form == "json":
-        output.data(made)
-    else:
-        output.prose(f"Set for {output.safe(made['url'])}.")
+    return Result(made, f"Set for {output.safe(made['url'])}.")
 
 
 def merged(settings: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
@@ -189,16 +189,13 @@ def keys(
     account: str,
     profile: str,
     endpoint: str,
-    form: str,
-) -> int:
+) -> Result:
     """Show the status of the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
     method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
     found = connect(profile, endpoint).api(method, _path(issuer, what), {"account": account})
-    if form == "json":
-        output.data(found)
-    else:
-        _show_keys(found)
-    return exits.FINDING if found["error"] or not found["keys"] else exits.OK
+    return Result(
+        found, lambda: _show_keys(found), status=exits.FINDING if found["error"] or not found["keys"] else exits.OK
+    )
 
 
 def _show_keys(found: Mapping[str, Any]) -> None:
@@ -223,13 +220,16 @@ def _show_keys(found: Mapping[str, Any]) -> None:
 
 @provider.command("rm")
 @click.argument("issuer")
+@yes_option
 @server_options
-def remove(issuer: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove(issuer: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Stop accepting tokens of ISSUER. Roles that trust it stay; nobody can assume them with it."""
+    confirmed(f"Delete provider {output.safe(issuer)}?", yes=yes)
     connection = connect(profile, endpoint)
     arn = connection.api("GET", _path(issuer, "settings"))["arn"]
     connection.iam("DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
-    output.prose(f"Deleted {output.safe(arn)}.")
+    return done("deleted", f"Deleted {arn}.", arn=arn)
 
 
 # --- The allow-list
@@ -241,6 +241,7 @@ def allow() -> None:
 
 
 _LIST = "/issuers/allowed"
+_WHY = "this changes whose tokens are accepted"
 
 
 def _listed(connection: Connection, account: str) -> list[str] | None:
@@ -252,15 +253,12 @@ def _listed(connection: Connection, account: str) -> list[str] | None:
 @account_option
 @server_options
 @output_option
-def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
+def list_allowed(account: str, profile: str, endpoint: str) -> Result:
     """Show the list."""
     found = _listed(connect(profile, endpoint), account)
-    if form == "json":
-        output.data({"issuers": found})
-    elif found is None:
-        click.echo("No list is set: any issuer may be trusted.")
-    else:
-        output.table(("ISSUER",), [(entry,) for entry in found])
+    if found is None:
+        return Result({"issuers": None}, "No list is set: any issuer may be trusted.")
+    return Result({"issuers": found}, Table(("ISSUER",), [(entry,) for entry in found]))
 
 
 @allow.command("set")
@@ -268,7 +266,8 @@ def list_allowed(account: str, profile: str, endpoint: str, form: str) -> None:
 @account_option
 @yes_option
 @server_options
-def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
     Tokens of issuers that are not on the list are refused at once. A list that exists is replaced, after the change is
@@ -276,16 +275,20 @@ def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str,
     """
     bare, connection = [issuer.removeprefix("https://") for issuer in issuers], connect(profile, endpoint)
     stored = _listed(connection, account)
-    if not agreed("Issuers that may be trusted", stored, bare, why="this changes whose tokens are accepted", yes=yes):
-        return
+    title = "Issuers that may be trusted"
+    if not agreed(title, stored, bare, why=_WHY, yes=yes):
+        return unchanged(title, issuers=bare)
     made = connection.api("PUT", _LIST, {"account": account}, {"issuers": bare})
-    output.prose(f"Issuers that may be trusted: {output.safe(', '.join(made['issuers']) or 'none')}.")
+    return Result(made, f"{title}: {', '.join(made['issuers']) or 'none'}.")
 
 
 @allow.command("off")
 @account_option
+@yes_option
 @server_options
-def allow_all(account: str, profile: str, endpoint: str) -> None:
+@output_option
+def allow_all(account: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Remove the list: any issuer may be trusted."""
+    confirmed("Remove the list, so that any issuer may be trusted?", yes=yes, why=_WHY)
     connect(profile, endpoint).api("DELETE", _LIST, {"account": account})
-    click.echo("The list is removed: any issuer may be trusted.")
+    return done("deleted", "The list is removed: any issuer may be trusted.", issuers=None)

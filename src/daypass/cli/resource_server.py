@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from daypass.cli.options import (
     server_options,
     yes_option,
 )
+from daypass.cli.replacing import agree_settings, unless_absent
+from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.http import segment
 
 _PATH = "/resource-servers"
@@ -48,10 +51,13 @@ def _one(identifier: str) -> str:
 @click.option("--algorithm", type=click.Choice(["ES256", "EdDSA", "RS256"]), help="Signs tokens for it.")
 @click.option("--token-seconds", default=0, metavar="SECONDS", help="The longest lifetime of tokens for it.")
 @account_option
+@yes_option
 @server_options
 @output_option
-def put(identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str, ...], **given: Any) -> None:
+def put(identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str, ...], **given: Any) -> Result:
     """Create or replace a resource server. IDENTIFIER is the audience of its tokens.
+
+    What replaces settings of one that exists is shown, and done after you confirm it.
 
     \b
     daypass resource-server put https://api.example.com --scope read=read.json --default-scope read
@@ -65,11 +71,12 @@ def put(identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str
         settings["token_seconds"] = given["token_seconds"]
     body = {"name": name or identifier[:128], "settings": settings}
     connection = connect(given["profile"], given["endpoint"])
-    made = connection.api("PUT", _one(identifier), {"account": given["account"]}, body)
-    if given["form"] == "json":
-        output.data(made)
-    else:
-        output.fields({"identifier": made["identifier"], "arn": made["arn"]})
+    path, query = _one(identifier), {"account": given["account"]}
+    if found := unless_absent(lambda: connection.api("GET", path, query)):
+        stored = {"name": found["name"], **found["settings"]}
+        agree_settings(f"Resource server {identifier}", stored, {"name": body["name"], **settings}, yes=given["yes"])
+    made = connection.api("PUT", path, query, body)
+    return Result(made, Fields({"identifier": made["identifier"], "arn": made["arn"]}))
 
 
 def _scope(text: str) -> tuple[str, dict[str, Any]]:
@@ -87,14 +94,13 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
 @limit_option
 @server_options
 @output_option
-def list_servers(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:
+def list_servers(account: str, limit: int, profile: str, endpoint: str) -> Result:
     """List the resource servers."""
     found = pages(connect(profile, endpoint), _PATH, "resource_servers", {"account": account}, limit)
-    output.listing(
+    return listing(
         found,
         ("IDENTIFIER", "NAME", "SCOPES"),
         lambda r: (r["identifier"], r["name"], ", ".join(r["settings"].get("scopes", {}))),
-        form,
     )
 
 
@@ -103,23 +109,23 @@ def list_servers(account: str, limit: int, profile: str, endpoint: str, form: st
 @account_option
 @server_options
 @output_option
-def show(identifier: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(identifier: str, account: str, profile: str, endpoint: str) -> Result:
     """Show a resource server and its settings."""
     found = connect(profile, endpoint).api("GET", _one(identifier), {"account": account})
-    if form == "json":
-        output.data(found)
-        return
-    output.fields({"name": found["name"], "arn": found["arn"]})
-    output.settings(found["settings"])
+    return Result(
+        found, Fields({"name": found["name"], "arn": found["arn"]}), lambda: output.settings(found["settings"])
+    )
 
 
 @resource_server.command("metadata")
 @click.argument("identifier")
 @account_option
 @server_options
-def metadata(identifier: str, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def metadata(identifier: str, account: str, profile: str, endpoint: str) -> Result:
     """Print the document for the service's own /.well-known/oauth-protected-resource (RFC 9728)."""
-    output.data(connect(profile, endpoint).api("GET", _one(identifier) + "/metadata", {"account": account}))
+    found = connect(profile, endpoint).api("GET", _one(identifier) + "/metadata", {"account": account})
+    return Result(found, partial(output.data, found))
 
 
 @resource_server.command("rm")
@@ -127,8 +133,9 @@ def metadata(identifier: str, account: str, profile: str, endpoint: str) -> None
 @yes_option
 @account_option
 @server_options
-def remove(identifier: str, yes: bool, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def remove(identifier: str, yes: bool, account: str, profile: str, endpoint: str) -> Result:
     """Delete a resource server. Its tokens stay valid until they expire."""
     confirmed(f"Delete resource server {output.safe(identifier)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", _one(identifier), {"account": account})
-    output.prose(f"Deleted resource server {output.safe(identifier)}.")
+    return done("deleted", f"Deleted resource server {identifier}.", identifier=identifier)

@@ -6,6 +6,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import Group, account_option, connect, limit_option, output_option, pages, server_options
+from daypass.cli.results import Result, Table
 from daypass.client.http import segment
 
 
@@ -20,19 +21,19 @@ def review() -> None:
 @limit_option
 @server_options
 @output_option
-def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str, form: str) -> None:
+def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str) -> Result:
     """List the reviews that are open, oldest first."""
     query = {"account": account, "every": "true" if every else ""}
     found = pages(connect(profile, endpoint), "/access-reviews", "access_reviews", query, limit)
-    if form == "json":
-        output.data(found)
-        return
-    output.table(
-        ("REQUEST", "OPENED", "CLOSED", "BY", "FINDING"),
-        [
-            (r["id"], output.moment(r["opened_at"]), output.moment(r["closed_at"]), r["closed_by"], r["finding"])
-            for r in found
-        ],
+    return Result(
+        found,
+        Table(
+            ("REQUEST", "OPENED", "CLOSED", "BY", "FINDING"),
+            [
+                (r["id"], output.moment(r["opened_at"]), output.moment(r["closed_at"]), r["closed_by"], r["finding"])
+                for r in found
+            ],
+        ),
     )
 
 
@@ -42,11 +43,8 @@ def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: 
 @account_option
 @server_options
 @output_option
-def close(request_id: str, finding: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def close(request_id: str, finding: str, account: str, profile: str, endpoint: str) -> Result:
     """Close the review of access request REQUEST_ID. The person who had the access cannot."""
     path = f"/access-reviews/{segment(request_id)}/close"
     closed = connect(profile, endpoint).api("POST", path, {"account": account}, body={"finding": finding})
-    if form == "json":
-        output.data(closed)
-        return
-    click.echo(f"The review of {output.safe(closed['id'])} is closed.")
+    return Result(closed, f"The review of {output.safe(closed['id'])} is closed.")

@@ -9,7 +9,16 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import moment_of
-from daypass.cli.options import Group, any_account_option, connect, limit_option, output_option, pages, server_options
+from daypass.cli.options import (
+    Group,
+    any_account_option,
+    connect,
+    limit_option,
+    output_option,
+    pages,
+    server_options,
+)
+from daypass.cli.results import Result, Table
 from daypass.client.http import segment
 
 if TYPE_CHECKING:
@@ -38,7 +47,7 @@ class _Subject(_Choice):
 @click.option("--dry-run", is_flag=True, help="Only show how many sessions would end.")
 @server_options
 @output_option
-def revoke(subject: str, value: str, profile: str, endpoint: str, form: str, **given: Any) -> None:
+def revoke(subject: str, value: str, profile: str, endpoint: str, **given: Any) -> Result:
     """End immediately a session, or all sessions of a role, principal, key, source identity, account, grant or client.
 
     Every session made from an ended session ends with it. Roles and principals are given by name, ARN or id; the
@@ -51,16 +60,11 @@ def revoke(subject: str, value: str, profile: str, endpoint: str, form: str, **g
     if until:
         body["block_until"] = moment_of(until, time.time())
     made = connect(profile, endpoint).api("POST", "/revocations", body=body)
-    if form == "json":
-        output.data(made)
-        return
     if made.get("dry_run"):
-        output.prose(f"Dry run, nothing is revoked. {ended(made, 'would end')}")
-        return
+        return Result(made, f"Dry run, nothing is revoked. {ended(made, 'would end')}")
     blocked = " New ones are blocked." if made["block"] else ""
     named = made["value"] if made["value"] == value else f"{value} ({made['value']})"
-    shown = f"{output.safe(subject)} {output.safe(named)}; revocation {output.safe(made['id'])}"
-    output.prose(f"Revoked {shown}. {ended(made)}{blocked}")
+    return Result(made, f"Revoked {subject} {named}; revocation {made['id']}. {ended(made)}{blocked}")
 
 
 def ended(made: dict[str, Any], verb: str = "ended") -> str:
@@ -84,26 +88,26 @@ def revocations() -> None:
 @limit_option
 @server_options
 @output_option
-def list_revocations(account: str, limit: int, profile: str, endpoint: str, form: str) -> None:
+def list_revocations(account: str, limit: int, profile: str, endpoint: str) -> Result:
     """List revocations, oldest first."""
     found = pages(connect(profile, endpoint), "/revocations", "revocations", {"account": account}, limit)
-    if form == "json":
-        output.data(found)
-        return
-    output.table(
-        ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),
-        [
-            (
-                output.moment(r["created_at"]),
-                r["subject"].replace("_", "-"),
-                r["value"],
-                (output.moment(r["block_until"]) or "yes") if r["block"] else "",
-                r["created_by"],
-                r["id"],
-                r["reason"],
-            )
-            for r in found
-        ],
+    return Result(
+        found,
+        Table(
+            ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),
+            [
+                (
+                    output.moment(r["created_at"]),
+                    r["subject"].replace("_", "-"),
+                    r["value"],
+                    (output.moment(r["block_until"]) or "yes") if r["block"] else "",
+                    r["created_by"],
+                    r["id"],
+                    r["reason"],
+                )
+                for r in found
+            ],
+        ),
     )
 
 
@@ -112,15 +116,12 @@ def list_revocations(account: str, limit: int, profile: str, endpoint: str, form
 @click.option("--reason", default="", metavar="TEXT", help="For the record.")
 @server_options
 @output_option
-def lift_block(revocation_id: str, reason: str, profile: str, endpoint: str, form: str) -> None:
+def lift_block(revocation_id: str, reason: str, profile: str, endpoint: str) -> Result:
     """Lift the block of revocation REVOCATION_ID: its subject may get sessions again.
 
     Sessions that the revocation has ended stay ended. `daypass revocations ls` shows the ids.
     """
     path = f"/revocations/{segment(revocation_id)}/lift"
     lifted = connect(profile, endpoint).api("POST", path, body={"reason": reason})
-    if form == "json":
-        output.data(lifted)
-        return
     subject = output.safe(f"{lifted['subject'].replace('_', '-')} {lifted['value']}")
-    output.prose(f"The block of {subject} is lifted.")
+    return Result(lifted, f"The block of {subject} is lifted.")

@@ -19,7 +19,8 @@ from daypass.cli.options import (
     server_options,
     yes_option,
 )
-from daypass.cli.replacing import agreed
+from daypass.cli.replacing import agreed, unchanged
+from daypass.cli.results import Fields, Result, done
 from daypass.client.credentials import identity
 from daypass.client.http import segment
 
@@ -43,7 +44,7 @@ iam.add_list(role, "Role", " `daypass roles` lists those that you may assume.")
 @account_option
 @server_options
 @output_option
-def show(name: str, account: str, profile: str, endpoint: str, form: str) -> None:
+def show(name: str, account: str, profile: str, endpoint: str) -> Result:
     """Show role NAME: its Daypass settings, and in your own account its trust policy and policies."""
     connection = connect(profile, endpoint)
     found: dict[str, Any] = dict(connection.api("GET", _settings(name), {"account": account}))
@@ -56,12 +57,10 @@ def show(name: str, account: str, profile: str, endpoint: str, form: str) -> Non
             "max_session_seconds": stored.get("MaxSessionDuration", ""),
             "policies": [each["Policy"] for each in iam.policies_of(connection, "Role", name)],
         }
-    if form == "json":
-        output.data({**found, **({"trust_policy": json.loads(trust)} if trust else {})})
-        return
-    output.fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in found.items()})
-    if trust:
-        click.echo(f"\nTrust policy:\n{trust}")
+    shown = Fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in found.items()})
+    if not trust:
+        return Result(found, shown)
+    return Result({**found, "trust_policy": json.loads(trust)}, shown, lambda: click.echo(f"\nTrust policy:\n{trust}"))
 
 
 @role.command("set")
@@ -76,11 +75,12 @@ def show(name: str, account: str, profile: str, endpoint: str, form: str) -> Non
 )
 @account_option
 @server_options
-def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> None:
+@output_option
+def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> Result:
     """Set the Daypass settings of role NAME."""
     body = {"chained_max_seconds": seconds}
     made = connect(profile, endpoint).api("PUT", _settings(name), {"account": account}, body)
-    output.prose(f"Chained sessions of {output.safe(made['arn'])} last up to {made['chained_max_seconds']} seconds.")
+    return Result(made, f"Chained sessions of {made['arn']} last up to {made['chained_max_seconds']} seconds.")
 
 
 @role.command("create")
@@ -92,9 +92,10 @@ def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> 
 @click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
 @click.option("--description", default="", metavar="TEXT")
 @server_options
+@output_option
 def create(
     name: str, trust: TextIO | None, principals: tuple[str, ...], profile: str, endpoint: str, **given: Any
-) -> None:
+) -> Result:
     """Create role NAME, trusted by --principal, or by the policy in --trust.
 
     For tokens of identity providers: `daypass trust new … --apply`.
@@ -112,7 +113,7 @@ def create(
         MaxSessionDuration=given["max_session"] or None,
         Description=given["description"],
     )
-    output.prose(f"Created {output.safe(made['Arn'])}. It has no permissions until policies are attached to it.")
+    return Result(made, f"Created {made['Arn']}. It has no permissions until policies are attached to it.")
 
 
 def _principal(connection: Any, who: str) -> str:
@@ -132,18 +133,19 @@ def _trusting(principals: list[str]) -> str:
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
 @server_options
-def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
     """Replace the trust policy of role NAME by the document in FILE (- for stdin).
 
     The change is shown, and made after you confirm it.
     """
     text, connection = iam.document_of(file), connect(profile, endpoint)
-    title = f"Trust policy of role {output.safe(name)}"
+    title = f"Trust policy of role {name}"
     stored = iam.trust_policy(connection, name)
     if not agreed(title, stored, json.loads(text), why=iam.WHY_TRUST, yes=yes):
-        return
+        return unchanged(title, role=name)
     connection.iam("UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=text)
-    output.prose(f"Set the trust policy of role {output.safe(name)}.")
+    return done("set", f"Set the trust policy of role {name}.", role=name)
 
 
 @role.command("rm")
@@ -151,14 +153,15 @@ def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> No
 @click.option("--force", is_flag=True, help="Also remove its policies.")
 @yes_option
 @server_options
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete role NAME. Its sessions end with it."""
     confirmed(f"Delete role {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)
     if force:
         iam.drop_policies(connection, "Role", name)
     connection.iam("DeleteRole", RoleName=name)
-    output.prose(f"Deleted role {output.safe(name)}.")
+    return done("deleted", f"Deleted role {name}.", role=name)
 
 
 iam.add_attaching(role, "Role")

@@ -6,6 +6,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Fields, Result, Table, done
 from daypass.client.http import segment
 
 
@@ -22,36 +23,31 @@ def scim() -> None:
 @click.option("--days", type=click.IntRange(1, 366), default=180, show_default=True, help="Lifetime.")
 @server_options
 @output_option
-def create(name: str, user: str, days: int, profile: str, endpoint: str, form: str) -> None:
+def create(name: str, user: str, days: int, profile: str, endpoint: str) -> Result:
     """Make token NAME. It is shown once."""
     body = {"name": name, "user": user, "days": days}
     made = connect(profile, endpoint).api("POST", "/scim-tokens", body=body)
-    if form == "json":
-        output.data(made)
-        return
     expires = output.moment(made["scim_token"]["expires_at"])
-    output.fields({"url": made["url"], "token": made["token"], "expires": expires})
+    return Result(made, Fields({"url": made["url"], "token": made["token"], "expires": expires}))
 
 
 @scim.command("ls")
 @server_options
 @output_option
-def list_tokens(profile: str, endpoint: str, form: str) -> None:
+def list_tokens(profile: str, endpoint: str) -> Result:
     """List the tokens."""
     found = connect(profile, endpoint).api("GET", "/scim-tokens")["scim_tokens"]
-    if form == "json":
-        output.data(found)
-        return
     rows = [(each["name"], each["user_id"], output.moment(each["expires_at"])) for each in found]
-    output.table(("TOKEN", "USER ID", "EXPIRES"), rows)
+    return Result(found, Table(("TOKEN", "USER ID", "EXPIRES"), rows))
 
 
 @scim.command("rm")
 @click.argument("name")
 @yes_option
 @server_options
-def remove(name: str, yes: bool, profile: str, endpoint: str) -> None:  # an option
+@output_option
+def remove(name: str, yes: bool, profile: str, endpoint: str) -> Result:  # an option
     """Delete token NAME."""
     confirmed(f"Delete SCIM token {output.safe(name)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", f"/scim-tokens/{segment(name)}")
-    output.prose(f"Deleted SCIM token {output.safe(name)}.")
+    return done("deleted", f"Deleted SCIM token {name}.", token=name)

@@ -11,6 +11,7 @@ import click
 from daypass.cli import output
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
 from daypass.cli.options import Group, confirmed, output_option, yes_option
+from daypass.cli.results import Result, Table, done
 
 _RINGS = ("sealing", "derivation", "signing", "signing-eddsa", "signing-rs256", "message", "spool", "storage")
 
@@ -28,7 +29,7 @@ def server_keys() -> None:
 @config_option
 @data_option
 @output_option
-def list_keys(config: Path | None, data: Path | None, form: str) -> None:
+def list_keys(config: Path | None, data: Path | None) -> Result:
     """List the ring keys with their times. Key material is never shown."""
     now = time.time_ns() // 1_000_000
     found = [
@@ -42,21 +43,21 @@ def list_keys(config: Path | None, data: Path | None, form: str) -> None:
         }
         for key in server_module("ring_keys").list_keys(settings_of(config, data))
     ]
-    if form == "json":
-        output.data(found)
-        return
     times = ("not_before", "sign_until", "verify_until")
-    output.table(
-        ("RING", "ID", "STATE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL"),
-        [
-            (
-                key["ring"],
-                key["id"],
-                key["state"],
-                *(output.moment(key[name]) if key[name] else "always" for name in times),
-            )
-            for key in found
-        ],
+    return Result(
+        found,
+        Table(
+            ("RING", "ID", "STATE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL"),
+            [
+                (
+                    key["ring"],
+                    key["id"],
+                    key["state"],
+                    *(output.moment(key[name]) if key[name] else "always" for name in times),
+                )
+                for key in found
+            ],
+        ),
     )
 
 
@@ -74,13 +75,14 @@ def _state(key: Any, now: int) -> str:
 @config_option
 @data_option
 @yes_option
+@output_option
 def rotate(
     rings: tuple[str, ...],
     emergency: bool,  # click passes options as arguments
     config: Path | None,
     data: Path | None,
     yes: bool,
-) -> None:
+) -> Result:
     """Make the next key of each ring. Sessions do not end, and running servers use the keys within a second.
 
     A new signing key signs after two hours, when every verifier has it.
@@ -89,14 +91,19 @@ def rotate(
     if not emergency:
         from daypass.crypto.keys import Ring  # of the server's packages
 
-        for key in server.rotate(settings, [Ring(name) for name in rings]):
-            click.echo(f"Made {key.ring} key {key.id}. It signs from {output.moment(key.not_before)}.")
-        return
+        keys = server.rotate(settings, [Ring(name) for name in rings])
+        found = [{"ring": str(key.ring), "id": key.id, "not_before": key.not_before} for key in keys]
+        text = [f"Made {k.ring} key {k.id}. It signs from {output.moment(k.not_before)}." for k in keys]
+        return Result({"made": found, "ended": []}, *text)
     if rings:
         raise click.UsageError("--emergency concerns every ring of sessions and tokens.")
     confirmed("End the keys in use? Every session and access token ends at once.", yes=yes)
     ended, made = server.rotate_in_emergency(settings)
-    click.echo(f"Ended {len(ended)} keys and every session; made {len(made)} new keys.")
+    changed = {
+        "made": [{"ring": str(key.ring), "id": key.id, "not_before": key.not_before} for key in made],
+        "ended": [{"ring": str(key.ring), "id": key.id} for key in ended],
+    }
+    return Result(changed, f"Ended {len(ended)} keys and every session; made {len(made)} new keys.")
 
 
 @server_keys.command("rewrap")
@@ -104,7 +111,8 @@ def rotate(
 @config_option
 @data_option
 @yes_option
-def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> None:
+@output_option
+def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> Result:
     """Wrap every ring key by the key-encryption key of the settings, in FILE (base64, 32 bytes), or of a key source.
 
     Every server must accept that key first: as its own, or among keys.former_encryption_key_files and
@@ -112,6 +120,5 @@ def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> None:
     """
     confirmed("Does every running server accept this key-encryption key?", yes=yes)
     count = server_module("ring_keys").rewrap(settings_of(config, data), key)
-    click.echo(f"Wrapped {count} ring keys.")
-    if key:
-        click.echo("Now make it the key-encryption key of every server.")
+    following = ["Now make it the key-encryption key of every server."] if key else []
+    return done("wrapped", f"Wrapped {count} ring keys.", *following, keys=count)

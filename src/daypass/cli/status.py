@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -12,47 +12,48 @@ from daypass.cli import cached, output
 from daypass.cli.durations import left
 from daypass.cli.options import output_option
 from daypass.cli.profile import secret_store, time_left
+from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import Credentials, seconds_of_time
 from daypass.client.profiles import Profile, current, load_all
 
 
 @click.command()
 @output_option
-def status(form: str) -> None:
+def status() -> Result:
     """Show all profiles and cached sessions, with the time left. No server is asked."""
     chosen, stored = current(), load_all()
     names = {(found.endpoint, found.access_key_id): name for name, found in stored.items()}
     held = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached.sessions()]
-    if form == "json":
-        output.data(_as_data(chosen, stored, held))
-        return
+    return Result(_as_data(chosen, stored, held), *_shown(chosen, stored, held))
+
+
+def _shown(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Credentials, str]]) -> Iterator[Part]:
     if not chosen:
-        _show_environment()
+        yield from (_environment(), "")
     if stored:
-        output.table(
+        yield Table(
             ("", "PROFILE", "SERVER", "SECRET", "LEFT"),
             [("*" if n == chosen else "", n, p.endpoint, secret_store(p), time_left(p)) for n, p in stored.items()],
         )
     else:
-        output.prose("No profile is stored. To store one: daypass login")
+        yield "No profile is stored. To store one: daypass login"
     if held:
-        click.echo()
+        yield ""
         now = time.time()
-        output.table(
+        yield Table(
             ("CACHED ROLE", "PROFILE", "EXPIRES", "LEFT"),
             [(s.role, name, s.expiration_text(), left(s.expiration - now - s.offset)) for s, name in held],
         )
 
 
-def _show_environment() -> None:
+def _environment() -> str:
     """Says which key of the environment goes before the profiles, and how long it lasts."""
     server = os.environ.get("AWS_ENDPOINT_URL", "")
     at = f" at {output.safe(server)}" if server else ", without the address of a server"
     ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
     lasts = f" (time left: {left(seconds_of_time(ends) - time.time())})" if ends else ""
     key = output.safe(os.environ.get("AWS_ACCESS_KEY_ID", ""))
-    output.prose(f"In use: key {key}{at}, from the AWS_… variables{lasts}. They go before every profile.")
-    click.echo()
+    return f"In use: key {key}{at}, from the AWS_… variables{lasts}. They go before every profile."
 
 
 def _as_data(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Credentials, str]]) -> dict[str, object]:

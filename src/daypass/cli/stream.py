@@ -8,6 +8,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.http import segment
 
 _SSF: Final = "/ssf"
@@ -33,9 +34,7 @@ def stream() -> None:
 @click.option("--description", default="", help="What it is for.")
 @server_options
 @output_option
-def create(
-    push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, form: str, **server: str
-) -> None:
+def create(push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, **server: str) -> Result:
     """Make an event stream of your account."""
     delivery = {"method": _PUSH, "endpoint_url": push} if push else {"method": _POLL}
     if header_file is not None:
@@ -48,24 +47,23 @@ def create(
     if description:
         body["description"] = description
     made = connect(**server).api("POST", "/streams", body=body, root=_SSF, repeatable=False)
-    if form == "json":
-        output.data(made)
-        return
-    output.fields(
-        {"stream": made["stream_id"], "audience": made["aud"], "endpoint": made["delivery"].get("endpoint_url", "")}
+    return Result(
+        made,
+        Fields(
+            {"stream": made["stream_id"], "audience": made["aud"], "endpoint": made["delivery"].get("endpoint_url", "")}
+        ),
     )
 
 
 @stream.command("ls")
 @server_options
 @output_option
-def list_streams(profile: str, endpoint: str, form: str) -> None:
+def list_streams(profile: str, endpoint: str) -> Result:
     """List the event streams of your account."""
-    output.listing(
+    return listing(
         connect(profile, endpoint).api("GET", "/event-streams")["event_streams"],
         ("STREAM", "STATUS", "METHOD", "ENDPOINT", "FAILURES"),
         lambda s: (s["id"], s["delivery_status"], s["method"], s["endpoint_url"], str(s["failures"])),
-        form,
     )
 
 
@@ -73,23 +71,28 @@ def list_streams(profile: str, endpoint: str, form: str) -> None:
 @click.argument("stream_id", metavar="STREAM")
 @click.argument("status", type=click.Choice(("enabled", "paused", "disabled")))
 @click.option("--reason", default="", help="Why; the receiver is told.")
+@yes_option
 @server_options
-def set_status(stream_id: str, status: str, reason: str, profile: str, endpoint: str) -> None:
+@output_option
+def set_status(stream_id: str, status: str, reason: str, yes: bool, profile: str, endpoint: str) -> Result:
     """Enable, pause or disable a stream. A paused stream keeps its events, a disabled one loses them."""
+    if status == "disabled":
+        confirmed(f"Disable event stream {output.safe(stream_id)}?", yes=yes, why="a disabled stream loses its events")
     body = {"stream_id": stream_id, "status": status, **({"reason": reason} if reason else {})}
     connect(profile, endpoint).api("POST", "/status", body=body, root=_SSF)
-    output.prose(f"Event stream {output.safe(stream_id)} is {status}.")
+    return done(status, f"Event stream {stream_id} is {status}.", stream_id=stream_id)
 
 
 @stream.command("rm")
 @click.argument("stream_id", metavar="STREAM")
 @yes_option
 @server_options
-def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> None:  # an option
+@output_option
+def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> Result:  # an option
     """Delete a stream with its events."""
     confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
     connect(profile, endpoint).api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)
-    output.prose(f"Deleted event stream {output.safe(stream_id)}.")
+    return done("deleted", f"Deleted event stream {stream_id}.", stream_id=stream_id)
 
 
 @stream.command("events")
@@ -99,10 +102,10 @@ def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> None:  # a
 )
 @server_options
 @output_option
-def list_events(stream_id: str, outcome: str, profile: str, endpoint: str, form: str) -> None:
+def list_events(stream_id: str, outcome: str, profile: str, endpoint: str) -> Result:
     """List events of a stream, at most 100, oldest first. Dead events could not be delivered."""
     path = f"/event-streams/{segment(stream_id)}/events"
-    output.listing(
+    return listing(
         connect(profile, endpoint).api("GET", path, {"outcome": outcome})["security_events"],
         ("EVENT", "TYPE", "CREATED", "ATTEMPTS", "ERROR"),
         lambda e: (
@@ -112,7 +115,6 @@ def list_events(stream_id: str, outcome: str, profile: str, endpoint: str, form:
             str(e["attempts"]),
             e["error"],
         ),
-        form,
     )
 
 
@@ -120,8 +122,9 @@ def list_events(stream_id: str, outcome: str, profile: str, endpoint: str, form:
 @click.argument("stream_id", metavar="STREAM")
 @click.argument("event_id", metavar="EVENT")
 @server_options
-def retry(stream_id: str, event_id: str, profile: str, endpoint: str) -> None:
+@output_option
+def retry(stream_id: str, event_id: str, profile: str, endpoint: str) -> Result:
     """Deliver a dead event again."""
     path = f"/event-streams/{segment(stream_id)}/events/{segment(event_id)}/retry"
     connect(profile, endpoint).api("POST", path)
-    output.prose(f"Event {output.safe(event_id)} waits for delivery.")
+    return done("waiting", f"Event {event_id} waits for delivery.", stream_id=stream_id, event_id=event_id)

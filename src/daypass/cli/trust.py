@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -11,6 +12,7 @@ import click
 from daypass.cli import exits, output
 from daypass.cli.explain import show as show_explanation
 from daypass.cli.options import Group, connect, output_option, server_options
+from daypass.cli.results import Result
 from daypass.cli.trust_apply import apply
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def _parameters(command: Any) -> Any:
 @_parameters
 @server_options
 @output_option
-def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **given: Any) -> int | None:
+def new(preset: str, role_name: str, profile: str, endpoint: str, **given: Any) -> Result:
     """Write a tight trust policy for PRESET (github, gitlab, kubernetes, …) and say which tokens match it.
 
     With --apply, a role that exists keeps its other statements. The change is shown, and made after you confirm it.
@@ -83,9 +85,19 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **g
     how = ""
     if given["applied"] and connection:
         how = apply(connection, role_name, made.document, replace=given["replace"], agreed=given["yes"])
-    if form == "json":
-        output.data({"role": role_name, "policy": made.document, "subject": made.subject, "audience": made.audience})
-        return None
+    found: dict[str, Any] = {
+        "role": role_name,
+        "policy": made.document,
+        "subject": made.subject,
+        "audience": made.audience,
+    }
+    found["change"] = how or None
+    next_steps = f"\n{how}" if how else _next_steps(preset, role_name, made.audience, given["tenant"])
+    return Result(found, partial(_show_new, made, _note(preset), next_steps))
+
+
+def _show_new(made: TrustTemplate, note: str, next_steps: str) -> None:
+    """The policy on standard output, for a file; what to know about it on standard error."""
     click.echo(json.dumps(made.document, indent=2))
     pattern = " (* matches any text)" if made.like else ""
     click.echo(f"\nMatching tokens: issued by https://{made.url}", err=True)
@@ -93,10 +105,9 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, form: str, **g
     output.prose(f"  subject    {output.safe(made.subject)}{pattern}", err=True)
     if made.admits:
         output.prose(f"  warning    this admits {made.admits}", err=True, indent=13)
-    if note := _note(preset):
+    if note:
         output.prose(f"  note       {note}", err=True, indent=13)
-    click.echo(f"\n{how}" if how else _next_steps(preset, role_name, made.audience, given["tenant"]), err=True)
-    return None
+    click.echo(next_steps, err=True)
 
 
 def _template(preset: str, account: str, given: Mapping[str, Any]) -> TrustTemplate:
@@ -141,7 +152,7 @@ def _next_steps(preset: str, role_name: str, audience: str, tenant: str) -> str:
 )
 @server_options
 @output_option
-def test(role: str, token: TextIO, profile: str, endpoint: str, form: str) -> int:
+def test(role: str, token: TextIO, profile: str, endpoint: str) -> Result:
     """Show, claim by claim, why a token can or cannot assume ROLE. Nothing is issued or used up.
 
     The exit status is 1 when it cannot. Needs the permission daypass:TestTrust.
@@ -150,11 +161,7 @@ def test(role: str, token: TextIO, profile: str, endpoint: str, form: str) -> in
     if not text or len(text) > _MAX_TOKEN:
         raise click.UsageError(f"A token has 1 to {_MAX_TOKEN} characters.")
     answer = connect(profile, endpoint).api("POST", "/trust/test", body={"role": role, "token": text})
-    if form == "json":
-        output.data(answer)
-    else:
-        _show(answer)
-    return exits.OK if answer["let_in"] else exits.FINDING
+    return Result(answer, lambda: _show(answer), status=exits.OK if answer["let_in"] else exits.FINDING)
 
 
 def _show(answer: Mapping[str, Any]) -> None:

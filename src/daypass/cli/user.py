@@ -6,6 +6,7 @@ import click
 
 from daypass.cli import iam, offboard, output
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Fields, Result, done, noting_done
 
 
 @click.group(cls=Group)
@@ -20,25 +21,25 @@ iam.add_list(user, "User")
 @click.argument("name")
 @server_options
 @output_option
-def show(name: str, profile: str, endpoint: str, form: str) -> None:
+def show(name: str, profile: str, endpoint: str) -> Result:
     """Show user NAME with its keys, groups and policies."""
     connection = connect(profile, endpoint)
     found = iam.one(connection, "GetUser", "User", UserName=name)
     keys = list(iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     groups = list(iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name))
     policies = iam.policies_of(connection, "User", name)
-    if form == "json":
-        output.data({**found, "AccessKeys": keys, "Groups": groups, "Policies": policies})
-        return
-    output.fields(
-        {
-            "arn": found.get("Arn"),
-            "user id": found.get("UserId"),
-            "created": iam.moment(found.get("CreateDate", "")),
-            "access keys": ", ".join(f"{k['AccessKeyId']} ({k['Status']})" for k in keys),
-            "groups": ", ".join(g["GroupName"] for g in groups),
-            "policies": ", ".join(p["Policy"] for p in policies),
-        }
+    return Result(
+        {**found, "AccessKeys": keys, "Groups": groups, "Policies": policies},
+        Fields(
+            {
+                "arn": found.get("Arn"),
+                "user id": found.get("UserId"),
+                "created": iam.moment(found.get("CreateDate", "")),
+                "access keys": ", ".join(f"{k['AccessKeyId']} ({k['Status']})" for k in keys),
+                "groups": ", ".join(g["GroupName"] for g in groups),
+                "policies": ", ".join(p["Policy"] for p in policies),
+            }
+        ),
     )
 
 
@@ -48,17 +49,17 @@ def show(name: str, profile: str, endpoint: str, form: str) -> None:
 @click.option("--key", is_flag=True, help="Also create an access key; its secret is shown only once.")
 @server_options
 @output_option
-def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: str) -> None:
+def create(name: str, path: str, key: bool, profile: str, endpoint: str) -> Result:
     """Create user NAME. It has no permissions until policies are attached to it or to one of its groups."""
     connection = connect(profile, endpoint)
     made = iam.one(connection, "CreateUser", "User", UserName=name, Path=path)
-    secret = iam.one(connection, "CreateAccessKey", "AccessKey", UserName=name) if key else {}
-    if form == "json":
-        output.data({**made, **({"AccessKey": secret} if key else {})})
-        return
-    output.prose(f"Created {output.safe(made.get('Arn', name))}.")
-    if key:
-        output.fields({"access key id": secret["AccessKeyId"], "secret access key": secret["SecretAccessKey"]})
+    created = f"Created {made.get('Arn', name)}."
+    if not key:
+        return Result(made, created)
+    with noting_done([f"user {name}"]):
+        secret = iam.one(connection, "CreateAccessKey", "AccessKey", UserName=name)
+    shown = {"access key id": secret["AccessKeyId"], "secret access key": secret["SecretAccessKey"]}
+    return Result({**made, "AccessKey": secret}, created, Fields(shown))
 
 
 @user.command("rm")
@@ -66,7 +67,8 @@ def create(name: str, path: str, key: bool, profile: str, endpoint: str, form: s
 @click.option("--force", is_flag=True, help="End all access, then delete the user with everything it has.")
 @yes_option
 @server_options
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> None:
+@output_option
+def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
     """Delete user NAME.
 
     Without --force, a user that still has keys, memberships, policies or MFA devices is not deleted, and its sessions stay
@@ -76,10 +78,10 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> No
     confirmed(f"Delete user {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)
     if force:
-        offboard.show(connection.api("POST", "/offboardings", body={"user": name, "delete": True}), deletes=True)
-        return
+        made = connection.api("POST", "/offboardings", body={"user": name, "delete": True})
+        return Result(made, *offboard.report(made, deletes=True))
     connection.iam("DeleteUser", UserName=name)
-    output.prose(f"Deleted user {output.safe(name)}.")
+    return done("deleted", f"Deleted user {name}.", user=name)
 
 
 iam.add_attaching(user, "User")

@@ -135,10 +135,10 @@ def test_user_removed_from_a_group_loses_what_the_group_allows(root: Command) ->
     assert root("group", "attach", group, "aws/ReadOnlyAccess").status == 0
     allowed = ("simulate", f"user/{user}", "--action", "iam:ListUsers")
     assert root(*allowed).status == 0
-    assert root("group", "remove", group, user).out == f"Removed {user} from {group}.\n"
+    assert root("group", "remove", group, user, "--yes").out == f"Removed {user} from {group}.\n"
     assert root(*allowed).status == 1
     assert root("group", "show", group, "--output", "json").json() == []
-    assert root("group", "remove", group, "nonesuch").status == 1
+    assert root("group", "remove", group, "nonesuch", "--yes").status == 1
 
 
 @pytest.mark.parametrize("kind", ["user", "group", "role"])
@@ -150,11 +150,11 @@ def test_policy_detached_allows_no_more(root: Command, kind: str) -> None:
     assert root(kind, "attach", name, "aws/ReadOnlyAccess").status == 0
     listed = (kind, "policies", name, "--output", "json")
     assert root(*listed).json() == [{"Policy": arn, "Kind": "attached"}]
-    ran = root(kind, "detach", name, "aws/ReadOnlyAccess")
+    ran = root(kind, "detach", name, "aws/ReadOnlyAccess", "--yes")
     assert (ran.status, ran.out) == (0, f"Detached {arn} from {kind} {name}.\n")
     assert root(*listed).json() == []
-    assert root(kind, "detach", name, "aws/ReadOnlyAccess").status == 1
-    assert root(kind, "detach", name, "nonesuch").status == 1
+    assert root(kind, "detach", name, "aws/ReadOnlyAccess", "--yes").status == 1
+    assert root(kind, "detach", name, "nonesuch", "--yes").status == 1
 
 
 def test_role_trust_replaces_who_may_assume_it(daypass: Command, role: str, root: Command, tmp_path: Path) -> None:

@@ -57,5 +57,5 @@ def test_cluster_set_up_by_command_lets_its_pods_in(daypass: Command, tmp_path: 
         )
         assert answer["Provider"] == made["arn"]
         assert "/apis/authentication.k8s.io/v1/tokenreviews" in kubernetes.asked
-    assert daypass("provider", "rm", url).status == 0
+    assert daypass("provider", "rm", url, "--yes").status == 0
     assert daypass("provider", "show", url).status == 1

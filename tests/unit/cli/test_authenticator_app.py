@@ -45,8 +45,8 @@ def test_mfa_add_app_shows_the_secret_once_and_enables_with_both_codes(cli: Any,
     server: Script = serve(ANNA, MADE, DONE)
     ran = cli("mfa", "add", "--app")
     assert ran.status == 0, ran.err
-    assert SECRET in ran.out.splitlines()[2].split()
-    assert f"otpauth://totp/Daypass%3Aanna%40111122223333?secret={SECRET}&issuer=Daypass" in ran.out
+    assert SECRET in ran.err.splitlines()[2].split()
+    assert f"otpauth://totp/Daypass%3Aanna%40111122223333?secret={SECRET}&issuer=Daypass" in ran.err
     assert f"daypass exec ROLE --mfa-serial {SERIAL}" in ran.out
     sent = parameters(server.sent[-1])
     assert (sent["UserName"], sent["SerialNumber"]) == ("anna", SERIAL)

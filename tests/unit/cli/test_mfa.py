@@ -113,5 +113,5 @@ def test_notify_chat_users_and_chat_unlink_name_the_chat_user(cli: Any, serve: A
     serve(as_json({"chat_users": [{"id": "slack:ab:T1:U1", "name": "ann", "created_at": 1}]}))
     assert "slack:ab:T1:U1" in cli("notify", "chat-users").out
     server = serve(as_json({}, status=204))
-    assert cli("notify", "chat-unlink", "slack:ab:T1:U1", "--user", "ann").status == 0
+    assert cli("notify", "chat-unlink", "slack:ab:T1:U1", "--user", "ann", "--yes").status == 0
     assert server.sent[0].target == "/api/v1/chat-users/slack%3Aab%3AT1%3AU1?user=ann"

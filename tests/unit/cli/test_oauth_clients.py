@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.client.servers import as_json
+from tests.unit.client.servers import as_json, error
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -54,7 +54,7 @@ def test_client_commands_name_the_client_in_the_path(cli: Any, serve: Any) -> No
     for arguments, method, target in (
         (("show", "DPCL1"), "GET", "/clients/DPCL1"),
         (("rm", "DPCL1", "--yes"), "DELETE", "/clients/DPCL1"),
-        (("secret", "rm", "DPCL1", "ab12"), "DELETE", "/clients/DPCL1/secrets/ab12"),
+        (("secret", "rm", "DPCL1", "ab12", "--yes"), "DELETE", "/clients/DPCL1/secrets/ab12"),
     ):
         server = serve(as_json(CLIENT))
         ran = cli("client", *arguments)
@@ -75,11 +75,11 @@ def test_client_ls_prints_a_table(cli: Any, serve: Any) -> None:
 
 def test_resource_server_put_sends_scopes_with_their_policies(cli: Any, serve: Any, tmp_path: Path) -> None:
     (tmp_path / "read.json").write_text('{"Version": "2012-10-17"}')
-    server = serve(as_json(SERVER))
+    server = serve(error("NoSuchEntity", "no", 404), as_json(SERVER))
     scopes = ("--scope", f"read={tmp_path}/read.json", "--scope", "profile", "--default-scope", "read")
     ran = cli("resource-server", "put", "https://a/b", *scopes, "--token-seconds", "300")
     assert ran.status == 0, ran.err
-    (sent,) = server.sent
+    _, sent = server.sent
     assert (sent.method, sent.target) == ("PUT", "/api/v1/resource-servers/https%3A%2F%2Fa%2Fb")
     assert json.loads(sent.body) == {
         "name": "https://a/b",

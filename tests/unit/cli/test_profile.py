@@ -87,7 +87,7 @@ def test_logout_removes_the_profile_and_the_sessions_that_its_key_made(cli: Any,
 def test_profile_rm_without_a_name_asks_on_a_terminal_alone(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("profile", "rm").status == 2
     monkeypatch.setattr(output, "interactive", lambda: True)
-    monkeypatch.setattr("sys.stdin", __import__("io").StringIO("2\n"))
+    monkeypatch.setattr("sys.stdin", __import__("io").StringIO("2\ny\n"))
     assert cli("profile", "rm").status == 0
     assert list(load_all()) == ["default"]
 

@@ -68,7 +68,7 @@ def test_merged_settings_refuse_what_is_none_or_would_show_a_secret(change: str)
 
 def test_set_reads_merges_and_writes_whole(cli: Any, serve: Any) -> None:
     server = serve(as_json(SHOWN))
-    ran = cli("provider", "set", "ci.example.com/a", "leeway_seconds=7", "--account", "222222222222")
+    ran = cli("provider", "set", "ci.example.com/a", "leeway_seconds=7", "--account", "222222222222", "--yes")
     assert (ran.status, ran.out) == (0, "Set for ci.example.com/a.\n")
     read, written = server.sent
     assert (read.method, written.method) == ("GET", "PUT")
@@ -164,7 +164,7 @@ def test_list_show_and_remove(cli: Any, serve: Any) -> None:
         "leeway_seconds = 5",
     ]
     server = serve(as_json(SHOWN), Answer(200, {}, b"<DeleteOpenIDConnectProviderResponse/>"))
-    assert cli("provider", "rm", "ci.example.com/a").out == f"Deleted {SHOWN['arn']}.\n"
+    assert cli("provider", "rm", "ci.example.com/a", "--yes").out == f"Deleted {SHOWN['arn']}.\n"
     assert b"Action=DeleteOpenIDConnectProvider" in server.sent[1].body
 
 
@@ -179,7 +179,7 @@ def test_allow_list_is_shown_set_and_taken_away(cli: Any, serve: Any) -> None:
     serve(as_json({"issuers": ["a.example.com"]}))
     assert "a.example.com" in cli("provider", "allow", "ls").out
     server = serve(Answer(204, {}, b""))
-    assert cli("provider", "allow", "off").status == 0
+    assert cli("provider", "allow", "off", "--yes").status == 0
     assert server.sent[0].method == "DELETE"
 
 
