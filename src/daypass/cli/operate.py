@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any, TextIO
 
 import click
@@ -184,7 +185,7 @@ def show_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> R
     """Print the policy of a guardrail."""
     found = connect(profile, endpoint).api("GET", _guardrail(account_id, name))
     lines = str(found["document"]).expandtabs(4).splitlines()
-    return Result(found, *lines)
+    return Result(found, partial(click.echo, "\n".join(map(output.safe, lines))))
 
 
 @guardrail.command("rm")

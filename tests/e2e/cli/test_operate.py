@@ -49,14 +49,14 @@ def test_guardrail_binds_from_put_to_rm(daypass: Command, tmp_path: Path) -> Non
     names = [g["name"] for g in daypass("guardrail", "ls", account, "--output", "json").json()]
     assert {"all", "no-users"} <= set(names)
     assert "no-users" in daypass("guardrail", "ls", account).out
-    assert daypass("guardrail", "show", account, "no-users", "--yes").out == f"{deny}\n"
+    assert daypass("guardrail", "show", account, "no-users").out == f"{deny}\n"
     assert daypass("guardrail", "show", account, "all", "--output", "json").json()["document"] == text
     iam = daypass.server.client("iam", key)
     with pytest.raises(Exception, match="explicit deny in a service control policy"):
         iam.create_user(UserName="x")
     assert daypass("guardrail", "rm", account, "no-users", "--yes").status == 0
     assert iam.create_user(UserName="x")
-    assert daypass("guardrail", "show", account, "no-users", "--yes").status == 1
+    assert daypass("guardrail", "show", account, "no-users").status == 1
 
 
 def test_revocations_lift_ends_a_block(daypass: Command) -> None:
