@@ -2,7 +2,9 @@
 
 For each database: AssumeRole at a steady rate against several workers, one fault after another, then the record: every
 credential that a client received is there exactly once, every log verifies, and the credentials still work. The status
-is 1 when anything is lost. `--seconds` is for each database; the default ends within three minutes.
+is 1 when anything is lost. `--seconds` is for each database; the default ends within three minutes. With `--kills` the
+faults are kills only, so many for each database; most are of one of several workers, always of the one that has served
+longest, so that kills can follow one another while the others serve.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,10 +34,13 @@ from daypass.domain.events import decode
 from daypass.stores.engine import open_database
 from daypass.stores.records import audit_records
 from faults import Daypass, Postgres, own_postgres
+from forks import Forks
 from steady import Load
 
 _RECOVER_SECONDS = 60.0
 _SAMPLE = 25
+_WORKER, _KILLED = "worker killed", "killed"
+_WORKERS_IN_A_ROUND = 6  # kills of a worker for one of each other kind, in a run of kills
 
 
 @dataclass
@@ -48,6 +53,7 @@ class Report:
     twice: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     dead: int = 0
+    restarts: int = 0
     caught_up: float = 0.0
 
     @property
@@ -62,7 +68,7 @@ class Chaos:
         self.daypass, self.database, self.dice = daypass, database, dice
         self.patience = _RECOVER_SECONDS  # how long the next answer after a fault may take
         self.report = Report("postgresql" if database is not None else "sqlite")
-        common: dict[str, Callable[[], None]] = {"server killed": self._kill_server, "worker killed": self._kill_worker}
+        common: dict[str, Callable[[], None]] = {"server killed": self._kill_server, _WORKER: self._kill_worker}
         if database is None:
             self.faults = {**common, "disk full": self._sqlite_disk, "server killed, torn spool": self._kill_torn}
         else:
@@ -86,7 +92,11 @@ class Chaos:
         self.daypass.run()
 
     def _kill_worker(self) -> None:
-        self.daypass.kill_worker()
+        until = time.monotonic() + self.patience
+        while not self.daypass.kill_worker():  # the server itself is starting
+            if time.monotonic() > until:
+                raise SystemExit(f"no worker in {self.patience:.0f} s\n{self.daypass.log()}")
+            time.sleep(0.05)
 
     def _kill_torn(self) -> None:
         """Killed while it writes to the spool; the end of its write-ahead log is torn."""
@@ -166,14 +176,21 @@ class Chaos:
 
     # --- The run
 
-    async def run(self, rate: float, seconds: float) -> Load:
+    def _round(self, kills: int) -> list[str]:
+        """The next faults, in random order."""
+        names = sorted(self.faults)
+        if kills and _WORKER in self.faults:
+            names += [_WORKER] * (_WORKERS_IN_A_ROUND - 1)
+        return self.dice.sample(names, len(names))
+
+    async def run(self, rate: float, seconds: float, kills: int = 0) -> Load:
         load = Load(self.daypass.url, rate)
         began = time.monotonic()
         running = asyncio.create_task(load.run())
         await asyncio.sleep(1.0)
         queue: list[str] = []
-        while time.monotonic() - began < seconds:
-            queue = queue or self.dice.sample(sorted(self.faults), len(self.faults))
+        while time.monotonic() - began < seconds and not 0 < kills <= self.report.faults.total():
+            queue = queue or self._round(kills)
             name = queue.pop()
             await asyncio.sleep(self.dice.uniform(0.2, 1.5))
             await asyncio.to_thread(self.faults[name])
@@ -185,11 +202,16 @@ class Chaos:
         return load
 
     async def _recovered(self, load: Load) -> float:
-        """Seconds from the end of the fault to the next answer."""
+        """Seconds from the end of the fault to the next answer. A server that has ended by itself is started again, as
+        systemd does.
+        """
         began = time.monotonic()
         while time.monotonic() - began < self.patience:
             if load.credentials and load.credentials[-1].at > began:
                 return load.credentials[-1].at - began
+            if self.daypass.ended():
+                self.report.restarts += 1
+                self.daypass.run()
             await asyncio.sleep(0.01)
         outcomes = dict(load.outcomes)
         raise SystemExit(f"no answer {self.patience:.0f} s after a fault: {outcomes}\n{self.daypass.log()}")
@@ -241,14 +263,18 @@ def make_role(url: str) -> None:
     assert iam.get_role(RoleName="bench")["Role"]["Arn"].startswith(f"arn:aws:iam::{ACCOUNT}")
 
 
-def run_one(database: Postgres | None, options: argparse.Namespace) -> bool:
+def run_one(database: Postgres | None, options: argparse.Namespace, forks: Forks | None) -> bool:
     with tempfile.TemporaryDirectory(prefix="daypass-chaos-") as directory:
         data = Path(directory)
         daypass = Daypass(data, database.url if database is not None else "", options.workers)
+        daypass.forks = forks
         daypass.start()
         chaos = Chaos(daypass, database, random.Random(options.seed))
         chaos.patience = options.patience
-        chaos.faults = {name: fault for name, fault in chaos.faults.items() if options.faults in name}
+        words = (options.faults, _KILLED if options.kills else "")
+        chaos.faults = {name: fault for name, fault in chaos.faults.items() if all(word in name for word in words)}
+        if options.workers == 1:
+            chaos.faults.pop(_WORKER, None)
         try:
             make_role(daypass.url)
             load = asyncio.run(_all(chaos, options))
@@ -262,7 +288,7 @@ def run_one(database: Postgres | None, options: argparse.Namespace) -> bool:
 
 
 async def _all(chaos: Chaos, options: argparse.Namespace) -> Load:
-    load = await chaos.run(options.rate, options.seconds)
+    load = await chaos.run(options.rate, options.seconds, options.kills)
     await chaos.settle()
     return load
 
@@ -270,7 +296,7 @@ async def _all(chaos: Chaos, options: argparse.Namespace) -> Load:
 def print_report(report: Report, load: Load) -> None:
     write = sys.stdout.write
     others = {name: count for name, count in load.outcomes.most_common() if name != "200"}
-    write(f"\n{report.database}: {report.seconds:.0f} s, {sum(report.faults.values())} faults\n")
+    write(f"\n{report.database}: {report.seconds:.0f} s, {report.faults.total()} faults\n")
     write(
         f"  load            {load.sent / report.seconds:.0f}/s sent, {load.answered / report.seconds:.0f}/s answered\n"
     )
@@ -278,6 +304,7 @@ def print_report(report: Report, load: Load) -> None:
     for name, count in sorted(report.faults.items()):
         times = report.recoveries[name]
         write(f"  {name:<40} {count:>4} times; next answer after {max(times):.2f} s at most\n")
+    write(f"  started again   {report.restarts} times, because the server had ended by itself\n")
     write(f"  caught up       {report.caught_up:.1f} s after the load ended\n")
     write(f"  credentials     {len(load.credentials)} received; on the record exactly once: ")
     write("all\n" if not report.lost and not report.twice else f"{len(report.lost)} lost, {len(report.twice)} twice\n")
@@ -287,7 +314,8 @@ def print_report(report: Report, load: Load) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=45.0, help="of load, for each database")
+    parser.add_argument("--seconds", type=float, default=45.0, help="of load at most, for each database")
+    parser.add_argument("--kills", type=int, default=0, help="only kills, and end after so many of each database")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -296,14 +324,20 @@ def main() -> int:
         "--patience", type=float, default=_RECOVER_SECONDS, help="seconds to the next answer after a fault"
     )
     parser.add_argument("--only", choices=("sqlite", "postgresql"), default="")
+    parser.add_argument(
+        "--fork", action="store_true", help="one process; a start is a fork of one that has imported it"
+    )
     options = parser.parse_args()
     sys.stdout.write(f"seed {options.seed}\n")
     good = True
-    if options.only != "postgresql":
-        good = run_one(None, options)
-    if options.only != "sqlite":
-        with own_postgres() as database:
-            good = run_one(database, options) and good
+    with ExitStack() as stack:
+        forks = None
+        if options.fork:
+            forks, options.workers = stack.enter_context(closing(Forks())), 1
+        if options.only != "postgresql":
+            good = run_one(None, options, forks)
+        if options.only != "sqlite":
+            good = run_one(stack.enter_context(own_postgres()), options, forks) and good
     return 0 if good else 1
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import secrets
 import shutil
 import signal
 import subprocess
@@ -29,6 +28,7 @@ from tests import postgres
 from assume_role import ACCOUNT, KEY, SECRET, free_port
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
+from forks import Forked, Forks
 
 _START_SECONDS = 60.0
 _SETTINGS = {
@@ -193,10 +193,12 @@ class Daypass:
 
     def __init__(self, data: Path, url: str = "", workers: int = 1, **settings: str) -> None:
         self.data, self.database, self.workers = data, url, workers
+        self.forks: Forks | None = None
+        """What it is started by, if it is not a program of its own."""
         self.port, self.health = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings = settings
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.starts = 0
 
     def start(self, seconds: float = 60.0) -> None:
@@ -218,20 +220,14 @@ class Daypass:
             **({"DAYPASS_DATABASE__URL": self.database} if self.database else {}),
             **self._settings,
         }
-        command = [
-            sys.executable,
-            "-m",
-            "daypass.cli.main",
-            "serve",
-            "--port",
-            str(self.port),
-            "--data",
-            str(self.data),
-        ]
+        arguments = ["serve", "--port", str(self.port), "--data", str(self.data), "--workers", str(self.workers)]
         self.starts += 1
+        if self.forks is not None:
+            self.process = self.forks.start(arguments, environment, self.data / "server.log")
+            return
         with (self.data / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--workers", str(self.workers)],
+                [sys.executable, "-m", "daypass.cli.main", *arguments],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -266,14 +262,14 @@ class Daypass:
         self.process.wait()
 
     def kill_worker(self) -> bool:
-        """kill -9 of one worker; the supervisor replaces it. False when there is none."""
+        """kill -9 of the worker that has run longest; the supervisor replaces it. False when there is none."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         servers = [int(pid) for pid in children if b"multiprocessing.spawn" in _command(int(pid))]
         if not servers:
             return False
         with contextlib.suppress(ProcessLookupError):
-            os.kill(secrets.choice(servers), signal.SIGKILL)
+            os.kill(min(servers, key=_started), signal.SIGKILL)
         return True
 
     def limit_files(self, size: int) -> None:
@@ -281,6 +277,10 @@ class Daypass:
         for pid in self._processes():
             with contextlib.suppress(ProcessLookupError, OSError):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.process is not None and self.process.poll() is not None
 
     def _processes(self) -> list[int]:
         assert self.process is not None
@@ -308,3 +308,10 @@ def _command(pid: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def _started(pid: int) -> int:
+    """When the process was started, in ticks since the machine was."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return sys.maxsize  # it has ended

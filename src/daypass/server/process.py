@@ -11,16 +11,12 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import Process
 
 from daypass.config import ConfigError, ServerSettings, Settings
 from daypass.observability import logs
@@ -33,11 +29,9 @@ from daypass.server.listener import refuse_handshakes
 from daypass.server.loop import Loop
 from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
+from daypass.server.supervisor import WORKER_SECONDS, Workers
 from daypass.wire.health import health_routes
 
-_WORKER_SECONDS = 30  # a worker responds only after all imports; on a busy machine a shorter limit would always kill it
-_REPLACE_SECONDS = 5.0  # between two attempts to replace a worker that cannot start
-_LOOK_SECONDS = 0.5  # between two checks for signals while workers start
 _TURN_SECONDS = 0.001  # how long a thread may hold the interpreter lock while another one waits for it
 _IDLE_SECONDS = 65.0  # longer than the idle timeout of common load balancers
 
@@ -128,95 +122,6 @@ class Server(uvicorn.Server):
         for sock in sockets or ():
             refuse_handshakes(sock)
         await super().shutdown(sockets)
-
-
-class Workers(Multiprocess):
-    """Worker processes that share the port, and this process, which supervises them. `on_ready`: as for `Server`."""
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        sockets: list[socket.socket],
-        on_ready: Callable[[], None],
-        *,
-        ends_on_hangup: bool,
-    ) -> None:
-        self._ends_on_hangup = ends_on_hangup
-        self._on_ready = on_ready
-        self._started = False  # all workers were ready once
-        self._again_at = 0.0
-        super().__init__(config, sockets)
-
-    def init_processes(self) -> None:
-        """Starts all workers. A worker that exits before it is ready is detected at once. uvicorn's own health check
-        would wait its whole timeout for a worker that has exited. A stop that is requested meanwhile is not delayed.
-        """
-        super().init_processes()
-        for worker in self.processes:
-            self._await(worker)
-        self._started = not any(worker.exitcode == STARTUP_FAILURE for worker in self.processes)
-        if self._started and not self.should_exit.is_set():
-            self._on_ready()
-
-    def keep_subprocess_alive(self) -> None:
-        """Replaces workers that have ended. One that replaces a killed worker and cannot start is replaced again after a
-        pause, because the database may be unavailable, and the others serve without it. uvicorn would stop them all.
-        """
-        failed = [at for at, worker in enumerate(self.processes) if worker.exitcode == STARTUP_FAILURE]
-        if failed and self._started and len(failed) < len(self.processes) and not self.should_exit.is_set():
-            if time.monotonic() < self._again_at:
-                return
-            self._again_at = time.monotonic() + _REPLACE_SECONDS
-            for at in failed:
-                logs.get().error(
-                    "server.worker_not_started", pid=self.processes[at].pid, again=f"{_REPLACE_SECONDS:g} s"
-                )
-                self.processes[at] = self._new_worker()
-        super().keep_subprocess_alive()
-
-    def _new_worker(self) -> Process:
-        worker = Process(self.config, self.sockets)
-        worker.start()
-        return worker
-
-    def _await(self, worker: Process) -> None:
-        """Returns when the worker is ready, has exited or takes too long, or when a stop is requested."""
-        until = time.monotonic() + _WORKER_SECONDS
-        while time.monotonic() < until and not worker.wait_until_ready(_LOOK_SECONDS, self.should_exit):
-            self.handle_signals()
-            if self.should_exit.is_set() or worker.exitcode is not None:
-                return
-
-    def handle_term(self) -> None:
-        """SIGTERM: refuses new connections, even if the workers also received the signal and stop earlier."""
-        for sock in self.sockets:
-            refuse_handshakes(sock)
-        super().handle_term()
-
-    def handle_hup(self) -> None:
-        """SIGHUP: each worker reloads the certificate; uvicorn would replace the workers.
-
-        A worker that is still starting exits, and its successor reads the new files.
-        """
-        if self._ends_on_hangup:
-            self.handle_term()
-            return
-        for worker in self.processes:
-            if worker.pid is not None and worker.exitcode is None:
-                os.kill(worker.pid, signal.SIGHUP)
-
-    def terminate_all(self) -> None:
-        """Begins the drain. The socket is closed here first. The workers close it when they have accepted all
-        established connections.
-        """
-        for sock in self.sockets:
-            refuse_handshakes(sock)
-            sock.close()
-        super().terminate_all()
-
-    def status(self) -> int:
-        """The exit status: 1 when a worker could not start, which stops the others."""
-        return int(not self._started and any(worker.exitcode == STARTUP_FAILURE for worker in self.processes))
 
 
 def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: bool = False) -> int:
@@ -340,7 +245,7 @@ def uvicorn_config(
         log_config=None,
         backlog=server.backlog,
         timeout_graceful_shutdown=server.drain_seconds,
-        timeout_worker_healthcheck=_WORKER_SECONDS,
+        timeout_worker_healthcheck=WORKER_SECONDS,
         ssl_context_factory=partial(tls.for_uvicorn, server) if server.tls_cert else None,
     )
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import signal
+import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +23,18 @@ from uvicorn.supervisors.multiprocess import SIGNALS
 
 from daypass import config
 from daypass.server.connections import Connections
-from daypass.server.process import Lifespan, Workers, uvicorn_config
+from daypass.server.process import Lifespan, uvicorn_config
 from daypass.server.protocol import HttpProtocol
+from daypass.server.supervisor import Worker, Workers
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """`Workers` handles signals from when it is made."""
+    installed = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in installed.items():
+        signal.signal(number, handler)
 
 
 def test_protocol_takes_the_arguments_that_uvicorn_gives_its_own() -> None:
@@ -76,16 +90,13 @@ class _Starting:
 def test_workers_stop_that_is_requested_while_they_start_does_not_wait_for_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    installed = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        made = uvicorn_config(lambda: None, config.load(None, {}, {"server": {"data": tmp_path}}))
-        workers = Workers(made, [], lambda: None, ends_on_hangup=False)
-        first, second = _Starting(lambda: workers.signal_queue.append(signal.SIGTERM)), _Starting(lambda: None)
-        monkeypatch.setattr(Multiprocess, "init_processes", lambda self: self.processes.extend([first, second]))
-        workers.init_processes()
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, installed[number])
+    made = uvicorn_config(lambda: None, config.load(None, {}, {"server": {"data": tmp_path}}))
+    workers = Workers(made, [], lambda: None, ends_on_hangup=False)
+    first, second = _Starting(lambda: workers.signal_queue.append(signal.SIGTERM)), _Starting(lambda: None)
+    starting = iter((first, second))
+    monkeypatch.setattr(workers, "_new_worker", lambda: next(starting))
+    workers.processes_num = 2
+    workers.init_processes()
     assert workers.should_exit.is_set()
     assert (first.looked, second.looked) == (1, 1)
 
@@ -100,6 +111,40 @@ def test_config_can_be_passed_to_worker_processes(tmp_path: Path) -> None:
     assert passed.http.keywords["common"] is passed.app.args[2]  # one object for the protocol and the application
 
 
+_FOREVER = 86_400.0  # a wait of this length is a test that times out
+
+
+def test_worker_that_ends_while_it_is_asked_for_an_answer_is_not_waited_for() -> None:
+    worker = Worker(uvicorn_config(lambda: None, config.Settings()), [], [])
+    sentinel, running = os.pipe()
+    worker.process = SimpleNamespace(sentinel=sentinel, is_alive=lambda: True)  # type: ignore[assignment]
+    os.close(running)
+    assert not worker.is_alive(_FOREVER)
+    os.close(sentinel)
+
+
+def test_worker_that_does_not_answer_does_not_delay_a_signal() -> None:
+    signals: list[int] = []
+    worker = Worker(uvicorn_config(lambda: None, config.Settings()), [], signals)
+    sentinel, running = os.pipe()
+    worker.process = SimpleNamespace(sentinel=sentinel, is_alive=lambda: True)  # type: ignore[assignment]
+    threading.Timer(0.01, signals.append, [signal.SIGTERM]).start()
+    assert worker.is_alive(_FOREVER)  # it is not killed because a signal came
+    os.close(running)
+    os.close(sentinel)
+
+
+def test_worker_that_answers_is_alive() -> None:
+    worker = Worker(uvicorn_config(lambda: None, config.Settings()), [], [])
+    sentinel, running = os.pipe()
+    worker.process = SimpleNamespace(sentinel=sentinel, is_alive=lambda: True)  # type: ignore[assignment]
+    worker.child_conn.send(True)
+    assert worker.is_alive(_FOREVER)
+    assert worker.child_conn.recv() == b"ping"
+    os.close(running)
+    os.close(sentinel)
+
+
 class _Worker:
     def __init__(self, exitcode: int | None) -> None:
         self.exitcode = exitcode
@@ -107,6 +152,9 @@ class _Worker:
         self.ended = exitcode is not None
 
     def is_alive(self, timeout: float = 5) -> bool:
+        return not self.ended
+
+    def wait_until_ready(self, _timeout: float, _should_exit: Any) -> bool:
         return not self.ended
 
     def kill(self) -> None: ...
@@ -118,12 +166,40 @@ class _Worker:
 def test_worker_that_cannot_be_replaced_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, codes: tuple[int | None, ...], *, stops: bool, replaced: int
 ) -> None:
-    """In an outage of the database a killed worker cannot start again, and the others serve without the database."""
+    """In an outage of the database a killed worker cannot start again, and the others serve without the database. The
+    same holds for one that cannot start with the others at first.
+    """
     workers = Workers(uvicorn_config(lambda: None, config.Settings()), [], lambda: None, ends_on_hangup=False)
     workers.processes = [_Worker(code) for code in codes]  # type: ignore[misc]
-    workers._started = True
     made: list[_Worker] = []
     monkeypatch.setattr(workers, "_new_worker", lambda: made.append(_Worker(None)) or made[-1])
     workers.keep_subprocess_alive()
     workers.keep_subprocess_alive()
     assert (workers.should_exit.is_set(), len(made)) == (stops, replaced)
+    assert workers.status() == int(stops)
+
+
+def test_worker_that_cannot_start_does_not_delay_the_replacement_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(uvicorn_config(lambda: None, config.Settings()), [], lambda: None, ends_on_hangup=False)
+    workers.processes = [_Worker(STARTUP_FAILURE), _Worker(None)]  # type: ignore[list-item]
+    monkeypatch.setattr(workers, "_new_worker", lambda: _Worker(STARTUP_FAILURE))
+    workers.keep_subprocess_alive()
+    new = _Worker(None)
+    workers.processes.append(_Worker(-signal.SIGKILL))  # type: ignore[arg-type]
+    monkeypatch.setattr(workers, "_new_worker", lambda: new)
+    workers.keep_subprocess_alive()
+    assert workers.processes[2] is new
+    assert not workers.should_exit.is_set()
+
+
+def test_workers_are_ready_when_one_of_them_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready: list[bool] = []
+    workers = Workers(
+        uvicorn_config(lambda: None, config.Settings()), [], lambda: ready.append(True), ends_on_hangup=False
+    )
+    for codes, expected in (((STARTUP_FAILURE, STARTUP_FAILURE), []), ((STARTUP_FAILURE, None), [True])):
+        made = iter([_Worker(code) for code in codes])
+        monkeypatch.setattr(workers, "_new_worker", lambda made=made: next(made))
+        workers.processes_num = len(codes)
+        workers.init_processes()
+        assert ready == expected
