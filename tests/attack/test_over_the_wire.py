@@ -20,6 +20,7 @@ from tests.attack.installation import (
     Installation,
     Key,
     SetClock,
+    document,
     installed,
     trust,
 )
@@ -69,6 +70,27 @@ def test_a51_chained_session_over_an_hour_and_endless_renewal_are_refused(
     refused(answer, answer.code, answer.status)
     assert answer.code in ("AccessDenied", "ValidationError")
     assert site.call(last.key, "GetCallerIdentity").status == 200
+
+
+@pytest.mark.parametrize("principal", ["role", "session", "*"])
+def test_a197_scope_down_policy_limits_what_a_trust_policy_grants_to_the_session_itself(
+    site: Installation, ann: tuple[str, Key], ops: str, refused: Refused, principal: str
+) -> None:
+    """As AWS documents it, a session policy does not limit what is granted to the session's own ARN; a scope-down policy
+    is an intersection.
+    """
+    named = {"role": ops, "session": f"arn:aws:sts::{ALPHA}:assumed-role/ops/job", "*": "*"}[principal]
+    target = site.role(f"direct-{principal.replace('*', 'everyone')}", trust(named))
+    storage = document({"Action": "s3:*", "Resource": "*"})
+    parent = site.assume(ann[1], ops, Policy=storage)
+    assert site.assume(parent.key, target).status == (403 if principal == "role" else 200)
+    whole = site.assume(ann[1], ops)
+    assert site.assume(whole.key, target).status == 200
+    narrowed = site.call(whole.key, "GetScopedCredentials", {"Policy": storage})
+    record = refused(site.assume(narrowed.key, target), *DENIED)
+    assert record["decision"]["blocked_by"] == "session"
+    allowing = document({"Action": ["s3:*", "sts:AssumeRole"], "Resource": "*"})
+    assert site.assume(site.call(whole.key, "GetScopedCredentials", {"Policy": allowing}).key, target).status == 200
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ class Pool:
         who = rng.choice(CALLERS)
         anonymous = who["kind"] == "Anonymous" or rng.random() < 0.05
         trust = kind is PolicyKind.TRUST
-        return {
+        case = {
             "principal": who,
             "action": "sts:AssumeRole" if trust else rng.choice(ACTIONS),
             "resource": rng.choice(RESOURCES),
@@ -204,6 +204,8 @@ class Pool:
             "session": [self.some(PolicyKind.SESSION) for _ in range(rng.choice((0, 0, 0, 1, 2)))],
             "guardrails": [self.some(PolicyKind.GUARDRAIL, 3) for _ in range(rng.choice((0, 0, 0, 1)))],
         }
+        levels = case["session"]
+        return {**case, "scope_downs": sum(map(len, levels)) % (len(levels) + 1)}
 
 
 @functools.lru_cache(maxsize=20000)
@@ -236,6 +238,7 @@ def to_query(case) -> tuple[AccessQuery, Layers]:
         boundary=None if case["boundary"] is None else named(case["boundary"], PolicyKind.IDENTITY),
         session=tuple(named(level, PolicyKind.SESSION) for level in case["session"]),
         guardrails=tuple(named(level, PolicyKind.GUARDRAIL) for level in case["guardrails"]),
+        scope_downs=case.get("scope_downs", 0),
     )
     return AccessQuery(facts, case["action"], case["resource"], keys), layers
 

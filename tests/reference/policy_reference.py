@@ -7,6 +7,7 @@ It shares no code with `src`: documents are read by `json`, wildcards by followi
     action, resource, context: {key: "v" | ["v", …]}, same_account
     identity: [text, …] | None; resource_policy: text | None; trust: bool; bindings: {arn: id} | None
     boundary: [text, …] | None; session: [[text, …], …]; guardrails: [[text, …], …]
+    scope_downs: how many of the last levels of session also limit what is granted to the session itself
 
 `decide` answers (effect, layer): ("allow", None), ("explicit_deny", layer), ("implicit_deny", layer).
 """
@@ -459,8 +460,10 @@ def without_denies(case, found):
     needs_resource = not case["same_account"] or case["trust"] or no_identity
     if needs_resource and not resource_grants:
         return "implicit_deny", "resource"
+    narrowed = [grants for name, grants in found if name == "session"][::-1][: case.get("scope_downs", 0)]
+    in_scope = ("allow", None) if all(narrowed) else ("implicit_deny", "session")
     if no_identity:
-        return "allow", None
+        return in_scope
     free_of = max(resource_grants, key=len) if resource_grants and case["same_account"] else set()
     if root:
         free_of = free_of | {"identity"}
@@ -469,4 +472,4 @@ def without_denies(case, found):
     for layer in ("boundary", "session"):
         if layer not in free_of and any(name == layer and not grants for name, grants in found):
             return "implicit_deny", layer
-    return "allow", None
+    return in_scope

@@ -54,7 +54,7 @@ def test_foresee_outcome_holds_in_every_circumstance(seed):
         both += len(decisions) == 2
         assert bool(found.provisos) == (found.outcome is Outcome.ALLOWED_IF)
     assert min(seen.values()) > 20
-    assert both > 10  # circumstances do decide some of them
+    assert both > 5  # circumstances do decide some of them
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -25,7 +25,12 @@ def test_session_policy_or_boundary_added_never_widens(seed):
         case = pool.case()
         before = allowed(case)
         tighter = [
-            {**case, "session": [*case["session"], pool.some(PolicyKind.SESSION)]},
+            {**case, "session": [pool.some(PolicyKind.SESSION), *case["session"]]},
+            {
+                **case,
+                "session": [*case["session"], pool.some(PolicyKind.SESSION)],
+                "scope_downs": case["scope_downs"] + 1,
+            },
             {**case, "guardrails": [*case["guardrails"], pool.some(PolicyKind.GUARDRAIL)]},
         ]
         if case["boundary"] is None:
@@ -95,12 +100,14 @@ def test_order_of_statements_policies_and_values_never_matters(seed):
 
     for _ in range(CASES):
         case = pool.case()
+        first_scoped = len(case["session"]) - case["scope_downs"]
+        plain, scoped = case["session"][:first_scoped], case["session"][first_scoped:]
         other = {
             **case,
             "identity": turned(case["identity"]),
             "boundary": turned(case["boundary"]),
             "resource_policy": twin.get(case["resource_policy"]),
-            "session": [turned(level) for level in rng.sample(case["session"], len(case["session"]))],
+            "session": [turned(level) for level in (*rng.sample(plain, len(plain)), *rng.sample(scoped, len(scoped)))],
             "guardrails": [turned(level) for level in case["guardrails"]],
         }
         first, second = evaluate(*cases.to_query(case)), evaluate(*cases.to_query(other))

@@ -30,13 +30,14 @@ SET_SOURCE_IDENTITY = "sts:SetSourceIdentity"
 class CallerPolicies(Struct, frozen=True):
     """The caller's layers: identity policies, boundary, session levels, and guardrails of its account.
 
-    `identity` is None for callers without an identity here (federated ones): the trust policy alone decides.
+    `scope_downs`: see `Layers`. `identity` is None for callers without an identity here (federated ones): the trust policy alone decides.
     """
 
     identity: tuple[NamedPolicy, ...] | None = None
     boundary: tuple[NamedPolicy, ...] | None = None
     session: tuple[tuple[NamedPolicy, ...], ...] = ()
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
+    scope_downs: int = 0
 
 
 class CallerLayers:
@@ -144,6 +145,7 @@ def _layers(policies: CallerPolicies, target: Target | None, *, same_account: bo
         boundary=policies.boundary,
         session=policies.session,
         guardrails=policies.guardrails,
+        scope_downs=policies.scope_downs,
     )
 
 

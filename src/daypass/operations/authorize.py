@@ -70,6 +70,7 @@ async def authorize(
             boundary=policies.boundary,
             session=policies.session,
             guardrails=policies.guardrails,
+            scope_downs=policies.scope_downs,
         )
 
     used = await layers()
@@ -135,22 +136,22 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
     account, session = await env.directory.account(caller.account), caller.session
     guardrails = account.guardrails if account is not None else ((),)
     levels: tuple[tuple[NamedPolicy, ...], ...] = ()
-    owner_id = caller.principal_id
+    owner_id, narrowed = caller.principal_id, 0
     if session is not None:
-        levels = await _session_levels(env, session)
+        levels, narrowed = await _session_levels(env, session), len(scope_downs(session))
         if session.kind is SessionKind.FEDERATED:  # the policies of the user, or root, behind it apply
             owner_id = session.user_id
     if owner_id == caller.account:
-        return CallerPolicies((_everything(),), None, levels, guardrails)
+        return CallerPolicies((_everything(),), None, levels, guardrails, narrowed)
     if session is not None and session.kind is SessionKind.ROLE:
         role = await env.directory.role_by_id(owner_id)
         view = role.principal if role is not None else None
     else:
         view = await env.directory.user(owner_id)
     if view is None:
-        return CallerPolicies((), None, levels, guardrails)
+        return CallerPolicies((), None, levels, guardrails, narrowed)
     if levels:
-        return CallerPolicies(view.identity, view.boundary, levels, guardrails)
+        return CallerPolicies(view.identity, view.boundary, levels, guardrails, narrowed)
     return view.layers.under(guardrails)
 
 

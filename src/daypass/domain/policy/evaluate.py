@@ -242,6 +242,8 @@ def judge(query: AccessQuery, layers: Layers, matcher: StatementMatcher) -> Verd
         required.append((_BOUNDARY, boundary))
     if bypassed < _DIRECT:
         required += [(_SESSION, level) for level in session]
+    elif layers.scope_downs:
+        required += [(_SESSION, allows) for level, allows in enumerate(session) if layers.limits(level)]
     for layer, allows in required:
         if not allows:
             return Verdict(layer, False, ())

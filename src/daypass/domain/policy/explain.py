@@ -114,7 +114,8 @@ def _layers(query: AccessQuery, layers: Layers) -> Iterable[LayerResult]:
     }
     for layer, level, policies in levels:
         granted = layer is not Layer.RESOURCE or bool(resource and scope is not GrantScope.NONE)
-        verdict = _verdict(matcher, layer, policies, required=required[layer], granted=granted)
+        needed = required[layer] or (layer is Layer.SESSION and layers.limits(level))
+        verdict = _verdict(matcher, layer, policies, required=needed, granted=granted)
         near = StatementMatcher(query, layers, share)
         yield _layer(query, layers, layer, level, policies, verdict, near)
         charge(share - max(0, near.left))

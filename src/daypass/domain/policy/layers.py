@@ -23,7 +23,8 @@ class Layers(Struct, frozen=True):
 
     A layer that does not apply is None. A layer that applies but has no policies is (), and allows nothing. `identity`
     is None only without an identity layer (an anonymous or federated caller in a trust decision). `guardrails` and
-    `session` are lists of levels, each a tuple of policies; each level must allow. `bindings` maps principal ARNs in
+    `session` are lists of levels, each a tuple of policies; each level must allow. The last `scope_downs` levels of
+    `session` also limit what a resource policy grants to the session directly. `bindings` maps principal ARNs in
     the resource policy to the unique ids that they were bound to when written.
     """
 
@@ -34,3 +35,8 @@ class Layers(Struct, frozen=True):
     boundary: tuple[NamedPolicy, ...] | None = None
     session: tuple[tuple[NamedPolicy, ...], ...] = ()
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
+    scope_downs: int = 0
+
+    def limits(self, level: int) -> bool:
+        """Whether this level of `session` must allow even what a resource policy grants directly (attack A197)."""
+        return level >= len(self.session) - self.scope_downs

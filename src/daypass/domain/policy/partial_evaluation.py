@@ -113,6 +113,7 @@ def varied(layers: Layers, variant: Variant) -> Layers:
         boundary=each(layers.boundary, variant),
         session=tuple(tuple(map(variant, level)) for level in layers.session),
         guardrails=tuple(tuple(map(variant, level)) for level in layers.guardrails),
+        scope_downs=layers.scope_downs,
     )
 
 

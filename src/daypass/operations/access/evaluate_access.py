@@ -197,6 +197,7 @@ def of_subject(subject: Subject, question: Question, resource: str, action: str,
         boundary=policies.boundary,
         session=policies.session,
         guardrails=policies.guardrails,
+        scope_downs=policies.scope_downs,
     )
     return Prepared(query, layers, policies, subject.arn, target)
 

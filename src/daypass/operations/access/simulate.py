@@ -271,6 +271,7 @@ def _do(
         boundary=stage.policies.boundary,
         session=stage.policies.session,
         guardrails=stage.policies.guardrails,
+        scope_downs=stage.policies.scope_downs,
     )
     explanation = explain(query, layers)
     return Simulated(action, resource, _word(explanation.decision), elsewhere, _json(explanation.to_json()))
