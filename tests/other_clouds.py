@@ -69,7 +69,7 @@ class Google(Cloud):
         claims = verified(
             fields["subject_token"], provider["issuer_uri"], provider["allowed_audiences"], ["RS256", "ES256"]
         )
-        if provider["attribute_condition"] != f"assertion.sub == '{claims['sub']}'":
+        if provider["attribute_condition"] != f'assertion.sub == "{claims["sub"]}"':
             raise Refused("the attribute condition does not hold")
         return {
             "access_token": self.token_for(claims["sub"]),

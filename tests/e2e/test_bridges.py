@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import ssl
 import subprocess
 import sys
@@ -163,6 +164,21 @@ def test_azure_identity_gets_a_token_for_a_session(world: World, tmp_path: Path)
         assert token_of(world.session) == cloud.given[world.role]
         with pytest.raises(ClientAuthenticationError, match="AADSTS700213"):
             token_of(world.stranger)
+
+
+def test_google_is_told_to_make_the_pool_and_to_bind_a_role_to_the_subject(world: World) -> None:
+    told = world.told("gcp", "--pool", "ci")
+    commands = [shlex.split(line) for line in told["command"].splitlines()]
+    assert commands[0] == ["gcloud", "iam", "workload-identity-pools", "create", "ci", "--location", "global"]
+    assert f'assertion.sub == "{world.role}"' in commands[1]
+    member = "principal://iam.googleapis.com/projects/PROJECT_NUMBER/locations/global/workloadIdentityPools/ci/subject"
+    assert commands[2][-2:] == ["--member", f"{member}/{world.role}"]
+
+
+def test_tokens_of_vault_have_a_lifetime_of_their_own(world: World) -> None:
+    told = world.told("vault", "--ttl", "20m")
+    assert (told["role"]["token_ttl"], told["role"]["token_max_ttl"]) == ("20m", "20m")
+    assert "token_max_ttl=20m" in told["command"]
 
 
 def test_vault_accepts_the_session_that_it_was_told_of(world: World) -> None:

@@ -28,6 +28,7 @@ _ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # a name
 _GOOGLE = (
     "//iam.googleapis.com/projects/PROJECT_NUMBER/locations/global/workloadIdentityPools/{pool}/providers/{provider}"
 )
+_GOOGLE_SUBJECT = 127  # bytes of google.subject
 _subject_option = click.option(
     "--subject", default="", metavar="ARN", help="The role or user that is accepted. Default: that of the profile."
 )
@@ -96,22 +97,33 @@ def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, p
             }
         },
     }
-    condition = f"assertion.sub == '{subject}'"
+    condition = f'assertion.sub == "{subject}"'
+    members = named.partition("/providers/")[0]
     settings = {
         "issuer_uri": issuer,
         "allowed_audiences": [audience],
         "attribute_mapping": {"google.subject": "assertion.sub"},
         "attribute_condition": condition,
     }
-    create = _command(
-        *("gcloud", "iam", "workload-identity-pools", "providers", "create-oidc", provider),
-        *("--location", "global", "--workload-identity-pool", pool, "--issuer-uri", issuer),
-        *("--allowed-audiences", audience, "--attribute-mapping", "google.subject=assertion.sub"),
-        *("--attribute-condition", condition),
+    pools = ("gcloud", "iam", "workload-identity-pools")
+    commands = (
+        _command(*pools, "create", pool, "--location", "global"),
+        _command(
+            *(*pools, "providers", "create-oidc", provider),
+            *("--location", "global", "--workload-identity-pool", pool, "--issuer-uri", issuer),
+            *("--allowed-audiences", audience, "--attribute-mapping", "google.subject=assertion.sub"),
+            *("--attribute-condition", condition),
+        ),
+        _command(
+            *("gcloud", "projects", "add-iam-policy-binding", "PROJECT_ID", "--role", "ROLE"),
+            *("--member", f"principal:{members}/subject/{subject}"),
+        ),
     )
+    if len(subject) > _GOOGLE_SUBJECT:
+        output.message(f"Google Cloud refuses subjects with more than {_GOOGLE_SUBJECT} characters, as this one.")
     return _printed(
         {"provider": settings, "credentials": credential},
-        create,
+        "\n".join(commands),
         "The credential file; set GOOGLE_APPLICATION_CREDENTIALS to it, and GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1:",
         ("credentials",),
     )
@@ -138,11 +150,17 @@ def azure(audience: str, name: str, subject: str, profile: str, endpoint: str) -
 @click.option("--audience", default="vault", metavar="NAME", help="The audience of the tokens.")
 @click.option("--role", default="daypass", metavar="NAME", help="The role of the auth method.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy of its tokens; several times.")
+@click.option("--ttl", default="1h", metavar="TIME", help="The longest lifetime of its tokens.", show_default=True)
 @_subject_option
 @server_options
 @output_option
-def vault(audience: str, role: str, policies: tuple[str, ...], subject: str, profile: str, endpoint: str) -> Result:
-    """Print the JWT auth method for HashiCorp Vault and OpenBao."""
+def vault(
+    audience: str, role: str, policies: tuple[str, ...], ttl: str, subject: str, profile: str, endpoint: str
+) -> Result:
+    """Print the JWT auth method for HashiCorp Vault and OpenBao.
+
+    Its tokens do not end with the session here, so they have a lifetime of their own.
+    """
     issuer, subject = _facts(connect(profile, endpoint), subject)
     config = {"oidc_discovery_url": issuer, "bound_issuer": issuer}
     rules = {
@@ -151,6 +169,8 @@ def vault(audience: str, role: str, policies: tuple[str, ...], subject: str, pro
         "bound_subject": subject,
         "bound_audiences": [audience],
         "token_policies": list(policies or ("default",)),
+        "token_ttl": ttl,
+        "token_max_ttl": ttl,
     }
     commands = "\n".join(
         (
@@ -196,6 +216,8 @@ def _facts(connection: Connection, subject: str) -> tuple[str, str]:
     found = connection.iam("GetOutboundWebIdentityFederationInfo").findtext("IssuerIdentifier")
     if not found:
         raise ClientError("", "the server's answer holds no issuer")
+    if not found.startswith("https://"):
+        output.message("The issuer has no https:// address. Clouds refuse it; for trials it may do.")
     return found, subject or _principal(identity(connection))
 
 
