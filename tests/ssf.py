@@ -15,7 +15,7 @@ import jwt
 from tests.attack.installation import ADMIN, Answer, Installation, Key
 
 from daypass.domain.directory import EventStream
-from daypass.operations.ssf.push import push_due
+from daypass.operations.ssf.push import due_streams, push_stream
 from daypass.operations.ssf.queue import queue_revocations
 
 PUSH, POLL = "urn:ietf:rfc:8935", "urn:ietf:rfc:8936"
@@ -117,7 +117,8 @@ def work(site: Installation, until: Callable[[], bool]) -> None:
     async def once() -> None:
         env = site.runtime.env
         await queue_revocations(env)
-        await push_due(env)
+        for stream in await due_streams(env):
+            await push_stream(env, stream)
 
     end = time.monotonic() + 60
     while not until():

@@ -151,15 +151,14 @@ def canonical(subject: SubjectId) -> str:
 
 
 def matches(wanted: SubjectId, subject: SubjectId) -> bool:
-    """Whether a subject of a receiver covers that of an event (SSF 1.0, 8.1.3.1).
+    """Whether a subject that a receiver has removed covers that of an event (SSF 1.0, 8.1.3).
 
-    A complex one does if every member that both have is equal, and they have one. A simple one does if it equals the
-    subject or one of its members.
+    A complex one does if the event has each of its members, with equal values: whoever removes a user of an account
+    still gets what concerns the whole account. A simple one does if it equals the subject or one of its members.
     """
     if wanted.get("format") != "complex":
         return wanted == subject or wanted in [subject[name] for name in _MEMBERS if name in subject]
-    shared = [name for name in _MEMBERS if name in wanted and name in subject]
-    return bool(shared) and all(wanted[name] == subject[name] for name in shared)
+    return all(wanted[name] == subject.get(name) for name in _MEMBERS if name in wanted)
 
 
 def _subject_of(issuer: str, made: Revocation) -> SubjectId:

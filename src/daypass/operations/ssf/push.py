@@ -6,8 +6,8 @@ growing pauses. An event that fails too often is dead; it stays visible until th
 
 from __future__ import annotations
 
-import asyncio
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -23,9 +23,9 @@ PAUSES_MS: Final = (1_000, 10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600
 """The pauses after failed attempts in a row. An event that has failed once more than their number is dead."""
 MEDIA_TYPE: Final = "application/secevent+jwt"
 _LEASE_MS: Final = 120_000
-_STREAMS: Final = 50
-_AT_ONCE: Final = 8
+_STREAMS: Final = 200
 _EVENTS: Final = 20
+_SENDING_SECONDS: Final = 10.0  # after which a slow receiver has its next events in another turn
 _KEEP_MS: Final = 30 * 86_400_000
 
 
@@ -36,24 +36,26 @@ class Attempt(NamedTuple):
     fault: str = ""
 
 
-async def push_due(env: Env) -> int:
-    """Pushes to every stream that is due, and returns the number of attempts. Raises DaypassError(UNAVAILABLE)."""
+async def due_streams(env: Env) -> list[EventStream]:
+    """Streams that have something to push now, the longest due first. Raises DaypassError(UNAVAILABLE)."""
     now = env.clock.now()
     waiting = await env.directory.read(
         lambda tx: tx.find(EventStream, order="next_at", after="0", limit=_STREAMS), account=""
     )
-    turns = asyncio.Semaphore(_AT_ONCE)
+    return [stream for stream in waiting if stream.next_at <= now]
 
-    async def one(stream: EventStream) -> int:
-        async with turns:
-            events = await _claimed(env, stream, now)
-            if not events:
-                return 0
-            attempts = await _send_in_order(env, stream, events)
-            await _finish(env, stream, attempts)
-            return len(attempts)
 
-    return sum(await asyncio.gather(*(one(stream) for stream in waiting if stream.next_at <= now)))
+async def push_stream(env: Env, stream: EventStream) -> int:
+    """Pushes the oldest events of a stream, and returns the number of attempts: 0 if another process has the stream.
+
+    Raises DaypassError(UNAVAILABLE).
+    """
+    events = await _claimed(env, stream, env.clock.now())
+    if not events:
+        return 0
+    attempts = await _send_in_order(env, stream, events)
+    await _finish(env, stream, attempts)
+    return len(attempts)
 
 
 def deliverable(tx: Reader, stream: EventStream, limit: int) -> list[SecurityEvent]:
@@ -84,11 +86,12 @@ async def _claimed(env: Env, stream: EventStream, now: int) -> list[SecurityEven
 
 
 async def _send_in_order(env: Env, stream: EventStream, events: Sequence[SecurityEvent]) -> list[Attempt]:
-    """Sends until one fails."""
+    """Sends until one fails, or the receiver has taken long."""
     attempts: list[Attempt] = []
+    until = time.monotonic() + _SENDING_SECONDS
     for event in events:
         attempts.append(Attempt(event, await _fault_of(env, stream, event)))
-        if attempts[-1].fault:
+        if attempts[-1].fault or time.monotonic() > until:
             break
     return attempts
 
