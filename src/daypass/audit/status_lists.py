@@ -11,6 +11,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import secrets
+import time
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -31,6 +34,9 @@ MAX_LOGS: Final = 64
 """Logs of other processes whose sessions are in memory at once."""
 _ID = re.compile(r"([0-9a-f]{32})-([0-9]{1,9})")
 _SLICE: Final = 500  # sessions compared with the revocations before other requests get a turn
+_LEAST_PAUSE_MS: Final = 1000
+_REST: Final = 20
+"""A list is not made again for so many times as long as making it took: anybody may ask for lists."""
 _READ_AGAIN_MS: Final = 1000
 _ABSENT_MS: Final = 5000  # how long an id that names no log is not looked up again
 _MAX_ABSENT: Final = 4096
@@ -51,11 +57,38 @@ class _List:
         self.lock = asyncio.Lock()
         self.made: StatusList | None = None
         self.made_at = 0
+        self.pause = 0  # ms after `made_at` in which no other token is made
         self.version = -1
-        self.count = 0  # entries when the token was made
+        self.grown = True  # has entries that came after the token was made
+
+    def current(self, version: int, now: int, ttl: int) -> StatusList | None:
+        """The token if another one need not, or must not, be made now. `version`: of the revocations; `ttl` in ms."""
+        age = now - self.made_at
+        same = self.version == version and not self.grown
+        return self.made if 0 <= age < (ttl // 2 if same else min(ttl // 2, self.pause)) else None
 
     def expired(self, now: int) -> bool:
         return all(entry.expires_at <= now for entry in self.entries.values())
+
+
+class _Places:
+    """The places of one list in random order, so that an index shows neither how many tokens were issued before it nor
+    which one came next.
+    """
+
+    def __init__(self) -> None:
+        self._places = array("I", range(STATUSES))
+        self._taken = 0
+
+    def take(self) -> int | None:
+        """The next place; None when there is none left."""
+        if self._taken == STATUSES:
+            return None
+        places, at = self._places, self._taken
+        other = at + secrets.randbelow(STATUSES - at)
+        places[at], places[other] = places[other], places[at]
+        self._taken += 1
+        return places[at]
 
 
 class _Process:
@@ -77,7 +110,7 @@ class _Process:
         held = self.lists.get(number)
         if held is None:
             held = self.lists[number] = _List()
-        held.entries[place] = entry
+        held.entries[place], held.grown = entry, True
 
 
 class LogStatusLists:
@@ -100,7 +133,8 @@ class LogStatusLists:
         self._feed = feed
         self._read = read
         self._ttl = ttl
-        self._next = 0
+        self._number = 0
+        self._places = _Places()
         self._own = _Process()
         self._others: OrderedDict[str, _Process] = OrderedDict()
         self._absent: OrderedDict[str, int] = OrderedDict()
@@ -109,10 +143,13 @@ class LogStatusLists:
 
     def allocate(self, session: SessionClaims) -> int:
         """See `ports.StatusLists`."""
-        index = self._next
-        self._next += 1
-        if index % STATUSES == 0:
+        place = self._places.take()
+        if place is None:
             self._forget_expired(self._own)
+            self._number, self._places = self._number + 1, _Places()
+            place = self._places.take()
+            assert place is not None
+        index = self._number * STATUSES + place
         self._own.add(StatusEntry(index, session.hops, session.source_identity, session.expires_at))
         return index
 
@@ -144,15 +181,12 @@ class LogStatusLists:
 
     async def _current(self, held: _List, list_id: str, complete_until: int | None) -> StatusList:
         now = self._clock.now()
-        fresh = now - held.made_at < self._ttl * 1000 // 2 and held.count == len(held.entries)
-        if held.made is not None and held.version == self._feed.version and fresh:
-            return held.made
         version = self._feed.version
-        revoked, entries = [], [*held.entries.items()]
-        for start in range(0, len(entries), _SLICE):
-            part = entries[start : start + _SLICE]
-            revoked += [place for place, e in part if self._feed.ends(e.hops, e.source_identity)]
-            await asyncio.sleep(0)
+        made = held.current(version, now, self._ttl * 1000)
+        if made is not None:
+            return made
+        held.grown = False
+        revoked, cost = await self._revoked_in(held, now)
         # The list is as old as the older of its two sources, so that a verifier can see when it is stale. It expires
         # after that time, too, for verifiers that look at `exp` alone.
         known = min(now, self._feed.state().complete_until, now if complete_until is None else complete_until)
@@ -168,8 +202,24 @@ class LogStatusLists:
         token = self._server.signer.sign(claims, self._server.algorithm, TYPE)
         tag = hashlib.sha256(f"{lst}|{known // 1000}".encode("ascii")).hexdigest()[:32]
         held.made = StatusList(token, tag, max(1, self._ttl // 2))
-        held.made_at, held.version, held.count = now, version, len(entries)
+        held.made_at, held.version = now, version
+        held.pause = max(_LEAST_PAUSE_MS, int(cost * 1000 * _REST))
         return held.made
+
+    async def _revoked_in(self, held: _List, now: int) -> tuple[list[int], float]:
+        """The places of revoked sessions, and the seconds of work that this took. Expired sessions are removed."""
+        revoked, cost = [], 0.0
+        entries = [*held.entries.items()]
+        for start in range(0, len(entries), _SLICE):
+            began = time.perf_counter()
+            for place, entry in entries[start : start + _SLICE]:
+                if entry.expires_at <= now:
+                    held.entries.pop(place, None)
+                elif self._feed.ends(entry.hops, entry.source_identity):
+                    revoked.append(place)
+            cost += time.perf_counter() - began
+            await asyncio.sleep(0)
+        return revoked, cost
 
     # --- Sessions of other processes
 

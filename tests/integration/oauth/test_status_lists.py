@@ -13,6 +13,7 @@ from tests.attack.installation import ADMIN, ALPHA, Answer, Installation, instal
 from tests.integration.oauth.conftest import World
 from tests.oauth import ACCESS_TOKEN, ISSUER, exchange, given, verified
 
+from daypass.audit import status_lists
 from daypass.audit.status_lists import LogStatusLists
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -50,6 +51,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def status(site: Installation, path: str, index: int) -> int:
+    site.wall.time += 1000  # a list is made at most once in a second
     lst = claims_in(site, fetched(site, path))["status_list"]
     assert lst["bits"] == 1
     data = zlib.decompress(base64.urlsafe_b64decode(lst["lst"] + "=" * (-len(lst["lst"]) % 4)))
@@ -99,6 +101,46 @@ def test_status_list_token_says_how_long_it_may_be_cached(world: World) -> None:
     assert answer.headers["cache-control"] == "public, max-age=5"
     again = fetched(world.site, path, (b"if-none-match", answer.headers["etag"].encode()))
     assert (again.status, again.body) == (304, b"")
+
+
+def test_status_list_is_made_at_most_once_in_a_second(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask for it, and with many tokens each list costs 0.1 s."""
+    path, _ = reference(world, world.person_token())
+    feed, asked = world.site.runtime.env.statuses._feed, 0  # type: ignore[attr-defined]
+    ends = feed.ends
+
+    def counted(*given: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return bool(ends(*given))
+
+    monkeypatch.setattr(feed, "ends", counted)
+    status(world.site, path, 0)
+    made = asked
+    assert made > 0
+    for number in range(5):
+        world.person_token()
+        revoke(world.site, "source_identity", f"someone-{number}", force=True)
+        fetched(world.site, path)
+    assert asked == made
+    world.site.wall.time += 1000
+    fetched(world.site, path)
+    assert asked >= made + 5
+
+
+def test_status_indexes_are_in_no_order(world: World) -> None:
+    """An index shows neither how many tokens there are nor which one came next."""
+    indexes = [reference(world, world.person_token())[1] for _ in range(12)]
+    assert len(set(indexes)) == 12
+    assert indexes != sorted(indexes)
+    assert max(indexes) > 1000
+
+
+def test_status_lists_give_every_place_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_lists, "STATUSES", 64)
+    places = status_lists._Places()
+    assert sorted(place for _ in range(64) if (place := places.take()) is not None) == [*range(64)]
+    assert places.take() is None
 
 
 @pytest.mark.parametrize("name", ["", "x", "0" * 32, "0" * 32 + "-0", "../metrics", "0" * 32 + "-0" * 40])
