@@ -35,6 +35,9 @@ class PickledHeavyWork:
             self.computing = False
         return result
 
+    def prepare(self) -> None:
+        """Nothing to start."""
+
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """There is no database."""
         raise NotImplementedError(account, work, args, quick)

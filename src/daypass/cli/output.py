@@ -57,7 +57,7 @@ def message(text: str) -> None:
     prose(f"daypass: {text}", err=True)
 
 
-_TIMES = frozenset(
+TIMES = frozenset(
     [
         "at",
         "block_until",
@@ -76,8 +76,10 @@ _TIMES = frozenset(
         "expires_at",
         "failed_at",
         "fetched_at",
+        "finished_at",
         "issued_at",
         "issued_before",
+        "last_at",
         "last_expiry",
         "mfa_at",
         "next_at",
@@ -118,7 +120,7 @@ def _with_times(value: Any) -> Any:
 
 
 def _member(name: str, value: Any) -> Any:
-    if name not in _TIMES:
+    if name not in TIMES:
         return _with_times(value)
     if isinstance(value, list):
         return [_member(name, each) for each in value]

@@ -21,6 +21,7 @@ from daypass.ports import Directory, Ids, SamlMetadata, Scene
 from daypass.scheduling.abandonment import abandonable
 from daypass.scheduling.process import Abandoned, WorkerDied, WorkerProcess
 from daypass.scheduling.threads import FairThreads, Job
+from daypass.server import worker
 from daypass.server.worker import DONE, REFUSED, Answer, Setup, Task
 
 T = TypeVar("T")
@@ -50,6 +51,9 @@ class HeavyOnReaders:
     async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:  # noqa: ARG002  # all are the same here
         """See `ports.HeavyWork`."""
         return await self._directory.read(lambda _: work(*args), account=account)
+
+    def prepare(self) -> None:
+        """Nothing to start."""
 
     async def close(self) -> None:
         """Nothing to stop."""
@@ -84,6 +88,7 @@ class HeavyProcesses:
         self._seconds = seconds
         self._own = threading.local()
         self._workers: list[WorkerProcess] = []
+        self._preparing: asyncio.Future[None] | None = None
         self.done = 0
         """Number of finished pieces of work."""
 
@@ -95,7 +100,7 @@ class HeavyProcesses:
     @property
     def pids(self) -> tuple[int, ...]:
         """Number of running processes."""
-        return tuple(worker.pid for worker in self._workers if worker.pid)
+        return tuple(each.pid for each in self._workers if each.pid)
 
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """See `ports.HeavyWork`."""
@@ -107,14 +112,27 @@ class HeavyProcesses:
         result: T = await self._run(account, Task(work, args, reads=False), self._quick if quick else self._long)
         return result
 
+    def prepare(self) -> None:
+        """Starts a process, unless one has been started. On a busy machine that takes seconds."""
+        if self._preparing is None and not self._workers:
+            self._preparing = asyncio.ensure_future(self._prepared())
+
+    async def _prepared(self) -> None:
+        try:
+            await self._run("", Task(worker.ready, (), reads=False), self._long)
+        except DaypassError as error:
+            logs.get().warning("heavy.not_prepared", error=str(error))
+
     async def close(self) -> None:
         """Kills the workers and cancels waiting work."""
-        for worker in self._workers:
-            worker.kill()
+        for each in self._workers:
+            each.kill()
         for threads in (self._long, self._quick):
             await asyncio.to_thread(threads.close)
-        for worker in self._workers:
-            worker.close()
+        if self._preparing is not None:
+            await self._preparing
+        for each in self._workers:
+            each.close()
 
     async def _run(self, account: str, task: Task, threads: FairThreads) -> Any:
         request = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
@@ -140,12 +158,12 @@ class HeavyProcesses:
         raise RuntimeError(f"heavy work failed: {task.work.__qualname__}")
 
     def _ask(self, request: bytes, job: Job) -> Answer:
-        worker: WorkerProcess | None = getattr(self._own, "worker", None)
-        if worker is None:
-            worker = self._own.worker = WorkerProcess(_COMMAND, self._setup)
-            self._workers.append(worker)
+        own: WorkerProcess | None = getattr(self._own, "worker", None)
+        if own is None:
+            own = self._own.worker = WorkerProcess(_COMMAND, self._setup)
+            self._workers.append(own)
         try:
-            answer: Answer = pickle.loads(worker.ask(request, lambda: job.abandoned))  # noqa: S301  # our own process
+            answer: Answer = pickle.loads(own.ask(request, lambda: job.abandoned))  # noqa: S301  # our own process
         except (Abandoned, WorkerDied) as error:
             reason = "the worker was stopped" if isinstance(error, Abandoned) else "the worker died"
             raise DaypassError(ErrorKind.UNAVAILABLE, _BUSY, private={"reason": reason}) from None

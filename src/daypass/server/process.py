@@ -31,6 +31,7 @@ from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
 from daypass.server.supervisor import WORKER_SECONDS, Workers
 from daypass.wire.health import health_routes
+from daypass.wire.web import render
 
 _TURN_SECONDS = 0.001  # how long a thread may hold the interpreter lock while another one waits for it
 _IDLE_SECONDS = 65.0  # longer than the idle timeout of common load balancers
@@ -82,7 +83,7 @@ class Lifespan:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         await send({"type": "lifespan.startup.complete"})
-        building = asyncio.create_task(self._application.build_mounts())
+        building = asyncio.create_task(self._build())
         await receive()  # lifespan.shutdown
         if self._connections is not None:
             await self._connections.close()  # no request may reach what is stopped now
@@ -91,6 +92,11 @@ class Lifespan:
         await self._runtime.stop()
         await building  # its thread cannot be interrupted
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _build(self) -> None:
+        """What the first requests would otherwise wait for, while others are served."""
+        await self._application.build_mounts()
+        await asyncio.to_thread(render.prepare)
 
 
 class Server(uvicorn.Server):

@@ -95,6 +95,10 @@ class Worker:
         return self._database.read(run)
 
 
+def ready() -> None:
+    """Work that does nothing: it is done when the process has started."""
+
+
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answers until the server ends."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
+from daypass.cli import output
 from daypass.config import Settings
 from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Role, User
 from daypass.domain.events import Event, EventType
@@ -49,6 +50,19 @@ class Answer(NamedTuple):
     @property
     def code(self) -> str:
         return str(self.json["error"]["code"])
+
+
+def _times_of_zero(value: Any) -> Iterator[str]:
+    """The names of times in an answer that are 0. Events on record are as they were written."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _times_of_zero(each)
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            if name in output.TIMES and member == 0 and member is not False:
+                yield name
+            elif name != "event":
+                yield from _times_of_zero(member)
 
 
 def policy(*actions: str, resource: str = "*", effect: str = "Allow") -> str:
@@ -111,7 +125,10 @@ class Server:
         full = quote(f"/api/v1{path}", safe="/-_.~%:*@!$&'()+,;=")
         signing = sigv4.SigningKey(key.id, key.secret, "eu-central-1", service, key.token)
         signed = sigv4.sign(signing, method, full, raw, headers, data, self.runtime.clock.now())
-        return await self.send(method, f"/api/v1{path}", raw, {**headers, **signed}, data)
+        answer = await self.send(method, f"/api/v1{path}", raw, {**headers, **signed}, data)
+        if answer.headers.get("content-type") == "application/json" and answer.body:
+            assert not (zero := list(_times_of_zero(answer.json))), f"{method} {path}: 0 is no time: {zero}"
+        return answer
 
     async def sts(self, key: Key, action: str, **parameters: str) -> ET.Element:
         body = urlencode({"Action": action, "Version": "2011-06-15", **parameters}).encode()

@@ -185,6 +185,17 @@ async def test_client_token_makes_a_request_once(place: Place) -> None:
     assert (await place.request("eve", client_token="alert-1"))["id"] != first["id"]
 
 
+async def test_client_token_repeated_after_a_role_was_substituted_returns_the_first_request(place: Place) -> None:
+    other = await place.role("reader")
+    await place.rule("prod", roles=["role/prod", "role/reader"], substitutes=["role/reader"])
+    first = await place.request(client_token="alert-1")
+    await place.approve("lee", first, substitutes={place.roles["prod"].arn: other.arn})
+    again = await place.request(client_token="alert-1")
+    assert (again["id"], again["roles"]) == (first["id"], [other.arn])
+    body = {**place.wanted("reader"), "client_token": "alert-1"}
+    assert (await place.refused("ann", "/access-requests", body))[:2] == (409, "EntityAlreadyExists")
+
+
 @pytest.mark.parametrize(
     "narrower",
     [{"max_uses": 1}, {"policy": policy("orders:Get")}],

@@ -57,6 +57,27 @@ def test_compute_runs_in_another_process_that_starts_when_first_needed_and_serve
     run(scene)
 
 
+def test_prepare_starts_one_process_which_the_first_work_then_uses() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        heavy.prepare()
+        heavy.prepare()
+        assert await heavy.compute("a", os.getpid) == heavy.pids[0]
+        assert (len(heavy.pids), heavy.done) == (1, 2)
+        heavy.prepare()
+        assert await heavy.compute("a", len, "") == 0
+        assert heavy.done == 3
+
+    run(scene)
+
+
+def test_prepare_close_before_the_process_has_started_ends_it_without_an_error() -> None:
+    async def scene(heavy: HeavyProcesses) -> None:
+        heavy.prepare()
+        await asyncio.sleep(0)
+
+    run(scene)
+
+
 def test_compute_worker_that_dies_is_replaced_and_its_work_refused_as_unavailable() -> None:
     async def scene(heavy: HeavyProcesses) -> None:
         with pytest.raises(DaypassError) as refusal:

@@ -35,6 +35,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
         starts_at: ms; 0: at once.
         max_uses: sessions for each role; 0: any number.
         extends: id of the request whose grants are extended; "": new grants.
+        substituted: ARNs of the roles as they were requested, after an approver has substituted some; (): none has.
     """
 
     requester: str
@@ -48,6 +49,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
     max_uses: int = 0
     break_glass: bool = False
     extends: str = ""
+    substituted: tuple[str, ...] = ()
 
 
 class Version(NamedTuple):

@@ -200,7 +200,8 @@ class _Creation:
             return None
         terms = t.decode(found.document)
         new = self.new
-        first = ([ref.arn for ref in terms.roles], terms.ticket, terms.policy, terms.break_glass)
+        roles = list(terms.substituted) or [ref.arn for ref in terms.roles]
+        first = (roles, terms.ticket, terms.policy, terms.break_glass)
         if first != (list(new.roles), new.ticket, new.policy, new.break_glass) or (
             new.max_uses is not None and new.max_uses != terms.max_uses
         ):

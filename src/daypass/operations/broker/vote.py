@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from daypass.domain.access import limits
 from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
@@ -306,7 +308,8 @@ class _Casting:
             if role is None:
                 raise DaypassError(ErrorKind.NOT_FOUND, f"The role {others.get(ref.arn, ref.arn)} cannot be found.")
             roles.append(t.RoleRef(role.arn, role.id))
-        changed = t.Terms(**{**{name: getattr(terms, name) for name in terms.__struct_fields__}, "roles": tuple(roles)})
+        requested = terms.substituted or tuple(ref.arn for ref in terms.roles)
+        changed = structs.replace(terms, roles=tuple(roles), substituted=requested)
         document = t.encode(changed)
         request = replace(request, document=document, digest=t.digest(document))
         targets = current_targets(tx, self.env.builtin, request, changed)

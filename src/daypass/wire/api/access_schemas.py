@@ -117,7 +117,7 @@ class VoteOut(s.Out):
     approve: bool
     reason: str
     at: int
-    mfa_at: int
+    mfa_at: s.OptionalMillis = Field(description="null: without MFA.")
     seconds: int = Field(description="The shorter duration that the approver gave; 0: none.")
     policy: str
     stages: list[list[str]] = Field(description="Rule and stage that the vote counts for.")
@@ -149,9 +149,9 @@ class GrantOut(s.Out):
     seconds: int
     starts_at: int
     claim_by: int
-    claimed_at: int
-    ends_at: int
-    ended_at: int
+    claimed_at: s.OptionalMillis = Field(description="The first use; null: not used yet.")
+    ends_at: s.OptionalMillis = Field(description="null: not used yet.")
+    ended_at: s.OptionalMillis = Field(description="null: it has not ended.")
     end_reason: str
     approvers: int
     ticket: str
@@ -203,14 +203,14 @@ class AccessRequestOut(s.Out):
     ticket: str
     seconds: int
     policy: str
-    starts_at: int
+    starts_at: s.OptionalMillis = Field(description="Not before; null: at once.")
     max_uses: int
     break_glass: bool
     extends: str
     created_at: int
     deadline: int
-    decided_at: int
-    ended_at: int
+    decided_at: s.OptionalMillis = Field(description="null: undecided.")
+    ended_at: s.OptionalMillis = Field(description="null: it has not ended.")
     end_reason: str
     risk: int = Field(description="0 to 100.")
     risk_reasons: list[dict[str, Any]] = Field(description="Features with weight, value and text, the largest first.")
@@ -368,7 +368,7 @@ class ReviewOut(s.EntityOut):
     id: str = Field(description="That of the access request.")
     account: str
     opened_at: int
-    closed_at: int
+    closed_at: s.OptionalMillis = Field(description="null: it is open.")
     closed_by: str
     finding: str
 

@@ -22,10 +22,10 @@ class PasskeyOut(s.EntityOut):
     id: str
     name: str
     created_at: int
-    used_at: int = Field(description="0: never.")
+    used_at: s.OptionalMillis = Field(description="null: never.")
     aaguid: str = Field(description="Model of the authenticator, as it says; all zeros: unknown.")
     backed_up: bool = Field(description="Synchronised to other devices of the person.")
-    blocked_at: int = Field(description="When a copy was detected; 0: usable.")
+    blocked_at: s.OptionalMillis = Field(description="When a copy was detected; null: usable.")
 
 
 class VirtualDeviceOut(s.Out):

@@ -38,7 +38,7 @@ class SecurityEventOut(s.DeliveryOut):
     id: str = Field(description="The `jti` of its SET.")
     stream_id: str
     event: str
-    finished_at: int
+    finished_at: s.OptionalMillis
 
 
 class SecurityEventsOut(s.Out):

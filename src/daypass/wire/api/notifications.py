@@ -58,7 +58,7 @@ class NotificationOut(s.DeliveryOut):
     channel: str
     event: str
     next_at: int
-    delivered_at: int
+    delivered_at: s.OptionalMillis
 
 
 class NotificationsOut(s.Out):

@@ -68,17 +68,17 @@ class KeyOut(s.Out):
 
 
 class ProviderKeysOut(s.Out):
-    """The status of a provider's keys in the server process that answers. Times in ms, 0: never."""
+    """The status of a provider's keys in the server process that answers. Times in ms, null: never."""
 
     arn: str
     kind: str = Field(description="static, file, url, discovery; none when the settings cannot be used.")
     place: str = Field(description="The file or URL that they come from.")
     keys: list[KeyOut]
-    fetched_at: int
-    due_at: int = Field(description="When they will be fetched again.")
-    usable_until: int = Field(description="How long they serve if that keeps failing.")
-    tried_at: int
-    failed_at: int
+    fetched_at: s.OptionalMillis
+    due_at: s.OptionalMillis = Field(description="When they will be fetched again.")
+    usable_until: s.OptionalMillis = Field(description="How long they serve if that keeps failing.")
+    tried_at: s.OptionalMillis
+    failed_at: s.OptionalMillis
     error: str = Field(description="What the last attempt failed by; empty when it went well.")
     skew_ms: int | None = Field(description="The issuer's clock minus the server's, where it is known.")
 
@@ -104,12 +104,12 @@ class AllowedIssuersIn(s.In):
 
 class AllowedIssuersOut(s.Out):
     issuers: list[str] | None = Field(description="null: the account has no list, so any issuer may be trusted.")
-    updated_at: int
+    updated_at: s.OptionalMillis
 
     @classmethod
     def of(cls, listed: IssuerAllowList | None) -> AllowedIssuersOut:
         if listed is None:
-            return cls(issuers=None, updated_at=0)
+            return cls(issuers=None, updated_at=None)
         return cls(issuers=list(listed.issuers), updated_at=listed.updated_at)
 
 

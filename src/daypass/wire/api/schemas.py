@@ -1,4 +1,4 @@
-"""What the management API takes and gives. Times are milliseconds since the epoch, UTC; unknown members are refused."""
+"""What the management API takes and gives. Times are milliseconds since the epoch, UTC, or null; unknown members are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from daypass.domain.directory import Account, Guardrail, Role
 from daypass.domain.session import SessionClaims
@@ -42,6 +42,8 @@ AccountPath = Annotated[str, Path(pattern=r"^[0-9]{12}$")]
 IdPath = Annotated[str, Path(max_length=128)]
 SeqPath = Annotated[int, Path(ge=0, le=_MOST_SEQ)]
 Millis = Annotated[int, Field(strict=True, ge=0, le=_MOST_MS)]
+OptionalMillis = Annotated[int | None, BeforeValidator(lambda at: at or None)]
+"""A time in an answer; null while it has not come. Entities store 0."""
 Seq = Annotated[int, Field(strict=True, ge=-1, le=_MOST_SEQ)]
 
 

@@ -59,6 +59,12 @@ def page(
     return Response(status, body.encode("utf-8", "backslashreplace"), _HTML, sent)
 
 
+def prepare() -> None:
+    """Compiles the templates of a sign-in and of what follows it, for a thread: the first pages then wait for none."""
+    for name in ("login", "code", "console/home", "error"):
+        _environment().get_template(f"{name}.html")
+
+
 def redirect(location: str, *headers: Header) -> Response:
     """Redirects the browser with GET (303). `location`: a path of ours, or a checked URL; printable ASCII."""
     return Response(303, b"", b"text/plain", (*HEADERS, (b"location", location.encode("ascii")), *headers))

@@ -267,6 +267,7 @@ def _stage_page(visit: Visit, reached: Progress, following: str, problem: str = 
 
 
 def _login_page(visit: Visit, following: str, **values: str) -> Response:
+    visit.env.heavy.prepare()  # a password will be checked soon
     shown = {"problem": "", "reason": "", "account": "", "user": "", "again": "", **values}
     prompt = second_factor.ask_at_sign_in(visit.env, Browser(visit.cookie), visit.env.clock.now())
     scripts = _SCRIPTS if prompt else ()
