@@ -61,6 +61,8 @@ def test_prepare_starts_one_process_which_the_first_work_then_uses() -> None:
     async def scene(heavy: HeavyProcesses) -> None:
         heavy.prepare()
         heavy.prepare()
+        for _ in range(5):  # it is in the queue then
+            await asyncio.sleep(0)
         assert await heavy.compute("a", os.getpid) == heavy.pids[0]
         assert (len(heavy.pids), heavy.done) == (1, 2)
         heavy.prepare()

@@ -57,7 +57,7 @@ class NotificationOut(s.DeliveryOut):
     account: str
     channel: str
     event: str
-    next_at: int
+    next_at: s.OptionalMillis
     delivered_at: s.OptionalMillis
 
 
