@@ -52,6 +52,9 @@ class Answer(NamedTuple):
         return str(self.json["error"]["code"])
 
 
+_TIMES = output.TIMES - {"since", "until"}  # these repeat what was asked
+
+
 def _times_of_zero(value: Any) -> Iterator[str]:
     """The names of times in an answer that are 0. Events on record are as they were written."""
     if isinstance(value, list):
@@ -59,7 +62,7 @@ def _times_of_zero(value: Any) -> Iterator[str]:
             yield from _times_of_zero(each)
     elif isinstance(value, dict):
         for name, member in value.items():
-            if name in output.TIMES and member == 0 and member is not False:
+            if name in _TIMES and member == 0 and member is not False:
                 yield name
             elif name != "event":
                 yield from _times_of_zero(member)
