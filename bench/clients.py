@@ -1,7 +1,7 @@
 """Two open-loop clients for `overload.py`, each a process of its own: a polite one, and a flood from ten addresses.
 
 Usage: clients.py polite|flood URL RATE SECONDS [--reconnect]. It prints a line when it has connected, and JSON at the end.
-The flood runs at the lowest priority, so that it does not delay the polite client on the same core.
+The flood runs at a lower priority, so that it does not delay the polite client on the same core.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def main() -> None:
     if options.role == "polite":
         load = Polite(options.url, options.rate)
     else:
-        os.nice(20)
+        os.nice(10)
         load = Flood(options.url, options.rate, reconnect=options.reconnect)
     json.dump(uvloop.run(_run(load, options.seconds)), sys.stdout)
 

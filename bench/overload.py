@@ -5,7 +5,7 @@ server from ten addresses with requests of the same kind, as fast as they were a
 operator revokes twice a second. Targets: the polite client's p99 within twice the unloaded one, memory flat, recovery
 within ten seconds.
 
-The server has a core of its own, and the clients share another one, where the flood has the lowest priority. The polite
+The server has a core of its own, and the clients share another one, where the flood has a lower priority. The polite
 client measures how late its own event loop is: what it reports below that is the machine's, not the server's. With
 `--commit-ms` the data are in memory and each commit takes so long, so that other users of the disk are not measured.
 """

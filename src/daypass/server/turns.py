@@ -19,7 +19,8 @@ from typing import Final, NamedTuple, Protocol
 AT_ONCE: Final = 16  # requests that begin in one iteration: about 3 ms of work
 LATE_AT_ONCE: Final = 16  # requests refused in one iteration because they have waited too long
 RESERVED: Final = 8  # for management requests, which include revocations, in one iteration
-IN_FLIGHT: Final = 32  # requests begun and not answered, before others wait; more only while the event loop is idle
+IN_FLIGHT: Final = 24  # requests begun and not answered, before others wait; more only while the event loop is idle
+SHARED: Final = 2 * IN_FLIGHT  # the same, of all sources that have nothing waiting, in equal shares
 _OF_ONE_SOURCE: Final = 1_000_000  # the same while there is only one source: nobody else waits behind them
 _IN_HAND: Final = 16  # turns that a source has in hand at most
 _ROOM_SECONDS: Final = 0.001  # between two looks whether the event loop is idle
@@ -199,7 +200,7 @@ class Turns:
             return True
         if not source or self._usual.has(source):
             return False
-        return self._in_flight.get(source, 0) < IN_FLIGHT // (len(self._in_flight) + 1)
+        return self._in_flight.get(source, 0) < SHARED // (len(self._in_flight) + 1)
 
     def _begin(self, connection: Startable, source: str, *, late: bool = False) -> None:
         self._total += 1

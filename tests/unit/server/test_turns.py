@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from daypass.server.turns import AT_ONCE, IN_FLIGHT, LATE_AT_ONCE, RESERVED, Turns
+from daypass.server.turns import AT_ONCE, IN_FLIGHT, LATE_AT_ONCE, RESERVED, SHARED, Turns
 
 
 class Loop:
@@ -229,8 +229,28 @@ def test_a113_source_that_uses_less_than_its_share_does_not_wait_for_one_that_fl
     world.enter(range(9_000, 9_001), source="192.0.2.2")
     assert world.begun[-1] == (9_000, False)
     world.enter(range(9_001, 9_001 + IN_FLIGHT), source="192.0.2.2")
-    share = IN_FLIGHT // 4  # of three sources, and of one more that may come
+    share = SHARED // 4  # of three sources, and of one more that may come
     assert sum(number >= 9_000 for number in world.numbers()) <= share + 1, "its own requests are not more important"
+
+
+def test_a113_few_requests_of_a_source_begin_at_once_beside_ten_that_flood() -> None:
+    world = World(ends=False)
+    for number in range(10):
+        world.enter(range(100 * number, 100 * number + IN_FLIGHT), source=f"192.0.2.{number}")
+    while world.loop.scheduled:
+        world.turn()
+    before = len(world.begun)
+    world.enter(range(9_000, 9_003), source="192.0.2.10")
+    assert world.numbers()[before:] == [9_000, 9_001, 9_002]
+
+
+def test_a113_many_sources_do_not_begin_more_than_is_shared() -> None:
+    world = World(ends=False)
+    for number in range(10 * SHARED):
+        world.enter(range(number, number + 1), source=f"source-{number}")
+        world.enter(range(number, number + 1), source=f"source-{number}")
+        world.turn()
+    assert len(world.begun) <= IN_FLIGHT + SHARED
 
 
 def test_a113_source_that_had_fewer_turns_catches_up_after_a_delay() -> None:
