@@ -108,10 +108,7 @@ class CachedDirectory(Lookups):
         self._failure: Mapping[str, Any] = {}  # the private facts about it, when the last poll has failed
         self._polls = Coalesced(self._poll)
         self._tasks: set[asyncio.Task[None]] = set()
-        reserved = 1 if database.readers > 1 else 0
-        self._read_threads = FairThreads(
-            database.readers, "daypass-read", reserved=reserved, most_of_account=_MOST_READS
-        )
+        self._read_threads = _read_threads(database.readers)
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="daypass-poll")
         self.standby = self._standby_of(standby)
         """A standby near this process; None for none."""
@@ -394,3 +391,8 @@ class CachedDirectory(Lookups):
             await self._on_poll_thread(partial(restore_revocations, self._database, lost, now))
         except DaypassError as error:
             logs.get().error("directory.revocations_not_restored", count=len(lost), **error.private)
+
+
+def _read_threads(readers: int) -> FairThreads:
+    """A thread for each connection; one is reserved for urgent reads if there are more."""
+    return FairThreads(readers, "daypass-read", reserved=1 if readers > 1 else 0, most_of_account=_MOST_READS)

@@ -79,10 +79,10 @@ def migrate(database: Database) -> None:
 
 
 def _wait_for_others(conn: Connection) -> None:
-    """Waits for a process that is migrating, as long as that takes: up to PATIENT_SECONDS. The usual limit for locks applies
-    to the migration itself.
+    """Waits for a process that is migrating, as long as this transaction may wait for a lock.
+
+    The usual limit applies to the migration itself: while ALTER TABLE waits for a lock, every other use of the table waits too.
     """
-    conn.execute(text("SET LOCAL lock_timeout = 0"))
     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     conn.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
