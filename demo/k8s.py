@@ -91,7 +91,7 @@ def store(data: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("store.py")), str(port), str(data)])
     try:
-        for _ in range(200):
+        for _ in range(1200):  # a minute: a busy machine takes its time
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
