@@ -9,6 +9,7 @@ import io
 import json
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, false, not_, or_, select
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
@@ -106,6 +107,8 @@ class Installation:
     log: io.StringIO
     answers: list[bytes] = field(default_factory=list)
     keep_answers: bool = False
+    _about: dict[Any, list[tuple[int, str, int, dict[str, Any]]]] = field(default_factory=lambda: defaultdict(list))
+    _read_to: dict[str, int] = field(default_factory=dict)  # the newest record of each log that was read
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -237,8 +240,19 @@ class Installation:
         return self.runtime.database.read(read)
 
     def records(self, request_id: str) -> list[dict[str, Any]]:
-        """The bodies of the records about one request."""
-        return [body for body in map(decode, self.record_bytes()) if body.get("request_id") == request_id]
+        """The bodies of the records about one request. What was read before is not read again: a record does not change."""
+        self.runtime.database.read(self._read_new_records)
+        return [body for *_, body in sorted(self._about[request_id], key=lambda record: record[:3])]
+
+    def _read_new_records(self, conn: Connection) -> None:
+        c = audit_records.c
+        known = [and_(c.log == log, c.seq <= seq) for log, seq in self._read_to.items()]
+        rows = conn.execute(select(audit_records).where(not_(or_(false(), *known)))).all()
+        data = event_bytes(conn, rows)
+        for row in rows:
+            body = decode(data[row.log, row.seq])
+            self._about[body.get("request_id")].append((row.at, row.log, row.seq, body))
+            self._read_to[row.log] = max(row.seq, self._read_to.get(row.log, 0))
 
 
 def form(action: str, params: Mapping[str, str], service: str = "sts") -> bytes:
