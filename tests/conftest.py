@@ -55,10 +55,12 @@ def pytest_runtestloop() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _patience() -> Iterator[None]:
+    from tests.heavy import pickle_work
     from tests.patience import be_patient
 
     with pytest.MonkeyPatch.context() as patch:
         be_patient(patch)
+        pickle_work(patch)
         yield
 
 

@@ -1,14 +1,25 @@
-"""`ports.HeavyWork` without processes, for tests of what runs there."""
+"""`ports.HeavyWork` without processes, for tests of what runs there.
+
+A worker process takes half a second of computing to start, and a server of a test lives for less. `IN_PROCESS` is the
+section `heavy` of settings for such a server: the work is done by its threads. It goes through pickle, as for a process
+(`pickle_work`, for all tests). Tests that are about the processes leave that section out.
+"""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+import pytest
 
 from daypass.domain.errors import DaypassError
+from daypass.server import from_settings
+from daypass.server.heavy import HeavyOnReaders
 
 T = TypeVar("T")
+
+IN_PROCESS: Final[dict[str, Any]] = {"processes": 0}
 
 
 class PickledHeavyWork:
@@ -24,16 +35,14 @@ class PickledHeavyWork:
     async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """See `ports.HeavyWork`."""
         self.asked.append((account, work.__qualname__))
-        function, arguments = pickle.loads(pickle.dumps((work, args)))
+        function, arguments = _pickled((work, args))
         self.computing = True
         try:
-            result: T = pickle.loads(pickle.dumps(function(*arguments)))
+            return _pickled(function(*arguments))
         except DaypassError as error:
-            refusal: DaypassError = pickle.loads(pickle.dumps(error))
-            raise refusal from None
+            raise _pickled(error) from None
         finally:
             self.computing = False
-        return result
 
     def prepare(self) -> None:
         """Nothing to start."""
@@ -41,3 +50,29 @@ class PickledHeavyWork:
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """There is no database."""
         raise NotImplementedError(account, work, args, quick)
+
+
+class _PickledOnReaders(HeavyOnReaders):
+    async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
+        function, arguments = _pickled((work, args))
+        try:
+            return _pickled(await super().read(account, function, *arguments, quick=quick))
+        except DaypassError as error:
+            raise _pickled(error) from None
+
+    async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
+        function, arguments = _pickled((work, args))
+        try:
+            return _pickled(await super().compute(account, function, *arguments, quick=quick))
+        except DaypassError as error:
+            raise _pickled(error) from None
+
+
+def pickle_work(patch: pytest.MonkeyPatch) -> None:
+    """Work that threads do goes through pickle."""
+    patch.setattr(from_settings, "HeavyOnReaders", _PickledOnReaders)
+
+
+def _pickled(value: T) -> T:
+    copy: T = pickle.loads(pickle.dumps(value))
+    return copy

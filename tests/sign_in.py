@@ -32,7 +32,7 @@ def site_with_pages(data: Path, **settings: Any) -> Iterator[Installation]:
     """An installation with pages, whose password hashes are cheap."""
     with (
         pytest.MonkeyPatch.context() as patched,
-        installed(data, server={"public_url": BASE}, heavy={"processes": 0}, **settings) as made,
+        installed(data, server={"public_url": BASE}, **settings) as made,
     ):
         patched.setattr(passwords, "_COST", (4, 8, 1))
         yield made

@@ -21,6 +21,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import structlog
 from sqlalchemy import Connection, and_, false, not_, or_, select
+from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
@@ -285,7 +286,8 @@ def installed(
     server = {"data": str(data), "anonymous_refusals": 1_000_000, **settings.pop("server", {})}
     rates = {"failures_per_second": 0, **settings.pop("rates", {})}  # tests fail more often than any honest client
     journal = {**PATIENT_JOURNAL, **settings.pop("journal", {})}
-    chosen = Settings.model_validate({"server": server, "rates": rates, "journal": journal, **settings})
+    given = {"server": server, "rates": rates, "journal": journal, "heavy": IN_PROCESS, **settings}
+    chosen = Settings.model_validate(given)
     prepare_sqlite(data / "daypass.db")
     log, real_stderr, of_database = io.StringIO(), sys.stderr, Database.clock
     sys.stderr = log

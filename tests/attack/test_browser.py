@@ -19,7 +19,7 @@ ABROAD = "https://evil.example"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with (
         pytest.MonkeyPatch.context() as patched,
-        installed(tmp_path_factory.mktemp("browser"), server={"public_url": BASE}, heavy={"processes": 0}) as made,
+        installed(tmp_path_factory.mktemp("browser"), server={"public_url": BASE}) as made,
     ):
         patched.setattr(passwords, "_COST", (4, 8, 1))
         for name in ("ann", "mallory"):
@@ -170,7 +170,7 @@ def test_cookie_that_is_there_twice_signs_nobody_in(site: Installation) -> None:
 def test_a71_guesses_at_users_get_one_answer_and_are_throttled(tmp_path_factory: pytest.TempPathFactory) -> None:
     rates = {"failures_per_second": 0.01, "failures_burst": 6}
     data = tmp_path_factory.mktemp("guessing")
-    with installed(data, server={"public_url": BASE}, heavy={"processes": 0}, rates=rates) as site:
+    with installed(data, server={"public_url": BASE}, rates=rates) as site:
         answers = [Browser(site).sign_in(ALPHA, f"user-{n}", "guess") for n in range(4)]
         shown = {answer.body.partition(b'<form method="post"')[0] for answer in answers}
         assert len(shown) == 1

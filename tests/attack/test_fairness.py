@@ -47,7 +47,7 @@ NASTY = json.dumps(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installed(tmp_path_factory.mktemp("site")) as made:
+    with installed(tmp_path_factory.mktemp("site"), heavy={}) as made:
         yield made
 
 
@@ -279,7 +279,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         "failures_per_second": 0.001,
         "failures_burst": 20,
     }
-    with installed(tmp_path_factory.mktemp("limited"), rates=rates) as made:
+    with installed(tmp_path_factory.mktemp("limited"), rates=rates, heavy={}) as made:
         yield made
 
 

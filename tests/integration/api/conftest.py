@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
@@ -200,6 +201,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
             "server": {"data": str(tmp_path)},
             "events": {"per_account": 3, "heartbeat_seconds": 0.2},
             "journal": PATIENT_JOURNAL,
+            "heavy": IN_PROCESS,
         }
     )
     prepare_sqlite(tmp_path / "daypass.db")

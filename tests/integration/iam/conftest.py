@@ -14,6 +14,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.postgres import postgres_server
 from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
@@ -119,7 +120,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
     settings = Settings.model_validate(
-        {"server": {"data": str(tmp_path)}, "database": {"url": database_url}, "journal": PATIENT_JOURNAL}
+        {
+            "server": {"data": str(tmp_path)},
+            "database": {"url": database_url},
+            "journal": PATIENT_JOURNAL,
+            "heavy": IN_PROCESS,
+        }
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)

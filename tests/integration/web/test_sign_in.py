@@ -277,7 +277,7 @@ def test_pages_need_a_public_url_with_https(tmp_path_factory: pytest.TempPathFac
 
     for url, status in (("", 404), ("http://daypass.example.com", 404), ("http://127.0.0.1:8700", 200)):
         data = tmp_path_factory.mktemp("plain")
-        with installed(data, server={"public_url": url}, heavy={"processes": 0}) as site:
+        with installed(data, server={"public_url": url}) as site:
             answer = site.send("GET", path=b"/login")
             assert answer.status == status
             if status == 200:
