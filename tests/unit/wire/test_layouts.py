@@ -95,3 +95,12 @@ def test_lists_of_texts_are_those_of_texts_and_of_structures_of_texts() -> None:
     found = {name for name, member in MEMBERS.items() if query._is_list_of_texts(shapes, shapes[member["shape"]])}
     assert found == NESTED
     assert layouts.MAX_NAMES >= 100  # a session has up to 50 tags
+
+
+def test_a114_layouts_do_not_keep_long_names_of_strangers() -> None:
+    parse = Layouts(read, NESTED)
+    for number in range(3):
+        assert answer(parse, {f"Other.{number}{'x' * layouts.MAX_CHARACTERS}": "a"}) == {}
+    assert not len(parse)
+    parse({f"Tags.member.{number}.{part}": "a" for number in range(1, 51) for part in ("Key", "Value")})
+    assert len(parse) == 1

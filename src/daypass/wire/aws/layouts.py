@@ -15,6 +15,9 @@ MAX_LAYOUTS: Final = 256
 MAX_NAMES: Final = 120
 """Maximum number of names with a layout: 50 tags have 100."""
 
+MAX_CHARACTERS: Final = 4_096
+"""Maximum number of characters of these names: the cache keeps names that strangers have chosen (attack A114)."""
+
 Read: TypeAlias = Callable[[Mapping[str, str]], dict[str, Any]]
 
 
@@ -47,7 +50,7 @@ class Layouts:
         names = tuple(dotted)
         layout = self._known.get(names)
         if layout is None:
-            if len(names) <= MAX_NAMES:
+            if len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_CHARACTERS:
                 self._learn(names)
             return self._read(dotted)
         return {
