@@ -249,6 +249,43 @@ def test_a113_long_guardrails_and_provider_settings_are_parsed_in_worker_process
         assert record["error"] in ("malformed_policy", "validation")
 
 
+def test_a113_documents_beyond_every_quota_do_not_occupy_the_process_for_quick_work(site: Installation) -> None:
+    """They are parsed before the caller is authorized, so a user without any permission can send them."""
+    _, nobody = site.user("nobody")
+    long = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*?" * 60_000}]}
+    )
+    attack = form("PutUserPolicy", {"UserName": "nobody", "PolicyName": "p", "PolicyDocument": long}, "iam")
+    role = site.role("quick", trust("arn:aws:iam::444455556666:root"), ROOT_OF_BETA)
+    _, caller = site.user("caller", ROOT_OF_BETA, EVERYTHING)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [], "Id": "x" * 1_100})
+    ask = form("AssumeRole", {"RoleArn": role, "RoleSessionName": "job", "Policy": policy})
+    heavy = site.runtime.heavy
+    assert heavy is not None
+
+    async def scene() -> tuple[Answer, Answer]:
+        await heavy.compute("any", len, "")
+        quick = await heavy.compute("any", os.getpid, quick=True)
+        slow = [pid for pid in heavy.pids if pid != quick]
+        for pid in slow:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            running = asyncio.create_task(site.ask("POST", site.signed(nobody, attack, "iam"), attack))
+            await asyncio.sleep(0.1)
+            answer = await site.ask("POST", site.signed(caller, ask), ask)
+            assert not running.done()
+        finally:
+            for pid in slow:
+                os.kill(pid, signal.SIGCONT)
+        return answer, await running
+
+    answer, refusal = site.run(scene())
+    assert (answer.status, answer.code) == (400, "MalformedPolicyDocument")  # parsed by the process for quick work
+    assert refusal.status in (400, 403)
+    (record,) = site.records(refusal.request_id)
+    assert record["error"]
+
+
 def test_a113_account_with_too_much_heavy_work_is_throttled_and_it_is_on_the_record(site: Installation) -> None:
     heavy = site.runtime.heavy
     assert heavy is not None

@@ -23,6 +23,12 @@ INLINE_TEXT: Final = 1_000
 """Characters of a caller's text that are parsed on the event loop: about a millisecond."""
 
 
+QUICK_TEXT: Final = 12_288
+"""Characters of a caller's text whose parsing is quick work: at most some tenths of a second. All accounts share one
+process for quick work, and a policy of 128 KB takes seconds (attack A113).
+"""
+
+
 async def read(env: Env, call: Call, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
     """`work(scene, *args)` for the caller's account; `work` is a function of a module. See `ports.HeavyWork`."""
     return await env.heavy.read(call.caller.account, work, *args, quick=quick)
@@ -34,10 +40,10 @@ async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, qu
 
 
 async def parse(env: Env, account: str, work: Callable[[str], T], text: str) -> T:
-    """`work(text)`, on the event loop for a short text and as quick work for a long one. `work` is a function of a module."""
+    """`work(text)`, on the event loop for a short text and as heavy work for a long one. `work` is a function of a module."""
     if len(text) <= INLINE_TEXT:
         return work(text)
-    return await compute(env, account, work, text, quick=True)
+    return await compute(env, account, work, text, quick=len(text) <= QUICK_TEXT)
 
 
 def _portable(document: PolicyDocument) -> tuple[Any, ...]:

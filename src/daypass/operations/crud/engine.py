@@ -140,9 +140,11 @@ async def _prepared(
     env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params
 ) -> Prepared:
     """See `_prepare`. A long document is checked as heavy work, and not again on the writer's thread."""
-    if operation.document is not None and len(params[operation.document[0]]) > heavy.LARGE_TEXT:
+    size = len(params[operation.document[0]]) if operation.document is not None else 0
+    if size > heavy.LARGE_TEXT:
+        quick = size <= heavy.QUICK_TEXT
         prepared, checked = await heavy.read(
-            env, call, _prepare_heavily, service, operation.name, call, params, quick=True
+            env, call, _prepare_heavily, service, operation.name, call, params, quick=quick
         )
         service.remember(operation, params, checked)
         return prepared
