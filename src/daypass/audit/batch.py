@@ -58,6 +58,7 @@ class Item:
         "event",
         "finished",
         "future",
+        "needs_database",
         "offline",
         "record",
         "replays",
@@ -90,12 +91,8 @@ class Item:
         self.offline = offline
         self.abandoned = False  # set by the event loop: the deadline has passed and no caller waits
         self.finished = False  # set by the writer: the outcome has been reported
+        self.needs_database = (change is not None or bool(replays)) and offline is None  # a spool cannot take it
         self.size = 1024 if self.row is None else len(self.row.data) + 512
-
-    @property
-    def needs_database(self) -> bool:
-        """Whether a spool cannot take it."""
-        return (self.change is not None or bool(self.replays)) and self.offline is None
 
 
 @dataclass(slots=True)

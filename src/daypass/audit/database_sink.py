@@ -50,7 +50,7 @@ class DatabaseSink:
         self, database: Database, clock: AdjustableClock, node: str, options: JournalOptions, *, spooled: bool = False
     ) -> None:
         self.usage = UsageBook()
-        self.recent = RecentBatches()
+        self.recent = RecentBatches(fails_over=database.dialect == "postgresql")
         self._database = database
         self._clock = clock
         self._node = node
@@ -107,7 +107,8 @@ class DatabaseSink:
         batch: Batch | None = None
         sent = False
         try:
-            seconds = self._options.change_seconds if any(item.needs_database for item in items) else None
+            slow = [item for item in items if item.needs_database]
+            seconds = self._options.change_seconds if slow else None
             with self._database.write_transaction(seconds=seconds) as conn:
                 fresh, refused = self._consume(conn, self._possible(conn, log, items))
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
@@ -133,7 +134,7 @@ class DatabaseSink:
         """The items without those that have to wait because other processes keep the directory locked. The database is
         available then, so this is not an outage.
         """
-        if not any(item.change is not None for item in items) or try_lock(conn):
+        if not [item for item in items if item.change is not None] or try_lock(conn):
             return items
         logs.get().warning("journal_changes_wait", log=log.id)
         return [item for item in items if item.change is None]

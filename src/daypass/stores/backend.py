@@ -55,6 +55,7 @@ class Backend:
         unanswered: the driver's errors that mean that the server hangs or that no data arrives from it.
         readers: its transactions are read-only snapshots.
         writer: its transactions write durably.
+        begin: begins a transaction of `writer`, which ends with the context.
         write_lock: held around a whole write transaction.
         committed: called under the lock with the feed head that a transaction committed, if it changed the feed.
         committed_log: called under the lock with the newest record of a log that a transaction committed.
@@ -72,6 +73,7 @@ class Backend:
     unanswered: tuple[type[Exception], ...]
     readers: Engine
     writer: Engine
+    begin: Callable[[], AbstractContextManager[Connection]]
     write_lock: Callable[[], AbstractContextManager[None]]
     committed: Callable[[FeedHead], None]
     committed_log: Callable[[LogHead], None]

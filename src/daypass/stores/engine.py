@@ -114,7 +114,7 @@ class Database:
         """
         try:
             with self._backend.write_lock():
-                with self._backend.writer.begin() as conn:
+                with self._backend.begin() as conn:
                     notes = conn.info
                     notes.pop(FEED_HEAD, None)
                     notes.pop(LOG_HEAD, None)

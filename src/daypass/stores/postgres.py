@@ -76,11 +76,13 @@ def open_backend(
     """Makes the engines without connecting. `answer_seconds`: how long to wait for the response to a statement that
     reads; `write_seconds`: to one that writes.
     """
+    writer = _engine(url, _WRITERS, write_seconds, answer_seconds, read_only=False)
     return Backend(
         name="postgresql",
         unanswered=UNANSWERED,
         readers=_engine(url, readers, answer_seconds, answer_seconds, read_only=True),
-        writer=_engine(url, _WRITERS, write_seconds, answer_seconds, read_only=False),
+        writer=writer,
+        begin=writer.begin,
         write_lock=_no_lock,
         committed=_nothing,
         committed_log=_nothing,

@@ -68,9 +68,10 @@ class SqliteFile:
         self._next = _side_file(f"{path}-next")
         self._live = _side_file(f"{path}-live")
         self._threads = threading.Lock()
-        self._inode = path.stat().st_ino
+        self._text = str(path)
+        self._inode = _inode(self._text)
         self._heads = LogHeads(self._side)
-        self._wal = Path(f"{path}-wal")
+        self._wal = f"{path}-wal"
         self._wal_inode = 0
         self._anchor: sqlite3.Connection | None = None
 
@@ -112,7 +113,7 @@ class SqliteFile:
 
     def _refuse_replaced(self) -> None:
         """Data written to a file that has been unlinked is lost, so it must not count as durable."""
-        if _inode(self.path) != self._inode:
+        if _inode(self._text) != self._inode:
             raise _replaced("the database file was replaced while in use: restart every process")
         if self._wal_inode and _inode(self._wal) != self._wal_inode:
             self._rescue()
@@ -179,13 +180,45 @@ class SqliteFile:
             fcntl.flock(self._live, fcntl.LOCK_UN)
             return False
 
-    def close(self) -> None:
+    def close(self, writing: _Writing) -> None:
+        """Closes the files when the current transaction of `writing` has ended."""
         with self._threads:
+            writing.give_back()
             if self._anchor is not None:
                 self._anchor.close()
             os.close(self._live)
             os.close(self._side)
             os.close(self._next)
+
+
+class _Writing:
+    """The one connection that writes. It stays out of the pool: giving it back and taking it again for each transaction
+    costs as much as the statements of a small batch.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._conn: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction. Call it under the lock between writers. After an error the next one gets the connection from
+        the pool, which resets it.
+        """
+        if self._conn is None:
+            self._conn = self._engine.connect()
+        try:
+            with self._conn.begin():
+                yield self._conn
+        except BaseException:
+            self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Returns the connection to the pool."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            conn.close()
 
 
 def lost_heads(conn: Connection, heads: Sequence[LogHead]) -> tuple[list[LogHead], int]:
@@ -208,10 +241,10 @@ def lost_heads(conn: Connection, heads: Sequence[LogHead]) -> tuple[list[LogHead
     return lost, missing
 
 
-def _inode(path: Path) -> int:
+def _inode(path: str) -> int:
     """0 when there is no such file."""
     try:
-        return path.stat().st_ino
+        return os.stat(path).st_ino  # noqa: PTH116  # of a text: `Path.stat` is half a dozen calls more
     except FileNotFoundError:
         return 0
 
@@ -240,6 +273,7 @@ def open_backend(path: str, readers: int) -> Backend:
     file = SqliteFile(Path(path).absolute())
     checkpointer = Checkpointer(partial(_connect, file.path, _PRAGMAS))
     writer = _engine(file.path, 1, read_only=False)
+    writing = _Writing(writer)
 
     @event.listens_for(writer, "commit")
     def commit(conn: Connection) -> None:
@@ -247,7 +281,7 @@ def open_backend(path: str, readers: int) -> Backend:
 
     def close() -> None:
         checkpointer.close()
-        file.close()
+        file.close(writing)
 
     try:
         _switch_on_wal(file, writer)
@@ -261,6 +295,7 @@ def open_backend(path: str, readers: int) -> Backend:
         unanswered=(),
         readers=_engine(file.path, readers, read_only=True),
         writer=writer,
+        begin=writing.begin,
         write_lock=file.lock,
         committed=file.note,
         committed_log=file.note_log,

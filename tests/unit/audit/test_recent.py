@@ -103,3 +103,10 @@ def test_note_holds_the_rows_of_a_batch_and_none_of_its_items() -> None:
     assert known() is not None
     del noted
     assert known() is None
+
+
+def test_note_of_a_database_without_failover_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = RecentBatches(fails_over=False)
+    for first in (0, 2):
+        held.note("log", batch(first))
+    assert restored(held, Position(1, b"1"), monkeypatch) == ([], [])
