@@ -188,15 +188,32 @@ async def test_history_that_changed_while_away_halts_the_log(start: Starter, fla
     assert "three" not in requests_of(flaky, journal.log)
 
 
+def lose_a_record(flaky: Flaky, log: str) -> None:
+    """The database becomes one of another epoch that lacks record 2, and the connection is lost."""
+    tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq = 2", log=log)
+    tamper(flaky, "UPDATE feed_counter SET incarnation = 'of the new primary'")
+    flaky.faults.append("refuse")
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_records_that_a_failover_has_lost_are_sent_again(start: Starter, flaky: Flaky) -> None:
     journal = await start()
     await journal.commit(event("one"))
     await journal.commit(event("two"))
-    tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq = 2", log=journal.log)
-    tamper(flaky, "UPDATE feed_counter SET incarnation = 'of the new primary'")
-    flaky.faults.append("refuse")
+    lose_a_record(flaky, journal.log)
     await journal.commit(event("three"))
     assert requests_of(flaky, journal.log)[-3:] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_file_of_another_epoch_that_lacks_records_halts_the_log(start: Starter, flaky: Flaky) -> None:
+    journal = await start()
+    await journal.commit(event("one"))
+    await journal.commit(event("two"))
+    lose_a_record(flaky, journal.log)
+    with pytest.raises(DaypassError):
+        await journal.commit(event("three"))
+    assert "does not end where" in journal.problem()
 
 
 async def test_writer_that_fails_of_itself_halts_and_strands_nobody(

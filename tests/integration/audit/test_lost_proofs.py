@@ -24,6 +24,7 @@ def fail_over(flaky: Flaky, log: str, kept: int) -> None:
         renew_epoch(conn)
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_proof_that_a_failover_has_lost_is_consumed_again_with_its_record(start: Starter, flaky: Flaky) -> None:
     journal = await start()
     await journal.commit(event("before"))
