@@ -266,8 +266,7 @@ def test_client_with_a_document_is_limited_by_the_client_that_lists_it(
     site: Installation, net: FakeNetwork, person: Browser, limits: Client
 ) -> None:
     publish(net, audiences=["https://other.example"], roles=["*"], scope="admin", fapi_exceptions=["bearer_tokens"])
-    code = code_of(person, address(resource="https://other.example"))
-    refusal(site, redeemed(site, code), "invalid_target")
+    assert query_of(person.get(address(resource="https://other.example")))["error"] == "invalid_target"
     foreign = f"arn:aws:iam::{BETA}:role/any"
     back = query_of(person.get(address(role=foreign)))
     assert back["error"] == "invalid_authorization_details"

@@ -166,6 +166,7 @@ def test_person_who_cancels_sends_the_client_an_error(site: Installation, client
         ({"nonce": "ä"}, "invalid_request"),
         ({"dpop_jkt": "short"}, "invalid_request"),
         ({"authorization_details": "[]"}, "invalid_authorization_details"),
+        ({"resource": "https://not-of-this-client.example"}, "invalid_target"),
     ],
 )
 def test_request_that_is_not_valid_goes_back_to_the_client(

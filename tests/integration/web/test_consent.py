@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from tests.attack.installation import ALPHA, ROOT_OF_BETA, Answer, Installation
-from tests.browser import Browser, forms, query_of, text
+from tests.browser import BASE, Browser, forms, query_of, text
 from tests.oauth import ACCESS_TOKEN, bearer, exchange, given, refusal, verified
 from tests.oauth_client import Client, api
 from tests.sign_in import (
@@ -35,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def client(site: Installation) -> Client:
-    return web_client(site)
+    return web_client(site, audiences=[BASE, "https://a.example"])
 
 
 @pytest.fixture
@@ -84,10 +85,32 @@ def test_remembered_consent_is_for_exactly_that_request_person_and_time(
         target(client, role=role, scope=""),
         target(client, role=role, audience="https://a.example"),
     ):
-        assert "code=" not in browser.get(other).headers.get("location", "")
+        assert browser.get(other).status == 200
     assert signed_in(site, user(site)).get(target(client, role=role)).status == 200
     site.wall.time += DAY_MS
     assert signed_in(site, name).get(target(client, role=role)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({}, "until the role's session ends"),
+        (
+            {"grant_types": ["authorization_code", "refresh_token"]},
+            "can renew this by itself for 1 day, also after you have signed out",
+        ),
+        (
+            {"grant_types": ["authorization_code", "refresh_token"], "refresh_token_seconds": 604_800},
+            "can renew this by itself for 7 days, also after you have signed out",
+        ),
+    ],
+)
+def test_page_says_how_long_the_client_has_what_the_person_allows(
+    site: Installation, browser: Browser, settings: dict[str, Any], shown: str
+) -> None:
+    page = text(browser.get(target(web_client(site, **settings), role=role_for(site, f"renewed-{len(str(settings))}"))))
+    assert shown in page
+    assert ("by itself" in page) == bool(settings)
 
 
 def test_remembered_consent_ends_with_a_change_of_the_client(site: Installation, browser: Browser) -> None:

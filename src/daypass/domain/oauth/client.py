@@ -121,6 +121,15 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         """Whether FAPI 2.0 applies to the client, without this exception."""
         return self.type == "confidential" and exception not in self.fapi_exceptions
 
+    def allowed_audiences(self, issuer: str) -> frozenset[str]:
+        """The audiences that it may ask for. `issuer`: this server, which is the only one if none is registered."""
+        return frozenset(self.audiences or (issuer,))
+
+    @property
+    def renews(self) -> int:
+        """The seconds for which it can get new tokens without the person; 0: it may not use refresh tokens."""
+        return self.refresh_token_seconds if "refresh_token" in self.grant_types else 0
+
     @property
     def bound(self) -> bool:
         """Whether its access tokens must be bound to a key of the client (DPoP or mTLS)."""

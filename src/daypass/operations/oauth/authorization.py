@@ -130,9 +130,9 @@ def check_challenge(request: AuthorizationRequest, method: str) -> None:
         )
 
 
-def check(settings: ClientSettings, request: AuthorizationRequest, grant: str) -> None:
-    """What the client may ask for. Raises DaypassError: UNAUTHORIZED_CLIENT, VALIDATION, INVALID_AUTHORIZATION_DETAILS,
-    INVALID_SCOPE.
+def check(env: Env, settings: ClientSettings, request: AuthorizationRequest, grant: str) -> None:
+    """What the client may ask for: before a person is asked. Raises DaypassError: UNAUTHORIZED_CLIENT, VALIDATION,
+    INVALID_AUTHORIZATION_DETAILS, INVALID_SCOPE, INVALID_TARGET.
     """
     if grant not in settings.grant_types:
         raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "The client may not use this grant.")
@@ -144,6 +144,8 @@ def check(settings: ClientSettings, request: AuthorizationRequest, grant: str) -
         raise DaypassError(ErrorKind.VALIDATION, "Name a role or a resource, or ask for the scope openid.")
     if not set(request.scope or ()) <= set(settings.scopes):
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The client may not ask for this scope.")
+    if not set(request.audiences) <= settings.allowed_audiences(env.oauth.issuer):
+        raise DaypassError(ErrorKind.INVALID_TARGET, "The client may not ask for this audience.")
 
 
 def check_person(known: KnownClient, signed_in: SignedIn) -> None:

@@ -63,8 +63,7 @@ def check_audiences(env: Env, request: TokenRequest, audiences: tuple[str, ...])
     client = request.sender.client
     if client is None:
         return
-    allowed = {*client.settings.audiences, *(() if client.settings.audiences else (env.oauth.issuer,))}
-    if not set(audiences) <= allowed:
+    if not set(audiences) <= client.settings.allowed_audiences(env.oauth.issuer):
         raise DaypassError(
             ErrorKind.INVALID_TARGET, "The client may not ask for this audience.", private=client.private
         )

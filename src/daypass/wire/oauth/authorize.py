@@ -23,7 +23,7 @@ from daypass.operations.oauth.authorization import ACR_VALUES, MFA, OPENID, Auth
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.ticket import seal, unseal
-from daypass.ports import Tx
+from daypass.ports import Env, Tx
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import client_of
 from daypass.wire.oauth.details import read_details
@@ -104,7 +104,7 @@ async def authorize(visit: Visit) -> Response:
     known = await authorization.client_for(visit.env, client_id, redirect_uri, account)
     state = pushed.state if pushed is not None else one(fields, "state")
     try:
-        request = pushed or read_request(known, fields)
+        request = pushed or read_request(visit.env, known, fields)
         if pushed is None and known.settings.pushed:
             raise DaypassError(ErrorKind.VALIDATION, "The client must push its authorization requests (RFC 9126).")
         return await _consent(visit, known, request, request_uri, fields)
@@ -115,7 +115,7 @@ async def authorize(visit: Visit) -> Response:
         return await _refused(visit, error, oauth_error(error.kind, "access_denied")[0], redirect_uri, state)
 
 
-def read_request(known: KnownClient, fields: Fields) -> AuthorizationRequest:
+def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationRequest:
     """The request of a client, validated. Raises DaypassError."""
     if one(fields, "request"):
         raise DaypassError(ErrorKind.REQUEST_OBJECT, "Request objects are not supported.")
@@ -143,7 +143,7 @@ def read_request(known: KnownClient, fields: Fields) -> AuthorizationRequest:
         mfa=_mfa(fields),
         dpop_jkt=_jkt(fields),
     )
-    authorization.check(known.settings, request, authorization.GRANT)
+    authorization.check(env, known.settings, request, authorization.GRANT)
     authorization.check_challenge(request, one(fields, "code_challenge_method"))
     if request.role and is_document_id(known.client.id) and request.role.split(":")[4] != known.client.account:
         raise DaypassError(ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The client may ask for roles of its account only.")
@@ -159,7 +159,7 @@ async def push(visit: OAuthVisit) -> Response:
     if "request_uri" in form:
         raise malformed("request_uri cannot be pushed.")
     known = await authorization.client_for(visit.env, client.client.id, one(form, "redirect_uri"))
-    request = read_request(known, form)
+    request = read_request(visit.env, known, form)
     uri = await authorization.push(visit.env, call, client, request, visit.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
     return answer(pushed)._replace(status=201)
@@ -235,6 +235,7 @@ async def _consent(
         client=known.client,
         request=request,
         full=known.client.id == COMMAND_LINE.id and not request.role,
+        renews=known.settings.renews,
         goes_to=_host(request.redirect_uri),
         audiences=request.audiences or known.settings.audiences[:1],
         remember_days=visit.env.limits.consent_ms // 86_400_000

@@ -53,7 +53,7 @@ async def start(visit: OAuthVisit) -> Response:
     if client is None:
         raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
     request = _request(client.client.id, form)
-    authorization.check(client.settings, request, GRANT)
+    authorization.check(visit.env, client.settings, request, GRANT)
     made = await device.start(visit.env, call, client, request, visit.progress.replays)
     page = visit.env.oauth.issuer + PAGE
     return answer(
@@ -115,6 +115,7 @@ async def check(visit: Visit) -> Response:
         client=known.client,
         request=grant.content.request,
         full=known.client.id == COMMAND_LINE.id and not grant.content.request.role,
+        renews=known.settings.renews,
         grant=grant.content,
         started=grant.row.created_at,
         same_place=grant.content.source_ip == visit.request.source_ip,

@@ -104,6 +104,12 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def span(seconds: int) -> str:
+    """A duration in a sentence: "7 days", "1 day"; parts of days as `duration`."""
+    days, rest = divmod(seconds, 86_400)
+    return duration(seconds) if rest or not days else "1 day" if days == 1 else f"{days} days"
+
+
 def last_part(arn: str) -> str:
     """The name in an ARN: what follows the last slash; the ARN itself without one. The account for a root."""
     return arn.rpartition("/")[2] or arn
@@ -133,5 +139,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["asset"] = static.address
-    made.filters.update(lines=lines, moment=moment, iso=iso, duration=duration, last_part=last_part, pretty=pretty)
+    made.filters.update(
+        lines=lines, moment=moment, iso=iso, duration=duration, span=span, last_part=last_part, pretty=pretty
+    )
     return made
