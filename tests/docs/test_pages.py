@@ -107,6 +107,11 @@ def test_page_names_no_place_on_one_machine(page: Path) -> None:
     assert not re.search(r"(?<![\w.])/(home|root|work|Users)/", text)
 
 
+def test_no_page_holds_the_marks_of_a_merge() -> None:
+    marks = re.compile(r"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
+    assert [page.name for page in _PAGES if marks.search(page.read_text())] == []
+
+
 def test_yaml_examples_can_be_pasted() -> None:
     found = [yaml.safe_load(dedent(text)) for page in _PAGES for text in _YAML.findall(page.read_text())]
     assert all(isinstance(example, dict) for example in found)
