@@ -64,11 +64,11 @@ def server(
     process = subprocess.Popen(command, env=environment)
     tls = ssl.create_default_context(cafile=str(ca)) if ca else None
     try:
-        for _ in range(600):  # a minute, for a slow machine; a server that ended is noticed at once
+        for _ in range(3000):  # five minutes, for a busy machine; a server that ended is noticed at once
             if process.poll() is not None:
                 sys.exit(f"the server ended with status {process.returncode}")
             try:
-                urllib.request.urlopen(f"{url}/readyz", timeout=1, context=tls).close()
+                urllib.request.urlopen(f"{url}/readyz", timeout=5, context=tls).close()
                 break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)

@@ -10,6 +10,7 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.explain import show
+from daypass.cli.files import text_of
 from daypass.cli.options import PAGE, Group, connect, output_option, server_options
 from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import identity
@@ -74,9 +75,9 @@ def _simulation(connection: Connection, principal: str, given: dict[str, Any]) -
         "principal": _arn(connection, principal) if principal else "",
         "actions": list(given["actions"]),
         "resources": list(given["resources"]),
-        "policies": [output.read_text(file) for file in given["policies"]],
+        "policies": [text_of(file) for file in given["policies"]],
         "boundary": _text(given["boundary"]),
-        "session_policies": [output.read_text(file) for file in given["session_policies"]],
+        "session_policies": [text_of(file) for file in given["session_policies"]],
         "resource_policy": _text(given["resource_policy"]),
         "resource_account": given["resource_account"],
         "session_name": given["session_name"],
@@ -86,7 +87,7 @@ def _simulation(connection: Connection, principal: str, given: dict[str, Any]) -
 
 
 def _text(file: TextIO | None) -> str:
-    return output.read_text(file) if file is not None else ""
+    return text_of(file) if file is not None else ""
 
 
 def _pairs(texts: tuple[str, ...], option: str) -> list[tuple[str, list[str]]]:

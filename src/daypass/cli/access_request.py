@@ -11,6 +11,7 @@ import click
 from daypass.cli import output
 from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.durations import moment_of
+from daypass.cli.files import text_of
 from daypass.cli.options import (
     Duration,
     Group,
@@ -70,7 +71,7 @@ def wanted(
     if given["duration"]:
         body["seconds"] = given["duration"]
     if policy is not None:
-        body["policy"] = output.read_text(policy)
+        body["policy"] = text_of(policy)
     return body
 
 
@@ -307,7 +308,7 @@ def approve(
     if given["duration"]:
         body["seconds"] = given["duration"]
     if policy is not None:
-        body["policy"] = output.read_text(policy)
+        body["policy"] = text_of(policy)
     pairs = [each.partition("=") for each in given["instead"]]
     if pairs:
         body["substitutes"] = {role_arn(connection, old): role_arn(connection, new) for old, _, new in pairs}

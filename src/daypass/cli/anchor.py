@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import output
+from daypass.cli.files import text_of
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
 from daypass.cli.results import Fields, Result, listing
 from daypass.client.http import Connection, segment
@@ -67,7 +68,7 @@ def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoi
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     source = {
         "sourceType": "CERTIFICATE_BUNDLE",
-        "sourceData": {"x509CertificateData": certificates.read(65_536)},
+        "sourceData": {"x509CertificateData": text_of(certificates)},
     }
     body = {"name": name, "source": source, "enabled": not disabled}
     return _shown(_ask(connect(profile, endpoint), "POST", "/trustanchors", body))

@@ -12,6 +12,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.exits import FINDING, OK
+from daypass.cli.files import parsed, text_at
 from daypass.cli.options import (
     Group,
     account_option,
@@ -156,12 +157,9 @@ def _stored(connection: Connection, account: str) -> dict[str, dict[str, Any]]:
 def _files(folder: Path) -> dict[str, str]:
     """The rules in files, by name."""
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else [folder]
-    try:
-        found = {path.stem: path.read_text("utf-8") for path in paths}
-        for text in found.values():
-            json.loads(text)
-    except (OSError, ValueError) as error:
-        raise LocalStateError(f"{folder}: {error}") from None
+    found = {path.stem: text_at(path) for path in paths}
+    for path in paths:
+        parsed(found[path.stem], str(path))
     if not found:
         raise LocalStateError(f"{folder} holds no .json file.")
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from daypass.cli import exits, output
+from daypass.cli.files import text_at
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
 from daypass.cli.options import Group, output_option
 from daypass.cli.results import Result
@@ -68,7 +69,7 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
 
     Blocks that were made, and keys that were disabled, after the backup was made are not in it: make them again.
     """
-    restored = server_module("backup").restore(settings_of(config, data), identity.read_text(), file)
+    restored = server_module("backup").restore(settings_of(config, data), text_at(identity), file)
     done = f"{restored.accounts} accounts and {restored.records} records of {output.moment(restored.created_at)}"
     return Result(
         {"accounts": restored.accounts, "records": restored.records, "created_at": restored.created_at},
@@ -95,7 +96,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
     server, settings = server_module("backup"), settings_of(config, data)
     with tempfile.TemporaryDirectory(prefix="daypass-drill-") as scratch:
         temporary = Settings.model_validate({"server": {"data": scratch}})
-        restored = server.restore(temporary, identity.read_text(), file)
+        restored = server.restore(temporary, text_at(identity), file)
         keys = server.check_keys(settings, temporary)
         results = list(OfflineRecord(Path(scratch) / "daypass.db").verified())
     bad = [found for found in results if isinstance(found, BadRecord)]

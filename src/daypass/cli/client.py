@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from daypass.cli import output
+from daypass.cli.files import parsed
 from daypass.cli.options import (
     Group,
     account_option,
@@ -181,9 +181,4 @@ def remove_secret(client_id: str, secret_id: str, account: str, yes: bool, profi
 def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings with the JSON of a file as an object: `merged` returns the text of a file."""
     found = settings.get("jwks")
-    if isinstance(found, str):
-        try:
-            return {**settings, "jwks": json.loads(found)}
-        except ValueError:
-            raise click.UsageError("jwks: a JSON document is expected.") from None
-    return settings
+    return {**settings, "jwks": parsed(found, "jwks")} if isinstance(found, str) else settings

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import Any
 
 import click
 
 from daypass.cli import output
+from daypass.cli.files import text_at
 from daypass.cli.options import connect, output_option, server_options
 from daypass.cli.results import Result
 from daypass.client.errors import ClientError, Members
@@ -54,7 +54,7 @@ def explain(message: str, profile: str, endpoint: str) -> Result:
     Needs the permission sts:DecodeAuthorizationMessage in the account that decided; to search the record, and for
     refusals that no policy decided, daypass:ReadAudit.
     """
-    text = (sys.stdin.read(_MAX_TEXT) if message == "-" else message).strip()
+    text = (text_at("-")[:_MAX_TEXT] if message == "-" else message).strip()
     connection = connect(profile, endpoint)
     candidates, requests = _MESSAGE.findall(text), _REQUEST_ID.findall(text)
     if candidates:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import click
 
 from daypass.cli import output
+from daypass.cli.files import name_of, parsed, text_of
 from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
 from daypass.cli.replacing import agreed, unchanged, unless_absent
 from daypass.cli.results import Result, done, listing
@@ -85,7 +86,7 @@ def document(text: str) -> str:
     """A policy document of an answer, for people."""
     try:
         return json.dumps(json.loads(unquote(text)), indent=2)
-    except ValueError:
+    except (ValueError, RecursionError):
         return output.safe(unquote(text))
 
 
@@ -108,11 +109,8 @@ def trust_policy(connection: Connection, role: str) -> dict[str, Any]:
 
 def document_of(file: TextIO) -> str:
     """A policy document of a file. Raises UsageError for a file that is not JSON."""
-    text = output.read_text(file)
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"{file.name} is not JSON: {error}.") from None
+    text = text_of(file)
+    parsed(text, name_of(file))
     return text
 
 

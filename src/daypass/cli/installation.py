@@ -32,7 +32,10 @@ def server_module(name: str) -> ModuleType:
 
 
 def settings_of(config: Path | None, data: Path | None) -> Settings:
-    """The settings of the installation. Raises ConfigError."""
+    """The settings of the installation. What the server's modules log goes to standard error. Raises ConfigError."""
     from daypass.config import load  # of the server's packages, which take time to import
+    from daypass.observability import logs
 
-    return load(config, os.environ, {"server": {"data": data}} if data else {})
+    settings = load(config, os.environ, {"server": {"data": data}} if data else {})
+    logs.configure("warning", "text")
+    return settings

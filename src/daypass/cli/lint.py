@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import exits, output
+from daypass.cli.files import text_of
 from daypass.cli.options import connect, server_options
 from daypass.cli.sarif import report
 
@@ -56,9 +57,9 @@ def lint(
     if stored:
         found = list(_stored(profile, endpoint, given["account"]))
     elif given["role"]:
-        found = [(file.name, _asked(profile, endpoint, output.read_text(file), given["role"])) for file in files]
+        found = [(file.name, _asked(profile, endpoint, text_of(file), given["role"])) for file in files]
     else:
-        found = [(file.name, offline(output.read_text(file), given["kind"], given["account"])) for file in files]
+        found = [(file.name, offline(text_of(file), given["kind"], given["account"])) for file in files]
     _PRINT[form](found)
     return _status((finding for _, findings in found for finding in findings), fail_on)
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import aws_config, options, output
+from daypass.cli.files import text_of
 from daypass.cli.options import Duration, output_option
 from daypass.cli.profile import secret_store
 from daypass.cli.results import Result
@@ -211,7 +212,7 @@ def _by_web_identity(server: Server, file: TextIO, given: dict[str, Any]) -> Cre
     if not role.startswith("arn:"):
         raise click.UsageError("Name the role: --role arn:aws:iam::ACCOUNT:role/NAME")
     name = given["session_name"] or os.environ.get("AWS_ROLE_SESSION_NAME") or default_session_name()
-    return assume_role_with_web_identity(server, output.read_text(file).strip(), role, name, given["duration"])
+    return assume_role_with_web_identity(server, text_of(file).strip(), role, name, given["duration"])
 
 
 def _by_key(given: dict[str, Any]) -> tuple[str, str, str]:
@@ -254,7 +255,7 @@ def _by_saml(server: Server, given: dict[str, Any]) -> Credentials:
 
 
 def _by_assertion(server: Server, file: TextIO, given: dict[str, Any]) -> Credentials:
-    assertion = read_assertion(output.read_text(file))
+    assertion = read_assertion(text_of(file))
     role, provider = _wanted(roles_offered(assertion), given["role"], given["provider"])
     return assume_role_with_saml(server, assertion, role, provider, given["duration"])
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
+from daypass.cli.files import text_of
 from daypass.cli.options import (
     Group,
     account_option,
@@ -78,7 +79,7 @@ def set_channel(name: str, kind: str, target: str, yes: bool, profile: str, endp
     """
     body: dict[str, Any] = {"kind": kind, "target": target, "events": list(given["events"] or _EVENTS)}
     if given["secret_file"] is not None:
-        body["secret"] = output.read_text(given["secret_file"]).strip()
+        body["secret"] = text_of(given["secret_file"]).strip()
     connection = connect(profile, endpoint)
     _agree(connection, name, given["account"], body, yes=yes)
     made = connection.api("PUT", f"{_PATH}/{segment(name)}", {"account": given["account"]}, body=body)

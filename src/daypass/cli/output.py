@@ -14,7 +14,6 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli.durations import left
-from daypass.client.profiles import LocalStateError
 
 MAX_COLUMNS = 100
 _NARROWEST = 26  # of a folded column: `arn:aws:iam::123456789012:` stays whole
@@ -238,14 +237,6 @@ def moment(ms: int | None) -> str:
         return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ms / 1000))
     except (ValueError, OverflowError, OSError, TypeError):  # no time at all, though the server says so
         return safe(ms)
-
-
-def read_text(file: TextIO) -> str:
-    """The content of a user's file or of standard input. Raises LocalStateError when it is not text."""
-    try:
-        return file.read()
-    except UnicodeDecodeError:
-        raise LocalStateError(f"{file.name} is not UTF-8 text.") from None
 
 
 def interactive() -> bool:

@@ -6,20 +6,18 @@ A secret is never an argument, because other users of the machine see arguments.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from daypass.cli import exits, output
+from daypass.cli.files import text_at
 from daypass.cli.options import Group, account_option, confirmed, connect, output_option, server_options, yes_option
 from daypass.cli.replacing import agree_settings, agreed, unchanged
 from daypass.cli.results import Fields, Result, Table, done, listing, noting_done
 from daypass.client.http import Connection, segment
-from daypass.client.profiles import LocalStateError
 
 _SECRETS = ("jwks_bearer", "token_review.bearer", "sign_in.client_secret")
 
@@ -161,20 +159,14 @@ def merged(settings: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, A
 
 def _value(name: str, text: str) -> Any:
     if text.startswith("@"):
-        return _file(text[1:]).strip() if name in _SECRETS else _file(text[1:])
+        content = text_at(text[1:])
+        return content.strip() if name in _SECRETS else content
     if name in _SECRETS:
         raise click.UsageError(f"{name} is a secret: give it as {name}=@FILE, or {name}=@- for standard input.")
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-
-
-def _file(name: str) -> str:
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
-    except UnicodeDecodeError:
-        raise LocalStateError(f"{name} is not UTF-8 text.") from None
 
 
 @provider.command("keys")

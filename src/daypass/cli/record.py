@@ -274,7 +274,7 @@ class OfflineRecord(StoredRecord):
                 yield self._logs()
                 self._ended()
         except sqlite3.DatabaseError as error:
-            raise LocalStateError(f"{self._database} cannot be read as a record: {error}.") from None
+            raise LocalStateError(f"{self._database} cannot be read as a record: {str(error).strip()}.") from None
 
     def _known(self) -> list[Head]:
         return self._noted  # beside the file, by the servers that wrote it; read before the file was
@@ -308,7 +308,7 @@ class PostgresRecord(StoredRecord):
                 yield self._logs()
                 self._ended()
         except psycopg.Error as error:
-            raise LocalStateError(f"the database cannot be read as a record: {error}.") from None
+            raise LocalStateError(f"the database cannot be read as a record: {str(error).strip()}.") from None
 
     def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         self._cursors += 1

@@ -10,6 +10,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.argv import ROLE_TEXTS
+from daypass.cli.files import text_of
 from daypass.cli.names import roles_of
 from daypass.cli.options import Duration, server_options
 from daypass.client.credentials import AssumeRole
@@ -61,7 +62,7 @@ def request_of(role: str, profile: Profile, given: dict[str, Any]) -> AssumeRole
         role=role,
         session_name=given["session_name"],
         duration=given["duration"],
-        policy=output.read_text(given["policy"]) if given["policy"] else "",
+        policy=text_of(given["policy"]) if given["policy"] else "",
         policy_arns=given["policy_arn"],
         tags=tuple(tags),
         transitive_keys=given["transitive"],

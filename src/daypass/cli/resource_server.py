@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from daypass.cli import output
+from daypass.cli.files import parsed, text_at
 from daypass.cli.options import (
     Group,
     account_option,
@@ -83,10 +82,7 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
     name, equals, file = text.partition("=")
     if not equals:
         return name, {}
-    try:
-        return name, {"policy": json.loads(Path(file).read_text("utf-8"))}
-    except ValueError:
-        raise click.UsageError(f"{file} is not a JSON document.") from None
+    return name, {"policy": parsed(text_at(file), file)}
 
 
 @resource_server.command("ls")

@@ -7,6 +7,7 @@ from typing import Any, Final, TextIO
 import click
 
 from daypass.cli import output
+from daypass.cli.files import text_of
 from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
 from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.http import segment
@@ -40,7 +41,7 @@ def create(push: str, header_file: TextIO | None, events: tuple[str, ...], descr
     if header_file is not None:
         if not push:
             raise click.UsageError("--header-file needs --push: a receiver that polls authenticates itself.")
-        delivery["authorization_header"] = output.read_text(header_file).strip()
+        delivery["authorization_header"] = text_of(header_file).strip()
     body: dict[str, Any] = {"delivery": delivery}
     if events:
         body["events_requested"] = [_CAEP + event for event in events]

@@ -11,6 +11,7 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.explain import show as show_explanation
+from daypass.cli.files import text_of
 from daypass.cli.options import Group, connect, output_option, server_options
 from daypass.cli.results import Result
 from daypass.cli.trust_apply import apply
@@ -157,7 +158,7 @@ def test(role: str, token: TextIO, profile: str, endpoint: str) -> Result:
 
     The exit status is 1 when it cannot. Needs the permission daypass:TestTrust.
     """
-    text = output.read_text(token).strip()
+    text = text_of(token).strip()
     if not text or len(text) > _MAX_TOKEN:
         raise click.UsageError(f"A token has 1 to {_MAX_TOKEN} characters.")
     answer = connect(profile, endpoint).api("POST", "/trust/test", body={"role": role, "token": text})

@@ -46,7 +46,7 @@ def new_identity() -> tuple[str, str]:
 
 def recipient_of(text: str) -> X25519PublicKey:
     """A recipient (age1…). Raises AgeError."""
-    return X25519PublicKey.from_public_bytes(_key(_RECIPIENT, text))
+    return X25519PublicKey.from_public_bytes(_key(_RECIPIENT, "recipient", text))
 
 
 def identity_of(text: str) -> X25519PrivateKey:
@@ -54,7 +54,7 @@ def identity_of(text: str) -> X25519PrivateKey:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         raise AgeError("the identity file contains no private key")
-    return X25519PrivateKey.from_private_bytes(_key(_IDENTITY, lines[0].lower()))
+    return X25519PrivateKey.from_private_bytes(_key(_IDENTITY, "identity", lines[0].lower()))
 
 
 class AgeWriter:
@@ -181,14 +181,14 @@ def _bech32(prefix: str, data: bytes) -> str:
     return prefix + "1" + "".join(_ALPHABET[value] for value in (*values, *_checksum(prefix, values)))
 
 
-def _key(prefix: str, text: str) -> bytes:
+def _key(prefix: str, what: str, text: str) -> bytes:
     """The 32 bytes of a key. Raises AgeError."""
     found, _, rest = text.strip().rpartition("1")
     values = [_ALPHABET.find(character) for character in rest]
     if (
         found != prefix or len(values) != 58 or -1 in values or list(_checksum(prefix, values[:-6])) != values[-6:]
     ):  # 52 for 32 bytes, and the checksum
-        raise AgeError(f"it is not a key that begins with {prefix}1")
+        raise AgeError(f"the {what} is not a key that begins with {prefix}1")
     return bytes(_regrouped(values[:-6], 5, 8)[:32])
 
 
