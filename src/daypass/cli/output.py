@@ -201,7 +201,8 @@ def _records(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 def hops(chain: Sequence[Mapping[str, Any]]) -> None:
     """Prints a chain of custody, a line for each session or key in it."""
     for number, hop in enumerate(chain):
-        what = f"{hop['name']} ({hop['principal_id']}) in {hop['account']} with {hop['access_key_id']}"
+        key = f" with {hop['access_key_id']}" if hop["access_key_id"] else ""  # a password is not a key
+        what = f"{hop['name']} ({hop['principal_id']}) in {hop['account']}{key}"
         prose(f"  {number}. {safe(what)} at {moment(hop['issued_at'])}", indent=5)
 
 

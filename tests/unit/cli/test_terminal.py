@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.terminal import Terminal
 
+from daypass.cli import output
 from daypass.client.credentials import AssumeRole, Credentials
 from daypass.client.profiles import Profile, save
 from daypass.client.provider import CredentialProvider
@@ -139,3 +140,11 @@ def test_nothing_sends_colours_where_output_is_not_a_terminal_or_no_color_is_set
         with Terminal([*DAYPASS, name], {**environment, "NO_COLOR": "1"}) as terminal:
             terminal.status()
         assert "\x1b" not in terminal.raw
+
+
+def test_chain_that_begins_with_a_password_names_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    hop = {"name": "ann", "principal_id": "AIDA1", "account": "111122223333", "issued_at": 1_800_000_000_000}
+    output.hops([{**hop, "access_key_id": ""}, {**hop, "access_key_id": "ASIA1"}])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "  0. ann (AIDA1) in 111122223333 at 2027-01-15 08:00:00Z"
+    assert second == "  1. ann (AIDA1) in 111122223333 with ASIA1 at 2027-01-15 08:00:00Z"
