@@ -25,7 +25,7 @@ from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports import ProofUsed
 from daypass.stores.backend import FEED_HEAD, LOG_HEAD
-from daypass.stores.directory_lock import try_lock
+from daypass.stores.directory_lock import DirectoryLocked, try_lock
 from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import LogHead
@@ -107,8 +107,9 @@ class DatabaseSink:
         batch: Batch | None = None
         sent = False
         try:
-            slow = [item for item in items if item.needs_database]
-            seconds = self._options.change_seconds if slow else None
+            waits = [item for item in items if item.needs_database]
+            hurried = self._spooled and [item for item in items if item.offline is not None]
+            seconds = self._options.change_seconds if waits and not hurried else None
             with self._database.write_transaction(seconds=seconds) as conn:
                 fresh, refused = self._consume(conn, self._possible(conn, log, items))
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
@@ -132,10 +133,13 @@ class DatabaseSink:
 
     def _possible(self, conn: Connection, log: Log, items: Sequence[Item]) -> Sequence[Item]:
         """The items without those that have to wait because other processes keep the directory locked. The database is
-        available then, so this is not an outage.
+        available then, so this is not an outage, unless one of the changes can be done without the database: a
+        revocation does not wait for a process that was cut off while it had the lock.
         """
         if not [item for item in items if item.change is not None] or try_lock(conn):
             return items
+        if self._spooled and [item for item in items if item.offline is not None]:
+            raise DirectoryLocked("other processes keep the directory locked")
         logs.get().warning("journal_changes_wait", log=log.id)
         return [item for item in items if item.change is None]
 

@@ -16,6 +16,10 @@ _TAKE: Final = text(f"SELECT pg_advisory_xact_lock({KEY})")
 _LOCK_NOT_AVAILABLE: Final = "55P03"  # SQLSTATE
 
 
+class DirectoryLocked(OSError):
+    """Others keep the directory locked, and what has to be written cannot wait."""
+
+
 def take_lock(conn: Connection) -> None:
     """Waits for the lock. Raises the database's error when others have kept it for as long as a statement may wait."""
     if conn.dialect.name == "postgresql":

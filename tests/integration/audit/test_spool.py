@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
 from tests.integration.audit.conftest import Starter
@@ -37,6 +38,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, decode
 from daypass.ports import Offline
+from daypass.stores import directory_lock
 from daypass.stores.feed import Change
 from daypass.stores.meta import missing_events
 from daypass.stores.records import audit_records
@@ -308,6 +310,33 @@ async def test_revocation_during_an_outage_applies_at_once_and_gets_its_position
     stored = flaky.read(lambda conn: conn.execute(text("SELECT position, block FROM revocations")).all())
     assert [(row.position > 0, bool(row.block)) for row in stored] == [(True, True)]
     assert "revoked" in requests_of(flaky, journal.log)
+    verified(flaky, journal.log)
+
+
+async def test_a103_revocation_does_not_wait_for_a_process_that_keeps_the_directory_locked(
+    start: Starter, flaky: Flaky, url: str, place: SpoolDirectory
+) -> None:
+    """A server that was cut off in the middle of a change has the lock until PostgreSQL ends its transaction."""
+    if flaky.dialect != "postgresql":
+        pytest.skip("SQLite has no lock of its own for the directory")
+    journal = await start(spool=place, options=QUICK)
+    made = Revocation("r" * 32, "000000000001", "role", "AROAX", 5, 5, block=True)
+    offline = Offline(made, event("revoked", type=EventType.SESSION_REVOKED), made)
+
+    def change(tx: Any) -> Any:
+        tx.insert(made)
+        return made, offline.event
+
+    with psycopg.connect(url) as cut_off:
+        cut_off.execute(f"SELECT pg_advisory_xact_lock({directory_lock.KEY})")
+        assert await journal.write(change, offline=offline, urgent=True) == made
+        await journal.commit(event("still served"))
+        assert journal.outage is not None
+        assert "directory locked" in journal.outage.cause
+    await returned(journal)
+    stored = flaky.read(lambda conn: conn.execute(text("SELECT position, block FROM revocations")).all())
+    assert [(row.position > 0, bool(row.block)) for row in stored] == [(True, True)]
+    assert {"revoked", "still served"} <= set(requests_of(flaky, journal.log))
     verified(flaky, journal.log)
 
 
