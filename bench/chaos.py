@@ -39,6 +39,7 @@ from steady import Load
 
 _RECOVER_SECONDS = 60.0
 _SAMPLE = 25
+_VALID_SECONDS = 3_000.0  # a credential is valid for an hour; the check takes a while
 _WORKER, _KILLED = "worker killed", "killed"
 _WORKERS_IN_A_ROUND = 6  # kills of a worker for one of each other kind, in a run of kills
 
@@ -239,7 +240,8 @@ class Chaos:
         report.bad += [
             f"{fault.log} {fault.seq}: {fault.why}" for fault in source.verified() if isinstance(fault, BadRecord)
         ]
-        for each in self.dice.sample(load.credentials, min(_SAMPLE, len(load.credentials))):
+        valid = [each for each in load.credentials if time.monotonic() - each.at < _VALID_SECONDS]
+        for each in self.dice.sample(valid, min(_SAMPLE, len(valid))):
             sts = boto3.client(
                 "sts",
                 endpoint_url=self.daypass.url,
