@@ -188,6 +188,7 @@ def test_a60_clock_set_back_an_hour_revives_nothing_even_over_a_restart(tmp_path
         assert site.assume(key, role).status == 200
 
 
+@pytest.mark.slow  # ninety days of requests; test_session_tokens has the rotation alone
 def test_a61_rotation_rejects_no_live_session(tmp_path: Path) -> None:
     """Ninety days in two processes' lives, upkeep every six hours, at every step sessions new and old: none is rejected."""
     wall = SetClock()

@@ -146,6 +146,7 @@ def test_write_transaction_may_pause_longer_only_where_its_statements_may_take_m
         database.close()
 
 
+@pytest.mark.slow  # waits until connecting fails, several times
 def test_reads_in_several_threads_of_a_server_that_hangs_all_end(server: StallingServer, database: Database) -> None:
     database.read(feed_head)
     server.hang()

@@ -16,13 +16,16 @@ from daypass.domain.policy.explain import explain
 from daypass.domain.policy.pattern import Patterns
 
 CHUNKS, CHUNK = 16, 6_250  # 100,000 together
+QUICK = 4  # of the chunks; the others are in the slow set
 
 
 def examples(count):
     return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("seed", range(CHUNKS))
+@pytest.mark.parametrize(
+    "seed", [*range(QUICK), *(pytest.param(n, marks=pytest.mark.slow) for n in range(QUICK, CHUNKS))]
+)
 def test_evaluate_random_cases_equals_reference(seed):
     pool = cases.Pool(random.Random(seed))
     outcomes = set()
@@ -48,9 +51,20 @@ def whole_cases(draw):
     return case
 
 
-@examples(1_000)
+@examples(200)
 @given(whole_cases())
 def test_evaluate_and_explain_hypothesis_cases_equal_reference(case):
+    evaluated_and_explained(case)
+
+
+@pytest.mark.slow
+@examples(2_000)
+@given(whole_cases())
+def test_evaluate_and_explain_many_hypothesis_cases_equal_reference(case):
+    evaluated_and_explained(case)
+
+
+def evaluated_and_explained(case):
     query, layers = cases.to_query(case)
     wanted = reference.decide(case)
     assert cases.answer(evaluate(query, layers)) == wanted
