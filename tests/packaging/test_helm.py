@@ -123,6 +123,46 @@ def test_chart_probes_survive_an_outage_of_the_database(engine: Path) -> None:
 
 
 @pytest.mark.slow
+def test_chart_lets_the_pods_follow_one_another(engine: Path) -> None:
+    """Without peers, three pods refuse every session a minute after their database is away."""
+    [container] = rendered(engine, replicas=2)["StatefulSet", "main"]["spec"]["template"]["spec"]["containers"]
+    settings = config.load(None, {each["name"]: each["value"] for each in container["env"]}, {})
+    assert settings.peers.urls == ("http://main-0.main-pods:8700", "http://main-1.main-pods:8700")
+    own = {"DAYPASS_PEERS__URLS": "https://a.example:8700"}
+    [container] = rendered(engine, settings=own)["StatefulSet", "main"]["spec"]["template"]["spec"]["containers"]
+    assert [each["value"] for each in container["env"] if each["name"] == "DAYPASS_PEERS__URLS"] == [*own.values()]
+
+
+@pytest.mark.slow
+def test_chart_with_a_key_source_mounts_no_key(engine: Path) -> None:
+    source = "aws-kms://arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+    annotations = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/daypass"}
+    objects = rendered(engine, encryptionKeySource=source, serviceAccountAnnotations=annotations)
+    pod = objects["StatefulSet", "main"]["spec"]["template"]["spec"]
+    environment = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+    settings = config.load(None, environment, {})
+    assert (settings.keys.encryption_key_source, settings.keys.encryption_key_file) == (source, None)
+    [secret] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert [item["key"] for item in secret["items"]] == ["daypass.toml"]
+    assert objects["ServiceAccount", "main"]["metadata"]["annotations"] == annotations
+
+
+@pytest.mark.slow
+def test_chart_ingress_serves_the_host_of_the_public_url_with_tls(engine: Path) -> None:
+    ingress = {"enabled": True, "className": "nginx", "tlsSecret": "daypass-tls"}
+    objects = rendered(engine, publicUrl="https://daypass.example.com", ingress=ingress)
+    spec = objects["Ingress", "main"]["spec"]
+    assert spec["tls"] == [{"hosts": ["daypass.example.com"], "secretName": "daypass-tls"}]
+    [rule] = spec["rules"]
+    service = rule["http"]["paths"][0]["backend"]["service"]
+    assert rule["host"] == "daypass.example.com"
+    assert service["port"]["name"] in {port["name"] for port in objects["Service", service["name"]]["spec"]["ports"]}
+    assert ("Ingress", "main") not in rendered(engine)
+    assert helm(engine, ingress=ingress).returncode != 0  # it has no host
+    assert helm(engine, publicUrl="https://daypass.example.com", ingress={"enabled": True}).returncode != 0
+
+
+@pytest.mark.slow
 def test_chart_network_policy_admits_what_is_needed(engine: Path) -> None:
     database = [{"ipBlock": {"cidr": "10.9.0.0/24"}}]
     objects = rendered(engine, networkPolicy={"database": database, "from": [{"namespaceSelector": {}}]})
@@ -189,6 +229,8 @@ def _everything() -> dict[str, Any]:
         "secret": "other",
         "settings": {"DAYPASS_SERVER__WORKERS": "4", "DAYPASS_LOG__LEVEL": '"debug" # {{ .Values.secret }}'},
         "publicUrl": "https://daypass.example.com",
+        "encryptionKeySource": "hcvault://vault.example.com/transit/keys/daypass?token-file=/vault/token",
+        "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls", "annotations": {"a": "b: c # d"}},
         "trustedProxies": "10.0.0.0/8",
         "resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "4", "memory": "2Gi"}},
         "spool": {"size": "10Gi", "storageClass": "fast"},
@@ -200,12 +242,14 @@ def _everything() -> dict[str, Any]:
             "database": database,
             "databasePort": 6432,
             "outbound": False,
+            "egress": [{"ports": [{"port": 587}], "to": database}],
             "metricsFrom": pods,
         },
         "stopSeconds": 120,
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}],
         "podAnnotations": {"a": "b: c # d"},
+        "serviceAccountAnnotations": {"a": "b: c # d"},
     }
 
 

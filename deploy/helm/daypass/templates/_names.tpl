@@ -21,3 +21,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
+
+{{- define "daypass.peers" -}}
+{{- $name := include "daypass.name" . -}}
+{{- range $number := until (int .Values.replicas) -}}
+{{- if $number }},{{ end }}http://{{ $name }}-{{ $number }}.{{ $name }}-pods:8700
+{{- end -}}
+{{- end -}}
