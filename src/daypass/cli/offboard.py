@@ -79,6 +79,10 @@ def _ended(made: dict[str, Any]) -> list[str]:
         lines.append(f"{'Would end' if made['dry_run'] else 'Ended'} access grant {output.safe(grant)}.")
     for name in made.get("scim_tokens_deleted", ()):
         lines.append(f"{'Would delete' if made['dry_run'] else 'Deleted'} SCIM token {output.safe(name)}.")
+    for client in made.get("consents_removed", ()):
+        lines.append(f"{'Would remove' if made['dry_run'] else 'Removed'} the consent to {output.safe(client)}.")
+    for name in made.get("chat_users_unlinked", ()):
+        lines.append(f"{'Would unlink' if made['dry_run'] else 'Unlinked'} chat user {output.safe(name)}.")
     if made["last_expiry"]:
         lines.append(
             "Services that do not follow revocations may accept access tokens of these sessions until "

@@ -222,6 +222,27 @@ def test_offboarding_removes_the_consents_of_the_person(
     assert found == []
 
 
+def test_offboarding_of_a_person_at_work_leaves_nothing_that_works(
+    site: Installation, browser: Browser, name: str
+) -> None:
+    client, role = lasting(site), role_for(site, "leaver")
+    may_assume(site, name)
+    first = given(redeemed(client, remembering(browser, target(client, role=role))["code"]))
+    pending = query_of(browser.get(target(client, role=role)))["code"]
+    planned = json.loads(api(site, "POST", "/offboardings", {"user": name, "dry_run": True}).body)
+    assert planned["consents_removed"] == [client.id]
+    assert used(client, first["refresh_token"]).status == 200, "a dry run changes nothing"
+    assert browser.get("/account").status == 200
+    report = json.loads(api(site, "POST", "/offboardings", {"user": name}).body)
+    assert report["consents_removed"] == [client.id]
+    assert browser.get("/account").status == 303  # to the page for signing in
+    refusal(site, redeemed(client, pending), "invalid_grant")
+    refusal(site, exchange(site, first["access_token"], ACCESS_TOKEN), "invalid_request")
+    found = json.loads(api(site, "GET", f"/consents?{urlencode({'person': name})}").body)["consents"]
+    assert found == []
+    assert json.loads(api(site, "POST", "/offboardings", {"user": name}).body)["consents_removed"] == []
+
+
 # --- UserInfo
 
 

@@ -124,6 +124,7 @@ def test_user_rm_with_force_deletes_in_one_call_and_prints_what_has_ended(cli, s
         "mfa_devices_deactivated": [], "sessions_ended": 2, "sessions_complete": True, "revocations": [],
         "already_blocked": [], "last_expiry": None, "dry_run": False,
         "access_requests_cancelled": ["r9"], "grants_ended": ["g9"], "scim_tokens_deleted": ["entra"],
+        "consents_removed": ["oidc-1"], "chat_users_unlinked": ["ann.chat"],
     }  # fmt: skip
     server = serve(as_json(report))
     ran = cli("user", "rm", "ann", "--force", "--yes")
@@ -134,6 +135,8 @@ def test_user_rm_with_force_deletes_in_one_call_and_prints_what_has_ended(cli, s
         "Cancelled access request r9.",
         "Ended access grant g9.",
         "Deleted SCIM token entra.",
+        "Removed the consent to oidc-1.",
+        "Unlinked chat user ann.chat.",
         "Deleted user arn:aws:iam::1:user/ann.",
     ):
         assert line in ran.out.splitlines()

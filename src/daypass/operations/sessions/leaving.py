@@ -13,6 +13,7 @@ from daypass.domain.directory import (
     AccessKey,
     Attachment,
     ChatLink,
+    Consent,
     InlinePolicy,
     KeyStatus,
     LoginProfile,
@@ -48,7 +49,8 @@ _OWNED: Final[Owned] = (
 
 class Holdings(NamedTuple):
     """What a user has that still works: active keys, a password, MFA devices, the names of passkeys, the ids of open
-    access requests and grants, and the names of SCIM tokens.
+    access requests and grants, the names of SCIM tokens, the ids of clients with a remembered consent, and the names of
+    linked chat users.
     """
 
     keys: tuple[str, ...] = ()
@@ -58,6 +60,8 @@ class Holdings(NamedTuple):
     requests: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
     scim_tokens: tuple[str, ...] = ()
+    consents: tuple[str, ...] = ()
+    chat_users: tuple[str, ...] = ()
 
 
 def holdings_of(tx: Reader, user: User) -> Holdings:
@@ -71,6 +75,8 @@ def holdings_of(tx: Reader, user: User) -> Holdings:
         tuple(request.id for request in access.requests),
         tuple(grant.id for grant in access.grants),
         tuple(token.name for token in _scim_tokens(tx, user)),
+        tuple(sorted({each.client_id for each in tx.find(Consent, account=user.account, person_id=user.id)})),
+        tuple(link.name for link in _chat_links(tx, user)),
     )
 
 
@@ -84,6 +90,10 @@ def _devices(tx: Reader, user: User) -> list[MfaDevice]:
 
 def _scim_tokens(tx: Reader, user: User) -> list[ScimToken]:
     return [token for token in tx.find(ScimToken, account=user.account, order="name") if token.user_id == user.id]
+
+
+def _chat_links(tx: Reader, user: User) -> list[ChatLink]:
+    return tx.find(ChatLink, account=user.account, user_id=user.id)
 
 
 def block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
@@ -119,7 +129,7 @@ def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
     for token in _scim_tokens(tx, user):
         tx.delete(token)
         changed(SCIM_TOKEN, "delete", token.name)
-    for link in tx.find(ChatLink, account=user.account, user_id=user.id):
+    for link in _chat_links(tx, user):
         tx.delete(link)
     changes += remove_all(tx, user)
     end_browsers(tx, user)

@@ -177,6 +177,8 @@ def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: D
         "access_requests": report.removed.requests,
         "grants": report.removed.grants,
         "scim_tokens": report.removed.scim_tokens,
+        "consents": report.removed.consents,
+        "chat_users": report.removed.chat_users,
         "revocations": [{"id": r.id, "subject": r.subject, "value": r.value} for r in report.made],
         "already_blocked": [r.id for r in report.already_blocked],
         "sessions_ended": report.ended.sessions if report.ended is not None else None,

@@ -106,6 +106,8 @@ class OffboardOut(s.Out):
     access_requests_cancelled: list[str] = Field(description="Ids of access requests that were not decided.")
     grants_ended: list[str] = Field(description="Ids of access grants.")
     scim_tokens_deleted: list[str] = Field(description="Names of SCIM tokens that acted as the user.")
+    consents_removed: list[str] = Field(description="Ids of OAuth clients with a remembered consent of the user.")
+    chat_users_unlinked: list[str] = Field(description="Names of chat users who could vote as the user.")
     revocations: list[RevocationOut] = Field(description="Made by this call.")
     already_blocked: list[RevocationOut] = Field(description="Revocations of earlier calls that block a subject.")
     sessions_ended: int | None = Field(description="Active sessions that end; null when they could not be counted.")
@@ -132,6 +134,8 @@ class OffboardOut(s.Out):
             access_requests_cancelled=list(report.removed.requests),
             grants_ended=list(report.removed.grants),
             scim_tokens_deleted=list(report.removed.scim_tokens),
+            consents_removed=list(report.removed.consents),
+            chat_users_unlinked=list(report.removed.chat_users),
             revocations=[RevocationOut.of(made) for made in report.made],
             already_blocked=[RevocationOut.of(made) for made in report.already_blocked],
             sessions_ended=ended.sessions if ended is not None else None,
