@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -57,6 +57,16 @@ def report(made: dict[str, Any], *, deletes: bool) -> list[str]:
     return [*_ended(made), *([f"{deleted} user {made['user']}."] if deletes else [])]
 
 
+_REMOVED: Final = (
+    ("access_requests_cancelled", "Would cancel", "Cancelled", "access request"),
+    ("grants_ended", "Would end", "Ended", "access grant"),
+    ("scim_tokens_deleted", "Would delete", "Deleted", "SCIM token"),
+    ("consents_removed", "Would remove", "Removed", "the consent to"),
+    ("chat_users_unlinked", "Would unlink", "Unlinked", "chat user"),
+)
+"""Members of the report that are lists, each with what is said of its entries."""
+
+
 def _ended(made: dict[str, Any]) -> list[str]:
     verb, done = ("would end", "Would disable") if made["dry_run"] else ("ended", "Disabled")
     lines = ["Dry run, nothing is changed."] if made["dry_run"] else []
@@ -73,16 +83,9 @@ def _ended(made: dict[str, Any]) -> list[str]:
         lines.append(f"{done} the password.")
     lines += [f"{done} MFA device {output.safe(serial)}." for serial in made["mfa_devices_deactivated"]]
     lines += [f"{done} passkey {output.safe(name)}." for name in made.get("passkeys_removed", ())]
-    for request in made.get("access_requests_cancelled", ()):
-        lines.append(f"{'Would cancel' if made['dry_run'] else 'Cancelled'} access request {output.safe(request)}.")
-    for grant in made.get("grants_ended", ()):
-        lines.append(f"{'Would end' if made['dry_run'] else 'Ended'} access grant {output.safe(grant)}.")
-    for name in made.get("scim_tokens_deleted", ()):
-        lines.append(f"{'Would delete' if made['dry_run'] else 'Deleted'} SCIM token {output.safe(name)}.")
-    for client in made.get("consents_removed", ()):
-        lines.append(f"{'Would remove' if made['dry_run'] else 'Removed'} the consent to {output.safe(client)}.")
-    for name in made.get("chat_users_unlinked", ()):
-        lines.append(f"{'Would unlink' if made['dry_run'] else 'Unlinked'} chat user {output.safe(name)}.")
+    for member, would, did, what in _REMOVED:
+        removes = would if made["dry_run"] else did
+        lines += [f"{removes} {what} {output.safe(name)}." for name in made.get(member, ())]
     if made["last_expiry"]:
         lines.append(
             "Services that do not follow revocations may accept access tokens of these sessions until "
