@@ -61,7 +61,7 @@ class Regions:
         self.cluster = cluster
         self.link: StallingServer = everything.enter_context(stalling(cluster.primary.url()))
         key = base64.b64encode(secrets.token_bytes(32)).decode()
-        shared = {"DAYPASS_KEYS__ENCRYPTION_KEY": key, "DAYPASS_DATABASE__ANSWER_SECONDS": "1"}
+        shared = {"DAYPASS_KEYS__ENCRYPTION_KEY": key, "DAYPASS_DATABASE__ANSWER_SECONDS": "3"}
         at_a = {**shared, "DAYPASS_DATABASE__URL": cluster.primary.url()}
         self.a: Server = everything.enter_context(running(folder / "a", environment=at_a))
         host, port = self.a.url.removeprefix("http://").split(":")
