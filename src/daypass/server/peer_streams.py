@@ -14,11 +14,9 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, endpoint_of, open_response
 from daypass.client.verifier.stream import Event, events
 from daypass.domain.directory import Revocation
-from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports import NodeProofs
 from daypass.stores.directory import CachedDirectory
@@ -28,7 +26,6 @@ _READ_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.25  # before the next attempt; it doubles
 _LONGEST_PAUSE: Final = 2.0
 _MAX_LINE: Final = 65_536
-_FAILED = (NoAnswer, LocalStateError, DaypassError, OSError, ValueError, KeyError, TypeError)
 _FIELDS: Final = (
     "id",
     "account",
@@ -78,11 +75,17 @@ class PeerStreams:
             try:
                 self._follow(url)
                 pause, failing = _PAUSE_SECONDS, False
-            except _FAILED as error:
-                if not failing and not self._stopping.is_set():
-                    logs.get().warning("peers.stream_failed", peer=url, error=str(error))
+            except Exception as error:  # noqa: BLE001  # without this thread the peer would never be heard again
+                if self._has_ended():
+                    return
+                if not failing:
+                    logs.get().warning("peers.stream_failed", peer=url, error=f"{type(error).__name__}: {error}")
                 failing, pause = True, min(_LONGEST_PAUSE, pause * 2)
             self._stopping.wait(pause * (0.5 + random.random() / 2))  # noqa: S311  # not a secret
+
+    def _has_ended(self) -> bool:
+        """Whether the server is stopping, or its start has failed: then its loop is closed."""
+        return self._stopping.is_set() or self._loop is None or self._loop.is_closed()
 
     def _follow(self, url: str) -> None:
         """Reads one connection to its end."""
