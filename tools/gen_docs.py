@@ -349,6 +349,13 @@ def threat_model_page() -> str:
     return _ATTACK_ROW.sub(filled, (ROOT / "docs/threat-model.md").read_text("utf-8"))
 
 
+def console_page() -> str:
+    """What the console does, and where else that can be done (gen_console.py)."""
+    import gen_console  # noqa: PLC0415  # see oauth_page
+
+    return gen_console.page(table)
+
+
 def oauth_page() -> str:
     """The page as it stands, with the tables that the code tells (gen_oauth.py)."""
     import gen_oauth  # noqa: PLC0415  # it is beside this file, which is where a script imports from
@@ -360,6 +367,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "../reference/oauth.md": oauth_page,
     "../threat-model.md": threat_model_page,
     "cli.md": cli_page,
+    "console.md": console_page,
     "errors.md": errors_page,
     "events.md": events_page,
     "lint.md": lint_page,

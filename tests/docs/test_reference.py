@@ -48,7 +48,17 @@ class Odd(StrEnum):
 _PAGES = (
     "../reference/oauth.md",
     "../threat-model.md",
-    *("cli.md", "errors.md", "events.md", "lint.md", "metrics.md", "operations.md", "routes.md", "settings.md"),
+    *(
+        "cli.md",
+        "console.md",
+        "errors.md",
+        "events.md",
+        "lint.md",
+        "metrics.md",
+        "operations.md",
+        "routes.md",
+        "settings.md",
+    ),
 )
 
 

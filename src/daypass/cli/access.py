@@ -12,6 +12,7 @@ from daypass.cli import exits, output
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
 from daypass.cli.options import PAGE, Group, connect, output_option, server_options
+from daypass.cli.own import own_access
 from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
@@ -265,3 +266,6 @@ def _condition(proviso: dict[str, Any]) -> str:
     tests = [f"{c['operator']} {c['key']} [{', '.join(c['values'])}]" for c in proviso["conditions"]]
     text = " and ".join(tests)
     return f"unless {text}" if proviso["effect"] == "Deny" else text
+
+
+access.add_command(own_access)

@@ -24,6 +24,7 @@ from daypass.cli.options import (
     pages,
     server_options,
 )
+from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal
 from daypass.cli.results import Fields, Part, Result, Table, render
 from daypass.client.credentials import role_arn
@@ -385,3 +386,6 @@ def extend(
     connection = connect(profile, endpoint)
     body = {"seconds": duration, "reason": reason, **mfa_body(connection, mfa_serial, mfa_code)}
     return shown(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False))
+
+
+request.add_command(requestable_roles)

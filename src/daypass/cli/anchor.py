@@ -66,12 +66,37 @@ def show(anchor_id: str, profile: str, endpoint: str) -> Result:
 @output_option
 def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str) -> Result:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
-    source = {
-        "sourceType": "CERTIFICATE_BUNDLE",
-        "sourceData": {"x509CertificateData": text_of(certificates)},
-    }
-    body = {"name": name, "source": source, "enabled": not disabled}
+    body = {"name": name, "source": _source(certificates), "enabled": not disabled}
     return _shown(_ask(connect(profile, endpoint), "POST", "/trustanchors", body))
+
+
+@anchor.command("set")
+@click.argument("anchor_id")
+@click.option("--name", default="", metavar="TEXT", help="A new name.")
+@click.option(
+    "--certificates",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="CA certificates (PEM) that replace the present ones.",
+)
+@yes_option
+@server_options
+@output_option
+def set_anchor(
+    anchor_id: str, name: str, certificates: TextIO | None, yes: bool, profile: str, endpoint: str
+) -> Result:
+    """Change the name of a trust anchor, or replace its certificates."""
+    body: dict[str, Any] = {"name": name} if name else {}
+    if not name and certificates is None:
+        raise click.UsageError("Give --name or --certificates.")
+    confirmed(f"Change trust anchor {output.safe(anchor_id)}?", yes=yes)
+    if certificates is not None:
+        body["source"] = _source(certificates)
+    return _shown(_ask(connect(profile, endpoint), "PATCH", _place(anchor_id), body))
+
+
+def _source(certificates: TextIO) -> dict[str, Any]:
+    return {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": text_of(certificates)}}
 
 
 @anchor.command("enable")

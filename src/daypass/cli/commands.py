@@ -31,6 +31,8 @@ COMMANDS: dict[str, Place] = {
     "provider": Place("daypass.cli.provider", "provider", "Token issuers that an account accepts."),
     "anchor": Place("daypass.cli.anchor", "anchor", "Trust anchors: authorities whose certificates are accepted."),
     "client": Place("daypass.cli.client", "client", "OAuth clients of your account."),
+    "browser": Place("daypass.cli.own", "browser", "Browsers in which you are signed in."),
+    "iam": Place("daypass.cli.iam_call", "iam", "Call any operation of the IAM API."),
     "consent": Place("daypass.cli.consent", "consent", "Consents that people let Daypass remember."),
     "resource-server": Place(
         "daypass.cli.resource_server", "resource_server", "Services that accept access tokens of your account."

@@ -10,7 +10,7 @@ from tests.attack.installation import ALPHA, BETA, ROOT, ROOT_OF_BETA, Answer, I
 from tests.browser import Browser
 from tests.oauth_client import api
 from tests.passkeys import registered, sign_in_with
-from tests.sign_in import signed_in, user, with_device
+from tests.sign_in import role_for, signed_in, user, with_device
 
 Person = tuple[str, Key]
 
@@ -150,3 +150,41 @@ def test_recovery_codes_are_made_for_oneself_alone(site: Installation) -> None:
     assert json.loads(api(site, "GET", "/mfa-devices", key=session).body)["recovery_codes"] == 10
     assert all(code not in json.dumps(site.records(made.request_id)) for code in codes)
     assert api(site, "POST", "/recovery-codes", {}).status == 400  # a root is not a user
+
+
+def browsers(site: Installation, key: Key) -> list[dict[str, Any]]:
+    answer = api(site, "GET", "/browser-sessions", key=key)
+    assert answer.status == 200, answer.body
+    return list(json.loads(answer.body)["browser_sessions"])
+
+
+def test_browser_sessions_lists_ones_own_and_ends_one_at_once(site: Installation) -> None:
+    who, other = person(site), person(site)
+    first, second = signed_in(site, who[0]), signed_in(site, who[0])
+    signed_in(site, other[0])
+    found = browsers(site, who[1])
+    assert len(found) == 2
+    assert set(found[0]) == {"session_id", "created_at", "used_at", "expires_at", "source_ip", "user_agent"}
+    for each in found:
+        assert api(site, "DELETE", f"/browser-sessions/{each['session_id']}", key=other[1]).status == 404
+        assert api(site, "DELETE", f"/browser-sessions/{each['session_id']}", key=ROOT).status in (400, 404)
+    assert first.get("/console/").status == 200
+    for each in found:
+        assert api(site, "DELETE", f"/browser-sessions/{each['session_id']}", key=who[1]).status == 204
+    assert [browser.get("/console/").status for browser in (first, second)] == [303, 303]
+    assert browsers(site, who[1]) == []
+    assert len(browsers(site, other[1])) == 1
+
+
+def test_browser_sessions_are_not_shown_to_a_role_that_the_user_assumed_nor_against_a_deny(site: Installation) -> None:
+    who = person(site, "sts:AssumeRole")
+    signed_in(site, who[0])
+    role = role_for(site, "reader")
+    session = site.call(who[1], "AssumeRole", {"RoleArn": role, "RoleSessionName": "job"})
+    assert session.status == 200, session.body
+    key = tuple(session.text(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    answer = api(site, "GET", "/browser-sessions", key=key)
+    assert (answer.status, code_of(answer)) == (400, "ValidationError")
+    denied = document({"Effect": "Deny", "Action": "daypass:ListBrowserSessions", "Resource": "*"})
+    site.iam("PutUserPolicy", UserName=who[0], PolicyName="d", PolicyDocument=denied)
+    assert api(site, "GET", "/browser-sessions", key=who[1]).status == 403

@@ -22,6 +22,7 @@ COMMANDS = dict(every_command())
 
 REMOVES = {
     "anchor rm": ["a1"],
+    "anchor set": ["a1", "--name", "ours"],
     "client rm": ["DPCL1"],
     "client secret rm": ["DPCL1", "ab12"],
     "clock reset": [],
@@ -30,6 +31,7 @@ REMOVES = {
     "group remove": ["g", "ann"],
     "group rm": ["g"],
     "guardrail rm": ["111122223333", "g"],
+    "iam": ["DeleteUser", "UserName=ann"],
     "key rm": ["AKIAEXAMPLE000000001"],
     "mfa recovery-codes": [],
     "mfa rm": ["a1"],

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.assumption import Assumption
-from daypass.domain.claims import Caller
+from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.directory import BrowserSession, LoginProfile
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -25,6 +25,7 @@ from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.form import BROWSER_FORM
 from daypass.ports import Call, Env, Tx
@@ -192,6 +193,25 @@ async def listed(env: Env, call: Call) -> list[BrowserSession]:
     await env.journal.commit(served(call))
     valid = (row for row in rows if call.now < row.expires_at)
     return sorted(valid, key=lambda row: row.created_at, reverse=True)
+
+
+async def list_own(env: Env, call: Call) -> list[BrowserSession]:
+    """`listed` for a call of the API. Raises DaypassError: ACCESS_DENIED, VALIDATION for anyone but a user."""
+    await _check_user(env, call, "ListBrowserSessions")
+    return await listed(env, call)
+
+
+async def end_own(env: Env, call: Call, session_id: str) -> None:
+    """`end` for a call of the API. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION for anyone but a user."""
+    await _check_user(env, call, "SignOut")
+    await end(env, call, session_id)
+
+
+async def _check_user(env: Env, call: Call, action: str) -> None:
+    """A session of a role, also of one that acts for a user, does not learn where the user is signed in."""
+    if call.caller.kind is not PrincipalKind.USER:
+        raise DaypassError(ErrorKind.VALIDATION, "Only users are signed in to browsers. Use your own key or session.")
+    await allow_unless_denied(env, call, action, "user")
 
 
 async def end(env: Env, call: Call, session_id: str) -> None:

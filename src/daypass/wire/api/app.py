@@ -17,6 +17,7 @@ from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.api import (
     access,
     access_requests,
+    browser_sessions,
     chat,
     devices,
     docs,
@@ -43,6 +44,7 @@ _MODULES = (
     roles,
     access,
     access_requests,
+    browser_sessions,
     devices,
     notifications,
     chat,

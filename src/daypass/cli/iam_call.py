@@ -1,0 +1,65 @@
+"""`daypass iam`: any operation of the IAM API, for those that have no command of their own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.results import Fields, Result
+
+_ACTION = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
+_NAME = re.compile(r"[A-Z][A-Za-z0-9.]{0,127}")
+_LISTS = ("member", "entry")
+_ASKED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set", "Update")
+"""What operations begin with that take something away or replace it."""
+
+
+@click.command("iam")
+@click.argument("action")
+@click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
+@yes_option
+@server_options
+@output_option
+def iam(action: str, parameters: tuple[str, ...], yes: bool, profile: str, endpoint: str) -> Result:
+    """Call ACTION of the IAM API, as AWS documents it: `daypass iam GetUser UserName=ann`.
+
+    Members of lists have numbers (Tags.member.1.Key=team). A value that begins with @ is read from that file.
+    """
+    if not _ACTION.fullmatch(action):
+        raise click.UsageError(f"ACTION is an operation of IAM, for example ListUsers, not {action!r}.")
+    given = dict(map(_parameter, parameters))
+    if len(given) != len(parameters):
+        raise click.UsageError("A parameter is given twice.")
+    if action.startswith(_ASKED):
+        confirmed(f"Call {action} with {output.safe(' '.join(parameters))}?", yes=yes)
+    answer = value_of(connect(profile, endpoint).iam(action, **given))
+    found = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
+    return Result(found, Fields(found))
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not _NAME.fullmatch(name):
+        raise click.UsageError(f"A parameter is NAME=VALUE, not {text!r}.")
+    if value.startswith("@"):
+        try:
+            return name, Path(value[1:]).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"{value[1:]} cannot be read: {error}") from None
+    return name, value
+
+
+def value_of(element: ET.Element) -> Any:
+    """An element of an answer: text, a list of its members, or a dictionary. None when it is empty."""
+    children = list(element)
+    if not children:
+        return element.text
+    if all(child.tag in _LISTS for child in children):
+        return [value_of(child) for child in children]
+    return {child.tag: value_of(child) for child in children}

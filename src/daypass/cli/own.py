@@ -1,0 +1,75 @@
+"""`daypass browser`, and what a person has and may request: commands about the caller."""
+
+from __future__ import annotations
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, connect, limit_option, output_option, pages, server_options
+from daypass.cli.results import Result, Table, done, listing
+from daypass.client.http import segment
+
+
+@click.group(cls=Group)
+def browser() -> None:
+    """Browsers in which you are signed in."""
+
+
+@browser.command("ls")
+@server_options
+@output_option
+def list_browsers(profile: str, endpoint: str) -> Result:
+    """List the browsers in which you are signed in, newest first."""
+    found = connect(profile, endpoint).api("GET", "/browser-sessions")["browser_sessions"]
+    return listing(
+        found,
+        ("SESSION", "SIGNED IN", "LAST USED", "UNTIL", "ADDRESS", "BROWSER"),
+        lambda b: (
+            b["session_id"],
+            *(output.moment(b[name]) for name in ("created_at", "used_at", "expires_at")),
+            b["source_ip"],
+            b["user_agent"],
+        ),
+    )
+
+
+@browser.command("end")
+@click.argument("session_id", metavar="SESSION")
+@server_options
+@output_option
+def end_browser(session_id: str, profile: str, endpoint: str) -> Result:
+    """Sign one of your browsers out. Sessions made from it stay valid; `daypass revoke session` ends these too."""
+    connect(profile, endpoint).api("DELETE", f"/browser-sessions/{segment(session_id)}")
+    return done("deleted", f"Signed out {session_id}.", session_id=session_id)
+
+
+@click.command("own")
+@server_options
+@output_option
+def own_access(profile: str, endpoint: str) -> Result:
+    """Show your grants and your open requests."""
+    found = connect(profile, endpoint).api("GET", "/own-access")
+    grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in found["grants"]]
+    requests = [(", ".join(r["roles"]), r["state"], "", r["id"]) for r in found["access_requests"]]
+    return Result(found, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests]))
+
+
+@click.command("roles")
+@limit_option
+@server_options
+@output_option
+def requestable_roles(limit: int, profile: str, endpoint: str) -> Result:
+    """List the roles that you may request, with their rules."""
+    found = pages(connect(profile, endpoint), "/roles/requestable", "roles", {}, limit)
+    return listing(
+        found,
+        ("ROLE", "RULE", "APPROVAL", "AT MOST", "TICKET", "EMERGENCY"),
+        lambda r: (
+            r["arn"],
+            r["rule"],
+            ", ".join(r["stages"]) or "automatic",
+            f"{r['max_seconds']} s",
+            "yes" if r["ticket_required"] else "",
+            "yes" if r["break_glass"] else "",
+        ),
+    )

@@ -1,0 +1,174 @@
+"""Which command and which call of the API does what the console does, for the reference page and its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias, cast
+
+from fastapi.routing import APIRoute
+
+from daypass.ports import Env
+from daypass.wire.api.app import ROUTERS
+from daypass.wire.front import Front
+from daypass.wire.health import Health
+from daypass.wire.routes import RouteSettings, routes
+from daypass.wire.routing import Route
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "daypass:AcceptAccessRequest": "request accept",
+    "daypass:ApproveAccessRequest": "request approve",
+    "daypass:CancelAccessRequest": "request cancel",
+    "daypass:CloseAccessReview": "review close",
+    "daypass:CreateAccessRequest": "request create",
+    "daypass:CreateChatCode": "notify chat-code",
+    "daypass:CreateClient": "client create",
+    "daypass:CreateClientSecret": "client secret create",
+    "daypass:CreateRecoveryCodes": "mfa recovery-codes",
+    "daypass:DeleteApprovalRule": "rule rm",
+    "daypass:DeleteChatLink": "notify chat-unlink",
+    "daypass:DeleteClient": "client rm",
+    "daypass:DeleteClientSecret": "client secret rm",
+    "daypass:DeleteNotificationChannel": "notify rm",
+    "daypass:DeletePasskey": "mfa rm",
+    "daypass:DeleteResourceServer": "resource-server rm",
+    "daypass:DenyAccessRequest": "request deny",
+    "daypass:ExtendAccessRequest": "request extend",
+    "daypass:FinishAccessRequest": "request done",
+    "daypass:GetAccessRequest": "request show",
+    "daypass:GetApprovalRule": "rule show",
+    "daypass:GetClient": "client show",
+    "daypass:GetOwnAccess": "access own",
+    "daypass:GetResourceServer": "resource-server show",
+    "daypass:GetSession": "sessions show",
+    "daypass:ListAccessRequests": "request ls",
+    "daypass:ListAccessReviews": "review ls",
+    "daypass:ListApprovalRules": "rule ls",
+    "daypass:ListBrowserSessions": "browser ls",
+    "daypass:ListClients": "client ls",
+    "daypass:ListMfaDevices": "mfa ls",
+    "daypass:ListNotificationChannels": "notify ls",
+    "daypass:ListRequestableRoles": "request roles",
+    "daypass:ListResourceServers": "resource-server ls",
+    "daypass:ListSessions": "sessions ls",
+    "daypass:Offboard": "offboard",
+    "daypass:PutApprovalRule": "rule apply",
+    "daypass:PutNotificationChannel": "notify set",
+    "daypass:PutProviderSettings": "provider set",
+    "daypass:PutResourceServer": "resource-server put",
+    "daypass:ReadAudit": "audit search",
+    "daypass:ReadSettings": "settings",
+    "daypass:RetryNotification": "notify retry",
+    "daypass:RevokeSession": "revoke",
+    "daypass:SignOut": "browser end",
+    "daypass:SimulateAccess": "simulate",
+    "daypass:TestNotificationChannel": "notify test",
+    "daypass:UpdateClient": "client set",
+    "daypass:UpdatePasskey": "mfa rename",
+    "daypass:WithdrawConsent": "consent rm",
+    "iam:AddClientIDToOpenIDConnectProvider": "iam",
+    "iam:AddUserToGroup": "group add",
+    "iam:AttachGroupPolicy": "group attach",
+    "iam:AttachUserPolicy": "user attach",
+    "iam:CreateAccessKey": "key create",
+    "iam:CreateGroup": "group create",
+    "iam:CreateOpenIDConnectProvider": "provider add",
+    "iam:CreateRole": "role create",
+    "iam:CreateSAMLProvider": "iam",
+    "iam:CreateUser": "user create",
+    "iam:DeactivateMFADevice": "mfa rm",
+    "iam:DeleteAccessKey": "key rm",
+    "iam:DeleteGroup": "group rm",
+    "iam:DeleteGroupPolicy": "iam",
+    "iam:DeleteLoginProfile": "iam",
+    "iam:DeleteOpenIDConnectProvider": "provider rm",
+    "iam:DeleteUserPolicy": "iam",
+    "iam:DetachGroupPolicy": "group detach",
+    "iam:DetachUserPolicy": "user detach",
+    "iam:GenerateCredentialReport": "iam",
+    "iam:GenerateServiceLastAccessedDetails": "iam",
+    "iam:GetCredentialReport": "iam",
+    "iam:GetGroup": "group show",
+    "iam:GetOpenIDConnectProvider": "provider show",
+    "iam:GetRole": "role show",
+    "iam:GetUser": "user show",
+    "iam:ListGroups": "group ls",
+    "iam:ListOpenIDConnectProviders": "provider ls",
+    "iam:ListRoles": "role ls",
+    "iam:ListUsers": "user ls",
+    "iam:ListVirtualMFADevices": "iam",
+    "iam:PutGroupPolicy": "group put",
+    "iam:PutUserPolicy": "user put",
+    "iam:RemoveClientIDFromOpenIDConnectProvider": "iam",
+    "iam:RemoveUserFromGroup": "group remove",
+    "iam:UpdateAccessKey": "key disable",
+    "iam:UpdateGroup": "iam",
+    "iam:UpdateLoginProfile": "iam",
+    "iam:UpdateSAMLProvider": "iam",
+    "iam:UpdateUser": "iam",
+    "rolesanywhere:CreateTrustAnchor": "anchor create",
+    "rolesanywhere:DeleteTrustAnchor": "anchor rm",
+    "rolesanywhere:DisableTrustAnchor": "anchor disable",
+    "rolesanywhere:EnableTrustAnchor": "anchor enable",
+    "rolesanywhere:GetTrustAnchor": "anchor show",
+    "rolesanywhere:ListTrustAnchors": "anchor ls",
+    "rolesanywhere:UpdateTrustAnchor": "anchor set",
+    "sts:AssumeRole": "assume",
+    "sts:DecodeAuthorizationMessage": "explain",
+}
+"""The command of each operation of the console. "iam": `daypass iam OPERATION`."""
+
+OTHER_API: Final[Mapping[str, str]] = {"daypass:WithdrawConsent": "DeleteConsent"}
+"""Operations of pages that the API has under another name."""
+
+BROWSER_ONLY: Final[Mapping[str, str]] = {
+    "daypass:CreateFirstAdministrator": "The server makes the first administrator itself, unless it is started with `--setup`.",
+    "daypass:RegisterPasskey": "Only a browser can talk to the authenticator; `daypass mfa add` opens the page.",
+}
+"""Operations that only pages have, with the reason."""
+
+
+Table: TypeAlias = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
+
+
+def page(table: Table) -> str:
+    """What the console does, and the call and the command that do the same."""
+    rows = [
+        (f"`{row.path}`", row.summary, f"`{row.operation}`", api_call(row.operation), command_of(row.operation))
+        for row in console_rows()
+    ]
+    reasons = [(f"`{name}`", why) for name, why in BROWSER_ONLY.items()]
+    return f"""# The console's functions
+
+What a page does, a call of the API and a command do as well, with the same permission. The calls of `iam`, `sts` and `rolesanywhere` are those that AWS
+documents, so AWS's SDKs and its command line make them too; the others are in [Routes](routes.md) and in the server's OpenAPI document.
+
+{table(("Path", "What", "Operation", "API", "Command"), rows)}
+## Only in a browser
+
+{table(("Operation", "Why"), reasons)}"""
+
+
+def console_rows() -> list[Route]:
+    """The pages of the console and of the account that do something, by path."""
+    front = Front(cast("Env", None))  # the table is built, not called
+    rows = routes(front, cast("Health", None), RouteSettings()).rows
+    pages = [row for row in rows if isinstance(row, Route) and row.path.startswith(("/console", "/account"))]
+    return sorted((row for row in pages if row.operation), key=lambda row: row.path)
+
+
+def api_call(operation: str) -> str:
+    """Where the API has an operation of the console; "" for nowhere."""
+    service, _, name = operation.partition(":")
+    if service != "daypass":
+        return f"`{operation}`"
+    name = OTHER_API.get(operation, name)
+    found = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return ", ".join(sorted(f"`{', '.join(sorted(r.methods or ()))} {r.path}`" for r in found if r.name == name))
+
+
+def command_of(operation: str) -> str:
+    """The command that does what an operation of the console does; "" for none."""
+    command = COMMANDS.get(operation, "")
+    if command == "iam":
+        return f"`daypass iam {operation.partition(':')[2]}`"
+    return f"`daypass {command}`" if command else ""
