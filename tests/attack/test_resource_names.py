@@ -61,6 +61,38 @@ def test_a196_provider_named_by_another_arn_is_not_found(
     assert after == before
 
 
+def tag(key: str, value: str) -> dict[str, str]:
+    return {"Tags.member.1.Key": key, "Tags.member.1.Value": value}
+
+
+@pytest.mark.parametrize("kind", ["User", "Role"])
+def test_a199_look_alike_of_a_protected_tag_key_neither_replaces_nor_removes_it(
+    site: Installation, refused: Refused, kind: str
+) -> None:
+    """The Kelvin sign becomes k in Unicode's lower case, but not in condition keys."""
+    name = f"tagged-{kind.lower()}"
+    if kind == "User":
+        site.user(name)
+    else:
+        site.role(name, trust(ALPHA))
+    guarded = {"ForAnyValue:StringEqualsIgnoreCase": {"aws:TagKeys": "risk"}}
+    policy = document(
+        {"Action": "iam:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:*", "Resource": "*", "Condition": guarded},
+    )
+    _, mallory = site.user(f"mallory-{kind.lower()}", policy=policy)
+    named: dict[str, Any] = {f"{kind}Name": name}
+    site.iam(f"Tag{kind}", **(named | tag("risk", "high")))
+    for key in ("risk", "RISK"):
+        answer = site.call(mallory, f"Untag{kind}", {**named, "TagKeys.member.1": key}, service="iam")
+        refused(answer, "AccessDenied", 403)
+    site.iam(f"Tag{kind}", mallory, **(named | tag("ris\u212a", "low")))
+    site.iam(f"Untag{kind}", mallory, **(named | {"TagKeys.member.1": "RIS\u212a"}))
+    shown = site.iam(f"List{kind}Tags", **named)
+    tags = {e.findtext("{*}Key"): e.findtext("{*}Value") for e in shown.xml.iter() if e.tag.endswith("}member")}
+    assert tags["risk"] == "high"
+
+
 @pytest.fixture(scope="module")
 def warden(site: Installation) -> Key:
     """A user who may do everything, but nothing on the role and the user "Guarded"."""

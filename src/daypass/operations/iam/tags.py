@@ -1,6 +1,7 @@
 """Tags of IAM resources. Each key is replaced separately; a request applies completely or not at all.
 
-The keys of users and roles ignore case; those of all other resources are case-sensitive.
+The keys of users and roles ignore ASCII case; those of all other resources are case-sensitive. Condition keys ignore
+ASCII case too, and nothing else: no other letter may stand for one of them (attack A199).
 Source: IAM User Guide, "Tags for AWS Identity and Access Management resources".
 """
 
@@ -21,6 +22,7 @@ from daypass.domain.directory import (
     Tags,
     User,
 )
+from daypass.domain.policy.pattern import fold as ascii_fold
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import faults, find, members, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
@@ -73,10 +75,10 @@ def _exact(key: str) -> str:
 
 
 def _fold(entity: Tagged) -> Fold:
-    return str.lower if isinstance(entity, (User, Role)) else _exact
+    return ascii_fold if isinstance(entity, (User, Role)) else _exact
 
 
-def first(p: Params, fold: Fold = str.lower) -> Tags:
+def first(p: Params, fold: Fold = ascii_fold) -> Tags:
     """The tags of an entity that is being created."""
     return merged((), members.tags_of(p.get("Tags")), fold)
 
