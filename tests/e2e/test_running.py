@@ -164,6 +164,7 @@ def test_health_port_of_several_workers_serves_health_and_metrics(tmp_path: Path
         refused.value.close()
 
 
+@pytest.mark.slow
 def test_workers_share_the_port_and_the_record_and_end_with_their_parent(tmp_path: Path) -> None:
     with running(tmp_path, "--workers", "2") as server:
         role = make_role(server)
@@ -236,6 +237,7 @@ def _refuses(address: tuple[str, int]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_kill_under_load_loses_no_acknowledged_session(tmp_path: Path) -> None:
     """kill -9 while eight clients assume a role: whatever was answered is on the record, which verifies, and still works."""
     with running(tmp_path) as server:
@@ -294,6 +296,7 @@ def _load(server: Server, role: str, number: int, acknowledged: list[tuple[str, 
 # --- TLS ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tls_serves_those_whom_the_client_ca_vouches_for(tmp_path: Path) -> None:
     pki = Pki(tmp_path)
     ours = ssl.create_default_context(cafile=str(pki.ca))
@@ -318,6 +321,7 @@ def test_tls_serves_those_whom_the_client_ca_vouches_for(tmp_path: Path) -> None
         urllib.request.urlopen(f"{server.url}/healthz", timeout=60, context=old).close()
 
 
+@pytest.mark.slow
 def test_tls_client_that_keeps_its_connection_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     pki = Pki(tmp_path)
     context = ssl.create_default_context(cafile=str(pki.ca))
@@ -402,6 +406,7 @@ def test_serve_start_that_fails_does_not_say_that_it_listens(tmp_path: Path, wor
     assert "listens" not in failed.stdout + failed.stderr
 
 
+@pytest.mark.slow
 def test_serve_kubernetes_variables_and_second_bootstrap_change_nothing(tmp_path: Path) -> None:
     """A Service of our name injects DAYPASS_PORT; a bootstrap is for a new database alone. A key id may be long."""
     long_id = "x_" + "Y9" * 63
