@@ -44,6 +44,8 @@ root 0 role set r-$tag --chained-max 2h
 root 0 role trust r-$tag $dir/trust.json --yes
 root 0 role show r-$tag
 root 0 role ls
+root 0 iam GetUser UserName=ann-$tag
+ann 0 browser ls
 root 0 key create --user ann-$tag -> key2=AccessKeyId
 root 0 key ls --user ann-$tag
 root 0 key disable $key2 --user ann-$tag
@@ -70,6 +72,8 @@ root 0 rule ls
 root 0 rule show r-$tag
 root 0 rule diff $dir/rules
 root 0 oncall ls
+ann 0 request roles
+ann 0 access own
 ann 0 request suggest iam:ListUsers
 ann 0 request create r-$tag --reason "to see the users" -> request=id
 ann 0 request ls
@@ -126,6 +130,7 @@ root 1 trust test t-$tag --token $dir/token
 root 0 anchor create plant-$tag $dir/ca.pem -> anchor=trustAnchorId
 root 0 anchor ls
 root 0 anchor show $anchor
+root 0 anchor set $anchor --name press-$tag --yes
 root 0 anchor disable $anchor
 root 0 anchor enable $anchor
 root 0 anchor rm $anchor --yes
@@ -196,6 +201,7 @@ STREAMED = {"audit tail": "a record a line", "audit search": "a record a line"}
 """Commands that print one document a line with --output json."""
 
 SCRIPTED = {
+    "browser end": "needs a browser in which somebody has signed in",
     "consent rm": "needs a person who signs in with a browser",
     "mfa rename": "needs a passkey",
     "mfa rm": "needs a device",

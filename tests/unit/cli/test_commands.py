@@ -216,6 +216,7 @@ def test_profile_rm_without_a_terminal_and_yes_keeps_the_profile(cli: Run, serve
 
 PASSKEY = {"id": "a1", "name": "blue", "created_at": 1_800_000_000_000}
 JSON: dict[str, tuple[list[str], list[Step], Any]] = {
+    "browser end": (["b1"], [as_json({}, 204)], {"result": "deleted", "session_id": "b1"}),
     "consent rm": (["c1", "--yes"], [as_json({}, 204)], {"result": "deleted", "consent_id": "c1"}),
     "mfa rename": (["a1", "blue"], [as_json(PASSKEY)], {**PASSKEY, "created_at": "2027-01-15T08:00:00.000Z"}),
     "mfa rm": (["a1", "--yes"], [as_json({}, 204)], {"result": "deleted", "device": "a1"}),
