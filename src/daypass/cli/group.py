@@ -92,4 +92,4 @@ def _for_each(connection: Connection, action: str, users: tuple[str, ...], name:
             connection.iam(action, GroupName=name, UserName=each)
 
 
-iam.add_attaching(group, "Group")
+iam.add_policy_commands(group, "Group")

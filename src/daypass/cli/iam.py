@@ -114,8 +114,21 @@ def document_of(file: TextIO) -> str:
     return text
 
 
-def add_attaching(group: click.Group, kind: str) -> None:
-    """Adds `attach`, `detach` and `policies` for users, groups or roles. `kind`: User, Group or Role."""
+def add_policy_commands(group: click.Group, kind: str) -> None:
+    """Adds `attach`, `detach`, `put` and `policies` for users, groups or roles. `kind`: User, Group or Role."""
+    _add_attaching(group, kind)
+    _add_inline(group, kind)
+    what = kind.lower()
+
+    @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")
+    @click.argument("name")
+    @server_options
+    @output_option
+    def policies(name: str, profile: str, endpoint: str) -> Result:
+        return shown(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
+
+
+def _add_attaching(group: click.Group, kind: str) -> None:
     what = kind.lower()
 
     @group.command("attach", help=f"Attach POLICY (an ARN, aws/NAME, or a NAME of your account) to {what} NAME.")
@@ -142,6 +155,10 @@ def add_attaching(group: click.Group, kind: str) -> None:
         connection.iam(f"Detach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
         return done("detached", f"Detached {arn} from {what} {name}.", policy_arn=arn, **{what: name})
 
+
+def _add_inline(group: click.Group, kind: str) -> None:
+    what = kind.lower()
+
     @group.command(
         "put",
         help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin). A policy that exists is replaced, after the change is shown and confirmed.",
@@ -161,13 +178,6 @@ def add_attaching(group: click.Group, kind: str) -> None:
             return unchanged(title, **about)
         connection.iam(f"Put{kind}Policy", **which, PolicyDocument=text)
         return done("set", f"Set inline policy {policy} of {what} {name}.", **about)
-
-    @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")
-    @click.argument("name")
-    @server_options
-    @output_option
-    def policies(name: str, profile: str, endpoint: str) -> Result:
-        return shown(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
 
 
 def policies_of(connection: Connection, kind: str, name: str) -> list[Row]:

@@ -8,6 +8,8 @@ import sys
 
 from daypass import __version__
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Runs the command line and exits with a documented status (see `daypass.cli.exits`)."""
@@ -17,7 +19,13 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # until the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is not a failure
-    sys.exit(_flushed(run(sys.argv[1:])))
+    try:
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before click could take it
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
+        _ignore_interrupts()
+    sys.exit(_flushed(status))
 
 
 def run(arguments: list[str]) -> int:
@@ -55,7 +63,7 @@ def _by_click(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return 130
+        return _INTERRUPTED
     except PipeClosed:
         return _pipe_closed()
     except Exception as error:  # noqa: BLE001  # a person must not get a traceback
@@ -79,6 +87,13 @@ def _flushed(status: int) -> int:
         _discard_output()
         return status or _reported(error)
     return status
+
+
+def _ignore_interrupts() -> None:
+    """The program ends: another Ctrl-C would only print a traceback of the interpreter's own end."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _pipe_closed() -> int:

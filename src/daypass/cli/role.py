@@ -164,4 +164,4 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
     return done("deleted", f"Deleted role {name}.", role=name)
 
 
-iam.add_attaching(role, "Role")
+iam.add_policy_commands(role, "Role")

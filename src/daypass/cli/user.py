@@ -84,4 +84,4 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
     return done("deleted", f"Deleted user {name}.", user=name)
 
 
-iam.add_attaching(user, "User")
+iam.add_policy_commands(user, "User")

@@ -24,3 +24,18 @@ def signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
         if name == b"authorization":
             return _IAM_SCOPE in value
     return False
+
+
+def is_ambiguous(headers: list[tuple[bytes, bytes]], version: str) -> bool:
+    """Whether another server could read this head in another way (attack A108).
+
+    Not one Host header, of which HTTP/1.0 needs none (RFC 9112, section 3.2), or a transfer coding besides chunked
+    (section 6.1).
+    """
+    names = [name for name, _ in headers]
+    hosts = names.count(b"host")
+    if hosts > 1 or (not hosts and version == "1.1"):
+        return True
+    if b"transfer-encoding" not in names:
+        return False
+    return [value.lower() for name, value in headers if name == b"transfer-encoding"] != [b"chunked"]

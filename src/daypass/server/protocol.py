@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
 from daypass.scheduling.abandonment import abandon
-from daypass.server.connection_facts import certificate_of, signed_for_iam
+from daypass.server.connection_facts import certificate_of, is_ambiguous, signed_for_iam
 from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import CLIENT_CERTIFICATE, HOLD
@@ -253,6 +253,8 @@ class HttpProtocol(asyncio.Protocol):
             raise OverflowError("too many requests are waiting")  # stops parsing the data received so far
         self._head = 0
         scope = self._scope()
+        if is_ambiguous(self._headers, scope["http_version"]):
+            raise ValueError("ambiguous")  # the parser fails
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive() and not self._stopping
         self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)

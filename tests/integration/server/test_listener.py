@@ -79,7 +79,7 @@ async def test_tls_handshakes_that_are_too_many_or_fail_are_reported(
         asyncio.get_running_loop(), sock, Counted, 512, context, lambda *refusal: refusals.put_nowait(refusal)
     )
     clients = [ask(sock.getsockname())]
-    clients[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+    clients[0].sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     async with asyncio.timeout(30):
         assert await refusals.get() == ("127.0.0.1", ErrorKind.MALFORMED_REQUEST, "the TLS handshake failed")
         monkeypatch.setattr("daypass.server.listener._MOST_HANDSHAKES", 0)

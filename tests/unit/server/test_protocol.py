@@ -352,6 +352,35 @@ async def test_a108_two_framings_are_a_400() -> None:
     assert connection.paper.closed
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"X: y\r\n",
+        b"Host: h\r\nHost: other\r\n",
+        b"Host: h\r\nhost: h\r\n",
+        b"Host: h\r\nTransfer-Encoding: identity, chunked\r\n",
+        b"Host: h\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_a108_head_that_others_may_read_differently_is_a_400(lines: bytes) -> None:
+    common, reported, served = Connections(), [], []
+    common.on_refusal = lambda *refusal: reported.append(refusal)
+
+    async def app(*_: object) -> None:
+        served.append(1)
+
+    connection = Connection(app, common=common, client="192.0.2.1")
+    sent = await connection.send(b"POST / HTTP/1.1\r\n" + lines + b"\r\n0\r\n\r\n")
+    assert sent.startswith(b"HTTP/1.1 400")
+    assert connection.paper.closed
+    assert not served
+    assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
+
+
+async def test_head_of_http_1_0_needs_no_host() -> None:
+    assert (await Connection(answering()).send(b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
 async def test_a108_head_without_an_end_is_refused() -> None:
     connection = Connection(answering())
     await connection.send(b"GET / HTTP/1.1\r\n")

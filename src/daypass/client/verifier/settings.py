@@ -50,4 +50,4 @@ class Settings:
         try:
             return self.profile()
         except Exception as error:
-            raise LocalStateError(f"there are no credentials for the verifier: {error}") from error
+            raise LocalStateError(f"the credentials of the verifier cannot be loaded: {error}") from error
