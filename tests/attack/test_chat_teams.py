@@ -306,3 +306,20 @@ async def test_a198_hostile_name_is_shown_as_text_and_the_token_is_not_shown(tea
 @pytest.mark.parametrize("secret", ["x", "whsec_AAAA", base64.b64encode(bytes(31)).decode(), TOKEN[:-1]])
 async def test_put_channel_with_what_is_no_security_token_is_refused(teams: Teams, secret: str) -> None:
     assert (await channel(teams.place, secret)).status == 400
+
+
+@pytest.mark.parametrize("wrong", [[], {}, [CONTOSO], 7, "", "x"])
+@pytest.mark.parametrize("member", ["from", "timestamp", "tenant", "tenantId"])
+async def test_a198_signed_message_with_members_of_other_types_is_refused(
+    teams: Teams, member: str, wrong: object
+) -> None:
+    request = await teams.place.request()
+    changes = {
+        "tenant": {"channelData": {"tenant": {"id": wrong}}},
+        "tenantId": {"conversation": {"tenantId": wrong}},
+    }.get(member, {member: wrong})
+    answer = await teams.post(teams.message(vote(request), **changes))
+    assert answer.status == 400
+    assert b"cannot be read" in answer.body
+    assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
+    assert (await refusals(teams))[-1]["account"] == TENANT  # type: ignore[arg-type]

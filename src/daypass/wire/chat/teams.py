@@ -101,11 +101,11 @@ def _words(text: object) -> list[str]:
 
 def _tenant(data: Mapping[str, Any]) -> str:
     """The tenant. A message that names two is refused."""
-    named = {_object(_object(data, "channelData"), "tenant").get("id"), _object(data, "conversation").get("tenantId")}
-    named.discard(None)
+    given = (_object(_object(data, "channelData"), "tenant").get("id"), _object(data, "conversation").get("tenantId"))
+    named = {_id(value) for value in given if value is not None}
     if len(named) != 1:
         raise malformed()
-    return _id(named.pop())
+    return named.pop()
 
 
 def _seconds(value: object) -> int:
