@@ -11,7 +11,7 @@ from tests.attack.installation import BETA, ROOT_OF_BETA, Answer, Installation
 from tests.browser import Browser, forms, query_of, refused, text
 from tests.fake_network import FakeNetwork, http
 from tests.issuer import compact, make_key, public_jwk
-from tests.oauth import ISSUER, post, refusal, verified
+from tests.oauth import ISSUER, bearer, post, refusal, verified
 from tests.oauth_client import ASSERTION, Client, api, register
 from tests.sign_in import CALLBACK, CHALLENGE, VERIFIER, members, role_for, signed_in, site_with_pages, user
 from tests.sign_in_provider import network
@@ -201,6 +201,7 @@ def test_a14_document_in_a_private_network_is_not_connected_to(
         {"redirect_uris": ["https://app.example/callback#x"]},
         {"grant_types": ["client_credentials"]},
         {"client_name": {"en": "x"}},
+        {"dpop_bound_access_tokens": "true"},
         {"raw": b"[]"},
         {"raw": b"{"},
         {"raw": b'{"client_id":"' + URL.encode() + b'","client_id":"' + URL.encode() + b'"}'},
@@ -321,3 +322,63 @@ def test_withdrawn_page_is_not_the_consent_to_a_changed_document(
     publish(net, redirect_uris=[CALLBACK, "https://app.example/more"])
     site.wall.time += 301_000
     assert person.get(address()).status == 200
+
+
+def test_a220_grant_of_one_account_is_not_renewed_by_a_code_of_another(
+    site: Installation, net: FakeNetwork, person: Browser, limits: Client
+) -> None:
+    """Both accounts list the application. The first one stops it; the settings of the other one must not apply."""
+    shared = "https://tools.example.com/clients/shared.json"
+    publish(net, shared)
+    held = members(redeemed(site, code_of(person, address(shared)), shared))["refresh_token"]
+    lists = {"metadata_documents": [shared], "audiences": [RESOURCE, ISSUER]}
+    grants = ["authorization_code", "refresh_token"]
+    register(site, key=ROOT_OF_BETA, token_endpoint_auth_method="none", grant_types=grants, **lists)
+    stranger = signed_in(site, user(site, ROOT_OF_BETA), BETA)
+    code = code_of(stranger, address(shared))
+    assert api(site, "PUT", limits.path, {"enabled": False}).status == 200
+    try:
+        renewing = {"grant_type": "refresh_token", "client_id": shared, "refresh_token": held}
+        others: tuple[dict[str, str], ...] = ({}, {"code": code}, {"token": code}, {"code": code, "token": held})
+        for more in others:
+            refusal(site, post(site, "/oauth2/token", {**renewing, **more}), "invalid_client", 401)
+    finally:
+        assert api(site, "PUT", limits.path, {"enabled": True}).status == 200
+
+
+def test_client_with_a_document_revokes_its_access_token(site: Installation, person: Browser) -> None:
+    given = members(redeemed(site, code_of(person, address(resource=ISSUER, prompt="consent"))))
+    own = bearer(given["access_token"])
+    assert site.send("GET", [own], path=b"/oauth2/userinfo").status == 200
+    altered = given["access_token"][:-4] + "AAAA"
+    refusal(site, post(site, "/oauth2/revoke", {"client_id": URL, "token": altered}), "invalid_client", 401)
+    assert post(site, "/oauth2/revoke", {"client_id": URL, "token": given["access_token"]}).status == 200
+    assert site.send("GET", [own], path=b"/oauth2/userinfo").status == 401
+
+
+@pytest.mark.parametrize("where", ["document", "limits"])
+@pytest.mark.parametrize(
+    ("setting", "code", "status"),
+    [
+        ("dpop_bound_access_tokens", "invalid_dpop_proof", 400),
+        ("tls_client_certificate_bound_access_tokens", "invalid_client", 401),
+    ],
+)
+def test_a75_client_with_a_document_gets_bound_tokens_if_it_or_its_account_asks_for_them(
+    site: Installation,
+    net: FakeNetwork,
+    person: Browser,
+    limits: Client,
+    where: str,
+    setting: str,
+    code: str,
+    status: int,
+) -> None:
+    if where == "document":
+        publish(net, **{setting: True})
+        answer = redeemed(site, code_of(person, address(prompt="consent")))
+    else:
+        limits.put(**{setting: True})
+        answer = redeemed(site, code_of(person, address(prompt="consent")))
+        limits.put(**{setting: False})
+    refusal(site, answer, code, status)

@@ -10,9 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.attack.installation import EVERYTHING, ROOT, Installation
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Installation, document
 from tests.issuer import make_key, public_jwk
-from tests.oauth import ISSUER, authorization_server, bearer, given, post, refusal
+from tests.oauth import (
+    EXCHANGE,
+    ISSUER,
+    PRESIGNED,
+    REFRESH,
+    authorization_server,
+    bearer,
+    given,
+    post,
+    presigned,
+    refusal,
+    verified,
+)
 from tests.oauth_client import Client, DpopKey, api, register, trusting
 from tests.x509 import Authority, Holder
 
@@ -322,3 +334,26 @@ def trust_anchor(site: Installation, authority: Authority) -> str:
     answer = site.send("POST", headers, data, path=b"/trustanchors")
     assert answer.status == 201, answer.body
     return str(json.loads(answer.body)["trustAnchor"]["trustAnchorArn"])
+
+
+def test_a75_refresh_token_of_a_public_client_is_bound_to_its_certificate(proxied: Proxied) -> None:
+    """Nothing else protects it when it is stolen (RFC 8705, 4)."""
+    site, _, own = proxied
+    public = register(
+        site,
+        token_endpoint_auth_method="none",
+        grant_types=[EXCHANGE, "refresh_token"],
+        tls_client_certificate_bound_access_tokens=True,
+    )
+    trust = document({"Principal": {"AWS": f"arn:aws:iam::{ALPHA}:root"}, "Action": "sts:AssumeRole"})
+    _, user = site.user("holder", policy=EVERYTHING)
+    session = site.assume(user, site.role("held", trust)).key
+    subject = {"subject_token": presigned(site, session), "subject_token_type": PRESIGNED}
+    asked = {"grant": EXCHANGE, "client_id": public.id, "requested_token_type": REFRESH, **subject}
+    token = given(public.token(client_cert(own), **asked))["access_token"]
+    renewing = {"grant": "refresh_token", "client_id": public.id, "refresh_token": token}
+    thief = Authority.make().host("CN=app")
+    refusal(site, public.token(client_cert(thief), **renewing), "invalid_grant")
+    refusal(site, public.token(**renewing), "invalid_client", 401)
+    again = given(public.token(client_cert(own), **renewing))
+    assert verified(site, again["access_token"])["cnf"] == {"x5t#S256": thumbprint(own)}

@@ -45,7 +45,9 @@ def read_document(client_id: str, body: bytes, limits: ClientSettings) -> tuple[
         roles=limits.roles,
         audiences=limits.audiences,
         scopes=limits.scopes,
-        dpop_bound_access_tokens=limits.dpop_bound_access_tokens,
+        dpop_bound_access_tokens=limits.dpop_bound_access_tokens or _flag(document, "dpop_bound_access_tokens"),
+        tls_client_certificate_bound_access_tokens=limits.tls_client_certificate_bound_access_tokens
+        or _flag(document, "tls_client_certificate_bound_access_tokens"),
         fapi_exceptions=("bearer_tokens", "unpushed_requests") if method == "private_key_jwt" else (),
         refresh_token_seconds=limits.refresh_token_seconds,
     )
@@ -68,6 +70,13 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name, "")
     if not isinstance(value, str):
         raise ValueError(f"its {name} is not a string")  # noqa: TRY004  # as above
+    return value
+
+
+def _flag(document: Mapping[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"its {name} is not true or false")  # noqa: TRY004  # as above
     return value
 
 

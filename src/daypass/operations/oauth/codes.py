@@ -42,6 +42,11 @@ def new_value(env: Env) -> str:
     return base64.urlsafe_b64encode(env.ids.seed()[:32]).rstrip(b"=").decode("ascii")
 
 
+def is_code(unverified_value: str) -> bool:
+    """Whether a text has the form of a code."""
+    return _VALUE.fullmatch(unverified_value) is not None
+
+
 def code_id(value: str) -> str:
     """The id of the row of a code."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
@@ -69,7 +74,7 @@ def insert(tx: Tx, row: OAuthCode) -> None:
 
 async def find(env: Env, purpose: str, client_id: str, unverified_value: str, read: Reader[S]) -> Code[S] | None:
     """The code of this purpose and client that has not expired, used or not; None for none. Raises UNAVAILABLE."""
-    if not _VALUE.fullmatch(unverified_value):
+    if not is_code(unverified_value):
         return None
     identity = code_id(unverified_value)
     row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=purpose, id=identity), account="")

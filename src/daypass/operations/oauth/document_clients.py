@@ -1,7 +1,7 @@
 """Clients whose client_id is the URL of a metadata document. An account's allow-list decides before anything is fetched.
 
 Such a client is of the account whose person it signs in, and of the client of that account that lists its URL: the limits
-are that client's. Nobody who is not signed in, or does not hold a code or a refresh token, can cause a fetch.
+are that client's. Nobody who is not signed in, or does not hold a code or a token, can cause a fetch.
 Source: draft-ietf-oauth-client-id-metadata-document.
 """
 
@@ -18,9 +18,10 @@ from daypass.domain.oauth.client_document import read_document
 from daypass.domain.oauth.client_id_url import is_allowed
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.oauth import codes
+from daypass.operations.oauth.access_token import open_access_token
 from daypass.operations.oauth.refresh_family import is_refresh_token, parse_token
 from daypass.operations.outcome import OWNER
-from daypass.ports import Env, Reader
+from daypass.ports import Env
 
 _DESCRIBED: Final = 256  # documents, each of at most 10 KB
 
@@ -67,23 +68,23 @@ def _listing(clients: Iterable[OAuthClient], client_id: str) -> OAuthClient | No
     return next((each for each in lists if each.enabled), None)
 
 
-async def account_of_grant(env: Env, unverified_code: str, unverified_refresh_token: str) -> str:
-    """The account in which a code or refresh token was given; "" for none. It proves nothing: the grant itself is checked
-    with the client.
+async def account_of_grant(env: Env, unverified_text: str) -> str:
+    """The account in which a code, refresh token or access token was given; "" for none. It proves nothing: the text itself
+    is checked with the client. Raises DaypassError(UNAVAILABLE).
     """
-    identity = codes.code_id(unverified_code) if unverified_code else ""
-    family = ""
-    if is_refresh_token(unverified_refresh_token):
-        try:
-            family = parse_token(unverified_refresh_token).family
-        except DaypassError:
-            return ""
+    try:
+        if is_refresh_token(unverified_text):
+            family = parse_token(unverified_text).family
+            return await _account_of(env, RefreshFamily, id=family)
+        if codes.is_code(unverified_text):
+            return await _account_of(env, OAuthCode, purpose=codes.AUTHORIZATION, id=codes.code_id(unverified_text))
+        return (await open_access_token(env, unverified_text, env.clock.now())).session.account
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        return ""
 
-    def read(tx: Reader) -> str:
-        if identity:
-            code = tx.get(OAuthCode, purpose=codes.AUTHORIZATION, id=identity)
-            return code.account if code is not None else ""
-        held = tx.get(RefreshFamily, id=family) if family else None
-        return held.account if held is not None else ""
 
-    return await env.directory.read(read, account="")
+async def _account_of(env: Env, kind: type[RefreshFamily | OAuthCode], **key: str) -> str:
+    found = await env.directory.read(lambda tx: tx.get(kind, **key), account="")
+    return found.account if found is not None else ""

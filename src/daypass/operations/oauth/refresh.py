@@ -5,7 +5,7 @@ before it in the chain, ends all of them. A token is authenticated by a key of i
 family is recognized, and nothing else can end it.
 A client that has lost a response may use the previous token again for a few seconds. It then gets the same session and the
 same next token, so that one token never gives two sessions (attack A119).
-Sources: RFC 6749, 6; RFC 9700, 2.2.2 and 4.14.2; RFC 9449, 5.
+Sources: RFC 6749, 6; RFC 9700, 2.2.2 and 4.14.2; RFC 9449, 5; RFC 8705, 4.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from daypass.domain.context import AUDIENCE_KEY
 from daypass.domain.directory import RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.oauth.binding import JKT
+from daypass.domain.oauth.binding import JKT, Binding
 from daypass.domain.session import SessionClaims
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume.applicant import signing_applicant
@@ -329,7 +329,6 @@ async def _new_family(
         first_issued_at=session.first_issued_at or session.issued_at,
         derivation_key=env.sealer.derivation_key(),
     )
-    binding = request.sender.binding
     audiences = request.audiences or default_audiences(env, request)
     target = await target_of(env, _account(request, session), request, audiences, request.scope)
     content = FamilyContent(
@@ -340,7 +339,7 @@ async def _new_family(
         request.external_id,
         request.audiences,
         target.scope or None,
-        binding.thumbprint if binding is not None and binding.member == JKT else "",
+        _key_of_family(client, request.sender.binding),
         dict(context),
     )
     family = RefreshFamily(
@@ -355,6 +354,15 @@ async def _new_family(
         env.sealer.seal_secret(msgspec.msgpack.encode(content), session.account, owner_of(own.session_id)),
     )
     return family, content
+
+
+def _key_of_family(client: AuthenticatedClient, binding: Binding | None) -> str:
+    """The thumbprint of the key that each use must prove; "" for none. A certificate binds the refresh tokens of a public
+    client only: the others authenticate at each use (RFC 8705, 4), and may renew their certificates.
+    """
+    if binding is None or (binding.member != JKT and client.settings.type != "public"):
+        return ""
+    return binding.thumbprint
 
 
 def _account(request: TokenRequest, session: SessionClaims) -> str:
@@ -384,6 +392,7 @@ async def _opened(
         raise invalid("it is of another client", family) if holder else token_of_another_client(family=family.id)
     if family.ended_at or family.expires_at <= env.clock.now():
         raise invalid("its family has ended", family)
-    if holder and content.jkt and (sender.binding is None or sender.binding.thumbprint != content.jkt):
+    needed = content.key_thumbprint
+    if holder and needed and (sender.binding is None or sender.binding.thumbprint != needed):
         raise invalid("it is bound to another key", family)
     return family, content, generation

@@ -54,7 +54,7 @@ def is_authentic(token: UnverifiedToken, content: FamilyContent) -> bool:
 class FamilyContent(Struct, frozen=True):
     """What is sealed in a family: the key of its tokens, its session, and the request that each use repeats.
 
-    `jkt`: the DPoP key that every use must prove; "" for none. `context`: claims about the person who has consented
+    `key_thumbprint`: of the key that every use must prove; "" for none. `context`: claims about the person who has consented
     to the tokens: `sub` and `auth_time`, as in the ID token; {} for tokens that an exchange gave.
     """
 
@@ -65,7 +65,7 @@ class FamilyContent(Struct, frozen=True):
     external_id: str
     audiences: tuple[str, ...]
     scope: tuple[str, ...] | None
-    jkt: str
+    key_thumbprint: str = msgspec.field(name="jkt")  # as earlier releases stored it
     context: dict[str, str]
 
 

@@ -56,12 +56,19 @@ async def client_of(visit: Visit, form: Form) -> AuthenticatedClient | None:
         return None
     visit.detail["client_id"] = presented.id[:64]
     if is_document_id(presented.id):
-        held = _one(form, "refresh_token") or _one(form, "token")
-        presented = replace(presented, account=await account_of_grant(visit.env, _one(form, "code"), held))
+        presented = replace(presented, account=await _account_of(visit, form))
     client = await authenticate_client(visit.env, presented, visit.env.clock.now())
     visit.progress.replays = (*visit.progress.replays, *client.replays)
     visit.client = client
     return client
+
+
+async def _account_of(visit: Visit, form: Form) -> str:
+    """The account of the one code or token in the request. With several, one of another account could choose the settings
+    for a grant of this one.
+    """
+    held = [value for name in ("code", "refresh_token", "token") if (value := _one(form, name))]
+    return await account_of_grant(visit.env, held[0]) if len(held) == 1 else ""
 
 
 # --- Credentials -----------------------------------------------------------------------------------------------------
