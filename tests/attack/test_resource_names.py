@@ -125,3 +125,23 @@ def test_a196_name_in_other_letters_does_not_escape_a_deny(
     [record] = site.records(answer.request_id)
     assert record["type"] == "request.denied"
     assert site.iam("GetUser", UserName="Guarded").text("UserName") == "Guarded"
+
+
+@pytest.mark.parametrize("subject", ["role", "principal"])
+def test_a196_role_named_as_a_principal_does_not_escape_a_deny(site: Installation, subject: str) -> None:
+    """A role's id names one thing, as the role of a revocation and as its principal."""
+    role_id = site.iam("GetRole", RoleName=site.role(f"kept-{subject}", trust(ALPHA)).rpartition("/")[2]).text("RoleId")
+    guard = site.user(f"guard-{subject}", policy=all_but(f"arn:aws:daypass::{ALPHA}:role/{role_id}"))[1]
+    wanted = {"subject": subject, "value": role_id, "block": True}
+    also = {"kind": "principal", "value": role_id}
+    made = json.loads(api(site, ROOT, "POST", "/revocations", body=wanted).body)
+    for path, body in (
+        ("/revocations", wanted),
+        ("/revocations", {**wanted, "value": f"kept-{subject}"}),
+        ("/offboardings", {"also": [also]}),
+        (f"/revocations/{made['id']}/lift", {}),
+    ):
+        answer = api(site, guard, "POST", path, body=body)
+        assert (answer.status, json.loads(answer.body)["error"]["code"]) == (403, "AccessDenied"), answer.body
+        [record] = site.records(answer.request_id)
+        assert record["detail"]["private"]["resource"] == f"arn:aws:daypass::{ALPHA}:role/{role_id}"

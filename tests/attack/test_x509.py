@@ -92,6 +92,7 @@ def refused(plant: Plant, answer: Answer, message: str = DENIED, code: str = "Ac
     assert record["error"]
     assert record["operation"] == "rolesanywhere:CreateSession"
     assert record["type"] != "session.issued"
+    assert code == "ValidationException" or record.get("decision") or reason(record)
     return record
 
 

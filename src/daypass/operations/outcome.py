@@ -31,6 +31,10 @@ ACTOR: Final = "actor"
 """The key of `DaypassError.private` for the actor of a refusal, when it has no credentials of this installation."""
 
 _UNPROVEN: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
+_EXPLAINED: Final = frozenset({*(kind for kind in ErrorKind if kind.family in _UNPROVEN), ErrorKind.MALFORMED_REQUEST})
+"""Kinds of which the record states the message for the caller, if nothing more is known: one kind has many reasons. These
+messages hold no parameter of the request, which could be a secret."""
+
 _USUAL_AGENT: Final = 512  # characters of a User-Agent
 _FOREIGN: Final = 6144  # bytes: explanations for another account are padded to a multiple of this
 _MAX_EXPLANATION: Final = 262_144  # bytes, unpacked
@@ -147,6 +151,8 @@ async def refused(
     DaypassError(UNAVAILABLE) when it cannot be recorded: the caller must return that error instead.
     """
     private = {key: value for key, value in error.private.items() if key not in (OWNER, ACTOR)}
+    if error.kind in _EXPLAINED:
+        private.setdefault("reason", error.public)
     owner = str(error.private.get(OWNER, "")) or (caller.account if caller else "")
     event = Event(
         type=_event_type(error.kind, caller),

@@ -47,7 +47,8 @@ class RuleError(Exception):
 
 class People(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Persons, by patterns of ARNs: of users, groups, roles, role sessions, and of subjects of identity providers
-    (the ARN of the provider, a colon and the subject). `condition`: a Condition block; the keys are those of the request.
+    (the ARN of the provider, a colon and the subject). A pattern names whoever has the ARN now: one that was
+    created again, too. `condition`: a Condition block; the keys are those of the request.
     """
 
     principals: PatternList

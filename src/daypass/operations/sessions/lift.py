@@ -16,6 +16,7 @@ from daypass.domain.events import EventType
 from daypass.operations.management import InAws, allow, is_operator
 from daypass.operations.outcome import served
 from daypass.operations.sessions.revoke import check_reason
+from daypass.operations.sessions.subjects import resource_of
 from daypass.ports import Call, Env, Tx
 
 
@@ -31,9 +32,9 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
     if found is None:
         await allow(env, call, "LiftBlock", "revocation", revocation_id, in_aws=InAws(_every_role(call.caller.account)))
         raise _missing(revocation_id)
-    kind = found.subject.replace("_", "-")
-    roles = await _roles_of(env, found, call.caller.account)
-    decision = await allow(env, call, "LiftBlock", kind, found.value, found.account, in_aws=InAws(roles))
+    kind, name = resource_of(found.subject, found.value)
+    roles = await _roles_of(env, found, kind, call.caller.account)
+    decision = await allow(env, call, "LiftBlock", kind, name, found.account, in_aws=InAws(roles))
     detail = {
         "revocation": found.id,
         "subject": found.subject,
@@ -66,9 +67,9 @@ async def _visible(env: Env, call: Call, revocation_id: str) -> Revocation | Non
     return None
 
 
-async def _roles_of(env: Env, revocation: Revocation, account: str) -> str:
+async def _roles_of(env: Env, revocation: Revocation, kind: str, account: str) -> str:
     """The ARN of the roles that may be assumed again: the blocked role, otherwise any role of the account."""
-    if revocation.subject == "role":
+    if kind == "role":
         role = await env.directory.read(lambda tx: tx.get(Role, id=revocation.value), account=account)
         if role is not None:
             return role.arn

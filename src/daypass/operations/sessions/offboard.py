@@ -25,7 +25,7 @@ from daypass.operations.sessions.leaving import BLOCK, Holdings, block_of, delet
 from daypass.operations.sessions.outstanding_tokens import Outstanding, outstanding_tokens
 from daypass.operations.sessions.revoke import check_quota, check_reason, new_revocation
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
-from daypass.operations.sessions.subjects import subject_of
+from daypass.operations.sessions.subjects import resource_of, subject_of
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_SUBJECTS: Final = 20
@@ -87,7 +87,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
     subjects = [("principal", user.id)] if user is not None else []
     for kind, value in request.also:
         found = await subject_of(env, call, kind, value, owner)
-        decision = await allow(env, call, "RevokeSession", kind.replace("_", "-"), found.value or value, owner)
+        decision = await allow(env, call, "RevokeSession", *resource_of(kind, found.value or value), owner)
         if found.fault is not None:
             raise found.fault
         subjects.append((kind, found.value))

@@ -16,7 +16,7 @@ from daypass.operations.broker.close import end_revoked_grant
 from daypass.operations.management import EVERY_ACCOUNT, allow
 from daypass.operations.outcome import served
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
-from daypass.operations.sessions.subjects import SUBJECTS, Subject, subject_in_memory, subject_of
+from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
 from daypass.ports import Call, Env, Offline, Tx
 
 MAX_REASON = 256
@@ -60,8 +60,8 @@ async def revoke(env: Env, call: Call, request: RevocationRequest) -> Revoked:
     """
     _check(call, request)
     subject = await _subject(env, call, request)
-    kind = request.subject.replace("_", "-")
-    decision = await allow(env, call, "RevokeSession", kind, subject.value or request.value, subject.owner)
+    kind, name = resource_of(request.subject, subject.value or request.value)
+    decision = await allow(env, call, "RevokeSession", kind, name, subject.owner)
     if subject.fault is not None and not (request.force and subject.value):
         raise subject.fault
     revocation = new_revocation(

@@ -50,6 +50,16 @@ class Subject:
     fault: DaypassError | None = None
 
 
+def resource_of(subject: str, value: str) -> tuple[str, str]:
+    """The kind and name of a subject in policies: "role", "AROA…".
+
+    A role is one resource, whether it is revoked as a role or as a principal: a Deny that names it covers both.
+    """
+    if subject == "principal" and _ROLE_ID.fullmatch(value):
+        subject = "role"
+    return subject.replace("_", "-"), value
+
+
 async def subject_of(env: Env, call: Call, kind: str, value: str, account: str = "") -> Subject:
     """The subject of this kind (a key of SUBJECTS) and name. `account`: its owner, "" for the default.
 
