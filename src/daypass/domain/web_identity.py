@@ -62,6 +62,18 @@ def is_usable_url(url: str) -> bool:
     return _URL.fullmatch(url) is not None and any(mark in url for mark in ".:/")
 
 
+def names_another_person(url: str, subject: str) -> bool:
+    """Whether `URL:subject` could also name a person of another provider, at a port of the same host.
+
+    Trust policies, revocations and clients identify people and actors by this text.
+    """
+    return _is_host(url) and _MAYBE_PORT.fullmatch(subject) is not None
+
+
+def _is_host(url: str) -> bool:
+    return ":" not in url and "/" not in url
+
+
 def claim_keys(url: str, claims: Mapping[str, Any]) -> dict[str, Value]:
     """Every claim as a context key `URL:path`, lower-cased. Nested claims have paths (RFC 6901), arrays have several values.
 
@@ -70,7 +82,7 @@ def claim_keys(url: str, claims: Mapping[str, Any]) -> dict[str, Value]:
     belongs to that provider and is omitted. Raises UnusableClaimsError.
     """
     keys: dict[str, Value] = {}
-    bare = ":" not in url and "/" not in url
+    bare = _is_host(url)
     count = 0
     for path, value in _flattened(claims, ""):
         count += 1 if isinstance(value, str) else len(value)

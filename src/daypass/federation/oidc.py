@@ -26,6 +26,7 @@ from daypass.domain.web_identity import (
     audience_keys,
     claim_keys,
     is_usable_url,
+    names_another_person,
     no_provider,
     session_keys,
     session_wishes,
@@ -148,7 +149,7 @@ class OidcVerifier:
         _check_kind(settings, jws.typ, claims)
         self._observe(provider, claims, now)
         expires = _check_times(settings, claims, now)
-        subject = _subject(settings, claims)
+        subject = _subject(provider, settings, claims)
         audiences, azp = _audiences(provider, claims)
         for check in self._checks:
             await check(provider, settings, jws.text, claims, now)
@@ -265,12 +266,14 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _subject(settings: ProviderSettings, claims: Mapping[str, Any]) -> str:
+def _subject(provider: OidcProvider, settings: ProviderSettings, claims: Mapping[str, Any]) -> str:
     subject = claims.get("sub")
     if "sub" not in claims:
         raise _refusal("Missing a required claim: sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or not subject.isprintable():
         raise _refusal(f"The claim sub is not a string of 1 to {_MAX_SUBJECT} printable characters")
+    if names_another_person(provider.url, subject):
+        raise _refusal("The claim sub begins like the port of another issuer on this host, and a colon")
     if settings.spiffe_trust_domain:
         svid = _SPIFFE_ID.fullmatch(subject)
         if svid is None or svid[1] != settings.spiffe_trust_domain or {".", ".."} & set(svid[2].split("/")):

@@ -266,6 +266,19 @@ async def test_verify_authorized_party_that_is_no_client_id_is_refused(bench: Be
     assert "authorized party" in (await bench.refusal(azp=azp)).public
 
 
+@pytest.mark.parametrize("subject", ["8443:ann", "1:", "443/realms/a:ann"])
+async def test_a221_verify_subject_that_could_be_of_an_issuer_at_a_port_of_the_host_is_refused(
+    bench: Bench, subject: str
+) -> None:
+    """`…:oidc-provider/idp.example.com:8443:ann` is ann of the issuer `idp.example.com:8443`, also as an actor."""
+    assert "port" in (await bench.refusal(sub=subject)).public
+
+
+@pytest.mark.parametrize("subject", ["8443", "844300:ann", "a:8443:ann", ":8443:ann", "8443a:ann"])
+async def test_verify_subject_with_colons_that_names_nobody_else_is_accepted(bench: Bench, subject: str) -> None:
+    assert (await bench.verify(sub=subject)).subject == subject
+
+
 @pytest.mark.parametrize("subject", [None, "", "x" * 256, "a\x00b", "a\nb", 7, ["a"], True])
 async def test_verify_subject_that_is_no_printable_name_is_refused(bench: Bench, subject: Any) -> None:
     assert "sub" in (await bench.refusal(sub=subject)).public
