@@ -9,7 +9,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.ports import NO_OAUTH, CertificateUse, Clock, Directory, Env, Ids, Journal, Limits, Sealer
 from daypass.scheduling.buckets import RequestRates
-from daypass.server.heavy import HeavyOnReaders
+from daypass.server.heavy import HeavyOnThreads
 
 _UNLIMITED: Final = (0.0, 0.0)
 
@@ -72,7 +72,7 @@ def environment(
         "certificate_uses": NotedSightings(),
         "refusals": RecordedRefusals(journal),
         "rates": RequestRates(_UNLIMITED, _UNLIMITED, _UNLIMITED),
-        "heavy": HeavyOnReaders(directory, ids, builtin, metadata),
+        "heavy": HeavyOnThreads(directory, ids, builtin, metadata),
         "oauth": NO_OAUTH,
         "revocations": Unused("revocations"),
         "statuses": Unused("statuses"),

@@ -15,7 +15,7 @@ import pytest
 
 from daypass.domain.errors import DaypassError
 from daypass.server import from_settings
-from daypass.server.heavy import HeavyOnReaders
+from daypass.server.heavy import HeavyOnThreads
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class PickledHeavyWork:
         raise NotImplementedError(account, work, args, quick)
 
 
-class _PickledOnReaders(HeavyOnReaders):
+class _PickledOnThreads(HeavyOnThreads):
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         function, arguments = _pickled((work, args))
         try:
@@ -70,7 +70,7 @@ class _PickledOnReaders(HeavyOnReaders):
 
 def pickle_work(patch: pytest.MonkeyPatch) -> None:
     """Work that threads do goes through pickle."""
-    patch.setattr(from_settings, "HeavyOnReaders", _PickledOnReaders)
+    patch.setattr(from_settings, "HeavyOnThreads", _PickledOnThreads)
 
 
 def _pickled(value: T) -> T:

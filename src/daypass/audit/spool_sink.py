@@ -35,6 +35,8 @@ from daypass.stores.sqlite import needs_restart
 
 _LAST_EVENTS: Final = 200  # so many are drained while the writer waits: then nothing is left
 _PAUSE_SECONDS: Final = 0.25  # between two attempts to reach the database
+_LONGEST_PAUSE: Final = 4.0  # when outages follow one another
+_APART_SECONDS: Final = 10.0  # an outage that begins sooner after the last one follows it
 _ADOPT_SECONDS: Final = 5.0  # between two searches for spools without an owner
 
 
@@ -46,6 +48,24 @@ class Outage:
     began_at: int = 0  # ms
     cause: str = ""
     events: int = 0  # that were spooled
+
+
+class Pauses:
+    """How long the drain waits before an attempt: longer, when one outage follows another. A database whose disk is full
+    takes small writes, so it seems available again until the next large one.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = _PAUSE_SECONDS
+        self._ended_at = float("-inf")
+
+    def began(self, now: float) -> None:
+        """An outage has begun. `now`: monotonic seconds."""
+        follows = now - self._ended_at < _APART_SECONDS
+        self.seconds = min(2 * self.seconds, _LONGEST_PAUSE) if follows else _PAUSE_SECONDS
+
+    def ended(self, now: float) -> None:
+        self._ended_at = now
 
 
 class OfflineStart(NamedTuple):
@@ -89,6 +109,7 @@ class SpoolSink:
         self._gate = threading.Lock()
         """Held by the writer while it appends to the spool, and by the drain while it ends an outage."""
         self._outage = Outage()
+        self._pauses = Pauses()
         self._own = OwnSpool(place)
         self._rejected = ""  # why the spool of this process is not drained
         self._offline: OfflineStart | None = None
@@ -263,6 +284,7 @@ class SpoolSink:
         if not self._outage.since:
             cause = describe(error)
             self._outage = Outage(time.monotonic(), self._clock.now(), cause)
+            self._pauses.began(self._outage.since)
             logs.get().error("database.unavailable", error=cause, spool=self._own.fault or "in use")
         self._wake.set()
 
@@ -309,7 +331,7 @@ class SpoolSink:
             self._wake.wait(_PAUSE_SECONDS if self._outage.since else _ADOPT_SECONDS)
             self._wake.clear()
             if self._outage.since:
-                self._stop.wait(_PAUSE_SECONDS)
+                self._stop.wait(self._pauses.seconds)
 
     def _check_own(self) -> None:
         """Between outages: a spool that could not be written, because the disk was full, may be usable again."""
@@ -330,6 +352,7 @@ class SpoolSink:
                 while spool is not None and self._drainer.chunk(spool, small=True):
                     pass
                 outage, self._outage = self._outage, Outage()
+                self._pauses.ended(time.monotonic())
                 self._offline = None
         except SpoolTampered as error:
             self._reject_own(error)

@@ -11,7 +11,7 @@ from daypass.federation.saml_metadata import MetadataReader
 from daypass.observability.metrics import Metrics
 from daypass.ports import Limits
 from daypass.scheduling.buckets import RequestRates
-from daypass.server.heavy import HeavyOnReaders, HeavyProcesses
+from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
 from daypass.server.passkeys import passkey_policy
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, open_database
@@ -67,11 +67,11 @@ def open_standby(settings: Settings) -> Database | None:
 
 def heavy_work(
     settings: Settings, directory: CachedDirectory, builtin: Mapping[str, str]
-) -> HeavyProcesses | HeavyOnReaders:
+) -> HeavyProcesses | HeavyOnThreads:
     """The processes for heavy work, or the threads for reads if none are configured."""
     heavy = settings.heavy
     if not heavy.processes:
-        return HeavyOnReaders(directory, RandomIds(), builtin, MetadataReader())
+        return HeavyOnThreads(directory, RandomIds(), builtin, MetadataReader())
     url = settings.database_url()
     return HeavyProcesses(
         heavy.processes,

@@ -30,33 +30,39 @@ _COMMAND: Final = (sys.executable, "-m", "daypass.server.worker")
 _BUSY: Final = "The request could not be processed in time. Try again later."
 
 
-class HeavyOnReaders:
-    """`heavy.processes = 0`: heavy work runs on the directory's readers.
+class HeavyOnThreads:
+    """`heavy.processes = 0`: heavy work that reads runs on the directory's readers. The rest has two threads, one of them
+    for quick work, because it must not need the database: client secrets are checked during an outage, too.
 
     Args:
-        directory: whose threads do the work.
+        directory: whose threads read.
         ids, builtin, saml_metadata: the members of a Scene.
     """
 
-    waiting = 0
-
     def __init__(self, directory: Directory, ids: Ids, builtin: Mapping[str, str], saml_metadata: SamlMetadata) -> None:
         self._directory = directory
+        self._threads = FairThreads(2, "daypass-heavy", reserved=1)
         self._scene = partial(Scene, ids=ids, builtin=builtin, saml_metadata=saml_metadata)
 
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:  # noqa: ARG002  # all are the same here
         """See `ports.HeavyWork`."""
         return await self._directory.read(lambda tx: work(self._scene(tx), *args), account=account)
 
-    async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:  # noqa: ARG002  # all are the same here
+    async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """See `ports.HeavyWork`."""
-        return await self._directory.read(lambda _: work(*args), account=account)
+        return await self._threads.run(account, lambda _: work(*args), urgent=quick)
+
+    @property
+    def waiting(self) -> int:
+        """Number of pieces of work in the queues, those that read not included."""
+        return self._threads.waiting
 
     def prepare(self) -> None:
         """Nothing to start."""
 
     async def close(self) -> None:
-        """Nothing to stop."""
+        """Drops waiting work and returns when the threads have ended."""
+        await asyncio.to_thread(self._threads.close)
 
 
 class HeavyProcesses:

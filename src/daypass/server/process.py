@@ -64,8 +64,7 @@ class Lifespan:
         await receive()  # lifespan.startup
         try:
             with startup.database_errors(self._settings):
-                self._runtime = Runtime(self._settings, self._connections)
-                await self._runtime.start()
+                self._runtime = await startup.started(self._settings, self._connections)
             self._application = build(self._runtime)
             if self._connections is not None:
                 self._connections.on_refusal = self._runtime.refusals.count_unparsed

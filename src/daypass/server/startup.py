@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from daypass.audit.batch import is_unavailable
 from daypass.config import ConfigError, Settings, ignored_variables
 from daypass.crypto.ids import RandomIds
 from daypass.crypto.key_encryption import RingError, StoredKey
@@ -25,12 +26,13 @@ from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
 from daypass.operations.accounts.bootstrap import BootstrapError, FirstKey, bootstrap, parse
+from daypass.server.connections import Connections
 from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.server.from_settings import open_standby
 from daypass.server.policies import further_policies
 from daypass.server.runtime import Runtime
 from daypass.server.snapshots import SnapshotUnusable, read_snapshot, snapshot_exists
-from daypass.stores.causes import DatabaseUnreachable, await_database, cause_of
+from daypass.stores.causes import DatabaseUnreachable, await_database, cause_of, is_final
 from daypass.stores.engine import Database, open_database
 from daypass.stores.migrations import prepare
 from daypass.stores.ring_keys import load_ring_keys
@@ -40,6 +42,7 @@ DEV_ACCOUNT = "123456789012"
 SETUP_CODE = "setup-code"  # in the data directory
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _FOR_OTHERS = 0o077
+_START_PAUSE_SECONDS = 1.0
 _WRITABLE_BY_OTHERS = 0o022
 _DATABASE_FILES = ("daypass.db", "daypass.db-wal", "daypass.db-shm", "daypass.db-lock", "daypass.db-next")
 
@@ -227,10 +230,28 @@ def initialise(settings: Settings, entries: tuple[FirstKey, ...], dev_key: First
         asyncio.run(_make_accounts(settings, entries, dev_key))
 
 
+async def started(settings: Settings, connections: Connections | None = None) -> Runtime:
+    """A runtime that has started. While PostgreSQL answers too slowly for a part of it, that is tried again for
+    `database.wait_seconds`. Raises as `Runtime.start`.
+    """
+    until = time.monotonic() + settings.database.wait_seconds
+    while True:
+        runtime = Runtime(settings, connections)
+        try:
+            await runtime.start()
+        except (DaypassError, SQLAlchemyError) as error:
+            cause = cause_of(error, settings.database_url())
+            if not is_unavailable(error) or is_final(cause) or time.monotonic() >= until:
+                raise
+            logs.get().warning("server.start_repeated", error=cause)
+            await asyncio.sleep(_START_PAUSE_SECONDS)
+        else:
+            return runtime
+
+
 async def _make_accounts(settings: Settings, entries: tuple[FirstKey, ...], dev_key: FirstKey | None) -> None:
     """Uses a separate runtime, so that its record is a log like any other."""
-    runtime = Runtime(settings)
-    await runtime.start()
+    runtime = await started(settings)
     try:
         if runtime.clock.problem():
             raise StartupError(f"nothing can be written now: {runtime.clock.problem()}")

@@ -55,7 +55,7 @@ def cause_of(error: Exception, url: str) -> str:
     """A message for the operator: the database, the driver's error, and what to check."""
     parsed = make_url(url)
     driver = getattr(error, "orig", None)
-    words = error.private.get("database", error.public) if isinstance(error, DaypassError) else str(driver or error)
+    words = _reason(error) if isinstance(error, DaypassError) else str(driver or error)
     words = _one_line(words, parsed.password)
     if parsed.drivername.startswith("sqlite"):
         cause = driver or getattr(error.__cause__, "orig", None)
@@ -63,6 +63,11 @@ def cause_of(error: Exception, url: str) -> str:
         return f"the database {parsed.database} cannot be used: {words}. {advice}"
     advice = next((advice for part, advice in _POSTGRES_ADVICE if part in words), "Check the server and its log.")
     return f"PostgreSQL at {_place(parsed)} cannot be used: {words}. {advice}"
+
+
+def _reason(error: DaypassError) -> str:
+    """What happened: a refusal tells its caller less than the operator needs."""
+    return next((str(private) for private in error.private.values()), error.public)
 
 
 def _place(url: URL) -> str:
@@ -100,7 +105,7 @@ def await_database(
             database.read(lambda conn: conn.exec_driver_sql("SELECT 1").scalar_one(), probe=True)
         except DaypassError as error:
             cause = cause_of(error, url)
-            if error.kind is not ErrorKind.UNAVAILABLE or _final(cause) or monotonic() >= until:
+            if error.kind is not ErrorKind.UNAVAILABLE or is_final(cause) or monotonic() >= until:
                 raise DatabaseUnreachable(cause) from error
             if not reported:
                 reported = True
@@ -110,5 +115,6 @@ def await_database(
             return
 
 
-def _final(cause: str) -> bool:
+def is_final(cause: str) -> bool:
+    """Whether another attempt cannot succeed. `cause`: from `cause_of`."""
     return not cause.startswith("PostgreSQL") or any(part in cause for part in _WILL_NOT_PASS)

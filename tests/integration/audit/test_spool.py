@@ -34,6 +34,7 @@ from daypass.audit.completeness import process_logs
 from daypass.audit.drainer import Drainer
 from daypass.audit.journal import DurableJournal
 from daypass.audit.spool import Spool, SpoolDirectory
+from daypass.audit.spool_sink import Pauses
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, decode
@@ -144,6 +145,32 @@ async def test_commit_during_outage_is_spooled_and_drained_in_order(
     assert journal.spool.depth == (0, 0)
     (drained,) = await recorded(flaky, EventType.SPOOL_DRAINED)
     assert (drained["detail"]["events"], drained["detail"]["adopted"]) == (39, False)
+
+
+async def test_outage_that_begins_again_at_once_is_tried_less_often(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    """A full disk takes the small write of a probe, and not the next batch."""
+    journal = await start(spool=place, options=QUICK)
+    pauses = []
+    for number in range(4):
+        flaky.faults.append("before")
+        await journal.commit(event(str(number)))
+        assert journal.spool is not None
+        pauses.append(journal.spool._pauses.seconds)
+        await returned(journal)
+    assert pauses == [0.25, 0.5, 1.0, 2.0]
+
+
+def test_pauses_of_outages_that_follow_one_another_grow_to_a_limit_and_start_anew_later() -> None:
+    pauses, now = Pauses(), 100.0
+    for _ in range(9):
+        pauses.began(now)
+        pauses.ended(now + 1)
+        now += 2
+    assert pauses.seconds == 4.0
+    pauses.began(now + 60)
+    assert pauses.seconds == 0.25
 
 
 async def test_commit_while_the_spool_is_drained_never_overtakes_it(

@@ -7,12 +7,17 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 from tests.prepared import prepare_sqlite
 
 from daypass.config import Settings
+from daypass.server import runtime as runtime_module
+from daypass.server import startup
 from daypass.server.refusals import RefusalCounter
 from daypass.server.runtime import Runtime
+from daypass.stores.engine import open_database
 
 
 def runtime_of(tmp_path: Path) -> Runtime:
@@ -38,6 +43,55 @@ async def test_start_that_fails_leaves_no_task_and_no_thread(
         await runtime.start()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert own_threads() == before
+
+
+async def slow(self: Runtime, snapshot: object) -> None:
+    raise OperationalError("INSERT", None, psycopg.OperationalError("canceling statement due to statement timeout"))
+
+
+def on_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **database: Any) -> Settings:
+    """Settings whose database is a file and is named like a server."""
+    url = prepare_sqlite(tmp_path / "daypass.db")
+    monkeypatch.setattr(runtime_module, "open_database", lambda _url, **how: open_database(url, **how))
+    chosen = {"url": "postgresql://daypass@db.internal/shop", **database}
+    return Settings.model_validate({"server": {"data": str(tmp_path)}, "database": chosen})
+
+
+async def test_start_while_postgresql_is_slow_is_repeated_until_it_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, attempts = own_threads(), []
+
+    async def open_journal(self: Runtime, snapshot: Any) -> None:
+        attempts.append(self)
+        await (slow if len(attempts) < 3 else real)(self, snapshot)
+
+    real = Runtime._open_journal
+    monkeypatch.setattr(Runtime, "_open_journal", open_journal)
+    monkeypatch.setattr(startup, "_START_PAUSE_SECONDS", 0)
+    runtime = await startup.started(on_postgres(tmp_path, monkeypatch))
+    assert attempts[-1] is runtime
+    assert len(attempts) == 3
+    await runtime.stop()
+    assert own_threads() == before
+
+
+async def test_start_while_postgresql_stays_slow_fails_after_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runtime, "_open_journal", slow)
+    with pytest.raises(OperationalError):
+        await startup.started(on_postgres(tmp_path, monkeypatch, wait_seconds=0))
+
+
+async def test_start_whose_part_fails_for_another_reason_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+    monkeypatch.setattr(Runtime, "_open_journal", lambda *_: attempts.append(1) or broken())
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        await startup.started(on_postgres(tmp_path, monkeypatch))
+    assert attempts == [1]
 
 
 async def test_stop_whose_first_parts_fail_closes_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -27,7 +28,7 @@ from daypass.operations.access import lint
 from daypass.ports import Scene
 from daypass.scheduling.abandonment import abandon
 from daypass.server import worker as worker_module
-from daypass.server.heavy import HeavyProcesses
+from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
 from daypass.server.worker import DONE, FAILED, REFUSED, Setup, Task, Worker
 from daypass.stores.engine import open_database
 
@@ -55,6 +56,35 @@ def test_compute_runs_in_another_process_that_starts_when_first_needed_and_serve
         assert await heavy.compute("a", os.nice, 0) == min(19, os.nice(0) + worker_module.NICENESS)
 
     run(scene)
+
+
+def test_compute_without_processes_needs_no_database() -> None:
+    """`heavy.processes = 0`: during an outage the secret of a client is still checked."""
+
+    async def scene() -> None:
+        nothing: Any = None  # no directory, so no database
+        heavy = HeavyOnThreads(nothing, nothing, {}, nothing)
+        assert await heavy.compute("a", os.getpid) == os.getpid()
+        assert await heavy.compute("a", divmod, 7, 2, quick=True) == (3, 1)
+        await heavy.close()
+
+    asyncio.run(scene())
+
+
+def test_quick_work_without_processes_does_not_wait_for_long_work() -> None:
+    async def scene() -> None:
+        nothing: Any = None
+        heavy = HeavyOnThreads(nothing, nothing, {}, nothing)
+        ended = threading.Event()
+        long = asyncio.create_task(heavy.compute("a", ended.wait))
+        await asyncio.sleep(0)
+        assert await heavy.compute("b", divmod, 7, 2, quick=True) == (3, 1)
+        assert not long.done()
+        ended.set()
+        await long
+        await heavy.close()
+
+    asyncio.run(scene())
 
 
 def test_prepare_starts_one_process_which_the_first_work_then_uses() -> None:

@@ -35,7 +35,7 @@ async def test_server_that_has_started_builds_mounted_applications_before_a_requ
 ) -> None:
     """The management API takes a second to import: the first revocation must not wait for that."""
     parts = _Parts()
-    monkeypatch.setattr(process, "Runtime", lambda *_: parts)
+    monkeypatch.setattr(process.startup, "Runtime", lambda *_: parts)
     monkeypatch.setattr(process, "build", lambda _: parts)
     for name in ("disable_core_dumps", "tune_interpreter", "_end_with_parent"):
         monkeypatch.setattr(process, name, lambda: None)

@@ -17,6 +17,7 @@ from daypass.cli.main import run
 from daypass.config import ConfigError, Settings, load
 from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account, Role
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.bootstrap import FirstKey, parse
 from daypass.server import startup
 from daypass.server.startup import StartupError
@@ -116,10 +117,19 @@ def test_database_that_comes_up_while_a_start_waits_is_used(data: Path, monkeypa
 
     monkeypatch.setattr(Database, "read", read)
     monkeypatch.setattr(Settings, "database_url", lambda _: f"sqlite:///{data / 'daypass.db'}")
-    monkeypatch.setattr("daypass.stores.causes._final", lambda _: False)
+    monkeypatch.setattr("daypass.stores.causes.is_final", lambda _: False)
     slept: list[float] = []
     assert startup.prepare_database(settings_of(data), slept.append, lambda: sum(slept)) is False
     assert len(slept) == 2
+
+
+def test_cause_of_a_start_that_waits_for_the_feed_says_so() -> None:
+    refused = DaypassError(
+        ErrorKind.UNAVAILABLE, "Please try again shortly.", private={"directory": "polling the change feed timed out"}
+    )
+    said = cause_of(refused, "postgresql://daypass@db.internal/shop")
+    assert "polling the change feed timed out" in said
+    assert "try again shortly" not in said
 
 
 def test_serve_without_its_database_says_which_in_one_line_and_exits_5(
