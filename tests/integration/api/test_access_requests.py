@@ -12,6 +12,7 @@ from tests.integration.api.conftest import ROOT, TENANT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
 from daypass.domain.events import Event, EventType
+from daypass.operations.broker import facts
 from daypass.operations.broker.sweep import sweep
 from daypass.ports import Tx
 
@@ -458,3 +459,21 @@ async def test_request_that_existing_access_covers_returns_the_earlier_request(p
     assert (other["id"] != first["id"], other["reused"]) == (True, False)
     await place.ask("ann", f"/access-requests/{first['id']}/done")
     assert (await place.request(reuse=True))["reused"] is False
+
+
+async def test_requestable_role_behind_many_others_is_suggested_and_listed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_BATCH", 2)
+    for number in range(7):
+        await place.role(f"a-{number}")
+    query = {"action": "orders:Write", "resource": "*"}
+    suggested = (await place.ask("ann", "/role-suggestions", method="GET", query=query))["suggestions"]
+    assert [each["role"] for each in suggested] == [place.roles["prod"].arn]
+    listed = await place.ask("ann", "/roles/requestable", method="GET", query={"limit": "5"})
+    assert ([each["arn"] for each in listed["roles"]], listed["next"]) == ([place.roles["prod"].arn], "")
+    monkeypatch.setattr(facts, "_LOOKED_AT", 4)
+    listed = await place.ask("ann", "/roles/requestable", method="GET")
+    assert (listed["roles"], bool(listed["next"])) == ([], True)
+    none = await place.ask("lee", "/roles/requestable", method="GET")
+    assert none == {"roles": [], "next": ""}, "no rule lets Lee request a role"

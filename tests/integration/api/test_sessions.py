@@ -151,3 +151,18 @@ async def test_calls_by_session_credentials_are_bound_by_the_session_policy(serv
     narrow = await server.assume(alice, role.arn, Policy=policy("daypass:GetSession"))
     assert (await server.api(wide, "GET", "/accounts")).status == 200
     assert (await server.api(narrow, "GET", "/accounts")).code == "AccessDenied"
+
+
+async def test_list_sessions_by_name_or_arn_finds_those_of_the_user_or_role(server: Server) -> None:
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    role = await server.role("first", OPERATOR, OPERATOR)
+    made = (await server.assume(alice, role.arn)).id
+    user = f"arn:aws:iam::{OPERATOR}:user/alice"
+    for field, value in (("principal_id", "first"), ("principal_id", role.arn), ("principal_id", role.id)):
+        found = (await server.api(ROOT, "GET", "/sessions", {field: value})).json["sessions"]
+        assert [each["access_key_id"] for each in found] == [made], value
+    for value in ("alice", user):
+        found = (await server.api(ROOT, "GET", "/sessions", {"root_principal_id": value})).json["sessions"]
+        assert [each["access_key_id"] for each in found] == [made], value
+    for value in ("nobody", f"arn:aws:iam::{TENANT}:role/first"):
+        assert (await server.api(ROOT, "GET", "/sessions", {"principal_id": value})).json["sessions"] == []

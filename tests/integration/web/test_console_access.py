@@ -12,6 +12,8 @@ from tests.console import APPROVE, REASON, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
 
+from daypass.operations.broker import facts, read
+
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
 
@@ -61,6 +63,24 @@ def test_home_shows_what_is_ready_and_what_can_be_requested(ann: Browser) -> Non
     assert "You have no access that ends by itself." in shown
     ready, requestable = shown.index("Available now"), shown.index("Roles that you can request")
     assert ready < shown.index("reader") < requestable < shown.index("prod-orders")
+
+
+def test_lists_that_have_further_pages_do_not_say_that_there_is_nothing(
+    site: Installation, ann: Browser, lee: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_BATCH", 1)
+    monkeypatch.setattr(facts, "_LOOKED_AT", 1)
+    monkeypatch.setattr(read, "_SCANNED", 1)
+    monkeypatch.setattr(read, "can_vote", lambda *_: False)
+    request = sent(ann, role=ORDERS)
+    for path in ("/console/?requestable_after=prod-orders", "/console/request?after=prod-orders"):
+        shown = text(ann.get(path))  # the page looks through `reader` alone
+        assert "None of the roles of this page." in shown, path
+        assert "No approval rule" not in shown, path
+    inbox = text(lee.get("/console/approvals"))
+    assert "No requests wait for your vote." not in inbox
+    assert "Next page" in inbox
+    assert ann.submit(ann.get(f"/console/access-request?id={request}"), "/console/access-request/cancel").status == 303
 
 
 def test_request_sent_by_the_form_is_approved_used_extended_and_done(

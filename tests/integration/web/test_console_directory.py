@@ -12,6 +12,7 @@ from tests.console import RULE, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
 
+from daypass.wire.console import setup, users
 from daypass.wire.console.keys import KeyRow
 
 
@@ -167,3 +168,24 @@ def test_first_role_with_a_name_that_iam_refuses_is_refused(site: Installation, 
         approvers="leads",
     )
     refused(site, answer, 400)
+
+
+def test_users_and_groups_lists_begin_at_a_name(ada: Browser) -> None:
+    users, groups = text(ada.get("/console/users?start=lee")), text(ada.get("/console/groups?start=leads"))
+    assert "lee" in users
+    assert "ann" not in users
+    assert "leads" in groups
+    assert "engineers" not in groups
+    assert ada.get("/console/users?start=a/b").status == 400
+
+
+def test_groups_of_the_first_steps_are_known_behind_many_others(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "_MOST", 1)
+    monkeypatch.setattr(users, "_MOST", 1)
+    assert "Make both groups" not in text(ada.get("/console/start"))
+    assert '<option value="leads" selected>' in ada.get("/console/start").body.decode()
+    page = ada.get("/console/user?name=ann")
+    assert query_of(ada.submit(page, "/console/user/add-group", group="leads"))["done"] == "saved"
+    left = ada.get("/console/user?name=ann")
+    assert "leads" in text(left)
+    assert ada.submit(left, "/console/user/remove-group", group="leads").status == 303

@@ -135,3 +135,19 @@ def test_person_without_permission_gets_a_page_that_says_which(site: Installatio
     answer = signed_in(site, "lee").get("/console/sessions")
     assert "daypass:ListSessions" in text(answer)
     refused(site, answer, 403)
+
+
+def test_sessions_are_found_by_the_names_of_role_and_person(ada: Browser) -> None:
+    credentials(ada, session_name="found-by-name")
+    for query in ("principal=reader", f"principal={READER}", "root=ada", "principal=reader&root=ada"):
+        assert "found-by-name" in text(ada.get(f"/console/sessions?{query}")), query
+    assert "No sessions here." in text(ada.get("/console/sessions?root=lee&principal=reader"))
+
+
+def test_roles_list_begins_at_a_name(ada: Browser) -> None:
+    shown = text(ada.get("/console/roles?start=READ"))
+    assert "reader" in shown
+    assert "prod-orders" not in shown
+    assert "First page" in shown
+    assert "prod-admin" in text(ada.get("/console/roles?start=prod-a"))
+    assert ada.get("/console/roles?start=%0a%F0").status == 400

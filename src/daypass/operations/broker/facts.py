@@ -36,6 +36,8 @@ from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
 _MANY = 10_000
+_LOOKED_AT = 10_000  # roles that one search looks through
+_BATCH = 500
 
 
 class Person(Struct, frozen=True):
@@ -170,12 +172,40 @@ def _target(
 
 def rule_for(tx: Reader, role: Role, names: Sequence[str], context: Context | None) -> CompiledRule | None:
     """The most specific rule for the role whose requesters include a person with these names."""
+    return _most_specific(rules_for(tx, role.account, names, context), role)
+
+
+def rules_for(tx: Reader, account: str, names: Sequence[str], context: Context | None) -> list[CompiledRule]:
+    """The rules of an account whose requesters include a person with these names."""
+    return [rule for rule in rules_of(tx, account) if rule.requesters.include(names, context)]
+
+
+def requestable_roles(
+    tx: Reader, account: str, names: Sequence[str], after: str, count: int
+) -> tuple[list[tuple[Role, CompiledRule]], str]:
+    """Roles after `after`, by name, with their rules, that a person with these names may request; conditions of rules aside.
+
+    Looks through a limited number of roles, and stops at `count`. Also returns where the next call goes on; "" at the end.
+    """
+    rules, found = rules_for(tx, account, names, None), list[tuple[Role, CompiledRule]]()
+    if not rules:
+        return found, ""
+    for _ in range(_LOOKED_AT // _BATCH):
+        roles = tx.find(Role, account=account, order="name", after=after, limit=_BATCH)
+        for role in roles:
+            if (rule := _most_specific(rules, role)) is not None:
+                found.append((role, rule))
+                if len(found) == count:
+                    return found, role.name
+        if len(roles) < _BATCH:
+            return found, ""
+        after = roles[-1].name
+    return found, after
+
+
+def _most_specific(rules: Iterable[CompiledRule], role: Role) -> CompiledRule | None:
     tags = dict(role.tags)
-    fitting = [
-        rule
-        for rule in rules_of(tx, role.account)
-        if rule.covers(role.arn, tags) and rule.requesters.include(names, context)
-    ]
+    fitting = [rule for rule in rules if rule.covers(role.arn, tags)]
     return max(fitting, key=lambda rule: (rule.specificity, rule.name), default=None)
 
 

@@ -10,8 +10,9 @@ from typing import Final
 from msgspec import Struct
 
 from daypass.domain.access.request import OPEN
+from daypass.domain.access.rule import CompiledRule
 from daypass.domain.directory import AccessRequest, Grant, MfaDevice, Role
-from daypass.operations.broker.facts import Person, person_of, rule_for
+from daypass.operations.broker.facts import person_of, requestable_roles
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
@@ -81,26 +82,22 @@ async def list_requestable_roles(
 ) -> tuple[list[RequestableRole], str]:
     """daypass:ListRequestableRoles: roles of the caller's account that an approval rule lets the caller request.
 
-    Covers `limit` roles after `after`, by name; a page may have fewer and still have a next one. Conditions of the rule
+    At most `limit` roles after `after`, by name; a page may have fewer and still have a next one. Conditions of the rule
     are tested when the request is made. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED).
     """
     decision = await allow_unless_denied(env, call, "ListRequestableRoles", "role")
 
     def query(tx: Reader) -> tuple[list[RequestableRole], str]:
-        person = person_of(tx, call.caller)
-        roles = tx.find(Role, account=call.caller.account, order="name", after=after, limit=limit + 1)
-        found = [made for role in roles[:limit] if (made := _requestable(tx, role, person)) is not None]
-        return found, roles[limit - 1].name if len(roles) > limit else ""
+        names = person_of(tx, call.caller).names
+        roles, following = requestable_roles(tx, call.caller.account, names, after, limit)
+        return [_requestable(role, rule) for role, rule in roles], following
 
     found, following = await env.directory.read(query, account=call.caller.account)
     await env.journal.commit(served(call, decision=decision, detail={"found": len(found)}))
     return found, following
 
 
-def _requestable(tx: Reader, role: Role, person: Person) -> RequestableRole | None:
-    compiled = rule_for(tx, role, person.names, None)
-    if compiled is None:
-        return None
+def _requestable(role: Role, compiled: CompiledRule) -> RequestableRole:
     rule = compiled.rule
     return RequestableRole(
         arn=role.arn,

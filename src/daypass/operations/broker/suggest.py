@@ -17,13 +17,13 @@ from daypass.domain.policy.partial_evaluation import Outcome
 from daypass.domain.policy.pattern import fold
 from daypass.operations import heavy
 from daypass.operations.access.who_can import check_question, context_in, evaluation_of, question_of
-from daypass.operations.broker.facts import person_of, rule_for
+from daypass.operations.broker.facts import person_of, requestable_roles
 from daypass.operations.iam.holdings import Gatherer, Holdings
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Scene
 
-_LOOKED_AT: Final = 1_000
+_EXAMINED: Final = 1_000  # roles that the caller may request
 _BEYOND: Final = 50
 
 
@@ -66,10 +66,7 @@ def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -
     question = question_of(ctx, gatherer, action, resource)
     person = person_of(scene.tx, call.caller)
     found: list[tuple[tuple[float, int, str], Suggestion]] = []
-    for role in scene.tx.find(Role, account=ctx.account, order="name", limit=_LOOKED_AT):
-        rule = rule_for(scene.tx, role, person.names, None)
-        if rule is None:
-            continue
+    for role, rule in requestable_roles(scene.tx, ctx.account, person.names, "", _EXAMINED)[0]:
         holdings = gatherer.of(role)
         evaluation = evaluation_of(question, role, holdings)
         if evaluation.outcome is Outcome.DENIED:

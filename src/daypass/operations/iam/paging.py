@@ -52,8 +52,17 @@ def page_of(p: Params, scope: str, items: Sequence[T], key: Callable[[T], str]) 
     return page(p, scope, fetch, key)
 
 
+def marker_before(scope: str, start: str) -> str:
+    """The marker of a list by name whose next page begins with the first name that begins with `start`, or comes after it."""
+    return _marker(scope, f"{start[:-1]}{chr(ord(start[-1]) - 1)}\U0010ffff") if start else ""
+
+
 def _more(scope: str, key: str) -> dict[str, Any]:
-    return {"IsTruncated": True, "Marker": base64.urlsafe_b64encode(f"{scope}\n{key}".encode()).decode()}
+    return {"IsTruncated": True, "Marker": _marker(scope, key)}
+
+
+def _marker(scope: str, key: str) -> str:
+    return base64.urlsafe_b64encode(f"{scope}\n{key}".encode()).decode()
 
 
 def _decode(unverified_marker: str, scope: str) -> str:

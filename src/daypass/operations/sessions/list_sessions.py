@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import principal_facts, request_context
-from daypass.domain.directory import Role
+from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.admission import target_of
 from daypass.operations.authorize import layers_for
@@ -21,16 +24,44 @@ from daypass.operations.broker.use import candidates
 from daypass.operations.decide import admission_of
 from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
 from daypass.operations.outcome import served
-from daypass.ports import Call, Env, SessionFilter, SessionView, Viewer
+from daypass.ports import Call, Env, Reader, SessionFilter, SessionView, Viewer
+
+_ID: Final = re.compile(r"(?:AROA|AIDA)[A-Z2-7]{17}|[0-9]{12}(?::.+)?|arn:[^/]+(?:-provider|:trust-anchor)/.+")
+"""Ids of principals: of users and roles, of a root and its sessions, and of subjects of providers and trust anchors."""
 
 
 async def list_sessions(env: Env, call: Call, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
-    """daypass:ListSessions. `query.account`: "" is the caller's, "*" every account. Also returns the `before` of the next page."""
+    """daypass:ListSessions. `query.account`: "" is the caller's, "*" every account. Also returns the `before` of the next page.
+
+    Principals are named by id; users and roles of the account (with "*": of the caller's) also by name or ARN.
+    """
     scope = await allow_reading(env, call, "ListSessions", "session", query.account)
+    query = await _by_ids(env, call, query)
     page = await env.records.sessions(scope.viewer, dataclasses.replace(query, account=scope.account))
     detail = {"account": query.account, "principal_id": query.principal_id, "root": query.root_principal_id}
     await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
     return page
+
+
+async def _by_ids(env: Env, call: Call, query: SessionFilter) -> SessionFilter:
+    """The query with the ids of the users and roles that it names. What is not found stays as it is, and finds nothing."""
+    principal, root = query.principal_id, query.root_principal_id
+    if all(not name or _ID.fullmatch(name) for name in (principal, root)):
+        return query
+    account = call.caller.account if query.account in ("", "*") else query.account
+    principal, root = await env.directory.read(
+        lambda tx: (_id_of(tx, (Role, User), account, principal), _id_of(tx, (User, Role), account, root)),
+        account=call.caller.account,
+    )
+    return dataclasses.replace(query, principal_id=principal, root_principal_id=root)
+
+
+def _id_of(tx: Reader, kinds: Sequence[type[User | Role]], account: str, name: str) -> str:
+    for kind in kinds if name and not _ID.fullmatch(name) else ():
+        found = tx.get(kind, account=account, name=name.rpartition("/")[2])
+        if found is not None and name in (found.name, found.arn):
+            return found.id
+    return name
 
 
 async def get_session(env: Env, call: Call, session_id: str) -> SessionView:

@@ -132,8 +132,8 @@ class AccountsOut(Out):
 
 class SessionQuery(QueryIn):
     account: str = Field("", pattern=_ACCOUNT, description=_ACCOUNT_IS)
-    principal_id: str = Field("", max_length=128, description="A role's or user's unique id.")
-    root_principal_id: str = Field("", max_length=1024, description="Whoever began the chain.")
+    principal_id: str = Field("", max_length=2048, description="A role or user, by unique id, name or ARN.")
+    root_principal_id: str = Field("", max_length=2048, description="Whoever began the chain, likewise.")
     active: bool | None = None
     revoked: bool | None = None
     after: str = Field("", max_length=128, description="`next` of the page before.")

@@ -37,7 +37,8 @@ async def inbox(visit: ConsoleVisit) -> Response:
         limit=_ROWS,
     )
     states = ("all", *(each.value for each in RequestState))
-    return visit.page("approvals", "Approvals", rows=found, following=following, wanted=state, states=states)
+    listed = {"rows": found, "following": following, "first": bool(visit.value("after"))}
+    return visit.page("approvals", "Approvals", wanted=state, states=states, **listed)
 
 
 async def show(visit: ConsoleVisit) -> Response:

@@ -8,7 +8,7 @@ from typing import Final
 
 from daypass.wire.console.change import Change
 from daypass.wire.console.forms import Field, FormView
-from daypass.wire.console.iam import iam
+from daypass.wire.console.iam import iam, page_marker
 from daypass.wire.console.policies import Holder, empty, policies_of, policy_changes
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
 from daypass.wire.console.visit import ConsolePage, ConsoleVisit, to
@@ -23,7 +23,7 @@ _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", max
 
 async def groups(visit: ConsoleVisit, problem: str = "") -> Response:
     """GET /console/groups: by name."""
-    found = await iam(visit, "ListGroups", Marker=visit.value("after"), MaxItems=_ROWS)
+    found = await iam(visit, "ListGroups", Marker=page_marker(visit, "groups"), MaxItems=_ROWS)
     rows = [
         (
             link(group["GroupName"], _GROUP, name=group["GroupName"]),
@@ -33,7 +33,8 @@ async def groups(visit: ConsoleVisit, problem: str = "") -> Response:
         for group in found["Groups"]
     ]
     empty_text = ("No groups.", "Groups give their users the same policies. Approval rules name them.")
-    table = TableView(columns("Name", "Path", "Created"), rows, _GROUPS, found.get("Marker", ""), empty=empty_text)
+    titles, start = columns("Name", "Path", "Created"), visit.value("start", 64)
+    table = TableView(titles, rows, _GROUPS, found.get("Marker", ""), empty=empty_text, start=start)
     new = FormView(
         f"{_GROUPS}/create", "Create the group", "New group", (_NAME._replace(value=visit.value("new_name")),)
     )

@@ -5,18 +5,23 @@ Parameters are checked by the service models first, as for a signed request: wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.engine import perform
+from daypass.operations.iam.paging import marker_before
 from daypass.operations.iam.service import IAM
 from daypass.operations.iam.table import OPERATIONS
 from daypass.operations.rolesanywhere.service import ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
 from daypass.ports import Call, Env
 from daypass.wire.console.visit import Console, ConsoleVisit, ParameterCheck, Part
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 
 
 async def iam(visit: ConsoleVisit, operation: str, **params: Any) -> Mapping[str, Any]:
@@ -48,6 +53,14 @@ async def _run_roles_anywhere(
     checked = console.check("rolesanywhere", operation, params)
     call = replace(call, facts=replace(call.facts, region=console.region))
     return await perform(env, call, ROLES_ANYWHERE, OF_ROLES_ANYWHERE[operation], checked)
+
+
+def page_marker(visit: ConsoleVisit, scope: str) -> str:
+    """Where a page of a list of IAM begins: after the page before it, or at the names that begin with the field `start`."""
+    start = visit.value("start", 64).lower()
+    if start and not _NAME.fullmatch(start):
+        raise DaypassError(ErrorKind.VALIDATION, "Names have letters, digits and _+=,.@- only.")
+    return visit.value("after") or marker_before(scope, start)
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

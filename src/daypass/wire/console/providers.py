@@ -25,13 +25,10 @@ async def providers(visit: ConsoleVisit, problem: str = "") -> Response:
     """GET /console/providers: OpenID Connect and SAML providers."""
     oidc = await iam(visit, "ListOpenIDConnectProviders")
     saml = await iam_part(visit, "ListSAMLProviders")
-    rows = [(Cell("OpenID Connect"), _link(each["Arn"]), Cell()) for each in oidc["OpenIDConnectProviderList"]]
-    rows.extend(
-        (Cell("SAML"), _link(each["Arn"]), Cell(at=each.get("CreateDate") or 0))
-        for each in (saml.value or {}).get("SAMLProviderList", ())
-    )
+    rows = [(Cell("OpenID Connect"), _link(each["Arn"])) for each in oidc["OpenIDConnectProviderList"]]
+    rows.extend((Cell("SAML"), _link(each["Arn"])) for each in (saml.value or {}).get("SAMLProviderList", ()))
     empty = ("No identity providers.", "With one, people and workloads need no key.")
-    table = TableView(columns("Kind", "Provider", "Created"), rows, _PROVIDERS, empty=empty)
+    table = TableView(columns("Kind", "Provider"), rows, _PROVIDERS, empty=empty)
     return table_page(visit, "Identity providers", table, problem=problem or saml.problem, forms=_new(visit))
 
 

@@ -13,7 +13,7 @@ from daypass.operations import heavy
 from daypass.operations.access import lint, what_can, who_can
 from daypass.operations.sessions import list_sessions
 from daypass.ports import SessionFilter
-from daypass.wire.console.iam import iam, iam_part
+from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.visit import ConsoleVisit, Part, address, to
 from daypass.wire.http import Response
 
@@ -24,7 +24,7 @@ _ROLE: Final = "/console/role"
 async def listed(visit: ConsoleVisit) -> Response:
     """GET /console/roles: by name, below a path."""
     prefix = visit.value("path", 512)
-    found = await iam(visit, "ListRoles", PathPrefix=prefix, Marker=visit.value("after"), MaxItems=_ROWS)
+    found = await iam(visit, "ListRoles", PathPrefix=prefix, Marker=page_marker(visit, "roles"), MaxItems=_ROWS)
     return visit.page(
         "roles",
         "Roles",
@@ -32,7 +32,8 @@ async def listed(visit: ConsoleVisit) -> Response:
         following=found.get("Marker", ""),
         path=prefix,
         here=address("/console/roles", path=prefix),
-        first=bool(visit.value("after")),
+        start=visit.value("start", 64),
+        first=bool(visit.value("after") or visit.value("start")),
     )
 
 

@@ -43,7 +43,7 @@ async def listed(visit: ConsoleVisit) -> Response:
     state = visit.value("state", 16) or "active"
     if state not in _STATES:
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(_STATES)}.")
-    principal, root = visit.value("principal", 128), visit.value("root", 128)
+    principal, root = visit.value("principal"), visit.value("root")
     active, revoked = _STATES[state]
     wanted = SessionFilter(
         active=active,

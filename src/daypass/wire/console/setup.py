@@ -16,7 +16,7 @@ from daypass.wire.console.change import Change
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.user_changes import first_password
-from daypass.wire.console.visit import ConsoleVisit, to
+from daypass.wire.console.visit import ConsoleVisit, Part, to
 from daypass.wire.http import Response
 
 PERMISSIONS: Final[Mapping[str, str]] = {
@@ -31,6 +31,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The groups of the first steps: who requests and who approves, with what they may do."""
 START: Final = "/console/start"
+_MOST: Final = 100  # groups that the choices offer
 
 
 async def settings_page(visit: ConsoleVisit) -> Response:
@@ -41,11 +42,11 @@ async def settings_page(visit: ConsoleVisit) -> Response:
 
 async def start(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
     """GET /console/start: an account's first steps, and which of them are done. `once`: see `users.user`."""
-    groups = await iam_part(visit, "ListGroups", MaxItems=100)
+    groups = await _groups(visit)
     roles = await iam_part(visit, "ListRoles", MaxItems=1)
     people = await iam_part(visit, "ListUsers", MaxItems=2)
     made = await visit.attempt("daypass:ListApprovalRules", rules.list_rules, "")
-    names = [each["GroupName"] for each in (groups.value or {}).get("Groups", ())]
+    names = groups.value or ()
     has_groups = all(group in names for group in GROUPS)
     return visit.page(
         "start",
@@ -60,6 +61,18 @@ async def start(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, s
         problem=problem or groups.problem,
         once=once,
     )
+
+
+async def _groups(visit: ConsoleVisit) -> Part[Sequence[str]]:
+    """Groups by name: some of them where there are many, but always those of the first steps that exist."""
+    found = await iam_part(visit, "ListGroups", MaxItems=_MOST)
+    if found.value is None:
+        return Part(problem=found.problem)
+    names = [each["GroupName"] for each in found.value["Groups"]]
+    for group in GROUPS if found.value.get("Marker") else ():
+        if group not in names and (await iam_part(visit, "GetGroup", GroupName=group, MaxItems=1)).value is not None:
+            names.append(group)
+    return Part(names)
 
 
 def _colleague_form(visit: ConsoleVisit) -> FormView:
@@ -88,7 +101,7 @@ def _group_field(visit: ConsoleVisit, name: str, label: str, names: Sequence[str
 
 async def _make_groups(visit: ConsoleVisit) -> Response:
     """The two groups with what their people need; the person joins the first."""
-    known = {each["GroupName"] for each in (await iam(visit, "ListGroups", MaxItems=1000))["Groups"]}
+    known = (await _groups(visit)).value or ()
     for group, actions in GROUPS.items():
         if group not in known:
             await iam(visit, "CreateGroup", GroupName=group)

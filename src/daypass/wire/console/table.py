@@ -27,7 +27,13 @@ class Column(NamedTuple):
 
 
 class TableView(NamedTuple):
-    """A table. `here`: the address of the page without its cursor. `empty`: what an empty table says."""
+    """A table.
+
+    Attributes:
+        here: the address of the page without its cursor.
+        empty: what an empty table says.
+        start: with what the names of the page begin; None: the page cannot begin at a name.
+    """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
@@ -36,6 +42,7 @@ class TableView(NamedTuple):
     first: bool = False
     sorted_by: str = ""
     empty: tuple[str, str] = ("Nothing here.", "")
+    start: str | None = None
 
     def sort_address(self, column: Column) -> str:
         """The address of this page, sorted by a column."""
@@ -57,5 +64,5 @@ def table_page(
     visit: ConsoleVisit, title: str, table: TableView, *, problem: str = "", forms: Sequence[FormView] = ()
 ) -> Response:
     """A page with one table, and the forms for new rows."""
-    table = table._replace(first=bool(visit.value("after")))
+    table = table._replace(first=bool(visit.value("after") or visit.value("start")))
     return visit.page("table", title, table=table, problem=problem, forms=forms)

@@ -7,7 +7,7 @@ from typing import Final
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, Whose
 from daypass.wire.console.forms import Field, FormView, chosen
-from daypass.wire.console.iam import iam, iam_part
+from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, policies_of
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
 from daypass.wire.console.visit import ConsoleVisit
@@ -23,7 +23,7 @@ _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", max
 
 async def users(visit: ConsoleVisit, problem: str = "") -> Response:
     """GET /console/users: by name."""
-    found = await iam(visit, "ListUsers", Marker=visit.value("after"), MaxItems=ROWS)
+    found = await iam(visit, "ListUsers", Marker=page_marker(visit, "users"), MaxItems=ROWS)
     rows = [
         (
             link(user["UserName"], USER, name=user["UserName"]),
@@ -35,7 +35,7 @@ async def users(visit: ConsoleVisit, problem: str = "") -> Response:
     ]
     titles = columns("Name", "Path", "Created", "Last sign-in")
     empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
-    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty)
+    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=visit.value("start", 64))
     new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=visit.value("new_name")),))
     return table_page(visit, "Users", table, problem=problem, forms=(new,))
 
@@ -84,12 +84,11 @@ async def _forms(visit: ConsoleVisit, name: str, member: list[str]) -> tuple[For
     found = await iam_part(visit, "ListGroups", MaxItems=_MOST)
     names = [each["GroupName"] for each in (found.value or {}).get("Groups", ())]
     others = [each for each in names if each not in member]
-    hidden = {"name": name}
-    join = FormView(
-        f"{USER}/add-group", "Add to the group", "Add to a group", (chosen("group", "Group", others),), hidden
-    )
+    hidden, more = {"name": name}, bool((found.value or {}).get("Marker"))
+    group = Field("group", "Group", hint="Its name", maxlength=128) if more else chosen("group", "Group", others)
+    join = FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (group,), hidden)
     rename = FormView(f"{USER}/rename", "Rename", "Rename the user", (_NAME._replace(value=name),), hidden)
-    return (*((join,) if others else ()), rename)
+    return (*((join,) if others or more else ()), rename)
 
 
 def _buttons(name: str, member: list[str], keys: list[str]) -> dict[str, FormView]:
