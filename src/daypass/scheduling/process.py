@@ -1,7 +1,9 @@
 """A child process that does one piece of work at a time, for the thread that owns it.
 
 Requests and answers are length-prefixed bytes over its standard input and output. It is started on first use, and again
-after it has exited or has been killed because no caller waited for its answer.
+after it has exited or has been killed because no caller waited for its answer. Its first message says that it has
+started. Until then it is not killed when its caller has gone: on a busy machine a start takes longer than a caller waits,
+and if each caller's start were undone, none would ever succeed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import IO, Final, Protocol
 
 _LENGTH: Final = struct.Struct(">Q")
 _LOOK_SECONDS: Final = 0.1  # between two checks whether the caller still waits
+_START_LOOKS: Final = 1200  # a process that has not started by then never will
 _GRACE_LOOKS: Final = 5  # a new process costs about half a second, so one that is nearly done may finish
 _CHUNK: Final = 1 << 16
 
@@ -24,7 +27,7 @@ class WorkerDied(Exception):
 
 
 class Abandoned(Exception):
-    """The process was killed because no caller waited for the answer."""
+    """No caller waited for the answer. The process was killed, unless it had no work yet."""
 
 
 class WorkerProcess:
@@ -54,16 +57,18 @@ class WorkerProcess:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        patience = _Patience(abandoned)
+        patience = _Patience(abandoned, _GRACE_LOOKS)
+        if abandoned():
+            raise Abandoned
         try:
             write_message(_Patient(process.stdin, select.POLLOUT, patience), request)
             return read_message(_Patient(process.stdout, select.POLLIN, patience))
         except (OSError, EOFError):
             self.close()
             raise WorkerDied from None
-        except Abandoned:
+        except _Impatient:
             self.close()
-            raise
+            raise Abandoned from None
 
     def kill(self) -> None:
         """Kills the process, if there is one. Any thread may call this; `ask` then raises WorkerDied."""
@@ -95,27 +100,34 @@ class WorkerProcess:
         )
         self._process = process
         assert process.stdin is not None
+        assert process.stdout is not None
         try:
             write_message(process.stdin, self._setup)
-        except OSError:
+            read_message(_Patient(process.stdout, select.POLLIN, _Patience(lambda: True, _START_LOOKS)))
+        except (OSError, EOFError, _Impatient):
             self.close()
             raise WorkerDied from None
         return process
 
 
-class _Patience:
-    """How long `ask` waits: while the caller does, and a moment longer."""
+class _Impatient(Exception):
+    """Nobody waits any longer."""
 
-    def __init__(self, abandoned: Callable[[], bool]) -> None:
+
+class _Patience:
+    """How long `ask` waits: while the caller does, and a number of looks longer."""
+
+    def __init__(self, abandoned: Callable[[], bool], looks: int) -> None:
         self._abandoned = abandoned
+        self._most = looks
         self._looks = 0
 
     def wait(self, poll: select.poll) -> None:
-        """Returns when the stream is ready. Raises Abandoned."""
+        """Returns when the stream is ready. Raises _Impatient."""
         while not poll.poll(_LOOK_SECONDS * 1000):
             self._looks = self._looks + 1 if self._abandoned() else 0
-            if self._looks > _GRACE_LOOKS:
-                raise Abandoned
+            if self._looks > self._most:
+                raise _Impatient
 
 
 class _Patient:

@@ -104,6 +104,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     try:
         setup: Setup = pickle.loads(read_message(requests))  # noqa: S301  # from the server that made this process
         worker = Worker(setup)
+        write_message(answers, b"")  # it has started
         while True:
             task: Task = pickle.loads(read_message(requests))  # noqa: S301  # as above
             write_message(answers, pickle.dumps(worker.do(task), pickle.HIGHEST_PROTOCOL))

@@ -17,15 +17,31 @@ import sys
 from daypass.scheduling.process import read_message, write_message
 requests, answers = open(0, "rb", buffering=0, closefd=False), open(1, "wb", buffering=0, closefd=False)
 setup = read_message(requests)
+write_message(answers, b"")
 while True:
     write_message(answers, setup + read_message(requests))
 """
 _HALF = """
 import struct, sys, time
-sys.stdout.buffer.write(struct.pack(">Q", 1_000_000) + b"the first bytes")
+sys.stdout.buffer.write(struct.pack(">QQ", 0, 1_000_000) + b"the first bytes")
 sys.stdout.buffer.flush()
 time.sleep(600)
 """
+
+
+_DEAF = """
+import sys, time
+sys.stdout.buffer.write(bytes(8))
+sys.stdout.buffer.flush()
+time.sleep(600)
+"""
+_SLOW_START = (
+    """
+import time
+time.sleep(1.5)
+"""
+    + _ECHO
+)
 
 
 @pytest.fixture
@@ -42,12 +58,13 @@ def process() -> Iterator[Callable[..., WorkerProcess]]:
 
 
 def outcome(worker: WorkerProcess, request: bytes) -> object:
-    """What a thread gets that asks for a caller who has gone; None if it still waits after half a minute."""
+    """What a thread gets whose caller goes when it has asked; None if it still waits after half a minute."""
     found: list[object] = []
+    looks = iter([False])
 
     def ask() -> None:
         try:
-            found.append(worker.ask(request, lambda: True))
+            found.append(worker.ask(request, lambda: next(looks, True)))
         except (Abandoned, WorkerDied) as error:
             found.append(type(error))
 
@@ -67,7 +84,7 @@ def test_ask_returns_large_answers_to_large_requests(process: Callable[..., Work
 def test_a113_ask_of_a_process_that_does_not_read_ends_when_the_caller_has_gone(
     process: Callable[..., WorkerProcess], request_size: int
 ) -> None:
-    worker = process("sleep", "600")
+    worker = process(sys.executable, "-c", _DEAF)
     assert outcome(worker, MUCH[:request_size]) is Abandoned
     assert worker.pid == 0
 
@@ -85,3 +102,15 @@ def test_ask_of_a_process_that_ends_says_so_and_the_next_call_starts_another(
     for _ in range(2):
         with pytest.raises(WorkerDied):
             worker.ask(MUCH, lambda: False)
+
+
+def test_ask_whose_caller_goes_while_the_process_starts_leaves_a_process_for_the_next(
+    process: Callable[..., WorkerProcess],
+) -> None:
+    worker = process(sys.executable, "-c", _SLOW_START)
+    with pytest.raises(Abandoned):
+        worker.ask(b"first", lambda: True)
+    started = worker.pid
+    assert started
+    assert worker.ask(b"second", lambda: False) == b"setup second"
+    assert worker.pid == started
