@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fido2.cose import ES256
 from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData, CollectedClientData
 
-from daypass.operations.sign_in.webauthn import to_bytes, to_text
+from daypass.domain.encoding import base64url
+from daypass.operations.sign_in.webauthn import to_bytes
 
 UP, UV, BE, BS, AT = 0x01, 0x04, 0x08, 0x10, 0x40
 
@@ -37,7 +38,7 @@ class Authenticator:
 
     @property
     def id(self) -> str:
-        return to_text(self.credential)
+        return base64url(self.credential)
 
     def register(self, options: str) -> str:
         """The answer to the options of a registration."""
@@ -50,8 +51,8 @@ class Authenticator:
         form, statement = self.attest(bytes(data), hashlib.sha256(client).digest())
         attestation = AttestationObject.create(form, data, statement)
         response = {
-            "clientDataJSON": to_text(client),
-            "attestationObject": to_text(attestation),
+            "clientDataJSON": base64url(client),
+            "attestationObject": base64url(attestation),
             "transports": ["internal", "<script>"],
         }
         return self._answer(response)
@@ -65,10 +66,10 @@ class Authenticator:
         client = self._client_data("webauthn.get", asked["challenge"])
         signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
         response = {
-            "clientDataJSON": to_text(client),
-            "authenticatorData": to_text(data),
-            "signature": to_text(signature),
-            "userHandle": to_text(self.user),
+            "clientDataJSON": base64url(client),
+            "authenticatorData": base64url(data),
+            "signature": base64url(signature),
+            "userHandle": base64url(self.user),
             **changes,
         }
         return self._answer(response)

@@ -13,7 +13,8 @@ from tests.browser import Browser, forms, refused, text
 from tests.passkeys import DEVICES, new_passkey, registered, sign_in_with
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, user
 
-from daypass.operations.sign_in.webauthn import to_bytes, to_text
+from daypass.domain.encoding import base64url
+from daypass.operations.sign_in.webauthn import to_bytes
 
 PASSKEY = "/login/passkey"
 SECOND = "/login/second-passkey"
@@ -184,11 +185,11 @@ _HOSTILE: dict[str, Callable[[str], str]] = {
     "no members": lambda good: json.dumps({"id": json.loads(good)["id"]}),
     "numbers": lambda good: json.dumps({**json.loads(good), "response": 1}),
     "a number as id": lambda good: json.dumps({**json.loads(good), "id": 1}),
-    "junk data": lambda good: _with(good, authenticatorData=to_text(b"\x00" * 36)),
+    "junk data": lambda good: _with(good, authenticatorData=base64url(b"\x00" * 36)),
     "deep CBOR": lambda good: _with(
-        good, authenticatorData=to_text(to_bytes(json.loads(good)["response"]["authenticatorData"])[:32] + b"\x85\0\0\0\1" + b"\x81" * 5000)
+        good, authenticatorData=base64url(to_bytes(json.loads(good)["response"]["authenticatorData"])[:32] + b"\x85\0\0\0\1" + b"\x81" * 5000)
     ),
-    "junk client data": lambda good: _with(good, clientDataJSON=to_text(b"\xff")),
+    "junk client data": lambda good: _with(good, clientDataJSON=base64url(b"\xff")),
     "no signature": lambda good: _with(good, signature=""),
 }  # fmt: skip
 

@@ -7,7 +7,6 @@ a key is never used for an algorithm other than its own.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import json
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
+from daypass.domain.encoding import base64url
 from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.provider_settings import ALGORITHMS
@@ -81,7 +81,7 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
     if len(names) == 1 or not all(isinstance(value, str) for value in members.values()):
         raise JoseError("the key is of an unknown type")
     text = json.dumps(members, separators=(",", ":"), sort_keys=True)
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode("utf-8")).digest()).rstrip(b"=").decode("ascii")
+    return base64url(hashlib.sha256(text.encode("utf-8")).digest())
 
 
 def _read(unverified_text: str, own_key: frozenset[str] = frozenset()) -> tuple[UnverifiedJws, Mapping[str, Any]]:

@@ -7,7 +7,6 @@ Sources: RFC 7515, 7517, 7518 (3.4, 6.2, 6.3), 8037; the type is that of RFC 906
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from daypass.crypto.jose import read
 from daypass.crypto.key_encryption import RingError
 from daypass.crypto.keys import KeyRings, Ring, RingKey
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.ports import Clock
@@ -70,8 +70,8 @@ class RingSigner:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:
             raise _unavailable(error) from None
-        signed = f"{_header(algorithm, key.id, typ)}.{_base64url(msgspec.json.encode(claims))}"
-        return f"{signed}.{_base64url(_SIGN[algorithm](self._private(key), signed.encode('ascii')))}"
+        signed = f"{_header(algorithm, key.id, typ)}.{base64url(msgspec.json.encode(claims))}"
+        return f"{signed}.{base64url(_SIGN[algorithm](self._private(key), signed.encode('ascii')))}"
 
     async def verify(self, unverified_text: str, typ: str = TYPE) -> Mapping[str, Any]:
         """See `ports.TokenSigner`. Tokens of another type are refused (RFC 8725, 3.11)."""
@@ -126,7 +126,7 @@ class RingSigner:
 @lru_cache(maxsize=64)
 def _header(algorithm: str, kid: str, typ: str) -> str:
     """The first part of a token; it is the same for all tokens of a key."""
-    return _base64url(msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": typ}))
+    return base64url(msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": typ}))
 
 
 def _unavailable(error: RingError) -> DaypassError:
@@ -175,14 +175,10 @@ def _public_jwk(algorithm: str, kid: str, key: PrivateKey) -> dict[str, str]:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         name, half, _ = _curve(key)
         point = key.public_key().public_numbers()
-        x, y = (_base64url(n.to_bytes(half, "big")) for n in (point.x, point.y))
+        x, y = (base64url(n.to_bytes(half, "big")) for n in (point.x, point.y))
         return {"kty": "EC", "crv": name, "x": x, "y": y, **common}
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(key.public_key().public_bytes_raw()), **common}
+        return {"kty": "OKP", "crv": "Ed25519", "x": base64url(key.public_key().public_bytes_raw()), **common}
     numbers = key.public_key().public_numbers()
-    n, e = (_base64url(v.to_bytes(-(-v.bit_length() // 8), "big")) for v in (numbers.n, numbers.e))
+    n, e = (base64url(v.to_bytes(-(-v.bit_length() // 8), "big")) for v in (numbers.n, numbers.e))
     return {"kty": "RSA", "n": n, "e": e, **common}
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -17,6 +17,7 @@ from typing import Final
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import SamlProvider, Tags
+from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Value
 from daypass.domain.proof import OneTime, Proof
@@ -278,5 +279,5 @@ def one_use(assertion: Assertion) -> OneTime:
     The signing key is part of its id, so another identity provider cannot consume the ids of this one.
     """
     named = f"{assertion.key}\0{assertion.issuer}\0{assertion.id}"
-    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = text_digest(named)
     return OneTime(PURPOSE, digest, assertion.not_after)

@@ -7,7 +7,6 @@ Source: IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust model" and 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from daypass.domain.directory import Tags
+from daypass.domain.encoding import text_digest
 
 SERVICE: Final = "rolesanywhere.amazonaws.com"
 """The service principal that role trust policies name."""
@@ -135,7 +135,7 @@ class Certificate:
 
     def subject_id(self, account: str) -> str:
         """The id of the subject in an account, a UUID of version 8. Certificates with the same subject share it."""
-        x = hashlib.sha256(f"{account}\0{self.called}".encode("utf-8", "surrogatepass")).hexdigest()
+        x = text_digest(f"{account}\0{self.called}")
         return f"{x[:8]}-{x[8:12]}-8{x[13:16]}-a{x[17:20]}-{x[20:32]}"
 
 

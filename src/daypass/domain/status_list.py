@@ -5,10 +5,11 @@ Source: draft-ietf-oauth-status-list, sections 4 (compressed byte array) and 5 (
 
 from __future__ import annotations
 
-import base64
 import zlib
 from collections.abc import Iterable
 from typing import Final
+
+from daypass.domain.encoding import base64url
 
 STATUSES: Final = 131_072
 """Statuses in one list: 16 KiB before compression."""
@@ -25,7 +26,7 @@ def encode_statuses(revoked: Iterable[int], size: int) -> str:
     data = bytearray(-(-size // _BITS))
     for index in revoked:
         data[index // _BITS] |= 1 << index % _BITS
-    return base64.urlsafe_b64encode(zlib.compress(bytes(data), 9)).rstrip(b"=").decode("ascii")
+    return base64url(zlib.compress(bytes(data), 9))
 
 
 def split_index(index: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ needs that account's policy, which is not known here: it is denied.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -27,11 +27,11 @@ from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
 from daypass.operations import heavy
-from daypass.operations.access.subject import Subject, account_named, shown, subject_of
+from daypass.operations.access.subject import Subject, account_named, question_shown, subject_of
 from daypass.operations.assume.admission import target_of
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import authorize
-from daypass.operations.decide import is_large
+from daypass.operations.decide import admission_is_large
 from daypass.operations.management import allow
 from daypass.operations.outcome import pack, served
 from daypass.ports import Call, Env
@@ -208,44 +208,38 @@ def of_subject(subject: Subject, question: Question, resource: str, action: str,
 def _is_heavy(ready: Sequence[Prepared], *, reasons: bool) -> bool:
     if reasons and len(ready) > _EXPLAINED:
         return True
-    return any(
-        is_large(_policies(item), lambda item=item: item.query.context)  # type: ignore[misc]  # bound in its turn
-        for item in ready
-    )
+    return any(map(_is_large, ready))
 
 
-def _policies(item: Prepared) -> Iterable[Any]:
-    policies = item.policies
-    yield from policies.identity or ()
-    yield from policies.boundary or ()
-    for level in (*policies.session, *policies.guardrails):
-        yield from level
-    if item.target is not None and item.target.trust is not None:
-        yield item.target.trust
+def _is_large(item: Prepared) -> bool:
+    trust = item.target.trust if item.target is not None else None
+    return admission_is_large(item.policies, trust, lambda: item.query.context)
 
 
 async def _in_slices(ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool) -> list[Outcome]:
     """The decisions on the event loop, in slices of a millisecond or two. Raises DaypassError(LIMIT_EXCEEDED)."""
     outcomes: list[Outcome] = []
     with metered():
-        for item in ready:
-            if outcomes and len(outcomes) % _SLICE == 0:
+        for outcome in _outcomes(ready, semantic, reasons=reasons):
+            outcomes.append(outcome)
+            if len(outcomes) % _SLICE == 0:
                 await asyncio.sleep(0)
-            outcomes.append(outcome_of(item, reasons=reasons))
-            if semantic.ends(allowed=outcomes[-1].decision.allowed):
-                break
     return outcomes
 
 
 def decided(ready: Sequence[Prepared], semantic: Semantic, reasons: bool) -> list[Outcome]:  # noqa: FBT001 (heavy work)
     """The decisions, as heavy work. Raises DaypassError(LIMIT_EXCEEDED)."""
-    outcomes: list[Outcome] = []
     with metered():
-        for item in ready:
-            outcomes.append(outcome_of(item, reasons=reasons))
-            if semantic.ends(allowed=outcomes[-1].decision.allowed):
-                break
-    return outcomes
+        return list(_outcomes(ready, semantic, reasons=reasons))
+
+
+def _outcomes(ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool) -> Iterator[Outcome]:
+    """The decisions in order, up to the one that ends the request."""
+    for item in ready:
+        outcome = outcome_of(item, reasons=reasons)
+        yield outcome
+        if semantic.ends(allowed=outcome.decision.allowed):
+            return
 
 
 def outcome_of(item: Prepared, *, reasons: bool) -> Outcome:
@@ -311,9 +305,7 @@ def _detail(asked: Sequence[Question | Unreadable], subjects: Subjects, answers:
     denied = sum(not answer.allowed for answer in answers)
     listed = [
         {
-            "subject": shown(question.subject, subjects[question.subject.type, question.subject.id]),
-            "action": question.action[:256],
-            "resource": f"{question.resource.type[:64]} {question.resource.id[:512]}",
+            **question_shown(question, subjects[question.subject.type, question.subject.id]),
             "allowed": answer.allowed,
         }
         for question, answer in zip(asked, answers, strict=False)

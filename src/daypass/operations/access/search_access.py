@@ -30,7 +30,7 @@ from daypass.operations.access.evaluate_access import (
     permitted_subject,
     prepare,
 )
-from daypass.operations.access.subject import Subject, named_subject, shown
+from daypass.operations.access.subject import Subject, named_subject, question_shown
 from daypass.operations.access.who_can import BATCH, context_in, evaluated, trust_of
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import refresh_if_changed
@@ -98,16 +98,13 @@ def _subjects(scene: Scene, call: Call, question: Question, after: str, size: in
     """One batch, as heavy work."""
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx)
-    guardrails = tuple(tuple(source.policy for source in level) for level in gatherer.guardrails())
+    guardrails = gatherer.guardrail_policies()
     resource = resource_arn(question.resource, ctx.account)
     action = action_of(question.action, question.resource)
     target = _target(ctx, resource) if is_assumption(action, resource, ctx.account) else None
 
     def allowed(entity: User | Role) -> bool:
-        held = gatherer.of(entity)
-        boundary = tuple(source.policy for source in held.boundary) if held.boundary is not None else None
-        policies = CallerPolicies(tuple(source.policy for source in held.identity), boundary, (), guardrails)
-        subject = named_subject(entity, policies, call.now)
+        subject = named_subject(entity, gatherer.of(entity).policies(guardrails), call.now)
         item = of_subject(subject, question, resource, action, target)
         return outcome_of(item, reasons=False).decision.allowed
 
@@ -257,11 +254,6 @@ async def _recorded(
     replays: Replays,
     subject: Subject | None = None,
 ) -> Page:
-    detail = {
-        "subject": shown(question.subject, subject),
-        "action": question.action[:256],
-        "resource": f"{question.resource.type[:64]} {question.resource.id[:512]}",
-        "results": len(page.results),
-    }
+    detail = {**question_shown(question, subject), "results": len(page.results)}
     await commit_once(env, served(call, decision=permission, detail=detail), replays)
     return page

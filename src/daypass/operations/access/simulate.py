@@ -97,7 +97,7 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
     if len(request.actions) * len(request.resources) > MAX_PAIRS:
         raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"At most {MAX_PAIRS} actions times resources can be simulated.")
     for action in request.actions:
-        _check_action(action)
+        check_action(action)
     await refresh_if_changed(env)
     stage = await _stage(env, call, request)
     answers = await heavy.compute(env, call.caller.account, _answers, stage, request)
@@ -111,7 +111,8 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
     return answers
 
 
-def _check_action(action: str) -> None:
+def check_action(action: str) -> None:
+    """Raises DaypassError(VALIDATION) unless this is one action."""
     service, colon, name = action.partition(":")
     if not (service and colon and name) or ":" in name or "*" in action or "?" in action:
         raise DaypassError(ErrorKind.VALIDATION, f"An action is SERVICE:NAME, without wildcards: {action}")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.arn import Arn, account_of, parse_arn
-from daypass.domain.authzen import Entity
+from daypass.domain.authzen import Entity, Question
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.context import merged, principal_facts, request_context, time_keys
 from daypass.domain.directory import Role, User
@@ -170,9 +170,12 @@ _TYPES: Final[Mapping[str, _Find]] = {
 """The types of subjects."""
 
 
-def shown(entity: Entity, subject: Subject | None) -> Mapping[str, Any]:
-    """A subject as the record shows it. An access token is never shown."""
+def question_shown(question: Question, subject: Subject | None) -> dict[str, Any]:
+    """A question about a subject (None: it was not found) as the record shows it. An access token is never shown."""
+    entity, resource = question.subject, question.resource
+    named = subject.arn if subject else "" if entity.type == ACCESS_TOKEN else entity.id[:512]
     return {
-        "type": entity.type[:64],
-        "id": subject.arn if subject else "" if entity.type == ACCESS_TOKEN else entity.id[:512],
+        "subject": {"type": entity.type[:64], "id": named},
+        "action": question.action[:256],
+        "resource": f"{resource.type[:64]} {resource.id[:512]}",
     }

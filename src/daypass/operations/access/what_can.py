@@ -50,7 +50,7 @@ from daypass.operations.access.who_can import (
 )
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings
+from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Scene
@@ -153,10 +153,10 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
     gatherer = Gatherer(ctx)
     entity = _entity(ctx, arn)
     holdings = gatherer.of(entity)
-    guardrails = _policies(gatherer)
+    guardrails = gatherer.guardrail_policies()
     roles = tx.find(Role, account=ctx.account, order="name", after=after, limit=size + 1)
 
-    facts, identity = hypothetical_facts(entity), [source.policy for source in holdings.identity]
+    facts, identity = hypothetical_facts(entity), policies_in(holdings.identity)
 
     def access(role: Role) -> Access | None:
         charge(0)
@@ -171,10 +171,6 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
         return found, roles[len(every) - 1].name if exhausted or len(roles) > size else "", meter.left
 
 
-def _policies(gatherer: Gatherer) -> tuple[tuple[NamedPolicy, ...], ...]:
-    return tuple(tuple(source.policy for source in level) for level in gatherer.guardrails())
-
-
 def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant, ...], bool]:
     """What a user or role of the caller's account can do, and whether there is more. It authorizes nothing.
 
@@ -186,7 +182,7 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     grants: list[Grant] = []
     with metered():
         try:
-            for grant in _grants(entity, gatherer.of(entity), _policies(gatherer)):
+            for grant in _grants(entity, gatherer.of(entity), gatherer.guardrail_policies()):
                 if len(grants) == MAX_GRANTS:
                     return tuple(grants), True
                 grants.append(grant)
@@ -200,12 +196,7 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
 def _grants(
     entity: User | Role, holdings: Holdings, guardrails: tuple[tuple[NamedPolicy, ...], ...]
 ) -> Iterator[Grant]:
-    layers = Layers(
-        same_account=True,
-        identity=tuple(source.policy for source in holdings.identity),
-        boundary=tuple(source.policy for source in holdings.boundary) if holdings.boundary is not None else None,
-        guardrails=guardrails,
-    )
+    layers = holdings.layers(guardrails)
     for source in holdings.identity:
         for statement in source.policy.document.statements:
             if statement.effect is Effect.ALLOW:

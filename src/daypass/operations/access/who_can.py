@@ -36,11 +36,11 @@ from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
 from daypass.operations import heavy
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
-from daypass.operations.access.simulate import is_role_arn
+from daypass.operations.access.simulate import check_action, is_role_arn
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings, compiled
+from daypass.operations.iam.holdings import Gatherer, Holdings, compiled, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Scene
@@ -134,9 +134,7 @@ async def who_can(
 
 def check_question(action: str, resource: str) -> None:
     """Raises DaypassError(VALIDATION) unless these are a valid action and resource."""
-    service, colon, name = action.partition(":")
-    if not (service and colon and name) or ":" in name or "*" in action or "?" in action:
-        raise DaypassError(ErrorKind.VALIDATION, f"An action is SERVICE:NAME, without wildcards: {action}")
+    check_action(action)
     if resource != "*":
         try:
             parse_arn(resource)
@@ -198,7 +196,7 @@ def _batch(ctx: ReadContext, asked: tuple[str, str, bool], kind: str, after: str
 def _is_denied(question: Question, entity: User | Role, holdings: Holdings) -> bool:
     """Whether no evaluation is needed. It counts as one decision."""
     charge(0)
-    identity, role = (source.policy for source in holdings.identity), question.role
+    identity, role = policies_in(holdings.identity), question.role
     if role is None:
         return certainly_denied(identity, question.action)
     facts = hypothetical_facts(entity)
@@ -228,20 +226,16 @@ def question_of(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str
         role = ctx.tx.get(Role, account=ctx.account, name=parse_arn(resource).name)
         if role is None or role.arn != resource:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The role {resource} does not exist.")
-    levels = tuple(tuple(source.policy for source in level) for level in gatherer.guardrails())
-    return Question(ctx.account, action, resource, role, levels)
+    return Question(ctx.account, action, resource, role, gatherer.guardrail_policies())
 
 
 def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -> PartialEvaluation:
     """The result for a user or role of the account."""
     facts, keys = hypothetical_facts(entity), hypothetical_keys(entity)
-    identity = tuple(source.policy for source in holdings.identity)
-    boundary = tuple(source.policy for source in holdings.boundary) if holdings.boundary is not None else None
     if question.role is not None:
-        policies = CallerPolicies(identity, boundary, guardrails=question.guardrails)
         known = hypothetical_known(entity, ("aws:resourceaccount",), _RESOURCE_TAGS)
-        return _assuming(question.role, facts, keys, policies, known)
-    layers = Layers(same_account=True, identity=identity, boundary=boundary, guardrails=question.guardrails)
+        return _assuming(question.role, facts, keys, holdings.policies(question.guardrails), known)
+    layers = holdings.layers(question.guardrails)
     return _doing(question, facts, keys, layers, hypothetical_known(entity, ("aws:resourceaccount",)))
 
 

@@ -7,7 +7,6 @@ receives what the previous one sealed. Trust policies decide at the end, as in A
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from msgspec.structs import replace as replace_struct
 
 from daypass.domain.assertion import Assertion, one_use, proof_of, refuse, role_pairs, session_name
 from daypass.domain.directory import ReplayEntry, SamlProvider
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.proof import Proof
@@ -161,7 +161,7 @@ async def redeem(env: Env, call: Call, unverified_code: str, unverified_verifier
 
 def state_of(challenge: bytes) -> str:
     """The state of the redirect to a command line, by which it recognises its own sign-in."""
-    return base64.urlsafe_b64encode(challenge).decode("ascii").rstrip("=")
+    return base64url(challenge)
 
 
 # --- Steps -----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from daypass.domain.assertion import Assertion
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.proof import OneTime
 from daypass.ports import Env
@@ -160,7 +161,7 @@ def _browser_login(env: Env, unverified: str) -> tuple[Login, int] | None:
 
 def _seal(env: Env, stage: str, payload: bytes) -> str:
     sealed = env.sealer.seal_secret(payload, "", f"{PURPOSE}:{stage}")
-    return base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
+    return base64url(sealed)
 
 
 def _open(env: Env, stage: str, unverified: str) -> bytes:

@@ -16,7 +16,7 @@ from daypass.operations import heavy
 from daypass.operations.access.what_can import Extent, Grant, grants_of_principal
 from daypass.operations.broker.close import no_such_request
 from daypass.operations.broker.facts import person_of
-from daypass.operations.broker.read import can_vote, concerns, unless_denied
+from daypass.operations.broker.read import allow_request, can_vote, concerns
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Scene
@@ -78,7 +78,7 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
     owner = account or call.caller.account
     seen = await env.directory.read(lambda tx: _seen(tx, env, call, owner, request_id), account=call.caller.account)
     concerned = seen is not None and seen.concerned
-    decision = await unless_denied(env, call, "GetAccessRequest", request_id, owner, concerned=concerned)
+    decision = await allow_request(env, call, request_id, owner, concerned=concerned)
     if seen is None:
         raise no_such_request(request_id)
     added: tuple[AddedPermission, ...] | None = None

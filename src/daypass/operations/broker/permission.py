@@ -15,7 +15,6 @@ from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Role, User
 from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.layers import Layers
 from daypass.domain.policy.model import AccessQuery
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, policies_of, varied
 from daypass.domain.session import FeedPosition
@@ -46,13 +45,7 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
         return False
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
-    holdings = gatherer.of(entity)
-    layers = Layers(
-        same_account=True,
-        identity=tuple(source.policy for source in holdings.identity),
-        boundary=tuple(source.policy for source in holdings.boundary) if holdings.boundary is not None else None,
-        guardrails=tuple(tuple(source.policy for source in level) for level in gatherer.guardrails()),
-    )
+    layers = gatherer.of(entity).layers(gatherer.guardrail_policies())
     owner = account_of(role_arn)
     resource = arn_of(owner, "access-request", parse_arn(role_arn).name)
     keys = merged(hypothetical_keys(entity), resource_context(owner))

@@ -17,7 +17,7 @@ from daypass.operations.broker.eligible import stages_for
 from daypass.operations.broker.facts import Person, person_of
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.view import RequestView, current_targets, view_of
-from daypass.operations.management import allow
+from daypass.operations.management import allow, allow_unless_denied
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -40,7 +40,7 @@ async def get_request(env: Env, call: Call, account: str, request_id: str) -> Re
         return view_of(tx, env.builtin, request), concerns(tx, env, request, person_of(tx, call.caller), call.now)
 
     view, concerned = await env.directory.read(query, account=call.caller.account)
-    decision = await unless_denied(env, call, "GetAccessRequest", request_id, owner, concerned=concerned)
+    decision = await allow_request(env, call, request_id, owner, concerned=concerned)
     if view is None:
         raise no_such_request(request_id)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"request": request_id}))
@@ -63,7 +63,7 @@ async def list_requests(
     have fewer than `limit` and still have a next one.
     """
     owner = account or call.caller.account
-    decision = await unless_denied(env, call, "ListAccessRequests", "*", owner, concerned=True)
+    decision = await allow_unless_denied(env, call, "ListAccessRequests", "access-request", "*", owner)
     if state and state not in set(RequestState):
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(RequestState)}.")
     wanted = {"state": state} if state else {"state": RequestState.PENDING.value} if approvable else {}
@@ -111,7 +111,7 @@ async def list_grants(
 ) -> tuple[list[Grant], str]:
     """daypass:ListGrants, oldest first; without that permission, the caller's own. `active`: those that have not ended."""
     owner = account or call.caller.account
-    decision = await unless_denied(env, call, "ListGrants", "*", owner, concerned=True, kind="grant")
+    decision = await allow_unless_denied(env, call, "ListGrants", "grant", "*", owner)
 
     def query(tx: Reader) -> list[Grant]:
         wanted: dict[str, Any] = {"ended_at": 0} if active else {}
@@ -170,17 +170,7 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
     return await env.journal.write(change, account=call.caller.account)
 
 
-async def unless_denied(
-    env: Env, call: Call, action: str, name: str, account: str, *, concerned: bool, kind: str = "access-request"
-) -> Decision | None:
-    """The decision that allows the action; None when no policy allows it and none denies it, but it concerns the caller."""
-    try:
-        return await allow(env, call, action, kind, name, account)
-    except DaypassError as error:
-        if (
-            error.kind is not ErrorKind.ACCESS_DENIED
-            or (error.explanation or {}).get("explicit", True)
-            or not concerned
-        ):
-            raise
-        return None
+async def allow_request(env: Env, call: Call, request_id: str, account: str, *, concerned: bool) -> Decision | None:
+    """Authorizes daypass:GetAccessRequest. Whom the request concerns needs no permission."""
+    check = allow_unless_denied if concerned else allow
+    return await check(env, call, "GetAccessRequest", "access-request", request_id, account)

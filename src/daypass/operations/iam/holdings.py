@@ -25,7 +25,8 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
-from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.trust import CallerPolicies
 from daypass.operations.iam import attachments, builtin, groups, inline
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
@@ -68,6 +69,21 @@ class Holdings:
 
     identity: tuple[Source, ...]
     boundary: tuple[Source, ...] | None = None
+
+    def policies(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> CallerPolicies:
+        """The policies, without their sources, below the account's guardrails."""
+        boundary = policies_in(self.boundary) if self.boundary is not None else None
+        return CallerPolicies(policies_in(self.identity), boundary, guardrails=guardrails)
+
+    def layers(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> Layers:
+        """The layers of a decision about a resource of the principal's own account."""
+        boundary = policies_in(self.boundary) if self.boundary is not None else None
+        return Layers(same_account=True, identity=policies_in(self.identity), boundary=boundary, guardrails=guardrails)
+
+
+def policies_in(sources: Iterable[Source]) -> tuple[NamedPolicy, ...]:
+    """The policies of these sources."""
+    return tuple(source.policy for source in sources)
 
 
 _COMPILED: Final = {kind: SizedCache(partial(compile_stored, kind=kind), 2_000_000) for kind in PolicyKind}
@@ -135,6 +151,10 @@ class Gatherer:
             for g in found
         )
         return (level,) if level else ()
+
+    def guardrail_policies(self) -> tuple[tuple[NamedPolicy, ...], ...]:
+        """The account's guardrails, without their sources."""
+        return tuple(map(policies_in, self.guardrails()))
 
     def _of_every_user(self, account: str) -> tuple[Source, ...]:
         if account not in self._of_account:

@@ -7,7 +7,6 @@ Sources: RFC 6749, 2.3; RFC 7523, 3; RFC 8705, 2; RFC 9700, 2.5; FAPI 2.0 Securi
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -20,6 +19,7 @@ from daypass.domain.arn import parse_arn
 from daypass.domain.certificate import Certificate, CertificateRefused
 from daypass.domain.claims import Caller
 from daypass.domain.directory import OAuthClient, ReplayEntry
+from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import AuthMethod, ClientSettings, parse_client
@@ -58,8 +58,7 @@ class TlsClientCertificate(Struct, frozen=True):
     @property
     def thumbprint(self) -> str:
         """x5t#S256 (RFC 8705, 3.1)."""
-        digest = hashlib.sha256(self.unverified_der).digest()
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+        return base64url(hashlib.sha256(self.unverified_der).digest())
 
 
 class PresentedClient(Struct, frozen=True):
@@ -224,7 +223,7 @@ def _assertion(issuer: str, client: OAuthClient, claims: Mapping[str, Any], now:
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI:
         raise JoseError("its jti is missing, or is not a usable string")
-    used = hashlib.sha256(f"{client.id}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
+    used = text_digest(f"{client.id}\0{jti}")
     return ReplayEntry(CLIENT_ASSERTION, used, client.account, now, (expires + _LEEWAY) * 1000)
 
 

@@ -6,7 +6,6 @@ AWS requires for the same change to an identity provider (`operations.management
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient, Revocation
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.jwk import fault_of_rsa_keys
@@ -166,7 +166,7 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
         raise DaypassError(ErrorKind.VALIDATION, "This client does not authenticate with a secret.")
     seed = env.ids.seed()
     secret_id = hashlib.sha256(seed).hexdigest()[:8]
-    secret = f"{secret_id}.{base64.urlsafe_b64encode(seed).rstrip(b'=').decode('ascii')}"
+    secret = f"{secret_id}.{base64url(seed)}"
     salt = env.ids.secret()
     hashed = await heavy.compute(env, call.caller.account, passwords.hashed, secret, salt, SECRET_COST)
 

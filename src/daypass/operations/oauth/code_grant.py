@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.directory import Consent
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError
 from daypass.domain.oauth import pkce
 from daypass.domain.oauth.binding import JKT
 from daypass.operations.oauth import codes
@@ -42,7 +42,7 @@ async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
     client = _client(sender)
     found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
     if found is None:
-        raise _invalid("the client has no such code")
+        raise codes.refused("the client has no such code")
     if found.row.used_at:
         await _end(env, call, client, found.row.family)
         raise codes.used_before()
@@ -58,11 +58,11 @@ async def redeem(
     """
     asked, binding = code.content.request, request.sender.binding
     if redirect_uri != asked.redirect_uri:
-        raise _invalid("the redirect_uri is not that of the authorization request")
+        raise codes.refused("the redirect_uri is not that of the authorization request")
     if not pkce.fits(unverified_verifier, asked.code_challenge):
-        raise _invalid("the code_verifier is not that of the authorization request")
+        raise codes.refused("the code_verifier is not that of the authorization request")
     if asked.dpop_jkt and (binding is None or (binding.member, binding.thumbprint) != (JKT, asked.dpop_jkt)):
-        raise _invalid("the request has no proof of the key in dpop_jkt")
+        raise codes.refused("the request has no proof of the key in dpop_jkt")
     return await consented(env, call, code, code.content, request)
 
 
@@ -73,14 +73,14 @@ async def consented(
     sender = request.sender
     person = await person_of(env, authorization, call.now)
     if person is None:
-        raise _invalid("the person is not signed in any more")
+        raise codes.refused("the person is not signed in any more")
     if not request.role_arn and code.row.client_id != COMMAND_LINE.id:
         request = replace(request, session=replace(request.session, policy=IDENTITY_ONLY))
     owner = _owner(request, person)
 
     def also(tx: Tx, identity: str) -> None:
         if authorization.remembered and tx.get(Consent, id=authorization.consent_id) is None:
-            raise _invalid("the consent was withdrawn")
+            raise codes.refused("the consent was withdrawn")
         codes.use(tx, code, call.now, f"{owner}/{identity}")
 
     try:
@@ -125,12 +125,3 @@ async def _end(env: Env, call: Call, client: AuthenticatedClient, family: str) -
 def _client(sender: Sender) -> AuthenticatedClient:
     assert sender.client is not None  # the grant needs a client
     return sender.client
-
-
-def _invalid(reason: str) -> DaypassError:
-    """The only refusal of a code."""
-    return DaypassError(
-        ErrorKind.INVALID_GRANT,
-        "The code is invalid, expired or was used before.",
-        private={"reason": reason},
-    )

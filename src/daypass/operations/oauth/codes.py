@@ -7,8 +7,6 @@ its client, so that it cannot be used as another kind of code (attack A70).
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient, OAuthCode
+from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Env, Tx
 
@@ -39,7 +38,7 @@ class Code(Struct, Generic[S], frozen=True):
 
 def new_value(env: Env) -> str:
     """A new code: 256 random bits in base64url."""
-    return base64.urlsafe_b64encode(env.ids.seed()[:32]).rstrip(b"=").decode("ascii")
+    return base64url(env.ids.seed()[:32])
 
 
 def is_code(unverified_value: str) -> bool:
@@ -49,7 +48,7 @@ def is_code(unverified_value: str) -> bool:
 
 def code_id(value: str) -> str:
     """The id of the row of a code."""
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest(value)
 
 
 def new_row(env: Env, purpose: str, value: str, client: OAuthClient, content: Struct, lifetime_ms: int) -> OAuthCode:
@@ -105,13 +104,15 @@ def use(tx: Tx, code: Code[S], now: int, family: str) -> None:
     tx.replace(replace(current, used_at=now, family=family))
 
 
+def refused(reason: str) -> DaypassError:
+    """The only refusal of a code. The record has the reason."""
+    message = "The code is invalid, expired or was used before."
+    return DaypassError(ErrorKind.INVALID_GRANT, message, private={"reason": reason})
+
+
 def used_before() -> DaypassError:
     """The refusal of a code that was used."""
-    return DaypassError(
-        ErrorKind.INVALID_GRANT,
-        "The code is invalid, expired or was used before.",
-        private={"reason": "the code was used before"},
-    )
+    return refused("the code was used before")
 
 
 def _owner(purpose: str, identity: str) -> str:

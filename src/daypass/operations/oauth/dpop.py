@@ -6,13 +6,13 @@ the installation accepts those of the others, and nothing is stored.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Final
 
 from msgspec import Struct
 
 from daypass.domain.directory import ReplayEntry
+from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import JKT, Binding
@@ -53,15 +53,14 @@ async def check_dpop(env: Env, unverified_proof: str, method: str, path: str, ac
     if claims.token_hash != (token_hash(access_token) if access_token else ""):
         raise invalid_proof("its ath is not that of the access token")
     await _check_nonce(env, claims.nonce, now)
-    used = f"{claims.thumbprint}\0{claims.id}".encode("utf-8", "surrogatepass")
-    entry = ReplayEntry(DPOP, hashlib.sha256(used).hexdigest(), "", now, (claims.issued_at + 2 * _AGE) * 1000)
+    used = text_digest(f"{claims.thumbprint}\0{claims.id}")
+    entry = ReplayEntry(DPOP, used, "", now, (claims.issued_at + 2 * _AGE) * 1000)
     return DpopProof(Binding(JKT, claims.thumbprint), entry)
 
 
 def token_hash(access_token: str) -> str:
     """`ath` of an access token (RFC 9449, 4.2)."""
-    digest = hashlib.sha256(access_token.encode("ascii", "replace")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return base64url(hashlib.sha256(access_token.encode("ascii", "replace")).digest())
 
 
 def new_nonce(env: Env) -> str:

@@ -5,11 +5,11 @@ An ID token is never an access token: it only stands for its person where its ow
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any, Final
 
 from daypass.domain.directory import BrowserSession, ReplayEntry
+from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.session import SessionClaims
@@ -83,7 +83,7 @@ def subject_of(session: SessionClaims) -> str:
     person = session.hops[0]
     if not person.principal_id.startswith("arn:"):
         return person.principal_id
-    return hashlib.sha256(f"{person.account}\0{person.principal_id}".encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest(f"{person.account}\0{person.principal_id}")
 
 
 async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ()) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
 from daypass.domain.claims import Caller
 from daypass.domain.directory import ScimToken, User
+from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange
@@ -51,7 +51,7 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"An account has at most {MAX_TOKENS} SCIM tokens.")
         if tx.get(ScimToken, account=account, name=name) is not None:
             raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A SCIM token with name {name} exists.")
-        made = ScimToken(_digest(secret), account, user.id, name, call.now, call.now + days * _DAY_MS)
+        made = ScimToken(text_digest(secret), account, user.id, name, call.now, call.now + days * _DAY_MS)
         tx.insert(made)
         _announce(env, tx, call, made, "create")
         detail = {"scim_token": name, "user": user.arn, "expires_at": made.expires_at}
@@ -94,7 +94,7 @@ def _announce(env: Env, tx: Tx, call: Call, token: ScimToken, change: str) -> No
 async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:
     """The user of a token. Raises DaypassError: UNKNOWN_CREDENTIALS, EXPIRED_CREDENTIALS, UNAVAILABLE."""
     seen = env.directory.seen()
-    identity = _digest(unverified_token)
+    identity = text_digest(unverified_token)
     found = await env.directory.entity(ScimToken, identity)
     if found is None and unverified_token.startswith(PREFIX) and await refresh_if_changed(env):
         found = await env.directory.entity(ScimToken, identity)
@@ -109,7 +109,3 @@ async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:
         private = {OWNER: found.account, "reason": "the user of the token is gone", "scim_token": found.name}
         raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private=private)
     return caller_of_sign_in(user, now, seen, _METHOD)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

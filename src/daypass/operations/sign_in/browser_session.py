@@ -6,7 +6,6 @@ applies to it and to what was made from it. The cookie's value is only in the br
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.directory import BrowserSession, LoginProfile
+from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import SessionClaims, SessionKind
@@ -77,7 +77,7 @@ class SignedIn(Struct, frozen=True):
 
 def digest(cookie: str) -> str:
     """The id of the browser session with this cookie value."""
-    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest(cookie)
 
 
 async def start(env: Env, call: Call, mfa_at: int, seconds: int, *, replacing: str = "") -> str:

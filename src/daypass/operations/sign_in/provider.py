@@ -8,7 +8,6 @@ Sources: OpenID Connect Core 1.0, 3.1; RFC 9700, 2.1 and 4.4; RFC 9207, 2.4.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -22,6 +21,7 @@ from msgspec.structs import replace
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import AccountAlias, OidcProvider, ReplayEntry, SamlProvider
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import SignIn, parse_settings, url_of
@@ -123,7 +123,7 @@ async def begin(env: Env, call: Call, cookie: str, provider_arn: str, following:
         expires_at=call.now + LIFETIME_MS,
         fresh_after=call.now // 1000 if again else 0,
     )
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(state.verifier.encode()).digest()).rstrip(b"=").decode()
+    challenge = base64url(hashlib.sha256(state.verifier.encode()).digest())
     parameters = {
         "response_type": "code",
         "client_id": settings.client_id,
@@ -286,7 +286,7 @@ def _token_hash(access_token: str, algorithm: str) -> str:
     """at_hash (OpenID Connect Core 1.0, 3.1.3.6): the left half of the digest that belongs to the signature algorithm."""
     name = "sha512" if algorithm in ("EdDSA", "Ed25519") else f"sha{algorithm[-3:]}"
     whole = hashlib.new(name, access_token.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(whole[: len(whole) // 2]).rstrip(b"=").decode("ascii")
+    return base64url(whole[: len(whole) // 2])
 
 
 def _provider_sign_in(claims: Mapping[str, Any], state: ProviderState, taken: IssuanceSnapshot) -> ProviderSignIn:

@@ -8,7 +8,6 @@ the digest, and the prompt is consumed with it. Neither proof can be used for an
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +15,7 @@ from msgspec import Struct
 
 from daypass.domain.claims import Caller
 from daypass.domain.directory import MfaDevice, Passkey, ReplayEntry
+from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.assume.mfa_code import MfaCode, check_mfa
@@ -63,7 +63,7 @@ class Proof(NamedTuple):
 
 def digest_of(action: str, *facts: str) -> str:
     """The digest that a step-up confirms: of the action, and of every fact that the page shows about it (hex)."""
-    return hashlib.sha256("\0".join((action, *facts)).encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest("\0".join((action, *facts)))
 
 
 async def can_confirm(env: Env, call: Call) -> bool:
@@ -97,7 +97,7 @@ async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
         prompt = webauthn.ask(
             env, webauthn.STEP_UP, holder, call.now, usable, user_id=caller.principal_id, digest=digest
         )
-    nonce = webauthn.to_text(env.ids.seed())
+    nonce = base64url(env.ids.seed())
     code_prompt = seal(env, _PURPOSE, CodePrompt(holder, digest, nonce, call.now + LIFETIME_MS))
     serials = tuple(device.serial for device in devices if device.enabled_at is not None)
     if registered and prompt is None and not serials:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Env
 
@@ -57,7 +58,7 @@ def password_digest(password_hash: str) -> str:
 def seal(env: Env, purpose: str, value: Struct) -> str:
     """A value as text for a form or URL. It opens only for the same purpose."""
     sealed = env.sealer.seal_secret(msgspec.json.encode(value), "", f"{_PURPOSE}:{purpose}")
-    return base64.urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
+    return base64url(sealed)
 
 
 def unseal(env: Env, purpose: str, unverified: str, read: Callable[[bytes], S]) -> S | None:

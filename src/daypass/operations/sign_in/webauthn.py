@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import Passkey, User
+from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.sign_in.attestation import attestation_verifier
 from daypass.operations.sign_in.ticket import LIFETIME_MS, seal, unseal
@@ -148,7 +149,7 @@ def ask(
     party = relying_party(env)
     ceremony = _ceremony(env, purpose, holder, now, user_id, digest)
     options: dict[str, Any] = {
-        "challenge": to_text(ceremony.challenge),
+        "challenge": base64url(ceremony.challenge),
         "rpId": party.id,
         "timeout": LIFETIME_MS,
         "userVerification": "required",
@@ -163,8 +164,8 @@ def ask_to_register(env: Env, holder: str, now: int, user: User, known: Sequence
     ceremony = _ceremony(env, REGISTER, holder, now, user.id, "")
     options = {
         "rp": {"id": party.id, "name": "Daypass"},
-        "user": {"id": to_text(user.id.encode()), "name": f"{user.name}@{user.account}", "displayName": user.name},
-        "challenge": to_text(ceremony.challenge),
+        "user": {"id": base64url(user.id.encode()), "name": f"{user.name}@{user.account}", "displayName": user.name},
+        "challenge": base64url(ceremony.challenge),
         "pubKeyCredParams": [{"type": "public-key", "alg": algorithm} for algorithm in _ALGORITHMS],
         "timeout": LIFETIME_MS,
         "excludeCredentials": [_descriptor(passkey) for passkey in known],
@@ -185,7 +186,7 @@ def opened(env: Env, purpose: str, holder: str, unverified: str, now: int, diges
 
 
 def _ceremony(env: Env, purpose: str, holder: str, now: int, user_id: str, digest: str) -> Ceremony:
-    return Ceremony(purpose, holder, user_id, to_text(env.ids.seed()), digest, now + LIFETIME_MS)
+    return Ceremony(purpose, holder, user_id, base64url(env.ids.seed()), digest, now + LIFETIME_MS)
 
 
 def _descriptor(passkey: Passkey) -> dict[str, Any]:
@@ -226,9 +227,9 @@ def assertion(env: Env, ceremony: Ceremony, passkey: Passkey, unverified: str) -
         if handle is not None and bytes(handle) != passkey.user_id.encode():
             raise ValueError("user handle of another user")
         evidence = {
-            "client_data": to_text(answer.response.client_data),
-            "authenticator_data": to_text(data),
-            "signature": to_text(answer.response.signature),
+            "client_data": base64url(answer.response.client_data),
+            "authenticator_data": base64url(data),
+            "signature": base64url(answer.response.signature),
         }
         return Asserted(data.counter, data.is_backed_up(), evidence)
 
@@ -259,7 +260,7 @@ def registration(env: Env, ceremony: Ceremony, unverified: str) -> Registered:
         if models and aaguid not in models:
             raise ValueError(f"model {aaguid} is not allowed")
         return Registered(
-            to_text(made.credential_id),
+            base64url(made.credential_id),
             cbor.encode(dict(made.public_key)),
             data.counter,
             aaguid,
@@ -293,7 +294,7 @@ def _server(env: Env) -> Any:
 
 
 def _state(ceremony: Ceremony) -> dict[str, str]:
-    return {"challenge": to_text(ceremony.challenge), "user_verification": "required"}
+    return {"challenge": base64url(ceremony.challenge), "user_verification": "required"}
 
 
 def _check_client_data(data: Any) -> None:
@@ -341,13 +342,8 @@ def _denied(public: str, reason: str) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, public, private={"reason": "passkey", "passkey": reason})
 
 
-def to_text(data: bytes) -> str:
-    """Base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
 def to_bytes(text: str) -> bytes:
-    """The bytes of `to_text`."""
+    """The bytes of a base64url text without padding."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
