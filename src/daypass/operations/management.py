@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 
 from daypass.domain.arn import account_of, root_arn
 from daypass.domain.claims import Caller
+from daypass.domain.context import resource_context
+from daypass.domain.directory import Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
@@ -34,6 +36,7 @@ ALSO: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "PutAllowedIssuers": ("iam:CreateOpenIDConnectProvider",),
         "PutRoleSettings": ("iam:UpdateRole",),
         "PutApprovalRule": ("iam:UpdateAssumeRolePolicy",),
+        "DeleteApprovalRule": ("iam:UpdateAssumeRolePolicy",),
         "PutGuardrail": ("organizations:UpdatePolicy", "organizations:AttachPolicy"),
         "DeleteGuardrail": ("organizations:DetachPolicy", "organizations:DeletePolicy"),
         "CreateAccount": ("organizations:CreateAccount",),
@@ -41,7 +44,16 @@ ALSO: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "UpdateClient": ("iam:UpdateOpenIDConnectProviderThumbprint",),
         "CreateClientSecret": ("iam:UpdateOpenIDConnectProviderThumbprint",),
         "LiftBlock": ("iam:DeleteRolePolicy",),
-        "CreateScimToken": ("iam:CreateUser", "iam:AddUserToGroup", "iam:DeleteUser"),
+        "CreateScimToken": (
+            "iam:CreateUser",
+            "iam:UpdateUser",
+            "iam:DeleteUser",
+            "iam:CreateGroup",
+            "iam:UpdateGroup",
+            "iam:DeleteGroup",
+            "iam:AddUserToGroup",
+            "iam:RemoveUserFromGroup",
+        ),
         "ListMfaDevices": ("iam:ListMFADevices",),
         "UpdatePasskey": ("iam:DeactivateMFADevice",),
         "DeletePasskey": ("iam:DeactivateMFADevice",),
@@ -64,11 +76,13 @@ class Scope(NamedTuple):
 
 class InAws(NamedTuple):
     """What AWS requires for the same change: the `resource` of its permissions, when `arn_in_aws` does not know it, and
-    the permissions that the call needs besides those in `ALSO`.
+    the permissions that the call needs besides those in `ALSO`. `tags`: of the entity, which policies see with each of
+    these permissions and with the action itself (attack A202).
     """
 
     resource: str = ""
     also: Sequence[str] = ()
+    tags: Tags = ()
 
 
 _AS_KNOWN: Final = InAws()
@@ -124,8 +138,11 @@ async def allow(
         if not await is_operator(env, call.caller):
             raise _not_the_operator(call, action, shown, "it belongs to another account")
         delegated = _delegation(own)
+    keys = resource_context(owner, in_aws.tags) if in_aws.tags else None
     try:
-        decision = await authorize(env, call, f"daypass:{action}", resource, resource_policy=delegated, shown=shown)
+        decision = await authorize(
+            env, call, f"daypass:{action}", resource, context=keys, resource_policy=delegated, shown=shown
+        )
     except DaypassError as error:
         if delegated is not None and _lacks_permission(error):
             error.public += f". {_HOW_TO_REACH}"
@@ -133,7 +150,7 @@ async def allow(
     for permission in (*ALSO.get(action, ()), *in_aws.also):
         theirs = in_aws.resource or arn_in_aws(owner, kind, name, own)
         foreign = account_of(theirs) not in ("", own)
-        await authorize(env, call, permission, theirs, resource_policy=delegated if foreign else None)
+        await authorize(env, call, permission, theirs, context=keys, resource_policy=delegated if foreign else None)
     return decision
 
 

@@ -8,6 +8,7 @@ to it, so every session ends (attack A105).
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,11 +66,10 @@ def make(settings: Settings, recipient: str, file: Path) -> Copied:
         public = recipient_of(recipient)
     if file.exists():
         raise BackupError(f"{file} exists already.")
-    draft = file.with_name(f".{file.name}.partial")
     now = _wall()
-    with opened(settings) as database:
+    with opened(settings) as database, _draft_of(file) as draft:
         try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            with draft.open("wb") as out:
                 writer = AgeWriter(out, public)
                 counts = database.read(
                     lambda conn: write_copy(conn, now, __version__, writer.write), seconds=_PATIENT_SECONDS
@@ -80,12 +80,26 @@ def make(settings: Settings, recipient: str, file: Path) -> Copied:
             draft.replace(file)
         except OSError as error:
             raise BackupError(f"{file} cannot be written: {error.strerror}.") from error
-        finally:
-            draft.unlink(missing_ok=True)
         found = _copied("", now, counts)
         event = Event(EventType.BACKUP_MADE, now, detail={"rows": found.rows, "recipient": recipient})
         record(database, event)
     return found
+
+
+@contextmanager
+def _draft_of(file: Path) -> Iterator[Path]:
+    """An empty file (mode 0600) beside `file`, removed at the end. Its name cannot be guessed: in a directory that others
+    can write, they could have put a link there (attack A203). Raises BackupError.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    except OSError as error:
+        raise BackupError(f"{file} cannot be written: {error.strerror}.") from error
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def restore(settings: Settings, identity: str, file: Path) -> Copied:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.integration.api.access import Place
+from tests.integration.api.access import REQUEST, Place
 from tests.integration.api.conftest import BOOTSTRAP, ROOT, TENANT, Server
 from tests.on_call_systems import TOKEN, IncidentIo, OnCallSystem, Opsgenie, PagerDuty, serving
 from tests.prepared import prepare_sqlite
@@ -67,6 +67,24 @@ async def test_person_on_call_gets_access_at_once_and_another_waits(there: tuple
     await place.assume("ann")
     [event] = [each for each in await place.server.events() if each["type"] == "access.requested"][:1]
     assert event["detail"]["automatic"] is True
+
+
+async def test_a205_user_who_names_somebody_on_call_as_source_identity_waits(there: tuple[Place, OnCallSystem]) -> None:
+    """A user chooses the source identity in AssumeRole; only a provider vouches for one."""
+    place, system = there
+    system.people = [ANN]
+    await place.role("desk", trust=policy_of_trust(), document=REQUEST)
+    place.keys["posing"] = await place.assume("eve", "desk", SourceIdentity=ANN[1])
+    assert (await place.request("posing"))["state"] == "pending"
+    assert system.asked
+    assert (await place.request("ann"))["state"] == "approved"
+
+
+def policy_of_trust() -> str:
+    """Admits the account's principals, who may set a source identity."""
+    actions = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{TENANT}:root"}, "Action": actions}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])

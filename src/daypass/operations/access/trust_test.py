@@ -22,7 +22,7 @@ from daypass.operations.assume.admission import target_of
 from daypass.operations.assume.applicant import proof_context
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, verified_proof
 from daypass.operations.decide import admission_of, explained
-from daypass.operations.management import allow
+from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, RoleView
 
@@ -73,7 +73,8 @@ async def try_token(env: Env, call: Call, role_name: str, unverified_token: str)
     account = call.caller.account
     view = await env.directory.role(account, role_name)
     known = view.role.name if view is not None else role_name  # names are found in any case (attack A196)
-    decision = await allow(env, call, "TestTrust", "role", known, asked=role_name)
+    in_aws = InAws(tags=view.role.tags if view is not None else ())
+    decision = await allow(env, call, "TestTrust", "role", known, in_aws=in_aws, asked=role_name)
     if view is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role_name} cannot be found.")
     result = await _tried(env, call, view, unverified_token)

@@ -116,11 +116,15 @@ def _open_reviews(tx: Reader, account: str, person: Person) -> int:
 
 
 def _called(tx: Reader, call: Call, person: Person) -> frozenset[str]:
-    """The user name, the values of PERSON_TAG, and the source identity."""
+    """The user name, the values of PERSON_TAG, and the source identity of a person whom a provider knows.
+
+    A user of an account chooses the source identity alone, and could name somebody who is on call (attack A205).
+    """
     users = [tx.get(User, id=each) for each in person.principal_ids if each.startswith("AIDA")]
     session = call.caller.session
     names = [user.name for user in users if user is not None] + linked(tx, person.principal_ids)
-    if session is not None and session.source_identity:
+    federated = call.caller.hops[0].principal_id.startswith("arn:")
+    if session is not None and session.source_identity and federated:
         names.append(session.source_identity)
     return frozenset(name.strip().casefold() for name in names)
 

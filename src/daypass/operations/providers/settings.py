@@ -19,7 +19,7 @@ from daypass.domain.issuers import secret_owner
 from daypass.domain.policy.model import Decision
 from daypass.domain.provider_settings import SECRETS, ProviderSettings, dump_settings, parse_settings, url_of
 from daypass.operations import heavy
-from daypass.operations.management import allow, is_operator
+from daypass.operations.management import InAws, allow, is_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, IssuerStatus, Tx
 
@@ -229,10 +229,11 @@ def _network_access(settings: ProviderSettings) -> tuple[Any, ...]:
 async def _found(env: Env, call: Call, action: str, name: str, account: str) -> tuple[OidcProvider, Decision]:
     owner = account or call.caller.account
     url = url_of(name.removeprefix(_ARN.format(owner)))
-    decision = await allow(env, call, action, _KIND, url, owner)
     provider = await env.directory.read(
         lambda tx: tx.get(OidcProvider, account=owner, url=url), account=call.caller.account
     )
+    in_aws = InAws(tags=provider.tags if provider is not None else ())
+    decision = await allow(env, call, action, _KIND, url, owner, in_aws=in_aws)
     if provider is None:
         raise _missing(name)
     return provider, decision

@@ -31,7 +31,7 @@ from daypass.domain.scim.resource import group_name, group_of, user_of
 from daypass.operations.iam import quotas
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.sessions.leaving import Owned, delete_disabled, delete_owned, end_user
+from daypass.operations.sessions.leaving import DEPROVISIONED, Owned, delete_disabled, delete_owned, end_user
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")
@@ -40,7 +40,6 @@ USER: Final = "User"
 GROUP: Final = "Group"
 MAX_PAGE: Final = 200
 SCIM_TYPE: Final = "scim_type"
-REASON: Final = "deprovisioned by SCIM"
 _SCANNED: Final = 5_000  # resources that a filter which no index serves looks at
 _BATCH: Final = 1_000
 _OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
@@ -206,7 +205,7 @@ async def create(env: Env, call: Call, kind: str, unverified: Mapping[str, Any])
         if isinstance(made, Group):
             _set_members(tx, row, members, now)
         elif not document["active"]:
-            end_user(env, call, tx, made, REASON)
+            end_user(env, call, tx, made, DEPROVISIONED)
         shown = _existing(tx, account, kind, made.id)
         return shown, _event(call, decision, kind, made.arn, "created")
 
@@ -277,7 +276,7 @@ async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) 
         _check_version(known.row, if_match)
         entity = tx.get(User, id=identity) if kind == USER else tx.get(Group, id=identity)
         if isinstance(entity, User):
-            end_user(env, call, tx, entity, REASON)
+            end_user(env, call, tx, entity, DEPROVISIONED)
             delete_disabled(env, call, tx, entity)
         elif entity is not None:
             delete_owned(tx, account, entity.id, _OF_GROUP)
@@ -299,11 +298,11 @@ def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[s
         _write(tx.replace, user)
     was, active = known.document["active"], document["active"]
     if was and not active:
-        end_user(env, call, tx, user, REASON)
+        end_user(env, call, tx, user, DEPROVISIONED)
         return user.arn, "deactivated"
     if active and not was:
         for block in tx.find(Revocation, account=user.account, subject="principal", value=user.id):
-            if block.block and block.block_until is None and block.reason == REASON:
+            if block.block and block.block_until is None and block.reason == DEPROVISIONED:
                 tx.replace(replace(block, block_until=call.now))
         return user.arn, "activated"
     return user.arn, "changed"

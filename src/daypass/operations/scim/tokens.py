@@ -6,13 +6,14 @@ import re
 from typing import Final
 
 from daypass.domain.claims import Caller
+from daypass.domain.context import resource_context
 from daypass.domain.directory import ScimToken, User
 from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import authorize, refresh_if_changed
 from daypass.operations.iam.credential_changes import SCIM_TOKEN
 from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import OWNER, served
@@ -29,8 +30,9 @@ _UNKNOWN: Final = "The bearer token is not valid."
 
 
 async def create_token(env: Env, call: Call, name: str, user_name: str, days: int) -> tuple[ScimToken, str]:
-    """daypass:CreateScimToken on `scim-token/NAME`, with iam:CreateUser, iam:AddUserToGroup and iam:DeleteUser on all users
-    and groups, because the token does these. Returns the token's row, and the token, which is shown once.
+    """daypass:CreateScimToken on `scim-token/NAME`, with what the token does in IAM on all users and groups, and with
+    iam:CreateAccessKey on the user, because the token is a long-term credential of that user (attack A200). Returns the
+    token's row, and the token, which is shown once.
 
     Raises DaypassError: ACCESS_DENIED, ALREADY_EXISTS, LIMIT_EXCEEDED, NOT_FOUND, VALIDATION.
     """
@@ -41,12 +43,12 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
         raise DaypassError(ErrorKind.VALIDATION, f"A token lasts 1 to {MAX_DAYS} days.")
     every = f"arn:aws:iam::{account}:*"
     decision = await allow(env, call, "CreateScimToken", "scim-token", name, in_aws=InAws(every))
+    user = await _authorized_user(env, call, user_name)
     secret = PREFIX + env.ids.seed().hex()
 
     def change(tx: Tx) -> tuple[ScimToken, Event]:
-        user = tx.get(User, account=account, name=user_name)
-        if user is None:
-            raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {user_name} cannot be found.")
+        if tx.get(User, id=user.id) is None:
+            raise _no_such_user(user_name)
         if tx.count(ScimToken, account=account) >= MAX_TOKENS:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"An account has at most {MAX_TOKENS} SCIM tokens.")
         if tx.get(ScimToken, account=account, name=name) is not None:
@@ -58,6 +60,22 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
         return made, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
     return await env.journal.write(change, account=account), secret
+
+
+async def _authorized_user(env: Env, call: Call, name: str) -> User:
+    """The user for whom the caller may make a credential. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    account = call.caller.account
+    found = await env.directory.read(lambda tx: tx.get(User, account=account, name=name), account=account)
+    arn = found.arn if found is not None else f"arn:aws:iam::{account}:user/{name}"
+    keys = resource_context(account, found.tags) if found is not None else None
+    await authorize(env, call, "iam:CreateAccessKey", arn, context=keys)
+    if found is None:
+        raise _no_such_user(name)
+    return found
+
+
+def _no_such_user(name: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"The user with name {name} cannot be found.")
 
 
 async def list_tokens(env: Env, call: Call) -> list[ScimToken]:

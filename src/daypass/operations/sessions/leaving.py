@@ -35,6 +35,8 @@ from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Tx
 
 BLOCK: Final = Block(blocks=True)
+DEPROVISIONED: Final = "deprovisioned by SCIM"
+"""The reason of a directory's revocations. When the directory activates the user again, it lifts their blocks."""
 _BATCH: Final = 1_000
 Owned: TypeAlias = Sequence[tuple[type[Any], str]]
 _OWNED: Final[Owned] = (
@@ -97,9 +99,15 @@ def _chat_links(tx: Reader, user: User) -> list[ChatLink]:
 
 
 def block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
-    """A stored revocation that blocks the subject without an end: every session of it has ended already."""
+    """A stored revocation that blocks the subject without an end: every session of it has ended already.
+
+    A directory's own is sufficient for the directory alone, which can lift it (attack A204).
+    """
     found = tx.find(Revocation, account=wanted.account, subject=wanted.subject, value=wanted.value)
-    return next((made for made in found if made.block and made.block_until is None and made.created_at <= now), None)
+    blocking = [made for made in found if made.block and made.block_until is None and made.created_at <= now]
+    if wanted.reason != DEPROVISIONED:
+        blocking = [made for made in blocking if made.reason != DEPROVISIONED]
+    return next(iter(blocking), None)
 
 
 def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> None:

@@ -33,8 +33,8 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
         await allow(env, call, "LiftBlock", "revocation", revocation_id, in_aws=InAws(_every_role(call.caller.account)))
         raise _missing(revocation_id)
     kind, name = resource_of(found.subject, found.value)
-    roles = await _roles_of(env, found, kind, call.caller.account)
-    decision = await allow(env, call, "LiftBlock", kind, name, found.account, in_aws=InAws(roles))
+    in_aws = await _in_aws(env, found, kind, call.caller.account)
+    decision = await allow(env, call, "LiftBlock", kind, name, found.account, in_aws=in_aws)
     detail = {
         "revocation": found.id,
         "subject": found.subject,
@@ -67,13 +67,13 @@ async def _visible(env: Env, call: Call, revocation_id: str) -> Revocation | Non
     return None
 
 
-async def _roles_of(env: Env, revocation: Revocation, kind: str, account: str) -> str:
-    """The ARN of the roles that may be assumed again: the blocked role, otherwise any role of the account."""
+async def _in_aws(env: Env, revocation: Revocation, kind: str, account: str) -> InAws:
+    """The roles that may be assumed again: the blocked role with its tags, otherwise any role of the account."""
     if kind == "role":
         role = await env.directory.read(lambda tx: tx.get(Role, id=revocation.value), account=account)
         if role is not None:
-            return role.arn
-    return _every_role(revocation.account)
+            return InAws(role.arn, tags=role.tags)
+    return InAws(_every_role(revocation.account))
 
 
 def _every_role(account: str) -> str:

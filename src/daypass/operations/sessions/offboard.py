@@ -146,8 +146,8 @@ async def _user(env: Env, call: Call, owner: str, request: OffboardRequest) -> t
         lambda tx: tx.get(User, account=owner, name=name), account=call.caller.account, urgent=True
     )
     known, arn = (user.name, user.arn) if user is not None else (name, f"arn:aws:iam::{owner}:user/{name}")
-    also = DELETING if request.delete else ()
-    decision = await allow(env, call, "Offboard", "user", known, owner, in_aws=InAws(arn, also), asked=name)
+    in_aws = InAws(arn, DELETING if request.delete else (), user.tags if user is not None else ())
+    decision = await allow(env, call, "Offboard", "user", known, owner, in_aws=in_aws, asked=name)
     if user is None:
         raise _no_such_user(name)
     return user, decision

@@ -1,0 +1,156 @@
+"""Attacks by holders of a narrow administrative permission who want more: rows A200, A201, A202 and A204.
+
+A200: make a SCIM token that acts as another user. A201: delete the strict approval rule, so that a wider one applies.
+A202: act on an entity through Daypass's own operations past a Deny by the tags of that entity. A204: as a directory,
+lift the block that an administrator has made.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.attack.installation import ALPHA, ROOT, Answer, Installation, Key, document, trust
+from tests.attack.test_administration import api, denied
+from tests.directory_service import PATCH, directory_of
+
+SCIM = [
+    f"iam:{name}"
+    for name in (
+        "CreateUser",
+        "UpdateUser",
+        "DeleteUser",
+        "CreateGroup",
+        "UpdateGroup",
+        "DeleteGroup",
+        "AddUserToGroup",
+        "RemoveUserFromGroup",
+    )
+]
+TOKENS = {"Action": ["daypass:CreateScimToken", *SCIM], "Resource": "*"}
+EVERYTHING = {"Action": "*", "Resource": "*"}
+URL = "idp.a202.example"
+
+
+def message(answer: Answer) -> str:
+    return str(json.loads(answer.body)["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        [{"Action": "iam:CreateAccessKey", "Resource": f"arn:aws:iam::{ALPHA}:user/other"}],
+        [EVERYTHING, {"Effect": "Deny", "Action": "*", "Resource": f"arn:aws:iam::{ALPHA}:user/Boss-*"}],
+        [
+            EVERYTHING,
+            {
+                "Effect": "Deny",
+                "Action": "iam:CreateAccessKey",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"aws:ResourceTag/rank": "boss"}},
+            },
+        ],
+    ],
+)
+def test_a200_scim_token_of_another_user_takes_the_permission_to_make_its_credentials(
+    site: Installation, request: pytest.FixtureRequest, more: list[dict[str, Any]]
+) -> None:
+    number = request.node.callspec.indices["more"]
+    site.user(boss := f"Boss-{number}")
+    site.iam("TagUser", UserName=boss, **{"Tags.member.1.Key": "rank", "Tags.member.1.Value": "boss"})
+    _, eve = site.user(f"a200-{number}", policy=document(TOKENS, *more))
+    for named in (boss, boss.upper()):
+        answer = api(site, eve, "POST", "/scim-tokens", body={"name": "mine", "user": named, "days": 3})
+        denied(site, answer)
+        assert "iam:CreateAccessKey" in message(answer)
+    listed = json.loads(api(site, ROOT, "GET", "/scim-tokens").body)["scim_tokens"]
+    assert "mine" not in {made["name"] for made in listed}
+
+
+def test_a200_scim_token_of_nobody_is_refused_like_one_of_somebody(site: Installation) -> None:
+    site.user("a200-somebody")
+    _, eve = site.user("a200-eve", policy=document(TOKENS))
+    asked = [{"name": "mine", "user": f"a200-{name}", "days": 3} for name in ("somebody", "nobody")]
+    somebody, nobody = (message(api(site, eve, "POST", "/scim-tokens", body=body)) for body in asked)
+    assert somebody.replace("somebody", "nobody") == nobody
+
+
+@pytest.mark.parametrize("missing", SCIM)
+def test_a200_scim_token_takes_each_permission_that_it_uses(site: Installation, missing: str) -> None:
+    name = f"a200-{missing.partition(':')[2]}"
+    allowed = {"Action": ["daypass:CreateScimToken", "iam:*"], "Resource": "*"}
+    _, eve = site.user(name, policy=document(allowed, {"Effect": "Deny", "Action": missing, "Resource": "*"}))
+    answer = api(site, eve, "POST", "/scim-tokens", body={"name": "mine", "user": name, "days": 3})
+    denied(site, answer)
+    assert missing in message(answer)
+
+
+def test_a201_deleting_an_approval_rule_takes_the_permission_to_write_one(site: Installation) -> None:
+    """The most specific rule applies, so without it a wider one does, which may need no approval."""
+    _, eve = site.user("a201", policy=document({"Action": "daypass:*ApprovalRule", "Resource": "*"}))
+    answer = api(site, eve, "DELETE", "/approval-rules/strict")
+    denied(site, answer)
+    assert "iam:UpdateAssumeRolePolicy" in message(answer)
+
+
+@pytest.fixture(scope="module")
+def tagged(site: Installation) -> Key:
+    """A key of a user who may do everything, but nothing to what has the tag tier=prod: a user, a role and a provider."""
+    tag = {"Tags.member.1.Key": "tier", "Tags.member.1.Value": "prod"}
+    site.user("a202-user")
+    site.iam("TagUser", UserName="a202-user", **tag)
+    site.role("a202-role", trust(ALPHA))
+    site.iam("TagRole", RoleName="a202-role", **tag)
+    site.iam("CreateOpenIDConnectProvider", Url=f"https://{URL}", **{"ClientIDList.member.1": "x"}, **tag)
+    by_tag = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+    policy = document(EVERYTHING, {**by_tag, "Condition": {"StringEquals": {"aws:ResourceTag/tier": "prod"}}})
+    return site.user("a202-eve", policy=policy)[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "body"),
+    [
+        ("PUT", "/roles/a202-role/settings", "", {"chained_max_seconds": 43_200}),
+        ("GET", "/roles/a202-role/settings", "", None),
+        ("POST", "/offboardings", "", {"user": "a202-user"}),
+        ("PUT", f"/providers/oidc/{URL}/settings", "", {"settings": {"one_time": True}}),
+        ("GET", f"/providers/oidc/{URL}/settings", "", None),
+        ("GET", "/mfa-devices", "user=a202-user", None),
+        ("POST", "/scim-tokens", "", {"name": "a202", "user": "a202-user", "days": 3}),
+    ],
+)
+def test_a202_deny_by_the_tags_of_an_entity_covers_daypass_operations_too(
+    site: Installation, tagged: Key, method: str, path: str, query: str, body: Any
+) -> None:
+    answer = api(site, tagged, method, path, query, body)
+    denied(site, answer)
+    assert "with an explicit deny" in message(answer)
+
+
+def test_a202_deny_by_the_tags_of_a_role_covers_lifting_its_block(site: Installation, tagged: Key) -> None:
+    body = {"subject": "role", "value": "a202-role", "block": True}
+    made = json.loads(api(site, ROOT, "POST", "/revocations", body=body).body)
+    answer = api(site, tagged, "POST", f"/revocations/{made['id']}/lift")
+    denied(site, answer)
+    assert "with an explicit deny" in message(answer)
+
+
+def test_a204_directory_does_not_lift_the_block_of_an_administrator(site: Installation) -> None:
+    directory = directory_of(site, "a204")
+    person = directory.user("a204-person")
+
+    def active(value: bool) -> None:
+        operation = {"op": "replace", "path": "active", "value": value}
+        directory.ok("PATCH", f"Users/{person['id']}", {"schemas": [PATCH], "Operations": [operation]})
+
+    active(False)
+    ended = json.loads(api(site, ROOT, "POST", "/offboardings", body={"user": "a204-person", "reason": "theft"}).body)
+    assert [made["value"] for made in ended["revocations"]] == [person["id"]]
+    active(True)
+    active(False)
+    active(True)
+    listed = json.loads(api(site, ROOT, "GET", "/revocations").body)["revocations"]
+    blocks = [made for made in listed if made["value"] == person["id"] and made["block_until"] is None]
+    assert [made["reason"] for made in blocks] == ["theft"]
