@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -45,10 +46,10 @@ def grant_request(
     """
     if request.state is RequestState.PENDING:
         request = moved(request, RequestState.APPROVED, now)
-    if terms.extends:
-        return _extend(tx, request, terms, targets, now)
     seconds, policies = narrowed(terms, approval.votes)
     seconds = min(seconds, approval.seconds) if approval.seconds else seconds
+    if terms.extends:
+        return _extend(tx, request, terms.extends, targets, (seconds, policies), now)
     start = max(now, terms.starts_at)
     made = [
         Grant(
@@ -86,33 +87,49 @@ def narrowed(terms: Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str,
     """The shortest duration that the approvers gave, and all scope-down policies."""
     ballots = [read_ballot(vote.document) for vote in votes]
     seconds = min([terms.seconds, *(ballot.seconds for ballot in ballots if ballot.seconds)])
-    policies = tuple(dict.fromkeys(filter(None, (terms.policy, *(ballot.policy for ballot in ballots)))))
-    if len(policies) > MAX_SCOPE_DOWNS:
-        raise DaypassError(ErrorKind.VALIDATION, f"A grant has at most {MAX_SCOPE_DOWNS} scope-down policies.")
-    return seconds, policies
+    return seconds, _together(tuple(filter(None, (terms.policy, *(ballot.policy for ballot in ballots)))))
 
 
 def _extend(
-    tx: Tx, request: AccessRequest, terms: Terms, targets: Sequence[Target], now: int
+    tx: Tx,
+    request: AccessRequest,
+    earlier: str,
+    targets: Sequence[Target],
+    approved: tuple[int, tuple[str, ...]],
+    now: int,
 ) -> tuple[AccessRequest, list[Grant]]:
-    """Extends the open grants of the earlier request; the request for the extension has ended then."""
+    """Extends the open grants of the `earlier` request; the request for the extension has ended then.
+
+    `approved`: seconds, and scope-down policies, which limit every further session of the grants (attack A206).
+    """
+    seconds, policies = approved
     rules = {target.role.id: target.rule for target in targets}
     changed: list[Grant] = []
-    for grant in grants_of(tx, terms.extends):
+    for grant in grants_of(tx, earlier):
         if grant.ended_at or grant.role_id not in rules:
             continue
         try:
-            longer = grants.extended(grant, terms.seconds, now)
+            longer = grants.extended(grant, seconds, now)
         except GrantUnusable as error:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, str(error)) from None
         most = total_seconds(rules[grant.role_id])
-        if longer.claimed_at and longer.ends_at - longer.claimed_at > most * 1000:
+        whole = longer.ends_at - longer.claimed_at if longer.claimed_at else longer.seconds * 1000
+        if whole > most * 1000:
             raise DaypassError(ErrorKind.VALIDATION, f"With all extensions, a grant has at most {most} seconds.")
+        longer = replace(longer, policies=_together(grant.policies, policies))
         tx.replace(longer)
         changed.append(longer)
     if not changed:
         raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access to be extended has ended.")
     return moved(request, RequestState.ENDED, now, EndReason.DONE.value), changed
+
+
+def _together(*policies: Sequence[str]) -> tuple[str, ...]:
+    """All these scope-down policies. Raises DaypassError(VALIDATION) for too many."""
+    found = tuple(dict.fromkeys(itertools.chain(*policies)))
+    if len(found) > MAX_SCOPE_DOWNS:
+        raise DaypassError(ErrorKind.VALIDATION, f"A grant has at most {MAX_SCOPE_DOWNS} scope-down policies.")
+    return found
 
 
 def total_seconds(rule: CompiledRule) -> int:

@@ -26,6 +26,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.replay import consume
+from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
@@ -87,6 +88,8 @@ async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) 
     owner = account or call.caller.account
     action = "ApproveAccessRequest" if sent.approve else "DenyAccessRequest"
     decision = await authorize_request(env, call, action, owner, request_id)
+    for _, other in sent.substitutes:  # it is what they approve
+        decision = await allow(env, call, action, "access-request", requested_role(other).name, owner)
     if len(sent.reason) > t.MAX_REASON or not sent.reason.isprintable():
         raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {t.MAX_REASON} printable characters.")
     if not sent.approve and not sent.reason.strip():
