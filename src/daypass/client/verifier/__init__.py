@@ -11,7 +11,8 @@ each new token is introspected once.
 
 from __future__ import annotations
 
+from daypass.client.verifier.holder import Sent
 from daypass.client.verifier.settings import Settings, WhenBehind
 from daypass.client.verifier.verify import InvalidToken, NotCurrent, Verified, Verifier
 
-__all__ = ["InvalidToken", "NotCurrent", "Settings", "Verified", "Verifier", "WhenBehind"]
+__all__ = ["InvalidToken", "NotCurrent", "Sent", "Settings", "Verified", "Verifier", "WhenBehind"]

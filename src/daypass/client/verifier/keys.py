@@ -137,6 +137,20 @@ class Keys:
             self._tried_at = self._monotonic()
 
 
+def verify_with(jwk: Mapping[str, Any], token: Token) -> None:
+    """Verifies a token with a public key that its reader has chosen, and the algorithm of the token. Raises Malformed."""
+    algorithm = str(token.header.get("alg"))
+    if not AVAILABLE or algorithm not in _VERIFIERS:
+        raise Malformed("signatures of this algorithm cannot be verified here")
+    try:
+        found = _key(jwk)
+        if found is None or found[0] != _SAME_KEYS.get(algorithm, algorithm):
+            raise Malformed("its key is not one of its algorithm")
+        _VERIFIERS[algorithm](found[1], token.signature, token.signed)
+    except (InvalidSignature, ValueError, KeyError, TypeError):
+        raise Malformed("its signature is wrong") from None
+
+
 def _read(data: bytes) -> dict[str, tuple[str, Any]]:
     """Keys by id, each with its algorithm. Keys of other kinds are left out. Raises ValueError."""
     try:
@@ -175,8 +189,16 @@ def _rs256(key: Any, signature: bytes, signed: bytes) -> None:
     key.verify(signature, signed, padding.PKCS1v15(), SHA256())
 
 
+def _ps256(key: Any, signature: bytes, signed: bytes) -> None:
+    key.verify(signature, signed, padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size), SHA256())
+
+
+_SAME_KEYS: Final = {"Ed25519": "EdDSA", "PS256": "RS256"}
+"""Algorithms whose keys are those of another one. The issuer signs with none of them."""
 _VERIFIERS: Final[Mapping[Any, Callable[[Any, bytes, bytes], None]]] = {
     "ES256": _es256,
     "EdDSA": _eddsa,
+    "Ed25519": _eddsa,
     "RS256": _rs256,
+    "PS256": _ps256,
 }

@@ -1,21 +1,29 @@
 """Middleware that lets only requests with a valid access token through: ASGI 3 and WSGI (PEP 3333).
 
-The application finds the `Verified` token in the scope or environment under `KEY`. Source: RFC 6750, 2.1 and 3.
+The application finds the `Verified` token in the scope or environment under `KEY`. Sources: RFC 6750, 2.1 and 3; RFC 9449, 7.1.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from daypass.client.verifier.verify import InvalidToken, NotCurrent, Verified, Verifier
+from daypass.client.verifier.holder import Sent
+from daypass.client.verifier.verify import BEARER, InvalidToken, NotCurrent, Verified, Verifier
 
 KEY: Final = "daypass.verified"
 _RETRY_SECONDS: Final = "1"
+_ALGORITHMS: Final = "ES256 EdDSA Ed25519 RS256 PS256"  # of DPoP proofs
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+CertificateOf: TypeAlias = Callable[[Any], bytes]
 WsgiApp: TypeAlias = Callable[[MutableMapping[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def _no_certificate(_: Any) -> bytes:
+    return b""
 
 
 class Refusal(Exception):
@@ -26,28 +34,40 @@ class Refusal(Exception):
         self.status, self.reason, self.headers = status, reason, headers
 
 
-def check(verifier: Verifier, authorization: str, scope: str = "") -> Verified:
-    """The token in a value of `Authorization`. `scope`: one that it must have. Raises Refusal."""
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Refusal(401, "Unauthorized", (("www-authenticate", "Bearer"),))
+def check(verifier: Verifier, authorization: str, scope: str = "", sent: Sent = BEARER) -> Verified:
+    """The token in a value of `Authorization`. `scope`: one that it must have. `sent`: what the request proves besides.
+
+    Raises Refusal.
+    """
+    name, _, token = authorization.partition(" ")
+    dpop = name.lower() == "dpop"
+    scheme = f'DPoP algs="{_ALGORITHMS}"' if dpop else "Bearer"
+    if name.lower() not in ("bearer", "dpop") or not token:
+        raise Refusal(401, "Unauthorized", (("www-authenticate", scheme),))
     try:
-        verified = verifier.verify(token.strip())
-    except InvalidToken:
-        raise Refusal(401, "Unauthorized", (("www-authenticate", 'Bearer error="invalid_token"'),)) from None
+        verified = verifier.verify(token.strip(), replace(sent, dpop=dpop))
+    except InvalidToken as error:
+        code = "invalid_dpop_proof" if error.proof else "invalid_token"
+        challenge = f'{scheme}{"," if dpop else ""} error="{code}"'
+        raise Refusal(401, "Unauthorized", (("www-authenticate", challenge),)) from None
     except NotCurrent:
         raise Refusal(503, "Service Unavailable", (("retry-after", _RETRY_SECONDS),)) from None
     if scope and scope not in verified.scope:
-        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        challenge = f'{scheme}{"," if dpop else ""} error="insufficient_scope", scope="{scope}"'
         raise Refusal(403, "Forbidden", (("www-authenticate", challenge),))
     return verified
 
 
 class AsgiMiddleware:
-    """Verifies on a thread, because a new key or an introspection waits for the network."""
+    """Verifies on a thread, because a new key or an introspection waits for the network.
 
-    def __init__(self, app: AsgiApp, verifier: Verifier, scope: str = "") -> None:
-        self._app, self._verifier, self._scope = app, verifier, scope
+    `certificate`: returns the client's certificate (DER) from the scope, b"" for none.
+    """
+
+    def __init__(
+        self, app: AsgiApp, verifier: Verifier, scope: str = "", certificate: CertificateOf = _no_certificate
+    ) -> None:
+        self._app, self._verifier, self._scope, self._certificate = app, verifier, scope, certificate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serves an HTTP request, or refuses it. WebSockets are refused without a token too."""
@@ -57,11 +77,20 @@ class AsgiMiddleware:
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         authorization = sent[0].decode("latin-1") if len(sent) == 1 else ""
         try:
-            verified = await asyncio.to_thread(check, self._verifier, authorization, self._scope)
+            verified = await asyncio.to_thread(
+                check, self._verifier, authorization, self._scope, _sent(scope, self._certificate(scope))
+            )
         except Refusal as refusal:
             await _refuse(scope, send, refusal)
             return
         await self._app({**scope, KEY: verified}, receive, send)
+
+
+def _sent(scope: Any, certificate: bytes) -> Sent:
+    """The facts of an ASGI request. A WebSocket begins with a GET."""
+    proofs = tuple(value.decode("latin-1") for name, value in scope["headers"] if name == b"dpop")
+    path = scope.get("path", "").encode("utf-8", "surrogatepass")
+    return Sent(proofs=proofs, method=scope.get("method", "GET"), path=path, certificate=certificate)
 
 
 async def _refuse(scope: Any, send: Any, refusal: Refusal) -> None:
@@ -75,17 +104,27 @@ async def _refuse(scope: Any, send: Any, refusal: Refusal) -> None:
 
 
 class WsgiMiddleware:
-    """The same for WSGI."""
+    """The same for WSGI. `certificate` gets the environment."""
 
-    def __init__(self, app: WsgiApp, verifier: Verifier, scope: str = "") -> None:
-        self._app, self._verifier, self._scope = app, verifier, scope
+    def __init__(
+        self, app: WsgiApp, verifier: Verifier, scope: str = "", certificate: CertificateOf = _no_certificate
+    ) -> None:
+        self._app, self._verifier, self._scope, self._certificate = app, verifier, scope, certificate
 
     def __call__(self, environ: MutableMapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serves a request, or refuses it."""
         try:
-            environ[KEY] = check(self._verifier, environ.get("HTTP_AUTHORIZATION", ""), self._scope)
+            sent = self._sent(environ)
+            environ[KEY] = check(self._verifier, environ.get("HTTP_AUTHORIZATION", ""), self._scope, sent)
         except Refusal as refusal:
             headers = [*refusal.headers, ("content-length", "0")]
             start_response(f"{refusal.status} {refusal.reason}", headers)
             return []
         return self._app(environ, start_response)
+
+    def _sent(self, environ: MutableMapping[str, Any]) -> Sent:
+        """The facts of a request. A repeated header is one value with commas here, which is no proof."""
+        proof = environ.get("HTTP_DPOP", "")
+        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace")
+        certificate = self._certificate(environ)
+        return Sent(False, (proof,) if proof else (), environ.get("REQUEST_METHOD", ""), path, certificate)

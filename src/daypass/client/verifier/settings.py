@@ -25,6 +25,8 @@ class Settings:
         audience: the audience that tokens must have.
         profile: the server and the credentials for the stream and for introspection, or a function that returns them
             whenever they are needed, for credentials that are renewed. They need daypass:FollowRevocations.
+        origin: scheme and host of the service ("https://api.example.com"), as clients name it in DPoP proofs; "" for those of
+            the audience.
         accounts: whose revocations to follow; () is the account of the credentials, ("*",) every account.
         limit_seconds: how old the known revocations may be.
         when_behind: what happens beyond that.
@@ -42,6 +44,7 @@ class Settings:
     leeway_seconds: float = 30.0
     list_seconds: float = 30.0
     tokens: int = 10_000
+    origin: str = ""
 
     def current_profile(self) -> Profile:
         """The profile to use now. Raises LocalStateError when the function does not return one, whatever it raises."""

@@ -18,6 +18,7 @@ from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, Transport, exchange
 from daypass.client.verifier import keys
 from daypass.client.verifier.elapsed import elapsed
+from daypass.client.verifier.holder import Holders, Sent, UnprovenHolder
 from daypass.client.verifier.keys import Keys, Malformed, split
 from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.settings import Settings, WhenBehind
@@ -30,11 +31,20 @@ _TYPE: Final = "at+jwt"
 _JWKS: Final = "/.well-known/jwks.json"
 _INTROSPECT: Final = "/oauth2/introspect"
 _FETCH_SECONDS: Final = 2.0
+BEARER: Final = Sent()
+"""A token that came as a bearer token, without a proof."""
 _REVALIDATED: Final = {"cache-control": "no-cache"}  # a cache on the way may have the keys from before an emergency
 
 
 class InvalidToken(Exception):
-    """The token is not valid here: answer 401 (RFC 6750, 3.1, invalid_token). The message is for the log."""
+    """The token is not valid here: answer 401 (RFC 6750, 3.1, invalid_token). The message is for the log.
+
+    `proof`: its DPoP proof is the reason (RFC 9449, 7.1, invalid_dpop_proof).
+    """
+
+    def __init__(self, reason: str, *, proof: bool = False) -> None:
+        super().__init__(reason)
+        self.proof = proof
 
 
 class NotCurrent(Exception):
@@ -83,6 +93,7 @@ class Verifier:
         self._follower = Follower(settings, self.revocations, clock=clock, monotonic=monotonic)
         self._keys = Keys(lambda: self._get(_JWKS), monotonic, lambda: self.revocations.keys)
         self._lists = StatusLists(self._list, self._now, monotonic)
+        self._holders = Holders(settings.origin or settings.audience)
         self._known: OrderedDict[bytes, _Genuine] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -99,14 +110,21 @@ class Verifier:
         """How old the known revocations are, in seconds."""
         return self.revocations.age(self._monotonic())
 
-    def verify(self, unverified_token: str) -> Verified:
-        """The token, if it is valid and not revoked. Raises InvalidToken, NotCurrent."""
+    def verify(self, unverified_token: str, sent: Sent = BEARER) -> Verified:
+        """The token, if it is valid and not revoked, and `sent` proves its key if it is bound to one.
+
+        Raises InvalidToken, NotCurrent.
+        """
         digest = hashlib.sha256(unverified_token.encode("utf-8", "surrogatepass")).digest()
         genuine = self._genuine(unverified_token, digest)
         claims = genuine.claims
         self._check(claims)
         self._remember(digest, genuine)
         self._refuse_revoked(unverified_token, claims)
+        try:
+            self._holders.check(claims, unverified_token, sent, self._clock())
+        except UnprovenHolder as error:
+            raise InvalidToken(str(error), proof=error.proof) from None
         scope = str(claims.get("scope", "")).split()
         return Verified(str(claims["sub"]), tuple(scope), int(claims["exp"]), claims)
 
