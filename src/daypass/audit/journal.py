@@ -338,6 +338,7 @@ class DurableJournal:
                 item.future.set_exception(error)
         self.waiting -= len(outcome.done) + len(outcome.failed)
         self.waiting_bytes -= size
+        self._forget_finished()
         if outcome.done:
             self.batches += 1
             self.events += len(outcome.done)
@@ -345,15 +346,18 @@ class DurableJournal:
             if self._on_batch is not None:
                 self._on_batch([item.event for item, _ in outcome.done if item.event is not None], outcome.seconds)
 
-    def _expire(self) -> None:
-        """Refuses items whose deadline has passed. The writer drops them unless they are already in a transaction.
-        Finished items are also removed here, many at a time.
-        """
-        assert self._loop is not None
-        now = self._loop.time()
+    def _forget_finished(self) -> None:
+        """Frees the items of a batch at once: the next requests get their memory while it is in the processor's cache."""
         outstanding = self._outstanding
         while outstanding and outstanding[0].finished:
             outstanding.popleft()
+
+    def _expire(self) -> None:
+        """Refuses items whose deadline has passed. The writer drops them unless they are already in a transaction."""
+        assert self._loop is not None
+        now = self._loop.time()
+        self._forget_finished()
+        outstanding = self._outstanding
         while outstanding and outstanding[0].deadline <= now:
             item = outstanding.popleft()
             item.abandoned = not item.future.done()

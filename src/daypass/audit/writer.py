@@ -109,6 +109,7 @@ class LogWriter:
                 logs.get().critical("journal_writer_failed", log=self.log, exc_info=True)
                 self._halt(f"the writer failed: {type(error).__name__}")
                 self._refuse([item for item in items if not item.finished])
+            del items  # otherwise their memory is in use until the next batch is here
         self._refuse([item for item in self._held if not item.finished])
 
     def _take(self) -> list[Item]:

@@ -328,9 +328,7 @@ class HttpProtocol(asyncio.Protocol):
             self._wanted.set_result(None)
 
     async def _answer_all(self) -> None:
-        """Serves the requests of this connection. It is one task for all of them, because making a task costs as much
-        as parsing a request.
-        """
+        """Serves the requests of this connection, in one task: making one costs as much as parsing a request."""
         try:
             while not self.lost:
                 if not self._may_begin or not self._waiting or self.transport.is_closing():
@@ -351,6 +349,7 @@ class HttpProtocol(asyncio.Protocol):
                     self._leave()
                     self.state.tasks.discard(self._work)
                 self._hold(exchange.scope.get(HOLD, 0))
+                del exchange  # an idle connection holds no request
                 if self._waiting and self._held is None:
                     await asyncio.sleep(0)  # the other connections get a turn between two requests
                     self.common.turns.enter(self, source=self.limited_address)

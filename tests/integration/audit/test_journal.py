@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -445,3 +446,15 @@ async def test_write_while_another_process_changes_the_directory_waits_and_is_no
     assert "waits" in accounts(flaky)
     assert requests_of(flaky, journal.log)[1:] == ["not a change", "waits"]
     assert (journal.failures, journal.problem()) == (0, "")
+
+
+async def test_commit_when_durable_frees_the_event_before_the_next_one(start: Starter) -> None:
+    journal = await start(options={"idle_seconds": 300.0})
+    one = event("freed")
+    before = sys.getrefcount(one)
+    await journal.commit(one)
+    for _ in range(1_000):  # the writer thread is done with it in a moment
+        if sys.getrefcount(one) == before:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the journal holds an event that it does not need any more")

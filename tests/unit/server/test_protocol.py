@@ -1005,3 +1005,25 @@ def test_limits_by_address_apply_to_the_network_of_an_ipv6_address() -> None:
     common = Connections()
     assert common.limited_address(("2001:db8::1", 1)) == common.limited_address(("2001:db8::ffff", 1)) != ""
     assert common.limited_address(("192.0.2.1", 1)) == "192.0.2.1"
+
+
+async def test_request_when_answered_is_freed_although_its_connection_stays() -> None:
+    class Mark:
+        pass
+
+    marks: list[weakref.ref[Mark]] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        scope["mark"] = mark = Mark()
+        marks.append(weakref.ref(mark))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    connection = Connection(app)
+    gc.disable()  # a cycle would stay until the collector runs, which is rare
+    try:
+        assert (await connection.send(GET)).startswith(b"HTTP/1.1 200")
+        assert not connection.paper.closed
+        assert marks[0]() is None
+    finally:
+        gc.enable()
