@@ -9,11 +9,13 @@ from typing import Any, Final
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.crypto.keys import KeyRings
+from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.stores.directory import CachedDirectory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
+_LANE: Final = "health"  # of its reads
 
 
 class Readiness:
@@ -33,6 +35,7 @@ class Readiness:
         self._journal = journal
         self.stopping = False
         self.missing = 0
+        self._initialised = False
 
     async def problems(self, *, detailed: bool) -> list[str]:
         """The reasons why this process cannot serve, for an operator; empty when it is ready.
@@ -67,6 +70,16 @@ class Readiness:
         if self._directory.revocations_unknown:
             return f"{why}, and whether sessions have been revoked is not known"
         return ""
+
+    async def uninitialised(self) -> bool:
+        """See `wire.health.Health.uninitialised`. Not known while the database does not answer: then False."""
+        if not self._initialised:
+            asked = self._directory.read(lambda tx: bool(tx.find(Account, limit=1)), account=_LANE)
+            try:
+                self._initialised = await asyncio.wait_for(asked, _READY_SECONDS)
+            except (TimeoutError, DaypassError):
+                return False
+        return not self._initialised
 
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
         """See `wire.health.Health.degraded`."""

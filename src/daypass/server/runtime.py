@@ -365,8 +365,11 @@ class Runtime:
     # --- health
 
     async def problems(self, *, detailed: bool) -> list[str]:
-        """See `wire.health.Health`, like the two below."""
+        """See `wire.health.Health`, like the three below."""
         return await self._readiness.problems(detailed=detailed)
+
+    async def uninitialised(self) -> bool:
+        return await self._readiness.uninitialised()
 
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
         return self._readiness.degraded(detailed=detailed)

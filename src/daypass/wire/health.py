@@ -15,6 +15,7 @@ from daypass.wire.json_errors import MEDIA_TYPE
 from daypass.wire.routing import Route
 
 METRICS: Final = "/metrics"
+_FIRST: Final = "nobody can log in yet: make the first administrator at /console/setup, with the set-up code"
 
 
 class Health(Protocol):
@@ -22,6 +23,10 @@ class Health(Protocol):
 
     async def problems(self, *, detailed: bool) -> list[str]:
         """The reasons why it cannot serve; empty when it is ready. `detailed`: includes details that may name hosts."""
+        ...
+
+    async def uninitialised(self) -> bool:
+        """Whether there is no account yet, so that nobody can log in until the first administrator is made."""
         ...
 
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
@@ -55,7 +60,10 @@ def health_routes(health: Health, metrics_token: str) -> tuple[Route, ...]:
         problems = await health.problems(detailed=detailed)
         degraded = health.degraded(detailed=detailed)
         status = "not ready" if problems else "degraded" if degraded else "ready"
-        content = {"status": status, "problems": problems, "warnings": health.warnings()}
+        warnings = health.warnings()
+        if status == "ready" and await health.uninitialised():
+            status, warnings = "not initialised", [_FIRST, *warnings]
+        content = {"status": status, "problems": problems, "warnings": warnings}
         return _json(503 if problems else 200, content | ({"degraded": degraded} if degraded else {}))
 
     async def metrics(request: Request) -> Response:

@@ -128,3 +128,11 @@ def test_set_up_without_a_code_is_off(tmp_path: Path) -> None:
         assert browser.get("/console/").headers["location"].startswith("/login")
         token = forms(browser.get("/login"))["/login/password"].fields["csrf"]
         refused(made, browser.post(PATH, {**FORM, "code": "", "csrf": token}), 404)
+
+
+def test_readyz_without_an_administrator_says_not_initialised_until_there_is_one(new_site: Installation) -> None:
+    before = Browser(new_site).get("/readyz")
+    assert (before.status, json.loads(before.body)["status"]) == (200, "not initialised")
+    assert any("/console/setup" in warning for warning in json.loads(before.body)["warnings"])
+    set_up(new_site)
+    assert json.loads(Browser(new_site).get("/readyz").body)["status"] == "ready"

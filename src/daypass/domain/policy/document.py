@@ -35,7 +35,7 @@ def parse(text: str, kind: PolicyKind) -> PolicyDocument:
         root = read(text)
     except PolicyError as error:
         if kind is PolicyKind.TRUST:
-            raise PolicyError("This policy contains invalid Json", error.line, error.column) from None
+            raise PolicyError("This policy contains invalid Json", error.line, error.column, error.why) from None
         raise
     draft = Draft(root, kind, Positions(text))
     check(draft)

@@ -21,6 +21,7 @@ from daypass.domain.policy.source import Kind, Node, PolicyError, Positions
 
 SYNTAX = "Syntax errors in policy."
 LEGACY = "The policy failed legacy parsing"
+_EFFECT = 'Effect must be "Allow" or "Deny".'
 VERSION = "Policy document must be version 2012-10-17 or greater."
 VENDOR = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
 COLON = "Actions/Condition can contain only one colon."
@@ -72,8 +73,9 @@ class Draft:
     positions: Positions
     conditions: dict[int, tuple[Condition, ...]] = field(default_factory=dict)  # by statement index
 
-    def fail(self, message: str, node: Node) -> NoReturn:
-        raise PolicyError(message, *self.positions.at(node.start))
+    def fail(self, message: str, node: Node, why: str = "") -> NoReturn:
+        """Refuses the document at `node`. `why`: what is wrong, where AWS's message does not say it."""
+        raise PolicyError(message, *self.positions.at(node.start), why)
 
     @property
     def version(self) -> str:
@@ -110,21 +112,29 @@ def check(draft: Draft) -> None:
 
 def _top(draft: Draft) -> None:
     root = draft.root
-    if root.kind is not Kind.OBJECT or not root.members.keys() <= _TOP:
-        draft.fail(SYNTAX, root)
+    _only(draft, root, _TOP, "A policy")
     for name in ("Version", "Id"):
         node = root.members.get(name)
         if node is not None and node.kind is not Kind.STRING:
-            draft.fail(SYNTAX, node)
+            draft.fail(SYNTAX, node, f"{name} must be a string.")
     version = root.members.get("Version")
     if version is not None and version.text not in (V2008, V2012):
-        draft.fail(SYNTAX, version)
+        draft.fail(SYNTAX, version, f'Version must be "{V2012}".')
     statements = listed(root.members.get("Statement"))
     if not statements:
-        draft.fail(SYNTAX, root)
+        draft.fail(SYNTAX, root, "Statement is missing or empty.")
     for statement in statements:
-        if statement.kind is not Kind.OBJECT or not statement.members.keys() <= _ELEMENTS:
-            draft.fail(SYNTAX, statement)
+        _only(draft, statement, _ELEMENTS, "A statement")
+
+
+def _only(draft: Draft, node: Node, elements: frozenset[str], what: str) -> None:
+    """Refuses a node that is not an object of these elements."""
+    if node.kind is not Kind.OBJECT:
+        draft.fail(SYNTAX, node, f"{what} must be a JSON object.")
+    for name in node.members:
+        if name not in elements:
+            known = ", ".join(sorted(elements))
+            draft.fail(SYNTAX, node, f"{what} has no element {name[:_MOST_SHOWN]}; it may have {known}.")
 
 
 def _trust_top(draft: Draft) -> None:
@@ -148,17 +158,18 @@ def _elements(draft: Draft) -> None:
         members = statement.members
         for one, other in _PAIRS:
             if one in members and other in members:
-                draft.fail(SYNTAX, members[other])
+                draft.fail(SYNTAX, members[other], f"A statement has {one} or {other}, not both.")
         effect = members.get("Effect")
         if effect is None:
-            draft.fail("Missing required field Effect" if draft.kind is PolicyKind.TRUST else SYNTAX, statement)
+            missing = "Missing required field Effect" if draft.kind is PolicyKind.TRUST else SYNTAX
+            draft.fail(missing, statement, "Effect is missing.")
         if effect.kind is not Kind.STRING or effect.text.lower() not in ("allow", "deny"):
-            draft.fail(SYNTAX, effect)
+            draft.fail(SYNTAX, effect, _EFFECT)
         if "Sid" in members and members["Sid"].kind is not Kind.STRING:
-            draft.fail(SYNTAX, members["Sid"])
+            draft.fail(SYNTAX, members["Sid"], "Sid must be a string.")
     for _, value in draft.values("Action", "NotAction", "Resource", "NotResource"):
         if value.kind is not Kind.STRING:
-            draft.fail(SYNTAX, value)
+            draft.fail(SYNTAX, value, "An action or resource must be a string.")
 
 
 def _condition_syntax(draft: Draft) -> None:
@@ -169,15 +180,16 @@ def _condition_syntax(draft: Draft) -> None:
         for written, operator in _members(draft, block).items():
             for value in _members(draft, operator).values():
                 if any(item.kind not in _SCALARS for item in listed(value)):
-                    draft.fail(SYNTAX, value)
+                    draft.fail(SYNTAX, value, "A value of a condition must be a string, number or boolean.")
             if split_operator(written) is None:
                 unknown = f"Invalid Condition type : {written}."
-                draft.fail(unknown if draft.kind in _WITH_PRINCIPAL else SYNTAX, operator)
+                why = f"{written[:_MOST_SHOWN]} is not a condition operator."
+                draft.fail(unknown if draft.kind in _WITH_PRINCIPAL else SYNTAX, operator, why)
 
 
 def _members(draft: Draft, node: Node) -> dict[str, Node]:
     if node.kind is not Kind.OBJECT:
-        draft.fail(SYNTAX, node)
+        draft.fail(SYNTAX, node, "This must be a JSON object.")
     return node.members
 
 
@@ -193,7 +205,7 @@ def _effects(draft: Draft) -> None:
     for statement in draft.statements:
         effect = statement.members["Effect"]
         if effect.text not in ("Allow", "Deny"):
-            draft.fail(LEGACY, effect)
+            draft.fail(LEGACY, effect, _EFFECT)
 
 
 def _condition_values(draft: Draft) -> None:
@@ -208,7 +220,7 @@ def _conditions(draft: Draft, block: Node | None) -> Iterator[Condition]:
             try:
                 yield compile_condition(written, key, texts, draft.version)
             except ValueError:
-                draft.fail(LEGACY, value)
+                draft.fail(LEGACY, value, f"{written[:_MOST_SHOWN]} cannot compare this value.")
 
 
 def _resource_legacy(draft: Draft) -> None:
@@ -216,7 +228,7 @@ def _resource_legacy(draft: Draft) -> None:
         if resource.refusal(value.text) is not None:
             return  # AWS stops its older parser here, and returns this refusal after others
         if not resource.is_legacy(value.text, variables=draft.version == V2012):
-            draft.fail(LEGACY, value)
+            draft.fail(LEGACY, value, f"A resource is an ARN or *, not {value.text[:_MOST_SHOWN]}.")
 
 
 # --- Sids, actions, resources --------------------------------------------------------------------------------------
@@ -312,7 +324,7 @@ def _principal(draft: Draft, node: Node) -> None:
     for kind, values in _members(draft, node).items():
         for value in listed(values):
             if value.kind is not Kind.STRING:
-                draft.fail(SYNTAX, value)
+                draft.fail(SYNTAX, value, "A principal must be a string.")
             message = refusal(kind, value.text)
             if message is not None:
                 draft.fail(message, value)

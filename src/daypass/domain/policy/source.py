@@ -24,13 +24,17 @@ MAX_NUMBER = 64
 
 
 class PolicyError(ValueError):
-    """A document that is not a policy, with AWS's message (MalformedPolicyDocument) and the position of the error."""
+    """A document that is not a policy, with AWS's message (MalformedPolicyDocument) and the position of the error.
 
-    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+    `why` says what is wrong where AWS's message does not; "" where it does. The wire has AWS's message alone.
+    """
+
+    def __init__(self, message: str, line: int = 1, column: int = 1, why: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.line = line
         self.column = column
+        self.why = why
 
 
 class Kind(StrEnum):
@@ -108,7 +112,9 @@ def read(text: str) -> Node:
         if end != len(text):
             raise _Bad(end)
     except _Bad as bad:
-        raise PolicyError("Syntax errors in policy.", *Positions(text[:MAX_CHARACTERS]).at(bad.args[0])) from None
+        position = Positions(text[:MAX_CHARACTERS]).at(bad.args[0])
+        why = "Here the text is not JSON, repeats a name, or is too large."
+        raise PolicyError("Syntax errors in policy.", *position, why) from None
     return node
 
 

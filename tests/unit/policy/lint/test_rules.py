@@ -239,3 +239,32 @@ def test_lint_more_values_than_are_held_against_one_another_is_not_judged() -> N
 def test_a36_wildcard_service_account_is_an_error() -> None:
     findings = lint_text(oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:*:x")), PolicyKind.TRUST, FACTS)
     assert [f.severity for f in findings if f.id == "kubernetes-any-namespace"] == [Severity.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "not JSON"),
+        ("[]", "A policy must be a JSON object."),
+        ("{}", "Statement is missing or empty."),
+        ('{"statement": []}', "A policy has no element statement"),
+        ('{"Version": "2012", "Statement": []}', 'Version must be "2012-10-17".'),
+        ('{"Statement": {"Effect": "allow", "Action": "a:B", "Resource": "*"}}', 'Effect must be "Allow" or "Deny".'),
+        ('{"Statement": {"Action": "a:B", "Resource": "*"}}', "Effect is missing."),
+        ('{"Statement": {"Effect": "Allow", "Actions": "a:B", "Resource": "*"}}', "A statement has no element Actions"),
+        ('{"Statement": {"Effect": "Allow", "Action": 1, "Resource": "*"}}', "must be a string"),
+        (
+            '{"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringEqual": {"a:b": "c"}}}}',
+            "StringEqual is not a condition operator.",
+        ),
+        (
+            '{"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"DateLessThan": {"a:b": "c"}}}}',
+            "DateLessThan cannot compare this value.",
+        ),
+        ('{"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:::::x"}}', "A resource is an ARN or *"),
+    ],
+)
+def test_lint_text_that_aws_refuses_without_a_reason_says_what_is_wrong(text: str, why: str) -> None:
+    [finding] = lint_text(text, PolicyKind.IDENTITY)
+    assert finding.id == "malformed"
+    assert why in finding.why

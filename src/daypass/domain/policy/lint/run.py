@@ -23,7 +23,8 @@ def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[Fin
         document = parse(text, kind)
     except PolicyError as error:
         fix = "Correct the document: it would be refused when it is written."
-        return (at_place("malformed", error.line, error.column, error.message, fix),)
+        why = f"{error.message.rstrip('.')}. {error.why}" if error.why else error.message
+        return (at_place("malformed", error.line, error.column, why, fix),)
     return lint(document, facts)
 
 
