@@ -200,7 +200,7 @@ def cli_page() -> str:
     statuses = table(("Status", "Meaning"), ((str(code), meaning) for code, meaning in EXIT_CODES.items()))
     return f"""# Command line
 
-`pip install daypass` brings everything here but `daypass serve`, which needs `daypass[server]`.
+`pip install .` in a checkout brings everything here but `daypass serve`, which needs `.[server]`.
 
 {chr(10).join(commands)}
 ## Exit status

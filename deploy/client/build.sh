@@ -6,6 +6,7 @@ set -eu
 wheel=$1 output=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 bin=$root/.venv/bin
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" # as pip does: a network may have a certificate authority of its own
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -190,7 +190,9 @@ def _show_layer(found: dict[str, Any], *, every: bool) -> None:
     if not found["policies"]:
         click.echo("  No policy applies here.")
     elif found["omitted"]:
-        click.echo(f"  {output.safe(found['omitted'])} more of other actions or without room here.")
+        number, names = found["omitted"], ", ".join(found["policies"])
+        which = "1 statement is" if number == 1 else f"{output.safe(number)} statements are"
+        output.prose(f"  {which} not shown, about other actions or for lack of room. Policies: {output.safe(names)}")
 
 
 def _show_condition(condition: dict[str, Any], *, every: bool) -> None:

@@ -50,6 +50,9 @@ def _said(text: str, status: int) -> int:
 # --- A call that was refused
 
 
+_EXPLAINING = "sts:DecodeAuthorizationMessage"
+
+
 def _refused(error: ClientError) -> int:
     known = error.request_id in error.message  # a denial names it itself
     about = f" (request {safe(error.request_id)})" if error.request_id and not known else ""
@@ -58,7 +61,11 @@ def _refused(error: ClientError) -> int:
     for note in getattr(error, "__notes__", ()):
         message(safe(note))
     status = exits.status_of(error)
-    if status == exits.DENIED and error.request_id:
+    if error.code == "MalformedPolicyDocument":
+        message("to find the mistake: daypass lint FILE")
+    if status == exits.DENIED and _EXPLAINING in error.message:
+        message("give the request id of the denial to somebody who has this permission")
+    elif status == exits.DENIED and error.request_id:
         message(f"to see why: daypass explain {safe(error.request_id)}")
     elif error.encoded:
         message(f"to see why: daypass explain {safe(error.encoded)}")
@@ -107,7 +114,7 @@ def _usage(error: click.ClickException) -> int:
     elif close := _mistyped_choice(error):
         text += close
     text = text.rstrip()
-    end = "" if text.endswith((".", "?", "!", ")")) else "."
+    end = "" if text.endswith((".", "?", "!")) else "."
     return _said(f"{text}{end} See: {command} --help", exits.USAGE)
 
 

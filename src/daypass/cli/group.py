@@ -57,7 +57,8 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
         for each in list(iam.listed(connection, "GetGroup", "Users/member", GroupName=name)):
             connection.iam("RemoveUserFromGroup", UserName=each["UserName"], GroupName=name)
         iam.drop_policies(connection, "Group", name)
-    connection.iam("DeleteGroup", GroupName=name)
+    with iam.offering_force():
+        connection.iam("DeleteGroup", GroupName=name)
     return done("deleted", f"Deleted group {name}.", group=name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -189,6 +190,17 @@ def policies_of(connection: Connection, kind: str, name: str) -> list[Row]:
         *({"Policy": each["PolicyArn"], "Kind": "attached"} for each in attached),
         *({"Policy": each[""], "Kind": "inline"} for each in inline),
     ]
+
+
+@contextmanager
+def offering_force() -> Iterator[None]:
+    """A deletion without --force: a refusal because something is attached says how to delete that, too."""
+    try:
+        yield
+    except ClientError as error:
+        if error.code == "DeleteConflict":
+            error.add_note("to delete it with everything that is attached to it: --force")
+        raise
 
 
 def drop_policies(connection: Connection, kind: str, name: str) -> None:

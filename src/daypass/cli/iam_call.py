@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
-from daypass.cli.results import Fields, Result
+from daypass.cli.results import Result
 
 _ACTION = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
 _NAME = re.compile(r"[A-Z][A-Za-z0-9.]{0,127}")
@@ -40,7 +41,8 @@ def iam(action: str, parameters: tuple[str, ...], yes: bool, profile: str, endpo
         confirmed(f"Call {action} with {output.safe(' '.join(parameters))}?", yes=yes)
     answer = value_of(connect(profile, endpoint).iam(action, **given))
     found = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
-    return Result(found, Fields(found))
+    text = [lambda: click.echo(json.dumps(found, indent=2))] if found else []
+    return Result(found, *text)
 
 
 def _parameter(text: str) -> tuple[str, str]:

@@ -3,21 +3,67 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from daypass.cli import authenticator_app, output
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli import authenticator_app, exits, output
+from daypass.cli.access_request import mfa_options
+from daypass.cli.options import (
+    Group,
+    confirmed,
+    connect,
+    open_connection,
+    output_option,
+    server_options,
+    yes_option,
+)
+from daypass.cli.request import mfa_code_on_terminal
 from daypass.cli.results import Result, Table, done
-from daypass.client.http import segment
+from daypass.client.credentials import read_credentials
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection, segment
+
+_SECONDS = 900
+"""How long a session for one change lasts: the shortest that there is."""
 
 
 def _whose(command: Callable[..., Any]) -> Callable[..., Any]:
     """--user and --account: the devices of another user."""
     command = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")(command)
     return click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")(command)
+
+
+@contextmanager
+def _with_mfa(profile: str, endpoint: str, *, mfa_serial: str, mfa_code: str, own: bool = True) -> Iterator[Connection]:
+    """A connection for a change of devices: with --mfa-serial, or that of the profile, a session of the caller with MFA.
+
+    `own`: the caller's own devices, which a key alone may not change once there is one; the refusal then says what to give.
+    """
+    connection = connect(profile, endpoint)
+    serial = mfa_serial or connection.profile.mfa_serial
+    if mfa_code and not serial:
+        raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
+    if serial:
+        code = mfa_code or mfa_code_on_terminal("This call", serial)
+        answer = connection.sts("GetSessionToken", SerialNumber=serial, TokenCode=code, DurationSeconds=_SECONDS)
+        keys = read_credentials(answer, connection.clock(), connection.offset)
+        session = replace(
+            connection.profile,
+            access_key_id=keys.access_key_id,
+            secret_access_key=keys.secret_access_key,
+            session_token=keys.session_token,
+        )
+        connection = open_connection(session)
+    try:
+        yield connection
+    except ClientError as error:
+        if own and not serial and exits.status_of(error) == exits.DENIED:
+            error.add_note("to change your own devices, give a code of one: --mfa-serial ARN (daypass mfa ls shows it)")
+        raise
 
 
 @click.group(cls=Group)
@@ -50,16 +96,17 @@ def _kind(passkey: dict[str, Any]) -> str:
 @mfa.command("add")
 @click.option("--app", is_flag=True, help="Register an authenticator app instead, on this terminal.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
+@mfa_options
 @server_options
 @output_option
-def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> Result:  # options
+def add(app: bool, no_browser: bool, profile: str, endpoint: str, **given: Any) -> Result:  # options
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
-    connection = connect(profile, endpoint)
     if app:
-        serial = authenticator_app.register(connection)
+        with _with_mfa(profile, endpoint, **given) as connection:
+            serial = authenticator_app.register(connection)
         text = f"Registered {serial}. For a role that needs it: daypass exec ROLE --mfa-serial {serial}"
         return done("registered", text, serial_number=serial)
-    address = f"{connection.profile.endpoint}/account/devices"
+    address = f"{connect(profile, endpoint).profile.endpoint}/account/devices"
     if no_browser or not webbrowser.open(address):
         return done("address", f"Open this address: {address}", address=address)
     return done("opened", f"Your browser opens {address}.", address=address)
@@ -69,22 +116,25 @@ def add(app: bool, no_browser: bool, profile: str, endpoint: str) -> Result:  # 
 @click.argument("passkey_id", metavar="ID")
 @click.argument("name")
 @_whose
+@mfa_options
 @server_options
 @output_option
-def rename(passkey_id: str, name: str, user: str, account: str, profile: str, endpoint: str) -> Result:
+def rename(passkey_id: str, name: str, user: str, account: str, profile: str, endpoint: str, **given: Any) -> Result:
     """Rename passkey ID to NAME."""
     query, body = {"user": user, "account": account}, {"name": name}
-    renamed = connect(profile, endpoint).api("PUT", f"/passkeys/{segment(passkey_id)}", query, body=body)
+    with _with_mfa(profile, endpoint, **given, own=not user) as connection:
+        renamed = connection.api("PUT", f"/passkeys/{segment(passkey_id)}", query, body=body)
     return Result(renamed, f"The passkey is named {output.safe(renamed['name'])}.")
 
 
 @mfa.command("rm")
 @click.argument("device", metavar="ID")
 @_whose
+@mfa_options
 @yes_option
 @server_options
 @output_option
-def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
+def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str, **given: Any) -> Result:
     """Remove passkey ID, or the virtual device with serial number ID.
 
     With a passkey, its user is signed out of other browsers.
@@ -93,20 +143,22 @@ def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoi
     if virtual and account:
         raise click.UsageError("A virtual device is removed in its own account: leave out --account.")
     confirmed(f"Remove {'device' if virtual else 'passkey'} {output.safe(device)}?", yes=yes)
-    connection = connect(profile, endpoint)
-    if virtual:
-        authenticator_app.remove(connection, device, user)
-    else:
-        connection.api("DELETE", f"/passkeys/{segment(device)}", {"user": user, "account": account})
+    with _with_mfa(profile, endpoint, **given, own=not user) as connection:
+        if virtual:
+            authenticator_app.remove(connection, device, user)
+        else:
+            connection.api("DELETE", f"/passkeys/{segment(device)}", {"user": user, "account": account})
     return done("deleted", f"The {'device' if virtual else 'passkey'} is removed.", device=device)
 
 
 @mfa.command("recovery-codes")
+@mfa_options
 @yes_option
 @server_options
 @output_option
-def recovery_codes(yes: bool, profile: str, endpoint: str) -> Result:
+def recovery_codes(yes: bool, profile: str, endpoint: str, **given: Any) -> Result:
     """Make ten new recovery codes. Those that you have stop working."""
     confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
-    made = connect(profile, endpoint).api("POST", "/recovery-codes", body={})
+    with _with_mfa(profile, endpoint, **given) as connection:
+        made = connection.api("POST", "/recovery-codes", body={})
     return Result(made, "Each code signs you in once, after your password. They are not shown again:", *made["codes"])

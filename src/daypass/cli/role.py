@@ -160,7 +160,8 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
     connection = connect(profile, endpoint)
     if force:
         iam.drop_policies(connection, "Role", name)
-    connection.iam("DeleteRole", RoleName=name)
+    with iam.offering_force():
+        connection.iam("DeleteRole", RoleName=name)
     return done("deleted", f"Deleted role {name}.", role=name)
 
 

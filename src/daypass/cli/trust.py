@@ -14,7 +14,7 @@ from daypass.cli.explain import show as show_explanation
 from daypass.cli.files import text_of
 from daypass.cli.options import Group, connect, output_option, server_options
 from daypass.cli.results import Result
-from daypass.cli.trust_apply import apply
+from daypass.cli.trust_apply import apply, has_provider
 
 if TYPE_CHECKING:
     from daypass.domain.trust_template import TrustTemplate
@@ -93,7 +93,12 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, **given: Any) 
         "audience": made.audience,
     }
     found["change"] = how or None
-    next_steps = f"\n{how}" if how else _next_steps(preset, role_name, made.audience, given["tenant"])
+    provider = _provider_step(preset, made.audience, given["tenant"])
+    next_steps = f"\nNext: {provider}\n      the same command with --apply   (creates role {role_name}, or adds the statement to its policy)"
+    if connection is not None and how:
+        next_steps = f"\n{how}"
+        if not has_provider(connection, made.document):
+            next_steps += f"\nNo token is accepted yet. Next: {provider}"
     return Result(found, partial(_show_new, made, _note(preset), next_steps))
 
 
@@ -138,12 +143,9 @@ def _note(preset: str) -> str:
     return PRESETS[preset].note
 
 
-def _next_steps(preset: str, role_name: str, audience: str, tenant: str) -> str:
+def _provider_step(preset: str, audience: str, tenant: str) -> str:
     of_tenant = f" --tenant {tenant}" if tenant else ""
-    return (
-        f"\nNext: daypass provider add {preset}{of_tenant} --client-id {audience}   (once for the account)\n"
-        f"      the same command with --apply   (creates role {role_name}, or adds the statement to its policy)"
-    )
+    return f"daypass provider add {preset}{of_tenant} --client-id {audience}   (once for the account)"
 
 
 @trust.command("test")

@@ -37,6 +37,16 @@ def apply(
     return f"{done} of role {output.safe(role)}."
 
 
+def has_provider(connection: Connection, document: Mapping[str, Any]) -> bool:
+    """Whether the account accepts tokens of the issuer that `document` trusts; True when the caller may not know."""
+    provider = _statements(document)[0]["Principal"]["Federated"]
+    try:
+        connection.iam("GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider)
+    except ClientError as error:
+        return error.code != "NoSuchEntity"
+    return True
+
+
 def added(stored: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
     """`stored` with those statements of `document` that it lacks, at the end; `stored` itself when it has them all."""
     present = _statements(stored)

@@ -80,7 +80,8 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
     if force:
         made = connection.api("POST", "/offboardings", body={"user": name, "delete": True})
         return Result(made, *offboard.report(made, deletes=True))
-    connection.iam("DeleteUser", UserName=name)
+    with iam.offering_force():
+        connection.iam("DeleteUser", UserName=name)
     return done("deleted", f"Deleted user {name}.", user=name)
 
 

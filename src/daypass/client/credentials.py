@@ -5,6 +5,7 @@ Nothing here imports the HTTP client, because it is not needed when the cache ho
 
 from __future__ import annotations
 
+import re
 import time
 from calendar import timegm
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
     from daypass.client.http import Connection
+
+_ROLE = re.compile(r"[\w+=,.@/-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,9 @@ def role_arn(connection: Connection, role: str) -> str:
     """The ARN of `role`: an ARN, ACCOUNT/NAME, or the NAME of a role in one's own account, which costs a call."""
     if role.startswith("arn:"):
         return role
+    if not _ROLE.fullmatch(role):
+        why = f"{role!r} is not a role: give its ARN, ACCOUNT/NAME, or a NAME of your account"
+        raise ClientError("ValidationError", why, 400)
     account, slash, name = role.partition("/")
     if slash and len(account) == 12 and account.isascii() and account.isdigit():
         return f"arn:aws:iam::{account}:role/{name}"

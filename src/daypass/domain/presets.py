@@ -55,6 +55,7 @@ class Preset:
         claims: claims of its tokens other than the registered ones; nested ones by path, a `*` at the end for any.
         pins: claim to the beginning that a value must have, as a regular expression, to identify one customer.
         forms: templates of the subject, the tightest first.
+        paths: parameters that are OWNER/NAME: a name alone would match no token.
         demanded: whether a trust policy that does not restrict the customer is refused when it is written, as in AWS.
         authorized_party: whether its tokens always have an `azp`, so that the audience is `oaud` (see
             `domain.web_identity`).
@@ -70,6 +71,7 @@ class Preset:
     forms: tuple[SubjectForm, ...]
     pins: Mapping[str, str] = field(default_factory=dict)
     tenant: str = ""
+    paths: tuple[str, ...] = ()
     demanded: bool = False
     authorized_party: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -133,6 +135,7 @@ _ALL: Final = (
             "enterprise": _EXACT,
             "enterprise_id": _EXACT,
         },
+        paths=("repo",),
         demanded=True,
         note="Repositories made, renamed or moved since July 2026 go by --repo OWNER@OWNER_ID/NAME@NAME_ID: see "
         "sub_claim_prefix of `gh api repos/OWNER/NAME/actions/oidc/customization/sub`.",
@@ -160,6 +163,7 @@ _ALL: Final = (
             "project_id": _EXACT,
             "namespace_id": _EXACT,
         },
+        paths=("project",),
         demanded=True,
     ),
     Preset(

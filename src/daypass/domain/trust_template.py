@@ -59,6 +59,10 @@ def trust_policy(
     if tenant:
         _checked("tenant", tenant)
     values = {name: _checked(name, value) for name, value in parameters.items()}
+    for name in preset.paths:
+        owner, _, rest = values.get(name, "owner/name").partition("/")
+        if not owner or not rest:
+            raise TemplateError(f"--{name} is OWNER/NAME: {values[name]} alone matches no token.")
     subject = form.sub.format(tenant=tenant, **values)
     url = preset.url(tenant)
     audience = audience or preset.audience.format(tenant=tenant)
@@ -82,6 +86,10 @@ def _form(preset: Preset, parameters: Mapping[str, str]) -> SubjectForm:
     for form in preset.forms:
         if set(form.parameters) == set(parameters):
             return form
+    ways = " | ".join(" ".join(map(_option, form.parameters)) for form in preset.forms)
+    if any(set(form.parameters) < set(parameters) for form in preset.forms):
+        both = ", ".join(map(_option, parameters))
+        raise TemplateError(f"No token of {preset.title} has all of {both} in its subject. Use one of: {ways}.")
     missing = {
         _option(name): None
         for form in preset.forms
@@ -89,7 +97,6 @@ def _form(preset: Preset, parameters: Mapping[str, str]) -> SubjectForm:
         for name in form.parameters
         if name not in parameters and name != PULL_REQUESTS
     }
-    ways = " | ".join(" ".join(map(_option, form.parameters)) for form in preset.forms)
     add = f"Add {_any_of(list(missing))}. " if parameters and missing else ""
     raise TemplateError(
         f"{preset.title} needs to know which jobs or principals may assume the role. {add}Use one of: {ways}."

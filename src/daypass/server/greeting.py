@@ -61,9 +61,9 @@ Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
   export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 
 Then try:
-  aws sts get-caller-identity
+  daypass whoami
+  daypass exec reader daypass role ls
   aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
-  daypass exec reader -- aws iam list-roles
 {_console_lines(public_url, key)}"""
     )
     sys.stdout.flush()
@@ -81,7 +81,7 @@ def _console_lines(public_url: str, key: FirstKey) -> str:
         return ""
     return f"""
 Console:
-  aws iam create-login-profile --user-name {key.user} --password 'Choose-1-of-your-own'
+  daypass iam CreateLoginProfile UserName={key.user} Password='Choose-1-of-your-own'
   {public_url}/console/  (account {key.account}, user {key.user})
 """
 

@@ -109,3 +109,12 @@ def test_prompt_on_a_terminal_asks_for_the_code_of_the_profiles_device(
         terminal.wait_for(f"as {guarded}")
         assert terminal.status() == 0
     assert user("credential-process", guarded).status == 0, "the session is in the cache"
+
+
+def test_own_device_is_removed_with_a_code_of_it_and_not_with_the_key_alone(user: Command, device: Device) -> None:
+    refused = user("mfa", "rm", device.serial, "--yes")
+    assert refused.status == 4
+    assert "give a code of one: --mfa-serial ARN" in refused.err
+    ran = user("mfa", "rm", device.serial, "--yes", "--mfa-serial", device.serial, "--mfa-code", device.code())
+    assert ran.status == 0, ran.err
+    assert device.serial not in user("mfa", "ls").out

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -543,3 +544,43 @@ def test_no_color_turns_colours_off_for_every_command(
 
     monkeypatch.setenv("NO_COLOR", value)
     assert group.make_context("daypass", ["status"]).color is color
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("command", "answer", "step"),
+    [
+        (("role", "rm", "r", "--yes"), error("DeleteConflict", "Detach first.", 409), "--force"),
+        (("group", "rm", "g", "--yes"), error("DeleteConflict", "Detach first.", 409), "--force"),
+        (("user", "rm", "u", "--yes"), error("DeleteConflict", "Detach first.", 409), "--force"),
+        (("sessions", "ls"), error("MalformedPolicyDocument", "Syntax errors in policy.", 400), "daypass lint FILE"),
+        (
+            ("sessions", "ls"),
+            error("AccessDenied", "not authorized to perform: sts:DecodeAuthorizationMessage", 403),
+            "give the request id of the denial to somebody who has this permission",
+        ),
+    ],
+)
+def test_refusal_that_the_caller_can_act_on_says_how(
+    cli: Callable, serve: Callable, command: Any, answer: Any, step: str
+) -> None:
+    serve(answer)
+    _, *further = cli(*command).err.splitlines()
+    assert [line for line in further if step in line], further
+    assert not [line for line in further if "to see why" in line]
+
+
+@pytest.mark.parametrize("role", ["ro le", "http://127.0.0.1:1", "a\\b", "*"])
+@pytest.mark.usefixtures("key")
+def test_role_of_a_form_that_no_role_has_is_refused_before_a_call(cli: Callable, serve: Callable, role: str) -> None:
+    serve()
+    ran = cli("assume", role)
+    assert ran.status == 7
+    assert "is not a role: give its ARN, ACCOUNT/NAME, or a NAME of your account" in ran.err
+
+
+@pytest.mark.usefixtures("key")
+def test_answer_of_iam_with_members_inside_is_printed_as_json(cli: Callable, serve: Callable) -> None:
+    serve(result("GetUser", "<User><UserName>ann</UserName></User>"))
+    ran = cli("iam", "GetUser")
+    assert json.loads(ran.out) == {"User": {"UserName": "ann"}}

@@ -25,8 +25,8 @@ def stored(*statements: Any) -> Any:
 
 
 def written(server: Script) -> list[Any]:
-    assert actions(server.sent)[-1] == "UpdateAssumeRolePolicy"
-    statements: list[Any] = json.loads(parameters(server.sent[-1])["PolicyDocument"])["Statement"]
+    assert actions(server.sent)[-2:] == ["UpdateAssumeRolePolicy", "GetOpenIDConnectProvider"]
+    statements: list[Any] = json.loads(parameters(server.sent[-2])["PolicyDocument"])["Statement"]
     return statements
 
 
@@ -64,7 +64,7 @@ def test_trust_new_apply_twice_changes_nothing(cli: Any, serve: Any) -> None:
     ran = cli(*NEW, "--apply")
     assert ran.status == 0
     assert "nothing was changed" in ran.err
-    assert actions(again.sent) == ["GetCallerIdentity", "GetRole"]
+    assert actions(again.sent) == ["GetCallerIdentity", "GetRole", "GetOpenIDConnectProvider"]
 
 
 def test_trust_new_apply_replace_shows_what_goes(cli: Any, serve: Any) -> None:
@@ -98,7 +98,7 @@ def test_trust_new_apply_role_absent_is_created(cli: Any, serve: Any) -> None:
     server = serve(IDENTITY, error("NoSuchEntity", "no", 404), result("CreateRole", "<Role/>"))
     ran = cli(*NEW, "--apply")
     assert ran.status == 0, ran.err
-    assert actions(server.sent)[-1] == "CreateRole"
+    assert actions(server.sent)[-2:] == ["CreateRole", "GetOpenIDConnectProvider"]
     assert "Created role deployer" in ran.err
 
 
@@ -107,3 +107,33 @@ def test_trust_new_apply_policy_unreadable_changes_nothing(cli: Any, serve: Any)
     server = serve(IDENTITY, result("GetRole", body))
     assert cli(*NEW, "--apply", "--yes").status == 5
     assert actions(server.sent)[-1] == "GetRole"
+
+
+def test_trust_new_apply_without_the_provider_says_how_to_add_it(cli: Any, serve: Any) -> None:
+    created = result("CreateRole", "<Role/>")
+    serve(IDENTITY, error("NoSuchEntity", "no role", 404), created, error("NoSuchEntity", "no provider", 404))
+    ran = cli(*NEW, "--apply", "--yes")
+    assert ran.status == 0, ran.err
+    assert "No token is accepted yet. Next: daypass provider add github --client-id sts.amazonaws.com" in ran.err
+    serve(IDENTITY, error("NoSuchEntity", "no role", 404), created, result("GetOpenIDConnectProvider", ""))
+    assert "provider add" not in cli(*NEW, "--apply", "--yes").err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--repo", "acme", "--branch", "main"), "--repo is OWNER/NAME: acme alone matches no token."),
+        (("--repo", "acme/", "--branch", "main"), "--repo is OWNER/NAME"),
+        (
+            ("--repo", "acme/shop", "--branch", "main", "--environment", "prod"),
+            "No token of GitHub Actions has all of --repo, --branch, --environment in its subject.",
+        ),
+    ],
+)
+def test_trust_new_subject_that_no_token_has_is_refused_and_says_why(
+    cli: Any, serve: Any, given: tuple[str, ...], said: str
+) -> None:
+    serve(IDENTITY)
+    ran = cli("trust", "new", "github", *given, "--role", "r")
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err

@@ -68,3 +68,11 @@ def test_path_is_named_where_another_installation_would_be_found(
     assert pasted(capsys)[0].startswith("export PATH=")
     monkeypatch.setenv("PATH", f"{program.parent}:{other.parent}")
     assert pasted(capsys)[0] == f"export AWS_ENDPOINT_URL={URL}"
+
+
+def test_what_to_try_needs_no_other_program_first(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    greet(URL, KEY, "https://daypass.example.com")
+    _, _, tried = capsys.readouterr().out.partition("Then try:\n")
+    commands = [line.split() for line in tried.splitlines() if line.startswith("  ") and "://" not in line]
+    assert commands[0] == ["daypass", "whoami"]
+    assert [words[0] for words in commands] == ["daypass", "daypass", "aws", "daypass"]

@@ -205,8 +205,10 @@ def not_own_key(caller_arn: str, action: str, key_id: str) -> DaypassError:
     )
 
 
-def denied(caller_arn: str, action: str, resource: str) -> DaypassError:
-    """Not allowed by any policy."""
+def denied(caller_arn: str, action: str, resource: str, reason: str) -> DaypassError:
+    """Refused by a rule of the service, not by a policy. `reason` is for the record."""
     return DaypassError(
-        ErrorKind.ACCESS_DENIED, f"User: {caller_arn} is not authorized to perform: {action} on resource: {resource}"
+        ErrorKind.ACCESS_DENIED,
+        f"User: {caller_arn} is not authorized to perform: {action} on resource: {resource}",
+        private={"reason": reason},
     )

@@ -176,7 +176,8 @@ def _refuse_own_without_mfa(ctx: WriteContext, owner: User | Account, action: st
         Passkey, user_id=owner.id
     )
     if own and not ctx.caller.mfa_at and has_device:
-        raise faults.denied(ctx.caller.arn, action, resources.of(owner).arn)
+        why = "a user who has a device changes its own devices with MFA only"
+        raise faults.denied(ctx.caller.arn, action, resources.of(owner).arn, why)
 
 
 def _in_step(ctx: WriteContext, device: MfaDevice, p: Params) -> tuple[MfaDevice, bytes]:

@@ -261,7 +261,10 @@ def test_a36_wildcard_service_account_is_an_error() -> None:
             '{"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"DateLessThan": {"a:b": "c"}}}}',
             "DateLessThan cannot compare this value.",
         ),
-        ('{"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:::::x"}}', "A resource is an ARN or *"),
+        (
+            '{"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:::::x"}}',
+            "A resource is an ARN or *",
+        ),
     ],
 )
 def test_lint_text_that_aws_refuses_without_a_reason_says_what_is_wrong(text: str, why: str) -> None:
