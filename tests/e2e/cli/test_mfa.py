@@ -111,7 +111,12 @@ def test_prompt_on_a_terminal_asks_for_the_code_of_the_profiles_device(
     assert user("credential-process", guarded).status == 0, "the session is in the cache"
 
 
-def test_own_device_is_removed_with_a_code_of_it_and_not_with_the_key_alone(user: Command, device: Device) -> None:
+def test_own_device_is_removed_with_a_code_of_it_and_not_with_the_key_alone(
+    server: Server, user: Command, device: Device
+) -> None:
+    server.client("iam", ROOT_KEYS[OPERATOR]).put_user_policy(
+        UserName=device.user, PolicyName="own", PolicyDocument=policy(Action="iam:*MFADevice", Resource="*")
+    )
     refused = user("mfa", "rm", device.serial, "--yes")
     assert refused.status == 4
     assert "give a code of one: --mfa-serial ARN" in refused.err
