@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -20,6 +21,7 @@ from tests.oauth import (
     ID_TOKEN,
     ISSUER,
     SESSION,
+    authorization_server,
     exchange,
     given,
     key_of,
@@ -482,3 +484,16 @@ def test_metadata_for_a_resource_server_names_its_scopes(site: Installation, reg
     assert (found["resource"], found["authorization_servers"]) == (registered, [ISSUER])
     assert found["scopes_supported"] == ["read", "write", "profile"]
     assert api(site, "GET", "/resource-servers/https://no.example/metadata").status == 404
+
+
+def test_secret_that_another_process_has_just_made_is_accepted_at_once(tmp_path: Path) -> None:
+    seldom = {"poll_ms": 60_000}
+    with authorization_server(tmp_path) as one, authorization_server(tmp_path, one.wall, directory=seldom) as two:
+        exceptions = ["client_secret", *BEARER_TOKENS]
+        made = register(one, token_endpoint_auth_method="client_secret_post", fapi_exceptions=exceptions)
+        there = Client(two, made.id, made.arn)
+        refusal(two, there.token(client_id=made.id, client_secret="guess"), "invalid_client", 401)
+        secret = json.loads(api(one, "POST", f"{made.path}/secrets").body)["client_secret"]
+        answer = there.token(client_id=made.id, client_secret=secret)
+        assert json.loads(answer.body)["error"] == "invalid_request"  # it names no role
+        refusal(two, there.token(client_id=made.id, client_secret=f"{secret}x"), "invalid_client", 401)

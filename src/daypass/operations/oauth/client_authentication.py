@@ -122,10 +122,26 @@ class AuthenticatedClient(Struct, frozen=True):
 
 
 async def authenticate_client(env: Env, presented: PresentedClient, now: int) -> AuthenticatedClient:
-    """The client. Raises DaypassError: INVALID_CLIENT, THROTTLED, UNAVAILABLE."""
+    """The client. A refusal polls the change feed first, as one of an unknown client does: credentials that were registered
+    at another process are accepted at once, and the time does not tell whether the client exists (attack A71).
+
+    Raises DaypassError: INVALID_CLIENT, THROTTLED, UNAVAILABLE.
+    """
     client = await _named(env, presented)
     if client is None:
         raise failed("the client is unknown", unverified_client_id=presented.id[:64])
+    try:
+        return await _authenticated(env, client, presented, now)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.INVALID_CLIENT or not await refresh_if_changed(env):
+            raise
+        again = await _named(env, presented)
+        if again is None or again == client:
+            raise
+    return await _authenticated(env, again, presented, now)
+
+
+async def _authenticated(env: Env, client: OAuthClient, presented: PresentedClient, now: int) -> AuthenticatedClient:
     known = {OWNER: client.account, "client_id": client.id}
     if not client.enabled:
         raise failed("the client is disabled", **known)
