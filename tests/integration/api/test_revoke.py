@@ -236,6 +236,20 @@ async def test_lift_needs_the_permission_on_what_is_blocked(server: Server) -> N
     assert (await server.api(key, "POST", f"/revocations/{made['id']}/lift")).status == 200
 
 
+async def test_a230_lift_without_the_permission_does_not_tell_who_is_blocked(server: Server) -> None:
+    await chain(server)
+    _, key = await server.user("nobody", OPERATOR, ASSUME)
+    own = await revoke(server, ROOT, "source_identity", "alice", block=True)
+    foreign = await revoke(server, TENANT_ROOT, "source_identity", "carol", block=True, force=True)
+    none = (await server.api(key, "POST", f"/revocations/{'0' * 32}/lift")).json["error"]
+    assert none["code"] == "AccessDenied"
+    for made in (own, foreign):
+        denied = (await server.api(key, "POST", f"/revocations/{made['id']}/lift")).json["error"]
+        assert denied["message"].replace(str(made["id"]), "0" * 32) == none["message"]
+        [event] = [each for each in await server.events() if str(made["id"]) in str(each) and each.get("error")]
+        assert event["error"] == "access_denied"
+
+
 async def test_lift_of_another_accounts_block_answers_as_for_none(server: Server) -> None:
     user, *_ = await chain(server)
     made = await revoke(server, ROOT, "principal", user.id, block=True)
