@@ -265,6 +265,8 @@ class OfflineRecord(StoredRecord):
     def _opened(self) -> Iterator[dict[str, Head | None]]:
         from daypass.stores.log_heads import read_heads  # of the server; offline alone
 
+        if not self._database.exists():
+            raise LocalStateError(f"there is no SQLite database {self._database}. For PostgreSQL give --url.")
         self._noted = [Head(head.log, head.seq, head.chain) for head in read_heads(self._database)]
         try:
             uri = f"file:{quote(str(self._database.absolute()))}?mode=ro"

@@ -19,6 +19,7 @@ from daypass.stores.engine import Database
 from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
 
 _PAUSE_SECONDS: Final = 3600.0
+_RETRY_SECONDS: Final = 2.0
 _DAY_MS: Final = 86_400_000
 
 
@@ -91,13 +92,17 @@ class KeyRotation:
                 logs.get().warning("keys.rotation_failed", error=type(error).__name__)
 
     def load(self) -> None:
-        """Loads the ring keys in the background, because another process has changed them."""
-        task = asyncio.get_running_loop().create_task(self.rings.load())
+        """Loads the ring keys in the background, because another process has changed them. A failure of the database or of
+        the key source is tried again: until then this process would use keys that may have ended.
+        """
+        task = asyncio.get_running_loop().create_task(self._load())
         self._loading.add(task)
-        task.add_done_callback(self._loaded)
+        task.add_done_callback(self._loading.discard)
 
     async def stop(self) -> None:
         """Cancels loads in progress. Call it while `on_thread` still works."""
+        for task in self._loading:
+            task.cancel()
         await self.rings.stop()
         await asyncio.gather(*self._loading, return_exceptions=True)
 
@@ -119,7 +124,15 @@ class KeyRotation:
         rows: list[RingKeyRow] = await self._on_thread(lambda: self._database.read(load_ring_keys))
         return [StoredKey(*row) for row in rows]
 
-    def _loaded(self, task: asyncio.Task[None]) -> None:
-        self._loading.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logs.get().warning("keys.load_failed", error=str(task.exception()))
+    async def _load(self) -> None:
+        said = ""
+        while True:
+            try:
+                await self.rings.load()
+            except RingError as error:
+                if str(error) != said:
+                    said = str(error)
+                    logs.get().warning("keys.load_failed", error=said)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return

@@ -102,7 +102,7 @@ class Readiness:
         found = [self._clock.warning()]
         if self.missing:
             found.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
-        if overdue := self._rings.overdue(self._clock.now()):
+        if not self._rings.unreadable and (overdue := self._rings.overdue(self._clock.now())):
             found.append(
                 f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"
             )

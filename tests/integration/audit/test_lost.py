@@ -18,6 +18,7 @@ from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.audit.verify import BadRecord
 from daypass.cli.record import OfflineRecord
+from daypass.client.profiles import LocalStateError
 from daypass.domain.errors import DaypassError
 from daypass.stores.backend import RestoreCheck
 from daypass.stores.engine import Database, open_database
@@ -156,3 +157,8 @@ def test_noted_heads_of_a_side_file_that_was_damaged_are_passed_over(tmp_path: P
     Path(f"{path}-lock").write_bytes(b" " * 96 + b"\0" * 128 + json.dumps(["?"]).encode() * 60)
     assert read_heads(path) == []
     assert read_heads(tmp_path / "absent.db") == []
+
+
+def test_verify_of_a_directory_without_a_sqlite_file_names_the_option_for_postgresql(tmp_path: Path) -> None:
+    with pytest.raises(LocalStateError, match=r"there is no SQLite database .*absent\.db\. For PostgreSQL give --url"):
+        list(OfflineRecord(tmp_path / "absent.db").verified())

@@ -15,6 +15,7 @@ from daypass.config import load
 from daypass.crypto.keys import DAY, Ring
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.server import key_rotation
 from daypass.server.key_rotation import KeyRotation
 from daypass.stores.engine import open_database
 
@@ -71,6 +72,43 @@ async def test_keys_made_while_the_record_failed_are_recorded_with_the_next_ones
     every = [key.id for key in rings.stored]
     assert len(every) == 2 * len(first)
     assert sorted(record.keys) == sorted(every), "each once"
+
+
+async def test_load_after_a_change_is_repeated_until_it_succeeds(
+    rotation: KeyRotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_rotation, "_RETRY_SECONDS", 0)
+    rings = await rotation.open()
+    real, attempts = rings._fetch, []
+
+    async def fetch() -> Any:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise OSError("the database is away")
+        return await real()
+
+    monkeypatch.setattr(rings, "_fetch", fetch)
+    rotation.load()
+    await asyncio.gather(*rotation._loading)
+    assert len(attempts) == 3
+
+
+async def test_load_that_goes_on_failing_ends_with_the_server(
+    rotation: KeyRotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_rotation, "_RETRY_SECONDS", 0)
+    rings = await rotation.open()
+    failed = asyncio.Event()
+
+    async def fetch() -> Any:
+        failed.set()
+        raise OSError("the database is away")
+
+    monkeypatch.setattr(rings, "_fetch", fetch)
+    rotation.load()
+    await failed.wait()
+    await rotation.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_expired_signing_keys_sign_for_another_day_while_no_next_key_can_be_made(

@@ -87,8 +87,13 @@ async def test_start_while_postgresql_stays_slow_fails_after_the_wait(
 async def test_start_whose_part_fails_for_another_reason_is_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts = []
-    monkeypatch.setattr(Runtime, "_open_journal", lambda *_: attempts.append(1) or broken())
+    attempts: list[int] = []
+
+    def fails(*_: object) -> None:
+        attempts.append(1)
+        broken()
+
+    monkeypatch.setattr(Runtime, "_open_journal", fails)
     with pytest.raises(RuntimeError, match="broken on purpose"):
         await startup.started(on_postgres(tmp_path, monkeypatch))
     assert attempts == [1]
