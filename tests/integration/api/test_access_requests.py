@@ -78,6 +78,17 @@ async def test_grant_is_for_one_person_and_one_role(place: Place) -> None:
     await place.assume("ann")
 
 
+async def test_assume_role_that_admits_without_a_grant_does_not_use_the_grant(place: Place) -> None:
+    await place.role("open", gated().replace('"true"', '["true", "false"]'))
+    await place.rule("open", roles=["role/open"])
+    request = await place.approve("lee", await place.request("ann", "open"))
+    await place.assume("ann", "open")
+    mine = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
+    assert (mine["state"], mine["grants"][0]["state"]) == ("approved", "open")
+    [issued] = await events(place, "session.issued")
+    assert "grant" not in issued["detail"]
+
+
 async def test_a_role_chained_from_a_granted_session_is_not_approved_by_it(place: Place) -> None:
     await place.role("other", gated())
     await place.role("prod2", document=REQUEST)

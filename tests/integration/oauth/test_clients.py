@@ -365,6 +365,16 @@ def test_client_of_a_resource_server_introspects_tokens_for_it(site: Installatio
     put(site, {})
 
 
+def test_introspect_by_a_client_of_another_account_that_the_resource_server_lists_is_inactive(
+    site: Installation, client: Client
+) -> None:
+    foreign = register(site, key=ROOT_OF_BETA, fapi_exceptions=BEARER_TOKENS)
+    text = given(client.token())["access_token"]
+    put(site, {"introspection_clients": [foreign.id]})
+    assert given(post(site, "/oauth2/introspect", {"token": text, **foreign.credentials()})) == {"active": False}
+    put(site, {})
+
+
 def test_a160_assertion_at_introspection_is_good_once(site: Installation, client: Client) -> None:
     used = client.credentials()
     given(post(site, "/oauth2/introspect", {"token": "x", **used}))
