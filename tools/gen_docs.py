@@ -114,6 +114,9 @@ def errors_page() -> str:
     sections: dict[str, list[tuple[str, str, str, str]]] = {}
     for section, value, comment in members(ErrorKind):
         code, status = wire_error(ErrorKind(value))
+        named = re.match(r"[A-Z]\w*[a-z]\w*", comment)  # not a code of OAuth
+        if named and named[0] != code:
+            raise Undocumented(f"the comment of ErrorKind {value} names {named[0]}, but the AWS wire answers {code}")
         note = re.sub(r"^\w+( / \w+)*(, \d{3})?:? *", "", comment).strip("()")
         sections.setdefault(section, []).append((f"`{value}`", f"`{code}`", str(status), note))
     head = ("Kind (on the record)", "AWS code", "HTTP status", "Note")

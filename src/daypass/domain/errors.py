@@ -73,8 +73,8 @@ class ErrorKind(StrEnum):
     USE_DPOP_NONCE = "use_dpop_nonce", Family.PROOF  # use_dpop_nonce (RFC 9449, 8): the proof needs the nonce of the response
     INVALID_SCOPE = "invalid_scope", Family.REQUEST  # invalid_scope (RFC 6749, 5.2)
     INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details", Family.REQUEST  # the same (RFC 9396, 5)
-    INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime", Family.CONTENT  # InsufficientSessionLifetimeException
-    INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials", Family.CONTENT  # InvalidSubjectCredentialsException
+    INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime", Family.CONTENT  # InsufficientSessionLifetime
+    INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials", Family.CONTENT  # InvalidSubjectCredentials
     SESSION_DURATION_ESCALATION = "session_duration_escalation", Family.CONTENT  # SessionDurationEscalationException, 403
     OUTBOUND_FEDERATION_DISABLED = "outbound_federation_disabled", Family.CONTENT  # OutboundWebIdentityFederationDisabledException, 403
     JWT_PAYLOAD_SIZE = "jwt_payload_size", Family.CONTENT  # JWTPayloadSizeExceededException, 400

@@ -88,8 +88,8 @@ class SamlServiceProvider:
         source = network_of(source_ip)
         return await self._heavy.compute(source, claimed_providers, unverified_response, quick=True)
 
-    async def check_standing(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
-        """See `ports.SamlVerifier.check_standing`."""
+    async def check_provider_unchanged(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
+        """See `ports.SamlVerifier.check_provider_unchanged`."""
         metadata = await self._usable_metadata(provider, now)
         if assertion.issuer != metadata.entity_id or assertion.key not in map(key_digest, metadata.certificates):
             raise not_signed("the provider has changed since: another issuer, or without the key that signed")

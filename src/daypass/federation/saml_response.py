@@ -25,7 +25,7 @@ from daypass.federation import saml_facts
 from daypass.federation.saml_decrypt import Ciphertext, Undecryptable, check_encrypted, read_encrypted
 from daypass.federation.saml_facts import Expected
 from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
-from daypass.federation.saml_xml import SAML, SAMLP, BadXml, check_ids, only, parse, standing_alone, text_of
+from daypass.federation.saml_xml import SAML, SAMLP, BadXml, as_document, check_ids, only, parse, text_of
 from daypass.ports import SamlMetadataView
 
 MAX_TEXT: Final = 100_000  # characters of base64 (STS model, SAMLAssertionType)
@@ -146,7 +146,7 @@ def verify_response(unverified: str, rules: Rules) -> Assertion | Encrypted:
         if opened.response_signed:
             response, signed_by = verify(opened.response, metadata.certificates)
         if opened.encrypted:
-            return Encrypted(standing_alone(response), signed_by, read_encrypted(_the_assertion(response)))
+            return Encrypted(as_document(response), signed_by, read_encrypted(_the_assertion(response)))
         assertion = opened.assertion if opened.assertion_signed else _the_assertion(response)
         signed = _signed(assertion, signed_by, metadata, own=opened.assertion_signed)
         if rules.only_encrypted:
@@ -199,7 +199,7 @@ def _signed(assertion: etree._Element, signed_by: str, metadata: SamlMetadataVie
         return verify(assertion, metadata.certificates)
     if not signed_by:
         raise BadSignature
-    return Signed(parse(standing_alone(assertion)), signed_by)
+    return Signed(parse(as_document(assertion)), signed_by)
 
 
 def _facts(response: etree._Element, signed: Signed, rules: Rules, metadata: SamlMetadataView) -> Assertion:

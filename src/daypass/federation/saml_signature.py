@@ -21,7 +21,7 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from daypass.federation.saml_metadata import usable_key
-from daypass.federation.saml_xml import DS, BadXml, reparse, standing_alone, text_of
+from daypass.federation.saml_xml import DS, BadXml, as_document, reparse, text_of
 
 SIGNATURE: Final = f"{DS}Signature"
 _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -80,7 +80,7 @@ def check_profile(element: etree._Element) -> bool:
 
 def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
     """What the signature of `element` covers. Its profile has been checked. Raises BadSignature."""
-    document = standing_alone(element)
+    document = as_document(element)
     method = _METHODS[element.find(f"{SIGNATURE}/{DS}SignedInfo/{DS}SignatureMethod").get("Algorithm")]
     for certificate in certificates:
         key = _key(certificate)

@@ -19,8 +19,7 @@ class SizedCache(Generic[V]):
     Args:
         make: computes the value of a text.
         characters: maximum characters of all texts together; the least recently used are removed first. A text longer
-            than a
-            sixteenth of that is not cached, so that one caller cannot empty the cache with a few requests.
+            than a sixteenth of that is not cached, so that one caller cannot empty the cache with a few requests.
     """
 
     def __init__(self, make: Callable[[str], V], characters: int) -> None:

@@ -68,7 +68,7 @@ class SamlVerifier(Protocol):
         """
         ...
 
-    async def check_standing(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
+    async def check_provider_unchanged(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
         """Whether `provider`, as it is now, would still vouch for an assertion that was verified a while ago.
 
         Raises DaypassError(INVALID_IDENTITY_TOKEN) when it has another issuer, or no longer the key that signed.

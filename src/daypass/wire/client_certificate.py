@@ -10,9 +10,10 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.http import Header, Request
 
 ENVOY: Final = "x-forwarded-client-cert"
@@ -37,6 +38,11 @@ class Shown(NamedTuple):
     source: str = ""  # "tls" | "proxy"
     dropped: tuple[str, ...] = ()
 
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """What the record says about headers that were not trusted."""
+        return {"dropped_headers": list(self.dropped)} if self.dropped else {}
+
 
 class MalformedCertificateHeader(Exception):
     """A trusted proxy's header that cannot be read as exactly one client's certificate."""
@@ -45,8 +51,17 @@ class MalformedCertificateHeader(Exception):
 def shown(request: Request, header: str) -> Shown:
     """The client's certificate. `header` is the configured name in lower case, "" for none.
 
-    Raises MalformedCertificateHeader.
+    Raises DaypassError(MALFORMED_REQUEST).
     """
+    try:
+        return read_shown(request, header)
+    except MalformedCertificateHeader as error:
+        message = "The client certificate header of the proxy cannot be read."
+        raise DaypassError(ErrorKind.MALFORMED_REQUEST, message, private={"reason": str(error)}) from None
+
+
+def read_shown(request: Request, header: str) -> Shown:
+    """See `shown`. Raises MalformedCertificateHeader."""
     present = [(name, value) for name, value in request.headers if name.decode("latin-1") in {*_NAMES, header}]
     if not request.via_proxy:
         dropped = tuple(sorted({name.decode("latin-1") for name, _ in present}))

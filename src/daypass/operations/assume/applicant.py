@@ -45,8 +45,7 @@ class SessionParent(Struct, frozen=True):
         not_after: ms; the end of the proof, and the latest end of its session; 0: no limit.
         replays: the one-time proofs that the issuance consumes.
         keys: context keys that the new session stores: those that the proof passes to its own session but not to later
-            ones,
-            and the audience and scope that bind the calling session.
+            ones, and the audience and scope that bind the calling session.
         client_id: the OAuth client of the request.
     """
 
@@ -94,8 +93,7 @@ class Applicant(Struct, frozen=True):
         context: creates the context keys of the applicant and its request, a new mapping each time; called only if a
             policy tests one.
         caller: a principal of this installation, whose own policies must also allow the assumption. None: only the
-            trust
-            policy decides.
+            trust policy decides.
         account: the only account whose roles the proof is valid for; "": any.
     """
 

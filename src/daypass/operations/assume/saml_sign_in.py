@@ -193,7 +193,7 @@ async def assume_chosen(
     ticket, role = made.ticket, requested_role(made.pair[0])
     taken = snapshot(env)
     try:
-        provider = await _standing_provider(env, call, ticket.assertion, requested_provider(made.pair[1]))
+        provider = await _unchanged_provider(env, call, ticket.assertion, requested_provider(made.pair[1]))
         proof = proof_of(ticket.assertion, provider, ticket.one_time(made.stage))
         asked = session_asked(ticket.assertion, proof)
     except DaypassError as error:
@@ -207,16 +207,16 @@ async def assume_chosen(
     return await assume(env, proven_applicant(call, proof, taken), request, form, also)
 
 
-async def _standing_provider(env: Env, call: Call, assertion: Assertion, wanted: RequestedProvider) -> SamlProvider:
+async def _unchanged_provider(env: Env, call: Call, assertion: Assertion, wanted: RequestedProvider) -> SamlProvider:
     """The current provider, if it still accepts the proof: since the sign-in began it may have changed, or lost a key."""
     provider = await _known_provider(env, wanted)
     try:
-        await env.saml.check_standing(assertion, provider, call.now)
+        await env.saml.check_provider_unchanged(assertion, provider, call.now)
     except DaypassError:  # never refuse by an earlier version of the provider
         if not await refresh_if_changed(env):
             raise
         provider = await _known_provider(env, wanted)
-        await env.saml.check_standing(assertion, provider, call.now)
+        await env.saml.check_provider_unchanged(assertion, provider, call.now)
     return provider
 
 

@@ -134,8 +134,8 @@ def invalid_token(reason: str, **private: Any) -> DaypassError:
     return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _INVALID, private={"reason": reason, **private})
 
 
-def not_standing(error: DaypassError) -> DaypassError:
-    """The same refusal, for credentials that authentication refuses."""
+def invalid_session(error: DaypassError) -> DaypassError:
+    """The same refusal, for a token whose session `operations.authenticate` refuses."""
     return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _INVALID, private={"reason": error.public, **error.private})
 
 

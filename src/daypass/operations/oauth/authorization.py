@@ -1,7 +1,7 @@
 """The authorization request of a client, and the code that a person's consent gives it.
 
 A code is bound to the client, the redirect URI, the PKCE challenge and, if the client asked for it, a DPoP key. It stands
-for the person's browser session: when that ends before the code is redeemed, the code is worth nothing.
+for the person's browser session: when that ends before the code is redeemed, the code is refused.
 Sources: RFC 6749, 4.1; RFC 7636; RFC 9126; RFC 9207; OpenID Connect Core 1.0, 3.1.
 """
 

@@ -27,7 +27,7 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
-from daypass.operations.oauth.access_token import acting, not_standing, stable_id, values_of
+from daypass.operations.oauth.access_token import acting, invalid_session, stable_id, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
@@ -97,7 +97,7 @@ async def _subject(
             try:
                 caller = await caller_of_session(env, session, now)
             except DaypassError as error:
-                raise not_standing(error) if error.kind is not ErrorKind.UNAVAILABLE else error from None
+                raise invalid_session(error) if error.kind is not ErrorKind.UNAVAILABLE else error from None
             return _as_subject(env, call, caller), {"sub": about["sub"], "auth_time": int(about["auth_time"])}
         case _:
             subject = await own_subject(env, call, request.subject, None, now, request.sender.binding)

@@ -75,7 +75,7 @@ async def introspect_token(env: Env, call: Call, unverified_text: str, inspector
     `inspector`: the client that asks, where it is not the caller. Raises DaypassError: ACCESS_DENIED for a token that it
     may not see (to be answered as INACTIVE), UNAVAILABLE.
     """
-    token = await _standing(env, unverified_text, call.now)
+    token = await _valid_token(env, unverified_text, call.now)
     if token is None:
         await commit_once(env, _event(call, inspector, detail={"active": False}), inspector.replays)
         return INACTIVE
@@ -141,7 +141,7 @@ async def _serves(env: Env, client: AuthenticatedClient, token: OwnToken) -> boo
     return False
 
 
-async def _standing(env: Env, unverified_text: str, now: int) -> OwnToken | None:
+async def _valid_token(env: Env, unverified_text: str, now: int) -> OwnToken | None:
     """The token, if it is valid, its session is not revoked, and its principal exists."""
     try:
         token = await open_access_token(env, unverified_text, now)
@@ -162,7 +162,7 @@ async def revoke_token(env: Env, call: Call, unverified_text: str, sender: Sende
     A session may end itself and sessions made from it, and a client those that were issued to it; any other needs
     daypass:RevokeSession. Raises DaypassError: ACCESS_DENIED, UNAUTHORIZED_CLIENT, UNAVAILABLE.
     """
-    token = await _standing(env, unverified_text, call.now)
+    token = await _valid_token(env, unverified_text, call.now)
     if token is None:
         await commit_once(env, _event(call, sender, detail={"active": False}), sender.replays)
         return

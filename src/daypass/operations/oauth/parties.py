@@ -36,8 +36,8 @@ from daypass.operations.assume.request import RequestedRole, SessionRequest, req
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.access_token import (
     OwnToken,
+    invalid_session,
     invalid_token,
-    not_standing,
     open_access_token,
     stable_id,
 )
@@ -115,7 +115,7 @@ async def verified_actor(
 
 
 def _check_holder(token: OwnToken, sender: Binding | None) -> None:
-    """A bound token is worth nothing without its key (attack A75)."""
+    """A bound token is refused without its key (attack A75)."""
     if token.binding is not None and token.binding != sender:
         raise invalid_token("the token is bound to another key", session_id=token.session.session_id)
 
@@ -231,7 +231,7 @@ async def _own_caller(env: Env, presented: Presented, now: int) -> tuple[OwnToke
     except DaypassError as error:
         if error.kind is ErrorKind.UNAVAILABLE:
             raise
-        raise not_standing(error) from None
+        raise invalid_session(error) from None
 
 
 def _standard_base64(unverified: str) -> str:

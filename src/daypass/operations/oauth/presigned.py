@@ -14,7 +14,7 @@ from daypass import sigv4
 from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.authenticate import authenticate
-from daypass.operations.oauth.access_token import invalid_token, not_standing
+from daypass.operations.oauth.access_token import invalid_session, invalid_token
 from daypass.ports import Env
 
 AUDIENCE: Final = "X-Daypass-Audience"
@@ -32,7 +32,7 @@ async def presigned_caller(env: Env, unverified_url: str) -> Caller:
     except DaypassError as error:
         if error.kind is ErrorKind.UNAVAILABLE:
             raise
-        raise not_standing(error) from None
+        raise invalid_session(error) from None
 
 
 def _signature(issuer: str, unverified_url: str) -> sigv4.UnverifiedSignature:

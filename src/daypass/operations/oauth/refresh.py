@@ -224,7 +224,7 @@ async def _repeat(
     try:
         await caller_of_session(env, session, call.now)
     except DaypassError as error:
-        raise _not_standing(error, family) from None
+        raise _invalid_session(error, family) from None
     client = request.sender.client
     assert client is not None
     audiences = request.audiences or values_of(session, AUDIENCE_KEY) or default_audiences(env, request)
@@ -278,7 +278,7 @@ async def _issue(
     try:
         subject = await _subject(env, call, session)
     except DaypassError as error:
-        raise _not_standing(error, family) from None
+        raise _invalid_session(error, family) from None
     if not request.role_arn and request.session.duration is None:
         seconds = min(_MOST_SECONDS, max(1, (session.expires_at - call.now) // 1000))
         request = replace_struct(request, session=replace_struct(request.session, duration=seconds))
@@ -291,7 +291,7 @@ async def _subject(env: Env, call: Call, session: SessionClaims) -> Subject:
     return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
 
 
-def _not_standing(error: DaypassError, family: RefreshFamily) -> DaypassError:
+def _invalid_session(error: DaypassError, family: RefreshFamily) -> DaypassError:
     if error.kind is ErrorKind.UNAVAILABLE:
         return error
     return invalid(str(error.private.get("reason", error.public)), family)

@@ -1,6 +1,6 @@
 """An AES key of a PKCS#11 token. Each call runs in a process of its own (`pkcs11_call`).
 
-The vendor's library may hang, crash or not bear a fork, and none of that may affect the server.
+The vendor's library may hang, crash or not support a fork, and none of that may affect the server.
 """
 
 from __future__ import annotations

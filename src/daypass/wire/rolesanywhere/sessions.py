@@ -27,7 +27,7 @@ from daypass.operations.rolesanywhere.create_session import (
 )
 from daypass.ports import Call
 from daypass.sigv4.x509 import UnverifiedX509, chain_of, parse_x509, unique_fields
-from daypass.wire.client_certificate import MalformedCertificateHeader, Shown, shown
+from daypass.wire.client_certificate import Shown, shown
 from daypass.wire.content import json_object_of
 from daypass.wire.front import Front, Progress, signature_error
 from daypass.wire.http import Request, Response
@@ -75,25 +75,18 @@ class SessionsEndpoint:
         progress, params, seen = Progress(request, OPERATION), {}, Shown()
         try:
             call = self._front.anonymous(progress)
-            seen = self._seen(request)
+            seen = shown(request, self._header)
             proven = _proven(request, seen)
             if isinstance(proven, UnverifiedX509) and sigv4.is_region(proven.claimed.region):
                 progress.region = proven.claimed.region
                 call = Call(call.caller, progress.facts(), call.now)
-            held = await prove(self._front.env, call, proven, _remarks(seen))
+            held = await prove(self._front.env, call, proven, seen.remarks)
             params = _parameters(request)
             answer = await create_session(self._front.env, call, held, _asked(params, held), AWS_FORM)
             return json_response(201, _rendered(answer), OPERATION)
         except DaypassError as error:
-            progress.detail = {"parameters": recordable(params), **_remarks(seen)}
+            progress.detail = {"parameters": recordable(params), **seen.remarks}
             return await self._front.refuse(progress, error, ERRORS)
-
-    def _seen(self, request: Request) -> Shown:
-        try:
-            return shown(request, self._header)
-        except MalformedCertificateHeader as error:
-            message = "The client certificate header of the proxy cannot be read."
-            raise DaypassError(ErrorKind.MALFORMED_REQUEST, message, private={"reason": str(error)}) from None
 
 
 def _proven(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
@@ -109,11 +102,6 @@ def _proven(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
         return parse_x509(request.method, request.raw_path, request.raw_query, request.headers, request.body)
     except sigv4.SigV4Error as error:
         raise signature_error(error) from None
-
-
-def _remarks(seen: Shown) -> dict[str, Any]:
-    """The detail on the record about certificate headers that were not trusted."""
-    return {"dropped_headers": list(seen.dropped)} if seen.dropped else {}
 
 
 def _parameters(request: Request) -> dict[str, Any]:
