@@ -25,6 +25,10 @@ Register-ArgumentCompleter -Native -CommandName daypass -ScriptBlock {
 """
 
 
+_COMPINIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }"
+"""For a zsh whose start files do not set up completion, as those of a new user do not."""
+
+
 class _PowerShell(ShellComplete):
     name = "powershell"
     source_template = _POWERSHELL
@@ -58,11 +62,12 @@ def completion(context: click.Context, shell: str) -> None:
 
     \b
     bash        eval "$(daypass completion bash)"             in ~/.bashrc
-    zsh         eval "$(daypass completion zsh)"              in ~/.zshrc, after compinit
+    zsh         eval "$(daypass completion zsh)"              in ~/.zshrc
     fish        daypass completion fish | source              in ~/.config/fish/config.fish
     PowerShell  daypass completion powershell | Out-String | Invoke-Expression   in $PROFILE
     """  # noqa: D301  # click reads the control character
     found: Any = get_completion_class(shell)
     root = context.find_root().command
     text = found(root, {}, "daypass", "_DAYPASS_COMPLETE")
-    click.echo(text.source_template % text.source_vars() if shell != "powershell" else text.source())
+    script = text.source_template % text.source_vars() if shell != "powershell" else text.source()
+    click.echo(script.replace("    compdef ", f"    {_COMPINIT}\n    compdef ") if shell == "zsh" else script)

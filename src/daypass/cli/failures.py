@@ -84,6 +84,11 @@ def _explain_key() -> None:
         stored = load_all()
     except LocalStateError:
         stored = {}
+    if role := os.environ.get("DAYPASS_ROLE"):  # set by `daypass exec` for what it runs
+        message(
+            f"the credentials are those of `daypass exec`; for new ones, leave it and run: daypass exec --fresh {safe(role)}"
+        )
+        return
     ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
     until = f" They were good until {safe(ends)}." if ends else ""
     instead = "; they override your profiles" if stored else ""

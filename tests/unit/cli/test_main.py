@@ -584,3 +584,16 @@ def test_answer_of_iam_with_members_inside_is_printed_as_json(cli: Callable, ser
     serve(result("GetUser", "<User><UserName>ann</UserName></User>"))
     ran = cli("iam", "GetUser")
     assert json.loads(ran.out) == {"User": {"UserName": "ann"}}
+
+
+def test_expired_session_of_exec_says_how_to_get_a_new_one(
+    cli: Callable, serve: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE000000000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:8700")
+    monkeypatch.setenv("DAYPASS_ROLE", "reader")
+    serve(error("ExpiredToken", "The security token included in the request is expired", 403))
+    ran = cli("whoami")
+    assert "leave it and run: daypass exec --fresh reader" in ran.err
+    assert "--unset" not in ran.err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +260,14 @@ def test_completion_offers_roles_and_profiles_from_the_cache(
     assert completed("daypass whoami --profile w", "3") == ["plain,work"]
     assert "plain,login" in completed("daypass log", "1")
     assert len(server.sent) == asked
+
+
+def test_completion_of_a_zsh_without_start_files_is_set_up(cli: Any, tmp_path: Path) -> None:
+    path = shutil.which("zsh")
+    if path is None:
+        pytest.skip("zsh is not installed")
+    (tmp_path / "script").write_text(cli("completion", "zsh").out)
+    command = f'eval "$(cat {tmp_path}/script)" && print -r -- $_comps[daypass]'
+    plain = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    ran = subprocess.run([path, "-f", "-c", command], env=plain, capture_output=True, text=True, check=False)
+    assert (ran.stdout.strip(), ran.stderr) == ("_daypass_completion", "")
