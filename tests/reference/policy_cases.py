@@ -48,7 +48,7 @@ RESOURCE_PATTERNS = [
 TRUST_ACTIONS = ["sts:AssumeRole", "sts:*", "sts:Assume*", "sts:TagSession"]
 VALUES = {
     "aws:username": ["al", "bo", "a*", "AL", ""],
-    "k:multi": [["a"], ["a", "b"], [], ["b", "c"], "a", ""],
+    "k:multi": [["a"], ["a", "b"], [], ["b", "c"], "a", "", [""]],
     "k:number": ["5", "05", "5.0", "6", "-1", "x", ["5", "6"]],
     "k:date": ["2024-01-01", "2024-01-01T00:00:00Z", "1704067200", "2023-06", "2024-01-01T01:00:00+01:00", "no"],
     "k:flag": ["true", "false", "TRUE", "maybe"],

@@ -263,7 +263,7 @@ def condition_holds(operator, key, wanted, context, variables):
         return not matches_one(found) if negated else matches_one(found)
 
     if every or some:
-        found = [] if absent or value == "" else as_list(value)
+        found = [] if absent or as_list(value) == [""] else as_list(value)
         return all(satisfies(f) for f in found) if every else any(satisfies(f) for f in found)
     if absent:
         return negated

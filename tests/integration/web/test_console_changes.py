@@ -284,6 +284,21 @@ def test_sensitive_change_is_confirmed_by_a_passkey_for_exactly_that_change(site
     assert "You confirm exactly this" in text(again)
 
 
+def test_a208_approval_rule_is_written_and_deleted_after_a_passkey_alone(site: Installation) -> None:
+    eve, authenticator = administrator(site)
+    rule = {"roles": ["role/a208"], "requesters": {"principals": ["user/eve"]}}
+    written = json.dumps({**rule, "stages": [{"approvers": {"principals": ["group/leads"]}}]})
+    for action, fields in (("save", {"name": "a208", "document": written}), ("delete", {"name": "a208"})):
+        path = f"/console/rule/{action}"
+        before = api(site, "GET", "/approval-rules/a208").status
+        asked = eve.post(path, {"csrf": token(eve.get("/console/rules")), **fields})
+        assert "You confirm exactly this" in text(asked)
+        assert api(site, "GET", "/approval-rules/a208").status == before
+        proof = authenticator.assertion(forms(asked)[path].options)
+        assert query_of(eve.submit(asked, path, response=proof))["done"] == "saved"
+        assert api(site, "GET", "/approval-rules/a208").status != before
+
+
 def test_change_confirmed_with_a_strange_passkey_is_refused(site: Installation) -> None:
     eve, _ = administrator(site)
     name = user(site)

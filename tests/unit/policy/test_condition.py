@@ -74,10 +74,11 @@ def test_condition_multiple_values_follow_set_operators(name):
     assert not holds("ForAnyValue:" + name, [wanted], bad)
 
 
+@pytest.mark.parametrize("value", ["", ("",)])
 @pytest.mark.parametrize("name", MATCHING)
-def test_condition_empty_string_is_the_empty_set_for_set_operators(name):
-    assert holds("ForAllValues:" + name, [MATCHING[name][0]], {"k:a": ""})
-    assert not holds("ForAnyValue:" + name, [MATCHING[name][0]], {"k:a": ""})
+def test_condition_empty_string_is_the_empty_set_for_set_operators(name, value):
+    assert holds("ForAllValues:" + name, [MATCHING[name][0]], {"k:a": value})
+    assert not holds("ForAnyValue:" + name, [MATCHING[name][0]], {"k:a": value})
 
 
 @pytest.mark.parametrize("name", MATCHING)

@@ -68,13 +68,11 @@ class Condition:
         if value is None or value == ():
             return self.when_absent
         test, negated = self.test, self.negated
-        members: tuple[str, ...]
-        if isinstance(value, str):
-            members = (value,) if value else ()  # AWS: an empty string is the empty set
-        else:
-            members = value
+        members: tuple[str, ...] = (value,) if isinstance(value, str) else value
         if quantifier is _NONE:
             return any(test(member, context) for member in members) is not negated
+        if members == ("",):
+            members = ()  # AWS: an empty string is the empty set; a list of one value is that value
         if quantifier is _ALL:
             return all(test(member, context) is not negated for member in members)
         return any(test(member, context) is not negated for member in members)

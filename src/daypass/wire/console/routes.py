@@ -152,8 +152,7 @@ def _administration(show: Show, form: Show) -> tuple[Route, ...]:
     return (
         show("/console/rules", rules.listed, "Console: approval rules", "daypass:ListApprovalRules"),
         show("/console/rule", rules.one, "Console: one approval rule", "daypass:GetApprovalRule"),
-        form("/console/rule/save", rules.put, "Writes an approval rule", "daypass:PutApprovalRule"),
-        form("/console/rule/delete", rules.delete, "Deletes an approval rule", "daypass:DeleteApprovalRule"),
+        *(form(each.path, each.serve, each.summary, each.operation) for each in rules.rule_changes()),
         show("/console/reviews", rules.reviews, "Console: reviews of emergency access", "daypass:ListAccessReviews"),
         form("/console/reviews/close", rules.close_review, "Closes a review", "daypass:CloseAccessReview"),
         show(channel, rules.notifications, "Console: notifications", "daypass:ListNotificationChannels"),

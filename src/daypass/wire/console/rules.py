@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from daypass.domain.errors import DaypassError
 from daypass.operations.broker import channels, read, rules
 from daypass.operations.broker.channels import NewChannel
+from daypass.wire.console.change import Change
 from daypass.wire.console.table import Cell, TableView, columns, link
 from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
@@ -47,21 +49,39 @@ async def one(visit: ConsoleVisit) -> Response:
     return visit.page("rule", name or "New approval rule", name=name, document=document, problem="")
 
 
-async def put(visit: ConsoleVisit) -> Response:
-    """POST /console/rule/save."""
-    name, document = visit.value("name", 64), visit.value("document", 16_384)
-    try:
-        await visit.perform("daypass:PutApprovalRule", rules.put_rule, "", name, document)
-    except DaypassError as error:
-        problem = await visit.problem(error)
-        return visit.page("rule", name or "New approval rule", name=name, document=document, problem=problem)
+async def _put(visit: ConsoleVisit) -> Response:
+    await visit.perform(
+        "daypass:PutApprovalRule", rules.put_rule, "", visit.value("name", 64), visit.value("document", 16_384)
+    )
     return to(_RULES, done="saved")
 
 
-async def delete(visit: ConsoleVisit) -> Response:
-    """POST /console/rule/delete."""
+async def _delete(visit: ConsoleVisit) -> Response:
     await visit.perform("daypass:DeleteApprovalRule", rules.delete_rule, "", visit.value("name", 64))
     return to(_RULES, done="saved")
+
+
+async def _as_written(visit: ConsoleVisit, problem: str) -> Response:
+    """The form with what the person wrote, and the problem."""
+    name, document = visit.value("name", 64), visit.value("document", 16_384)
+    return visit.page("rule", name or "New approval rule", name=name, document=document, problem=problem)
+
+
+async def _as_stored(visit: ConsoleVisit, problem: str) -> Response:
+    """The page of the rule, and the problem."""
+    name = visit.value("name", 64)
+    found = await visit.attempt("daypass:GetApprovalRule", rules.get_rule, "", name)
+    document = found.value.document if found.value is not None else _EXAMPLE
+    return visit.page("rule", name, name=name, document=document, problem=problem)
+
+
+def rule_changes() -> Sequence[Change]:
+    """Every change of an approval rule. Each is confirmed: a rule decides who gets access (attack A208)."""
+    save, delete = "daypass:PutApprovalRule", "daypass:DeleteApprovalRule"
+    return (
+        Change("/console/rule/save", save, "Write an approval rule", _put, _as_written, confirmed=True),
+        Change("/console/rule/delete", delete, "Delete an approval rule", _delete, _as_stored, confirmed=True),
+    )
 
 
 # --- Reviews ---------------------------------------------------------------------------------------------------------
