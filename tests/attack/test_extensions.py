@@ -1,4 +1,6 @@
-"""Attacks through what follows an approval: rows A206, extensions beyond what was approved, and A207, substituted roles."""
+"""Attacks through what follows an approval: rows A206, extensions beyond what was approved, A207,
+substituted roles, and A209, another rule than the one whose conditions the requester met.
+"""
 
 from __future__ import annotations
 
@@ -79,3 +81,29 @@ async def test_a207_substituted_role_takes_the_permission_to_approve_it(place: P
     status, code, message = await place.refused("kim", f"/access-requests/{request['id']}/approve", body)
     assert (status, code, "access-request/other" in message) == (403, "AccessDenied", True)
     assert (await place.ask("ann", f"/access-requests/{request['id']}", method="GET"))["state"] == "pending"
+
+
+async def test_a209_vote_is_counted_under_the_rule_whose_conditions_the_requester_met(place: Place) -> None:
+    """The more specific rule takes one approval, but only from people with MFA, which the requester does not have."""
+    lax = {"principals": ["group/engineers"], "condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
+    await place.rule("prod", requesters=lax)
+    strict = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
+    await place.rule("everything", roles=["role/*"], stages=strict)
+    request = await place.request()
+    assert request["missing"] == {"everything/approval": 2}
+    after = await place.approve("lee", request)
+    assert (after["state"], after["missing"]) == ("pending", {"everything/approval": 1})
+    await place.denied("ann")
+    assert (await place.approve("lou", request))["state"] == "approved"
+    await place.assume("ann")
+
+
+async def test_a209_beneficiary_accepts_under_the_conditions_of_the_rule(place: Place) -> None:
+    for_mfa = {"principals": ["group/engineers"], "condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
+    await place.rule("prod", on_behalf=True, requesters=for_mfa)
+    place.keys["ann"] = await place.with_mfa("ann")
+    request = await place.request(beneficiary=place.users["eve"].arn)
+    path = f"/access-requests/{request['id']}"
+    assert (await place.refused("eve", f"{path}/accept"))[:2] == (403, "AccessDenied")
+    place.keys["eve"] = await place.with_mfa("eve")
+    assert (await place.ask("eve", f"{path}/accept"))["state"] == "pending"

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from daypass.domain.policy.model import Value
+
 MAX_ROLES = 10
 MAX_REASON = 1024
 MAX_TICKET = 128
@@ -36,6 +38,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
         max_uses: sessions for each role; 0: any number.
         extends: id of the request whose grants are extended; "": new grants.
         substituted: ARNs of the roles as they were requested, after an approver has substituted some; (): none has.
+        rules: names of the rules under which the roles are requested, in the order of `roles`; (): any that apply.
     """
 
     requester: str
@@ -50,6 +53,13 @@ class Terms(Struct, frozen=True, omit_defaults=True):
     break_glass: bool = False
     extends: str = ""
     substituted: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+def keys_of(terms: Terms, risk: int) -> dict[str, Value]:
+    """The context keys of a request that is stored, lower-cased."""
+    ticket: dict[str, Value] = {"daypass:ticketid": terms.ticket} if terms.ticket else {}
+    return {**ticket, "daypass:riskscore": str(risk)}
 
 
 class Version(NamedTuple):

@@ -278,6 +278,7 @@ class _Creation:
             max_uses=uses,
             break_glass=new.break_glass,
             extends=new.extends,
+            rules=tuple(target.rule.name for target in targets),
         )
 
     def _emergency(self, rules: Sequence[CompiledRule], requester: Person) -> int:

@@ -148,19 +148,28 @@ def role_with_arn(tx: Reader, arn: str) -> Role | None:
 
 
 def targets_of(
-    tx: Reader, builtin: Mapping[str, str], refs: Sequence[RoleRef], names: Sequence[str], context: Context | None
+    tx: Reader,
+    builtin: Mapping[str, str],
+    refs: Sequence[RoleRef],
+    names: Sequence[str],
+    context: Context | None,
+    rules: Sequence[str] = (),
 ) -> tuple[Target, ...]:
-    """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED."""
-    return tuple(_target(tx, builtin, ref, names, context) for ref in refs)
+    """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED.
+
+    `rules`: the name of the only rule for each role; (): any.
+    """
+    only = rules or [""] * len(refs)
+    return tuple(_target(tx, builtin, ref, names, context, rule) for ref, rule in zip(refs, only, strict=True))
 
 
 def _target(
-    tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], context: Context | None
+    tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], context: Context | None, only: str
 ) -> Target:
     role = role_with_arn(tx, ref.arn)
     if role is None or ref.id not in ("", role.id):
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
-    rule = rule_for(tx, role, names, context)
+    rule = rule_for(tx, role, names, context, only)
     if rule is None:
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
@@ -170,9 +179,12 @@ def _target(
     return Target(role, rule, Version(role.id, role_digest(tx, role, builtin), rule.name, rule.digest))
 
 
-def rule_for(tx: Reader, role: Role, names: Sequence[str], context: Context | None) -> CompiledRule | None:
-    """The most specific rule for the role whose requesters include a person with these names."""
-    return _most_specific(rules_for(tx, role.account, names, context), role)
+def rule_for(
+    tx: Reader, role: Role, names: Sequence[str], context: Context | None, only: str = ""
+) -> CompiledRule | None:
+    """The most specific rule for the role whose requesters include a person with these names. `only`: a rule's name."""
+    rules = rules_for(tx, role.account, names, context)
+    return _most_specific([rule for rule in rules if only in ("", rule.name)], role)
 
 
 def rules_for(tx: Reader, account: str, names: Sequence[str], context: Context | None) -> list[CompiledRule]:

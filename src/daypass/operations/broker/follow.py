@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,13 @@ from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.model import Decision
+from daypass.domain.policy.model import Context, Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
 from daypass.operations.broker.close import end_grants, ending_detail, existing, grants_of, no_such_request, refused
 from daypass.operations.broker.create import invalid
-from daypass.operations.broker.facts import Person, person_of
+from daypass.operations.broker.facts import Person, Target, person_of
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.view import RequestView, current_targets, view_of
 from daypass.operations.management import allow
@@ -42,6 +43,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
             raise no_such_request(request_id)
         terms = t.decode(request.document)
         targets = current_targets(tx, env.builtin, request, terms)
+        _check_conditions(targets, person, {**context, **t.keys_of(terms, request.risk)})
         try:
             for target in targets:
                 limits.check_mfa(person.mfa_at, target.rule.rule.requester_mfa_seconds, call.now)
@@ -59,6 +61,17 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view, None))
 
     return await env.journal.write(change, account=call.caller.account)
+
+
+def _check_conditions(targets: Sequence[Target], person: Person, context: Context) -> None:
+    """Raises DaypassError(ACCESS_DENIED) unless the rules' conditions on requesters hold for the beneficiary (A209)."""
+    for target in targets:
+        if not target.rule.requesters.include(person.names, context):
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED,
+                f"The approval rule does not allow you to accept {target.role.arn} now.",
+                private={"reason": "conditions of the rule", "rule": target.rule.name},
+            )
 
 
 def _accepted(request: AccessRequest, person: Person, now: int) -> AccessRequest:

@@ -50,12 +50,15 @@ def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
 def current_targets(
     tx: Reader, builtin: Mapping[str, str], request: AccessRequest, terms: t.Terms
 ) -> tuple[Target, ...]:
-    """The roles of a request with the rules that apply to the beneficiary now.
+    """The roles of a request with the rules under which they are requested, if these apply to the beneficiary now.
+
+    Conditions on requesters were tested when the request was made, so no other rule may take the place of one whose
+    conditions held (attack A209).
 
     Raises DaypassError: NOT_FOUND, ACCESS_DENIED when the beneficiary is no longer eligible.
     """
     names = names_of(tx, principals_in(request))
-    return targets_of(tx, builtin, terms.roles, names, None)
+    return targets_of(tx, builtin, terms.roles, names, None, terms.rules)
 
 
 def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:

@@ -31,9 +31,9 @@ from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
-from daypass.operations.broker.facts import Person, Target, person_of, role_with_arn
+from daypass.operations.broker.facts import Person, Target, names_of, person_of, role_with_arn, targets_of
 from daypass.operations.broker.notify import announce
-from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, view_of, votes_on
+from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, principals_in, view_of, votes_on
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
@@ -312,7 +312,9 @@ class _Casting:
                 raise DaypassError(ErrorKind.NOT_FOUND, f"The role {others.get(ref.arn, ref.arn)} cannot be found.")
             roles.append(t.RoleRef(role.arn, role.id))
         requested = terms.substituted or tuple(ref.arn for ref in terms.roles)
-        changed = structs.replace(terms, roles=tuple(roles), substituted=requested)
+        names = names_of(tx, principals_in(request))
+        rules = tuple(target.rule.name for target in targets_of(tx, self.env.builtin, roles, names, None))
+        changed = structs.replace(terms, roles=tuple(roles), substituted=requested, rules=rules)
         document = t.encode(changed)
         request = replace(request, document=document, digest=t.digest(document))
         targets = current_targets(tx, self.env.builtin, request, changed)
