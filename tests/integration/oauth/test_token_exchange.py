@@ -274,6 +274,10 @@ def test_a132_exchange_of_a_session_that_is_bound_to_an_audience_gives_no_other(
     aws = given(exchange(world.site, bound, ACCESS_TOKEN, requested_token_type=AWS))
     answer = exchange(world.site, presigned(world.site, key_of(aws)), PRESIGNED, audience="https://c.example")
     refusal(world.site, answer, "invalid_target")
+    chained = exchange(world.site, bound, ACCESS_TOKEN, role=world.target, audience="https://c.example")
+    refusal(world.site, chained, "invalid_target")
+    within = given(exchange(world.site, bound, ACCESS_TOKEN, role=world.target, audience="https://b.example/api"))
+    assert verified(world.site, within["access_token"], "https://b.example/api")["aud"] == "https://b.example/api"
 
 
 def test_a130_exchange_of_a_token_by_the_service_it_was_meant_for_is_refused(world: World) -> None:

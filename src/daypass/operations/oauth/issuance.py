@@ -79,7 +79,7 @@ async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, 
     bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
     account = role_of(request.role_arn).account if request.role_arn or session is None else session.account
     scope = _scope(session, asked)
-    if not request.role_arn and bound and not set(request.audiences) <= set(bound):
+    if bound and not set(request.audiences) <= set(bound):
         raise DaypassError(
             ErrorKind.INVALID_TARGET,
             "The session is bound to other audiences.",
