@@ -48,8 +48,8 @@ class HighWaterClock:
         wall: ns since the epoch, as `time.time_ns`.
         mark: the highest persisted time in ms (`opening.load_mark`).
         monotonic: seconds, as `time.monotonic`.
-        reference: the time in ms according to the database server or to processes that share a SQLite file. If it is
-        None, the first reading of the wall clock is trusted.
+        reference: the time in ms according to the database server or to processes that share a SQLite file: a wall
+        clock that is behind it may be set right. If it is None, the first reading of the wall clock is trusted.
         max_jump_ms: see above.
     """
 
@@ -68,8 +68,8 @@ class HighWaterClock:
         self._highest = mark
         self._since = self._elapsed()
         first = self.wall()
-        ahead = reference is not None and first - reference > max_jump_ms
-        self._expected_at_zero = (reference if ahead and reference is not None else first) - self._since
+        apart = reference is not None and abs(first - reference) > max_jump_ms
+        self._expected_at_zero = (reference if apart and reference is not None else first) - self._since
         self._jump = 0
         self._lock = threading.Lock()
         self.jumps = 0

@@ -64,7 +64,8 @@ def unpack(stored: bytes) -> list[bytes]:
         content = inflater.decompress(stored[1:], _MOST_BYTES)
     except zlib.error:
         return []
-    return content.split(b"\n") if inflater.eof else []
+    whole = inflater.eof and not inflater.unused_data
+    return content.split(b"\n") if whole else []
 
 
 class Unpacker:

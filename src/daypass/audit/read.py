@@ -27,12 +27,12 @@ from sqlalchemy import (
     tuple_,
 )
 
-from daypass.audit.columns import altered_column, id_key, searchable
+from daypass.audit.columns import LARGEST, altered_column, id_key, searchable
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.revoked import may_be_revoked
 from daypass.audit.rows import redact_for_actor
 from daypass.audit.session_rows import body_of, columns_of, list_sessions, stored_integer
-from daypass.audit.stored import event_bytes, events_of
+from daypass.audit.stored import event_bytes, events_of, whole
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionClaims, chain_depth
@@ -67,14 +67,15 @@ def list_logs(conn: Connection) -> list[LogView]:
 def _last_records(conn: Connection) -> Sequence[Any]:
     """The last record of each log, oldest log first."""
     of = audit_records.alias()
-    newest = select(func.max(of.c.seq)).where(of.c.log == audit_logs.c.log).correlate(audit_logs).scalar_subquery()
+    in_log = of.c.log == audit_logs.c.log, of.c.seq <= LARGEST  # text is larger
+    newest = select(func.max(of.c.seq)).where(*in_log).correlate(audit_logs).scalar_subquery()
     query = (
         select(_r.log, _r.seq, _r.chain, _r.bytes)
         .join(audit_logs, _r.log == audit_logs.c.log)
         .where(_r.seq == newest)
         .order_by(audit_logs.c.opened_at, audit_logs.c.log)
     )
-    return conn.execute(query).all()
+    return whole(conn.execute(query))
 
 
 def _log_view(row: Any, last: bytes, opening: Mapping[str, Any]) -> LogView:
@@ -95,7 +96,7 @@ def log_records(conn: Connection, viewer: Viewer, log: str, after: int, limit: i
     leaves.
     """
     query = select(audit_records).where(_r.log == searchable(log), _r.seq > stored_integer(after))
-    rows = conn.execute(query.order_by(_r.seq).limit(_page(limit))).all()
+    rows = whole(conn.execute(query.order_by(_r.seq).limit(_page(limit))))
     data = event_bytes(conn, rows)
     return [_view(viewer, row, data[row.log, row.seq]) for row in rows]
 
@@ -122,7 +123,7 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
     for scope in _scopes(c, viewer, searchable(query.account)):
         statement = select(source).where(*scope, *_matching(c, query))
         statement = statement.order_by(c.at.desc(), c.log.desc(), c.seq.desc()).limit(limit)
-        rows.update({(row.log, row.seq): row for row in conn.execute(statement)})
+        rows.update({(row.log, row.seq): row for row in whole(conn.execute(statement))})
     newest = sorted(rows.values(), key=lambda row: (row.at, row.log, row.seq), reverse=True)[:limit]
     data = event_bytes(conn, newest)
     bodies = {place: body_of(found) for place, found in data.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_
 
@@ -35,11 +35,19 @@ class Stored(Protocol):
     bytes: Any
 
 
+S = TypeVar("S", bound=Stored)
+
+
+def whole(rows: Iterable[S]) -> list[S]:
+    """The rows with a sequence number. SQLite also stores a fraction or text there, which is no record's place."""
+    return [row for row in rows if type(row.seq) is int]
+
+
 def event_bytes(conn: Connection, rows: Iterable[Stored]) -> dict[RecordId, bytes]:
     """The event bytes of each row; b"" where they cannot be read. A chunk is read once for all its rows."""
     found: dict[RecordId, bytes] = {}
     chunks: dict[str, tuple[int, list[bytes]]] = {}  # the last one of each log
-    for row in sorted(rows, key=lambda row: (row.log, row.seq)):
+    for row in sorted(whole(rows), key=lambda row: (row.log, row.seq)):
         start, events = chunks.get(row.log, (0, []))
         if row.bytes:
             start, events = row.seq, unpack(bytes(row.bytes))

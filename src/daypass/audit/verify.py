@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -262,8 +263,11 @@ def verify_log_rows(openings: Mapping[str, bytes], rows: Iterable[Mapping[str, A
             bodies[log] = {}
         for head in _newly_named(bodies[log]):
             named[head.log] = max(head.seq, named.get(head.log, -1))
-    stored = {str(row["log"]): row for row in rows}
-    faults = [BadRecord(log, 0, "missing: the row of this log") for log in bodies if log not in stored]
+    of_logs = [(str(row["log"]), row) for row in rows]
+    stored = dict(of_logs)
+    rest = Counter(log for log, _ in of_logs) - Counter(stored.keys())
+    faults = [BadRecord(log, 0, "forged: a second row of this log") for log in rest]
+    faults += [BadRecord(log, 0, "missing: the row of this log") for log in bodies if log not in stored]
     for log, row in stored.items():
         if log not in bodies:
             faults.append(BadRecord(log, 0, "forged: the row of this log, which has no records"))

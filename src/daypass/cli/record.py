@@ -97,8 +97,17 @@ class OnlineRecord(Record):
             heads = [head, *([known] if known is not None else [])]
             return found, verify_log(log, self._rows(log, seq - 1), heads, after=after)
 
+    def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
+        try:
+            return super()._judged(log, known)
+        except UnreadableRow as row:
+            return BadRecord(log, row.seq, f"altered: {row.why}")
+
     def _first(self, log: str) -> Iterator[RecordRow]:
-        return iter(self._page(log, -1, 1))
+        try:
+            yield from self._page(log, -1, 1)
+        except UnreadableRow:  # named by `_judged`
+            return
 
     def _rows(self, log: str, after: int = -1) -> Iterator[RecordRow]:
         last = self._heads[log].seq
@@ -112,10 +121,22 @@ class OnlineRecord(Record):
     def _page(self, log: str, after: int, limit: int) -> list[RecordRow]:
         query = {"account": self._account, "after": str(after), "limit": str(limit)}
         records = self._connection.api("GET", f"/audit/logs/{segment(log)}/records", query)["records"]
+        rows: list[RecordRow] = []
         try:
-            return [RecordRow.from_json({n: v for n, v in record.items() if v is not None}) for record in records]
+            for record in records:
+                rows.append(RecordRow.from_json({n: v for n, v in record.items() if v is not None}))  # noqa: PERF401 - to know the place
         except (ValueError, TypeError, AttributeError) as error:
-            raise _unreadable(str(error)) from None
+            raise UnreadableRow(rows[-1].seq + 1 if rows else after + 1, str(error)) from None
+        return rows
+
+
+class UnreadableRow(ClientError):
+    """A record of a server's export that does not have the form of one, where record `seq` should be."""
+
+    def __init__(self, seq: int, why: str) -> None:
+        super().__init__("", f"the server's export is not readable: {why}")
+        self.seq = seq
+        self.why = why
 
 
 def _unreadable(why: str) -> ClientError:
@@ -198,7 +219,9 @@ class StoredRecord(Record):
         place = seq if type(seq) is int else -1
         data = unpacker.data(place, _bytes(stored))
         columns = {**dict.fromkeys(_SEARCHABLE), **dict(zip(self._columns, row[4:], strict=True))}
-        return RecordRow(log, place, _bytes(leaf) or leaf_hash(data), _bytes(chain), data, columns, sessions)
+        return RecordRow(
+            log, place, leaf_hash(data) if leaf == b"" else _bytes(leaf), _bytes(chain), data, columns, sessions
+        )
 
     # --- Rows of sessions, in step with records
 

@@ -7,12 +7,23 @@ ordered by time (`ports.Ids`), or holds few rows. It has no foreign keys, and "r
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeBinary, Table, Text, cast, text
 from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
 
 from daypass.stores.metadata import metadata
 
 String = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
+
+
+class _Blob(LargeBinary):
+    """Bytes, whatever a row holds: SQLite stores a value of any type in any column, and text that is not UTF-8 cannot be
+    read as text.
+    """
+
+    def column_expression(self, colexpr: ColumnElement[Any]) -> ColumnElement[Any]:
+        return cast(colexpr, LargeBinary)
 
 
 def _text(name: str, *, key: bool = False) -> Column[str]:
@@ -24,7 +35,7 @@ def _int(name: str, *, key: bool = False) -> Column[int]:
 
 
 def _bytes(name: str) -> Column[bytes]:
-    return Column(name, LargeBinary, nullable=False)
+    return Column(name, _Blob, nullable=False)
 
 
 def _index(column: str, condition: str) -> Index:

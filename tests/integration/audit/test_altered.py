@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, insert, text
@@ -12,11 +13,12 @@ from tests.integration.audit.making import ACCOUNT, Flaky, event, session
 
 from daypass.audit.columns import OMITTED
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
-from daypass.audit.read import list_logs, list_sessions, search_records
-from daypass.audit.verify import BadRecord
-from daypass.cli.record import OfflineRecord, PostgresRecord, StoredRecord
+from daypass.audit.read import list_logs, list_sessions, log_records, search_records
+from daypass.audit.verify import BadRecord, verify_log_rows
+from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, StoredRecord
+from daypass.client.http import Connection as Client
 from daypass.domain.events import EventType, encode
-from daypass.ports import RecordFilter, SessionFilter, Viewer
+from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.records import audit_logs, audit_records
 from daypass.stores.records import sessions as sessions_table
 
@@ -242,3 +244,56 @@ def test_altered_column_of_a_session_of_an_earlier_release_is_named(
     value = b"[]" if column == "hops" else 5 if column == "expires_at" else "x"
     tamper(flaky, f"UPDATE sessions SET {column} = :value", value=value)
     assert [seq for seq, _ in faults(record)] == [1]
+
+
+# --- Values of other types, which SQLite stores in any column
+
+
+class Export:
+    """A client's connection to a server that reads this database."""
+
+    def __init__(self, flaky: Flaky) -> None:
+        self._flaky = flaky
+
+    def api(self, _method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+        if path == "/audit/logs":
+            logs = self._flaky.read(list_logs)
+            return {"logs": [{"log": log.log, "seq": log.seq, "chain": log.chain} for log in logs]}
+        log, after, limit = path.split("/")[3], int(query["after"]), int(query["limit"])
+        rows = self._flaky.read(lambda conn: log_records(conn, OPERATOR, log, after, limit))
+        return {"records": [_exported(row) for row in rows]}
+
+
+def _exported(row: RecordView) -> dict[str, Any]:
+    data = base64.b64encode(row.bytes or b"").decode()
+    return {"log": row.log, "seq": row.seq, "leaf": row.leaf, "chain": row.chain, "bytes": data}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *[("bytes", value) for value in ("'x'", "CAST(x'fffe' AS TEXT)", "5", "5.5", "CAST(bytes || 'x' AS BLOB)")],
+        *[("leaf", value) for value in ("x'00'", "'x'", "5", "CAST(x'fffe' AS TEXT)")],
+        *[("chain", value) for value in ("x'00'", "'x'", "5", "CAST(x'fffe' AS TEXT)")],
+        *[("seq", value) for value in ("2.5", "'x'", "x'02'", "-1", "99")],
+    ],
+)
+def test_value_of_another_type_is_named_from_the_file_and_by_a_server(
+    record: StoredRecord, log: str, flaky: Flaky, column: str, value: str
+) -> None:
+    if not isinstance(record, OfflineRecord):
+        pytest.skip("PostgreSQL's columns have types")
+    tamper(flaky, f"UPDATE audit_records SET {column} = {value} WHERE seq = 2")
+    online = OnlineRecord(cast(Client, Export(flaky)), "")
+    for source in (record, online):
+        found = [bad for bad in source.verified() if isinstance(bad, BadRecord)]
+        assert {bad.log for bad in found} == {log}
+        assert found[0].seq in ((0, 2, 5) if column == "seq" else (2,)), found
+    flaky.read(lambda conn: search_records(conn, OPERATOR, RecordFilter(account=ACCOUNT)))
+
+
+def test_second_row_of_a_log_is_named(log: str) -> None:
+    """The table's key prevents it, but the table can be replaced."""
+    rows = [{"log": log, "installation": None, "node": None, "opened_at": 0, "named_seq": -1, "continues": None}] * 2
+    opening = b'{"at":0,"detail":{},"type":"log.opened","v":1}'
+    assert verify_log_rows({log: opening}, rows) == [BadRecord(log, 0, "forged: a second row of this log")]

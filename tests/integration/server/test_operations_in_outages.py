@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key, document, installed, trust
+from tests.attack.test_administration import api
 from tests.attack.test_mfa import Phone
 from tests.attack.test_saml import PROVIDER, saml_trust
 from tests.attack.test_saml import assume as assume_with_saml
@@ -43,6 +44,7 @@ class World:
     once_role: str
     plant: Plant
     session: Key
+    unused_id: str  # of a role
 
     def web_token(self) -> str:
         return self.issuer.token(self.site.now(), sub="ann")
@@ -64,9 +66,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         site.iam("CreateSAMLProvider", ROOT, Name="idp", SAMLMetadataDocument=metadata([rsa_key(), ec_key()]))
         site.role("federated", saml_trust(PROVIDER), ROOT)
         phone = Phone(site, "ann")
-        made = World(
-            site, key, phone, role, issuer, web_role, once, once_role, build(site, ROOT, "plant"), ("", "", "")
-        )
+        site.role("unused", trust(ALPHA))
+        unused_id = site.iam("GetRole", RoleName="unused").text("RoleId")
+        plant = build(site, ROOT, "plant")
+        made = World(site, key, phone, role, issuer, web_role, once, once_role, plant, ("", "", ""), unused_id)
         assumed = site.assume(key, role)
         assert assumed.status == 200
         made = replace(made, session=assumed.key)
@@ -153,6 +156,21 @@ def test_one_time_proof_without_the_database_is_refused_with_the_reason(
     assert answer.headers["retry-after"]
     assert b"database is unavailable" in answer.body
     assert b"AccessKeyId" not in answer.body
+
+
+def test_revocation_without_the_database_takes_a_cached_name_or_an_id_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoke(value: str) -> tuple[int, str]:
+        answer = api(world.site, world.key, "POST", "/revocations", body={"subject": "role", "value": value})
+        return answer.status, answer.body.decode()
+
+    with outage(world.site, monkeypatch):
+        world.site.assume(world.key, world.role)
+        assert revoke("federated")[0] == 201
+        assert revoke(world.unused_id)[0] == 201
+        status, told = revoke("nowhere")
+        assert (status, "name the subject by its unique id" in told) == (503, True), told
 
 
 def test_everything_that_was_issued_is_recorded_once_afterwards(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,3 +149,17 @@ def test_reset_believes_the_wall_clock_wherever_it_is() -> None:
     assert clock.problem()
     clock.reset()
     assert (clock.now(), clock.problem()) == (DAY, "")
+
+
+def test_clock_that_starts_behind_the_database_may_be_set_right() -> None:
+    """A process that starts while its system clock is two hours slow does not refuse the right time."""
+    times = Times(8 * HOUR)
+    clock = times.clock(mark=10 * HOUR, reference=10 * HOUR)
+    assert clock.now() >= 10 * HOUR
+    times.wall = 10 * HOUR + 5000
+    times.passed += 5
+    assert clock.now() == times.wall
+    assert (clock.problem(), clock.jumps) == ("", 0)
+    times.wall += 24 * HOUR
+    assert clock.now() < times.wall
+    assert clock.jumps == 1

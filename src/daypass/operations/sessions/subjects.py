@@ -14,7 +14,7 @@ from daypass.domain.directory import AccessKey, Grant, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.management import is_operator
 from daypass.operations.sessions.list_sessions import find_session, no_such_session
-from daypass.ports import Call, Env, Reader
+from daypass.ports import Call, Env, Reader, RoleView
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
 _ROLE_ID = re.compile(r"AROA[A-Z2-7]{17}")
@@ -108,10 +108,20 @@ async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account
     if _BY_ID[kind].fullmatch(value):
         return Subject(owner, value, known=True)
     if kind in ("role", "principal"):
-        view = await env.directory.role(owner, value.rpartition("/")[2])
+        view = await _cached_role(env, owner, value.rpartition("/")[2])
         if view is not None and value in (view.role.arn, view.role.name):
             return Subject(owner, view.role.id, known=True)
-    raise DaypassError(ErrorKind.UNAVAILABLE, "Without the database, a subject can be named by its id only.")
+    raise DaypassError(ErrorKind.UNAVAILABLE, "The database is unavailable: name the subject by its unique id.")
+
+
+async def _cached_role(env: Env, account: str, name: str) -> RoleView | None:
+    """The role of this name, if this process has it in memory."""
+    try:
+        return await env.directory.role(account, name)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.UNAVAILABLE:
+            raise
+        return None
 
 
 def _role(tx: Reader, account: str, value: str) -> _Found:
