@@ -18,7 +18,7 @@ from daypass.client.profiles import NAME, LocalStateError, Profile, home, locked
 
 _MARK = "# written by daypass profile export"
 _LOCK_DEADLINE = 10.0  # seconds
-_HEADER = re.compile(r"\s*\[\s*(.*?)\s*\]")
+_HEADER = re.compile(r"\s*\[([^\]\n]*)\]")
 
 
 def sections(aws_name: str, stored: str, profile: Profile, role: str = "") -> str:
@@ -98,7 +98,7 @@ def _split(text: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = [("", "")]
     for line in text.splitlines(keepends=True):
         if header := _HEADER.match(line):
-            found.append((header[1], ""))
+            found.append((header[1].strip(), ""))
         heading, body = found[-1]
         found[-1] = (heading, body + line)
     return found

@@ -271,3 +271,10 @@ def test_completion_of_a_zsh_without_start_files_is_set_up(cli: Any, tmp_path: P
     plain = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     ran = subprocess.run([path, "-f", "-c", command], env=plain, capture_output=True, text=True, check=False)
     assert (ran.stdout.strip(), ran.stderr) == ("_daypass_completion", "")
+
+
+def test_export_into_a_file_with_a_long_unclosed_heading_takes_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("[" + " " * 50_000 + "\n[ mine ]\nregion = x\n")
+    aws_config.write(path, aws_config.sections("other", "default", Profile(URL, "AKIA", "s")))
+    assert "[ mine ]" in path.read_text()
