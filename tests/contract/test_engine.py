@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import secrets
 import shutil
 import sqlite3
 import threading
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.contract.conftest import Opener
 from tests.contract.making import ACCOUNT, NOW, Recorder, insert, read, role, session, user
+from tests.postgres import PostgresServer
 
 from daypass.domain.directory import Account, Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -187,6 +189,21 @@ def test_dead_connections_in_the_pool_are_replaced(postgres_url: str) -> None:
         conn.execute(kill)
     assert database.read(lambda conn: conn.execute(text("SELECT 1")).scalar_one()) == 1
     database.close()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_postgresql_database_in_another_encoding_refuses_start_and_says_how_to_make_one(
+    postgres_server: PostgresServer, encoding: str
+) -> None:
+    name = f"daypass_{secrets.token_hex(8)}"
+    postgres_server.run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+    database = open_database(postgres_server.url(name))
+    try:
+        with pytest.raises(UnusableDatabase, match=f"it has {encoding}: create it with ENCODING 'UTF8'"):
+            database.check()
+    finally:
+        database.close()
+        postgres_server.drop_database(name)
 
 
 def test_epoch_is_short_and_the_same_for_everyone(opener: Opener) -> None:

@@ -134,6 +134,7 @@ def _engine(url: URL, size: int, answer_seconds: float, lock_seconds: float, *, 
         "keepalives_interval": 3,
         "keepalives_count": 3,
         "application_name": "daypass",
+        "client_encoding": "utf8",  # otherwise text of a database in SQL_ASCII is bytes, and `_check` is not reached
         "options": _options(answer_seconds, lock_seconds, read_only=read_only),
     }
     given = dict(url.query)
@@ -185,4 +186,5 @@ def _clock(conn: Connection) -> int:
 def _check(conn: Connection) -> str:
     """PostgreSQL checks its pages when it reads them. This only checks that it stores text as UTF-8."""
     encoding = conn.exec_driver_sql("SHOW server_encoding").scalar_one()
-    return "" if encoding == "UTF8" else f"the database must have encoding UTF8, it has {encoding}"
+    remedy = "create it with ENCODING 'UTF8' TEMPLATE template0"
+    return "" if encoding == "UTF8" else f"the database must have encoding UTF8, it has {encoding}: {remedy}"
