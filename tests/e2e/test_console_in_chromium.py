@@ -295,3 +295,15 @@ def test_dashboards_are_live_and_exported(server: Server, chromium: Browser, loo
         page.get_by_role("button", name="PNG of Sessions").click()
     assert png.value.path().read_bytes().startswith(b"\x89PNG")
     ada.close()
+
+
+def test_dashboard_without_an_answer_says_that_it_is_not_live(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    ada.page.clock.install()
+    page = ada.open("/console/dashboard?view=executive&hours=1")
+    page.locator("#live", has_text="Live.").wait_for(timeout=60_000)
+    page.route("**/console/dashboard/events?*", lambda route: route.abort())
+    page.clock.fast_forward(40_000)
+    page.locator("#live", has_text="Not live: the server does not answer.").wait_for(timeout=60_000)
+    ada.said.clear()  # the browser reports the requests that were cut off
+    ada.close()

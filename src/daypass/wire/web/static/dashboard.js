@@ -57,10 +57,16 @@
       return item;
     }));
   };
+  // Each answer has one event, after which the browser asks again: that a stream ends is no fault, but that none comes is.
+  let last = Date.now();
+  setInterval(() => {
+    if (Date.now() - last > 30000 && live.textContent === "Live.") live.textContent = "Not live: the server does not answer. Trying again.";
+  }, 1000);
   const source = new EventSource(live.dataset.source);
   source.addEventListener("summary", (event) => {
     const found = JSON.parse(event.data);
     charts = found.charts;
+    last = Date.now();
     for (const [chart, plot] of plots) {
       plot.setData(data(document.querySelector(`[data-chart="${chart}"]`)));
     }
