@@ -6,9 +6,11 @@ import json
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from daypass.domain.access import limits
+from daypass.domain.access import rule as rules
 from daypass.domain.access.rule import (
     CompiledPeople,
     People,
@@ -150,3 +152,11 @@ def test_reason_of_letters_that_show_nothing_is_refused() -> None:
     with pytest.raises(limits.LimitExceeded, match="say something"):
         limits.check_reason("\u3164\u115f\u1160\uffa0" * 8, ReasonRule())
     limits.check_reason("장애: 주문을 쓸 수 없습니다", ReasonRule())
+
+
+def test_every_part_of_a_rule_is_frozen_and_refuses_unknown_members() -> None:
+    parts = [part for part in vars(rules).values() if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+    own = [part for part in parts if part.__module__ == rules.__name__]
+    assert len(own) > 10
+    lax = [p for p in own if not (p.__struct_config__.frozen and p.__struct_config__.forbid_unknown_fields)]
+    assert lax == []
