@@ -239,12 +239,12 @@ class Best(NamedTuple):
     cpu: float = float("inf")
 
 
-def play(name: str, place: Place, make: Make, options: argparse.Namespace, best: Best) -> Best:
+def play(name: str, place: Place, make: Make, connections: int, options: argparse.Namespace, best: Best) -> Best:
     """One round, reported. A round with failures does not count."""
-    asyncio.run(run(place.url, make(200), 32, 5))
+    asyncio.run(run(place.url, make(200), connections, 5))
     sent = make(options.requests)
     before = cpu_seconds(place.pid)
-    result = asyncio.run(run(place.url, sent, 32, options.seconds))
+    result = asyncio.run(run(place.url, sent, connections, options.seconds))
     cpu = 1000 * (cpu_seconds(place.pid) - before) / max(1, len(result.latencies))
     report(name, result, f"  CPU {cpu:.2f} ms")
     return best if result.failures else Best(max(best.rate, result.rate), min(best.cpu, cpu))
@@ -258,16 +258,17 @@ def measure(options: argparse.Namespace) -> None:
         with served(folder / "data", ENVIRONMENT, 1) as (url, pid), oidc_provider(folder) as (peer, theirs):
             ours = of_daypass(url)
             os.sched_setaffinity(0, {LOAD_CORE})
-            for kind, make in ours.items():
+            for (kind, make), connections in itertools.product(ours.items(), options.connections):
                 best, peer_best = Best(), Best()
+                what = f"{kind}, {connections} connections"
                 for _ in range(options.rounds):
-                    best = play(f"daypass, {kind}", Place(url, pid), make, options, best)
+                    best = play(f"daypass, {what}", Place(url, pid), make, connections, options, best)
                     if kind in theirs:
-                        peer_best = play(f"oidc-provider, {kind}", peer, theirs[kind], options, peer_best)
+                        peer_best = play(f"oidc-provider, {what}", peer, theirs[kind], connections, options, peer_best)
                 if peer_best.rate:
                     rate, cpu = best.rate / peer_best.rate, best.cpu / peer_best.cpu
                     print(
-                        f"{kind}: {rate:.2f} times the rate of oidc-provider, {cpu:.2f} times its CPU time\n",
+                        f"{what}: {rate:.2f} times the rate of oidc-provider, {cpu:.2f} times its CPU time\n",
                         flush=True,
                     )
 
@@ -276,6 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=4_000, help="of each kind, in each round")
+    parser.add_argument("--connections", type=int, nargs="+", default=[32, 256])
     parser.add_argument("--seconds", type=float, default=5.0, help="a round ends after this time, too")
     options = parser.parse_args()
     if reason := why_not():
