@@ -12,7 +12,7 @@ class OAuthClient:
     """A client of the authorization server (RFC 6749, 2).
 
     `settings` is the JSON text of `domain.oauth.client.ClientSettings`. `secrets` are at most two client secrets: (id,
-    time added in ms as text, scrypt hash).
+    time added in ms as text, salted hash).
     """
 
     id: str  # the client_id: DPCL…, 21 characters

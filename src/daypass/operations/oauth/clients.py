@@ -32,9 +32,6 @@ CLIENTS_PER_ACCOUNT: Final = 1_000
 MAX_SECRETS: Final = 2
 """Active secrets of one client: the old one and the new one during a rotation."""
 
-SECRET_COST: Final = (14, 8, 1)
-"""The cost of scrypt for secrets of 256 random bits, which nobody can guess: 16 MB and about 50 ms."""
-
 _KIND: Final = "client"
 _CLIENTS: Final = Collection(OAuthClient, "Client", _KIND, "client", CLIENTS_PER_ACCOUNT, key="id", identity="arn")
 _MAX_NAME: Final = 128
@@ -168,7 +165,7 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
     secret_id = hashlib.sha256(seed).hexdigest()[:8]
     secret = f"{secret_id}.{base64url(seed)}"
     salt = env.ids.secret()
-    hashed = await heavy.compute(env, call.caller.account, passwords.hashed, secret, salt, SECRET_COST)
+    hashed = passwords.hashed(secret, salt, passwords.RANDOM_COST)
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         client = _CLIENTS.existing(tx, old.account, old.id)
