@@ -261,14 +261,14 @@ async def _check_secret(env: Env, client: OAuthClient, secret: str) -> None:
     stored = next((hashed for known, _, hashed in client.secrets if hmac.compare_digest(*_bytes(known, secret_id))), "")
     if not stored or len(secret) > _MAX_SECRET or not secret.isascii():
         raise JoseError("the secret is not one of the client's")
-    if passwords.is_quick(stored):
-        if not passwords.matches(secret, stored):
-            raise JoseError("the secret is not one of the client's")
-        return
     digest = hashlib.sha256(f"{client.id}\0{stored}\0{secret}".encode()).hexdigest()
     if digest in _verified_secrets:
         return
-    if not await heavy.compute(env, f"client {client.id}", passwords.matches, secret, stored):
+    if passwords.is_quick(stored):
+        genuine = passwords.matches(secret, stored)
+    else:
+        genuine = await heavy.compute(env, f"client {client.id}", passwords.matches, secret, stored)
+    if not genuine:
         raise JoseError("the secret is not one of the client's")
     _verified_secrets.add(digest, True)  # the digest is of 320 random bits, so the cache reveals no secret
 
