@@ -355,7 +355,9 @@ def test_file_replaced_while_in_use_takes_no_more_writes(tmp_path: Path) -> None
     database, _ = open_prepared(path)
     insert(database, user("a"))
     copy = Path(shutil.copy(path, tmp_path / "copy.db"))
+    assert not database.suspect()
     copy.replace(path)
+    assert database.suspect()
     with pytest.raises(OperationalError, match="replaced while in use"):
         insert(database, user("b"))
     path.unlink()

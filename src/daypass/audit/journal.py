@@ -72,7 +72,11 @@ class DurableJournal:
         inner = self._inner = DatabaseSink(database, clock, node, self._options, spooled=spool is not None)
         self._spool = SpoolSink(inner, database, clock, spool, node, self._report) if spool is not None else None
         self._writer = LogWriter(
-            self._spool or inner, self._options, self._tell, ids.session, hurried=lambda: clock.jump_ms > 0
+            self._spool or inner,
+            self._options,
+            self._tell,
+            ids.session,
+            hurried=lambda: clock.jump_ms > 0 or database.suspect(),
         )
         self._thread = threading.Thread(target=self._writer.run, name="daypass-journal", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -266,7 +270,8 @@ class DurableJournal:
         away = time.monotonic() - since if since else 0.0
         if away > outage_seconds:
             spool = f", and {self._spool.fault}" if self._spool is not None and self._spool.fault else ""
-            return f"the database has been unavailable for {away:.0f} s{spool}"
+            why = f": {writer.unavailable_why}" if writer.unavailable_why else ""
+            return f"the database has been unavailable for {away:.0f} s{why}{spool}"
         waited = writer.stuck_seconds
         return f"the writer has waited {waited:.0f} s for the database" if waited else ""
 

@@ -15,9 +15,11 @@ from daypass.audit.log import Batch, Log, Position
 from daypass.audit.queue import WriterQueue
 from daypass.audit.sink import Halted, Sink, UnknownOutcome
 from daypass.observability import logs
+from daypass.stores.causes import public_cause
 
 _SLOW_SECONDS = 1.0  # a batch that has waited this long for a hanging sink will not finish
 _STUCK_SECONDS = 3.0  # and neither will one that has waited this long for any sink
+_LOOK_SECONDS = 1.0  # between two looks whether an idle sink must be checked
 _HELD_SECONDS = 0.1  # between two attempts at items that need a part of the storage that is unavailable
 
 
@@ -36,7 +38,7 @@ class LogWriter:
         sink: makes batches durable.
         wake: takes an `Outcome` on the writer thread; hands it to the event loop.
         new_log: makes the id of a log.
-        hurried: whether to check an idle sink every second.
+        hurried: whether an idle sink must be checked now. Asked every second.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class LogWriter:
         self.unavailable_since = (
             0.0  # time.monotonic() of the first failure since the last success; 0.0 if there is none
         )
+        self.unavailable_why = ""  # what is known of the cause, in words for anybody
         self.busy_since = 0.0  # time.monotonic() when it began the current batch; 0.0 when idle
         self.failures = 0
         self.queue = WriterQueue(options)
@@ -64,6 +67,7 @@ class LogWriter:
         self._doubt: Batch | None = None
         self._doubts: list[Doubt] = []
         self._held: list[Item] = []
+        self._checked = time.monotonic()  # time.monotonic() when the sink was last used
 
     @property
     def log(self) -> str:
@@ -100,7 +104,7 @@ class LogWriter:
             items = self._take()
             try:
                 if items:
-                    self.busy_since = time.monotonic()
+                    self._checked = self.busy_since = time.monotonic()
                     self._commit(items)
                     self.busy_since = 0.0
                 elif not self.halted and not self.queue.ended:
@@ -114,28 +118,32 @@ class LogWriter:
 
     def _take(self) -> list[Item]:
         """The items that were held and the waiting ones; [] when none arrived for a while."""
-        seconds = self._options.idle_seconds
-        if self._unsure or self._doubts or self._hurried():
-            seconds = min(1.0, seconds)
-        items = self.queue.take(_HELD_SECONDS if self._held else seconds)
+        items = self.queue.take(_HELD_SECONDS if self._held else min(_LOOK_SECONDS, self._options.idle_seconds))
         held, self._held = self._held, []
         return held + items
 
     def _idle(self) -> None:
-        """Called when there is nothing to write: resolves a batch in doubt, or lets the sink do its periodic work."""
+        """Called when there is nothing to write: resolves a batch in doubt, and lets the sink do its periodic work. That
+        writes, so it shows whether a storage that has failed can be written again.
+        """
         try:
             if self._unsure:
                 self._reconcile()
             elif self._doubts and self._sink.answers:
                 self._resolve_doubts()
-            else:
+            if self.unavailable_since or self._is_due():
+                self._checked = time.monotonic()
                 self._sink.idle()
+                self.unavailable_since = 0.0
         except Halted as error:
             self._halt(str(error))
         except Exception as error:
             if not is_unavailable(error):
                 raise
             self._database_failed(error)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._checked >= self._options.idle_seconds or self._hurried()
 
     # --- A batch
 
@@ -214,7 +222,6 @@ class LogWriter:
         durable = self._sink.resolve(self._log, doubt)
         self._unsure = False
         self._doubt = None
-        self.unavailable_since = 0.0
         if doubt is not None and durable:
             self._complete(doubt)
 
@@ -272,6 +279,7 @@ class LogWriter:
     def _database_failed(self, error: Exception) -> None:
         self._unsure = True
         self.failures += 1
+        self.unavailable_why = public_cause(error)
         if not self.unavailable_since:
             self.unavailable_since = time.monotonic()
             logs.get().error("journal_database_unavailable", log=self.log, error=describe(error))

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
+from daypass.stores.sqlite import ReplacedFile
 
 _NOISE = re.compile(r"^(\w*Error: )?(connection failed: )?|\s*Is the server running [^?]*\?")
 """Parts of a driver's message that tell an operator nothing: its class, and a question that our advice answers."""
@@ -33,6 +34,15 @@ _SQLITE_ADVICE = {
     sqlite3.SQLITE_IOERR: "The disk reports an error: check its free space, quota and health.",
     sqlite3.SQLITE_BUSY: "Another process holds its lock: check which other programs use the file.",
 }
+_PUBLIC = {
+    sqlite3.SQLITE_FULL: "its disk is full",
+    sqlite3.SQLITE_READONLY: "it cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "it cannot be opened",
+    sqlite3.SQLITE_IOERR: "its disk reports an error",
+    sqlite3.SQLITE_BUSY: "another process holds its lock",
+}
+_PUBLIC_SQLSTATES = {"53100": "its disk is full", "25006": "it cannot be written"}
 _POSTGRES_ADVICE = (
     ("authentication failed", "Check the user and password in database.url."),
     ("no password supplied", "Put the password into database.url, or into a password file."),
@@ -63,6 +73,16 @@ def cause_of(error: Exception, url: str) -> str:
         return f"the database {parsed.database} cannot be used: {words}. {advice}"
     advice = next((advice for part, advice in _POSTGRES_ADVICE if part in words), "Check the server and its log.")
     return f"PostgreSQL at {_place(parsed)} cannot be used: {words}. {advice}"
+
+
+def public_cause(error: Exception) -> str:
+    """What keeps a database from being written, in words that name no path and no host; "" when that is not known."""
+    driver = getattr(error, "orig", None) or error
+    if isinstance(driver, ReplacedFile):
+        return str(driver)
+    if isinstance(driver, sqlite3.Error):
+        return _PUBLIC.get(getattr(driver, "sqlite_errorcode", 0) & 0xFF, "")
+    return _PUBLIC_SQLSTATES.get(getattr(driver, "sqlstate", None) or "", "")
 
 
 def _reason(error: DaypassError) -> str:

@@ -168,6 +168,10 @@ class Database:
         """Tells other processes that this one serves from the database, until `close`."""
         self._backend.join()
 
+    def suspect(self) -> bool:
+        """Whether the next write will probably fail: the SQLite file or its log is not in its place, or its disk is full."""
+        return self._backend.suspect()
+
     def close(self) -> None:
         """Closes every connection and the lock file. A connection that a thread still uses is closed when it returns.
         A second call does nothing.

@@ -93,6 +93,7 @@ def open_backend(
         others=lambda: False,
         join=lambda: None,
         be_patient=_be_patient,
+        suspect=lambda: False,
         close=lambda: None,
     )
 

@@ -44,6 +44,7 @@ _PRAGMAS = (
     "journal_size_limit=67108864",
     "wal_autocheckpoint=2000",  # pages: 16 MiB, so that the log restarts less often; see `Checkpointer`
 )
+_ROOM_BYTES = 2**20  # with less than this, a batch may not fit on the disk
 _TURN_SECONDS = 0.25  # maximum wait to become the next writer: many times the length of a turn
 _TURN_LOOK_SECONDS = 0.0005
 _UNDO_IN_MEMORY = "temp_store=MEMORY"
@@ -113,11 +114,22 @@ class SqliteFile:
 
     def _refuse_replaced(self) -> None:
         """Data written to a file that has been unlinked is lost, so it must not count as durable."""
-        if _inode(self._text) != self._inode:
-            raise _replaced("the database file was replaced while in use: restart every process")
-        if self._wal_inode and _inode(self._wal) != self._wal_inode:
+        if self._is_replaced():
+            raise _replaced("the database file was removed or replaced while in use: restart every process")
+        if self._is_log_removed():
             self._rescue()
             raise _replaced("the write-ahead log was removed while in use: restart every process")
+
+    def _is_replaced(self) -> bool:
+        return _inode(self._text) != self._inode
+
+    def _is_log_removed(self) -> bool:
+        return self._wal_inode != 0 and _inode(self._wal) != self._wal_inode
+
+    def suspect(self) -> bool:
+        """Whether the paths no longer name the open files, or the disk is nearly full."""
+        disk = os.fstatvfs(self._side)
+        return self._is_replaced() or self._is_log_removed() or disk.f_bavail * disk.f_frsize < _ROOM_BYTES
 
     def _rescue(self) -> None:
         """Copies the contents of the unlinked write-ahead log to the database file, because they cannot be found
@@ -306,6 +318,7 @@ def open_backend(path: str, readers: int) -> Backend:
         others=file.others,
         join=file.join,
         be_patient=lambda _conn, _seconds: nullcontext(),
+        suspect=file.suspect,
         close=close,
     )
 

@@ -133,6 +133,9 @@ class Flaky:
     def clock(self, conn: Connection) -> int | None:
         return self.inner.clock(conn)
 
+    def suspect(self) -> bool:
+        return self.inner.suspect()
+
     @contextmanager
     def write_transaction(self, *, seconds: float | None = None) -> Iterator[Connection]:
         fault = self.faults.popleft() if self.faults else self.always

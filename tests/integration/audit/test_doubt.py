@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import Flaky, deadline, event, requests_of, session, session_ids, verified
 from tests.integration.audit.test_journal import accounts, add_account
@@ -16,6 +21,20 @@ from tests.integration.audit.test_journal import accounts, add_account
 from daypass.audit.format import chain_hash, leaf_hash
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.feed import Change
+
+
+def sqlite_full() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it has not happened")
 
 
 def tamper(flaky: Flaky, statement: str, **values: Any) -> None:
@@ -229,3 +248,36 @@ async def test_writer_that_fails_of_itself_halts_and_strands_nobody(
         await journal.commit(event())
     assert "MemoryError" in journal.problem()
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("lost", ["", "-wal"])
+async def test_idle_journal_whose_sqlite_file_or_log_is_removed_says_so(
+    start: Starter, flaky: Flaky, tmp_path: Path, lost: str
+) -> None:
+    """Nothing is written meanwhile, and reading the log again works: neither hides that nothing can be recorded."""
+    if flaky.dialect != "sqlite":
+        pytest.skip("only SQLite has a file of ours")
+    journal = await start(options={"idle_seconds": 300.0, "deadline_seconds": 0.5})
+    (tmp_path / f"daypass.db{lost}").unlink()
+    await eventually(lambda: journal.failures > 2)
+    problem = journal.problem()
+    assert "while in use: restart every process" in problem
+    assert str(tmp_path) not in problem
+
+
+async def test_problem_of_storage_that_can_be_read_but_not_written_stays(
+    start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: the end of the log can be read, and only a successful write ends the problem."""
+    journal = await start(options={"idle_seconds": 0.05})
+    full = OperationalError("", None, sqlite_full())
+    with monkeypatch.context() as failing:
+        failing.setattr("daypass.audit.database_sink.raise_mark", Mock(side_effect=full))
+        await eventually(lambda: journal.failures > 0)
+        seen = set()
+        while journal.failures <= 2:
+            seen.add(bool(journal.problem()))
+            await asyncio.sleep(0.001)
+        assert seen == {True}
+        assert journal.problem().endswith("its disk is full")
+    await eventually(lambda: not journal.problem())
