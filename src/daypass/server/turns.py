@@ -24,6 +24,7 @@ SHARED: Final = 2 * IN_FLIGHT  # the same, of all sources that have nothing wait
 _OF_ONE_SOURCE: Final = 1_000_000  # the same while there is only one source: nobody else waits behind them
 _IN_HAND: Final = 16  # turns that a source has in hand at most
 _ROOM_SECONDS: Final = 0.001  # between two looks whether the event loop is idle
+_LOOKS: Final = 5  # for late requests, in the time that a request may wait
 _IDLE_SECONDS: Final = 0.0025  # an event loop that calls back within this time after a look was idle
 
 
@@ -66,7 +67,7 @@ class _Queues:
 
     def has(self, source: str) -> bool:
         """Whether requests of this source wait."""
-        return source in self._by_source
+        return bool(self._by_source.get(source))
 
     def add(self, request: _Waiting) -> None:
         queue = self._by_source.get(request.source)
@@ -119,6 +120,20 @@ class _Queues:
         self.count -= len(late) + (taken is not None)
         return taken, late
 
+    def take_late(self, oldest: float, most: int) -> list[_Waiting]:
+        """Removes at most so many requests that arrived before `oldest`. A queue that is empty then stays until its turn
+        comes or nothing waits.
+        """
+        late: list[_Waiting] = []
+        for queue in self._by_source.values():
+            while queue and queue[0].arrived < oldest and len(late) < most:
+                late.append(queue.popleft())
+        self.count -= len(late)
+        if not self.count:
+            self._by_source.clear()
+            self._order.clear()
+        return late
+
 
 class Turns:
     """The requests that wait for their turn in one process.
@@ -136,6 +151,7 @@ class Turns:
         self._begun = 0  # in this iteration
         self._reserved = 0  # management requests, in addition
         self._refused = 0
+        self._swept = clock()  # when late requests were last looked for although there was no room
         self._scheduled = False
         self._in_flight: dict[str, int] = {}  # requests begun and not ended, by source
         self._total = 0
@@ -225,6 +241,8 @@ class Turns:
             self._begin_waiting(self._urgent.popleft())
         self._reserved = self._take_from(self._management, RESERVED)
         self._begun += self._take_from(self._usual, min(AT_ONCE - self._begun, max(more, self._most - self._total)))
+        if self._usual.count and self._total >= self._most:
+            self._refuse_late()
         self._scheduled = False
         if self._begun or self._reserved or self._refused:
             self._schedule()
@@ -240,6 +258,20 @@ class Turns:
         if not self._scheduled and self.waiting:
             self._scheduled = True
             self._next_turn(AT_ONCE // 2 if self._clock() - asked < _IDLE_SECONDS else 0)
+
+    def _refuse_late(self) -> None:
+        """While there is no room, no turn comes in which a request would be found to be late. Looking at all sources
+        costs time, so it is done only a few times in the time that a request may wait.
+        """
+        now, most = self._clock(), LATE_AT_ONCE - self._refused
+        if now - self._swept < self._patience / _LOOKS or not most:
+            return
+        late = self._usual.take_late(now - self._patience, most)
+        for each in late:
+            self._begin_waiting(each, late=True)
+        self._refused += len(late)
+        if len(late) < most:
+            self._swept = now
 
     def _take_from(self, queues: _Queues, most: int) -> int:
         """Begins at most so many of the requests and returns their number. Late ones are refused, in bounded number."""

@@ -279,3 +279,30 @@ def test_a114_turns_of_sources_that_are_gone_take_no_memory() -> None:
         world.turn()
     assert world.turns._usual.count
     assert len(world.turns._usual._turns) < 100
+
+
+def test_a115_late_ones_are_refused_although_there_is_no_room() -> None:
+    """Those in flight wait for something slow and the loop is busy: nothing ends, so no turn comes."""
+    world = World(ends=False)
+    world.enter(range(1), source="192.0.2.1")
+    world.enter(range(1, IN_FLIGHT), source="192.0.2.2")
+    world.turn()
+    world.enter(range(IN_FLIGHT, 2 * IN_FLIGHT), source="192.0.2.2")
+    while world.turn():
+        pass
+    waiting = world.turns.waiting
+    before = len(world.begun)
+    assert waiting > 0
+    world.time = 0.7
+    world.loop.wait()
+    while world.turn():
+        pass
+    assert [late for _, late in world.begun[before:]] == [True] * waiting
+    assert world.turns.waiting == 0
+    world.enter(range(99, 100), source="192.0.2.3")
+    world.end(len(world.in_flight))
+    while world.turn():
+        pass
+    assert world.begun[-1] == (99, False)
+    world.enter(range(100, 101), source="192.0.2.2")
+    assert world.begun[-1] == (100, False)
