@@ -172,7 +172,13 @@ def test_a14_document_is_fetched_only_for_people_of_an_account_that_lists_it(
     assert len(net.asked) == before
 
 
-@pytest.mark.parametrize("addresses", [["169.254.169.254"], ["10.0.0.1"], ["::1"], ["93.184.216.34", "127.0.0.1"]])
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        *(["169.254.169.254"], ["10.0.0.1"], ["::1"], ["93.184.216.34", "127.0.0.1"]),
+        *(["::ffff:127.0.0.1"], ["::ffff:169.254.169.254"], ["fe80::1"], ["64:ff9b::a9fe:a9fe"]),
+    ],
+)
 def test_a14_document_in_a_private_network_is_not_connected_to(
     site: Installation, net: FakeNetwork, person: Browser, addresses: list[str]
 ) -> None:
@@ -216,6 +222,25 @@ def test_a66_document_that_is_not_that_of_its_url_or_not_usable_is_refused(
     page = person.get(address())
     refused(site, page, 400)
     assert "location" not in page.headers
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
+def test_a14_redirect_to_a_document_is_not_followed(
+    site: Installation, net: FakeNetwork, person: Browser, status: str
+) -> None:
+    publish(net, "https://tools.example.com/clients/real.json")
+    net.pages[URL] = http(b"", status, Location="https://tools.example.com/clients/real.json")
+    before = len(net.asked)
+    refused(site, person.get(address()), 400)
+    assert net.asked[before:] == [URL]
+
+
+def test_a14_document_of_ten_megabytes_is_refused(site: Installation, net: FakeNetwork, person: Browser) -> None:
+    publish(net, raw=b'{"client_id":"' + URL.encode() + b'","x":"' + b"y" * 10_000_000 + b'"}')
+    answer = person.get(address())
+    refused(site, answer, 400)
+    (record,) = (found for found in site.records(answer.request_id) if found.get("error"))
+    assert "bytes" in record["detail"]["private"]["document"]
 
 
 def test_a66_redirect_uri_that_the_document_does_not_list_is_refused_on_a_page(

@@ -72,7 +72,7 @@ def test_a232_wrong_secret_of_an_earlier_release_is_work_of_its_client_alone(
 
 
 def test_a232_source_of_wrong_secrets_is_throttled(tmp_path: Path) -> None:
-    with authorization_server(tmp_path, rates={"failures_per_second": 1, "failures_burst": 5}) as site:
+    with authorization_server(tmp_path, rates={"failures_per_second": 0.01, "failures_burst": 5}) as site:
         client, secret = client_with_secret(site)
         statuses = [client.token(client_id=client.id, client_secret=f"{secret}x").status for _ in range(12)]
     assert statuses[0] == 401

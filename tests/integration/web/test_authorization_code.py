@@ -231,6 +231,31 @@ def test_step_up_of_a_user_without_a_device_tells_the_client(
     assert query_of(browser.get(answer.headers["location"]))["error"] == "unmet_authentication_requirements"
 
 
+def test_id_token_hint_admits_only_its_person(site: Installation, client: Client, name: str) -> None:
+    browser, other = signed_in(site, name), signed_in(site, user(site))
+    given = members(redeemed(client, allowed(browser, target(client))["code"]))
+    site.wall.time += 400_000  # an expired ID token is a hint, too
+    address = target(client, id_token_hint=given["id_token"])
+    assert allowed(browser, address)["code"]
+    for prompt in ("", "none"):
+        assert query_of(other.get(target(client, id_token_hint=given["id_token"], prompt=prompt)))["error"] == (
+            "login_required"
+        )
+    assert Browser(site).get(address).headers["location"].startswith("/login?next=")
+    assert given["id_token"].encode() not in b"".join(site.record_bytes()) + site.log.getvalue().encode()
+
+
+@pytest.mark.parametrize("kind", ["access_token", "id_token of another client", "no token"])
+def test_id_token_hint_that_is_no_id_token_of_the_client_is_refused(
+    site: Installation, client: Client, name: str, kind: str
+) -> None:
+    browser, other = signed_in(site, name), web_client(site)
+    given = members(redeemed(client, allowed(browser, target(client))["code"]))
+    hint = {"access_token": given["access_token"], "no token": "x.y.z"}.get(kind, given["id_token"])
+    asking = other if kind.endswith("client") else client
+    assert query_of(browser.get(target(asking, id_token_hint=hint)))["error"] == "invalid_request"
+
+
 def test_login_hint_does_not_sign_anybody_in(site: Installation, client: Client, name: str) -> None:
     page = Browser(site).get(target(client, login_hint=name))
     assert page.headers["location"].startswith("/login?")

@@ -52,6 +52,7 @@ class AuthorizationRequest(Struct, frozen=True):
         openid: whether an ID token is asked for.
         max_age: seconds; -1: not given.
         dpop_jkt: the key that the code is bound to (RFC 9449, 10); "" for none.
+        subject: `sub` of the only person who may answer, from `id_token_hint`; "" for anyone.
     """
 
     client_id: str
@@ -68,6 +69,7 @@ class AuthorizationRequest(Struct, frozen=True):
     max_age: int = -1
     mfa: bool = False
     dpop_jkt: str = ""
+    subject: str = ""
 
 
 _read_request = msgspec.json.Decoder(AuthorizationRequest).decode

@@ -14,7 +14,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.replay import commit_once
-from daypass.operations.oauth.access_token import invalid_token, session_arn
+from daypass.operations.oauth.access_token import acting, invalid_token, session_arn
 from daypass.operations.oauth.authorization import MFA, SINGLE, AuthorizationRequest
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import browser_session
@@ -41,6 +41,7 @@ def id_token(env: Env, request: AuthorizationRequest, person: SignedIn) -> str:
         "sid": session.session_id,
         "preferred_username": session.name,
         "urn:daypass:arn": session_arn(session),
+        **delegation_of(session),
     }
     if methods := _methods(person):
         claims["amr"] = methods
@@ -75,6 +76,23 @@ async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: 
     return found
 
 
+async def subject_of_hint(env: Env, client_id: str, unverified_text: str) -> str:
+    """The subject of an ID token that this server once issued to the client: a hint at the person (OpenID Connect Core 1.0,
+    3.1.2.1). It may have expired, and proves nothing about who is signed in. Raises DaypassError: VALIDATION, UNAVAILABLE.
+    """
+    try:
+        claims = await env.oauth.signer.verify(unverified_text, TYPE.lower())
+    except JoseError as error:
+        claims, reason = {}, str(error)
+    else:
+        reason = "it is not an ID token for this client"
+    subject = claims.get("sub")
+    if claims.get("iss") != env.oauth.issuer or claims.get("aud") != client_id or not isinstance(subject, str):
+        message = "id_token_hint is not an ID token that this server issued to the client."
+        raise DaypassError(ErrorKind.VALIDATION, message, private={"reason": reason})
+    return subject
+
+
 def subject_of(session: SessionClaims) -> str:
     """The `sub` of the person at the beginning of a chain: the unique id of a user, a digest for a person of a provider.
 
@@ -86,6 +104,14 @@ def subject_of(session: SessionClaims) -> str:
     return text_digest(f"{person.account}\0{person.principal_id}")
 
 
+def delegation_of(session: SessionClaims) -> dict[str, Any]:
+    """The claim `act` of a token whose `sub` is the person: the parties that the provider named as acting for them, newest
+    outermost (attack A118). Empty when there are none.
+    """
+    chain = acting(tuple(hop for hop in session.hops[1:] if not hop.session_id))
+    return {"act": chain} if chain else {}
+
+
 async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ()) -> dict[str, Any]:
     """daypass:GetUserInfo: the claims of the person who is at the beginning of the caller's session (OpenID Connect Core 1.0,
     5.3). `sub` is that of the ID token. Raises DaypassError: ACCESS_DENIED for a caller without a session, UNAVAILABLE.
@@ -95,11 +121,13 @@ async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ())
         raise DaypassError(ErrorKind.ACCESS_DENIED, "Only access tokens of people have claims.")
     await commit_once(env, served(call, session_id=session.session_id), replays)
     first = session.hops[0]
-    federated = first.principal_id.startswith("arn:") and len(session.hops) > 1
+    federated = first.principal_id.startswith("arn:")
+    own_name = next((hop.name for hop in session.hops if hop.session_id), first.name)
     return {
         "sub": subject_of(session),
-        "preferred_username": session.hops[1].name if federated else first.name,
+        "preferred_username": own_name if federated else first.name,
         "urn:daypass:arn": session_arn(session),
+        **delegation_of(session),
     }
 
 

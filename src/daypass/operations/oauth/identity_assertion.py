@@ -29,7 +29,7 @@ from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
 from daypass.operations.oauth.access_token import acting, invalid_session, stable_id, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.id_token import signed_in_by, subject_of
+from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
 from daypass.operations.oauth.parties import Subject, own_subject
 from daypass.operations.oauth.refresh import session_of_person
@@ -91,14 +91,15 @@ async def _subject(
         case TokenType.ID_TOKEN:
             person = await signed_in_by(env, client.client.account, client.client.id, unverified, now)
             claims = {"sub": subject_of(person.session), "auth_time": person.authenticated_at // 1000}
-            return _as_subject(env, call, person.caller), claims
+            return _as_subject(env, call, person.caller), claims | delegation_of(person.session)
         case TokenType.REFRESH_TOKEN:
             session, about = await session_of_person(env, call, unverified, request.sender)
             try:
                 caller = await caller_of_session(env, session, now)
             except DaypassError as error:
                 raise invalid_session(error) if error.kind is not ErrorKind.UNAVAILABLE else error from None
-            return _as_subject(env, call, caller), {"sub": about["sub"], "auth_time": int(about["auth_time"])}
+            claims = {"sub": about["sub"], "auth_time": int(about["auth_time"])}
+            return _as_subject(env, call, caller), claims | delegation_of(session)
         case _:
             subject = await own_subject(env, call, request.subject, None, now, request.sender.binding)
             return subject, _claims_of(subject.session) if subject.session is not None else {}

@@ -15,12 +15,14 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations.oauth import authorization, consent
 from daypass.operations.oauth.authorization import ACR_VALUES, MFA, OPENID, AuthorizationRequest, KnownClient
 from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.id_token import subject_of, subject_of_hint
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx
@@ -104,7 +106,7 @@ async def authorize(visit: Visit) -> Response:
     known = await authorization.client_for(visit.env, client_id, redirect_uri, account)
     state = pushed.state if pushed is not None else one(fields, "state")
     try:
-        request = pushed or read_request(visit.env, known, fields)
+        request = pushed or await _with_hint(visit.env, read_request(visit.env, known, fields), fields)
         if pushed is None and known.settings.pushed:
             raise DaypassError(ErrorKind.VALIDATION, "The client must push its authorization requests (RFC 9126).")
         return await _consent(visit, known, request, request_uri, fields)
@@ -150,6 +152,12 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
     return request
 
 
+async def _with_hint(env: Env, request: AuthorizationRequest, fields: Fields) -> AuthorizationRequest:
+    """The request with the person at whom `id_token_hint` hints, if it has one. Raises DaypassError."""
+    hint = one(fields, "id_token_hint")
+    return replace(request, subject=await subject_of_hint(env, request.client_id, hint)) if hint else request
+
+
 async def push(visit: OAuthVisit) -> Response:
     """POST /oauth2/par: a request that a client makes itself, so that no browser can change it (RFC 9126)."""
     call, form = visit.anonymous(), visit.form(REPEATABLE)
@@ -159,7 +167,7 @@ async def push(visit: OAuthVisit) -> Response:
     if "request_uri" in form:
         raise malformed("request_uri cannot be pushed.")
     known = await authorization.client_for(visit.env, client.client.id, one(form, "redirect_uri"))
-    request = read_request(visit.env, known, form)
+    request = await _with_hint(visit.env, read_request(visit.env, known, form), form)
     uri = await authorization.push(visit.env, call, client, request, visit.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
     return answer(pushed)._replace(status=201)
@@ -218,6 +226,8 @@ async def _consent(
         if silent:
             raise AuthorizationError("login_required", "The person must sign in again.")
         return visit.to_sign_in(_address(visit, request, fields), again=again)
+    if request.subject and request.subject != subject_of(signed_in.session):  # OpenID Connect Core 1.0, 3.1.2.1
+        raise AuthorizationError("login_required", "Another person is signed in than the one of id_token_hint.")
     authorization.check_person(known, signed_in)
     if await consent.is_remembered(visit.env, known, request, signed_in):
         code = await authorization.grant_code(

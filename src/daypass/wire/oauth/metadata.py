@@ -43,7 +43,7 @@ def openid_configuration(server: AuthorizationServer, served: Mapping[str, Any])
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(server.signer.algorithms),
         "scopes_supported": ["openid"],
-        "claims_supported": ["sub", "auth_time", "acr", "amr", "nonce", "sid", "preferred_username"],
+        "claims_supported": ["sub", "auth_time", "acr", "amr", "nonce", "sid", "preferred_username", "act"],
     }
 
 
