@@ -155,7 +155,7 @@ def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Re
 @server_options
 @output_option
 def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
-    """Delete role NAME. Its sessions end with it."""
+    """Delete role NAME. Its sessions end with it, and those made from them."""
     confirmed(f"Delete role {output.safe(name)}?", yes=yes)
     connection = connect(profile, endpoint)
     if force:

@@ -53,6 +53,10 @@ class Answer(NamedTuple):
         return str(self.json["error"]["code"])
 
 
+def _key_in(answer: ET.Element) -> Key:
+    return Key(*(answer.findtext(f".//{n}", "") for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
+
+
 _TIMES = output.TIMES - {"since", "until"}  # these repeat what was asked
 
 
@@ -134,18 +138,30 @@ class Server:
             assert not (zero := list(_times_of_zero(answer.json))), f"{method} {path}: 0 is no time: {zero}"
         return answer
 
-    async def sts(self, key: Key, action: str, **parameters: str) -> ET.Element:
-        body = urlencode({"Action": action, "Version": "2011-06-15", **parameters}).encode()
+    async def query(self, key: Key, service: str, version: str, action: str, **parameters: str) -> Answer:
+        """A signed call of AWS's query protocol."""
+        body = urlencode({"Action": action, "Version": version, **parameters}).encode()
         headers = {"Host": "daypass.test", "Content-Type": "application/x-www-form-urlencoded"}
-        signing = sigv4.SigningKey(key.id, key.secret, "eu-central-1", "sts", key.token)
+        signing = sigv4.SigningKey(key.id, key.secret, "eu-central-1", service, key.token)
         signed = sigv4.sign(signing, "POST", "/", "", headers, body, self.runtime.clock.now())
-        answer = await self.send("POST", "/", "", {**headers, **signed}, body)
+        return await self.send("POST", "/", "", {**headers, **signed}, body)
+
+    async def sts(self, key: Key, action: str, **parameters: str) -> ET.Element:
+        answer = await self.query(key, "sts", "2011-06-15", action, **parameters)
         return ET.fromstring(answer.body.replace(b' xmlns="https://sts.amazonaws.com/doc/2011-06-15/"', b""))
+
+    async def iam(self, key: Key, action: str, **parameters: str) -> None:
+        answer = await self.query(key, "iam", "2010-05-08", action, **parameters)
+        assert answer.status == 200, answer.body
 
     async def assume(self, key: Key, role_arn: str, **more: str) -> Key:
         answer = await self.sts(key, "AssumeRole", RoleArn=role_arn, RoleSessionName="shift", **more)
         assert answer.tag == "AssumeRoleResponse", ET.tostring(answer)
-        return Key(*(answer.findtext(f".//{n}", "") for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
+        return _key_in(answer)
+
+    async def session_token(self, key: Key) -> Key:
+        """A user's own session."""
+        return _key_in(await self.sts(key, "GetSessionToken"))
 
     async def works(self, key: Key) -> bool:
         """Whether these credentials still authenticate."""

@@ -7,6 +7,7 @@ import pytest
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Key, Server, policy
 
 from daypass.domain.directory import Role, User
+from daypass.operations.iam import ended
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")
 
@@ -74,6 +75,40 @@ async def test_revoke_ends_every_session_with_such_a_hop(server: Server, subject
     await revoke(server, ROOT, subject, pick(user, alice, first, parent))
     assert not await server.works(parent)
     assert not await server.works(child)
+
+
+async def test_delete_role_ends_its_sessions_and_those_made_from_them(server: Server) -> None:
+    _, _, first, parent, _, child = await chain(server)
+    await server.iam(ROOT, "DeleteRolePolicy", RoleName="first", PolicyName="p")
+    await server.iam(ROOT, "DeleteRole", RoleName="first")
+    assert not await server.works(parent)
+    assert not await server.works(child)
+    assert [(await server.session_of(key))["state"] for key in (parent, child)] == ["revoked", "revoked"]
+    [made] = (await server.api(ROOT, "GET", "/revocations")).json["revocations"]
+    assert (made["subject"], made["value"], made["block"]) == ("principal", first.id, False)
+    assert made["reason"] == "the role first was deleted"
+
+
+async def test_delete_user_ends_sessions_that_it_began(server: Server) -> None:
+    _, alice, _, parent, _, child = await chain(server)
+    own = await server.session_token(alice)
+    await server.iam(ROOT, "DeleteUserPolicy", UserName="alice", PolicyName="p")
+    await server.iam(ROOT, "DeleteAccessKey", UserName="alice", AccessKeyId=alice.id)
+    assert await server.works(parent), "the key alone was deleted"
+    await server.iam(ROOT, "DeleteUser", UserName="alice")
+    for key in (own, parent, child):
+        assert not await server.works(key)
+        assert (await server.session_of(key))["state"] == "revoked"
+
+
+async def test_delete_role_beyond_its_share_of_the_quota_leaves_room_for_revocations(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ended, "MOST", 1)
+    for name in ("one", "two", "three"):
+        await server.role(name, OPERATOR, OPERATOR)
+        await server.iam(ROOT, "DeleteRole", RoleName=name)
+    assert len((await server.api(ROOT, "GET", "/revocations")).json["revocations"]) == 1
 
 
 async def test_revoke_says_how_many_sessions_it_ended_in_all_accounts(server: Server) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from typing import Any
+from urllib.parse import unquote
 
 import jwt
 import pytest
@@ -89,6 +90,17 @@ def test_status_list_shows_a_token_made_from_a_revoked_session(world: World) -> 
     path, index = reference(world, child)
     assert status(world.site, path, index) == 0
     revoke(world.site, "session", verified(world.site, parent)["urn:daypass:session"]["id"])
+    assert status(world.site, path, index) == 1
+
+
+def test_status_list_shows_a_token_of_a_deleted_role(world: World) -> None:
+    name = "deleted-soon"
+    trust = world.site.iam("GetRole", RoleName=world.target.rpartition("/")[2]).text("AssumeRolePolicyDocument")
+    arn = world.site.role(name, unquote(trust))
+    token = given(exchange(world.site, world.person_token(), ACCESS_TOKEN, role=arn))["access_token"]
+    path, index = reference(world, token)
+    assert status(world.site, path, index) == 0
+    world.site.iam("DeleteRole", RoleName=name)
     assert status(world.site, path, index) == 1
 
 

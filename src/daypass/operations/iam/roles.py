@@ -9,7 +9,19 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, named, quotas, tags
+from daypass.operations.iam import (
+    boundaries,
+    changes,
+    documents,
+    ended,
+    faults,
+    find,
+    last_used,
+    members,
+    named,
+    quotas,
+    tags,
+)
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paths import path_of
 
@@ -84,4 +96,5 @@ def delete_role(ctx: WriteContext, p: Params) -> Answer:
     )
     named.check_unused(ctx, role.id, uses)
     ctx.tx.delete(role)
+    ended.end_sessions(ctx, role)
     return {}

@@ -15,7 +15,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, faults, find, members, named, quotas, tags
+from daypass.operations.iam import boundaries, changes, ended, faults, find, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paths import path_of
 
@@ -64,4 +64,5 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
     for code in ctx.tx.find(RecoveryCode, user_id=user.id):
         ctx.tx.delete(code)
     ctx.tx.delete(user)
+    ended.end_sessions(ctx, user)
     return {}

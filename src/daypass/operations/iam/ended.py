@@ -1,0 +1,36 @@
+"""Ends the sessions of a user or role in the transaction that deletes it.
+
+Servers refuse them in any case, because the principal is gone. The revocation also ends sessions made from them, reaches
+verifiers that accept access tokens without asking a server, and shows the sessions as ended.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.directory import Revocation, Role, User
+from daypass.operations.iam.context import WriteContext
+
+MOST: Final = 9_000
+"""Beyond this number of stored revocations of the account none is added: deleting roles must never use up the quota, which
+`sessions.revoke` checks.
+"""
+
+
+def end_sessions(ctx: WriteContext, deleted: User | Role) -> None:
+    """Revokes all sessions that the principal has, or that were made from them, when it is deleted."""
+    if ctx.tx.count(Revocation, account=deleted.account) >= MOST:
+        return
+    kind = "role" if isinstance(deleted, Role) else "user"
+    ctx.tx.insert(
+        Revocation(
+            id=ctx.ids.session(),
+            account=deleted.account,
+            subject="principal",
+            value=deleted.id,
+            issued_before=ctx.now,
+            created_at=ctx.now,
+            reason=f"the {kind} {deleted.name} was deleted",
+            created_by=ctx.caller.arn,
+        )
+    )
