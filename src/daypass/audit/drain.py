@@ -74,14 +74,16 @@ def _contains(conn: Connection, log: str, end: Position) -> bool:
 
 
 def _add(conn: Connection, statements: Statements, new: Sequence[SpooledBatch]) -> None:
-    """Inserts all rows of the batches in two statements. Rows of a transaction whose outcome was unknown may appear
-    only now; they must be the same.
+    """Adds all rows of the batches. Rows of a transaction whose outcome was unknown may appear only now; they must be
+    the same.
     """
     if new[0].start.seq < 0:
         _open(conn, new[0])
     log = new[0].log
     records = [row for batch in new for row in batch.records]
     sessions = [row for batch in new for row in batch.sessions]
+    if statements.copy(conn, records, sessions):
+        return
     added = statements.insert_records(conn, records)
     if added != len(records) and not all(_contains(conn, log, batch.end) for batch in new):
         raise SpoolTampered(f"log {log}: other records are stored under the numbers of the spool")

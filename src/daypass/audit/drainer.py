@@ -14,11 +14,13 @@ from daypass.audit.spool import Spool, SpoolDirectory, SpoolKeyUnknown, SpoolTam
 from daypass.audit.sql import statements
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
+from daypass.stores.backend import ANSWER_SECONDS
 from daypass.stores.engine import Database
 from daypass.stores.meta import installation, note_lost
 from daypass.stores.sqlite import lost_heads
 
 _CHUNK_BYTES: Final = 4_194_304  # of batches, in one transaction
+_CHUNK_SECONDS: Final = ANSWER_SECONDS  # for each of its statements: no request waits for it
 _SMALL_CHUNK_BYTES: Final = 524_288  # while requests wait for it
 
 
@@ -55,7 +57,7 @@ class Drainer:
         batches = spool.oldest(_SMALL_CHUNK_BYTES if small else _CHUNK_BYTES)
         if not batches:
             return False
-        with self._database.write_transaction() as conn:
+        with self._database.write_transaction(seconds=None if small else _CHUNK_SECONDS) as conn:
             store_spooled(conn, self._statements, batches, self._clock.now())
         spool.discard(batches)
         for batch in batches:

@@ -12,8 +12,10 @@ from itertools import chain, repeat
 from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy.exc import IntegrityError
 
 from daypass.audit.rows import SESSION_FIELDS
+from daypass.stores.backend import COPY_TYPES
 from daypass.stores.records import audit_records
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
@@ -86,6 +88,12 @@ class Statements(Protocol):
         """Inserts rows, except those whose session id exists already. Returns the number of rows added."""
         ...
 
+    def copy(self, conn: Connection, records: Rows, sessions: Rows) -> bool:
+        """Adds many rows at once, all of them new. Returns False, and adds nothing, when one exists already or the
+        database has no faster way than the other methods.
+        """
+        ...
+
     def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
         """Inserts rows in the order of REPLAY_COLUMNS, with different keys. Returns the keys (purpose, id) of those that
         did not exist.
@@ -110,6 +118,9 @@ class SqliteStatements:
 
     def add_sessions(self, conn: Connection, rows: Rows) -> int:
         return self._new_sessions.insert(conn, rows)
+
+    def copy(self, conn: Connection, records: Rows, sessions: Rows) -> bool:  # noqa: ARG002
+        return False
 
     def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
         return self._replays.returning(conn, rows)
@@ -173,6 +184,16 @@ class PostgresStatements:
     def add_sessions(self, conn: Connection, rows: Rows) -> int:
         return conn.exec_driver_sql(self._sessions + _ONCE, _columns(rows)).rowcount
 
+    def copy(self, conn: Connection, records: Rows, sessions: Rows) -> bool:
+        try:
+            with conn.begin_nested():
+                for (statement, types), rows in ((_COPY_RECORDS, records), (_COPY_SESSIONS, sessions)):
+                    if rows:
+                        conn.exec_driver_sql(statement, (rows,), {COPY_TYPES: types})
+        except IntegrityError:
+            return False
+        return True
+
     def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
         return {(row[0], row[1]) for row in conn.exec_driver_sql(self._replays, _columns(rows))}
 
@@ -205,16 +226,24 @@ def raise_mark(conn: Connection, now: int, reset: str) -> None:
 
 def _unnest(table: str, columns: Sequence[str]) -> str:
     # %b: psycopg's text format of arrays is a hundred times as slow.
-    arrays = ",".join(f"%b::{_array_type(column)}" for column in columns)
+    arrays = ",".join(f"%b::{_type(column)}[]" for column in columns)
     return f"INSERT INTO {table} ({','.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our names
 
 
-def _array_type(column: str) -> str:
+def _copy(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+    """The statement and the types of its columns."""
+    return f"COPY {table} ({','.join(columns)}) FROM STDIN (FORMAT BINARY)", [_type(column) for column in columns]
+
+
+def _type(column: str) -> str:
     if column in _INTEGERS:
-        return "bigint[]"
+        return "int8"
     if column in _SMALL:
-        return "integer[]"
-    return "bytea[]" if column in _BYTES else "text[]"
+        return "int4"
+    return "bytea" if column in _BYTES else "text"
+
+
+_COPY_RECORDS, _COPY_SESSIONS = _copy("audit_records", RECORD_COLUMNS), _copy("sessions", SESSION_COLUMNS)
 
 
 def _columns(rows: Rows) -> tuple[list[Any], ...]:

@@ -16,6 +16,10 @@ ANSWER_SECONDS = 5.0
 """How long the client waits for PostgreSQL's response to one statement."""
 LOG_HEAD = "daypass.log_head"
 """Key in `Connection.info` under which a transaction stores the `LogHead` that it will commit."""
+COPY_TYPES = "copy_types"
+"""Execution option of a `COPY … FROM STDIN (FORMAT BINARY)`, whose one parameter is a list of rows: the types of its
+columns.
+"""
 
 
 class UnusableDatabase(Exception):

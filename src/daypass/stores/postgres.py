@@ -8,15 +8,15 @@ acknowledges packets.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from daypass.stores.backend import ANSWER_SECONDS, Backend, FeedHead, RestoreCheck
+from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, Backend, FeedHead, RestoreCheck
 from daypass.stores.log_heads import LogHead
 
 T = TypeVar("T")
@@ -160,8 +160,22 @@ def _engine(url: URL, size: int, answer_seconds: float, lock_seconds: float, *, 
         @event.listens_for(engine, "connect")
         def connect(connection: psycopg.Connection[Any], _record: object) -> None:
             connection.read_only = True
+    else:
+        event.listen(engine, "do_execute", _copy)
 
     return engine
+
+
+def _copy(cursor: psycopg.Cursor[Any], statement: LiteralString, parameters: Sequence[Any], context: Any) -> bool:
+    """Sends the rows of a COPY. Returns False for any other statement, which SQLAlchemy then executes."""
+    types = context.execution_options.get(COPY_TYPES)
+    if types is None:
+        return False
+    with cursor.copy(statement) as copy:
+        copy.set_types(types)
+        for row in parameters[0]:
+            copy.write_row(row)
+    return True
 
 
 @contextmanager

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
-from tests.integration.audit.making import event, session
+from sqlalchemy.exc import IntegrityError, OperationalError
+from tests.integration.audit.making import SettableClock, event, session
+from tests.integration.audit.test_spool import Signer
+from tests.prepared import PreparedPostgres
+from tests.stalling import stalling
 
+from daypass.audit.batch import is_unavailable
+from daypass.audit.drainer import Drainer
 from daypass.audit.log import record_rows
+from daypass.audit.opening import Unopened, open_log_without_database
+from daypass.audit.recent import RecentBatches
 from daypass.audit.rows import event_row, session_row
-from daypass.audit.sql import Statements, statements
-from daypass.stores.engine import Database
+from daypass.audit.spool import SpoolDirectory
+from daypass.audit.sql import PostgresStatements, Statements, statements
+from daypass.stores.engine import Database, open_database
 
 LOG = "1" * 32
 OPEN_FILES = Path("/proc/self/fd")
@@ -98,3 +107,75 @@ def test_large_savepoint_makes_no_temporary_file(database: Database, inserts: St
             savepoint.rollback()
     found = database.read(lambda conn: conn.execute(text("SELECT DISTINCT error FROM audit_records")).scalars().all())
     assert found == [""]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 300])
+def test_copy_new_rows_stores_what_an_insert_stores(database: Database, inserts: Statements, rows: int) -> None:
+    def stored() -> list[Any]:
+        queries = [text(f"SELECT * FROM {table} ORDER BY seq") for table in ("audit_records", "sessions")]
+        return database.read(lambda conn: [conn.execute(query).all() for query in queries])
+
+    with database.write_transaction() as conn:
+        inserts.insert_records(conn, records(rows))
+        inserts.insert_sessions(conn, sessions(*range(rows)))
+    expected = stored()
+    with database.write_transaction() as conn:
+        for table in ("audit_records", "sessions"):
+            conn.execute(text(f"DELETE FROM {table}"))
+        copied = inserts.copy(conn, records(rows), sessions(*range(rows)))
+    assert copied == (database.dialect == "postgresql")
+    assert stored() == (expected if copied else [[], []])
+
+
+@pytest.mark.parametrize("existing", ["record", "session"])
+def test_copy_existing_row_adds_nothing_and_the_transaction_goes_on(
+    database: Database, inserts: Statements, existing: str
+) -> None:
+    with database.write_transaction() as conn:
+        if existing == "record":
+            inserts.insert_records(conn, records(1, 39))
+        else:
+            inserts.insert_sessions(conn, sessions(39))
+    with database.write_transaction() as conn:
+        assert not inserts.copy(conn, records(40), sessions(*range(40)))
+        inserts.insert_records(conn, records(1, 50))
+    assert count(database, "audit_records") == (2 if existing == "record" else 1)
+    assert count(database, "sessions") == (1 if existing == "session" else 0)
+
+
+@pytest.mark.parametrize("size", [0, 20_000])  # the server does not answer, or does not even read
+def test_copy_without_an_answer_raises_and_the_database_counts_as_hanging(
+    prepared_postgres: PreparedPostgres, size: int
+) -> None:
+    with prepared_postgres.lent() as url, stalling(url) as server:
+        with closing(open_database(server.url, answer_seconds=0.5)) as database:
+            with pytest.raises(OperationalError) as raised, database.write_transaction() as conn:
+                conn.execute(text("SELECT 1"))
+                server.hang()
+                statements(database.dialect).copy(conn, records(500, padding=size), [])
+            assert is_unavailable(raised.value)
+            assert database.hangs
+        server.go_on()
+        with closing(open_database(url)) as database:
+            assert count(database, "audit_records") == 0
+
+
+def test_drain_of_a_chunk_that_takes_longer_than_a_request_may_wait_succeeds(
+    prepared_postgres: PreparedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same chunk would fail again and again."""
+    copy = PostgresStatements.copy
+
+    def slow(self: PostgresStatements, conn: Connection, *rows: Any) -> bool:
+        conn.execute(text("SELECT pg_sleep(1)"))
+        return copy(self, conn, *rows)
+
+    monkeypatch.setattr(PostgresStatements, "copy", slow)
+    with prepared_postgres.lent() as url, closing(open_database(url, write_seconds=0.5)) as database:
+        spool = SpoolDirectory(tmp_path, 1_000_000, Signer()).create(LOG)
+        spool.append(open_log_without_database(LOG, 5_000_000, Unopened("i", "node-1", {}, {})))
+        drainer = Drainer(database, SettableClock(), RecentBatches(fails_over=False), lambda _: None)
+        assert drainer.chunk(spool)
+        spool.forget()
+        spool.close()
+        assert count(database, "audit_records") == 1
