@@ -262,6 +262,18 @@ def test_find_orders_numbers_as_numbers(database: Database) -> None:
     assert versions(after="９") == versions(after="x") == []
 
 
+def test_find_in_descending_order_goes_on_with_smaller_ones(database: Database) -> None:
+    insert(database, *(PolicyVersion(ACCOUNT, "ANPA1", number, ALLOW, NOW) for number in (10, 9, 1)))
+
+    def versions(**options: Any) -> list[int]:
+        found = read(database, lambda tx: tx.find(PolicyVersion, policy_id="ANPA1", order="-version", **options))
+        return [one.version for one in found]
+
+    assert versions() == [10, 9, 1]
+    assert versions(limit=2) == [10, 9]
+    assert versions(after="9") == [1]
+
+
 def test_find_without_order_pages_by_what_is_left_of_the_primary_key(database: Database) -> None:
     insert(database, *(Attachment(ACCOUNT, "AIDA1", f"arn:{letter}", NOW) for letter in "cab"))
     found = read(database, lambda tx: tx.find(Attachment, owner_id="AIDA1", after="arn:a"))

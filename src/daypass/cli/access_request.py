@@ -160,6 +160,7 @@ def _stages(number: int) -> str:
 @account_option
 @click.option("--state", type=click.Choice(_STATES), default=None)
 @click.option("--inbox", is_flag=True, help="Only those that wait for your vote.")
+@click.option("--person", default="", help="Only those for this person: an ARN, or its last part.")
 @limit_option
 @server_options
 @output_option
@@ -167,12 +168,15 @@ def list_requests(
     account: str,
     state: str | None,
     inbox: bool,  # click passes options as arguments
+    person: str,
     limit: int,
     profile: str,
     endpoint: str,
 ) -> Result:
-    """List access requests that concern you, or all of them if you may see them."""
-    query = {"account": account, "state": state or "", "approvable": "true" if inbox else ""}
+    """List access requests that concern you, or all of them if you may see them. Newest first, but those that wait for a
+    decision oldest first.
+    """
+    query = {"account": account, "state": state or "", "approvable": "true" if inbox else "", "person": person}
     found = pages(connect(profile, endpoint), _PATH, "access_requests", query, limit)
     return Result(
         found,

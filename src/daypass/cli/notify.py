@@ -132,7 +132,7 @@ def send_test(name: str, account: str, profile: str, endpoint: str) -> Result:
 def log(
     dead: bool, account: str, limit: int, profile: str, endpoint: str
 ) -> Result:  # click passes options as arguments
-    """List notifications, oldest first."""
+    """List notifications, newest first."""
     query = {"account": account, "outcome": "dead" if dead else ""}
     found = pages(connect(profile, endpoint), "/notifications", "notifications", query, limit)
     return listing(

@@ -159,7 +159,9 @@ class Reader(Protocol):
         limit: int = 1000,
         **equals: Any,
     ) -> list[E]:
-        """Up to `limit` entities, in ascending `order` (a field; names in AWS's list order), those after `after`."""
+        """Up to `limit` entities, in ascending `order` (a field; names in AWS's list order), those after `after`. "-id":
+        in descending order of `id`.
+        """
         ...
 
     def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:

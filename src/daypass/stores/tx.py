@@ -83,11 +83,10 @@ class StoreReader:
         limit: int = 1000,
         **equals: Any,
     ) -> list[E]:
-        """Up to `limit` entities in ascending `order`; names without regard to case. See `ports.Reader`.
+        """Up to `limit` entities in `order`; names without regard to case. See `ports.Reader`.
 
-        Without `order` they are sorted by primary key. Entities that are equal in `order` are also sorted by primary
-        key, but `after` skips all entities that equal it. So page by a field that is unique among the requested
-        entities.
+        Without `order` they are sorted by primary key, and so are those that are equal in `order`. But `after` skips all
+        that equal it: page by a field that is unique among the requested entities.
         """
         if not all(map(storable, (path_prefix, after, *equals.values()))):
             return []  # such a value cannot have been stored
@@ -166,7 +165,7 @@ def _conditions(mapping: EntityTable, shape: _Shape) -> list[ColumnElement[bool]
 @lru_cache(maxsize=1024)
 def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[Select[Any], str]:
     """The statement, and its first sort column."""
-    mapping = _BY_TABLE[table]
+    mapping, descending = _BY_TABLE[table], order.startswith("-")
     way, after = options
     wanted = _conditions(mapping, shape)
     if way == "many":
@@ -177,13 +176,15 @@ def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[S
     asked = {field for field, _ in shape}
     columns: list[Column[Any]] = [mapping.table.c[name] for name in mapping.primary if name not in asked]
     if order:
-        columns.insert(0, _order_column(mapping, order))
+        columns.insert(0, _order_column(mapping, order.removeprefix("-")))
     # No index on names contains the expression, so the database uses the index on paths.
     places: list[ColumnElement[Any]] = [columns[0].concat(""), *columns[1:]] if way == "few" else [*columns]
     if after:
         if not columns:
             raise ValueError("`after` needs an order")
-        wanted.append(places[0] > bindparam("after"))
+        wanted.append(places[0] < bindparam("after") if descending else places[0] > bindparam("after"))
+    if descending:
+        places = [place.desc() for place in places]
     query = select(*mapping.columns).where(*wanted).order_by(*places).limit(bindparam("limit_", type_=Integer))
     return query, columns[0].name if columns else ""
 

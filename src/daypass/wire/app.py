@@ -32,7 +32,7 @@ from daypass.wire.http import (
     Response,
 )
 from daypass.wire.json_errors import INTERNAL_CODE, JSON_ERRORS
-from daypass.wire.routing import AsgiApp, Mount, Route, Routes
+from daypass.wire.routing import GET, AsgiApp, Mount, Route, Routes
 
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
@@ -49,6 +49,7 @@ _BUSY = DaypassError(
 _TIMED_OUT = DaypassError(
     ErrorKind.OVERLOADED, "The request could not be completed in time. Try again later.", private={"reason": "deadline"}
 )
+_NO_STORE: Header = (b"cache-control", b"no-store")
 _CLOSE: Header = (b"connection", b"close")  # after a refusal, unread bytes of the body may still arrive
 
 
@@ -176,9 +177,11 @@ class Application:
         return await row.handler(request)
 
     async def _refuse_target(self, row: Route | None, request: Request) -> Response:
-        """Refuses a path without a route, or a method that the route does not have."""
+        """Refuses a path without a route, or a method that the route does not have. A form's address leads to its page."""
         if row is None:
             return await self._front.refuse(Progress(request), _NO_PATH, JSON_ERRORS)
+        if row.page and request.method in GET:
+            return Response(303, b"", b"text/plain", ((b"location", row.page.encode("ascii")), _NO_STORE))
         allowed = ", ".join(sorted(row.methods))
         error = DaypassError(ErrorKind.MALFORMED_REQUEST, f"The methods allowed here are: {allowed}.")
         response = await self._front.refuse(Progress(request, row.operation), error, row.errors, status=405)

@@ -28,6 +28,7 @@ class Route(NamedTuple):
         errors: how refusals are written, of the handler or before it is called.
         operation: the operation recorded for a refusal before the handler is called; "" if the path does not determine
         it.
+        page: where a browser is taken that asks for the address of a form with GET, for example by a reload; "": nowhere.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Route(NamedTuple):
     methods: frozenset[str] = GET
     errors: ErrorFormat = JSON_ERRORS
     operation: str = ""
+    page: str = ""
 
 
 class Mount(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.attack.installation import ALPHA, ROOT, Answer, Installation
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import APPROVE, REASON, fill, policy
+from tests.console import APPROVE, REASON, REQUEST, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
 
@@ -47,6 +47,15 @@ def sent(ann: Browser, **fields: str) -> str:
     return query_of(answer)["id"]
 
 
+def engineer(site: Installation) -> str:
+    """A further person who may request the roles."""
+    site.iam("CreateUser", UserName="bea")
+    site.iam("PutUserPolicy", UserName="bea", PolicyName="work", PolicyDocument=policy(*REQUEST))
+    site.iam("CreateLoginProfile", UserName="bea", Password=PASSWORD)
+    site.iam("AddUserToGroup", GroupName="engineers", UserName="bea")
+    return "bea"
+
+
 def state_of(site: Installation, request: str) -> str:
     return str(json.loads(served(api(site, "GET", f"/access-requests/{request}")).body)["state"])
 
@@ -81,6 +90,36 @@ def test_lists_that_have_further_pages_do_not_say_that_there_is_nothing(
     assert "No requests wait for your vote." not in inbox
     assert "Next page" in inbox
     assert ann.submit(ann.get(f"/console/access-request?id={request}"), "/console/access-request/cancel").status == 303
+
+
+def test_inbox_handled_requests_are_newest_first_and_waiting_ones_oldest_first(
+    site: Installation, ann: Browser, lee: Browser
+) -> None:
+    first, second = sent(ann, role=ORDERS), sent(ann, role=f"arn:aws:iam::{ALPHA}:role/prod-admin")
+
+    def order(path: str) -> list[str]:
+        shown = lee.get(path).body.decode()
+        return sorted((first, second), key=shown.index)
+
+    assert order("/console/approvals") == order("/console/approvals?state=pending") == [first, second]
+    assert order("/console/approvals?state=all") == [second, first]
+    for request in (first, second):
+        ann.submit(ann.get(f"/console/access-request?id={request}"), "/console/access-request/cancel")
+    assert order("/console/approvals?state=cancelled") == [second, first]
+
+
+def test_inbox_person_is_found_behind_more_requests_than_a_page_looks_through(
+    site: Installation, ann: Browser, lee: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bea = signed_in(site, engineer(site))
+    before, request = sent(bea, role=ORDERS), sent(ann, role=ORDERS)
+    assert request in lee.get(f"/console/approvals?person=arn:aws:iam::{ALPHA}:user/ann").body.decode()
+    assert request not in lee.get("/console/approvals?person=nobody").body.decode()
+    monkeypatch.setattr(read, "_SCANNED", 1)
+    assert request in lee.get("/console/approvals?person=ann").body.decode()
+    for person, made in ((bea, before), (ann, request)):
+        page = person.get(f"/console/access-request?id={made}")
+        assert person.submit(page, "/console/access-request/cancel").status == 303
 
 
 def test_request_sent_by_the_form_is_approved_used_extended_and_done(
@@ -179,6 +218,26 @@ def test_unknown_page_of_the_console_is_a_page_with_the_navigation(site: Install
     assert "The console has no such page." in text(answer)
     assert "Approvals" in text(answer)
     refused(site, answer, 404)
+
+
+def test_error_page_of_the_console_has_the_menu_of_the_person(site: Installation, ann: Browser) -> None:
+    for path in ("/console/nothing", "/console/record?position=1", "/console/session?id=x"):
+        answer = ann.get(path)
+        assert answer.status in (400, 403, 404), path
+        assert "user/ann" in text(answer), path
+        assert ann.submit(answer, "/logout").status == 303
+        ann = signed_in(site, "ann")
+
+
+def test_review_whose_finding_says_nothing_is_shown_again_with_the_finding(site: Installation, ann: Browser) -> None:
+    request = sent(ann, role=ORDERS, break_glass="yes", confirmation="prod-orders")
+    ada, close = signed_in(site, "ada"), "/console/reviews/close"
+    again = ada.submit(ada.get("/console/reviews"), close, finding="ok")
+    refused(site, again, 400)
+    assert forms(again)[close].fields["finding"] == "ok"
+    assert ada.submit(again, close, finding="Orders were written again").status == 303
+    page = ann.get(f"/console/access-request?id={request}")
+    assert ann.submit(page, "/console/access-request/cancel").status == 303
 
 
 def test_own_access_over_the_api_is_that_of_the_page(site: Installation) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation
-from tests.browser import Browser, query_of, refused, text
+from tests.browser import Browser, forms, query_of, refused, text
 from tests.console import RULE, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
@@ -121,9 +121,42 @@ def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation)
     assert "whsec_" in text(made)
     page = ada.get("/console/notifications")
     assert "whsec_" not in text(page)
-    assert query_of(ada.submit(page, "/console/notifications/test"))["done"] == "queued"
+    tested = ada.submit(page, "/console/notifications/test")
+    assert query_of(tested) == {"done": "tested", "outcome": "all"}
+    assert "The list below has its state" in text(ada.get(tested.headers["location"]))
     assert "ops" in text(ada.get("/console/notifications?outcome=waiting"))
     assert ada.submit(page, "/console/notifications/delete").status == 303
+
+
+def test_channel_of_the_same_name_is_replaced_only_when_the_person_says_so(site: Installation) -> None:
+    ada = signed_in(site, "ada")
+    page = ada.get("/console/notifications")
+    made = ada.submit(page, "/console/notifications/save", name="same", target="https://hooks.example.com/x")
+    assert "whsec_" in text(made)
+    new = {"name": "same", "target": "https://hooks.example.com/y"}
+    again = ada.submit(page, "/console/notifications/save", **new)
+    assert "A channel with the name same exists." in text(again)
+    assert "whsec_" not in text(again).replace("whsec_ and", "")
+    refused(site, again, 409)
+    assert "hooks.example.com/x" in text(ada.get("/console/notifications"))
+    assert "replace" not in forms(page)["/console/notifications/save"].fields
+    replaced = ada.submit(again, "/console/notifications/save", replace="yes")
+    assert "whsec_" in text(replaced)
+    assert "hooks.example.com/y" in text(replaced)
+    assert ada.submit(replaced, "/console/notifications/delete").status == 303
+
+
+def test_channel_of_a_ticket_system_is_made_with_its_secret(site: Installation) -> None:
+    ada = signed_in(site, "ada")
+    page = ada.get("/console/notifications")
+    target = "https://jira.example.com?project=OPS&type=Task"
+    new = {"name": "desk", "kind": "jira", "target": target, "secret": "bot:a-token-of-the-desk"}
+    made = ada.submit(page, "/console/notifications/save", **new)
+    assert made.status == 200, text(made)
+    assert "a-token-of-the-desk" not in made.body.decode()
+    assert "desk" in forms(made)["/console/notifications/delete"].fields.values()
+    assert not any(b"a-token-of-the-desk" in record for record in site.record_bytes())
+    assert ada.submit(made, "/console/notifications/delete").status == 303
 
 
 def test_settings_are_for_the_operator_and_have_no_secrets(site: Installation) -> None:

@@ -51,6 +51,9 @@ def test_record_is_found_by_role_source_decision_and_time(site: Installation, ad
     assert rows(ada.get(f"{base}&decision=refused")) == 1
     assert rows(ada.get(f"{base}&role=role/READER")) == 1
     assert rows(ada.get(f"{base}&source=127.")) == 2
+    denied = ada.get(f"{base}&error=access+denied")  # in words, as the page shows it
+    assert rows(denied) == 1
+    assert "denied access denied" in text(denied)
     assert rows(ada.get(f"{base}&source=10.")) == 0
     assert rows(ada.get(f"{base}&since=2020-01-01T00:00&until=2020-01-02T00:00")) == 0
     refused(site, ada.get(f"{base}&since=yesterday"), 400)
@@ -176,7 +179,7 @@ def test_dashboard_counts_what_is_on_the_record(site: Installation, ada: Browser
     shown = text(answer)
     assert "Refusals" in shown
     if view == "on-call":
-        assert "sts:AssumeRole: access_denied" in shown
+        assert "sts:AssumeRole: access denied" in shown
 
 
 def test_dashboard_event_and_exports_agree(site: Installation, ada: Browser) -> None:

@@ -91,13 +91,17 @@ class MemoryTx:
         limit: int = 1000,
         **equals: Any,
     ) -> list[E]:
-        order = order or _PRIMARY[kind][0]
+        descending, order = order.startswith("-"), order.removeprefix("-") or _PRIMARY[kind][0]
 
         def place(row: Any) -> Any:
             return _value(kind, order, getattr(row, order))
 
         found = [row for row in self._matching(kind, equals) if getattr(row, "path", "").startswith(path_prefix)]
-        return sorted((r for r in found if not after or place(r) > _value(kind, order, after)), key=place)[:limit]
+        found.sort(key=place, reverse=descending)
+        if after:
+            edge = _value(kind, order, after)
+            found = [row for row in found if (place(row) < edge if descending else place(row) > edge)]
+        return found[:limit]
 
     def count(self, kind: type[Any], **equals: Any) -> int:
         return len(self._matching(kind, equals))

@@ -47,11 +47,11 @@ class NewChannel(NamedTuple):
 
 
 async def put_channel(
-    env: Env, call: Call, account: str, name: str, new: NewChannel
+    env: Env, call: Call, account: str, name: str, new: NewChannel, *, replace_existing: bool = True
 ) -> tuple[NotificationChannel, str]:
     """daypass:PutNotificationChannel on `notification-channel/NAME`. Also returns a secret that was made, else "".
 
-    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED; ALREADY_EXISTS unless it may `replace_existing`.
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "PutNotificationChannel", "notification-channel", name, owner)
@@ -66,6 +66,8 @@ async def put_channel(
 
     def change(tx: Tx) -> tuple[NotificationChannel, Event]:
         old = tx.get(NotificationChannel, account=owner, name=name)
+        if old is not None and not replace_existing:
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A channel with the name {old.name} exists.")
         created = old.created_at if old is not None else call.now
         channel = NotificationChannel(owner, name, new.kind, new.target, sealed, new.event_types, created, call.now)
         _CHANNELS.put(tx, old, channel)
@@ -148,12 +150,12 @@ async def send_test(env: Env, call: Call, account: str, name: str) -> Notificati
 async def list_notifications(
     env: Env, call: Call, account: str, *, outcome: str = "", after: str = "", limit: int = 100
 ) -> tuple[list[Notification], str]:
-    """daypass:ListNotifications. `outcome`: "waiting", "delivered" or "dead"; "": all."""
+    """daypass:ListNotifications, newest first. `outcome`: "waiting", "delivered" or "dead"; "": all."""
     owner = account or call.caller.account
     decision = await allow(env, call, "ListNotifications", "notification-channel", "*", owner)
     wanted = {"outcome": "" if outcome == "waiting" else outcome} if outcome else {}
     found = await env.directory.read(
-        lambda tx: tx.find(Notification, account=owner, order="id", after=after, limit=limit + 1, **wanted),
+        lambda tx: tx.find(Notification, account=owner, order="-id", after=after, limit=limit + 1, **wanted),
         account=call.caller.account,
     )
     await env.journal.commit(served(call, account=owner, decision=decision))

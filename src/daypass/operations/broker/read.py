@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from daypass.domain.access import limits
 from daypass.domain.access.person import same_person
+from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.terms import decode
-from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState
+from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
@@ -54,28 +55,36 @@ async def list_requests(
     *,
     state: str = "",
     approvable: bool = False,
+    person: str = "",
     after: str = "",
     limit: int = 100,
 ) -> tuple[list[RequestView], str]:
-    """daypass:ListAccessRequests, newest last; without that permission, the requests that concern the caller.
+    """daypass:ListAccessRequests; without that permission, the requests that concern the caller. Newest first, but those
+    in a state in which they wait oldest first.
 
-    `approvable`: only pending requests that the caller could vote on. Covers a limited number of requests; a page may
-    have fewer than `limit` and still have a next one.
+    `approvable`: only pending requests that the caller could vote on. `person`: the ARN or the last part of the ARN of
+    who gets the access. Covers a limited number of requests; a page may have fewer than `limit` and still have a next one.
     """
     owner = account or call.caller.account
     decision = await allow_unless_denied(env, call, "ListAccessRequests", "access-request", "*", owner)
     if state and state not in set(RequestState):
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(RequestState)}.")
-    wanted = {"state": state} if state else {"state": RequestState.PENDING.value} if approvable else {}
+    state = state or (RequestState.PENDING.value if approvable else "")
+    wanted = {"state": state} if state else {}
+    order = "id" if state in UNDECIDED else "-id"
 
     def query(tx: Reader) -> tuple[list[RequestView], str]:
-        person, views = person_of(tx, call.caller), []
-        page = tx.find(AccessRequest, account=owner, order="id", after=after, limit=_SCANNED, **wanted)
+        caller, views = person_of(tx, call.caller), []
+        of_user = tx.get(User, account=owner, name=person) if person else None
+        of = {"beneficiary_id": of_user.id} if of_user is not None else {}
+        page = tx.find(AccessRequest, account=owner, order=order, after=after, limit=_SCANNED, **wanted, **of)
         for request in page:
+            if person and of_user is None and person not in _names(request):
+                continue
             if approvable:
-                visible = can_vote(tx, env, request, person, call.now)
+                visible = can_vote(tx, env, request, caller, call.now)
             else:
-                visible = decision is not None or concerns(tx, env, request, person, call.now)
+                visible = decision is not None or concerns(tx, env, request, caller, call.now)
             if visible:
                 views.append(view_of(tx, env.builtin, request))
                 if len(views) == limit:
@@ -85,6 +94,12 @@ async def list_requests(
     found, following = await env.directory.read(query, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(found)}))
     return found, following
+
+
+def _names(request: AccessRequest) -> tuple[str, str]:
+    """What the person who gets the access is called: the ARN, and its last part."""
+    arn = decode(request.document).beneficiary
+    return arn, arn.rpartition("/")[2]
 
 
 def concerns(tx: Reader, env: Env, request: AccessRequest, person: Person, now: int) -> bool:
@@ -109,7 +124,7 @@ def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: 
 async def list_grants(
     env: Env, call: Call, account: str = "", *, active: bool = False, after: str = "", limit: int = 100
 ) -> tuple[list[Grant], str]:
-    """daypass:ListGrants, oldest first; without that permission, the caller's own. `active`: those that have not ended."""
+    """daypass:ListGrants, newest first; without that permission, the caller's own. `active`: those that have not ended."""
     owner = account or call.caller.account
     decision = await allow_unless_denied(env, call, "ListGrants", "grant", "*", owner)
 
@@ -117,7 +132,7 @@ async def list_grants(
         wanted: dict[str, Any] = {"ended_at": 0} if active else {}
         if decision is None:
             wanted["principal_id"] = person_of(tx, call.caller).id
-        return tx.find(Grant, account=owner, order="id", after=after, limit=limit + 1, **wanted)
+        return tx.find(Grant, account=owner, order="-id", after=after, limit=limit + 1, **wanted)
 
     found = await env.directory.read(query, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(found)}))
@@ -127,12 +142,13 @@ async def list_grants(
 async def list_reviews(
     env: Env, call: Call, account: str = "", *, every: bool = False, after: str = "", limit: int = 100
 ) -> tuple[list[AccessReview], str]:
-    """daypass:ListAccessReviews: the open reviews of emergency access, or all of them."""
+    """daypass:ListAccessReviews: the open reviews of emergency access, oldest first, or all of them, newest first."""
     owner = account or call.caller.account
     decision = await allow(env, call, "ListAccessReviews", "access-review", "*", owner)
     wanted: dict[str, Any] = {} if every else {"closed_at": 0}
+    order = "-id" if every else "id"
     found = await env.directory.read(
-        lambda tx: tx.find(AccessReview, account=owner, order="id", after=after, limit=limit + 1, **wanted),
+        lambda tx: tx.find(AccessReview, account=owner, order=order, after=after, limit=limit + 1, **wanted),
         account=call.caller.account,
     )
     await env.journal.commit(served(call, account=owner, decision=decision))

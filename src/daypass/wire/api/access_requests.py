@@ -32,14 +32,15 @@ async def list_access_requests(
     account: s.AccountQuery = "",
     state: Annotated[str, Query(max_length=16)] = "",
     approvable: _Flag = False,  # noqa: FBT002  # by name, in a query
+    person: Annotated[str, Query(max_length=2048)] = "",
     after: s.AfterQuery = "",
     limit: s.LimitQuery = 100,
 ) -> a.AccessRequestsOut:
-    """Access requests by age, oldest first; without the permission, those that concern you. `approvable`: those that wait
-    for your vote.
+    """Access requests, newest first, but `draft` and `pending` ones oldest first; without the permission, those that concern
+    you. `approvable`: those that wait for your vote. `person`: the ARN, or its last part, of who gets the access.
     """
     found, following = await read.list_requests(
-        env, call, account, state=state, approvable=approvable, after=after, limit=limit
+        env, call, account, state=state, approvable=approvable, person=person, after=after, limit=limit
     )
     return a.AccessRequestsOut(
         access_requests=[a.AccessRequestOut.of(view, call.now) for view in found], next=following
@@ -148,7 +149,7 @@ async def list_grants(
     after: s.AfterQuery = "",
     limit: s.LimitQuery = 100,
 ) -> a.GrantsOut:
-    """Grants by age, oldest first; without the permission, your own."""
+    """Grants, newest first; without the permission, your own."""
     found, following = await read.list_grants(env, call, account, active=active, after=after, limit=limit)
     return a.GrantsOut(grants=[a.GrantOut.of(grant, call.now) for grant in found], next=following)
 

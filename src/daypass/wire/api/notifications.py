@@ -107,7 +107,7 @@ async def list_notifications(
     after: s.AfterQuery = "",
     limit: s.LimitQuery = 100,
 ) -> NotificationsOut:
-    """Notifications, oldest first; `dead`: those that could not be delivered."""
+    """Notifications, newest first; `dead`: those that could not be delivered."""
     found, following = await channels.list_notifications(env, call, account, outcome=outcome, after=after, limit=limit)
     return NotificationsOut(notifications=[NotificationOut.of(each) for each in found], next=following)
 

@@ -16,7 +16,7 @@ from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote, vote_digest
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import asked_for
-from daypass.wire.console.visit import ConsoleVisit, to
+from daypass.wire.console.visit import ConsoleVisit, address, to
 from daypass.wire.http import Response
 from daypass.wire.web.render import duration
 from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
@@ -26,19 +26,23 @@ _REQUEST: Final = "/console/access-request"
 
 
 async def inbox(visit: ConsoleVisit) -> Response:
-    """GET /console/approvals. `state`: all visible requests in that state, instead of those that wait for a vote."""
-    state = visit.value("state", 16)
+    """GET /console/approvals. `state`: all visible requests in that state, instead of those that wait for a vote.
+    `person`: only those for this person.
+    """
+    state, person = visit.value("state", 16), visit.value("person")
     found, following = await visit.perform(
         "daypass:ListAccessRequests",
         read.list_requests,
         state="" if state == "all" else state,
         approvable=not state,
+        person=person,
         after=visit.value("after", 64),
         limit=_ROWS,
     )
     states = ("all", *(each.value for each in RequestState))
     listed = {"rows": found, "following": following, "first": bool(visit.value("after"))}
-    return visit.page("approvals", "Approvals", wanted=state, states=states, **listed)
+    here = address("/console/approvals", state=state, person=person)
+    return visit.page("approvals", "Approvals", wanted=state, person_name=person, states=states, here=here, **listed)
 
 
 async def show(visit: ConsoleVisit) -> Response:

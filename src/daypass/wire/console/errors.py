@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
+from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.wire.console.navigation import navigation
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
@@ -11,20 +13,23 @@ from daypass.wire.web.errors import PageErrors
 from daypass.wire.web.render import page
 
 
+@dataclass(frozen=True, slots=True)
 class ConsoleErrors(PageErrors):
-    """`front.ErrorFormat` for the console."""
+    """`front.ErrorFormat` for the console. `person`: who is signed in, as far as that is known; `csrf`: for their forms."""
 
-    template = "console/error"
+    person: SignedIn | None = None
+    csrf: str = ""
 
     def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:
         """See `PageErrors.show`."""
         path = request.raw_path.decode("latin-1")
         operation = refusal.operation if refusal is not None else ""
         return page(
-            self.template,
+            "console/error",
             status=status,
             navigation=navigation(path),
-            person=None,
+            person=self.person,
+            csrf=self.csrf,
             account="",
             done="",
             action=operation,

@@ -68,5 +68,10 @@ def navigation(path: str) -> list[tuple[str, list[Item]]]:
     return [(name, [item._replace(current=_belongs(item, path)) for item in items]) for name, items in GROUPS]
 
 
+def page_of(path: str) -> str:
+    """The page in the navigation to which a path belongs; the first page for any other."""
+    return next((item.path for _, items in GROUPS for item in items if _belongs(item, path)), HOME)
+
+
 def _belongs(item: Item, path: str) -> bool:
     return path == item.path or any(path == each or path.startswith(f"{each}/") for each in item.paths)

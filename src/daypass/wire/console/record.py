@@ -28,6 +28,7 @@ _TIME: Final = "%Y-%m-%dT%H:%M"
 async def search(visit: ConsoleVisit) -> Response:
     """GET /console/records."""
     given = {name: visit.value(name, 256) for name in (*_FIELDS, *_TEXTS, "since", "until")}
+    given["error"] = given["error"].replace(" ", "_")  # pages show kinds of errors in words
     query = RecordFilter(
         **{name: given[name] for name in _FIELDS},
         since=_ms(given["since"]),

@@ -30,7 +30,7 @@ from daypass.wire.console.anchors import anchor_changes
 from daypass.wire.console.clients import client_changes
 from daypass.wire.console.errors import CONSOLE_ERRORS
 from daypass.wire.console.groups import group_changes
-from daypass.wire.console.navigation import HOME, SETUP
+from daypass.wire.console.navigation import HOME, SETUP, page_of
 from daypass.wire.console.providers import provider_changes
 from daypass.wire.console.user_changes import user_changes
 from daypass.wire.console.visit import Console, ConsolePage, shown, submitted
@@ -51,7 +51,9 @@ def console_routes(console: Console) -> tuple[Route, ...]:
         return Route(path, shown(console, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
 
     def form(path: str, serve: ConsolePage, summary: str, operation: str) -> Route:
-        return Route(path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation)
+        return Route(
+            path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation, page_of(path)
+        )
 
     site, first = console.site, "daypass:CreateFirstAdministrator"
     return (
@@ -65,6 +67,7 @@ def console_routes(console: Console) -> tuple[Route, ...]:
             POST,
             PAGE_ERRORS,
             first,
+            SETUP,
         ),
         *_access(show, form),
         *_use(show, form),

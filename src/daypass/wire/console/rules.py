@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from daypass.domain.errors import DaypassError
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import channels, read, rules
 from daypass.operations.broker.channels import NewChannel
 from daypass.wire.console.change import Change
@@ -16,6 +16,7 @@ from daypass.wire.http import Response
 _ROWS: Final = 50
 _RULES: Final = "/console/rules"
 _NOTIFICATIONS: Final = "/console/notifications"
+_OUTCOMES: Final = {"dead": "Not delivered", "waiting": "Waiting", "delivered": "Delivered", "all": "All notifications"}
 _EXAMPLE: Final = """{
   "roles": ["role/prod-*"],
   "requesters": {"principals": ["group/engineers"]},
@@ -107,7 +108,7 @@ async def _reviews_page(visit: ConsoleVisit, problem: str = "") -> Response:
     found, following = await visit.perform(
         "daypass:ListAccessReviews", read.list_reviews, after=visit.value("after", 64), limit=_ROWS
     )
-    return visit.page("reviews", "Reviews", rows=found, following=following, problem=problem)
+    return visit.page("reviews", "Reviews", rows=found, following=following, problem=problem, values=visit.values)
 
 
 # --- Notifications ---------------------------------------------------------------------------------------------------
@@ -119,21 +120,25 @@ async def notifications(visit: ConsoleVisit) -> Response:
 
 
 async def put_channel(visit: ConsoleVisit) -> Response:
-    """POST /console/notifications/save. A new secret of a webhook is shown once."""
+    """POST /console/notifications/save. A new secret of a webhook is shown once. A channel is replaced only when `replace`
+    says so.
+    """
     name = visit.value("name", 64)
     chosen = tuple(event for event in channels.EVENTS if visit.value(event, 8) == "yes") or channels.EVENTS
-    new = NewChannel(visit.value("kind", 16), visit.value("target"), chosen)
+    new = NewChannel(visit.value("kind", 16), visit.value("target"), chosen, visit.value("secret"))
+    put, replaces = "daypass:PutNotificationChannel", visit.value("replace", 8) == "yes"
     try:
-        _, secret = await visit.perform("daypass:PutNotificationChannel", channels.put_channel, "", name, new)
+        _, secret = await visit.perform(put, channels.put_channel, "", name, new, replace_existing=replaces)
     except DaypassError as error:
-        return await _notifications_page(visit, await visit.problem(error))
+        exists = error.kind is ErrorKind.ALREADY_EXISTS
+        return await _notifications_page(visit, await visit.problem(error), exists=exists)
     return await _notifications_page(visit, secret=secret)
 
 
 async def test_channel(visit: ConsoleVisit) -> Response:
     """POST /console/notifications/test: queues a notification that tests a channel."""
     await visit.perform("daypass:TestNotificationChannel", channels.send_test, "", visit.value("name", 64))
-    return to(_NOTIFICATIONS, done="queued")
+    return to(_NOTIFICATIONS, done="tested", outcome="all")
 
 
 async def delete_channel(visit: ConsoleVisit) -> Response:
@@ -145,17 +150,20 @@ async def delete_channel(visit: ConsoleVisit) -> Response:
 async def retry(visit: ConsoleVisit) -> Response:
     """POST /console/notifications/retry: delivers a dead notification again."""
     await visit.perform("daypass:RetryNotification", channels.retry_notification, "", visit.value("id", 64))
-    return to(_NOTIFICATIONS, done="queued")
+    return to(_NOTIFICATIONS, done="queued", outcome="all")
 
 
-async def _notifications_page(visit: ConsoleVisit, problem: str = "", secret: str = "") -> Response:
+async def _notifications_page(
+    visit: ConsoleVisit, problem: str = "", *, secret: str = "", exists: bool = False
+) -> Response:
     found = await visit.perform("daypass:ListNotificationChannels", channels.list_channels, "")
-    outcome = visit.value("outcome", 16) or "dead"
+    outcome = visit.value("outcome", 16)
+    outcome = outcome if outcome in _OUTCOMES else "dead"
     sent = await visit.attempt(
         "daypass:ListNotifications",
         channels.list_notifications,
         "",
-        outcome=outcome if outcome in ("waiting", "delivered", "dead") else "dead",
+        outcome="" if outcome == "all" else outcome,
         after=visit.value("after", 64),
         limit=_ROWS,
     )
@@ -165,6 +173,9 @@ async def _notifications_page(visit: ConsoleVisit, problem: str = "", secret: st
         channels=found,
         sent=sent,
         outcome=outcome,
+        outcomes=_OUTCOMES,
+        exists=exists,
+        first=bool(visit.value("after")),
         kinds=[(kind, kind) for kind in channels.KINDS],
         events=channels.EVENTS,
         values=visit.values,

@@ -19,9 +19,10 @@ from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
-from daypass.wire.console.errors import CONSOLE_ERRORS
+from daypass.wire.console.errors import CONSOLE_ERRORS, ConsoleErrors
 from daypass.wire.console.navigation import HOME, SETUP, navigation
 from daypass.wire.http import Handler, Response
+from daypass.wire.web import csrf
 from daypass.wire.web.render import redirect
 from daypass.wire.web.visit import Site, Visit
 
@@ -176,7 +177,7 @@ def shown(console: Console, serve: ConsolePage, operation: str = "") -> Handler:
             if console.setup_code and await awaits_first_administrator(visit.env):
                 return redirect(SETUP)
             return visit.to_sign_in(_here(visit))
-        return await serve(ConsoleVisit(visit, *found, console, query))
+        return await _served(serve, ConsoleVisit(visit, *found, console, query))
 
     return console.site.handler(operation, handle, CONSOLE_ERRORS)
 
@@ -189,9 +190,18 @@ def submitted(console: Console, serve: ConsolePage, operation: str) -> Handler:
         found = await visit.person()
         if found is None:
             return visit.to_sign_in(HOME)
-        return await serve(ConsoleVisit(visit, *found, console, fields))
+        return await _served(serve, ConsoleVisit(visit, *found, console, fields))
 
     return console.site.handler(operation, handle, CONSOLE_ERRORS)
+
+
+async def _served(serve: ConsolePage, visit: ConsoleVisit) -> Response:
+    """The page; for a refusal, the error page of the person."""
+    try:
+        return await serve(visit)
+    except DaypassError as error:
+        web = visit.visit
+        return await web.site.front.refuse(web.progress, error, ConsoleErrors(visit.signed_in, csrf.token(web.cookie)))
 
 
 def _here(visit: Visit) -> str:

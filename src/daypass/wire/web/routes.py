@@ -15,7 +15,8 @@ def web_routes(site: Site) -> tuple[Route, ...]:
         return Route(path, site.handler(operation, serve), summary, GET, PAGE_ERRORS, operation)
 
     def submit(path: str, serve: Page, summary: str, operation: str) -> Route:
-        return Route(path, site.handler(operation, serve), summary, POST, PAGE_ERRORS, operation)
+        page = next((page for page in (LOGIN, devices.PAGE) if path.startswith(f"{page}/")), "/account")
+        return Route(path, site.handler(operation, serve), summary, POST, PAGE_ERRORS, operation, page)
 
     return (
         show(LOGIN, sign_in.login, "The sign-in page"),

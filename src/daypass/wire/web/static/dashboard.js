@@ -25,6 +25,8 @@
       const series = element.dataset.series.split(",");
       const times = charts[element.dataset.of].times, days = times.at(-1) - times[0] > 172800;
       const clock = (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(days ? 5 : 11, days ? 10 : 16));
+      const unit = days ? 86400 : 60; // no two ticks with the same label
+      const incrs = (days ? [1, 2, 7, 14, 28] : [1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1440]).map((each) => each * unit);
       const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
       plots.set(element.dataset.chart, new uPlot({
         width: element.clientWidth, height: 220, tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
@@ -32,7 +34,7 @@
           label: names[name], stroke: colours[theme()][number], width: 2,
           fill: number === 0 ? `${colours[theme()][number]}22` : undefined,
         }))],
-        axes: [{ ...axis, values: clock }, { ...axis, size: 48 }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+        axes: [{ ...axis, values: clock, incrs }, { ...axis, size: 48 }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
       }, data(element), element));
     }
   };
@@ -73,7 +75,7 @@
     for (const element of document.querySelectorAll("[data-figure]")) {
       if (element.dataset.figure in found.figures) element.textContent = found.figures[element.dataset.figure];
     }
-    list("failures", found.figures.failures);
+    list("failures", found.figures.failures?.map(([text, count]) => [text.replaceAll("_", " "), count]));
     list("callers", found.figures.callers);
     list("slowest", found.figures.slowest);
     if (found.figures.checks?.length) list("checks", found.figures.checks);
