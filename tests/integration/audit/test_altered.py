@@ -297,3 +297,21 @@ def test_second_row_of_a_log_is_named(log: str) -> None:
     rows = [{"log": log, "installation": None, "node": None, "opened_at": 0, "named_seq": -1, "continues": None}] * 2
     opening = b'{"at":0,"detail":{},"type":"log.opened","v":1}'
     assert verify_log_rows({log: opening}, rows) == [BadRecord(log, 0, "forged: a second row of this log")]
+
+
+def test_missing_leaf_in_a_table_made_to_allow_it_is_named(record: StoredRecord, log: str, flaky: Flaky) -> None:
+    if not isinstance(record, OfflineRecord):
+        pytest.skip("on PostgreSQL this needs the owner of the table, as any other change of the schema")
+
+    def allow(conn: Connection) -> None:
+        conn.execute(text("PRAGMA writable_schema=ON"))
+        schema = "UPDATE sqlite_schema SET sql = replace(sql, 'leaf BLOB NOT NULL', 'leaf BLOB') WHERE name = :table"
+        assert conn.execute(text(schema), {"table": audit_records.name}).rowcount
+        version = conn.execute(text("PRAGMA schema_version")).scalar_one()
+        conn.execute(text(f"PRAGMA schema_version={version + 1}"))
+        conn.execute(text("PRAGMA writable_schema=OFF"))
+
+    with flaky.inner.write_transaction() as conn:
+        allow(conn)
+    tamper(flaky, "UPDATE audit_records SET leaf = NULL WHERE seq = 2")
+    assert faults(record) == [(2, "altered: the leaf is not the hash of the bytes")]
