@@ -308,7 +308,7 @@ def routes_page() -> str:
     return f"""# Routes
 
 Every path that a server serves. One that ends with `/` stands for all paths that begin with it, but `/` for itself alone. Any other path is
-answered 404, another method 405; both are on the record. Where any method is allowed, the sections below say which one means what.
+answered 404, another method 405; both are on the record. GET of a form leads to its page. Where any method is allowed, the sections below say which one means what.
 
 {table(("Path", "Methods", "What"), rows)}
 ## The management API
