@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.observability import metric_files
 from daypass.observability.tally import Tally
 from daypass.observability.totals import Totals, totals_of
 
@@ -209,6 +210,7 @@ class Metrics:
     """The instruments. `observe` is on the hot path, so its figures are summed up first. Use it from one event loop."""
 
     def __init__(self) -> None:
+        metric_files.reserve()
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -314,7 +316,7 @@ class Metrics:
         return generate_latest(self._together())
 
     def _together(self) -> CollectorRegistry:
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        if metric_files.VARIABLE not in os.environ:
             return self.registry
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library has no annotation here

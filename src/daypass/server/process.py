@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 
 from daypass.config import ConfigError, ServerSettings, Settings
-from daypass.observability import logs
+from daypass.observability import logs, metric_files
 from daypass.server import greeting, startup, tls
 from daypass.server.application import build
 from daypass.server.connections import ConnectionLimits, Connections, raise_file_limit
@@ -296,4 +296,4 @@ def _share_metrics(directory: Path) -> None:
     """Worker processes write their metrics to files here, so that each of them can report all."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    os.environ[metric_files.VARIABLE] = str(directory)

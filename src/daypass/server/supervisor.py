@@ -19,7 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from daypass.observability import logs
+from daypass.observability import logs, metric_files
 from daypass.server.listener import refuse_handshakes
 
 WORKER_SECONDS: Final = 30
@@ -104,6 +104,7 @@ class Workers(Multiprocess):
                 worker.join()
                 if worker.exitcode != STARTUP_FAILURE:
                     logs.get().warning("server.worker_ended", pid=worker.pid, status=worker.exitcode)
+                    self._release(worker)
                     self.processes[at] = self._new_worker()
 
     def _none_started(self) -> bool:
@@ -113,7 +114,14 @@ class Workers(Multiprocess):
         if time.monotonic() >= self._again_at:
             self._again_at = time.monotonic() + _REPLACE_SECONDS
             logs.get().error("server.worker_not_started", pid=worker.pid, again=f"{_REPLACE_SECONDS:g} s")
+            self._release(worker)
             self.processes[at] = self._new_worker()
+
+    def _release(self, worker: Process) -> None:
+        try:
+            metric_files.release(worker.pid or 0)
+        except OSError as error:  # the metrics show too much; that is not a reason to stop
+            logs.get().warning("server.metrics_kept", pid=worker.pid, error=str(error))
 
     def _new_worker(self) -> Process:
         worker = Worker(self.config, self.sockets, self.signal_queue)
