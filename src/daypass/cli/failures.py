@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -18,10 +18,10 @@ from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
 
 
-def report(error: Exception) -> int:
-    """Prints a failure; its exit status."""
+def report(error: Exception, arguments: Sequence[str] = ()) -> int:
+    """Prints a failure; its exit status. `arguments`: the command line."""
     if isinstance(error, click.ClickException):
-        return _usage(error)
+        return _usage(error, arguments)
     if isinstance(error, ClientError):
         return _refused(error)
     if isinstance(error, LocalStateError):
@@ -102,7 +102,7 @@ _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """A group of commands was called without one; its help is the message. Older releases of click print it themselves."""
 
 
-def _usage(error: click.ClickException) -> int:
+def _usage(error: click.ClickException, arguments: Sequence[str]) -> int:
     if isinstance(error, _HELP):
         click.echo(error.format_message(), err=True)
         return exits.USAGE
@@ -110,7 +110,7 @@ def _usage(error: click.ClickException) -> int:
     if isinstance(error, click.FileError):
         return _said(f"{error.ui_filename}: {error.message}", exits.LOCAL)
     context = error.ctx if isinstance(error, click.UsageError) else None
-    command = context.command_path if context is not None else "daypass"
+    command = context.command_path if context is not None else _command_of(arguments)
     mistyped = _mistyped(error, context)
     if context is not None and mistyped is not None:
         wrong, known = mistyped
@@ -121,6 +121,20 @@ def _usage(error: click.ClickException) -> int:
     text = text.rstrip()
     end = "" if text.endswith((".", "?", "!")) else "."
     return _said(f"{text}{end} See: {command} --help", exits.USAGE)
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    """The command that a command line names. Click gives no context when an option lacks its value."""
+    from daypass.cli.app import cli
+
+    found: click.Command | None = cli
+    path, context = ["daypass"], click.Context(cli)
+    for word in arguments:
+        found = found.get_command(context, word) if isinstance(found, click.Group) else None
+        if found is None:
+            break
+        path.append(word)
+    return " ".join(path)
 
 
 def _mistyped(error: click.ClickException, context: click.Context | None) -> tuple[str, list[str]] | None:

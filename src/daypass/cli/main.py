@@ -8,6 +8,10 @@ import sys
 
 from daypass import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _INTERRUPTED = 130
 
 
@@ -22,7 +26,7 @@ def main() -> None:
     try:
         status = run(sys.argv[1:])
     except KeyboardInterrupt:  # before click could take it
-        status = _INTERRUPTED
+        status = _interrupted()
     if status == _INTERRUPTED:
         _ignore_interrupts()
     sys.exit(_flushed(status))
@@ -62,19 +66,29 @@ def _by_click(arguments: list[str]) -> int:
         result: object = cli.main(arguments, prog_name="daypass", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+    except click.exceptions.Abort as stop:
+        typed = isinstance(stop.__context__, KeyboardInterrupt | EOFError)  # otherwise the answer was no, and a line
+        return _interrupted() if typed else _INTERRUPTED
+    except KeyboardInterrupt:
+        return _interrupted()
     except PipeClosed:
         return _pipe_closed()
     except Exception as error:  # noqa: BLE001  # a person must not get a traceback
-        return _reported(error)
+        return _reported(error, arguments)
     return result if isinstance(result, int) else 0
 
 
-def _reported(error: Exception) -> int:
+def _reported(error: Exception, arguments: Sequence[str] = ()) -> int:
     from daypass.cli.failures import report  # only a failure needs it
 
-    return report(error)
+    return report(error, arguments)
+
+
+def _interrupted() -> int:
+    """The terminal shows ^C or ^D after a prompt, without an end of line: the shell's prompt must not follow it."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    return _INTERRUPTED
 
 
 def _flushed(status: int) -> int:

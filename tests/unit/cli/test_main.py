@@ -151,6 +151,8 @@ WRONG = pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["nonesuch"], "daypass: 'daypass nonesuch' is not a command. See: daypass --help\n"),
+        (["whoami", "--profile"], "daypass: Option '--profile' requires an argument. See: daypass whoami --help\n"),
+        (["role", "rm", "r", "--profile"], "daypass: Option '--profile' requires an argument. See: daypass role rm --help\n"),
         (["whoam"], "daypass: 'daypass whoam' is not a command. Did you mean 'whoami'? See: daypass --help\n"),
         (["who-can"], "daypass: 'daypass who-can' is not a command. Did you mean 'access who-can'? See: daypass --help\n"),
         (["ls"], "daypass: 'daypass ls' is not a command. See: daypass --help\n"),
