@@ -144,15 +144,15 @@ async def caller_of_session(env: Env, claims: SessionClaims, now: int) -> Caller
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _EXPIRED, private={**facts, "reason": "expired"})
     if claims.binding:  # to a key or network that a signature alone does not prove
         raise _unusable("session is bound", claims)
+    caller = await _session_caller(env, claims, key_id)
+    if caller is None and await refresh_if_changed(env):
+        caller = await _session_caller(env, claims, key_id)
+    if caller is None:  # the same refusal as AWS's, although its sessions are revoked, too
+        raise _unusable("principal of the session is gone", claims)
     revocation = env.directory.revoked(claims)
     if revocation is not None:
         private = {**facts, "reason": "revoked", "revocation": revocation.id}
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _EXPIRED, private=private)
-    caller = await _session_caller(env, claims, key_id)
-    if caller is None and await refresh_if_changed(env):
-        caller = await _session_caller(env, claims, key_id)
-    if caller is None:
-        raise _unusable("principal of the session is gone", claims)
     return caller
 
 
