@@ -173,7 +173,7 @@ def _target(
     if rule is None:
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
-            f"No approval rule allows you to request {ref.arn}.",
+            f"No approval rule allows the person who gets the access to request {ref.arn}.",
             private={"reason": "no rule", "resource": ref.arn},
         )
     return Target(role, rule, Version(role.id, role_digest(tx, role, builtin), rule.name, rule.digest))
