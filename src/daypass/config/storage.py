@@ -165,6 +165,4 @@ class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe record that is written."
     )
-    format: Literal["auto", "json", "text"] = Field(
-        "auto", description="json for machines, text for people; auto: text on a terminal, json elsewhere."
-    )
+    format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")

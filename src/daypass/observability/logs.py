@@ -14,12 +14,8 @@ import structlog
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["auto", "json", "text"]) -> None:
-    """Sets up the process's logging, the standard library's included. Call it once, at start.
-
-    `form`: "auto" is text where standard error is a terminal.
-    """
-    readable = form == "text" or (form == "auto" and sys.stderr.isatty())
+def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]) -> None:
+    """Sets up the process's logging, the standard library's included. Call it once, at start."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -27,7 +23,7 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
         structlog.processors.format_exc_info,
     ]
     # ConsoleRenderer escapes control characters of values (repr); JSON escapes them all.
-    render = structlog.dev.ConsoleRenderer(colors=False) if readable else structlog.processors.JSONRenderer()
+    render = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
