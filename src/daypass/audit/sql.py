@@ -119,7 +119,7 @@ class SqliteStatements:
     def add_sessions(self, conn: Connection, rows: Rows) -> int:
         return self._new_sessions.insert(conn, rows)
 
-    def copy(self, conn: Connection, records: Rows, sessions: Rows) -> bool:  # noqa: ARG002
+    def copy(self, conn: Connection, records: Rows, sessions: Rows) -> bool:  # noqa: ARG002  # nothing faster here
         return False
 
     def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:

@@ -18,10 +18,10 @@ from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
 
 
-def report(error: Exception, arguments: Sequence[str] = ()) -> int:
-    """Prints a failure; its exit status. `arguments`: the command line."""
+def report(error: Exception, command: str = "daypass") -> int:
+    """Prints a failure; its exit status. `command`: the one that was called, where the failure does not say it."""
     if isinstance(error, click.ClickException):
-        return _usage(error, arguments)
+        return _usage(error, command)
     if isinstance(error, ClientError):
         return _refused(error)
     if isinstance(error, LocalStateError):
@@ -102,7 +102,7 @@ _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """A group of commands was called without one; its help is the message. Older releases of click print it themselves."""
 
 
-def _usage(error: click.ClickException, arguments: Sequence[str]) -> int:
+def _usage(error: click.ClickException, called: str) -> int:
     if isinstance(error, _HELP):
         click.echo(error.format_message(), err=True)
         return exits.USAGE
@@ -110,7 +110,7 @@ def _usage(error: click.ClickException, arguments: Sequence[str]) -> int:
     if isinstance(error, click.FileError):
         return _said(f"{error.ui_filename}: {error.message}", exits.LOCAL)
     context = error.ctx if isinstance(error, click.UsageError) else None
-    command = context.command_path if context is not None else _command_of(arguments)
+    command = context.command_path if context is not None else called
     mistyped = _mistyped(error, context)
     if context is not None and mistyped is not None:
         wrong, known = mistyped
@@ -123,10 +123,8 @@ def _usage(error: click.ClickException, arguments: Sequence[str]) -> int:
     return _said(f"{text}{end} See: {command} --help", exits.USAGE)
 
 
-def _command_of(arguments: Sequence[str]) -> str:
+def command_of(cli: click.Group, arguments: Sequence[str]) -> str:
     """The command that a command line names. Click gives no context when an option lacks its value."""
-    from daypass.cli.app import cli
-
     found: click.Command | None = cli
     path, context = ["daypass"], click.Context(cli)
     for word in arguments:

@@ -8,10 +8,6 @@ import sys
 
 from daypass import __version__
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _INTERRUPTED = 130
 
 
@@ -74,14 +70,16 @@ def _by_click(arguments: list[str]) -> int:
     except PipeClosed:
         return _pipe_closed()
     except Exception as error:  # noqa: BLE001  # a person must not get a traceback
-        return _reported(error, arguments)
+        from daypass.cli.failures import command_of, report
+
+        return report(error, command_of(cli, arguments))
     return result if isinstance(result, int) else 0
 
 
-def _reported(error: Exception, arguments: Sequence[str] = ()) -> int:
+def _reported(error: Exception) -> int:
     from daypass.cli.failures import report  # only a failure needs it
 
-    return report(error, arguments)
+    return report(error)
 
 
 def _interrupted() -> int:
