@@ -248,6 +248,8 @@ class LogWriter:
         """Called when the batch is durable: the log continues from here and the waiters are notified."""
         self._log.advance(batch)
         self.unavailable_since = 0.0
+        if self.busy_since:  # whoever is woken now must not find a writer that has waited for long
+            self.busy_since = time.monotonic()
         self._deliver(batch)
 
     def _deliver(self, batch: Batch) -> None:
