@@ -16,6 +16,7 @@ from tests.browser import Browser
 from tests.fake_network import FakeNetwork, http
 from tests.issuer import Issuer
 from tests.oauth_client import api
+from tests.sign_in import site_with_pages
 
 from daypass.federation import fetch
 
@@ -28,6 +29,20 @@ def network() -> Iterator[FakeNetwork]:
     made = FakeNetwork()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(fetch, "SystemNetwork", lambda: made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[FakeNetwork]:
+    """`network`, for tests that import this fixture."""
+    with network() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(net: FakeNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with pages on that network, for tests that import both fixtures."""
+    with site_with_pages(tmp_path_factory.mktemp("site")) as made:
         yield made
 
 

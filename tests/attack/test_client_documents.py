@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,23 +12,13 @@ from tests.fake_network import FakeNetwork, http
 from tests.issuer import compact, make_key, public_jwk
 from tests.oauth import ISSUER, bearer, post, refusal, verified
 from tests.oauth_client import ASSERTION, Client, api, register
-from tests.sign_in import CALLBACK, CHALLENGE, VERIFIER, members, role_for, signed_in, site_with_pages, user
-from tests.sign_in_provider import network
+from tests.sign_in import CALLBACK, CHALLENGE, VERIFIER, members, role_for, signed_in, user
+from tests.sign_in_provider import net, site
+
+__all__ = ["net", "site"]
 
 URL = "https://agent.example.com/oauth/client.json"
 RESOURCE = "https://mcp.example.com/mcp"
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FakeNetwork]:
-    with network() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def site(net: FakeNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("documents")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

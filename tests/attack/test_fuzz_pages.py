@@ -12,9 +12,11 @@ from tests.attack.junk import HOSTILE
 from tests.browser import Browser
 from tests.fake_network import FakeNetwork
 from tests.sign_in import signed_in, site_with_pages, target, user, web_client
-from tests.sign_in_provider import Person, Provider, network, started
+from tests.sign_in_provider import Person, Provider, net, started
 
 from daypass.wire.web import csrf
+
+__all__ = ["net"]
 
 STATUSES = (200, 303, 400, 401, 403, 404, 405, 413, 415, 429)
 UNLIMITED = {
@@ -40,12 +42,6 @@ SENT = (
     *("/oauth2/authorize/consent", "/device", "/device/decision", "/saml/choose", "/saml/acs"),
 )
 ROUNDS = 250
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FakeNetwork]:
-    with network() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

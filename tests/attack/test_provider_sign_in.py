@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -11,20 +10,9 @@ import pytest
 from tests.attack.installation import Answer, Installation
 from tests.browser import Browser, refused
 from tests.fake_network import FakeNetwork, http
-from tests.sign_in import site_with_pages
-from tests.sign_in_provider import Person, Provider, came_back, network, started
+from tests.sign_in_provider import Person, Provider, came_back, net, site, started
 
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FakeNetwork]:
-    with network() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def site(net: FakeNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("hostile")) as made:
-        yield made
+__all__ = ["net", "site"]
 
 
 @pytest.fixture(scope="module")

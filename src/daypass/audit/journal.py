@@ -20,8 +20,9 @@ from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, u
 from daypass.audit.clock import AdjustableClock
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.log import Position
+from daypass.audit.outage import Outage
 from daypass.audit.spool import SpoolDirectory
-from daypass.audit.spool_sink import OfflineStart, Outage, SpoolSink
+from daypass.audit.spool_sink import OfflineStart, SpoolSink
 from daypass.audit.writer import LogWriter
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError

@@ -10,7 +10,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,6 +21,7 @@ from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drainer import Drainer
 from daypass.audit.log import Batch, Log, Position
 from daypass.audit.opening import Unopened, open_log_without_database
+from daypass.audit.outage import PAUSE_SECONDS, Outage, Pauses
 from daypass.audit.own_spool import OwnSpool, not_recordable
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sink import Halted, UnknownOutcome
@@ -34,38 +34,7 @@ from daypass.stores.feed import Change
 from daypass.stores.sqlite import needs_restart
 
 _LAST_EVENTS: Final = 200  # so many are drained while the writer waits: then nothing is left
-_PAUSE_SECONDS: Final = 0.25  # between two attempts to reach the database
-_LONGEST_PAUSE: Final = 4.0  # when outages follow one another
-_APART_SECONDS: Final = 10.0  # an outage that begins sooner after the last one follows it
 _ADOPT_SECONDS: Final = 5.0  # between two searches for spools without an owner
-
-
-@dataclass(slots=True)
-class Outage:
-    """The current outage. `since`: monotonic seconds, 0.0 when the database is available."""
-
-    since: float = 0.0
-    began_at: int = 0  # ms
-    cause: str = ""
-    events: int = 0  # that were spooled
-
-
-class Pauses:
-    """How long the drain waits before an attempt: longer, when one outage follows another. A database whose disk is full
-    takes small writes, so it seems available again until the next large one.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = _PAUSE_SECONDS
-        self._ended_at = float("-inf")
-
-    def began(self, now: float) -> None:
-        """An outage has begun. `now`: monotonic seconds."""
-        follows = now - self._ended_at < _APART_SECONDS
-        self.seconds = min(2 * self.seconds, _LONGEST_PAUSE) if follows else _PAUSE_SECONDS
-
-    def ended(self, now: float) -> None:
-        self._ended_at = now
 
 
 class OfflineStart(NamedTuple):
@@ -328,7 +297,7 @@ class SpoolSink:
                     logs.get().error("spool.drain_failed", exc_info=True)
             if stopping:
                 return
-            self._wake.wait(_PAUSE_SECONDS if self._outage.since else _ADOPT_SECONDS)
+            self._wake.wait(PAUSE_SECONDS if self._outage.since else _ADOPT_SECONDS)
             self._wake.clear()
             if self._outage.since:
                 self._stop.wait(self._pauses.seconds)

@@ -39,7 +39,7 @@ S = TypeVar("S", bound=Stored)
 
 
 def whole(rows: Iterable[S]) -> list[S]:
-    """The rows with a sequence number. SQLite also stores a fraction or text there, which is no record's place."""
+    """The rows whose sequence number is an integer. SQLite can also store a fraction or text in this column."""
     return [row for row in rows if type(row.seq) is int]
 
 

@@ -289,7 +289,7 @@ class OfflineRecord(StoredRecord):
         from daypass.stores.log_heads import read_heads  # of the server; offline alone
 
         if not self._database.exists():
-            raise LocalStateError(f"there is no SQLite database {self._database}. For PostgreSQL give --url.")
+            raise LocalStateError(f"{self._database} does not exist. For a PostgreSQL database, give --url.")
         self._noted = [Head(head.log, head.seq, head.chain) for head in read_heads(self._database)]
         try:
             uri = f"file:{quote(str(self._database.absolute()))}?mode=ro"

@@ -260,8 +260,8 @@ class Turns:
             self._next_turn(AT_ONCE // 2 if self._clock() - asked < _IDLE_SECONDS else 0)
 
     def _refuse_late(self) -> None:
-        """While there is no room, no turn comes in which a request would be found to be late. Looking at all sources
-        costs time, so it is done only a few times in the time that a request may wait.
+        """Refuses late requests while no request can begin. A look at all sources costs time, so there are only a few
+        looks in the time that a request may wait.
         """
         now, most = self._clock(), LATE_AT_ONCE - self._refused
         if now - self._swept < self._patience / _LOOKS or not most:

@@ -26,7 +26,7 @@ class Health(Protocol):
         ...
 
     async def uninitialised(self) -> bool:
-        """Whether there is no account yet, so that nobody can log in until the first administrator is made."""
+        """Whether no account exists yet. Nobody can log in before the first administrator is created."""
         ...
 
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:

@@ -33,8 +33,8 @@ from daypass.audit import drainer, spool_sink
 from daypass.audit.completeness import process_logs
 from daypass.audit.drainer import Drainer
 from daypass.audit.journal import DurableJournal
+from daypass.audit.outage import Pauses
 from daypass.audit.spool import Spool, SpoolDirectory
-from daypass.audit.spool_sink import Pauses
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, decode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import jwt
@@ -12,8 +11,10 @@ from tests.browser import Browser
 from tests.fake_network import FakeNetwork
 from tests.oauth import EXCHANGE, ID_TOKEN, bearer, given, verified
 from tests.oauth_client import Client, register
-from tests.sign_in import CALLBACK, VERIFIER, allowed, members, site_with_pages, target
-from tests.sign_in_provider import Person, Provider, came_back, network
+from tests.sign_in import CALLBACK, VERIFIER, allowed, members, target
+from tests.sign_in_provider import Person, Provider, came_back, net, site
+
+__all__ = ["net", "site"]
 
 ELSEWHERE = "https://resource.test"
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
@@ -25,18 +26,6 @@ SETTINGS = {
     "external_client_ids": {ELSEWHERE: "app-there"},
     "fapi_exceptions": ["bearer_tokens", "unpushed_requests"],
 }
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FakeNetwork]:
-    with network() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def site(net: FakeNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("delegation")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

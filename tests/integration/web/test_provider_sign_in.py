@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.attack.installation import ALPHA, Installation
 from tests.browser import Browser, text
 from tests.fake_network import FakeNetwork, http
 from tests.oauth import verified
 from tests.oauth_client import api
-from tests.sign_in import allowed, members, redeemed, role_for, site_with_pages, target, web_client
-from tests.sign_in_provider import Person, Provider, came_back, network, started
+from tests.sign_in import allowed, members, redeemed, role_for, target, web_client
+from tests.sign_in_provider import Person, Provider, came_back, net, site, started
 
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FakeNetwork]:
-    with network() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def site(net: FakeNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("provider")) as made:
-        yield made
+__all__ = ["net", "site"]
 
 
 @pytest.fixture(scope="module")

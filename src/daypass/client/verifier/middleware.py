@@ -123,7 +123,7 @@ class WsgiMiddleware:
         return self._app(environ, start_response)
 
     def _sent(self, environ: MutableMapping[str, Any]) -> Sent:
-        """The facts of a request. A repeated header is one value with commas here, which is no proof."""
+        """The facts of a request. WSGI joins repeated headers with commas; such a value is not a valid proof."""
         proof = environ.get("HTTP_DPOP", "")
         path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace")
         certificate = self._certificate(environ)

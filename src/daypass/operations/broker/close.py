@@ -9,6 +9,7 @@ from daypass.domain.access import grant as grants
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.revocation import new_revocation
 from daypass.ports import Env, Reader, Tx
 
 _MANY = 1_000
@@ -76,16 +77,8 @@ def _end_request(tx: Tx, request: AccessRequest, reason: EndReason, now: int) ->
 
 
 def _revocation(env: Env, grant: Grant, reason: EndReason, now: int, by: str) -> Revocation:
-    return Revocation(
-        id=env.ids.session(),
-        account=grant.account,
-        subject="grant",
-        value=grant.id,
-        issued_before=now,
-        created_at=now,
-        reason=f"The grant has ended: {reason.value}",
-        created_by=by or "daypass",
-    )
+    ended = f"The grant has ended: {reason.value}"
+    return new_revocation(env.ids, grant.account, ("grant", grant.id), now=now, by=by or "daypass", reason=ended)
 
 
 def ending_detail(request: AccessRequest, chosen: Sequence[Grant], reason: EndReason) -> Mapping[str, Any]:

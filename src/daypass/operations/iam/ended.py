@@ -10,6 +10,7 @@ from typing import Final
 
 from daypass.domain.directory import Revocation, Role, User
 from daypass.operations.iam.context import WriteContext
+from daypass.operations.revocation import new_revocation
 
 MOST: Final = 9_000
 """Beyond this number of stored revocations of the account none is added: deleting roles must never use up the quota, which
@@ -22,15 +23,6 @@ def end_sessions(ctx: WriteContext, deleted: User | Role) -> None:
     if ctx.tx.count(Revocation, account=deleted.account) >= MOST:
         return
     kind = "role" if isinstance(deleted, Role) else "user"
-    ctx.tx.insert(
-        Revocation(
-            id=ctx.ids.session(),
-            account=deleted.account,
-            subject="principal",
-            value=deleted.id,
-            issued_before=ctx.now,
-            created_at=ctx.now,
-            reason=f"the {kind} {deleted.name} was deleted",
-            created_by=ctx.caller.arn,
-        )
-    )
+    reason = f"the {kind} {deleted.name} was deleted"
+    subject = ("principal", deleted.id)
+    ctx.tx.insert(new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason))

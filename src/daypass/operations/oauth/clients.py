@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.directory import OAuthClient, Revocation
+from daypass.domain.directory import OAuthClient
 from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
@@ -25,6 +25,7 @@ from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
 from daypass.operations.iam import passwords
 from daypass.operations.management import allow
+from daypass.operations.revocation import new_revocation
 from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -129,15 +130,9 @@ async def delete_client(env: Env, call: Call, client_id: str, account: str = "")
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """
     old, decision = await _CLIENTS.found(env, call, "DeleteClient", client_id, account)
-    revocation = Revocation(
-        id=env.ids.session(),
-        account=old.account,
-        subject="client",
-        value=old.id,
-        issued_before=call.now,
-        created_at=call.now,
-        reason="the OAuth client was deleted",
-        created_by=call.caller.arn,
+    reason = "the OAuth client was deleted"
+    revocation = new_revocation(
+        env.ids, old.account, ("client", old.id), now=call.now, by=call.caller.arn, reason=reason
     )
 
     def change(tx: Tx) -> tuple[None, Event]:

@@ -20,7 +20,7 @@ from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.management import allow
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient, consent_id
 from daypass.operations.outcome import served
-from daypass.operations.sessions.revoke import Block, new_revocation
+from daypass.operations.revocation import new_revocation
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -163,7 +163,7 @@ def _withdraw(env: Env, call: Call, tx: Tx, consent: Consent) -> int:
             continue
         tx.replace(replace(family, ended_at=call.now))
         subject = ("session", family.id)
-        tx.insert(new_revocation(env, call, family.account, subject, block=Block(), reason=_REASON))
+        tx.insert(new_revocation(env.ids, family.account, subject, now=call.now, by=call.caller.arn, reason=_REASON))
         ended += 1
     return ended
 

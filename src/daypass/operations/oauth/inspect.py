@@ -25,7 +25,8 @@ from daypass.operations.oauth.audience import is_for
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.request import NOBODY, Sender
 from daypass.operations.outcome import actor_of, event_of, served
-from daypass.operations.sessions.revoke import Block, RevocationRequest, new_revocation, revoke
+from daypass.operations.revocation import new_revocation
+from daypass.operations.sessions.revoke import RevocationRequest, revoke
 from daypass.ports import Call, Env, Tx
 
 INACTIVE: Final[Mapping[str, Any]] = {"active": False}
@@ -202,7 +203,7 @@ async def end_session(
     """Revokes a session on behalf of its holder or client. `also` writes more in the same
     transaction. Raises DaypassError.
     """
-    made = new_revocation(env, call, account, ("session", session_id), block=Block(), reason=reason)
+    made = new_revocation(env.ids, account, ("session", session_id), now=call.now, by=call.caller.arn, reason=reason)
     revocation = replace(made, created_by=str(actor["arn"]))
     detail = {"revocation": revocation.id, "subject": "session", "value": session_id, "reason": reason}
     event = event_of(

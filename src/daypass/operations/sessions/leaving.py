@@ -29,7 +29,8 @@ from daypass.operations.assume.mfa_code import open_seed, seal_seed
 from daypass.operations.broker.leave import end_access, open_access
 from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
 from daypass.operations.oauth import consent
-from daypass.operations.sessions.revoke import Block, check_quota, new_revocation
+from daypass.operations.revocation import Block, new_revocation
+from daypass.operations.sessions.revoke import check_quota
 from daypass.operations.sign_in.passkeys import end_browsers, of_user, remove_all
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Tx
@@ -113,7 +114,9 @@ def block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
 def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> None:
     """Disables a user, and ends and blocks its sessions. Raises DaypassError(LIMIT_EXCEEDED)."""
     disable(env, call, tx, user)
-    wanted = new_revocation(env, call, user.account, ("principal", user.id), block=BLOCK, reason=reason)
+    wanted = new_revocation(
+        env.ids, user.account, ("principal", user.id), now=call.now, by=call.caller.arn, reason=reason, block=BLOCK
+    )
     if block_of(tx, wanted, call.now) is None:
         check_quota(tx, wanted)
         tx.insert(wanted)

@@ -21,9 +21,10 @@ from daypass.operations.broker.leave import end_access
 from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent
 from daypass.operations.outcome import served
+from daypass.operations.revocation import new_revocation
 from daypass.operations.sessions.leaving import BLOCK, Holdings, block_of, delete_disabled, disable, holdings_of
 from daypass.operations.sessions.outstanding_tokens import Outstanding, outstanding_tokens
-from daypass.operations.sessions.revoke import check_quota, check_reason, new_revocation
+from daypass.operations.sessions.revoke import check_quota, check_reason
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import resource_of, subject_of
 from daypass.ports import Call, Env, Reader, Tx
@@ -92,7 +93,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
             raise found.fault
         subjects.append((kind, found.value))
     wanted = [
-        new_revocation(env, call, owner, subject, block=BLOCK, reason=request.reason)
+        new_revocation(env.ids, owner, subject, now=call.now, by=call.caller.arn, reason=request.reason, block=BLOCK)
         for subject in dict.fromkeys(subjects)
     ]
     counted = await count_ended(env, owner, wanted), await outstanding_tokens(env, owner, subjects)

@@ -15,6 +15,7 @@ from daypass.domain.events import Event, EventType
 from daypass.operations.broker.close import end_revoked_grant
 from daypass.operations.management import EVERY_ACCOUNT, allow
 from daypass.operations.outcome import served
+from daypass.operations.revocation import Block, new_revocation
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
 from daypass.ports import Call, Env, Offline, Tx
@@ -65,7 +66,13 @@ async def revoke(env: Env, call: Call, request: RevocationRequest) -> Revoked:
     if subject.fault is not None and not (request.force and subject.value):
         raise subject.fault
     revocation = new_revocation(
-        env, call, subject.owner, (request.subject, subject.value), block=_block(request), reason=request.reason
+        env.ids,
+        subject.owner,
+        (request.subject, subject.value),
+        now=call.now,
+        by=call.caller.arn,
+        reason=request.reason,
+        block=_block(request),
     )
     ended = await count_ended(env, subject.owner, (revocation,))
     if not subject.known and not request.force and ended is not None and ended.complete and not ended.sessions:
@@ -107,32 +114,6 @@ async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
         if error.kind is not ErrorKind.UNAVAILABLE:
             raise
     return await subject_in_memory(env, call, request.subject, request.value, request.account)
-
-
-class Block(NamedTuple):
-    """Whether new sessions are blocked, and until when (ms; None: without an end)."""
-
-    blocks: bool = False
-    until: int | None = None
-
-
-def new_revocation(
-    env: Env, call: Call, owner: str, subject: tuple[str, str], *, block: Block, reason: str
-) -> Revocation:
-    """A revocation by the caller, made now. `subject`: its kind and canonical value."""
-    kind, value = subject
-    return Revocation(
-        id=env.ids.session(),
-        account=owner,
-        subject=kind,
-        value=value,
-        issued_before=call.now,
-        created_at=call.now,
-        block=block.blocks,
-        block_until=block.until,
-        reason=reason,
-        created_by=call.caller.arn,
-    )
 
 
 def detail_of(revocation: Revocation) -> dict[str, Any]:

@@ -59,7 +59,7 @@
       return item;
     }));
   };
-  // Each answer has one event, after which the browser asks again: that a stream ends is no fault, but that none comes is.
+  // A response has one event, and then the browser reconnects. The end of a response is normal; a long time without an event is a fault.
   let last = Date.now();
   setInterval(() => {
     if (Date.now() - last > 30000 && live.textContent === "Live.") live.textContent = "Not live: the server does not answer. Trying again.";
