@@ -53,7 +53,7 @@ class LogWriter:
         self.unavailable_since = (
             0.0  # time.monotonic() of the first failure since the last success; 0.0 if there is none
         )
-        self.unavailable_why = ""  # what is known of the cause, in words for anybody
+        self.unavailable_why = ""  # the cause, as far as it is known, without paths and hosts
         self.busy_since = 0.0  # time.monotonic() when it began the current batch; 0.0 when idle
         self.failures = 0
         self.queue = WriterQueue(options)
@@ -248,7 +248,7 @@ class LogWriter:
         """Called when the batch is durable: the log continues from here and the waiters are notified."""
         self._log.advance(batch)
         self.unavailable_since = 0.0
-        if self.busy_since:  # whoever is woken now must not find a writer that has waited for long
+        if self.busy_since:  # a waiter that is notified now must not see the old start time
             self.busy_since = time.monotonic()
         self._deliver(batch)
 

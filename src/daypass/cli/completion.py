@@ -26,7 +26,7 @@ Register-ArgumentCompleter -Native -CommandName daypass -ScriptBlock {
 
 
 _COMPINIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }"
-"""For a zsh whose start files do not set up completion, as those of a new user do not."""
+"""For a zsh whose start files do not set up completion. Those of a new user do not."""
 
 
 class _PowerShell(ShellComplete):

@@ -63,7 +63,9 @@ def _by_click(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.Abort as stop:
-        typed = isinstance(stop.__context__, KeyboardInterrupt | EOFError)  # otherwise the answer was no, and a line
+        typed = isinstance(
+            stop.__context__, KeyboardInterrupt | EOFError
+        )  # otherwise the person answered no, which ended the line
         return _interrupted() if typed else _INTERRUPTED
     except KeyboardInterrupt:
         return _interrupted()

@@ -15,8 +15,8 @@ VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that names the directory. Without it a process keeps its metrics to itself."""
 
 _BYTES: Final = 1 << 20  # several times what all series of a process take
-_TOTALS: Final = ("counter", "histogram")  # of all processes that there have been
-_LIVE: Final = ("gauge_livesum", "gauge_livemax")  # of those that run
+_TOTALS: Final = ("counter", "histogram")  # of all processes, ended ones too
+_LIVE: Final = ("gauge_livesum", "gauge_livemax")  # of running processes
 _USED: Final = struct.Struct("i")  # the first bytes of a file: how many of it are used
 
 
@@ -27,7 +27,7 @@ def reserve() -> None:
         return
     for kind in (*_TOTALS, *_LIVE):
         file = _file(directory, kind, os.getpid())
-        before = file.read_bytes() if file.exists() else b""  # of an earlier process with this number
+        before = file.read_bytes() if file.exists() else b""  # of an earlier process with the same id
         draft = file.with_suffix(".new")  # others read files with the other suffix, which must not be empty
         draft.write_bytes(before.ljust(_BYTES, b"\0"))
         draft.replace(file)

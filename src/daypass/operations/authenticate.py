@@ -147,7 +147,7 @@ async def caller_of_session(env: Env, claims: SessionClaims, now: int) -> Caller
     caller = await _session_caller(env, claims, key_id)
     if caller is None and await refresh_if_changed(env):
         caller = await _session_caller(env, claims, key_id)
-    if caller is None:  # the same refusal as AWS's, although its sessions are revoked, too
+    if caller is None:  # the same error as in AWS; the deletion has also revoked the session
         raise _unusable("principal of the session is gone", claims)
     revocation = env.directory.revoked(claims)
     if revocation is not None:

@@ -111,11 +111,11 @@ class WorkerProcess:
 
 
 class _Impatient(Exception):
-    """Nobody waits any longer."""
+    """The caller has stopped waiting."""
 
 
 class _Patience:
-    """How long `ask` waits: while the caller does, and a number of looks longer."""
+    """`ask` waits as long as the caller does, and for a number of looks after that."""
 
     def __init__(self, abandoned: Callable[[], bool], looks: int) -> None:
         self._abandoned = abandoned

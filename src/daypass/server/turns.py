@@ -121,8 +121,8 @@ class _Queues:
         return taken, late
 
     def take_late(self, oldest: float, most: int) -> list[_Waiting]:
-        """Removes at most so many requests that arrived before `oldest`. A queue that is empty then stays until its turn
-        comes or nothing waits.
+        """Removes at most so many requests that arrived before `oldest`. An emptied queue stays until its turn, or
+        until no request waits.
         """
         late: list[_Waiting] = []
         for queue in self._by_source.values():

@@ -86,7 +86,7 @@ def public_cause(error: Exception) -> str:
 
 
 def _reason(error: DaypassError) -> str:
-    """What happened: a refusal tells its caller less than the operator needs."""
+    """The private reason: the public message says less than an operator needs."""
     return next((str(private) for private in error.private.values()), error.public)
 
 

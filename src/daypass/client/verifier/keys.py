@@ -194,7 +194,7 @@ def _ps256(key: Any, signature: bytes, signed: bytes) -> None:
 
 
 _SAME_KEYS: Final = {"Ed25519": "EdDSA", "PS256": "RS256"}
-"""Algorithms whose keys are those of another one. The issuer signs with none of them."""
+"""Algorithms that use the keys of another algorithm. The issuer does not sign with them."""
 _VERIFIERS: Final[Mapping[Any, Callable[[Any, bytes, bytes], None]]] = {
     "ES256": _es256,
     "EdDSA": _eddsa,

@@ -98,7 +98,7 @@ def _extend(
     approved: tuple[int, tuple[str, ...]],
     now: int,
 ) -> tuple[AccessRequest, list[Grant]]:
-    """Extends the open grants of the `earlier` request; the request for the extension has ended then.
+    """Extends the open grants of the `earlier` request, which ends the request for the extension.
 
     `approved`: seconds, and scope-down policies, which limit every further session of the grants (attack A206).
     """

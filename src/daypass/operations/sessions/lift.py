@@ -37,7 +37,7 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
     try:
         decision = await allow(env, call, "LiftBlock", kind, name, found.account, in_aws=in_aws)
     except DaypassError:
-        await _allow_any(env, call, revocation_id)  # who may lift none does not learn the subject
+        await _allow_any(env, call, revocation_id)  # a caller that may lift no block must not learn the subject
         raise
     detail = {
         "revocation": found.id,

@@ -44,7 +44,7 @@ async def list_sessions(env: Env, call: Call, query: SessionFilter) -> tuple[lis
 
 
 async def _by_ids(env: Env, call: Call, query: SessionFilter) -> SessionFilter:
-    """The query with the ids of the users and roles that it names. What is not found stays as it is, and finds nothing."""
+    """The query with the ids of the users and roles that it names. A name that is not found stays as it is and matches nothing."""
     principal, root = query.principal_id, query.root_principal_id
     if all(not name or _ID.fullmatch(name) for name in (principal, root)):
         return query
