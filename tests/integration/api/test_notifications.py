@@ -234,6 +234,9 @@ async def test_delegate_approves_while_the_approver_is_absent(place: Place) -> N
     other = await place.request("eve")
     path, body = f"/access-requests/{other['id']}/approve", {"binding": other["binding"]}
     assert (await place.refused("deputy", path, body))[0] == 403
+    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}}], delegations=[delegation])
+    assert (await place.approve("deputy", other))["state"] == "approved"  # lee approves as a member of the group
+    await place.assume("eve")
 
 
 async def test_end_of_a_grant_is_announced_once(place: Place, receiver: Receiver) -> None:

@@ -153,7 +153,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         pending_seconds: the time in which a request must be decided.
         max_total_seconds: longest grant with all extensions.
         requester_mfa_seconds: the requester must have used MFA so recently; None: MFA is not required.
-        windows: the times in which access may be requested and used; empty: any time.
+        windows: the times in which access may be requested, and accepted; empty: any time.
         substitutes: role ARNs that an approver may grant instead.
         chat: whether a vote may come from a chat; None: no. Stages that take MFA accept none.
         on_behalf: whether somebody may request for another person.

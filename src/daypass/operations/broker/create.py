@@ -18,9 +18,8 @@ from daypass.domain.access import terms as t
 from daypass.domain.access.grant import GrantState, latest_end, state_of
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.access.rule import CompiledRule
-from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, Grant, RequestState, User
+from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
@@ -30,7 +29,15 @@ from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
 from daypass.operations.broker.close import existing, grants_of, no_such_request
-from daypass.operations.broker.facts import Person, Target, person_of, person_of_user, role_with_arn, targets_of
+from daypass.operations.broker.facts import (
+    Person,
+    Target,
+    person_of,
+    person_of_user,
+    role_with_arn,
+    targets_of,
+    user_with_arn,
+)
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.prepare import Prepared, prepare
 from daypass.operations.broker.view import RequestView, view_of
@@ -228,12 +235,8 @@ class _Creation:
         arn = self.new.beneficiary
         if not arn or arn in requester.names[:1]:
             return requester
-        try:
-            name = parse_arn(arn).name
-        except ValueError:
-            name = ""
-        user = tx.get(User, account=account_of(arn), name=name) if name else None
-        if user is None or user.arn != arn or user.account not in (self.account, self.call.caller.account):
+        user = user_with_arn(tx, arn)
+        if user is None or user.account not in (self.account, self.call.caller.account):
             raise DaypassError(ErrorKind.NOT_FOUND, f"The user {arn} cannot be found.")
         return person_of_user(tx, user)
 

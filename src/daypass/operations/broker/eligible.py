@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from daypass.domain.access.limits import LimitExceeded, check_mfa
+from daypass.domain.access.person import same_person
 from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import EndReason
 from daypass.domain.access.rule import CompiledRule
@@ -20,7 +22,9 @@ from daypass.operations.broker.facts import (
     compiled,
     is_disabled,
     names_of,
+    person_of_user,
     role_digest,
+    user_with_arn,
 )
 from daypass.operations.broker.permission import may_approve
 from daypass.operations.broker.snapshot import once
@@ -68,37 +72,54 @@ def thresholds(targets: Sequence[Target]) -> dict[StageKey, int]:
 
 
 class StageMatch(Struct, frozen=True):
-    """The stages in which a person may vote; `absent`: the ARN for which the person votes as a delegate; `unmet`: why
-    further stages are closed to the person now.
+    """The stages in which a person may vote, and why further stages are closed to the person now (`unmet`).
+
+    `absent`: the ARN for which the person votes as a delegate, with the identifiers of that person; "" and (): in the own
+    name.
     """
 
     stages: tuple[StageKey, ...]
     absent: str = ""
+    identifiers: tuple[str, ...] = ()
     unmet: str = ""
 
 
+class _Acting(NamedTuple):
+    """Those in whose name somebody may vote: the ARN of an absent approver, or "" for the own name."""
+
+    arn: str
+    names: tuple[str, ...]
+    identifiers: tuple[str, ...] = ()
+
+
 def stages_for(
+    tx: Reader,
+    request: AccessRequest,
     rules: Sequence[CompiledRule],
     names: Sequence[str],
     now: int,
     *,
-    escalated: bool,
     context: Context | None = None,
     mfa_at: int = 0,
     stepped_up: bool = False,
 ) -> StageMatch:
-    """The stages in which a person with these names may vote. `context` None: neither conditions nor MFA are tested.
+    """The stages in which a person with these names may vote on a request: in the own name, otherwise as a delegate.
 
-    `stepped_up`: the vote itself was confirmed with MFA.
+    `context` None: neither conditions nor MFA are tested. `stepped_up`: the vote itself was confirmed with MFA.
     """
-    found: list[StageKey] = []
-    absent, unmet = "", ""
+    found: dict[_Acting, list[StageKey]] = {}
+    unmet = ""
     for rule in rules:
-        acting = rule.delegated(names, now)
+        acting = [_Acting("", tuple(names)), *_absent(tx, request, rule, names, now)]
         for stage, people in zip(rule.rule.stages, rule.stages, strict=True):
-            own = people.include(names, context)
-            extra = escalated and rule.escalation is not None and rule.escalation.include(names, context)
-            if not (own or extra or people.include(acting, context)):
+            escalation = rule.escalation if request.escalated_at else None
+            voters = [
+                each
+                for each in acting
+                if people.include(each.names, context)
+                or (not each.arn and escalation is not None and escalation.include(names, context))
+            ]
+            if not voters:
                 continue
             try:
                 if context is not None:
@@ -109,9 +130,29 @@ def stages_for(
             if context is not None and stage.step_up and not stepped_up:
                 unmet = "This stage takes MFA for the vote itself: confirm it with a passkey or a code."
                 continue
-            found.append((rule.name, stage.name))
-            absent = absent or ("" if own or extra else acting[0])
-    return StageMatch(tuple(dict.fromkeys(found)), absent, unmet)
+            for each in voters:
+                found.setdefault(each, []).append((rule.name, stage.name))
+    if not found:
+        return StageMatch((), unmet=unmet)
+    voter = min(found, key=lambda each: bool(each.arn))  # the own name first, then in the order of the rule
+    return StageMatch(tuple(dict.fromkeys(found[voter])), voter.arn, voter.identifiers, unmet)
+
+
+def _absent(
+    tx: Reader, request: AccessRequest, rule: CompiledRule, names: Sequence[str], now: int
+) -> Iterator[_Acting]:
+    """The absent approvers for whom a person with these names votes now, with their groups as they are now.
+
+    Nobody votes for a person of the request, nor for one who was disabled or deleted (attacks A270, A271).
+    """
+    for arn in rule.delegated(names, now):
+        user = user_with_arn(tx, arn)
+        if user is not None and not is_disabled(tx, (user.id,)):
+            person = person_of_user(tx, user)
+            if not same_person(request.persons, person.identifiers):
+                yield _Acting(arn, person.names, person.identifiers)
+        elif user is None and ":user/" not in arn:  # a group, a role or a subject of a provider
+            yield _Acting(arn, (arn,))
 
 
 class Void(Exception):
@@ -170,7 +211,9 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
             continue
         names = _names(tx, ballot.principal_ids)
         # A delegation counts if it was in force when the delegate voted.
-        match = stages_for([rule], names, vote.at, escalated=request.escalated_at > 0)
+        match = stages_for(tx, request, [rule], names, vote.at)
+        if match.absent != ballot.absent:
+            continue
         voted = {tuple(stage) for stage in vote.stages}
         eligible.append(replace(vote, stages=tuple(stage for stage in match.stages if stage in voted)))
     needed = {(rule.name, stage.name): stage.threshold for stage in rule.rule.stages}

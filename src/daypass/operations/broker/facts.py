@@ -90,6 +90,16 @@ def person_of_user(tx: Reader, user: User) -> Person:
     return Person(user.id, user.arn, ids, names_of(tx, ids), (f"principal:{user.id}", *tagged), "", 0)
 
 
+def user_with_arn(tx: Reader, arn: str) -> User | None:
+    """The user with exactly this ARN."""
+    try:
+        parsed = parse_arn(arn)
+    except ValueError:
+        return None
+    user = tx.get(User, account=parsed.account, name=parsed.name)
+    return user if user is not None and user.arn == arn else None
+
+
 def linked(tx: Reader, ids: Iterable[str]) -> list[str]:
     """Values of PERSON_TAG of the users with these ids. A session tag cannot hide them."""
     users = [tx.get(User, id=each) for each in ids if each.startswith("AIDA")]

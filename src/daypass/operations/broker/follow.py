@@ -22,6 +22,7 @@ from daypass.operations.broker.close import end_grants, ending_detail, existing,
 from daypass.operations.broker.create import invalid
 from daypass.operations.broker.facts import Person, Target, person_of
 from daypass.operations.broker.notify import announce
+from daypass.operations.broker.prepare import prepare
 from daypass.operations.broker.view import RequestView, current_targets, view_of
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
@@ -31,28 +32,28 @@ from daypass.ports import Call, Env, Reader, Tx
 async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = NO_CODE) -> RequestView:
     """The beneficiary accepts a request that somebody made for it. Until then nobody can approve it.
 
-    It needs no permission of its own: only the beneficiary can accept. Raises DaypassError: NOT_FOUND, VALIDATION,
+    Risk, ticket and schedules are looked up again, for the person who gets the access. It needs no permission of its own: only the beneficiary can accept. Raises DaypassError: NOT_FOUND, VALIDATION,
     CONCURRENT_MODIFICATION when it is not a draft.
     """
+    offered = await env.directory.read(lambda tx: _offered(tx, call, request_id)[0], account=call.caller.account)
+    terms = t.decode(offered.document)
     mfa_at = await check_mfa(env, call, mfa)
+    prepared = await prepare(env, call, offered.account, [ref.arn for ref in terms.roles], terms.ticket)
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
+    context = {**context, **t.keys_of(terms, prepared.risk), **prepared.keys}
 
     def change(tx: Tx) -> tuple[RequestView, Event]:
-        request, person = _own(tx, call, request_id, mfa_at)
-        if request.beneficiary_id != person.id:
-            raise no_such_request(request_id)
-        terms = t.decode(request.document)
+        request, person = _offered(tx, call, request_id, mfa_at)
+        request = replace(request, risk=prepared.risk, risk_reasons=prepared.stored_reasons)
         targets = current_targets(tx, env.builtin, request, terms)
-        _check_conditions(targets, person, {**context, **t.keys_of(terms, request.risk)})
+        _check_conditions(targets, person, context)
         try:
             for target in targets:
                 limits.check_mfa(person.mfa_at, target.rule.rule.requester_mfa_seconds, call.now)
                 limits.check_windows(target.rule.rule.windows, local_time(call.now))
-            request = _accepted(request, person, call.now)
         except limits.LimitExceeded as error:
             raise invalid(error) from None
-        except TransitionRefused as error:
-            raise refused(error) from None
+        request = _accepted(request, person, call.now)
         approval = automatic_approval(terms, targets, context, person.mfa_at, call.now)
         if approval is not None:
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
@@ -61,6 +62,18 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view, None))
 
     return await env.journal.write(change, account=call.caller.account)
+
+
+def _offered(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[AccessRequest, Person]:
+    """A request that waits for the caller to accept it. Raises DaypassError: NOT_FOUND, CONCURRENT_MODIFICATION."""
+    request, person = _own(tx, call, request_id, mfa_at)
+    if request.beneficiary_id != person.id:
+        raise no_such_request(request_id)
+    try:
+        moved(request, RequestState.PENDING, call.now)
+    except TransitionRefused as error:
+        raise refused(error) from None
+    return request, person
 
 
 def _check_conditions(targets: Sequence[Target], person: Person, context: Context) -> None:

@@ -57,7 +57,9 @@ class _Known(Struct, frozen=True):
     called: frozenset[str]  # what a schedule may call the person, in lower case
 
 
-async def prepare(env: Env, call: Call, account: str, arns: Sequence[str], ticket: str, *, emergency: bool) -> Prepared:
+async def prepare(
+    env: Env, call: Call, account: str, arns: Sequence[str], ticket: str, *, emergency: bool = False
+) -> Prepared:
     """Raises DaypassError(VALIDATION) when a rule's webhook does not confirm the ticket. An emergency does not ask it."""
     known = await env.directory.read(lambda tx: _known(tx, env, call, account, arns), account=call.caller.account)
     if ticket and not emergency:

@@ -118,7 +118,7 @@ def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: 
     except DaypassError:
         return False
     rules = [target.rule for target in targets]
-    return bool(stages_for(rules, person.names, now, escalated=request.escalated_at > 0).stages)
+    return bool(stages_for(tx, request, rules, person.names, now).stages)
 
 
 async def list_grants(

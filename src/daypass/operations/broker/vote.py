@@ -38,7 +38,7 @@ from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
-from daypass.ports import Call, Env, Tx
+from daypass.ports import Call, Env, Reader, Tx
 
 
 class ChatVote(NamedTuple):
@@ -153,7 +153,7 @@ class _Casting:
             )
         if sent.substitutes:
             request, terms, targets = self._substituted(tx, request, terms)
-        match = self._eligible(request, targets, person)
+        match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
 
@@ -167,7 +167,7 @@ class _Casting:
             explanation={"allowed": False, "reason": "the approver is the requester or the beneficiary"},
         )
 
-    def _eligible(self, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
+    def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
         if self.sent.chat is not None and not chat_allowed(request, targets):
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
@@ -176,10 +176,11 @@ class _Casting:
             )
         keys = {**self.context, "daypass:riskscore": str(request.risk)}
         match = stages_for(
+            tx,
+            request,
             [target.rule for target in targets],
             person.names,
             self.call.now,
-            escalated=request.escalated_at > 0,
             context=keys,
             mfa_at=person.mfa_at,
             stepped_up=bool(self.mfa_at),
@@ -222,7 +223,7 @@ class _Casting:
             approve=sent.approve,
             binding=binding(request.digest, targets),
             stages=match.stages,
-            persons=person.identifiers,
+            persons=tuple(sorted({*person.identifiers, *match.identifiers})),
             mfa_at=person.mfa_at,
             at=self.call.now,
             document=write_ballot(ballot),
@@ -286,7 +287,7 @@ class _Casting:
         """A denial after the approval: it overrides the approval and ends the access."""
         terms = t.decode(request.document)
         targets = current_targets(tx, self.env.builtin, request, terms)
-        match = self._eligible(request, targets, person)
+        match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         request = end_grants(
             self.env, tx, request, grants_of(tx, request.id), EndReason.DENIED, self.call.now, self.call.caller.arn
