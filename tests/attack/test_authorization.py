@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from tests.attack.installation import ALPHA, ROOT_OF_BETA, Installation
+from tests.attack.installation import ALPHA, ROOT_OF_BETA, Answer, Installation
 from tests.browser import BASE, Browser, forms, query_of, refused
-from tests.oauth import FORM, bearer, given, refusal
+from tests.oauth import FORM, bearer, given, post, refusal
 from tests.oauth_client import Client, DpopKey, register
 from tests.sign_in import (
     CALLBACK,
@@ -291,3 +291,28 @@ def test_a70_code_that_is_used_twice_ends_the_family_of_refresh_tokens(site: Ins
     assert introspected(site, second["access_token"]) == 401
     refreshed = made.token(grant="refresh_token", refresh_token=second["refresh_token"], **sent)
     refusal(site, refreshed, "invalid_grant")
+
+
+def test_a255_code_of_a_request_that_was_pushed_with_a_dpop_proof_is_for_its_key_alone(
+    site: Installation, browser: Browser
+) -> None:
+    confidential = register(site, grant_types=["authorization_code"], redirect_uris=[CALLBACK], roles=["*"])
+    own, other = DpopKey(site), DpopKey(site)
+
+    def pushed(header: tuple[bytes, bytes], **changes: str) -> Answer:
+        parameters = {"response_type": "code", "redirect_uri": CALLBACK, "scope": "openid", **changes}
+        challenge = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+        return post(site, "/oauth2/par", {**parameters, **challenge, **confidential.credentials()}, header)
+
+    refusal(site, own.take(pushed(own.header("/oauth2/par"))), "use_dpop_nonce")
+    refusal(site, pushed(own.header("/oauth2/token")), "invalid_dpop_proof")
+    refusal(site, pushed(own.header("/oauth2/par"), dpop_jkt=other.thumbprint), "invalid_dpop_proof")
+    header = own.header("/oauth2/par")
+    uri = members(pushed(header))["request_uri"]
+    refusal(site, pushed(header), "invalid_dpop_proof")
+    query = urlencode({"client_id": confidential.id, "request_uri": uri})
+    sent = {"code": allowed(browser, f"/oauth2/authorize?{query}")["code"], "redirect_uri": CALLBACK}
+    other.nonce = own.nonce
+    for key, status in ((other, 400), (own, 200)):
+        answer = confidential.token(grant="authorization_code", dpop=key, code_verifier=VERIFIER, **sent)
+        assert answer.status == status, answer.body

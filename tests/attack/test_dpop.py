@@ -83,6 +83,16 @@ def test_a73_dpop_proof_is_good_once_at_a_resource_too(site: Installation, clien
     refusal(site, post(site, "/oauth2/introspect", {"token": text}, *headers), "invalid_dpop_proof", 401)
 
 
+def test_a73_dpop_proof_of_a_revocation_of_another_session_is_good_once(
+    site: Installation, client: Client, key: DpopKey
+) -> None:
+    own, first, second = (given(client.token(dpop=key))["access_token"] for _ in range(3))
+    headers = (b"authorization", f"DPoP {own}".encode()), key.header("/oauth2/revoke", token=own)
+    assert post(site, "/oauth2/revoke", {"token": first}, *headers).status == 200
+    refusal(site, post(site, "/oauth2/revoke", {"token": second}, *headers), "invalid_dpop_proof", 401)
+    assert given(post(site, "/oauth2/introspect", {"token": second, **client.credentials()}))["active"] is True
+
+
 def test_a73_dpop_proof_is_remembered_by_another_process_and_after_a_restart(tmp_path: Path) -> None:
     with authorization_server(tmp_path, rates=GENEROUS) as first:
         client = register(first, audiences=[ISSUER])

@@ -10,9 +10,13 @@ import pytest
 from tests.attack.installation import Answer, Installation
 from tests.browser import Browser, refused
 from tests.fake_network import FakeNetwork, http
+from tests.oauth import given, post
+from tests.sign_in import web_client
 from tests.sign_in_provider import Person, Provider, came_back, net, site, started
 
 __all__ = ["net", "site"]
+
+DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +216,18 @@ def test_a89_provider_of_another_account_in_state_or_address_is_not_found(site: 
     unset = replace(honest, url="unset.example.com")
     site.iam("CreateOpenIDConnectProvider", **{"Url": f"https://{unset.url}", "ClientIDList.member.1": "ci"})
     assert Browser(site).get(f"/login/provider?{urlencode({'provider': unset.arn})}").status == 404
+
+
+def test_a256_wrong_device_codes_of_one_person_do_not_count_for_others_of_the_same_role(
+    site: Installation, honest: Provider
+) -> None:
+    client = web_client(site, grant_types=[DEVICE], redirect_uris=[])
+    codes = given(post(site, "/oauth2/device_authorization", {"client_id": client.id, "scope": "openid"}))
+    guesser, person = Browser(site), Browser(site)
+    came_back(guesser, honest, Person("guesser"))
+    came_back(person, honest, Person("ann"))
+    page = guesser.get("/device")
+    answers = [guesser.submit(page, "/device/code", user_code=f"BBBBBBB{last}").status for last in "BCDFGH"]
+    assert answers == [404, 404, 404, 404, 404, 429]
+    assert guesser.submit(page, "/device/code", user_code=codes["user_code"]).status == 429
+    assert person.submit(person.get("/device"), "/device/code", user_code=codes["user_code"]).status == 200

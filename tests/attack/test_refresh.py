@@ -18,11 +18,16 @@ from tests.oauth import (
     EXCHANGE,
     FORM,
     ID_TOKEN,
+    ISSUER,
+    PRESIGNED,
     SESSION,
     authorization_server,
     exchange,
     given,
     key_of,
+    post,
+    presigned,
+    refusal,
     verified,
 )
 from tests.oauth_client import BEARER_TOKENS, Client, register
@@ -91,3 +96,25 @@ def test_a119_stolen_token_that_is_used_first_is_noticed_when_the_owner_uses_it(
         assert site.call(key_of(stolen), "GetCallerIdentity").code == "ExpiredToken"
         again = client.token(grant="refresh_token", refresh_token=stolen["refresh_token"])
         assert json.loads(again.body)["error"] == "invalid_grant"
+
+
+def test_a257_repeated_use_is_for_the_audiences_and_scope_of_the_first_one_alone(tmp_path: Path) -> None:
+    one, other = "https://one.example", "https://other.example"
+    with authorization_server(tmp_path, rates=GENEROUS) as site:
+        arn, key = site.user("ann", policy=EVERYTHING)
+        role = site.role("target", trust(arn), policy=EVERYTHING)
+        settings = {"audiences": [ISSUER, one, other], "scopes": ["read", "write"], "roles": [role]}
+        client = register(site, fapi_exceptions=BEARER_TOKENS, grant_types=[EXCHANGE, "refresh_token"], **settings)
+        subject = given(exchange(site, presigned(site, site.assume(key, role, "ann").key), PRESIGNED))["access_token"]
+        asked = {"subject_token": subject, "subject_token_type": ACCESS_TOKEN, "requested_token_type": REFRESH}
+        pairs = [("grant_type", EXCHANGE), *asked.items(), *client.credentials().items(), ("scope", "read write")]
+        token = given(post(site, "/oauth2/token", [*pairs, ("resource", one), ("resource", other)]))["access_token"]
+        use = {"grant": "refresh_token", "refresh_token": token}
+        first = given(client.token(**use, resource=one, scope="read"))
+        site.wall.time += 2_000
+        refusal(site, client.token(**use, resource=other), "invalid_target")
+        refusal(site, client.token(**use, resource=one, scope="write"), "invalid_scope")
+        for again in ({"resource": one, "scope": "read"}, {}):
+            repeated = given(client.token(**use, **again))
+            claims = verified(site, repeated["access_token"], one)
+            assert (claims["aud"], claims["scope"], repeated["refresh_token"]) == (one, "read", first["refresh_token"])

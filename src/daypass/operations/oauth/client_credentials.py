@@ -9,7 +9,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import ANY
 from daypass.domain.proof import Proof
 from daypass.domain.trust import ASSUME_ROLE
@@ -24,9 +23,7 @@ from daypass.ports import Call, Env
 
 async def client_credentials(env: Env, call: Call, request: TokenRequest) -> IssuedToken:
     """daypass:ExchangeToken, for a client that has authenticated. Raises DaypassError: see `issue_token`."""
-    client = request.sender.client
-    if client is None:
-        raise DaypassError(ErrorKind.INVALID_CLIENT, "This grant is for clients that authenticate.")
+    client = request.sender.known_client
     if client.caller is not None:
         applicant = signing_applicant(env, Call(client.caller, call.facts, call.now))
         subject = Subject(applicant, ASSUME_ROLE, client.caller.name, client.client.id, client.caller)

@@ -39,7 +39,7 @@ class Redeemed(Struct, frozen=True):
 
 async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
     """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
-    client = _client(sender)
+    client = sender.known_client
     found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
     if found is None:
         raise codes.refused("the client has no such code")
@@ -102,13 +102,13 @@ async def consented(
 
 def _owner(request: TokenRequest, person: SignedIn) -> str:
     """The account that owns what a second use of the code ends: a family of refresh tokens, or the session."""
-    refreshed = "refresh_token" in _client(request.sender).settings.grant_types
+    refreshed = "refresh_token" in request.sender.known_client.settings.grant_types
     return request.role_arn.split(":")[4] if request.role_arn and not refreshed else person.session.account
 
 
 async def _end_if_used(env: Env, call: Call, code: Code[Any], sender: Sender) -> None:
     """Of two requests that redeem a code in parallel, one fails; it ends the session of the other."""
-    client = _client(sender)
+    client = sender.known_client
     now = await env.directory.read(
         lambda tx: tx.get(type(code.row), purpose=code.row.purpose, id=code.row.id), account=code.row.account
     )
@@ -120,8 +120,3 @@ async def _end(env: Env, call: Call, client: AuthenticatedClient, family: str) -
     """Ends what the first use of a code gave."""
     account, _, identity = family.partition("/")
     await end_session(env, call, account, identity, client.actor, reason="its authorization code was used twice")
-
-
-def _client(sender: Sender) -> AuthenticatedClient:
-    assert sender.client is not None  # the grant needs a client
-    return sender.client

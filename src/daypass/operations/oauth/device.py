@@ -147,7 +147,8 @@ def _device_of(env: Env, tx: Reader, call: Call, letters: str) -> Code[DeviceGra
 
 
 def _slot(call: Call, number: int) -> str:
-    return f"{call.caller.principal_id}:{call.now // WINDOW_MS}:{number}"
+    """The person is the first hop: people of a provider share the principal of their role."""
+    return f"{call.caller.hops[0].principal_id}:{call.now // WINDOW_MS}:{number}"
 
 
 async def _count(env: Env, call: Call) -> None:
@@ -190,8 +191,7 @@ async def poll(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
     """The allowed request of a device code. Raises DaypassError: AUTHORIZATION_PENDING, POLLING_TOO_FAST,
     EXPIRED_DEVICE_CODE, CONSENT_DENIED, INVALID_GRANT.
     """
-    client = sender.client
-    assert client is not None
+    client = sender.known_client
     identity = codes.code_id(unverified_code)
     row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=DEVICE, id=identity), account="")
     if row is None or row.client_id != client.client.id:

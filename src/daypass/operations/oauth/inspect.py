@@ -7,7 +7,6 @@ operations reveal nothing about other accounts (attack A69).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.claims import Caller
@@ -173,7 +172,8 @@ async def revoke_token(env: Env, call: Call, unverified_text: str, sender: Sende
             raise token_of_another_client(session=session.session_id)
         actor: Mapping[str, Any] = client.actor
     elif caller.session is None or caller.session.session_id not in {hop.session_id for hop in session.hops}:
-        await revoke(env, call, RevocationRequest("session", session.session_id, session.account, reason=_REASON))
+        request = RevocationRequest("session", session.session_id, session.account, reason=_REASON)
+        await revoke(env, call, request, sender.replays)
         return
     else:
         actor = actor_of(caller)
@@ -203,8 +203,8 @@ async def end_session(
     """Revokes a session on behalf of its holder or client. `also` writes more in the same
     transaction. Raises DaypassError.
     """
-    made = new_revocation(env.ids, account, ("session", session_id), now=call.now, by=call.caller.arn, reason=reason)
-    revocation = replace(made, created_by=str(actor["arn"]))
+    subject, by = ("session", session_id), str(actor["arn"])
+    revocation = new_revocation(env.ids, account, subject, now=call.now, by=by, reason=reason)
     detail = {"revocation": revocation.id, "subject": "session", "value": session_id, "reason": reason}
     event = event_of(
         EventType.SESSION_REVOKED,

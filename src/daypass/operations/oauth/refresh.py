@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
 from daypass.domain import payload
-from daypass.domain.context import AUDIENCE_KEY
+from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.directory import RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -119,12 +119,11 @@ async def refresh(env: Env, call: Call, unverified_token: str, request: TokenReq
     `issue_token` raises.
     """
     family, content, generation = await _opened(env, unverified_token, request.sender)
-    asked = _asked(request, content)
     if generation == family.generation:
-        return await _rotate(env, call, family, content, asked)
+        return await _rotate(env, call, family, content, _narrowed(request, content))
     since = call.now - family.rotated_at
     if generation == family.generation - 1 and BUSY_MS <= since < GRACE_MS:
-        return await _repeat(env, call, family, content, asked)
+        return await _repeat(env, call, family, content, request)
     raise await _used_again(env, call, family, generation, request.sender)
 
 
@@ -147,9 +146,7 @@ async def _used_again(env: Env, call: Call, family: RefreshFamily, generation: i
     """The refusal of an old token. It ends the family, unless the response with the next token may still be on its way."""
     if generation == family.generation - 1 and call.now - family.rotated_at < GRACE_MS:
         return _busy(family)
-    client = sender.client
-    assert client is not None
-    await end_family(env, call, family, client.actor, "an old refresh token was used again")
+    await end_family(env, call, family, sender.known_client.actor, "an old refresh token was used again")
     return invalid("an old refresh token was used again; its family and its sessions are ended", family)
 
 
@@ -158,8 +155,7 @@ async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sen
 
     Raises DaypassError: UNAUTHORIZED_CLIENT, UNAVAILABLE.
     """
-    client = sender.client
-    assert client is not None
+    client = sender.known_client
     try:
         family, _, _ = await _opened(env, unverified_token, sender, holder=False)
     except DaypassError as error:
@@ -219,16 +215,24 @@ async def _rotate(
 async def _repeat(
     env: Env, call: Call, family: RefreshFamily, content: FamilyContent, request: TokenRequest
 ) -> Granted:
-    """The response that was lost: the same session again, and the same next token."""
+    """The response that was lost: the same session again, for its audiences and with its scope, and the same next token.
+
+    `request`: as it was sent. Raises DaypassError: INVALID_TARGET, INVALID_SCOPE when the first use was for others.
+    """
     session = opened_session(env, family)
     try:
         await caller_of_session(env, session, call.now)
     except DaypassError as error:
         raise _invalid_session(error, family) from None
-    client = request.sender.client
-    assert client is not None
-    audiences = request.audiences or values_of(session, AUDIENCE_KEY) or default_audiences(env, request)
-    target = await target_of(env, session.account, request, audiences, request.scope)
+    audiences, scope = (
+        values_of(session, AUDIENCE_KEY) or default_audiences(env, request),
+        values_of(session, SCOPE_KEY),
+    )
+    if not set(request.audiences) <= set(audiences):
+        raise DaypassError(ErrorKind.INVALID_TARGET, "The first use of the refresh token was for other audiences.")
+    if not set(request.scope or ()) <= set(scope):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The first use of the refresh token was for another scope.")
+    target = await target_of(env, session.account, request, audiences, scope or None)
     kind, listed = EventType.REQUEST_ALLOWED, dict[str, Any]()
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued = IssuedToken(session, await AWS_FORM.render(env, session))
@@ -239,7 +243,7 @@ async def _repeat(
     event = event_of(
         kind,
         call.facts,
-        client.actor,
+        request.sender.known_client.actor,
         at=call.now,
         account=family.account,
         session_id=session.session_id,
@@ -249,7 +253,7 @@ async def _repeat(
     return Granted(issued, token_of(family, content, family.generation), family.expires_at)
 
 
-def _asked(request: TokenRequest, content: FamilyContent) -> TokenRequest:
+def _narrowed(request: TokenRequest, content: FamilyContent) -> TokenRequest:
     """The request of the family, at most narrower. Raises DaypassError: INVALID_SCOPE, INVALID_TARGET."""
     if request.scope is not None and content.scope is not None and not set(request.scope) <= set(content.scope):
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the refresh token.")
@@ -377,12 +381,8 @@ async def _opened(
     `holder`: the sender must prove the key of the family, as for every grant. Raises DaypassError: INVALID_GRANT,
     UNAVAILABLE; without `holder`, for a token of another client, UNAUTHORIZED_CLIENT.
     """
-    client = sender.client
-    if client is None:
-        raise DaypassError(ErrorKind.INVALID_CLIENT, "This grant needs a client: authenticate, or send client_id.")
-    token = parse_token(unverified_token)
-    identity, generation = token.family, token.generation
-    family = await env.directory.read(lambda tx: tx.get(RefreshFamily, id=identity), account=client.client.account)
+    client, token = sender.known_client, parse_token(unverified_token)
+    family = await env.directory.read(lambda tx: tx.get(RefreshFamily, id=token.family), account=client.client.account)
     if family is None:
         raise invalid("the family does not exist")
     content = content_of(env, family)
@@ -395,4 +395,4 @@ async def _opened(
     needed = content.key_thumbprint
     if holder and needed and (sender.binding is None or sender.binding.thumbprint != needed):
         raise invalid("it is bound to another key", family)
-    return family, content, generation
+    return family, content, token.generation

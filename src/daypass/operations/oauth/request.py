@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from daypass.domain.directory import ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.binding import Binding
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
@@ -63,6 +64,13 @@ class Sender(Struct, frozen=True):
     client: AuthenticatedClient | None = None
     binding: Binding | None = None
     replays: tuple[ReplayEntry, ...] = ()
+
+    @property
+    def known_client(self) -> AuthenticatedClient:
+        """The client, for a grant that needs one. Raises DaypassError(INVALID_CLIENT) when there is none."""
+        if self.client is None:
+            raise DaypassError(ErrorKind.INVALID_CLIENT, "This grant needs a client: authenticate, or send client_id.")
+        return self.client
 
 
 NOBODY: Final = Sender()

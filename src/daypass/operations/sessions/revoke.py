@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.directory import Revocation
+from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.operations.assume.replay import consume
 from daypass.operations.broker.close import end_revoked_grant
 from daypass.operations.management import EVERY_ACCOUNT, allow
 from daypass.operations.outcome import served
@@ -53,11 +54,12 @@ class Revoked(NamedTuple):
     ended: Ended | None
 
 
-async def revoke(env: Env, call: Call, request: RevocationRequest) -> Revoked:
+async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tuple[ReplayEntry, ...] = ()) -> Revoked:
     """daypass:RevokeSession on `KIND/VALUE`. Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED.
 
     A value without an entity and without active sessions in the owning account is NOT_FOUND unless `force` is set. So is
     the id of a session that is not on the record; it may be in the spool of another process. A dry run needs the same permission and gives the same answer, but revokes nothing.
+    `replays`: the one-time proofs of the request. They need the database, so such a request is refused without it.
     """
     _check(call, request)
     subject = await _subject(env, call, request)
@@ -95,13 +97,15 @@ async def revoke(env: Env, call: Call, request: RevocationRequest) -> Revoked:
         return Revoked(revocation, ended)
 
     def change(tx: Tx) -> tuple[Revocation, Event]:
+        for entry in replays:
+            consume(tx, entry)
         check_quota(tx, revocation)
         tx.insert(revocation)
         if revocation.subject == "grant":
             end_revoked_grant(tx, revocation)
         return revocation, event
 
-    offline = Offline(revocation, event, revocation)
+    offline = None if replays else Offline(revocation, event, revocation)
     made = await env.journal.write(change, account=call.caller.account, urgent=True, offline=offline)
     return Revoked(made, ended)
 

@@ -22,10 +22,12 @@ from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations.oauth import authorization, consent
 from daypass.operations.oauth.authorization import ACR_VALUES, MFA, OPENID, AuthorizationRequest, KnownClient
 from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.dpop import DpopProof, invalid_proof
 from daypass.operations.oauth.id_token import subject_of, subject_of_hint
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx
+from daypass.wire.access_token import dpop_of
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import client_of
 from daypass.wire.oauth.details import read_details
@@ -158,6 +160,15 @@ async def _with_hint(env: Env, request: AuthorizationRequest, fields: Fields) ->
     return replace(request, subject=await subject_of_hint(env, request.client_id, hint)) if hint else request
 
 
+def _with_key(request: AuthorizationRequest, proof: DpopProof | None) -> AuthorizationRequest:
+    """The request, for the key of its DPoP proof if it has one (RFC 9449, 10.1). Raises DaypassError(INVALID_DPOP_PROOF)."""
+    if proof is None:
+        return request
+    if request.dpop_jkt not in ("", proof.binding.thumbprint):
+        raise invalid_proof("its key is not that of dpop_jkt")
+    return replace(request, dpop_jkt=proof.binding.thumbprint)
+
+
 async def push(visit: OAuthVisit) -> Response:
     """POST /oauth2/par: a request that a client makes itself, so that no browser can change it (RFC 9126)."""
     call, form = visit.anonymous(), visit.form(REPEATABLE)
@@ -168,6 +179,7 @@ async def push(visit: OAuthVisit) -> Response:
         raise malformed("request_uri cannot be pushed.")
     known = await authorization.client_for(visit.env, client.client.id, one(form, "redirect_uri"))
     request = await _with_hint(visit.env, read_request(visit.env, known, form), form)
+    request = _with_key(request, await dpop_of(visit.env, visit.progress))
     uri = await authorization.push(visit.env, call, client, request, visit.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
     return answer(pushed)._replace(status=201)

@@ -75,12 +75,9 @@ async def token(visit: Visit) -> Response:
     if grant.unacceptable:
         visit.unacceptable = grant.unacceptable
     sender = await sender_of(visit, form)
-    if sender.client is None and grant.needs_client:
-        raise DaypassError(ErrorKind.INVALID_CLIENT, "This grant needs a client: authenticate, or send client_id.")
-    if sender.client is not None and name not in sender.client.settings.grant_types:
-        raise DaypassError(
-            ErrorKind.UNAUTHORIZED_CLIENT, "The client may not use this grant.", private=sender.client.private
-        )
+    client = sender.known_client if grant.needs_client else sender.client
+    if client is not None and name not in client.settings.grant_types:
+        raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "The client may not use this grant.", private=client.private)
     return answer(await grant.serve(visit, call, form, sender))
 
 
