@@ -185,3 +185,15 @@ def test_a122_making_a_token_takes_the_permissions_of_what_it_can_do(site: Insta
     answer = api(site, "POST", "/scim-tokens", {"name": "sneaky", "user": "token-maker"}, key)
     assert answer.status == 403
     assert b"iam:CreateUser" in answer.body
+
+
+def test_a240_patch_with_too_much_work_is_refused_on_the_record(site: Installation, entra: DirectoryService) -> None:
+    made = entra.user("patched-at-length")
+    body = {
+        "schemas": [PATCH],
+        "Operations": [{"op": "add", "value": {f"a{number}": 1 for number in range(20_000)}}],
+    }
+    answer = entra.send("PATCH", f"Users/{made['id']}", body)
+    assert (answer.status, json.loads(answer.body).get("scimType")) == (400, "tooMany"), answer.body
+    assert any(b"tooMany" in record for record in site.record_bytes())
+    assert entra.ok("GET", f"Users/{made['id']}")["meta"]["version"] == 'W/"1"'

@@ -47,7 +47,7 @@ def is_account_id(text: str) -> bool:
 
 
 def account_of(text: str) -> str:
-    """The account in an ARN: "" when it has none, "aws" for an entity that Daypass ships to every account."""
+    """The account in an ARN; "" when it has none, as the ARN of a policy that AWS manages (`arn:aws:iam::aws:policy/…`)."""
     fields = text.split(":", 5)
     return fields[4] if len(fields) == 6 and is_account_id(fields[4]) else ""
 

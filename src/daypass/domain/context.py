@@ -16,7 +16,7 @@ from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
-from daypass.domain.session import chain_depth
+from daypass.domain.session import SessionClaims, chain_depth
 
 AUDIENCE_KEY: Final = "daypass:audience"
 SCOPE_KEY: Final = "daypass:scope"
@@ -32,7 +32,7 @@ def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, 
     context = arrival_context(facts, now)
     context.update(_own_keys(caller))
     if caller.session is not None:
-        _add_session_keys(context, caller, now)
+        _add_session_keys(context, caller.session, caller.mfa_at, now)
     return context
 
 
@@ -43,7 +43,7 @@ def _own_keys(caller: Caller) -> Mapping[str, Value]:
         own: dict[str, Value] = {
             "aws:principalarn": caller.principal_arn,
             "aws:principalaccount": caller.account,
-            "aws:principaltype": caller.kind,
+            "aws:principaltype": caller.kind._value_,  # a plain str: before Python 3.12 `value` runs Python code
             "aws:userid": caller.user_id,
             "daypass:chaindepth": str(chain_depth(caller.hops)),
             "daypass:authmethod": caller.auth_method,
@@ -55,7 +55,7 @@ def _own_keys(caller: Caller) -> Mapping[str, Value]:
     return known
 
 
-def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> None:
+def _add_session_keys(context: dict[str, Value], session: SessionClaims, mfa_at: int, now: int) -> None:
     """The keys that AWS sets only for temporary credentials.
 
     For a scoped session, aws:TokenIssueTime is that of the session it narrows. Otherwise a caller could narrow its
@@ -63,13 +63,10 @@ def _add_session_keys(context: dict[str, Value], caller: Caller, now: int) -> No
     aws:MultiFactorAuthPresent is "false" rather than absent for a session without MFA, so that a Deny on "false"
     matches. aws:MultiFactorAuthAge is present only with MFA.
     """
-    session = caller.session
-    if session is None:
-        return
     context["aws:tokenissuetime"] = _iso((session.first_issued_at or session.issued_at) // 1000)
-    context["aws:multifactorauthpresent"] = "true" if caller.mfa_at else "false"
-    if caller.mfa_at:
-        context["aws:multifactorauthage"] = str(max(0, now - caller.mfa_at) // 1000)
+    context["aws:multifactorauthpresent"] = "true" if mfa_at else "false"
+    if mfa_at:
+        context["aws:multifactorauthage"] = str(max(0, now - mfa_at) // 1000)
     if session.source_identity:
         context["aws:sourceidentity"] = session.source_identity
     if session.grant_id:

@@ -126,14 +126,17 @@ def parsed_subject(unverified: object) -> SubjectId:
     """A subject of a receiver. Raises InvalidSubject."""
     if not isinstance(unverified, dict):
         raise InvalidSubject("A subject is a JSON object.")
-    if len(canonical(unverified)) > MAX_SUBJECT_BYTES:
+    subject = _complex_subject(unverified) if unverified.get("format") == "complex" else _simple(unverified)
+    if len(canonical(subject)) > MAX_SUBJECT_BYTES:
         raise InvalidSubject(f"A subject has at most {MAX_SUBJECT_BYTES} bytes.")
-    if unverified.get("format") == "complex":
-        parts = {name: value for name, value in unverified.items() if name != "format"}
-        if not parts or not set(parts) <= set(_MEMBERS):
-            raise InvalidSubject(f"A complex subject has some of: {', '.join(_MEMBERS)}.")
-        return {"format": "complex", **{name: _simple(value) for name, value in parts.items()}}
-    return _simple(unverified)
+    return subject
+
+
+def _complex_subject(unverified: Mapping[str, object]) -> SubjectId:
+    parts = {name: value for name, value in unverified.items() if name != "format"}
+    if not parts or not set(parts) <= set(_MEMBERS):
+        raise InvalidSubject(f"A complex subject has some of: {', '.join(_MEMBERS)}.")
+    return {"format": "complex", **{name: _simple(value) for name, value in parts.items()}}
 
 
 def _simple(unverified: object) -> SubjectId:

@@ -88,7 +88,8 @@ class FairThreads:
             if self._closed:
                 raise DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.")
             (self._urgent if urgent else self._usual).put(account, job)
-            if not self._idle and len(self._threads) < self._limit:
+            # Each waiting job needs a thread of its own; an idle thread that was notified before has not woken yet.
+            if len(self._urgent) + len(self._usual) > self._idle and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._serve, name=f"{self._name}_{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()

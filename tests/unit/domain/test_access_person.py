@@ -41,6 +41,11 @@ def test_same_subject_of_one_issuer_is_one_person(other: str) -> None:
     assert identifier(OIDC) == identifier(other)
 
 
+def test_subject_with_a_line_break_is_one_person_in_every_account() -> None:
+    other = OIDC.replace("111122223333", "444455556666")
+    assert identifier(f"{OIDC}\n1") == identifier(f"{other}\n1") != identifier(OIDC)
+
+
 def test_subjects_of_two_issuers_are_two_persons() -> None:
     assert identifier(OIDC) != identifier(OIDC.replace("idp.", "idp2."))
 

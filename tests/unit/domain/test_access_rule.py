@@ -34,6 +34,13 @@ def rule(**changes: Any) -> Any:
     return read_rule(ACCOUNT, "prod", json.dumps({**RULE, **changes}))
 
 
+def test_read_rule_fraction_in_a_condition_is_compared_as_a_number() -> None:
+    condition = {"NumericLessThan": {"shop:total": 1.5}}
+    compiled = rule(requesters={"principals": ["*"], "condition": condition}).requesters
+    assert compiled.include([f"arn:aws:iam::{ACCOUNT}:user/ann"], {"shop:total": "1.4"})
+    assert not compiled.include([f"arn:aws:iam::{ACCOUNT}:user/ann"], {"shop:total": "1.5"})
+
+
 def test_rule_covers_roles_by_pattern_and_tags() -> None:
     assert rule().covers(f"arn:aws:iam::{ACCOUNT}:role/prod/db", {})
     assert not rule().covers("arn:aws:iam::444455556666:role/prod/db", {})

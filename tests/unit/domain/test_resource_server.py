@@ -39,6 +39,12 @@ def test_parse_resource_server_of_the_longest_text_is_read_and_one_character_mor
         parse_resource_server(longest + " ")
 
 
+def test_policy_of_a_fraction_in_a_condition_is_text() -> None:
+    settings = '{"scopes":{"a":{"policy":{"Statement":{"Condition":{"NumericLessThan":{"shop:total":1.50}}}}}}}'
+    (statement,) = json.loads(policy_of(parse_resource_server(settings).scopes.values()))["Statement"]
+    assert statement["Condition"] == {"NumericLessThan": {"shop:total": "1.50"}}
+
+
 def test_policy_of_joins_the_statements_without_their_sids_up_to_the_limit() -> None:
     read = {"Statement": {"Sid": "S", "Effect": "Allow", "Action": "orders:Read", "Resource": "*"}}
     write = {"Statement": [{"Effect": "Allow", "Action": "orders:Write", "Resource": "*"}]}

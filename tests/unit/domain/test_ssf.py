@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ def test_parsed_subject_of_a_known_format_is_unchanged(subject: dict[str, Any]) 
         {"format": "unknown", "id": "1"},
         {"format": "opaque"},
         {"format": "opaque", "id": 1},
+        {"format": "opaque", "id": Decimal("1.5")},  # as strict JSON reads a fraction
         {"format": "opaque", "id": "1", "more": "2"},
         {"format": "iss_sub", "iss": "https://a.example"},
         {"format": "complex"},

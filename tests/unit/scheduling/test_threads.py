@@ -57,6 +57,25 @@ def test_run_accounts_take_turns_however_much_one_of_them_has_queued(gate: Gate)
     assert asyncio.run(scene()) == ["first", "a0", "b", "c", "a1", "a2", "a3", "a4"]
 
 
+def test_run_two_jobs_at_once_do_not_wait_for_the_one_idle_thread(gate: Gate) -> None:
+    async def scene() -> None:
+        pool = FairThreads(2, "test")
+        await pool.run("a", lambda _: None)  # one thread has started, and is idle soon
+        await asyncio.to_thread(_until_idle, pool)
+        tasks = [asyncio.create_task(pool.run(name, lambda _, n=name: gate.work(n))) for name in ("a", "b")]  # type: ignore[misc]
+        await _started(gate, 2)
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        pool.close()
+
+    asyncio.run(scene())
+
+
+def _until_idle(pool: FairThreads) -> None:
+    while not pool._idle:  # it has no other sign
+        threading.Event().wait(0.001)
+
+
 def test_run_urgent_work_uses_the_thread_in_reserve_while_all_others_are_busy(gate: Gate) -> None:
     async def scene() -> None:
         pool = FairThreads(3, "test", reserved=1)

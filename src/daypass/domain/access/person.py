@@ -16,7 +16,8 @@ PERSON_TAG: Final = "daypass:person"
 """A tag of a user, or of a session from its identity provider, that names the person behind it."""
 
 _FEDERATED: Final = re.compile(
-    r"arn:aws:(?:iam|rolesanywhere):[a-z0-9-]*:[0-9]{12}:(?P<subject>(?:oidc-provider|saml-provider|trust-anchor)/.+)"
+    r"arn:aws:(?:iam|rolesanywhere):[a-z0-9-]*:[0-9]{12}:(?P<subject>(?:oidc-provider|saml-provider|trust-anchor)/.+)",
+    re.DOTALL,
 )
 
 

@@ -6,11 +6,11 @@ language, compiled by the same compiler. A role without a rule cannot be request
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from daypass.domain.access.terms import digest
@@ -270,7 +270,7 @@ def _check(rule: Rule) -> None:
     if not (rule.stages or rule.automatic or rule.break_glass):
         raise RuleError("The rule grants nothing: it has neither stages nor automatic nor break_glass.")
     if rule.chat is not None and not any(map(_without_mfa, rule.stages)):
-        raise RuleError("chat takes a stage without mfa_seconds and step_up: a chat proves no MFA.")
+        raise RuleError("chat needs a stage without mfa_seconds and step_up: a chat proves no MFA.")
     for window in (*rule.windows, *(w for automatic in rule.automatic for w in automatic.windows)):
         if not (_CLOCK.fullmatch(window.begin) and _CLOCK.fullmatch(window.until)) or window.begin >= window.until:
             raise RuleError("A window has begin and until as HH:MM, begin before until.")
@@ -305,7 +305,9 @@ def compiled_condition(block: Mapping[str, Any]) -> Statement | None:
     if not block:
         return None
     statement = {"Effect": "Allow", "Action": "daypass:CreateAccessRequest", "Resource": "*", "Condition": block}
-    text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    text = msgspec.json.encode(
+        {"Version": "2012-10-17", "Statement": [statement]}
+    ).decode()  # a fraction becomes its text
     return parse(text, PolicyKind.IDENTITY).statements[0]
 
 

@@ -5,9 +5,8 @@ Sources: RFC 8707; RFC 6749, 3.3.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -87,10 +86,15 @@ def policy_of(scopes: Iterable[ScopeSettings]) -> str:
     statements = [statement for policy in policies for statement in _statements(policy)]
     if not statements:
         return ""
-    text = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"), ensure_ascii=False)
+    text = policy_text({"Version": "2012-10-17", "Statement": statements})
     if len(text) > MAX_POLICY:
         raise ValueError(f"the policies of the scopes have more than {MAX_POLICY} characters")
     return text
+
+
+def policy_text(policy: Mapping[str, Any]) -> str:
+    """The JSON text of a policy in the settings. A fraction becomes its text, as conditions compare it."""
+    return msgspec.json.encode(policy).decode()
 
 
 def _statements(policy: dict[str, Any]) -> list[Any]:

@@ -16,9 +16,9 @@ from daypass.domain.oauth.resource_server import (
     dump_resource_server,
     parse_resource_server,
     policy_of,
+    policy_text,
 )
 from daypass.domain.policy.document import PolicyKind, parse
-from daypass.domain.policy.source import PolicyError
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
@@ -115,8 +115,8 @@ def _parsed(text: str) -> ResourceServerSettings:
         if scope.policy is None:
             continue
         try:
-            parse(json.dumps(scope.policy, ensure_ascii=False), PolicyKind.SESSION)
+            parse(policy_text(scope.policy), PolicyKind.SESSION)
             policy_of((scope,))
-        except (PolicyError, TypeError, ValueError) as error:
+        except ValueError as error:  # PolicyError among them
             raise DaypassError(ErrorKind.MALFORMED_POLICY, f"The policy of the scope {name}: {error}") from None
     return settings
