@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -98,15 +101,16 @@ def thumbprint(certificate: Pair) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("certificates")
+@contextmanager
+def served(folder: Path, *, with_ca: bool, **more: str) -> Iterator[World]:
     pki = Pki(folder)
     authority, own = Authority.make(at=NOW), self_signed()
-    bundle = folder / "clients.pem"
-    bundle.write_text(authority.pem + own.pem)
-    options = ("--tls-cert", str(pki.server_cert), "--tls-key", str(pki.server_key), "--client-ca", str(bundle))
-    environment = {"DAYPASS_SERVER__CLIENT_CERTIFICATES": "optional", "DAYPASS_SERVER__PUBLIC_URL": "{url}"}
+    options = ["--tls-cert", str(pki.server_cert), "--tls-key", str(pki.server_key)]
+    if with_ca:
+        bundle = folder / "clients.pem"
+        bundle.write_text(authority.pem + own.pem)
+        options += ["--client-ca", str(bundle)]
+    environment = {"DAYPASS_SERVER__CLIENT_CERTIFICATES": "optional", "DAYPASS_SERVER__PUBLIC_URL": "{url}", **more}
     ours = ssl.create_default_context(cafile=str(pki.ca))  # it has no certificate
     with running(folder / "data", *options, environment=environment, tls=ours) as server:
         yield World(
@@ -119,7 +123,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         )
 
 
-def test_tls_client_auth_binds_the_token_to_the_certificate(world: World) -> None:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with served(tmp_path_factory.mktemp("certificates"), with_ca=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def without_ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two processes, to which nobody vouches for any client."""
+    with served(tmp_path_factory.mktemp("without-ca"), with_ca=False, DAYPASS_SERVER__WORKERS="2") as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", ["world", "without_ca"])
+def test_tls_client_auth_binds_the_token_to_the_certificate(request: pytest.FixtureRequest, kind: str) -> None:
+    world: World = request.getfixturevalue(kind)
     anywhere = world.server.client("rolesanywhere", verify=str(world.pki.ca))
     source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": world.authority.pem}}
     anchor = anywhere.create_trust_anchor(name="clients", source=source, enabled=True)["trustAnchor"]
@@ -139,7 +158,10 @@ def test_tls_client_auth_binds_the_token_to_the_certificate(world: World) -> Non
         assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
 
 
-def test_self_signed_tls_client_auth_with_a_certificate_in_the_bundle(world: World) -> None:
+@pytest.mark.parametrize("kind", ["world", "without_ca"])
+def test_self_signed_tls_client_auth_needs_no_authority(request: pytest.FixtureRequest, kind: str) -> None:
+    """With `client_ca` the certificate is in it."""
+    world: World = request.getfixturevalue(kind)
     client_id = world.client(
         "self-signed",
         token_endpoint_auth_method="self_signed_tls_client_auth",
@@ -149,7 +171,8 @@ def test_self_signed_tls_client_auth_with_a_certificate_in_the_bundle(world: Wor
     seen = world.ask("/oauth2/introspect", {"token": text}, world.self_signed, text)
     assert seen.json()["cnf"] == {"x5t#S256": thumbprint(world.self_signed)}
     form = {"grant_type": "client_credentials", "client_id": client_id}
-    assert world.ask("/oauth2/token", form, world.known).json()["error"] == "invalid_client"
+    for other in (None, world.known):
+        assert world.ask("/oauth2/token", form, other).json()["error"] == "invalid_client"
 
 
 def test_certificate_that_the_bundle_does_not_vouch_for_ends_the_handshake(world: World) -> None:
@@ -157,6 +180,46 @@ def test_certificate_that_the_bundle_does_not_vouch_for_ends_the_handshake(world
     for stranger in (world.unknown, foreign):
         with pytest.raises(requests.ConnectionError):
             world.ask("/oauth2/token", {}, stranger)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a258_certificate_that_nobody_vouches_for_proves_its_own_client_alone(
+    without_ca: World, version: ssl.TLSVersion
+) -> None:
+    """Whoever has the key of any certificate may connect; it is that of no other client, also on a resumed connection."""
+    world = without_ca
+    client_id = world.client(
+        f"nobody-else-{version}",
+        token_endpoint_auth_method="self_signed_tls_client_auth",
+        tls_client_certificates=[thumbprint(world.self_signed)],
+    )
+    outcomes = []
+    for certificate in (world.self_signed, world.unknown, None):
+        context = ssl.create_default_context(cafile=str(world.pki.ca))
+        context.minimum_version = context.maximum_version = version
+        if certificate is not None:
+            context.load_cert_chain(*certificate)
+        session = None
+        for _ in range(2):
+            status, session = token_over(world.server.url, context, client_id, session)
+            outcomes.append(status)
+    assert outcomes == [200, 200, 401, 401, 401, 401]
+
+
+def token_over(
+    url: str, context: ssl.SSLContext, client_id: str, session: ssl.SSLSession | None
+) -> tuple[int, ssl.SSLSession | None]:
+    """The status of a token request with a large body, and the session of TLS that a next connection resumes."""
+    host, _, port = url.removeprefix("https://").partition(":")
+    body = urlencode({"grant_type": "client_credentials", "client_id": client_id, "ignored": "x" * 100_000}).encode()
+    head = f"POST /oauth2/token HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+    with (
+        socket.create_connection((host, int(port)), timeout=60) as plain,
+        context.wrap_socket(plain, server_hostname=host, session=session) as secured,
+    ):
+        secured.sendall(f"{head}content-type: application/x-www-form-urlencoded\r\n\r\n".encode() + body)
+        answer = b"".join(iter(lambda: secured.recv(65_536), b""))
+        return int(answer.split(b" ", 2)[1]), secured.session
 
 
 def test_certificate_header_of_a_client_is_dropped_where_there_is_no_proxy(world: World) -> None:

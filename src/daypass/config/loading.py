@@ -59,10 +59,8 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError("server.client_certificate_header needs server.trusted_proxies: nobody else is believed.")
     if server.client_ca is not None and server.tls_cert is None:
         raise ConfigError("server.client_ca needs server.tls_cert and server.tls_key: client certificates need TLS.")
-    if server.client_certificates == "optional" and server.client_ca is None:
-        raise ConfigError(
-            "server.client_certificates needs server.client_ca: TLS asks for certificates that it can verify."
-        )
+    if server.client_certificates == "optional" and server.tls_cert is None:
+        raise ConfigError("server.client_certificates needs server.tls_cert: client certificates need TLS.")
 
 
 def _check_standby(settings: Settings) -> None:

@@ -26,8 +26,9 @@ class ServerSettings(Section):
     )
     client_certificates: Literal["required", "optional"] = Field(
         "required",
-        description="With `client_ca`: whether TLS refuses clients without a certificate, or serves them too. "
-        "A certificate that `client_ca` does not vouch for is refused in any case.",
+        description="`required`, with `client_ca`: TLS refuses clients without a certificate. `optional`: it serves them too. "
+        "A certificate that `client_ca` does not vouch for is refused in both cases. `optional` without `client_ca`: every "
+        "certificate is accepted whose key the client has, also a self-signed one; OAuth clients and trust anchors decide what it proves.",
     )
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: none."

@@ -10,7 +10,7 @@ _IAM_SCOPE: Final = b"/iam/aws4_request"  # in the credential scope of a signed 
 
 
 def certificate_of(transport: asyncio.Transport) -> bytes:
-    """The certificate (DER) that the client presented and TLS verified; b"" if there is none."""
+    """The certificate (DER) whose key the client proved to TLS; b"" if there is none."""
     secured = transport.get_extra_info("ssl_object")
     context = transport.get_extra_info("sslcontext")
     if secured is None or context is None or context.verify_mode is ssl.CERT_NONE:

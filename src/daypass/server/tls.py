@@ -1,7 +1,6 @@
 """TLS of the server: its context, and how a new certificate replaces it while connections stay open.
 
-A file that cannot be used never replaces a context that works. A client's certificate is always verified by OpenSSL: Python's
-`ssl` has no callback that could accept an unknown one, so a self-signed certificate must be in `client_ca`.
+A file that cannot be used never replaces a context that works.
 """
 
 from __future__ import annotations
@@ -18,13 +17,17 @@ from cryptography import x509
 
 from daypass.config import ConfigError, ServerSettings
 from daypass.observability import logs
+from daypass.server.unverified_clients import UnverifiedClients
 
 
 def load(settings: ServerSettings) -> ssl.SSLContext:
     """A context with the certificate, key and client CA currently in the files. Raises ConfigError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    assert settings.tls_cert is not None
     try:
-        context.load_cert_chain(str(settings.tls_cert), settings.tls_key)
+        if settings.client_certificates == "optional" and settings.client_ca is None:
+            return UnverifiedClients.make(settings.tls_cert, settings.tls_key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
         if settings.client_ca is not None:
             context.load_verify_locations(settings.client_ca)
             required = settings.client_certificates == "required"

@@ -66,7 +66,7 @@ class Request(NamedTuple):
     secure: bool
     request_id: str
     received_at: int  # ms
-    peer_certificate: bytes = b""  # DER, verified by TLS: the client's, or a proxy's
+    peer_certificate: bytes = b""  # DER; its holder has proved the key to TLS: the client, or a proxy
     via_proxy: bool = False  # the peer is a trusted proxy
 
 
