@@ -14,6 +14,7 @@ from tests.ticket_systems import TOKEN, USER, Jira, ServiceNow, TicketSystem, se
 from daypass.domain.directory import Notification
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker.notify import deliver
+from daypass.operations.broker.tickets import EVENTS
 from daypass.ports import Tx
 
 TARGETS = {"jira": "{}?project=OPS&type=Task", "servicenow": "{}?table=incident"}
@@ -40,7 +41,7 @@ async def place(server: Server, system: TicketSystem, kind: str) -> Place:
     body = {"kind": kind, "target": target, "events": ["access.requested"], "secret": f"{USER}:{TOKEN}"}
     answer = await server.api(ROOT, "PUT", "/notification-channels/tickets", {"account": TENANT}, body=body)
     assert answer.status == 200, answer.body
-    assert answer.json["events"] == ["access.approved", "access.emergency", "access.ended", "access.requested"]
+    assert set(answer.json["events"]) == set(EVENTS)
     assert answer.json["secret"] == ""
     return made
 
@@ -79,6 +80,63 @@ async def test_ticket_opens_with_the_grant_and_closes_with_it(place: Place, syst
     await delivered(place)
     assert is_closed(only(system))
     assert system.faults == []
+
+
+async def end(place: Place, request: Any, how: str) -> None:
+    """Ends the access of a request in one of the ways that are not the person's own word."""
+    path = f"/access-requests/{request['id']}"
+    if how == "denied":
+        await place.ask("lee", f"{path}/deny", {"binding": "", "reason": "{noformat} not needed"})
+    elif how == "cancelled":
+        await place.ask("ann", f"{path}/cancel")
+    elif how == "revoked":
+        body = {"subject": "grant", "value": request["grants"][0]["id"], "account": TENANT}
+        assert (await place.server.api(ROOT, "POST", "/revocations", body=body)).status == 201
+    else:
+        body = {"ticket": "INC-1"}
+        answer = await place.server.api(ROOT, "POST", "/grants/end-for-ticket", {"account": TENANT}, body=body)
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("how", ["denied", "cancelled", "revoked", "ticket_closed"])
+async def test_ticket_closes_however_the_access_ends(place: Place, system: TicketSystem, how: str) -> None:
+    request = await place.granted(ticket="INC-1")
+    await delivered(place)
+    await end(place, request, how)
+    await delivered(place)
+    assert is_closed(only(system))
+    assert how in str(only(system))
+    assert "not needed" not in str(only(system))
+    assert system.faults == []
+
+
+async def test_ticket_stays_open_while_another_role_of_the_request_is_granted(
+    place: Place, system: TicketSystem
+) -> None:
+    await place.role("second")
+    await place.rule("second", roles=["role/second"])
+    request = await place.approve("lee", await place.request("ann", "prod", "second"))
+    request = await place.approve("lou", request)
+    assert len(request["grants"]) == 2
+    for number, grant in enumerate(request["grants"]):
+        await delivered(place)
+        assert not is_closed(only(system)), number
+        answer = await place.server.api(ROOT, "POST", f"/grants/{grant['id']}/end", {"account": TENANT})
+        assert answer.status == 200
+    await delivered(place)
+    assert is_closed(only(system))
+
+
+async def test_ticket_opens_for_a_request_that_is_granted_when_its_person_accepts(
+    place: Place, system: TicketSystem
+) -> None:
+    await place.rule("prod", on_behalf=True, automatic=[{"name": "any", "condition": {}}])
+    request = await place.request(beneficiary=place.users["eve"].arn)
+    await delivered(place)
+    assert system.tickets == {}
+    await place.ask("eve", f"/access-requests/{request['id']}/accept")
+    await delivered(place)
+    assert request["id"] in str(only(system))
 
 
 async def test_ticket_whose_creation_got_no_answer_is_opened_once(place: Place, system: TicketSystem) -> None:

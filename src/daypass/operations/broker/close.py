@@ -9,8 +9,11 @@ from daypass.domain.access import grant as grants
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker.notify import announce
+from daypass.operations.outcome import actor_of
 from daypass.operations.revocation import new_revocation
-from daypass.ports import Env, Reader, Tx
+from daypass.ports import Call, Env, Reader, Tx
 
 _MANY = 1_000
 BY_ITSELF: Final = frozenset({EndReason.TIME, EndReason.UNCLAIMED})
@@ -56,14 +59,27 @@ def end_grants(
     return _end_request(tx, request, reason, now)
 
 
-def end_revoked_grant(tx: Tx, revocation: Revocation) -> None:
-    """Ends the grant that a revocation names. The revocation itself ends the sessions."""
+def end_revoked_grant(env: Env, call: Call, tx: Tx, revocation: Revocation) -> None:
+    """Ends the grant that a revocation names, and announces it. The revocation itself ends the sessions."""
     grant = tx.get(Grant, id=revocation.value)
     request = tx.get(AccessRequest, id=grant.request_id) if grant is not None else None
     if grant is None or request is None or grant.account != revocation.account:
         return
+    if grant.ended_at:
+        return
     tx.replace(grants.ended(grant, EndReason.REVOKED, revocation.created_at))
-    _end_request(tx, request, EndReason.REVOKED, revocation.created_at)
+    request = _end_request(tx, request, EndReason.REVOKED, revocation.created_at)
+    announce_end(env, tx, call, request, [grant], EndReason.REVOKED)
+
+
+def announce_end(
+    env: Env, tx: Tx, call: Call, request: AccessRequest, ended: Sequence[Grant], reason: EndReason
+) -> None:
+    """Tells the channels that grants of one request ended, as a part of an operation whose own event is another."""
+    detail = ending_detail(request, ended, reason)
+    announce(
+        env, tx, Event(EventType.ACCESS_ENDED, call.now, request.account, actor=actor_of(call.caller), detail=detail)
+    )
 
 
 def _end_request(tx: Tx, request: AccessRequest, reason: EndReason, now: int) -> AccessRequest:

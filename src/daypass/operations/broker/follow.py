@@ -18,7 +18,15 @@ from daypass.domain.policy.model import Context, Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
-from daypass.operations.broker.close import end_grants, ending_detail, existing, grants_of, no_such_request, refused
+from daypass.operations.broker.close import (
+    announce_end,
+    end_grants,
+    ending_detail,
+    existing,
+    grants_of,
+    no_such_request,
+    refused,
+)
 from daypass.operations.broker.create import invalid
 from daypass.operations.broker.facts import Person, Target, person_of
 from daypass.operations.broker.notify import announce
@@ -165,7 +173,8 @@ async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> lis
         for request_id in {grant.request_id for grant in ending}:
             request = existing(tx, owner, request_id)
             chosen = [grant for grant in ending if grant.request_id == request_id]
-            end_grants(env, tx, request, chosen, EndReason.TICKET_CLOSED, call.now, call.caller.arn)
+            request = end_grants(env, tx, request, chosen, EndReason.TICKET_CLOSED, call.now, call.caller.arn)
+            announce_end(env, tx, call, request, chosen, EndReason.TICKET_CLOSED)
         detail = {
             "ticket": ticket,
             "reason": EndReason.TICKET_CLOSED.value,
@@ -173,9 +182,7 @@ async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> lis
             "roles": [grant.role_arn for grant in ending],
         }
         after = [grants.ended(grant, EndReason.TICKET_CLOSED, call.now) for grant in ending]
-        return after, announce(
-            env, tx, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
-        )
+        return after, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
 

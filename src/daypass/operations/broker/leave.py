@@ -6,13 +6,13 @@ single end, so that channels and tickets follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from daypass.domain.access.request import UNDECIDED, EndReason, moved
 from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.close import end_grants, ending_detail
+from daypass.operations.broker.close import announce_end, end_grants
 from daypass.operations.broker.notify import announce
 from daypass.operations.outcome import actor_of
 from daypass.ports import Call, Env, Reader, Tx
@@ -55,16 +55,12 @@ def _cancel(env: Env, call: Call, tx: Tx, request: AccessRequest) -> None:
     after = moved(request, RequestState.CANCELLED, call.now, EndReason.INELIGIBLE.value)
     tx.replace(after)
     detail = {"request": after.id, "state": after.state.value, "reason": after.end_reason}
-    _announce(env, call, tx, EventType.ACCESS_CANCELLED, after.account, detail)
+    event = Event(EventType.ACCESS_CANCELLED, call.now, after.account, actor=actor_of(call.caller), detail=detail)
+    announce(env, tx, event)
 
 
 def _end(env: Env, call: Call, tx: Tx, grant: Grant) -> None:
     request = tx.get(AccessRequest, id=grant.request_id)
     assert request is not None, "a grant has a request"
     request = end_grants(env, tx, request, [grant], EndReason.INELIGIBLE, call.now, call.caller.arn)
-    detail = ending_detail(request, [grant], EndReason.INELIGIBLE)
-    _announce(env, call, tx, EventType.ACCESS_ENDED, grant.account, detail)
-
-
-def _announce(env: Env, call: Call, tx: Tx, kind: EventType, account: str, detail: Mapping[str, Any]) -> None:
-    announce(env, tx, Event(kind, call.now, account, actor=actor_of(call.caller), detail=detail))
+    announce_end(env, tx, call, request, [grant], EndReason.INELIGIBLE)

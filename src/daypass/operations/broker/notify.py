@@ -47,10 +47,12 @@ def announce(env: Env, tx: Tx, event: Event) -> Event:
 
 def _wants(channel: NotificationChannel, event: Event) -> bool:
     """Whether a channel reports an event. One that reports requests also says when a request needs nobody any more."""
+    if channel.kind in tickets.KINDS:
+        return event.type.value in tickets.EVENTS
     if event.type.value in channel.event_types:
         return True
     handled = event.type in _HANDLED and event.detail.get("state") != RequestState.PENDING.value
-    return handled and channel.kind not in tickets.KINDS and not _ASKING.isdisjoint(channel.event_types)
+    return handled and not _ASKING.isdisjoint(channel.event_types)
 
 
 def document_of(env: Env, event: Event) -> dict[str, Any]:

@@ -15,15 +15,18 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from daypass.domain.access.message import Message, email_of
+from daypass.domain.access.request import GRANTED
 from daypass.ports import Outbound, OutboundFailed
 
 JIRA: Final = "jira"
 SERVICENOW: Final = "servicenow"
 KINDS: Final = (JIRA, SERVICENOW)
-OPENING: Final = frozenset({"access.approved", "access.requested", "access.emergency"})
-CLOSING: Final = frozenset({"access.ended"})
+OPENING: Final = frozenset({"access.approved", "access.requested", "access.accepted", "access.emergency"})
+_ENDED: Final = "access.ended"
+CLOSING: Final = frozenset({_ENDED, "access.denied", "access.cancelled"})
 EVENTS: Final = tuple(sorted(OPENING | CLOSING))
-"""The events of a ticket channel. Of those that open, only the ones that bring grants do."""
+"""The events of a ticket channel. Only those that bring grants open a ticket, and only the end of the last grant closes it."""
+_GRANTED: Final = tuple(state.value for state in GRANTED)
 _CLOSED_STATE: Final = "7"  # ServiceNow, incident: Closed
 
 
@@ -84,11 +87,12 @@ async def deliver(system: System, kind: str, document: Mapping[str, Any], messag
         if detail.get("grants") and not await work.find(system, request):
             await work.open(system, request, message)
         return
-    if document["type"] in CLOSING:
+    if detail.get("grants") and detail.get("state") not in _GRANTED:
         found = await work.find(system, request)
         if not found:
             raise OutboundFailed("the ticket of the request is not there (yet)")
-        await work.close(system, found, str(detail.get("reason", "")))
+        reason = detail["reason"] if document["type"] == _ENDED else document["type"].removeprefix("access.")
+        await work.close(system, found, reason)
 
 
 class _Work(NamedTuple):

@@ -102,7 +102,7 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         check_quota(tx, revocation)
         tx.insert(revocation)
         if revocation.subject == "grant":
-            end_revoked_grant(tx, revocation)
+            end_revoked_grant(env, call, tx, revocation)
         return revocation, event
 
     offline = None if replays else Offline(revocation, event, revocation)
