@@ -212,7 +212,7 @@ def test_a32_response_to_a_request_that_nobody_made_is_refused(site: Installatio
     refused(site, post(site, "/saml/acs", SAMLResponse=answers.encoded()))
 
 
-@pytest.mark.parametrize("choice", ["1", "-1", "", "x", "\uff10", "0 ", "00000", ROLES[1]])
+@pytest.mark.parametrize("choice", ["1", "-1", "", "x", "\uff10", "0 ", "00", "00000", ROLES[1]])
 def test_a33_role_that_was_not_offered_is_refused(site: Installation, choice: str) -> None:
     form = fields(signed_in(site, roles=[f"{ROLES[0]},{PROVIDER}", f"{ROLES[1]},{PROVIDER}2", ROLES[1]]))[0]
     refused(site, post(site, "/saml/choose", **{**form, "choice": choice}))

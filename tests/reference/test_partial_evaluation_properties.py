@@ -11,7 +11,7 @@ from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery
 from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap
-from daypass.domain.policy.partial_evaluation import Known, Outcome, evaluate_partially, policies_of, varied
+from daypass.domain.policy.partial_evaluation import Known, Outcome, evaluate_partially, varied
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
 
@@ -43,7 +43,7 @@ def test_foresee_outcome_holds_in_every_circumstance(seed):
         fixed = {k: v for k, v in query.context.items() if k in known_keys}
         asked = AccessQuery(query.principal, query.action, query.resource, fixed)
         known = Known(frozenset(known_keys))
-        found = evaluate_partially(known, policies_of(layers), lambda v, q=asked, la=layers: evaluate(q, varied(la, v)))
+        found = evaluate_partially(known, layers.policies(), lambda v, q=asked, la=layers: evaluate(q, varied(la, v)))
         seen[found.outcome] += 1
         decisions = set()
         for context in contexts(rng, known_keys, fixed, 8):
@@ -76,7 +76,7 @@ def test_certainly_denied_holds_in_every_circumstance(seed):
         counts[denied] += 1
         if denied:
             found = evaluate_partially(
-                Known(frozenset()), policies_of(layers), lambda v, q=query, la=layers: evaluate(q, varied(la, v))
+                Known(frozenset()), layers.policies(), lambda v, q=query, la=layers: evaluate(q, varied(la, v))
             )
             assert found.outcome is Outcome.DENIED
     assert min(counts.values()) > 50
@@ -109,7 +109,7 @@ def test_over_pattern_bounds_every_request_that_the_pattern_stands_for(seed):
         worst, best = (
             evaluate(
                 region,
-                varied(layers, lambda p, h=h: over_pattern(p, action, resource, query.context, hopeful=h)),  # noqa: B023
+                varied(layers, lambda p, h=h: over_pattern(p, action, resource, query.context, at_best=h)),  # noqa: B023
             )
             for h in (False, True)
         )

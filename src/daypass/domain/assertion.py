@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,6 +20,7 @@ from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Value
 from daypass.domain.proof import OneTime, Proof
+from daypass.domain.session import is_tag_text
 
 ATTRIBUTES: Final = "https://aws.amazon.com/SAML/Attributes/"
 REDEEM_MS: Final = 300_000
@@ -29,7 +29,6 @@ PURPOSE: Final = "saml"
 
 _PRINCIPAL_TAG: Final = f"{ATTRIBUTES}PrincipalTag:"
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
-_TAG_MARKS: Final = frozenset("_.:/=+-@")  # allowed in tags, with letters, separators and numbers (tagKeyType)
 _BETWEEN_ARNS = re.compile(r"\s*,\s*(?=arn:)")
 _FORMAT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:"
 _MAX_ROLES: Final = 200
@@ -206,7 +205,7 @@ def session_tags(assertion: Assertion) -> tuple[Tags, tuple[str, ...]]:
         key = name.removeprefix(_PRINCIPAL_TAG)
         if len(values) != 1:
             raise refuse("A PrincipalTag attribute in AuthnResponse must have exactly one value")
-        if not (_is_tag_text(key, 128) and key and _is_tag_text(values[0], 256)):
+        if not (key and is_tag_text(key, 128) and is_tag_text(values[0], 256)):
             raise refuse("A PrincipalTag attribute in AuthnResponse is not a valid tag")
         tags.append((key, values[0]))
     transitive = assertion.values("TransitiveTagKeys")
@@ -215,10 +214,6 @@ def session_tags(assertion: Assertion) -> tuple[Tags, tuple[str, ...]]:
     if not set(transitive) <= {key for key, _ in tags}:
         raise refuse("TransitiveTagKeys in AuthnResponse names a tag that PrincipalTag does not set")
     return tuple(tags), transitive
-
-
-def _is_tag_text(text: str, limit: int) -> bool:
-    return len(text) <= limit and all(c in _TAG_MARKS or unicodedata.category(c)[0] in "LZN" for c in text)
 
 
 # --- Context keys ----------------------------------------------------------------------------------------------------

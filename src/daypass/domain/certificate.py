@@ -99,7 +99,7 @@ class Certificate:
     pem: str = ""
 
     @property
-    def called(self) -> str:
+    def display_name(self) -> str:
         """The subject or, when it is empty (as in a SPIFFE X.509-SVID), the first alternative name."""
         if self.subject:
             return self.subject
@@ -135,7 +135,7 @@ class Certificate:
 
     def subject_id(self, account: str) -> str:
         """The id of the subject in an account, a UUID of version 8. Certificates with the same subject share it."""
-        x = text_digest(f"{account}\0{self.called}")
+        x = text_digest(f"{account}\0{self.display_name}")
         return f"{x[:8]}-{x[8:12]}-8{x[13:16]}-a{x[17:20]}-{x[20:32]}"
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from daypass.domain.policy.budget import EVALUATION
 from daypass.domain.policy.compiled import Statement
-from daypass.domain.policy.evaluate import holds, looks_through_variables, steps
+from daypass.domain.policy.evaluate import depends_on_variables, holds, steps
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts, Value
 from daypass.domain.trust import Admission, CallerPolicies
 
@@ -126,7 +126,7 @@ def _entry_for(
     may_be_large: bool,
 ) -> CachedDecisions | None:
     """An empty entry for admissions like this one; None when the context decides too much of them."""
-    if any(looks_through_variables(action, side.layers) for side in admission.sides for action in actions):
+    if any(depends_on_variables(action, side.layers) for side in admission.sides for action in actions):
         return None
     tests = [
         _Test(side.statements, {key: value for key, value in side.where.items() if _tested(side.statements, key)})

@@ -6,12 +6,12 @@ ids behind the session. A revocation is distributed with the match id of its sub
 
 from __future__ import annotations
 
-import base64
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
 from daypass.domain.directory import Revocation
+from daypass.domain.encoding import base64url
 from daypass.domain.session import SUBJECT_TABLES, Hop, SessionClaims
 
 MATCH_CHARACTERS: Final = 12
@@ -22,7 +22,7 @@ _BYTES: Final = 9
 @lru_cache(maxsize=8192)
 def _match_id(table: str, account: str, value: str) -> str:
     digest = sha256(f"daypass revocation|{table}|{account}|{value}".encode("utf-8", "surrogatepass")).digest()
-    return base64.urlsafe_b64encode(digest[:_BYTES]).decode("ascii")
+    return base64url(digest[:_BYTES])
 
 
 def match_id(revocation: Revocation) -> str:

@@ -6,6 +6,7 @@ This module is pure. It never widens a session: tags, lifetimes and chains only 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
@@ -107,6 +108,7 @@ MAX_TAGS = 50
 MAX_SCOPE_DOWNS = 3
 MAX_HOPS = 16  # in any chain, independent of the settings
 DEFAULT_SECONDS = 3600
+_TAG_MARKS: Final = frozenset("_.:/=+-@")  # besides letters, numbers and separators
 LONGEST_SESSION_MS = 36 * 3600 * 1000  # GetSessionToken and GetFederationToken: 129,600 s
 
 
@@ -140,6 +142,11 @@ def extend_chain(hops: tuple[Hop, ...], hop: Hop, depth_cap: int) -> tuple[Hop, 
             denied=True,
         )
     return (*hops, hop)
+
+
+def is_tag_text(text: str, limit: int) -> bool:
+    """Whether a tag's key or value may be this text of at most `limit` characters (STS API, tagKeyType and tagValueType)."""
+    return len(text) <= limit and all(c in _TAG_MARKS or unicodedata.category(c)[0] in "LNZ" for c in text)
 
 
 def merge_tags(requested: Tags, inherited: Tags) -> Tags:
@@ -273,7 +280,7 @@ class _Subject:
         if revocation.block and _block_end(revocation) > self.block_until:
             self.block, self.block_until = revocation, _block_end(revocation)
 
-    def killer(self, hop: Hop, epoch: str) -> Revocation | None:
+    def revocation_of(self, hop: Hop, epoch: str) -> Revocation | None:
         if revoked_by(self.furthest, hop, epoch):
             return self.furthest
         return self.latest if hop.issued_at < self.latest.issued_before else None
@@ -348,9 +355,9 @@ class RevocationIndex:
         if not self._count:
             return None
         for subject, hop in self._matches(hops, source_identity):
-            killer = subject.killer(hop, self.epoch)
-            if killer is not None:
-                return killer
+            revocation = subject.revocation_of(hop, self.epoch)
+            if revocation is not None:
+                return revocation
         return None
 
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:

@@ -9,7 +9,6 @@ Sources: IAM User Guide, "Pass session tags in AWS STS", "IAM and AWS STS condit
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -19,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.provider_settings import ProviderSettings
-from daypass.domain.session import MAX_TAGS
+from daypass.domain.session import MAX_TAGS, is_tag_text
 
 TAGS: Final = "https://aws.amazon.com/tags"
 SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
@@ -34,7 +33,6 @@ _URL = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?(?:/[^:\s]*)?")
 _MAYBE_PORT = re.compile(r"[0-9]{1,5}(?:/[^:]*)?:.*", re.DOTALL)
 _ORIGINAL_AUDIENCE: Final = "oaud"  # never from a claim: only `audience_keys` sets it
 _SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
-_TAG_MARKS = frozenset("_.:/=+-@")
 
 
 class UnusableClaimsError(ValueError):
@@ -154,7 +152,7 @@ def scalar_text(value: Any) -> str | None:
 # --- The requested session ------------------------------------------------------------------------------------------
 
 
-class Wishes(NamedTuple):
+class RequestedSession(NamedTuple):
     """What a token requests for its session."""
 
     tags: Tags
@@ -162,7 +160,7 @@ class Wishes(NamedTuple):
     source_identity: str
 
 
-def session_wishes(claims: Mapping[str, Any], settings: ProviderSettings) -> Wishes:
+def requested_session(claims: Mapping[str, Any], settings: ProviderSettings) -> RequestedSession:
     """Tags, transitive keys and source identity from AWS's own claims and from the claims in the provider's settings.
 
     Raises UnusableClaimsError.
@@ -177,22 +175,18 @@ def session_wishes(claims: Mapping[str, Any], settings: ProviderSettings) -> Wis
     if len(tags) > MAX_TAGS:
         raise UnusableClaimsError(f"The token has more than {MAX_TAGS} session tags.")
     mapped = (key for key in settings.transitive_tags if key.lower() in seen)
-    return Wishes(tags, (*_aws_transitive(claims), *mapped), _source_identity(claims, settings))
+    return RequestedSession(tags, (*_aws_transitive(claims), *mapped), _source_identity(claims, settings))
 
 
 def tag_problem(key: str, value: str) -> str:
     """Why this is not a valid session tag, or "" (STS API, Tag)."""
-    if not 1 <= len(key) <= 128 or not all(map(_is_tag_character, key)):
+    if not key or not is_tag_text(key, 128):
         return "a key has 1 to 128 letters, digits, spaces and _.:/=+-@"
     if key.lower().startswith("aws:"):
         return "keys that begin with aws: are reserved"
-    if len(value) > 256 or not all(map(_is_tag_character, value)):
+    if not is_tag_text(value, 256):
         return "a value has at most 256 letters, digits, spaces and _.:/=+-@"
     return ""
-
-
-def _is_tag_character(char: str) -> bool:
-    return char in _TAG_MARKS or unicodedata.category(char)[0] in "LNZ"
 
 
 def _aws_tags(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

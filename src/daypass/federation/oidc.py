@@ -28,8 +28,8 @@ from daypass.domain.web_identity import (
     is_usable_url,
     names_another_person,
     no_provider,
+    requested_session,
     session_keys,
-    session_wishes,
 )
 from daypass.ports import IssuerKeys, UnverifiedToken
 
@@ -153,7 +153,7 @@ class OidcVerifier:
         audiences, azp = _audiences(provider, claims)
         for check in self._checks:
             await check(provider, settings, jws.text, claims, now)
-        wishes = session_wishes(claims, settings)
+        requested = requested_session(claims, settings)
         keys = {**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)}
         issuer = issuer_of(provider.url, settings)
         try:
@@ -169,9 +169,9 @@ class OidcVerifier:
             issuer=issuer,
             audience=azp or audiences[0],
             keys=keys,
-            tags=wishes.tags,
-            transitive_keys=wishes.transitive_keys,
-            source_identity=wishes.source_identity,
+            tags=requested.tags,
+            transitive_keys=requested.transitive_keys,
+            source_identity=requested.source_identity,
             one_time=_one_time(provider, settings, claims, expires) if settings.one_time else None,
             record=_record(jws),
             session_keys=session_keys(provider.arn, provider.url, keys),

@@ -124,6 +124,13 @@ def test_evaluations_end_where_the_semantic_says(world: World, semantic: str, ex
     assert world.decisions({"evaluations": items, "options": {"evaluations_semantic": semantic}}) == expected
 
 
+def test_evaluations_are_a_thousand_at_most(world: World) -> None:
+    empty: list[dict[str, Any]] = [{}] * 1_000
+    assert world.decisions({"evaluations": empty}) == [False] * 1_000
+    answer = world.ask("/access/v1/evaluations", {"evaluations": [*empty, {}]})
+    assert (answer.status, b"at most 1000 evaluations" in answer.body) == (400, True)
+
+
 def test_evaluations_of_an_unknown_semantic_are_400(world: World) -> None:
     body = {"evaluations": [ask("bob", "read", "record-1")], "options": {"evaluations_semantic": "first"}}
     assert world.ask("/access/v1/evaluations", body).status == 400

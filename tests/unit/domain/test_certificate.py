@@ -99,9 +99,9 @@ def test_subject_id_belongs_to_account_and_subject_and_is_a_uuid() -> None:
 def test_subject_without_a_name_is_called_by_its_first_alternative_name() -> None:
     svid = replace(HOST, subject="", sans=(("URI", "spiffe://acme.example/a"),))
     other = replace(HOST, subject="", sans=(("URI", "spiffe://acme.example/b"),))
-    assert svid.called == "spiffe://acme.example/a"
+    assert svid.display_name == "spiffe://acme.example/a"
     assert svid.subject_id("111122223333") != other.subject_id("111122223333")
-    assert replace(HOST, subject="", sans=()).called == "beef"
+    assert replace(HOST, subject="", sans=()).display_name == "beef"
 
 
 def test_check_mapping_names_the_first_specifier_that_the_field_does_not_have() -> None:

@@ -22,6 +22,7 @@ from daypass.domain.session import (
     SessionRefused,
     chain_depth,
     extend_chain,
+    has_policies_or_tags,
     is_spent,
     merge_tags,
     merge_transitive,
@@ -62,6 +63,22 @@ def index(*revocations: Revocation) -> RevocationIndex:
     for one in revocations:
         made.add(one)
     return made
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, False),
+        ({"source_identity": "ann", "mfa_at": 1, "transitive_keys": ("a",)}, False),
+        ({"policies": ("{}",)}, True),
+        ({"policy_hashes": ("a" * 64,)}, True),
+        ({"tags": (("a", "1"),)}, True),
+    ],
+)
+def test_has_policies_or_tags_counts_inline_and_managed_policies_and_tags(
+    more: dict[str, object], expected: bool
+) -> None:
+    assert has_policies_or_tags(claims(USER, **more)) is expected
 
 
 # --- chains

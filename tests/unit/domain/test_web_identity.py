@@ -22,7 +22,7 @@ from daypass.domain.web_identity import (
     claim_at,
     claim_keys,
     is_usable_url,
-    session_wishes,
+    requested_session,
     tag_problem,
 )
 
@@ -151,10 +151,10 @@ def test_audience_keys_authorized_party_takes_the_place_of_the_audience() -> Non
         },
     ],
 )
-def test_session_wishes_tags_are_taken_nested_and_flattened(claims: dict[str, Any]) -> None:
-    wishes = session_wishes(claims, PLAIN)
-    assert wishes.tags == (("Project", "Atlas"), ("Cost", "7"))
-    assert (wishes.transitive_keys, wishes.source_identity) == (("Project",), "")
+def test_requested_session_tags_are_taken_nested_and_flattened(claims: dict[str, Any]) -> None:
+    requested = requested_session(claims, PLAIN)
+    assert requested.tags == (("Project", "Atlas"), ("Cost", "7"))
+    assert (requested.transitive_keys, requested.source_identity) == (("Project",), "")
 
 
 @pytest.mark.parametrize(
@@ -191,22 +191,22 @@ def test_session_wishes_tags_are_taken_nested_and_flattened(claims: dict[str, An
         {SOURCE_IDENTITY: "a" * 65},
     ],
 )
-def test_session_wishes_form_that_aws_does_not_document_is_refused(claims: dict[str, Any]) -> None:
+def test_requested_session_form_that_aws_does_not_document_is_refused(claims: dict[str, Any]) -> None:
     with pytest.raises(UnusableClaimsError):
-        session_wishes(claims, PLAIN)
+        requested_session(claims, PLAIN)
 
 
-def test_session_wishes_claims_of_the_settings_become_tags_and_source_identity() -> None:
+def test_requested_session_claims_of_the_settings_become_tags_and_source_identity() -> None:
     settings = ProviderSettings(
         tag_claims=(("kubernetes.io/namespace", "Namespace"), ("run", "Run"), ("org", "Org"), ("one", "One")),
         transitive_tags=("namespace", "Org"),
         source_identity_claim="actor",
     )
     claims = {"kubernetes.io": {"namespace": "shop"}, "run": 17, "actor": "ann@example.com", "one": ["x"]}
-    wishes = session_wishes(claims, settings)
-    assert wishes.tags == (("Namespace", "shop"), ("Run", "17"), ("One", "x"))  # `org` is not in this token
-    assert wishes.transitive_keys == ("namespace",)
-    assert wishes.source_identity == "ann@example.com"
+    requested = requested_session(claims, settings)
+    assert requested.tags == (("Namespace", "shop"), ("Run", "17"), ("One", "x"))  # `org` is not in this token
+    assert requested.transitive_keys == ("namespace",)
+    assert requested.source_identity == "ann@example.com"
 
 
 @pytest.mark.parametrize(
@@ -220,10 +220,10 @@ def test_session_wishes_claims_of_the_settings_become_tags_and_source_identity()
         {"actor": ["ann", "bob"]},
     ],
 )
-def test_session_wishes_mapped_claim_that_is_not_one_value_is_refused(claims: dict[str, Any]) -> None:
+def test_requested_session_mapped_claim_that_is_not_one_value_is_refused(claims: dict[str, Any]) -> None:
     settings = ProviderSettings(tag_claims=(("team", "Team"),), source_identity_claim="actor")
     with pytest.raises(UnusableClaimsError):
-        session_wishes(claims, settings)
+        requested_session(claims, settings)
 
 
 def test_tag_problem_letters_of_any_script_are_taken() -> None:

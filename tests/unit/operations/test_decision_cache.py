@@ -16,7 +16,7 @@ from daypass.domain import decision_cache as cache_module
 from daypass.domain.decision_cache import DecisionCache
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.evaluate import decide, holds, looks_through_variables
+from daypass.domain.policy.evaluate import decide, depends_on_variables, holds
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts
 from daypass.domain.trust import CallerPolicies, Target, admit
 from daypass.operations import decide as module
@@ -142,7 +142,7 @@ def test_decisions_with_the_same_outcomes_of_conditions_are_the_same_in_every_co
     contexts = [cases.to_query(pool.case())[0].context for _ in range(20)]
     for _ in range(1500):
         query, layers = cases.to_query(pool.case())
-        if looks_through_variables(query.action, layers):
+        if depends_on_variables(query.action, layers):
             continue
         found: dict[tuple[bool, ...], set[Decision]] = {}
         tested = set()

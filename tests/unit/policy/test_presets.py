@@ -12,7 +12,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.lint.facts import Facts
-from daypass.domain.policy.lint.oidc import unpinned
+from daypass.domain.policy.lint.oidc import unrestricted_issuer
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.presets import PRESETS, Preset, SubjectForm, preset_of
@@ -119,7 +119,7 @@ def test_issuers_that_aws_has_as_shared_demand_the_claim_that_tells_customers_ap
                 "Condition": {"StringLike": {f"{issuer}:{claim}": value, f"{issuer}:anything": "x"}},
             }
             text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-            assert (unpinned(parse(text, PolicyKind.TRUST)) is not None) is refused
+            assert (unrestricted_issuer(parse(text, PolicyKind.TRUST)) is not None) is refused
             found = {f.id for f in lint_text(text, PolicyKind.TRUST, Facts(account=ACCOUNT)) if "subject" in f.id}
             assert bool(found) is refused
 

@@ -142,3 +142,15 @@ def test_network_host_bits_are_dropped():
 )
 def test_arn_glob_matches_field_by_field(pattern, text, wanted):
     assert values.ArnGlob(tokenize(pattern, variables=False, wildcards=True)).matches(text) is wanted
+
+
+def test_address_of_the_longest_form_is_read():
+    longest = "0000:0000:0000:0000:0000:ffff:255.255.255.255"
+    assert values.address(longest) == (4, 2**32 - 1)
+    assert values.network(longest) == values.network("255.255.255.255")
+    assert values.address(f"0{longest}") is None
+
+
+def test_number_of_forty_digits_before_and_after_the_point_is_read():
+    assert values.number(f"{'9' * 40}.{'9' * 40}") is not None
+    assert values.number(f"1.{'9' * 41}") is None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
 from typing import Final
+
+from daypass.domain.encoding import base64url
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -22,4 +23,4 @@ def fits(unverified_verifier: str, challenge: str) -> bool:
     if not _VERIFIER.fullmatch(unverified_verifier):
         return False
     digest = hashlib.sha256(unverified_verifier.encode("ascii")).digest()
-    return hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"="), challenge.encode("ascii"))
+    return hmac.compare_digest(base64url(digest), challenge)

@@ -67,7 +67,7 @@ def concerns(effect: Effect, granted: Administration | None, layer: Layer, query
     if granted is None:
         return False
     action = fold(query.action)
-    if layer is Layer.IDENTITY and elsewhere(query):
+    if layer is Layer.IDENTITY and in_other_account(query):
         return granted.named.matches(action, {}) and granted.resources.matches(query.resource, query.context)
     return granted.actions.matches(action, {})
 
@@ -77,7 +77,7 @@ def is_administrative(action: str) -> bool:
     return action.startswith(PREFIX)
 
 
-def elsewhere(query: AccessQuery) -> bool:
+def in_other_account(query: AccessQuery) -> bool:
     """Whether the resource belongs to an account other than the principal's, or to every account."""
     fields = query.resource.split(":", 5)
     return len(fields) == 6 and fields[4] not in ("", query.principal.account)

@@ -14,7 +14,7 @@ from daypass.domain.policy.administration import Administration
 from daypass.domain.policy.budget import Weight
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.model import Context, Effect
-from daypass.domain.policy.pattern import Patterns
+from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.policy.principal import Principals
 
 
@@ -118,13 +118,13 @@ class PolicyDocument:
         return tuple(value for statement in self.statements for value in statement.principal_values)
 
 
-def build_index(statements: Iterable[Statement], actions: Mapping[int, tuple[str, ...]]) -> Index:
-    """`actions` gives the action patterns (folded) of each statement, by its index."""
+def build_index(statements: Iterable[Statement]) -> Index:
+    """The index of these statements, by the actions in `Statement.written`."""
     exact: dict[str, list[Statement]] = {}
     by_service: dict[str, list[Statement]] = {}
     others: list[Statement] = []
     for statement in statements:
-        patterns = set(actions[statement.index])
+        patterns = set(map(fold, statement.written.get("NotAction" if statement.not_action else "Action", ())))
         if statement.always or statement.not_action or any(":" not in p or p.startswith("*") for p in patterns):
             others.append(statement)
             continue

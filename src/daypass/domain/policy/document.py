@@ -40,14 +40,13 @@ def parse(text: str, kind: PolicyKind) -> PolicyDocument:
     draft = Draft(root, kind, Positions(text))
     check(draft)
     statements = tuple(_statement(draft, index, node) for index, node in enumerate(draft.statements))
-    actions = {s.index: tuple(map(fold, s.written["NotAction" if s.not_action else "Action"])) for s in statements}
     identifier = root.members.get("Id")
     return PolicyDocument(
         kind=kind,
         text=text,
         version=draft.version,
         statements=statements,
-        index=build_index(statements, actions),
+        index=build_index(statements),
         id=identifier.text if identifier is not None else "",
     )
 
@@ -58,8 +57,7 @@ def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
         return parse(text, kind)
     except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
         statements = tuple(_salvage(text))
-        index = build_index(statements, {statement.index: () for statement in statements})
-        return PolicyDocument(kind, text, V2008, statements, index, broken=True)
+        return PolicyDocument(kind, text, V2008, statements, build_index(statements), broken=True)
 
 
 # --- Compiling -----------------------------------------------------------------------------------------------------

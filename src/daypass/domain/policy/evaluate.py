@@ -204,17 +204,15 @@ def decide(query: AccessQuery, layers: Layers) -> tuple[Decision, tuple[Statemen
     return decision, tuple(matcher.conditional)
 
 
-def looks_through_variables(action: str, layers: Layers) -> bool:
-    """Whether, for some statement on this action, the context decides which actions or resources it matches.
+def depends_on_variables(action: str, layers: Layers) -> bool:
+    """Whether variables in some statement on this action decide which actions or resources it matches.
 
     Otherwise two decisions about the same principal, action and resource differ only if a condition of `decide`'s
     statements holds in one context and not in the other.
     """
-    policies = [policy for level in (*layers.guardrails, *layers.session) for policy in level]
-    policies += (*(layers.identity or ()), *(layers.boundary or ()), *((layers.resource,) if layers.resource else ()))
     return any(
         statement.actions.keys or (statement.resources is not None and statement.resources.keys)
-        for policy in policies
+        for _, policy in layers.policies()
         for statement in policy.document.index.concerned(fold(action))
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.policy.administration import concerns, elsewhere, is_administrative
+from daypass.domain.policy.administration import concerns, in_other_account, is_administrative
 from daypass.domain.policy.budget import EVALUATION, OverBudget, charge
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.condition import Condition, split_operator
@@ -242,7 +242,7 @@ def _action_sentence(query: AccessQuery, statement: Statement) -> str:
 
 
 def _administration_sentence(query: AccessQuery, _statement: Statement) -> str:
-    if elsewhere(query):
+    if in_other_account(query):
         return "Action would have to name daypass: and Resource an ARN, because the resource belongs to another account"
     return "Action would have to name daypass: or be *, with Resource and without NotAction or NotResource"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from daypass.domain.policy.compiled import PolicyDocument
+from daypass.domain.policy.model import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ class Layers(Struct, frozen=True):
     session: tuple[tuple[NamedPolicy, ...], ...] = ()
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
     scope_downs: int = 0
+
+    def policies(self) -> Iterator[tuple[Layer, NamedPolicy]]:
+        """Every policy with its layer."""
+        yield from ((Layer.GUARDRAIL, policy) for level in self.guardrails for policy in level)
+        if self.resource is not None:
+            yield Layer.RESOURCE, self.resource
+        yield from ((Layer.IDENTITY, policy) for policy in self.identity or ())
+        yield from ((Layer.BOUNDARY, policy) for policy in self.boundary or ())
+        yield from ((Layer.SESSION, policy) for level in self.session for policy in level)
 
     def limits(self, level: int) -> bool:
         """Whether this level of `session` must allow even what a resource policy grants directly (attack A197)."""

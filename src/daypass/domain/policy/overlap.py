@@ -80,7 +80,7 @@ def _axis(patterns: Iterable[_Symbols], text: _Symbols, *, negated: bool) -> Cov
     return Coverage(Coverage.WHOLE - found) if negated else found
 
 
-def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Context, *, hopeful: bool) -> NamedPolicy:
+def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Context, *, at_best: bool) -> NamedPolicy:
     """The policy over the most favourable part of what the patterns match, or over the least favourable part.
 
     A statement that matches a part counts as matching all or nothing, whichever is better (or worse) for the request.
@@ -97,10 +97,9 @@ def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Conte
     for statement, part in zip(document.statements, parts, strict=True):
         if not part:
             kept.append(statement)
-        elif (statement.effect is Effect.ALLOW) is hopeful:
+        elif (statement.effect is Effect.ALLOW) is at_best:
             kept.append(_unbounded(statement))
-    actions = {s.index: tuple(map(fold, s.written["NotAction" if s.not_action else "Action"])) for s in kept}
-    return NamedPolicy(policy.name, replace(document, statements=tuple(kept), index=build_index(kept, actions)))
+    return NamedPolicy(policy.name, replace(document, statements=tuple(kept), index=build_index(kept)))
 
 
 def _unbounded(statement: Statement) -> Statement:

@@ -19,7 +19,7 @@ from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.explanation import cut, some
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import Decision, Determining, Effect, Layer
-from daypass.domain.policy.pattern import Patterns, fold
+from daypass.domain.policy.pattern import Patterns
 
 MAX_PROVISOS = 10
 """Maximum number of statements shown on which an outcome depends."""
@@ -93,10 +93,10 @@ def evaluate_partially(
     `decide` must pass every policy to the evaluator through the variant that it receives. Policy names must be unique
     within a layer.
     """
-    worst = decide(lambda policy: _variant_of(policy, known, hopeful=False))
+    worst = decide(lambda policy: _variant_of(policy, known, at_best=False))
     if worst.allowed:
         return PartialEvaluation(Outcome.ALLOWED, worst)
-    best = decide(lambda policy: _variant_of(policy, known, hopeful=True))
+    best = decide(lambda policy: _variant_of(policy, known, at_best=True))
     if not best.allowed:
         return PartialEvaluation(Outcome.DENIED, best)
     statements = {(layer, policy.name, s.index): s for layer, policy in policies for s in policy.document.statements}
@@ -121,26 +121,16 @@ def each(policies: tuple[NamedPolicy, ...] | None, variant: Variant) -> tuple[Na
     return tuple(map(variant, policies)) if policies is not None else None
 
 
-def policies_of(layers: Layers) -> Iterable[tuple[Layer, NamedPolicy]]:
-    """Every policy of these layers with its layer."""
-    yield from ((Layer.GUARDRAIL, policy) for level in layers.guardrails for policy in level)
-    if layers.resource is not None:
-        yield Layer.RESOURCE, layers.resource
-    yield from ((Layer.IDENTITY, policy) for policy in layers.identity or ())
-    yield from ((Layer.BOUNDARY, policy) for policy in layers.boundary or ())
-    yield from ((Layer.SESSION, policy) for level in layers.session for policy in level)
-
-
 # --- Best and worst ------------------------------------------------------------------------------------------------
 
 
-def _variant_of(policy: NamedPolicy, known: Known, *, hopeful: bool) -> NamedPolicy:
-    document = _variant(policy.document, known, hopeful)
+def _variant_of(policy: NamedPolicy, known: Known, *, at_best: bool) -> NamedPolicy:
+    document = _variant(policy.document, known, at_best)
     return policy if document is policy.document else NamedPolicy(policy.name, document)
 
 
 @lru_cache(maxsize=4096)
-def _variant(document: PolicyDocument, known: Known, hopeful: bool) -> PolicyDocument:  # noqa: FBT001  # a cache's key
+def _variant(document: PolicyDocument, known: Known, at_best: bool) -> PolicyDocument:  # noqa: FBT001  # a cache's key
     """The document with its uncertain statements at their best or worst."""
     if not any(is_uncertain(statement, known) for statement in document.statements):
         return document
@@ -148,10 +138,9 @@ def _variant(document: PolicyDocument, known: Known, hopeful: bool) -> PolicyDoc
     for statement in document.statements:
         if not is_uncertain(statement, known):
             kept.append(statement)
-        elif (statement.effect is Effect.ALLOW) is hopeful:
+        elif (statement.effect is Effect.ALLOW) is at_best:
             kept.append(_loosened(statement, known))
-    actions = {s.index: tuple(map(fold, s.written["NotAction" if s.not_action else "Action"])) for s in kept}
-    return replace(document, statements=tuple(kept), index=build_index(kept, actions))
+    return replace(document, statements=tuple(kept), index=build_index(kept))
 
 
 def is_uncertain(statement: Statement, known: Known) -> bool:

@@ -52,8 +52,13 @@ def _iam_fields(value: str) -> tuple[str, str] | None:
     return (fields[2], fields[5]) if is_account_id(fields[4]) else None
 
 
+def is_unique_id(value: str) -> bool:
+    """Whether a principal is named by the unique id of a user or role."""
+    return _UNIQUE_ID.fullmatch(value) is not None
+
+
 def _is_aws(value: str) -> bool:
-    if value == "*" or is_account_id(value) or _UNIQUE_ID.fullmatch(value):
+    if value == "*" or is_account_id(value) or is_unique_id(value):
         return True
     fields = _iam_fields(value)
     return fields is not None and fields[0] in _RESOURCES and _RESOURCES[fields[0]].fullmatch(fields[1]) is not None

@@ -113,8 +113,8 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
 
 def check_action(action: str) -> None:
     """Raises DaypassError(VALIDATION) unless this is one action."""
-    service, colon, name = action.partition(":")
-    if not (service and colon and name) or ":" in name or "*" in action or "?" in action:
+    service, _, name = action.partition(":")
+    if not (service and name) or ":" in name or "*" in action or "?" in action:
         raise DaypassError(ErrorKind.VALIDATION, f"An action is SERVICE:NAME, without wildcards: {action}")
 
 

@@ -30,7 +30,6 @@ from daypass.domain.policy.partial_evaluation import (
     Proviso,
     Variant,
     evaluate_partially,
-    policies_of,
     varied,
 )
 from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
@@ -255,22 +254,22 @@ def _region(entity: User | Role, layers: Layers, keys: Mapping[str, Value], acti
     query = AccessQuery(hypothetical_facts(entity), action, resource, context)
     known = hypothetical_known(entity, ("aws:resourceaccount",))
 
-    def over(*, hopeful: bool) -> PartialEvaluation:
+    def over(*, at_best: bool) -> PartialEvaluation:
         def decide(variant: Variant) -> Decision:
             return evaluate(
                 query,
                 varied(
-                    layers, lambda policy: over_pattern(variant(policy), action, resource, context, hopeful=hopeful)
+                    layers, lambda policy: over_pattern(variant(policy), action, resource, context, at_best=at_best)
                 ),
             )
 
-        return evaluate_partially(known, policies_of(layers), decide)
+        return evaluate_partially(known, layers.policies(), decide)
 
-    every = over(hopeful=False)
+    every = over(at_best=False)
     if every.outcome is not Outcome.DENIED:  # including the least favourable part
         others = tuple(_others(entity.account, action, resource))
         return _Region(Extent.PARTLY if others else _OF_OUTCOME[every.outcome], every.provisos, others)
-    some = over(hopeful=True)
+    some = over(at_best=True)
     if some.outcome is Outcome.DENIED:
         return _Region(Extent.DENIED, limits=tuple(_denying(layers, some.best)))
     return _Region(Extent.PARTLY, some.provisos, tuple(_partial(layers, action, resource, context)))
@@ -300,14 +299,14 @@ def _denying(layers: Layers, decision: Decision) -> Iterator[str]:
     if decision.explicit:
         yield from (f"{found.layer.value} {found.policy}" for found in decision.determining)
         return
-    for layer, policy in policies_of(layers):
+    for layer, policy in layers.policies():
         if layer is decision.blocked_by and layer is not Layer.IDENTITY:
             yield f"{layer.value} {policy.name}"
 
 
 def _partial(layers: Layers, action: str, resource: str, context: Context) -> Iterator[str]:
     """The policies that deny a part, and the boundary and guardrails that allow only a part."""
-    for layer, policy in policies_of(layers):
+    for layer, policy in layers.policies():
         variables = policy.document.version == V2012
         for statement in policy.document.statements:
             covered = coverage(statement, action, resource, context, variables=variables)

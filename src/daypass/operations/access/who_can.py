@@ -29,7 +29,6 @@ from daypass.domain.policy.partial_evaluation import (
     Variant,
     each,
     evaluate_partially,
-    policies_of,
     varied,
 )
 from daypass.domain.policy.pattern import fold
@@ -241,7 +240,7 @@ def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -
 
 def _doing(question: Question, facts: PrincipalFacts, keys: Context, layers: Layers, known: Known) -> PartialEvaluation:
     query = AccessQuery(facts, question.action, question.resource, merged(keys, resource_context(question.owner)))
-    return evaluate_partially(known, policies_of(layers), lambda variant: evaluate(query, varied(layers, variant)))
+    return evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
 
 
 def _assuming(
@@ -260,7 +259,7 @@ def _assuming(
         return admit(facts, varied_policies, target, (action,), keys).decision
 
     layers = Layers(True, policies.identity, trust, bindings, policies.boundary, (), policies.guardrails)
-    return evaluate_partially(known, policies_of(layers), decide)
+    return evaluate_partially(known, layers.policies(), decide)
 
 
 def trust_of(role: Role) -> NamedPolicy:

@@ -177,10 +177,11 @@ class Chosen(Struct, frozen=True):
 
 def chosen(env: Env, call: Call, unverified_ticket: str, unverified_choice: str) -> Chosen:
     """A choice, by its index in `Choice.pairs`. Raises DaypassError."""
-    ticket, text = open_ticket(env, CHOICE, unverified_ticket, call.now), unverified_choice
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < len(ticket.pairs)):
+    ticket = open_ticket(env, CHOICE, unverified_ticket, call.now)
+    pair = {str(index): pair for index, pair in enumerate(ticket.pairs)}.get(unverified_choice)
+    if pair is None:
         raise refuse("This login does not offer this role")
-    return Chosen(ticket, CHOICE, ticket.pairs[int(text)])
+    return Chosen(ticket, CHOICE, pair)
 
 
 async def assume_chosen(

@@ -16,7 +16,7 @@ from daypass.domain.directory import Role, User
 from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery
-from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, policies_of, varied
+from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
 from daypass.domain.session import FeedPosition
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
@@ -51,7 +51,7 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     keys = merged(hypothetical_keys(entity), resource_context(owner))
     query = AccessQuery(hypothetical_facts(entity), _ACTION, resource, keys)
     known = hypothetical_known(entity, ("aws:resourceaccount",))
-    found = evaluate_partially(known, policies_of(layers), lambda variant: evaluate(query, varied(layers, variant)))
+    found = evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
     return found.outcome is not Outcome.DENIED
 
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
 from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
-from daypass.domain.policy.lint.strangers import stranger
+from daypass.domain.policy.lint.open_trust import open_trust_refusal
 from daypass.operations.iam import faults, quotas
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
@@ -30,10 +30,10 @@ _SESSION_PREFIX = "assumed-role/"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The facts of a valid document that a write needs. `stranger`: why it trusts every identity of an issuer, if it does."""
+    """The facts of a valid document that a write needs. `open_trust`: why it trusts every identity of an issuer, if it does."""
 
     principals: tuple[str, ...]  # values of type AWS, in the order of the text
-    stranger: str | None
+    open_trust: str | None
 
 
 def check(text: str, kind: PolicyKind) -> Checked:
@@ -60,7 +60,7 @@ def _check(key: str) -> Checked:
     if document.kind is not PolicyKind.TRUST:
         return Checked((), None)
     values = dict.fromkeys(principal.value for principal in document.principals() if principal.type == "AWS")
-    return Checked(tuple(values), stranger(document))
+    return Checked(tuple(values), open_trust_refusal(document))
 
 
 _checked: SizedCache[Checked] = SizedCache(_check, 4_000_000)
@@ -88,8 +88,8 @@ def trust(tx: Reader, text: str) -> tuple[tuple[str, str], ...]:
     checked = check(text, PolicyKind.TRUST)
     if size(text) > quotas.TRUST_POLICY_SIZE:
         raise faults.over_quota("ACLSizePerRole", quotas.TRUST_POLICY_SIZE)
-    if checked.stranger is not None:  # every customer of a shared issuer: AWS refuses that too
-        raise faults.malformed_policy(checked.stranger)
+    if checked.open_trust is not None:  # every customer of a shared issuer: AWS refuses that too
+        raise faults.malformed_policy(checked.open_trust)
     bindings: dict[str, str] = {}
     for value in checked.principals:
         unique_id = _bound_to(tx, value)

@@ -46,7 +46,7 @@ def _new(use: CertificateUse) -> X509Subject:
         id=use.subject_id,
         account=use.account,
         region=use.region,
-        x509_subject=use.certificate.called,
+        x509_subject=use.certificate.display_name,
         created_at=use.at,
         updated_at=use.at,
         last_seen_at=use.at,

@@ -30,7 +30,7 @@ def optional(condition: Condition) -> bool:
     return condition.when_absent and not condition.negated and operator_of(condition) != "Null"
 
 
-def demands(condition: Condition) -> bool:
+def requires_value(condition: Condition) -> bool:
     """Whether the key must be present and have one of the values."""
     return not condition.negated and not condition.when_absent and operator_of(condition) != "Null"
 
@@ -120,7 +120,7 @@ def _impossible(statement: Statement, locations: Locations) -> Iterator[Finding]
 
 def _bad_arn(conditions: Iterable[Condition]) -> str:
     for condition in conditions:
-        if operator_of(condition) in _ARN and demands(condition) and not any(map(_arn_like, condition.values)):
+        if operator_of(condition) in _ARN and requires_value(condition) and not any(map(_arn_like, condition.values)):
             return f"{condition.written} compares with a text that is not an ARN"
     return ""
 
@@ -132,7 +132,7 @@ def _arn_like(value: str) -> bool:
 def _contradiction(conditions: Sequence[Condition]) -> str:
     """Why the conditions on one key cannot all hold; "" when that is not proven."""
     key = conditions[0].key
-    demanded = [condition for condition in conditions if demands(condition)]
+    demanded = [condition for condition in conditions if requires_value(condition)]
     for condition in conditions:
         if operator_of(condition) == "Null":
             wants_absent = condition.when_absent

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
-from daypass.domain.policy.lint.conditions import demands, operator_of
+from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding, at_place
 from daypass.domain.policy.lint.locations import Locations
@@ -23,7 +23,7 @@ _WEB_IDENTITY = fold("sts:AssumeRoleWithWebIdentity")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _KUBERNETES_NAME = "kubernetes.io/serviceaccount/name"
 _KUBERNETES_NAMESPACE = "kubernetes.io/namespace"
-WHOM_FOR = frozenset({"aud", "oaud", "azp", "iss"})  # these restrict whom a token is for, not who holds it
+AUDIENCE_CLAIMS = frozenset({"aud", "oaud", "azp", "iss"})  # these restrict whom a token is for, not who holds it
 _AUDIENCE = frozenset({"aud", "oaud"})
 _LIKE = frozenset({"StringLike", "ArnLike"})
 
@@ -42,21 +42,21 @@ def url_of_arn(value: str, kind: str) -> str:
 def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
     """The findings about Allow statements for token issuers."""
     locations = Locations(document.text)
-    for statement, principal in _openings(document):
+    for statement, principal in _oidc_grants(document):
         claims = claims_of(statement.conditions, url_of(principal))
         yield from _provider(statement, principal, facts)
         yield from _whom(statement, principal, claims)
         yield from _kubernetes(statement, claims, locations)
 
 
-def unpinned(document: PolicyDocument) -> tuple[PrincipalValue, Preset] | None:
+def unrestricted_issuer(document: PolicyDocument) -> tuple[PrincipalValue, Preset] | None:
     """The first shared issuer for which the document accepts the tokens of any customer, if its preset demands a restriction."""
-    for statement, principal in _openings(document):
+    for statement, principal in _oidc_grants(document):
         preset = preset_of(url_of(principal))
         if (
             preset is not None
             and preset.demanded
-            and not pinned(preset, claims_of(statement.conditions, url_of(principal)))
+            and not restricts_customer(preset, claims_of(statement.conditions, url_of(principal)))
         ):
             return principal, preset
     return None
@@ -66,7 +66,7 @@ Claims = Sequence[tuple[str, Condition]]
 """A claim (a path) and a condition that requires a value of it."""
 
 
-def _openings(document: PolicyDocument) -> Iterator[tuple[Statement, PrincipalValue]]:
+def _oidc_grants(document: PolicyDocument) -> Iterator[tuple[Statement, PrincipalValue]]:
     """Every Allow for a token issuer, by statement and principal."""
     for statement in document.statements:
         if statement.effect is not Effect.ALLOW or statement.actions.matches(_WEB_IDENTITY, {}) is statement.not_action:
@@ -82,11 +82,11 @@ def claims_of(conditions: Sequence[Condition], url: str) -> Claims:
     return [
         (condition.key[len(prefix) :], condition)
         for condition in conditions
-        if condition.key.startswith(prefix) and demands(condition)
+        if condition.key.startswith(prefix) and requires_value(condition)
     ]
 
 
-def pinned(preset: Preset, claims: Claims) -> bool:
+def restricts_customer(preset: Preset, claims: Claims) -> bool:
     """Whether one of the claims is restricted to values of one customer."""
     return any(
         claim in preset.pins and condition.values and all(_pins(preset.pins[claim], v) for v in condition.values)
@@ -124,7 +124,7 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
         yield at_place(
             "oidc-no-audience",
             *at,
-            "A token for any of the provider's client ids is taken, whatever it was made for.",
+            "A token for any of the provider's client ids is accepted, whatever it was issued for.",
             f'Add "StringEquals": {{"{url}:aud": "…"}}.',
             statement,
         )
@@ -135,17 +135,17 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
                 yield at_place("oidc-unknown-claim", *at, why, "Check the spelling of the claim.", statement)
     if preset is not None and preset.shared:
         yield from _shared(statement, principal, preset, claims)
-    elif not any(claim not in WHOM_FOR and says_something(condition) for claim, condition in claims):
+    elif not any(claim not in AUDIENCE_CLAIMS and has_no_leading_wildcard(condition) for claim, condition in claims):
         yield at_place(
             "oidc-any-subject",
             *at,
-            f"Whoever has a token of {url} may have the role.",
+            f"Anyone with a token of {url} may assume the role.",
             f'Add a condition on "{url}:sub".',
             statement,
         )
 
 
-def says_something(condition: Condition) -> bool:
+def has_no_leading_wildcard(condition: Condition) -> bool:
     """Whether no value of the condition begins with a wildcard."""
     if operator_of(condition) not in _LIKE:
         return True
@@ -153,7 +153,7 @@ def says_something(condition: Condition) -> bool:
 
 
 def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, claims: Claims) -> Iterator[Finding]:
-    if pinned(preset, claims):
+    if restricts_customer(preset, claims):
         return
     at = (principal.line, principal.column)
     tried = sorted({claim for claim, _ in claims if claim in preset.pins})
@@ -163,7 +163,7 @@ def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, cla
         why = f"The condition on {', '.join(tried)} also matches tokens of other customers of {preset.title}."
         yield at_place("oidc-wide-subject", *at, why, fix, statement)
     else:
-        why = f"All customers of {preset.title} have tokens of this issuer, and any of them may have the role."
+        why = f"All customers of {preset.title} have tokens of this issuer, and any of them may assume the role."
         yield at_place("oidc-no-subject", *at, why, fix, statement)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.domain.policy.compiled import PolicyDocument, PolicyKind
 from daypass.domain.policy.document import parse
-from daypass.domain.policy.lint import conditions, grants, oidc, redundant, strangers, trust
+from daypass.domain.policy.lint import conditions, grants, oidc, open_trust, redundant, trust
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place
 from daypass.domain.policy.model import Effect
@@ -37,7 +37,7 @@ def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ..
         found += [
             *trust.check(document, facts),
             *oidc.check(document, facts),
-            *strangers.check(document),
+            *open_trust.check(document),
             *_long(facts),
         ]
     elif document.kind in _GIVING:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
-from daypass.domain.policy.lint.conditions import demands, operator_of
+from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding, at_place, at_statement
 from daypass.domain.policy.lint.known import WHO
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
+from daypass.domain.policy.principal import is_unique_id
 
-_UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,124}")
 _MFA = ("aws:multifactorauthpresent", "aws:multifactorauthage")
 _BY = {
     "AWS": "sts:AssumeRole",
@@ -34,7 +33,7 @@ def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
     for statement in document.statements:
         if statement.effect is not Effect.ALLOW:
             continue
-        demanded = tuple(filter(demands, statement.conditions))
+        demanded = tuple(filter(requires_value, statement.conditions))
         for principal in statement.principal_values:
             yield from _wrong_action(statement, principal)
             if principal.type == "AWS":
@@ -44,7 +43,7 @@ def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
                     "saml-no-audience",
                     principal.line,
                     principal.column,
-                    "An assertion that the provider made for another service would be taken too.",
+                    "An assertion that the provider issued for another service is accepted, too.",
                     'Add "StringEquals": {"saml:aud": "https://signin.aws.amazon.com/saml"} (or your own address).',
                     statement,
                 )
@@ -53,7 +52,7 @@ def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
                     "trust-certificate-any",
                     principal.line,
                     principal.column,
-                    "Any certificate that any trust anchor of the account vouches for may have the role.",
+                    "Any certificate of any trust anchor of the account may assume the role.",
                     "Demand aws:SourceArn (the trust anchor) and a field of the certificate, "
                     "aws:PrincipalTag/x509Subject/CN for one.",
                     statement,
@@ -82,7 +81,7 @@ def _wrong_action(statement: Statement, principal: PrincipalValue) -> Iterator[F
             "trust-wrong-action",
             principal.line,
             principal.column,
-            f"{principal.value} can only come by {wanted}, which the statement does not allow.",
+            f"{principal.value} can assume the role only by {wanted}, which the statement does not allow.",
             f"Allow {wanted}.",
             statement,
         )
@@ -106,22 +105,22 @@ def _aws(
                 "Name the principals, or demand aws:PrincipalAccount or aws:PrincipalArn in a condition.",
             )
         return
-    if _UNIQUE_ID.fullmatch(value):
-        why = f"{value} is the id of a user or role. It stands here in place of a name once the bearer was deleted."
-        yield at_place("trust-gone-principal", *at, why, "Name the principal that is meant now.", statement)
+    if is_unique_id(value):
+        why = f"{value} is the id of a user or role. It replaces the ARN of a user or role that was deleted."
+        yield at_place("trust-gone-principal", *at, why, "Name an existing principal.", statement)
         return
     account = value if is_account_id(value) else value.split(":")[4]
     whole = is_account_id(value) or value.endswith(":root")
     if account == facts.account or not facts.account:
         if whole and not narrowed:
-            why = "Whoever may call sts:AssumeRole by the policies of this account may have the role."
+            why = "Anyone whom the policies of this account allow sts:AssumeRole may assume the role."
             yield at_place("trust-own-account", *at, why, "Name the users and roles if there are few.", statement)
         return
     if whole and not narrowed:
         yield at_place(
             "trust-whole-account",
             *at,
-            f"Account {account} decides alone which of its users and roles may have the role.",
+            f"Account {account} alone decides which of its users and roles may assume the role.",
             "Name the users and roles, or demand aws:PrincipalArn in a condition.",
             statement,
         )
@@ -160,10 +159,10 @@ def _mfa(statement: Statement, facts: Facts) -> Iterator[Finding]:
         p.type == "AWS" and not (":role/" in p.value or ":assumed-role/" in p.value or p.value.startswith("AROA"))
         for p in statement.principal_values
     )
-    if facts.powerful and people and not has(filter(demands, statement.conditions), *_MFA):
+    if facts.powerful and people and not has(filter(requires_value, statement.conditions), *_MFA):
         yield at_statement(
             "trust-no-mfa",
             statement,
-            "The role may do everything or give itself more, and a stolen key is enough to have it.",
+            "The role may do everything or extend its permissions, and a stolen key is enough to assume it.",
             'Add "Bool": {"aws:MultiFactorAuthPresent": "true"}.',
         )

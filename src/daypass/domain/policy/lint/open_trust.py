@@ -1,6 +1,6 @@
 """Trust policies that admit every customer of a shared issuer, or every identity of any provider.
 
-`stranger` refuses a trust policy when it is written, as AWS refuses trust in a shared issuer without a condition on the
+`open_trust_refusal` refuses a trust policy when it is written, as AWS refuses trust in a shared issuer without a condition on the
 customer. It covers every form of the principal: `*` includes every provider of the account.
 Source: IAM User Guide, "Identity-provider controls for shared OIDC providers".
 """
@@ -12,9 +12,16 @@ from typing import Final
 
 from daypass.domain.policy.compiled import PolicyDocument, Statement
 from daypass.domain.policy.condition import Condition
-from daypass.domain.policy.lint.conditions import demands, operator_of
+from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.finding import Finding, at_statement
-from daypass.domain.policy.lint.oidc import WHOM_FOR, claims_of, pinned, says_something, unpinned, url_of_arn
+from daypass.domain.policy.lint.oidc import (
+    AUDIENCE_CLAIMS,
+    claims_of,
+    has_no_leading_wildcard,
+    restricts_customer,
+    unrestricted_issuer,
+    url_of_arn,
+)
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
 from daypass.domain.presets import preset_of
@@ -30,7 +37,7 @@ _EVERYONE = {WEB_IDENTITY: ("a token", "its sub"), SAML: ("an assertion", "saml:
 def check(document: PolicyDocument) -> Iterator[Finding]:
     """The findings about `*` where it includes identities of other providers."""
     for statement in document.statements:
-        for action in opened(statement):
+        for action in open_actions(statement):
             what, claim = _EVERYONE[action]
             yield at_statement(
                 "trust-public",
@@ -40,9 +47,9 @@ def check(document: PolicyDocument) -> Iterator[Finding]:
             )
 
 
-def stranger(document: PolicyDocument) -> str | None:
+def open_trust_refusal(document: PolicyDocument) -> str | None:
     """Why the document is refused, for its author; None when it restricts whom it trusts."""
-    found = unpinned(document)
+    found = unrestricted_issuer(document)
     if found is not None:
         principal, preset = found
         claim = "sub" if "sub" in preset.pins else min(preset.pins)
@@ -51,7 +58,7 @@ def stranger(document: PolicyDocument) -> str | None:
             f"{preset.issuer}:{claim}, or another claim that names a customer, in a condition with a value that names yours."
         )
     for statement in document.statements:
-        for action in opened(statement):
+        for action in open_actions(statement):
             return (
                 f"The trust policy lets in everyone with {_EVERYONE[action][0]} of any identity provider by {action}: "
                 "Principal must name the provider, or a condition must name it and whom it vouches for."
@@ -59,11 +66,11 @@ def stranger(document: PolicyDocument) -> str | None:
     return None
 
 
-def opened(statement: Statement) -> Sequence[str]:
+def open_actions(statement: Statement) -> Sequence[str]:
     """The federated actions by which an Allow admits everyone."""
     if statement.effect is not Effect.ALLOW or not any(_everyone(p.type, p.value) for p in statement.principal_values):
         return ()
-    conditions = tuple(filter(demands, statement.conditions))
+    conditions = tuple(filter(requires_value, statement.conditions))
     closed = {WEB_IDENTITY: _names_token(conditions), SAML: _names_assertion(conditions)}
     return tuple(
         action
@@ -96,13 +103,13 @@ def _is_narrow(url: str, conditions: Sequence[Condition]) -> bool:
     claims = claims_of(conditions, url)
     preset = preset_of(url)
     if preset is not None and preset.demanded:
-        return pinned(preset, claims)
-    return any(claim not in WHOM_FOR and says_something(condition) for claim, condition in claims)
+        return restricts_customer(preset, claims)
+    return any(claim not in AUDIENCE_CLAIMS and has_no_leading_wildcard(condition) for claim, condition in claims)
 
 
 def _names_assertion(conditions: Sequence[Condition]) -> bool:
     return any(
-        (condition.key in _SAML_KEYS and says_something(condition)) or _providers(condition, "saml-provider")
+        (condition.key in _SAML_KEYS and has_no_leading_wildcard(condition)) or _providers(condition, "saml-provider")
         for condition in conditions
     )
 
