@@ -14,12 +14,10 @@ import msgspec
 
 from daypass.audit.columns import LARGEST, OMITTED, bounded, id_key, record_columns, searchable
 from daypass.audit.format import leaf_hash
-from daypass.domain.events import Event, SessionRecord, decode, encode
+from daypass.domain.events import Event, SessionRecord, decode, encoded
 from daypass.domain.session import SessionClaims, chain_depth
 
 _SHORT = 256
-_MASKED = b"***"
-_SHORTENED = b"...(+"
 
 SessionRow: TypeAlias = tuple[Any, ...]
 """The columns of `sessions`, without `log` and `seq`, in the order of `SESSION_FIELDS`."""
@@ -58,10 +56,10 @@ class EventRow(NamedTuple):
 def event_row(event: Event) -> EventRow:
     """Encodes and hashes an event. Parts that cannot be encoded are left out of the record."""
     try:
-        data = encode(event)
+        data, whole = encoded(event)
     except (TypeError, ValueError, RecursionError) as failure:
         unencodable = {"unencodable": type(failure).__name__}
-        data = encode(msgspec.structs.replace(event, decision=None, detail=unencodable))
+        data, whole = encoded(msgspec.structs.replace(event, decision=None, detail=unencodable))
     actor = event.actor
     values = (
         event.type._value_,  # before Python 3.12 `value` runs Python code
@@ -72,8 +70,7 @@ def event_row(event: Event) -> EventRow:
         event.error,
     )
     ids = (event.request_id, event.session_id)
-    altered = _MASKED in data or _SHORTENED in data or not 0 <= event.at <= LARGEST
-    if altered or not _usual((*values, *ids)):
+    if not whole or not 0 <= event.at <= LARGEST or not _usual((*values, *ids)):
         return _row_of(data)
     return EventRow(event.at, *values, id_key(ids[0]), id_key(ids[1]), data, leaf_hash(data))
 

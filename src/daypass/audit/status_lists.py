@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import secrets
 import time
 from array import array
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from sqlalchemy import Connection
 
 from daypass.audit.completeness import process_logs
 from daypass.audit.status_entries import StatusEntry, first_live, read_entries
+from daypass.crypto.entropy import random_bytes
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import SessionClaims
 from daypass.domain.status_list import STATUSES, encode_statuses, split_index
@@ -85,7 +85,7 @@ class _Places:
         if self._taken == STATUSES:
             return None
         places, at = self._places, self._taken
-        other = at + secrets.randbelow(STATUSES - at)
+        other = at + int.from_bytes(random_bytes(8), "big") % (STATUSES - at)  # the bias is below 2**-40
         places[at], places[other] = places[other], places[at]
         self._taken += 1
         return places[at]

@@ -96,7 +96,7 @@ def bounds_of(pairs: Tags) -> Tags:
 
 def pairs_of(keys: Mapping[str, Value]) -> Tags:
     """Context keys in the form in which a session stores them."""
-    return tuple((key, one) for key, value in keys.items() for one in ((value,) if isinstance(value, str) else value))
+    return tuple([(key, one) for key, value in keys.items() for one in ((value,) if isinstance(value, str) else value)])
 
 
 def time_keys(now: int) -> dict[str, Value]:

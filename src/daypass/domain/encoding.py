@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+from binascii import b2a_base64
+from typing import Final
+
+_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def base64url(data: bytes) -> str:
     """Base64url without padding (RFC 7515, 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(_URLSAFE, b"=").decode("ascii")
 
 
 def text_digest(text: str) -> str:

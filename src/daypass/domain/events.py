@@ -142,7 +142,13 @@ _dumps = json.JSONEncoder(
 
 
 def encode(event: Event) -> bytes:
-    """The canonical bytes of an event: at most MAX_EVENT_BYTES of printable ASCII, on one line.
+    """See `encoded`."""
+    return encoded(event)[0]
+
+
+def encoded(event: Event) -> tuple[bytes, bool]:
+    """The canonical bytes of an event: at most MAX_EVENT_BYTES of printable ASCII, on one line. And whether they hold all of
+    it: no text was masked or cut.
 
     Raises TypeError, ValueError or RecursionError for values that JSON cannot represent.
     """
@@ -153,11 +159,13 @@ def encode(event: Event) -> bytes:
     else:
         if not data.isascii() or b"\x7f" in data:  # msgspec escapes neither
             data = _escaped(event)
-    if len(data) > MAX_EVENT_BYTES:
+    whole = len(data) <= MAX_EVENT_BYTES
+    if not whole:
         data = _shortened(event)
     if b"PRIVATE KEY-----" in data or _SIGNED_PART.search(data):
-        data = _MISPLACED.sub(b"***", data)
-    return data
+        data, masked = _MISPLACED.subn(b"***", data)
+        whole = whole and not masked
+    return data, whole
 
 
 def _escaped(event: Event) -> bytes:

@@ -6,8 +6,9 @@ Only `crypto.jose` creates these values. Do not rely on them before `crypto.jose
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct
 
 ID_JAG: Final = "oauth-id-jag+jwt"
 """The type of an identity assertion grant (draft-ietf-oauth-identity-assertion-authz-grant)."""
@@ -17,14 +18,16 @@ class JoseError(ValueError):
     """A token or a key set is not accepted. The message gives the reason, and contains at most names from the token."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedJws:
+class UnverifiedJws(Struct, frozen=True):
     """The parts of a token. `unverified_claims` is its payload, parsed as JSON; `kid` and `typ` are "" when absent."""
 
     alg: str
     kid: str
     typ: str
     unverified_claims: Mapping[str, Any]
-    signing_input: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
-    text: str = field(repr=False)
+    signing_input: bytes
+    signature: bytes
+    text: str
+
+    def __repr__(self) -> str:  # the token itself stays out of logs
+        return f"UnverifiedJws({self.alg!r}, {self.kid!r}, {self.typ!r})"

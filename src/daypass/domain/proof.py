@@ -7,7 +7,8 @@ assertion, certificate), the trust policy sees a federated or service principal 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.delegation import Party
@@ -15,8 +16,7 @@ from daypass.domain.directory import Tags
 from daypass.domain.policy.model import PrincipalFacts, Value
 
 
-@dataclass(frozen=True, slots=True)
-class OneTime:
+class OneTime(Struct, frozen=True):
     """A proof that may be used once: see `directory.ReplayEntry`."""
 
     purpose: str
@@ -24,8 +24,7 @@ class OneTime:
     expires_at: int  # ms; the proof itself expires then
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """Verified facts about a federated principal.
 
     Attributes:

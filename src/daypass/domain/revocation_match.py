@@ -48,5 +48,5 @@ def _hop(hop: Hop, source_identity: str) -> list[Any]:
         ("client", hop.client_id),
         ("source_identity", source_identity),
     )
-    ids = "".join(_match_id(table, hop.account, value) for table, value in subjects if value)
+    ids = "".join([_match_id(table, hop.account, value) for table, value in subjects if value])
     return [hop.account, hop.issued_at, hop.seen.epoch, hop.seen.position, ids]

@@ -19,7 +19,8 @@ from daypass.wire.http import Header, Request
 ENVOY: Final = "x-forwarded-client-cert"
 RFC9440: Final = "client-cert"
 _CHAIN_OF_RFC9440: Final = b"client-cert-chain"
-_NAMES: Final = frozenset({ENVOY, RFC9440, "ssl-client-cert", "x-ssl-client-cert", "x-client-cert", "x-ssl-cert"})
+_OTHERS: Final = (b"ssl-client-cert", b"x-ssl-client-cert", b"x-client-cert", b"x-ssl-cert")
+_NAMES: Final = frozenset({ENVOY.encode(), RFC9440.encode(), *_OTHERS})
 """The supported headers."""
 _LONGEST: Final = 65_536
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]{1,32768})-----END CERTIFICATE-----\s*")
@@ -62,13 +63,13 @@ def shown(request: Request, header: str) -> Shown:
 
 def read_shown(request: Request, header: str) -> Shown:
     """See `shown`. Raises MalformedCertificateHeader."""
-    present = [(name, value) for name, value in request.headers if name.decode("latin-1") in {*_NAMES, header}]
+    wanted = header.encode("latin-1", "replace")
+    present = [(name, value) for name, value in request.headers if name in _NAMES or name == wanted]
+    trusted = {wanted} if request.via_proxy else set()
+    dropped = tuple(sorted([name.decode("latin-1") for name in {name for name, _ in present} - trusted]))
     if not request.via_proxy:
-        dropped = tuple(sorted({name.decode("latin-1") for name, _ in present}))
-        source = "tls" if request.peer_certificate else ""
-        return Shown(request.peer_certificate, source=source, dropped=dropped)
-    own = [value for name, value in present if name.decode("latin-1") == header]
-    dropped = tuple(sorted({name.decode("latin-1") for name, _ in present} - {header}))
+        return Shown(request.peer_certificate, source="tls" if request.peer_certificate else "", dropped=dropped)
+    own = [value for name, value in present if name == wanted]
     if not own:
         return Shown(dropped=dropped)  # the certificate of the connection is the proxy's own
     if len(own) > 1 or len(own[0]) > _LONGEST:

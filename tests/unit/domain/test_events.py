@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.events import EVENT_VERSION, MAX_EVENT_BYTES, Event, EventType, decode, encode
+from daypass.domain.events import EVENT_VERSION, MAX_EVENT_BYTES, Event, EventType, decode, encode, encoded
 
 TEXT = st.text(max_size=20)
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda x: st.lists(x, max_size=3), max_leaves=5)
@@ -97,6 +97,15 @@ def test_a100_secret_that_was_put_in_the_wrong_place_is_masked_on_the_record(put
 )
 def test_encode_what_only_resembles_a_secret_is_kept(like: str) -> None:
     assert decode(encode(Event(EventType.REQUEST_FAILED, 1, detail={"a": like})))["detail"]["a"] == like
+
+
+@pytest.mark.parametrize(
+    ("detail", "whole"),
+    [({"name": "***...(+5)"}, True), ({"key": PEM}, False), ({"name": "x" * MAX_EVENT_BYTES}, False)],
+)
+def test_encoded_says_whether_text_was_masked_or_cut(detail: dict[str, str], whole: bool) -> None:
+    event = Event(EventType.REQUEST_ALLOWED, 1, detail=detail)
+    assert encoded(event) == (encode(event), whole)
 
 
 @pytest.mark.parametrize("part", [".eyAAAAAAAA", "-eyAAAAAAAA", "/ey", "-----BEGIN PRIVATE KEY-----", "\\"])

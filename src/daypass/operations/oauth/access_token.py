@@ -141,7 +141,7 @@ def invalid_session(error: DaypassError) -> DaypassError:
 
 def values_of(session: SessionClaims, key: str) -> tuple[str, ...]:
     """The values of one of the session's context keys."""
-    return tuple(value for name, value in session.keys if name == key)
+    return tuple([value for name, value in session.keys if name == key])
 
 
 # --- Claims ----------------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject
     if target.scope:
         keys[SCOPE_KEY] = target.scope
     parent = subject.applicant.parent
-    others = tuple(pair for pair in parent.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY))
+    others = tuple([pair for pair in parent.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY)])
     client_id = sender.client.client.id if sender.client is not None else parent.client_id or subject.client_id
     bounded = replace(parent, keys=(*others, *pairs_of(keys)), client_id=client_id)
     made = _with_replays(request, replace(subject, applicant=replace(subject.applicant, parent=bounded)))
