@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from joserfc import jwe
 from joserfc.jwk import ECKey, RSAKey
-from tests.attack.installation import EVERYTHING, ROOT, Answer, Installation, document
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key, document, form
 from tests.browser import BASE
 from tests.issuer import b64
 from tests.oauth import (
@@ -35,10 +35,22 @@ from tests.oauth import (
     token,
 )
 from tests.oauth import JWT as JWT_TYPE
-from tests.oauth_client import ASSERTION, Client, DpopKey, register
-from tests.sign_in import CALLBACK, VERIFIER, allowed, may_assume, role_for, signed_in, site_with_pages, target, user
+from tests.oauth_client import ASSERTION, Client, DpopKey, api, register
+from tests.sign_in import (
+    CALLBACK,
+    CHALLENGE,
+    VERIFIER,
+    allowed,
+    may_assume,
+    role_for,
+    signed_in,
+    site_with_pages,
+    target,
+    user,
+)
 
 CLOUD, ELSEWHERE = "https://cloud.example", "https://resource.test"
+DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
 Place = Callable[[str], Answer]
 
@@ -50,6 +62,7 @@ class World:
     site: Installation
     client: Client
     role: str
+    session: Key
     tokens: Mapping[str, str]
     keys: Mapping[str, Any] = field(default_factory=dict)  # of the server, by algorithm
 
@@ -71,6 +84,24 @@ class World:
             pairs = {"grant_type": "client_credentials", "client_id": self.client.id}
             return token(self.site, {**pairs, "client_assertion_type": ASSERTION, "client_assertion": text})
 
+        def pushed(text: str) -> Answer:
+            pairs = {"response_type": "code", "redirect_uri": CALLBACK, "scope": "openid", "id_token_hint": text}
+            challenge = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+            return post(self.site, "/oauth2/par", {**pairs, **challenge, **self.client.credentials()})
+
+        def federated(action: str, member: str, **more: str) -> Place:
+            def ask(text: str) -> Answer:
+                return self.site.send("POST", body=form(action, {"RoleArn": self.role, member: text, **more}))
+
+            return ask
+
+        def session(text: str) -> Answer:
+            return self.site.call((self.session[0], self.session[1], text), "GetCallerIdentity")
+
+        def requested(text: str) -> Answer:
+            query = {"client_id": self.client.id, "request_uri": f"urn:ietf:params:oauth:request_uri:{text}"}
+            return self.site.send("GET", path=b"/oauth2/authorize", query=urlencode(query).encode())
+
         def proven(text: str) -> Answer:
             pairs = {"grant_type": "client_credentials", **self.client.credentials()}
             return post(self.site, "/oauth2/token", pairs, (b"dpop", text.encode()))
@@ -84,6 +115,16 @@ class World:
             "refresh": lambda text: self.client.token(grant="refresh_token", refresh_token=text),
             "code": lambda text: self.client.token(
                 grant="authorization_code", code=text, redirect_uri=CALLBACK, code_verifier=VERIFIER
+            ),
+            "device code": lambda text: self.client.token(grant=DEVICE, device_code=text),
+            "request_uri": requested,
+            "id_token_hint": pushed,
+            "session token": session,
+            "AssumeRoleWithWebIdentity": federated(
+                "AssumeRoleWithWebIdentity", "WebIdentityToken", RoleSessionName="ann"
+            ),
+            "AssumeRoleWithSAML": federated(
+                "AssumeRoleWithSAML", "SAMLAssertion", PrincipalArn=f"arn:aws:iam::{ALPHA}:saml-provider/none"
             ),
             "client assertion": asserted,
             "dpop proof": proven,
@@ -105,6 +146,9 @@ BELONGS = {
         "authzen",
         "streams",
     },
+    "ID token": {"id_token_hint"},
+    "refresh token": {"refresh"},
+    "code": {"code"},
     "client assertion": {"client assertion"},
     "DPoP proof": {"dpop proof"},
 }
@@ -127,7 +171,7 @@ def made(site: Installation) -> World:
     site.iam("EnableOutboundWebIdentityFederation", ROOT)
     client = register(
         site,
-        grant_types=["authorization_code", "refresh_token", "client_credentials", EXCHANGE, BEARER],
+        grant_types=["authorization_code", "refresh_token", "client_credentials", DEVICE, EXCHANGE, BEARER],
         redirect_uris=[CALLBACK],
         roles=["*"],
         audiences=[BASE, CLOUD],
@@ -143,8 +187,11 @@ def made(site: Installation) -> World:
         site,
         client,
         role,
+        session,
         {
             "access token": text,
+            "refresh token": first["refresh_token"],
+            "code": allowed(signed_in(site, name), target(client))["code"],
             "ID token": first["id_token"],
             "signed introspection": introspected(client, text),
             "status list": status_list(site, text),
@@ -184,7 +231,7 @@ def part(text: str, number: int) -> dict[str, Any]:
 
 def denied(world: World, place: str, answer: Answer, text: str) -> None:
     """A refusal on the record, which shows nothing of the token."""
-    assert answer.status in (400, 401), (place, answer.status, answer.body)
+    assert answer.status in (400, 401, 403), (place, answer.status, answer.body)
     records = world.site.records(answer.request_id)
     assert len(records) == 1, place
     assert records[0]["error"], place
@@ -195,7 +242,7 @@ def denied(world: World, place: str, answer: Answer, text: str) -> None:
 
 KINDS = (
     *("access token", "ID token", "signed introspection", "status list", "identity assertion", "web identity token"),
-    *("client assertion", "DPoP proof"),
+    *("client assertion", "DPoP proof", "refresh token", "code"),
 )
 
 
@@ -209,10 +256,41 @@ def test_a170_token_in_the_place_of_another_kind_is_refused(world: World, kind: 
 
 def test_a170_kinds_are_told_apart_by_their_type_alone(world: World) -> None:
     """Each kind that this server signs has its own `typ`; the two ID tokens have different issuers."""
-    types = {kind: part(text, 0).get("typ", "").lower() for kind, text in world.tokens.items()}
+    signed = {kind: text for kind, text in world.tokens.items() if kind not in ("refresh token", "code")}
+    types = {kind: part(text, 0).get("typ", "").lower() for kind, text in signed.items()}
     assert types.pop("ID token") == types["web identity token"] == "jwt"
     assert part(world.tokens["web identity token"], 1)["iss"] != part(world.tokens["ID token"], 1)["iss"]
     assert len(set(types.values())) == len(types)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a170_token_of_another_kind_is_not_active_and_its_revocation_ends_nothing(world: World, kind: str) -> None:
+    text, own = world.tokens[kind], kind == "access token"
+    asked = {"token": text, "token_type_hint": "access_token"}
+    answer = given(post(world.site, "/oauth2/introspect", {**asked, **world.client.credentials()}))
+    assert answer["active"] is own or answer == {"active": False}
+    if kind not in ("access token", "refresh token"):
+        assert post(world.site, "/oauth2/revoke", {**asked, **world.client.credentials()}).status == 200
+        assert world.places()["userinfo"](world.tokens["access token"]).status == 200
+
+
+def test_a259_installation_that_is_its_own_provider_accepts_none_of_its_tokens(world: World) -> None:
+    """An account registers this server's issuer and keys as an identity provider, for every audience there is."""
+    site, jwks = world.site, world.site.send("GET", path=b"/.well-known/jwks.json").body.decode()
+    audiences = {
+        f"ClientIDList.member.{n}": name for n, name in enumerate((BASE, CLOUD, ELSEWHERE, world.client.id), 1)
+    }
+    arn = site.iam("CreateOpenIDConnectProvider", Url=BASE, **audiences).text("OpenIDConnectProviderArn")
+    url = BASE.removeprefix("https://")
+    assert api(site, "PUT", f"/providers/oidc/{url}/settings", {"settings": {"static_jwks": jwks}}).status == 200
+    condition = {"StringLike": {f"{url}:sub": "*"}}
+    trust = {"Principal": {"Federated": arn}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": condition}
+    role = site.role("own-provider", document(trust))
+    for kind in KINDS:
+        params = {"RoleArn": role, "WebIdentityToken": world.tokens[kind], "RoleSessionName": "ann"}
+        answer = site.send("POST", body=form("AssumeRoleWithWebIdentity", params))
+        denied(world, kind, answer, world.tokens[kind])
+    site.iam("DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
 
 
 def encrypted(world: World) -> dict[str, str]:

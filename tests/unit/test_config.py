@@ -87,6 +87,8 @@ def test_load_list_in_environment_is_split_at_commas() -> None:
         ("DAYPASS_SERVER__TLS_CERT", "/a.pem", "go together"),
         ("DAYPASS_DATABASE__READ_URL", "postgresql://standby/daypass", "give both"),
         ("DAYPASS_SERVER__CLIENT_CA", "/a.pem", "client certificates need TLS"),
+        ("DAYPASS_SERVER__CLIENT_CERTIFICATES", "optional", "client certificates need TLS"),
+        ("DAYPASS_SERVER__TRUSTED_PROXIES", "10.0.0.0/33", "server.trusted_proxies"),
     ],
 )
 def test_load_bad_environment_is_refused_by_name(name: str, value: str, says: str) -> None:

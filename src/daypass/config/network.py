@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from daypass.config.section import Port, Section
+
+
+def _network(text: str) -> str:
+    ip_network(text)  # its ValueError says what is wrong
+    return text
 
 
 class ServerSettings(Section):
@@ -30,7 +36,7 @@ class ServerSettings(Section):
         "A certificate that `client_ca` does not vouch for is refused in both cases. `optional` without `client_ca`: every "
         "certificate is accepted whose key the client has, also a self-signed one; OAuth clients and trust anchors decide what it proves.",
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         (), description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: none."
     )
     client_certificate_header: str = Field(
