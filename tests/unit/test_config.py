@@ -32,6 +32,32 @@ def test_load_kubernetes_service_variable_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "ACCESS__CALENDARS",
+        "FEDERATION__FILES",
+        "KEYS__ENCRYPTION_KEY_FILE",
+        "SERVER__HEALTH_PORT",
+        "SERVER__TLS_CERT",
+        "SIGN_IN__PASSKEY_ROOTS",
+        "SPOOL__DIRECTORY",
+    ],
+)
+def test_a261_load_empty_text_for_an_optional_setting_is_no_value(tmp_path: Path, name: str) -> None:
+    """An empty path is the current directory."""
+    section, _, key = name.lower().partition("__")
+    from_environment = load(environ={f"DAYPASS_{name}": ""})
+    from_file = load(_file(tmp_path, f"[{section}]\n{key} = ''\n"))
+    assert [getattr(getattr(found, section), key) for found in (from_environment, from_file)] == [None, None]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
+def test_load_number_that_is_not_finite_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"rates\.principal_per_second"):
+        load(environ={"DAYPASS_RATES__PRINCIPAL_PER_SECOND": value})
+
+
+@pytest.mark.parametrize(
     ("name", "value", "nearest"),
     [
         ("DAYPASS_NOPE", "x", ""),

@@ -314,13 +314,20 @@ def approve(
         body["seconds"] = given["duration"]
     if policy is not None:
         body["policy"] = text_of(policy)
-    pairs = [each.partition("=") for each in given["instead"]]
-    if pairs:
-        body["substitutes"] = {role_arn(connection, old): role_arn(connection, new) for old, _, new in pairs}
+    if given["instead"]:
+        body["substitutes"] = dict(_substitute(connection, each) for each in given["instead"])
     after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
     missing = ", ".join(f"{number} × {stage}" for stage, number in after["missing"].items())
-    said = "Approved." if after["state"] == "approved" else f"Recorded; still missing: {missing}"
-    return render(Result(after, said), form)
+    outcome = "Approved." if after["state"] == "approved" else f"Recorded; still missing: {missing}"
+    return render(Result(after, outcome), form)
+
+
+def _substitute(connection: Connection, text: str) -> tuple[str, str]:
+    """The ARNs of ROLE=ROLE. Raises UsageError."""
+    old, _, new = text.partition("=")
+    if not old or not new:
+        raise click.UsageError(f"--instead takes ROLE=ROLE, not {text!r}.")
+    return role_arn(connection, old), role_arn(connection, new)
 
 
 @request.command("deny")

@@ -20,13 +20,13 @@ def anchor() -> None:
     """Trust anchors: authorities whose certificates your account accepts."""
 
 
-def _ask(connection: Connection, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
+def _call(connection: Connection, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
     return connection.api(
         method, path, query, body, repeatable=method in ("GET", "DELETE"), root="", service="rolesanywhere"
     )
 
 
-def _place(anchor_id: str, what: str = "") -> str:
+def _path(anchor_id: str, what: str = "") -> str:
     return f"/trustanchor/{segment(anchor_id)}{what}"
 
 
@@ -35,13 +35,14 @@ def _place(anchor_id: str, what: str = "") -> str:
 @output_option
 def list_anchors(profile: str, endpoint: str) -> Result:
     """List the trust anchors."""
-    connection, found, after = connect(profile, endpoint), list[Any](), ""
+    connection, found, query = connect(profile, endpoint), list[Any](), {"pageSize": _PAGE}
     while True:
-        page = _ask(connection, "GET", "/trustanchors", query={"pageSize": _PAGE, "nextToken": after})
+        page = _call(connection, "GET", "/trustanchors", query=query)
         found += page["trustAnchors"]
         after = page.get("nextToken") or ""
-        if not after:
+        if after in ("", query.get("nextToken")):  # a cursor that does not move would cause an endless loop
             break
+        query = {**query, "nextToken": after}
     return listing(
         found,
         ("ID", "NAME", "STATE", "CREATED"),
@@ -55,7 +56,7 @@ def list_anchors(profile: str, endpoint: str) -> Result:
 @output_option
 def show(anchor_id: str, profile: str, endpoint: str) -> Result:
     """Show a trust anchor and its certificates."""
-    return _shown(_ask(connect(profile, endpoint), "GET", _place(anchor_id)))
+    return _shown(_call(connect(profile, endpoint), "GET", _path(anchor_id)))
 
 
 @anchor.command("create")
@@ -67,7 +68,7 @@ def show(anchor_id: str, profile: str, endpoint: str) -> Result:
 def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str) -> Result:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     body = {"name": name, "source": _source(certificates), "enabled": not disabled}
-    return _shown(_ask(connect(profile, endpoint), "POST", "/trustanchors", body))
+    return _shown(_call(connect(profile, endpoint), "POST", "/trustanchors", body))
 
 
 @anchor.command("set")
@@ -92,7 +93,7 @@ def set_anchor(
     confirmed(f"Change trust anchor {output.safe(anchor_id)}?", yes=yes)
     if certificates is not None:
         body["source"] = _source(certificates)
-    return _shown(_ask(connect(profile, endpoint), "PATCH", _place(anchor_id), body))
+    return _shown(_call(connect(profile, endpoint), "PATCH", _path(anchor_id), body))
 
 
 def _source(certificates: TextIO) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> Result:
 
 def _changed(connection: Connection, method: str, anchor_id: str, verb: str = "") -> Result:
     """Enables, disables or deletes an anchor; the anchor as it is afterwards, or was."""
-    answer = _ask(connection, method, _place(anchor_id, f"/{verb}" if verb else ""))
+    answer = _call(connection, method, _path(anchor_id, f"/{verb}" if verb else ""))
     return Result(answer["trustAnchor"], f"{(verb or 'delete').capitalize()}d trust anchor {anchor_id}.")
 
 

@@ -52,7 +52,7 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
     connection = connect(profile, endpoint)
     cursor: dict[str, int] | None = None
     while True:
-        body = {"cursor": cursor, "account": account, "limit": limit, "wait": 10 if follow and cursor else 0}
+        body = {"cursor": cursor, "account": account, "limit": limit, "wait": 10 if cursor is not None else 0}
         answer = connection.api("POST", "/audit/tail", body=body)
         for record in answer["records"]:
             _print(record, form)
@@ -141,6 +141,8 @@ def verify(  # click passes options as arguments
     events, too. From a server, only the hashes of other accounts' events are fetched. With --data, spools that are not in
     the database yet are counted. Status 1 if anything is wrong.
     """
+    if sum(map(bool, (database, data, url))) > 1:
+        raise click.UsageError("Give only one of --database, --data and --url.")
     file = database or (data / "daypass.db" if data else None)
     source: Record
     if url:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import click
 
 from daypass.cli import output
+from daypass.cli.files import text_at
 from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
 from daypass.cli.results import Result
 
 _ACTION = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
 _NAME = re.compile(r"[A-Z][A-Za-z0-9.]{0,127}")
 _LISTS = ("member", "entry")
-_ASKED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set", "Update")
+_CONFIRMED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set", "Update")
 """What operations begin with that take something away or replace it."""
 
 
@@ -30,14 +30,15 @@ _ASKED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set", "Up
 def iam(action: str, parameters: tuple[str, ...], yes: bool, profile: str, endpoint: str) -> Result:
     """Call ACTION of the IAM API, as AWS documents it: `daypass iam GetUser UserName=ann`.
 
-    Members of lists have numbers (Tags.member.1.Key=team). A value that begins with @ is read from that file.
+    Members of lists have numbers (Tags.member.1.Key=team). A value that begins with @ is read from that file (@- for
+    standard input).
     """
     if not _ACTION.fullmatch(action):
         raise click.UsageError(f"ACTION is an operation of IAM, for example ListUsers, not {action!r}.")
     given = dict(map(_parameter, parameters))
     if len(given) != len(parameters):
         raise click.UsageError("A parameter is given twice.")
-    if action.startswith(_ASKED):
+    if action.startswith(_CONFIRMED):
         confirmed(f"Call {action} with {output.safe(' '.join(parameters))}?", yes=yes)
     answer = value_of(connect(profile, endpoint).iam(action, **given))
     found = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
@@ -50,10 +51,7 @@ def _parameter(text: str) -> tuple[str, str]:
     if not equals or not _NAME.fullmatch(name):
         raise click.UsageError(f"A parameter is NAME=VALUE, not {text!r}.")
     if value.startswith("@"):
-        try:
-            return name, Path(value[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"{value[1:]} cannot be read: {error}") from None
+        return name, text_at(value[1:])
     return name, value
 
 

@@ -6,8 +6,8 @@ import os
 import secrets
 import sys
 import webbrowser
-from dataclasses import replace
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TextIO
 
 import click
 
@@ -38,7 +38,9 @@ _WAIT_SECONDS = 300.0
     "--access-key-id", default="", metavar="ID", help="Default: AWS_ACCESS_KEY_ID, with its secret and token."
 )
 @click.option(
-    "--secret-access-key", metavar="SECRET", help="Other users can see it in the process list. Default: asked for."
+    "--secret-access-key",
+    metavar="SECRET",
+    help="Other users can see it in the process list. Default: asked for.",
 )
 @click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input: for scripts.")
 @click.option("--session-token", default="", metavar="TOKEN", help="The session token, if the key is temporary.")
@@ -88,18 +90,19 @@ def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **giv
     The key is your own, or temporary: from SAML, from a token, or from the AWS_… variables of your environment.
     """
     endpoint = _endpoint(endpoint)
+    ca_bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE", "")
+    key = _key(Server(endpoint, ca_bundle), given)
     found = Profile(
         endpoint,
-        *_key(Server(endpoint, ca_bundle or os.environ.get("AWS_CA_BUNDLE", "")), given),
+        key.access_key_id,
+        key.secret_access_key,
+        key.session_token,
         region=region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-        ca_bundle=ca_bundle or os.environ.get("AWS_CA_BUNDLE", ""),
+        ca_bundle=ca_bundle,
         mfa_serial=given["mfa_serial"],
-    )
-    found = replace(
-        found,
-        expiration=given.get("expiration", ""),
-        refresh_token=given.get("refresh_token", ""),
-        login=secrets.token_hex(16) if given.get("refresh_token") else "",
+        expiration=key.expiration,
+        refresh_token=key.refresh_token,
+        login=secrets.token_hex(16) if key.refresh_token else "",
     )
     who = identity(options.open_connection(found))
     found = _with_store(found, given["secret_store"])
@@ -135,79 +138,110 @@ def _with_store(found: Profile, store: str) -> Profile:
 
 def _endpoint(given: str) -> str:
     known = given or os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    endpoint = (known or _asked("Server", "--endpoint")).strip().rstrip("/")
+    endpoint = (known or _typed("Server", "--endpoint")).strip().rstrip("/")
     endpoint_of(endpoint)
     return endpoint
 
 
-def _asked(what: str, option: str, *, hidden: bool = False) -> str:
+def _typed(what: str, option: str, *, hidden: bool = False) -> str:
     """What a person types. Raises UsageError where nobody can."""
     if not output.interactive():
         raise click.UsageError(f"Give {option}; this is not a terminal on which to ask for it.")
     return str(click.prompt(what, hide_input=hidden, err=True))
 
 
-def _key(server: Server, given: dict[str, Any]) -> tuple[str, str, str]:
-    """Key id, secret and session token, in the way that the options choose. Puts `expiration` into `given`."""
-    if given["browser"] or given["device"]:
-        return _of_session(_by_browser(server, given), given)
-    if given["saml"]:
-        return _of_session(_by_saml(server, given), given)
-    if given["web_identity_token"] is not None:
-        return _of_session(_by_web_identity(server, given["web_identity_token"], given), given)
-    extra = ("provider", "assertion_file", "role", "duration", "no_browser", "session_name")
-    if any(given[name] for name in extra):
-        raise click.UsageError(
-            "--provider, --assertion-file, --role, --session-name, --duration and --no-browser go with --saml or "
-            "--web-identity-token."
+class _Key(NamedTuple):
+    """A key of one's own, or of a session, which has an expiration; with a refresh token, of a login by browser."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expiration: str = ""
+    refresh_token: str = ""
+
+    @classmethod
+    def of(cls, issued: Credentials, refresh_token: str = "") -> _Key:
+        return cls(
+            issued.access_key_id,
+            issued.secret_access_key,
+            issued.session_token,
+            issued.expiration_text(),
+            refresh_token,
         )
-    return _by_key(given)
 
 
-def _of_session(issued: Credentials, given: dict[str, Any]) -> tuple[str, str, str]:
-    given["expiration"] = issued.expiration_text()
-    return issued.access_key_id, issued.secret_access_key, issued.session_token
+_OPTIONS = {
+    "": ("access_key_id", "secret_access_key", "secret_stdin", "session_token"),
+    "browser": ("no_browser",),
+    "device": ("no_browser",),
+    "saml": ("no_browser", "provider", "assertion_file", "role", "duration"),
+    "web_identity_token": ("role", "session_name", "duration"),
+}
+"""The ways to get a key, each with the options that it has; "" is a key of one's own."""
 
 
-def _by_browser(server: Server, given: dict[str, Any]) -> Credentials:
-    """The person's own session. Puts `refresh_token` into `given`."""
-    others = (
-        "access_key_id",
-        "secret_access_key",
-        "secret_stdin",
-        "session_token",
-        "saml",
-        "provider",
-        "assertion_file",
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _way(given: Mapping[str, Any]) -> str:
+    """The way of _OPTIONS that the options choose. Raises UsageError for two ways, or an option of another one."""
+    chosen = [way for way in _OPTIONS if way and given[way]]
+    if len(chosen) > 1:
+        raise click.UsageError(f"Give only one of {', '.join(map(_option, chosen))}.")
+    way = chosen[0] if chosen else ""
+    for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
+        if given[name] and name not in _OPTIONS[way]:
+            ways = " or ".join(_option(other) for other, names in _OPTIONS.items() if other and name in names)
+            fault = f"{_option(name)} does not go with {_option(way)}." if way else f"{_option(name)} needs {ways}."
+            raise click.UsageError(fault)
+    return way
+
+
+def _key(server: Server, given: Mapping[str, Any]) -> _Key:
+    """The key to store, obtained in the way that the options choose. Raises UsageError."""
+    match _way(given):
+        case "browser":
+            return _by_browser(server, no_browser=given["no_browser"])
+        case "device":
+            return _by_device(server)
+        case "saml":
+            return _Key.of(_by_saml(server, given))
+        case "web_identity_token":
+            return _Key.of(_by_web_identity(server, given["web_identity_token"], given))
+        case _:
+            return _by_key(given)
+
+
+def _by_browser(server: Server, *, no_browser: bool) -> _Key:
+    """The person's own session, of a sign-in with a browser on this computer."""
+    with AuthorizationLogin(server) as waiting:
+        _open(waiting.url, "Sign in", no_browser=no_browser)
+        made = waiting.wait(_WAIT_SECONDS)
+    return _Key.of(made.credentials, made.refresh_token)
+
+
+def _by_device(server: Server) -> _Key:
+    """The person's own session, of a sign-in with a browser on any device."""
+    device = DeviceLogin.begin(server)
+    click.echo(
+        f"Open this address in a browser on any device, and allow only the code {output.safe(device.user_code)}:\n\n"
+        f"  {output.safe(device.address)}\n",
+        err=True,
     )
-    if given["browser"] and given["device"]:
-        raise click.UsageError("Give --browser or --device.")
-    if any(given[name] for name in (*others, "web_identity_token", "role", "session_name", "duration")):
-        raise click.UsageError("With --browser or --device you sign in there: give no key, role or token.")
-    if given["device"]:
-        device = DeviceLogin.begin(server)
-        click.echo(
-            f"Open this address in a browser on any device, and allow only the code {output.safe(device.user_code)}:\n\n"
-            f"  {output.safe(device.address)}\n",
-            err=True,
-        )
-        made = device.wait()
+    made = device.wait()
+    return _Key.of(made.credentials, made.refresh_token)
+
+
+def _open(url: str, action: str, *, no_browser: bool) -> None:
+    """Opens an address in the browser, or prints it where that is not wanted or not possible."""
+    if no_browser or not webbrowser.open(url):
+        click.echo(f"Open this address in a browser on this computer:\n\n  {output.safe(url)}\n", err=True)
     else:
-        with AuthorizationLogin(server) as waiting:
-            if given["no_browser"] or not webbrowser.open(waiting.url):
-                click.echo(
-                    f"Open this address in a browser on this computer:\n\n  {output.safe(waiting.url)}\n", err=True
-                )
-            else:
-                click.echo("Sign in with the browser that has opened.", err=True)
-            made = waiting.wait(_WAIT_SECONDS)
-    given["refresh_token"] = made.refresh_token
-    return made.credentials
+        click.echo(f"{action} with the browser that has opened.", err=True)
 
 
-def _by_web_identity(server: Server, file: TextIO, given: dict[str, Any]) -> Credentials:
-    if given["access_key_id"] or given["secret_access_key"] or given["secret_stdin"] or given["session_token"]:
-        raise click.UsageError("With --web-identity-token the token is the proof: give no key.")
+def _by_web_identity(server: Server, file: TextIO, given: Mapping[str, Any]) -> Credentials:
     role = given["role"] or os.environ.get("AWS_ROLE_ARN", "")
     if not role.startswith("arn:"):
         raise click.UsageError("Name the role: --role arn:aws:iam::ACCOUNT:role/NAME")
@@ -215,27 +249,24 @@ def _by_web_identity(server: Server, file: TextIO, given: dict[str, Any]) -> Cre
     return assume_role_with_web_identity(server, text_of(file).strip(), role, name, given["duration"])
 
 
-def _by_key(given: dict[str, Any]) -> tuple[str, str, str]:
+def _by_key(given: Mapping[str, Any]) -> _Key:
+    """The key of the options, of the AWS_… variables, or what a person types."""
     environ = os.environ
     secret_given = given["secret_access_key"] or given["secret_stdin"] or given["session_token"]
     if not given["access_key_id"] and not secret_given and environ.get("AWS_SECRET_ACCESS_KEY"):
-        given["expiration"] = environ.get("AWS_CREDENTIAL_EXPIRATION", "")
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        key_id, key, token = (environ.get(name, "") for name in names)
-        return key_id, key, token
-    access_key_id = given["access_key_id"] or _asked("Access key id", "--access-key-id")
+        names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "CREDENTIAL_EXPIRATION")
+        return _Key(*(environ.get(f"AWS_{name}", "") for name in names))
+    access_key_id = given["access_key_id"] or _typed("Access key id", "--access-key-id")
     if given["secret_stdin"]:
         secret = sys.stdin.readline(1024)
     else:
-        secret = given["secret_access_key"] or _asked("Secret access key", "--secret-stdin", hidden=True)
+        secret = given["secret_access_key"] or _typed("Secret access key", "--secret-stdin", hidden=True)
     if not secret.strip():
         raise click.UsageError("The secret access key is empty.")
-    return access_key_id.strip(), secret.strip(), given["session_token"].strip()
+    return _Key(access_key_id.strip(), secret.strip(), given["session_token"].strip())
 
 
-def _by_saml(server: Server, given: dict[str, Any]) -> Credentials:
-    if given["access_key_id"] or given["secret_access_key"] or given["secret_stdin"] or given["session_token"]:
-        raise click.UsageError("With --saml the identity provider vouches for you: give no key.")
+def _by_saml(server: Server, given: Mapping[str, Any]) -> Credentials:
     if given["assertion_file"] is not None:
         return _by_assertion(server, given["assertion_file"], given)
     if given["role"] or given["duration"]:
@@ -245,16 +276,13 @@ def _by_saml(server: Server, given: dict[str, Any]) -> Credentials:
     if not given["provider"]:
         raise click.UsageError("Which identity provider? --provider arn:aws:iam::ACCOUNT:saml-provider/NAME")
     with BrowserLogin(server, given["provider"]) as waiting:
-        if given["no_browser"] or not webbrowser.open(waiting.url):
-            click.echo(f"Open this address in a browser on this computer:\n\n  {waiting.url}\n", err=True)
-        else:
-            click.echo("Log in with the browser that has opened.", err=True)
+        _open(waiting.url, "Log in", no_browser=given["no_browser"])
         role, issued = waiting.wait(_WAIT_SECONDS)
     output.prose(f"Role {output.safe(role)}, until {issued.expiration_text()}.", err=True)
     return issued
 
 
-def _by_assertion(server: Server, file: TextIO, given: dict[str, Any]) -> Credentials:
+def _by_assertion(server: Server, file: TextIO, given: Mapping[str, Any]) -> Credentials:
     assertion = read_assertion(text_of(file))
     role, provider = _wanted(roles_offered(assertion), given["role"], given["provider"])
     return assume_role_with_saml(server, assertion, role, provider, given["duration"])

@@ -11,6 +11,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,7 +33,7 @@ class Record(ABC):
     def verified(self) -> list[Verified | BadRecord]:
         """The verdict on each log, including missing logs that another log's opening names."""
         with self._opened() as logs:
-            known = [head for end in logs.values() if end for head in [end]] + self._known()
+            known = [head for head in logs.values() if head is not None] + self._known()
             for log in logs:
                 opening = verify_log(log, self._first(log)) if _LOG.fullmatch(log) else None
                 known += opening.heads if isinstance(opening, Verified) else ()
@@ -85,17 +86,23 @@ class OnlineRecord(Record):
     def proof(self, log: str, seq: int, known: Head | None) -> tuple[RecordRow, Verified | BadRecord] | None:
         """One record, and the verdict on it and on all that follows it; None: the log has no such record.
 
-        `known`: a head of the log that was noted before, which must be found in it.
+        `known`: a head of the log that was noted before, which must be found in it. The record is read once, because a
+        server could answer a second read with another one.
         """
         with self._opened() as logs:
             head = logs.get(log)
             if head is None or seq > head.seq:
                 return None
-            before = self._page(log, seq - 2, 1)[0] if seq else None
-            after = Head(log, seq - 1, before.chain) if before is not None else None
-            found = self._page(log, seq - 1, 1)[0]
+            after = Head(log, seq - 1, self._at(log, seq - 1).chain) if seq else None
+            found, following = self._at(log, seq), self._rows(log, seq)
             heads = [head, *([known] if known is not None else [])]
-            return found, verify_log(log, self._rows(log, seq - 1), heads, after=after)
+            return found, verify_log(log, chain((found,), following), heads, after=after)
+
+    def _at(self, log: str, seq: int) -> RecordRow:
+        page = self._page(log, seq - 1, 1)
+        if not page:
+            raise UnreadableRow(seq, "it ends before its head")
+        return page[0]
 
     def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
         try:

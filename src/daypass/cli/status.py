@@ -1,4 +1,4 @@
-"""`daypass status`: all profiles and cached sessions of this user, with the time left. It asks no server."""
+"""`daypass status`: all profiles and cached sessions of this user, with the time left. It reads local files only."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from daypass.client.profiles import Profile, current, load_all
 @click.command()
 @output_option
 def status() -> Result:
-    """Show all profiles and cached sessions, with the time left. No server is asked."""
+    """Show all profiles and cached sessions, with the time left. It reads local files only."""
     chosen, stored = current(), load_all()
     names = {(found.endpoint, found.access_key_id): name for name, found in stored.items()}
-    held = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached.sessions()]
-    return Result(_as_data(chosen, stored, held), *_shown(chosen, stored, held))
+    sessions = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached.sessions()]
+    return Result(_as_data(chosen, stored, sessions), *_text(chosen, stored, sessions))
 
 
-def _shown(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Credentials, str]]) -> Iterator[Part]:
+def _text(
+    chosen: str, stored: Mapping[str, Profile], cached_sessions: Sequence[tuple[Credentials, str]]
+) -> Iterator[Part]:
     if not chosen:
         yield from (_environment(), "")
     if stored:
@@ -37,13 +39,15 @@ def _shown(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Cred
         )
     else:
         yield "No profile is stored. To store one: daypass login"
-    if held:
+    if cached_sessions:
         yield ""
         now = time.time()
         yield Table(
             ("CACHED ROLE", "PROFILE", "EXPIRES", "LEFT"),
-            [(s.role, name, s.expiration_text(), left(s.expiration - now - s.offset)) for s, name in held],
+            [(s.role, name, s.expiration_text(), left(s.expiration - now - s.offset)) for s, name in cached_sessions],
         )
+    if stored or cached_sessions:
+        yield from ("", "These are local files. No server was asked whether a key or session is still valid.")
 
 
 def _environment() -> str:
@@ -56,7 +60,9 @@ def _environment() -> str:
     return f"In use: key {key}{at}, from the AWS_… variables{lasts}. They go before every profile."
 
 
-def _as_data(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Credentials, str]]) -> dict[str, object]:
+def _as_data(
+    chosen: str, stored: Mapping[str, Profile], cached_sessions: Sequence[tuple[Credentials, str]]
+) -> dict[str, object]:
     return {
         "profile": chosen,
         "profiles": [
@@ -76,6 +82,6 @@ def _as_data(chosen: str, stored: Mapping[str, Profile], held: Sequence[tuple[Cr
                 "access_key_id": found.access_key_id,
                 "expiration": found.expiration_text(),
             }
-            for found, name in held
+            for found, name in cached_sessions
         ],
     }

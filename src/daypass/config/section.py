@@ -1,10 +1,12 @@
-"""What all sections of the settings have in common: an unknown key is refused, and errors do not show values."""
+"""What all sections of the settings have in common: an unknown key is refused, errors do not show values, and an empty text
+is no value where a setting may be absent.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -12,4 +14,11 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class Section(BaseModel):
     """A section: immutable, without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _absent(cls, value: Any, info: ValidationInfo) -> Any:
+        """None for an empty text: an empty path would be the current directory, whose files would then be read."""
+        field = cls.model_fields[info.field_name or ""]
+        return None if value == "" and field.default is None else value

@@ -14,8 +14,9 @@ from tests.integration.audit.making import ACCOUNT, Flaky, event, session
 from daypass.audit.columns import OMITTED
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.read import list_logs, list_sessions, log_records, search_records
-from daypass.audit.verify import BadRecord, verify_log_rows
+from daypass.audit.verify import BadRecord, Verified, verify_log_rows
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, StoredRecord
+from daypass.client.errors import ClientError
 from daypass.client.http import Connection as Client
 from daypass.domain.events import EventType, encode
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
@@ -290,6 +291,42 @@ def test_value_of_another_type_is_named_from_the_file_and_by_a_server(
         assert {bad.log for bad in found} == {log}
         assert found[0].seq in ((0, 2, 5) if column == "seq" else (2,)), found
     flaky.read(lambda conn: search_records(conn, OPERATOR, RecordFilter(account=ACCOUNT)))
+
+
+class Changing(Export):
+    """A server that shows another record 2 when that record is asked for alone."""
+
+    def api(self, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+        answer = super().api(method, path, query)
+        if query.get("after") == "1" and query["limit"] == "1":
+            forged = encode(event("forged"))
+            answer["records"][0] |= {"bytes": base64.b64encode(forged).decode(), "leaf": leaf_hash(forged).hex()}
+        return answer
+
+
+class Short(Export):
+    """A server whose log ends before the head that it names."""
+
+    def api(self, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+        answer = super().api(method, path, query)
+        return answer if "logs" in answer else {"records": [row for row in answer["records"] if row["seq"] < 2]}
+
+
+def test_a260_proof_of_a_record_that_the_server_answers_differently_each_time_is_bad(log: str, flaky: Flaky) -> None:
+    """The record that is shown is the record that is verified."""
+    honest = OnlineRecord(cast(Client, Export(flaky)), "").proof(log, 2, None)
+    assert honest is not None
+    assert isinstance(honest[1], Verified)
+    changing = OnlineRecord(cast(Client, Changing(flaky)), "").proof(log, 2, None)
+    assert changing is not None
+    assert isinstance(changing[1], BadRecord)
+    assert (changing[1].seq, changing[0].data) == (2, encode(event("forged")))
+
+
+@pytest.mark.parametrize("seq", [2, 3])
+def test_proof_of_a_record_that_the_server_does_not_send_is_an_error(log: str, flaky: Flaky, seq: int) -> None:
+    with pytest.raises(ClientError, match="ends before its head"):
+        OnlineRecord(cast(Client, Short(flaky)), "").proof(log, seq, None)
 
 
 def test_second_row_of_a_log_is_named(log: str) -> None:

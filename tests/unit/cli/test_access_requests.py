@@ -175,3 +175,11 @@ def test_request_show_examined_prints_what_it_adds_and_earlier_requests(cli, ser
     assert "adds nothing" in cli("request", "show", "ab" * 16, "--examine").out
     serve(as_json({**examined, "added": None}))
     assert "another account" in cli("request", "show", "ab" * 16, "--examine").out
+
+
+@pytest.mark.parametrize("pair", ["nothing", "old=", "=new"])
+def test_request_approve_substitute_that_is_not_a_pair_is_refused(cli: Any, serve: Any, pair: str) -> None:
+    server = serve(as_json({}))
+    ran = cli("request", "approve", "r", "--binding", "0" * 64, "--instead", pair)
+    assert (ran.status, ran.out, server.sent) == (2, "", [])
+    assert ran.err.startswith(f"daypass: --instead takes ROLE=ROLE, not {pair!r}.")

@@ -16,6 +16,7 @@ Serve = Callable[..., Script]
 TEXT = [
     "anchor create a FILE",
     "assume r --policy FILE",
+    "iam CreatePolicy PolicyName=p PolicyDocument=@FILE",
     "client create c jwks=@FILE",
     "lint FILE --fail-on never",
     "login --web-identity-token FILE --role arn:aws:iam::111122223333:role/r --endpoint http://127.0.0.1:8700",

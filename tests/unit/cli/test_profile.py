@@ -48,6 +48,12 @@ def test_status_without_profiles_says_how_to_store_one(cli: Any, monkeypatch: py
 
 
 @pytest.mark.usefixtures("two")
+def test_status_with_profiles_says_that_no_server_was_asked(cli: Any) -> None:
+    last = "These are local files. No server was asked whether a key or session is still valid."
+    assert cli("status").out.splitlines()[-2:] == ["", last]
+
+
+@pytest.mark.usefixtures("two")
 def test_profile_export_takes_the_profile_as_an_argument_or_as_an_option(cli: Any) -> None:
     assert cli("profile", "export", "--profile", "work").out == cli("profile", "export", "work").out
     ran = cli("profile", "export", "work", "--profile", "default")
