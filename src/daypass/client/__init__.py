@@ -1,4 +1,4 @@
-"""The client: borrow a role and keep it fresh. It stands alone: standard library and `daypass.sigv4` only.
+"""The client: gets sessions of roles and renews them. It needs the standard library and `daypass.sigv4` only.
 
     from daypass.client import CredentialProvider, Profile
 

@@ -75,7 +75,7 @@ class AuthorizationLogin:
     def __post_init__(self) -> None:
         found = _get(self.server, _METADATA)
         self._issuer, authorize = _text(found, "issuer"), _text(found, "authorization_endpoint")
-        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._come))
+        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._accepts))
         digest = hashlib.sha256(self.verifier.encode("ascii")).digest()
         parameters = {
             "response_type": "code",
@@ -99,12 +99,12 @@ class AuthorizationLogin:
         return f"http://127.0.0.1:{self._listener.server_address[1]}{_CALLBACK}"
 
     def wait(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> Session:
-        """The person's session. Raises ClientError, LocalStateError when nobody came in time."""
+        """The person's session. Raises ClientError, LocalStateError when the login was not completed in time."""
         ends = monotonic() + seconds
         while not self._answers:
             left = ends - monotonic()
             if left <= 0:
-                raise LocalStateError("Nobody has logged in in time. Try again.")
+                raise LocalStateError("The login was not completed in time. Try again.")
             self._listener.timeout = left
             self._listener.handle_request()
         answer = self._answers[0]
@@ -118,7 +118,7 @@ class AuthorizationLogin:
         }
         return renew(self.server, _text(_post(self.server, "/oauth2/token", fields), "refresh_token"))
 
-    def _come(self, host: str, target: str) -> bool:
+    def _accepts(self, host: str, target: str) -> bool:
         """Whether a request of a browser is the end of this login, from this server (RFC 9207); it is then kept."""
         try:
             parts = urlsplit(target[:_MAX_TARGET])
@@ -175,7 +175,7 @@ class DeviceLogin:
                     raise
                 continue
             return renew(self.server, _text(found, "refresh_token"))
-        raise LocalStateError("Nobody has logged in in time. Try again.")
+        raise LocalStateError("The login was not completed in time. Try again.")
 
 
 # --- Calls

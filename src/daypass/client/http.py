@@ -73,14 +73,7 @@ class Connection:
         pairs = {"Action": action, "Version": version, **_flatten(parameters)}
         body = urlencode(pairs, errors="replace").encode()
         call = _Call("POST", "/", "", body, "application/x-www-form-urlencoded", service, repeatable=repeatable)
-        answer = self._call(call)
-        root = _xml(answer)
-        for child in root:
-            if child.tag.endswith("Result"):
-                return child
-        if service == "iam" and root.tag == f"{action}Response":
-            return root
-        raise ClientError("", f"the server's answer to {action} has no result", answer.status)
+        return result_of(self._call(call), action, bare=service == "iam")
 
     def api(
         self,
@@ -103,7 +96,7 @@ class Connection:
         answer = self._call(
             _Call(method, f"{root}{path}", raw_query, data, "application/json", service, repeatable=repeatable)
         )
-        return _json(answer) if answer.body else None
+        return content_of(answer) if answer.body else None
 
     # --- one call, with its attempts
 
@@ -214,17 +207,15 @@ def post_form(
     return answer
 
 
-def result_of(answer: Answer, action: str) -> ET.Element:
-    """The result element of the query protocol's answer. Raises ClientError."""
-    for child in _xml(answer):
+def result_of(answer: Answer, action: str, *, bare: bool = False) -> ET.Element:
+    """The result element of the query protocol's answer. `bare`: or the root of one that has none. Raises ClientError."""
+    root = _xml(answer)
+    for child in root:
         if child.tag.endswith("Result"):
             return child
+    if bare and root.tag == f"{action}Response":
+        return root
     raise ClientError("", f"the server's answer to {action} has no result", answer.status)
-
-
-def content_of(answer: Answer) -> Any:
-    """The JSON of an answer. Raises ClientError."""
-    return _json(answer)
 
 
 def segment(value: str) -> str:
@@ -249,7 +240,8 @@ def _flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _json(answer: Answer) -> Any:
+def content_of(answer: Answer) -> Any:
+    """The JSON of an answer. Raises ClientError."""
     try:
         return json.loads(answer.body, object_hook=Members)
     except (ValueError, RecursionError):

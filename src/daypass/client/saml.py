@@ -1,8 +1,8 @@
 """Logs in with SAML from a command line: with an existing assertion, or with a browser that returns to the loopback
 address.
 
-The browser brings a code, never credentials; the code is worth nothing without the verifier, which stays in this
-process (as RFC 8252 and RFC 7636 have it). The listener accepts only loopback connections and serves only its own
+The browser brings a code, never credentials; the code is redeemed only with the verifier, which stays in this
+process (RFC 8252, RFC 7636). The listener accepts only loopback connections and serves only its own
 login.
 """
 
@@ -106,7 +106,7 @@ class BrowserLogin:
     _code: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._come))
+        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._accepts))
 
     def __enter__(self) -> Self:
         return self
@@ -129,12 +129,12 @@ class BrowserLogin:
         return f"{self.server.endpoint}/saml/login?{query}"
 
     def wait(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> tuple[str, Credentials]:
-        """The chosen role's ARN and its credentials. Raises ClientError, LocalStateError when nobody came in time."""
+        """The chosen role's ARN and its credentials. Raises ClientError, LocalStateError when the login was not completed in time."""
         ends = monotonic() + seconds
         while not self._code:
             left = ends - monotonic()
             if left <= 0:
-                raise LocalStateError("Nobody has logged in in time. Try again.")
+                raise LocalStateError("The login was not completed in time. Try again.")
             self._listener.timeout = left
             self._listener.handle_request()
         fields = {"code": self._code[0], "code_verifier": self.verifier}
@@ -144,7 +144,7 @@ class BrowserLogin:
         )
         return _credentials(content_of(answer))
 
-    def _come(self, host: str, target: str) -> bool:
+    def _accepts(self, host: str, target: str) -> bool:
         """Whether this request of a browser is the end of this login; then its code is kept."""
         try:
             parts = urlsplit(target[:_MAX_TARGET])

@@ -46,6 +46,23 @@ def struct_reader(kind: type[S]) -> Callable[[bytes | str], S]:
     return lambda raw: msgspec.convert(read_json(raw), kind)  # noqa: TID251  # described above
 
 
+def settings_reader(kind: type[S], most: int) -> Callable[[str], S]:
+    """Returns a function that reads a struct of settings from at most `most` characters. It raises ValueError for people."""
+    read = struct_reader(kind)
+
+    def settings(text: str) -> S:
+        if len(text) > most:
+            raise ValueError("The settings are too long.")
+        try:
+            return read(text)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"The settings are not valid: {error}.") from None
+        except ValueError as error:
+            raise ValueError(f"The settings cannot be read: {error}.") from None
+
+    return settings
+
+
 def _decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")

@@ -96,4 +96,23 @@ def has_entity(request: Request, tag: bytes) -> bool:
     return tag in tags or b"*" in tags
 
 
+def public_document(
+    request: Request, body: bytes, media_type: bytes, seconds: int, tag: bytes = b"", operation: str = ""
+) -> Response:
+    """A document that every cache may store for `seconds`, and every browser may read; 304 for a client that has it.
+
+    `tag`: its entity tag, if it is not that of its bytes.
+    """
+    tag = tag or entity_tag(body)
+    headers: tuple[Header, ...] = (
+        (b"etag", tag),
+        (b"cache-control", b"public, max-age=%d" % seconds),
+        (b"access-control-allow-origin", b"*"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    if has_entity(request, tag):
+        return Response(304, b"", media_type, headers, operation)
+    return Response(200, body, media_type, headers, operation)
+
+
 Handler = Callable[[Request], Awaitable[Response]]

@@ -1,6 +1,6 @@
 """Tokens that are bound to a key: what their sender must prove besides having the token.
 
-A bound token is worth nothing without its key, so one that was stolen, or that another service received, is refused.
+A bound token is accepted only with its key: one that was stolen, or that another service received, is refused.
 Sources: RFC 9449, 4.3 and 7.1; RFC 8705, 3; RFC 7638, 3.
 """
 

@@ -86,6 +86,7 @@ class Verifier:
         transport: Transport = exchange,
     ) -> None:
         self._settings = settings
+        self._issuer = settings.issuer.rstrip("/")
         self._clock = clock
         self._monotonic = monotonic
         self._transport = transport
@@ -158,7 +159,7 @@ class Verifier:
         now, leeway = self._now(), self._settings.leeway_seconds
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if claims.get("iss") != self._settings.issuer.rstrip("/"):
+        if claims.get("iss") != self._issuer:
             raise InvalidToken("it is of another issuer")
         if self._settings.audience not in audiences:
             raise InvalidToken("it is for another audience")
@@ -196,7 +197,7 @@ class Verifier:
             uri, index = str(held["uri"]), int(held["idx"])
         except (KeyError, TypeError, ValueError):
             raise StatusUnknown("the token has no status list") from None
-        if not uri.startswith(self._settings.issuer.rstrip("/") + "/statuslists/"):
+        if not uri.startswith(f"{self._issuer}/statuslists/"):
             raise StatusUnknown("the status list is not the issuer's")
         return self._lists.is_revoked(uri, index, self._settings.list_seconds)
 
@@ -240,9 +241,7 @@ class Verifier:
         return answer.body
 
     def _list(self, uri: str) -> Mapping[str, Any]:
-        token = split(
-            self._get(uri.removeprefix(self._settings.issuer.rstrip("/"))).decode("ascii"), LIST_TYPE, MAX_TOKEN
-        )
+        token = split(self._get(uri.removeprefix(self._issuer)).decode("ascii"), LIST_TYPE, MAX_TOKEN)
         if not keys.AVAILABLE:
             raise OSError("signatures cannot be verified here")
         self._keys.verify(token)

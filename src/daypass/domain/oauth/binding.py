@@ -1,6 +1,6 @@
 """The binding of an access token to a key of its client: the claim `cnf` (RFC 7800).
 
-A bound token is worth nothing without a proof that its holder has the key: a DPoP proof (RFC 9449), or a TLS connection
+A bound token is accepted only with a proof that its holder has the key: a DPoP proof (RFC 9449), or a TLS connection
 with the certificate (RFC 8705).
 """
 

@@ -19,7 +19,7 @@ import msgspec
 from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import redirect_uri_fault
-from daypass.domain.strict_json import struct_reader
+from daypass.domain.strict_json import settings_reader
 
 AuthMethod: TypeAlias = Literal[
     "private_key_jwt",
@@ -133,8 +133,8 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     @property
     def bound(self) -> bool:
         """Whether its access tokens must be bound to a key of the client (DPoP or mTLS)."""
-        asked = self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens
-        return asked or self.requires("bearer_tokens")
+        by_setting = self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens
+        return by_setting or self.requires("bearer_tokens")
 
     @property
     def pushed(self) -> bool:
@@ -146,20 +146,13 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         return ANY in self.roles or role_arn in self.roles
 
 
-_read = struct_reader(ClientSettings)
+_read = settings_reader(ClientSettings, MAX_TEXT)
 
 
 @lru_cache(maxsize=2048)
 def parse_client(text: str) -> ClientSettings:
     """Parses a client's settings. Raises ValueError that names the invalid member."""
-    if len(text) > MAX_TEXT:
-        raise ValueError("The settings are too long.")
-    try:
-        settings = _read(text)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The settings are not valid: {error}.") from None
-    except ValueError as error:
-        raise ValueError(f"The settings cannot be read: {error}.") from None
+    settings = _read(text)
     check_client(settings)
     return settings
 

@@ -32,11 +32,11 @@ def is_registered(unverified_uri: str, registered: Iterable[str]) -> bool:
     """Whether a request may name this URI: exactly a registered one. Only the port of a loopback address may differ."""
     if len(unverified_uri) > MAX_URI or not _CHARACTERS.fullmatch(unverified_uri):
         return False
-    asked = _LOOPBACK.fullmatch(unverified_uri)
+    loopback = _LOOPBACK.fullmatch(unverified_uri)
     for uri in registered:
         if uri == unverified_uri:
             return True
         known = _LOOPBACK.fullmatch(uri)
-        if asked is not None and known is not None and asked.groups() == known.groups():
+        if loopback is not None and known is not None and loopback.groups() == known.groups():
             return True
     return False

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from daypass.domain.strict_json import struct_reader
+from daypass.domain.strict_json import settings_reader
 
 MAX_TEXT: Final = 65_536  # characters of the whole settings
 MAX_POLICY: Final = 2_048  # characters of the policies of the scopes of one session: as of a session policy in AWS
@@ -46,7 +46,7 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     introspection_clients: tuple[str, ...] = ()
 
 
-_read = struct_reader(ResourceServerSettings)
+_read = settings_reader(ResourceServerSettings, MAX_TEXT)
 
 
 @lru_cache(maxsize=1024)
@@ -55,14 +55,7 @@ def parse_resource_server(text: str) -> ResourceServerSettings:
 
     Whether the policies of its scopes are valid is checked where they are written.
     """
-    if len(text) > MAX_TEXT:
-        raise ValueError("The settings are too long.")
-    try:
-        settings = _read(text)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"The settings are not valid: {error}.") from None
-    except ValueError as error:
-        raise ValueError(f"The settings cannot be read: {error}.") from None
+    settings = _read(text)
     if len(settings.scopes) > _MOST or not all(map(_SCOPE.fullmatch, settings.scopes)):
         raise ValueError(f"scopes: at most {_MOST} names of up to 64 characters without spaces are expected.")
     if unknown := [name for name in settings.default_scopes if name not in settings.scopes]:

@@ -21,6 +21,7 @@ from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.id_token import subject_of
 from daypass.operations.oauth.inspect import end_session
+from daypass.operations.oauth.parties import role_of
 from daypass.operations.oauth.refresh import Granted, issue_with_refresh
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -103,7 +104,7 @@ async def consented(
 def _owner(request: TokenRequest, person: SignedIn) -> str:
     """The account that owns what a second use of the code ends: a family of refresh tokens, or the session."""
     refreshed = "refresh_token" in request.sender.known_client.settings.grant_types
-    return request.role_arn.split(":")[4] if request.role_arn and not refreshed else person.session.account
+    return role_of(request.role_arn).account if request.role_arn and not refreshed else person.session.account
 
 
 async def _end_if_used(env: Env, call: Call, code: Code[Any], sender: Sender) -> None:

@@ -14,15 +14,13 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.claims import Caller
 from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.jws import ID_JAG
 from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
-from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.assume.applicant import signing_applicant, snapshot
+from daypass.operations.assume.applicant import snapshot
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
@@ -31,7 +29,7 @@ from daypass.operations.oauth.access_token import acting, invalid_session, stabl
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
-from daypass.operations.oauth.parties import Subject, own_subject
+from daypass.operations.oauth.parties import Subject, own_subject, subject_of_caller
 from daypass.operations.oauth.refresh import session_of_person
 from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender, TokenType
 from daypass.operations.oauth.web_identity_token import WebIdentityToken
@@ -91,7 +89,7 @@ async def _subject(
         case TokenType.ID_TOKEN:
             person = await signed_in_by(env, client.client.account, client.client.id, unverified, now)
             claims = {"sub": subject_of(person.session), "auth_time": person.authenticated_at // 1000}
-            return _as_subject(env, call, person.caller), claims | delegation_of(person.session)
+            return subject_of_caller(env, call, person.caller), claims | delegation_of(person.session)
         case TokenType.REFRESH_TOKEN:
             session, about = await session_of_person(env, call, unverified, request.sender)
             try:
@@ -99,15 +97,10 @@ async def _subject(
             except DaypassError as error:
                 raise invalid_session(error) if error.kind is not ErrorKind.UNAVAILABLE else error from None
             claims = {"sub": about["sub"], "auth_time": int(about["auth_time"])}
-            return _as_subject(env, call, caller), claims | delegation_of(session)
+            return subject_of_caller(env, call, caller), claims | delegation_of(session)
         case _:
             subject = await own_subject(env, call, request.subject, None, now, request.sender.binding)
             return subject, _claims_of(subject.session) if subject.session is not None else {}
-
-
-def _as_subject(env: Env, call: Call, caller: Caller) -> Subject:
-    applicant = signing_applicant(env, Call(caller, call.facts, call.now))
-    return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
 
 
 def _claims_of(session: SessionClaims) -> dict[str, Any]:

@@ -73,12 +73,12 @@ def on_record(error: DaypassError, subject: Subject) -> DaypassError:
 
 
 async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, also: AlsoWrites | None) -> IssuedToken:
-    session, asked = subject.session, request.scope
+    session = subject.session
     if session is None and not request.role_arn:
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
     bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
     account = role_of(request.role_arn).account if request.role_arn or session is None else session.account
-    scope = _scope(session, asked)
+    scope = _scope(session, request.scope or ())
     if bound and not set(request.audiences) <= set(bound):
         raise DaypassError(
             ErrorKind.INVALID_TARGET,
@@ -86,7 +86,7 @@ async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, 
             private={"bound": bound, "session_id": session.session_id if session is not None else ""},
         )
     audiences = request.audiences or bound or default_audiences(env, request)
-    target = await target_of(env, account, request, audiences, scope or (None if asked is None else scope))
+    target = await target_of(env, account, request, audiences, scope)
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued: Issued[AccessToken] | Issued[AwsCredentials]
         issued = await _in_form(env, call, request, subject, target, AWS_FORM, also)
@@ -245,11 +245,9 @@ async def _narrowed(
     return replace(made, keys=(*others, *pairs_of(bound)), client_id=client_id, hops=(*made.hops[:-1], own))
 
 
-def _scope(session: SessionClaims | None, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+def _scope(session: SessionClaims | None, requested: tuple[str, ...]) -> tuple[str, ...]:
     """The scope of the new token: at most the scope of the subject's session, when it has one."""
     bound = values_of(session, SCOPE_KEY) if session is not None else ()
-    if asked is None:
-        return bound
-    if bound and not set(asked) <= set(bound):
+    if bound and not set(requested) <= set(bound):
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the subject token.")
-    return asked or bound
+    return requested or bound

@@ -159,9 +159,14 @@ async def own_subject(
         raise DaypassError(ErrorKind.VALIDATION, "Subject and actor are the same session.")
     if caller.kind is PrincipalKind.ROOT:
         raise DaypassError(ErrorKind.ACCESS_DENIED, "Roles may not be assumed by root accounts.")
+    subject = subject_of_caller(env, call, caller)
+    return subject if actor is None else replace(subject, applicant=acted_for(subject.applicant, actor))
+
+
+def subject_of_caller(env: Env, call: Call, caller: Caller) -> Subject:
+    """A principal of this installation as the subject. `call`: the request, which another sender may have made."""
     applicant = signing_applicant(env, Call(caller, call.facts, call.now))
-    made = applicant if actor is None else acted_for(applicant, actor)
-    return Subject(made, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
+    return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
 
 
 async def provider_subject(

@@ -25,8 +25,6 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.oauth.binding import JKT, Binding
 from daypass.domain.session import SessionClaims
-from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.assume.applicant import signing_applicant
 from daypass.operations.assume.compose import narrower_hop
 from daypass.operations.assume.forms import AWS_FORM
 from daypass.operations.assume.replay import commit_once
@@ -35,7 +33,7 @@ from daypass.operations.oauth.access_token import JwtForm, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.inspect import end_session, token_of_another_client
 from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
-from daypass.operations.oauth.parties import Subject
+from daypass.operations.oauth.parties import Subject, role_of, subject_of_caller
 from daypass.operations.oauth.refresh_family import (
     FamilyContent,
     content_of,
@@ -56,7 +54,7 @@ GRACE_MS: Final = 10_000
 """How long the previous token may be used again, by a client that has lost the response."""
 
 BUSY_MS: Final = 1_000
-"""For this time after a rotation, another request with the same token is told to try again: it runs in parallel."""
+"""For this time after a rotation, another request with the same token is refused with 429: it runs in parallel."""
 
 _MOST_SECONDS: Final = 3600  # of a session without a role
 _EXPIRED: Final = 4  # expired families checked with each new one: more are deleted than inserted
@@ -232,7 +230,7 @@ async def _repeat(
         raise DaypassError(ErrorKind.INVALID_TARGET, "The first use of the refresh token was for other audiences.")
     if not set(request.scope or ()) <= set(scope):
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The first use of the refresh token was for another scope.")
-    target = await target_of(env, session.account, request, audiences, scope or None)
+    target = await target_of(env, session.account, request, audiences, scope)
     kind, listed = EventType.REQUEST_ALLOWED, dict[str, Any]()
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued = IssuedToken(session, await AWS_FORM.render(env, session))
@@ -290,9 +288,7 @@ async def _issue(
 
 
 async def _subject(env: Env, call: Call, session: SessionClaims) -> Subject:
-    caller = await caller_of_session(env, session, call.now)
-    applicant = signing_applicant(env, Call(caller, call.facts, call.now))
-    return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
+    return subject_of_caller(env, call, await caller_of_session(env, session, call.now))
 
 
 def _invalid_session(error: DaypassError, family: RefreshFamily) -> DaypassError:
@@ -334,7 +330,8 @@ async def _new_family(
         derivation_key=env.sealer.derivation_key(),
     )
     audiences = request.audiences or default_audiences(env, request)
-    target = await target_of(env, _account(request, session), request, audiences, request.scope)
+    account = role_of(request.role_arn).account if request.role_arn else session.account
+    target = await target_of(env, account, request, audiences, request.scope or ())
     content = FamilyContent(
         env.ids.seed()[:32],
         payload.encode(made),
@@ -367,10 +364,6 @@ def _key_of_family(client: AuthenticatedClient, binding: Binding | None) -> str:
     if binding is None or (binding.member != JKT and client.settings.type != "public"):
         return ""
     return binding.thumbprint
-
-
-def _account(request: TokenRequest, session: SessionClaims) -> str:
-    return request.role_arn.split(":")[4] if request.role_arn else session.account
 
 
 async def _opened(

@@ -26,9 +26,9 @@ class Target(Struct, frozen=True):
 
 
 async def target_of(
-    env: Env, account: str, request: TokenRequest, audiences: tuple[str, ...], scope: tuple[str, ...] | None
+    env: Env, account: str, request: TokenRequest, audiences: tuple[str, ...], scope: tuple[str, ...]
 ) -> Target:
-    """The target of a token of `account` (12 digits) for `audiences`. `scope`: None when none is asked for.
+    """The target of a token of `account` (12 digits) for `audiences`. `scope`: () for the default.
 
     Raises DaypassError: INVALID_TARGET, INVALID_SCOPE, UNAVAILABLE.
     """
@@ -42,14 +42,14 @@ async def target_of(
         if unknown := [name for name in wanted if name not in known]:
             raise DaypassError(ErrorKind.INVALID_SCOPE, f"The resource server has no scope {unknown[0]}.")
         scope = wanted
-    _check_scope(request, scope or ())
+    _check_scope(request, scope)
     try:
-        policy = policy_of(known[name] for name in scope or () if name in known)
+        policy = policy_of(known[name] for name in scope if name in known)
     except ValueError as error:
         raise DaypassError(ErrorKind.INVALID_SCOPE, f"The scope cannot be granted: {error}.") from None
     seconds = [server.token_seconds for server in servers if server.token_seconds]
     algorithms = frozenset(server.algorithm for server in servers if server.algorithm)
-    return Target(audiences, scope or (), policy, algorithms, min(seconds, default=0))
+    return Target(audiences, scope, policy, algorithms, min(seconds, default=0))
 
 
 def default_audiences(env: Env, request: TokenRequest) -> tuple[str, ...]:

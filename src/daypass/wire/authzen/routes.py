@@ -23,7 +23,7 @@ from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge,
 from daypass.wire.authzen import requests
 from daypass.wire.authzen.requests import Evaluations, body_of
 from daypass.wire.front import Front, Progress, Refusal
-from daypass.wire.http import FixedHeaders, Header, Request, Response, entity_tag, has_entity
+from daypass.wire.http import FixedHeaders, Header, Request, Response, public_document
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import GET, POST, Route
 
@@ -36,6 +36,7 @@ _SUBJECTS: Final = "/access/v1/search/subject"
 _RESOURCES: Final = "/access/v1/search/resource"
 _ACTIONS: Final = "/access/v1/search/action"
 _METADATA: Final = "/.well-known/authzen-configuration"
+_METADATA_SECONDS: Final = 3600
 _REQUEST_TOKENS: Final = 1.0  # relative to an STS request
 _DECISION_TOKENS: Final = 0.1  # for each decision after the first
 _SEARCH_TOKENS: Final = 10.0
@@ -168,16 +169,8 @@ def _metadata(front: Front, request: Request) -> Response:
         "search_action_endpoint": at + _ACTIONS,
     }
     body = json.dumps(content).encode("ascii")
-    tag = entity_tag(body)
-    headers: tuple[Header, ...] = (
-        (b"etag", tag),
-        (b"cache-control", b"public, max-age=3600"),
-        (b"access-control-allow-origin", b"*"),
-        (b"x-content-type-options", b"nosniff"),
-    )
-    if has_entity(request, tag):
-        return Response(304, b"", MEDIA_TYPE, headers)
-    return Response(200, body, MEDIA_TYPE, (*headers, *_echoed(request)))
+    response = public_document(request, body, MEDIA_TYPE, _METADATA_SECONDS)
+    return response._replace(headers=(*response.headers, *_echoed(request)))
 
 
 def _echoed(request: Request) -> tuple[Header, ...]:

@@ -19,8 +19,9 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.operations.assume.request import requested_role
 from daypass.operations.oauth import authorization, consent
-from daypass.operations.oauth.authorization import ACR_VALUES, MFA, OPENID, AuthorizationRequest, KnownClient
+from daypass.operations.oauth.authorization import ACR_VALUES, MFA, AuthorizationRequest, KnownClient
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.dpop import DpopProof, invalid_proof
 from daypass.operations.oauth.id_token import subject_of, subject_of_hint
@@ -29,12 +30,12 @@ from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx
 from daypass.wire.access_token import dpop_of
 from daypass.wire.http import Response
-from daypass.wire.oauth.client import client_of
+from daypass.wire.oauth.client import required_client
 from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import Visit as OAuthVisit
 from daypass.wire.oauth.endpoint import answer, malformed
 from daypass.wire.oauth.errors import oauth_error
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, scope_of
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
 from daypass.wire.web.render import redirect
 from daypass.wire.web.visit import Fields, Visit
 
@@ -129,7 +130,7 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         raise DaypassError(ErrorKind.UNSUPPORTED_RESPONSE_TYPE, "The only response_type here is code.")
     if one(fields, "response_mode") not in ("", "query"):
         raise DaypassError(ErrorKind.VALIDATION, "The only response_mode here is query.")
-    scope = scope_of(fields) or ()
+    openid, scope = openid_scope_of(fields)
     details = read_details(one(fields, "role"), one(fields, "authorization_details"))
     request = AuthorizationRequest(
         client_id=known.client.id,
@@ -139,8 +140,8 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         role=details.role,
         details=one(fields, "authorization_details"),
         audiences=audiences_of(fields),
-        scope=tuple(name for name in scope if name != OPENID) or None,
-        openid=OPENID in scope,
+        scope=scope,
+        openid=openid,
         nonce=_text(fields, "nonce"),
         prompt=_prompt(fields),
         max_age=_max_age(fields),
@@ -149,7 +150,11 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
     )
     authorization.check(env, known.settings, request, authorization.GRANT)
     authorization.check_challenge(request, one(fields, "code_challenge_method"))
-    if request.role and is_document_id(known.client.id) and request.role.split(":")[4] != known.client.account:
+    if (
+        request.role
+        and is_document_id(known.client.id)
+        and requested_role(request.role).account != known.client.account
+    ):
         raise DaypassError(ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The client may ask for roles of its account only.")
     return request
 
@@ -172,9 +177,7 @@ def _with_key(request: AuthorizationRequest, proof: DpopProof | None) -> Authori
 async def push(visit: OAuthVisit) -> Response:
     """POST /oauth2/par: a request that a client makes itself, so that no browser can change it (RFC 9126)."""
     call, form = visit.anonymous(), visit.form(REPEATABLE)
-    client = await client_of(visit, form)
-    if client is None:
-        raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
+    client = await required_client(visit, form)
     if "request_uri" in form:
         raise malformed("request_uri cannot be pushed.")
     known = await authorization.client_for(visit.env, client.client.id, one(form, "redirect_uri"))
@@ -285,7 +288,7 @@ def _again(visit: Visit, request: AuthorizationRequest, signed_in: SignedIn, fie
 
 
 def _address(visit: Visit, request: AuthorizationRequest, fields: Fields) -> str:
-    """The address to return to after the sign-in, with proof of when it was asked for."""
+    """The address to return to after the sign-in, with proof of when the request came."""
     pairs = _pairs(fields)
     ticket = seal(visit.env, _SEEN, Interaction(_digest(request), visit.env.clock.now()))
     return f"{PATH}?{urlencode([*pairs, (_SEEN, ticket)])}"
@@ -342,12 +345,12 @@ def _text(fields: Fields, name: str) -> str:
 
 
 def _prompt(fields: Fields) -> frozenset[str]:
-    asked = frozenset(one(fields, "prompt").split())
-    if not asked <= _PROMPTS or ("none" in asked and len(asked) > 1):
+    values = frozenset(one(fields, "prompt").split())
+    if not values <= _PROMPTS or ("none" in values and len(values) > 1):
         raise DaypassError(
             ErrorKind.VALIDATION, f"prompt has values of {', '.join(sorted(_PROMPTS))}; none stands alone."
         )
-    return asked
+    return values
 
 
 def _max_age(fields: Fields) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 from msgspec.structs import replace
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import X5T, Binding
 from daypass.domain.oauth.client_id_url import MAX_ID, is_document_id
@@ -47,6 +48,14 @@ async def sender_of(visit: Visit, form: Form) -> Sender:
     if client is not None:
         _check_binding(visit, client, binding, dpop=proof is not None)
     return Sender(client, binding, visit.progress.replays)
+
+
+async def required_client(visit: Visit, form: Form) -> AuthenticatedClient:
+    """`client_of`, which must not be None. Raises DaypassError."""
+    client = await client_of(visit, form)
+    if client is None:
+        raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
+    return client
 
 
 async def client_of(visit: Visit, form: Form) -> AuthenticatedClient | None:

@@ -13,17 +13,17 @@ from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.oauth import authorization, device
-from daypass.operations.oauth.authorization import OPENID, AuthorizationRequest
+from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.device import DeviceGrant
 from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.wire.http import Response
-from daypass.wire.oauth.client import client_of
+from daypass.wire.oauth.client import required_client
 from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import Form, answer
 from daypass.wire.oauth.endpoint import Visit as OAuthVisit
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, scope_of
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
 from daypass.wire.web.visit import Visit
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -49,9 +49,7 @@ _read_ticket = msgspec.json.Decoder(DeviceTicket).decode
 async def start(visit: OAuthVisit) -> Response:
     """POST /oauth2/device_authorization."""
     call, form = visit.anonymous(), visit.form(REPEATABLE)
-    client = await client_of(visit, form)
-    if client is None:
-        raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
+    client = await required_client(visit, form)
     request = _request(client.client.id, form)
     authorization.check(visit.env, client.settings, request, GRANT)
     made = await device.start(visit.env, call, client, request, visit.progress.replays)
@@ -69,7 +67,7 @@ async def start(visit: OAuthVisit) -> Response:
 
 
 def _request(client_id: str, form: Form) -> AuthorizationRequest:
-    scope = scope_of(form) or ()
+    openid, scope = openid_scope_of(form)
     details = read_details(one(form, "role"), one(form, "authorization_details"))
     return AuthorizationRequest(
         client_id=client_id,
@@ -78,8 +76,8 @@ def _request(client_id: str, form: Form) -> AuthorizationRequest:
         role=details.role,
         details=one(form, "authorization_details"),
         audiences=audiences_of(form),
-        scope=tuple(name for name in scope if name != OPENID) or None,
-        openid=OPENID in scope,
+        scope=scope,
+        openid=openid,
     )
 
 

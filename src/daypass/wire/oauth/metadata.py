@@ -15,7 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam.outbound import PLACE
 from daypass.operations.oauth.web_identity_token import CLAIMS as WEB_IDENTITY_CLAIMS
 from daypass.ports import AuthorizationServer
-from daypass.wire.http import Header, Response, entity_tag, has_entity
+from daypass.wire.http import Response, public_document
 from daypass.wire.oauth.endpoint import RESOURCE_PATH, Visit
 from daypass.wire.oauth.errors import JSON
 
@@ -86,7 +86,7 @@ class Document:
 
     async def __call__(self, visit: Visit) -> Response:
         """The document, or 304 for a client that has it (RFC 9110, 13.1.2)."""
-        return _cacheable(visit, self._make(visit.server))
+        return public_document(visit.request, self._make(visit.server), JSON, MAX_AGE_SECONDS)
 
 
 async def outbound(visit: Visit) -> Response:
@@ -99,22 +99,9 @@ async def outbound(visit: Visit) -> Response:
     if found is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "This issuer does not exist.")
     issuer, document = found.groups()
-    if document == OUTBOUND_JWKS:
-        return _cacheable(visit, visit.server.signer.jwks())
-    return _cacheable(visit, json.dumps(outbound_configuration(visit.server, issuer)).encode("ascii"))
-
-
-def _cacheable(visit: Visit, body: bytes) -> Response:
-    tag = entity_tag(body)
-    headers: tuple[Header, ...] = (
-        (b"etag", tag),
-        (b"cache-control", b"public, max-age=%d" % MAX_AGE_SECONDS),
-        (b"access-control-allow-origin", b"*"),  # public, and browsers verify tokens too
-        (b"x-content-type-options", b"nosniff"),
-    )
-    if has_entity(visit.request, tag):
-        return Response(304, b"", JSON, headers)
-    return Response(200, body, JSON, headers)
+    configuration = json.dumps(outbound_configuration(visit.server, issuer)).encode("ascii")
+    body = visit.server.signer.jwks() if document == OUTBOUND_JWKS else configuration
+    return public_document(visit.request, body, JSON, MAX_AGE_SECONDS)
 
 
 def documents(served: Callable[[AuthorizationServer], Mapping[str, Any]]) -> dict[str, Document]:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.oauth.authorization import OPENID
 from daypass.wire.oauth.endpoint import Form
 
 REPEATABLE: Final = frozenset({"resource", "audience"})
@@ -44,6 +45,12 @@ def audiences_of(form: Form) -> tuple[str, ...]:
     if len(chosen) > _MAX_AUDIENCES:
         raise DaypassError(ErrorKind.INVALID_TARGET, f"A token has at most {_MAX_AUDIENCES} audiences.")
     return chosen
+
+
+def openid_scope_of(form: Form) -> tuple[bool, tuple[str, ...] | None]:
+    """Whether `scope` has `openid`, and the other scopes; None without any. Raises DaypassError(INVALID_SCOPE)."""
+    scope = scope_of(form) or ()
+    return OPENID in scope, tuple(name for name in scope if name != OPENID) or None
 
 
 def scope_of(form: Form) -> tuple[str, ...] | None:

@@ -17,7 +17,7 @@ from daypass.domain.oauth.binding import JKT
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.oauth import code_grant, device
 from daypass.operations.oauth.access_token import AccessToken
-from daypass.operations.oauth.authorization import OPENID, Authorization, AuthorizationRequest
+from daypass.operations.oauth.authorization import Authorization, AuthorizationRequest
 from daypass.operations.oauth.client_credentials import client_credentials
 from daypass.operations.oauth.exchange import exchange, exchange_for_refresh, exchange_for_web_identity
 from daypass.operations.oauth.id_token import id_token
@@ -40,7 +40,7 @@ from daypass.wire.oauth.client import sender_of
 from daypass.wire.oauth.details import TYPE, Details, read_details
 from daypass.wire.oauth.endpoint import Form, Visit, answer
 from daypass.wire.oauth.errors import INVALID_GRANT
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, missing, one, required, scope_of
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, missing, one, openid_scope_of, required, scope_of
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -169,8 +169,7 @@ async def _refresh(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapp
             raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the first token.")
     text = required(form, "refresh_token")
     request = token_request(visit, form, read_details("", ""), sender)
-    if request.scope is not None:  # clients repeat what they asked for first; a refresh gives no ID token
-        request = replace(request, scope=tuple(name for name in request.scope if name != OPENID) or None)
+    request = replace(request, scope=openid_scope_of(form)[1])  # clients repeat it; a refresh gives no ID token
     granted = await refresh(visit.env, call, text, request)
     return {**rendered(visit, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
 

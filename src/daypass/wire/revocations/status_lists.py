@@ -9,7 +9,7 @@ from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.front import Front, Progress
-from daypass.wire.http import Header, Request, Response, has_entity
+from daypass.wire.http import Request, Response, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
 
@@ -39,12 +39,4 @@ async def _answer(front: Front, request: Request) -> Response:
     if found is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "This status list does not exist.")
     tag = b'"' + found.tag.encode("ascii") + b'"'
-    headers: tuple[Header, ...] = (
-        (b"etag", tag),
-        (b"cache-control", b"public, max-age=%d" % found.max_age),
-        (b"access-control-allow-origin", b"*"),  # public, and browsers verify tokens too
-        (b"x-content-type-options", b"nosniff"),
-    )
-    if has_entity(request, tag):
-        return Response(304, b"", _TYPE, headers, OPERATION)
-    return Response(200, found.token.encode("ascii"), _TYPE, headers, OPERATION)
+    return public_document(request, found.token.encode("ascii"), _TYPE, found.max_age, tag, OPERATION)
