@@ -39,6 +39,11 @@ def bounded(number: int) -> int:
     return number if 0 <= number <= LARGEST else min(max(number, 0), LARGEST)
 
 
+def _time(value: object) -> int | None:
+    """A time as its column has it; None, which no column has, for a value of another type."""
+    return bounded(value) if type(value) is int else None
+
+
 def id_key(text: str) -> int | None:
     """63 bits of an id, used as a search key. For ids that begin with the time, these are the leading bits, so that an
     index on the key grows at its end.
@@ -60,7 +65,7 @@ def record_columns(body: Mapping[str, Any]) -> dict[str, Any]:
     at = body.get("at")
     request_id, session_id = searchable(body.get("request_id", "")), searchable(body.get("session_id", ""))
     return {
-        "at": bounded(at) if type(at) is int else 0,
+        "at": _time(at) or 0,
         "type": searchable(body.get("type", "")),
         "account": searchable(body.get("account", "")),
         "actor_account": searchable(actor.get("account", "")),
@@ -95,7 +100,7 @@ def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], na
     """
     detail, at = opening.get("detail"), opening.get("at")
     detail = detail if isinstance(detail, dict) else {}
-    opened_at = bounded(at) if type(at) is int else 0
+    opened_at = _time(at) or 0
     expected = {
         "installation": detail.get("installation"),
         "node": detail.get("node"),
@@ -129,7 +134,7 @@ def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(session, dict):
         return _earlier_session(body)
     hops = session.get("hops")
-    if not isinstance(hops, list) or not hops or not all(isinstance(hop, list) and len(hop) >= 7 for hop in hops):
+    if not isinstance(hops, list) or not hops or not all(map(_is_hop, hops)):
         return {"session_id": None}
     first, last = hops[0], hops[-1]
     texts = {
@@ -142,11 +147,20 @@ def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         **dict.fromkeys(OMITTED, ""),
         **{name: searchable(text, _LONG) for name, text in texts.items()},
-        "issued_at": bounded(session.get("issued_at", 0)),
-        "expires_at": bounded(session.get("expires_at", 0)),
+        "issued_at": _time(session.get("issued_at", 0)),
+        "expires_at": _time(session.get("expires_at", 0)),
         "depth": sum(1 for hop in hops if str(hop[2]).startswith("AROA")),
         "hops": b"",
     }
+
+
+def _is_hop(value: object) -> bool:
+    """Whether a hop has the types of `domain.session.Hop`: texts, a time, and a position of the feed."""
+    if not isinstance(value, list) or not 7 <= len(value) <= 9:
+        return False
+    *texts, issued_at, seen = (value[at] for at in (*range(3), *range(5, len(value)), 3, 4))
+    position = isinstance(seen, list) and [type(part) for part in seen] == [str, int]
+    return position and type(issued_at) is int and all(isinstance(text, str) for text in texts)
 
 
 OMITTED = (
@@ -172,7 +186,7 @@ def _earlier_session(body: Mapping[str, Any]) -> dict[str, Any]:
     if "access_key_id" in detail:
         found["access_key_id"] = searchable(detail["access_key_id"], _LONG)
     if "expires_at" in detail:
-        found["expires_at"] = bounded(detail["expires_at"])
+        found["expires_at"] = _time(detail["expires_at"])
         found["source_identity"] = searchable(detail.get("source_identity", ""), _LONG)
     return {"session_id": searchable(body.get("session_id", ""), _LONG), **found}
 

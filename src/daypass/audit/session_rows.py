@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
@@ -49,8 +50,11 @@ def list_sessions(
 
 
 def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
-    shown = body and not altered_session_column(columns_of(row), body)
-    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims_of(row, body) if shown else None)
+    claims = None
+    if body and not altered_session_column(columns_of(row), body):
+        with suppress(ValueError, TypeError, LookupError):  # the event was altered, too
+            claims = claims_of(row, body)
+    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims)
 
 
 class Listed(NamedTuple):

@@ -160,7 +160,7 @@ class SpoolDirectory:
 
 
 class Spool:
-    """One spool, locked by this process. Safe to share between threads. `PlaceSpool` opens it.
+    """One spool, locked by this process. Safe to share between threads. `SpoolDirectory` opens it.
 
     `events` and `bytes` are the number of records in it and the size of their batches.
     """
@@ -327,9 +327,11 @@ def open_batch(row: Sequence[Any], signer: BatchSigner, file: Path) -> SpooledBa
     Raises SpoolTampered, SpoolKeyUnknown.
     """
     id_, log, first, last, start, end, key, signature, payload = row
+    if not all(isinstance(value, bytes) for value in (start, end, signature, payload)):  # SQLite stores any type
+        raise SpoolTampered(f"{file}: batch {id_} has values of other types")
     try:
-        begins, ends = Position(first - 1, bytes(start)), Position(last, bytes(end))
-        genuine = signer.verify(str(key), _signed(log, begins, ends, payload), bytes(signature))
+        begins, ends = Position(first - 1, start), Position(last, end)
+        genuine = signer.verify(str(key), _signed(log, begins, ends, payload), signature)
     except LookupError:
         raise SpoolKeyUnknown(f"{file}: the key {key} is not known here") from None
     except (TypeError, ValueError, OverflowError, AttributeError):

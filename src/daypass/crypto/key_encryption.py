@@ -83,6 +83,8 @@ class _Part(Protocol):
 
     def learn(self, sealed: Sequence[bytes]) -> KeySourceError | None: ...
 
+    def check(self) -> None: ...
+
 
 class _LocalKey:
     """A key in memory."""
@@ -100,6 +102,9 @@ class _LocalKey:
 
     def learn(self, sealed: Sequence[bytes]) -> None:
         """Nothing: `open` needs no data key."""
+
+    def check(self) -> None:
+        """Nothing: it is here."""
 
 
 class _SourceKey:
@@ -143,6 +148,11 @@ class _SourceKey:
                 except KeySourceError as error:
                     failure = error
         return failure
+
+    def check(self) -> None:
+        """Has the source open the data key that seals once more. Raises KeySourceError."""
+        if self._header:
+            self._opened(_parts(self._header)[1])
 
     def _opened(self, wrapped: bytes) -> AESGCM:
         data_key = self._source.unwrap(wrapped)
@@ -209,6 +219,11 @@ class KeyEncryptionKey:
     def prove(self) -> None:
         """Seals something, so that an unusable key source shows itself. Blocks. Raises KeySourceError."""
         self._parts[0].seal(b"", b"proof")
+
+    def check(self) -> None:
+        """Has every key source open a data key, as the next start will. Blocks. Raises KeySourceError."""
+        for part in self._parts:
+            part.check()
 
     def wrap(self, ring: str, key_id: str, times: tuple[int, int, int], material: bytes) -> bytes:
         """Times are not_before, sign_until, verify_until. The first call with a key source blocks, unless `learn` has

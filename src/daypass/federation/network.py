@@ -56,7 +56,6 @@ class SystemNetwork:
     def _start(self, key: tuple[str, int, str]) -> asyncio.Future[Sequence[str]]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Sequence[str]] = loop.create_future()
-        self._owners[key[2]] += 1
 
         def finish(found: Sequence[str] | OSError) -> None:
             del self._pending[key]
@@ -74,7 +73,11 @@ class SystemNetwork:
             with contextlib.suppress(RuntimeError):  # the loop has been closed in the meantime
                 loop.call_soon_threadsafe(finish, found)
 
-        threading.Thread(target=look_up, daemon=True, name="daypass-resolve").start()
+        try:
+            threading.Thread(target=look_up, daemon=True, name="daypass-resolve").start()
+        except RuntimeError:  # the system allows no more threads
+            raise OSError("no thread can be started for a look-up") from None
+        self._owners[key[2]] += 1
         return future
 
     async def open(

@@ -19,6 +19,7 @@ from daypass.stores.engine import Database
 from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
 
 _PAUSE_SECONDS: Final = 3600.0
+_CHECK_SECONDS: Final = 300.0  # between two checks of the key sources
 _RETRY_SECONDS: Final = 2.0
 _DAY_MS: Final = 86_400_000
 
@@ -46,6 +47,8 @@ class KeyRotation:
         self._on_thread = on_thread
         self._loading: set[asyncio.Task[None]] = set()
         self._unrecorded: list[StoredKey] = []
+        self.source_problem = ""
+        """Why a key source did not open what the next start needs, when it was last checked; "" when it did."""
 
     async def open(self) -> KeyRings:
         """The rings, with the keys that are missing made. Raises RingError when a stored key does not open."""
@@ -90,6 +93,23 @@ class KeyRotation:
                 await self.record(journal)
             except Exception as error:  # noqa: BLE001  # the rotation must continue
                 logs.get().warning("keys.rotation_failed", error=type(error).__name__)
+
+    async def check_sources(self, seconds: float = _CHECK_SECONDS) -> None:
+        """Checks the key sources regularly, until it is cancelled. This process has what it needs in memory, so nothing
+        else would show that a source has gone until a start needs it.
+        """
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await asyncio.to_thread(self.kek.check)
+                problem = ""
+            except RingError as error:
+                problem = str(error)
+            except Exception as error:  # noqa: BLE001  # the checks must continue
+                problem = f"the key source cannot be checked: {type(error).__name__}"
+            if problem and problem != self.source_problem:
+                logs.get().warning("keys.source_failed", error=problem)
+            self.source_problem = problem
 
     def load(self) -> None:
         """Loads the ring keys in the background, because another process has changed them. A failure of the database or of

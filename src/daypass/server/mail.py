@@ -27,15 +27,22 @@ class SmtpMail:
         """See `ports.Mail`."""
         if not self._settings.smtp_host:
             raise OutboundFailed("no SMTP server is configured (access.smtp_host)")
+        try:
+            message = self._message(addresses, subject, text)
+        except (ValueError, LookupError) as error:  # the library raises both for addresses that it cannot parse
+            raise OutboundFailed(f"the message cannot be written: {type(error).__name__}") from None
+        try:
+            await asyncio.to_thread(self._send, message)
+        except (OSError, ValueError, smtplib.SMTPException) as error:
+            raise OutboundFailed(f"smtp: {type(error).__name__}") from None
+
+    def _message(self, addresses: str, subject: str, text: str) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._settings.smtp_from
         message["To"] = addresses
         message["Subject"] = subject
         message.set_content(text)
-        try:
-            await asyncio.to_thread(self._send, message)
-        except (OSError, smtplib.SMTPException) as error:
-            raise OutboundFailed(f"smtp: {type(error).__name__}") from None
+        return message
 
     def _send(self, message: EmailMessage) -> None:
         settings = self._settings

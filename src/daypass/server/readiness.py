@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
-from daypass.crypto.keys import KeyRings
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
+from daypass.server.key_rotation import KeyRotation
 from daypass.stores.directory import CachedDirectory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
@@ -27,10 +27,11 @@ class Readiness:
     """
 
     def __init__(
-        self, clock: HighWaterClock, rings: KeyRings, directory: CachedDirectory, journal: DurableJournal
+        self, clock: HighWaterClock, rotation: KeyRotation, directory: CachedDirectory, journal: DurableJournal
     ) -> None:
         self._clock = clock
-        self._rings = rings
+        self._rings = rotation.rings
+        self._rotation = rotation
         self._directory = directory
         self._journal = journal
         self.stopping = False
@@ -106,6 +107,8 @@ class Readiness:
             found.append(
                 f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"
             )
+        if self._rotation.source_problem:
+            found.append(f"the next start of this server would fail: {self._rotation.source_problem}")
         if self._directory.standby is not None:
             found.append(self._directory.standby.warning())
         spool = self._journal.spool

@@ -194,7 +194,7 @@ class Runtime:
         self._closing.push_async_callback(self._registration.remove)
         self._closing.push_async_callback(self.journal.close)
         await self.journal.start(snapshot.start if snapshot is not None else None)
-        self._readiness = Readiness(self.clock, self.rings, self.directory, self.journal)
+        self._readiness = Readiness(self.clock, self._rotation, self.directory, self.journal)
         if snapshot is not None:
             if self._peers is not None:
                 self._peers.look()  # revocations of the processes on this machine, before anything is served
@@ -244,7 +244,7 @@ class Runtime:
             statuses=self._statuses(oauth),
             outbound=outbound,
             mail=SmtpMail(self.settings.access),
-            schedules=FetchedSchedules(self.settings.access, outbound),
+            schedules=FetchedSchedules(self.settings.access, outbound, self.heavy),
             sign_in=self._sign_in,
             measurements=self._measurements,
         )
@@ -262,6 +262,7 @@ class Runtime:
     def _start_tasks(self) -> None:
         running = [
             self._rotation.run(self.journal),
+            self._rotation.check_sources(),
             self._registration.run(),
             self.certificate_uses.run(),
             self.refusals.run(),

@@ -182,7 +182,7 @@ class SnapshotWriter:
             try:
                 await self.write()
                 failure = ""
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001  # the loop must continue: a later snapshot may be written
                 if str(error) != failure:
                     failure = str(error)
                     logs.get().warning("snapshot.not_written", error=failure)

@@ -26,9 +26,13 @@ _WILL_NOT_PASS = ("authentication failed", "does not exist", "no pg_hba.conf ent
 leads to a wait.
 """
 
+_READ_ONLY = (
+    "It cannot be written: check the owner and mode of the file, of the -wal and -shm files beside it and of its directory, "
+    "and the mount."
+)
 _SQLITE_ADVICE = {
     sqlite3.SQLITE_FULL: "The disk is full: free some space.",
-    sqlite3.SQLITE_READONLY: "It cannot be written: check the owner and mode of the file and of its directory, and the mount.",
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: "It cannot be opened: check the owner and mode of the file and of its directory.",
     sqlite3.SQLITE_PERM: "It cannot be opened: check the owner and mode of the file and of its directory.",
     sqlite3.SQLITE_IOERR: "The disk reports an error: check its free space, quota and health.",
@@ -92,10 +96,12 @@ def _reason(error: DaypassError) -> str:
 
 def _place(url: URL) -> str:
     """HOST:PORT, database and user from the URL."""
-    host = url.host or str(url.query.get("host", "the local socket"))
-    return (
-        f"{host}:{url.port or url.query.get('port', 5432)} (database {url.database or '-'}, user {url.username or '-'})"
-    )
+    hosts = url.host or url.query.get("host", "the local socket")
+    if isinstance(hosts, tuple):  # several servers, each with its port
+        place = ", ".join(hosts)
+    else:
+        place = f"{hosts}:{url.port or url.query.get('port', 5432)}"
+    return f"{place} (database {url.database or '-'}, user {url.username or '-'})"
 
 
 def _one_line(words: str, password: object) -> str:

@@ -467,6 +467,8 @@ def spool_file(place: SpoolDirectory, journal: DurableJournal) -> sqlite3.Connec
         "UPDATE batches SET signature = zeroblob(32) WHERE id = 2",
         "DELETE FROM batches WHERE id = 2",
         "UPDATE batches SET log = 'ffffffffffffffffffffffffffffffff'",
+        "UPDATE batches SET start = 99999999999999 WHERE id = 2",  # as a size it is more than any machine has
+        "UPDATE batches SET signature = 'text' WHERE id = 2",
     ],
 )
 async def test_a103_altered_spool_is_set_aside_and_reported(

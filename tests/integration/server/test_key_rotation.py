@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.prepared import prepare_sqlite
 from tests.unit.crypto.rings import NOW, FixedClock
 
 from daypass.config import load
-from daypass.crypto.keys import DAY, Ring
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError
+from daypass.crypto.keys import DAY, KeyRings, Ring
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.server import key_rotation
@@ -120,3 +121,33 @@ async def test_expired_signing_keys_sign_for_another_day_while_no_next_key_can_b
     key = rings.signing(Ring.SIGNING, clock.time)
     assert clock.time >= key.sign_until
     assert key in rings.published(Ring.SIGNING, clock.time)
+
+
+class Source:
+    """A key source that can be away."""
+
+    kind = name = "source"
+    away = False
+
+    def wrap(self, data_key: bytes) -> bytes:
+        return data_key
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        if self.away:
+            raise KeySourceError("source cannot decrypt: it is away.", temporary=True)
+        return wrapped
+
+
+async def test_key_source_that_has_gone_is_a_warning_until_it_is_back(rotation: KeyRotation) -> None:
+    source, unused = Source(), cast(Any, None)
+    rotation.kek = KeyEncryptionKey(source)
+    rotation.kek.prove()
+    rotation.rings = KeyRings(unused, rotation.kek)
+    checks = asyncio.create_task(rotation.check_sources(0.001))
+    for away in (True, False):
+        source.away = away
+        async with asyncio.timeout(60):
+            while bool(rotation.source_problem) is not away:  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(0.001)
+        assert rotation.source_problem == ("source cannot decrypt: it is away." if away else "")
+    checks.cancel()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import msgspec
 import pytest
 from moto.server import ThreadedMotoServer
 from tests.key_sources import TOKEN, SoftToken, Transit, open_bao, soft_token, transit
@@ -132,6 +133,29 @@ def test_vault_token_is_read_at_every_call_and_is_in_no_message(vault: Transit, 
     assert str(token_file) in str(failure(uri))
 
 
+def test_vault_whose_answer_is_not_base64_is_named(
+    vault: Transit, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = vault.uri(token_file)
+    wrapped = source(uri).wrap(DATA_KEY)
+    monkeypatch.setattr(vault, "answer", lambda *_: (200, {"data": {"plaintext": "abc"}}))
+    assert "not Vault's" in str(failure(uri, wrapped))
+
+
+def test_key_source_is_checked_by_opening_the_data_key_again(vault: Transit, token_file: Path) -> None:
+    local = KeyEncryptionKey(b"k" * 32)
+    kek = KeyEncryptionKey(source(vault.uri(token_file))).accepting([local])
+    kek.check()
+    assert vault.calls == []  # it has no data key yet
+    kek.prove()
+    kek.check()
+    assert [call.split("/")[3] for call in vault.calls] == ["encrypt", "decrypt"]
+    vault.sealed = True
+    with pytest.raises(KeySourceError, match="unseal"):
+        kek.check()
+    local.check()
+
+
 def test_vault_namespace_is_sent(vault: Transit, token_file: Path) -> None:
     source(vault.uri(token_file, more="&namespace=team")).wrap(DATA_KEY)
     assert vault.namespaces == {"team"}
@@ -204,6 +228,28 @@ def test_token_with_a_wrong_pin_is_not_tried_again(hsm: SoftToken, tmp_path: Pat
     assert not refused.temporary
     assert "the PIN is wrong" in str(refused)
     assert "11112222" not in str(refused)
+
+
+def test_pin_that_the_token_has_refused_is_not_tried_until_its_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, calls = tmp_path / "answer", tmp_path / "calls"
+    answer.write_bytes(msgspec.msgpack.encode({"error": "PinIncorrect: the PIN is wrong", "temporary": False}))
+    refusing = tmp_path / "python"
+    refusing.write_text(f"#!/bin/sh\necho call >> {calls}\ncat {answer}\n")
+    refusing.chmod(refusing.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr("sys.executable", str(refusing))
+    pin = tmp_path / "pin"
+    pin.write_text("1111")
+    made = source(f"pkcs11:token=t;object=o?module-path=/m.so&pin-source=file:{pin}")
+    for _ in range(5):
+        with pytest.raises(KeySourceError, match="the PIN is wrong"):
+            made.unwrap(b"x" * 40)
+    assert calls.read_text().count("call") == 1
+    pin.write_text("22222")
+    with pytest.raises(KeySourceError, match="the PIN is wrong"):
+        made.unwrap(b"x" * 40)
+    assert calls.read_text().count("call") == 2
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,18 @@ async def test_mail_without_a_listening_server_fails_and_says_so() -> None:
         pass
     with pytest.raises(OutboundFailed, match="smtp: ConnectionRefusedError"):
         await mail(smtp).send("ops@example.com", "s", "t")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "subject", "text"),
+    [
+        ('"', "s", "t"),
+        ("a@b\nBcc: c@d", "s", "t"),
+        ("a@b", "one\ntwo", "t"),
+        ("a@b", "\ud800", "t"),
+        ("a@b", "s", "\ud800"),
+    ],
+)
+async def test_mail_that_cannot_be_written_fails_and_says_so(addresses: str, subject: str, text: str) -> None:
+    with pytest.raises(OutboundFailed, match="cannot be written"):
+        await mail(Smtp()).send(addresses, subject, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -225,3 +226,25 @@ def test_running_peers_are_those_that_hold_their_lock(site: Installation, tmp_pa
     assert running_peers(tmp_path, "one") == frozenset()
     assert one.local() == {"one", "two"}
     one.close()
+
+
+def test_snapshot_is_written_again_after_any_failure(
+    site: Installation, writer: SnapshotWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [TypeError("a view of a new kind"), OSError("disk full")]
+
+    async def scene() -> None:
+        written = asyncio.Event()
+
+        async def write() -> None:
+            if failures:
+                raise failures.pop()
+            written.set()
+
+        monkeypatch.setattr(writer, "write", write)
+        monkeypatch.setattr(writer, "_seconds", 0)
+        running = asyncio.create_task(writer.run())
+        await asyncio.wait_for(written.wait(), 60)
+        running.cancel()
+
+    asyncio.run(scene())

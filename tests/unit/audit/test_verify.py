@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daypass.audit.columns import altered_session_column, session_columns
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, verify_log
 
@@ -185,3 +186,30 @@ def test_verify_imports_nothing_but_the_standard_library() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+HOP = ["s", "a", "AROA", 1, ["e", 1], "ASIA", ""]
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"hops": [HOP], "issued_at": "x", "expires_at": 9},
+        {"hops": [HOP], "issued_at": 1.5, "expires_at": None},
+        *({"hops": [hop], "issued_at": 1, "expires_at": 9} for hop in (
+            5, [], HOP[:6], [*HOP, "g", "c", "more"], [["s"], *HOP[1:]], [*HOP[:3], "1", *HOP[4:]],
+            [*HOP[:4], 5, *HOP[5:]], [*HOP[:4], ["e"], *HOP[5:]], [*HOP[:5], {}, ""],
+        )),
+    ],
+)  # fmt: skip
+def test_a266_session_of_an_event_with_values_of_other_types_has_no_row_that_fits(session: dict[str, object]) -> None:
+    body = {"type": "session.issued", "session": session}
+    columns = session_columns(body)
+    assert columns is not None
+    assert None in columns.values(), "no column of the table is NULL"
+    assert altered_session_column({**dict.fromkeys(columns, "x"), "session_id": "s"}, body)
+
+
+def test_a266_earlier_session_with_a_time_of_another_type_has_no_row_that_fits() -> None:
+    body = {"type": "session.issued", "session_id": "s", "detail": {"expires_at": "x"}}
+    assert (session_columns(body) or {})["expires_at"] is None

@@ -71,3 +71,16 @@ def test_tls_context_verifies_and_refuses_what_is_no_certificate() -> None:
     for text in ("x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "é", "\0"):
         with pytest.raises(ValueError, match="PEM"):
             tls_context(text)
+
+
+async def test_look_up_without_a_free_thread_is_an_oserror_and_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    network = SystemNetwork()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        for _ in range(20):
+            with pytest.raises(OSError, match="no thread"):
+                await network.resolve("localhost", 443, "x")
+    assert await network.resolve("localhost", 443, "x")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,9 @@ import pytest
 
 from daypass.config import Settings
 from daypass.ports import OutboundFailed
-from daypass.server.schedules import READERS, FetchedSchedules
+from daypass.server.heavy import HeavyProcesses
+from daypass.server.schedule_answers import READERS
+from daypass.server.schedules import FetchedSchedules
 
 OWNER = "111122223333"
 CALENDAR = b"""BEGIN:VCALENDAR\r
@@ -56,8 +58,16 @@ class Answers:
         raise NotImplementedError
 
 
-def schedules(outbound: Any = None, **settings: Any) -> FetchedSchedules:
-    return FetchedSchedules(Settings.model_validate({"access": settings}).access, outbound or Answers())
+class Here:
+    """Heavy work that is done at once."""
+
+    async def compute(self, account: str, work: Callable[..., Any], *args: Any, quick: bool = False) -> Any:
+        return work(*args)
+
+
+def schedules(outbound: Any = None, heavy: Any = None, **settings: Any) -> FetchedSchedules:
+    access = Settings.model_validate({"access": settings}).access
+    return FetchedSchedules(access, outbound or Answers(), heavy or Here())
 
 
 def at(text: str) -> int:
@@ -175,3 +185,37 @@ async def test_calendar_file_is_read_from_the_configured_directory_alone(tmp_pat
             await reader.on_call("icalendar", name, now, owner="1")
     with pytest.raises(OutboundFailed):
         await schedules().on_call("icalendar", "ops.ics", now, owner="1")
+
+
+NEVER = b"RRULE:FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30"
+
+
+@pytest.mark.slow  # it starts a worker process
+async def test_a265_calendar_whose_search_never_ends_is_given_up_once_a_minute_and_others_are_read() -> None:
+    endless = CALENDAR.replace(b"RRULE:FREQ=WEEKLY;BYDAY=TH", NEVER)
+    outbound, heavy = Answers(bad=endless, good=CALENDAR), HeavyProcesses(1, "sqlite:////nowhere.db", {})
+    try:
+        reader = schedules(outbound, heavy)
+        await heavy.compute("", len, "")  # the process has started
+        for _ in range(3):
+            with pytest.raises(OutboundFailed, match="takes too long"):
+                await reader.on_call("icalendar", "https://a.example/bad", 1, owner=OWNER)
+        assert len(outbound.got) == 1
+        now = at("2026-11-26T09:00:00+01:00")
+        people = frozenset[str]()
+        for _ in range(10):  # on a busy machine a new process may take longer than a calendar is given
+            with suppress(OutboundFailed):
+                people = await schedules(outbound, heavy).on_call("icalendar", "https://a.example/good", now, owner="1")
+                break
+        assert "ann@example.com" in people
+    finally:
+        await heavy.close()
+
+
+async def test_schedule_that_failed_is_not_fetched_again_for_a_minute() -> None:
+    outbound = Answers()
+    reader = schedules(outbound)
+    for _ in range(3):
+        with pytest.raises(OutboundFailed, match="timeout"):
+            await reader.on_call("icalendar", "https://a.example/x", 1, owner=OWNER)
+    assert len(outbound.got) == 1

@@ -337,3 +337,8 @@ def test_setup_code_is_kept_until_there_is_an_account(data: Path) -> None:
 def test_setup_without_an_address_for_browsers_is_refused(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"server\.public_url"):
         startup.prepare_setup(settings_of(data))
+
+
+def test_cause_with_several_hosts_names_each_with_its_port() -> None:
+    said = cause_of(OSError("refused"), "postgresql://u:p@/shop?host=a:5432&host=b:5433")
+    assert said.startswith("PostgreSQL at a:5432, b:5433 (database shop, user u)")

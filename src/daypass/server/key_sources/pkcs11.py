@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from daypass.crypto.key_encryption import KeySourceError
+from daypass.server.key_sources.pkcs11_call import REFUSED_PIN
 
 _read = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
@@ -31,7 +32,7 @@ class Pkcs11:
         self, *, module: str, pin_file: str, token: str, serial: str, label: str, key_id: bytes, seconds: float
     ) -> None:
         self.name = f"PKCS#11 token {token or serial}, key {label or key_id.hex()}"
-        self._place = {
+        self._place: dict[str, Any] = {
             "module": module,
             "pin_file": pin_file,
             "token": token,
@@ -40,6 +41,7 @@ class Pkcs11:
             "key_id": key_id,
         }
         self._seconds = seconds
+        self._refused_pin: tuple[int, ...] = ()  # the state of the file whose PIN the token has refused
 
     def wrap(self, data_key: bytes) -> bytes:
         """See `KeySource`."""
@@ -50,6 +52,9 @@ class Pkcs11:
         return self._call("decrypt", wrapped)
 
     def _call(self, action: str, data: bytes) -> bytes:
+        pin = self._pin_state()
+        if pin and pin == self._refused_pin:
+            raise self._failed(action, f"PinIncorrect: {REFUSED_PIN}", temporary=False)
         order = msgspec.msgpack.encode({**self._place, "action": action, "data": data})
         command = [sys.executable, "-m", "daypass.server.key_sources.pkcs11_call"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DAYPASS_")}
@@ -63,8 +68,18 @@ class Pkcs11:
         except (OSError, msgspec.MsgspecError):
             raise self._failed(action, "the process that calls the token's library has ended", temporary=True) from None
         if "error" in answer:
+            if answer["error"].startswith("PinIncorrect"):
+                self._refused_pin = pin
             raise self._failed(action, str(answer["error"]), temporary=bool(answer["temporary"]))
         return bytes(answer["data"])
+
+    def _pin_state(self) -> tuple[int, ...]:
+        """Changes when the file of the PIN is written; () when there is none."""
+        try:
+            found = os.stat(self._place["pin_file"])  # noqa: PTH116  # the place is a text
+        except OSError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _failed(self, action: str, cause: str, *, temporary: bool) -> KeySourceError:
         return KeySourceError(f"{self.name} cannot {action}: {cause}.", temporary=temporary)

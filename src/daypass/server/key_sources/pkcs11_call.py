@@ -16,8 +16,9 @@ import msgspec
 from daypass.server.core_dumps import disable_core_dumps
 
 _NONCE_BYTES: Final = 12
+REFUSED_PIN: Final = "the PIN is wrong; it is not tried again, because tokens lock after some attempts"
 _ADVICE: Final = {
-    "PinIncorrect": "the PIN is wrong; it is not tried again, because tokens lock after some attempts",
+    "PinIncorrect": REFUSED_PIN,
     "PinLocked": "the PIN is locked: reset it with the token's tool",
     "PinInvalid": "the PIN has characters that the token does not accept",
     "PinLenRange": "the PIN is too long or too short",

@@ -57,7 +57,11 @@ class VaultTransit:
 
     def unwrap(self, wrapped: bytes) -> bytes:
         """See `KeySource`."""
-        return base64.b64decode(self._call("decrypt", {"ciphertext": wrapped.decode("ascii", "replace")}, "plaintext"))
+        plaintext = self._call("decrypt", {"ciphertext": wrapped.decode("ascii", "replace")}, "plaintext")
+        try:
+            return base64.b64decode(plaintext, validate=True)
+        except ValueError:
+            raise self._strange("decrypt") from None
 
     def _call(self, action: str, body: dict[str, str], wanted: str) -> str:
         headers = [("x-vault-token", self._text_of(self._token_file).strip()), ("x-vault-request", "true")]
@@ -81,7 +85,10 @@ class VaultTransit:
             temporary = error.reason in _TEMPORARY or error.status == 429 or error.status >= 500
             raise KeySourceError(f"{self.name} cannot {action}: {error}. {advice}.", temporary=temporary) from None
         except (msgspec.MsgspecError, KeyError):
-            raise KeySourceError(f"{self.name} cannot {action}: the answer is not Vault's.", temporary=False) from None
+            raise self._strange(action) from None
+
+    def _strange(self, action: str) -> KeySourceError:
+        return KeySourceError(f"{self.name} cannot {action}: the answer is not Vault's.", temporary=False)
 
     def _text_of(self, file: str) -> str:
         try:
