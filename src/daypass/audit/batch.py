@@ -54,6 +54,7 @@ class Item:
     __slots__ = (
         "abandoned",
         "change",
+        "claims",
         "deadline",
         "event",
         "finished",
@@ -85,6 +86,7 @@ class Item:
             event = msgspec.structs.replace(event, session=record)
         self.event = event  # for a change: set after the change ran
         self.row: EventRow | None = None if event is None else event_row(event)
+        self.claims = claims
         self.record = record
         self.session: SessionRow | None = None if claims is None else session_row(claims)
         self.change = change

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from daypass.audit.batch import Item, JournalOptions, describe, is_own_fault, is_unavailable
+from daypass.audit.batch import Item, JournalOptions, describe, is_own_fault, is_unavailable, unavailable
 from daypass.audit.clock import AdjustableClock
 from daypass.audit.log import Batch, Log, Position
 from daypass.audit.opening import load_reset, open_log
@@ -22,6 +22,7 @@ from daypass.audit.sql import Statements, head, prune_replays, raise_mark, state
 from daypass.audit.usage import UsageBook, Use, UseKey, forget_usage, write_usage
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError
+from daypass.domain.session import RevocationIndex
 from daypass.observability import logs
 from daypass.ports import ProofUsed
 from daypass.stores.backend import FEED_HEAD, LOG_HEAD
@@ -30,10 +31,14 @@ from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import LogHead
 from daypass.stores.meta import installation
-from daypass.stores.tx import StoreTx
+from daypass.stores.tx import StoreTx, revocations_after
 
 _PRUNED_EVERY = 16  # one proof of so many looks for expired ones
 _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ
+
+
+Failed: TypeAlias = tuple[Item, BaseException]
+"""An item that is not made durable, and the error that its caller gets."""
 
 
 class _Lost(Exception):
@@ -111,9 +116,10 @@ class DatabaseSink:
             hurried = self._spooled and [item for item in items if item.offline is not None]
             seconds = self._options.change_seconds if waits and not hurried else None
             with self._database.write_transaction(seconds=seconds) as conn:
-                fresh, refused = self._consume(conn, self._possible(conn, log, items))
+                possible, ended = self._not_ended(conn, self._possible(conn, log, items))
+                fresh, refused = self._consume(conn, possible)
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
-                batch.outcome.failed += refused
+                batch.outcome.failed += ended + refused
                 batch.proofs = [_proof_row(entry) for item in fresh for entry in item.replays]
                 self._store(conn, batch)
                 _note(conn, log, batch.end)
@@ -143,9 +149,25 @@ class DatabaseSink:
         logs.get().warning("journal_changes_wait", log=log.id)
         return [item for item in items if item.change is None]
 
-    def _consume(
-        self, conn: Connection, items: Sequence[Item]
-    ) -> tuple[Sequence[Item], list[tuple[Item, BaseException]]]:
+    def _not_ended(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
+        """The items without those whose session a revocation ends that this process had not read when it prepared the
+        session, with an error for each. Such a session would be refused everywhere else. The caller tries again, and
+        the process will have read the revocation.
+        """
+        issued = [item.claims for item in items if item.claims is not None and item.claims.seen.epoch == self._epoch]
+        if not issued:
+            return items, []
+        unread = revocations_after(conn, min(claims.seen.position for claims in issued))
+        if not unread:
+            return items, []
+        index = RevocationIndex(self._epoch)
+        for revocation in unread:
+            index.add(revocation)
+        ended = [item for item in items if item.claims is not None and index.revoked(item.claims) is not None]
+        error = unavailable("a revocation that this process had not read ends the session")
+        return [item for item in items if item not in ended], [(item, error) for item in ended]
+
+    def _consume(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
         """Consumes the one-time proofs of all items at once. Returns the items whose proofs were unused, in order, and the
         others with their errors. A proof that several items bring is the first one's.
         """
@@ -158,7 +180,7 @@ class DatabaseSink:
             latest = max(entry.at for entry in brought.values())
             prune_replays(conn, latest - _KEPT_MS, 4 * _PRUNED_EVERY + len(brought))
         fresh: list[Item] = []
-        used: list[tuple[Item, BaseException]] = []
+        used: list[Failed] = []
         for item in items:
             taken = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
             if taken is not None:

@@ -371,11 +371,17 @@ def prune_revocations(conn: Connection, before: int, limit: int = 10_000) -> int
     return conn.execute(delete(revocations).where(c.id.in_(ids))).rowcount
 
 
+_REVOCATIONS_AFTER = (  # made once: each batch of sessions runs it
+    select(*ENTITY_TABLES[Revocation].columns)
+    .where(revocations.c.position > bindparam("after"))
+    .order_by(revocations.c.position)
+)
+
+
 def revocations_after(conn: Connection, position: int) -> list[Revocation]:
     """Revocations with a feed position after this one."""
-    mapping = ENTITY_TABLES[Revocation]
-    query = select(*mapping.columns).where(revocations.c.position > position).order_by(revocations.c.position)
-    return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query)]
+    rows = conn.execute(_REVOCATIONS_AFTER, {"after": position})
+    return [cast(Revocation, ENTITY_TABLES[Revocation].to_entity(row)) for row in rows]
 
 
 def end_all_sessions(conn: Connection, now: int, reason: str = _RESTORED) -> None:
