@@ -154,3 +154,8 @@ def test_settings_shown_hide_secrets() -> None:
     )
     assert "CANARY" not in repr(settings)
     assert "CANARY" in settings.database_url()
+
+
+def test_trusted_proxy_that_is_no_network_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"server\.trusted_proxies: 'proxy\.internal'"):
+        load(None, {}, {"server": {"trusted_proxies": ["10.0.0.0/8", "proxy.internal"]}})

@@ -182,9 +182,9 @@ class DatabaseSink:
         fresh: list[Item] = []
         used: list[Failed] = []
         for item in items:
-            taken = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
-            if taken is not None:
-                used.append((item, ProofUsed(taken)))
+            spent = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
+            if spent is not None:
+                used.append((item, ProofUsed(spent)))
                 continue
             unused.difference_update((entry.purpose, entry.id) for entry in item.replays)
             fresh.append(item)
@@ -243,15 +243,15 @@ class DatabaseSink:
 
     def _write_usage(self, conn: Connection, now: int, *, everything: bool) -> Mapping[UseKey, Use]:
         """Writes the last uses that are due. If that fails because of the data, the record is written without them."""
-        taken = self.usage.take(now, everything=everything)
+        due = self.usage.take(now, everything=everything)
         try:
-            if taken:
-                write_usage(conn, taken)
+            if due:
+                write_usage(conn, due)
         except Exception as error:
             if is_unavailable(error) and not is_own_fault(error):
                 raise
             logs.get().error("journal_usage_refused", error=describe(error))
-        return taken
+        return due
 
     # --- Doubt
 

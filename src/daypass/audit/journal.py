@@ -75,7 +75,7 @@ class DurableJournal:
         self._writer = LogWriter(
             self._spool or inner,
             self._options,
-            self._tell,
+            self._hand_over,
             ids.session,
             hurried=lambda: clock.jump_ms > 0 or database.suspect(),
         )
@@ -307,7 +307,7 @@ class DurableJournal:
         self._arrivals.add(item)
         return item
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _hand_over(self, outcome: Outcome) -> None:
         """Called on the writer thread: one call into the loop for a whole batch."""
         assert self._loop is not None
         try:

@@ -130,15 +130,15 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
     return [
         _view(viewer, row, data[row.log, row.seq])
         for row in newest
-        if not altered_column(columns_of(row), bodies[row.log, row.seq]) and _asked(bodies[row.log, row.seq], query)
+        if not altered_column(columns_of(row), bodies[row.log, row.seq]) and _has_ids(bodies[row.log, row.seq], query)
     ]
 
 
-def _asked(body: Mapping[str, Any], query: RecordFilter) -> bool:
+def _has_ids(body: Mapping[str, Any], query: RecordFilter) -> bool:
     """Whether the ids equal the requested ones, because two ids may have the same key."""
     return all(
-        not asked or searchable(body.get(name, "")) == searchable(asked)
-        for name, asked in (("request_id", query.request_id), ("session_id", query.session_id))
+        not wanted or searchable(body.get(name, "")) == searchable(wanted)
+        for name, wanted in (("request_id", query.request_id), ("session_id", query.session_id))
     )
 
 

@@ -20,9 +20,9 @@ from daypass.audit.sql import RECORD_COLUMNS, Statements, head
 from daypass.observability import logs
 
 SECONDS: Final = 300.0
-"""How long a batch is held."""
+"""How long a batch is kept."""
 MOST_BYTES: Final = 33_554_432
-"""The bytes of events and sessions that are held; the oldest batches go first."""
+"""The bytes of events and sessions that are kept; the oldest batches go first."""
 MOST_NAMED: Final = 20
 _ROW_BYTES: Final = 400  # of a row beside its event, roughly
 _DATA: Final = RECORD_COLUMNS.index("bytes")
@@ -43,7 +43,7 @@ class Rows(Protocol):
     def sessions(self) -> list[tuple[Any, ...]]: ...
 
 
-class _Held(NamedTuple):
+class _Recent(NamedTuple):
     """The rows of one batch, and nothing else of it: its items refer to all objects of their requests. Held for minutes,
     they made single collections of garbage take 0.2 to 0.4 s.
     """
@@ -84,14 +84,14 @@ class Restored(NamedTuple):
 class RecentBatches:
     """Bounded by time and bytes. Safe to use from the writer's thread and that of the drain.
 
-    `fails_over`: whether the database can lose what it has confirmed. If not, nothing is held: memory that is used again
+    `fails_over`: whether the database can lose what it has confirmed. If not, nothing is kept: memory that is used again
     at once is in the processor's cache, and holding it for minutes costs each request 8 µs.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, fails_over: bool = True) -> None:
         self._clock = clock
         self._fails_over = fails_over
-        self._held: dict[str, deque[_Held]] = {}
+        self._recent: dict[str, deque[_Recent]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -102,43 +102,43 @@ class RecentBatches:
         rows = len(batch.records) + len(batch.sessions) + len(proofs)
         size = sum([len(row[_DATA]) for row in batch.records]) + _ROW_BYTES * rows
         with self._lock:
-            held = self._held.setdefault(log, deque())
-            if held and held[-1].end != batch.start:
+            kept = self._recent.setdefault(log, deque())
+            if kept and kept[-1].end != batch.start:
                 self._drop_all(log)
-                held = self._held.setdefault(log, deque())
-            held.append(
-                _Held(self._clock(), size, batch.start, batch.end, batch.records, batch.sessions, changed, proofs)
+                kept = self._recent.setdefault(log, deque())
+            kept.append(
+                _Recent(self._clock(), size, batch.start, batch.end, batch.records, batch.sessions, changed, proofs)
             )
             self._bytes += size
             self._trim()
 
     def _trim(self) -> None:
         oldest = self._clock() - SECONDS
-        for log in [*self._held]:
-            held = self._held[log]
-            while held and (held[0].at < oldest or self._bytes > MOST_BYTES):
-                self._bytes -= held.popleft().bytes
-            if not held:
-                del self._held[log]
+        for log in [*self._recent]:
+            kept = self._recent[log]
+            while kept and (kept[0].at < oldest or self._bytes > MOST_BYTES):
+                self._bytes -= kept.popleft().bytes
+            if not kept:
+                del self._recent[log]
 
     def _drop_all(self, log: str) -> None:
-        self._bytes -= sum(each.bytes for each in self._held.pop(log, ()))
+        self._bytes -= sum(each.bytes for each in self._recent.pop(log, ()))
 
     def restore(self, conn: Connection, statements: Statements) -> list[Restored]:
         """Sends the batches again that the database lacks, in the transaction of `conn`.
 
-        A log whose end in the database is none of those that are held is left alone: its writer finds that out.
+        A log whose end in the database is none of those that are kept is left alone: its writer finds that out.
         """
         with self._lock:
-            return [found for log in [*self._held] if (found := self._restore(conn, statements, log)) is not None]
+            return [found for log in [*self._recent] if (found := self._restore(conn, statements, log)) is not None]
 
     def _restore(self, conn: Connection, statements: Statements, log: str) -> Restored | None:
-        found, held = head(conn, log), [*self._held[log]]
+        found, kept = head(conn, log), [*self._recent[log]]
         end = None if found is None else Position(*found)
-        starts = [each.start for each in held]
-        if end is None or end == held[-1].end or end not in starts:
+        starts = [each.start for each in kept]
+        if end is None or end == kept[-1].end or end not in starts:
             return None
-        lost = held[starts.index(end) :]
+        lost = kept[starts.index(end) :]
         for each in lost:
             statements.insert_records(conn, each.records)
             if each.sessions:
@@ -148,7 +148,7 @@ class RecentBatches:
         return _restored(log, end, lost)
 
 
-def _restored(log: str, end: Position, lost: Sequence[_Held]) -> Restored:
+def _restored(log: str, end: Position, lost: Sequence[_Recent]) -> Restored:
     changed = [(row[_SEQ], row[_OPERATION]) for each in lost if each.changed for row in each.records]
     records = sum(len(each.records) for each in lost)
     return Restored(log, records, end.seq + 1, tuple(changed[:MOST_NAMED]), len(changed))

@@ -20,7 +20,7 @@ from daypass.stores.causes import public_cause
 _SLOW_SECONDS = 1.0  # a batch that has waited this long for a hanging sink will not finish
 _STUCK_SECONDS = 3.0  # and neither will one that has waited this long for any sink
 _LOOK_SECONDS = 1.0  # between two looks whether an idle sink must be checked
-_HELD_SECONDS = 0.1  # between two attempts at items that need a part of the storage that is unavailable
+_DEFER_SECONDS = 0.1  # between two attempts at items that need a part of the storage that is unavailable
 
 
 class Doubt(NamedTuple):
@@ -66,7 +66,7 @@ class LogWriter:
         self._unsure = False  # the stored end of the log must be read before anything is written
         self._doubt: Batch | None = None
         self._doubts: list[Doubt] = []
-        self._held: list[Item] = []
+        self._deferred: list[Item] = []
         self._checked = time.monotonic()  # time.monotonic() when the sink was last used
 
     @property
@@ -114,13 +114,13 @@ class LogWriter:
                 self._halt(f"the writer failed: {type(error).__name__}")
                 self._refuse([item for item in items if not item.finished])
             del items  # otherwise their memory is in use until the next batch is here
-        self._refuse([item for item in self._held if not item.finished])
+        self._refuse([item for item in self._deferred if not item.finished])
 
     def _take(self) -> list[Item]:
-        """The items that were held and the waiting ones; [] when none arrived for a while."""
-        items = self.queue.take(_HELD_SECONDS if self._held else min(_LOOK_SECONDS, self._options.idle_seconds))
-        held, self._held = self._held, []
-        return held + items
+        """The items that were deferred and the waiting ones; [] when none arrived for a while."""
+        items = self.queue.take(_DEFER_SECONDS if self._deferred else min(_LOOK_SECONDS, self._options.idle_seconds))
+        deferred, self._deferred = self._deferred, []
+        return deferred + items
 
     def _idle(self) -> None:
         """Called when there is nothing to write: resolves a batch in doubt, and lets the sink do its periodic work. That
@@ -184,7 +184,7 @@ class LogWriter:
         if self._doubts and self._sink.answers:
             self._resolve_doubts()
         if items:
-            self._held += self._transact(items)
+            self._deferred += self._transact(items)
 
     def _live(self, items: list[Item]) -> list[Item]:
         """The items that are still wanted; the rest is refused. The item of a cancelled caller stays, because its
@@ -239,7 +239,7 @@ class LogWriter:
             else:
                 if durable:
                     self._deliver(doubt.batch)
-                self._held += [item for item in doubt.items if not item.finished]
+                self._deferred += [item for item in doubt.items if not item.finished]
             self._doubts.pop(0)
 
     # --- Outcomes

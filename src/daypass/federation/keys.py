@@ -59,7 +59,7 @@ class Rules:
     look_seconds: float = 0.2
 
 
-class _Held(NamedTuple):
+class _Cached(NamedTuple):
     keys: Keys
     fetched_at: int
     due_at: int
@@ -68,8 +68,8 @@ class _Held(NamedTuple):
 @dataclass(slots=True)
 class _Entry:
     source: Source
-    held: _Held | None = None
-    asked_at: int = 0
+    cached: _Cached | None = None
+    used_at: int = 0
     tried_at: int | None = None
     failures: int = 0
     error: str = ""
@@ -139,18 +139,18 @@ class CachedIssuerKeys:
         if source.kind == "static":
             return _static(source).set
         entry = self._entry(source, now)
-        held = self._usable(entry, now)
-        if held is not None and (not kid or kid in held.keys.kids):
-            if now >= held.due_at:
+        cached = self._usable(entry, now)
+        if cached is not None and (not kid or kid in cached.keys.kids):
+            if now >= cached.due_at:
                 self._begin(entry, now)
-            return held.keys.set
+            return cached.keys.set
         self._begin(entry, now, kid)
         if entry.flight is not None:
             await asyncio.shield(entry.flight)
-        held = self._usable(entry, now)
-        if held is None:
+        cached = self._usable(entry, now)
+        if cached is None:
             raise _unavailable(provider, entry.error or "no keys have been fetched")
-        return held.keys.set
+        return cached.keys.set
 
     async def status(self, provider: OidcProvider, now: int, *, refresh: bool = False) -> IssuerStatus:
         """See `ports.IssuerStatuses`."""
@@ -160,18 +160,18 @@ class CachedIssuerKeys:
         entry = self._entry(source, now)
         if refresh:
             await self._order(entry, now)
-        elif entry.held is None:
+        elif entry.cached is None:
             self._begin(entry, now, "")
         if entry.flight is not None:
             await asyncio.shield(entry.flight)
-        held = entry.held
+        cached = entry.cached
         return IssuerStatus(
             source.kind,
             source.place,
-            described(held.keys.set.jwks) if held is not None else (),
-            fetched_at=held.fetched_at if held is not None else 0,
-            due_at=held.due_at if held is not None else 0,
-            usable_until=held.fetched_at + self._rules.stale if held is not None else 0,
+            described(cached.keys.set.jwks) if cached is not None else (),
+            fetched_at=cached.fetched_at if cached is not None else 0,
+            due_at=cached.due_at if cached is not None else 0,
+            usable_until=cached.fetched_at + self._rules.stale if cached is not None else 0,
             tried_at=entry.tried_at or 0,
             failed_at=entry.failed_at,
             error=entry.error,
@@ -185,8 +185,8 @@ class CachedIssuerKeys:
     def ages(self) -> tuple[int, int]:
         """Age in ms of the oldest keys that are in use, and how many sources failed when last tried."""
         now = self._clock.now()
-        used = [entry for entry in self._entries.values() if now - entry.asked_at < _HOUR]
-        ages = [now - entry.held.fetched_at for entry in used if entry.held is not None]
+        used = [entry for entry in self._entries.values() if now - entry.used_at < _HOUR]
+        ages = [now - entry.cached.fetched_at for entry in used if entry.cached is not None]
         return max(ages, default=0), sum(bool(entry.error) for entry in used)
 
     def _entry(self, source: Source, now: int) -> _Entry:
@@ -197,18 +197,18 @@ class CachedIssuerKeys:
             entry = self._entries[source.id] = _Entry(source)
         elif entry.error:
             entry.source = source  # the next attempt counts for the current caller, not for an earlier one that may have blocked it
-        entry.asked_at = now
+        entry.used_at = now
         return entry
 
     def _forget(self) -> None:
         """Makes room: a tenth of the entries, those that were asked for longest ago."""
-        idle = sorted((e for e in self._entries.values() if e.flight is None), key=lambda e: e.asked_at)
+        idle = sorted((e for e in self._entries.values() if e.flight is None), key=lambda e: e.used_at)
         for entry in idle[: _MOST_SOURCES // 10]:
             del self._entries[entry.source.id]
 
-    def _usable(self, entry: _Entry, now: int) -> _Held | None:
-        held = entry.held
-        return held if held is not None and now - held.fetched_at <= self._rules.stale else None
+    def _usable(self, entry: _Entry, now: int) -> _Cached | None:
+        cached = entry.cached
+        return cached if cached is not None and now - cached.fetched_at <= self._rules.stale else None
 
     # --- Fetching
 
@@ -259,11 +259,11 @@ class CachedIssuerKeys:
             self._fail(entry, error)
 
     def _take(self, entry: _Entry, got: Got) -> None:
-        now, before = self._clock.now(), entry.held
+        now, before = self._clock.now(), entry.cached
         usable = self._usable(entry, now)  # keys too old for use do not count
         if usable is not None and got.keys.sequence < usable.keys.sequence:
             raise ValueError("its sequence number has gone back")
-        entry.held = _Held(got.keys, now, now + self._interval(entry.source, got))
+        entry.cached = _Cached(got.keys, now, now + self._interval(entry.source, got))
         entry.failures, entry.error = 0, ""
         entry.skew = got.date - now if got.date is not None else None
         self._observe("ok")
@@ -300,8 +300,8 @@ class CachedIssuerKeys:
             for entry in list(self._entries.values()):
                 if under_way >= self._rules.background:
                     break
-                due = entry.held is None or now >= entry.held.due_at
-                if due and now - entry.asked_at < self._rules.idle:
+                due = entry.cached is None or now >= entry.cached.due_at
+                if due and now - entry.used_at < self._rules.idle:
                     self._begin(entry, now)
                     under_way += entry.flight is not None
 
@@ -312,11 +312,11 @@ class CachedIssuerKeys:
         if entry.source.kind == "file":
             return False
         adopted, now = await self._adopt(entry), self._clock.now()
-        held = self._usable(entry, now)
-        if held is None:
+        cached = self._usable(entry, now)
+        if cached is None:
             return False
-        known = not kid or kid in held.keys.kids
-        if adopted and known and now < held.due_at:
+        known = not kid or kid in cached.keys.kids
+        if adopted and known and now < cached.due_at:
             entry.tried_at = None  # nothing was fetched from the issuer, so the next fetch for a new key need not wait
             return True
         entry.claimed = not known
@@ -331,9 +331,9 @@ class CachedIssuerKeys:
     async def _adopt(self, entry: _Entry) -> bool:
         """Uses the stored keys if they are newer. Returns whether it did."""
         stored = await self._store.load(entry.source)
-        if stored is None or (entry.held is not None and stored.fetched_at <= entry.held.fetched_at):
+        if stored is None or (entry.cached is not None and stored.fetched_at <= entry.cached.fetched_at):
             return False
-        entry.held = _Held(stored.keys, stored.fetched_at, stored.fetched_at + self._rules.refresh)
+        entry.cached = _Cached(stored.keys, stored.fetched_at, stored.fetched_at + self._rules.refresh)
         entry.saved_at = stored.fetched_at
         return True
 

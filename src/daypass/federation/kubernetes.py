@@ -37,7 +37,7 @@ class TokenReviews:
     def __init__(self, getter: Getter) -> None:
         self._getter = getter
         self._good: OrderedDict[bytes, int] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[None]] = {}
+        self._reviews: dict[bytes, asyncio.Task[None]] = {}
 
     async def __call__(
         self, provider: OidcProvider, settings: ProviderSettings, token: str, claims: Mapping[str, Any], now: int
@@ -51,22 +51,24 @@ class TokenReviews:
         key = hashlib.sha256(f"{provider.account}\0{provider.url}\0{provider.settings}\0{token}".encode()).digest()
         if now < self._good.get(key, 0):
             return
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._ask(provider, settings, review, token, claims))
-            asking.add_done_callback(lambda task: self._asked(key, task))
-        await asyncio.shield(asking)
+        review_task = self._reviews.get(key)
+        if review_task is None:
+            review_task = self._reviews[key] = asyncio.create_task(
+                self._review(provider, settings, review, token, claims)
+            )
+            review_task.add_done_callback(lambda task: self._forget(key, task))
+        await asyncio.shield(review_task)
         self._good[key] = now + review.cache_seconds * 1000
         self._good.move_to_end(key)
         if len(self._good) > _MOST_KEPT:
             self._good.popitem(last=False)
 
-    def _asked(self, key: bytes, task: asyncio.Task[None]) -> None:
-        del self._asking[key]
+    def _forget(self, key: bytes, task: asyncio.Task[None]) -> None:
+        del self._reviews[key]
         if not task.cancelled():
             task.exception()  # the caller may have been cancelled
 
-    async def _ask(
+    async def _review(
         self,
         provider: OidcProvider,
         settings: ProviderSettings,

@@ -44,7 +44,7 @@ _SKEW = (
 )
 _REPEATED = EventType.REQUEST_REPEATED
 _MAX_PROVIDERS = 100
-_HAND_ON_SECONDS = 0.1
+_PUBLISH_SECONDS = 0.1
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -214,8 +214,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._tallies: dict[tuple[str, str], Tally] = {}
-        self._events: dict[tuple[EventType, str, str], int] = {}  # type, operation and error, since they were handed on
-        self._due = False  # they will be handed on soon
+        # Events by type, operation and error, since they were last published.
+        self._events: dict[tuple[EventType, str, str], int] = {}
+        self._due = False  # `_publish` is scheduled
         self._skews: dict[str, Callable[[float], None]] = {}
 
     def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
@@ -235,7 +236,7 @@ class Metrics:
         if found is None:
             found = self._tallies[(operation, code)] = self._tally(operation, code)
         found.add(seconds)
-        self._hand_on_soon()
+        self._publish_soon()
 
     def observe_commit(self, events: Sequence[Event], seconds: float) -> None:
         """One durable group commit of the journal."""
@@ -249,7 +250,7 @@ class Metrics:
                 self._count_repeated(event)
             elif event.type in _ACCESS:
                 self._count_access(event)
-        self._hand_on_soon()
+        self._publish_soon()
 
     def observe_unrecorded(self, operation: str) -> None:
         """A refusal that could not be recorded, so there is no event for it."""
@@ -270,10 +271,10 @@ class Metrics:
         if _VOTES.get(outcome) is event.type:
             self["daypass_approval_seconds"].labels(outcome).observe(event.detail["waited_ms"] / 1000)
 
-    def _hand_on_soon(self) -> None:
+    def _publish_soon(self) -> None:
         if not self._due:
             self._due = True
-            asyncio.get_running_loop().call_later(_HAND_ON_SECONDS, self._hand_on)
+            asyncio.get_running_loop().call_later(_PUBLISH_SECONDS, self._publish)
 
     def _tally(self, operation: str, code: str) -> Tally:
         counters = [self["daypass_requests"].labels(operation or "unknown", code or "OK")]
@@ -284,10 +285,10 @@ class Metrics:
             histograms.append(self["daypass_issuance_seconds"].labels(operation))
         return Tally(counters, histograms, SECONDS)
 
-    def _hand_on(self) -> None:
+    def _publish(self) -> None:
         self._due = False
         for tally in self._tallies.values():
-            tally.hand_on()
+            tally.publish()
         for (kind, operation, error), count in self._events.items():
             self["daypass_events"].labels(kind.value).inc(count)
             outcome = outcome_of(kind, operation, error)
@@ -307,17 +308,17 @@ class Metrics:
 
     async def totals(self) -> Totals:
         """What all worker processes have counted so far. Their files are read on a thread."""
-        self._hand_on()
-        return await asyncio.to_thread(lambda: totals_of(self._together().collect()))
+        self._publish()
+        return await asyncio.to_thread(lambda: totals_of(self._all_processes().collect()))
 
     def render(self) -> bytes:
         """The metrics in text format, of all worker processes if there are several."""
-        self._hand_on()
-        return generate_latest(self._together())
+        self._publish()
+        return generate_latest(self._all_processes())
 
-    def _together(self) -> CollectorRegistry:
+    def _all_processes(self) -> CollectorRegistry:
         if metric_files.VARIABLE not in os.environ:
             return self.registry
-        together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library has no annotation here
-        return together
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
+        return registry

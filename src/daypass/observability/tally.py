@@ -34,7 +34,7 @@ class Tally:
         self._buckets[bisect_left(self._bounds, seconds)] += 1
         self._seconds += seconds
 
-    def hand_on(self) -> None:
+    def publish(self) -> None:
         """Adds the collected figures to the instruments."""
         count = sum(self._buckets)
         if not count:

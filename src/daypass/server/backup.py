@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from daypass.crypto.age import AgeError, AgeWriter, decrypted, identity_of, reci
 from daypass.crypto.key_encryption import RingError, StoredKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.server.clock import opened
+from daypass.server.clock import opened, wall
 from daypass.server.encryption_key import opening_key
 from daypass.server.recording import record
 from daypass.server.startup import StartupError, prepare_data_directory
@@ -66,7 +65,7 @@ def make(settings: Settings, recipient: str, file: Path) -> Copied:
         public = recipient_of(recipient)
     if file.exists():
         raise BackupError(f"{file} exists already.")
-    now = _wall()
+    now = wall()
     with opened(settings) as database, _draft_of(file) as draft:
         try:
             with draft.open("wb") as out:
@@ -117,7 +116,7 @@ def restore(settings: Settings, identity: str, file: Path) -> Copied:
             header, counts = _load(database, identity, file)
             found = _copied(header.installation, header.created_at, counts)
             detail = {"created_at": header.created_at, "rows": found.rows, "release": header.release}
-            record(database, Event(EventType.BACKUP_RESTORED, _wall(), detail=detail))
+            record(database, Event(EventType.BACKUP_RESTORED, wall(), detail=detail))
     finally:
         database.close()
     return found
@@ -147,7 +146,7 @@ def _load(database: Database, identity: str, file: Path) -> tuple[Header, dict[s
                 header, counts = load_copy(conn, decrypted(opened_file, key))
                 conn.execute(delete(nodes))  # no process of the backup's time is running
                 renew_epoch(conn)
-                end_all_sessions(conn, _wall(), _REASON)
+                end_all_sessions(conn, wall(), _REASON)
         except OSError as error:
             raise BackupError(f"{file} cannot be read: {error.strerror}.") from error
     return header, counts
@@ -175,7 +174,3 @@ def _database_faults(settings: Settings) -> Iterator[None]:
 
 def _copied(installation: str, created_at: int, counts: dict[str, int]) -> Copied:
     return Copied(installation, created_at, sum(counts.values()), counts["accounts"], counts["audit_records"])
-
-
-def _wall() -> int:
-    return time.time_ns() // 1_000_000

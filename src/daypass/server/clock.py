@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daypass.audit.clock import MAX_JUMP_MS, HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.clock import MAX_JUMP_MS
 from daypass.audit.opening import load_mark, reset_mark
 from daypass.config import Settings
-from daypass.crypto.ids import RandomIds
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.ports import Tx
+from daypass.server.recording import record_change
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.causes import DatabaseUnreachable, cause_of
 from daypass.stores.engine import Database, open_database
@@ -46,7 +42,7 @@ def times(settings: Settings) -> Times:
     """The times of the system, the record and the database. Raises UnusableDatabase, DatabaseUnreachable."""
     with opened(settings) as database:
         mark, server = database.read(lambda conn: (load_mark(conn), database.clock(conn)))
-        return Times(_wall(), mark, server)
+        return Times(wall(), mark, server)
 
 
 def reset(settings: Settings) -> Times:
@@ -56,8 +52,16 @@ def reset(settings: Settings) -> Times:
     Running servers apply it within half a minute, servers that refuse a jump within a second.
     """
     before = times(settings)
+
+    def change(tx: StoreTx, now: int) -> Event:
+        reset_mark(tx.connection, secrets.token_hex(8), now)
+        end_sessions_of_all_accounts(tx, now, _REASON)
+        return Event(
+            EventType.CLOCK_RESET, now, detail={"mark_before": before.mark, "mark": now, "database": before.database}
+        )
+
     with opened(settings) as database:
-        asyncio.run(_reset(database, before))
+        record_change(database, change)
     return before
 
 
@@ -79,24 +83,6 @@ def opened(settings: Settings) -> Iterator[Database]:
         database.close()
 
 
-async def _reset(database: Database, before: Times) -> None:
-    ids, clock = RandomIds(), HighWaterClock()
-    journal = DurableJournal(database, clock, ids, socket.gethostname())
-    wall = clock.now()
-
-    def change(tx: Tx) -> tuple[None, Event]:
-        assert isinstance(tx, StoreTx)
-        reset_mark(tx.connection, secrets.token_hex(8), wall)
-        end_sessions_of_all_accounts(tx, wall, _REASON)
-        detail = {"mark_before": before.mark, "mark": wall, "database": before.database}
-        return None, Event(EventType.CLOCK_RESET, wall, detail=detail)
-
-    await journal.start()
-    try:
-        await journal.write(change)
-    finally:
-        await journal.close()
-
-
-def _wall() -> int:
+def wall() -> int:
+    """The system time in ms since the epoch."""
     return time.time_ns() // 1_000_000

@@ -23,7 +23,7 @@ _AT_ONCE: Final = 512
 _HANDSHAKES_AT_ONCE: Final = 16  # TLS: each costs a millisecond
 _MOST_HANDSHAKES: Final = 1_024  # TLS: that are under way
 _HANDSHAKE_SECONDS: Final = 10.0
-_FAREWELL_SECONDS: Final = 1.0
+_CLOSE_NOTIFY_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 1.0  # when there is no room for one more
 _LAST_SECONDS: Final = 0.2  # after `close`, for connections whose handshake was under way
 _LOOK_SECONDS: Final = 0.05
@@ -65,7 +65,7 @@ class Listener(asyncio.AbstractServer):
             self._tls = {
                 "ssl": tls,
                 "ssl_handshake_timeout": _HANDSHAKE_SECONDS,
-                "ssl_shutdown_timeout": _FAREWELL_SECONDS,
+                "ssl_shutdown_timeout": _CLOSE_NOTIFY_SECONDS,
             }
         self._connecting: set[asyncio.Task[Any]] = set()
         self._late: set[Any] = set()  # connections made after `close`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +10,7 @@ from daypass.crypto.key_encryption import RingError, StoredKey
 from daypass.crypto.keys import Ring, ended_keys, next_keys, rewrapped
 from daypass.domain.events import Event, EventType
 from daypass.server.authorization_server import rings_of
-from daypass.server.clock import opened
+from daypass.server.clock import opened, wall
 from daypass.server.encryption_key import key_at, key_encryption_key, opening_key
 from daypass.server.recording import record_change
 from daypass.stores.engine import Database
@@ -44,7 +43,7 @@ def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
     chosen = tuple(rings) or rings_of(settings)
     with opened(settings) as database:
         kek = opening_key(settings, _stored(database))
-        made = next_keys(kek, _wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
+        made = next_keys(kek, wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
 
         def change(tx: StoreTx, now: int) -> Event:
             _insert(tx, made)
@@ -62,10 +61,10 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
     UnusableDatabase, DatabaseUnreachable, RingError.
     """
     with opened(settings) as database:
-        wall, stored = _wall(), _stored(database)
+        now, stored = wall(), _stored(database)
         kek = opening_key(settings, stored)
-        ended = ended_keys(stored, kek, wall)
-        made = next_keys(kek, wall, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
+        ended = ended_keys(stored, kek, now)
+        made = next_keys(kek, now, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
 
         def change(tx: StoreTx, now: int) -> Event:
             replace_ring_keys(tx.connection, [_row(key) for key in ended], now)
@@ -114,7 +113,3 @@ def _row(key: StoredKey) -> RingKeyRow:
 
 def _named(keys: Sequence[StoredKey]) -> list[str]:
     return [f"{key.ring}/{key.id}" for key in keys]
-
-
-def _wall() -> int:
-    return time.time_ns() // 1_000_000

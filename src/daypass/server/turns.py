@@ -22,7 +22,7 @@ RESERVED: Final = 8  # for management requests, which include revocations, in on
 IN_FLIGHT: Final = 24  # requests begun and not answered, before others wait; more only while the event loop is idle
 SHARED: Final = 2 * IN_FLIGHT  # the same, of all sources that have nothing waiting, in equal shares
 _OF_ONE_SOURCE: Final = 1_000_000  # the same while there is only one source: nobody else waits behind them
-_IN_HAND: Final = 16  # turns that a source has in hand at most
+_MAX_CREDIT: Final = 16  # turns that a source may be behind the others
 _ROOM_SECONDS: Final = 0.001  # between two looks whether the event loop is idle
 _LOOKS: Final = 5  # for late requests, in the time that a request may wait
 _IDLE_SECONDS: Final = 0.0025  # an event loop that calls back within this time after a look was idle
@@ -47,7 +47,7 @@ class _Waiting(NamedTuple):
 class _Queues:
     """Requests that wait, in one queue for each source. Memory is bounded by the number of connections.
 
-    Sources are served in the order of the turns they have had. One that uses less than the others has turns in hand, so
+    Sources are served in the order of the turns they have had. One that uses less than the others has turns to spare, so
     a short delay of the server does not leave it behind them.
     """
 
@@ -73,7 +73,7 @@ class _Queues:
         queue = self._by_source.get(request.source)
         if queue is None:
             queue = self._by_source[request.source] = deque()
-            self._enter(request.source, max(self._turns.get(request.source, 0), self._now - _IN_HAND))
+            self._enter(request.source, max(self._turns.get(request.source, 0), self._now - _MAX_CREDIT))
         queue.append(request)
         self.count += 1
 
@@ -84,8 +84,8 @@ class _Queues:
 
     def begin_iteration(self) -> None:
         self._overloaded.clear()
-        if len(self._turns) > 2 * len(self._by_source) + _IN_HAND:
-            floor = self._now - _IN_HAND
+        if len(self._turns) > 2 * len(self._by_source) + _MAX_CREDIT:
+            floor = self._now - _MAX_CREDIT
             self._turns = {source: turns for source, turns in self._turns.items() if turns > floor}
 
     def next(self, oldest: float, refusals: int) -> tuple[_Waiting | None, list[_Waiting]]:
@@ -93,15 +93,15 @@ class _Queues:
         late.
 
         In order of arrival, each request of a source that sends too much would be late when its turn comes, and none
-        would be served in time. So its newest request is taken once some were late.
+        would be served in time. So its newest request is chosen once some were late.
 
         Args:
             oldest: a request that arrived before this time is late.
             refusals: maximum number of late requests to return.
         """
         late: list[_Waiting] = []
-        taken = None
-        while taken is None and self._order:
+        chosen = None
+        while chosen is None and self._order:
             turns, _, source = heapq.heappop(self._order)
             queue = self._by_source[source]
             while queue and queue[0].arrived < oldest:
@@ -110,15 +110,15 @@ class _Queues:
                     break
                 late.append(queue.popleft())
             if queue and (queue[-1].arrived >= oldest or len(late) >= refusals):
-                taken = queue.pop() if source in self._overloaded else queue.popleft()
+                chosen = queue.pop() if source in self._overloaded else queue.popleft()
             self._now = max(self._now, turns)
             if queue:
                 self._enter(source, turns + 1)
             else:
                 self._turns[source] = turns + 1
                 del self._by_source[source]
-        self.count -= len(late) + (taken is not None)
-        return taken, late
+        self.count -= len(late) + (chosen is not None)
+        return chosen, late
 
     def take_late(self, oldest: float, most: int) -> list[_Waiting]:
         """Removes at most so many requests that arrived before `oldest`. An emptied queue stays until its turn, or

@@ -37,7 +37,7 @@ from daypass.stores.views import Loaded
 E = TypeVar("E")
 Load = Callable[[Reader], Loaded]
 
-WORTH_READING_AHEAD = 3
+MIN_READ_AHEAD = 3
 """Minimum number of views in a batch. For fewer, separate statements are as fast."""
 
 _ORDERS: Mapping[type[Any], str] = {InlinePolicy: "name", Attachment: "policy_arn", Membership: "group_id"}
@@ -62,7 +62,7 @@ def load_batch(loads: Mapping[str, Load], known: Callable[[str], bool], conn: Co
     """
     head = feed_head(conn)
     reader = ReadAhead(conn)
-    if len(loads) >= WORTH_READING_AHEAD:
+    if len(loads) >= MIN_READ_AHEAD:
         reader.read_ahead(loads, known)
     loaded = {key: _loaded(load, reader) for key, load in loads.items()}
     ahead: dict[str, Loaded] = {}

@@ -48,7 +48,6 @@ _MOST_READS = 4_096  # waiting loads of one account
 _SPENT_EVERY_MS = 3_600_000
 _DAY_MS = 86_400_000
 
-
 _TUNING = Tuning()
 
 
@@ -256,7 +255,7 @@ class CachedDirectory(Lookups):
         """A blocking revocation in force that matches one of these hops. Raises DaypassError(UNAVAILABLE) when
         stale.
         """
-        if self._monotonic() > self.freshness.revocations_until:
+        if self.revocations_unknown:
             self._refuse_unless_own(hops[-2].session_id if len(hops) > 1 else "")
         return self._applied.revocations.index.blocked(hops, source_identity, now)
 

@@ -25,7 +25,7 @@ BATCH: Final = 64
 """Views in one snapshot: a thread holds the interpreter for some milliseconds with so many."""
 _AT_ONCE: Final = 2
 """Batches that begin with any miss. Threads share the interpreter, so many small batches cost more than a few large ones."""
-_WORTH_ANOTHER: Final = BATCH // 2
+_MIN_FOR_ANOTHER: Final = BATCH // 2
 """Misses that wait, from which on every free thread takes a batch."""
 _LONGEST_KEY = 2_200  # an ARN has at most 2,048 characters
 _MOST_LOADS = 4_096
@@ -96,7 +96,7 @@ class ViewLoader:
         the next batch.
         """
         while self._missed and self._batches < self._threads:
-            if self._batches >= _AT_ONCE and len(self._missed) < _WORTH_ANOTHER:
+            if self._batches >= _AT_ONCE and len(self._missed) < _MIN_FOR_ANOTHER:
                 return
             keys = list(islice(self._missed, BATCH))
             self._batches += 1
@@ -117,7 +117,7 @@ class ViewLoader:
                 if batch.head.epoch != self._seen().epoch or batch.head.position < before.position:
                     await self._poll()  # another epoch of the database, or not the server that was polled
                     continue
-                self._take_batch(loads, batch, generation)
+                self._accept_batch(loads, batch, generation)
             self._fail(loads, unavailable("what was loaded kept changing"))
         except Exception as error:  # noqa: BLE001  # raised where the views are waited for
             self._fail(loads, error)
@@ -135,15 +135,15 @@ class ViewLoader:
         generation = self._cache.generation
         batch = await self._on_standby(partial(load_batch, loads, self._cache.__contains__))
         if batch is not None and batch.head.epoch == self._seen().epoch and self._cache.remembers(batch.head.position):
-            self._take_batch(loads, batch, generation)
+            self._accept_batch(loads, batch, generation)
 
-    def _take_batch(self, loads: dict[str, Load], batch: Batch, generation: int) -> None:
+    def _accept_batch(self, loads: dict[str, Load], batch: Batch, generation: int) -> None:
         for key, loaded in batch.loaded.items():
-            if self._take_in(key, loaded, batch.head, generation):
+            if self._accept(key, loaded, batch.head, generation):
                 del loads[key]
-        self._take_ahead(batch, generation)
+        self._cache_ahead(batch, generation)
 
-    def _take_in(self, key: str, loaded: Loaded | Exception, head: FeedHead, generation: int) -> bool:
+    def _accept(self, key: str, loaded: Loaded | Exception, head: FeedHead, generation: int) -> bool:
         """Caches one view and returns it to the waiting callers. Returns False when a change has overtaken it."""
         if isinstance(loaded, Exception):
             self._fail((key,), _unreadable(key, loaded) if isinstance(loaded, ValueError) else loaded)
@@ -153,7 +153,7 @@ class ViewLoader:
         self._loading.pop(key).set_result(loaded.view)
         return True
 
-    def _take_ahead(self, batch: Batch, generation: int) -> None:
+    def _cache_ahead(self, batch: Batch, generation: int) -> None:
         """Caches the views that nobody has asked for yet."""
         for key, loaded in batch.ahead.items():
             if key not in self._loading and key not in self._cache:

@@ -32,7 +32,7 @@ async def run_once(settings: Settings) -> None:
 def test_rotate_twice_at_the_same_moment_is_refused_and_changes_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = ring_keys._wall()
+    now = ring_keys.wall()
     monkeypatch.setattr(ring_keys, "_wall", lambda: now)
     ring_keys.rotate(settings, ())
     before = ring_keys.list_keys(settings)
@@ -44,7 +44,7 @@ def test_rotate_twice_at_the_same_moment_is_refused_and_changes_nothing(
 def test_emergency_rotation_after_two_planned_ones_adds_every_new_key(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = ring_keys._wall()
+    now = ring_keys.wall()
     for later in (1, 2):
         monkeypatch.setattr(ring_keys, "_wall", lambda later=later: now + later)
         ring_keys.rotate(settings, ())
