@@ -15,6 +15,9 @@ from daypass.server.key_rotation import KeyRotation
 from daypass.stores.directory import CachedDirectory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
+_SPOOL_SECONDS: Final = (
+    0.5  # with a spool: load balancers that check every second must not give up a server that serves
+)
 _LANE: Final = "health"  # of its reads
 
 
@@ -53,10 +56,15 @@ class Readiness:
             found.append(f"ring keys do not open: {', '.join(self._rings.unreadable)}")
         return [problem for problem in found if problem]
 
+    @property
+    def _patience(self) -> float:
+        """How long an answer waits for the database, without which a server with a spool serves, too."""
+        return _READY_SECONDS if self._journal.spool is None else _SPOOL_SECONDS
+
     async def _directory_problem(self, *, detailed: bool) -> str:
         """Why the directory cannot be used; "" when it can. Without the database it can be used until it is stale."""
         try:
-            await asyncio.wait_for(self._directory.refresh(), _READY_SECONDS)
+            await asyncio.wait_for(self._directory.refresh(), self._patience)
         except TimeoutError:
             why = "the database does not answer"
         except DaypassError as error:
@@ -75,9 +83,9 @@ class Readiness:
     async def uninitialised(self) -> bool:
         """See `wire.health.Health.uninitialised`. Not known while the database does not answer: then False."""
         if not self._initialised:
-            asked = self._directory.read(lambda tx: bool(tx.find(Account, limit=1)), account=_LANE)
+            reading = self._directory.read(lambda tx: bool(tx.find(Account, limit=1)), account=_LANE)
             try:
-                self._initialised = await asyncio.wait_for(asked, _READY_SECONDS)
+                self._initialised = await asyncio.wait_for(reading, self._patience)
             except (TimeoutError, DaypassError):
                 return False
         return not self._initialised
