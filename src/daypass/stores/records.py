@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeBinary, Table, Text, cast, text
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeBinary, Table, cast, text
 
 from daypass.stores.metadata import metadata
-
-String = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
+from daypass.stores.schema.columns import String
+from daypass.stores.schema.columns import integer as _int
+from daypass.stores.schema.columns import text as _text
 
 
 class _Blob(LargeBinary):
@@ -24,14 +24,6 @@ class _Blob(LargeBinary):
 
     def column_expression(self, colexpr: ColumnElement[Any]) -> ColumnElement[Any]:
         return cast(colexpr, LargeBinary)
-
-
-def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, String, primary_key=key, nullable=False)
-
-
-def _int(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
 def _bytes(name: str) -> Column[bytes]:
