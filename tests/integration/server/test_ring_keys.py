@@ -33,7 +33,7 @@ def test_rotate_twice_at_the_same_moment_is_refused_and_changes_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = ring_keys.wall()
-    monkeypatch.setattr(ring_keys, "_wall", lambda: now)
+    monkeypatch.setattr(ring_keys, "wall", lambda: now)
     ring_keys.rotate(settings, ())
     before = ring_keys.list_keys(settings)
     with pytest.raises(RingError, match="at the same moment"):
@@ -46,9 +46,9 @@ def test_emergency_rotation_after_two_planned_ones_adds_every_new_key(
 ) -> None:
     now = ring_keys.wall()
     for later in (1, 2):
-        monkeypatch.setattr(ring_keys, "_wall", lambda later=later: now + later)
+        monkeypatch.setattr(ring_keys, "wall", lambda later=later: now + later)
         ring_keys.rotate(settings, ())
-    monkeypatch.setattr(ring_keys, "_wall", lambda: now + 3)
+    monkeypatch.setattr(ring_keys, "wall", lambda: now + 3)
     _, made = ring_keys.rotate_in_emergency(settings)
     stored = {key.id for key in ring_keys.list_keys(settings)}
     assert {key.id for key in made} <= stored
