@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from tests.attack.test_approvals import change, events, place
 from tests.integration.api.access import APPROVE, Place
-from tests.integration.api.conftest import TENANT, server
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, server
 
 from daypass.domain.directory import AccessKey, KeyStatus, Membership
+from daypass.operations.broker.sweep import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]
@@ -93,4 +94,25 @@ async def test_a273_request_for_somebody_else_is_judged_by_the_risk_and_schedule
         accepted = await place.ask(beneficiary, f"/access-requests/{request['id']}/accept")
         assert accepted["state"] == state
     await place.denied("eve")
+    await place.assume("ann")
+
+
+@pytest.mark.parametrize("subject", ["principal", "access_key"])
+async def test_a274_approval_of_an_approver_who_was_blocked_since_does_not_count(place: Place, subject: str) -> None:
+    request = await place.granted()
+    await place.assume("ann")
+    lee = place.users["lee"].arn if subject == "principal" else place.keys["lee"].id
+    body = {"subject": subject, "value": lee, "account": TENANT, "block": True, "reason": "the key was stolen"}
+    assert (await place.server.api(ROOT, "POST", "/revocations", body=body)).status == 201
+    await sweep(place.server.runtime.env)
+    [ended] = await events(place, "access.ended")
+    assert (ended["detail"]["request"], ended["detail"]["reason"]) == (request["id"], "ineligible")
+    await place.denied("ann")
+
+
+async def test_a274_block_by_another_account_ends_nothing(place: Place) -> None:
+    await place.granted()
+    body = {"subject": "principal", "value": place.users["lee"].id, "account": OPERATOR, "block": True, "force": True}
+    answer = await place.server.api(ROOT, "POST", "/revocations", body=body)
+    assert answer.status in (201, 403, 404), answer.body
     await place.assume("ann")

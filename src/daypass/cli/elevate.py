@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +30,8 @@ from daypass.client.usable import resolve
 if TYPE_CHECKING:
     from daypass.client.http import Connection
 
+_PATH = "/access-requests"
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PAUSE = 1.0  # seconds between two looks at a request that waits
 
 
@@ -39,7 +44,8 @@ def elevate(command: tuple[str, ...] | None, /, role: str, profile: str, endpoin
     """Get ROLE for one COMMAND: daypass elevate ROLE --reason "..." -- kubectl get pods
 
     Requests access, waits until it is approved, runs the command, or a shell, with the role's credentials, and ends the
-    access. Ctrl-C while it waits takes the request back. Options of daypass stand before the command.
+    access. Ctrl-C while it waits takes the request back. So do SIGTERM and a closed terminal, which end the command, too, and the
+    access with it. Options of daypass stand before the command.
     """
     if not command and not output.interactive():
         raise click.UsageError(
@@ -47,14 +53,18 @@ def elevate(command: tuple[str, ...] | None, /, role: str, profile: str, endpoin
         )
     connection = open_connection(resolve(profile, endpoint))
     body = {**wanted(connection, (role,), given), "client_token": f"elevate-{secrets.token_hex(16)}", "reuse": True}
-    made = connection.api("POST", "/access-requests", body=body)
-    path = f"/access-requests/{segment(made['id'])}"
+    with _handlers():
+        return _elevated(connection, body, tuple(command or ()))
+
+
+def _elevated(connection: Connection, body: Mapping[str, Any], command: tuple[str, ...]) -> int:
+    made: Mapping[str, Any] | None = None
     try:
-        made = _waited(connection, path, made)
+        made = connection.api("POST", _PATH, body=body)
+        made = _waited(connection, _path(made), made)
     except KeyboardInterrupt:
-        connection.api("POST", f"{path}/cancel")
-        output.message("the request is cancelled")
-        return 130
+        # If its answer was not awaited, the request with the same token tells which one it is.
+        return _cancelled(connection, made or connection.api("POST", _PATH, body=body))
     if made["state"] not in ("approved", "claimed"):
         why = "; ".join(vote["reason"] for vote in made["votes"] if not vote["approve"] and vote["reason"])
         output.message(f"the request is {output.safe(made['state'])}{output.safe(f': {why}') if why else ''}")
@@ -63,10 +73,39 @@ def elevate(command: tuple[str, ...] | None, /, role: str, profile: str, endpoin
     if reused:
         output.message(f"you have this access already, by request {output.safe(made['id'])}")
     try:
-        return _run(connection, body["roles"][0] if reused else made["roles"][0], tuple(command or ()))
+        return _run(connection, body["roles"][0] if reused else made["roles"][0], command)
     finally:
         if not reused:  # who has requested it, ends it
-            _finish(connection, path)
+            _finish(connection, _path(made))
+
+
+def _path(made: Mapping[str, Any]) -> str:
+    return f"{_PATH}/{segment(made['id'])}"
+
+
+@contextmanager
+def _handlers() -> Iterator[None]:
+    """A closed terminal and SIGTERM are Ctrl-C, unless they are ignored, as under nohup."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDINGS)}
+    _handle(signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle(handler: Callable[[int, FrameType | None], Any]) -> None:
+    for number in _ENDINGS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _cancelled(connection: Connection, made: Mapping[str, Any]) -> int:
+    if not made.get("reused"):
+        connection.api("POST", f"{_path(made)}/cancel")
+        output.message("the request is cancelled")
+    return 130
 
 
 def _waited(
@@ -104,6 +143,7 @@ def _run(connection: Connection, role: str, command: tuple[str, ...]) -> int:
     except OSError as error:
         output.message(f"{output.safe(program.arguments[0])}: {error.strerror}")
         return 127 if isinstance(error, FileNotFoundError) else 126
+    _handle(lambda number, _: process.send_signal(number))
     while True:
         try:
             status = process.wait()
@@ -113,6 +153,9 @@ def _run(connection: Connection, role: str, command: tuple[str, ...]) -> int:
 
 
 def _finish(connection: Connection, path: str) -> None:
+    """Ends the access. Nothing interrupts that: who closes a terminal does not want to keep it."""
+    for number in (signal.SIGINT, *_ENDINGS):
+        signal.signal(number, signal.SIG_IGN)
     try:
         connection.api("POST", f"{path}/done")
     except ClientError as error:

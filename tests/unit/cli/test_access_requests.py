@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ import pytest
 from tests.unit.client.servers import as_json
 
 from daypass.cli import elevate
+from daypass.client.credentials import Credentials
+from daypass.client.http import Connection
 
 ROLE = "arn:aws:iam::111122223333:role/prod"
 pytestmark = pytest.mark.usefixtures("key")
@@ -87,6 +93,47 @@ def test_elevate_interrupted_while_it_waits_cancels_the_request(cli, serve, monk
     assert ran.status == 130
     assert "waits for 1 × prod/lead" in ran.err
     assert server.sent[-1].target.endswith(f"/access-requests/{'ab' * 16}/cancel")
+
+
+def test_elevate_interrupted_before_the_answer_finds_its_request_and_cancels_it(
+    cli, serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(as_json(request("pending")), as_json(request("cancelled")))
+    real, calls = Connection.api, []
+
+    def interrupted(self: Connection, *given: Any, **options: Any) -> Any:
+        calls.append(options.get("body"))
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return real(self, *given, **options)
+
+    monkeypatch.setattr(Connection, "api", interrupted)
+    assert cli("elevate", ROLE, "--reason", "why", "--", "false").status == 130
+    assert calls[1] == calls[0]
+    assert calls[0]["client_token"]
+    assert server.sent[-1].target.endswith("/cancel")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_elevate_ended_by_a_signal_ends_the_command_and_the_access(
+    cli, serve, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, tmp_path: Path
+) -> None:
+    """The command says that it has started by a file, and would not end by itself."""
+    started = tmp_path / "started"
+    issued = Credentials("ASIAEXAMPLE", "secret", "token", 1_900_000_000.0)
+    monkeypatch.setattr(elevate, "assume_role", lambda *_: issued)
+    server = serve(as_json(request("approved", missing={})), as_json(request("ended")))
+
+    def end() -> None:
+        while not started.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=end).start()
+    command = ("sh", "-c", f"touch {started}; exec sleep 600")
+    assert cli("elevate", ROLE, "--reason", "why", "--", *command).status == 128 + number
+    assert server.sent[-1].target.endswith("/done")
+    assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_elevate_with_access_that_exists_runs_and_does_not_end_it(cli, serve, monkeypatch: pytest.MonkeyPatch) -> None:

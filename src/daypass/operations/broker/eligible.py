@@ -20,6 +20,7 @@ from daypass.domain.policy.model import Context
 from daypass.operations.broker.facts import (
     Target,
     compiled,
+    is_blocked,
     is_disabled,
     names_of,
     person_of_user,
@@ -206,6 +207,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
     for vote in tx.find(AccessVote, request_id=request.id, order="approver_id"):
         ballot = read_ballot(vote.document)
         if not vote.approve or is_disabled(tx, ballot.principal_ids):
+            continue
+        if is_blocked(tx, vote.approver_id, vote.access_key_id, env.clock.now()):
             continue
         if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue

@@ -14,7 +14,7 @@ from msgspec import Struct
 from daypass.domain.access.person import PERSON_TAG, identifiers, original_principal
 from daypass.domain.access.rule import CompiledRule, RuleError, read_rule
 from daypass.domain.access.terms import RoleRef, Version, digest
-from daypass.domain.arn import parse_arn, root_arn
+from daypass.domain.arn import account_of, parse_arn, root_arn
 from daypass.domain.claims import Caller
 from daypass.domain.directory import (
     AccessKey,
@@ -27,6 +27,7 @@ from daypass.domain.directory import (
     ManagedPolicy,
     Membership,
     PolicyVersion,
+    Revocation,
     Role,
     User,
 )
@@ -142,6 +143,19 @@ def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
         if not active and tx.get(LoginProfile, user_id=each) is None:
             return True
     return False
+
+
+def is_blocked(tx: Reader, principal_id: str, access_key_id: str, now: int) -> bool:
+    """Whether a revocation of its own account stops a principal, or its access key, from getting sessions."""
+    user = tx.get(User, id=principal_id) if principal_id.startswith("AIDA") else None
+    account = user.account if user is not None else account_of(principal_id) or principal_id
+    found = [
+        revocation
+        for subject, value in (("principal", principal_id), ("access_key", access_key_id))
+        if value
+        for revocation in tx.find(Revocation, account=account, subject=subject, value=value)
+    ]
+    return any(each.block and (each.block_until is None or each.block_until > now) for each in found)
 
 
 # --- Roles and rules -----------------------------------------------------------------------------------------------

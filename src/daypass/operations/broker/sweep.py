@@ -32,6 +32,7 @@ from daypass.domain.directory import (
     Membership,
     PolicyVersion,
     RequestState,
+    Revocation,
     Role,
     User,
 )
@@ -64,6 +65,7 @@ _DEPENDENCIES: Final = (
     ManagedPolicy,
     Membership,
     PolicyVersion,
+    Revocation,
     Role,
     User,
 )

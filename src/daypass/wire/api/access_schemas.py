@@ -199,6 +199,7 @@ class AccessRequestOut(s.Out):
     requester: str
     beneficiary: str
     roles: list[str]
+    substituted: list[str] = Field(description="The roles as they were requested, if an approver substituted some.")
     reason: str
     ticket: str
     seconds: int
@@ -234,6 +235,7 @@ class AccessRequestOut(s.Out):
             state=request.state.value,
             risk_reasons=json.loads(request.risk_reasons),
             roles=[ref.arn for ref in terms.roles],
+            substituted=list(terms.substituted),
             binding=view.binding,
             missing={"/".join(stage): number for stage, number in view.missing.items() if number},
             votes=[VoteOut.of(vote, void=vote.approver_id in view.void) for vote in view.votes],
