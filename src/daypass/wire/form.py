@@ -26,7 +26,7 @@ def pairs_of(data: bytes, most: int, *, strict: bool = False) -> list[tuple[str,
     """
     try:
         text = data.decode("ascii")
-        return parse_qsl(
+        return _usual_pairs(text, most) or parse_qsl(
             text,
             keep_blank_values=True,
             strict_parsing=strict and bool(text),
@@ -35,6 +35,17 @@ def pairs_of(data: bytes, most: int, *, strict: bool = False) -> list[tuple[str,
         )
     except ValueError:
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The parameters are not well-formed.") from None
+
+
+def _usual_pairs(text: str, most: int) -> list[tuple[str, str]]:
+    """The pairs of a form whose only escapes are those common in URNs and URLs, as of most requests. [] for any other form,
+    which is then parsed by the standard library, in twice to four times as long.
+    """
+    text = text.replace("%3A", ":").replace("%2F", "/")
+    if "%" in text or "+" in text or text.count("&") >= most:
+        return []
+    pairs = [(name, value) for name, equals, value in [part.partition("=") for part in text.split("&")] if equals]
+    return pairs if len(pairs) == text.count("&") + 1 else []
 
 
 def unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

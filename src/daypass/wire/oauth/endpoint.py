@@ -6,7 +6,6 @@ Nothing here decides. No answer may be cached.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -29,8 +28,7 @@ _MAX_NAME: Final = 64
 Form: TypeAlias = "Mapping[str, tuple[str, ...]]"
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(msgspec.Struct, eq=False):
     """One request and its progress, for use in a refusal.
 
     Attributes:
@@ -48,9 +46,12 @@ class Visit:
     unacceptable: str = INVALID_REQUEST
     unproven: str = INVALID_CLIENT
     resource: bool = False
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
     client: AuthenticatedClient | None = None
-    _form: Form | None = field(default=None, repr=False)
+    _form: Form | None = None
+
+    def __repr__(self) -> str:  # the form holds secrets
+        return f"Visit({self.progress.operation!r})"
 
     @property
     def env(self) -> Env:
