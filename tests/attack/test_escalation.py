@@ -137,6 +137,21 @@ def test_a202_deny_by_the_tags_of_a_role_covers_lifting_its_block(site: Installa
     assert "with an explicit deny" in message(answer)
 
 
+def test_a247_directory_that_toggles_a_user_uses_up_no_revocations(site: Installation) -> None:
+    directory = directory_of(site, "a247")
+    person = directory.user("a247-person")
+    for active in (False, True) * 5:
+        operation = {"op": "replace", "path": "active", "value": active}
+        directory.ok("PATCH", f"Users/{person['id']}", {"schemas": [PATCH], "Operations": [operation]})
+        listed = json.loads(api(site, ROOT, "GET", "/revocations").body)["revocations"]
+        (made,) = [each for each in listed if each["value"] == person["id"]]
+        assert (made["block"], made["block_until"] is None) == (True, not active)
+    directory.ok("DELETE", f"Users/{person['id']}")
+    listed = json.loads(api(site, ROOT, "GET", "/revocations").body)["revocations"]
+    (made,) = [each for each in listed if each["value"] == person["id"]]
+    assert made["block_until"] is not None, "of a deleted user nothing is blocked for ever"
+
+
 def test_a204_directory_does_not_lift_the_block_of_an_administrator(site: Installation) -> None:
     directory = directory_of(site, "a204")
     person = directory.user("a204-person")

@@ -586,6 +586,35 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
     await directory.stop()
 
 
+async def test_a105_renewed_revocation_outlives_a_database_that_has_its_earlier_state(
+    opener: Opener, recorder: Recorder
+) -> None:
+    """The database is restored to a time when the block was lifted: whoever knows that it was renewed puts that back."""
+    ours, theirs = opener(), opener()
+    directory = recorder.directory(ours)
+    await directory.start()
+    directory.apply_local(insert(ours, revocation("role", DEPLOY.id, block=True, issued_before=NOW)))
+    with theirs.write_transaction() as conn:
+        conn.exec_driver_sql(f"UPDATE revocations SET issued_before = {NOW - 9_000}, block_until = {NOW - 5_000}")
+        conn.exec_driver_sql("DELETE FROM feed")
+        conn.exec_driver_sql("UPDATE feed_counter SET position = 0")
+        renew_epoch(conn)
+    assert await directory.refresh()
+    hops = session(directory.seen(), DEPLOY.id).hops
+    assert directory.blocked(hops, "", NOW) is not None
+    for _ in range(6000):
+        if theirs.read(feed_head).position:
+            break
+        await asyncio.sleep(0.01)
+    second = recorder.directory(theirs)
+    await second.start()
+    assert second.blocked(hops, "", NOW) is not None
+    await second.stop()
+    await directory.refresh()
+    assert directory.revocations == 1
+    await directory.stop()
+
+
 async def test_feed_that_goes_backwards_is_another_life(opener: Opener, recorder: Recorder) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY, user("a"), user("b"))

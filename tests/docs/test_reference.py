@@ -22,6 +22,7 @@ from daypass.domain.events import EventType
 from daypass.domain.policy.lint.finding import RULES
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
+from daypass.operations.management import ALSO
 from daypass.wire.aws import iam, sts
 from daypass.wire.aws.models import load
 
@@ -129,3 +130,13 @@ def test_grant_that_no_standard_names_is_refused(gen_docs: ModuleType, monkeypat
     monkeypatch.setattr(gen_oauth, "STANDARDS", tuple(s for s in gen_oauth.STANDARDS if "device_code" not in s.served))
     with pytest.raises(gen_docs.Undocumented, match="named by no row of STANDARDS"):
         gen_docs.PAGES["../reference/oauth.md"]()
+
+
+def test_adr_of_administration_names_every_further_permission() -> None:
+    page = (ROOT / "docs/adr/0008-who-may-administer.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `daypass:")]
+    for action, permissions in ALSO.items():
+        row = next((row for row in rows if f"`daypass:{action}`" in row), "")
+        missing = [permission for permission in permissions if f"`{permission}`" not in row]
+        assert row, action
+        assert not missing, f"{action}: {missing}"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, or_, select, update
 
+from daypass.observability import logs
 from daypass.stores.engine import Database
 from daypass.stores.records import audit_logs
 
@@ -32,20 +33,34 @@ def process_logs(conn: Connection, first: str) -> ProcessLogs | None:
     return None if own is None or own.continues is not None else ProcessLogs((first, *rows), own.recorded_until)
 
 
-def note_recorded(database: Database, first: str, now: int, spooling: Callable[[], bool]) -> None:
-    """States that the logs of this process are complete until now, unless its spool holds events.
+def note_recorded(
+    database: Database, first: str, now: int, spooling: Callable[[], bool], noted: int | None
+) -> int | None:
+    """States that the logs of this process are complete until now, unless its spool holds events. Returns what it stated
+    last (ms).
+
+    Nobody else writes the value while the process runs. Another value than the last one is therefore logged, and put
+    right.
 
     Args:
         first: the first log of the process.
         now: ms; used where the database has no clock.
         spooling: whether events may be in the spool. It is asked after the time is read: a session that was issued
             before is in the database if there are none.
+        noted: what the process stated last; None: nothing yet.
     """
+    own = _l.log == first
     with database.write_transaction() as conn:
-        at = database.clock(conn) or now
-        if not spooling():
-            own = (_l.log == first) & _l.recorded_until.is_not(None) & (_l.recorded_until < at)
-            conn.execute(update(audit_logs).where(own).values(recorded_until=at))
+        at = max(database.clock(conn) or now, noted or 0)
+        row = conn.execute(select(_l.recorded_until).where(own)).one_or_none()
+        if row is None:  # the log began in the spool, and is not drained yet
+            return noted
+        if noted is not None and row.recorded_until != noted:
+            logs.get().error("audit.recorded_until_altered", log=first, found=row.recorded_until, stated=noted)
+        stated = noted if spooling() else at
+        if stated is not None and stated != row.recorded_until:
+            conn.execute(update(audit_logs).where(own).values(recorded_until=stated))
+        return stated
 
 
 def note_ended(conn: Connection, first: str) -> None:

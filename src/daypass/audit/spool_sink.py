@@ -73,6 +73,7 @@ class SpoolSink:
         self._place = place
         self._node = node
         self._report = report
+        self._recorded: int | None = None  # until when the logs are complete, as this process stated last
         self._database = database
         self._drainer = Drainer(database, clock, inner.recent, report)
         self._gate = threading.Lock()
@@ -150,7 +151,8 @@ class SpoolSink:
         Blocks. Raises the database's error.
         """
         if self._own.name:
-            note_recorded(self._database, self._own.name, self._clock.now(), lambda: bool(self._outage.since))
+            now, spooling = self._clock.now(), lambda: bool(self._outage.since)
+            self._recorded = note_recorded(self._database, self._own.name, now, spooling, self._recorded)
 
     def _note_ended(self) -> None:
         try:

@@ -253,9 +253,8 @@ def revoked_by(revocation: Revocation, hop: Hop, epoch: str) -> bool:
 
 def is_spent(revocation: Revocation, now: int) -> bool:
     """Whether every session that this revocation could end has expired, and it no longer blocks its subject."""
-    blocks = revocation.block and (revocation.block_until is None or revocation.block_until > now)
     return (
-        not blocks
+        not revocation.blocks_at(now)
         and revocation.position > 0
         and max(revocation.created_at, revocation.issued_before) + _KEEP_MS <= now
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection
 
+from msgspec.structs import replace
+
 from daypass import sigv4
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import Caller, PrincipalKind
@@ -105,21 +107,7 @@ def caller_of_sign_in(user: User, now: int, seen: FeedPosition, method: str = PA
 
     `now`, `seen`: taken before the user was read. `method`: daypass:AuthMethod.
     """
-    hops = (Hop("", user.account, user.id, now, seen, "", user.name),)
-    return Caller(
-        kind=PrincipalKind.USER,
-        account=user.account,
-        arn=user.arn,
-        principal_arn=user.arn,
-        user_id=user.id,
-        principal_id=user.id,
-        name=user.name,
-        access_key_id="",
-        seen=seen,
-        hops=hops,
-        tags=user.tags,
-        auth_method=method,
-    )
+    return _user(user, "", seen, (Hop("", user.account, user.id, now, seen, "", user.name),), method)
 
 
 # --- Sessions ------------------------------------------------------------------------------------------------------
@@ -180,7 +168,8 @@ async def _session_caller(env: Env, claims: SessionClaims, key_id: str) -> Calle
         return _federated(user, claims, key_id)
     if user is None:
         return _root(claims, key_id)
-    return _user(user, claims, key_id)
+    caller = _user(user, key_id, claims.seen, claims.hops, claims.auth_method or "sigv4")
+    return replace(caller, session=claims, mfa_at=claims.mfa_at)
 
 
 def _role_session(view: RoleView, claims: SessionClaims, key_id: str) -> Caller:
@@ -222,7 +211,7 @@ def _federated(user: User | None, claims: SessionClaims, key_id: str) -> Caller:
     )
 
 
-def _user(user: User, claims: SessionClaims, key_id: str) -> Caller:
+def _user(user: User, key_id: str, seen: FeedPosition, hops: tuple[Hop, ...], method: str) -> Caller:
     return Caller(
         kind=PrincipalKind.USER,
         account=user.account,
@@ -232,12 +221,10 @@ def _user(user: User, claims: SessionClaims, key_id: str) -> Caller:
         principal_id=user.id,
         name=user.name,
         access_key_id=key_id,
-        seen=claims.seen,
-        hops=claims.hops,
-        session=claims,
+        seen=seen,
+        hops=hops,
         tags=user.tags,
-        mfa_at=claims.mfa_at,
-        auth_method=claims.auth_method or "sigv4",
+        auth_method=method,
     )
 
 

@@ -5,8 +5,8 @@ that allow the action. Only principals of the operator account may act on resour
 statement that names `daypass:` and the resource (`domain.policy.administration`): each resource has an implicit policy
 that delegates to the operator account, and the one evaluator decides.
 
-An operation that changes which principal may assume which role also needs the permission that AWS requires for the
-same change (`ALSO`), so that a policy for AWS which withholds that permission withholds the operation.
+An operation that changes which principal may assume which role, or what its sessions may do, also needs the permission
+that AWS requires for the same change (`ALSO`), so that a policy for AWS which withholds that permission withholds the operation.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ ALSO: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "CreateClient": ("iam:CreateOpenIDConnectProvider",),
         "UpdateClient": ("iam:UpdateOpenIDConnectProviderThumbprint",),
         "CreateClientSecret": ("iam:UpdateOpenIDConnectProviderThumbprint",),
+        "PutResourceServer": ("iam:CreatePolicyVersion",),
+        "DeleteResourceServer": ("iam:DeletePolicy",),
         "LiftBlock": ("iam:DeleteRolePolicy",),
         "CreateScimToken": (
             "iam:CreateUser",
@@ -94,7 +96,7 @@ def arn_of(account: str, kind: str, name: str) -> str:
 
 
 def arn_in_aws(account: str, kind: str, name: str, operator: str) -> str:
-    """The resource of the permission that AWS requires: a provider or role in IAM, an account in Organizations.
+    """The resource of the permission that AWS requires: a provider, role or policy in IAM, an account in Organizations.
 
     Accounts of an organization belong to the management account, here the `operator`. A new account has no ARN yet.
     """
@@ -105,6 +107,8 @@ def arn_in_aws(account: str, kind: str, name: str, operator: str) -> str:
             return f"arn:aws:iam::{account}:oidc-provider/*"
         case "approval-rule":
             return f"arn:aws:iam::{account}:role/*"
+        case "resource-server":
+            return f"arn:aws:iam::{account}:policy/*"
         case "account":
             return "*"
         case _:
@@ -120,19 +124,19 @@ async def allow(
     account: str = "",
     *,
     in_aws: InAws = _AS_KNOWN,
-    asked: str = "",
+    requested: str = "",
 ) -> Decision:
     """Authorizes `daypass:ACTION` on a resource of `account` (default: the caller's), and returns the decision.
 
-    `asked`: the name in the request, when `name` is how the entity's name is stored: names are found in any case,
-    policies see the stored one (attack A196), and a denial shows the one that was asked for.
+    `requested`: the name in the request, when `name` is how the entity's name is stored: names are found in any case,
+    policies see the stored one (attack A196), and a denial shows the requested one.
 
     Raises DaypassError(ACCESS_DENIED). Between accounts the message is the same whether the resource or account exists.
     Principals of other accounts than the operator's are refused here for another account, whatever their policies say.
     """
     own = call.caller.account
     owner = account or own
-    resource, shown = arn_of(owner, kind, name), arn_of(owner, kind, asked or name)
+    resource, shown = arn_of(owner, kind, name), arn_of(owner, kind, requested or name)
     delegated = None
     if owner != own:
         if not await is_operator(env, call.caller):

@@ -1,11 +1,26 @@
-"""New revocations, which people ask for and which deletions and ends of grants make."""
+"""Revocations: how they are made and stored, by people, directories, deletions and the ends of grants.
+
+The revocations of a subject are few, however often it is revoked: `store` replaces one that has done its work.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from daypass.domain.directory import Revocation
-from daypass.ports import Ids
+from daypass.domain.directory import Revocation, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports import Ids, Reader, Tx
+
+MAX_REVOCATIONS: Final = 10_000
+"""Stored revocations of one account, for each kind of subject. They are deleted when they can no longer match a session."""
+
+RESERVED: Final = 1_000
+"""Additional revocations of each kind that only principals of the operator account can make, in other accounts."""
+
+DEPROVISIONED: Final = "deprovisioned by SCIM"
+"""The reason of a directory's revocations. When the directory activates the user again, it lifts their blocks."""
 
 
 class Block(NamedTuple):
@@ -35,3 +50,73 @@ def new_revocation(
         reason=reason,
         created_by=by,
     )
+
+
+def store(tx: Tx, wanted: Revocation, account: str) -> Revocation:
+    """Stores a revocation made by a principal of `account`, and returns what is stored.
+
+    It takes the place and the id of an earlier revocation of its subject that does not block. If the subject is blocked
+    without an end, it has no session to end, and the block is returned. Raises DaypassError(LIMIT_EXCEEDED).
+    """
+    earlier = _of_subject(tx, wanted)
+    if (block := lasting_block(earlier, wanted)) is not None:
+        return block
+    for made in earlier:
+        if not made.blocks_at(wanted.created_at):
+            ends = max(made.issued_before, wanted.issued_before)
+            renewed = replace(wanted, id=made.id, position=made.position, issued_before=ends)
+            tx.replace(renewed)
+            return renewed
+    if earlier or not _is_stored(tx, wanted):
+        _check_quota(tx, wanted, account)
+    tx.insert(wanted)
+    return wanted
+
+
+def lasting_block(earlier: Iterable[Revocation], wanted: Revocation) -> Revocation | None:
+    """The revocation that blocks the subject of `wanted` without an end: every session of it has ended already.
+
+    A directory's own is sufficient for the directory alone, which can lift it (attack A204).
+    """
+    lasting = [
+        made for made in earlier if made.block and made.block_until is None and made.created_at <= wanted.created_at
+    ]
+    if wanted.reason != DEPROVISIONED:
+        lasting = [made for made in lasting if made.reason != DEPROVISIONED]
+    return next(iter(lasting), None)
+
+
+def block_of(tx: Reader, wanted: Revocation) -> Revocation | None:
+    """The stored `lasting_block` of its subject."""
+    return lasting_block(_of_subject(tx, wanted), wanted)
+
+
+def lift_blocks(tx: Tx, deleted: User | Role, now: int) -> None:
+    """Lifts the blocks of a principal that is deleted. Nobody gets its id again, and a block is stored until it is lifted."""
+    for kind in ("principal", "role"):
+        for made in tx.find(Revocation, account=deleted.account, subject=kind, value=deleted.id):
+            if made.blocks_at(now):
+                tx.replace(replace(made, block_until=now))
+
+
+def _of_subject(tx: Reader, wanted: Revocation) -> list[Revocation]:
+    return tx.find(Revocation, account=wanted.account, subject=wanted.subject, value=wanted.value)
+
+
+def _is_stored(tx: Reader, wanted: Revocation) -> bool:
+    """Whether the subject is an account, or a stored role or user of it: the number of these has a quota of its own."""
+    if wanted.subject not in ("role", "principal"):
+        return wanted.subject == "account"
+    kind: type[Role | User] = Role if wanted.value.startswith("AROA") else User
+    found = tx.get(kind, id=wanted.value)
+    return found is not None and found.account == wanted.account
+
+
+def _check_quota(tx: Reader, wanted: Revocation, account: str) -> None:
+    quota = MAX_REVOCATIONS + (RESERVED if account != wanted.account else 0)
+    if tx.count(Revocation, account=wanted.account, subject=wanted.subject) >= quota:
+        raise DaypassError(
+            ErrorKind.LIMIT_EXCEEDED,
+            f"The account has {quota:,} revocations of the kind {wanted.subject}, which is the quota. Revoke more at "
+            "once: a user, a role, or the account itself, which is possible beyond the quota.",
+        )

@@ -198,6 +198,9 @@ class _Row(NamedTuple):
     changeable: frozenset[str] | None = None
 
 
+_RENEWED: Final = frozenset({"block", "block_until", "issued_before", "created_at", "reason", "created_by"})
+"""The fields of a revocation that may change: all but its id, subject and owner."""
+
 _TABLE: Final = (
     _Row(d.Account, schema.accounts, ("account:id",)),
     _Row(d.User, schema.users, ("user:id", "user_name:account:name")),
@@ -250,7 +253,7 @@ _TABLE: Final = (
     _Row(d.RemovedSubject, schema.removed_subjects, ("removed_subject:stream_id:digest",), announced=False),
     _Row(d.SecurityEvent, schema.security_events, ("security_event:id",), announced=False),
     _Row(d.Grant, schema.grants, ("grants:role_id",)),
-    _Row(d.Revocation, schema.revocations, ("revocation:id",), changeable=frozenset({"block_until"})),
+    _Row(d.Revocation, schema.revocations, ("revocation:id",), changeable=_RENEWED),
 )
 
 

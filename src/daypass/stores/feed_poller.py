@@ -6,13 +6,13 @@ It runs on store threads; its results are applied on the event loop. It must nev
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from daypass.domain.directory import Revocation
-from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
 from daypass.stores.backend import FeedHead
 from daypass.stores.engine import Database, unavailable
@@ -83,16 +83,18 @@ def _renew(database: Database, cursor: FeedPosition) -> None:
 
 
 def restore_revocations(database: Database, lost: Sequence[Revocation], now: int) -> None:
-    """Restores revocations that are missing in the database, at new positions. Raises DaypassError(UNAVAILABLE)."""
+    """Restores revocations that the database lacks or has in an earlier state, at new positions. Raises
+    DaypassError(UNAVAILABLE).
+    """
     try:
         with database.write_transaction() as conn:
             tx = StoreTx(conn, now)
             for revocation in lost:
-                try:
+                stored = tx.get(Revocation, id=revocation.id)
+                if stored is None:
                     tx.insert(revocation)
-                except DaypassError as error:
-                    if error.kind is not ErrorKind.ALREADY_EXISTS:  # another process restored it
-                        raise
+                elif stored.issued_before < revocation.issued_before:  # otherwise another process restored it
+                    tx.replace(replace(revocation, position=stored.position))
             tx.flush()
     except SQLAlchemyError as error:
         raise unavailable(error) from error

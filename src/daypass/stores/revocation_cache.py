@@ -59,16 +59,17 @@ class RevocationCache:
         return [*self._known.values()]
 
     def start_over(self, stored: Sequence[Revocation], head: FeedHead, now: int) -> list[Revocation]:
-        """Starts over with the revocations in the database. Returns the known revocations that the database lacks.
+        """Starts over with the revocations in the database. Returns the known revocations that the database lacks, or has
+        in an earlier state.
 
         The position of a revocation from another epoch has no meaning here. Sessions of that epoch are recognised by
         their epoch, so any position before the first one of this epoch is correct.
         """
-        ids = {revocation.id for revocation in stored}
+        ends = {revocation.id: revocation.issued_before for revocation in stored}
         kept = [
             replace(revocation, position=min(revocation.position, head.position))
             for revocation in self._known.values()
-            if revocation.id not in ids and not is_spent(revocation, now)
+            if ends.get(revocation.id, -1) < revocation.issued_before and not is_spent(revocation, now)
         ]
         self.index = RevocationIndex(head.epoch)
         self._known = {}

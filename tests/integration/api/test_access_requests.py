@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.integration.api.access import APPROVE, REQUEST, Place, gated
-from tests.integration.api.conftest import ROOT, TENANT, Server, policy
+from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
 from daypass.domain.events import Event, EventType
@@ -68,6 +69,43 @@ async def test_request_approve_assume_done_ends_the_session_and_is_on_the_record
 async def test_role_without_the_broker_is_a_role_that_nobody_can_assume(place: Place) -> None:
     for who in ("ann", "lee"):
         await place.denied(who)
+
+
+async def test_a248_policies_see_the_tags_of_a_role_that_is_requested_and_approved(place: Place) -> None:
+    def denied_on_red(document: str) -> str:
+        condition = {"StringEquals": {"aws:ResourceTag/team": "red"}}
+        deny = {"Effect": "Deny", "Action": "daypass:*", "Resource": "*", "Condition": condition}
+        parsed = json.loads(document)
+        return json.dumps({**parsed, "Statement": [*parsed["Statement"], deny]})
+
+    await place.person("ben", denied_on_red(REQUEST), "engineers")
+    await place.person("lea", denied_on_red(APPROVE), "leads")
+    await place.request("ben")
+    team = {"Tags.member.1.Key": "team", "Tags.member.1.Value": "red"}
+    await place.server.iam(TENANT_ROOT, "TagRole", RoleName="prod", **team)
+    status, code, message = await place.refused("ben", "/access-requests", place.wanted())
+    assert (status, code) == (403, "AccessDenied")
+    assert "explicit deny" in message
+    request = await place.request("ann")
+    vote = {"binding": request["binding"]}
+    _, code, message = await place.refused("lea", f"/access-requests/{request['id']}/approve", vote)
+    assert (code, "explicit deny" in message) == ("AccessDenied", True)
+    assert (await place.approve("lee", request))["state"] == "approved"
+    denials = [e for e in await place.server.events() if e["type"] == "request.denied"]
+    assert [e["operation"] for e in denials] == ["daypass:CreateAccessRequest", "daypass:ApproveAccessRequest"]
+
+
+async def test_approver_whose_policy_denies_a_role_by_its_tags_no_longer_approves_when_the_grant_is_used(
+    place: Place,
+) -> None:
+    condition = {"StringNotEquals": {"aws:ResourceTag/team": "red"}}
+    statement = {"Effect": "Allow", "Action": "daypass:*", "Resource": "*", "Condition": condition}
+    await place.person("lea", json.dumps({"Version": "2012-10-17", "Statement": [statement]}), "leads")
+    await place.approve("lea", await place.request("ann"))
+    await place.server.iam(
+        TENANT_ROOT, "TagRole", RoleName="prod", **{"Tags.member.1.Key": "team", "Tags.member.1.Value": "red"}
+    )
+    assert "not authorized" in await place.denied("ann")
 
 
 async def test_grant_is_for_one_person_and_one_role(place: Place) -> None:

@@ -188,6 +188,28 @@ async def test_a116_who_changes_how_a_client_authenticates_needs_awss_permission
 API = "/resource-servers/https://api.example.com/v1"
 
 
+@pytest.mark.parametrize(
+    ("action", "also"),
+    [("PutResourceServer", "iam:CreatePolicyVersion"), ("DeleteResourceServer", "iam:DeletePolicy")],
+)
+async def test_a245_who_widens_the_sessions_of_clients_needs_awss_permission_too(
+    server: Server, action: str, also: str
+) -> None:
+    settings = {"scopes": {"read": {"policy": READ}}}
+    assert (await server.api(TENANT_ROOT, "PUT", API, body={"name": "api", "settings": settings})).status == 200
+    _, key = await server.user("daypass", TENANT, policy("daypass:*"))
+    wider = {"name": "api", "settings": {}}
+    method, body = ("PUT", wider) if action == "PutResourceServer" else ("DELETE", None)
+    refused = await server.api(key, method, API, body=body)
+    assert (refused.status, refused.code) == (403, "AccessDenied")
+    assert f"{also} on resource: arn:aws:iam::{TENANT}:policy/*" in refused.json["error"]["message"]
+    event = next(e for e in await server.events() if e.get("operation") == f"daypass:{action}" and e.get("error"))
+    assert event["actor"]["arn"].endswith(":user/daypass")
+    assert (await server.api(TENANT_ROOT, "GET", API)).json["settings"] == settings
+    _, key = await server.user("both", TENANT, policy("daypass:*", also))
+    assert (await server.api(key, method, API, body=body)).status in (200, 204)
+
+
 async def test_put_resource_server_creates_and_replaces_it(server: Server) -> None:
     settings = {"scopes": {"read": {"description": "Read", "policy": READ}, "profile": {}}, "default_scopes": ["read"]}
     body = {"name": "api", "settings": settings}

@@ -7,6 +7,7 @@ import pytest
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Key, Server, policy
 
 from daypass.domain.directory import Role, User
+from daypass.operations import revocation
 from daypass.operations.iam import ended
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")
@@ -104,7 +105,7 @@ async def test_delete_user_ends_sessions_that_it_began(server: Server) -> None:
 async def test_delete_role_beyond_its_share_of_the_quota_leaves_room_for_revocations(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ended, "MOST", 1)
+    monkeypatch.setattr(ended, "MAX_STORED", 1)
     for name in ("one", "two", "three"):
         await server.role(name, OPERATOR, OPERATOR)
         await server.iam(ROOT, "DeleteRole", RoleName=name)
@@ -296,21 +297,88 @@ async def test_lift_of_another_accounts_block_answers_as_for_none(server: Server
     assert (await server.api(ROOT, "POST", f"/revocations/{tenants['id']}/lift")).status == 200, "the operator may"
 
 
-async def test_revoke_beyond_the_quota_is_refused_except_of_the_account(
+async def test_revoke_beyond_the_quota_is_refused_except_of_what_is_stored(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user, _, first, _, _, _ = await chain(server)
-    monkeypatch.setattr("daypass.operations.sessions.revoke.MAX_REVOCATIONS", 1)
-    monkeypatch.setattr("daypass.operations.sessions.revoke.RESERVED", 1)
-    await revoke(server, ROOT, "principal", user.id)
-    full = await server.api(ROOT, "POST", "/revocations", body={"subject": "role", "value": first.id})
+    monkeypatch.setattr(revocation, "MAX_REVOCATIONS", 1)
+    await revoke(server, ROOT, "principal", "AIDA" + "A" * 17, force=True)
+    await revoke(server, ROOT, "source_identity", "alice", force=True)
+    full = await server.api(
+        ROOT, "POST", "/revocations", body={"subject": "source_identity", "value": "bob", "force": True}
+    )
     assert (full.status, full.code) == (409, "LimitExceeded")
     assert "quota" in full.json["error"]["message"]
-    await revoke(server, ROOT, "account", OPERATOR)
-    body = {"subject": "account", "value": OPERATOR}
-    assert (await server.api(ROOT, "POST", "/revocations", body=body)).code == "LimitExceeded"
     denied = [e for e in await server.events() if e.get("error") == "limit_exceeded"]
-    assert len(denied) == 2
+    assert len(denied) == 1
+    for subject, value in (("principal", user.id), ("role", first.id), ("account", OPERATOR)):
+        await revoke(server, ROOT, subject, value)
+
+
+async def test_a246_operator_revokes_in_an_account_that_has_used_up_its_quota(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocation, "MAX_REVOCATIONS", 1)
+    monkeypatch.setattr(revocation, "RESERVED", 1)
+    await revoke(server, TENANT_ROOT, "access_key", "ASIA" + "A" * 16, force=True)
+    body = {"subject": "access_key", "value": "ASIA" + "B" * 16, "force": True}
+    assert (await server.api(TENANT_ROOT, "POST", "/revocations", body=body)).code == "LimitExceeded"
+    await revoke(server, ROOT, "access_key", "ASIA" + "B" * 16, force=True, account=TENANT)
+    more = {**body, "value": "ASIA" + "C" * 16, "account": TENANT}
+    assert (await server.api(ROOT, "POST", "/revocations", body=more)).code == "LimitExceeded"
+
+
+async def test_revoke_again_keeps_one_revocation_and_ends_the_sessions_between(server: Server) -> None:
+    user, alice, first, parent, _, _ = await chain(server)
+    made = await revoke(server, ROOT, "principal", user.id, reason="first")
+    between = await server.assume(alice, first.arn)
+    again = await revoke(server, ROOT, "principal", user.id, reason="second")
+    assert (again["id"], again["reason"]) == (made["id"], "second")
+    assert not await server.works(parent)
+    assert not await server.works(between)
+    assert await server.works(await server.assume(alice, first.arn))
+    listed = (await server.api(ROOT, "GET", "/revocations")).json["revocations"]
+    assert [each["reason"] for each in listed] == ["second"]
+    events = [e for e in await server.events() if e["type"] == "session.revoked"]
+    assert {e["detail"]["reason"] for e in events} == {"first", "second"}
+
+
+async def test_block_again_after_lifting_needs_no_further_revocation(server: Server) -> None:
+    user, alice, first, _, _, _ = await chain(server)
+    made = await revoke(server, ROOT, "principal", user.id, block=True)
+    for _ in range(3):
+        assert (await server.api(ROOT, "POST", f"/revocations/{made['id']}/lift")).status == 200
+        between = await server.assume(alice, first.arn)
+        again = await revoke(server, ROOT, "principal", user.id, block=True)
+        assert (again["id"], again["block_until"]) == (made["id"], None)
+        assert not await server.works(between)
+    assert len((await server.api(ROOT, "GET", "/revocations")).json["revocations"]) == 1
+
+
+async def test_revoke_what_is_blocked_without_an_end_returns_the_block(server: Server) -> None:
+    user, *_ = await chain(server)
+    made = await revoke(server, ROOT, "principal", user.id, block=True, reason="first")
+    for more in ({}, {"block": True}):
+        again = await revoke(server, ROOT, "principal", user.id, reason="second", **more)
+        assert (again["id"], again["reason"], again["block"]) == (made["id"], "first", True)
+
+
+async def test_policies_see_the_tags_of_whom_a_revocation_is_about(server: Server) -> None:
+    user, alice, first, parent, _, _ = await chain(server)
+    team = {"Tags.member.1.Key": "team", "Tags.member.1.Value": "red"}
+    await server.iam(ROOT, "TagUser", UserName=user.name, **team)
+    await server.iam(ROOT, "TagRole", RoleName=first.name, **team)
+    statement = {"Effect": "Allow", "Action": "daypass:RevokeSession", "Resource": "*"}
+    condition = {"StringEquals": {"aws:ResourceTag/team": "${aws:PrincipalTag/team}"}}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]})
+    _, red_key = await server.user("red", OPERATOR, document)
+    _, blue_key = await server.user("blue", OPERATOR, document)
+    await server.iam(ROOT, "TagUser", UserName="red", **team)
+    session = (await server.session_of(parent))["session_id"]
+    for subject, value in (("session", session), ("role", first.id), ("principal", user.arn), ("access_key", alice.id)):
+        body = {"subject": subject, "value": value}
+        assert (await server.api(blue_key, "POST", "/revocations", body=body)).code == "AccessDenied"
+        assert (await server.api(red_key, "POST", "/revocations", body=body)).status == 201, subject
 
 
 async def test_revoke_with_dry_run_counts_the_sessions_and_revokes_nothing(server: Server) -> None:

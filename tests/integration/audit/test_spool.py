@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import select, text
+from structlog.testing import capture_logs
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import (
     Flaky,
@@ -408,6 +409,35 @@ async def test_spool_that_cannot_be_made_refuses_and_says_why(start: Starter, fl
     flaky.always = ""
     await returned(journal)
     assert [r for r in requests_of(flaky, journal.log)[1:] if r] == ["direct", "now it can"]
+
+
+# --- How far a log is complete
+
+
+@pytest.mark.parametrize("value", ["NULL", "9000000000000"])
+async def test_altered_recorded_until_of_a_running_process_is_logged_and_put_right(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, value: str
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+
+    def stated() -> int | None:
+        found = flaky.read(lambda conn: process_logs(conn, journal.first_log))
+        assert found is not None
+        return found.recorded_until
+
+    journal.note_recorded()
+    before = stated()
+    assert before is not None
+    with flaky.write_transaction() as conn:
+        conn.exec_driver_sql(f"UPDATE audit_logs SET recorded_until = {value} WHERE log = '{journal.first_log}'")
+    with capture_logs() as logged:
+        journal.note_recorded()
+        journal.note_recorded()
+    (line,) = [line for line in logged if line["event"] == "audit.recorded_until_altered"]
+    assert (line["log"], line["log_level"], line["stated"]) == (journal.first_log, "error", before)
+    after = stated()
+    assert after is not None
+    assert before <= after < 9_000_000_000_000
 
 
 # --- Adoption

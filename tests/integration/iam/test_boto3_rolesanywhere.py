@@ -142,6 +142,9 @@ def _crl(client: Any, anchor: Any) -> None:
 
 
 def _tags(client: Any, arn: str) -> None:
+    twins = [{"key": "team", "value": "a"}, {"key": "team", "value": "b"}]
+    said = refused(client.tag_resource, "ValidationException", resourceArn=arn, tags=twins)
+    assert said == "Duplicate tag keys found.", "keys are case-sensitive here"
     client.tag_resource(resourceArn=arn, tags=[{"key": "env", "value": "prod"}, {"key": "team", "value": "pki"}])
     tags = {tag["key"]: tag["value"] for tag in client.list_tags_for_resource(resourceArn=arn)["tags"]}
     assert tags == {"team": "pki", "env": "prod"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.iam.memory import ALPHA, World, allow, policy, refusal, trusting
 
+from daypass.domain.directory import User
 from daypass.domain.errors import ErrorKind
 
 
@@ -24,16 +25,31 @@ async def test_group_members_get_its_policies_while_they_are_members(world: Worl
         await world.call("ListGroups", world.as_user("ann"))
 
 
-async def test_get_group_pages_members_by_name(world: World) -> None:
+async def test_get_group_pages_members(world: World) -> None:
     await world.call("CreateGroup", GroupName="g")
     for name in ("c", "B", "a"):
         await world.call("CreateUser", UserName=name)
         await world.call("AddUserToGroup", GroupName="g", UserName=name)
     first = await world.call("GetGroup", GroupName="g", MaxItems=2)
     assert first["Group"]["GroupId"].startswith("AGPA")
-    assert [user["UserName"] for user in first["Users"]] == ["a", "B"]
     rest = await world.call("GetGroup", GroupName="g", Marker=first["Marker"])
-    assert [user["UserName"] for user in rest["Users"]] == ["c"]
+    names = [user["UserName"] for page in (first, rest) for user in page["Users"]]
+    assert (len(first["Users"]), sorted(names)) == (2, ["B", "a", "c"])
+    assert not rest["IsTruncated"]
+
+
+async def test_get_group_reads_the_members_of_its_page_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.call("CreateGroup", GroupName="g")
+    for number in range(20):
+        await world.call("CreateUser", UserName=f"u{number}")
+        await world.call("AddUserToGroup", GroupName="g", UserName=f"u{number}")
+    reads: list[type] = []
+    usual = type(world.tx).get
+    monkeypatch.setattr(
+        type(world.tx), "get", lambda tx, kind, **equals: (reads.append(kind), usual(tx, kind, **equals))[1]
+    )
+    await world.call("GetGroup", GroupName="g", MaxItems=3)
+    assert reads.count(User) == 3
 
 
 async def test_add_user_to_eleventh_group_refused(world: World) -> None:

@@ -12,6 +12,7 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 
 from daypass.domain.directory import AccessReport, LastUse, OutboundFederation, Role, User
 from daypass.domain.errors import ErrorKind
+from daypass.operations.iam import service_last_accessed
 from daypass.operations.iam.credential_report import FRESH_MS
 from daypass.operations.iam.last_used import TRACKED_MS
 
@@ -40,6 +41,20 @@ async def role(world: World, name: str, *managed: str) -> Role:
     found = world.tx.get(Role, account=ALPHA, name=name)
     assert found is not None
     return found
+
+
+async def test_generate_service_last_accessed_details_keeps_the_newest_jobs_of_an_account(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_last_accessed, "REPORTS_PER_ACCOUNT", 2)
+    ann = await user(world, "ann", READ_ONLY)
+    jobs = []
+    for _ in range(4):
+        world.clock.time += 1
+        jobs.append((await world.call("GenerateServiceLastAccessedDetails", Arn=ann.arn))["JobId"])
+    assert [report.id for report in world.tx.find(AccessReport, order="created_at", account=ALPHA)] == jobs[2:]
+    with refusal(ErrorKind.NOT_FOUND):
+        await world.call("GetServiceLastAccessedDetails", JobId=jobs[0])
 
 
 # --- Last used -----------------------------------------------------------------------------------------------------------

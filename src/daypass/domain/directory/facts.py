@@ -74,8 +74,8 @@ class PolicyContent:
 class Revocation:
     """A record that ends sessions. See `domain.session.revoked_by`.
 
-    `subject` is one of session | role | principal | access_key | source_identity | grant | account. `position` is its
-    position in the change feed, which the store assigns. A session ends if any hop of it matches and either its `seen`
+    `subject` is one of session | role | principal | access_key | source_identity | grant | client | account. `position` is
+    its position in the change feed, which the store assigns. A session ends if any hop of it matches and either its `seen`
     precedes `position` or its issue time precedes `issued_before`. With `block` (until `block_until`, if set) the
     subject also gets no new sessions.
     """
@@ -91,3 +91,7 @@ class Revocation:
     block_until: int | None = None
     reason: str = ""
     created_by: str = ""
+
+    def blocks_at(self, now: int) -> bool:
+        """Whether the subject gets no new sessions at `now` (ms)."""
+        return self.block and (self.block_until is None or self.block_until > now)

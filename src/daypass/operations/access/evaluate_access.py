@@ -96,23 +96,23 @@ class Outcome(Struct, frozen=True):
 async def evaluate_access(
     env: Env,
     call: Call,
-    asked: Sequence[Question | Unreadable],
+    questions: Sequence[Question | Unreadable],
     semantic: Semantic = Semantic.EXECUTE_ALL,
     *,
     reasons: bool = True,
     replays: Sequence[ReplayEntry] = (),
 ) -> list[Answer]:
-    """daypass:EvaluateAccess on the account of each subject. The answers are in the order of `asked`, and end where
+    """daypass:EvaluateAccess on the account of each subject. The answers are in the order of `questions`, and end where
     `semantic` says.
 
     `reasons`: denials are explained; encoded, for a caller who may not call sts:DecodeAuthorizationMessage.
     Raises DaypassError: ACCESS_DENIED, VALIDATION (too many questions), LIMIT_EXCEEDED (steps), UNAVAILABLE.
     """
     permission = await allow(env, call, ACTION, "access", "*")
-    if len(asked) > MAX_QUESTIONS:
+    if len(questions) > MAX_QUESTIONS:
         raise DaypassError(ErrorKind.VALIDATION, f"A request may contain at most {MAX_QUESTIONS} evaluations.")
-    subjects = await _subjects(env, call, asked)
-    work = [await prepared(env, subjects, question) for question in asked]
+    subjects = await _subjects(env, call, questions)
+    work = [await prepared(env, subjects, question) for question in questions]
     ready = [item for item in work if isinstance(item, Prepared)]
     if _is_heavy(ready, reasons=reasons):
         outcomes = await heavy.compute(env, call.caller.account, decided, ready, semantic, reasons)
@@ -121,7 +121,7 @@ async def evaluate_access(
     answers = await _answers(env, call, work, outcomes, semantic)
     recorded = env.limits.record_decisions
     if replays or recorded == "all" or (recorded == "denied" and not all(answer.allowed for answer in answers)):
-        detail = _detail(asked, subjects, answers)
+        detail = _detail(questions, subjects, answers)
         await commit_once(env, served(call, decision=permission, detail=detail), replays)
     return answers
 
@@ -132,10 +132,10 @@ async def evaluate_access(
 Subjects = Mapping[tuple[str, str], Subject | None]
 
 
-async def _subjects(env: Env, call: Call, asked: Iterable[Question | Unreadable]) -> Subjects:
+async def _subjects(env: Env, call: Call, questions: Iterable[Question | Unreadable]) -> Subjects:
     """Every subject once, by its type and id."""
     found: dict[tuple[str, str], Subject | None] = {}
-    for question in asked:
+    for question in questions:
         if isinstance(question, Question) and (question.subject.type, question.subject.id) not in found:
             entity = question.subject
             found[entity.type, entity.id] = await permitted_subject(env, call, question, ACTION)
@@ -301,14 +301,16 @@ async def may_see_reasons(env: Env, call: Call) -> bool:
     return True
 
 
-def _detail(asked: Sequence[Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]) -> Mapping[str, Any]:
+def _detail(
+    questions: Sequence[Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]
+) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
     listed = [
         {
             **question_shown(question, subjects[question.subject.type, question.subject.id]),
             "allowed": answer.allowed,
         }
-        for question, answer in zip(asked, answers, strict=False)
+        for question, answer in zip(questions, answers, strict=False)
         if isinstance(question, Question)
     ]
     return {"evaluations": len(answers), "denied": denied, "decisions": listed[:_ON_RECORD]}

@@ -152,10 +152,8 @@ async def _candidates(
             return [], ""
         names, following = await heavy.read(env, call, _principals, call, after, limit)
         return [Entity(service, name) for name in names], following
-    named = sorted(set(_literal_resources(subject.policies, service, subject.account)))
-    page = [name for name in named if name > after][: limit + 1]
-    following = page[limit - 1] if len(page) > limit else ""
-    return [Entity(service, name) for name in page[:limit]], following
+    named, following = _page_of(_literal_resources(subject.policies, service, subject.account), after, limit)
+    return [Entity(service, name) for name in named], following
 
 
 def _principals(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[str], str]:
@@ -185,15 +183,20 @@ async def search_actions(
     page = Page(())
     if subject is not None:
         _valid(lambda resource: resource_arn(resource, subject.account), question.resource)
-        names = sorted(set(_literal_actions(subject.policies, fold(service_of(question.resource)))))
-        names = [name for name in names if name > after][: limit + 1]
-        following = names[limit - 1] if len(names) > limit else ""
-        page = await _allowed(env, call, [(replace(question, action=name), name) for name in names[:limit]], subject)
+        named = _literal_actions(subject.policies, fold(service_of(question.resource)))
+        names, following = _page_of(named, after, limit)
+        page = await _allowed(env, call, [(replace(question, action=name), name) for name in names], subject)
         page = replace(page, following=following)
     return await _recorded(env, call, permission, question, page, replays, subject)
 
 
 # --- Shared ----------------------------------------------------------------------------------------------------------
+
+
+def _page_of(names: Iterable[str], after: str, limit: int) -> tuple[list[str], str]:
+    """Up to `limit` different names after `after`, and the cursor of the next page."""
+    found = sorted({name for name in names if name > after})
+    return found[:limit], found[limit - 1] if len(found) > limit else ""
 
 
 def _valid(check: Callable[[V], str], value: V) -> str:
@@ -203,10 +206,10 @@ def _valid(check: Callable[[V], str], value: V) -> str:
         raise DaypassError(ErrorKind.VALIDATION, f"{error}.") from None
 
 
-async def _allowed(env: Env, call: Call, asked: Sequence[tuple[Question, str]], subject: Subject) -> Page:
+async def _allowed(env: Env, call: Call, questions: Sequence[tuple[Question, str]], subject: Subject) -> Page:
     """The names of the questions that are allowed."""
     items = []
-    for question, name in asked:
+    for question, name in questions:
         try:
             items.append((await prepare(env, subject, question), name))
         except ValueError:  # a name that no request can have

@@ -126,8 +126,8 @@ async def _stage(env: Env, call: Call, request: SimulationRequest) -> _Stage:
     account = await env.directory.account(own)
     guardrails = account.guardrails if account is not None else ((),)
     operator = await is_operator(env, call.caller)
-    asked = [arn for arn in request.resources if _assumes(request, arn)]
-    roles = {arn: await _role(env, arn) if operator or account_of(arn) == own else None for arn in asked}
+    assumed = [arn for arn in request.resources if _assumes(request, arn)]
+    roles = {arn: await _role(env, arn) if operator or account_of(arn) == own else None for arn in assumed}
     facts, keys, view = await _principal(env, own, request, roles)
     if facts.account != own:  # its policies; its guardrails are its account's
         policies = CallerPolicies(None, None, (), ())
@@ -280,12 +280,12 @@ def _do(
 
 def _assume(stage: _Stage, request: SimulationRequest, arn: str) -> Simulated:
     """Decides as `operations.assume.assume_role` does, each account's side with only that account's policies."""
-    asked = request.assumption
+    assumption = request.assumption
     view, account = stage.roles[arn], account_of(arn)
     foreign = account != stage.account and not stage.operator
     target = Target(arn, account, _anyone()) if foreign else target_of(arn, account, view)
-    context = merged(stage.keys, asked.keys(), request.context)
-    admission = admit(stage.facts, stage.policies, target, asked.actions(), context)
+    context = merged(stage.keys, assumption.keys(), request.context)
+    admission = admit(stage.facts, stage.policies, target, assumption.actions(), context)
     if foreign and admission.decision.allowed:
         return Simulated(ASSUME_ROLE, arn, _word(admission.decision), account)
     explanation = _json(explain(admission.query, admission.layers).to_json())

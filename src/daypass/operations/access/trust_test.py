@@ -74,7 +74,7 @@ async def try_token(env: Env, call: Call, role_name: str, unverified_token: str)
     view = await env.directory.role(account, role_name)
     known = view.role.name if view is not None else role_name  # names are found in any case (attack A196)
     in_aws = InAws(tags=view.role.tags if view is not None else ())
-    decision = await allow(env, call, "TestTrust", "role", known, in_aws=in_aws, asked=role_name)
+    decision = await allow(env, call, "TestTrust", "role", known, in_aws=in_aws, requested=role_name)
     if view is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role_name} cannot be found.")
     result = await _tried(env, call, view, unverified_token)
@@ -91,7 +91,7 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
     try:
         proof = await verified_proof(env, account, unverified_token, env.clock.now())
         keys = proof.keys
-        asked = Assumption(
+        assumption = Assumption(
             _NAME, source_identity=proof.source_identity, tags=proof.tags, transitive_keys=proof.transitive_keys
         )
         if await _used(env, proof, account):
@@ -100,13 +100,15 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
         if error.kind not in _PROBLEMS:
             raise
         problem, reason = error.public, str(error.private.get("reason", ""))
-        keys, asked = _claimed(token.unverified_url, token.unverified_claims), Assumption(_NAME)
+        keys, assumption = _claimed(token.unverified_url, token.unverified_claims), Assumption(_NAME)
     provider = f"arn:aws:iam::{account}:oidc-provider/{token.unverified_url}"
     who = PrincipalFacts(PrincipalKind.WEB_IDENTITY, "", (), provider)
     target, context = target_of(view.role.arn, account, view), proof_context(call, keys, "oidc")
-    context = {**context, **asked.keys()}
+    context = {**context, **assumption.keys()}
     own = call.caller.account
-    admission = await admission_of(env, own, who, CallerPolicies(identity=None), target, asked.actions(ACTION), context)
+    admission = await admission_of(
+        env, own, who, CallerPolicies(identity=None), target, assumption.actions(ACTION), context
+    )
     explanation = admission.explanation or await explained(env, own, admission.query, admission.layers)
     return TrustTest(view.role.arn, provider, problem, reason, admission.decision.allowed, keys, explanation)
 

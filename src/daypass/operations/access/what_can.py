@@ -204,16 +204,16 @@ def _grants(
 
 
 def _grant(entity: User | Role, layers: Layers, policy: str, statement: Statement, action: str) -> Grant:
-    asked = "*" if statement.not_action else action  # a grant by exception covers any remaining part
+    pattern = "*" if statement.not_action else action  # a grant by exception covers any remaining part
     keys = hypothetical_keys(entity)
     resources = _ANYTHING if statement.not_resource else statement.written["Resource"]
-    regions = [_region(entity, layers, keys, asked, resource) for resource in resources]
+    regions = [_region(entity, layers, keys, pattern, resource) for resource in resources]
     extents = {region.extent for region in regions}
     limits = {limit: None for region in regions for limit in region.limits}
-    if withholds_administration(statement, asked):
+    if withholds_administration(statement, pattern):
         extents = {Extent.DENIED if extents == {Extent.DENIED} else Extent.PARTLY}
         limits = {_ADMINISTRATION: None, **limits}
-    elif _stops_at_the_account(entity.account, asked, resources):
+    elif _stops_at_the_account(entity.account, pattern, resources):
         limits = {**limits, _ADMINISTRATION_ELSEWHERE: None}
     return Grant(
         action=action,

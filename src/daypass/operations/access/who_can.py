@@ -119,8 +119,8 @@ async def who_can(
     looked_at, steps = 0, OPERATION
     while kind and looked_at < limit and steps > 0:
         size = min(BATCH, limit - looked_at)
-        asked = (action, resource, denied)
-        batch = await heavy.read(env, call, _read, call, asked, (kind, place), size, steps)
+        query = (action, resource, denied)
+        batch = await heavy.read(env, call, _read, call, query, (kind, place), size, steps)
         entries += batch.entries
         looked_at += batch.looked_at
         steps = batch.steps
@@ -157,19 +157,19 @@ def context_in(scene: Scene, call: Call) -> ReadContext:
 
 
 def _read(
-    scene: Scene, call: Call, asked: tuple[str, str, bool], place: tuple[str, str], size: int, steps: int
+    scene: Scene, call: Call, query: tuple[str, str, bool], place: tuple[str, str], size: int, steps: int
 ) -> AccessPage:
-    """`asked`: action, resource, and whether denied principals are wanted."""
+    """`query`: action, resource, and whether denied principals are wanted."""
     with metered(steps) as meter:
-        page = _batch(context_in(scene, call), asked, *place, size)
+        page = _batch(context_in(scene, call), query, *place, size)
         return replace(page, steps=meter.left)
 
 
 # --- A batch, as heavy work ----------------------------------------------------------------------------------------------
 
 
-def _batch(ctx: ReadContext, asked: tuple[str, str, bool], kind: str, after: str, size: int) -> AccessPage:
-    action, resource, denied = asked
+def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str, size: int) -> AccessPage:
+    action, resource, denied = query
     gatherer = Gatherer(ctx)
     question = question_of(ctx, gatherer, action, resource)
     if kind == "start":  # the root and the principals of the trust policy: always few

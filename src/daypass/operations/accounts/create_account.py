@@ -11,6 +11,7 @@ from daypass.domain.arn import is_account_id
 from daypass.domain.directory import AccessKey, Account, KeyStatus
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Tx
@@ -62,11 +63,9 @@ async def create_account(
 async def list_accounts(env: Env, call: Call, after: str = "", limit: int = 100) -> tuple[list[Account], str]:
     """daypass:ListAccounts. Accounts after `after`, by id, and the `after` of the next page, "" at the end."""
     decision = await allow_operator(env, call, "ListAccounts", "account", "*")
-    found = await env.directory.read(
-        lambda tx: tx.find(Account, order="id", after=after, limit=limit + 1), account=call.caller.account
-    )
+    page = await env.directory.read(lambda tx: read_page(tx, Account, "id", after, limit), account=call.caller.account)
     await env.journal.commit(served(call, decision=decision, detail={"after": after, "limit": limit}))
-    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+    return page
 
 
 def _number(env: Env) -> str:

@@ -23,7 +23,7 @@ async def get_role_settings(env: Env, call: Call, name: str, account: str = "") 
     role = await _stored(env, call, owner, name)
     known = role.name if role is not None else name
     tags = role.tags if role is not None else ()
-    decision = await allow(env, call, "GetRoleSettings", "role", known, owner, in_aws=InAws(tags=tags), asked=name)
+    decision = await allow(env, call, "GetRoleSettings", "role", known, owner, in_aws=InAws(tags=tags), requested=name)
     if role is None:
         raise _missing(name)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"role": role.arn}))
@@ -39,7 +39,7 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
     stored = await _stored(env, call, owner, name)
     known, arn = (stored.name, stored.arn) if stored is not None else (name, role_arn(owner, "/", name))
     in_aws = InAws(arn, tags=stored.tags if stored is not None else ())
-    decision = await allow(env, call, "PutRoleSettings", "role", known, owner, in_aws=in_aws, asked=name)
+    decision = await allow(env, call, "PutRoleSettings", "role", known, owner, in_aws=in_aws, requested=name)
     if not MIN_CHAINED_SECONDS <= chained_max_seconds <= MAX_CHAINED_SECONDS:
         raise DaypassError(
             ErrorKind.VALIDATION,

@@ -36,7 +36,7 @@ def target_of(arn: str, account: str, view: RoleView | None) -> Target:
 
 
 async def admitted(
-    env: Env, applicant: Applicant, role: RequestedRole, asked: Assumption, action: str
+    env: Env, applicant: Applicant, role: RequestedRole, assumption: Assumption, action: str
 ) -> tuple[RoleView, Decision, Grant | None]:
     """The role, the decision that admits the applicant, and the access grant that it needs. Raises
     DaypassError(ACCESS_DENIED).
@@ -44,8 +44,8 @@ async def admitted(
     A stale cache never causes a refusal: the change feed is polled once and, if it moved, the decision is made again.
     A grant is used only if the applicant is not admitted without it.
     """
-    principal, actions = applicant.principal, asked.actions(action)
-    context = partial(_context, applicant, asked)
+    principal, actions = applicant.principal, assumption.actions(action)
+    context = partial(_context, applicant, assumption)
     caller = applicant.caller
     view = await _role(env, applicant, role)
     policies = await layers_for(env, caller) if caller is not None else _TRUST_ALONE
@@ -64,7 +64,7 @@ async def admitted(
         admission = await take(policies, target_of(role.arn, role.account, view), actions, context())
     if view is not None and view.grants and not admission.decision.allowed:
         for grant in candidates(view, applicant.parent.hops, applicant.snapshot.now):
-            keys = _context(applicant, replace(asked, grant=grant))
+            keys = _context(applicant, replace(assumption, grant=grant))
             admission = await take(policies, target_of(role.arn, role.account, view), actions, keys)
             if admission.decision.allowed:
                 return view, admission.decision, grant
@@ -76,10 +76,10 @@ async def admitted(
     return view, admission.decision, None
 
 
-def _context(applicant: Applicant, asked: Assumption) -> Context:
+def _context(applicant: Applicant, assumption: Assumption) -> Context:
     context = applicant.context()
     context.pop("daypass:grantid", None)  # that of the calling session is for another role
-    context |= asked.keys()
+    context |= assumption.keys()
     return context
 
 

@@ -118,9 +118,9 @@ def snapshot(env: Env) -> IssuanceSnapshot:
 
 def signing_applicant(env: Env, call: Call, mfa_at: int = 0) -> Applicant:
     """The caller of a signed request. `mfa_at`: ms, when a code in the request was accepted; 0: no code."""
-    caller, taken = call.caller, IssuanceSnapshot(env.clock.now(), env.directory.seen())
+    caller, start = call.caller, IssuanceSnapshot(env.clock.now(), env.directory.seen())
     return Applicant(
-        principal_facts(caller), parent_of(caller), call.facts, taken, partial(_caller_context, call, mfa_at), caller
+        principal_facts(caller), parent_of(caller), call.facts, start, partial(_caller_context, call, mfa_at), caller
     )
 
 
@@ -140,8 +140,8 @@ def parent_of(caller: Caller) -> SessionParent:
     )
 
 
-def proven_applicant(call: Call, proof: Proof, taken: IssuanceSnapshot, actor: Actor | None = None) -> Applicant:
-    """The holder of a verified proof. `taken`: the snapshot from before the proof's provider was read.
+def proven_applicant(call: Call, proof: Proof, start: IssuanceSnapshot, actor: Actor | None = None) -> Applicant:
+    """The holder of a verified proof. `start`: the snapshot from before the proof's provider was read.
 
     Parties in the proof that act for the subject are hops of the chain. Raises DaypassError(INVALID_IDENTITY_TOKEN)
     when the proof names who may act and `actor` is not that party: omitting the actor must not give a session without
@@ -153,24 +153,24 @@ def proven_applicant(call: Call, proof: Proof, taken: IssuanceSnapshot, actor: A
             "The token names who may act for its subject (may_act), and is accepted only together with a token of that party.",
             private={OWNER: proof.account, ACTOR: actor_of_proof(proof), "reason": "may_act"},
         )
-    hops = proof_hops(proof, taken)
+    hops = proof_hops(proof, start)
     used = proof.one_time
     parent = SessionParent(
         hops=hops,
         actor=actor_of_proof(proof),
         auth_method=proof.method,
         not_after=proof.not_after,
-        replays=(ReplayEntry(used.purpose, used.id, proof.account, taken.now, used.expires_at),) if used else (),
+        replays=(ReplayEntry(used.purpose, used.id, proof.account, start.now, used.expires_at),) if used else (),
         keys=pairs_of(proof.session_keys),
     )
     context = partial(proof_context, call, proof.keys, proof.method)
-    made = Applicant(proof.principal(), parent, call.facts, taken, context, account=proof.account)
+    made = Applicant(proof.principal(), parent, call.facts, start, context, account=proof.account)
     return made if actor is None else acted_for(made, actor)
 
 
-def proof_hops(proof: Proof, taken: IssuanceSnapshot) -> tuple[Hop, ...]:
+def proof_hops(proof: Proof, start: IssuanceSnapshot) -> tuple[Hop, ...]:
     """The first hops of a proof's chain: its subject, then the parties that act for it, newest last."""
-    now, seen, account = taken.now, taken.seen, proof.account
+    now, seen, account = start.now, start.seen, proof.account
     acting = [Hop("", account, _party_id(proof, p), now, seen, "", p.subject[:_NAME_LENGTH]) for p in proof.actors]
     first = Hop("", account, proof.principal_id, now, seen, "", proof.subject[:_NAME_LENGTH])
     return (first, *reversed(acting))

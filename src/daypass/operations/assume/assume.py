@@ -35,15 +35,15 @@ async def assume(
     one-time proof was used before, PACKED_POLICY_TOO_LARGE when the session does not fit the form, UNAVAILABLE.
     """
     role = await check(env, applicant.home_account, request)
-    asked = inherit(applicant.parent, request.session, request.external_id)
+    assumption = inherit(applicant.parent, request.session, request.external_id)
     for _ in range(_ATTEMPTS):
-        view, decision, grant = await admitted(env, applicant, role, asked, request.action)
+        view, decision, grant = await admitted(env, applicant, role, assumption, request.action)
         owner, seconds = role_owner(view.role, request.session, chained=applicant.parent.chained)
         if grant is None:
-            session = await compose(env, applicant, owner, request.session, asked, seconds)
+            session = await compose(env, applicant, owner, request.session, assumption, seconds)
             return await issue(env, applicant, session, request.session, form, decision, also)
         use = use_of(grant, applicant)
-        granted = replace(asked, grant=grant)
+        granted = replace(assumption, grant=grant)
         session = await compose(env, applicant, owner, request.session, granted, seconds, use.not_after)
         try:
             return await issue(env, applicant, session, request.session, form, decision, also, use)

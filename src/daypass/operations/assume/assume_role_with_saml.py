@@ -44,17 +44,17 @@ async def assume_role_with_saml(
     """AssumeRoleWithSAML (AWS STS API). `unverified_response`: base64. The assertion supplies what `session` leaves open."""
     role = requested_role(role_arn)
     wanted = requested_provider(provider_arn)
-    taken = snapshot(env)
+    start = snapshot(env)
     try:
         assertion, provider = await verified_assertion(
-            env, wanted, unverified_response, taken.now, SamlArrival(source_ip=call.facts.source_ip)
+            env, wanted, unverified_response, start.now, SamlArrival(source_ip=call.facts.source_ip)
         )
         proof = proof_of(assertion, provider, one_use(assertion))
-        request = AssumeRequest(role_arn, session_asked(assertion, proof, session), action=ACTION)
+        request = AssumeRequest(role_arn, requested_session(assertion, proof, session), action=ACTION)
     except DaypassError as error:
         raise owned(error, role.account) from None
     check_offered(assertion, proof, role)
-    return Federated(await assume(env, proven_applicant(call, proof, taken), request, form), proof)
+    return Federated(await assume(env, proven_applicant(call, proof, start), request, form), proof)
 
 
 # --- The request -----------------------------------------------------------------------------------------------------
@@ -81,14 +81,14 @@ def requested_provider(text: str) -> RequestedProvider:
     return RequestedProvider(text, arn.account, name)
 
 
-def session_asked(assertion: Assertion, proof: Proof, session: SessionRequest | None = None) -> SessionRequest:
+def requested_session(assertion: Assertion, proof: Proof, session: SessionRequest | None = None) -> SessionRequest:
     """The requested session: name and attributes from the assertion, other values from the request when it has them.
 
     Raises DaypassError.
     """
-    asked = session or SessionRequest("")
-    duration = asked.duration or session_seconds(assertion)
-    return with_attributes(replace(asked, name=session_name(assertion), duration=duration), proof)
+    requested = session or SessionRequest("")
+    duration = requested.duration or session_seconds(assertion)
+    return with_attributes(replace(requested, name=session_name(assertion), duration=duration), proof)
 
 
 # --- The proof -------------------------------------------------------------------------------------------------------

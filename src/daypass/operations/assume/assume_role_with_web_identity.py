@@ -49,13 +49,13 @@ async def assume_role_with_web_identity(
 ) -> Federated[C]:
     """AssumeRoleWithWebIdentity (AWS STS API). The token determines the session's tags and source identity."""
     role = requested_role(role_arn)
-    taken = snapshot(env)
+    start = snapshot(env)
     try:
-        proof = await verified_proof(env, role.account, unverified_token, taken.now, provider_id)
+        proof = await verified_proof(env, role.account, unverified_token, start.now, provider_id)
     except DaypassError as error:
         raise owned(error, role.account) from None
     request = AssumeRequest(role_arn, with_attributes(session, proof), action=ACTION)
-    return Federated(await assume(env, proven_applicant(call, proof, taken), request, form), proof)
+    return Federated(await assume(env, proven_applicant(call, proof, start), request, form), proof)
 
 
 async def verified_proof(

@@ -44,7 +44,7 @@ async def compose(
     applicant: Applicant,
     owner: SessionOwner,
     request: SessionRequest,
-    asked: Assumption,
+    assumption: Assumption,
     seconds: int,
     not_after: int = 0,
 ) -> SessionClaims:
@@ -56,7 +56,7 @@ async def compose(
     wanted = now + min(seconds, request.max_seconds or seconds) * 1000
     expires_at = min(wanted, parent.not_after or wanted, not_after or wanted)
     session_id, key_id = env.ids.session(), env.ids.access_key("ASIA")
-    account, grant_id, client_id = owner.account, asked.grant_id, asked.client_id
+    account, grant_id, client_id = owner.account, assumption.grant_id, assumption.client_id
     own = Hop(session_id, account, owner.principal_id, now, seen, key_id, request.name, grant_id, client_id)
     try:
         hops = extend_chain(parent.hops, own, env.limits.chain_depth)
@@ -75,11 +75,11 @@ async def compose(
         expires_at,
         seen,
         hops,
-        asked.tags,
-        asked.transitive_keys,
-        asked.source_identity,
+        assumption.tags,
+        assumption.transitive_keys,
+        assumption.source_identity,
         owner.mfa_at,
-        _policies(request, asked),
+        _policies(request, assumption),
         bool(request.policy),
         hashes,
         owner.user_id,
@@ -91,10 +91,10 @@ async def compose(
     )
 
 
-def _policies(request: SessionRequest, asked: Assumption) -> tuple[str, ...]:
+def _policies(request: SessionRequest, assumption: Assumption) -> tuple[str, ...]:
     """The inline policies, each of which limits the session: those of the request, and those of the access grant."""
     own = tuple(filter(None, (request.policy, request.scope_policy)))
-    return own if asked.grant is None else (*own, *asked.grant.policies)
+    return own if assumption.grant is None else (*own, *assumption.grant.policies)
 
 
 def narrower_hop(env: Env, session: SessionClaims, applicant: Applicant) -> Hop:

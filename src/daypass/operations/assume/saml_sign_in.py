@@ -30,7 +30,7 @@ from daypass.operations.assume.assume_role_with_saml import (
     check_offered,
     provider_of,
     requested_provider,
-    session_asked,
+    requested_session,
     verified_assertion,
 )
 from daypass.operations.assume.assume_role_with_web_identity import owned
@@ -106,11 +106,11 @@ async def accept(
     """
     verifier = env.saml
     login = open_login(env, unverified_relay_state, call.now)
-    asked = [wanted] if wanted else await _claimed(env, unverified_response, call.facts.source_ip)
+    candidates = [wanted] if wanted else await _claimed(env, unverified_response, call.facts.source_ip)
     known = await provider_of(env, wanted) if wanted else None
     url = verifier.acs_url(known) if known else verifier.acs_url()
     arrival = SamlArrival(url, f"{_REQUEST}{login.request_id}" if login else "", call.facts.source_ip)
-    verified = await _verified(env, asked, unverified_response, call.now, arrival)
+    verified = await _verified(env, candidates, unverified_response, call.now, arrival)
     assertion, first = verified[0]
     session_name(assertion)
     proof = proof_of(assertion, first, one_use(assertion))
@@ -192,20 +192,20 @@ async def assume_chosen(
     `longest`: seconds; without SessionDuration the session lasts so long, if the role allows it; 0: the role's default.
     """
     ticket, role = made.ticket, requested_role(made.pair[0])
-    taken = snapshot(env)
+    start = snapshot(env)
     try:
         provider = await _unchanged_provider(env, call, ticket.assertion, requested_provider(made.pair[1]))
         proof = proof_of(ticket.assertion, provider, ticket.one_time(made.stage))
-        asked = session_asked(ticket.assertion, proof)
+        requested = requested_session(ticket.assertion, proof)
     except DaypassError as error:
         raise owned(error, role.account) from None
     check_offered(ticket.assertion, proof, role)
     if longest:
         view = await env.directory.role(role.account, role.name)
-        seconds = asked.duration or (view.role.max_session_seconds if view is not None else None)
-        asked = replace_struct(asked, duration=seconds, max_seconds=longest)
-    request = AssumeRequest(role.arn, asked, action=ACTION)
-    return await assume(env, proven_applicant(call, proof, taken), request, form, also)
+        seconds = requested.duration or (view.role.max_session_seconds if view is not None else None)
+        requested = replace_struct(requested, duration=seconds, max_seconds=longest)
+    request = AssumeRequest(role.arn, requested, action=ACTION)
+    return await assume(env, proven_applicant(call, proof, start), request, form, also)
 
 
 async def _unchanged_provider(env: Env, call: Call, assertion: Assertion, wanted: RequestedProvider) -> SamlProvider:
@@ -248,11 +248,11 @@ async def _claimed(env: Env, unverified_response: str, source_ip: str) -> list[R
 
 
 async def _verified(
-    env: Env, asked: list[RequestedProvider], unverified_response: str, now: int, arrival: SamlArrival
+    env: Env, candidates: list[RequestedProvider], unverified_response: str, now: int, arrival: SamlArrival
 ) -> list[tuple[Assertion, SamlProvider]]:
     """The response verified with each of these providers; those that did not sign it are omitted. Raises the first refusal."""
     verified, refusals = [], []
-    for wanted in asked:
+    for wanted in candidates:
         try:
             verified.append(await verified_assertion(env, wanted, unverified_response, now, arrival))
         except DaypassError as error:

@@ -14,6 +14,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker import notify, tickets
 from daypass.operations.crud.collection import Collection
+from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Tx
@@ -154,12 +155,12 @@ async def list_notifications(
     owner = account or call.caller.account
     decision = await allow(env, call, "ListNotifications", "notification-channel", "*", owner)
     wanted = {"outcome": "" if outcome == "waiting" else outcome} if outcome else {}
-    found = await env.directory.read(
-        lambda tx: tx.find(Notification, account=owner, order="-id", after=after, limit=limit + 1, **wanted),
+    page = await env.directory.read(
+        lambda tx: read_page(tx, Notification, "-id", after, limit, account=owner, **wanted),
         account=call.caller.account,
     )
     await env.journal.commit(served(call, account=owner, decision=decision))
-    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+    return page
 
 
 async def retry_notification(env: Env, call: Call, account: str, notification_id: str) -> Notification:

@@ -39,9 +39,9 @@ from daypass.operations.broker.facts import (
     user_with_arn,
 )
 from daypass.operations.broker.notify import announce
+from daypass.operations.broker.permission import allow_on_roles
 from daypass.operations.broker.prepare import Prepared, prepare
 from daypass.operations.broker.view import RequestView, view_of
-from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -134,12 +134,8 @@ def _account_of(new: NewRequest) -> str:
 
 
 async def _authorize(env: Env, call: Call, new: NewRequest, account: str) -> Decision:
-    decisions = [
-        await allow(env, call, action, "access-request", requested_role(arn).name, account)
-        for arn in new.roles
-        for action in ("CreateAccessRequest", *(("BreakGlass",) if new.break_glass else ()))
-    ]
-    return decisions[-1]
+    actions = ("CreateAccessRequest", *(("BreakGlass",) if new.break_glass else ()))
+    return await allow_on_roles(env, call, actions, new.roles, account)
 
 
 def _check(call: Call, new: NewRequest) -> None:

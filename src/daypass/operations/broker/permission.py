@@ -1,7 +1,8 @@
-"""Whether an approver still has the permission to approve, read in the transaction that uses the grant.
+"""The permissions on access requests, which name the role: to request and to approve, and whether an approver still may,
+read in the transaction that uses the grant.
 
-The one evaluator decides, as for who-can. Conditions on a request cannot be tested again, because there is none: a permission that
-depends on them counts.
+The one evaluator decides. When a grant is used, conditions on a request cannot be tested again, because there is none: a
+permission that depends on them counts.
 """
 
 from __future__ import annotations
@@ -15,17 +16,43 @@ from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Role, User
 from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.model import AccessQuery
+from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
 from daypass.domain.session import FeedPosition
+from daypass.operations.broker.facts import role_with_arn
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
-from daypass.operations.management import arn_of
-from daypass.ports import Env, Reader
+from daypass.operations.management import InAws, allow, arn_of
+from daypass.ports import Call, Env, Reader
 
 _ACTION: Final = "daypass:ApproveAccessRequest"
 _FACTS: Final = RequestFacts("", 0, _ACTION, "", "")
+
+
+async def allow_on_roles(
+    env: Env, call: Call, actions: Sequence[str], role_arns: Sequence[str], account: str
+) -> Decision:
+    """Authorizes `daypass:ACTION` on `access-request/ROLE` for each role of `account`, with its tags, and returns the last
+    decision. Raises DaypassError(ACCESS_DENIED).
+    """
+    roles = await env.directory.read(
+        lambda tx: [(arn, role_with_arn(tx, arn)) for arn in role_arns], account=call.caller.account
+    )
+    decisions = [
+        await allow(
+            env,
+            call,
+            action,
+            "access-request",
+            parse_arn(arn).name,
+            account,
+            in_aws=InAws(tags=role.tags if role is not None else ()),
+        )
+        for arn, role in roles
+        for action in actions
+    ]
+    return decisions[-1]
 
 
 def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: str) -> bool:
@@ -46,11 +73,11 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     layers = gatherer.of(entity).layers(gatherer.guardrail_policies())
-    owner = account_of(role_arn)
+    owner, role = account_of(role_arn), role_with_arn(tx, role_arn)
     resource = arn_of(owner, "access-request", parse_arn(role_arn).name)
-    keys = merged(hypothetical_keys(entity), resource_context(owner))
+    keys = merged(hypothetical_keys(entity), resource_context(owner, role.tags if role is not None else ()))
     query = AccessQuery(hypothetical_facts(entity), _ACTION, resource, keys)
-    known = hypothetical_known(entity, ("aws:resourceaccount",))
+    known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
     found = evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
     return found.outcome is not Outcome.DENIED
 

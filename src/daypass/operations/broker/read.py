@@ -18,6 +18,7 @@ from daypass.operations.broker.eligible import stages_for
 from daypass.operations.broker.facts import Person, person_of
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow, allow_unless_denied
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
@@ -128,15 +129,15 @@ async def list_grants(
     owner = account or call.caller.account
     decision = await allow_unless_denied(env, call, "ListGrants", "grant", "*", owner)
 
-    def query(tx: Reader) -> list[Grant]:
+    def query(tx: Reader) -> tuple[list[Grant], str]:
         wanted: dict[str, Any] = {"ended_at": 0} if active else {}
         if decision is None:
             wanted["principal_id"] = person_of(tx, call.caller).id
-        return tx.find(Grant, account=owner, order="-id", after=after, limit=limit + 1, **wanted)
+        return read_page(tx, Grant, "-id", after, limit, account=owner, **wanted)
 
-    found = await env.directory.read(query, account=call.caller.account)
+    found, following = await env.directory.read(query, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(found)}))
-    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+    return found, following
 
 
 async def list_reviews(
@@ -147,12 +148,12 @@ async def list_reviews(
     decision = await allow(env, call, "ListAccessReviews", "access-review", "*", owner)
     wanted: dict[str, Any] = {} if every else {"closed_at": 0}
     order = "-id" if every else "id"
-    found = await env.directory.read(
-        lambda tx: tx.find(AccessReview, account=owner, order=order, after=after, limit=limit + 1, **wanted),
+    page = await env.directory.read(
+        lambda tx: read_page(tx, AccessReview, order, after, limit, account=owner, **wanted),
         account=call.caller.account,
     )
     await env.journal.commit(served(call, account=owner, decision=decision))
-    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+    return page
 
 
 async def close_review(env: Env, call: Call, account: str, review_id: str, finding: str) -> AccessReview:

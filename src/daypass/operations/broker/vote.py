@@ -33,6 +33,7 @@ from daypass.operations.broker.close import end_grants, existing, grants_of, no_
 from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
 from daypass.operations.broker.facts import Person, Target, names_of, person_of, role_with_arn, targets_of
 from daypass.operations.broker.notify import announce
+from daypass.operations.broker.permission import allow_on_roles
 from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, principals_in, view_of, votes_on
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
@@ -88,8 +89,9 @@ async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) 
     owner = account or call.caller.account
     action = "ApproveAccessRequest" if sent.approve else "DenyAccessRequest"
     decision = await authorize_request(env, call, action, owner, request_id)
-    for _, other in sent.substitutes:  # it is what they approve
-        decision = await allow(env, call, action, "access-request", requested_role(other).name, owner)
+    substitutes = [requested_role(other).arn for _, other in sent.substitutes]
+    if substitutes:  # it is what they approve
+        decision = await allow_on_roles(env, call, [action], substitutes, owner)
     if len(sent.reason) > t.MAX_REASON or not sent.reason.isprintable():
         raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {t.MAX_REASON} printable characters.")
     if not sent.approve and not sent.reason.strip():
@@ -114,8 +116,7 @@ async def authorize_request(env: Env, call: Call, action: str, account: str, req
     if found is None or found.account != account:
         await allow(env, call, action, "access-request", request_id, account)
         raise no_such_request(request_id)
-    names = [ref.arn.partition(":role/")[2].rpartition("/")[2] for ref in t.decode(found.document).roles]
-    return [await allow(env, call, action, "access-request", name, account) for name in names][-1]
+    return await allow_on_roles(env, call, [action], [ref.arn for ref in t.decode(found.document).roles], account)
 
 
 @dataclass(frozen=True, slots=True)

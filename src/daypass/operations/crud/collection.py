@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
@@ -78,12 +79,11 @@ class Collection(Generic[E]):
         """
         owner = account or call.caller.account
         decision = await allow(env, call, f"List{self.action}s", self.resource, "*", owner)
-        found = await env.directory.read(
-            lambda tx: tx.find(self.entity, account=owner, order=self.key, after=after, limit=limit + 1),
-            account=call.caller.account,
+        page = await env.directory.read(
+            lambda tx: read_page(tx, self.entity, self.key, after, limit, account=owner), account=call.caller.account
         )
         await env.journal.commit(served(call, account=owner, decision=decision))
-        return found[:limit], getattr(found[limit - 1], self.key) if len(found) > limit else ""
+        return page
 
     def put(self, tx: Tx, old: E | None, made: E) -> None:
         """Stores `made` in the place of `old`. Raises DaypassError(LIMIT_EXCEEDED) when the account has too many."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.domain.directory import Attachment
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, quotas
+from daypass.operations.iam import builtin, changes, faults, find, members, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner, OwnerKind
 from daypass.operations.iam.paging import page_of
@@ -48,5 +48,6 @@ def names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
 
 
 def _place(arn: str) -> str:
-    """Short enough for a marker, whatever the path."""
-    return f"{arn.rpartition('/')[2].lower()} {arn.split(':')[4]}"
+    """Short enough for a marker. Only built-in policies can have the same name under different paths."""
+    account, (path, _, name) = arn.split(":")[4], arn.split(":policy", 1)[1].rpartition("/")
+    return f"{name.lower()} {account}{path if account == builtin.ACCOUNT else ''}"

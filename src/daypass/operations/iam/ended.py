@@ -10,19 +10,19 @@ from typing import Final
 
 from daypass.domain.directory import Revocation, Role, User
 from daypass.operations.iam.context import WriteContext
-from daypass.operations.revocation import new_revocation
+from daypass.operations.revocation import lift_blocks, new_revocation, store
 
-MOST: Final = 9_000
-"""Beyond this number of stored revocations of the account none is added: deleting roles must never use up the quota, which
-`sessions.revoke` checks.
-"""
+MAX_STORED: Final = 9_000
+"""Beyond this number of stored revocations of principals none is added: deletions must never use up the quota."""
 
 
 def end_sessions(ctx: WriteContext, deleted: User | Role) -> None:
     """Revokes all sessions that the principal has, or that were made from them, when it is deleted."""
-    if ctx.tx.count(Revocation, account=deleted.account) >= MOST:
+    lift_blocks(ctx.tx, deleted, ctx.now)
+    if ctx.tx.count(Revocation, account=deleted.account, subject="principal") >= MAX_STORED:
         return
     kind = "role" if isinstance(deleted, Role) else "user"
     reason = f"the {kind} {deleted.name} was deleted"
     subject = ("principal", deleted.id)
-    ctx.tx.insert(new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason))
+    made = new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason)
+    store(ctx.tx, made, ctx.account)

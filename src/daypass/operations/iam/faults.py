@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 
-MOVED: Final = (
+CONCURRENT: Final = (
     "The request was rejected because multiple requests to change this object were submitted simultaneously. "
     "Wait a few minutes and submit your request again."
 )

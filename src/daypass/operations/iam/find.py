@@ -5,6 +5,8 @@ It never distinguishes an entity of another account from one that does not exist
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from daypass.domain.arn import parse_arn
 from daypass.domain.directory import (
     Account,
@@ -22,32 +24,29 @@ from daypass.operations.crud.operation import Params
 from daypass.operations.iam import builtin, faults
 from daypass.operations.iam.context import ReadContext
 
+N = TypeVar("N", User, Group, Role, InstanceProfile)
+
 
 def user(ctx: ReadContext, name: str) -> User:
-    found = ctx.tx.get(User, account=ctx.account, name=name)
-    if found is None:
-        raise faults.no_such("user", name)
-    return found
+    return _named(ctx, User, name, faults.no_such("user", name))
 
 
 def group(ctx: ReadContext, name: str) -> Group:
-    found = ctx.tx.get(Group, account=ctx.account, name=name)
-    if found is None:
-        raise faults.no_such("group", name)
-    return found
+    return _named(ctx, Group, name, faults.no_such("group", name))
 
 
 def role(ctx: ReadContext, name: str) -> Role:
-    found = ctx.tx.get(Role, account=ctx.account, name=name)
-    if found is None:
-        raise faults.no_such("role", name)
-    return found
+    return _named(ctx, Role, name, faults.no_such("role", name))
 
 
 def instance_profile(ctx: ReadContext, name: str) -> InstanceProfile:
-    found = ctx.tx.get(InstanceProfile, account=ctx.account, name=name)
+    return _named(ctx, InstanceProfile, name, faults.no_such_instance_profile(name))
+
+
+def _named(ctx: ReadContext, kind: type[N], name: str, missing: DaypassError) -> N:
+    found = ctx.tx.get(kind, account=ctx.account, name=name)
     if found is None:
-        raise faults.no_such_instance_profile(name)
+        raise missing
     return found
 
 

@@ -36,10 +36,12 @@ def list_policies_granting_service_access(ctx: ReadContext, p: Params) -> Answer
     entity = entity_of(ctx, p["Arn"])
     if isinstance(entity, ManagedPolicy):
         raise faults.invalid_arn(p["Arn"])
-    held = [source for source in Gatherer(ctx).of(entity).identity if source.kind != holdings.ACCOUNT]  # not a policy
-    sources = sorted(held, key=lambda source: (source.name, source.owner))
+    sources = [
+        source for source in Gatherer(ctx).of(entity).identity if source.kind != holdings.ACCOUNT
+    ]  # not a policy
+    ordered = sorted(sources, key=lambda source: (source.name, source.owner))
     granting = [
-        {"ServiceNamespace": name, "Policies": [_shown(s) for s in sources if grants(s.policy.document, name)]}
+        {"ServiceNamespace": name, "Policies": [_shown(s) for s in ordered if grants(s.policy.document, name)]}
         for name in dict.fromkeys(p["ServiceNamespaces"])
     ]
     return {"PoliciesGrantingServiceAccess": granting, "IsTruncated": False}

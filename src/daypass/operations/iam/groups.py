@@ -6,10 +6,8 @@ from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, faults, find, members, named, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paging import page_of
+from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.paths import path_of
-
-_BATCH = 1000
 
 
 def create_group(ctx: WriteContext, p: Params) -> Answer:
@@ -26,23 +24,17 @@ def create_group(ctx: WriteContext, p: Params) -> Answer:
 
 
 def get_group(ctx: ReadContext, p: Params) -> Answer:
-    """The group with a page of its members, by user name."""
+    """The group with a page of its members, in the order of their unique ids: a page costs the same in a large group."""
     group = find.group(ctx, p["GroupName"])
-    users, more = page_of(p, "members", _members(ctx, group), lambda user: user.name.lower())
-    return {"Group": members.group(group), "Users": [members.user(user) for user in users], **more}
 
-
-def _members(ctx: ReadContext, group: Group) -> list[User]:
-    members: list[User] = []
-    after = ""
-    while True:
-        batch = ctx.tx.find(
-            Membership, order="user_id", after=after, limit=_BATCH, account=ctx.account, group_id=group.id
+    def fetch(after: str, limit: int) -> list[Membership]:
+        return ctx.tx.find(
+            Membership, order="user_id", after=after, limit=limit, account=ctx.account, group_id=group.id
         )
-        members += [user for m in batch if (user := ctx.tx.get(User, id=m.user_id)) is not None]
-        if len(batch) < _BATCH:
-            return members
-        after = batch[-1].user_id
+
+    found, more = page(p, "members", fetch, lambda membership: membership.user_id)
+    users = [user for each in found if (user := ctx.tx.get(User, id=each.user_id)) is not None]
+    return {"Group": members.group(group), "Users": [members.user(user) for user in users], **more}
 
 
 def list_groups(ctx: ReadContext, p: Params) -> Answer:

@@ -139,7 +139,7 @@ def with_next(profile: LoginProfile, prepared: Prepared, now: int) -> LoginProfi
     before = prepared.before
     if before is None or (before.user_id, before.password_hash) != (profile.user_id, profile.password_hash):
         # Another request was faster: the checked password is no longer the current one.
-        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, faults.MOVED)
+        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, faults.CONCURRENT)
     return replace(
         profile,
         password_hash=prepared.password_hash,

@@ -40,17 +40,17 @@ _HASH_BYTES: Final = 32
 
 def conforms(password: str, policy: PasswordPolicy | None, account_name: str) -> bool:
     """Whether the policy, or AWS's default policy without one, accepts a password."""
-    held = set(password)
+    used = set(password)
     if policy is None:
-        kinds = sum(not held.isdisjoint(kind) for kind in (_UPPER, _LOWER, _DIGITS, SYMBOLS))
+        kinds = sum(not used.isdisjoint(kind) for kind in (_UPPER, _LOWER, _DIGITS, SYMBOLS))
         return len(password) >= _DEFAULT_LENGTH and kinds >= _DEFAULT_KINDS and password != account_name
-    asked = (
+    required_kinds = (
         (policy.require_uppercase, _UPPER),
         (policy.require_lowercase, _LOWER),
         (policy.require_numbers, _DIGITS),
         (policy.require_symbols, SYMBOLS),
     )
-    missing = any(required and held.isdisjoint(kind) for required, kind in asked)
+    missing = any(required and used.isdisjoint(kind) for required, kind in required_kinds)
     return len(password) >= policy.minimum_length and not missing
 
 

@@ -25,7 +25,7 @@ class Iam(Service[ReadContext, WriteContext]):
         *("UserId", "GroupId", "RoleId", "PolicyId", "InstanceProfileId", "AccessKeyId", "VersionId", "Arn"),
         "SerialNumber",
     )
-    changed: ClassVar = faults.MOVED
+    changed: ClassVar = faults.CONCURRENT
 
     @property
     def operations(self) -> Mapping[str, Operation]:

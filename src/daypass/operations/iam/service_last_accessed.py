@@ -26,6 +26,8 @@ from daypass.ports import Ids
 _SERVICES_PER_PAGE: Final = 200
 _KEPT_MS: Final = 30 * 86_400_000
 _FORGET: Final = 4  # old reports checked with each new one
+REPORTS_PER_ACCOUNT: Final = 1_000
+"""The oldest is deleted for a new one beyond that."""
 _MOST: Final = 100_000  # attachments and members of one policy or group
 _FAR: Final = 2**62
 _KINDS: Final = {"AIDA": ("USER", User), "AROA": ("ROLE", Role)}
@@ -40,10 +42,10 @@ def gather(iam_actions: Sequence[str], ctx: ReadContext, p: Params, _ids: Ids) -
     `iam_actions`: the IAM operations whose use is tracked individually, sorted.
     """
     tracked = {"iam": iam_actions, "sts": services.STS_ACTIONS} if p.get("Granularity") == "ACTION_LEVEL" else {}
-    asked = entity_of(ctx, p["Arn"])
-    members = {member.id: member for member in _members(ctx, asked)}
+    entity = entity_of(ctx, p["Arn"])
+    members = {member.id: member for member in _members(ctx, entity)}
     used = {member.id: last_used.uses(ctx, member.id) for member in members.values()}
-    found = [_service(name, members, used, tracked.get(name, ())) for name in granted_services(_documents(ctx, asked))]
+    found = [_service(name, members, used, tracked.get(name, ())) for name in granted_services(_documents(ctx, entity))]
     return zlib.compress(json.dumps({"services": found, "entities": sorted(members)}).encode("ascii"), 6)
 
 
@@ -57,6 +59,9 @@ def generate_service_last_accessed_details(ctx: WriteContext, p: Params) -> Answ
         created_at=ctx.now,
         deflated=ctx.gathered,
     )
+    full = ctx.tx.count(AccessReport, account=ctx.account) >= REPORTS_PER_ACCOUNT
+    for old in ctx.tx.find(AccessReport, order="created_at", limit=1, account=ctx.account) if full else ():
+        ctx.tx.delete(old)
     ctx.tx.insert(report)
     for old in ctx.tx.find(AccessReport, order="created_at", limit=_FORGET):
         if old.created_at < ctx.now - _KEPT_MS:
@@ -64,21 +69,21 @@ def generate_service_last_accessed_details(ctx: WriteContext, p: Params) -> Answ
     return {"JobId": report.id}
 
 
-def _documents(ctx: ReadContext, asked: User | Group | Role | ManagedPolicy) -> list[PolicyDocument]:
-    if not isinstance(asked, ManagedPolicy):
-        return [source.policy.document for source in Gatherer(ctx).of(asked).identity]
-    version = find.version(ctx, asked, f"v{asked.default_version}")
+def _documents(ctx: ReadContext, entity: User | Group | Role | ManagedPolicy) -> list[PolicyDocument]:
+    if not isinstance(entity, ManagedPolicy):
+        return [source.policy.document for source in Gatherer(ctx).of(entity).identity]
+    version = find.version(ctx, entity, f"v{entity.default_version}")
     return [compiled(version.document, PolicyKind.IDENTITY)]
 
 
-def _members(ctx: ReadContext, asked: User | Group | Role | ManagedPolicy) -> Iterable[User | Role]:
+def _members(ctx: ReadContext, entity: User | Group | Role | ManagedPolicy) -> Iterable[User | Role]:
     """The user or role itself, the users of a group, or all entities that have a policy, also through groups."""
-    if isinstance(asked, (User, Role)):
-        return [asked]
-    if isinstance(asked, Group):
-        return _users_of(ctx, asked.id)
+    if isinstance(entity, (User, Role)):
+        return [entity]
+    if isinstance(entity, Group):
+        return _users_of(ctx, entity.id)
     found: list[User | Role] = []
-    attached = ctx.tx.find(Attachment, order="owner_id", limit=_MOST, account=ctx.account, policy_arn=asked.arn)
+    attached = ctx.tx.find(Attachment, order="owner_id", limit=_MOST, account=ctx.account, policy_arn=entity.arn)
     for attachment in attached:
         if attachment.owner_id.startswith("AGPA"):
             found += _users_of(ctx, attachment.owner_id)

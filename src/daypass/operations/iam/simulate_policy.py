@@ -141,27 +141,27 @@ def _entity(ctx: ReadContext, arn: str) -> Owner | None:
 # --- The answer ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(p: Params, asked: Scenario, holdings: Holdings, guardrails: tuple[tuple[Source, ...], ...]) -> Answer:
-    policies = _Policies(holdings.identity, holdings.boundary, guardrails, asked.resource)
+def _answer(p: Params, simulation: Scenario, holdings: Holdings, guardrails: tuple[tuple[Source, ...], ...]) -> Answer:
+    policies = _Policies(holdings.identity, holdings.boundary, guardrails, simulation.resource)
     _check_whole(policies)
     results: list[dict[str, Any]] = []
-    room = max(1, MAX_PAIRS // len(asked.resources))
+    room = max(1, MAX_PAIRS // len(simulation.resources))
     size = min(int(p.get("MaxItems") or DEFAULT_ITEMS), room)
-    numbered = [f"{number:04d} {action}" for number, action in enumerate(asked.actions)]
+    numbered = [f"{number:04d} {action}" for number, action in enumerate(simulation.actions)]
     for _ in range(2):
         shown, more = page_of({"Marker": p.get("Marker"), "MaxItems": size}, "simulation", numbered, lambda item: item)
-        results = results or _evaluations(asked, policies, [item[5:] for item in shown])
+        results = results or _evaluations(simulation, policies, [item[5:] for item in shown])
         size = len(results)  # fewer when the budget was used up: the rest is on the next page
     return {"EvaluationResults": results, **more}
 
 
-def _evaluations(asked: Scenario, policies: _Policies, actions: Iterable[str]) -> list[dict[str, Any]]:
+def _evaluations(simulation: Scenario, policies: _Policies, actions: Iterable[str]) -> list[dict[str, Any]]:
     """The actions that the budget of an operation is enough for. Raises DaypassError(LIMIT_EXCEEDED) when there is none."""
     results: list[dict[str, Any]] = []
     with metered():
         for action in actions:
             try:
-                results.append(_evaluation(asked, policies, action))
+                results.append(_evaluation(simulation, policies, action))
             except OperationOverBudget:
                 if not results:
                     raise
@@ -179,9 +179,9 @@ def _check_whole(policies: _Policies) -> None:
         )
 
 
-def _evaluation(asked: Scenario, policies: _Policies, action: str) -> dict[str, Any]:
+def _evaluation(simulation: Scenario, policies: _Policies, action: str) -> dict[str, Any]:
     """One action: its strictest decision, and the decision of each resource."""
-    results = [_simulate(asked, policies, action, resource) for resource in asked.resources]
+    results = [_simulate(simulation, policies, action, resource) for resource in simulation.resources]
     strictest = max((result.decision for result in results), key=_SEVERITY.index)
     shown: dict[str, Any] = {
         "EvalActionName": action,
@@ -194,7 +194,7 @@ def _evaluation(asked: Scenario, policies: _Policies, action: str) -> dict[str, 
     if results[0].by_organizations is not None:
         allowed = all(result.by_organizations for result in results)
         shown["OrganizationsDecisionDetail"] = {"AllowedByOrganizations": allowed}
-    if not asked.everything:
+    if not simulation.everything:
         shown["ResourceSpecificResults"] = [_resource_result(result) for result in results]
     return shown
 
@@ -238,12 +238,12 @@ def _united(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 # --- One action on one resource ------------------------------------------------------------------------------------------
 
 
-def _simulate(asked: Scenario, policies: _Policies, action: str, resource: str) -> _Result:
-    own = asked.principal.account
-    owner = account_of(resource) or asked.owner or own
+def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: str) -> _Result:
+    own = simulation.principal.account
+    owner = account_of(resource) or simulation.owner or own
     # Without a resource policy and an owner, the question is what the caller's side allows.
-    across = owner != own and (policies.resource is not None or asked.owner != "")
-    query = AccessQuery(asked.principal, action, resource, merged(resource_context(owner), asked.context))
+    across = owner != own and (policies.resource is not None or simulation.owner != "")
+    query = AccessQuery(simulation.principal, action, resource, merged(resource_context(owner), simulation.context))
     layers = Layers(
         same_account=not across,
         identity=_named(policies.identity),
@@ -254,7 +254,7 @@ def _simulate(asked: Scenario, policies: _Policies, action: str, resource: str) 
     decision = evaluate(query, layers)
     by_organizations = _by_organizations(query, layers)
     details: dict[str, str] | None = None
-    if not asked.everything and by_organizations is not False:
+    if not simulation.everything and by_organizations is not False:
         details = dict(_by_kind(query, layers)) if across else {}
     return _Result(
         resource=resource,

@@ -70,12 +70,12 @@ def saml_provider(ctx: ReadContext, p: Params) -> SamlProvider:
     return find.saml_provider(ctx, p["SAMLProviderArn"])
 
 
-def _exact(key: str) -> str:
+def exact(key: str) -> str:
     return key
 
 
 def _fold(entity: Tagged) -> Fold:
-    return ascii_fold if isinstance(entity, (User, Role)) else _exact
+    return ascii_fold if isinstance(entity, (User, Role)) else exact
 
 
 def first(p: Params, fold: Fold = ascii_fold) -> Tags:
@@ -85,14 +85,14 @@ def first(p: Params, fold: Fold = ascii_fold) -> Tags:
 
 def first_exact(p: Params) -> Tags:
     """The same, for an entity with case-sensitive keys."""
-    return first(p, _exact)
+    return first(p, exact)
 
 
 def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
     """`old` with `new` merged in. Raises INVALID_INPUT for duplicate and reserved keys, LIMIT_EXCEEDED over the quota."""
     keys = [fold(key) for key, _ in new]
     if len(set(keys)) != len(keys):
-        insensitive = "" if fold is _exact else " Please note that Tag keys are case insensitive."
+        insensitive = "" if fold is exact else " Please note that Tag keys are case insensitive."
         raise faults.invalid_input(f"Duplicate tag keys found.{insensitive}")
     if any(key.lower().startswith("aws:") for key, _ in new):
         raise faults.invalid_input("Tag keys beginning with aws: are reserved for system use.")
@@ -120,7 +120,7 @@ def untag(find_entity: FindTagged, ctx: WriteContext, p: Params) -> Answer:
 def list_tags(find_entity: FindTagged, ctx: ReadContext, p: Params) -> Answer:
     """By tag key. Case-sensitive keys are sorted with shorter keys first, as recorded from AWS."""
     entity = find_entity(ctx, p)
-    longer_later = _fold(entity) is _exact
+    longer_later = _fold(entity) is exact
 
     def place(pair: tuple[str, str]) -> str:
         return f"{len(pair[0]):03d}{_place(pair[0])}" if longer_later else _place(pair[0])

@@ -14,7 +14,7 @@ from daypass.domain.directory import Crl, TrustAnchor
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.lists import page, within_quota
+from daypass.operations.rolesanywhere.lists import page, store, within_quota
 from daypass.operations.rolesanywhere.tags import first
 
 ANCHORS_PER_ACCOUNT: Final = 1_000
@@ -121,9 +121,7 @@ def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> 
 
 
 def _stored(ctx: WriteContext, changed: TrustAnchor) -> Answer:
-    changed = replace(changed, updated_at=ctx.now)
-    ctx.tx.replace(changed)
-    return _answer(changed)
+    return _answer(store(ctx, changed))
 
 
 def _answer(anchor: TrustAnchor) -> Answer:

@@ -61,7 +61,7 @@ class TlsCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ProvenCertificate:
     """A certificate whose key the caller holds. It is not yet verified against a trust anchor."""
 
     unverified_der: bytes
@@ -90,21 +90,23 @@ class CertificateSession(Struct, Generic[C], frozen=True):
     subject_arn: str
 
 
-async def create_session(env: Env, call: Call, held: Held, request: SessionFor, form: Form[C]) -> CertificateSession[C]:
+async def create_session(
+    env: Env, call: Call, proven: ProvenCertificate, request: SessionFor, form: Form[C]
+) -> CertificateSession[C]:
     """Issues a session to the holder of a certificate. Call `prove` first, and read nothing of the request before it.
 
     Raises DaypassError: ACCESS_DENIED, VALIDATION, and what `assume` raises.
     """
     role = requested_role(request.role_arn)
-    taken = snapshot(env)
+    start = snapshot(env)
 
-    view, certificate = await _trusted(env, call, request.anchor_arn, held)
+    view, certificate = await _trusted(env, call, request.anchor_arn, proven)
     anchor = view.anchor
     try:
         profile = await _profile(env, request.profile_arn, role, anchor)
-        proof = _proof(anchor, profile, certificate, held)
+        proof = _proof(anchor, profile, certificate, proven)
         wanted = AssumeRequest(role.arn, await _session_request(env, profile, certificate, proof, role, request))
-        issued = await assume(env, proven_applicant(call, proof, taken), wanted, form)
+        issued = await assume(env, proven_applicant(call, proof, start), wanted, form)
     except DaypassError as error:
         if error.kind is not ErrorKind.UNAVAILABLE:
             _note(env, anchor, certificate, request, call.now, failed=True)
@@ -117,24 +119,24 @@ async def create_session(env: Env, call: Call, held: Held, request: SessionFor, 
 
 
 async def prove(
-    env: Env, call: Call, brought: UnverifiedX509 | TlsCertificate, remarks: Mapping[str, object] | None = None
-) -> Held:
-    """The certificate whose key the caller holds. `remarks` are recorded with it.
+    env: Env, call: Call, presented: UnverifiedX509 | TlsCertificate, notes: Mapping[str, object] | None = None
+) -> ProvenCertificate:
+    """The certificate whose key the caller holds. `notes` are recorded with it.
 
     Raises DaypassError: SIGNATURE_MISMATCH, ACCESS_DENIED when a certificate cannot be read.
     """
-    held = await _held(env, call, brought)
-    return replace(held, record={**held.record, **(remarks or {})})
+    proven = await _checked_proof(env, call, presented)
+    return replace(proven, record={**proven.record, **(notes or {})})
 
 
-async def _held(env: Env, call: Call, proven: UnverifiedX509 | TlsCertificate) -> Held:
-    if isinstance(proven, TlsCertificate):
-        chain = tuple(_decoded(part) for part in proven.unverified_chain)
-        return Held(proven.unverified_der, chain, {"proved_by": proven.source})
-    der, chain = _decoded(proven.certificate), tuple(_decoded(part) for part in proven.chain)
+async def _checked_proof(env: Env, call: Call, presented: UnverifiedX509 | TlsCertificate) -> ProvenCertificate:
+    if isinstance(presented, TlsCertificate):
+        chain = tuple(_decoded(part) for part in presented.unverified_chain)
+        return ProvenCertificate(presented.unverified_der, chain, {"proved_by": presented.source})
+    der, chain = _decoded(presented.certificate), tuple(_decoded(part) for part in presented.chain)
     try:
         await env.certificates.check_signature(
-            call.facts.source_ip, der, proven.serial, proven.algorithm, proven.signature, proven.message
+            call.facts.source_ip, der, presented.serial, presented.algorithm, presented.signature, presented.message
         )
     except CertificateRefused as refusal:
         raise DaypassError(ErrorKind.SIGNATURE_MISMATCH, _SIGNATURE, private={"reason": str(refusal)}) from None
@@ -142,12 +144,12 @@ async def _held(env: Env, call: Call, proven: UnverifiedX509 | TlsCertificate) -
     try:
         wall = env.clock.wall()
         sigv4.check_scope(
-            proven.claimed, wall, skew_ms=limits.skew_ms, services=(SIGNING_NAME,), regions=limits.regions
+            presented.claimed, wall, skew_ms=limits.skew_ms, services=(SIGNING_NAME,), regions=limits.regions
         )
     except sigv4.SigV4Error as error:
         raise DaypassError(ErrorKind(error.kind), error.message, private=_unverified(der)) from None
-    signature = hashlib.sha256(proven.signature).hexdigest()[:32]
-    return Held(der, chain, {"proved_by": "signature", "signature": signature})
+    signature = hashlib.sha256(presented.signature).hexdigest()[:32]
+    return ProvenCertificate(der, chain, {"proved_by": "signature", "signature": signature})
 
 
 def _decoded(unverified: str) -> bytes:
@@ -164,30 +166,34 @@ def _unverified(der: bytes) -> dict[str, str]:
 # --- Trust anchor ----------------------------------------------------------------------------------------------------
 
 
-async def _trusted(env: Env, call: Call, anchor_arn: str, held: Held) -> tuple[TrustAnchorView, Certificate]:
+async def _trusted(
+    env: Env, call: Call, anchor_arn: str, proven: ProvenCertificate
+) -> tuple[TrustAnchorView, Certificate]:
     """The anchor and the verified certificate. When the cache refuses, it tries again after one poll of the feed."""
     try:
-        return await _look_at(env, call, anchor_arn, held)
+        return await _look_at(env, call, anchor_arn, proven)
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED or not await refresh_if_changed(env):
             raise
-    return await _look_at(env, call, anchor_arn, held)
+    return await _look_at(env, call, anchor_arn, proven)
 
 
-async def _look_at(env: Env, call: Call, anchor_arn: str, held: Held) -> tuple[TrustAnchorView, Certificate]:
+async def _look_at(
+    env: Env, call: Call, anchor_arn: str, proven: ProvenCertificate
+) -> tuple[TrustAnchorView, Certificate]:
     view = await env.directory.trust_anchor(_id_in(anchor_arn, "trust-anchor"))
     if view is None or view.anchor.arn != anchor_arn:
-        raise _untrusted("no such trust anchor", held=held, anchor=anchor_arn)
+        raise _untrusted("no such trust anchor", proven=proven, anchor=anchor_arn)
     anchor = view.anchor
     if not anchor.enabled:
-        raise _untrusted("the trust anchor is disabled", anchor.account, held=held, anchor=anchor_arn)
+        raise _untrusted("the trust anchor is disabled", anchor.account, proven=proven, anchor=anchor_arn)
     crls = [crl.data for crl in view.crls]
     try:
         certificate = await env.certificates.verify(
-            call.facts.source_ip, anchor.certificates, crls, held.unverified_der, held.unverified_chain, call.now
+            call.facts.source_ip, anchor.certificates, crls, proven.unverified_der, proven.unverified_chain, call.now
         )
     except CertificateRefused as refusal:
-        raise _untrusted(str(refusal), anchor.account, held=held, anchor=anchor_arn) from None
+        raise _untrusted(str(refusal), anchor.account, proven=proven, anchor=anchor_arn) from None
     return view, certificate
 
 
@@ -203,10 +209,12 @@ def _id_in(arn: str, noun: str) -> str:
     return found
 
 
-def _untrusted(reason: str, account: str = "", *, held: Held | None = None, anchor: str = "") -> DaypassError:
+def _untrusted(
+    reason: str, account: str = "", *, proven: ProvenCertificate | None = None, anchor: str = ""
+) -> DaypassError:
     private: dict[str, Any] = {OWNER: account, "reason": reason}
-    if held is not None:
-        private |= {"trust_anchor": anchor, **_unverified(held.unverified_der), **held.record}
+    if proven is not None:
+        private |= {"trust_anchor": anchor, **_unverified(proven.unverified_der), **proven.record}
     return DaypassError(ErrorKind.ACCESS_DENIED, _UNTRUSTED, private=private)
 
 
@@ -240,7 +248,7 @@ def _why_not(profile: X509Profile | None, profile_arn: str, role: RequestedRole,
 # --- The requested session -------------------------------------------------------------------------------------------
 
 
-def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, held: Held) -> Proof:
+def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, proven: ProvenCertificate) -> Proof:
     tags = certificate.tags(profile.mappings)
     keys: dict[str, Value] = {
         **tag_keys("aws:principaltag/", tags),
@@ -265,7 +273,7 @@ def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, 
             "serial": f"{certificate.serial:x}",
             "fingerprint": certificate.fingerprint,
             "profile": profile.arn,
-            **held.record,
+            **proven.record,
         },
     )
 
@@ -292,12 +300,12 @@ async def _session_request(
     )
 
 
-async def _seconds(env: Env, profile: X509Profile, role: RequestedRole, asked: int | None) -> int:
+async def _seconds(env: Env, profile: X509Profile, role: RequestedRole, requested: int | None) -> int:
     """The requested duration, limited by the profile. A profile that allows more than the role is limited by the role."""
-    if asked is not None:
-        if asked > profile.duration_seconds:
+    if requested is not None:
+        if requested > profile.duration_seconds:
             raise faults.invalid("The requested duration exceeds that of the profile.")
-        return asked
+        return requested
     view = await env.directory.role(role.account, role.name)
     most = view.role.max_session_seconds if view is not None else profile.duration_seconds
     return min(profile.duration_seconds, most)

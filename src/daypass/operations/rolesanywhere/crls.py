@@ -14,7 +14,7 @@ from daypass.domain.directory import Crl, TrustAnchor
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.lists import page, within_quota
+from daypass.operations.rolesanywhere.lists import page, store, within_quota
 from daypass.operations.rolesanywhere.tags import first
 
 CRLS_PER_ANCHOR: Final = 20
@@ -98,9 +98,7 @@ def delete_crl(ctx: WriteContext, p: Params) -> Answer:
 
 
 def _stored(ctx: WriteContext, changed: Crl) -> Answer:
-    changed = replace(changed, updated_at=ctx.now)
-    ctx.tx.replace(changed)
-    return _answer(ctx, changed)
+    return _answer(ctx, store(ctx, changed))
 
 
 def _answer(ctx: ReadContext, crl: Crl) -> Answer:

@@ -1,8 +1,9 @@
-"""Pages of a list by id, which is the order of creation, and the quotas of an account."""
+"""What trust anchors, profiles and CRLs have in common: pages by id, which is the order of creation, quotas, and changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from daypass.operations.crud.operation import Params
@@ -31,3 +32,10 @@ def within_quota(ctx: WriteContext, kind: type[Any], what: str, limit: int, **eq
     """Refuses when there are already `limit` such entities."""
     if ctx.tx.count(kind, **equals) >= limit:
         raise faults.invalid(f"The limit of {limit} {what} is reached.")
+
+
+def store(ctx: WriteContext, changed: E) -> E:
+    """Stores a change, and returns the entity with its time."""
+    changed = replace(changed, updated_at=ctx.now)
+    ctx.tx.replace(changed)
+    return changed

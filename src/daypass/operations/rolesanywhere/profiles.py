@@ -20,7 +20,7 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import documents
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.lists import page, within_quota
+from daypass.operations.rolesanywhere.lists import page, store, within_quota
 from daypass.operations.rolesanywhere.tags import first
 
 PROFILES_PER_ACCOUNT: Final = 10_000
@@ -137,9 +137,7 @@ def delete_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
 
 
 def _stored(ctx: WriteContext, changed: X509Profile) -> Answer:
-    changed = replace(changed, updated_at=ctx.now)
-    ctx.tx.replace(changed)
-    return _answer(changed)
+    return _answer(store(ctx, changed))
 
 
 def _answer(profile: X509Profile) -> Answer:

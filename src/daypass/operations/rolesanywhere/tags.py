@@ -10,20 +10,16 @@ from dataclasses import replace
 from daypass.domain.arn import parse_arn
 from daypass.domain.directory import Crl, Tags, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam.tags import merged
+from daypass.operations.iam.tags import exact, merged
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import RESOURCES, Entity, ReadContext, WriteContext
 
 _KINDS = {noun: kind for kind, (noun, _) in RESOURCES.items()}
 
 
-def _exact(key: str) -> str:
-    return key
-
-
 def first(p: Params) -> Tags:
     """The tags of an entity that is being created."""
-    return merged((), detail.tags_of(p.get("tags")), _exact)
+    return merged((), detail.tags_of(p.get("tags")), exact)
 
 
 def named(ctx: ReadContext, arn: str) -> Entity | None:
@@ -47,7 +43,7 @@ def _find(ctx: ReadContext, p: Params) -> Entity:
 
 def tag_resource(ctx: WriteContext, p: Params) -> Answer:
     entity = _find(ctx, p)
-    ctx.tx.replace(replace(entity, tags=merged(entity.tags, detail.tags_of(p["tags"]), _exact)))
+    ctx.tx.replace(replace(entity, tags=merged(entity.tags, detail.tags_of(p["tags"]), exact)))
     return {}
 
 

@@ -31,7 +31,8 @@ from daypass.domain.scim.resource import group_name, group_of, user_of
 from daypass.operations.iam import quotas
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.sessions.leaving import DEPROVISIONED, Owned, delete_disabled, delete_owned, end_user
+from daypass.operations.revocation import DEPROVISIONED
+from daypass.operations.sessions.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")

@@ -30,13 +30,13 @@ async def get_federation_token(env: Env, call: Call, request: SessionRequest, fo
     check_credentials(caller, _ACTION)
     await check_policies(env, caller.account, request.policy, request.policy_arns)
     applicant = signing_applicant(env, call)
-    asked = inherit(applicant.parent, request)
+    assumption = inherit(applicant.parent, request)
     arn = federated_user_arn(caller.account, request.name)
-    context = requested_tags(asked.tags)
+    context = requested_tags(assumption.tags)
     decision = await authorize(env, call, _ACTION, arn, context=context)
-    if asked.tags:
+    if assumption.tags:
         await authorize(env, call, TAG_SESSION, arn, context=context)
     principal_id = f"{caller.account}:{request.name}"
     owner = SessionOwner(SessionKind.FEDERATED, caller.account, principal_id, caller.arn, user_id=caller.principal_id)
-    session = await compose(env, applicant, owner, request, asked, long_term_seconds(caller, request.duration))
+    session = await compose(env, applicant, owner, request, assumption, long_term_seconds(caller, request.duration))
     return await issue(env, applicant, session, request, form, decision)

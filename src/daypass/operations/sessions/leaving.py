@@ -19,7 +19,6 @@ from daypass.domain.directory import (
     LoginProfile,
     Membership,
     MfaDevice,
-    Revocation,
     ScimResource,
     ScimToken,
     User,
@@ -29,15 +28,12 @@ from daypass.operations.assume.mfa_code import open_seed, seal_seed
 from daypass.operations.broker.leave import end_access, open_access
 from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
 from daypass.operations.oauth import consent
-from daypass.operations.revocation import Block, new_revocation
-from daypass.operations.sessions.revoke import check_quota
+from daypass.operations.revocation import Block, lift_blocks, new_revocation, store
 from daypass.operations.sign_in.passkeys import end_browsers, of_user, remove_all
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Tx
 
 BLOCK: Final = Block(blocks=True)
-DEPROVISIONED: Final = "deprovisioned by SCIM"
-"""The reason of a directory's revocations. When the directory activates the user again, it lifts their blocks."""
 _BATCH: Final = 1_000
 Owned: TypeAlias = Sequence[tuple[type[Any], str]]
 _OWNED: Final[Owned] = (
@@ -99,27 +95,13 @@ def _chat_links(tx: Reader, user: User) -> list[ChatLink]:
     return tx.find(ChatLink, account=user.account, user_id=user.id)
 
 
-def block_of(tx: Reader, wanted: Revocation, now: int) -> Revocation | None:
-    """A stored revocation that blocks the subject without an end: every session of it has ended already.
-
-    A directory's own is sufficient for the directory alone, which can lift it (attack A204).
-    """
-    found = tx.find(Revocation, account=wanted.account, subject=wanted.subject, value=wanted.value)
-    blocking = [made for made in found if made.block and made.block_until is None and made.created_at <= now]
-    if wanted.reason != DEPROVISIONED:
-        blocking = [made for made in blocking if made.reason != DEPROVISIONED]
-    return next(iter(blocking), None)
-
-
 def end_user(env: Env, call: Call, tx: Tx, user: User, reason: str) -> None:
     """Disables a user, and ends and blocks its sessions. Raises DaypassError(LIMIT_EXCEEDED)."""
     disable(env, call, tx, user)
     wanted = new_revocation(
         env.ids, user.account, ("principal", user.id), now=call.now, by=call.caller.arn, reason=reason, block=BLOCK
     )
-    if block_of(tx, wanted, call.now) is None:
-        check_quota(tx, wanted)
-        tx.insert(wanted)
+    store(tx, wanted, call.caller.account)
 
 
 def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
@@ -153,11 +135,12 @@ def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
 
 
 def delete_disabled(env: Env, call: Call, tx: Tx, user: User) -> None:
-    """Deletes a user that has been disabled, with its keys, memberships and policies."""
+    """Deletes a user that has been disabled, with its keys, memberships, policies and blocks."""
     keys = [CredentialChange(user.account, user.id, ACCESS_KEY, "delete", key.id) for key in _keys(tx, user)]
     announce(env, tx, keys, call.now, actor_id=call.caller.principal_id)
     consent.delete_all(tx, user.account, user.id)
     delete_owned(tx, user.account, user.id, _OWNED)
+    lift_blocks(tx, user, call.now)
     tx.delete(user)
 
 

@@ -16,8 +16,8 @@ from daypass.domain.events import EventType
 from daypass.operations.management import InAws, allow, is_operator
 from daypass.operations.outcome import served
 from daypass.operations.sessions.revoke import check_reason
-from daypass.operations.sessions.subjects import resource_of
-from daypass.ports import Call, Env, Tx
+from daypass.operations.sessions.subjects import resource_of, tags_of_principal
+from daypass.ports import Call, Env, Reader, Tx
 
 
 async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "") -> Revocation:
@@ -52,7 +52,7 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
         stored = tx.get(Revocation, id=found.id)
         if stored is None:
             raise _missing(revocation_id)
-        if not stored.block or (stored.block_until is not None and stored.block_until <= call.now):
+        if not stored.blocks_at(call.now):
             raise DaypassError(ErrorKind.VALIDATION, f"Revocation {found.id} does not block anyone.")
         lifted = replace(stored, block_until=call.now)
         tx.replace(lifted)
@@ -77,12 +77,16 @@ async def _visible(env: Env, call: Call, revocation_id: str) -> Revocation | Non
 
 
 async def _in_aws(env: Env, revocation: Revocation, kind: str, account: str) -> InAws:
-    """The roles that may be assumed again: the blocked role with its tags, otherwise any role of the account."""
-    if kind == "role":
-        role = await env.directory.read(lambda tx: tx.get(Role, id=revocation.value), account=account)
-        if role is not None:
-            return InAws(role.arn, tags=role.tags)
-    return InAws(_every_role(revocation.account))
+    """The roles that may be assumed again: the blocked role, otherwise any role of the account. With the tags of the
+    blocked role or user.
+    """
+
+    def query(tx: Reader) -> InAws:
+        role = tx.get(Role, id=revocation.value) if kind == "role" else None
+        tags = tags_of_principal(tx, revocation.value) if kind in ("role", "principal") else ()
+        return InAws(role.arn if role is not None else _every_role(revocation.account), tags=tags)
+
+    return await env.directory.read(query, account=account, urgent=True)
 
 
 def _every_role(account: str) -> str:

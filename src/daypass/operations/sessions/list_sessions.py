@@ -21,6 +21,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.admission import target_of
 from daypass.operations.authorize import layers_for
 from daypass.operations.broker.use import candidates
+from daypass.operations.crud.pages import read_page
 from daypass.operations.decide import admission_of
 from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
 from daypass.operations.outcome import served
@@ -96,29 +97,30 @@ async def list_assumable_roles(env: Env, call: Call, after: str = "", limit: int
     """
     caller = call.caller
     decision = await allow_unless_denied(env, call, "ListAssumableRoles", "role")
-    looked_at = await env.directory.read(
-        lambda tx: tx.find(Role, account=caller.account, order="name", after=after, limit=limit + 1),
-        account=caller.account,
+    roles, following = await env.directory.read(
+        lambda tx: read_page(tx, Role, "name", after, limit, account=caller.account), account=caller.account
     )
     admitted: list[Role] = []
     if caller.kind is not PrincipalKind.ROOT:  # roots may not assume roles at all
         who, policies = principal_facts(caller), await layers_for(env, caller)
         source_identity = caller.session.source_identity if caller.session is not None else ""
-        asked = Assumption(caller.name, source_identity=source_identity)
+        assumption = Assumption(caller.name, source_identity=source_identity)
         keys = request_context(caller, call.facts, call.now)
-        for role in looked_at[:limit]:
+        for role in roles:
             await asyncio.sleep(0)  # lets other requests run between two decisions
             view = await env.directory.role(caller.account, role.name)
             if view is None:
                 continue
             target = target_of(view.role.arn, caller.account, view)
             # Without a grant first, as a request to assume the role is decided.
-            granted = [replace(asked, grant=grant) for grant in candidates(view, caller.hops, call.now)]
-            for wanted in (asked, *granted):
+            granted = [replace(assumption, grant=grant) for grant in candidates(view, caller.hops, call.now)]
+            for wanted in (assumption, *granted):
                 context = {**keys, **wanted.keys()}
-                admission = await admission_of(env, caller.account, who, policies, target, asked.actions(), context)
+                admission = await admission_of(
+                    env, caller.account, who, policies, target, assumption.actions(), context
+                )
                 if admission.decision.allowed:
                     admitted.append(view.role)
                     break
     await env.journal.commit(served(call, decision=decision, detail={"found": len(admitted)}))
-    return admitted, looked_at[limit - 1].name if len(looked_at) > limit else ""
+    return admitted, following

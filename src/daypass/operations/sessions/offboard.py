@@ -21,10 +21,10 @@ from daypass.operations.broker.leave import end_access
 from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent
 from daypass.operations.outcome import served
-from daypass.operations.revocation import new_revocation
-from daypass.operations.sessions.leaving import BLOCK, Holdings, block_of, delete_disabled, disable, holdings_of
+from daypass.operations.revocation import NO_BLOCK, block_of, new_revocation, store
+from daypass.operations.sessions.leaving import BLOCK, Holdings, delete_disabled, disable, holdings_of
 from daypass.operations.sessions.outstanding_tokens import Outstanding, outstanding_tokens
-from daypass.operations.sessions.revoke import check_quota, check_reason
+from daypass.operations.sessions.revoke import check_reason
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import resource_of, subject_of
 from daypass.ports import Call, Env, Reader, Tx
@@ -88,19 +88,24 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
     subjects = [("principal", user.id)] if user is not None else []
     for kind, value in request.also:
         found = await subject_of(env, call, kind, value, owner)
-        decision = await allow(env, call, "RevokeSession", *resource_of(kind, found.value or value), owner)
+        resource, in_aws = resource_of(kind, found.value or value), InAws(tags=found.tags)
+        decision = await allow(env, call, "RevokeSession", *resource, owner, in_aws=in_aws)
         if found.fault is not None:
             raise found.fault
         subjects.append((kind, found.value))
+    gone = ("principal", user.id) if user is not None and request.delete else None  # its id needs no block
+    made_by, reason = call.caller.arn, request.reason
     wanted = [
-        new_revocation(env.ids, owner, subject, now=call.now, by=call.caller.arn, reason=request.reason, block=BLOCK)
-        for subject in dict.fromkeys(subjects)
+        new_revocation(
+            env.ids, owner, each, now=call.now, by=made_by, reason=reason, block=NO_BLOCK if each == gone else BLOCK
+        )
+        for each in dict.fromkeys(subjects)
     ]
     counted = await count_ended(env, owner, wanted), await outstanding_tokens(env, owner, subjects)
 
     def report_of(tx: Reader) -> Offboarded:
         removed = holdings_of(tx, user) if user is not None else Holdings()
-        blocks = {made.id: block for made in wanted if (block := block_of(tx, made, call.now)) is not None}
+        blocks = {made.id: block for made in wanted if (block := block_of(tx, made)) is not None}
         made = tuple(revocation for revocation in wanted if revocation.id not in blocks)
         return Offboarded(owner, user, removed, made, tuple(blocks.values()), *counted)
 
@@ -112,9 +117,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
             if kind == "principal":
                 end_access(env, call, tx, value, owner)
                 consent.delete_all(tx, owner, value)
-        for revocation in report.made:
-            check_quota(tx, revocation)
-            tx.insert(revocation)
+        report = report._replace(made=tuple(store(tx, made, call.caller.account) for made in report.made))
         return report, _event(call, request, report, decision)
 
     if request.dry_run:
@@ -148,14 +151,14 @@ async def _user(env: Env, call: Call, owner: str, request: OffboardRequest) -> t
     )
     known, arn = (user.name, user.arn) if user is not None else (name, f"arn:aws:iam::{owner}:user/{name}")
     in_aws = InAws(arn, DELETING if request.delete else (), user.tags if user is not None else ())
-    decision = await allow(env, call, "Offboard", "user", known, owner, in_aws=in_aws, asked=name)
+    decision = await allow(env, call, "Offboard", "user", known, owner, in_aws=in_aws, requested=name)
     if user is None:
         raise _no_such_user(name)
     return user, decision
 
 
 def _end(env: Env, call: Call, tx: Tx, user: User, *, delete: bool) -> None:
-    """Disables the user, and deletes it if that is asked for. Raises DaypassError(NOT_FOUND): it was deleted meanwhile."""
+    """Disables the user, and deletes it if the request says so. Raises DaypassError(NOT_FOUND): it was deleted meanwhile."""
     if tx.get(User, id=user.id) is None:
         raise _no_such_user(user.name)
     disable(env, call, tx, user)

@@ -12,20 +12,18 @@ from daypass.domain.arn import is_account_id
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.broker.close import end_revoked_grant
-from daypass.operations.management import EVERY_ACCOUNT, allow
+from daypass.operations.crud.pages import read_page
+from daypass.operations.management import EVERY_ACCOUNT, InAws, allow
 from daypass.operations.outcome import served
-from daypass.operations.revocation import Block, new_revocation
+from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
 from daypass.ports import Call, Env, Offline, Tx
 
 MAX_REASON = 256
-MAX_REVOCATIONS = 10_000
-"""Stored revocations of one account. They are deleted when they can no longer match any session."""
-RESERVED = 1_000
-"""Additional revocations of subject type account, so that the quota never prevents an emergency revocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +56,14 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
     """daypass:RevokeSession on `KIND/VALUE`. Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED.
 
     A value without an entity and without active sessions in the owning account is NOT_FOUND unless `force` is set. So is
-    the id of a session that is not on the record; it may be in the spool of another process. A dry run needs the same permission and gives the same answer, but revokes nothing.
+    the id of a session that is not on the record; it may be in the spool of another process. A dry run needs the same
+    permission and gives the same answer, but revokes nothing.
     `replays`: the one-time proofs of the request. They need the database, so such a request is refused without it.
     """
     _check(call, request)
     subject = await _subject(env, call, request)
     kind, name = resource_of(request.subject, subject.value or request.value)
-    decision = await allow(env, call, "RevokeSession", kind, name, subject.owner)
+    decision = await allow(env, call, "RevokeSession", kind, name, subject.owner, in_aws=InAws(tags=subject.tags))
     if subject.fault is not None and not (request.force and subject.value):
         raise subject.fault
     revocation = new_revocation(
@@ -79,35 +78,38 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
     ended = await count_ended(env, subject.owner, (revocation,))
     if not subject.known and not request.force and ended is not None and ended.complete and not ended.sessions:
         raise _unknown(request)
-    event = served(
-        call,
-        kind=EventType.REQUEST_ALLOWED if request.dry_run else EventType.SESSION_REVOKED,
-        account=subject.owner,
-        session_id=revocation.value if request.subject == "session" else "",
-        decision=decision,
-        detail={
-            **detail_of(revocation),
-            "reason": request.reason,
-            "sessions_ended": ended.sessions if ended is not None else None,
-            **({"dry_run": True} if request.dry_run else {}),
-        },
-    )
     if request.dry_run:
-        await env.journal.commit(event)
+        await env.journal.commit(_event(call, request, revocation, ended, decision))
         return Revoked(revocation, ended)
 
     def change(tx: Tx) -> tuple[Revocation, Event]:
         for entry in replays:
             consume(tx, entry)
-        check_quota(tx, revocation)
-        tx.insert(revocation)
-        if revocation.subject == "grant":
-            end_revoked_grant(env, call, tx, revocation)
-        return revocation, event
+        stored = store(tx, revocation, call.caller.account)
+        if stored.subject == "grant":
+            end_revoked_grant(env, call, tx, stored)
+        return stored, _event(call, request, stored, ended, decision)
 
-    offline = None if replays else Offline(revocation, event, revocation)
+    without = Offline(revocation, _event(call, request, revocation, ended, decision), revocation)
+    offline = None if replays else without
     made = await env.journal.write(change, account=call.caller.account, urgent=True, offline=offline)
     return Revoked(made, ended)
+
+
+def _event(call: Call, request: RevocationRequest, made: Revocation, ended: Ended | None, decision: Decision) -> Event:
+    return served(
+        call,
+        kind=EventType.REQUEST_ALLOWED if request.dry_run else EventType.SESSION_REVOKED,
+        account=made.account,
+        session_id=made.value if made.subject == "session" else "",
+        decision=decision,
+        detail={
+            **detail_of(made),
+            "reason": request.reason,
+            "sessions_ended": ended.sessions if ended is not None else None,
+            **({"dry_run": True} if request.dry_run else {}),
+        },
+    )
 
 
 async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
@@ -143,23 +145,11 @@ async def list_revocations(
     if owner == EVERY_ACCOUNT:
         raise DaypassError(ErrorKind.VALIDATION, "Revocations are listed account by account.")
     decision = await allow(env, call, "ListRevocations", "revocation", "*", owner)
-    found = await env.directory.read(
-        lambda tx: tx.find(Revocation, account=owner, order="position", after=after, limit=limit + 1),
-        account=call.caller.account,
+    page = await env.directory.read(
+        lambda tx: read_page(tx, Revocation, "position", after, limit, account=owner), account=call.caller.account
     )
     await env.journal.commit(served(call, account=owner, decision=decision))
-    return found[:limit], str(found[limit - 1].position) if len(found) > limit else ""
-
-
-def check_quota(tx: Tx, revocation: Revocation) -> None:
-    """Raises DaypassError(LIMIT_EXCEEDED) when the account has too many revocations for one more."""
-    quota = MAX_REVOCATIONS + (RESERVED if revocation.subject == "account" else 0)
-    if tx.count(Revocation, account=revocation.account) >= quota:
-        raise DaypassError(
-            ErrorKind.LIMIT_EXCEEDED,
-            f"The account has {quota:,} revocations, which is the quota. Revoke more at once: a role, a principal, or the "
-            "account itself, which is possible beyond the quota.",
-        )
+    return page
 
 
 def _check(call: Call, request: RevocationRequest) -> None:

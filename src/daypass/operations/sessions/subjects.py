@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccessKey, Grant, Role, User
+from daypass.domain.directory import AccessKey, Grant, Role, Tags, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.management import is_operator
 from daypass.operations.sessions.list_sessions import find_session, no_such_session
@@ -31,23 +31,27 @@ _TOKEN_ID = re.compile(r"[!-~]{1,256}")  # ids of grants and OAuth clients
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The canonical value, "" when there is no such entity; `owner`, "" when unknown; `known`: whether it is an entity here."""
+    """The canonical value, "" when there is no such entity; `owner`, "" when unknown; `known`: whether it is an entity here.
+    `tags`: of the user or role.
+    """
 
     value: str
     owner: str = ""
     known: bool = False
+    tags: Tags = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Owner and canonical value of the subject. `fault`: the error to raise after authorization when the value is unknown;
-    a value is then set only where it is an id.
+    """Owner and canonical value of the subject. `tags`: of the user or role that it names, or whose session or key it is.
+    `fault`: the error to raise after authorization when the value is unknown; a value is then set only where it is an id.
     """
 
     owner: str
     value: str
     known: bool = False
     fault: DaypassError | None = None
+    tags: Tags = ()
 
 
 def resource_of(subject: str, value: str) -> tuple[str, str]:
@@ -74,12 +78,15 @@ async def subject_of(env: Env, call: Call, kind: str, value: str, account: str =
         session = await find_session(env, call, value)
         if session is None or account not in ("", session.claims.account):
             return Subject(owner, value, fault=no_such_session(value))
-        return Subject(session.claims.account, value, known=True)
+        holder = session.claims.principal_id
+        tags = await env.directory.read(lambda tx: tags_of_principal(tx, holder), account=own, urgent=True)
+        return Subject(session.claims.account, value, known=True, tags=tags)
     found = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
     if not account and found.owner and await is_operator(env, call.caller):
         owner = found.owner
     if found.value:
-        return Subject(owner, found.value, known=found.known and found.owner in ("", owner))
+        tags = found.tags if found.owner == owner else ()
+        return Subject(owner, found.value, known=found.known and found.owner in ("", owner), tags=tags)
     fault = DaypassError(ErrorKind.NOT_FOUND, f"The {kind} with name {value} cannot be found.")
     return Subject(owner, "", fault=fault)
 
@@ -126,9 +133,8 @@ async def _cached_role(env: Env, account: str, name: str) -> RoleView | None:
 
 def _role(tx: Reader, account: str, value: str) -> _Found:
     if _ROLE_ID.fullmatch(value):  # also a deleted one: its sessions may still be valid
-        known = tx.get(Role, id=value)
-        return _entity(value, known)
-    return _Found(_named(tx, Role, account, value), known=True)
+        return _entity(value, tx.get(Role, id=value))
+    return _named(tx, Role, account, value) or _Found("")
 
 
 def _principal(tx: Reader, account: str, value: str) -> _Found:
@@ -136,30 +142,39 @@ def _principal(tx: Reader, account: str, value: str) -> _Found:
         if value[0].isdigit():
             return _Found(value, value[:12], known=value == account)
         kind: type[Role | User] = Role if value.startswith("AROA") else User
-        entity = tx.get(kind, id=value)
-        return _entity(value, entity)
+        return _entity(value, tx.get(kind, id=value))
     if value == f"arn:aws:iam::{account}:root":
         return _Found(account, known=True)
     if federated := _FEDERATED.fullmatch(value):
         return _Found(value, federated["iam"] or federated["x509"])
-    return _Found(_named(tx, User, account, value) or _named(tx, Role, account, value), known=True)
+    return _named(tx, User, account, value) or _named(tx, Role, account, value) or _Found("")
 
 
-def _entity(value: str, found: Role | User | AccessKey | None) -> _Found:
+def _entity(value: str, found: Role | User | None) -> _Found:
     """A unique id. A deleted or unknown one is accepted too: its sessions may still be valid."""
-    return _Found(value, found.account, known=True) if found is not None else _Found(value)
+    return _Found(value, found.account, known=True, tags=found.tags) if found is not None else _Found(value)
 
 
-def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> str:
-    """The unique id of an entity of this account, by ARN or by name."""
+def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> _Found | None:
+    """An entity of this account, by ARN or by name."""
     found = tx.get(kind, account=account, name=value.rpartition("/")[2])
-    return found.id if found is not None and value in (found.arn, found.name) else ""
+    return _entity(found.id, found) if found is not None and value in (found.arn, found.name) else None
+
+
+def tags_of_principal(tx: Reader, principal_id: str) -> Tags:
+    """The tags of the user or role with this unique id."""
+    kind: type[Role | User] = Role if principal_id.startswith("AROA") else User
+    found = tx.get(kind, id=principal_id)
+    return found.tags if found is not None else ()
 
 
 def _access_key(tx: Reader, _account: str, value: str) -> _Found:
     if not _KEY_ID.fullmatch(value):
         raise _invalid("access key", "16 to 128 letters, digits and _")
-    return _entity(value, tx.get(AccessKey, id=value))
+    key = tx.get(AccessKey, id=value)
+    if key is None:
+        return _Found(value)
+    return _Found(value, key.account, known=True, tags=tags_of_principal(tx, key.owner_id))
 
 
 def _source_identity(_tx: Reader, _account: str, value: str) -> _Found:

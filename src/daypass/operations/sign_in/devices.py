@@ -112,7 +112,7 @@ async def user_of(
         return user, None
     known, arn = (user.name, user.arn) if user is not None else (whose.name, f"arn:aws:iam::{owner}:user/{whose.name}")
     in_aws = InAws(arn, tags=user.tags if user is not None else ())
-    decision = await allow(env, call, action, "user", known, owner, in_aws=in_aws, asked=whose.name)
+    decision = await allow(env, call, action, "user", known, owner, in_aws=in_aws, requested=whose.name)
     if user is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {whose.name} cannot be found.")
     return user, decision

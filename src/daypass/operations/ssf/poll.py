@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from daypass.domain.directory import EventStream, SecurityEvent
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
+from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.ssf.push import deliverable, signed
@@ -129,14 +130,14 @@ async def list_events(
     owner = account or call.caller.account
     decision = await allow(env, call, "ListSecurityEvents", KIND, stream_id, owner)
 
-    def look(tx: Reader) -> list[SecurityEvent]:
+    def look(tx: Reader) -> tuple[list[SecurityEvent], str]:
         existing(tx, stream_id, owner)
         stored = "" if outcome == "waiting" else outcome
-        return tx.find(SecurityEvent, stream_id=stream_id, outcome=stored, order="id", after=after, limit=limit + 1)
+        return read_page(tx, SecurityEvent, "id", after, limit, stream_id=stream_id, outcome=stored)
 
-    found = await env.directory.read(look, account=call.caller.account)
+    page = await env.directory.read(look, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"stream": stream_id}))
-    return found[:limit], found[limit - 1].id if len(found) > limit else ""
+    return page
 
 
 async def retry_event(env: Env, call: Call, stream_id: str, account: str, event_id: str) -> SecurityEvent:

@@ -19,7 +19,7 @@ from daypass.operations.crud.detail import recordable
 from daypass.operations.rolesanywhere.create_session import (
     SIGNING_NAME,
     CertificateSession,
-    Held,
+    ProvenCertificate,
     SessionFor,
     TlsCertificate,
     create_session,
@@ -76,20 +76,20 @@ class SessionsEndpoint:
         try:
             call = self._front.anonymous(progress)
             seen = shown(request, self._header)
-            proven = _proven(request, seen)
-            if isinstance(proven, UnverifiedX509) and sigv4.is_region(proven.claimed.region):
-                progress.region = proven.claimed.region
+            presented = _presented(request, seen)
+            if isinstance(presented, UnverifiedX509) and sigv4.is_region(presented.claimed.region):
+                progress.region = presented.claimed.region
                 call = Call(call.caller, progress.facts(), call.now)
-            held = await prove(self._front.env, call, proven, seen.remarks)
+            proven = await prove(self._front.env, call, presented, seen.remarks)
             params = _parameters(request)
-            answer = await create_session(self._front.env, call, held, _asked(params, held), AWS_FORM)
+            answer = await create_session(self._front.env, call, proven, _session_request(params, proven), AWS_FORM)
             return json_response(201, _rendered(answer), OPERATION)
         except DaypassError as error:
             progress.detail = {"parameters": recordable(params), **seen.remarks}
             return await self._front.refuse(progress, error, ERRORS)
 
 
-def _proven(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
+def _presented(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
     """The signature over the request, if there is one, or else the certificate that the TLS endpoint verified.
 
     Raises DaypassError: MISSING_CREDENTIALS when there is neither, INCOMPLETE_SIGNATURE, SIGNATURE_MISMATCH.
@@ -118,8 +118,8 @@ def _parameters(request: Request) -> dict[str, Any]:
     return made
 
 
-def _asked(params: Mapping[str, Any], held: Held) -> SessionFor:
-    if params.get("cert", held.unverified_der) != held.unverified_der:
+def _session_request(params: Mapping[str, Any], proven: ProvenCertificate) -> SessionFor:
+    if params.get("cert", proven.unverified_der) != proven.unverified_der:
         raise DaypassError(ErrorKind.VALIDATION, "cert is not the certificate whose key was proved.")
     return SessionFor(
         params["roleArn"],

@@ -31,7 +31,10 @@ PROVIDERS: Final = (
     ),
     Operation("AddClientIDToOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.add_client_id),
     Operation(
-        "RemoveClientIDFromOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.remove_client_id
+        "RemoveClientIDFromOpenIDConnectProvider",
+        resources.oidc_provider,
+        write=oidc_providers.remove_client_id,
+        urgent=True,
     ),
     Operation("UpdateOpenIDConnectProviderThumbprint", resources.oidc_provider, write=oidc_providers.update_thumbprint),
     Operation(

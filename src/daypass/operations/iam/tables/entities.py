@@ -67,7 +67,7 @@ GROUPS: Final = (
     Operation("UpdateGroup", resources.renamed_group, write=groups.update_group),
     Operation("DeleteGroup", resources.group, write=groups.delete_group),
     Operation("AddUserToGroup", resources.group, write=groups.add_user_to_group),
-    Operation("RemoveUserFromGroup", resources.group, write=groups.remove_user_from_group),
+    Operation("RemoveUserFromGroup", resources.group, write=groups.remove_user_from_group, urgent=True),
 )
 
 ROLES: Final = (

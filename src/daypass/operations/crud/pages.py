@@ -1,0 +1,18 @@
+"""One page of the entities that a list of the management API shows."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from daypass.ports import Reader
+
+E = TypeVar("E")
+
+
+def read_page(tx: Reader, kind: type[E], order: str, after: str, limit: int, **equals: Any) -> tuple[list[E], str]:
+    """Up to `limit` entities that follow `after` in `order` (see `Reader.find`), and the `after` of the next page: ""
+    at the end.
+    """
+    found = tx.find(kind, order=order, after=after, limit=limit + 1, **equals)
+    last = getattr(found[limit - 1], order.removeprefix("-")) if len(found) > limit else ""
+    return found[:limit], str(last)
