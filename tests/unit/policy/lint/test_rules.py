@@ -41,6 +41,10 @@ def sub(url: str, value: Any, operator: str = "StringLike") -> dict[str, Any]:
     return {operator: {f"{url}:sub": value}}
 
 
+def acting(arn: str) -> dict[str, Any]:
+    return {"ArnEquals": {"daypass:ActorArn": arn}}
+
+
 def allowing(action: Any, resource: Any = "*", condition: Any = None, **more: Any) -> dict[str, Any]:
     statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
     return statement | ({"Condition": condition} if condition else {})
@@ -102,6 +106,7 @@ TRUST = [
      oidc("agent.buildkite.com", sub("agent.buildkite.com", "organization:acme:pipeline:*"))),
     ("oidc-any-subject", oidc(CLUSTER), oidc(CLUSTER, sub(CLUSTER, "system:serviceaccount:shop:web", "StringEquals"))),
     ("oidc-any-subject", oidc(CLUSTER, sub(CLUSTER, "*:web")), oidc(CLUSTER, sub(CLUSTER, "team-a:*"))),
+    ("oidc-any-subject", oidc(CLUSTER, acting("arn:*")), oidc(CLUSTER, acting(f"arn:aws:iam::{OWN}:role/agent"))),
     ("oidc-no-audience", oidc(GITHUB, sub(GITHUB, "repo:acme/*"), aud=False), oidc(GITHUB, sub(GITHUB, "repo:acme/*"))),
     ("oidc-unknown-claim", oidc(GITHUB, sub(GITHUB, "repo:acme/*"), {"StringEquals": {f"{GITHUB}:repo": "x"}}),
      oidc(GITHUB, sub(GITHUB, "repo:acme/*"), {"StringEquals": {f"{GITHUB}:repository": "acme/x"}})),

@@ -26,6 +26,7 @@ _KUBERNETES_NAMESPACE = "kubernetes.io/namespace"
 AUDIENCE_CLAIMS = frozenset({"aud", "oaud", "azp", "iss"})  # these restrict whom a token is for, not who holds it
 _AUDIENCE = frozenset({"aud", "oaud"})
 _LIKE = frozenset({"StringLike", "ArnLike"})
+_ACTOR = frozenset({"daypass:actorarn", "daypass:actorid"})
 
 
 def url_of(principal: PrincipalValue) -> str:
@@ -135,7 +136,9 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
                 yield at_place("oidc-unknown-claim", *at, why, "Check the spelling of the claim.", statement)
     if preset is not None and preset.shared:
         yield from _shared(statement, principal, preset, claims)
-    elif not any(claim not in AUDIENCE_CLAIMS and has_no_leading_wildcard(condition) for claim, condition in claims):
+    elif not _names_actor(statement) and not any(
+        claim not in AUDIENCE_CLAIMS and has_no_leading_wildcard(condition) for claim, condition in claims
+    ):
         yield at_place(
             "oidc-any-subject",
             *at,
@@ -143,6 +146,14 @@ def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> It
             f'Add a condition on "{url}:sub".',
             statement,
         )
+
+
+def _names_actor(statement: Statement) -> bool:
+    """Whether only certain actors get a session, for whichever person they have a token."""
+    return any(
+        condition.key in _ACTOR and requires_value(condition) and not any(set("*?") & set(v) for v in condition.values)
+        for condition in statement.conditions
+    )
 
 
 def has_no_leading_wildcard(condition: Condition) -> bool:
