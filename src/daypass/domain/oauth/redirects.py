@@ -30,8 +30,6 @@ def redirect_uri_fault(uri: str, *, native: bool) -> str:
 
 def is_registered(unverified_uri: str, registered: Iterable[str]) -> bool:
     """Whether a request may name this URI: exactly a registered one. Only the port of a loopback address may differ."""
-    if len(unverified_uri) > MAX_URI or not _CHARACTERS.fullmatch(unverified_uri):
-        return False
     loopback = _LOOPBACK.fullmatch(unverified_uri)
     for uri in registered:
         if uri == unverified_uri:
