@@ -1,5 +1,5 @@
 """Attacks through what follows an approval: rows A206, extensions beyond what was approved, A207,
-substituted roles, and A209, another rule than the one whose conditions the requester met.
+substituted roles, and A209 and A251, another rule than the one whose conditions the requester met.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from tests.integration.api.conftest import TENANT, Server, policy, server
 
 __all__ = ["server"]
 NARROW = policy("orders:Get")
+FOR_MFA = {"principals": ["group/engineers"], "condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
 
 
 @pytest.fixture
@@ -99,11 +100,37 @@ async def test_a209_vote_is_counted_under_the_rule_whose_conditions_the_requeste
 
 
 async def test_a209_beneficiary_accepts_under_the_conditions_of_the_rule(place: Place) -> None:
-    for_mfa = {"principals": ["group/engineers"], "condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
-    await place.rule("prod", on_behalf=True, requesters=for_mfa)
+    await place.rule("prod", on_behalf=True, requesters=FOR_MFA)
     place.keys["ann"] = await place.with_mfa("ann")
     request = await place.request(beneficiary=place.users["eve"].arn)
     path = f"/access-requests/{request['id']}"
     assert (await place.refused("eve", f"{path}/accept"))[:2] == (403, "AccessDenied")
     place.keys["eve"] = await place.with_mfa("eve")
     assert (await place.ask("eve", f"{path}/accept"))["state"] == "pending"
+
+
+@pytest.mark.parametrize("strict", [{"requester_mfa_seconds": 300}, {"requesters": FOR_MFA}, {"ticket": {}}])
+async def test_a251_substitute_under_a_rule_that_the_request_does_not_satisfy_is_refused(
+    place: Place, strict: dict[str, Any]
+) -> None:
+    other = await place.role("reader")
+    await place.rule("prod", substitutes=["role/reader"])
+    await place.rule("reader", roles=["role/reader"], **strict)
+    request = await place.request()
+    body = {"binding": request["binding"], "substitutes": {place.roles["prod"].arn: other.arn}}
+    status, _, _ = await place.refused("lee", f"/access-requests/{request['id']}/approve", body)
+    assert status in (400, 403)
+    await place.denied("ann", "reader")
+
+
+async def test_a251_substitute_of_one_role_does_not_change_the_rule_of_another(place: Place) -> None:
+    """Without MFA only the laxer, more general rule admits ann; the specific one has one stage less."""
+    await place.role("second")
+    await place.role("reader")
+    strict = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
+    await place.rule("everything", roles=["role/*"], substitutes=["role/reader"], stages=strict)
+    await place.rule("prod", requesters=FOR_MFA)
+    request = await place.request("ann", "prod", "second")
+    after = await place.approve("lee", request, substitutes={place.roles["second"].arn: place.roles["reader"].arn})
+    assert (after["state"], after["missing"]) == ("pending", {"everything/approval": 1})
+    await place.denied("ann")

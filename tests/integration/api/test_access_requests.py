@@ -13,7 +13,7 @@ from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, po
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker import facts
+from daypass.operations.broker import examine, facts
 from daypass.operations.broker.sweep import sweep
 from daypass.ports import Tx
 
@@ -233,6 +233,35 @@ async def test_client_token_makes_a_request_once(place: Place) -> None:
     )
     assert (status, code) == (409, "EntityAlreadyExists")
     assert (await place.request("eve", client_token="alert-1"))["id"] != first["id"]
+
+
+@pytest.mark.parametrize("later", ["beneficiary", "starts_at"])
+async def test_client_token_repeated_for_another_person_or_start_is_refused(place: Place, later: str) -> None:
+    await place.rule("prod", on_behalf=True)
+    await place.request(client_token="alert-1")
+    value = place.users["eve"].arn if later == "beneficiary" else place.now + 3_600_000
+    body = {**place.wanted(), "client_token": "alert-1", later: value}
+    assert (await place.refused("ann", "/access-requests", body))[:2] == (409, "EntityAlreadyExists")
+
+
+async def test_ticket_of_a_request_for_another_person_is_checked_by_the_rule_of_that_person(place: Place) -> None:
+    """The webhook cannot be reached, so no ticket is open."""
+    await place.rule("prod", on_behalf=True, requesters={"principals": ["user/ann"]})
+    ticket = {"webhook": "https://127.0.0.9/"}
+    await place.rule("prod-eve", on_behalf=True, requesters={"principals": ["user/eve"]}, ticket=ticket)
+    request = await place.request(beneficiary=place.users["eve"].arn, ticket="INC-1")
+    assert (await place.refused("eve", f"/access-requests/{request['id']}/accept"))[0] == 400
+
+
+async def test_history_of_a_request_is_of_the_newest_ones(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examine, "_LOOKED_AT", 3)
+    requests = [await place.request() for _ in range(5)]
+    server = place.server.runtime
+    seen = await server.directory.read(
+        lambda tx: examine._history(tx, tx.get(AccessRequest, id=requests[-1]["id"])),  # type: ignore[arg-type]
+        account="",
+    )
+    assert [each.id for each in seen] == [each["id"] for each in requests[3:1:-1]]
 
 
 async def test_client_token_repeated_after_a_role_was_substituted_returns_the_first_request(place: Place) -> None:

@@ -167,6 +167,10 @@ async def test_webhook_to_a_forbidden_address_is_not_sent(place: Place, receiver
         {"kind": "email", "target": "x"},
         {"events": ["session.issued"]},
         {"secret": "whsec_AAAA"},
+        {"secret": "whsec_ä"},
+        {"target": "https://[x"},
+        {"target": "https://x.example/a b"},
+        {"target": "https://x.example/\n"},
     ],
 )
 async def test_channel_that_is_not_valid_is_refused(place: Place, changes: dict[str, Any]) -> None:
@@ -188,7 +192,13 @@ async def test_ticket_is_checked_by_the_webhook_and_refused_unless_it_says_yes(
     await place.rule("prod", ticket={"patterns": ["INC-*"], "webhook": receiver.url})
     await place.request(ticket="INC-1")
     assert json.loads(receiver.got[0][1])["ticket"] == "INC-1"
-    for answer, status in ((b'{"open":false}', 200), (b"yes", 200), (b'{"open":"true"}', 200), (b'{"open":true}', 503)):
+    for answer, status in (
+        (b'{"open":false}', 200),
+        (b"yes", 200),
+        (b'{"open":"true"}', 200),
+        (b"[" * 100_000, 200),
+        (b'{"open":true}', 503),
+    ):
         receiver.answer, receiver.status = answer, status
         refused = await place.refused("ann", "/access-requests", place.wanted(ticket="INC-2"))
         assert refused[0] == 400

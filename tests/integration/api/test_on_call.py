@@ -14,7 +14,7 @@ from tests.on_call_systems import TOKEN, IncidentIo, OnCallSystem, Opsgenie, Pag
 from tests.prepared import prepare_sqlite
 
 from daypass.config import Settings
-from daypass.domain.directory import Grant
+from daypass.domain.directory import ApprovalRule, Grant
 from daypass.domain.events import Event, EventType
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.ports import Tx
@@ -109,3 +109,9 @@ async def test_token_goes_to_no_other_host(there: tuple[Place, OnCallSystem]) ->
     await place.rule("prod", on_call=on_call, automatic=automatic)
     assert (await place.request("ann"))["state"] == "pending"
     assert system.asked == []  # a private address that the operator has not named
+
+
+async def test_on_call_of_a_rule_that_this_program_cannot_read_is_not_found(server: Server) -> None:
+    await server.write(ApprovalRule(TENANT, "later", "{", "digest", 1, 1, "someone"))
+    answer = await server.api(ROOT, "GET", "/approval-rules/later/on-call", {"account": TENANT})
+    assert answer.status == 404

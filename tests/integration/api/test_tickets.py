@@ -193,3 +193,17 @@ async def test_ticket_channel_without_what_it_needs_is_refused(server: Server, c
     body |= changes  # type: ignore[arg-type]
     answer = await server.api(ROOT, "PUT", "/notification-channels/t", {"account": TENANT}, body=body)
     assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    "answer", [{"issues": [{}]}, {"issues": [1]}, {"issues": {}}, [], {"result": ["x"]}, {"result": [{"sys_id": 1}]}]
+)
+async def test_answer_of_another_form_is_a_failed_delivery(
+    place: Place, system: TicketSystem, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    monkeypatch.setattr(system, "answer", lambda *_: (200, answer))
+    await place.approve("lee", await place.request())
+    await delivered(place)
+    listed = await place.server.api(ROOT, "GET", "/notifications", {"account": TENANT, "outcome": "waiting"})
+    failed = [each for each in listed.json["notifications"] if each["attempts"]]
+    assert [each["error"] for each in failed] == ["the ticket system's answer cannot be read"]

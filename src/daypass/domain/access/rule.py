@@ -197,6 +197,11 @@ class CompiledPeople:
         self._patterns = Patterns(expanded(people.principals, account))
         self._condition = compiled_condition(people.condition)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether a condition of the request is tested, too."""
+        return self._condition is not None
+
     def include(self, names: Iterable[str], context: Context | None) -> bool:
         """Whether they include the person with these ARNs. `context` None: conditions are not tested.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from daypass.domain.directory import Notification, NotificationChannel
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.web_address import is_web_address
 from daypass.operations.broker import notify, tickets
 from daypass.operations.crud.collection import Collection
 from daypass.operations.crud.pages import read_page
@@ -89,7 +89,7 @@ def _check(name: str, new: NewChannel) -> None:
         addresses = [address.strip() for address in new.target.split(",")]
         if not 1 <= len(addresses) <= 20 or not all(map(_ADDRESS.fullmatch, addresses)):
             raise DaypassError(ErrorKind.VALIDATION, "The target of an e-mail channel is 1 to 20 addresses.")
-    elif not new.target.startswith(("https://", "http://")):
+    elif not is_web_address(new.target):
         raise DaypassError(ErrorKind.VALIDATION, "The target is a URL.")
     _check_secret(new)
 
@@ -111,7 +111,7 @@ def _bytes_of(kind: str, secret: str) -> bytes:
         return secret.encode()
     try:
         found = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:  # also: not ASCII
         found = b""
     if kind == "teams":
         if len(found) != _TEAMS_KEY_BYTES:

@@ -94,8 +94,6 @@ async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
         await check_policy(env, call.caller.account, new.policy)
     mfa_at = await check_mfa(env, call, new.mfa)
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
-    if new.ticket:
-        context["daypass:ticketid"] = new.ticket
     prepared = await prepare(env, call, account, new.roles, new.ticket, emergency=new.break_glass)
     creation = _Creation(env, call, new, account, decision, mfa_at, {**context, **prepared.keys}, prepared)
     return await env.journal.write(creation.change, account=call.caller.account, urgent=new.break_glass)
@@ -204,10 +202,17 @@ class _Creation:
         terms = t.decode(found.document)
         new = self.new
         roles = list(terms.substituted) or [ref.arn for ref in terms.roles]
-        first = (roles, terms.ticket, terms.policy, terms.break_glass)
-        if first != (list(new.roles), new.ticket, new.policy, new.break_glass) or (
-            new.max_uses is not None and new.max_uses != terms.max_uses
-        ):
+        first = (
+            roles,
+            terms.beneficiary,
+            terms.ticket,
+            terms.policy,
+            terms.starts_at,
+            terms.break_glass,
+            terms.extends,
+        )
+        again = (list(new.roles), new.beneficiary or terms.requester, new.ticket, new.policy, new.starts_at)
+        if first != (*again, new.break_glass, new.extends) or new.max_uses not in (None, terms.max_uses):
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "The client token was used for another request.")
         return view_of(tx, self.env.builtin, found)
 

@@ -108,14 +108,14 @@ def _seen(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _See
 def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:
     roles = {ref.arn for ref in t.decode(request.document).roles}
     found = tx.find(
-        AccessRequest, account=request.account, beneficiary_id=request.beneficiary_id, order="id", limit=_LOOKED_AT
+        AccessRequest, account=request.account, beneficiary_id=request.beneficiary_id, order="-id", limit=_LOOKED_AT
     )
     alike = [
         other
         for other in found
         if other.id != request.id and roles & {ref.arn for ref in t.decode(other.document).roles}
     ]
-    return alike[: -_MAX_HISTORY - 1 : -1]
+    return alike[:_MAX_HISTORY]
 
 
 # --- The difference in permissions -------------------------------------------------------------------------------------

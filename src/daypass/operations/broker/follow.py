@@ -40,15 +40,15 @@ from daypass.ports import Call, Env, Reader, Tx
 async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = NO_CODE) -> RequestView:
     """The beneficiary accepts a request that somebody made for it. Until then nobody can approve it.
 
-    Risk, ticket and schedules are looked up again, for the person who gets the access. It needs no permission of its own: only the beneficiary can accept. Raises DaypassError: NOT_FOUND, VALIDATION,
-    CONCURRENT_MODIFICATION when it is not a draft.
+    It needs no permission of its own: only the beneficiary can accept. Risk, ticket and schedules are looked up again, for
+    the person who gets the access. Raises DaypassError: NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION when it is not a
+    draft.
     """
     offered = await env.directory.read(lambda tx: _offered(tx, call, request_id)[0], account=call.caller.account)
     terms = t.decode(offered.document)
     mfa_at = await check_mfa(env, call, mfa)
     prepared = await prepare(env, call, offered.account, [ref.arn for ref in terms.roles], terms.ticket)
-    context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
-    context = {**context, **t.keys_of(terms, prepared.risk), **prepared.keys}
+    context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at), **prepared.keys}
 
     def change(tx: Tx) -> tuple[RequestView, Event]:
         request, person = _offered(tx, call, request_id, mfa_at)

@@ -5,9 +5,9 @@ It must never show why a schedule cannot be read: that is for the record of the 
 
 from __future__ import annotations
 
-from daypass.domain.access.rule import read_rule
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.broker.facts import compiled
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, OutboundFailed, Reader
@@ -28,8 +28,8 @@ async def people_on_call(env: Env, call: Call, account: str, name: str) -> list[
     found = await env.directory.read(query, account=call.caller.account)
     if found is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The approval rule with name {name} cannot be found.")
-    schedule = read_rule(owner, name, found.document).rule.on_call
-    if schedule is None:
+    rule = compiled(found)
+    if rule is None or (schedule := rule.rule.on_call) is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The approval rule {name} has no schedule of who is on call.")
     try:
         people = await env.schedules.on_call(schedule.kind, schedule.calendar, call.now, owner=owner)

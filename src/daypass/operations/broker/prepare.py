@@ -1,4 +1,5 @@
-"""What has to be known before the transaction of a new request: the risk, and whether the ticket is open.
+"""What has to be known before the transaction that makes or accepts a request: the risk for the person who gets the
+access, whether that person is on call, and whether the ticket is open.
 
 These look-ups read the record or ask another system, so they run before the transaction. The transaction checks the
 rules again: a rule that has changed in between is applied as it is then.
@@ -21,6 +22,7 @@ from daypass.domain.events import EventType
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.model import Effect
+from daypass.domain.strict_json import read_json
 from daypass.observability import logs
 from daypass.operations.broker.facts import Person, linked, person_of, policy_text, role_with_arn, rules_of
 from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, Viewer
@@ -33,7 +35,7 @@ _PRINCIPAL: Final = 2  # index of the principal id in a hop of a record (`domain
 
 
 class Prepared(Struct, frozen=True):
-    """The results: context keys for conditions, and the risk with its reasons."""
+    """The results: context keys of the request for conditions, and the risk with its reasons."""
 
     keys: Mapping[str, str]
     risk: int
@@ -68,7 +70,7 @@ async def prepare(
     on_call = await _is_on_call(env, account, known, call.now)
     risk, reasons = score(await _risk_facts(env, call, account, known, emergency=emergency))
     keys = {"daypass:riskscore": str(risk), "daypass:oncall": "true" if on_call else "false"}
-    return Prepared(keys, risk, reasons)
+    return Prepared({**keys, **({"daypass:ticketid": ticket} if ticket else {})}, risk, reasons)
 
 
 async def _is_on_call(env: Env, account: str, known: _Known, now: int) -> bool:
@@ -153,7 +155,7 @@ async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str
     """Asks a rule's webhook whether a ticket is open. Anything but a clear yes refuses the request."""
     body = json.dumps({"ticket": ticket, "requester": requester, "roles": list(roles)}).encode()
     try:
-        answer = json.loads(await env.outbound.post(url, body, {"content-type": "application/json"}, owner=account))
+        answer = read_json(await env.outbound.post(url, body, {"content-type": "application/json"}, owner=account))
         confirmed = isinstance(answer, dict) and answer.get("open") is True
     except OutboundFailed as error:
         raise DaypassError(

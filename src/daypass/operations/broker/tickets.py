@@ -11,12 +11,17 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from msgspec import Struct
 
 from daypass.domain.access.message import Message, email_of
 from daypass.domain.access.request import GRANTED
+from daypass.domain.strict_json import struct_reader
 from daypass.ports import Outbound, OutboundFailed
+
+A = TypeVar("A")
 
 JIRA: Final = "jira"
 SERVICENOW: Final = "servicenow"
@@ -39,19 +44,21 @@ class System(NamedTuple):
     headers: Mapping[str, str]
     owner: str
 
-    async def call(self, path: str, body: Any = None, method: str = "") -> Any:
-        """The decoded answer. Raises OutboundFailed."""
-        if body is None:
-            data = await self.outbound.get(self.base + path, self.headers, owner=self.owner)
-        else:
-            encoded = json.dumps(body).encode()
-            data = await self.outbound.post(
-                self.base + path, encoded, self.headers, owner=self.owner, method=method or "POST"
-            )
+    async def get(self, path: str) -> bytes:
+        """Raises OutboundFailed."""
+        return await self.outbound.get(self.base + path, self.headers, owner=self.owner)
+
+    async def read(self, path: str, reader: Callable[[bytes], A]) -> A:
+        """The decoded answer to a GET. Raises OutboundFailed, also for an answer of another form."""
         try:
-            return json.loads(data) if data.strip() else None
+            return reader(await self.get(path))
         except ValueError:
-            raise OutboundFailed("the ticket system's answer is not JSON") from None
+            raise OutboundFailed("the ticket system's answer cannot be read") from None
+
+    async def send(self, path: str, body: Mapping[str, Any], method: str = "POST") -> None:
+        """Raises OutboundFailed."""
+        encoded = json.dumps(body).encode()
+        await self.outbound.post(self.base + path, encoded, self.headers, owner=self.owner, method=method)
 
 
 def check_target(kind: str, target: str) -> None:
@@ -104,18 +111,58 @@ class _Work(NamedTuple):
     close: Callable[..., Any]
 
 
+# --- Answers -----------------------------------------------------------------------------------------------------------
+
+
+class _Issue(Struct, frozen=True):
+    key: str
+
+
+class _Issues(Struct, frozen=True):
+    issues: list[_Issue]
+
+
+class _Category(Struct, frozen=True):
+    key: str = ""
+
+
+class _Status(Struct, frozen=True):
+    statusCategory: _Category = _Category()  # noqa: N815  # Jira's name
+
+
+class _Transition(Struct, frozen=True):
+    id: str
+    to: _Status = _Status()
+
+
+class _Transitions(Struct, frozen=True):
+    transitions: list[_Transition]
+
+
+class _Row(Struct, frozen=True):
+    sys_id: str
+
+
+class _Rows(Struct, frozen=True):
+    result: list[_Row]
+
+
+_read_issues = struct_reader(_Issues)
+_read_transitions = struct_reader(_Transitions)
+_read_rows = struct_reader(_Rows)
+
+
 # --- Jira --------------------------------------------------------------------------------------------------------------
 
 
 async def _jira_probe(system: System) -> None:
-    await system.call("/rest/api/2/myself")
+    await system.get("/rest/api/2/myself")
 
 
 async def _jira_find(system: System, request: str) -> str:
     query = quote(f'project = "{system.options["project"]}" AND labels = "{_label(request)}"')
-    found = await system.call(f"/rest/api/2/search?jql={query}&fields=key&maxResults=1")
-    issues = _member(found, "issues")
-    return str(issues[0]["key"]) if issues else ""
+    found = await system.read(f"/rest/api/2/search?jql={query}&fields=key&maxResults=1", _read_issues)
+    return found.issues[0].key if found.issues else ""
 
 
 async def _jira_open(system: System, request: str, message: Message) -> None:
@@ -128,17 +175,17 @@ async def _jira_open(system: System, request: str, message: Message) -> None:
         "description": f"{{noformat}}\n{plain}\n{{noformat}}",
         "labels": ["daypass", _label(request)],
     }
-    await system.call("/rest/api/2/issue", {"fields": fields})
+    await system.send("/rest/api/2/issue", {"fields": fields})
 
 
 async def _jira_close(system: System, key: str, reason: str) -> None:
     path = f"/rest/api/2/issue/{quote(key, safe='')}/transitions"
-    possible = _member(await system.call(path), "transitions")
-    done = [each for each in possible if each.get("to", {}).get("statusCategory", {}).get("key") == "done"]
+    possible = (await system.read(path, _read_transitions)).transitions
+    done = [each for each in possible if each.to.statusCategory.key == "done"]
     if not done:  # it is closed already, or its workflow has no way to close it from here
         return
     comment = {"comment": [{"add": {"body": f"Access has ended: {{{{{reason}}}}}"}}]}
-    await system.call(path, {"transition": {"id": done[0]["id"]}, "update": comment})
+    await system.send(path, {"transition": {"id": done[0].id}, "update": comment})
 
 
 def _label(request: str) -> str:
@@ -153,7 +200,7 @@ def _table(system: System) -> str:
 
 
 async def _servicenow_probe(system: System) -> None:
-    await system.call(f"{_table(system)}?sysparm_limit=1&sysparm_fields=sys_id")
+    await system.get(f"{_table(system)}?sysparm_limit=1&sysparm_fields=sys_id")
 
 
 async def _servicenow_find(system: System, request: str) -> str:
@@ -162,26 +209,19 @@ async def _servicenow_find(system: System, request: str) -> str:
         "sysparm_limit": "1",
         "sysparm_fields": "sys_id",
     }
-    rows = _member(await system.call(f"{_table(system)}?{urlencode(query)}"), "result")
-    return str(rows[0]["sys_id"]) if rows else ""
+    found = await system.read(f"{_table(system)}?{urlencode(query)}", _read_rows)
+    return found.result[0].sys_id if found.result else ""
 
 
 async def _servicenow_open(system: System, request: str, message: Message) -> None:
     subject, text = email_of(message)
     row = {"short_description": subject[:160], "description": text, "correlation_id": _label(request)}
-    await system.call(_table(system), row)
+    await system.send(_table(system), row)
 
 
 async def _servicenow_close(system: System, sys_id: str, reason: str) -> None:
     row = {"state": _CLOSED_STATE, "close_code": "Solved (Permanently)", "close_notes": f"Access has ended: {reason}"}
-    await system.call(f"{_table(system)}/{quote(sys_id, safe='')}", row, "PATCH")
-
-
-def _member(answer: Any, name: str) -> list[Any]:
-    found = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(found, list):
-        raise OutboundFailed(f"the ticket system's answer has no {name}")
-    return found
+    await system.send(f"{_table(system)}/{quote(sys_id, safe='')}", row, "PATCH")
 
 
 _SYSTEMS: Final[Mapping[str, _Work]] = {

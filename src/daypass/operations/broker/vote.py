@@ -29,9 +29,10 @@ from daypass.operations.assume.replay import consume
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
+from daypass.operations.broker.automatic import local_time
 from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
-from daypass.operations.broker.facts import Person, Target, names_of, person_of, role_with_arn, targets_of
+from daypass.operations.broker.facts import Person, Target, names_of, person_of, targets_of
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.permission import allow_on_roles
 from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, principals_in, view_of, votes_on
@@ -153,7 +154,7 @@ class _Casting:
                 "The request, its role or its approval rule has changed since you read it. Read it again.",
             )
         if sent.substitutes:
-            request, terms, targets = self._substituted(tx, request, terms)
+            request, terms, targets = self._substituted(tx, request, terms, targets)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
@@ -175,7 +176,7 @@ class _Casting:
                 "This request cannot be approved in a chat. Open it in Daypass.",
                 private={"reason": "chat", "request": request.id, "risk": request.risk},
             )
-        keys = {**self.context, "daypass:riskscore": str(request.risk)}
+        keys = {**self.context, **t.keys_of(t.decode(request.document), request.risk)}
         match = stages_for(
             tx,
             request,
@@ -297,32 +298,55 @@ class _Casting:
         return view, announce(self.env, tx, self._event(view, None))
 
     def _substituted(
-        self, tx: Tx, request: AccessRequest, terms: t.Terms
+        self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
     ) -> tuple[AccessRequest, t.Terms, tuple[Target, ...]]:
         """The request for other roles that its rules allow instead. Earlier votes no longer count."""
         others = dict(self.sent.substitutes)
         if not self.sent.approve or not set(others) <= {ref.arn for ref in terms.roles}:
             raise DaypassError(ErrorKind.VALIDATION, "Only a requested role can be substituted, in an approval.")
-        for target in current_targets(tx, self.env.builtin, request, terms):
-            other = others.get(target.role.arn)
-            if other is not None and other not in expanded(target.rule.rule.substitutes, request.account):
-                raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
-        roles = []
-        for ref in terms.roles:
-            role = role_with_arn(tx, others.get(ref.arn, ref.arn))
-            if role is None:
-                raise DaypassError(ErrorKind.NOT_FOUND, f"The role {others.get(ref.arn, ref.arn)} cannot be found.")
-            roles.append(t.RoleRef(role.arn, role.id))
-        requested = terms.substituted or tuple(ref.arn for ref in terms.roles)
-        names = names_of(tx, principals_in(request))
-        rules = tuple(target.rule.name for target in targets_of(tx, self.env.builtin, roles, names, None))
-        changed = structs.replace(terms, roles=tuple(roles), substituted=requested, rules=rules)
-        document = t.encode(changed)
-        request = replace(request, document=document, digest=t.digest(document))
-        targets = current_targets(tx, self.env.builtin, request, changed)
+        chosen = [
+            self._substitute(tx, request, terms, target, others[target.role.arn])
+            if target.role.arn in others
+            else target
+            for target in targets
+        ]
+        changed = structs.replace(
+            terms,
+            roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen),
+            substituted=terms.substituted or tuple(ref.arn for ref in terms.roles),
+            rules=tuple(target.rule.name for target in chosen),
+        )
         try:
-            limits.duration(changed.seconds, [target.rule.rule for target in targets])
+            limits.duration(changed.seconds, [target.rule.rule for target in chosen])
         except limits.LimitExceeded as error:
             raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+        document = t.encode(changed)
+        request = replace(request, document=document, digest=t.digest(document))
         tx.replace(request)
-        return request, changed, targets
+        return request, changed, tuple(chosen)
+
+    def _substitute(self, tx: Tx, request: AccessRequest, terms: t.Terms, requested: Target, other: str) -> Target:
+        """The role `other` in place of a requested one, with the rule that the beneficiary could request it by."""
+        if other not in expanded(requested.rule.rule.substitutes, request.account):
+            raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
+        names = names_of(tx, principals_in(request))
+        [found] = targets_of(tx, self.env.builtin, [t.RoleRef(other, "")], names, None)
+        if found.rule.name != requested.rule.name:
+            self._check_other_rule(found, terms)
+        return found
+
+    def _check_other_rule(self, found: Target, terms: t.Terms) -> None:
+        """Raises DaypassError unless the stored request satisfies a rule under which it was not made (attack A251)."""
+        rule = found.rule.rule
+        if found.rule.requesters.conditional or rule.requester_mfa_seconds is not None:
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED,
+                f"The approval rule {found.rule.name} tests conditions or MFA when {found.role.arn} is requested, so the role cannot be a substitute.",
+                private={"reason": "conditions of the rule", "rule": found.rule.name},
+            )
+        try:
+            limits.check_reason(terms.reason, rule.reason)
+            limits.check_ticket(terms.ticket, rule.ticket)
+            limits.check_windows(rule.windows, local_time(self.call.now))
+        except limits.LimitExceeded as error:
+            raise DaypassError(ErrorKind.VALIDATION, str(error)) from None

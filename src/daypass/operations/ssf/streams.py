@@ -16,6 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import SUPPORTED, VERIFICATION, SubjectId, canonical, of_stream
+from daypass.domain.web_address import is_web_address
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.ssf.push import secret_owner
@@ -38,7 +39,6 @@ STATUSES: Final = (ENABLED, PAUSED, DISABLED)
 VERIFICATION_SECONDS: Final = 10
 """The shortest time between two verification events that a receiver requests."""
 MAX_TEXT: Final = 1024
-_MAX_URL: Final = 2048
 _CHUNK: Final = 500
 
 
@@ -104,7 +104,7 @@ def _checked(settings: StreamSettings) -> StreamSettings:
     if settings.method == POLL:
         return replace(settings, endpoint_url="", authorization="", event_types=_supported(settings))
     url, header = settings.endpoint_url, settings.authorization
-    if len(url) > _MAX_URL or not url.startswith(("https://", "http://")):
+    if not is_web_address(url):
         raise _invalid("The endpoint_url of a push stream is a URL.")
     if len(header) > MAX_TEXT or not header.isascii() or not header.isprintable():
         raise _invalid(f"An authorization_header is at most {MAX_TEXT} printable ASCII characters.")
