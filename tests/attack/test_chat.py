@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.integration.api.access import Place
+from tests.integration.api.access import Place, deliver
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Answer, Server, policy, server
 
 from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Membership, Notification
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.notify import deliver
 from daypass.ports import Tx
 
 __all__ = ["server"]

@@ -15,10 +15,8 @@ from typing import Any
 
 import pytest
 from tests.attack.test_chat import ALLOWED, Posts, refusals, state
-from tests.integration.api.access import Place
+from tests.integration.api.access import Place, deliver
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Answer, Server, server
-
-from daypass.operations.broker.notify import deliver
 
 __all__ = ["server"]
 TOKEN = base64.b64encode(bytes(range(32))).decode()

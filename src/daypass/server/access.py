@@ -1,6 +1,4 @@
-"""Follows access requests and grants in the background: ends what time or a change has ended, and
-delivers notifications.
-"""
+"""Follows access requests and grants in the background: ends what time or a change has ended."""
 
 from __future__ import annotations
 
@@ -9,7 +7,6 @@ import asyncio
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
-from daypass.operations.broker.notify import deliver
 from daypass.operations.broker.sweep import Sweeper
 from daypass.ports import Env
 
@@ -21,7 +18,6 @@ async def follow(env: Env, metrics: Metrics, seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
             swept = await sweeper.sweep()
-            await deliver(env)
         except DaypassError as error:
             logs.get().warning("access.sweep_failed", **error.private)
         except Exception:  # noqa: BLE001  # the loop must continue; a grant is checked at its use anyway

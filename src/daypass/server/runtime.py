@@ -42,7 +42,7 @@ from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports import AuthorizationServer, Env
-from daypass.server import access, checks, security_events
+from daypass.server import access, checks, notifications, security_events
 from daypass.server.authorization_server import authorization_server
 from daypass.server.certificate_uses import CertificateUseRecorder
 from daypass.server.connections import Connections
@@ -267,6 +267,7 @@ class Runtime:
             self.certificate_uses.run(),
             self.refusals.run(),
             access.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
+            notifications.follow(self.env, self.settings.access.sweep_seconds),
             self._measurements.run(),
         ]
         if self.env.oauth.enabled:

@@ -10,6 +10,8 @@ from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
 from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice, Role, User
 from daypass.domain.totp import code_at, step_at
 from daypass.operations.assume.mfa_code import seal_seed
+from daypass.operations.broker.notify import deliver_due, waiting_accounts
+from daypass.ports import Env
 
 REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "sts:SetSourceIdentity")
 APPROVE = policy("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest", "sts:AssumeRole")
@@ -27,6 +29,11 @@ def gated(account: str = TENANT, **condition: Any) -> str:
     actions = ["sts:AssumeRole", "sts:SetSourceIdentity"]
     statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": actions}
     return json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Condition": wanted}]})
+
+
+async def deliver(env: Env) -> int:
+    """Delivers what is due, and returns the number of attempts."""
+    return sum([await deliver_due(env, account) for account in await waiting_accounts(env)])
 
 
 class Place:

@@ -218,6 +218,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
             "events": {"per_account": 3, "heartbeat_seconds": 0.2},
             "journal": PATIENT_JOURNAL,
             "heavy": IN_PROCESS,
+            "access": {"sweep_seconds": 300},  # tests sweep and deliver themselves
         }
     )
     prepare_sqlite(tmp_path / "daypass.db")

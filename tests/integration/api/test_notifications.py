@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from tests.integration.api.access import APPROVE, Place
+from tests.integration.api.access import APPROVE, Place, deliver
 from tests.integration.api.conftest import ROOT, TENANT, Answer, Server
 
 from daypass.domain.directory import AccessRequest, Grant, Notification
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.notify import deliver, signature
+from daypass.operations.broker.notify import signature
 from daypass.operations.broker.sweep import sweep
 from daypass.ports import OutboundFailed, Tx
 from daypass.wire.front import Front
@@ -177,6 +177,18 @@ async def test_channel_that_is_not_valid_is_refused(place: Place, changes: dict[
     body = {"kind": "webhook", "target": "https://x.example/", "events": ["access.requested"], **changes}
     made = await place.server.api(ROOT, "PUT", "/notification-channels/ops", {"account": TENANT}, body=body)
     assert made.status == 400
+
+
+async def test_old_notifications_are_forgotten_whether_or_not_they_were_delivered(
+    place: Place, receiver: Receiver
+) -> None:
+    await channel(place, receiver)
+    for outcome in ("delivered", "dead"):
+        await place.request()
+        await later(place, Notification, outcome=outcome, created_at=1, next_at=1)
+    await place.request()
+    await deliver(place.server.runtime.env)
+    assert [each["outcome"] for each in await log(place)] == ["delivered"]
 
 
 async def test_secret_of_a_channel_is_nowhere_but_in_the_answer(place: Place, receiver: Receiver) -> None:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.api.access import Place
+from tests.integration.api.access import Place, deliver
 from tests.integration.api.conftest import ROOT, TENANT, Server
 from tests.ticket_systems import TOKEN, USER, Jira, ServiceNow, TicketSystem, serving
 
 from daypass.domain.directory import Notification
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.notify import deliver
 from daypass.operations.broker.tickets import EVENTS
 from daypass.ports import Tx
 

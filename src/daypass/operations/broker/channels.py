@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from daypass.domain.directory import Notification, NotificationChannel
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.web_address import is_web_address
 from daypass.operations.broker import notify, tickets
 from daypass.operations.crud.collection import Collection
 from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.web_address import is_web_address
 from daypass.ports import Call, Env, Tx
 
 KINDS: Final = ("webhook", "email", "slack", "teams", *tickets.KINDS)

@@ -2,7 +2,7 @@
 
 A notification is a row in the transaction of its event, for each channel of the account that wants the event. So none
 is lost and none reports what did not happen. Delivery is repeated with growing pauses; after the last attempt the
-notification is dead, and stays visible until somebody retries it. A link in a notification carries no authority.
+notification is dead, and stays visible for 30 days, so that somebody can retry it. A link in a notification carries no authority.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from daypass.domain.directory import Notification, NotificationChannel, RequestS
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker import tickets
-from daypass.ports import Env, OutboundFailed, Tx
+from daypass.ports import Env, OutboundFailed, Reader, Tx
 
 _ASKING: Final = frozenset({EventType.ACCESS_REQUESTED.value, EventType.ACCESS_ESCALATED.value})
 _HANDLED: Final = frozenset(
@@ -31,8 +31,9 @@ TEST: Final = "notification.test"
 _PAUSES_MS: Final = (10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600_000)
 """The pauses after failed attempts. A notification that fails once more is dead."""
 _LEASE_MS: Final = 60_000
-_BATCH: Final = 50
-_AT_ONCE: Final = 8
+MAX_ACCOUNTS: Final = 1_000
+_AT_ONCE: Final = 4  # deliveries of one account
+_ROUNDS: Final = 16
 _KEEP_MS: Final = 30 * 86_400_000
 _CHANNELS: Final = 100
 
@@ -84,23 +85,47 @@ def notification_for_test(env: Env, channel: NotificationChannel, now: int, acto
 # --- Delivery ------------------------------------------------------------------------------------------------------
 
 
-async def deliver(env: Env) -> int:
-    """Delivers what is due, and returns the number of attempts. Raises DaypassError(UNAVAILABLE)."""
-    now = env.clock.now()
-    due = await env.directory.read(
-        lambda tx: [n for n in tx.find(Notification, outcome="", order="next_at", limit=_BATCH) if n.next_at <= now],
-        account="",
-    )
-    turns = asyncio.Semaphore(_AT_ONCE)
+async def waiting_accounts(env: Env, after: str = "") -> list[str]:
+    """Up to MAX_ACCOUNTS accounts after `after` that have notifications to be delivered now or later. Raises
+    DaypassError(UNAVAILABLE).
+    """
+    return await env.directory.read(lambda tx: _waiting_accounts(tx, after), account="")
 
-    async def one(notification: Notification) -> bool:
-        async with turns:
-            channel = await _claimed(env, notification, now)
-            if channel is not None:
-                await _attempt(env, channel, notification)
-            return channel is not None
 
-    return sum(await asyncio.gather(*map(one, due)))
+def _waiting_accounts(tx: Reader, after: str) -> list[str]:
+    found: list[str] = []
+    while len(found) < MAX_ACCOUNTS and (
+        following := tx.find(Notification, outcome="", order="account", after=after, limit=1)
+    ):
+        after = following[0].account
+        found.append(after)
+    return found
+
+
+async def deliver_due(env: Env, account: str) -> int:
+    """Delivers notifications of an account that are due, the oldest first, and returns the number of attempts. Stops after
+    some of them, because other accounts wait. Raises DaypassError(UNAVAILABLE).
+    """
+    attempts = 0
+    for _ in range(_ROUNDS):
+        now = env.clock.now()
+        waiting = await env.directory.read(
+            lambda tx: tx.find(Notification, outcome="", account=account, order="next_at", limit=_AT_ONCE),
+            account="",
+        )
+        due = [notification for notification in waiting if notification.next_at <= now]
+        attempts += sum(await asyncio.gather(*(_deliver(env, notification, now) for notification in due)))
+        if len(due) < _AT_ONCE:
+            break
+    return attempts
+
+
+async def _deliver(env: Env, notification: Notification, now: int) -> bool:
+    """Whether this process got the notification, and has tried to deliver it."""
+    channel = await _claimed(env, notification, now)
+    if channel is not None:
+        await _attempt(env, channel, notification)
+    return channel is not None
 
 
 async def _claimed(env: Env, notification: Notification, now: int) -> NotificationChannel | None:
@@ -145,12 +170,18 @@ async def _attempt(env: Env, channel: NotificationChannel, notification: Notific
         else:
             after = replace(after, next_at=now + _PAUSES_MS[found.attempts])
         tx.replace(after)
-        for old in tx.find(Notification, outcome="delivered", order="created_at", limit=4):
-            if old.created_at < now - _KEEP_MS:
-                tx.delete(old)
+        _forget_old(tx, found.account, now)
         return None, _recorded(after, now, after.outcome or "failed")
 
     await env.journal.write(change)
+
+
+def _forget_old(tx: Tx, account: str, now: int) -> None:
+    """Deletes more old notifications of an account than an attempt adds."""
+    for outcome in ("delivered", "dead"):
+        for old in tx.find(Notification, account=account, outcome=outcome, order="next_at", limit=2):
+            if old.created_at < now - _KEEP_MS:
+                tx.delete(old)
 
 
 def _recorded(notification: Notification, now: int, what: str) -> Event:

@@ -3,15 +3,16 @@
 Every process sweeps. Each change is checked again in its own transaction, so that it happens once. A grant is refused
 at its use whether or not it has been swept; the sweep ends its sessions and tells the record.
 
-A sweep costs no more than what is due and a fixed number of checks, however many grants are open. Grants whose time is
-over are found by their time. Those of accounts in which something has changed are checked first; all others in turn,
-because a person may belong to another account than the role.
+A sweep costs no more than what is due and a fixed number of checks, however many requests and grants are open. Those
+whose time is over are found by their time. Others are checked in turn, because a person may belong to another account than
+the role; grants of accounts in which something has changed come first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from daypass.domain.access import grant as grants
@@ -49,6 +50,7 @@ from daypass.operations.broker.view import current_targets, principals_in
 from daypass.ports import Env, Reader, Tx
 
 _BATCH: Final = 500
+_UNDECIDED: Final = 500  # requests of each state that one sweep checks
 _PAGE: Final = 50  # grants that are checked in one snapshot: other reads wait so long
 _CHECKS: Final = 1_000  # grants that one sweep checks
 _WARNING_MS: Final = 300_000
@@ -90,6 +92,8 @@ class Sweeper:
         """Accounts whose grants are to be checked, each with the last grant that was; _EVERY_ACCOUNT: all of them."""
         self._turn = ""
         """The last grant that was checked in turn."""
+        self._undecided = dict.fromkeys(sorted(UNDECIDED), "")
+        """The last request of each state that was checked in turn."""
 
     @property
     def behind(self) -> bool:
@@ -100,10 +104,9 @@ class Sweeper:
         env = self._env
         now = env.clock.now()
         due = await env.directory.read(lambda tx: _overdue(tx, now), account="")
+        due += await self._check_undecided(now)
         for request in due:
             await _expire(env, request.id)
-        for request in await env.directory.read(lambda tx: _unanswered(tx, env, now), account=""):
-            await _escalate(env, request.id)
         over, soon = await env.directory.read(lambda tx: _timed(tx, now), account="")
         for grant, reason in over:
             await end_now(env, grant.id, reason)
@@ -112,6 +115,18 @@ class Sweeper:
         await self._notice_changes()
         ended = len(over) + await self._check()
         return Swept(len(due), ended, await env.directory.read(lambda tx: tx.count(Grant, ended_at=0), account=""))
+
+    async def _check_undecided(self, now: int) -> list[AccessRequest]:
+        """Checks the next undecided requests: escalates those without an answer, and returns those to be closed."""
+        closed: list[AccessRequest] = []
+        for state, after in self._undecided.items():
+            look = partial(_undecided, env=self._env, state=state, after=after, now=now)
+            page = await self._env.directory.read(look, account="")
+            for request in page.unanswered:
+                await _escalate(self._env, request.id)
+            closed += page.disabled
+            self._undecided[state] = page.last
+        return closed
 
     async def _notice_changes(self) -> None:
         """Adds the accounts of which something has changed since the last sweep; they start over."""
@@ -175,15 +190,19 @@ def _overdue(tx: Reader, now: int) -> list[AccessRequest]:
         for state in _WAITING
         for request in tx.find(AccessRequest, state=state.value, order="deadline", limit=_BATCH)
     ]
-    return [request for request in found if _closed(tx, request, now) is not None and not grants_of(tx, request.id)]
+    return [request for request in found if overdue(request, now) is not None and not grants_of(tx, request.id)]
 
 
 def _closed(tx: Reader, request: AccessRequest, now: int) -> AccessRequest | None:
     """The request as it has to be closed: its deadline has passed, or a person of it was disabled. None: it stays open."""
     after = overdue(request, now)
-    if after is None and request.state in UNDECIDED and is_disabled(tx, (request.requester_id, request.beneficiary_id)):
+    if after is None and _has_disabled(tx, request):
         return moved(request, RequestState.CANCELLED, now, EndReason.INELIGIBLE.value)
     return after
+
+
+def _has_disabled(tx: Reader, request: AccessRequest) -> bool:
+    return request.state in UNDECIDED and is_disabled(tx, (request.requester_id, request.beneficiary_id))
 
 
 def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[tuple[Grant, EndReason | None]]]:
@@ -225,16 +244,29 @@ def _void(env: Env, tx: Reader, grant: Grant) -> EndReason | None:
     return None
 
 
-def _unanswered(tx: Reader, env: Env, now: int) -> list[AccessRequest]:
-    """Pending requests that have waited longer than a rule's escalation allows."""
-    return [
-        request
-        for request in tx.find(AccessRequest, state=RequestState.PENDING.value, order="deadline", limit=_BATCH)
-        if not request.escalated_at and _escalation_due(tx, env, request, now)
-    ]
+class _Undecided(NamedTuple):
+    """A page of requests in one state: those of disabled persons, those that have waited longer than a rule's escalation
+    allows, and where the next page begins; "": at the first request.
+    """
+
+    disabled: list[AccessRequest]
+    unanswered: list[AccessRequest]
+    last: str
+
+
+def _undecided(tx: Reader, env: Env, state: RequestState, after: str, now: int) -> _Undecided:
+    found = tx.find(AccessRequest, state=state.value, order="id", after=after, limit=_UNDECIDED)
+    snapshot = Snapshot(tx)
+    return _Undecided(
+        [request for request in found if _has_disabled(snapshot, request)],
+        [request for request in found if _escalation_due(snapshot, env, request, now)],
+        found[-1].id if len(found) == _UNDECIDED else "",
+    )
 
 
 def _escalation_due(tx: Reader, env: Env, request: AccessRequest, now: int) -> bool:
+    if request.state is not RequestState.PENDING or request.escalated_at:
+        return False
     try:
         targets = current_targets(tx, env.builtin, request, decode(request.document))
     except DaypassError:

@@ -16,7 +16,6 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import SUPPORTED, VERIFICATION, SubjectId, canonical, of_stream
-from daypass.domain.web_address import is_web_address
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.ssf.push import secret_owner
@@ -33,6 +32,7 @@ from daypass.operations.ssf.queue import (
     existing,
     streams_of,
 )
+from daypass.operations.web_address import is_web_address
 from daypass.ports import Call, Env, Tx
 
 STATUSES: Final = (ENABLED, PAUSED, DISABLED)

@@ -153,5 +153,6 @@ notifications = Table(
     integer("delivered_at"),
     text("error"),
     Index(None, "outcome", "next_at"),
+    Index(None, "outcome", "account", "next_at"),
     Index(None, "account", "id"),
 )

@@ -1,0 +1,75 @@
+"""Work for accounts in the background: a bounded number of tasks, of which an account has only some. A failure ends its
+task and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from daypass.domain.errors import DaypassError
+from daypass.observability import logs
+
+
+class Failures:
+    """Reports failures as log events `NAME.broken` and `NAME.failed`. An outage is reported once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failing = False
+
+    def report(self, error: Exception) -> None:
+        if not isinstance(error, DaypassError):
+            logs.get().error(f"{self._name}.broken", exc_info=error)
+        elif not self._failing:
+            logs.get().warning(f"{self._name}.failed", **error.private)
+            self._failing = True
+
+    def ended(self) -> None:
+        self._failing = False
+
+
+class AccountTasks:
+    """Tasks of this process, each with a key.
+
+    Args:
+        name: of the work, for its failures.
+        at_once, of_account: the most tasks that run, of all accounts and of one.
+    """
+
+    def __init__(self, name: str, at_once: int, of_account: int) -> None:
+        self._failures = Failures(name)
+        self._at_once, self._most_of_account = at_once, of_account
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._of_account: Counter[str] = Counter()
+
+    @property
+    def full(self) -> bool:
+        """Whether no further task starts now."""
+        return len(self._tasks) >= self._at_once
+
+    def start(self, key: str, account: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Starts a task, unless one with this key runs, or there is no room."""
+        if not self.full and key not in self._tasks and self._of_account[account] < self._most_of_account:
+            self._of_account[account] += 1
+            self._tasks[key] = asyncio.create_task(self._run(key, account, work))
+
+    async def _run(self, key: str, account: str, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+            self._failures.ended()
+        except Exception as error:  # noqa: BLE001  # what has to be done is in the database, and is found again
+            self._failures.report(error)
+        finally:
+            del self._tasks[key]
+            self._of_account[account] -= 1
+            if not self._of_account[account]:
+                del self._of_account[account]
+
+    async def stop(self) -> None:
+        """Cancels the tasks. What was sent and not written down is sent again."""
+        tasks = [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,85 @@
+"""Notifications and sweeps under attack: rows A252, one account's slow receivers, and A253, one account's many requests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.integration.api.access import Place
+from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
+
+from daypass.domain.directory import AccessRequest, Notification
+from daypass.domain.events import Event, EventType
+from daypass.operations.broker import notify
+from daypass.operations.broker import sweep as sweeping
+from daypass.operations.broker.sweep import Sweeper
+from daypass.ports import Tx
+from daypass.server import notifications
+
+__all__ = ["server"]
+
+
+@pytest.fixture
+async def place(server: Server) -> Place:  # the fixture that is imported
+    made = Place(server)
+    await made.fill()
+    return made
+
+
+async def change(place: Place, step: Any) -> None:
+    def run(tx: Tx) -> tuple[None, Event]:
+        step(tx)
+        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
+
+    await place.server.runtime.env.journal.write(run)
+
+
+async def test_a252_slow_receivers_of_one_account_delay_no_other(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    env, delivered = place.server.runtime.env, asyncio.Event()
+
+    async def send(_: Any, __: Any, notification: Notification) -> None:
+        if notification.account == TENANT:
+            await asyncio.Event().wait()
+        delivered.set()
+
+    monkeypatch.setattr(notify, "send", send)
+    for account in (TENANT, OPERATOR):
+        channel = notify.NotificationChannel(account, "ops", "webhook", "https://x.example/", b"", (), 1, 1)
+        await place.server.write(channel)
+    slow = notify.NotificationChannel(TENANT, "ops", "webhook", "https://x.example/", b"", (), 1, 1)
+
+    def many(tx: Tx) -> None:
+        for _ in range(200):
+            tx.insert(notify.notification_for_test(env, slow, 1, "someone"))
+        tx.insert(notify.notification_for_test(env, replace(slow, account=OPERATOR), place.now, "someone"))
+
+    await change(place, many)
+    following = asyncio.create_task(notifications.follow(env, 0.01))
+    await asyncio.wait_for(delivered.wait(), 60)
+    following.cancel()
+
+
+async def test_a253_many_requests_of_others_do_not_delay_an_escalation(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of others were made before, and their deadlines are earlier."""
+    monkeypatch.setattr(sweeping, "_UNDECIDED", 3)
+    for _ in range(4):
+        await place.request("eve")
+    await place.role("other")
+    escalation = {"after_seconds": 60, "approvers": {"principals": ["user/lou"]}}
+    await place.rule("other", roles=["role/other"], escalation=escalation, pending_seconds=172_800)
+    request = await place.request("ann", "other")
+
+    def earlier(tx: Tx) -> None:
+        for each in tx.find(AccessRequest):
+            tx.replace(replace(each, created_at=each.created_at - 3_600_000))
+
+    await change(place, earlier)
+    sweeper = Sweeper(place.server.runtime.env)
+    for _ in range(2):  # a whole turn
+        await sweeper.sweep()
+    [escalated] = [event for event in await place.server.events() if event["type"] == "access.escalated"]
+    assert escalated["detail"]["request"] == request["id"]
