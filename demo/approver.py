@@ -86,7 +86,7 @@ class InChromium(Approver):
     def approve(self, request: str, note: str) -> list[str]:
         self._page.open(f"{self.base}{_REQUEST}?id={request}")
         self._page.fill({"#approve-reason": note})
-        self._page.submit(f"form[action='{_REQUEST}/approve']")
+        self._page.submit(f"form[action^='{_REQUEST}/approve']")
         self._page.wait("!!document.querySelector('form[data-options]:not([hidden])')")
         confirmed = self._page.evaluate(
             "[...document.querySelectorAll('dt')].map(e => e.textContent + ': ' + e.nextElementSibling.textContent)"
@@ -128,7 +128,7 @@ class InSoftware(Approver):
         self._post(path, {**page.forms[path], "name": name, "response": self._answer(response)})
 
     def approve(self, request: str, note: str) -> list[str]:
-        page, path = self._get(f"{_REQUEST}?id={request}"), f"{_REQUEST}/approve"
+        page, path = self._get(f"{_REQUEST}?id={request}"), f"{_REQUEST}/approve?id={request}"
         page = self._post(path, {**page.forms[path], "reason": note})
         asked, self._count = json.loads(page.options), self._count + 1
         data = AuthenticatorData.create(self._rp_hash, AuthenticatorData.FLAG(0x05), self._count)

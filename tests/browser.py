@@ -62,7 +62,7 @@ class _Reader(HTMLParser):
 
 
 def forms(answer: Answer) -> dict[str, Form]:
-    """The forms of a page by the path that they go to (the last, where several go to the same)."""
+    """The forms of a page by the path that they go to, without its query (the last, where several go to the same)."""
     return parsed_forms(answer.body.decode())
 
 
@@ -70,7 +70,7 @@ def parsed_forms(page: str) -> dict[str, Form]:
     """The forms of a page's text, as `forms`."""
     reader = _Reader()
     reader.feed(page)
-    return {form.action: form for form in reader.forms}
+    return {form.action.partition("?")[0]: form for form in reader.forms}
 
 
 def text(answer: Answer) -> str:
@@ -120,6 +120,10 @@ class Browser:
     def submit(self, answer: Answer, path: str, **fields: str) -> Answer:
         """Fills in the form of a page that goes to `path`, and sends it."""
         return self.post(path, {**forms(answer)[path].fields, **fields})
+
+    def confirm(self, answer: Answer, path: str, **fields: str) -> Answer:
+        """Sends a form that a person without MFA confirms by a button, and confirms it."""
+        return self.submit(self.submit(answer, path, **fields), path)
 
     def sign_in(self, account: str, user: str, password: str, following: str = "") -> Answer:
         """The first step of a sign-in."""

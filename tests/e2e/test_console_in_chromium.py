@@ -195,6 +195,22 @@ def test_theme_is_chosen_and_stays(server: Server, chromium: Browser) -> None:
     ann.close()
 
 
+def test_countdown_that_arrives_later_counts_from_its_arrival(server: Server, chromium: Browser) -> None:
+    """As in a part of a page that htmx has replaced, five minutes after the page was opened."""
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page = ada.open("/console/")
+    page.evaluate(
+        """() => {
+            const now = Date.now.bind(Date);
+            Date.now = () => now() + 300000;
+            document.querySelector("main").insertAdjacentHTML(
+                "beforeend", '<time class="countdown" id="late" data-now="0" data-until="1000000">new</time>');
+        }"""
+    )
+    page.wait_for_function("document.getElementById('late').textContent.startsWith('16 min')")
+    ada.close()
+
+
 def test_menu_at_360_px_opens_and_leads_on_by_keyboard(server: Server, chromium: Browser) -> None:
     ann = Person(server, chromium, "ann", ("light", 360))
     page = ann.page

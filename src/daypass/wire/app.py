@@ -181,7 +181,8 @@ class Application:
         if row is None:
             return await self._front.refuse(Progress(request), _NO_PATH, JSON_ERRORS)
         if row.page and request.method in GET:
-            return Response(303, b"", b"text/plain", ((b"location", row.page.encode("ascii")), _NO_STORE))
+            query = b"?" + request.raw_query if request.raw_query else b""
+            return Response(303, b"", b"text/plain", ((b"location", row.page.encode("ascii") + query), _NO_STORE))
         allowed = ", ".join(sorted(row.methods))
         error = DaypassError(ErrorKind.MALFORMED_REQUEST, f"The methods allowed here are: {allowed}.")
         response = await self._front.refuse(Progress(request, row.operation), error, row.errors, status=405)

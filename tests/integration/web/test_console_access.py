@@ -179,6 +179,8 @@ def test_denial_without_a_reason_is_refused_and_with_one_is_final(
     request = sent(ann, role=ORDERS)
     page = lee.get(f"/console/access-request?id={request}")
     answer = lee.submit(page, "/console/access-request/deny", reason=" ")
+    reloaded = lee.get(f"/console/access-request/deny?id={request}")  # the address that the browser shows now
+    assert reloaded.headers["location"] == f"/console/access-request?id={request}"
     assert "A denial has a reason." in text(answer)
     refused(site, answer, 400)
     assert query_of(lee.submit(page, "/console/access-request/deny", reason="Not now"))["done"] == "denied"

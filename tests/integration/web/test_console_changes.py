@@ -125,7 +125,7 @@ def test_group_is_created_filled_renamed_and_deleted_with_what_it_has(site: Inst
     assert done(ada.submit(page, "/console/group/rename", new_name="team"))["name"] == "team"
     page = ada.get("/console/group?name=team")
     assert name in text(page)
-    assert done(ada.submit(page, "/console/group/delete"))["done"] == "deleted"
+    assert done(ada.confirm(page, "/console/group/delete"))["done"] == "deleted"
     assert ada.get("/console/group?name=team").status == 404
 
 
@@ -138,7 +138,7 @@ def test_user_is_renamed_joins_and_leaves_a_group_and_is_deleted(site: Installat
     assert done(of_user(ada, name, "rename", new_name=f"{name}-b"))["name"] == f"{name}-b"
     person = Browser(site)
     assert person.sign_in(ALPHA, f"{name}-b", PASSWORD).status == 303
-    assert done(of_user(ada, f"{name}-b", "delete"))["done"] == "deleted"
+    assert done(of_user(ada, f"{name}-b", "delete", confirmed="yes"))["done"] == "deleted"
     assert ada.get(f"{USER}?name={name}-b").status == 404
     assert person.get("/account").status == 303  # signed out
 
@@ -146,7 +146,7 @@ def test_user_is_renamed_joins_and_leaves_a_group_and_is_deleted(site: Installat
 def test_disabled_user_stays_and_has_no_access(site: Installation, ada: Browser) -> None:
     name = user(site)
     person = signed_in(site, name)
-    assert done(of_user(ada, name, "offboard"))["done"] == "saved"
+    assert done(of_user(ada, name, "offboard", confirmed="yes"))["done"] == "saved"
     assert person.get("/account").status == 303
     assert Browser(site).sign_in(ALPHA, name, PASSWORD).status == 403
     assert ada.get(f"{USER}?name={name}").status == 200
@@ -191,7 +191,7 @@ def test_oidc_provider_is_created_changed_and_deleted(site: Installation, ada: B
     del members["max_age_seconds"]
     done(ada.submit(page, "/console/provider/settings", settings=json.dumps(members)))
     done(ada.submit(page, "/console/provider/remove-audience"))
-    assert done(ada.submit(page, "/console/provider/delete"))["done"] == "deleted"
+    assert done(ada.confirm(page, "/console/provider/delete"))["done"] == "deleted"
     refused(site, ada.submit(ada.get("/console/providers"), "/console/providers/create-oidc", url="http://x"), 400)
 
 
@@ -201,7 +201,7 @@ def test_saml_provider_is_created_and_deleted(site: Installation, ada: Browser) 
     made = done(ada.submit(page, "/console/providers/create-saml", saml_name="corp", metadata=document))
     page = ada.get(f"/console/provider?arn={made['arn']}")
     done(ada.submit(page, "/console/provider/metadata", metadata=document))
-    assert done(ada.submit(page, "/console/provider/delete"))["done"] == "deleted"
+    assert done(ada.confirm(page, "/console/provider/delete"))["done"] == "deleted"
 
 
 def test_client_is_created_gets_a_secret_is_disabled_and_deleted(site: Installation, ada: Browser) -> None:
@@ -220,7 +220,7 @@ def test_client_is_created_gets_a_secret_is_disabled_and_deleted(site: Installat
     assert json.loads(served(api(site, "GET", f"/clients/{client}")).body)["name"] == "other"
     refused(site, ada.submit(page, "/console/client/settings", settings='{"role": 1}'), 400)
     done(ada.submit(page, "/console/client/delete-secret"))
-    assert done(ada.submit(page, "/console/client/delete"))["done"] == "deleted"
+    assert done(ada.confirm(page, "/console/client/delete"))["done"] == "deleted"
     assert api(site, "GET", f"/clients/{client}").status == 404
 
 
@@ -231,7 +231,7 @@ def test_resource_server_is_created_changed_and_deleted(site: Installation, ada:
     page = ada.get("/console/resource-server?id=https://api.example.com")
     done(ada.submit(page, "/console/resource-server/save", settings='{"scopes": {"write": {}}}'))
     assert "write" in text(ada.get("/console/resource-server?id=https://api.example.com"))
-    assert done(ada.submit(page, "/console/resource-server/delete"))["done"] == "deleted"
+    assert done(ada.confirm(page, "/console/resource-server/delete"))["done"] == "deleted"
 
 
 def test_trust_anchor_is_created_disabled_enabled_and_deleted(site: Installation, ada: Browser) -> None:
@@ -246,7 +246,7 @@ def test_trust_anchor_is_created_disabled_enabled_and_deleted(site: Installation
     done(ada.submit(page, "/console/trust-anchor/save", anchor_name="acme-2"))
     assert "acme-2" in text(ada.get("/console/trust-anchors"))
     refused(site, ada.submit(page, "/console/trust-anchor/save", pem="not a certificate"), 400)
-    assert done(ada.submit(page, "/console/trust-anchor/delete"))["done"] == "deleted"
+    assert done(ada.confirm(page, "/console/trust-anchor/delete"))["done"] == "deleted"
 
 
 # --- Confirmation
@@ -338,9 +338,19 @@ def test_change_that_only_creates_is_not_confirmed(site: Installation) -> None:
     assert done(eve.submit(eve.get("/console/users"), "/console/users/create", new_name=name))["name"] == name
 
 
+def test_deletion_by_a_person_without_mfa_is_confirmed_by_a_button(site: Installation, ada: Browser) -> None:
+    name = user(site)
+    asked = of_user(ada, name, "delete")
+    assert (asked.status, f"Name {name}" in text(asked)) == (200, True)
+    assert site.iam("GetUser", UserName=name).status == 200
+    assert done(ada.submit(asked, f"{USER}/delete"))["done"] == "deleted"
+    assert ada.get(f"{USER}?name={name}").status == 404
+
+
 def test_change_without_the_permission_is_refused_and_recorded(site: Installation) -> None:
     lee = signed_in(site, "lee")
-    answer = lee.post(f"{USER}/delete", {"csrf": token(lee.get("/console/")), "name": "ann"})
+    form = {"csrf": token(lee.get("/console/")), "name": "ann", "confirmed": "yes"}
+    answer = lee.post(f"{USER}/delete", form)
     assert answer.status == 403
     assert [record["error"] for record in site.records(answer.request_id) if record.get("error")]
     assert site.iam("GetUser", UserName="ann").status == 200

@@ -110,7 +110,7 @@ def test_rule_is_written_read_and_deleted(site: Installation) -> None:
     bad = ada.submit(page, "/console/rule/save", name="bad", document="{}")
     assert "The rule is not valid" in text(bad)
     refused(site, bad, 400)
-    assert ada.submit(ada.get("/console/rule?name=other"), "/console/rule/delete").status == 303
+    assert ada.confirm(ada.get("/console/rule?name=other"), "/console/rule/delete").status == 303
     assert api(site, "GET", "/approval-rules/other").status == 404
 
 
@@ -125,7 +125,17 @@ def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation)
     assert query_of(tested) == {"done": "tested", "outcome": "all"}
     assert "The list below has its state" in text(ada.get(tested.headers["location"]))
     assert "ops" in text(ada.get("/console/notifications?outcome=waiting"))
-    assert ada.submit(page, "/console/notifications/delete").status == 303
+    assert ada.confirm(page, "/console/notifications/delete").status == 303
+
+
+def test_deletion_of_a_channel_is_confirmed(site: Installation) -> None:
+    ada = signed_in(site, "ada")
+    page = ada.get("/console/notifications")
+    made = ada.submit(page, "/console/notifications/save", name="kept", target="https://hooks.example.com/x")
+    asked = ada.submit(made, "/console/notifications/delete")
+    assert (asked.status, "Name kept" in text(asked)) == (200, True)
+    assert "kept" in text(ada.get("/console/notifications"))
+    assert query_of(ada.submit(asked, "/console/notifications/delete")) == {"done": "deleted"}
 
 
 def test_channel_of_the_same_name_is_replaced_only_when_the_person_says_so(site: Installation) -> None:
@@ -143,7 +153,7 @@ def test_channel_of_the_same_name_is_replaced_only_when_the_person_says_so(site:
     replaced = ada.submit(again, "/console/notifications/save", replace="yes")
     assert "whsec_" in text(replaced)
     assert "hooks.example.com/y" in text(replaced)
-    assert ada.submit(replaced, "/console/notifications/delete").status == 303
+    assert ada.confirm(replaced, "/console/notifications/delete").status == 303
 
 
 def test_channel_of_a_ticket_system_is_made_with_its_secret(site: Installation) -> None:
@@ -156,7 +166,7 @@ def test_channel_of_a_ticket_system_is_made_with_its_secret(site: Installation) 
     assert "a-token-of-the-desk" not in made.body.decode()
     assert "desk" in forms(made)["/console/notifications/delete"].fields.values()
     assert not any(b"a-token-of-the-desk" in record for record in site.record_bytes())
-    assert ada.submit(made, "/console/notifications/delete").status == 303
+    assert ada.confirm(made, "/console/notifications/delete").status == 303
 
 
 def test_settings_are_for_the_operator_and_have_no_secrets(site: Installation) -> None:

@@ -46,7 +46,9 @@ async def inbox(visit: ConsoleVisit) -> Response:
 
 
 async def show(visit: ConsoleVisit) -> Response:
-    """GET /console/access-request?id=…"""
+    """GET /console/access-request?id=… Without an id, as after a reload of a form's answer: the inbox."""
+    if not visit.value("id", 64):
+        return to("/console/approvals")
     return await _page(visit, visit.value("id", 64))
 
 
@@ -75,7 +77,8 @@ async def deny(visit: ConsoleVisit) -> Response:
 
 async def _voted(visit: ConsoleVisit, sent: Vote, operation: str) -> Response:
     """Casts the vote. A person who has MFA confirms it first, by a step-up that is bound to the vote's digest."""
-    request_id, path = visit.value("request", 64), f"{_REQUEST}/{'approve' if sent.approve else 'deny'}"
+    request_id = visit.value("request", 64)
+    path = address(f"{_REQUEST}/{'approve' if sent.approve else 'deny'}", id=request_id)
     proof = proof_of(visit.signed_in, visit.values)
     digest = vote_digest(visit.call.caller.account, request_id, sent)
     if proof is None:

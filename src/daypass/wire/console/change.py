@@ -2,7 +2,7 @@
 
 A person who has MFA confirms a sensitive form on a page that shows everything in it. The proof is bound to the form's path
 and to every field, so what is performed is what the person saw; the operation then runs with MFA of that moment. For a
-person without MFA the account's policies decide, as for any other call.
+person without MFA the account's policies decide, as for any other call; such a person confirms deletions by a button.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "after": "",
     "arn": "ARN",
     "client_token": "",
+    "confirmed": "",
     "id": "Id",
     "mfa": "",
     "name": "Name",
@@ -47,7 +48,7 @@ class Change(NamedTuple):
         operation: the operation that it calls first, as the record names it.
         summary: what it does; the title of the confirmation.
         perform: does it, and answers. again: the form's page.
-        confirmed: a person who has MFA confirms it.
+        confirmed: a person who has MFA confirms it. deletes: one without MFA does so, too.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Change(NamedTuple):
     perform: ConsolePage
     again: Again
     confirmed: bool = False
+    deletes: bool = False
 
     async def serve(self, visit: ConsoleVisit) -> Response:
         """The answer to the form."""
@@ -63,16 +65,19 @@ class Change(NamedTuple):
             asked = None
             if self.confirmed:
                 visit.named(self.operation)
-                asked = await confirmation(visit, self.path, self.summary, self.operation)
+                asked = await confirmation(visit, self.path, self.summary, self.operation, always=self.deletes)
             return asked or await self.perform(visit)
         except DaypassError as error:
             return await self.again(visit, await visit.problem(error))
 
 
-async def confirmation(visit: ConsoleVisit, path: str, title: str, operation: str) -> Response | None:
+async def confirmation(
+    visit: ConsoleVisit, path: str, title: str, operation: str, *, always: bool = False
+) -> Response | None:
     """The page that asks for MFA; None when the form is confirmed now, or the person has no MFA.
 
     After a proof, the caller of `visit` has MFA of this moment. `operation`: the proof is recorded under its name.
+    `always`: a person without MFA is asked, too.
     """
     fields = {name: value for name, value in visit.values.items() if name not in PROOF_FIELDS}
     account = visit.call.caller.account
@@ -90,7 +95,7 @@ async def confirmation(visit: ConsoleVisit, path: str, title: str, operation: st
             visit.call = replace(visit.call, caller=caller)
             return None
     asked = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
-    if not (asked.passkey or asked.devices):
+    if not (asked.passkey or asked.devices) and (not always or visit.value("confirmed", 8) == "yes"):
         return None
     return visit.page("confirm", title, action=path, values=fields, facts=_facts(fields), asked=asked, problem=problem)
 

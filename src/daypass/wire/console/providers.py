@@ -193,5 +193,11 @@ def provider_changes() -> Sequence[Change]:
         ),
         change(f"{_PROVIDER}/metadata", "iam:UpdateSAMLProvider", "Replace the metadata of a provider", _metadata),
         change(f"{_PROVIDER}/settings", "daypass:PutProviderSettings", "Change a provider's settings", _settings),
-        change(f"{_PROVIDER}/delete", "iam:DeleteOpenIDConnectProvider", "Delete an identity provider", _delete),
+        change(
+            f"{_PROVIDER}/delete",
+            "iam:DeleteOpenIDConnectProvider",
+            "Delete an identity provider",
+            _delete,
+            deletes=True,
+        ),
     )

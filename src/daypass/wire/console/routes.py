@@ -51,9 +51,8 @@ def console_routes(console: Console) -> tuple[Route, ...]:
         return Route(path, shown(console, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
 
     def form(path: str, serve: ConsolePage, summary: str, operation: str) -> Route:
-        return Route(
-            path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation, page_of(path)
-        )
+        page = _REQUEST if path.startswith(f"{_REQUEST}/") else page_of(path)
+        return Route(path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation, page)
 
     site, first = console.site, "daypass:CreateFirstAdministrator"
     return (
@@ -161,7 +160,7 @@ def _administration(show: Show, form: Show) -> tuple[Route, ...]:
         show(channel, rules.notifications, "Console: notifications", "daypass:ListNotificationChannels"),
         form(f"{channel}/save", rules.put_channel, "Writes a channel", "daypass:PutNotificationChannel"),
         form(f"{channel}/test", rules.test_channel, "Tests a channel", "daypass:TestNotificationChannel"),
-        form(f"{channel}/delete", rules.delete_channel, "Deletes a channel", "daypass:DeleteNotificationChannel"),
+        *(form(each.path, each.serve, each.summary, each.operation) for each in rules.channel_changes()),
         form(f"{channel}/retry", rules.retry, "Delivers a notification again", "daypass:RetryNotification"),
         show("/console/dashboard", dashboards.dashboard, "Console: dashboards", "daypass:ReadAudit"),
         show("/console/dashboard/events", dashboards.events, "Figures of a dashboard as an event", "daypass:ReadAudit"),

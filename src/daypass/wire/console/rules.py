@@ -16,6 +16,7 @@ from daypass.wire.http import Response
 _ROWS: Final = 50
 _RULES: Final = "/console/rules"
 _NOTIFICATIONS: Final = "/console/notifications"
+_DELETE_CHANNEL: Final = "daypass:DeleteNotificationChannel"
 _OUTCOMES: Final = {"dead": "Not delivered", "waiting": "Waiting", "delivered": "Delivered", "all": "All notifications"}
 _EXAMPLE: Final = """{
   "roles": ["role/prod-*"],
@@ -81,7 +82,15 @@ def rule_changes() -> Sequence[Change]:
     save, delete = "daypass:PutApprovalRule", "daypass:DeleteApprovalRule"
     return (
         Change("/console/rule/save", save, "Write an approval rule", _put, _as_written, confirmed=True),
-        Change("/console/rule/delete", delete, "Delete an approval rule", _delete, _as_stored, confirmed=True),
+        Change(
+            "/console/rule/delete",
+            delete,
+            "Delete an approval rule",
+            _delete,
+            _as_stored,
+            confirmed=True,
+            deletes=True,
+        ),
     )
 
 
@@ -141,10 +150,15 @@ async def test_channel(visit: ConsoleVisit) -> Response:
     return to(_NOTIFICATIONS, done="tested", outcome="all")
 
 
-async def delete_channel(visit: ConsoleVisit) -> Response:
-    """POST /console/notifications/delete."""
-    await visit.perform("daypass:DeleteNotificationChannel", channels.delete_channel, "", visit.value("name", 64))
-    return to(_NOTIFICATIONS, done="saved")
+async def _delete_channel(visit: ConsoleVisit) -> Response:
+    await visit.perform(_DELETE_CHANNEL, channels.delete_channel, "", visit.value("name", 64))
+    return to(_NOTIFICATIONS, done="deleted")
+
+
+def channel_changes() -> Sequence[Change]:
+    """The deletion of a channel is confirmed: nobody is told by it any more."""
+    path, summary = f"{_NOTIFICATIONS}/delete", "Delete a notification channel"
+    return (Change(path, _DELETE_CHANNEL, summary, _delete_channel, _notifications_page, confirmed=True, deletes=True),)
 
 
 async def retry(visit: ConsoleVisit) -> Response:

@@ -94,6 +94,7 @@ def user_changes() -> Sequence[Change]:
     """Every change of a user."""
     change = partial(Change, again=users.user)
     sensitive = partial(change, confirmed=True)
+    deleting = partial(sensitive, deletes=True)
     join, leave, switch, remove_key, remove_device = (
         _calling("AddUserToGroup", GroupName="group"),
         _calling("RemoveUserFromGroup", GroupName="group"),
@@ -115,7 +116,7 @@ def user_changes() -> Sequence[Change]:
         sensitive(f"{USER}/remove-group", "iam:RemoveUserFromGroup", "Remove a user from a group", leave),
         sensitive(f"{USER}/remove-device", "iam:DeactivateMFADevice", "Remove an MFA device", remove_device),
         sensitive(f"{USER}/remove-passkey", "daypass:DeletePasskey", "Remove a passkey", _remove_passkey),
-        sensitive(f"{USER}/offboard", "daypass:Offboard", "Disable a user and end all access", _offboard),
-        sensitive(f"{USER}/delete", "daypass:Offboard", "Delete a user and end all access", _delete),
+        deleting(f"{USER}/offboard", "daypass:Offboard", "Disable a user and end all access", _offboard),
+        deleting(f"{USER}/delete", "daypass:Offboard", "Delete a user and end all access", _delete),
         *policy_changes(HOLDER, users.user),
     )

@@ -12,16 +12,19 @@
     return parts.slice(0, 2).join(" ") || "0 s";
   };
 
-  // The server's clock decides: the difference to this one is taken once, when the page arrives.
-  const arrived = Date.now();
+  // The server's clock decides: the difference to this one is taken once, when the element arrives with its page or a part of it.
+  const arrived = new WeakMap();
   const tick = () => {
     for (const element of document.querySelectorAll("time.countdown")) {
-      const left = (Number(element.dataset.until) - Number(element.dataset.now) - (Date.now() - arrived)) / 1000;
+      if (!arrived.has(element)) arrived.set(element, Date.now());
+      const passed = Date.now() - arrived.get(element);
+      const left = (Number(element.dataset.until) - Number(element.dataset.now) - passed) / 1000;
       const text = duration(left);
       if (element.textContent !== text) element.textContent = text;
       element.classList.toggle("soon", left < 300);
     }
   };
+  tick();
   setInterval(tick, 1000);
 
   const menu = document.querySelector("button.menu");
