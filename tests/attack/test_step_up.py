@@ -27,7 +27,7 @@ from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote, vote, vote_digest
 from daypass.operations.sign_in import browser_session, step_up
 from daypass.operations.sign_in.browser_session import SignedIn
-from daypass.operations.sign_in.step_up import Asked, Proof
+from daypass.operations.sign_in.step_up import MfaOptions, Proof
 from daypass.operations.sign_in.webauthn import to_bytes
 from daypass.ports import Call
 
@@ -52,7 +52,7 @@ class Approver:
         facts = RequestFacts(f"step-up-{next(_numbers)}", now, "daypass:ApproveAccessRequest", "192.0.2.1", "test")
         return Call(found.caller, facts, now), found
 
-    def ask(self, digest: str) -> Asked:
+    def ask(self, digest: str) -> MfaOptions:
         call, found = self.visit
         return self.site.run(step_up.ask(self.site.runtime.env, call, found, digest))
 

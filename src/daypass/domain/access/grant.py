@@ -56,6 +56,12 @@ def check_usable(grant: Grant, now: int) -> None:
         raise GrantUnusable("The grant has given all its sessions.")
 
 
+def is_usable(grant: Grant, now: int) -> bool:
+    """Whether the grant gives a session at `now`."""
+    uses_left = not grant.max_uses or grant.uses < grant.max_uses
+    return uses_left and state_of(grant, now) in (GrantState.OPEN, GrantState.CLAIMED)
+
+
 def used(grant: Grant, now: int) -> Grant:
     """The grant after one use. The first use starts its clock. Raises GrantUnusable."""
     check_usable(grant, now)

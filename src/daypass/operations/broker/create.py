@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
-from daypass.domain.access.grant import GrantState, latest_end, state_of
+from daypass.domain.access.grant import is_usable, latest_end
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.context import request_context
@@ -355,8 +355,8 @@ class _Creation:
 
 def _covers(grant: Grant, now: int, least: int) -> bool:
     """Whether the grant gives unlimited sessions until `least` (ms) at least."""
-    usable = state_of(grant, now) in (GrantState.OPEN, GrantState.CLAIMED)
-    return usable and not grant.max_uses and not grant.policies and latest_end(grant, now) >= least
+    unlimited = not grant.max_uses and not grant.policies
+    return unlimited and is_usable(grant, now) and latest_end(grant, now) >= least
 
 
 def request_detail(view: RequestView) -> dict[str, Any]:

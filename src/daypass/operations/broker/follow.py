@@ -14,7 +14,7 @@ from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.model import Context, Decision
+from daypass.domain.policy.model import Context
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
@@ -67,7 +67,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
         tx.replace(request)
         view = view_of(tx, env.builtin, request)
-        return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view, None))
+        return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view))
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -115,7 +115,7 @@ async def cancel_request(env: Env, call: Call, request_id: str) -> RequestView:
         tx.replace(request)
         end_grants(env, tx, request, grants_of(tx, request.id), EndReason.CANCELLED, call.now, call.caller.arn)
         view = view_of(tx, env.builtin, request)
-        return view, announce(env, tx, _event(call, EventType.ACCESS_CANCELLED, view, None))
+        return view, announce(env, tx, _event(call, EventType.ACCESS_CANCELLED, view))
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
 
@@ -169,7 +169,7 @@ async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> lis
     decision = await allow(env, call, "EndGrant", "grant", "*", owner)
 
     def change(tx: Tx) -> tuple[list[Grant], Event]:
-        ending = [grant for grant in tx.find(Grant, account=owner, ended_at=0, limit=10_000) if grant.ticket == ticket]
+        ending = tx.find(Grant, account=owner, ended_at=0, ticket=ticket, limit=10_000)
         for request_id in {grant.request_id for grant in ending}:
             request = existing(tx, owner, request_id)
             chosen = [grant for grant in ending if grant.request_id == request_id]
@@ -195,9 +195,9 @@ def _own(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[Acce
     return request, person
 
 
-def _event(call: Call, kind: EventType, view: RequestView, decision: Decision | None) -> Event:
+def _event(call: Call, kind: EventType, view: RequestView) -> Event:
     detail: dict[str, Any] = {"request": view.request.id, "state": view.request.state.value}
     made = [grant.id for grant in view.grants]
     if made:
         detail["grants"] = made
-    return served(call, kind=kind, account=view.request.account, decision=decision, detail=detail)
+    return served(call, kind=kind, account=view.request.account, detail=detail)

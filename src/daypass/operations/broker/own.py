@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from daypass.domain.access.request import OPEN
 from daypass.domain.access.rule import CompiledRule
-from daypass.domain.directory import AccessRequest, Grant, MfaDevice, Role
+from daypass.domain.directory import AccessRequest, Grant, Role
 from daypass.operations.broker.facts import person_of, requestable_roles
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
+from daypass.operations.sign_in.passkeys import enabled_devices
 from daypass.ports import Call, Env, Reader
 
 MAX_REQUESTS: Final = 100
@@ -71,10 +72,9 @@ def _own_access(tx: Reader, env: Env, call: Call) -> OwnAccess:
             found = tx.find(AccessRequest, account=account, order="id", limit=MAX_REQUESTS, **whose)
             requests.update((request.id, request) for request in found)
     grants = tx.find(Grant, principal_id=person.id, ended_at=0, account=account, order="id", limit=MAX_REQUESTS)
-    devices = tx.find(MfaDevice, account=account, owner_id=call.caller.principal_id)
-    enabled = sorted(device.serial for device in devices if device.enabled_at is not None)
+    enabled = enabled_devices(tx, account, call.caller.principal_id)
     views = [view_of(tx, env.builtin, request) for _, request in sorted(requests.items())]
-    return OwnAccess(tuple(views), tuple(grants), tuple(enabled))
+    return OwnAccess(tuple(views), tuple(grants), enabled)
 
 
 async def list_requestable_roles(

@@ -134,8 +134,8 @@ def _called(tx: Reader, call: Call, person: Person) -> frozenset[str]:
 
 
 def _webhooks(rules: Sequence[CompiledRule], person: Person) -> tuple[str, ...]:
-    asked = [rule.rule.ticket for rule in rules if rule.requesters.include(person.names, None)]
-    return tuple(dict.fromkeys(ticket.webhook for ticket in asked if ticket is not None and ticket.webhook))
+    tickets = [rule.rule.ticket for rule in rules if rule.requesters.include(person.names, None)]
+    return tuple(dict.fromkeys(ticket.webhook for ticket in tickets if ticket is not None and ticket.webhook))
 
 
 def _actions(tx: Reader, env: Env, role: Role) -> list[str]:

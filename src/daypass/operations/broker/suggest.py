@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from daypass.domain.access import grant as grants
-from daypass.domain.access.grant import GrantState
+from daypass.domain.access.grant import is_usable
 from daypass.domain.access.risk import breadth_of
 from daypass.domain.directory import Grant, Role
 from daypass.domain.policy.model import Effect
@@ -98,8 +97,5 @@ def _actions(holdings: Holdings) -> list[str]:
 
 
 def _grant_for(scene: Scene, role: Role, person_id: str, now: int) -> str:
-    usable = (GrantState.OPEN, GrantState.CLAIMED)
-    for grant in scene.tx.find(Grant, role_id=role.id, principal_id=person_id, ended_at=0):
-        if grants.state_of(grant, now) in usable and (not grant.max_uses or grant.uses < grant.max_uses):
-            return grant.id
-    return ""
+    found = scene.tx.find(Grant, role_id=role.id, principal_id=person_id, ended_at=0)
+    return next((grant.id for grant in found if is_usable(grant, now)), "")

@@ -8,12 +8,12 @@ holds. Without the database no grant is used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
 from daypass.domain.access import grant as grants
-from daypass.domain.access.grant import GrantState, GrantUnusable
+from daypass.domain.access.grant import GrantUnusable
 from daypass.domain.access.person import original_principal
 from daypass.domain.access.request import EndReason, moved
 from daypass.domain.directory import AccessRequest, Grant, RequestState
@@ -27,8 +27,6 @@ from daypass.operations.broker.notify import announce
 from daypass.operations.broker.view import principals_in
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, RoleView, Tx
-
-_USABLE: Final = frozenset({GrantState.OPEN, GrantState.CLAIMED})
 
 
 class GrantRefused(DaypassError):
@@ -59,10 +57,7 @@ def candidates(view: RoleView, hops: Sequence[Hop], now: int) -> Iterator[Grant]
     if not view.grants:
         return
     person = original_principal(hops)
-    for grant in view.grants_of.get(person, ()):
-        uses_left = not grant.max_uses or grant.uses < grant.max_uses
-        if uses_left and grants.state_of(grant, now) in _USABLE:
-            yield grant
+    yield from (grant for grant in view.grants_of.get(person, ()) if grants.is_usable(grant, now))
 
 
 def use_of(grant: Grant, applicant: Applicant) -> GrantUse:

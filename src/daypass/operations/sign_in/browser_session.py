@@ -32,7 +32,6 @@ from daypass.ports import Call, Env, Tx
 
 _EXPIRED: Final = 4  # expired rows that each sign-in looks at: more are deleted than inserted
 _MAX_AGENT: Final = 256  # characters of a User-Agent in the list
-_NOT_FOUND: Final = "This browser session does not exist."
 
 
 class ProviderSignIn(Struct, frozen=True):
@@ -222,11 +221,11 @@ async def end(env: Env, call: Call, session_id: str) -> None:
     caller = call.caller
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = tx.find(BrowserSession, account=caller.account, principal_id=caller.hops[0].principal_id)
-        rows = [row for row in found if row.session_id == session_id]
-        if not rows:
-            raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        tx.delete(rows[0])
+        person = caller.hops[0].principal_id
+        found = tx.get(BrowserSession, account=caller.account, principal_id=person, session_id=session_id)
+        if found is None:
+            raise DaypassError(ErrorKind.NOT_FOUND, "This browser session does not exist.")
+        tx.delete(found)
         detail = {"browser_session": "ended"}
         return None, served(call, kind=EventType.DIRECTORY_CHANGED, session_id=session_id, detail=detail)
 

@@ -33,6 +33,7 @@ RECENT_MS: Final = 900_000
 """A browser changes its user's devices only so long after the sign-in."""
 _PURPOSE: Final = "webauthn"
 _DAY_MS: Final = 86_400_000
+_EVERY: Final = 100_000  # browsers of one user
 _COPIED: Final = "This passkey was refused, because it seems to have been copied. It is blocked. Use another way to sign in, then remove it."
 
 
@@ -121,6 +122,12 @@ def _owner(tx: Reader, account: str, user_id: str) -> tuple[User, list[Passkey],
 def of_user(tx: Reader, user_id: str) -> list[Passkey]:
     """The passkeys of a user, by name."""
     return tx.find(Passkey, user_id=user_id, order="name")
+
+
+def enabled_devices(tx: Reader, account: str, owner_id: str) -> tuple[str, ...]:
+    """The serial numbers of the virtual devices that a user has enabled, sorted."""
+    devices = tx.find(MfaDevice, account=account, owner_id=owner_id, order="serial")
+    return tuple(device.serial for device in devices if device.enabled_at is not None)
 
 
 def has_device(tx: Reader, user: User) -> bool:
@@ -249,7 +256,7 @@ def codes_change(user: User, change: str) -> CredentialChange:
 
 def end_browsers(tx: Tx, user: User, *, but: str = "") -> None:
     """Signs the user's browsers out, except the one with the session id `but`."""
-    for row in tx.find(BrowserSession, account=user.account, principal_id=user.id):
+    for row in tx.find(BrowserSession, account=user.account, principal_id=user.id, limit=_EVERY):
         if row.session_id != but:
             tx.delete(row)
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccountAlias, LoginProfile, MfaDevice, Passkey, PasswordPolicy, User
+from daypass.domain.directory import AccountAlias, LoginProfile, Passkey, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.session import FeedPosition
@@ -28,6 +28,7 @@ from daypass.operations.iam import faults, login_profiles, passwords
 from daypass.operations.iam.credential_changes import PASSWORD
 from daypass.operations.outcome import OWNER, event_of, served
 from daypass.operations.sign_in import browser_session, webauthn
+from daypass.operations.sign_in.passkeys import enabled_devices
 from daypass.operations.sign_in.ticket import (
     CODE,
     LIFETIME_MS,
@@ -220,8 +221,7 @@ def candidate_of(tx: Reader, user: User | None) -> Candidate | None:
     profile = tx.get(LoginProfile, user_id=user.id) if user is not None else None
     if user is None or profile is None:
         return None
-    devices = tx.find(MfaDevice, account=user.account, owner_id=user.id)
-    enabled = tuple(sorted(device.serial for device in devices if device.enabled_at is not None))
+    enabled = enabled_devices(tx, user.account, user.id)
     policy = tx.get(PasswordPolicy, account=user.account)
     return Candidate(user, profile, policy, enabled, tuple(tx.find(Passkey, user_id=user.id, order="name")))
 

@@ -176,15 +176,15 @@ async def complete(env: Env, call: Call, arrival: Arrival) -> Completed:
         tokens = await env.sign_in.redeem(
             provider, endpoints, code, state.verifier, env.limits.public_url + callback_path(provider.arn)
         )
-        taken = snapshot(env)
-        proof = await verified_proof(env, account, tokens.unverified_id_token, taken.now)
+        issuance = snapshot(env)
+        proof = await verified_proof(env, account, tokens.unverified_id_token, issuance.now)
         claims = env.tokens.read(tokens.unverified_id_token).unverified_claims  # verified by now
         _check_claims(proof, claims, state, tokens)
     except DaypassError as error:
         raise owned(error, account) from None
-    signed_in = _provider_sign_in(claims, state, taken)
+    signed_in = _provider_sign_in(claims, state, issuance)
     name = _session_name(claims, settings.name_claim)
-    applicant = _consuming(proven_applicant(call, proof, taken), state, taken)
+    applicant = _consuming(proven_applicant(call, proof, issuance), state, issuance)
     cookie = await _sign_in(env, call, applicant, settings.roles, with_attributes(name, proof), arrival, signed_in)
     return Completed(cookie, state.following)
 
@@ -194,7 +194,7 @@ async def _sign_in(
     call: Call,
     applicant: Applicant,
     roles: tuple[str, ...],
-    asked: SessionRequest,
+    session: SessionRequest,
     arrival: Arrival,
     signed_in: ProviderSignIn,
 ) -> str:
@@ -207,7 +207,7 @@ async def _sign_in(
         view = await env.directory.role(role.account, role.name)
         longest = view.role.max_session_seconds if view is not None else 3600
         seconds = min(longest, env.limits.browser_session_ms // 1000)
-        request = AssumeRequest(arn, replace(asked, duration=seconds), action=ACTION)
+        request = AssumeRequest(arn, replace(session, duration=seconds), action=ACTION)
         try:
             await assume(env, applicant, request, BROWSER_FORM, also)
         except DaypassError as error:
@@ -289,15 +289,15 @@ def _token_hash(access_token: str, algorithm: str) -> str:
     return base64url(whole[: len(whole) // 2])
 
 
-def _provider_sign_in(claims: Mapping[str, Any], state: ProviderState, taken: IssuanceSnapshot) -> ProviderSignIn:
+def _provider_sign_in(claims: Mapping[str, Any], state: ProviderState, issuance: IssuanceSnapshot) -> ProviderSignIn:
     """When and how the person signed in there. A time within a minute of now counts as now: the clocks may differ."""
     at, amr = claims.get("auth_time"), claims.get("amr")
-    then = at * 1000 if type(at) is int and 0 < at < 2**40 else taken.now
-    if state.fresh_after or abs(taken.now - then) < FRESH_MS:
-        then = taken.now
+    then = at * 1000 if type(at) is int and 0 < at < 2**40 else issuance.now
+    if state.fresh_after or abs(issuance.now - then) < FRESH_MS:
+        then = issuance.now
     methods = amr if isinstance(amr, list) else []
     short = (each for each in methods[:_MAX_METHODS] if isinstance(each, str) and len(each) <= 64)
-    return ProviderSignIn(min(then, taken.now), tuple(short))
+    return ProviderSignIn(min(then, issuance.now), tuple(short))
 
 
 def _session_name(claims: Mapping[str, Any], path: str) -> SessionRequest:
@@ -309,10 +309,10 @@ def _session_name(claims: Mapping[str, Any], path: str) -> SessionRequest:
     return SessionRequest(name if len(name) >= 2 else f"{name}--"[:64])
 
 
-def _consuming(applicant: Applicant, state: ProviderState, taken: IssuanceSnapshot) -> Applicant:
+def _consuming(applicant: Applicant, state: ProviderState, issuance: IssuanceSnapshot) -> Applicant:
     """The applicant, whose session consumes the state: one sign-in gives one browser session."""
     parent = applicant.parent
-    used = ReplayEntry(STATE, state.id, applicant.account, taken.now, state.expires_at)
+    used = ReplayEntry(STATE, state.id, applicant.account, issuance.now, state.expires_at)
     return replace(applicant, parent=replace(parent, replays=(*parent.replays, used)))
 
 

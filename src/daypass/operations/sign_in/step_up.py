@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.claims import Caller
-from daypass.domain.directory import MfaDevice, Passkey, ReplayEntry
+from daypass.domain.directory import Passkey, ReplayEntry
 from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -43,8 +43,10 @@ class CodePrompt(Struct, frozen=True):
 _read_prompt = msgspec.json.Decoder(CodePrompt).decode
 
 
-class Asked(NamedTuple):
-    """What a page asks for: a passkey, or a code of one of `devices` (serial numbers). Neither: the person has no MFA."""
+class MfaOptions(NamedTuple):
+    """By what a person can confirm: a passkey, or a code of one of `devices` (serial numbers). Neither: the person has no
+    MFA.
+    """
 
     passkey: webauthn.Prompt | None
     devices: tuple[str, ...]
@@ -73,13 +75,12 @@ async def can_confirm(env: Env, call: Call) -> bool:
     def query(tx: Reader) -> bool:
         if webauthn.available(env) and any(not each.blocked_at for each in passkeys.of_user(tx, caller.principal_id)):
             return True
-        devices = tx.find(MfaDevice, account=caller.account, owner_id=caller.principal_id)
-        return any(device.enabled_at is not None for device in devices)
+        return bool(passkeys.enabled_devices(tx, caller.account, caller.principal_id))
 
     return await env.directory.read(query, account=caller.account)
 
 
-async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
+async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> MfaOptions:
     """Asks the person in this browser to confirm `digest`. Raises DaypassError: UNAVAILABLE, and ACCESS_DENIED for a person
     who has MFA that cannot be used now, who is not treated as one without MFA.
     """
@@ -87,7 +88,7 @@ async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
     registered, devices = await env.directory.read(
         lambda tx: (
             passkeys.of_user(tx, caller.principal_id),
-            tx.find(MfaDevice, account=caller.account, owner_id=caller.principal_id, order="serial"),
+            passkeys.enabled_devices(tx, caller.account, caller.principal_id),
         ),
         account=caller.account,
     )
@@ -99,10 +100,9 @@ async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> Asked:
         )
     nonce = base64url(env.ids.seed())
     code_prompt = seal(env, _PURPOSE, CodePrompt(holder, digest, nonce, call.now + LIFETIME_MS))
-    serials = tuple(device.serial for device in devices if device.enabled_at is not None)
-    if registered and prompt is None and not serials:
+    if registered and prompt is None and not devices:
         raise _unusable(env, blocked=not usable)
-    return Asked(prompt, serials, code_prompt)
+    return MfaOptions(prompt, devices, code_prompt)
 
 
 def _unusable(env: Env, *, blocked: bool) -> DaypassError:

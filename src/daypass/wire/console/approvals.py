@@ -15,7 +15,7 @@ from daypass.operations.broker.eligible import read_ballot
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote, vote_digest
 from daypass.operations.sign_in import step_up
-from daypass.wire.console.change import asked_for
+from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.visit import ConsoleVisit, address, to
 from daypass.wire.http import Response
 from daypass.wire.web.render import duration
@@ -83,25 +83,27 @@ async def _voted(visit: ConsoleVisit, sent: Vote, operation: str) -> Response:
     digest = vote_digest(visit.call.caller.account, request_id, sent)
     if proof is None:
         try:
-            asked = await step_up.ask(visit.env, visit.named(operation), visit.signed_in, digest)
+            options = await step_up.ask(visit.env, visit.named(operation), visit.signed_in, digest)
         except DaypassError as error:
             if sent.approve:
                 return await _page(visit, request_id, await visit.problem(error))
         else:
-            if asked.passkey or asked.devices:
-                return await _confirm(visit, sent, path, asked)
+            if options.passkey or options.devices:
+                return await _confirm(visit, sent, path, options)
     try:
         await visit.perform(operation, vote.vote, "", request_id, replace(sent, step_up=proof))
     except DaypassError as error:
         problem = await visit.problem(error)
         if proof is not None and error.kind.family in (Family.DENIED, Family.PROOF):
-            asked = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
-            return await _confirm(visit, sent, path, asked, problem)
+            options = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
+            return await _confirm(visit, sent, path, options, problem)
         return await _page(visit, request_id, problem)
     return to(_REQUEST, id=request_id, done="approved" if sent.approve else "denied")
 
 
-async def _confirm(visit: ConsoleVisit, sent: Vote, path: str, asked: step_up.Asked, problem: str = "") -> Response:
+async def _confirm(
+    visit: ConsoleVisit, sent: Vote, path: str, options: step_up.MfaOptions, problem: str = ""
+) -> Response:
     """Asks for MFA, and shows all that it confirms."""
     view = await visit.perform("daypass:GetAccessRequest", read.get_request, "", visit.value("request", 64))
     terms = view.terms
@@ -122,7 +124,7 @@ async def _confirm(visit: ConsoleVisit, sent: Vote, path: str, asked: step_up.As
         action=path,
         values={name: value for name, value in visit.values.items() if name not in PROOF_FIELDS},
         facts=[(name, text) for name, text in facts if text],
-        asked=asked,
+        mfa_options=options,
         problem=problem,
     )
 
@@ -130,8 +132,8 @@ async def _confirm(visit: ConsoleVisit, sent: Vote, path: str, asked: step_up.As
 async def accept(visit: ConsoleVisit) -> Response:
     """POST /console/access-request/accept: the beneficiary accepts a request that was made for it."""
     accept_operation = "daypass:AcceptAccessRequest"
-    asked = await asked_for(visit, f"{_REQUEST}/accept", "Confirm that you accept", accept_operation)
-    return asked or await _followed(visit, accept_operation, "accepted", follow.accept_request)
+    page = await optional_confirmation(visit, f"{_REQUEST}/accept", "Confirm that you accept", accept_operation)
+    return page or await _followed(visit, accept_operation, "accepted", follow.accept_request)
 
 
 async def cancel(visit: ConsoleVisit) -> Response:

@@ -62,11 +62,11 @@ class Change(NamedTuple):
     async def serve(self, visit: ConsoleVisit) -> Response:
         """The answer to the form."""
         try:
-            asked = None
+            page = None
             if self.confirmed:
                 visit.named(self.operation)
-                asked = await confirmation(visit, self.path, self.summary, self.operation, always=self.deletes)
-            return asked or await self.perform(visit)
+                page = await confirmation(visit, self.path, self.summary, self.operation, always=self.deletes)
+            return page or await self.perform(visit)
         except DaypassError as error:
             return await self.again(visit, await visit.problem(error))
 
@@ -94,13 +94,15 @@ async def confirmation(
             caller = replace(visit.call.caller, mfa_at=mfa_at, derived=CallerDerived())
             visit.call = replace(visit.call, caller=caller)
             return None
-    asked = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
-    if not (asked.passkey or asked.devices) and (not always or visit.value("confirmed", 8) == "yes"):
+    options = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
+    if not (options.passkey or options.devices) and (not always or visit.value("confirmed", 8) == "yes"):
         return None
-    return visit.page("confirm", title, action=path, values=fields, facts=_facts(fields), asked=asked, problem=problem)
+    return visit.page(
+        "confirm", title, action=path, values=fields, facts=_facts(fields), mfa_options=options, problem=problem
+    )
 
 
-async def asked_for(visit: ConsoleVisit, path: str, title: str, operation: str) -> Response | None:
+async def optional_confirmation(visit: ConsoleVisit, path: str, title: str, operation: str) -> Response | None:
     """As `confirmation`, for a form in which the person chooses it: the field `mfa`."""
     return await confirmation(visit, path, title, operation) if visit.value("mfa", 8) == "yes" else None
 

@@ -9,7 +9,7 @@ from daypass.domain.errors import DaypassError
 from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
-from daypass.wire.console.change import asked_for
+from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.visit import ConsoleVisit
 from daypass.wire.credentials import environment, texts
 from daypass.wire.http import Response
@@ -24,15 +24,17 @@ async def form(visit: ConsoleVisit) -> Response:
 
 async def show(visit: ConsoleVisit) -> Response:
     """POST /console/credentials/show."""
-    asked_first = await asked_for(visit, "/console/credentials/show", "Confirm with MFA", "sts:AssumeRole")
-    if asked_first is not None:
-        return asked_first
+    confirmation_page = await optional_confirmation(
+        visit, "/console/credentials/show", "Confirm with MFA", "sts:AssumeRole"
+    )
+    if confirmation_page is not None:
+        return confirmation_page
     try:
         minutes = visit.number("minutes")
         name = visit.value("session_name", 64) or _session_name(visit)
         session = SessionRequest(name, minutes * 60 if minutes else None, visit.value("policy", 20_480))
-        asked = AssumeRequest(visit.value("role"), session)
-        issued = await visit.perform("sts:AssumeRole", assume_role, asked, AwsForm())
+        request = AssumeRequest(visit.value("role"), session)
+        issued = await visit.perform("sts:AssumeRole", assume_role, request, AwsForm())
     except DaypassError as error:
         return await _form_page(visit, await visit.problem(error))
     formats = texts(environment(issued, visit.visit.site.public_url, visit.console.region))

@@ -51,10 +51,10 @@ def create(console: Console) -> Page:
                 raise
             return _page(visit, await visit.refused(error), account=new.account, user=new.user)
         await console.setup_done()
-        reached = await password.with_password(
+        progress = await password.with_password(
             visit.env, call, Browser(visit.cookie), new.account, new.user, new.password
         )
-        return visit.signed_in(reached.cookie, _START)
+        return visit.signed_in(progress.cookie, _START)
 
     return serve
 

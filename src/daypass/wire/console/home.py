@@ -6,7 +6,7 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, follow, own, read
 from daypass.operations.sessions import list_sessions
-from daypass.wire.console.change import asked_for
+from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.navigation import HOME
 from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
@@ -55,9 +55,11 @@ async def extend_form(visit: ConsoleVisit) -> Response:
 
 async def extend(visit: ConsoleVisit) -> Response:
     """POST /console/extend/send: requests more time for access that the person has."""
-    asked = await asked_for(visit, "/console/extend/send", "Confirm your request", "daypass:ExtendAccessRequest")
-    if asked is not None:
-        return asked
+    page = await optional_confirmation(
+        visit, "/console/extend/send", "Confirm your request", "daypass:ExtendAccessRequest"
+    )
+    if page is not None:
+        return page
     try:
         made = await visit.perform(
             "daypass:ExtendAccessRequest",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
 from typing import Final
 
-from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.record import explore, read
 from daypass.operations.record.explore import EventFilter
 from daypass.operations.record.read import Proof
@@ -22,7 +20,6 @@ _ROWS: Final = 50
 _READ: Final = "daypass:ReadAudit"
 _FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_id", "error")
 _TEXTS: Final = ("person", "role", "chain", "source", "decision")
-_TIME: Final = "%Y-%m-%dT%H:%M"
 
 
 async def search(visit: ConsoleVisit) -> Response:
@@ -31,8 +28,8 @@ async def search(visit: ConsoleVisit) -> Response:
     given["error"] = given["error"].replace(" ", "_")  # pages show kinds of errors in words
     query = RecordFilter(
         **{name: given[name] for name in _FIELDS},
-        since=_ms(given["since"]),
-        until=_ms(given["until"]),
+        since=visit.time("since"),
+        until=visit.time("until"),
         before=record_cursor(visit.value("after", 128)),
         limit=_ROWS,
     )
@@ -47,16 +44,6 @@ async def search(visit: ConsoleVisit) -> Response:
         here=address("/console/records", **given),
         first=bool(visit.value("after")),
     )
-
-
-def _ms(text: str) -> int | None:
-    """A time of an input of type datetime-local, read as UTC. Raises DaypassError(VALIDATION)."""
-    if not text:
-        return None
-    try:
-        return int(datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        raise DaypassError(ErrorKind.VALIDATION, "A time has a date and a time of day: 2026-01-31T12:00.") from None
 
 
 async def one(visit: ConsoleVisit) -> Response:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, own, suggest
 from daypass.operations.broker.create import NewRequest
-from daypass.wire.console.change import asked_for
+from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.visit import ConsoleVisit, Part, to
 from daypass.wire.http import Response
 
 _ROLES: Final = 100
 _PATH: Final = "/console/request"
 _ROLE_FIELD = re.compile(r"role\.[0-9]{1,4}")
-_TIME = "%Y-%m-%dT%H:%M"
 
 
 async def form(visit: ConsoleVisit) -> Response:
@@ -28,9 +26,9 @@ async def form(visit: ConsoleVisit) -> Response:
 
 async def send(visit: ConsoleVisit) -> Response:
     """POST /console/request/send."""
-    asked = await asked_for(visit, f"{_PATH}/send", "Confirm your request", "daypass:CreateAccessRequest")
-    if asked is not None:
-        return asked
+    page = await optional_confirmation(visit, f"{_PATH}/send", "Confirm your request", "daypass:CreateAccessRequest")
+    if page is not None:
+        return page
     try:
         new = _new_request(visit)
         made = await visit.perform("daypass:CreateAccessRequest", create.create_request, new)
@@ -56,22 +54,12 @@ def _new_request(visit: ConsoleVisit) -> NewRequest:
         ticket=visit.value("ticket"),
         seconds=minutes * 60 if minutes else None,
         policy=visit.value("policy", 20_480),
-        starts_at=_starts_at(visit.value("starts", 32)),
+        starts_at=visit.time("starts") or 0,
         beneficiary=visit.value("beneficiary"),
         break_glass=visit.value("break_glass", 8) == "yes",
         confirmation=visit.value("confirmation"),
         client_token=visit.value("client_token", 128),
     )
-
-
-def _starts_at(text: str) -> int:
-    """A time of an input of type datetime-local, read as UTC (ms); 0 for none. Raises DaypassError(VALIDATION)."""
-    if not text:
-        return 0
-    try:
-        return int(datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        raise DaypassError(ErrorKind.VALIDATION, "The start is a date and a time: 2026-01-31T12:00.") from None
 
 
 async def _page(visit: ConsoleVisit, *, chosen: tuple[str, ...], problem: str = "") -> Response:

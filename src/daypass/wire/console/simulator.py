@@ -95,20 +95,20 @@ def _context(text: str) -> Iterator[tuple[str, str]]:
 
 async def explain(visit: ConsoleVisit) -> Response:
     """GET /console/explain. `of`: the id of a denied request, or an encoded authorization message."""
-    asked = visit.value("of", _MAX_MESSAGE)
-    if not asked:
-        return visit.page("explain", "Why was it denied?", asked="", explained=None, problem="")
+    reference = visit.value("of", _MAX_MESSAGE)
+    if not reference:
+        return visit.page("explain", "Why was it denied?", reference="", explained=None, problem="")
     name = "sts:DecodeAuthorizationMessage"
     try:
-        if len(asked) <= 64:
-            explanation = await visit.perform(name, explain_request, asked)
+        if len(reference) <= 64:
+            explanation = await visit.perform(name, explain_request, reference)
         else:
-            explanation = await visit.perform(name, decode_authorization_message, asked)
+            explanation = await visit.perform(name, decode_authorization_message, reference)
     except DaypassError as error:
         problem = await visit.problem(error)
-        return visit.page("explain", "Why was it denied?", asked=asked, explained=None, problem=problem)
+        return visit.page("explain", "Why was it denied?", reference=reference, explained=None, problem=problem)
     explained = await _explained(visit, explanation, {})
-    return visit.page("explain", "Why was it denied?", asked=asked, explained=explained, problem="")
+    return visit.page("explain", "Why was it denied?", reference=reference, explained=explained, problem="")
 
 
 # --- The policies ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
@@ -110,6 +111,17 @@ class ConsoleVisit:
         if len(text) > 9 or not text.isascii() or not text.isdigit():
             raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is not a whole number.")
         return int(text)
+
+    def time(self, name: str) -> int | None:
+        """A time of an input of type datetime-local, read as UTC (ms); None for none. Raises DaypassError(VALIDATION)."""
+        text = self.value(name, 32)
+        if not text:
+            return None
+        try:
+            return int(datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC).timestamp() * 1000)
+        except ValueError:
+            message = f"The field {name} is a date and a time of day: 2026-01-31T12:00."
+            raise DaypassError(ErrorKind.VALIDATION, message) from None
 
     def named(self, operation: str) -> Call:
         """The call of an operation, recorded as `operation` ("iam:ListRoles")."""

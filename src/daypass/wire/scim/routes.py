@@ -48,12 +48,12 @@ def scim_routes(front: Front) -> tuple[Route, ...]:
     return (Route(f"{BASE}/", _Handler(front), summary, _METHODS, SCIM_ERRORS, OPERATION),)
 
 
-class _Asked(NamedTuple):
+class _ResourceRequest(NamedTuple):
     """A request on a resource type. `identity` is "" for the collection."""
 
     env: Env
     call: Call
-    request: Request
+    http: Request
     kind: str
     identity: str
     if_match: str
@@ -107,7 +107,7 @@ async def _serve(env: Env, call: Call, request: Request) -> Response:
         raise _unknown()
     matching = [value for header, value in request.headers if header == b"if-match"]
     if_match = b",".join(matching).decode("latin-1")[:1024]
-    return await serve(_Asked(env, call, request, kind, identity, if_match))
+    return await serve(_ResourceRequest(env, call, request, kind, identity, if_match))
 
 
 def _unknown() -> DaypassError:
@@ -134,27 +134,27 @@ def _description(env: Env, name: str, identity: str) -> Mapping[str, Any] | None
 # --- Resources ---------------------------------------------------------------------------------------------------------
 
 
-async def _search(asked: _Asked) -> Response:
-    return await _found(asked, _query(asked.request))
+async def _search(request: _ResourceRequest) -> Response:
+    return await _found(request, _query(request.http))
 
 
-async def _search_by_post(asked: _Asked) -> Response:
+async def _search_by_post(request: _ResourceRequest) -> Response:
     """POST /.search (RFC 7644, 3.4.3): the parameters are in the body."""
-    body = _body(asked.request)
+    body = _body(request.http)
     given = {name: body.get(name) for name in ("filter", "startIndex", "count", "attributes", "excludedAttributes")}
     query = {
         name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
         for name, value in given.items()
         if value is not None
     }
-    return await _found(asked, query)
+    return await _found(request, query)
 
 
-async def _found(asked: _Asked, query: Mapping[str, str]) -> Response:
+async def _found(request: _ResourceRequest, query: Mapping[str, str]) -> Response:
     terms = parse_filter(query["filter"]) if "filter" in query else ()
     start, count = _number(query, "startIndex", 1), _number(query, "count", _USUAL_PAGE)
-    page = await provision.find(asked.env, asked.call, asked.kind, terms, start, count)
-    resources = [_chosen(query, _shown(asked, each)) for each in page.resources]
+    page = await provision.find(request.env, request.call, request.kind, terms, start, count)
+    resources = [_chosen(query, _shown(request, each)) for each in page.resources]
     return _answer(_list(resources, page.total, max(1, start)))
 
 
@@ -171,36 +171,38 @@ def _chosen(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-async def _get(asked: _Asked) -> Response:
-    found = await provision.get(asked.env, asked.call, asked.kind, asked.identity)
-    if has_entity(asked.request, etag(found.row).removeprefix("W/").encode("ascii")):
+async def _get(request: _ResourceRequest) -> Response:
+    found = await provision.get(request.env, request.call, request.kind, request.identity)
+    if has_entity(request.http, etag(found.row).removeprefix("W/").encode("ascii")):
         return Response(304, b"", MEDIA_TYPE, (*HEADERS, _etag(found)), OPERATION)
-    return _resource(asked, found)
+    return _resource(request, found)
 
 
-async def _create(asked: _Asked) -> Response:
-    made = await provision.create(asked.env, asked.call, asked.kind, _body(asked.request))
-    return _resource(asked, made, 201)
+async def _create(request: _ResourceRequest) -> Response:
+    made = await provision.create(request.env, request.call, request.kind, _body(request.http))
+    return _resource(request, made, 201)
 
 
-async def _replace(asked: _Asked) -> Response:
-    body = _body(asked.request)
-    changed = await provision.replace_resource(asked.env, asked.call, asked.kind, asked.identity, body, asked.if_match)
-    return _resource(asked, changed)
+async def _replace(request: _ResourceRequest) -> Response:
+    body = _body(request.http)
+    changed = await provision.replace_resource(
+        request.env, request.call, request.kind, request.identity, body, request.if_match
+    )
+    return _resource(request, changed)
 
 
-async def _patch(asked: _Asked) -> Response:
-    body = _body(asked.request)
-    changed = await provision.patch(asked.env, asked.call, asked.kind, asked.identity, body, asked.if_match)
-    return _resource(asked, changed)
+async def _patch(request: _ResourceRequest) -> Response:
+    body = _body(request.http)
+    changed = await provision.patch(request.env, request.call, request.kind, request.identity, body, request.if_match)
+    return _resource(request, changed)
 
 
-async def _delete(asked: _Asked) -> Response:
-    await provision.delete(asked.env, asked.call, asked.kind, asked.identity, asked.if_match)
+async def _delete(request: _ResourceRequest) -> Response:
+    await provision.delete(request.env, request.call, request.kind, request.identity, request.if_match)
     return Response(204, b"", MEDIA_TYPE, HEADERS, OPERATION)
 
 
-_RESOURCE: Final[Mapping[tuple[str, str], Callable[[_Asked], Awaitable[Response]]]] = {
+_RESOURCE: Final[Mapping[tuple[str, str], Callable[[_ResourceRequest], Awaitable[Response]]]] = {
     ("GET", ""): _search,
     ("POST", ""): _create,
     ("POST", _SEARCH): _search_by_post,
@@ -243,26 +245,26 @@ def _number(query: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-def _resource(asked: _Asked, found: Resource, status: int = 200) -> Response:
-    content = _shown(asked, found)
+def _resource(request: _ResourceRequest, found: Resource, status: int = 200) -> Response:
+    content = _shown(request, found)
     location = (b"location", content["meta"]["location"].encode("ascii"))
-    return _answer(_chosen(_query(asked.request), content), status, _etag(found), location)
+    return _answer(_chosen(_query(request.http), content), status, _etag(found), location)
 
 
-def _shown(asked: _Asked, found: Resource) -> dict[str, Any]:
+def _shown(request: _ResourceRequest, found: Resource) -> dict[str, Any]:
     row = found.row
     meta = {
-        "resourceType": asked.kind,
+        "resourceType": request.kind,
         "created": _moment(row.created_at),
         "lastModified": _moment(row.updated_at),
-        "location": f"{asked.url}/{asked.kind}s/{row.id}",
+        "location": f"{request.url}/{request.kind}s/{row.id}",
         "version": etag(row),
     }
     document = dict(found.document)
     for name, kind in (("members", USER), ("groups", GROUP)):
         if name in document:
-            document[name] = [{**each, "$ref": f"{asked.url}/{kind}s/{each['value']}"} for each in document[name]]
-    return {"schemas": [_SCHEMAS[asked.kind]], "id": row.id, **document, "meta": meta}
+            document[name] = [{**each, "$ref": f"{request.url}/{kind}s/{each['value']}"} for each in document[name]]
+    return {"schemas": [_SCHEMAS[request.kind]], "id": row.id, **document, "meta": meta}
 
 
 def _moment(ms: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from daypass.domain.directory import EventStream
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -13,6 +12,7 @@ from daypass.operations.ssf import poll as polling
 from daypass.operations.ssf import streams
 from daypass.operations.ssf.queue import POLL, PUSH
 from daypass.operations.ssf.streams import StreamSettings
+from daypass.wire.form import pairs_of, unique
 from daypass.wire.http import Response
 from daypass.wire.ssf.endpoint import Serve, Visit, answer, empty
 
@@ -22,6 +22,7 @@ POLL_PATH: Final = "/ssf/poll/"
 _BY_URN: Final[Mapping[str, str]] = {urn: method for method, urn in METHODS.items()}
 _MAX_LIST: Final = 100
 _MAX_ID: Final = 64
+_MAX_FIELDS: Final = 16  # parameters of a query
 
 
 async def create(visit: Visit) -> Response:
@@ -32,9 +33,8 @@ async def create(visit: Visit) -> Response:
 
 async def read(visit: Visit) -> Response:
     """SSF 1.0, 8.1.1.2: one stream, or all that the caller may see."""
-    wanted = parse_qs(visit.request.raw_query.decode("latin-1")).get("stream_id", [])
-    if wanted:
-        return answer(_shown(visit, await streams.get_stream(visit.env, visit.call, wanted[0][:_MAX_ID])))
+    if wanted := _query(visit).get("stream_id"):
+        return answer(_shown(visit, await streams.get_stream(visit.env, visit.call, wanted[:_MAX_ID])))
     return answer([_shown(visit, each) for each in await streams.list_streams(visit.env, visit.call)])
 
 
@@ -162,10 +162,14 @@ def _id(visit: Visit) -> str:
 
 
 def _queried(visit: Visit) -> str:
-    found = parse_qs(visit.request.raw_query.decode("latin-1")).get("stream_id", [])
-    if len(found) != 1:
+    found = _query(visit).get("stream_id", "")
+    if not found:
         raise _invalid("The parameter stream_id names the stream.")
-    return found[0][:_MAX_ID]
+    return found[:_MAX_ID]
+
+
+def _query(visit: Visit) -> dict[str, str]:
+    return unique(pairs_of(visit.request.raw_query, _MAX_FIELDS))
 
 
 def _subject(visit: Visit) -> SubjectId:

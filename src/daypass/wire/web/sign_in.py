@@ -26,18 +26,18 @@ SAML_LOGIN: Final = "/saml/login"
 LIST: Final = "daypass:ListBrowserSessions"
 _SCRIPTS: Final = ("passkey.js",)
 WITHDRAW: Final = "daypass:WithdrawConsent"
-_ASKED_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT})
+_SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT})
 """Refusals after which a person can correct what they typed. They are recorded, then shown above the form."""
 
 
 async def login(visit: Visit) -> Response:
     """GET /login. `again`: also for a person who is signed in already."""
-    asked = visit.query()
-    following = next_path.checked(asked.get("next", ""))
+    query = visit.query()
+    following = next_path.checked(query.get("next", ""))
     visit.anonymous()
-    if not asked.get("again") and await visit.person() is not None:
+    if not query.get("again") and await visit.person() is not None:
         return redirect(following)
-    again = asked.get("again", "")
+    again = query.get("again", "")
     return _login_page(visit, following, reason=_REASONS.get(again, ""), again=again if again in _REASONS else "")
 
 
@@ -49,9 +49,9 @@ _REASONS: Final = {
 
 async def providers(visit: Visit) -> Response:
     """GET /login/providers: the identity providers of an account, as links."""
-    call, asked = visit.anonymous(), visit.query()
-    following, account = next_path.checked(asked.get("next", "")), asked.get("account", "").strip()
-    again = asked.get("again", "") if asked.get("again") in _REASONS else ""
+    call, query = visit.anonymous(), visit.query()
+    following, account = next_path.checked(query.get("next", "")), query.get("account", "").strip()
+    again = query.get("again", "") if query.get("again") in _REASONS else ""
     found = await provider.sources(visit.env, call, account)
     if not found:
         problem = "People of this account do not sign in with an identity provider, or the account does not exist."
@@ -66,10 +66,10 @@ async def providers(visit: Visit) -> Response:
 
 async def with_provider(visit: Visit) -> Response:
     """GET /login/provider: takes the browser to an OpenID Connect provider."""
-    call, asked = visit.anonymous(), visit.query()
-    following = next_path.checked(asked.get("next", ""))
+    call, query = visit.anonymous(), visit.query()
+    following = next_path.checked(query.get("next", ""))
     where = await provider.begin(
-        visit.env, call, visit.cookie, asked.get("provider", ""), following, again=asked.get("again") in _REASONS
+        visit.env, call, visit.cookie, query.get("provider", ""), following, again=query.get("again") in _REASONS
     )
     return redirect(where, *visit.fresh_cookie())
 
@@ -78,8 +78,8 @@ async def callback(visit: Visit) -> Response:
     """GET /login/callback/…: a person comes back from an OpenID Connect provider."""
     call = visit.anonymous()
     path = visit.request.raw_path.decode("latin-1")
-    reached = await provider.complete(visit.env, call, Arrival(path, visit.query(), visit.cookie))
-    return visit.signed_in(reached.cookie, reached.following)
+    progress = await provider.complete(visit.env, call, Arrival(path, visit.query(), visit.cookie))
+    return visit.signed_in(progress.cookie, progress.following)
 
 
 async def submit_login(visit: Visit) -> Response:
@@ -88,13 +88,13 @@ async def submit_login(visit: Visit) -> Response:
     following = next_path.checked(form.get("next", ""))
     account, user = form.get("account", "").strip(), form.get("user", "").strip()
     try:
-        reached = await password.with_password(
+        progress = await password.with_password(
             visit.env, call, Browser(visit.cookie), account, user, form.get("password", "")
         )
     except DaypassError as error:
         problem = await _problem(visit, error)
         return _login_page(visit, following, problem=problem, account=account, user=user)
-    return _following(visit, reached, following)
+    return _following(visit, progress, following)
 
 
 async def submit_code(visit: Visit) -> Response:
@@ -103,13 +103,13 @@ async def submit_code(visit: Visit) -> Response:
     following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
     device = form.get("device", "")
     try:
-        reached = await password.with_code(
+        progress = await password.with_code(
             visit.env, call, Browser(visit.cookie), ticket, device, form.get("code", "").strip()
         )
     except DaypassError as error:
         again = Progress(stage=CODE, ticket=ticket, devices=(device,))
         return await _second_stage_again(visit, call, ticket, following, error, again)
-    return _following(visit, reached, following)
+    return _following(visit, progress, following)
 
 
 async def submit_passkey(visit: Visit) -> Response:
@@ -117,12 +117,12 @@ async def submit_passkey(visit: Visit) -> Response:
     call, form = visit.anonymous(), visit.form()
     following = next_path.checked(form.get("next", ""))
     try:
-        reached = await second_factor.with_passkey(
+        progress = await second_factor.with_passkey(
             visit.env, call, Browser(visit.cookie), form.get("ceremony", ""), form.get("response", "")
         )
     except DaypassError as error:
-        return _login_page(visit, following, problem=await _problem(visit, error, _ASKED_AGAIN | {Family.PROOF}))
-    return _following(visit, reached, following)
+        return _login_page(visit, following, problem=await _problem(visit, error, _SHOWN_AGAIN | {Family.PROOF}))
+    return _following(visit, progress, following)
 
 
 async def submit_second_passkey(visit: Visit) -> Response:
@@ -130,12 +130,12 @@ async def submit_second_passkey(visit: Visit) -> Response:
     call, form = visit.anonymous(), visit.form()
     following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
     try:
-        reached = await second_factor.with_second_passkey(
+        progress = await second_factor.with_second_passkey(
             visit.env, call, Browser(visit.cookie), ticket, form.get("ceremony", ""), form.get("response", "")
         )
     except DaypassError as error:
         return await _second_stage_again(visit, call, ticket, following, error)
-    return _following(visit, reached, following)
+    return _following(visit, progress, following)
 
 
 async def submit_recovery(visit: Visit) -> Response:
@@ -143,12 +143,12 @@ async def submit_recovery(visit: Visit) -> Response:
     call, form = visit.anonymous(), visit.form()
     following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
     try:
-        reached = await second_factor.with_recovery_code(
+        progress = await second_factor.with_recovery_code(
             visit.env, call, Browser(visit.cookie), ticket, form.get("recovery", "")
         )
     except DaypassError as error:
         return await _second_stage_again(visit, call, ticket, following, error)
-    return _following(visit, reached, following)
+    return _following(visit, progress, following)
 
 
 async def submit_new_password(visit: Visit) -> Response:
@@ -160,10 +160,10 @@ async def submit_new_password(visit: Visit) -> Response:
     if chosen != form.get("repeated", ""):
         return _stage_page(visit, again, following, "The two passwords are different.")
     try:
-        reached = await password.with_new_password(visit.env, call, Browser(visit.cookie), ticket, chosen)
+        progress = await password.with_new_password(visit.env, call, Browser(visit.cookie), ticket, chosen)
     except DaypassError as error:
         return _stage_page(visit, again, following, await _problem(visit, error))
-    return _following(visit, reached, following)
+    return _following(visit, progress, following)
 
 
 async def logout(visit: Visit) -> Response:
@@ -235,10 +235,10 @@ async def file(visit: Visit) -> Response:
 # --- Steps -----------------------------------------------------------------------------------------------------------
 
 
-def _following(visit: Visit, reached: Progress, following: str) -> Response:
-    if reached.cookie:
-        return visit.signed_in(reached.cookie, following)
-    return _stage_page(visit, reached, following)
+def _following(visit: Visit, progress: Progress, following: str) -> Response:
+    if progress.cookie:
+        return visit.signed_in(progress.cookie, following)
+    return _stage_page(visit, progress, following)
 
 
 async def _second_stage_again(
@@ -249,7 +249,7 @@ async def _second_stage_again(
     try:
         again: Progress | None = await second_factor.stage(visit.env, call, Browser(visit.cookie), ticket)
     except DaypassError as fault:
-        if fault.kind.family not in _ASKED_AGAIN:
+        if fault.kind.family not in _SHOWN_AGAIN:
             raise
         again = otherwise
     if again is None:
@@ -257,11 +257,11 @@ async def _second_stage_again(
     return _stage_page(visit, again, following, problem)
 
 
-def _stage_page(visit: Visit, reached: Progress, following: str, problem: str = "") -> Response:
-    values = {"next": following, "ticket": reached.ticket, "problem": problem}
-    if reached.stage == CODE:
-        device, scripts = (reached.devices or ("",))[0], _SCRIPTS if reached.prompt else ()
-        shown = {"devices": reached.devices, "device": device, "prompt": reached.prompt}
+def _stage_page(visit: Visit, progress: Progress, following: str, problem: str = "") -> Response:
+    values = {"next": following, "ticket": progress.ticket, "problem": problem}
+    if progress.stage == CODE:
+        device, scripts = (progress.devices or ("",))[0], _SCRIPTS if progress.prompt else ()
+        shown = {"devices": progress.devices, "device": device, "prompt": progress.prompt}
         return visit.page("code", title="Confirm that it is you", scripts=scripts, **shown, **values)
     return visit.page("new_password", title="New password", **values)
 
@@ -274,8 +274,8 @@ def _login_page(visit: Visit, following: str, **values: str) -> Response:
     return visit.page("login", title="Sign in", next=following, person=None, prompt=prompt, scripts=scripts, **shown)
 
 
-async def _problem(visit: Visit, error: DaypassError, asked_again: frozenset[Family] = _ASKED_AGAIN) -> str:
+async def _problem(visit: Visit, error: DaypassError, shown_again: frozenset[Family] = _SHOWN_AGAIN) -> str:
     """Records a refusal that is shown above the form again, and returns its text. Raises any other error."""
-    if error.kind.family not in asked_again:
+    if error.kind.family not in shown_again:
         raise error
     return await visit.refused(error)

@@ -44,11 +44,18 @@ async def confirmation(
         problem: why an earlier proof was refused.
     """
     call, signed_in = found
-    asked = await step_up.ask(visit.env, call, signed_in, digest)
+    options = await step_up.ask(visit.env, call, signed_in, digest)
     kept = {name: value for name, value in values.items() if name not in PROOF_FIELDS}
-    scripts = ("passkey.js",) if asked.passkey else ()
+    scripts = ("passkey.js",) if options.passkey else ()
     return visit.page(
-        "confirm", title=title, action=action, values=kept, facts=facts, asked=asked, problem=problem, scripts=scripts
+        "confirm",
+        title=title,
+        action=action,
+        values=kept,
+        facts=facts,
+        mfa_options=options,
+        problem=problem,
+        scripts=scripts,
     )
 
 
