@@ -7,8 +7,9 @@ session policy is no longer stored, its whole level allows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
+from typing import TypeVar
 
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
@@ -24,6 +25,8 @@ from daypass.operations.decide import decide, explained
 from daypass.operations.outcome import OWNER
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Call, Env
+
+T = TypeVar("T")
 
 _SESSION_POLICIES = 2_000_000  # characters of cached session policies, per process
 _INVALID_TOKEN = "The security token included in the request is invalid"
@@ -126,6 +129,14 @@ async def refresh_if_changed(env: Env) -> bool:
         if error.kind is not ErrorKind.UNAVAILABLE:
             raise
         return False
+
+
+async def find_current(env: Env, find: Callable[[], Awaitable[T | None]]) -> T | None:
+    """What `find` finds in the cached directory; if that is nothing, again after a poll: a stale cache refuses nothing."""
+    found = await find()
+    if found is None and await refresh_if_changed(env):
+        found = await find()
+    return found
 
 
 async def layers_for(env: Env, caller: Caller) -> CallerPolicies:

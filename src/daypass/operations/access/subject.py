@@ -22,7 +22,7 @@ from daypass.domain.policy.model import Context, PrincipalFacts
 from daypass.domain.session import Hop
 from daypass.domain.trust import CallerPolicies
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.authorize import layers_for, refresh_if_changed
+from daypass.operations.authorize import find_current, layers_for
 from daypass.operations.oauth.access_token import open_access_token
 from daypass.ports import Call, Env, PrincipalView
 
@@ -53,10 +53,9 @@ async def subject_of(env: Env, call: Call, entity: Entity) -> Subject | None:
     find = _TYPES.get(entity.type)
     if find is None:
         return None
-    found = await find(env, call, entity.id)
-    if found is None and entity.type != ACCESS_TOKEN and await refresh_if_changed(env):
-        found = await find(env, call, entity.id)
-    return found
+    if entity.type == ACCESS_TOKEN:
+        return await find(env, call, entity.id)
+    return await find_current(env, lambda: find(env, call, entity.id))
 
 
 # --- By access token -------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from daypass.operations.assume.assume import assume
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.outcome import OWNER
 from daypass.operations.providers.issuers import may_be_trusted
 from daypass.ports import Call, Env
@@ -107,7 +107,4 @@ def owned(error: DaypassError, account: str) -> DaypassError:
 
 
 async def _provider(env: Env, account: str, unverified_url: str) -> OidcProvider | None:
-    provider = await env.directory.entity(OidcProvider, account, unverified_url)
-    if provider is None and await refresh_if_changed(env):
-        provider = await env.directory.entity(OidcProvider, account, unverified_url)
-    return provider
+    return await find_current(env, lambda: env.directory.entity(OidcProvider, account, unverified_url))

@@ -51,7 +51,7 @@ from daypass.operations.assume.saml_ticket import (
     seal_login,
     seal_ticket,
 )
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.outcome import event_of
 from daypass.ports import Call, Env, SamlArrival, Tx
 
@@ -222,9 +222,7 @@ async def _unchanged_provider(env: Env, call: Call, assertion: Assertion, wanted
 
 
 async def _known_provider(env: Env, wanted: RequestedProvider) -> SamlProvider:
-    provider = await provider_of(env, wanted)
-    if provider is None and await refresh_if_changed(env):
-        provider = await provider_of(env, wanted)
+    provider = await find_current(env, lambda: provider_of(env, wanted))
     if provider is None:
         raise refuse("Specified provider doesn't exist")
     return provider

@@ -13,7 +13,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.source import PolicyError
 from daypass.operations import heavy
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current
 from daypass.operations.outcome import event_of
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Env, ManagedPolicyView, Tx
@@ -73,9 +73,7 @@ async def keep_policies(
 async def _managed_policy(env: Env, account: str, arn: str) -> ManagedPolicyView:
     view = None
     if arn.startswith((f"arn:aws:iam::{account}:policy/", "arn:aws:iam::aws:policy/")):
-        view = await env.directory.managed_policy(arn)
-        if view is None and await refresh_if_changed(env):
-            view = await env.directory.managed_policy(arn)
+        view = await find_current(env, lambda: env.directory.managed_policy(arn))
     if view is None:
         raise DaypassError(ErrorKind.VALIDATION, f"Policy {arn} does not exist or is not attachable.")
     return view

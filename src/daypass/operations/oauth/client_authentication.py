@@ -26,7 +26,7 @@ from daypass.domain.oauth.client import AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations import heavy
 from daypass.operations.assume.replay import CLIENT_ASSERTION
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.iam import passwords
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.document_clients import document_client
@@ -181,10 +181,7 @@ async def registered_client(env: Env, unverified_id: str, account: str = "") -> 
         return await document_client(env, account, unverified_id) if account else None
     if not _ID.fullmatch(unverified_id):
         return None
-    found = await env.directory.entity(OAuthClient, unverified_id)
-    if found is None and await refresh_if_changed(env):
-        found = await env.directory.entity(OAuthClient, unverified_id)
-    return found
+    return await find_current(env, lambda: env.directory.entity(OAuthClient, unverified_id))
 
 
 def failed(reason: str, **private: Any) -> DaypassError:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from daypass.domain.directory import Consent, RefreshFamily, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current
 from daypass.operations.management import allow
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient, consent_id
 from daypass.operations.outcome import served
@@ -43,9 +43,7 @@ async def is_remembered(env: Env, known: KnownClient, request: AuthorizationRequ
     if "consent" in request.prompt or not may_be_remembered(env, known, request):
         return False
     identity = consent_id(known, request, person)
-    found = await env.directory.entity(Consent, identity)
-    if found is None and await refresh_if_changed(env):
-        found = await env.directory.entity(Consent, identity)
+    found = await find_current(env, lambda: env.directory.entity(Consent, identity))
     return found is not None and env.clock.now() < found.expires_at
 
 

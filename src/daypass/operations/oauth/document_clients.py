@@ -16,7 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import dump_client, parse_client
 from daypass.domain.oauth.client_document import read_document
 from daypass.domain.oauth.client_id_url import is_allowed
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.access_token import open_access_token
 from daypass.operations.oauth.refresh_family import is_refresh_token, parse_token
@@ -56,11 +56,12 @@ def _described(client_id: str, body: bytes, limits: str) -> tuple[str, str]:
 
 
 async def _listing_client(env: Env, account: str, client_id: str) -> OAuthClient | None:
-    """The oldest enabled client of the account that lists this URL. A stale cache is not the reason for a refusal."""
-    found = _listing(await env.directory.document_clients(account), client_id)
-    if found is None and await refresh_if_changed(env):
-        found = _listing(await env.directory.document_clients(account), client_id)
-    return found
+    """The oldest enabled client of the account that lists this URL."""
+
+    async def find() -> OAuthClient | None:
+        return _listing(await env.directory.document_clients(account), client_id)
+
+    return await find_current(env, find)
 
 
 def _listing(clients: Iterable[OAuthClient], client_id: str) -> OAuthClient | None:

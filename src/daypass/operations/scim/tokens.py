@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
-from daypass.operations.authorize import authorize, refresh_if_changed
+from daypass.operations.authorize import authorize, find_current
 from daypass.operations.iam.credential_changes import SCIM_TOKEN
 from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import OWNER, served
@@ -113,9 +113,8 @@ async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:
     """The user of a token. Raises DaypassError: UNKNOWN_CREDENTIALS, EXPIRED_CREDENTIALS, UNAVAILABLE."""
     seen = env.directory.seen()
     identity = text_digest(unverified_token)
-    found = await env.directory.entity(ScimToken, identity)
-    if found is None and unverified_token.startswith(PREFIX) and await refresh_if_changed(env):
-        found = await env.directory.entity(ScimToken, identity)
+    made_here = unverified_token.startswith(PREFIX)
+    found = await find_current(env, lambda: env.directory.entity(ScimToken, identity)) if made_here else None
     if found is None:
         raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private={"reason": "no such SCIM token"})
     if now >= found.expires_at:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.authorize import authorize, refresh_if_changed
+from daypass.operations.authorize import authorize, find_current
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env
 
@@ -31,7 +31,5 @@ async def _account(env: Env, call: Call, key_id: str) -> str | None:
             return hop.account
     if key_id.startswith("ASIA"):
         return None
-    view = await env.directory.access_key(key_id)
-    if view is None and await refresh_if_changed(env):
-        view = await env.directory.access_key(key_id)
+    view = await find_current(env, lambda: env.directory.access_key(key_id))
     return view.key.account if view is not None else None

@@ -24,7 +24,7 @@ from daypass.operations.assume.compose import SessionOwner, compose
 from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.authorize import find_current
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.form import BROWSER_FORM
@@ -142,10 +142,7 @@ async def read(env: Env, cookie: str, now: int) -> SignedIn | None:
 
 async def read_by_id(env: Env, identity: str, now: int) -> SignedIn | None:
     """The browser session with this id, as `read`."""
-    found = await _read(env, identity, now)
-    if found is None and await refresh_if_changed(env):
-        found = await _read(env, identity, now)
-    return found
+    return await find_current(env, lambda: _read(env, identity, now))
 
 
 async def _read(env: Env, identity: str, now: int) -> SignedIn | None:
