@@ -130,7 +130,8 @@ def _claimed(url: str, unverified_claims: Mapping[str, Any]) -> dict[str, Value]
         keys = claim_keys(url, unverified_claims)
     except UnusableClaimsError:
         return {}
-    audience, azp = unverified_claims.get("aud"), unverified_claims.get("azp")
-    if isinstance(audience, str) and isinstance(azp, str):  # the keys that they would have if verified
-        keys.update(audience_keys(url, (audience,), azp))
+    value, azp = unverified_claims.get("aud"), unverified_claims.get("azp")
+    audiences = tuple(value) if isinstance(value, list) else (value,)
+    if isinstance(azp, str) and audiences and all(isinstance(audience, str) for audience in audiences):
+        keys.update(audience_keys(url, audiences, azp))  # the keys that they would have if verified
     return keys
