@@ -29,6 +29,11 @@ from tests.oauth_client import Client, DpopKey, api, register, trusting
 from tests.x509 import Authority, Holder
 
 GENEROUS = {"failures_per_second": 1_000_000, "failures_burst": 1_000_000}
+QUESTION = {
+    "subject": {"type": "user", "id": "ann"},
+    "action": {"name": "s3:GetObject"},
+    "resource": {"type": "arn", "id": "arn:aws:s3:::reports/a"},
+}
 PROXY = {"trusted_proxies": ["127.0.0.1/32"], "client_certificate_header": "Client-Cert"}
 
 
@@ -266,6 +271,17 @@ def test_a76_certificate_header_of_anybody_else_is_not_believed(site: Installati
     answer = made.token(client_cert(own), client_id=made.id)
     record = refusal(site, answer, "invalid_client", 401)
     assert record["detail"]["dropped_headers"] == ["client-cert"]
+
+
+def test_a75_token_of_a_certificate_behind_a_proxy_is_accepted_with_it_by_every_endpoint(proxied: Proxied) -> None:
+    """The session has no permission: it is refused with 403 where it is authenticated, and with 401 otherwise."""
+    site, client, own = proxied
+    text = given(client.token(client_cert(own), client_id=client.id))["access_token"]
+    for method, path in (("POST", b"/access/v1/evaluation"), ("GET", b"/ssf/streams"), ("GET", b"/events/revocations")):
+        body = json.dumps(QUESTION).encode() if method == "POST" else b""
+        headers = [bearer(text), (b"content-type", b"application/json")]
+        assert site.send(method, headers, body, path=path).status == 401, path
+        assert site.send(method, [*headers, client_cert(own)], body, path=path).status == 403, path
 
 
 def test_a76_certificate_authenticates_and_binds_behind_a_trusted_proxy(tmp_path: Path) -> None:

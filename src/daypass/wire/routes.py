@@ -17,7 +17,7 @@ from daypass.wire.parameters import checked
 from daypass.wire.revocations.status_lists import status_list_route
 from daypass.wire.revocations.stream import OPERATION as FOLLOW
 from daypass.wire.revocations.stream import PATH as STREAMS
-from daypass.wire.revocations.stream import StreamLimits, stream_app
+from daypass.wire.revocations.stream import RevocationStream, StreamLimits
 from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
 from daypass.wire.routing import AsgiApp, Mount, Routes
 from daypass.wire.saml.routes import saml_routes
@@ -71,7 +71,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *rolesanywhere_routes(front, settings.certificate_header),
             Mount(
                 STREAMS,
-                lambda: stream_app(front, settings.streams, health.observe_streams),
+                lambda: RevocationStream(front, settings.streams, health.observe_streams, settings.certificate_header),
                 "Revocations as server-sent events (`/events/revocations`)",
                 operation=FOLLOW,
             ),

@@ -6,10 +6,22 @@ import json
 from typing import Any
 
 import pytest
-from tests.attack.installation import EVERYTHING, Installation, document, trust
+from tests.attack.installation import EVERYTHING, ROOT, Installation, document, trust
 from tests.attack.test_oauth import revoke
 from tests.integration.oauth.conftest import World
-from tests.oauth import ACCESS_TOKEN, AWS, EXCHANGE, ISSUER, SESSION, given, key_of, post, refusal, verified
+from tests.oauth import (
+    ACCESS_TOKEN,
+    AWS,
+    EXCHANGE,
+    ISSUER,
+    SESSION,
+    given,
+    key_of,
+    post,
+    refusal,
+    signed_post,
+    verified,
+)
 from tests.oauth_client import BEARER_TOKENS, Client, DpopKey, register
 
 REFRESH = "urn:ietf:params:oauth:token-type:refresh_token"
@@ -166,6 +178,8 @@ def test_revocation_of_a_refresh_token_ends_the_family(client: Client, world: Wo
     other = register(site, fapi_exceptions=BEARER_TOKENS)
     refused = post(site, "/oauth2/revoke", {"token": one["refresh_token"], **other.credentials()})
     refusal(site, refused, "unauthorized_client")
+    refused = signed_post(site, ROOT, "/oauth2/revoke", {"token": one["refresh_token"]})
+    refusal(site, refused, "unsupported_token_type")
     assert site.call(key_of(one), "GetCallerIdentity").status == 200
     assert post(site, "/oauth2/revoke", {"token": one["refresh_token"], **client.credentials()}).status == 200
     assert site.call(key_of(one), "GetCallerIdentity").code == "ExpiredToken"

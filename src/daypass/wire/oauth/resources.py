@@ -54,10 +54,12 @@ async def revocation(visit: Visit) -> Response:
     visit.unacceptable = "unauthorized_client"
     call, sender = await _authenticated(visit, public=True)
     text = required(visit.form(), "token")
-    if is_refresh_token(text) and sender.client is not None:
+    if not is_refresh_token(text):
+        await revoke_token(visit.env, call, text, sender)
+    elif sender.client is not None:
         await revoke_family(visit.env, call, text, sender)
     else:
-        await revoke_token(visit.env, call, text, sender)
+        raise DaypassError(ErrorKind.UNSUPPORTED_TOKEN_TYPE, "A refresh token is revoked by its client.")
     return Response(200, b"", JSON, NO_STORE)
 
 

@@ -34,7 +34,6 @@ from daypass.wire.access_token import SCHEMES, UNPROVEN, authenticated_by_any, a
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import REQUEST, Request, Response, entity_tag
 from daypass.wire.json_errors import JSON_ERRORS
-from daypass.wire.routing import AsgiApp
 
 PATH: Final = "/events/"
 STREAM: Final = b"/events/revocations"
@@ -62,12 +61,17 @@ class StreamLimits:
 
 
 class RevocationStream:
-    """The ASGI application of the stream. `observe`: called with the number of streams when it changes."""
+    """The ASGI application of the stream. `observe`: called with the number of streams when it changes.
+    `certificate_header`: see `RouteSettings`.
+    """
 
-    def __init__(self, front: Front, limits: StreamLimits, observe: Callable[[int], None]) -> None:
+    def __init__(
+        self, front: Front, limits: StreamLimits, observe: Callable[[int], None], certificate_header: str = ""
+    ) -> None:
         self._front = front
         self._limits = limits
         self._observe = observe
+        self._certificate_header = certificate_header.lower()
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -111,7 +115,7 @@ class RevocationStream:
         if len(brought) == 1 and brought[0][: len(_NODE)].lower() == _NODE:
             self._front.anonymous(progress)
             return await subscribe_node(env, progress.facts(), brought[0][len(_NODE) :].decode("latin-1").strip())
-        call = await authenticated_by_any(self._front, progress, (SERVICE,), _TOKENS)
+        call = await authenticated_by_any(self._front, progress, (SERVICE,), _TOKENS, self._certificate_header)
         return await subscribe(env, call, _accounts(request), progress.replays)
 
     def _count(self, account: str, change: int) -> None:
@@ -119,11 +123,6 @@ class RevocationStream:
         if not self._open[account]:
             del self._open[account]
         self._observe(self._open.total())
-
-
-def stream_app(front: Front, limits: StreamLimits, observe: Callable[[int], None]) -> AsgiApp:
-    """The application to mount."""
-    return RevocationStream(front, limits, observe)
 
 
 async def _stream(changes: AsyncIterator[Change], receive: Any, send: Any) -> None:
