@@ -50,8 +50,8 @@ def name() -> str:
 def put(access_key_id: str, secret: str, token: str, refresh_token: str = "") -> str:
     """Stores a secret, session token and refresh token; the name of their entry. Raises KeyringError."""
     entry = f"{access_key_id}/{secrets.token_hex(8)}"
-    held = [secret, token, refresh_token] if refresh_token else [secret, token]
-    _call("set_password", entry, json.dumps(held))
+    secret_parts = [secret, token, refresh_token] if refresh_token else [secret, token]
+    _call("set_password", entry, json.dumps(secret_parts))
     return entry
 
 

@@ -77,8 +77,8 @@ class Probe:
     def _ready(self) -> str:
         profile = self.profile
         host = endpoint_of(profile.endpoint).netloc
-        asked = Request(profile.endpoint, "GET", "/readyz", {"host": host}, b"", profile.ca_bundle)
-        status = self.transport(asked, SECONDS).status
+        request = Request(profile.endpoint, "GET", "/readyz", {"host": host}, b"", profile.ca_bundle)
+        status = self.transport(request, SECONDS).status
         return "" if status == 200 else f"/readyz answered with HTTP status {status}"
 
     def _identity(self) -> str:
@@ -90,8 +90,8 @@ class Probe:
         wrong = replace(self.profile, access_key_id=key_id, secret_access_key=secret, session_token="")
         content = "application/x-www-form-urlencoded"
         body = _STS.encode()
-        asked = signed_request(wrong, "POST", "/", "", body, content_type=content, service="sts", now=self.clock())
-        status = self.transport(asked, SECONDS).status
+        request = signed_request(wrong, "POST", "/", "", body, content_type=content, service="sts", now=self.clock())
+        status = self.transport(request, SECONDS).status
         return "" if status == _REFUSED else f"it was answered with HTTP status {status}, not {_REFUSED}"
 
     def _session(self) -> str:

@@ -194,8 +194,8 @@ def in_keyring(profile: Profile) -> Profile:
     from daypass.client import keyring  # not needed to read a profile
 
     try:
-        held = (profile.secret_access_key, profile.session_token, profile.refresh_token)
-        entry = keyring.put(profile.access_key_id, *held)
+        secret_parts = (profile.secret_access_key, profile.session_token, profile.refresh_token)
+        entry = keyring.put(profile.access_key_id, *secret_parts)
     except keyring.KeyringError as error:
         raise LocalStateError(f"The system keyring cannot be used: {error}.") from None
     return replace(profile, keyring_entry=entry)

@@ -44,20 +44,20 @@ def renewed(profile: Profile, *, transport: Transport = exchange, clock: Callabl
         if found is None:
             raise LocalStateError("This login has ended: the profile is removed. Run: daypass login --browser")
         name, current = found
-        held = from_keyring(current)
-        if _left(held, clock()) > _EARLY:  # another process was faster
-            return held
-        server = Server(held.endpoint, held.ca_bundle, transport)
+        stored = from_keyring(current)
+        if _left(stored, clock()) > _EARLY:  # another process was faster
+            return stored
+        server = Server(stored.endpoint, stored.ca_bundle, transport)
         try:
-            session = renew(server, held.refresh_token)
+            session = renew(server, stored.refresh_token)
         except ClientError as error:
-            if error.unavailable and _left(held, clock()) > state.MARGIN:
-                return held
+            if error.unavailable and _left(stored, clock()) > state.MARGIN:
+                return stored
             if error.unavailable:
                 raise
             raise ClientError(error.code, f"{error.message} Run: daypass login --browser", error.status) from None
         following = replace(
-            held,
+            stored,
             access_key_id=session.credentials.access_key_id,
             secret_access_key=session.credentials.secret_access_key,
             session_token=session.credentials.session_token,
@@ -65,7 +65,7 @@ def renewed(profile: Profile, *, transport: Transport = exchange, clock: Callabl
             refresh_token=session.refresh_token,
             keyring_entry="",
         )
-        save(name, in_keyring(following) if held.keyring_entry else following)
+        save(name, in_keyring(following) if stored.keyring_entry else following)
         return following
 
 

@@ -143,11 +143,11 @@ def parameters(  # noqa: PLR0913  # they are AssumeRole's
     }
 
 
-def cache_name(endpoint: str, access_key_id: str, role: str, asked: Mapping[str, Any]) -> str:
+def cache_name(endpoint: str, access_key_id: str, role: str, requested: Mapping[str, Any]) -> str:
     """The name of a session's file: one for each server, key, role and set of parameters (A56)."""
     from hashlib import sha256  # it loads OpenSSL
 
-    text = json.dumps([endpoint, access_key_id, role, asked], sort_keys=True)
+    text = json.dumps([endpoint, access_key_id, role, requested], sort_keys=True)
     return f"{sha256(text.encode()).hexdigest()[:32]}.json"
 
 

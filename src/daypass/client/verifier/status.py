@@ -95,10 +95,12 @@ class StatusLists:
             raise StatusUnknown("the status list could not be fetched a moment ago")
         try:
             claims = self._fetch(uri)
-            held = claims["status_list"]
-            if claims["sub"] != uri or held["bits"] != 1 or claims["exp"] <= self._clock():
+            status_list = claims["status_list"]
+            if claims["sub"] != uri or status_list["bits"] != 1 or claims["exp"] <= self._clock():
                 raise StatusUnknown("the status list is another one, or has expired")
-            return _Cached(_inflated(held["lst"]), float(claims["iat"]), self._monotonic() + float(claims["ttl"]) / 2)
+            return _Cached(
+                _inflated(status_list["lst"]), float(claims["iat"]), self._monotonic() + float(claims["ttl"]) / 2
+            )
         except (OSError, ValueError, KeyError, TypeError, Malformed) as error:
             if len(self._not_before) >= _MAX_LISTS:
                 self._not_before.clear()

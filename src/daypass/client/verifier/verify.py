@@ -193,8 +193,8 @@ class Verifier:
 
     def _is_listed_revoked(self, claims: Mapping[str, Any]) -> bool:
         try:
-            held = claims["status"]["status_list"]
-            uri, index = str(held["uri"]), int(held["idx"])
+            reference = claims["status"]["status_list"]
+            uri, index = str(reference["uri"]), int(reference["idx"])
         except (KeyError, TypeError, ValueError):
             raise StatusUnknown("the token has no status list") from None
         if not uri.startswith(f"{self._issuer}/statuslists/"):

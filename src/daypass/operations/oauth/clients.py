@@ -106,7 +106,7 @@ async def update_client(
     """
     old, decision = await _CLIENTS.found(env, call, "UpdateClient", client_id, account)
     settings = old.settings if members is None else dump_client(await _parsed(env, call, members))
-    wanted = replace(
+    updated = replace(
         old,
         name=old.name if name is None else _checked_name(name),
         enabled=old.enabled if enabled is None else enabled,
@@ -117,9 +117,9 @@ async def update_client(
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         _check_same(tx, old)
-        tx.replace(wanted)
-        _announce(env, tx, call, _changes(old, wanted))
-        return wanted, _CLIENTS.changed(call, wanted, decision, before=shown(old), after=shown(wanted))
+        tx.replace(updated)
+        _announce(env, tx, call, _changes(old, updated))
+        return updated, _CLIENTS.changed(call, updated, decision, before=shown(old), after=shown(updated))
 
     return await env.journal.write(change, account=call.caller.account)
 

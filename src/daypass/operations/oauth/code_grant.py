@@ -57,12 +57,14 @@ async def redeem(
 
     Raises DaypassError: INVALID_GRANT, ACCESS_DENIED, UNAVAILABLE and others of `issue_token`.
     """
-    asked, binding = code.content.request, request.sender.binding
-    if redirect_uri != asked.redirect_uri:
+    authorization_request, binding = code.content.request, request.sender.binding
+    if redirect_uri != authorization_request.redirect_uri:
         raise codes.refused("the redirect_uri is not that of the authorization request")
-    if not pkce.fits(unverified_verifier, asked.code_challenge):
+    if not pkce.fits(unverified_verifier, authorization_request.code_challenge):
         raise codes.refused("the code_verifier is not that of the authorization request")
-    if asked.dpop_jkt and (binding is None or (binding.member, binding.thumbprint) != (JKT, asked.dpop_jkt)):
+    if authorization_request.dpop_jkt and (
+        binding is None or (binding.member, binding.thumbprint) != (JKT, authorization_request.dpop_jkt)
+    ):
         raise codes.refused("the request has no proof of the key in dpop_jkt")
     return await consented(env, call, code, code.content, request)
 

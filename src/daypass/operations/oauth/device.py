@@ -170,8 +170,8 @@ async def decide(env: Env, call: Call, found: Code[DeviceGrant], signed_in: Sign
     browser, session = (signed_in.row.id, signed_in.row.session_id) if allow else ("", "")
     content = replace_struct(found.content, allowed=allow, browser=browser, session_id=session)
     sealed = codes.resealed(env, found.row, content)
-    asked = content.request
-    detail = {"client_id": asked.client_id, "role": asked.role, "device": content.source_ip, "allowed": allow}
+    requested = content.request
+    detail = {"client_id": requested.client_id, "role": requested.role, "device": content.source_ip, "allowed": allow}
     event = served(call, session_id=signed_in.row.session_id, detail=detail)
 
     def change(tx: Tx) -> tuple[None, Event]:

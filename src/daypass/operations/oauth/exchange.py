@@ -29,10 +29,10 @@ async def exchange(env: Env, call: Call, request: ExchangeRequest) -> IssuedToke
     Raises DaypassError: INVALID_IDENTITY_TOKEN and the other errors of a proof, INVALID_TARGET, INVALID_SCOPE,
     INVALID_AUTHORIZATION_DETAILS, ACCESS_DENIED, VALIDATION, UNAVAILABLE.
     """
-    taken, identity_assertion = snapshot(env), False
+    issuance, identity_assertion = snapshot(env), False
     if request.assertion and is_identity_assertion(env, request.subject):
         request, identity_assertion = bounded_by_assertion(env, request), True
-    subject = await _subject(env, call, request, taken, identity_assertion=identity_assertion)
+    subject = await _subject(env, call, request, issuance, identity_assertion=identity_assertion)
     if subject.caller is not None:
         rates.charge(env, subject.caller, 1.0)
     return await issue_token(env, call, request.token, subject)
@@ -43,12 +43,12 @@ async def exchange_for_refresh(env: Env, call: Call, request: ExchangeRequest) -
 
     The subject must have a session here, because each use continues it; and each use would have to prove an actor again.
     """
-    taken, client = snapshot(env), request.token.sender.client
+    issuance, client = snapshot(env), request.token.sender.client
     if client is None or "refresh_token" not in client.settings.grant_types:
         raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "Refresh tokens are for clients that may use them.")
     if request.actor is not None:
         raise DaypassError(ErrorKind.INVALID_PARAMETER, "Delegated sessions get no refresh tokens.")
-    subject = await _subject(env, call, request, taken)
+    subject = await _subject(env, call, request, issuance)
     if subject.session is None:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The subject has no session here to be continued.")
     token = replace(request.token, requested=TokenType.ACCESS_TOKEN)
@@ -62,18 +62,18 @@ async def exchange_for_web_identity(env: Env, call: Call, request: ExchangeReque
     """A token for another cloud or service, as by sts:GetWebIdentityToken with the same permissions. The subject must have
     a session here. Raises DaypassError.
     """
-    token, asked = request.token, request.token.session
+    token, session_request = request.token, request.token.session
     if request.actor is not None or token.role_arn or token.scope is not None or token.external_id:
         raise DaypassError(
             ErrorKind.INVALID_PARAMETER, "An ID token has no actor, role or scope: it is for the subject's session."
         )
     if not token.audiences:
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "An ID token must have an audience.")
-    if replace(asked, duration=None, tags=()) != SessionRequest(""):
+    if replace(session_request, duration=None, tags=()) != SessionRequest(""):
         raise DaypassError(
             ErrorKind.INVALID_AUTHORIZATION_DETAILS, "Of an ID token, only tags and a duration can be asked for."
         )
-    if (asked.duration or 0) > MAX_SECONDS:
+    if (session_request.duration or 0) > MAX_SECONDS:
         raise DaypassError(ErrorKind.VALIDATION, f"An ID token is valid for {MAX_SECONDS} seconds at most.")
     check_audiences(env, token, token.audiences)
     subject = await _subject(env, call, request, snapshot(env))
@@ -81,7 +81,9 @@ async def exchange_for_web_identity(env: Env, call: Call, request: ExchangeReque
     if caller is None:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The subject has no session here.")
     rates.charge(env, caller, 1.0)
-    wanted = WebIdentityRequest(token.audiences, _algorithm(env, token.audiences), asked.duration, asked.tags)
+    wanted = WebIdentityRequest(
+        token.audiences, _algorithm(env, token.audiences), session_request.duration, session_request.tags
+    )
     replays = (*subject.applicant.parent.replays, *token.sender.replays)
     try:
         return await get_web_identity_token(env, Call(caller, call.facts, call.now), wanted, replays)
@@ -99,7 +101,7 @@ def _algorithm(env: Env, audiences: tuple[str, ...]) -> str:
 
 
 async def _subject(
-    env: Env, call: Call, request: ExchangeRequest, taken: IssuanceSnapshot, *, identity_assertion: bool = False
+    env: Env, call: Call, request: ExchangeRequest, issuance: IssuanceSnapshot, *, identity_assertion: bool = False
 ) -> Subject:
     presented, token, actor = request.subject, request.token, None
     own = presented.type is TokenType.PRESIGNED or await is_own(env, presented)
@@ -107,8 +109,8 @@ async def _subject(
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The assertion must be one of an identity provider.")
     if request.actor is not None:
         account = role_of(token.role_arn).account if token.role_arn else ""
-        actor = await verified_actor(env, request.actor, account, taken, token.sender.binding)
+        actor = await verified_actor(env, request.actor, account, issuance, token.sender.binding)
     if own:
-        return await own_subject(env, call, presented, actor, taken.now, token.sender.binding)
+        return await own_subject(env, call, presented, actor, issuance.now, token.sender.binding)
     role = role_of(token.role_arn)
-    return await provider_subject(env, call, presented, role, actor, taken, identity_assertion=identity_assertion)
+    return await provider_subject(env, call, presented, role, actor, issuance, identity_assertion=identity_assertion)

@@ -156,8 +156,8 @@ async def _assumed(
         check_credentials(subject.caller, ASSUME_ROLE)
     session = session_for(subject, request.session)
     session = replace(session, scope_policy=target.policy, max_seconds=target.seconds)
-    asked = AssumeRequest(request.role_arn, session, request.external_id, action=subject.action)
-    return await assume(env, subject.applicant, asked, form, also)
+    assume_request = AssumeRequest(request.role_arn, session, request.external_id, action=subject.action)
+    return await assume(env, subject.applicant, assume_request, form, also)
 
 
 # --- The subject's own session ---------------------------------------------------------------------------------------
@@ -172,19 +172,19 @@ async def _same_session(
     form: Form[C],
     also: Also[C] | None,
 ) -> Issued[C]:
-    caller, asked = subject.caller, request.session
+    caller, session_request = subject.caller, request.session
     assert caller is not None and caller.session is not None  # noqa: PT018  # one fact: it is a session
     session = caller.session
-    if replace(asked, duration=None, policy="") != SessionRequest("") or request.external_id:
+    if replace(session_request, duration=None, policy="") != SessionRequest("") or request.external_id:
         raise DaypassError(
             ErrorKind.INVALID_AUTHORIZATION_DETAILS, "Without a role, only a policy and a duration can be asked for."
         )
-    seconds = _seconds(asked.duration, session.expires_at - subject.applicant.snapshot.now, target.seconds)
+    seconds = _seconds(session_request.duration, session.expires_at - subject.applicant.snapshot.now, target.seconds)
     acting = subject.applicant.parent.hops[len(session.hops) :]
     narrower = target.scope != values_of(session, SCOPE_KEY)
-    if acting or asked.policy or seconds or narrower or also is not None:
+    if acting or session_request.policy or seconds or narrower or also is not None:
         made = await _narrowed(env, request, subject.applicant, session, target, seconds)
-        own = SessionRequest(session.name, policy=asked.policy)
+        own = SessionRequest(session.name, policy=session_request.policy)
         return await issue(env, subject.applicant, made, own, form, also=also)
     kind, detail = EventType.REQUEST_ALLOWED, dict(form.record) or {"form": "aws_credentials"}
     if form.listed:
@@ -212,11 +212,11 @@ def relisted(env: Env, session: SessionClaims) -> tuple[SessionClaims, dict[str,
     return listed, {"status_index": listed.status_index, "session": parts}
 
 
-def _seconds(asked: int | None, remaining_ms: int, most: int) -> int | None:
+def _seconds(requested: int | None, remaining_ms: int, most: int) -> int | None:
     """The lifetime of the narrower session; None for that of the session itself."""
-    if most and (asked or -(-remaining_ms // 1000)) > most:
+    if most and (requested or -(-remaining_ms // 1000)) > most:
         return most
-    return asked
+    return requested
 
 
 async def _narrowed(

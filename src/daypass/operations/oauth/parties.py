@@ -92,7 +92,7 @@ async def is_own(env: Env, presented: Presented) -> bool:
 
 
 async def verified_actor(
-    env: Env, presented: Presented, account: str, taken: IssuanceSnapshot, sender: Binding | None = None
+    env: Env, presented: Presented, account: str, issuance: IssuanceSnapshot, sender: Binding | None = None
 ) -> Actor:
     """The actor. `account`: the account whose providers may verify it. `sender`: the key that the sender proved to have.
 
@@ -101,17 +101,17 @@ async def verified_actor(
     if presented.type is TokenType.PRESIGNED:
         return _own_actor(env, await presigned_caller(env, presented.unverified))
     if await is_own(env, presented):
-        token, caller = await _own_caller(env, presented, taken.now)
+        token, caller = await _own_caller(env, presented, issuance.now)
         if env.oauth.issuer not in token.audiences:  # its holder need not be its subject
             raise invalid_token("the actor token is for another audience", session_id=token.session.session_id)
         _check_holder(token, sender)
         return _own_actor(env, caller)
-    proof = await _provider_proof(env, account, presented.unverified, taken.now)
+    proof = await _provider_proof(env, account, presented.unverified, issuance.now)
     if proof.may_act is not None or proof.one_time is not None:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "This token cannot be an actor token.")
     party = Party(proof.issuer, proof.subject)
     arn = f"{proof.provider}:{proof.subject}"
-    return Actor(party, arn, proof.principal_id, proof_hops(proof, taken), (), proof.source_identity)
+    return Actor(party, arn, proof.principal_id, proof_hops(proof, issuance), (), proof.source_identity)
 
 
 def _check_holder(token: OwnToken, sender: Binding | None) -> None:
@@ -175,29 +175,29 @@ async def provider_subject(
     presented: Presented,
     role: RequestedRole,
     actor: Actor | None,
-    taken: IssuanceSnapshot,
+    issuance: IssuanceSnapshot,
     *,
     identity_assertion: bool = False,
 ) -> Subject:
     """The subject of a token from a provider of the role's account. Raises DaypassError."""
     if presented.type is TokenType.SAML2:
-        return await _saml_subject(env, call, presented, role, actor, taken)
+        return await _saml_subject(env, call, presented, role, actor, issuance)
     proof = await _provider_proof(
-        env, role.account, presented.unverified, taken.now, identity_assertion=identity_assertion
+        env, role.account, presented.unverified, issuance.now, identity_assertion=identity_assertion
     )
-    applicant = proven_applicant(call, proof, taken, actor)
+    applicant = proven_applicant(call, proof, issuance, actor)
     client = f"{proof.provider}:{proof.audience}"
     return Subject(applicant, web_identity.ACTION, _usable_name(proof.subject), client, proof=proof)
 
 
 async def _saml_subject(
-    env: Env, call: Call, presented: Presented, role: RequestedRole, actor: Actor | None, taken: IssuanceSnapshot
+    env: Env, call: Call, presented: Presented, role: RequestedRole, actor: Actor | None, issuance: IssuanceSnapshot
 ) -> Subject:
     response = _standard_base64(presented.unverified)
     try:
         wanted = await _saml_provider(env, response, role, call.facts.source_ip)
         assertion, provider = await saml.verified_assertion(
-            env, wanted, response, taken.now, SamlArrival(source_ip=call.facts.source_ip)
+            env, wanted, response, issuance.now, SamlArrival(source_ip=call.facts.source_ip)
         )
         proof = proof_of(assertion, provider, one_use(assertion))
         seconds = session_seconds(assertion) or 0
@@ -205,7 +205,7 @@ async def _saml_subject(
     except DaypassError as error:
         raise web_identity.owned(error, role.account) from None
     saml.check_offered(assertion, proof, role)
-    applicant = proven_applicant(call, proof, taken, actor)
+    applicant = proven_applicant(call, proof, issuance, actor)
     return Subject(applicant, saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
 
 
@@ -254,15 +254,17 @@ def _usable_name(subject: str) -> str:
     return name if len(name) >= 2 else f"{name}-"
 
 
-def session_for(subject: Subject, asked: SessionRequest) -> SessionRequest:
+def session_for(subject: Subject, requested: SessionRequest) -> SessionRequest:
     """The requested session, with what the proof says of the subject. Raises DaypassError(INVALID_AUTHORIZATION_DETAILS).
 
     The request cannot add what the provider did not sign: policies trust these tags because the provider signed them.
     """
-    named = replace(asked, name=asked.name or subject.name, duration=asked.duration or subject.seconds or None)
+    named = replace(
+        requested, name=requested.name or subject.name, duration=requested.duration or subject.seconds or None
+    )
     if subject.proof is None:
         return named
-    if asked.tags or asked.transitive_keys or asked.source_identity:
+    if requested.tags or requested.transitive_keys or requested.source_identity:
         raise DaypassError(
             ErrorKind.INVALID_AUTHORIZATION_DETAILS,
             "Tags and source identity of this session come from the subject token alone.",

@@ -23,7 +23,7 @@ _MAX_CURSOR: Final = 4096
 class Evaluations(NamedTuple):
     """A request to evaluate. `single`: its answer is one decision, not a list. `reasons`: None for the default."""
 
-    asked: list[Question | Unreadable]
+    questions: list[Question | Unreadable]
     single: bool
     semantic: Semantic = Semantic.EXECUTE_ALL
     reasons: bool | None = None
@@ -69,11 +69,11 @@ def evaluations(body: Mapping[str, Any]) -> Evaluations:
     named = _object(body, "options").get("evaluations_semantic", Semantic.EXECUTE_ALL)
     if named not in tuple(Semantic):
         raise _malformed(f"options.evaluations_semantic must be one of: {', '.join(Semantic)}.")
-    asked = [
+    questions = [
         _question(item, body) if isinstance(item, dict) else Unreadable("an evaluation must be an object")
         for item in items
     ]
-    return Evaluations(asked, False, Semantic(named), _reasons(body))
+    return Evaluations(questions, False, Semantic(named), _reasons(body))
 
 
 def subject_search(body: Mapping[str, Any]) -> Search:

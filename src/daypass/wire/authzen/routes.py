@@ -103,16 +103,16 @@ async def _evaluations(front: Front, progress: Progress, call: Call) -> Mapping[
     return await _decided(front, progress, call, requests.evaluations(body_of(progress.request)))
 
 
-async def _decided(front: Front, progress: Progress, call: Call, asked: Evaluations) -> Mapping[str, Any]:
+async def _decided(front: Front, progress: Progress, call: Call, evaluations: Evaluations) -> Mapping[str, Any]:
     """Reasons are given for a single decision; for several, if the request asks for them."""
-    if len(asked.asked) > 1:
-        rates.charge(front.env, call.caller, _DECISION_TOKENS * (len(asked.asked) - 1))
-    reasons = asked.single if asked.reasons is None else asked.reasons
+    if len(evaluations.questions) > 1:
+        rates.charge(front.env, call.caller, _DECISION_TOKENS * (len(evaluations.questions) - 1))
+    reasons = evaluations.single if evaluations.reasons is None else evaluations.reasons
     answers = await evaluate_access(
-        front.env, call, asked.asked, asked.semantic, reasons=reasons, replays=progress.replays
+        front.env, call, evaluations.questions, evaluations.semantic, reasons=reasons, replays=progress.replays
     )
     shown = [_shown(answer) for answer in answers]
-    return shown[0] if asked.single else {"evaluations": shown}
+    return shown[0] if evaluations.single else {"evaluations": shown}
 
 
 def _shown(answer: Answer) -> Mapping[str, Any]:

@@ -76,8 +76,8 @@ async def _account_of(visit: Visit, form: Form) -> str:
     """The account of the one code or token in the request. With several, one of another account could choose the settings
     for a grant of this one.
     """
-    held = [value for name in ("code", "refresh_token", "token") if (value := _one(form, name))]
-    return await account_of_grant(visit.env, held[0]) if len(held) == 1 else ""
+    grants = [value for name in ("code", "refresh_token", "token") if (value := _one(form, name))]
+    return await account_of_grant(visit.env, grants[0]) if len(grants) == 1 else ""
 
 
 # --- Credentials -----------------------------------------------------------------------------------------------------

@@ -83,10 +83,10 @@ def _request(client_id: str, form: Form) -> AuthorizationRequest:
 
 async def page(visit: Visit) -> Response:
     """GET /device: asks for the code. A code in the address is only filled in: the person still has to compare it."""
-    asked = visit.query().get("user_code", "")[:16]
+    user_code = visit.query().get("user_code", "")[:16]
     if await visit.person() is None:
-        return visit.to_sign_in(f"{PAGE}?{urlencode({'user_code': asked})}" if asked else PAGE)
-    return visit.page("device", title="Connect a device", user_code=asked, problem="")
+        return visit.to_sign_in(f"{PAGE}?{urlencode({'user_code': user_code})}" if user_code else PAGE)
+    return visit.page("device", title="Connect a device", user_code=user_code, problem="")
 
 
 async def check(visit: Visit) -> Response:

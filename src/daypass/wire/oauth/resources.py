@@ -42,8 +42,8 @@ async def introspection(visit: Visit) -> Response:
     types = accepted(visit.request.headers)
     if not types.get(_SIGNED) or types[_SIGNED] < types.get(JSON, 0.0):
         return answer(content)
-    asked = sender.client.client.id if sender.client is not None else call.caller.principal_arn
-    signed = signed_introspection(visit.env, content, asked, call.now)
+    audience = sender.client.client.id if sender.client is not None else call.caller.principal_arn
+    signed = signed_introspection(visit.env, content, audience, call.now)
     return Response(200, signed.encode("ascii"), _SIGNED, NO_STORE)
 
 

@@ -116,9 +116,9 @@ async def _token_exchange(visit: Visit, call: Call, form: Form, sender: Sender) 
         granted = await exchange_for_refresh(visit.env, call, ExchangeRequest(subject, request, actor))
         return _not_for_access(visit, granted.refresh_token, request.requested, granted.expires_at)
     if request.requested is TokenType.ID_JAG:
-        asked = _assertion_request(form, subject, request, actor)
-        issued_assertion = await issue_identity_assertion(visit.env, call, asked)
-        scope = {"scope": " ".join(asked.scope)} if asked.scope else {}
+        assertion = _assertion_request(form, subject, request, actor)
+        issued_assertion = await issue_identity_assertion(visit.env, call, assertion)
+        scope = {"scope": " ".join(assertion.scope)} if assertion.scope else {}
         ends = issued_assertion.expires_at
         return {**_not_for_access(visit, issued_assertion.text, request.requested, ends), **scope}
     if request.requested is TokenType.ID_TOKEN:
@@ -181,15 +181,17 @@ async def _authorization_code(visit: Visit, call: Call, form: Form, sender: Send
                 ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the authorization request."
             )
     code = await code_grant.find(visit.env, call, sender, required(form, "code"))
-    asked = code.content.request
-    details = read_details("" if asked.details else asked.role, asked.details)
-    audiences = _consented_audiences(audiences_of(form), asked.audiences)
-    request = TokenRequest(details.session, details.role, details.external_id, audiences, asked.scope, sender=sender)
+    authorized = code.content.request
+    details = read_details("" if authorized.details else authorized.role, authorized.details)
+    audiences = _consented_audiences(audiences_of(form), authorized.audiences)
+    request = TokenRequest(
+        details.session, details.role, details.external_id, audiences, authorized.scope, sender=sender
+    )
     visit.detail |= {"role": details.role, "audience": request.audiences}
     redeemed = await code_grant.redeem(
         visit.env, call, code, request, required(form, "redirect_uri"), required(form, "code_verifier")
     )
-    return _consented(visit, redeemed, asked, details)
+    return _consented(visit, redeemed, authorized, details)
 
 
 def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) -> tuple[str, ...]:
@@ -201,25 +203,25 @@ def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) ->
 
 async def _device_code(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     code = await device.poll(visit.env, call, sender, required(form, "device_code"))
-    grant, asked = code.content, code.content.request
-    details = read_details("" if asked.details else asked.role, asked.details)
+    grant, authorized = code.content, code.content.request
+    details = read_details("" if authorized.details else authorized.role, authorized.details)
     request = TokenRequest(
-        details.session, details.role, details.external_id, asked.audiences, asked.scope, sender=sender
+        details.session, details.role, details.external_id, authorized.audiences, authorized.scope, sender=sender
     )
     visit.detail |= {"role": details.role, "audience": request.audiences}
-    allowed = Authorization(asked, grant.browser, grant.session_id)
+    allowed = Authorization(authorized, grant.browser, grant.session_id)
     redeemed = await code_grant.consented(visit.env, call, code, allowed, request)
-    return _consented(visit, redeemed, asked, details)
+    return _consented(visit, redeemed, authorized, details)
 
 
 def _consented(
-    visit: Visit, redeemed: code_grant.Redeemed, asked: AuthorizationRequest, details: Details
+    visit: Visit, redeemed: code_grant.Redeemed, authorized: AuthorizationRequest, details: Details
 ) -> Mapping[str, Any]:
     response = rendered(visit, redeemed.granted.issued, details)
     if redeemed.granted.refresh_token:
         response["refresh_token"] = redeemed.granted.refresh_token
-    if asked.openid:
-        response["id_token"] = id_token(visit.env, asked, redeemed.person)
+    if authorized.openid:
+        response["id_token"] = id_token(visit.env, authorized, redeemed.person)
     return response
 
 
