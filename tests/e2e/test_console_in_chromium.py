@@ -207,7 +207,7 @@ def test_countdown_that_arrives_later_counts_from_its_arrival(server: Server, ch
                 "beforeend", '<time class="countdown" id="late" data-now="0" data-until="1000000">new</time>');
         }"""
     )
-    page.wait_for_function("document.getElementById('late').textContent.startsWith('16 min')")
+    page.locator("#late", has_text="16 min").wait_for()
     ada.close()
 
 
