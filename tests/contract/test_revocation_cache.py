@@ -35,3 +35,15 @@ def test_spent_revocation_is_not_kept() -> None:
     book.add([revocation("role", "AROA1", position=4)])
     assert book.start_over([], FeedHead("after", 4, 0), NOW + 30 * 86_400_000) == []
     assert len(book) == 0
+
+
+def test_add_of_an_earlier_state_does_not_undo_a_renewed_block() -> None:
+    """A poll whose snapshot is older than a local change reads the block as it was when it was lifted."""
+    book = RevocationCache()
+    book.start_over([], FeedHead("now", 0, 0), NOW)
+    lifted = revocation("role", "AROA1", position=5, block=True, block_until=NOW - 1)
+    renewed = revocation("role", "AROA1", position=7, block=True, issued_before=NOW)
+    book.add([renewed])
+    book.add([lifted])
+    hops = session(FeedPosition("now", 7), "AROA1").hops
+    assert book.index.blocked(hops, "", NOW) == renewed

@@ -34,11 +34,14 @@ class RevocationCache:
         return len(self._known)
 
     def add(self, revocations: Iterable[Revocation]) -> None:
-        """Adds revocations. A known revocation is replaced, because its position may be new."""
+        """Adds revocations. A known revocation is replaced, unless its state here is newer: a poll may read what a local
+        change has renewed already.
+        """
         changed = False
         for revocation in revocations:
-            if self._known.get(revocation.id) == revocation:
-                continue  # applied locally before the poll read it
+            known = self._known.get(revocation.id)
+            if known is not None and (known == revocation or known.position > revocation.position):
+                continue
             try:
                 self.index.add(revocation)
             except ValueError:  # a kind that this version does not know; no session here can have it
@@ -73,7 +76,9 @@ class RevocationCache:
         ]
         self.index = RevocationIndex(head.epoch)
         self._known = {}
-        self.add(revocation for revocation in (*stored, *kept) if not is_spent(revocation, now))
+        renewed = {revocation.id for revocation in kept}
+        current = (*(revocation for revocation in stored if revocation.id not in renewed), *kept)
+        self.add(revocation for revocation in current if not is_spent(revocation, now))
         self._changed()  # even without any: the epoch may be another
         return kept
 
