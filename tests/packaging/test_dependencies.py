@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 MODULES = {  # where the module has another name
+    "pyopenssl": "OpenSSL",
     "sqlalchemy": "sqlalchemy",
     "prometheus-client": "prometheus_client",
     "recurring-ical-events": "recurring_ical_events",
