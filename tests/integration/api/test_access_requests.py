@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.api.access import APPROVE, REQUEST, Place, gated
+from tests.integration.api.access import APPROVE, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
@@ -355,6 +355,15 @@ async def test_several_roles_at_once_are_granted_together(place: Place) -> None:
     assert len(approved["grants"]) == 2
     await place.assume("ann", "prod")
     await place.assume("ann", "second")
+
+
+@pytest.mark.parametrize("zone", ["Europe/berlin", "UTC+1", "../x", "", "x" * 256])
+async def test_rule_with_a_time_zone_that_does_not_exist_is_refused(place: Place, zone: str) -> None:
+    window = {"zone": zone}
+    for part in ({"windows": [window]}, {"automatic": [{"name": "a", "condition": {}, "windows": [window]}]}):
+        body = {"document": json.dumps({**RULE, **part})}
+        answer = await place.server.api(ROOT, "PUT", "/approval-rules/prod", {"account": TENANT}, body=body)
+        assert (answer.status, "there is no time zone" in str(answer.json)) == (400, True)
 
 
 async def test_automatic_rule_grants_at_once_and_is_recorded_as_such(place: Place) -> None:

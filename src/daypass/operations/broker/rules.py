@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.domain.access.rule import MAX_RULE, CompiledRule, RuleError, read_rule
+from daypass.domain.access.rule import MAX_RULE, CompiledRule, Rule, RuleError, read_rule
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.operations import heavy
+from daypass.operations.broker.automatic import local_time
 from daypass.operations.crud.collection import Collection
 from daypass.operations.management import allow
 from daypass.ports import Call, Env, Tx
@@ -26,6 +27,7 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
     owner = account or call.caller.account
     decision = await allow(env, call, "PutApprovalRule", "approval-rule", name, owner)
     rule = await heavy.parse(env, call.caller.account, _read, f"{owner}\n{name}\n{document}")
+    _check_zones(read_rule(owner, name, document).rule, call.now)
 
     def change(tx: Tx) -> tuple[ApprovalRule, Event]:
         old = tx.get(ApprovalRule, account=owner, name=name)
@@ -34,6 +36,19 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
         return made, _RULES.changed(call, made, decision, digest=rule, document=document, made=old is None)
 
     return await env.journal.write(change, account=call.caller.account)
+
+
+def _check_zones(rule: Rule, now: int) -> None:
+    """Raises DaypassError(VALIDATION) for a window in a time zone that does not exist: it would contain no time."""
+    local = local_time(now)
+    for window in (*rule.windows, *(each for automatic in rule.automatic for each in automatic.windows)):
+        try:
+            local(window.zone)
+        except ValueError:
+            raise DaypassError(
+                ErrorKind.VALIDATION,
+                f"The rule is not valid: there is no time zone {window.zone!r}; one is Europe/Berlin, or UTC.",
+            ) from None
 
 
 def _read(text: str) -> str:
