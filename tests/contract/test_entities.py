@@ -28,7 +28,8 @@ from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, Po
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.tx import StoreTx, _count_under, _select, prune_revocations
+from daypass.stores.revocations import prune_revocations
+from daypass.stores.tx import StoreTx, _count_under, _select
 
 NAMES = ["b", "A", "c10", "C1", "a-", "Z", "_x", "a.b"]
 IN_ORDER = ["_x", "A", "a-", "a.b", "b", "C1", "c10", "Z"]

@@ -31,7 +31,8 @@ from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import LogHead
 from daypass.stores.meta import installation
-from daypass.stores.tx import StoreTx, revocations_after
+from daypass.stores.revocations import revocations_after
+from daypass.stores.tx import StoreTx
 
 _PRUNED_EVERY = 16  # one proof of so many looks for expired ones
 _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ

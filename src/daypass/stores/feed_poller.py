@@ -18,7 +18,8 @@ from daypass.stores.backend import FeedHead
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import Change, changes_after, feed_head, renew_epoch
 from daypass.stores.nodes import listed_nodes
-from daypass.stores.tx import StoreTx, prune_revocations, read_revocations, revocations_after
+from daypass.stores.revocations import prune_revocations, read_revocations, revocations_after
+from daypass.stores.tx import StoreTx
 
 MANY_CHANGES = 10_000
 """If the cursor is behind by more than this, starting over is cheaper than reading every change."""

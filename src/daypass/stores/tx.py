@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -347,41 +347,6 @@ def _refuse_fixed(mapping: EntityTable, old: Any, new: Any) -> None:
 def _not_found(entity: Any) -> DaypassError:
     name = type(entity).__name__
     return DaypassError(ErrorKind.NOT_FOUND, f"{name} not found.", private={"entity": name})
-
-
-def read_revocations(conn: Connection, since: int) -> list[Revocation]:
-    """Revocations that can still match a session: blocks in force, and revocations made or valid after `since` (ms)."""
-    mapping = ENTITY_TABLES[Revocation]
-    c = revocations.c
-    blocking = c.block & (c.block_until.is_(None) | (c.block_until > since))
-    query = select(*mapping.columns).where(blocking | (c.created_at > since) | (c.issued_before > since))
-    return [cast(Revocation, mapping.to_entity(row)) for row in conn.execute(query.order_by(c.position))]
-
-
-def prune_revocations(conn: Connection, before: int, limit: int = 10_000) -> int:
-    """Removes up to `limit` revocations that have no block and could not end a session after `before` (ms). Returns
-    their number.
-
-    They are not put on the feed: each process removes them itself (`RevocationCache.remove_spent`).
-    """
-    c = revocations.c
-    blocking = c.block & (c.block_until.is_(None) | (c.block_until > before))
-    spent = ~blocking & (c.position > 0) & (c.created_at <= before) & (c.issued_before <= before)
-    ids = select(c.id).where(spent).order_by(c.position).limit(limit)
-    return conn.execute(delete(revocations).where(c.id.in_(ids))).rowcount
-
-
-_REVOCATIONS_AFTER = (  # made once: each batch of sessions runs it
-    select(*ENTITY_TABLES[Revocation].columns)
-    .where(revocations.c.position > bindparam("after"))
-    .order_by(revocations.c.position)
-)
-
-
-def revocations_after(conn: Connection, position: int) -> list[Revocation]:
-    """Revocations with a feed position after this one."""
-    rows = conn.execute(_REVOCATIONS_AFTER, {"after": position})
-    return [cast(Revocation, ENTITY_TABLES[Revocation].to_entity(row)) for row in rows]
 
 
 def end_all_sessions(conn: Connection, now: int, reason: str = _RESTORED) -> None:
