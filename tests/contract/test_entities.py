@@ -176,7 +176,7 @@ def test_delete_removes_exactly_the_entity_that_was_read(database: Database) -> 
     assert read(database, lambda tx: tx.count(User)) == 0
 
 
-def test_revocations_are_never_deleted_and_only_the_end_of_their_block_changes(database: Database) -> None:
+def test_revocations_are_never_deleted_and_keep_their_subject(database: Database) -> None:
     fact = revocation("role", "AROA1", block=True)
     insert(database, fact)
     stored = read(database, lambda tx: tx.get(Revocation, id=fact.id))
@@ -184,7 +184,7 @@ def test_revocations_are_never_deleted_and_only_the_end_of_their_block_changes(d
     with pytest.raises(TypeError):
         write(database, lambda tx: tx.delete(stored))
     with pytest.raises(TypeError):
-        write(database, lambda tx: tx.replace(replace(stored, issued_before=5)))
+        write(database, lambda tx: tx.replace(replace(stored, value="AROA2")))
     write(database, lambda tx: tx.replace(replace(stored, block_until=NOW)))
     lifted = read(database, lambda tx: tx.get(Revocation, id=fact.id))
     assert lifted == replace(stored, block_until=NOW, position=stored.position + 1)
