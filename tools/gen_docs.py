@@ -38,7 +38,7 @@ from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
 from daypass.wire.api.app import ROUTERS
 from daypass.wire.aws import iam, sts
-from daypass.wire.aws.errors import wire_error
+from daypass.wire.codes import aws_code
 from daypass.wire.front import Front
 from daypass.wire.health import Health
 from daypass.wire.json_errors import INTERNAL_CODE
@@ -113,7 +113,7 @@ def errors_page() -> str:
     """ErrorKind by section, with what the AWS wire makes of it. The comments repeat the code; what they add is a note."""
     sections: dict[str, list[tuple[str, str, str, str]]] = {}
     for section, value, comment in members(ErrorKind):
-        code, status = wire_error(ErrorKind(value))
+        code, status = aws_code(ErrorKind(value))
         named = re.match(r"[A-Z]\w*[a-z]\w*", comment)  # not a code of OAuth
         if named and named[0] != code:
             raise Undocumented(f"the comment of ErrorKind {value} names {named[0]}, but the AWS wire answers {code}")

@@ -1,12 +1,12 @@
-"""Places in a list, as text: where a page ended, and so where the next one begins. They carry no authority."""
+"""Cursors of lists, as text: the position at which a page ended. They carry no authority."""
 
 from __future__ import annotations
 
 from daypass.domain.errors import DaypassError, ErrorKind
 
 
-def place(*parts: int | str) -> str:
-    """The text of a place."""
+def cursor(*parts: int | str) -> str:
+    """The text of a position."""
     return ".".join(map(str, parts))
 
 

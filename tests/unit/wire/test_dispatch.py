@@ -12,7 +12,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.aws import models
 from daypass.wire.aws.dispatch import services_from
-from daypass.wire.aws.errors import wire_error
+from daypass.wire.codes import aws_code
 
 IDENTITY = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
 ASSUME = {
@@ -173,7 +173,7 @@ async def test_call_denied_carries_the_encoded_message_and_a_reference_in_its_te
 async def test_call_every_kind_of_error_has_its_code_and_status(kind: ErrorKind) -> None:
     world = World(raises=DaypassError(kind, "public", private={"hidden": "canary"}))
     answer = await world.call(**IDENTITY)
-    assert (answer.code, answer.status) == wire_error(kind)
+    assert (answer.code, answer.status) == aws_code(kind)
     assert b"canary" not in answer.body
     assert answer.headers[b"x-amzn-requestid"] == REQUEST_ID.encode()
 

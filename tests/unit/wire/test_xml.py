@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from daypass.domain.errors import ErrorKind, Family
 from daypass.wire.aws import models, xml
-from daypass.wire.aws.errors import AwsErrors, error_xml, wire_error
+from daypass.wire.aws.errors import AwsErrors, error_xml
+from daypass.wire.codes import aws_code
 from daypass.wire.http import Request
 
 STS, IAM = models.load("sts"), models.load("iam")
@@ -117,8 +118,9 @@ def test_render_member_that_the_model_does_not_have_raises() -> None:
     ("ms", "text"),
     [(0, "1970-01-01T00:00:00Z"), (NOW + 999, "2026-11-25T10:00:00Z"), (951_782_400_000, "2000-02-29T00:00:00Z")],
 )
-def test_format_timestamp_is_iso_in_seconds(ms: int, text: str) -> None:
-    assert xml.format_timestamp(ms) == text
+def test_render_time_is_iso_in_seconds(ms: int, text: str) -> None:
+    body = _render(STS, "GetSessionToken", {"Credentials": {"Expiration": ms}})
+    assert f"<Expiration>{text}</Expiration>".encode() in body
 
 
 # --- Errors --------------------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ def test_internal_failure_is_the_receivers_fault_and_constant() -> None:
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
 def test_wire_error_agrees_with_the_models(kind: ErrorKind) -> None:
-    code, status = wire_error(kind)
+    code, status = aws_code(kind)
     assert 400 <= status < 600
     if kind is ErrorKind.EXPIRED_CREDENTIALS:
         return  # the models' ExpiredTokenException is about identity tokens, not about the caller's own
@@ -161,7 +163,7 @@ def test_wire_error_agrees_with_the_models(kind: ErrorKind) -> None:
 def test_wire_error_kinds_with_the_same_code_are_of_one_family() -> None:
     families: dict[str, set[Family]] = {}
     for kind in ErrorKind:
-        families.setdefault(wire_error(kind)[0], set()).add(kind.family)
+        families.setdefault(aws_code(kind)[0], set()).add(kind.family)
     assert [code for code, found in families.items() if len(found) > 1] == []
 
 

@@ -18,7 +18,7 @@ from daypass.operations.sessions import list_sessions as sessions
 from daypass.ports import RecordFilter, SessionFilter
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
-from daypass.wire.cursors import place, record_cursor, session_cursor
+from daypass.wire.cursors import cursor, record_cursor, session_cursor
 
 router = new_router()
 
@@ -53,7 +53,7 @@ async def list_sessions(env: s.EnvDep, call: s.CallDep, query: Annotated[s.Sessi
     wanted = SessionFilter(**query.model_dump(exclude={"after"}), before=session_cursor(query.after))
     found, following = await sessions.list_sessions(env, call, wanted)
     return s.SessionsOut(
-        sessions=[s.SessionOut.of(view) for view in found], next=place(*following) if following else ""
+        sessions=[s.SessionOut.of(view) for view in found], next=cursor(*following) if following else ""
     )
 
 
@@ -126,7 +126,7 @@ async def search_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.Reco
     wanted = RecordFilter(**query.model_dump(exclude={"after"}), before=record_cursor(query.after))
     found = await record_read.search(env, call, wanted)
     last = found[-1] if len(found) == query.limit else None
-    following = place(last.at, last.log, last.seq) if last else ""
+    following = cursor(last.at, last.log, last.seq) if last else ""
     return s.RecordsOut(records=[s.RecordOut.of(view) for view in found], next=following)
 
 
@@ -140,7 +140,7 @@ async def explore_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.Eve
         **query.model_dump(exclude={"after", *EventFilter.__struct_fields__}), before=record_cursor(query.after)
     )
     found = await record_explore.explore(env, call, wanted, named)
-    following = place(*found.before) if found.before is not None else ""
+    following = cursor(*found.before) if found.before is not None else ""
     return s.RecordsOut(records=[s.RecordOut.of(view) for view in found.records], next=following)
 
 

@@ -11,16 +11,10 @@ from daypass.wire.aws.xml import escape
 from daypass.wire.codes import aws_code
 from daypass.wire.front import Refusal
 from daypass.wire.http import Request, Response
-from daypass.wire.json_errors import INTERNAL_CODE
+from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
 
 _DEFAULT_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 _FAULT_NAMESPACE: Final = "http://webservices.amazon.com/AWSFault/2005-15-09"  # where no service has the operation
-_INTERNAL: Final = "The request processing has failed because of an unknown error, exception or failure."
-
-
-def wire_error(kind: Kind) -> tuple[str, int]:
-    """Code and HTTP status."""
-    return aws_code(kind)
 
 
 def error_xml(namespace: str, code: str, status: int, message: str, request_id: str, encoded: str = "") -> bytes:
@@ -48,7 +42,7 @@ class AwsErrors:
     def refused(self, request: Request, refusal: Refusal) -> Response:
         """See `front.ErrorFormat`."""
         error, operation = refusal.error, refusal.operation
-        code, status = wire_error(error.kind)
+        code, status = aws_code(error.kind)
         message = _with_reference(error.public, request.request_id) if refusal.encoded else error.public
         if json.is_accepted(request.headers):
             body = json.error(code, status, message, request.request_id, refusal.encoded)
@@ -62,7 +56,7 @@ class AwsErrors:
     def broken(self, request: Request) -> Response:
         """See `front.ErrorFormat`."""
         if json.is_accepted(request.headers):
-            body = json.error(INTERNAL_CODE, 500, _INTERNAL, request.request_id)
+            body = json.error(INTERNAL_CODE, 500, INTERNAL, request.request_id)
             return Response(500, body, json.MEDIA_TYPE, code=INTERNAL_CODE)
-        body = error_xml(_DEFAULT_NAMESPACE, INTERNAL_CODE, 500, _INTERNAL, request.request_id)
+        body = error_xml(_DEFAULT_NAMESPACE, INTERNAL_CODE, 500, INTERNAL, request.request_id)
         return Response(500, body, code=INTERNAL_CODE)

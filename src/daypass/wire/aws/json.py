@@ -1,9 +1,8 @@
 """Results and errors in AWS's JSON form of the query protocol, and when a request asks for it. XML is the default.
 
-The request does not differ. AWS documents this form nowhere; clients such as aws-iam-authenticator rely on it. The
-shape of
-an answer is that of the XML: `{"GetCallerIdentityResponse": {"GetCallerIdentityResult": {…}, "ResponseMetadata":
-{…}}}`. Lists are arrays, maps are objects, times are seconds since the epoch, blobs are base64.
+The request is the same. AWS does not document this form; clients such as aws-iam-authenticator rely on it. An answer has the
+shape of the XML: `{"GetCallerIdentityResponse": {"GetCallerIdentityResult": {…}, "ResponseMetadata": {…}}}`. Lists are arrays,
+maps are objects, times are seconds since the epoch, blobs are base64.
 
 Unlike AWS, characters that could be markup are escaped. So a caller who controls a value of the response (such as the
 subject of a token) cannot embed a response that a lenient XML reader would accept.

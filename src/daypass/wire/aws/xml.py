@@ -42,13 +42,9 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and not text.encode("ascii").translate(None, _PLAIN)
 
 
-def format_timestamp(ms: int) -> str:
-    """Milliseconds since the epoch as ISO-8601 in seconds, UTC, as in AWS's query services."""
-    return _iso(ms // 1000)
-
-
 @lru_cache(maxsize=1024)
 def _iso(seconds: int) -> str:
+    """Seconds since the epoch in ISO 8601, UTC, as AWS's query services write times."""
     year, month, day, hour, minute, second = time.gmtime(seconds)[:6]
     return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
 

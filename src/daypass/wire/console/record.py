@@ -13,7 +13,7 @@ from daypass.operations.sessions import list_sessions
 from daypass.ports import LogView, RecordFilter, SessionView
 from daypass.wire.console.sessions import Branch, tree_of
 from daypass.wire.console.visit import ConsoleVisit, Part, address
-from daypass.wire.cursors import place, record_cursor
+from daypass.wire.cursors import cursor, record_cursor
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -39,7 +39,7 @@ async def search(visit: ConsoleVisit) -> Response:
         "records",
         "Record",
         rows=found.records,
-        following=place(*found.before) if found.before is not None else "",
+        following=cursor(*found.before) if found.before is not None else "",
         given=given,
         here=address("/console/records", **given),
         first=bool(visit.value("after")),

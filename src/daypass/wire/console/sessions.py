@@ -11,7 +11,7 @@ from daypass.operations.sessions.revoke import RevocationRequest, Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
 from daypass.wire.console.visit import ConsoleVisit, Part, address, to
-from daypass.wire.cursors import place, session_cursor
+from daypass.wire.cursors import cursor, session_cursor
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -59,7 +59,7 @@ async def listed(visit: ConsoleVisit) -> Response:
         "sessions",
         "Sessions",
         rows=found,
-        following=place(*following) if following else "",
+        following=cursor(*following) if following else "",
         here=address("/console/sessions", state=state, principal=principal, root=root),
         state_wanted=state,
         principal=principal,

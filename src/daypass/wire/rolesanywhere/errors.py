@@ -13,9 +13,9 @@ from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
+from daypass.wire.json_errors import INTERNAL
 
 INTERNAL_CODE = "InternalServerException"
-_INTERNAL = "The request processing has failed because of an unknown error, exception or failure."
 
 
 _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
@@ -74,7 +74,7 @@ class RolesAnywhereErrors:
 
     def broken(self, request: Request) -> Response:  # noqa: ARG002  # it is constant
         """See `front.ErrorFormat`."""
-        return json_response(500, {"message": _INTERNAL}, "", INTERNAL_CODE)
+        return json_response(500, {"message": INTERNAL}, "", INTERNAL_CODE)
 
 
 ERRORS: Final[ErrorFormat] = RolesAnywhereErrors()
