@@ -25,7 +25,6 @@ _Action = Annotated[str, Field(min_length=3, max_length=128)]
 _Text = Annotated[str, Field(max_length=2048)]
 _TagKey = Annotated[str, Field(min_length=1, max_length=128)]
 _ContextKey = Annotated[str, Field(min_length=1, max_length=256)]
-_PLACE = "`next` of the page before."
 
 router = new_router()
 
@@ -123,13 +122,10 @@ class AccessOut(s.Out):
 
     @classmethod
     def of(cls, entry: Access) -> AccessOut:
-        return cls(
-            principal=entry.principal,
-            kind=entry.kind,
-            action=entry.action,
+        return cls.copied(
+            entry,
             outcome=entry.evaluation.outcome.value,
             conditions=[proviso.to_json() for proviso in entry.evaluation.provisos],
-            open_with=entry.open_with,
         )
 
 
@@ -153,18 +149,8 @@ class GrantOut(s.Out):
 
     @classmethod
     def of(cls, grant: Grant) -> GrantOut:
-        return cls(
-            action=grant.action,
-            not_action=grant.not_action,
-            resources=list(grant.resources),
-            not_resource=grant.not_resource,
-            policy=grant.policy,
-            sid=grant.sid,
-            line=grant.line,
-            extent=grant.extent.value,
-            conditions=[proviso.to_json() for proviso in grant.provisos],
-            limits=list(grant.limits),
-        )
+        conditions = [proviso.to_json() for proviso in grant.provisos]
+        return cls.copied(grant, extent=grant.extent.value, conditions=conditions)
 
 
 class WhatCanOut(s.Out):
@@ -182,7 +168,7 @@ async def who_can_access(
     action: Annotated[str, Query(min_length=3, max_length=128)],
     resource: Annotated[str, Query(min_length=1, max_length=2048, description="An ARN, or `*`.")] = "*",
     denied: Annotated[bool, Query(description="Also those who are denied.")] = False,  # noqa: FBT002  # by name, in a query
-    after: Annotated[str, Query(max_length=160, description=_PLACE)] = "",
+    after: Annotated[str, Query(max_length=160, description="`next` of the page before.")] = "",
     limit: s.LimitQuery = 100,
 ) -> WhoCanOut:
     """Which principals of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours,

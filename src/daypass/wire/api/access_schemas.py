@@ -12,8 +12,8 @@ from daypass.domain.directory import AccessVote, Grant
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.broker.create import NewRequest
 from daypass.operations.broker.eligible import read_ballot
-from daypass.operations.broker.examine import AddedPermission, Examination
-from daypass.operations.broker.own import OwnAccess, RequestableRole
+from daypass.operations.broker.examine import Examination
+from daypass.operations.broker.own import OwnAccess
 from daypass.operations.broker.suggest import Suggestion
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote
@@ -70,7 +70,7 @@ class AccessRequestIn(s.In):
 
 
 class ExtensionIn(s.In):
-    seconds: Seconds = Field(description="So much longer.")
+    seconds: Seconds = Field(description="Additional time.")
     reason: str = Field(min_length=1, max_length=1024)
     mfa: MfaIn = MfaIn.model_validate({})
 
@@ -126,15 +126,12 @@ class VoteOut(s.Out):
     @classmethod
     def of(cls, vote: AccessVote, *, void: bool) -> VoteOut:
         ballot = read_ballot(vote.document)
-        return cls(
+        return cls.copied(
+            vote,
             approver=vote.approver_arn,
-            approve=vote.approve,
             reason=ballot.reason,
-            at=vote.at,
-            mfa_at=vote.mfa_at,
             seconds=ballot.seconds,
             policy=ballot.policy,
-            stages=[list(stage) for stage in vote.stages],
             void=void,
         )
 
@@ -163,20 +160,7 @@ class GrantOut(s.Out):
 
     @classmethod
     def of(cls, grant: Grant, now: int) -> GrantOut:
-        names = (
-            "id",
-            "account",
-            "request_id",
-            "principal_id",
-            "seconds",
-            "starts_at",
-            "claim_by",
-            "claimed_at",
-            "ends_at",
-        )
-        more = ("ended_at", "end_reason", "approvers", "ticket", "risk", "break_glass", "uses", "max_uses")
-        plain: dict[str, Any] = {name: getattr(grant, name) for name in (*names, *more)}
-        return cls(**plain, state=state_of(grant, now).value, role=grant.role_arn, policies=list(grant.policies))
+        return cls.copied(grant, state=state_of(grant, now).value, role=grant.role_arn)
 
 
 class GrantsOut(s.Out):
@@ -190,6 +174,13 @@ class GrantEndIn(s.In):
 
 class TicketIn(s.In):
     ticket: str = Field(min_length=1, max_length=128)
+
+
+_TERMS = (
+    *("requester", "beneficiary", "reason", "ticket", "seconds", "policy", "starts_at", "max_uses"),
+    *("break_glass", "extends"),
+)
+"""Members of an access request that are its terms, on which approvers decide."""
 
 
 class AccessRequestOut(s.Out):
@@ -226,12 +217,9 @@ class AccessRequestOut(s.Out):
     @classmethod
     def of(cls, view: RequestView, now: int) -> AccessRequestOut:
         request, terms = view.request, view.terms
-        names = ("id", "account", "created_at", "deadline", "decided_at", "ended_at", "end_reason", "risk")
-        asked = ("requester", "beneficiary", "reason", "ticket", "seconds", "policy", "starts_at", "max_uses")
-        plain: dict[str, Any] = {name: getattr(request, name) for name in names}
-        plain |= {name: getattr(terms, name) for name in (*asked, "break_glass", "extends")}
-        return cls(
-            **plain,
+        return cls.copied(
+            request,
+            **{name: getattr(terms, name) for name in _TERMS},
             state=request.state.value,
             risk_reasons=json.loads(request.risk_reasons),
             roles=[ref.arn for ref in terms.roles],
@@ -256,14 +244,14 @@ class OwnAccessOut(s.Out):
 
     @classmethod
     def of(cls, found: OwnAccess, now: int) -> OwnAccessOut:
-        return cls(
+        return cls.copied(
+            found,
             access_requests=[AccessRequestOut.of(view, now) for view in found.requests],
             grants=[GrantOut.of(grant, now) for grant in found.grants],
-            mfa_devices=list(found.mfa_devices),
         )
 
 
-class RequestableRoleOut(s.Out):
+class RequestableRoleOut(s.EntityOut):
     arn: str
     rule: str = Field(description="The approval rule that applies.")
     stages: list[str] = Field(description="Stages of approval; empty: only automatic or emergency access.")
@@ -274,29 +262,19 @@ class RequestableRoleOut(s.Out):
     automatic: bool = Field(description="Whether the rule has conditions under which no person approves.")
     break_glass: bool
 
-    @classmethod
-    def of(cls, role: RequestableRole) -> RequestableRoleOut:
-        given: dict[str, Any] = {name: getattr(role, name) for name in cls.model_fields}
-        return cls(**{**given, "stages": list(role.stages)})
-
 
 class RequestableRolesOut(s.Out):
     roles: list[RequestableRoleOut]
     next: str = Field("", description="`after` of the next page; empty at the end.")
 
 
-class AddedPermissionOut(s.Out):
+class AddedPermissionOut(s.EntityOut):
     role: str
     action: str
     resources: list[str]
     policy: str
     excepted: bool = Field(description="The action is the exception of a NotAction.")
     partly: bool = Field(description="Other policies of the role leave only a part.")
-
-    @classmethod
-    def of(cls, found: AddedPermission) -> AddedPermissionOut:
-        given: dict[str, Any] = {name: getattr(found, name) for name in cls.model_fields}
-        return cls(**{**given, "resources": list(found.resources)})
 
 
 class ExaminationOut(s.Out):
@@ -311,13 +289,11 @@ class ExaminationOut(s.Out):
 
     @classmethod
     def of(cls, found: Examination, now: int) -> ExaminationOut:
-        return cls(
+        return cls.copied(
+            found,
             access_request=AccessRequestOut.of(found.view, now),
             added=None if found.added is None else [AddedPermissionOut.of(each) for each in found.added],
-            more=found.more,
             history=[AccessRequestOut.of(view, now) for view in found.history],
-            may_vote=found.may_vote,
-            own=found.own,
         )
 
 
@@ -332,8 +308,7 @@ class SuggestionOut(s.Out):
 
     @classmethod
     def of(cls, found: Suggestion) -> SuggestionOut:
-        plain = {name: getattr(found, name) for name in ("rule", "conditional", "stages", "more", "grant_id")}
-        return cls(**plain, role=found.role_arn, beyond=list(found.beyond))
+        return cls.copied(found, role=found.role_arn)
 
 
 class SuggestionsOut(s.Out):

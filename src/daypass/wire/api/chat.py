@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
-from daypass.domain.directory import ChatLink
 from daypass.operations.broker import chat
 from daypass.operations.sign_in.devices import Whose
 from daypass.wire.api import schemas as s
@@ -30,14 +29,10 @@ class ChatCodeOut(s.Out):
     expires_at: int
 
 
-class ChatUserOut(s.Out):
+class ChatUserOut(s.EntityOut):
     id: str = Field(description="The service, the key of its application, the workspace and the user there.")
     name: str = Field(description="As the chat service named the user.")
     created_at: int
-
-    @classmethod
-    def of(cls, link: ChatLink) -> ChatUserOut:
-        return cls(**{name: getattr(link, name) for name in cls.model_fields})
 
 
 class ChatUsersOut(s.Out):

@@ -35,7 +35,7 @@ class VirtualDeviceOut(s.Out):
 
     @classmethod
     def of(cls, device: MfaDevice) -> VirtualDeviceOut:
-        return cls(serial_number=device.serial, name=device.name, enabled_at=device.enabled_at)
+        return cls.copied(device, serial_number=device.serial)
 
 
 class DevicesOut(s.Out):

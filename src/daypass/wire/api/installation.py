@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 from pydantic import Field
 
 from daypass.operations.accounts import read_settings as settings
 from daypass.operations.accounts.read_settings import ShownSettings
-from daypass.operations.record.measure import Check, Latency, Measured, measure
+from daypass.operations.record.measure import Check, Measured, measure
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
@@ -25,15 +25,11 @@ class SettingsOut(s.Out):
     sections: dict[str, dict[str, str]]
 
 
-class LatencyOut(s.Out):
+class LatencyOut(s.EntityOut):
     count: int
     p50: float | None = Field(description="Milliseconds: half of the requests took at most this. Null: none, or more.")
     p95: float | None
     p99: float | None
-
-    @classmethod
-    def of(cls, found: Latency) -> LatencyOut:
-        return cls(count=found.count, p50=found.p50, p95=found.p95, p99=found.p99)
 
 
 class OperationLatencyOut(LatencyOut):
@@ -51,10 +47,8 @@ class CheckOut(s.Out):
     @classmethod
     def of(cls, check: Check) -> CheckOut:
         last = check.last
-        return cls(
-            name=check.name,
-            passed=check.passed,
-            failed=check.failed,
+        return cls.copied(
+            check,
             last_at=last.at if last is not None else None,
             last_ms=round(last.seconds * 1000, 1) if last is not None else None,
             problem=last.why if last is not None else None,
@@ -63,7 +57,7 @@ class CheckOut(s.Out):
 
 class MeasurementsOut(s.Out):
     since: int = Field(
-        description="Later than asked when the figures do not go back so far: they are kept for six hours."
+        description="Later than requested if the figures do not go back so far: they are kept for six hours."
     )
     until: int
     times: list[int] = Field(description="The beginnings of the buckets of the lists below.")
@@ -78,18 +72,11 @@ class MeasurementsOut(s.Out):
 
     @classmethod
     def of(cls, found: Measured) -> MeasurementsOut:
-        series: dict[str, Any] = {
-            name: list(getattr(found, name)) for name in ("times", "requests", "faults", "p50", "p99")
-        }
-        return cls(
-            since=found.since,
-            until=found.until,
-            **series,
+        return cls.copied(
+            found,
             latency=LatencyOut.of(found.latency),
-            refused=found.refused,
             operations=[
-                OperationLatencyOut(operation=each.operation, **LatencyOut.of(each.latency).model_dump())
-                for each in found.operations
+                OperationLatencyOut.copied(each.latency, operation=each.operation) for each in found.operations
             ],
             checks=[CheckOut.of(each) for each in found.checks],
         )

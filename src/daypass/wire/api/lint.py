@@ -55,8 +55,8 @@ class LintedOut(s.Out):
 
     @classmethod
     def of(cls, linted: Linted) -> LintedOut:
-        found = [FindingOut.of(finding) for finding in linted.findings]
-        return cls(arn=linted.arn, policy=linted.policy, kind=linted.kind.value, findings=found)
+        findings = [FindingOut.of(finding) for finding in linted.findings]
+        return cls.copied(linted, kind=linted.kind.value, findings=findings)
 
 
 class LintOut(s.Out):

@@ -41,8 +41,7 @@ class ChannelOut(s.Out):
 
     @classmethod
     def of(cls, channel: NotificationChannel) -> ChannelOut:
-        names = ("name", "account", "kind", "target", "created_at", "updated_at")
-        return cls(**{name: getattr(channel, name) for name in names}, events=list(channel.event_types))
+        return cls.copied(channel, events=channel.event_types)
 
 
 class NewChannelOut(ChannelOut):

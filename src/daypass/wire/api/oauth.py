@@ -40,15 +40,10 @@ class ClientOut(s.Out):
 
     @classmethod
     def of(cls, client: OAuthClient) -> ClientOut:
-        return cls(
+        return cls.copied(
+            client,
             client_id=client.id,
-            arn=client.arn,
-            account=client.account,
-            name=client.name,
-            enabled=client.enabled,
             type=parse_client(client.settings).type,
-            created_at=client.created_at,
-            updated_at=client.updated_at,
             settings=json.loads(client.settings),
             secrets=[SecretOut(id=key, created_at=int(at)) for key, at, _ in client.secrets],
         )
@@ -86,15 +81,7 @@ class ResourceServerOut(s.Out):
 
     @classmethod
     def of(cls, server: ResourceServer) -> ResourceServerOut:
-        return cls(
-            identifier=server.identifier,
-            arn=server.arn,
-            account=server.account,
-            name=server.name,
-            created_at=server.created_at,
-            updated_at=server.updated_at,
-            settings=json.loads(server.settings),
-        )
+        return cls.copied(server, settings=json.loads(server.settings))
 
 
 class ResourceMetadataOut(s.Out):
@@ -130,16 +117,7 @@ class ConsentOut(s.Out):
 
     @classmethod
     def of(cls, found: Consent) -> ConsentOut:
-        return cls(
-            id=found.id,
-            client_id=found.client_id,
-            person=found.person_id,
-            created_at=found.created_at,
-            expires_at=found.expires_at,
-            role=found.role,
-            scope=found.scope,
-            audiences=found.audiences,
-        )
+        return cls.copied(found, person=found.person_id)
 
 
 class ConsentsOut(s.Out):
@@ -154,8 +132,8 @@ async def list_clients(
     env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "", after: s.AfterQuery = "", limit: s.LimitQuery = 100
 ) -> ClientsOut:
     """The OAuth clients of an account, oldest first."""
-    found, more = await clients.list_clients(env, call, account, after, limit)
-    return ClientsOut(clients=[ClientOut.of(client) for client in found], next=more)
+    found, following = await clients.list_clients(env, call, account, after, limit)
+    return ClientsOut(clients=[ClientOut.of(client) for client in found], next=following)
 
 
 @router.post("/clients", name="CreateClient", tags=["oauth"], status_code=201)
@@ -216,8 +194,8 @@ async def list_resource_servers(
     limit: s.LimitQuery = 100,
 ) -> ResourceServersOut:
     """The resource servers of an account, by identifier."""
-    found, more = await resource_servers.list_resource_servers(env, call, account, after, limit)
-    return ResourceServersOut(resource_servers=[ResourceServerOut.of(server) for server in found], next=more)
+    found, following = await resource_servers.list_resource_servers(env, call, account, after, limit)
+    return ResourceServersOut(resource_servers=[ResourceServerOut.of(server) for server in found], next=following)
 
 
 @router.get("/resource-servers/{identifier:path}/metadata", name="GetResourceServer", tags=["oauth"])

@@ -25,28 +25,19 @@ ProviderPath = Annotated[
 ]
 
 
-class ProviderOut(s.Out):
+class ProviderOut(s.EntityOut):
     arn: str
     url: str
     client_ids: list[str]
     created_at: int
-
-    @classmethod
-    def of(cls, provider: OidcProvider) -> ProviderOut:
-        return cls(
-            arn=provider.arn,
-            url=provider.url,
-            client_ids=list(provider.client_ids),
-            created_at=provider.created_at,
-        )
 
 
 class ProviderSettingsOut(ProviderOut):
     settings: Mapping[str, Any] = Field(description="Those that differ from the default; *** stands for a secret.")
 
     @classmethod
-    def found(cls, found: providers.Settings) -> ProviderSettingsOut:
-        return cls(**ProviderOut.of(found.provider).model_dump(), settings=found.members)
+    def with_settings(cls, found: providers.Settings) -> ProviderSettingsOut:
+        return cls.copied(found.provider, settings=found.members)
 
 
 class ProvidersOut(s.Out):
@@ -84,16 +75,7 @@ class ProviderKeysOut(s.Out):
 
     @classmethod
     def of(cls, provider: OidcProvider, status: IssuerStatus) -> ProviderKeysOut:
-        times = ("fetched_at", "due_at", "usable_until", "tried_at", "failed_at")
-        return cls(
-            arn=provider.arn,
-            kind=status.kind,
-            place=status.place,
-            keys=[KeyOut(**key) for key in status.keys],
-            error=status.error,
-            skew_ms=status.skew_ms,
-            **{name: getattr(status, name) for name in times},
-        )
+        return cls.copied(status, arn=provider.arn, keys=[KeyOut(**key) for key in status.keys])
 
 
 class AllowedIssuersIn(s.In):
@@ -110,7 +92,7 @@ class AllowedIssuersOut(s.Out):
     def of(cls, listed: IssuerAllowList | None) -> AllowedIssuersOut:
         if listed is None:
             return cls(issuers=None, updated_at=None)
-        return cls(issuers=list(listed.issuers), updated_at=listed.updated_at)
+        return cls.copied(listed)
 
 
 @router.get("/providers/oidc", name="ListProviders", tags=["providers"])
@@ -126,7 +108,7 @@ async def get_provider_settings(
 ) -> ProviderSettingsOut:
     """One provider with its Daypass settings."""
     found = await providers.get_provider_settings(env, call, provider, account)
-    return ProviderSettingsOut.found(found)
+    return ProviderSettingsOut.with_settings(found)
 
 
 @router.put("/providers/oidc/{provider:path}/settings", name="PutProviderSettings", tags=["providers"])
@@ -135,7 +117,7 @@ async def put_provider_settings(
 ) -> ProviderSettingsOut:
     """Replaces a provider's settings. Only the operator's principals may set private networks, plain HTTP and files."""
     made = await providers.put_provider_settings(env, call, provider, body.settings, account)
-    return ProviderSettingsOut.found(made)
+    return ProviderSettingsOut.with_settings(made)
 
 
 @router.get("/providers/oidc/{provider:path}/keys", name="GetProviderKeys", tags=["providers"])

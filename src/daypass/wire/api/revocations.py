@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from daypass.domain.directory import Revocation
 from daypass.operations.sessions import lift, revoke
 from daypass.operations.sessions import offboard as offboarding
 from daypass.operations.sessions.revoke import Revoked
@@ -33,7 +32,7 @@ class LiftIn(s.In):
     reason: str = Field("", max_length=256)
 
 
-class RevocationOut(s.Out):
+class RevocationOut(s.EntityOut):
     id: str
     account: str
     subject: str
@@ -45,13 +44,11 @@ class RevocationOut(s.Out):
     reason: str
     created_by: str
 
-    @classmethod
-    def of(cls, made: Revocation) -> RevocationOut:
-        return cls(**{name: getattr(made, name) for name in cls.model_fields})
-
 
 class NewRevocationOut(RevocationOut):
-    sessions_ended: int | None = Field(description="Active sessions that it ended; null when that could not be told.")
+    sessions_ended: int | None = Field(
+        description="Active sessions that it ended; null when they could not be counted."
+    )
     sessions_complete: bool = Field(description="Whether all active sessions were counted.")
     last_expiry: int | None = Field(description="The latest expiry of these sessions; null for none, or when unknown.")
     dry_run: bool = False
@@ -59,8 +56,8 @@ class NewRevocationOut(RevocationOut):
     @classmethod
     def made(cls, revoked: Revoked, *, dry_run: bool = False) -> NewRevocationOut:
         ended = revoked.ended
-        return cls(
-            **RevocationOut.of(revoked.revocation).model_dump(),
+        return cls.copied(
+            revoked.revocation,
             sessions_ended=ended.sessions if ended is not None else None,
             sessions_complete=ended is not None and ended.complete,
             last_expiry=(ended.last_expiry or None) if ended is not None else None,
@@ -89,7 +86,7 @@ class OffboardIn(s.In):
     delete: bool = Field(False, description="Also delete the user, with its keys, memberships and policies.")
 
 
-class OutstandingTokenOut(s.Out):
+class OutstandingTokenOut(s.EntityOut):
     jti: str
     subject: str = Field(description="The ARN of the principal that it was issued to.")
     audiences: list[str]
@@ -150,12 +147,7 @@ class OffboardOut(s.Out):
 def _outstanding(report: offboarding.Offboarded) -> list[OutstandingTokenOut] | None:
     if report.outstanding is None:
         return None
-    return [
-        OutstandingTokenOut(
-            jti=token.jti, subject=token.subject, audiences=list(token.audiences), expires_at=token.expires_at
-        )
-        for token in report.outstanding.tokens
-    ]
+    return [OutstandingTokenOut.of(token) for token in report.outstanding.tokens]
 
 
 @router.post("/revocations", name="RevokeSession", tags=["sessions"], status_code=201)
@@ -166,16 +158,7 @@ async def revoke_session(env: s.EnvDep, call: s.CallDep, body: RevocationIn) -> 
     A value that is unknown in the account and that no active session has is refused unless `force` is set. With
     `dry_run`, the answer is the same, but nothing is revoked.
     """
-    request = revoke.RevocationRequest(
-        subject=body.subject,
-        value=body.value,
-        account=body.account,
-        block=body.block,
-        block_until=body.block_until,
-        reason=body.reason,
-        force=body.force,
-        dry_run=body.dry_run,
-    )
+    request = revoke.RevocationRequest(**body.model_dump())
     return NewRevocationOut.made(await revoke.revoke(env, call, request), dry_run=body.dry_run)
 
 
@@ -203,8 +186,8 @@ async def lift_block(
 
 @router.post("/offboardings", name="Offboard", tags=["sessions"])
 async def offboard(env: s.EnvDep, call: s.CallDep, body: OffboardIn) -> OffboardOut:
-    """Ends and blocks every session of a person, takes the user's keys, password, MFA devices and passkeys, and ends its
-    access requests and grants. With `delete`, the user is deleted as well. A second call changes only what has come back.
+    """Ends and blocks every session of a person, disables the user's keys, removes its password, MFA devices and passkeys, and
+    ends its access requests and grants. With `delete`, the user is deleted as well. A second call changes only what has come back.
     """
     request = offboarding.OffboardRequest(
         user=body.user,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from daypass.domain.directory import Role
 from daypass.operations.accounts import role_settings
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
@@ -17,17 +16,13 @@ _PATH = "/roles/{name}/settings"
 
 class RoleSettingsIn(s.In):
     chained_max_seconds: Annotated[int, Field(strict=True)] = Field(
-        description="How long a session of the role may last at most when it is made from another session; 3600 by default."
+        description="Longest duration of a session of the role that is made from another session; 3600 by default."
     )
 
 
-class RoleSettingsOut(s.Out):
+class RoleSettingsOut(s.EntityOut):
     arn: str
     chained_max_seconds: int
-
-    @classmethod
-    def of(cls, role: Role) -> RoleSettingsOut:
-        return cls(arn=role.arn, chained_max_seconds=role.chained_max_seconds)
 
 
 @router.get(_PATH, name="GetRoleSettings", tags=["roles"])

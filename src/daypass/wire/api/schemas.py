@@ -9,10 +9,10 @@ from typing import Annotated, Any, Self
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from daypass.domain.directory import Account, Guardrail, Role
+from daypass.domain.directory import Role
 from daypass.domain.session import SessionClaims
 from daypass.operations.record.summarize import Summary
-from daypass.ports import Call, Env, LogView, RecordView, SessionView
+from daypass.ports import Call, Env, RecordView, SessionView
 
 _MOST_MS = 2**53 - 1
 _MOST_SEQ = 2**63 - 1
@@ -60,13 +60,18 @@ class QueryIn(BaseModel):
 class Out(BaseModel):
     model_config = ConfigDict(frozen=True)
 
+    @classmethod
+    def copied(cls, source: object, /, **members: Any) -> Self:
+        """The answer with these members, and every other one from the attribute of `source` that has its name."""
+        return cls(**members, **{name: getattr(source, name) for name in cls.model_fields if name not in members})
+
 
 class EntityOut(Out):
     """The answer about an entity whose fields have the same names."""
 
     @classmethod
     def of(cls, entity: object) -> Self:
-        return cls(**{name: getattr(entity, name) for name in cls.model_fields})
+        return cls.copied(entity)
 
 
 class DeliveryOut(EntityOut):
@@ -102,15 +107,11 @@ class AccountIn(In):
     root_key: bool = Field(False, description="Also make a root access key; its secret is shown this once.")
 
 
-class AccountOut(Out):
+class AccountOut(EntityOut):
     id: str
     name: str
     operator: bool
     created_at: int
-
-    @classmethod
-    def of(cls, account: Account) -> AccountOut:
-        return cls(id=account.id, name=account.name, operator=account.operator, created_at=account.created_at)
 
 
 class RootKeyOut(Out):
@@ -140,7 +141,7 @@ class SessionQuery(QueryIn):
     limit: int = Field(100, ge=1, le=1000)
 
 
-class HopOut(Out):
+class HopOut(EntityOut):
     session_id: str
     account: str
     principal_id: str
@@ -169,23 +170,15 @@ class SessionOut(Out):
 
     @classmethod
     def of(cls, view: SessionView) -> SessionOut:
-        c = view.claims
-        ended = "revoked" if view.revoked_by is not None else "expired"
-        return cls(
-            session_id=c.session_id,
-            kind=c.kind.value,
+        claims, ended = view.claims, "revoked" if view.revoked_by is not None else "expired"
+        return cls.copied(
+            claims,
+            kind=claims.kind.value,
             state="active" if view.active else ended,
-            account=c.account,
-            access_key_id=c.hops[-1].access_key_id,
-            principal_id=c.principal_id,
-            arn=c.arn,
-            name=c.name,
-            issued_at=c.issued_at,
-            expires_at=c.expires_at,
-            source_identity=c.source_identity,
+            access_key_id=claims.hops[-1].access_key_id,
             depth=view.depth,
             revoked_by=view.revoked_by.id if view.revoked_by is not None else "",
-            hops=_chain(c),
+            hops=_chain(claims),
             log=view.log,
             seq=view.seq,
         )
@@ -204,12 +197,11 @@ class CallerSessionOut(Out):
 
     @classmethod
     def of(cls, claims: SessionClaims) -> CallerSessionOut:
-        names = cls.model_fields.keys() - {"hops"}
-        return cls(**{name: getattr(claims, name) for name in names}, hops=_chain(claims))
+        return cls.copied(claims, hops=_chain(claims))
 
 
 def _chain(claims: SessionClaims) -> list[HopOut]:
-    return [HopOut(**{name: getattr(hop, name) for name in HopOut.model_fields}) for hop in claims.hops]
+    return [HopOut.of(hop) for hop in claims.hops]
 
 
 class SessionsOut(Out):
@@ -226,13 +218,7 @@ class RoleOut(Out):
 
     @classmethod
     def of(cls, role: Role) -> RoleOut:
-        return cls(
-            arn=role.arn,
-            name=role.name,
-            id=role.id,
-            description=role.description or "",
-            max_session_seconds=role.max_session_seconds,
-        )
+        return cls.copied(role, description=role.description or "")
 
 
 class RolesOut(Out):
@@ -247,20 +233,11 @@ class GuardrailIn(In):
     document: str = Field(min_length=1, max_length=5120, description="The policy, as text.")
 
 
-class GuardrailOut(Out):
+class GuardrailOut(EntityOut):
     account: str
     name: str
     document: str
     created_at: int
-
-    @classmethod
-    def of(cls, guardrail: Guardrail) -> GuardrailOut:
-        return cls(
-            account=guardrail.account,
-            name=guardrail.name,
-            document=guardrail.document,
-            created_at=guardrail.created_at,
-        )
 
 
 class GuardrailsOut(Out):
@@ -292,7 +269,7 @@ class EventQuery(RecordQuery):
     decision: str = Field("", pattern="^(allowed|refused)?$")
 
 
-class CauseOut(Out):
+class CauseOut(EntityOut):
     name: str
     count: int
 
@@ -314,14 +291,11 @@ class SummaryOut(Out):
 
     @classmethod
     def of(cls, found: Summary) -> SummaryOut:
-        causes: dict[str, Any] = {
-            name: [CauseOut(name=cause.name, count=cause.count) for cause in getattr(found, name)]
+        causes = {
+            name: [CauseOut.of(cause) for cause in getattr(found, name)]
             for name in ("failures", "callers", "operations", "durations")
         }
-        numbers = ("since", "until", "complete", "assumed", "not_assumed", "unavailable", "approval_ms")
-        plain: dict[str, Any] = {name: getattr(found, name) for name in numbers}
-        series = {name: list(values) for name, values in found.series.items()}
-        return cls(**plain, **causes, times=list(found.times), series=series)
+        return cls.copied(found, **causes)
 
 
 class RecordOut(Out):
@@ -334,8 +308,7 @@ class RecordOut(Out):
 
     @classmethod
     def of(cls, view: RecordView) -> RecordOut:
-        event = dict(view.body) if isinstance(view.body, Mapping) else None
-        return cls(log=view.log, seq=view.seq, at=view.at, leaf=view.leaf, chain=view.chain, event=event)
+        return cls.copied(view, event=dict(view.body) if isinstance(view.body, Mapping) else None)
 
 
 class RecordsOut(Out):
@@ -359,7 +332,7 @@ class TailOut(Out):
     cursor: dict[str, int]
 
 
-class LogOut(Out):
+class LogOut(EntityOut):
     log: str
     installation: str
     node: str
@@ -367,10 +340,6 @@ class LogOut(Out):
     seq: int
     chain: str
     closed: bool
-
-    @classmethod
-    def of(cls, view: LogView) -> LogOut:
-        return cls(**{name: getattr(view, name) for name in cls.model_fields})
 
 
 class LogsOut(Out):
@@ -388,8 +357,7 @@ class LeafOut(Out):
 
     @classmethod
     def of(cls, view: RecordView) -> LeafOut:
-        data = base64.b64encode(view.bytes).decode("ascii") if view.bytes is not None else None
-        return cls(log=view.log, seq=view.seq, leaf=view.leaf, chain=view.chain, bytes=data)
+        return cls.copied(view, bytes=base64.b64encode(view.bytes).decode("ascii") if view.bytes is not None else None)
 
 
 class LeavesOut(Out):

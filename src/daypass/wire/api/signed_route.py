@@ -1,4 +1,4 @@
-"""The way into every call of the management API: proof first, then the operation, and every refusal on the record.
+"""Serves every call of the management API: it verifies the signature, runs the operation and records refusals.
 
 A route is only ever reached through `SignedRoute`: every call is signed, and nothing of the body is
 interpreted before the signature over it has been verified.
@@ -41,12 +41,12 @@ class SignedRoute(APIRoute):
         name = f"{SERVICE}:{self.name}"
 
         async def signed(request: Request) -> Response:
-            return await pass_gate(request, name, handler)
+            return await serve_signed(request, name, handler)
 
         return signed
 
 
-async def pass_gate(request: Request, operation: str, handler: Handler) -> Response:
+async def serve_signed(request: Request, operation: str, handler: Handler) -> Response:
     """Authenticates, runs `handler`, and answers in the API's form. Unexpected exceptions go up."""
     front: Front = request.app.state.front
     given: http.Request = request.scope[http.REQUEST]
@@ -84,16 +84,16 @@ def _query(request: http.Request) -> dict[str, str]:
         pairs = pairs_of(request.raw_query, _MAX_FIELDS)
     except DaypassError:
         return {}
-    return {name[:64]: _shown(name, value) for name, value in pairs[:_MAX_QUERY]}
+    return {name[:64]: _recorded(name, value) for name, value in pairs[:_MAX_QUERY]}
 
 
-def _shown(name: str, value: str) -> str:
+def _recorded(name: str, value: str) -> str:
     """A query parameter for the record. Those of a presigned request hold a session token and a signature (A100)."""
     return "***" if name.lower().startswith("x-amz-") else value[:512]
 
 
 def _invalid(error: RequestValidationError) -> DaypassError:
-    """The first few faults, by place and rule. What was sent is not repeated."""
+    """The first few faults, each with its member and rule. What was sent is not repeated."""
     faults = error.errors()
     shown = [f"{'.'.join(str(part)[:64] for part in fault['loc'])}: {fault['msg']}" for fault in faults[:_MAX_SHOWN]]
     return DaypassError(ErrorKind.VALIDATION, "; ".join(shown)[:1024])

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from daypass.operations.access.trust_test import TrustTest, try_token
+from daypass.operations.access.trust_test import try_token
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
@@ -19,28 +19,15 @@ class TrustTestIn(s.In):
     token: str = Field(min_length=4, max_length=20_000, description="A JWT of an identity provider. It is not kept.")
 
 
-class TrustTestOut(s.Out):
-    let_in: bool
+class TrustTestOut(s.EntityOut):
+    let_in: bool = Field(description="Whether the token can assume the role.")
     role: str
     provider: str = Field(description="The ARN that the token's issuer has, or would have, in the account.")
-    problem: str = Field(description="Why the token itself is not taken; empty when it is.")
-    reason: str = Field(description="What only the record says of that.")
-    admitted: bool = Field(description="Whether the trust policy lets such claims in, verified or not.")
+    problem: str = Field(description="Why the token itself is refused; empty if it is accepted.")
+    reason: str = Field(description="More about that, which otherwise only the record has.")
+    admitted: bool = Field(description="Whether the trust policy admits these claims, verified or not.")
     keys: Mapping[str, str | list[str]]
     explanation: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, tried: TrustTest) -> TrustTestOut:
-        return cls(
-            let_in=tried.let_in,
-            role=tried.role,
-            provider=tried.provider,
-            problem=tried.problem,
-            reason=tried.reason,
-            admitted=tried.admitted,
-            keys={key: value if isinstance(value, str) else list(value) for key, value in tried.keys.items()},
-            explanation=tried.explanation,
-        )
 
 
 @router.post("/trust/test", name="TestTrust", tags=["policies"])
