@@ -51,6 +51,11 @@ def test_a261_load_empty_text_for_an_optional_setting_is_no_value(tmp_path: Path
     assert [getattr(getattr(found, section), key) for found in (from_environment, from_file)] == [None, None]
 
 
+def test_a239_load_empty_text_for_the_data_directory_is_the_default() -> None:
+    """An empty path is the current directory, where the database and the keys would be made."""
+    assert load(environ={"DAYPASS_SERVER__DATA": ""}).server.data == load(environ={}).server.data == Path(".daypass")
+
+
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
 def test_load_number_that_is_not_finite_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=r"rates\.principal_per_second"):

@@ -133,7 +133,11 @@ class RatesSettings(Section):
 
 
 class EventsSettings(Section):
-    streams: int = Field(1000, ge=1, description="Streams of revocations that one process serves at the same time.")
+    streams: int = Field(
+        1000,
+        ge=1,
+        description="Streams of revocations that one process serves at the same time. Those of other nodes are apart: as many again.",
+    )
     per_account: int = Field(100, ge=1, description="Of these, streams of the principals of one account.")
     heartbeat_seconds: float = Field(
         1.0, gt=0, le=60, description="A stream has a heartbeat at least this often. Verifiers rely on it."

@@ -1,9 +1,10 @@
 """What all sections of the settings have in common: an unknown key is refused, errors do not show values, and an empty text
-is no value where a setting may be absent.
+is no value where a setting may be absent or is a path.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -19,6 +20,6 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _absent(cls, value: Any, info: ValidationInfo) -> Any:
-        """None for an empty text: an empty path would be the current directory, whose files would then be read."""
-        field = cls.model_fields[info.field_name or ""]
-        return None if value == "" and field.default is None else value
+        """The default for an empty text: an empty path would be the current directory, whose files would then be read."""
+        default = cls.model_fields[info.field_name or ""].default
+        return default if value == "" and (default is None or isinstance(default, Path)) else value

@@ -7,7 +7,14 @@ from typing import Protocol
 
 
 class OutboundFailed(Exception):
-    """The request failed. The message is for an operator or the account's administrator; it contains no address."""
+    """The request failed. The message is for an operator or the account's administrator; it contains no address.
+
+    `status`: of an answer that is not a success, else 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Outbound(Protocol):

@@ -54,7 +54,7 @@ class FetcherOutbound:
         try:
             return (await self._fetcher.fetch(order)).body
         except FetchError as error:
-            raise OutboundFailed(f"{error.reason.value}: {error}") from None
+            raise OutboundFailed(f"{error.reason.value}: {error}", error.status) from None
 
 
 def outbound_of(settings: Settings) -> FetcherOutbound:

@@ -54,7 +54,7 @@ class FetchedSchedules:
                 self._cache.clear()
             self._cache[key] = (time.monotonic() + _CACHED_SECONDS, found)
         if isinstance(found, OutboundFailed):
-            raise OutboundFailed(*found.args)
+            raise OutboundFailed(str(found))
         return found
 
     async def _read(self, kind: str, source: str, now: int, owner: str) -> frozenset[str]:

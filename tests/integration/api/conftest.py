@@ -215,7 +215,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     settings = Settings.model_validate(
         {
             "server": {"data": str(tmp_path)},
-            "events": {"per_account": 3, "heartbeat_seconds": 0.2},
+            "events": {"streams": 5, "per_account": 3, "heartbeat_seconds": 0.2},
             "journal": PATIENT_JOURNAL,
             "heavy": IN_PROCESS,
             "access": {"sweep_seconds": 300},  # tests sweep and deliver themselves

@@ -24,7 +24,7 @@ class Event(NamedTuple):
 class Follower:
     """Reads events as they come. `accepting` False makes it a client that does not read."""
 
-    def __init__(self, server: Server, key: Key | None, query: str = "", last: str = "", token: str = "") -> None:
+    def __init__(self, server: Server, key: Key | None, query: str = "", last: str = "", proof: str = "") -> None:
         self.status = 0
         self.body = b""
         self.events: asyncio.Queue[Event] = asyncio.Queue()
@@ -37,8 +37,8 @@ class Follower:
             signing = sigv4.SigningKey(key.id, key.secret, "eu-central-1", "daypass", key.token)
             now = server.runtime.clock.now()
             headers |= sigv4.sign(signing, "GET", PATH, query, headers, b"", now)
-        elif token:
-            headers["Authorization"] = f"Bearer {token}"
+        elif proof:
+            headers["Authorization"] = f"Daypass-Node {proof}"
         scope = {
             "type": "http", "method": "GET", "scheme": "http", "path": PATH, "raw_path": PATH.encode(),
             "query_string": query.encode(), "client": ("192.0.2.9", 4711), "server": ("127.0.0.1", 80),
@@ -81,9 +81,9 @@ class Follower:
 
 @asynccontextmanager
 async def following(
-    server: Server, key: Key | None, query: str = "", last: str = "", token: str = ""
+    server: Server, key: Key | None, query: str = "", last: str = "", proof: str = ""
 ) -> AsyncIterator[Follower]:
-    follower = Follower(server, key, query, last, token)
+    follower = Follower(server, key, query, last, proof)
     try:
         yield follower
     finally:

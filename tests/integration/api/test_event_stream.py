@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.integration.api.conftest import OPERATOR, ROOT, TENANT_ROOT, Server, policy
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT_ROOT, Key, Server, policy
 from tests.integration.api.following import following
 
 from daypass.domain.directory import Revocation
@@ -160,3 +160,20 @@ async def test_follow_is_counted_and_limited_for_each_account(server: Server) ->
         others = await opened.enter_async_context(following(server, TENANT_ROOT))
         await others.until("heartbeat")
     assert "daypass_event_streams 0.0" in server.runtime.render_metrics().decode()
+
+
+async def test_a237_streams_of_accounts_leave_the_places_of_nodes(server: Server) -> None:
+    """And nodes leave those of accounts."""
+    proof = server.runtime.env.nodes.make()
+    async with AsyncExitStack() as opened:
+
+        async def status(key: Key | None) -> int:
+            follower = await opened.enter_async_context(following(server, key, proof="" if key else proof))
+            beat = asyncio.ensure_future(follower.until("heartbeat"))
+            await asyncio.wait((beat, follower.task), return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            beat.cancel()
+            return follower.status
+
+        of_accounts = [ROOT, ROOT, ROOT, TENANT_ROOT, TENANT_ROOT, TENANT_ROOT]
+        assert [await status(key) for key in of_accounts] == [200] * 5 + [429]
+        assert [await status(None) for _ in range(6)] == [200] * 5 + [429]

@@ -31,8 +31,8 @@ from tests.ssf import (
     work,
 )
 
-from daypass.operations.ssf import queue
-from daypass.operations.ssf.push import PAUSES_MS
+from daypass.operations.ssf import push, queue
+from daypass.operations.ssf.push import ATTEMPTS, PAUSES_MS, REFUSALS
 
 
 @pytest.fixture(scope="module")
@@ -248,22 +248,54 @@ def test_push_delivers_signed_events_with_the_receivers_header(site: Installatio
     assert event["urn:daypass:revocation"]["id"] == made
 
 
-def test_push_that_fails_is_repeated_then_dead_then_retried(site: Installation, receiver: Receiver) -> None:
+def fail(site: Installation, stream: dict[str, Any], times: int) -> None:
+    """Pushes the stream that often, each time as soon as it is due."""
+    for _ in range(times):
+        before = stored(site, stream)
+        site.wall.time = max(site.wall.time, before.next_at)
+        work(site, lambda count=before.failures: stored(site, stream).failures > count)  # type: ignore[misc]
+
+
+def test_push_attempts_of_an_event_last_48_hours() -> None:
+    repeated = (ATTEMPTS - 1 - len(PAUSES_MS)) * PAUSES_MS[-1]
+    assert 47 < (sum(PAUSES_MS) + repeated) / 3_600_000 < 48
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(500, REFUSALS + 2), (400, REFUSALS)])
+def test_push_that_fails_is_repeated_then_dead_then_retried(
+    site: Installation, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, status: int, attempts: int
+) -> None:
+    monkeypatch.setattr(push, "ATTEMPTS", REFUSALS + 2)
     stream = create(site, PUSH, delivery={"endpoint_url": receiver.url})
-    receiver.status = 500
+    receiver.status = status
     revoke(site, "ann")
-    for attempt in range(1, len(PAUSES_MS) + 2):
-        work(site, lambda count=attempt: stored(site, stream).failures >= count)  # type: ignore[misc]
-        assert len(receiver.got) == attempt
-        site.wall.time += PAUSES_MS[-1] + 1000
+    fail(site, stream, attempts - 1)
+    assert dead(site, stream) == []
+    fail(site, stream, 1)
     [found] = dead(site, stream)
-    assert (found["attempts"], "500" in found["error"]) == (len(PAUSES_MS) + 1, True)
+    assert (len(receiver.got), found["attempts"], str(status) in found["error"]) == (attempts, attempts, True)
     assert len({claims(site, text)["jti"] for text in receiver.sets}) == 1
     receiver.status = 202
     path = f"/api/v1/event-streams/{stream['stream_id']}/events/{found['id']}/retry"
     assert call(site, "POST", path).status == 200
     work(site, lambda: bool(dead(site, stream, "delivered")))
     assert stored(site, stream).failures == 0
+
+
+def test_push_after_a_long_outage_of_the_receiver_follows_within_a_quarter_of_an_hour(
+    site: Installation, receiver: Receiver
+) -> None:
+    stream = create(site, PUSH, delivery={"endpoint_url": receiver.url})
+    receiver.status = 503
+    revoke(site, "ann")
+    fail(site, stream, 2 * len(PAUSES_MS))
+    revoke(site, "bob")
+    queued(site)
+    assert stored(site, stream).next_at - site.wall.time <= 900_000
+    receiver.status, failed = 202, len(receiver.got)
+    site.wall.time += 900_000
+    work(site, lambda: len(dead(site, stream, "delivered")) == 2)
+    assert len(receiver.got) == failed + 2
 
 
 def test_push_to_a_paused_stream_waits_and_to_a_disabled_one_is_dropped(site: Installation, receiver: Receiver) -> None:

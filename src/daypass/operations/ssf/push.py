@@ -19,10 +19,17 @@ from daypass.domain.ssf import STREAM_UPDATED
 from daypass.operations.ssf.queue import DISABLED, ENABLED
 from daypass.ports import Env, OutboundFailed, Reader, Tx
 
-PAUSES_MS: Final = (1_000, 10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600_000)
-"""The pauses after failed attempts in a row. An event that has failed once more than their number is dead."""
+PAUSES_MS: Final = (1_000, 10_000, 60_000, 300_000, 900_000)
+"""The pauses after failed attempts in a row; the last one repeats."""
+ATTEMPTS: Final = 196
+"""An event that has failed so often is dead: 48 hours after its first attempt."""
+REFUSALS: Final = 8
+"""As `ATTEMPTS`, for one that the receiver answers with 400. It is not expected to accept it later (RFC 8935, 2.4), and those
+behind it wait.
+"""
 MEDIA_TYPE: Final = "application/secevent+jwt"
 _LEASE_MS: Final = 120_000
+_REFUSED: Final = 400
 _STREAMS: Final = 200
 _EVENTS: Final = 20
 _SENDING_SECONDS: Final = 10.0  # after which a slow receiver has its next events in another turn
@@ -30,10 +37,11 @@ _KEEP_MS: Final = 30 * 86_400_000
 
 
 class Attempt(NamedTuple):
-    """An event that was sent; `fault`: "" when it was delivered."""
+    """An event that was sent. `fault`: "" when it was delivered. `refused`: the receiver does not accept it."""
 
     event: SecurityEvent
     fault: str = ""
+    refused: bool = False
 
 
 async def due_streams(env: Env) -> list[EventStream]:
@@ -90,13 +98,13 @@ async def _send_in_order(env: Env, stream: EventStream, events: Sequence[Securit
     attempts: list[Attempt] = []
     until = time.monotonic() + _SENDING_SECONDS
     for event in events:
-        attempts.append(Attempt(event, await _fault_of(env, stream, event)))
+        attempts.append(await _sent(env, stream, event))
         if attempts[-1].fault or time.monotonic() > until:
             break
     return attempts
 
 
-async def _fault_of(env: Env, stream: EventStream, event: SecurityEvent) -> str:
+async def _sent(env: Env, stream: EventStream, event: SecurityEvent) -> Attempt:
     headers = {"content-type": MEDIA_TYPE, "accept": "application/json"}
     if stream.sealed_secret:
         secret = env.sealer.open_secret(stream.sealed_secret, stream.account, secret_owner(stream.id))
@@ -105,8 +113,8 @@ async def _fault_of(env: Env, stream: EventStream, event: SecurityEvent) -> str:
     try:
         await env.outbound.post(stream.endpoint_url, body, headers, owner=stream.account)
     except OutboundFailed as error:
-        return str(error)[:500]
-    return ""
+        return Attempt(event, str(error)[:500], refused=error.status == _REFUSED)
+    return Attempt(event)
 
 
 async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) -> None:
@@ -141,7 +149,7 @@ def _written(tx: Tx, attempt: Attempt, now: int) -> str:
     after = replace(found, attempts=found.attempts + 1, error=attempt.fault)
     if not attempt.fault:
         after = replace(after, outcome="delivered", finished_at=now)
-    elif after.attempts > len(PAUSES_MS):
+    elif after.attempts >= (REFUSALS if attempt.refused else ATTEMPTS):
         after = replace(after, outcome="dead", finished_at=now)
     tx.replace(after)
     return after.outcome or "failed"

@@ -53,7 +53,9 @@ _HEADERS: Final = [
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Streams of one process, and of one account in it, and the seconds between two heartbeats."""
+    """Streams of accounts in one process, and of one account in it, and the seconds between two heartbeats. Nodes have as
+    many places as all accounts, for themselves: accounts cannot keep revocations from them.
+    """
 
     streams: int = 1000
     per_account: int = 100
@@ -104,8 +106,7 @@ class RevocationStream:
             raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "This stream does not exist.")
         subscription = await self._subscription(progress)
         account = subscription.call.caller.account if subscription.call is not None else ""
-        most = self._limits.per_account if account else self._limits.streams
-        if self._open.total() >= self._limits.streams or self._open[account] >= most:
+        if self._is_full(account):
             raise DaypassError(ErrorKind.THROTTLED, "There are too many streams. Try again later.")
         return account, follow(self._front.env, subscription, _cursor(request), self._limits.heartbeat_seconds)
 
@@ -117,6 +118,12 @@ class RevocationStream:
             return await subscribe_node(env, progress.facts(), brought[0][len(_NODE) :].decode("latin-1").strip())
         call = await authenticated_by_any(self._front, progress, (SERVICE,), _TOKENS, self._certificate_header)
         return await subscribe(env, call, _accounts(request), progress.replays)
+
+    def _is_full(self, account: str) -> bool:
+        nodes, limits = self._open[""], self._limits
+        if not account:
+            return nodes >= limits.streams
+        return self._open.total() - nodes >= limits.streams or self._open[account] >= limits.per_account
 
     def _count(self, account: str, change: int) -> None:
         self._open[account] += change
