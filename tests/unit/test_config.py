@@ -162,5 +162,7 @@ def test_settings_shown_hide_secrets() -> None:
 
 
 def test_trusted_proxy_that_is_no_network_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"server\.trusted_proxies: 'proxy\.internal'"):
+    with pytest.raises(
+        ConfigError, match=r"server\.trusted_proxies\.1: .*'proxy\.internal' .* give networks like 10\.0\.0\.0/8"
+    ):
         load(None, {}, {"server": {"trusted_proxies": ["10.0.0.0/8", "proxy.internal"]}})

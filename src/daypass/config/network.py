@@ -12,7 +12,10 @@ from daypass.config.section import Port, Section
 
 
 def _network(text: str) -> str:
-    ip_network(text)  # its ValueError says what is wrong
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: give networks like 10.0.0.0/8") from None
     return text
 
 

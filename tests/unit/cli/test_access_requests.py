@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,14 @@ def test_elevate_interrupted_before_the_answer_finds_its_request_and_cancels_it(
     assert server.sent[-1].target.endswith("/cancel")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
+def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """A signal with its default disposition: it is ignored where the tests run under nohup."""
+    before = signal.signal(request.param, signal.SIG_DFL)
+    yield request.param
+    signal.signal(request.param, before)
+
+
 def test_elevate_ended_by_a_signal_ends_the_command_and_the_access(
     cli, serve, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, tmp_path: Path
 ) -> None:

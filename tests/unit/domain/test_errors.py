@@ -6,11 +6,11 @@ import pytest
 
 from daypass.domain.errors import ErrorKind, Family
 from daypass.wire import json_errors as api
-from daypass.wire.aws import errors as aws
+from daypass.wire.codes import aws_code
 from daypass.wire.rolesanywhere import errors as rolesanywhere
 from daypass.wire.saml import errors as saml
 
-WIRES = (api.wire_error, aws.wire_error, rolesanywhere.wire_error, saml.wire_error)
+WIRES = (api.wire_error, aws_code, rolesanywhere.wire_error, saml.wire_error)
 
 
 def test_family_every_family_has_a_kind() -> None:
