@@ -274,13 +274,24 @@ def test_a106_file_that_is_no_database_refuses_start(tmp_path: Path, content: by
     assert path.read_bytes() == content
 
 
-def test_open_sqlite_on_a_disk_that_is_full_names_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "words", "advice"),
+    [
+        (sqlite3.SQLITE_FULL, "database or disk is full", "The disk is full: free some space."),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "disk I/O error", "The disk reports an error: check its free space"),
+    ],
+)
+def test_open_sqlite_on_a_disk_that_is_full_names_the_file_and_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str, advice: str
+) -> None:
     def full(_: SqliteFile, anchor: sqlite3.Connection) -> None:
         anchor.close()
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError(words)
+        error.sqlite_errorcode = code
+        raise error
 
     monkeypatch.setattr(SqliteFile, "watch_log", full)  # on a connection of the driver, outside the pools
-    with pytest.raises(UnusableDatabase, match="cannot be opened: database or disk is full"):
+    with pytest.raises(UnusableDatabase, match=f"daypass.db cannot be opened: {words}. {advice}"):
         open_database(f"sqlite:///{tmp_path}/daypass.db")
 
 

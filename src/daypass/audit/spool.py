@@ -8,7 +8,6 @@ removed before it is in the database, and never changed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
@@ -22,9 +21,11 @@ from urllib.parse import quote
 import msgspec
 
 from daypass.audit.log import Batch, Position
+from daypass.audit.spool_files import REJECTED, lock_of, reject, remove
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
 from daypass.stores.log_heads import LogHead, LogHeads
+from daypass.stores.sqlite_errors import is_disk_fault
 
 _PRAGMAS: Final = (
     "page_size=8192",
@@ -43,11 +44,10 @@ _VERSION: Final = b"daypass spool 1\0"
 _OVERHEAD: Final = 256  # bytes of one batch beside its payload
 _MOST_BATCHES: Final = 2_048  # read at once
 _SHRINK_BYTES: Final = 4_194_304  # an empty file that is larger is made small again
-_REJECTED: Final = ".rejected"
 
 
 class SpoolError(Exception):
-    """The spool cannot take a batch: it is full, or its disk fails. The message says which."""
+    """The spool cannot be used now: it is full, or its disk fails. The message says which."""
 
 
 class SpoolTampered(Exception):
@@ -112,14 +112,23 @@ class SpoolDirectory:
     def create(self, name: str) -> Spool:
         """A new spool of this process. Raises OSError or sqlite3.Error."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(self._lock_file(name))
-        assert lock is not None, "names are random"
-        return Spool(self.directory / f"{name}.db", lock, self)
+        file = self.directory / f"{name}.db"
+        lock = lock_of(file.with_suffix(".lock"))
+        if lock is None:
+            raise BlockingIOError(f"another process drains {file}")
+        made = not file.exists()
+        try:
+            return Spool(file, lock, self)
+        except BaseException:
+            if made:  # nothing is in it yet, and nobody shall take it for a damaged spool
+                remove(file)
+            os.close(lock)
+            raise
 
     def abandoned(self) -> Iterator[Spool]:
         """Locks and opens the spools whose owners have exited, one at a time. Close each before the next."""
         for file in sorted(self.directory.glob("*.lock")):
-            lock = _lock(file)
+            lock = lock_of(file)
             if lock is None:
                 continue
             database = file.with_suffix(".db")
@@ -130,6 +139,10 @@ class SpoolDirectory:
             try:
                 spool = Spool(database, lock, self)
             except sqlite3.Error as error:
+                if is_disk_fault(error):  # its records may be good: it is tried again later
+                    logs.get().warning("spool.not_opened", file=database.name, error=str(error))
+                    os.close(lock)
+                    continue
                 reject(database)
                 file.unlink(missing_ok=True)
                 os.close(lock)
@@ -153,10 +166,7 @@ class SpoolDirectory:
 
     def rejected(self) -> list[Path]:
         """The spools that were set aside by `reject`."""
-        return sorted(self.directory.glob(f"*{_REJECTED}"))
-
-    def _lock_file(self, name: str) -> Path:
-        return self.directory / f"{name}.lock"
+        return sorted(self.directory.glob(f"*{REJECTED}"))
 
 
 class Spool:
@@ -259,7 +269,7 @@ class Spool:
         """The oldest batches, all of one log, in order; [] when the spool is empty. At least one, else at most so many
         bytes.
 
-        Raises SpoolTampered, SpoolKeyUnknown.
+        Raises SpoolTampered, SpoolKeyUnknown; SpoolError when the disk is at fault.
         """
         found: list[SpooledBatch] = []
         room = most_bytes
@@ -267,7 +277,8 @@ class Spool:
             with self._lock:
                 rows = self._conn.execute("SELECT * FROM batches ORDER BY id LIMIT ?", (_MOST_BATCHES,)).fetchall()
         except sqlite3.Error as error:
-            raise SpoolTampered(f"{self.file} is not readable: {error}") from error
+            fault = SpoolError if is_disk_fault(error) else SpoolTampered
+            raise fault(f"{self.file} is not readable: {error}") from error
         for row in rows:
             batch = open_batch(row, self._place.signer, self.file)
             if found and (batch.log != found[0].log or room < batch.size):
@@ -308,7 +319,7 @@ class Spool:
         with self._lock:
             self._conn.close()
             if not self.events and not self._heads.all():
-                _remove(self.file)
+                remove(self.file)
             os.close(self._lock_fd)
 
     def reject(self) -> Path:
@@ -349,27 +360,6 @@ def _signed(log: str, start: Position, end: Position, payload: bytes) -> bytes:
     return _VERSION + log.encode() + numbers + start.chain + end.chain + sha256(payload).digest()
 
 
-def _lock(file: Path) -> int | None:
-    """The locked file descriptor; None while another process has the lock."""
-    while True:
-        try:
-            lock = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        try:
-            if file.stat().st_ino == os.fstat(lock).st_ino:
-                return lock
-        except FileNotFoundError:
-            pass
-        os.close(lock)  # removed in between by the process that drained it
-        return None
-
-
 def _connect(file: Path) -> sqlite3.Connection:
     conn = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, check_same_thread=False, isolation_level=None)
     try:
@@ -379,19 +369,3 @@ def _connect(file: Path) -> sqlite3.Connection:
         conn.close()
         raise
     return conn
-
-
-def _remove(file: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{file}{suffix}").unlink(missing_ok=True)
-    file.with_suffix(".lock").unlink(missing_ok=True)
-
-
-def reject(file: Path) -> Path:
-    """Renames a spool and its write-ahead log, so that nobody drains it. Returns the new path of the file."""
-    target = Path(f"{file}{_REJECTED}")
-    for suffix in ("-wal", "-shm", ""):
-        part = Path(f"{file}{suffix}")
-        if part.exists():
-            part.rename(Path(f"{target}{suffix}"))
-    return target

@@ -23,7 +23,7 @@ EXIT_CODES: dict[int, str] = {
 
 OF_STARTUP: dict[str, int] = {
     "ConfigError": USAGE,
-    "UnusableDatabase": USAGE,
+    "UnusableDatabase": LOCAL,
     "RingError": USAGE,
     "StartupError": LOCAL,
     "BackupError": LOCAL,

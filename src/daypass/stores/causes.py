@@ -16,6 +16,8 @@ from sqlalchemy.engine import make_url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.sqlite import ReplacedFile
+from daypass.stores.sqlite_errors import advice as sqlite_advice
+from daypass.stores.sqlite_errors import code_of
 
 _NOISE = re.compile(r"^(\w*Error: )?(connection failed: )?|\s*Is the server running [^?]*\?")
 """Parts of a driver's message that tell an operator nothing: its class, and a question that our advice answers."""
@@ -26,18 +28,6 @@ _WILL_NOT_PASS = ("authentication failed", "does not exist", "no pg_hba.conf ent
 leads to a wait.
 """
 
-_READ_ONLY = (
-    "It cannot be written: check the owner and mode of the file, of the -wal and -shm files beside it and of its directory, "
-    "and the mount."
-)
-_SQLITE_ADVICE = {
-    sqlite3.SQLITE_FULL: "The disk is full: free some space.",
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_CANTOPEN: "It cannot be opened: check the owner and mode of the file and of its directory.",
-    sqlite3.SQLITE_PERM: "It cannot be opened: check the owner and mode of the file and of its directory.",
-    sqlite3.SQLITE_IOERR: "The disk reports an error: check its free space, quota and health.",
-    sqlite3.SQLITE_BUSY: "Another process holds its lock: check which other programs use the file.",
-}
 _PUBLIC = {
     sqlite3.SQLITE_FULL: "its disk is full",
     sqlite3.SQLITE_READONLY: "it cannot be written",
@@ -72,9 +62,7 @@ def cause_of(error: Exception, url: str) -> str:
     words = _reason(error) if isinstance(error, DaypassError) else str(driver or error)
     words = _one_line(words, parsed.password)
     if parsed.drivername.startswith("sqlite"):
-        cause = driver or getattr(error.__cause__, "orig", None)
-        advice = _SQLITE_ADVICE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, "Check the file and its disk.")
-        return f"the database {parsed.database} cannot be used: {words}. {advice}"
+        return f"the database {parsed.database} cannot be used: {words}. {sqlite_advice(driver or error.__cause__)}"
     advice = next((advice for part, advice in _POSTGRES_ADVICE if part in words), "Check the server and its log.")
     return f"PostgreSQL at {_place(parsed)} cannot be used: {words}. {advice}"
 
@@ -85,7 +73,7 @@ def public_cause(error: Exception) -> str:
     if isinstance(driver, ReplacedFile):
         return str(driver)
     if isinstance(driver, sqlite3.Error):
-        return _PUBLIC.get(getattr(driver, "sqlite_errorcode", 0) & 0xFF, "")
+        return _PUBLIC.get(code_of(driver), "")
     return _PUBLIC_SQLSTATES.get(getattr(driver, "sqlstate", None) or "", "")
 
 

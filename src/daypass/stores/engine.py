@@ -24,6 +24,7 @@ from daypass.stores import sqlite
 from daypass.stores.backend import ANSWER_SECONDS, FEED_HEAD, LOG_HEAD, Backend, RestoreCheck, UnusableDatabase
 from daypass.stores.feed import feed_head
 from daypass.stores.meta import note_lost
+from daypass.stores.sqlite_errors import advice
 from daypass.stores.tx import end_all_sessions
 
 T = TypeVar("T")
@@ -237,8 +238,9 @@ def open_database(
         try:
             return Database(sqlite.open_backend(parsed.database, readers + 1), readers)
         except (OSError, DBAPIError, sqlite3.Error) as error:  # the driver's own: of connections outside the pools
+            words = getattr(error, "orig", None) or error
             raise UnusableDatabase(
-                f"the SQLite file cannot be opened: {getattr(error, 'orig', None) or error}"
+                f"the database {parsed.database} cannot be opened: {words}. {advice(error)}"
             ) from error
     if kind in ("postgresql", "postgres"):
         from daypass.stores import postgres  # noqa: PLC0415  # its driver is a sixth of what a process on SQLite would load

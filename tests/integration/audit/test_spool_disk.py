@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,46 @@ def test_discard_of_some_batches_leaves_the_numbers_of_the_rest(place: SpoolDire
     adopted.discard(adopted.oldest(1_000_000))
     assert (adopted.events, adopted.bytes) == (0, 0)
     adopted.close()
+
+
+def test_create_on_a_full_disk_raises_its_error_and_succeeds_when_there_is_space(place: SpoolDirectory) -> None:
+    place.directory.mkdir()
+    for _ in range(2):  # the first attempt leaves neither a lock nor a file
+        with no_larger_than(0), pytest.raises(sqlite3.Error):
+            place.create("a" * 32)
+        assert not list(place.directory.iterdir())
+    place.create("a" * 32).close()
+
+
+@pytest.mark.parametrize("fault", ["full disk", "read error"])
+def test_spool_that_a_disk_fault_keeps_from_being_read_is_left_for_later(place: SpoolDirectory, fault: str) -> None:
+    log, start, end = "b" * 32, Position(0, b"s" * 32), Position(1, b"e" * 32)
+    spool = place.create("a" * 32)
+    spool.append(Batch(start, end, records=[(log, 1, b"x")]))
+    spool.close()
+    if fault == "full disk":  # SQLite needs 32 KiB for the index of the write-ahead log; the warning needs some, too
+        with no_larger_than(16_384):
+            assert not list(place.abandoned())
+    else:
+        (adopted,) = place.abandoned()
+        real, adopted._conn = adopted._conn, Failing()  # type: ignore[assignment]
+        with pytest.raises(SpoolError, match="not readable"):
+            adopted.oldest(1_000)
+        adopted._conn = real
+        adopted.close()
+    assert not place.rejected()
+    (adopted,) = place.abandoned()
+    assert [tuple(batch.records[0]) for batch in adopted.oldest(1_000)] == [(log, 1, b"x")]
+    adopted.close()
+
+
+class Failing:
+    """A connection whose disk fails."""
+
+    def execute(self, *_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+        raise error
 
 
 async def test_commit_when_the_disk_of_the_spool_fails_is_refused_and_later_ones_are_recorded_once(
