@@ -23,7 +23,7 @@ EXIT_CODES: dict[int, str] = {
 
 OF_STARTUP: dict[str, int] = {
     "ConfigError": USAGE,
-    "UnusableDatabase": LOCAL,
+    "UnusableDatabase": USAGE,
     "RingError": USAGE,
     "StartupError": LOCAL,
     "BackupError": LOCAL,
