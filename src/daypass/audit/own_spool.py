@@ -27,7 +27,8 @@ class OwnSpool:
                 self.spool = self._place.create(self.name)
                 self.fault = ""
             except (OSError, sqlite3.Error) as error:
-                self._failed(f"the spool cannot be made in {self._place.directory}: {error}")
+                words = getattr(error, "strerror", None) or error  # without the path: /readyz shows it to anyone
+                self._failed(f"the spool cannot be made: {words}")
         return self.spool
 
     def append(self, batch: Batch) -> None:
@@ -63,7 +64,7 @@ class OwnSpool:
 
     def _failed(self, why: str) -> None:
         if why != self.fault:
-            logs.get().error("spool.unusable", why=why)
+            logs.get().error("spool.unusable", why=why, directory=str(self._place.directory))
         self.fault = why
 
 

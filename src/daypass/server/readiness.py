@@ -106,8 +106,10 @@ class Readiness:
         }
         return {**found, "cause": outage.cause} if detailed and outage is not None else found
 
-    def warnings(self) -> list[str]:
-        """Warnings for an operator that do not stop this process from serving."""
+    def warnings(self, *, detailed: bool) -> list[str]:
+        """Warnings for an operator that do not stop this process from serving. `detailed`: includes what the key source
+        said, which may name its host, account and key; the log always has it.
+        """
         found = [self._clock.warning()]
         if self.missing:
             found.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
@@ -115,8 +117,9 @@ class Readiness:
             found.append(
                 f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"
             )
-        if self._rotation.source_problem:
-            found.append(f"the next start of this server would fail: {self._rotation.source_problem}")
+        if problem := self._rotation.source_problem:
+            why = problem if detailed else "a key source does not open what it needs"
+            found.append(f"the next start of this server would fail: {why}")
         if self._directory.standby is not None:
             found.append(self._directory.standby.warning())
         spool = self._journal.spool

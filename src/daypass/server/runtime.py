@@ -376,8 +376,8 @@ class Runtime:
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
         return self._readiness.degraded(detailed=detailed)
 
-    def warnings(self) -> list[str]:
-        return self._readiness.warnings()
+    def warnings(self, *, detailed: bool) -> list[str]:
+        return self._readiness.warnings(detailed=detailed)
 
     def observe_streams(self, count: int) -> None:
         """See `wire.health.Health`."""

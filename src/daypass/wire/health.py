@@ -35,8 +35,8 @@ class Health(Protocol):
         """
         ...
 
-    def warnings(self) -> list[str]:
-        """Warnings for an operator that do not stop it from serving."""
+    def warnings(self, *, detailed: bool) -> list[str]:
+        """Warnings for an operator that do not stop it from serving. `detailed`: includes details that may name hosts."""
         ...
 
     def render_metrics(self) -> bytes:
@@ -60,7 +60,7 @@ def health_routes(health: Health, metrics_token: str) -> tuple[Route, ...]:
         problems = await health.problems(detailed=detailed)
         degraded = health.degraded(detailed=detailed)
         status = "not ready" if problems else "degraded" if degraded else "ready"
-        warnings = health.warnings()
+        warnings = health.warnings(detailed=detailed)
         if status == "ready" and await health.uninitialised():
             status, warnings = "not initialised", [_FIRST, *warnings]
         content = {"status": status, "problems": problems, "warnings": warnings}

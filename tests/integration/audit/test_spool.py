@@ -399,6 +399,7 @@ async def test_spool_that_cannot_be_made_refuses_and_says_why(start: Starter, fl
     await journal.commit(event("direct"))
     assert journal.spool is not None
     assert "cannot be made" in journal.spool.fault
+    assert str(tmp_path) not in journal.spool.fault, "/readyz shows it to anyone"
     flaky.always = "refuse"
     with deadline(journal, 0.3), pytest.raises(DaypassError):
         await journal.commit(event("refused"))

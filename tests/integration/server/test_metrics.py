@@ -100,6 +100,21 @@ async def test_readyz_names_hosts_to_bearers_of_the_token_alone(
     assert (b"db-17.internal" in answer.body) is bears
 
 
+@pytest.mark.parametrize("bears", [False, True])
+async def test_a233_warning_of_readyz_names_the_key_source_to_bearers_of_the_token_alone(
+    tmp_path: Path, bears: bool
+) -> None:
+    async with started(tmp_path, TOKEN) as runtime:
+        runtime._rotation.source_problem = "Vault at https://vault-3.internal:8200, key transit/keys/d cannot decrypt"
+        headers = [(b"authorization", b"Bearer " + TOKEN.encode())] if bears else []
+        answer = await route_of(runtime, "/readyz").handler(
+            Request("GET", b"/readyz", b"", headers, b"", "", False, "id", 0)
+        )
+    assert b"the next start of this server would fail" in answer.body
+    assert (b"vault-3.internal" in answer.body) is bears
+    assert (b"transit" in answer.body) is bears
+
+
 async def test_readyz_during_an_outage_is_degraded_with_age_and_depth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
