@@ -78,6 +78,27 @@ async def test_a272_grant_is_void_when_the_absent_person_may_not_approve_any_mor
     assert "no longer eligible to approve" in await place.denied("eve")
 
 
+async def test_vote_in_place_of_an_absent_person_counts_at_the_use_though_the_delegate_is_an_approver_elsewhere(
+    place: Place,
+) -> None:
+    """The deputy is an approver of another stage with MFA, which it does not have: it votes in the place of lee alone."""
+    for name in ("deputy", "max"):
+        await place.person(name, APPROVE)
+    with_mfa = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    stages = [
+        {"name": "first", "approvers": {"principals": ["user/deputy", "user/max"], "condition": with_mfa}},
+        {"name": "second", "approvers": {"principals": ["group/leads"]}},
+    ]
+    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
+    delegations = [{"absent": "user/lee", "to": "user/deputy", **window}]
+    await place.rule("prod", stages=stages, delegations=delegations)
+    request = await place.request("eve")
+    assert (await place.approve("deputy", request))["missing"] == {"prod/first": 1}
+    place.keys["max"] = await place.with_mfa("max")
+    assert (await place.approve("max", request))["state"] == "approved"
+    await place.assume("eve")
+
+
 async def test_a273_request_for_somebody_else_is_judged_by_the_risk_and_schedule_of_that_person(place: Place) -> None:
     """Ann is known and on call; eve is neither. A condition with IfExists holds when its key is missing."""
 

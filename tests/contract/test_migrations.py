@@ -12,7 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from daypass.stores import migrations
 from daypass.stores.backend import UnusableDatabase
@@ -191,6 +191,21 @@ def test_schema_whose_revision_is_in_alembics_table_alone_is_brought_up_to_date(
     migrate(empty)
     assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
     prepare(empty)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_index_of_notifications_by_account_is_made_unless_a_program_at_0015_has_made_it(
+    empty: Database, made: bool
+) -> None:
+    config, name = migrations._config(), "ix_notifications_outcome_account_next_at"
+    with empty.write_transaction() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0015")
+        if made:
+            conn.execute(text(f"CREATE INDEX {name} ON notifications (outcome, account, next_at)"))
+    migrate(empty)
+    found = empty.read(lambda conn: inspect(conn).get_indexes("notifications"))
+    assert [each["column_names"] for each in found if each["name"] == name] == [["outcome", "account", "next_at"]]
 
 
 def test_program_starts_on_a_newer_schema_that_names_it_and_changes_nothing(database: Database) -> None:

@@ -152,7 +152,8 @@ class SpoolSink:
         """
         if self._own.name:
             now, spooling = self._clock.now(), lambda: bool(self._outage.since)
-            self._recorded = note_recorded(self._database, self._own.name, now, spooling, self._recorded)
+            stated, self._recorded = self._recorded, None  # not known if the transaction fails: it may be committed
+            self._recorded = note_recorded(self._database, self._own.name, now, spooling, stated)
 
     def _note_ended(self) -> None:
         try:

@@ -67,7 +67,8 @@ def store(tx: Tx, wanted: Revocation, account: str) -> Revocation:
             renewed = replace(wanted, id=made.id, position=made.position, issued_before=ends)
             tx.replace(renewed)
             return renewed
-    if earlier or not _is_stored(tx, wanted):
+    temporary = wanted.block and wanted.block_until is not None
+    if (earlier and temporary) or not _is_stored(tx, wanted):  # of the others, a subject has few
         _check_quota(tx, wanted, account)
     tx.insert(wanted)
     return wanted

@@ -244,6 +244,15 @@ async def test_client_token_repeated_for_another_person_or_start_is_refused(plac
     assert (await place.refused("ann", "/access-requests", body))[:2] == (409, "EntityAlreadyExists")
 
 
+async def test_client_token_repeated_by_a_session_for_its_own_user_returns_the_first_request(place: Place) -> None:
+    desk = await place.server.role("desk", TENANT, TENANT, REQUEST)
+    place.keys["ann"] = await place.server.assume(place.keys["ann"], desk.arn)
+    own = {"client_token": "alert-1", "beneficiary": place.users["ann"].arn}
+    first = await place.request(**own)
+    assert (await place.request(**own))["id"] == first["id"]
+    assert (await place.request(client_token="alert-1"))["id"] == first["id"]
+
+
 async def test_ticket_of_a_request_for_another_person_is_checked_by_the_rule_of_that_person(place: Place) -> None:
     """The webhook cannot be reached, so no ticket is open."""
     await place.rule("prod", on_behalf=True, requesters={"principals": ["user/ann"]})

@@ -315,6 +315,22 @@ async def test_revoke_beyond_the_quota_is_refused_except_of_what_is_stored(
         await revoke(server, ROOT, subject, value)
 
 
+async def test_revoke_beyond_the_quota_of_a_user_with_a_temporary_block_is_possible(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only more temporary blocks beside the first one are refused."""
+    user, *_ = await chain(server)
+    until = server.runtime.clock.now() + 3_600_000
+    await revoke(server, ROOT, "principal", user.id, block=True, block_until=until)
+    monkeypatch.setattr(revocation, "MAX_REVOCATIONS", 1)
+    body = {"subject": "principal", "value": user.id, "block": True, "block_until": until + 1}
+    assert (await server.api(ROOT, "POST", "/revocations", body=body)).code == "LimitExceeded"
+    kept = [await revoke(server, ROOT, "principal", user.id, block=block) for block in (False, False, True, True)]
+    assert len({each["id"] for each in kept}) == 1
+    listed = (await server.api(ROOT, "GET", "/revocations")).json["revocations"]
+    assert [each["block"] for each in listed] == [True, True]
+
+
 async def test_a246_operator_revokes_in_an_account_that_has_used_up_its_quota(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

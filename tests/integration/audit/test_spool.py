@@ -441,6 +441,27 @@ async def test_altered_recorded_until_of_a_running_process_is_logged_and_put_rig
     assert before <= after < 9_000_000_000_000
 
 
+async def test_recorded_until_of_a_commit_without_an_answer_is_not_taken_for_altered(
+    start: Starter, flaky: Flaky, place: SpoolDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    journal.note_recorded()
+    usual = spool_sink.note_recorded
+
+    def without_answer(*given: Any) -> None:
+        usual(*given)
+        raise ConnectionError
+
+    monkeypatch.setattr(spool_sink, "note_recorded", without_answer)
+    await asyncio.sleep(0.002)  # the next statement is another one
+    with pytest.raises(ConnectionError):
+        journal.note_recorded()
+    monkeypatch.undo()
+    with capture_logs() as logged:
+        journal.note_recorded()
+    assert [line for line in logged if line["event"] == "audit.recorded_until_altered"] == []
+
+
 # --- Adoption
 
 

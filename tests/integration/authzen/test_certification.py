@@ -9,6 +9,8 @@ import pytest
 from tests.integration.authzen.conftest import World, ask
 from tests.oauth import ISSUER
 
+from daypass.wire.authzen import requests, routes
+
 ARCHIVED = {"status": "archived"}
 ADMIN = {"role": "admin"}
 
@@ -129,6 +131,16 @@ def test_evaluations_are_a_thousand_at_most(world: World) -> None:
     assert world.decisions({"evaluations": empty}) == [False] * 1_000
     answer = world.ask("/access/v1/evaluations", {"evaluations": [*empty, {}]})
     assert (answer.status, b"at most 1000 evaluations" in answer.body) == (400, True)
+
+
+def test_evaluations_that_are_too_many_are_neither_read_nor_charged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged: list[float] = []
+    monkeypatch.setattr(requests, "_question", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr(routes.rates, "charge", lambda _env, _caller, tokens: charged.append(tokens))
+    assert world.ask("/access/v1/evaluations", {"evaluations": [{}] * 1_001}).status == 400
+    assert charged == [1.0]
 
 
 def test_evaluations_of_an_unknown_semantic_are_400(world: World) -> None:

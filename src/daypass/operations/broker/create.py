@@ -211,7 +211,8 @@ class _Creation:
             terms.break_glass,
             terms.extends,
         )
-        again = (list(new.roles), new.beneficiary or terms.requester, new.ticket, new.policy, new.starts_at)
+        beneficiary = terms.requester if self._is_for(requester) else new.beneficiary
+        again = (list(new.roles), beneficiary, new.ticket, new.policy, new.starts_at)
         if first != (*again, new.break_glass, new.extends) or new.max_uses not in (None, terms.max_uses):
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "The client token was used for another request.")
         return view_of(tx, self.env.builtin, found)
@@ -232,10 +233,13 @@ class _Creation:
             return tx.get(AccessRequest, id=request_id)
         return None
 
+    def _is_for(self, requester: Person) -> bool:
+        return not self.new.beneficiary or self.new.beneficiary in requester.names[:1]
+
     def _beneficiary(self, tx: Reader, requester: Person) -> Person:
-        arn = self.new.beneficiary
-        if not arn or arn in requester.names[:1]:
+        if self._is_for(requester):
             return requester
+        arn = self.new.beneficiary
         user = user_with_arn(tx, arn)
         if user is None or user.account not in (self.account, self.call.caller.account):
             raise DaypassError(ErrorKind.NOT_FOUND, f"The user {arn} cannot be found.")

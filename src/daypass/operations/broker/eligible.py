@@ -93,7 +93,7 @@ class _Acting(NamedTuple):
     identifiers: tuple[str, ...] = ()
 
 
-def stages_for(
+def stages_for(  # noqa: PLR0913  # the facts of one vote
     tx: Reader,
     request: AccessRequest,
     rules: Sequence[CompiledRule],
@@ -103,15 +103,18 @@ def stages_for(
     context: Context | None = None,
     mfa_at: int = 0,
     stepped_up: bool = False,
+    absent: str | None = None,
 ) -> StageMatch:
     """The stages in which a person with these names may vote on a request: in the own name, otherwise as a delegate.
 
-    `context` None: neither conditions nor MFA are tested. `stepped_up`: the vote itself was confirmed with MFA.
+    `context` None: neither conditions nor MFA are tested. `stepped_up`: the vote itself was confirmed with MFA. `absent`:
+    only in the place of this ARN; "": only in the own name.
     """
     found: dict[_Acting, list[StageKey]] = {}
     unmet = ""
     for rule in rules:
-        acting = [_Acting("", tuple(names)), *_absent(tx, request, rule, names, now)]
+        everyone = (_Acting("", tuple(names)), *_absent(tx, request, rule, names, now))
+        acting = [each for each in everyone if absent in (None, each.arn)]
         for stage, people in zip(rule.rule.stages, rule.stages, strict=True):
             escalation = rule.escalation if request.escalated_at else None
             voters = [
@@ -213,10 +216,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue
         names = _names(tx, ballot.principal_ids)
-        # A delegation counts if it was in force when the delegate voted.
-        match = stages_for(tx, request, [rule], names, vote.at)
-        if match.absent != ballot.absent:
-            continue
+        # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.
+        match = stages_for(tx, request, [rule], names, vote.at, absent=ballot.absent)
         voted = {tuple(stage) for stage in vote.stages}
         eligible.append(replace(vote, stages=tuple(stage for stage in match.stages if stage in voted)))
     needed = {(rule.name, stage.name): stage.threshold for stage in rule.rule.stages}

@@ -117,7 +117,7 @@ async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account
     if kind in ("role", "principal"):
         view = await _cached_role(env, owner, value.rpartition("/")[2])
         if view is not None and value in (view.role.arn, view.role.name):
-            return Subject(owner, view.role.id, known=True)
+            return Subject(owner, view.role.id, known=True, tags=view.role.tags)
     raise DaypassError(ErrorKind.UNAVAILABLE, "The database is unavailable: name the subject by its unique id.")
 
 

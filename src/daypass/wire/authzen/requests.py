@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from daypass.domain.authzen import Entity, Question
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.operations.access.evaluate_access import Semantic, Unreadable
+from daypass.operations.access.evaluate_access import MAX_QUESTIONS, Semantic, Unreadable
 from daypass.operations.access.search_access import MAX_LIMIT
 from daypass.wire.http import Request
 
@@ -66,6 +66,8 @@ def evaluations(body: Mapping[str, Any]) -> Evaluations:
         return evaluation(body)
     if not isinstance(items, list):
         raise _malformed("evaluations must be an array.")
+    if len(items) > MAX_QUESTIONS:  # before any of them is read or paid for
+        raise _malformed(f"A request may contain at most {MAX_QUESTIONS} evaluations.")
     named = _object(body, "options").get("evaluations_semantic", Semantic.EXECUTE_ALL)
     if named not in tuple(Semantic):
         raise _malformed(f"options.evaluations_semantic must be one of: {', '.join(Semantic)}.")

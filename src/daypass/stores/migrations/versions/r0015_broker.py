@@ -1,5 +1,5 @@
-"""Users of chat services who may vote in a chat, indexes by which open grants are found in the order of their ends, and one
-by which notifications are found by account. An older program has no votes from a chat.
+"""Users of chat services who may vote in a chat, and indexes by which open grants are found in the order of their ends. An
+older program has no votes from a chat.
 """
 
 from __future__ import annotations
@@ -29,4 +29,3 @@ def upgrade() -> None:
     op.create_index("ix_chat_links_user_id_id", _TABLE, ["user_id", "id"])
     for columns in (("ended_at", "ends_at"), ("ended_at", "claimed_at", "claim_by"), ("ended_at", "id")):
         op.create_index(f"ix_grants_{'_'.join(columns)}", "grants", list(columns))
-    op.create_index("ix_notifications_outcome_account_next_at", "notifications", ["outcome", "account", "next_at"])
