@@ -173,6 +173,25 @@ def test_revocation_without_the_database_takes_a_cached_name_or_an_id_and_says_s
         assert (status, "name the subject by its unique id" in told) == (503, True), told
 
 
+def test_revocation_without_the_database_of_a_cached_role_sees_the_tags_of_the_role(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _drained(world.site)
+    red = {"StringEquals": {"aws:ResourceTag/team": "red"}}
+    deny = {"Effect": "Deny", "Action": "daypass:RevokeSession", "Resource": "*", "Condition": red}
+    arn, key = world.site.user("eve", policy=document({"Action": "*", "Resource": "*"}, deny))
+    answers = {}
+    for name, team in (("guarded", "red"), ("open", "blue")):
+        role = world.site.role(name, trust(arn))
+        world.site.iam("TagRole", RoleName=name, **{"Tags.member.1.Key": "team", "Tags.member.1.Value": team})
+        assert world.site.assume(key, role).status == 200
+    with outage(world.site, monkeypatch):
+        for name in ("guarded", "open"):
+            body = {"subject": "role", "value": name}
+            answers[name] = api(world.site, key, "POST", "/revocations", body=body).status
+    assert answers == {"guarded": 403, "open": 201}
+
+
 def test_everything_that_was_issued_is_recorded_once_afterwards(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with outage(world.site, monkeypatch):
         made = world.site.assume(world.key, world.role)
