@@ -99,8 +99,10 @@ async def outbound(visit: Visit) -> Response:
     if found is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "This issuer does not exist.")
     issuer, document = found.groups()
-    configuration = json.dumps(outbound_configuration(visit.server, issuer)).encode("ascii")
-    body = visit.server.signer.jwks() if document == OUTBOUND_JWKS else configuration
+    if document == OUTBOUND_JWKS:
+        body = visit.server.signer.jwks()
+    else:
+        body = json.dumps(outbound_configuration(visit.server, issuer)).encode("ascii")
     return public_document(visit.request, body, JSON, MAX_AGE_SECONDS)
 
 
