@@ -67,7 +67,7 @@ class Page(HTMLParser):
         seen = [line for line in self.lines if line.strip()]
         for line in seen[:10]:
             note(f"  | {line[:96]}{'…' if len(line) > 96 else ''}")
-        headings = [line for line in seen[10:] if line in ("Profile, for ~/.aws/config", "Environment")]
+        headings = [line for line in seen[10:] if line in ("PowerShell", "~/.aws/credentials", "Environment file")]
         if headings:
             note(f"  | … and further down: {'; '.join(headings)}")
 

@@ -86,7 +86,7 @@ def fields(answer: Answer) -> list[dict[str, str]]:
 
 def roles(answer: Answer) -> list[str]:
     """The roles that a page offers."""
-    return re.findall(r'aria-label="Take the role (\S+) in account', answer.body.decode())
+    return re.findall(r'aria-label="Assume role (\S+) in account', answer.body.decode())
 
 
 def refused(site: Installation, answer: Answer, status: int = 400) -> dict[str, Any]:
@@ -117,7 +117,8 @@ def test_person_chooses_a_role_and_gets_its_credentials(site: Installation) -> N
     values = dict(re.findall(r"^export (AWS_\w+)=(\S+)$", text.replace("<code>", "<code>\n"), re.MULTILINE))
     key = (values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"], values["AWS_SESSION_TOKEN"])
     assert values["AWS_ENDPOINT_URL"] == BASE
-    assert "[profile daypass]" in text
+    assert "[daypass]" in text
+    assert "$env:AWS_SESSION_TOKEN" in text
     assert site.call(key, "GetCallerIdentity").text("Arn") == f"arn:aws:sts::{ALPHA}:assumed-role/writer/ann"
 
 

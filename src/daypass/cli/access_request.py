@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import click
 
 from daypass.cli import output
+from daypass.cli.access_request_text import examination, last_part, missing, shown
 from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.durations import moment_of
 from daypass.cli.files import text_of
@@ -26,7 +27,7 @@ from daypass.cli.options import (
 )
 from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal
-from daypass.cli.results import Fields, Part, Result, Table, render
+from daypass.cli.results import Result, Table, render
 from daypass.client.credentials import role_arn
 from daypass.client.http import Connection, segment
 
@@ -139,7 +140,7 @@ def suggest(action: str, resource: str, profile: str, endpoint: str) -> Result:
             ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
             [
                 (
-                    _name(each["role"]),
+                    last_part(each["role"]),
                     _stages(each["stages"]),
                     each["grant_id"],
                     ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
@@ -183,15 +184,18 @@ def list_requests(
         Table(
             ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
             [
-                (r["id"], r["state"], _name(r["requester"]), ", ".join(map(_name, r["roles"])), r["risk"], r["reason"])
+                (
+                    r["id"],
+                    r["state"],
+                    last_part(r["requester"]),
+                    ", ".join(map(last_part, r["roles"])),
+                    r["risk"],
+                    r["reason"],
+                )
                 for r in found
             ],
         ),
     )
-
-
-def _name(arn: str) -> str:
-    return arn.partition(":")[2].rpartition(":")[2] or arn
 
 
 @request.command("show")
@@ -206,83 +210,7 @@ def show(request_id: str, examine: bool, account: str, profile: str, endpoint: s
     found = connect(profile, endpoint).api("GET", path, {"account": account})
     if not examine:
         return shown(found)
-    return Result(found, *shown(found["access_request"]).text, *_examination(found))
-
-
-def _examination(found: Mapping[str, Any]) -> Iterator[Part]:
-    """What an approver should know beside the request itself."""
-    added = found["added"]
-    yield ""
-    if added is None:
-        yield "The roles belong to another account: their permissions are not shown here."
-    elif not added:
-        yield "It adds nothing: the person has all of it already."
-    else:
-        rows = [(_action(each), ", ".join(each["resources"]), _name(each["role"]), each["policy"]) for each in added]
-        yield Table(("ADDS", "ON", "ROLE", "POLICY"), rows)
-        if found["more"]:
-            yield "There are more than these."
-    if found["history"]:
-        yield ""
-        earlier = [(output.moment(r["created_at"]), r["state"], r["risk"], r["reason"]) for r in found["history"]]
-        yield Table(("EARLIER REQUEST", "STATE", "RISK", "REASON"), earlier)
-
-
-def _action(added: Mapping[str, Any]) -> str:
-    text = f"everything except {added['action']}" if added["excepted"] else added["action"]
-    return f"{text} (partly)" if added["partly"] else str(text)
-
-
-def shown(found: Mapping[str, Any]) -> Result:
-    """A request, with its votes and grants."""
-    return Result(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
-
-
-def _fields(found: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "request": found["id"],
-        "state": found["state"] + (f" ({found['end_reason']})" if found["end_reason"] else ""),
-        "requester": found["requester"],
-        "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
-        "roles": ", ".join(found["roles"]),
-        "in place of": ", ".join(found.get("substituted", ())),
-        "reason": found["reason"],
-        "ticket": found["ticket"],
-        "duration": f"{found['seconds']} s {'longer' if found.get('extends') else 'from the first use'}",
-        "not before": output.moment(found["starts_at"]),
-        "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
-        "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
-        "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
-        "missing": ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items()),
-    }
-
-
-def _vote(vote: Mapping[str, Any]) -> str:
-    verb = "approved" if vote["approve"] else "denied"
-    void = "; void, because something changed afterwards" if vote["void"] else ""
-    mfa = " with MFA" if vote["mfa_at"] else ""
-    reason = f": {vote['reason']}" if vote["reason"] else ""
-    at = output.moment(vote["at"])
-    return f"  {verb} by {vote['approver']}{mfa} at {at}{_narrowing(vote)}{void}{reason}"
-
-
-def _grant(grant: Mapping[str, Any]) -> str:
-    return f"  grant {grant['id']} of {grant['role']}: {_grant_state(grant)}"
-
-
-def _narrowing(vote: Mapping[str, Any]) -> str:
-    """What an approver took from the request: time, or permissions."""
-    shorter = f", for at most {vote['seconds']} s" if vote["seconds"] else ""
-    return shorter + (", narrowed by a policy" if vote["policy"] else "")
-
-
-def _grant_state(grant: Mapping[str, Any]) -> str:
-    why = f" ({grant['end_reason']})" if grant["end_reason"] else ""
-    uses = f", {grant['uses']} of {grant['max_uses']} sessions used" if grant["max_uses"] else ""
-    if grant["ended_at"]:
-        return f"{grant['state']} at {output.moment(grant['ended_at'])}{why}{uses}"
-    until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else ""
-    return f"{grant['state']}{until}{uses}"
+    return Result(found, *shown(found["access_request"]).text, *examination(found))
 
 
 @request.command("approve")
@@ -318,8 +246,7 @@ def approve(
     if given["instead"]:
         body["substitutes"] = dict(_substitute(connection, each) for each in given["instead"])
     after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
-    missing = ", ".join(f"{number} × {stage}" for stage, number in after["missing"].items())
-    outcome = "Approved." if after["state"] == "approved" else f"Recorded; still missing: {missing}"
+    outcome = "Approved." if after["state"] == "approved" else f"Recorded; still missing: {missing(after)}"
     return render(Result(after, outcome), form)
 
 

@@ -97,7 +97,7 @@ def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, p
             }
         },
     }
-    condition = f'assertion.sub == "{subject}"'
+    condition = f"assertion.sub == {json.dumps(subject, ensure_ascii=False)}"  # CEL quotes texts as JSON does
     members = named.partition("/providers/")[0]
     settings = {
         "issuer_uri": issuer,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
+
+from daypass.client import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `exec` from the cache imports this module
@@ -50,7 +51,7 @@ def process_form(session: Mapping[str, Any]) -> dict[str, Any]:
         "AccessKeyId": session["access_key_id"],
         "SecretAccessKey": session["secret_access_key"],
         "SessionToken": session["session_token"],
-        "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session["expiration"])),
+        "Expiration": state.iso_time(session["expiration"]),
     }
 
 

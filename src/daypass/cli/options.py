@@ -35,7 +35,24 @@ class Group(click.Group):
             formatter.write_dl([(name, command.get_short_help_str(_SUMMARY)) for name, command in commands if command])
 
 
+class Command(click.Command):
+    """A command of a group. An empty argument, or an empty value of an option that can be repeated, names nothing: most
+    often a shell variable was not set. It is refused before a server is asked.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            if (isinstance(param, click.Argument) or param.multiple) and param.name is not None:
+                value = ctx.params.get(param.name)
+                given = ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+                if given and "" in (value if isinstance(value, tuple) else (value,)):
+                    raise click.BadParameter("it is empty.", ctx, param)
+        return rest
+
+
 Group.group_class = Group
+Group.command_class = Command
 
 _SUMMARY = 300  # characters: longer than any first sentence
 

@@ -42,8 +42,7 @@ class Credentials:
         return f"Credentials({self.access_key_id!r}, expiration={self.expiration})"
 
     def expiration_text(self) -> str:
-        """As AWS writes it: 2026-01-31T12:00:00Z."""
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.expiration))
+        return state.iso_time(self.expiration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from errno import EPERM
 from stat import S_IWOTH
 
@@ -163,6 +164,11 @@ def session(path: str, endpoint: str, access_key_id: str, role: str) -> dict[str
     except (OSError, *UNREADABLE):
         return None
     return dict(found) if texts and times and whose else None
+
+
+def iso_time(seconds: float) -> str:
+    """As AWS writes it: 2026-01-31T12:00:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def is_good(expiration: float, now: float) -> bool:

@@ -8,23 +8,18 @@ Sources: the AWS pages "AWS global condition context keys" and "IAM and AWS STS 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
+from daypass.domain.encoding import iso_time
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.session import SessionClaims, chain_depth
 
 AUDIENCE_KEY: Final = "daypass:audience"
 SCOPE_KEY: Final = "daypass:scope"
-
-
-@lru_cache(maxsize=256)
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, Value]:
@@ -63,7 +58,7 @@ def _add_session_keys(context: dict[str, Value], session: SessionClaims, mfa_at:
     aws:MultiFactorAuthPresent is "false" rather than absent for a session without MFA, so that a Deny on "false"
     matches. aws:MultiFactorAuthAge is present only with MFA.
     """
-    context["aws:tokenissuetime"] = _iso((session.first_issued_at or session.issued_at) // 1000)
+    context["aws:tokenissuetime"] = iso_time((session.first_issued_at or session.issued_at) // 1000)
     context["aws:multifactorauthpresent"] = "true" if mfa_at else "false"
     if mfa_at:
         context["aws:multifactorauthage"] = str(max(0, now - mfa_at) // 1000)
@@ -101,7 +96,7 @@ def pairs_of(keys: Mapping[str, Value]) -> Tags:
 
 def time_keys(now: int) -> dict[str, Value]:
     """The keys of the time `now` (ms)."""
-    return {"aws:currenttime": _iso(now // 1000), "aws:epochtime": str(now // 1000)}
+    return {"aws:currenttime": iso_time(now // 1000), "aws:epochtime": str(now // 1000)}
 
 
 def arrival_context(facts: RequestFacts, now: int) -> dict[str, Value]:

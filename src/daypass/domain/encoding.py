@@ -1,9 +1,11 @@
-"""The encodings that tokens, codes and stored digests share."""
+"""The encodings that tokens, codes, answers and stored digests share."""
 
 from __future__ import annotations
 
 import hashlib
 from binascii import b2a_base64
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -17,3 +19,9 @@ def base64url(data: bytes) -> str:
 def text_digest(text: str) -> str:
     """The SHA-256 of a text in hex. Every text has one, also one with lone surrogates."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@lru_cache(maxsize=1024)  # an answer repeats its times, and many requests arrive in the same second
+def iso_time(seconds: int) -> str:
+    """Seconds since the epoch as AWS writes times: 2026-01-31T12:00:00Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,12 +11,12 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.delegation import actors, may_act
 from daypass.domain.directory import OidcProvider
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import ID_JAG, JoseError, UnverifiedJws
 from daypass.domain.proof import OneTime, Proof
@@ -234,19 +234,21 @@ def _check_times(settings: ProviderSettings, claims: Mapping[str, Any], now: int
     expires, begins, issued = (_time(claims, name) for name in ("exp", "nbf", "iat"))
     if expires is None:
         raise _refusal("Missing a required claim: exp")
-    server_time = f"this server's time is {_iso(seconds)}, and {leeway} seconds of leeway are given"
+    server_time = f"this server's time is {iso_time(int(seconds))}, and {leeway} seconds of leeway are given"
     times = {"now": int(seconds), "exp": expires, "nbf": begins, "iat": issued, "leeway": leeway}
     if seconds >= expires + leeway:
-        expired = f"Token expired: it was valid until {_iso(expires)} (exp); {server_time}"
+        expired = f"Token expired: it was valid until {iso_time(int(expires))} (exp); {server_time}"
         raise _refusal(expired, ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
     for name, time in (("nbf", begins), ("iat", issued)):
         if time is not None and seconds < time - leeway:
-            raise _refusal(f"Token is not valid yet: it begins at {_iso(time)} ({name}); {server_time}", times=times)
+            raise _refusal(
+                f"Token is not valid yet: it begins at {iso_time(int(time))} ({name}); {server_time}", times=times
+            )
     if settings.max_age_seconds:
         if issued is None:
             raise _refusal("Missing a required claim: iat")
         if seconds >= issued + settings.max_age_seconds + leeway:
-            old = f"Token expired: it was issued at {_iso(issued)} (iat), more than {settings.max_age_seconds} seconds ago"
+            old = f"Token expired: it was issued at {iso_time(int(issued))} (iat), more than {settings.max_age_seconds} seconds ago"
             raise _refusal(f"{old}; {server_time}", ErrorKind.EXPIRED_IDENTITY_TOKEN, times=times)
     return expires
 
@@ -260,10 +262,6 @@ def _time(claims: Mapping[str, Any], name: str) -> int | None:
 
 def _is_time(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LATEST
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _subject(provider: OidcProvider, settings: ProviderSettings, claims: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ import base64
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape, quoteattr
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
+from daypass.domain.encoding import iso_time
 from daypass.federation import saml_metadata
 from daypass.federation.saml_decrypt import Undecryptable, certificate_of, decrypt, load_key
 from daypass.federation.saml_response import (
@@ -168,7 +168,7 @@ class SamlServiceProvider:
         where = (await self._usable_metadata(provider, now)).sso_url
         if not where or not self._base:
             return ""
-        at = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = iso_time(now // 1000)
         force = ' ForceAuthn="true"' if again else ""
         request = (
             '<samlp:AuthnRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" '

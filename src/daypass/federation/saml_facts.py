@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from lxml import etree
 
 from daypass.domain.assertion import REDEEM_MS, Assertion, refuse
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation.saml_metadata import read_time
 from daypass.federation.saml_xml import SAML, BadXml, only, text_of
@@ -172,7 +172,7 @@ class _Times:
         self.end = min(self.end, end + LEEWAY_MS)
 
     def _skewed(self, kind: ErrorKind, message: str, text: str) -> DaypassError:
-        ours = datetime.fromtimestamp(self._now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ours = iso_time(self._now // 1000)
         return DaypassError(
             kind,
             f"{message}: it says {text}, this server's time is {ours}, and {LEEWAY_MS // 1000} seconds of leeway are given",

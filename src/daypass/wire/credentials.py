@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from daypass.domain.encoding import iso_time
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.issue import Issued
 
@@ -28,7 +28,7 @@ def environment(issued: Issued[AwsCredentials], endpoint: str, region: str) -> d
         "AWS_ACCESS_KEY_ID": given.access_key_id,
         "AWS_SECRET_ACCESS_KEY": given.secret,
         "AWS_SESSION_TOKEN": given.token,
-        "AWS_CREDENTIAL_EXPIRATION": moment(issued.session.expires_at),
+        "AWS_CREDENTIAL_EXPIRATION": iso_time(issued.session.expires_at // 1000),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,  # the variable that boto3 reads
@@ -61,8 +61,3 @@ def _profile(values: Mapping[str, str]) -> str:
         "endpoint_url": values["AWS_ENDPOINT_URL"],
     }
     return "\n".join(["[daypass]", *(f"{name} = {value}" for name, value in settings.items())])
-
-
-def moment(ms: int) -> str:
-    """As AWS writes it: 2026-01-31T12:00:00Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))

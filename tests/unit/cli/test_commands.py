@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.parser import WITHOUT_JSON, every_command
@@ -256,3 +257,32 @@ def test_result_text_cannot_control_a_terminal(cli: Run, serve: Serve) -> None:
     ran = cli("notify", "test", "ops")
     assert "\x1b" not in ran.out
     assert len(ran.out.splitlines()) == 1
+
+
+def arguments_of(name: str) -> list[click.Argument]:
+    """The required arguments of a command that takes no file: the system refuses a file without a name in words."""
+    found = [each for each in COMMANDS[name].params if isinstance(each, click.Argument) and each.required]
+    return [] if any(isinstance(each.type, click.Path) for each in found) else found
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if " " in name and arguments_of(name)])
+def test_command_with_empty_arguments_is_refused_before_the_server_is_asked(name: str, cli: Run, serve: Serve) -> None:
+    server = serve()
+    ran = cli(*name.split(), *("" for _ in arguments_of(name)))
+    assert (ran.status, server.sent) == (2, [])
+
+
+def test_role_create_with_an_empty_principal_is_refused_before_the_server_is_asked(cli: Run, serve: Serve) -> None:
+    server = serve()
+    ran = cli("role", "create", "deploy", "--principal", "")
+    assert (ran.status, server.sent) == (2, [])
+    assert "--principal" in ran.err
+    assert "it is empty" in ran.err
+
+
+def test_bridge_gcp_quotes_the_subject_in_the_condition(cli: Run, serve: Serve) -> None:
+    issuer = "<IssuerIdentifier>https://d.example/a</IssuerIdentifier>"
+    serve(result("GetOutboundWebIdentityFederationInfo", issuer))
+    ran = cli("bridge", "gcp", "--subject", 'a" || "" == "', "--output", "json")
+    assert ran.status == 0, ran.err
+    assert json.loads(ran.out)["provider"]["attribute_condition"] == r'assertion.sub == "a\" || \"\" == \""'

@@ -11,7 +11,6 @@ import io
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from daypass.domain.arn import root_arn
@@ -25,6 +24,7 @@ from daypass.domain.directory import (
     PasswordPolicy,
     User,
 )
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import last_used
@@ -127,20 +127,20 @@ class _Rows:
     def root(self) -> list[str]:
         account = self._ctx.tx.get(Account, id=self._ctx.account)
         created = account.created_at if account is not None else 0
-        begin = ("<root_account>", root_arn(self._ctx.account), _date(created))
+        begin = ("<root_account>", root_arn(self._ctx.account), iso_time(created // 1000))
         return [*begin, *_ROOT_PASSWORD, *self._rest(self._ctx.account)]
 
     def user(self, user: User) -> list[str]:
         password = self._password(self._profiles.get(user.id))
-        return [user.name, user.arn, _date(user.created_at), *password, *self._rest(user.id)]
+        return [user.name, user.arn, iso_time(user.created_at // 1000), *password, *self._rest(user.id)]
 
     def _password(self, profile: LoginProfile | None) -> tuple[str, ...]:
         """Users do not sign in with a password here, so the report has no information on its use."""
         if profile is None:
             return _NO_PASSWORD
         changed = profile.password_changed_at
-        rotation = _date(changed + self._max_age_days * _DAY_MS) if self._max_age_days else _NONE
-        return ("true", "no_information", _date(changed), rotation)
+        rotation = iso_time((changed + self._max_age_days * _DAY_MS) // 1000) if self._max_age_days else _NONE
+        return ("true", "no_information", iso_time(changed // 1000), rotation)
 
     def _rest(self, owner_id: str) -> list[str]:
         keys = [self._key(key) for key in self._keys[owner_id][:2]]
@@ -149,9 +149,9 @@ class _Rows:
 
     def _key(self, key: AccessKey) -> tuple[str, ...]:
         last = last_used.newest(last_used.uses(self._ctx, key.id))
-        used = (_date(last.at), last.region or _NONE, last.operation) if last is not None else (_NONE, _NONE, _NONE)
-        return ("true" if key.status is KeyStatus.ACTIVE else "false", _date(key.created_at), *used)
-
-
-def _date(ms: int) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        used = (
+            (iso_time(last.at // 1000), last.region or _NONE, last.operation)
+            if last is not None
+            else (_NONE, _NONE, _NONE)
+        )
+        return ("true" if key.status is KeyStatus.ACTIVE else "false", iso_time(key.created_at // 1000), *used)

@@ -1,21 +1,18 @@
 """The service models: what operations there are, and for each its compiled parser, checker and serializer.
 
-The descriptions are botocore's data files, read once at first use; nothing of botocore runs. An operation is compiled
-when it is first called. Nothing here knows what an operation does.
+The descriptions are read once, at first use. An operation is compiled when it is first called. Nothing here knows what an operation does.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.resources import files
 from typing import Any
 
 from daypass.wire.aws import json as json_form
 from daypass.wire.aws import query, validate, xml
+from daypass.wire.service_models import description_of
 
 VERSIONS: Mapping[str, str] = {"sts": "2011-06-15", "iam": "2010-05-08"}
 REDACTED = "***"
@@ -158,13 +155,4 @@ def _with_documented_limits(service: str, shapes: xml.Shapes) -> xml.Shapes:
 @cache
 def load(name: str) -> ServiceModel:
     """The model of `sts` or `iam`. Raises FileNotFoundError when botocore's data files are not installed."""
-    folder = files("botocore") / "data" / name / VERSIONS[name]
-    packed = folder / "service-2.json.gz"
-    raw = gzip.decompress(packed.read_bytes()) if packed.is_file() else (folder / "service-2.json").read_bytes()
-    return ServiceModel(name, json.loads(raw, object_hook=_without_documentation))
-
-
-def _without_documentation(value: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(value.get("documentation"), str):  # a member named so is a mapping, and stays
-        del value["documentation"]
-    return value
+    return ServiceModel(name, description_of(name, VERSIONS[name]))

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, TypeAlias
+
+from daypass.domain.encoding import iso_time
 
 Shapes: TypeAlias = Mapping[str, Mapping[str, Any]]
 Render: TypeAlias = Callable[[Any, list[str]], str]  # of a value; the list collects the unescaped texts
@@ -42,13 +42,6 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and not text.encode("ascii").translate(None, _PLAIN)
 
 
-@lru_cache(maxsize=1024)
-def _iso(seconds: int) -> str:
-    """Seconds since the epoch in ISO 8601, UTC, as AWS's query services write times."""
-    year, month, day, hour, minute, second = time.gmtime(seconds)[:6]
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-
-
 def _boolean(value: Any, _: list[str]) -> str:
     if value is True:
         return "true"
@@ -74,7 +67,7 @@ _SCALARS: dict[str, Render] = {
     "integer": _integer,
     "long": _integer,
     "boolean": _boolean,
-    "timestamp": lambda value, _: _iso(value // 1000),
+    "timestamp": lambda value, _: iso_time(value // 1000),
     "blob": lambda value, _: base64.b64encode(value).decode("ascii"),
 }
 

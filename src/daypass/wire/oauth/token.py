@@ -7,11 +7,11 @@ Sources: RFC 6749, 4 and 5; RFC 8693, 2; RFC 7523, 2.1; RFC 8707, 2; RFC 9396, 7
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.binding import JKT
 from daypass.operations.assume.forms import AwsCredentials
@@ -287,5 +287,5 @@ def _aws_members(credential: AwsCredentials, expires_at: int) -> dict[str, Any]:
         "token_type": "N_A",
         "access_key_id": credential.access_key_id,
         "secret_access_key": credential.secret,
-        "expiration": datetime.fromtimestamp(expires_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expiration": iso_time(expires_at // 1000),
     }

@@ -1,16 +1,13 @@
 """The service model of IAM Roles Anywhere: the method and path of each operation, and the location of its parameters.
 
-The description is botocore's data file, read at first use; nothing of botocore runs.
+The description is read once, at first use.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.sigv4.canonical import query_pairs
 from daypass.wire.content import json_object_of
 from daypass.wire.rolesanywhere.schemas import Shapes, from_text, rendered, typed
+from daypass.wire.service_models import description_of
 
 VERSION: Final = "2018-05-10"
 _MAX_QUERY: Final = 100  # names in a query string
@@ -125,7 +123,4 @@ def query_of(raw_query: bytes) -> dict[str, list[str]]:
 @cache
 def load() -> Model:
     """The model. Raises FileNotFoundError when botocore's data files are not installed."""
-    folder = files("botocore") / "data" / "rolesanywhere" / VERSION
-    packed = folder / "service-2.json.gz"
-    raw = gzip.decompress(packed.read_bytes()) if packed.is_file() else (folder / "service-2.json").read_bytes()
-    return Model(json.loads(raw))
+    return Model(description_of("rolesanywhere", VERSION))

@@ -10,10 +10,10 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 
 Shapes: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -168,12 +168,7 @@ def rendered(shapes: Shapes, name: str, value: Any) -> Any:
     if kind == "list":
         return [rendered(shapes, shape["member"]["shape"], item) for item in value]
     if kind == "timestamp":
-        return iso(value)
+        return iso_time(value // 1000)
     if kind == "blob":
         return base64.b64encode(value).decode("ascii")
     return value
-
-
-def iso(ms: int) -> str:
-    """A time in ISO-8601, to the second."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from daypass import sigv4
 from daypass.domain.arn import assumed_role_arn
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import has_policies_or_tags
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
@@ -33,7 +34,7 @@ from daypass.wire.front import Front, Progress, signature_error
 from daypass.wire.http import Request, Response
 from daypass.wire.rolesanywhere.errors import ERRORS, json_response
 from daypass.wire.rolesanywhere.model import query_of
-from daypass.wire.rolesanywhere.schemas import Shapes, from_text, iso, typed
+from daypass.wire.rolesanywhere.schemas import Shapes, from_text, typed
 
 OPERATION: Final = f"{SIGNING_NAME}:CreateSession"
 _ARN: Final = {"type": "string", "min": 1, "max": 1011}
@@ -141,7 +142,7 @@ def _rendered(answer: CertificateSession[AwsCredentials]) -> dict[str, Any]:
         },
         "credentials": {
             "accessKeyId": credentials.access_key_id,
-            "expiration": iso(session.expires_at),
+            "expiration": iso_time(session.expires_at // 1000),
             "secretAccessKey": credentials.secret,
             "sessionToken": credentials.token,
         },

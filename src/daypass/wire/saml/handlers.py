@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume import saml_sign_in
 from daypass.operations.assume.assume_role_with_saml import RequestedProvider, provider_of, requested_provider
@@ -23,7 +24,6 @@ from daypass.operations.assume.saml_sign_in import Granted
 from daypass.operations.assume.saml_ticket import CommandLine
 from daypass.operations.sign_in import saml as browser_sign_in
 from daypass.ports import Call
-from daypass.wire.credentials import moment
 from daypass.wire.form import pairs_of, unique
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Handler, Request, Response
@@ -211,5 +211,5 @@ def _credentials_json(granted: Granted[AwsCredentials]) -> dict[str, Any]:
         "AccessKeyId": given.access_key_id,
         "SecretAccessKey": given.secret,
         "SessionToken": given.token,
-        "Expiration": moment(granted.issued.session.expires_at),
+        "Expiration": iso_time(granted.issued.session.expires_at // 1000),
     }

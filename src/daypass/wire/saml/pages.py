@@ -7,13 +7,12 @@ Text must be put into a page only with `shown` (attack A87).
 from __future__ import annotations
 
 import html
-import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.saml_sign_in import Choice, Granted
-from daypass.wire.credentials import environment
+from daypass.wire.credentials import environment, texts
 from daypass.wire.saml import csrf
 
 STYLE_PATH = "/saml/style.css"
@@ -103,23 +102,16 @@ def _role_row(place: int, role: str) -> str:
     return (
         f"<li><span>{shown(name)}<small>account {shown(account)}</small></span>"
         f'<button type="submit" name="choice" value="{place}" '
-        f'aria-label="Take the role {shown(name)} in account {shown(account)}">Take it</button></li>'
+        f'aria-label="Assume role {shown(name)} in account {shown(account)}">Assume role</button></li>'
     )
 
 
 def credentials_page(granted: Granted[AwsCredentials], endpoint: str, region: str) -> bytes:
     """A session's credentials in the forms in which they are used."""
     assert granted.issued is not None
-    values = environment(granted.issued, endpoint, region)
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.session.expires_at / 1000))
-    blocks = "".join(
-        f"<h2>{shown(title)}</h2>{_box(lines)}"
-        for title, lines in (
-            ("Shell", [f"export {name}={shlex.quote(value)}" for name, value in values.items()]),
-            ("Profile, for ~/.aws/config", _profile(values, endpoint)),
-            ("Environment", [f"{name}={value}" for name, value in values.items()]),
-        )
-    )
+    formats = texts(environment(granted.issued, endpoint, region))
+    blocks = "".join(f"<h2>{shown(each.title)}</h2>{_box(each.text.splitlines())}" for each in formats)
     about = (
         f"<p>Credentials of <strong>{shown(granted.role)}</strong>, good until <time>{shown(until)} UTC</time>. "
         "They are shown once. A click into a box selects all of it.</p>"
@@ -131,12 +123,6 @@ def _box(lines: Sequence[str]) -> str:
     """Text to copy. It can be scrolled with the keyboard."""
     text = "\n".join(map(shown, lines))
     return f'<pre tabindex="0"><code>{text}</code></pre>'
-
-
-def _profile(values: Mapping[str, str], endpoint: str) -> list[str]:
-    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region")
-    settings = [f"{name} = {values[name.upper() if name != 'region' else 'AWS_REGION']}" for name in names]
-    return ["[profile daypass]", *settings, f"endpoint_url = {endpoint}"]
 
 
 def error_page(code: str, message: str, request_id: str, encoded: str) -> bytes:

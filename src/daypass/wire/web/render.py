@@ -12,6 +12,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from daypass.domain.encoding import iso_time
 from daypass.wire.http import Header, Response
 from daypass.wire.web import static
 
@@ -91,7 +92,7 @@ def moment(ms: int) -> str:
 
 def iso(ms: int) -> str:
     """A time for the attribute `datetime`: 2026-01-31T12:00:00Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000))
+    return iso_time(ms // 1000)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,97 @@
+"""Access requests as text: a request with its votes and grants, and what an approver should know beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from daypass.cli import output
+from daypass.cli.results import Fields, Part, Result, Table
+
+
+def last_part(arn: str) -> str:
+    """A role or principal, short: what follows the last colon of its ARN."""
+    return arn.partition(":")[2].rpartition(":")[2] or arn
+
+
+def shown(found: Mapping[str, Any]) -> Result:
+    """A request, with its votes and grants."""
+    return Result(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
+
+
+def missing(found: Mapping[str, Any]) -> str:
+    """The votes that a request still needs, by stage."""
+    return ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items())
+
+
+def _fields(found: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "request": found["id"],
+        "state": found["state"] + (f" ({found['end_reason']})" if found["end_reason"] else ""),
+        "requester": found["requester"],
+        "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
+        "roles": ", ".join(found["roles"]),
+        "in place of": ", ".join(found.get("substituted", ())),
+        "reason": found["reason"],
+        "ticket": found["ticket"],
+        "duration": f"{found['seconds']} s {'longer' if found.get('extends') else 'from the first use'}",
+        "not before": output.moment(found["starts_at"]),
+        "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
+        "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
+        "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
+        "missing": missing(found),
+    }
+
+
+def _vote(vote: Mapping[str, Any]) -> str:
+    verb = "approved" if vote["approve"] else "denied"
+    void = "; void, because something changed afterwards" if vote["void"] else ""
+    mfa = " with MFA" if vote["mfa_at"] else ""
+    reason = f": {vote['reason']}" if vote["reason"] else ""
+    at = output.moment(vote["at"])
+    return f"  {verb} by {vote['approver']}{mfa} at {at}{_narrowing(vote)}{void}{reason}"
+
+
+def _grant(grant: Mapping[str, Any]) -> str:
+    return f"  grant {grant['id']} of {grant['role']}: {_grant_state(grant)}"
+
+
+def _narrowing(vote: Mapping[str, Any]) -> str:
+    """What an approver took from the request: time, or permissions."""
+    shorter = f", for at most {vote['seconds']} s" if vote["seconds"] else ""
+    return shorter + (", narrowed by a policy" if vote["policy"] else "")
+
+
+def _grant_state(grant: Mapping[str, Any]) -> str:
+    why = f" ({grant['end_reason']})" if grant["end_reason"] else ""
+    uses = f", {grant['uses']} of {grant['max_uses']} sessions used" if grant["max_uses"] else ""
+    if grant["ended_at"]:
+        return f"{grant['state']} at {output.moment(grant['ended_at'])}{why}{uses}"
+    until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else ""
+    return f"{grant['state']}{until}{uses}"
+
+
+def examination(found: Mapping[str, Any]) -> Iterator[Part]:
+    """What an approver should know beside the request itself."""
+    added = found["added"]
+    yield ""
+    if added is None:
+        yield "The roles belong to another account: their permissions are not shown here."
+    elif not added:
+        yield "It adds nothing: the person has all of it already."
+    else:
+        rows = [
+            (_action(each), ", ".join(each["resources"]), last_part(each["role"]), each["policy"]) for each in added
+        ]
+        yield Table(("ADDS", "ON", "ROLE", "POLICY"), rows)
+        if found["more"]:
+            yield "There are more than these."
+    if found["history"]:
+        yield ""
+        earlier = [(output.moment(r["created_at"]), r["state"], r["risk"], r["reason"]) for r in found["history"]]
+        yield Table(("EARLIER REQUEST", "STATE", "RISK", "REASON"), earlier)
+
+
+def _action(added: Mapping[str, Any]) -> str:
+    text = f"everything except {added['action']}" if added["excepted"] else added["action"]
+    return f"{text} (partly)" if added["partly"] else str(text)
