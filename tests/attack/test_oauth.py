@@ -353,6 +353,7 @@ def test_a11_presigned_request_that_is_not_for_an_exchange_here_is_refused(site:
     for text in bad:
         refusal(site, exchange(site, text, PRESIGNED, role=target), "invalid_request")
     assert f"X-Daypass-Audience={ISSUER}" in described(exchange(site, bad[0], PRESIGNED, role=target))
+    assert f"its address must begin with {ISSUER}/" in described(exchange(site, bad[4], PRESIGNED, role=target))
     assert described(exchange(site, bad[10], PRESIGNED, role=target)) == "The token is invalid, expired or revoked."
     site.wall.time += 301_000
     refusal(site, exchange(site, url, PRESIGNED, role=target), "invalid_request")

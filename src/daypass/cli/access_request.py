@@ -39,7 +39,7 @@ _STATES = ("draft", "pending", "approved", "denied", "expired", "cancelled", "cl
 
 def mfa_options(command: Any) -> Any:
     """--mfa-serial and --mfa-code: a code for this call."""
-    for name in ("--mfa-serial", "--mfa-code"):
+    for name in ("--mfa-code", "--mfa-serial"):  # the last one is first in the help
         metavar, text = ROLE_TEXTS[name]
         command = click.option(name, default="", metavar=metavar, help=text)(command)
     return command
@@ -79,11 +79,17 @@ def wanted(
 
 def new_request_options(command: Any) -> Any:
     """--reason, --ticket, --for and the options of MFA."""
+    command = mfa_options(command)
     command = click.option("--ticket", default="", metavar="TEXT", help="The ticket, for example INC-42.")(command)
     command = click.option(
-        "--for", "duration", type=Duration(), default=0, metavar="TIME", help="30m, 1h; from first use."
+        "--for",
+        "duration",
+        type=Duration(),
+        default=0,
+        metavar="TIME",
+        help="How long, from the first use: 30m, 1h. Default: that of the rule.",
     )(command)
-    return mfa_options(_reason(command))
+    return _reason(command)
 
 
 @request.command("create")
@@ -91,14 +97,18 @@ def new_request_options(command: Any) -> Any:
 @new_request_options
 @click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
 @click.option("--start", default="", metavar="TIME", help="Not before: 2026-01-31T12:00:00Z, or +2h.")
-@click.option("--uses", type=click.IntRange(1, 1000), help="Number of sessions.")
-@click.option("--beneficiary", default="", metavar="ARN", help="For this user, who must accept.")
-@click.option("--token", default="", metavar="TEXT", help="Repeated with the same token, it is the same request.")
+@click.option("--uses", type=click.IntRange(1, 1000), help="End the access after this number of sessions.")
+@click.option("--beneficiary", default="", metavar="ARN", help="Request it for this user, who must accept.")
+@click.option(
+    "--token", default="", metavar="TEXT", help="A repeated call with the same token makes no second request."
+)
 @click.option(
     "--break-glass", is_flag=True, help="Emergency access: no approver, an alert at once, a review afterwards."
 )
-@click.option("--new", is_flag=True, help="Also when you have access that covers this request.")
-@click.option("--confirm", default="", metavar="ROLE", help="For an emergency, the name of the first role.")
+@click.option("--new", is_flag=True, help="Make a new request, also when you have access that covers it.")
+@click.option(
+    "--confirm", default="", metavar="ROLE", help="With --break-glass: the name of the first role, as a confirmation."
+)
 @server_options
 @output_option
 def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint: str, **given: Any) -> Result:
@@ -216,7 +226,7 @@ def show(request_id: str, examine: bool, account: str, profile: str, endpoint: s
 @request.command("approve")
 @_id
 @click.option("--reason", default="", metavar="TEXT", help="For the record.")
-@click.option("--for", "duration", type=Duration(), default=0, metavar="TIME", help="A shorter duration.")
+@click.option("--for", "duration", type=Duration(), default=0, metavar="TIME", help="Grant it for a shorter time.")
 @click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
 @click.option("--instead", multiple=True, metavar="ROLE=ROLE", help="Grant the second role in place of the first.")
 @click.option("--binding", default="", metavar="DIGEST", help="Approve only this version of the request.")
@@ -308,7 +318,7 @@ def accept(request_id: str, mfa_serial: str, mfa_code: str, profile: str, endpoi
 @request.command("extend")
 @_id
 @_reason
-@click.option("--for", "duration", type=Duration(), required=True, metavar="TIME", help="So much longer.")
+@click.option("--for", "duration", type=Duration(), required=True, metavar="TIME", help="The additional time: 30m, 1h.")
 @mfa_options
 @server_options
 @output_option

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daypass.cli import output
+from daypass.cli.durations import left
 from daypass.cli.results import Fields, Part, Result, Table
 
 
@@ -34,10 +35,10 @@ def _fields(found: Mapping[str, Any]) -> dict[str, object]:
         "in place of": ", ".join(found.get("substituted", ())),
         "reason": found["reason"],
         "ticket": found["ticket"],
-        "duration": f"{found['seconds']} s {'longer' if found.get('extends') else 'from the first use'}",
+        "duration": f"{left(found['seconds'])} {'longer' if found.get('extends') else 'from the first use'}",
         "not before": output.moment(found["starts_at"]),
         "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
-        "risk": "; ".join((str(found["risk"]), *(reason["text"] for reason in found["risk_reasons"]))),
+        "risk": " ".join((f"{found['risk']} of 100.", *(reason["text"] for reason in found["risk_reasons"]))),
         "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
         "missing": missing(found),
     }
@@ -58,7 +59,7 @@ def _grant(grant: Mapping[str, Any]) -> str:
 
 def _narrowing(vote: Mapping[str, Any]) -> str:
     """What an approver took from the request: time, or permissions."""
-    shorter = f", for at most {vote['seconds']} s" if vote["seconds"] else ""
+    shorter = f", for at most {left(vote['seconds'])}" if vote["seconds"] else ""
     return shorter + (", narrowed by a policy" if vote["policy"] else "")
 
 
@@ -78,7 +79,7 @@ def examination(found: Mapping[str, Any]) -> Iterator[Part]:
     if added is None:
         yield "The roles belong to another account: their permissions are not shown here."
     elif not added:
-        yield "It adds nothing: the person has all of it already."
+        yield "It adds nothing to the permissions of the person."
     else:
         rows = [
             (_action(each), ", ".join(each["resources"]), last_part(each["role"]), each["policy"]) for each in added

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
 ROLE_TEXTS: dict[str, tuple[str, str]] = {
-    "--session-name": ("NAME", "Default: your login name."),
+    "--session-name": ("NAME", "Name of the session. Default: your login name."),
     "--external-id": ("ID", "The external ID that the trust policy requires."),
     "--source-identity": ("NAME", "Source identity that the session, and sessions made from it, keep."),
     "--mfa-serial": ("ARN", "MFA device. Default: that of the profile, if any."),
-    "--mfa-code": ("CODE", "Its code. Default: asked for on the terminal."),
+    "--mfa-code": ("CODE", "Code of the MFA device. Default: asked for on the terminal."),
 }
 """Options of AssumeRole whose value is text: metavar and help."""
 

@@ -73,7 +73,7 @@ def aws(audience: str, subject: str, profile: str, endpoint: str) -> Result:
     "--audience", default="", metavar="NAME", help="The audience of the tokens. Default: that of the provider."
 )
 @click.option("--pool", default="daypass", metavar="NAME", help="The workload identity pool.")
-@click.option("--provider", default="daypass", metavar="NAME", help="Its provider.")
+@click.option("--provider", default="daypass", metavar="NAME", help="The provider in the pool.")
 @click.option("--token-url", default="https://sts.googleapis.com/v1/token", metavar="URL", help="The token endpoint.")
 @_subject_option
 @server_options
@@ -131,7 +131,7 @@ def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, p
 
 @bridge.command("azure")
 @click.option("--audience", default=_AZURE, metavar="NAME", help="The audience of the tokens.")
-@click.option("--name", default="daypass", metavar="NAME", help="Of the federated credential.")
+@click.option("--name", default="daypass", metavar="NAME", help="Name of the federated credential.")
 @_subject_option
 @server_options
 @output_option
@@ -149,7 +149,7 @@ def azure(audience: str, name: str, subject: str, profile: str, endpoint: str) -
 @bridge.command("vault")
 @click.option("--audience", default="vault", metavar="NAME", help="The audience of the tokens.")
 @click.option("--role", default="daypass", metavar="NAME", help="The role of the auth method.")
-@click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy of its tokens; several times.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy of its tokens; repeatable.")
 @click.option("--ttl", default="1h", metavar="TIME", help="The longest lifetime of its tokens.", show_default=True)
 @_subject_option
 @server_options

@@ -65,7 +65,7 @@ COMMANDS: dict[str, Place] = {
     "audit": Place("daypass.cli.audit", "audit", "Read and verify the audit record."),
     "clock": Place("daypass.cli.clock", "clock", "Show the server's time, and correct it after a clock error."),
     "server-keys": Place("daypass.cli.server_keys", "server_keys", "The keys that seal sessions and sign tokens."),
-    "backup": Place("daypass.cli.backup", "backup", "Back up the database, restore it, and try that."),
+    "backup": Place("daypass.cli.backup", "backup", "Back up the database, restore it, and test a backup."),
     "account": Place("daypass.cli.operate", "account", "Accounts of this installation."),
     "guardrail": Place("daypass.cli.operate", "guardrail", "Policies that limit every principal of an account."),
     "settings": Place("daypass.cli.dashboard", "settings", "Show the settings of the server."),

@@ -60,7 +60,11 @@ def list_channels(account: str, profile: str, endpoint: str) -> Result:
 @click.argument("kind", type=click.Choice(["webhook", "email", "slack", "teams", "jira", "servicenow"]))
 @click.argument("target")
 @click.option(
-    "--event", "events", multiple=True, metavar="TYPE", help="An event to report; repeatable. Default: the usual."
+    "--event",
+    "events",
+    multiple=True,
+    metavar="TYPE",
+    help="An event to report, such as access.ended; repeatable. Default: those of requests, votes and grants.",
 )
 @click.option(
     "--secret-file",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import output
+from daypass.cli.durations import left
 from daypass.cli.options import Group, connect, limit_option, output_option, pages, server_options
 from daypass.cli.results import Result, Table, done, listing
 from daypass.client.http import segment
@@ -50,7 +51,10 @@ def own_access(profile: str, endpoint: str) -> Result:
     """Show your grants and your open requests."""
     found = connect(profile, endpoint).api("GET", "/own-access")
     grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in found["grants"]]
-    requests = [(", ".join(r["roles"]), r["state"], "", r["id"]) for r in found["access_requests"]]
+    listed = {g["request_id"] for g in found["grants"]}
+    requests = [
+        (", ".join(r["roles"]), r["state"], "", r["id"]) for r in found["access_requests"] if r["id"] not in listed
+    ]
     return Result(found, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests]))
 
 
@@ -68,7 +72,7 @@ def requestable_roles(limit: int, profile: str, endpoint: str) -> Result:
             r["arn"],
             r["rule"],
             ", ".join(r["stages"]) or "automatic",
-            f"{r['max_seconds']} s",
+            left(r["max_seconds"]),
             "yes" if r["ticket_required"] else "",
             "yes" if r["break_glass"] else "",
         ),

@@ -53,7 +53,7 @@ def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]
 @policy.command("create")
 @click.argument("name")
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--description", default="", metavar="TEXT")
+@click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @server_options
 @output_option
 def create(name: str, file: TextIO, description: str, profile: str, endpoint: str) -> Result:

@@ -44,7 +44,7 @@ def _one(identifier: str) -> str:
     "scopes",
     multiple=True,
     metavar="NAME[=FILE]",
-    help="A scope, and the file with the session policy that it stands for; several times.",
+    help="A scope, and the file with the session policy that it stands for; repeatable.",
 )
 @click.option("--default-scope", "defaults", multiple=True, metavar="NAME", help="For requests without a scope.")
 @click.option("--algorithm", type=click.Choice(["ES256", "EdDSA", "RS256"]), help="Signs tokens for it.")

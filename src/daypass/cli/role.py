@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import iam, output
+from daypass.cli.durations import left
 from daypass.cli.options import (
     Duration,
     Group,
@@ -80,7 +81,7 @@ def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> 
     """Set the Daypass settings of role NAME."""
     body = {"chained_max_seconds": seconds}
     made = connect(profile, endpoint).api("PUT", _settings(name), {"account": account}, body)
-    return Result(made, f"Chained sessions of {made['arn']} last up to {made['chained_max_seconds']} seconds.")
+    return Result(made, f"Chained sessions of {made['arn']} last up to {left(made['chained_max_seconds'])}.")
 
 
 @role.command("create")
@@ -90,7 +91,7 @@ def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> 
     "--principal", "principals", multiple=True, metavar="WHO", help="ARN, account, user/NAME or role/NAME; repeatable."
 )
 @click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
-@click.option("--description", default="", metavar="TEXT")
+@click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @server_options
 @output_option
 def create(

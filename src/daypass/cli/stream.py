@@ -99,7 +99,11 @@ def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> Result:  #
 @stream.command("events")
 @click.argument("stream_id", metavar="STREAM")
 @click.option(
-    "--outcome", type=click.Choice(("waiting", "delivered", "dead")), default="dead", show_default=True, help="Which."
+    "--outcome",
+    type=click.Choice(("waiting", "delivered", "dead")),
+    default="dead",
+    show_default=True,
+    help="Only events with this outcome.",
 )
 @server_options
 @output_option

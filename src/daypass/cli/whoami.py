@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daypass.cli import output
+from daypass.cli.durations import left
 from daypass.cli.names import remember_roles
 from daypass.cli.options import connect, output_option, pages, server_options
 from daypass.cli.results import Fields, Part, Result, listing
@@ -62,7 +63,7 @@ def roles(profile: str, endpoint: str) -> Result:
         return listing(
             found,
             ("ROLE", "LONGEST SESSION", "DESCRIPTION"),
-            lambda r: (r["arn"], f"{r['max_session_seconds'] // 60} min", r.get("description") or ""),
+            lambda r: (r["arn"], left(r["max_session_seconds"]), r.get("description") or ""),
         )
     if identity(connection)["Arn"].endswith(":root"):
         return Result(found, "The root may not assume roles. Log in as a user.")

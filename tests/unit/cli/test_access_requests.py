@@ -55,7 +55,7 @@ def test_request_show_says_what_an_approver_took_away(cli, serve) -> None:
     votes = [vote(approve=True, seconds=900, policy="{}", reason=""), vote(approve=True, reason="")]
     serve(as_json(request("approved", votes=votes)))
     narrowed, plain = cli("request", "show", "ab" * 16).out.splitlines()[-2:]
-    assert narrowed.endswith(", for at most 900 s, narrowed by a policy")
+    assert narrowed.endswith(", for at most 15m, narrowed by a policy")
     assert plain.endswith("Z")
 
 

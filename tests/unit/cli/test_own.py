@@ -44,7 +44,8 @@ def test_browser_end_names_the_session_in_the_path(cli: Any, serve: Any) -> None
 def test_access_own_lists_grants_and_requests(cli: Any, serve: Any) -> None:
     grant = {"role": "arn:r", "state": "claimed", "ends_at": 1_800_000_000_000, "request_id": "q1"}
     request = {"roles": ["arn:r2", "arn:r3"], "state": "pending", "id": "q2"}
-    serve(as_json({"grants": [grant], "access_requests": [request], "mfa_devices": []}))
+    granted = {"roles": ["arn:r"], "state": "claimed", "id": "q1"}
+    serve(as_json({"grants": [grant], "access_requests": [granted, request], "mfa_devices": []}))
     lines = cli("access", "own").out.splitlines()
     assert lines[1].split() == ["arn:r", "claimed", "2027-01-15", "08:00:00Z", "q1"]
     assert lines[2].split() == ["arn:r2,", "arn:r3", "pending", "q2"]
@@ -56,7 +57,7 @@ def test_request_roles_lists_each_page(cli: Any, serve: Any) -> None:
     }  # fmt: skip
     server = serve(as_json({"roles": [role], "next": "r"}), as_json({"roles": [{**role, "stages": []}], "next": ""}))
     lines = cli("request", "roles").out.splitlines()
-    assert lines[1].split() == ["arn:r", "prod", "lead", "3600", "s", "yes"]
+    assert lines[1].split() == ["arn:r", "prod", "lead", "1h", "00m", "yes"]
     assert "automatic" in lines[2]
     assert "after=r" in server.sent[1].target
 

@@ -124,7 +124,9 @@ def _breadth(facts: RiskFacts) -> tuple[float, str]:
 
 
 def _denials(facts: RiskFacts) -> tuple[float, str]:
-    return min(1.0, facts.denials / _MANY_DENIALS), f"{facts.denials} requests of the person were refused within a day."
+    return min(
+        1.0, facts.denials / _MANY_DENIALS
+    ), f"Requests of the person that were refused within a day: {facts.denials}."
 
 
 def _key(facts: RiskFacts) -> tuple[float, str]:

@@ -43,7 +43,7 @@ def _signature(issuer: str, unverified_url: str) -> sigv4.UnverifiedSignature:
     except ValueError:
         raise _unusable("it is not the URL of a presigned request") from None
     if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.path not in ("", "/") or url.fragment:
-        raise _unusable("it is not for this server")
+        raise _unusable(f"its address must begin with {issuer}/")
     query = url.query.encode("ascii")
     pairs = [pair for pair in sigv4.query_pairs(query) if pair[0][:6] != b"X-Amz-"]  # as the signature reads them
     if sorted(pairs) != sorted([*_REQUIRED.items(), (AUDIENCE.encode("ascii"), issuer.encode())]):
