@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from daypass.client.profiles import LocalStateError
@@ -94,7 +94,7 @@ def exchange(request: Request, seconds: float) -> Answer:
     worker = threading.Thread(target=work, daemon=True, name="daypass-exchange")
     worker.start()
     worker.join(min(seconds, CONNECT_SECONDS))
-    if not result and connection.wire is None:
+    if not result and connection.start.acquire(blocking=False):
         raise NoAnswer(f"no connection within {min(seconds, CONNECT_SECONDS):g} s", sent=False)
     worker.join(max(0.0, ends - time.monotonic()))
     if not result:
@@ -119,34 +119,43 @@ def open_response(request: Request, seconds: float) -> Iterator[http.client.HTTP
         connection.close()
 
 
-class _Plain(http.client.HTTPConnection):
-    wire: socket.socket | None = None  # set once the connection stands: from then on the server may see the request
+class _Timed(http.client.HTTPConnection):
+    """A connection that sends nothing once its caller has given it up: the caller may send the request again.
 
-    def connect(self) -> None:
-        super().connect()
-        self.wire = self.sock
+    Attributes:
+        start: taken once, by the connection before it sends, or by the caller who gives it up.
+        wire: the socket once the connection stands. From then on the server may see the request.
+    """
 
-
-class _Secure(http.client.HTTPSConnection):
     wire: socket.socket | None = None
 
+    def __init__(self, host: str, port: int | None, **options: Any) -> None:
+        super().__init__(host, port, **options)
+        self.start = threading.Lock()
+
     def connect(self) -> None:
         super().connect()
+        if not self.start.acquire(blocking=False):
+            raise ConnectionAbortedError("given up")
         self.wire = self.sock
 
 
-def _wake(connection: _Plain | _Secure) -> None:
+class _Secure(_Timed, http.client.HTTPSConnection):
+    pass
+
+
+def _wake(connection: _Timed) -> None:
     """Ends the worker's reading; it then closes everything."""
     if connection.wire is not None:
         with suppress(OSError):  # it has ended by itself
             connection.wire.shutdown(socket.SHUT_RDWR)
 
 
-def _connection(request: Request, seconds: float) -> _Plain | _Secure:
+def _connection(request: Request, seconds: float) -> _Timed:
     parts = endpoint_of(request.endpoint)
     if parts.scheme == "https":
         return _Secure(parts.hostname or "", parts.port, timeout=seconds, context=_trust(request.ca_bundle))
-    return _Plain(parts.hostname or "", parts.port, timeout=seconds)
+    return _Timed(parts.hostname or "", parts.port, timeout=seconds)
 
 
 @lru_cache(maxsize=8)

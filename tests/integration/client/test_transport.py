@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 
@@ -143,3 +144,27 @@ def test_exchange_connection_that_is_not_accepted_ends_at_the_connect_timeout(mo
             for caller in waiting:
                 caller.close()
     assert (failed.value.sent, failed.value.final) == (False, False)
+
+
+def test_exchange_connection_that_stands_after_the_connect_timeout_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The caller is told that nothing was sent, and sends it again: the first attempt must not be done as well."""
+    go_on, connect = threading.Event(), socket.create_connection
+
+    def late(*given: Any, **options: Any) -> socket.socket:
+        go_on.wait(30)
+        return connect(*given, **options)
+
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(socket, "create_connection", late)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        with pytest.raises(NoAnswer, match="no connection within") as failed:
+            exchange(_request(f"http://127.0.0.1:{server.getsockname()[1]}"), 20)
+        go_on.set()
+        caller, _ = server.accept()
+        with caller:
+            caller.settimeout(30)
+            assert caller.recv(65_536) == b""
+    assert not failed.value.sent
