@@ -91,7 +91,7 @@ def warn_of_key_beside_database(settings: Settings) -> None:
     if elsewhere or settings.database.url.get_secret_value():
         return
     file = keys.encryption_key_file or settings.server.data / "master.key"
-    if file.absolute().parent == settings.server.data.absolute():
+    if file.resolve().is_relative_to(settings.server.data.resolve()):  # also below it, or by another name
         logs.get().warning(
             "keys.beside_database",
             file=str(file),

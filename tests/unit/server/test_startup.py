@@ -188,6 +188,13 @@ def test_master_key_beside_the_database_causes_a_warning(data: Path, monkeypatch
     assert logged == []
     startup.warn_of_key_beside_database(settings_of(data))
     assert logged == ["keys.beside_database"]
+    (data.parent / "link").symlink_to(data)
+    for inside in (data / "keys" / "kek", data.parent / "x" / ".." / data.name / "kek", data.parent / "link" / "kek"):
+        logged.clear()
+        startup.warn_of_key_beside_database(
+            load(None, {}, {"server": {"data": data}, "keys": {"encryption_key_file": inside}})
+        )
+        assert logged == ["keys.beside_database"], inside
 
 
 def test_misspelt_variable_causes_a_warning_that_does_not_show_its_value(
