@@ -120,6 +120,8 @@ def create(
 def _principal(connection: Any, who: str) -> str:
     if who.startswith(("user/", "role/")):
         return f"arn:aws:iam::{identity(connection)['Account']}:{who}"
+    if who != "*" and not who.startswith("arn:") and not who.isdigit():
+        raise click.UsageError(f"--principal takes an ARN, an account, user/NAME or role/NAME, not {who!r}.")
     return who
 
 

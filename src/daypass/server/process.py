@@ -183,7 +183,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}.") from None
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}. --host and --port choose another."
+        ) from None
     listener.set_inheritable(True)
     return listener
 

@@ -280,6 +280,15 @@ def test_role_create_with_an_empty_principal_is_refused_before_the_server_is_ask
     assert "it is empty" in ran.err
 
 
+def test_role_create_with_a_bare_name_as_principal_is_refused_before_the_server_is_asked(
+    cli: Run, serve: Serve
+) -> None:
+    server = serve()
+    ran = cli("role", "create", "deploy", "--principal", "ann")
+    assert (ran.status, server.sent) == (2, [])
+    assert "user/NAME" in ran.err
+
+
 def test_bridge_gcp_quotes_the_subject_in_the_condition(cli: Run, serve: Serve) -> None:
     issuer = "<IssuerIdentifier>https://d.example/a</IssuerIdentifier>"
     serve(result("GetOutboundWebIdentityFederationInfo", issuer))
