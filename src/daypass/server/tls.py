@@ -17,7 +17,7 @@ from cryptography import x509
 
 from daypass.config import ConfigError, ServerSettings
 from daypass.observability import logs
-from daypass.server.unverified_clients import UnverifiedClients
+from daypass.server.unverified_clients import UnverifiedClients, load_pair
 
 
 def load(settings: ServerSettings) -> ssl.SSLContext:
@@ -27,7 +27,7 @@ def load(settings: ServerSettings) -> ssl.SSLContext:
         if settings.client_certificates == "optional" and settings.client_ca is None:
             return UnverifiedClients.make(settings.tls_cert, settings.tls_key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        load_pair(context, settings.tls_cert, settings.tls_key)
         if settings.client_ca is not None:
             context.load_verify_locations(settings.client_ca)
             required = settings.client_certificates == "required"

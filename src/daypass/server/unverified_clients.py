@@ -21,6 +21,16 @@ _PIECE: Final = 65_536
 _SESSIONS: Final = b"daypass"  # OpenSSL resumes no session with a client certificate without such a name
 
 
+def load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Loads a certificate chain and its key. Raises OSError, ssl.SSLError."""
+    context.load_cert_chain(certificate, key, password=_no_passphrase)
+
+
+def _no_passphrase() -> str:
+    """OpenSSL would ask for it on the terminal: at the start, at each reload, and in every process."""
+    raise OSError("the key is encrypted; give one without a passphrase")
+
+
 class UnverifiedClients(ssl.SSLContext):
     """A context for servers. Event loops call `wrap_bio` alone."""
 
@@ -30,7 +40,7 @@ class UnverifiedClients(ssl.SSLContext):
     def make(cls, certificate: Path, key: Path | None) -> Self:
         """A context with this certificate chain and key. Raises OSError, ssl.SSLError."""
         made = cls(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(certificate, key)  # it has the better messages
+        load_pair(made, certificate, key)  # it has the better messages
         made.verify_mode = ssl.CERT_OPTIONAL
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
