@@ -165,7 +165,7 @@ def constant(text: str, variables: dict[str, str]) -> str:
     text = re.sub(
         r"\b\d+( records in )\d+( logs verify, )\d+", r"37\g<1>2\g<2>9", text
     )  # a server records its own work
-    return re.sub(r"\b(59m|1h 00m|58m)", "59m", text)
+    return re.sub(r"\b(1h 00m|58m)$", "59m", text, flags=re.MULTILINE)
 
 
 def _moment(found: re.Match[str]) -> str:
