@@ -62,9 +62,9 @@ def database(name: str) -> Iterator[str]:
         yield postgres.url(postgres.create_database())
 
 
-def measured(args: argparse.Namespace, workers: int, url: str) -> tuple[float, float, Result]:
+def measured(args: argparse.Namespace, workers: int, data: Path, url: str) -> tuple[float, float, Result]:
     """Requests for each CPU second of the server, CPU seconds of it for each second, and the run."""
-    with tempfile.TemporaryDirectory() as data, server(workers, Path(data), url) as (address, pid):
+    with server(workers, data, url) as (address, pid):
         os.sched_setaffinity(0, {LOAD_CORE})
         asyncio.run(run(address, requests(address, 500, "w"), args.connections, 5))
         prepared = requests(address, args.requests, "m")
@@ -77,11 +77,11 @@ def measured(args: argparse.Namespace, workers: int, url: str) -> tuple[float, f
     return len(result.latencies) / used, used / passed, result
 
 
-def report(name: str, args: argparse.Namespace, url: str) -> None:
+def report(name: str, args: argparse.Namespace, data: Path, url: str) -> None:
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(args.rounds):
         for workers, found in rates.items():
-            rate, share, result = measured(args, workers, url)
+            rate, share, result = measured(args, workers, data, url)
             found.append(rate)
             shares = "/".join(str(len(part.latencies)) for part in result.parts())
             print(
@@ -104,8 +104,8 @@ def main() -> None:
     if len(CORES) < 2:
         raise SystemExit("it needs two cores")
     for name in args.only.split(","):
-        with database(name) as url:
-            report(name, args, url)
+        with database(name) as url, tempfile.TemporaryDirectory() as data:
+            report(name, args, Path(data), url)
     print(f"load generator: {resource.getrusage(resource.RUSAGE_SELF).ru_utime:.0f} s of CPU")
 
 
