@@ -62,35 +62,38 @@ def database(name: str) -> Iterator[str]:
         yield postgres.url(postgres.create_database())
 
 
-def measured(args: argparse.Namespace, workers: int, data: Path, url: str) -> tuple[float, float, Result]:
+def measured(
+    args: argparse.Namespace, workers: int, connections: int, data: Path, url: str
+) -> tuple[float, float, Result]:
     """Requests for each CPU second of the server, CPU seconds of it for each second, and the run."""
     with server(workers, data, url) as (address, pid):
         os.sched_setaffinity(0, {LOAD_CORE})
-        asyncio.run(run(address, requests(address, 500, "w"), args.connections, 5))
+        asyncio.run(run(address, requests(address, 500, "w"), connections, 5))
         prepared = requests(address, args.requests, "m")
         before, started = cpu_seconds(pid), time.monotonic()
         port = int(address.rsplit(":", 1)[1])
-        result = asyncio.run(
-            run(address, prepared, args.connections, args.seconds, lambda ports: owners(pid, port, ports))
-        )
+        result = asyncio.run(run(address, prepared, connections, args.seconds, lambda ports: owners(pid, port, ports)))
         used, passed = cpu_seconds(pid) - before, time.monotonic() - started
     return len(result.latencies) / used, used / passed, result
 
 
-def report(name: str, args: argparse.Namespace, data: Path, url: str) -> None:
+def report(name: str, args: argparse.Namespace, connections: int, data: Path, url: str) -> None:
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(args.rounds):
         for workers, found in rates.items():
-            rate, share, result = measured(args, workers, data, url)
+            rate, share, result = measured(args, workers, connections, data, url)
             found.append(rate)
             shares = "/".join(str(len(part.latencies)) for part in result.parts())
             print(
-                f"{name}, {workers} worker{'s'[: workers - 1]}: {result.rate:6.0f}/s  p99 {result.percentile(0.99):6.1f} ms  "
+                f"{name}, {connections} connections, {workers} worker{'s'[: workers - 1]}: {result.rate:6.0f}/s  p99 {result.percentile(0.99):6.1f} ms  "
                 f"server on {share:.2f} cores  {rate:6.0f} for each CPU second  failed {result.failures}  by worker {shares}",
                 flush=True,
             )
     one, two = (sorted(rates[workers])[len(rates[workers]) // 2] for workers in (1, 2))
-    print(f"{name}: two workers on two free cores: {2 * two / one:.2f} times one (target {TARGET})", flush=True)
+    print(
+        f"{name}, {connections} connections: two workers on two free cores: {2 * two / one:.2f} times one (target {TARGET})",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -98,14 +101,15 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=12_000, help="signed requests for each run")
     parser.add_argument("--seconds", type=float, default=10, help="longest time of each run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, nargs="+", default=[64, 256], help="fewer make smaller batches")
     parser.add_argument("--only", default="sqlite,postgres")
     args = parser.parse_args()
     if len(CORES) < 2:
         raise SystemExit("it needs two cores")
     for name in args.only.split(","):
         with database(name) as url, tempfile.TemporaryDirectory() as data:
-            report(name, args, Path(data), url)
+            for connections in args.connections:
+                report(name, args, connections, Path(data), url)
     print(f"load generator: {resource.getrusage(resource.RUSAGE_SELF).ru_utime:.0f} s of CPU")
 
 
