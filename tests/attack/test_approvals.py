@@ -11,7 +11,6 @@ from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, Server, server
 
 from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Membership
-from daypass.domain.events import Event, EventType
 from daypass.ports import Tx
 
 __all__ = ["server"]
@@ -22,15 +21,6 @@ async def place(server: Server) -> Place:  # the fixture that is imported
     made = Place(server)
     await made.fill()
     return made
-
-
-async def change(place: Place, *steps: Any) -> None:
-    def run(tx: Tx) -> tuple[None, Event]:
-        for step in steps:
-            step(tx)
-        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
-
-    await place.server.runtime.env.journal.write(run)
 
 
 async def events(place: Place, kind: str) -> list[dict[str, Any]]:
@@ -45,10 +35,10 @@ async def test_a121_requester_cannot_approve_through_a_chain_another_key_or_a_li
     await place.role("leading", gated().replace('"true"', '"false"'), APPROVE)
     await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads", "role/leading"]}}])
     approver = replace(place.users["ann"], tags=(("daypass:person", "ann@example.com"),))
-    await change(place, lambda tx: tx.replace(approver))
+    await place.change(lambda tx: tx.replace(approver))
     await place.person("ann2", APPROVE, "leads")
     twin = replace(place.users["ann2"], tags=(("Daypass:Person", "Ann@Example.com"),))
-    await change(place, lambda tx: tx.replace(twin))
+    await place.change(lambda tx: tx.replace(twin))
     secret = ids.secret()
     key = ids.access_key("AKIA")
     sealed = server.runtime.env.sealer.seal_secret(secret.encode(), TENANT, place.users["ann"].id)
@@ -80,7 +70,7 @@ def _allow(place: Place, name: str) -> Any:
 async def test_a120_vote_on_what_was_read_before_a_change_is_refused(place: Place) -> None:
     request = await place.request()
     seen = await place.ask("lee", f"/access-requests/{request['id']}", method="GET")
-    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], description="x", tags=(("a", "b"),))))
+    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], description="x", tags=(("a", "b"),))))
     status, code, _ = await place.refused(
         "lee", f"/access-requests/{request['id']}/approve", {"binding": seen["binding"]}
     )
@@ -91,7 +81,7 @@ async def test_a120_first_approval_is_void_after_a_change_of_the_role(place: Pla
     await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}])
     request = await place.request()
     await place.approve("lee", request)
-    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
     after = await place.approve("lou", request)
     assert (after["state"], after["missing"]) == ("pending", {"prod/approval": 1})
     assert [vote["void"] for vote in sorted(after["votes"], key=lambda v: v["at"])] == [True, False]
@@ -102,7 +92,7 @@ async def test_a120_first_approval_is_void_after_a_change_of_the_role(place: Pla
 async def test_a120_grant_is_void_when_role_rule_or_groups_change_before_its_use(place: Place, changed: str) -> None:
     request = await place.granted()
     if changed == "role":
-        await change(place, lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+        await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
     elif changed == "rule":
         await place.rule("prod", max_seconds=7200)
     elif changed == "deleted rule":
@@ -110,7 +100,7 @@ async def test_a120_grant_is_void_when_role_rule_or_groups_change_before_its_use
         assert answer.status == 204
     else:
         place_of = {"group_id": place.groups["engineers"].id, "user_id": place.users["ann"].id}
-        await change(place, lambda tx: tx.delete(tx.get(Membership, **place_of)))
+        await place.change(lambda tx: tx.delete(tx.get(Membership, **place_of)))
     message = await place.denied("ann")
     assert "access grant" in message
     [ended] = await events(place, "access.ended")
@@ -133,7 +123,7 @@ async def test_a85_approver_disabled_before_use_voids_the_grant(place: Place, ho
             for key in tx.find(AccessKey, owner_id=user.id):
                 tx.replace(replace(key, status=KeyStatus.INACTIVE))
 
-    await change(place, disable)
+    await place.change(disable)
     assert "no longer eligible to approve" in await place.denied("ann")
     [ended] = await events(place, "access.ended")
     assert ended["detail"]["reason"] == "ineligible"
@@ -184,7 +174,7 @@ async def test_a85_approver_without_the_permission_at_use_voids_the_grant(place:
     if how == "denied":
         await place.server.write(InlinePolicy(TENANT, lee.id, "deny", text, place.now))
     else:
-        await change(place, lambda tx: [tx.delete(each) for each in tx.find(InlinePolicy, owner_id=lee.id)])
+        await place.change(lambda tx: [tx.delete(each) for each in tx.find(InlinePolicy, owner_id=lee.id)])
     assert "cannot be used: An approver is no longer eligible" in await place.denied("ann")
     (ended,) = await events(place, "access.ended")
     assert (ended["detail"]["request"], ended["detail"]["reason"]) == (request["id"], "ineligible")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.attack.test_approvals import change, events, place
+from tests.attack.test_approvals import events, place
 from tests.integration.api.access import APPROVE, Place
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, server
 
@@ -39,7 +39,7 @@ async def test_a270_delegate_of_the_requester_alone_is_refused(delegated: Place)
     def leave(tx: Tx) -> None:
         tx.delete(tx.get(Membership, group_id=place.groups["leads"].id, user_id=place.users["lee"].id))
 
-    await change(place, leave)
+    await place.change(leave)
     request = await place.request("ann")
     path = f"/access-requests/{request['id']}"
     status, code, message = await place.refused("deputy", f"{path}/approve", {"binding": request["binding"]})
@@ -74,7 +74,7 @@ async def test_a272_grant_is_void_when_the_absent_person_may_not_approve_any_mor
         for key in tx.find(AccessKey, owner_id=user.id) if how == "key" else ():
             tx.replace(replace(key, status=KeyStatus.INACTIVE))
 
-    await change(place, disable)
+    await place.change(disable)
     assert "no longer eligible to approve" in await place.denied("eve")
 
 

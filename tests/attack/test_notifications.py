@@ -11,7 +11,6 @@ from tests.integration.api.access import Place
 from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
 
 from daypass.domain.directory import AccessRequest, Notification
-from daypass.domain.events import Event, EventType
 from daypass.operations.broker import notify
 from daypass.operations.broker import sweep as sweeping
 from daypass.operations.broker.sweep import Sweeper
@@ -26,14 +25,6 @@ async def place(server: Server) -> Place:  # the fixture that is imported
     made = Place(server)
     await made.fill()
     return made
-
-
-async def change(place: Place, step: Any) -> None:
-    def run(tx: Tx) -> tuple[None, Event]:
-        step(tx)
-        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
-
-    await place.server.runtime.env.journal.write(run)
 
 
 async def test_a252_slow_receivers_of_one_account_delay_no_other(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +46,7 @@ async def test_a252_slow_receivers_of_one_account_delay_no_other(place: Place, m
             tx.insert(notify.notification_for_test(env, slow, 1, "someone"))
         tx.insert(notify.notification_for_test(env, replace(slow, account=OPERATOR), place.now, "someone"))
 
-    await change(place, many)
+    await place.change(many)
     following = asyncio.create_task(notifications.follow(env, 0.01))
     await asyncio.wait_for(delivered.wait(), 60)
     following.cancel()
@@ -77,7 +68,7 @@ async def test_a253_many_requests_of_others_do_not_delay_an_escalation(
         for each in tx.find(AccessRequest):
             tx.replace(replace(each, created_at=each.created_at - 3_600_000))
 
-    await change(place, earlier)
+    await place.change(earlier)
     sweeper = Sweeper(place.server.runtime.env)
     for _ in range(2):  # a whole turn
         await sweeper.sweep()

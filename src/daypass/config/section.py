@@ -1,5 +1,5 @@
-"""What all sections of the settings have in common: an unknown key is refused, errors do not show values, and an empty text
-is no value where a setting may be absent or is a path.
+"""What all sections of the settings have in common: an unknown key is refused, and errors do not show values. An optional
+setting or a path that is empty counts as not set.
 """
 
 from __future__ import annotations

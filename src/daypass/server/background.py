@@ -50,7 +50,7 @@ class AccountTasks:
         return len(self._tasks) >= self._at_once
 
     def start(self, key: str, account: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Starts a task, unless one with this key runs, or there is no room."""
+        """Starts a task. It does nothing if a task with this key is running, or if as many tasks run as may."""
         if not self.full and key not in self._tasks and self._of_account[account] < self._most_of_account:
             self._of_account[account] += 1
             self._tasks[key] = asyncio.create_task(self._run(key, account, work))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
 
 from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice, Role, User
+from daypass.domain.events import Event, EventType
 from daypass.domain.totp import code_at, step_at
 from daypass.operations.assume.mfa_code import seal_seed
 from daypass.operations.broker.notify import deliver_due, waiting_accounts
-from daypass.ports import Env
+from daypass.ports import Env, Tx
 
 REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "sts:SetSourceIdentity")
 APPROVE = policy("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest", "sts:AssumeRole")
@@ -64,6 +66,16 @@ class Place:
     @property
     def now(self) -> int:
         return self.server.runtime.clock.now()
+
+    async def change(self, *steps: Callable[[Tx], object]) -> None:
+        """Changes the directory as an operation does, on the record."""
+
+        def run(tx: Tx) -> tuple[None, Event]:
+            for step in steps:
+                step(tx)
+            return None, Event(EventType.DIRECTORY_CHANGED, self.now, account=TENANT)
+
+        await self.server.runtime.env.journal.write(run)
 
     async def person(self, name: str, document: str, *groups: str) -> Key:
         user, key = await self.server.user(name, TENANT, document)

@@ -12,7 +12,6 @@ from tests.integration.api.access import APPROVE, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
-from daypass.domain.events import Event, EventType
 from daypass.operations.broker import examine, facts
 from daypass.operations.broker.sweep import sweep
 from daypass.ports import Tx
@@ -23,15 +22,6 @@ async def place(server: Server) -> Place:
     made = Place(server)
     await made.fill()
     return made
-
-
-async def change(place: Place, *steps: Any) -> None:
-    def run(tx: Tx) -> tuple[None, Event]:
-        for step in steps:
-            step(tx)
-        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
-
-    await place.server.runtime.env.journal.write(run)
 
 
 async def events(place: Place, kind: str) -> list[dict[str, Any]]:
@@ -152,7 +142,7 @@ async def test_person_who_is_not_an_approver_is_denied_and_sees_nothing(place: P
 async def test_change_of_the_role_after_the_claim_ends_the_running_sessions(place: Place) -> None:
     await place.granted()
     credentials = await place.assume("ann")
-    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], tags=(("a", "b"),))))
+    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], tags=(("a", "b"),))))
     swept = await sweep(place.server.runtime.env)
     assert (swept.ended, swept.open) == (1, 0)
     assert not await place.server.works(credentials)
@@ -476,7 +466,7 @@ async def test_sweep_expires_requests_and_unclaimed_grants(place: Place) -> None
         tx.replace(replace(request, deadline=past))
         tx.replace(replace(grant, claim_by=past))
 
-    await change(place, age)
+    await place.change(age)
     await place.denied("ann")
     swept = await sweep(place.server.runtime.env)
     assert (swept.expired, swept.ended) == (1, 1)
@@ -538,7 +528,7 @@ async def test_request_of_a_person_who_was_disabled_is_cancelled(place: Place) -
         for key in tx.find(AccessKey, owner_id=place.users["ann"].id):
             tx.replace(replace(key, status=KeyStatus.INACTIVE))
 
-    await change(place, disable)
+    await place.change(disable)
     assert (await sweep(place.server.runtime.env)).expired == 1
     found = await place.server.api(ROOT, "GET", f"/access-requests/{request['id']}", {"account": TENANT})
     assert (found.json["state"], found.json["end_reason"]) == ("cancelled", "ineligible")

@@ -13,7 +13,6 @@ from tests.integration.api.conftest import OPERATOR, TENANT, Server
 
 from daypass.domain.directory import AccessRequest, AccessVote, Grant, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event, EventType
 from daypass.operations.broker import sweep as module
 from daypass.operations.broker.sweep import Sweeper
 from daypass.ports import Tx
@@ -26,16 +25,8 @@ async def place(server: Server) -> Place:
     made = Place(server)
     await made.fill()
     await made.granted()
-    await change(made, lambda tx: copy(made, tx, GRANTS - 1))
+    await made.change(lambda tx: copy(made, tx, GRANTS - 1))
     return made
-
-
-async def change(place: Place, step: Any) -> None:
-    def run(tx: Tx) -> tuple[None, Event]:
-        step(tx)
-        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
-
-    await place.server.runtime.env.journal.write(run)
 
 
 def copy(place: Place, tx: Tx, count: int) -> None:
@@ -109,7 +100,7 @@ async def test_change_in_another_account_makes_no_grant_be_checked_out_of_turn(
     monkeypatch.setattr(module, "_PAGE", 2)
     sweeper = await caught_up(place)
     user = User(place.server.runtime.env.ids.unique("AIDA"), OPERATOR, "other", "/", place.now)
-    await change(place, lambda tx: tx.insert(user))
+    await place.change(lambda tx: tx.insert(user))
     with counted(monkeypatch) as checked:
         await sweeper.sweep()
     assert len(checked) <= 2
@@ -117,7 +108,7 @@ async def test_change_in_another_account_makes_no_grant_be_checked_out_of_turn(
 
 async def test_change_of_the_role_ends_all_its_grants_in_one_sweep(place: Place) -> None:
     sweeper = await caught_up(place)
-    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
     swept = await sweeper.sweep()
     assert (swept.ended, swept.open) == (GRANTS, 0)
 
@@ -133,13 +124,13 @@ async def test_grant_whose_time_is_over_ends_though_its_turn_is_far(
         tx.replace(replace(unclaimed, claim_by=place.now - 1))
         tx.replace(replace(claimed, claimed_at=place.now - 60_000, ends_at=place.now - 1))
 
-    await change(place, late)
+    await place.change(late)
     assert (await sweeper.sweep()).ended == 2
 
 
 async def test_sweep_that_fails_forgets_no_change(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     sweeper = await caught_up(place)
-    await change(place, lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
     directory = type(place.server.runtime.env.directory)
     for method in ("changed_accounts", "read"):
         with monkeypatch.context() as broken:
@@ -165,7 +156,7 @@ async def test_sweep_after_the_feed_was_pruned_checks_every_grant(
     with monkeypatch.context() as pruned:
         pruned.setattr(type(env.directory), "changed_accounts", unknown)
         user = User(env.ids.unique("AIDA"), OPERATOR, "other", "/", place.now)
-        await change(place, lambda tx: tx.insert(user))
+        await place.change(lambda tx: tx.insert(user))
         with counted(monkeypatch) as checked:
             await sweeper.sweep()
     assert set(checked) >= {grant.id for grant in await open_grants(place)}

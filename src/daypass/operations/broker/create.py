@@ -19,7 +19,7 @@ from daypass.domain.access.grant import is_usable, latest_end
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, Grant, RequestState
+from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
@@ -32,11 +32,10 @@ from daypass.operations.broker.close import existing, grants_of, no_such_request
 from daypass.operations.broker.facts import (
     Person,
     Target,
+    find_by_arn,
     person_of,
     person_of_user,
-    role_with_arn,
     targets_of,
-    user_with_arn,
 )
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.permission import allow_on_roles
@@ -226,7 +225,7 @@ class _Creation:
         least = now + (new.seconds or _LEAST_REUSED) * 1000
         requests: list[set[str]] = []
         for arn in new.roles:
-            role = role_with_arn(tx, arn)
+            role = find_by_arn(tx, Role, arn)
             held = tx.find(Grant, role_id=role.id, principal_id=requester.id, ended_at=0) if role is not None else []
             requests.append({grant.request_id for grant in held if _covers(grant, now, least)})
         for request_id in sorted(set.intersection(*requests)):
@@ -240,7 +239,7 @@ class _Creation:
         if self._is_for(requester):
             return requester
         arn = self.new.beneficiary
-        user = user_with_arn(tx, arn)
+        user = find_by_arn(tx, User, arn)
         if user is None or user.account not in (self.account, self.call.caller.account):
             raise DaypassError(ErrorKind.NOT_FOUND, f"The user {arn} cannot be found.")
         return person_of_user(tx, user)

@@ -15,17 +15,17 @@ from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import EndReason
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.access.terms import Version, binding_of
-from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Role
+from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Role, User
 from daypass.domain.policy.model import Context
 from daypass.operations.broker.facts import (
     Target,
     compiled,
+    find_by_arn,
     is_blocked,
     is_disabled,
     names_of,
     person_of_user,
     role_digest,
-    user_with_arn,
 )
 from daypass.operations.broker.permission import may_approve
 from daypass.operations.broker.snapshot import once
@@ -150,7 +150,7 @@ def _absent(
     Nobody votes for a person of the request, nor for one who was disabled or deleted (attacks A270, A271).
     """
     for arn in rule.delegated(names, now):
-        user = user_with_arn(tx, arn)
+        user = find_by_arn(tx, User, arn)
         if user is not None and not is_disabled(tx, (user.id,)):
             person = person_of_user(tx, user)
             if not same_person(request.persons, person.identifiers):

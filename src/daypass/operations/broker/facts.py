@@ -7,7 +7,7 @@ directory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -35,6 +35,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
+
+U = TypeVar("U", User, Role)
 
 _MANY = 10_000
 _LOOKED_AT = 10_000  # roles that one search looks through
@@ -91,14 +93,14 @@ def person_of_user(tx: Reader, user: User) -> Person:
     return Person(user.id, user.arn, ids, names_of(tx, ids), (f"principal:{user.id}", *tagged), "", 0)
 
 
-def user_with_arn(tx: Reader, arn: str) -> User | None:
-    """The user with exactly this ARN."""
+def find_by_arn(tx: Reader, kind: type[U], arn: str) -> U | None:
+    """The user or role with exactly this ARN."""
     try:
         parsed = parse_arn(arn)
     except ValueError:
         return None
-    user = tx.get(User, account=parsed.account, name=parsed.name)
-    return user if user is not None and user.arn == arn else None
+    found = tx.get(kind, account=parsed.account, name=parsed.name)
+    return found if found is not None and found.arn == arn else None
 
 
 def linked(tx: Reader, ids: Iterable[str]) -> list[str]:
@@ -161,16 +163,6 @@ def is_blocked(tx: Reader, principal_id: str, access_key_id: str, now: int) -> b
 # --- Roles and rules -----------------------------------------------------------------------------------------------
 
 
-def role_with_arn(tx: Reader, arn: str) -> Role | None:
-    """The role with exactly this ARN."""
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        return None
-    role = tx.get(Role, account=parsed.account, name=parsed.name)
-    return role if role is not None and role.arn == arn else None
-
-
 def targets_of(
     tx: Reader,
     builtin: Mapping[str, str],
@@ -190,7 +182,7 @@ def targets_of(
 def _target(
     tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], context: Context | None, only: str
 ) -> Target:
-    role = role_with_arn(tx, ref.arn)
+    role = find_by_arn(tx, Role, ref.arn)
     if role is None or ref.id not in ("", role.id):
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
     rule = rule_for(tx, role, names, context, only)

@@ -19,7 +19,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
 from daypass.domain.session import FeedPosition
-from daypass.operations.broker.facts import role_with_arn
+from daypass.operations.broker.facts import find_by_arn
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
@@ -37,7 +37,7 @@ async def allow_on_roles(
     decision. Raises DaypassError(ACCESS_DENIED).
     """
     roles = await env.directory.read(
-        lambda tx: [(arn, role_with_arn(tx, arn)) for arn in role_arns], account=call.caller.account
+        lambda tx: [(arn, find_by_arn(tx, Role, arn)) for arn in role_arns], account=call.caller.account
     )
     decisions = [
         await allow(
@@ -73,7 +73,7 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     layers = gatherer.of(entity).layers(gatherer.guardrail_policies())
-    owner, role = account_of(role_arn), role_with_arn(tx, role_arn)
+    owner, role = account_of(role_arn), find_by_arn(tx, Role, role_arn)
     resource = arn_of(owner, "access-request", parse_arn(role_arn).name)
     keys = merged(hypothetical_keys(entity), resource_context(owner, role.tags if role is not None else ()))
     query = AccessQuery(hypothetical_facts(entity), _ACTION, resource, keys)

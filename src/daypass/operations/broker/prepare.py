@@ -24,7 +24,7 @@ from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.model import Effect
 from daypass.domain.strict_json import read_json
 from daypass.observability import logs
-from daypass.operations.broker.facts import Person, linked, person_of, policy_text, role_with_arn, rules_of
+from daypass.operations.broker.facts import Person, find_by_arn, linked, person_of, policy_text, rules_of
 from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, Viewer
 
 _HISTORY_MS: Final = 90 * 86_400_000
@@ -87,7 +87,7 @@ async def _is_on_call(env: Env, account: str, known: _Known, now: int) -> bool:
 
 
 def _known(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Known:
-    roles = tuple(role for role in (role_with_arn(tx, arn) for arn in arns) if role is not None)
+    roles = tuple(role for role in (find_by_arn(tx, Role, arn) for arn in arns) if role is not None)
     actions = [action for role in roles for action in _actions(tx, env, role)]
     person = person_of(tx, call.caller)
     key = tx.get(AccessKey, id=person.access_key_id)

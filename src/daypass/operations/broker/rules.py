@@ -47,7 +47,7 @@ def _check_zones(rule: Rule, now: int) -> None:
         except ValueError:
             raise DaypassError(
                 ErrorKind.VALIDATION,
-                f"The rule is not valid: there is no time zone {window.zone!r}; one is Europe/Berlin, or UTC.",
+                f"The rule is not valid: there is no time zone {window.zone!r}. Examples: UTC, Europe/Berlin.",
             ) from None
 
 

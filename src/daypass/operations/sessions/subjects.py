@@ -31,8 +31,13 @@ _TOKEN_ID = re.compile(r"[!-~]{1,256}")  # ids of grants and OAuth clients
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The canonical value, "" when there is no such entity; `owner`, "" when unknown; `known`: whether it is an entity here.
-    `tags`: of the user or role.
+    """What a subject names.
+
+    Attributes:
+        value: its canonical form; "" when there is no such entity.
+        owner: the account; "" when it is unknown.
+        known: whether the entity exists in this installation.
+        tags: of the user or role.
     """
 
     value: str
