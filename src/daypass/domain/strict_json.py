@@ -1,7 +1,7 @@
 """Parses untrusted JSON strictly: text that two parsers might read differently is refused.
 
-It refuses duplicate members, NaN and Infinity, lone surrogates, any encoding but UTF-8, and deep nesting. It does not
-interpret the text.
+It refuses duplicate members, NaN and Infinity, lone surrogates, any encoding but UTF-8, deep nesting, and more values than
+any request needs. It does not interpret the text.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from msgspec import Struct
 S = TypeVar("S", bound=Struct)
 
 MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 65_536
+"""Commas and opening brackets of a text, those in strings too. A text of 1 MiB with more takes up to 100 ms to parse."""
 _MAX_DIGITS: Final = 40  # of a number: more than any claim needs, few enough to be harmless
 
 
 def read_json(raw: bytes | str) -> Any:
     """The value of a JSON text: fractions as Decimal, otherwise the types of `json`. Raises ValueError with the reason."""
     text = raw if isinstance(raw, str) else _decoded(raw)
+    if text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
+        raise ValueError("it has too many values")
     try:
         value = _parse(text)
         _check_depth(value, MAX_DEPTH)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.strict_json import read_json, struct_reader
+from daypass.domain.strict_json import MAX_VALUES, read_json, struct_reader
 
 
 def test_read_json_twin_names_are_named() -> None:
@@ -43,3 +43,11 @@ def test_struct_reader_text_with_a_duplicate_or_unknown_member_is_refused() -> N
     for text, reason in (('{"left": 1, "left": 2}', "given twice"), ('{"left": 1, "right": 2}', "right")):
         with pytest.raises(ValueError, match=reason):
             read(text)
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", "1", "1.5"])
+def test_a238_text_of_more_values_than_the_limit_is_refused_before_it_is_parsed(value: str) -> None:
+    with pytest.raises(ValueError, match="too many values"):
+        read_json("[" + ",".join([value] * (MAX_VALUES + 1)) + "!")  # the end would not parse
+    accepted = "[" + ",".join([value] * (MAX_VALUES // 2)) + "]"
+    assert len(read_json(accepted)) == MAX_VALUES // 2
