@@ -23,7 +23,7 @@ from daypass.wire.oauth.errors import oauth_error
 from daypass.wire.oauth.metadata import openid_configuration, protected_resource
 from daypass.wire.oauth.routes import AUTH_METHODS, oauth_routes, served_metadata
 from daypass.wire.oauth.token import GRANTS
-from daypass.wire.web.visit import Site
+from daypass.wire.web.context import Site
 
 ISSUER: Final = "https://daypass.example.com"
 _REGION = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -43,20 +43,20 @@ def test_freshness_with_other_processes_is_shorter_for_revocations() -> None:
 def test_freshness_is_extended_by_heartbeats_of_all_listed_processes_alone() -> None:
     known = freshness()
     known.polled(1000.0, frozenset({"a", "b"}))
-    known.heard("a", 1050.0)
-    known.heard("stranger", 1055.0)
+    known.note_contact("a", 1050.0)
+    known.note_contact("stranger", 1055.0)
     assert known.revocations_until == 1060.0
-    known.heard("b", 1040.0)
+    known.note_contact("b", 1040.0)
     assert known.revocations_until == 1100.0, "from the one that was heard last"
-    known.heard("a", 1899.0)
-    known.heard("b", 1899.0)
+    known.note_contact("a", 1899.0)
+    known.note_contact("b", 1899.0)
     assert known.revocations_until == 1900.0, "never beyond max_staleness"
 
 
 def test_freshness_of_a_heartbeat_does_not_outlive_the_registry() -> None:
     known = freshness()
     known.polled(1000.0, frozenset({"a"}))
-    known.heard("a", 1500.0)
+    known.note_contact("a", 1500.0)
     known.polled(1001.0, frozenset({"a", "b"}))
     assert known.revocations_until == 1061.0
 
@@ -107,7 +107,7 @@ async def test_revoked_is_not_known_when_another_process_is_listed_and_silent(
         with pytest.raises(DaypassError, match="have been revoked is not known"):
             refused()
     assert await directory.role(ACCOUNT, "Deploy") is not None, "the directory has its own limit"
-    directory.freshness.heard("other", recorder.seconds)
+    directory.freshness.note_contact("other", recorder.seconds)
     assert directory.revoked(claims) is None
     await directory.stop()
 
@@ -168,7 +168,7 @@ async def test_peers_that_are_silent_or_unreadable_do_not_count_as_heard(
     report_node(database, "gone", "host", NOW)
     directory = await started(recorder, database, node="self")
     heard: list[str] = []
-    directory.freshness.heard = lambda node, _: heard.append(node)  # type: ignore[method-assign]
+    directory.freshness.note_contact = lambda node, _: heard.append(node)  # type: ignore[method-assign]
     peers = Peers(tmp_path, "self", directory)
     gone = tmp_path / "gone.peer"
     gone.touch()

@@ -15,7 +15,7 @@ from daypass.ports import Env
 from daypass.wire.front import Front
 from daypass.wire.oauth.routes import AUTH_METHODS, oauth_routes
 from daypass.wire.oauth.token import GRANTS
-from daypass.wire.web.visit import Site
+from daypass.wire.web.context import Site
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/oauth.md").read_text("utf-8")
 

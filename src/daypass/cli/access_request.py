@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import output
-from daypass.cli.access_request_text import examination, last_part, missing, shown
+from daypass.cli.access_request_text import examination, last_part, missing, request_result
 from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.durations import moment_of
 from daypass.cli.files import text_of
@@ -132,7 +132,7 @@ def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint
     made = connection.api("POST", _PATH, body=body, repeatable=bool(given["token"]))
     if made.get("reused"):
         output.message("you have this access already; --new requests it again")
-    return shown(made)
+    return request_result(made)
 
 
 @request.command("suggest")
@@ -219,8 +219,8 @@ def show(request_id: str, examine: bool, account: str, profile: str, endpoint: s
     path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
     found = connect(profile, endpoint).api("GET", path, {"account": account})
     if not examine:
-        return shown(found)
-    return Result(found, *shown(found["access_request"]).text, *examination(found))
+        return request_result(found)
+    return Result(found, *request_result(found["access_request"]).text, *examination(found))
 
 
 @request.command("approve")
@@ -244,7 +244,7 @@ def approve(
         seen = connection.api("GET", path, {"account": account})
         binding = seen["binding"]
         if form == "text":
-            render(shown(seen), form)
+            render(request_result(seen), form)
             if output.interactive() and seen["state"] == "pending":
                 click.confirm("Approve this", abort=True, err=True)
     code = mfa_body(connection, given["mfa_serial"], given["mfa_code"])
@@ -334,7 +334,7 @@ def extend(
     """Request more time for access that you have."""
     connection = connect(profile, endpoint)
     body = {"seconds": duration, "reason": reason, **mfa_body(connection, mfa_serial, mfa_code)}
-    return shown(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False))
+    return request_result(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False))
 
 
 request.add_command(requestable_roles)

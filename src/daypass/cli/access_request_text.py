@@ -15,7 +15,7 @@ def last_part(arn: str) -> str:
     return arn.partition(":")[2].rpartition(":")[2] or arn
 
 
-def shown(found: Mapping[str, Any]) -> Result:
+def request_result(found: Mapping[str, Any]) -> Result:
     """A request, with its votes and grants."""
     return Result(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
 

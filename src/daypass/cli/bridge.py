@@ -57,14 +57,14 @@ def aws(audience: str, subject: str, profile: str, endpoint: str) -> Result:
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": {"StringEquals": {f"{name}:aud": audience, f"{name}:sub": subject}},
     }
-    return _printed(
+    return _commands_and_document(
         {
             "provider": {"Url": issuer, "ClientIDList": [audience]},
             "trust_policy": {"Version": "2012-10-17", "Statement": [statement]},
         },
         _command("aws", "iam", "create-open-id-connect-provider", "--url", issuer, "--client-id-list", audience),
         "The trust policy of the role, with your account in place of ACCOUNT_ID:",
-        ("trust_policy",),
+        "trust_policy",
     )
 
 
@@ -121,11 +121,11 @@ def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, p
     )
     if len(subject) > _GOOGLE_SUBJECT:
         output.message(f"Google Cloud refuses subjects with more than {_GOOGLE_SUBJECT} characters, as this one.")
-    return _printed(
+    return _commands_and_document(
         {"provider": settings, "credentials": credential},
         "\n".join(commands),
         "The credential file; set GOOGLE_APPLICATION_CREDENTIALS to it, and GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1:",
-        ("credentials",),
+        "credentials",
     )
 
 
@@ -143,7 +143,9 @@ def azure(audience: str, name: str, subject: str, profile: str, endpoint: str) -
         *("az", "ad", "app", "federated-credential", "create", "--id", "APPLICATION_ID"),
         *("--parameters", json.dumps(credential)),
     )
-    return _printed({"federated_credential": credential}, create, "The same as JSON:", ("federated_credential",))
+    return _commands_and_document(
+        {"federated_credential": credential}, create, "The same as JSON:", "federated_credential"
+    )
 
 
 @bridge.command("vault")
@@ -180,7 +182,7 @@ def vault(
         )
     )
     found = {"config": config, "role": {"name": role, **rules}}
-    return _printed(found, commands, "The role as JSON:", ("role",))
+    return _commands_and_document(found, commands, "The role as JSON:", "role")
 
 
 @bridge.command("token")
@@ -237,10 +239,7 @@ def _command(*words: str) -> str:
     return shlex.join(words)
 
 
-def _printed(found: dict[str, Any], command: str, what: str, path: tuple[str, ...]) -> Result:
-    """The commands for the other side, and a document at `path` of what was found."""
-    shown: Any = found
-    for name in path:
-        shown = shown[name]
-    document = json.dumps(shown, indent=2)
-    return Result({**found, "command": command}, partial(click.echo, command), "", what, partial(click.echo, document))
+def _commands_and_document(found: dict[str, Any], command: str, title: str, document: str) -> Result:
+    """The commands for the other side, and the member `document` of what was found."""
+    text = json.dumps(found[document], indent=2)
+    return Result({**found, "command": command}, partial(click.echo, command), "", title, partial(click.echo, text))

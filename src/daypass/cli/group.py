@@ -29,7 +29,7 @@ iam.add_list(group, "Group")
 def show(name: str, profile: str, endpoint: str) -> Result:
     """List the users in group NAME."""
     found = list(iam.listed(connect(profile, endpoint), "GetGroup", "Users/member", GroupName=name))
-    return iam.shown(found, {"USER": "UserName", "ARN": "Arn"})
+    return iam.table_of(found, {"USER": "UserName", "ARN": "Arn"})
 
 
 @group.command("create")

@@ -52,7 +52,7 @@ def one(connection: Connection, action: str, path: str, **parameters: Any) -> Ro
     return row(found)
 
 
-def shown(found: list[Row], columns: dict[str, str]) -> Result:
+def table_of(found: list[Row], columns: dict[str, str]) -> Result:
     """A list: `columns` are headings and the members below them."""
     return listing(found, tuple(columns), lambda each: [moment(each.get(name, "")) for name in columns.values()])
 
@@ -65,7 +65,7 @@ def add_list(group: click.Group, kind: str, more: str = "") -> None:
     @output_option
     def list_entities(profile: str, endpoint: str) -> Result:
         found = list(listed(connect(profile, endpoint), f"List{kind}s", f"{kind}s/member"))
-        return shown(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"})
+        return table_of(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"})
 
 
 def moment(text: str) -> str:
@@ -126,7 +126,7 @@ def add_policy_commands(group: click.Group, kind: str) -> None:
     @server_options
     @output_option
     def policies(name: str, profile: str, endpoint: str) -> Result:
-        return shown(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
+        return table_of(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
 
 
 def _add_attaching(group: click.Group, kind: str) -> None:

@@ -23,7 +23,7 @@ def key() -> None:
 def list_keys(name: str, profile: str, endpoint: str) -> Result:
     """List the access keys of a user."""
     found = list(iam.listed(connect(profile, endpoint), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
-    return iam.shown(
+    return iam.table_of(
         found, {"ACCESS KEY": "AccessKeyId", "USER": "UserName", "STATE": "Status", "CREATED": "CreateDate"}
     )
 

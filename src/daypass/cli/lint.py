@@ -57,7 +57,7 @@ def lint(
     if stored:
         found = list(_stored(profile, endpoint, given["account"]))
     elif given["role"]:
-        found = [(file.name, _asked(profile, endpoint, text_of(file), given["role"])) for file in files]
+        found = [(file.name, _lint_on_server(profile, endpoint, text_of(file), given["role"])) for file in files]
     else:
         found = [(file.name, offline(text_of(file), given["kind"], given["account"])) for file in files]
     _PRINT[form](found)
@@ -101,7 +101,7 @@ def _guessed(text: str) -> str:
     return "resource" if elements & {"Resource", "NotResource"} else "trust"
 
 
-def _asked(profile: str, endpoint: str, text: str, role: str) -> list[Finding]:
+def _lint_on_server(profile: str, endpoint: str, text: str, role: str) -> list[Finding]:
     body = {"document": text, "kind": "trust", "role": role}
     findings: list[Finding] = connect(profile, endpoint).api("POST", "/lint", body=body)["findings"]
     return findings

@@ -29,7 +29,7 @@ def list_policies(scope: str, profile: str, endpoint: str) -> Result:
     """List the managed policies of your account, or those of AWS."""
     scopes = {"local": "Local", "aws": "AWS", "all": "All"}
     found = list(iam.listed(connect(profile, endpoint), "ListPolicies", "Policies/member", Scope=scopes[scope]))
-    return iam.shown(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"})
+    return iam.table_of(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"})
 
 
 @policy.command("show")

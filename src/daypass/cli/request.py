@@ -91,12 +91,12 @@ def code_source(request: AssumeRole, given: str) -> Callable[[], str]:
     """Gives the MFA code of a request: the one that was given, else what a person types on the terminal."""
 
     def code() -> str:
-        return given or _asked(request)
+        return given or _ask_mfa_code(request)
 
     return code
 
 
-def _asked(request: AssumeRole) -> str:
+def _ask_mfa_code(request: AssumeRole) -> str:
     return mfa_code_on_terminal(request.role, request.serial_number)
 
 

@@ -172,7 +172,7 @@ class CredentialProvider:
         return issued
 
     def _issued(self, *, hurry: bool) -> Credentials:
-        code = self._asked_code() if self._request.serial_number else ""
+        code = self._mfa_code() if self._request.serial_number else ""
         self._connection.profile = with_secret(self._connection.profile)
         usual = self._connection.deadline
         if hurry:
@@ -190,7 +190,7 @@ class CredentialProvider:
         finally:
             self._connection.deadline = usual
 
-    def _asked_code(self) -> str:
+    def _mfa_code(self) -> str:
         if self._code is None:
             raise LocalStateError(f"{self._request.role} needs a code of {self._request.serial_number}.")
         return self._code()

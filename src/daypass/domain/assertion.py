@@ -268,7 +268,7 @@ def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) ->
     )
 
 
-def one_use(assertion: Assertion) -> OneTime:
+def replay_entry(assertion: Assertion) -> OneTime:
     """The replay entry of the assertion, which may be used once across all accounts (attack A32).
 
     The signing key is part of its id, so another identity provider cannot consume the ids of this one.

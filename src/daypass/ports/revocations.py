@@ -31,8 +31,8 @@ class RevocationFeed(Protocol):
 
     def state(self) -> FeedState: ...
 
-    def heard(self) -> Mapping[str, int]:
-        """For each process that is heard, this one included, how old (ms) its revocations here may be."""
+    def ages(self) -> Mapping[str, int]:
+        """For each process in contact, this one included, how old (ms) its revocations here may be."""
         ...
 
     def after(self, cursor: FeedPosition) -> Sequence[Revocation] | None:

@@ -57,16 +57,16 @@ class WorkerProcess:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        patience = _Patience(abandoned, _GRACE_LOOKS)
+        limit = _WaitLimit(abandoned, _GRACE_LOOKS)
         if abandoned():
             raise Abandoned
         try:
-            write_message(_Patient(process.stdin, select.POLLOUT, patience), request)
-            return read_message(_Patient(process.stdout, select.POLLIN, patience))
+            write_message(_PolledPipe(process.stdin, select.POLLOUT, limit), request)
+            return read_message(_PolledPipe(process.stdout, select.POLLIN, limit))
         except (OSError, EOFError):
             self.close()
             raise WorkerDied from None
-        except _Impatient:
+        except _WaitEnded:
             self.close()
             raise Abandoned from None
 
@@ -103,18 +103,18 @@ class WorkerProcess:
         assert process.stdout is not None
         try:
             write_message(process.stdin, self._setup)
-            read_message(_Patient(process.stdout, select.POLLIN, _Patience(lambda: True, _START_LOOKS)))
-        except (OSError, EOFError, _Impatient):
+            read_message(_PolledPipe(process.stdout, select.POLLIN, _WaitLimit(lambda: True, _START_LOOKS)))
+        except (OSError, EOFError, _WaitEnded):
             self.close()
             raise WorkerDied from None
         return process
 
 
-class _Impatient(Exception):
+class _WaitEnded(Exception):
     """The caller has stopped waiting."""
 
 
-class _Patience:
+class _WaitLimit:
     """`ask` waits as long as the caller does, and for a number of looks after that."""
 
     def __init__(self, abandoned: Callable[[], bool], looks: int) -> None:
@@ -123,22 +123,22 @@ class _Patience:
         self._looks = 0
 
     def wait(self, poll: select.poll) -> None:
-        """Returns when the stream is ready. Raises _Impatient."""
+        """Returns when the stream is ready. Raises _WaitEnded."""
         while not poll.poll(_LOOK_SECONDS * 1000):
             self._looks = self._looks + 1 if self._abandoned() else 0
             if self._looks > self._most:
-                raise _Impatient
+                raise _WaitEnded
 
 
-class _Patient:
-    """A pipe to or from the process; each read and write waits until the pipe is ready, with `patience`.
+class _PolledPipe:
+    """A pipe to or from the process; each read and write waits until the pipe is ready, with `limit`.
 
     It reads as much as there is, because each wait gives up the interpreter lock. Nothing follows an answer.
     """
 
-    def __init__(self, stream: IO[bytes], event: int, patience: _Patience) -> None:
+    def __init__(self, stream: IO[bytes], event: int, limit: _WaitLimit) -> None:
         self._file = stream.fileno()
-        self._patience = patience
+        self._patience = limit
         self._rest = b""
         self._poll = select.poll()
         self._poll.register(self._file, event)

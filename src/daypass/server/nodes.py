@@ -2,7 +2,7 @@
 
 Processes that share a directory of spools hear of one another through files there: `ID.peer` is touched every second
 and holds the revocations that its process has made without the database, one JSON object a line. A process must never
-count as heard before its revocations have been applied.
+count as in contact before its revocations have been applied.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class Peers:
             if file not in self._unreadable:
                 self._unreadable.add(file)
                 logs.get().error("peers.unreadable", file=str(file))
-            return  # it does not count as heard
+            return  # it does not count as in contact
         self._read[file] = start + len(lines) + len(end)
         if 0 <= age < _ALIVE_SECONDS:
-            self._known.freshness.heard(file.stem, time.monotonic() - age)
+            self._known.freshness.note_contact(file.stem, time.monotonic() - age)
         elif age > HEARTBEAT_SECONDS * 720:
             file.unlink(missing_ok=True)
 

@@ -121,7 +121,7 @@ class PeerStreams:
 
     def _hear(self, heard: dict[str, float]) -> None:
         for node, at in heard.items():
-            self._known.freshness.heard(node, at)
+            self._known.freshness.note_contact(node, at)
 
 
 class _Latency:

@@ -61,7 +61,7 @@ class CachedDirectory(Lookups):
         builtin: text of the managed policies that come with Daypass, by ARN.
         poll_seconds: the pause between two polls; 0 leaves polling to `refresh`.
         max_staleness_seconds: counted from the beginning of the last poll that succeeded.
-        revocation_staleness_seconds: the same for revocations, while other processes are listed and not heard of.
+        revocation_staleness_seconds: the same for revocations, while other processes are listed and not in contact.
         node: the id of this process in the registry.
         own: the sessions that this process honours beyond that limit; None: no session.
         entries: maximum number of cached views.
@@ -97,10 +97,10 @@ class CachedDirectory(Lookups):
         self._monotonic = tuning.monotonic
         self._views = Views(sealer, builtin, tuning.compiled)
         self.freshness = Freshness(tuning.monotonic, max_staleness_seconds, revocation_staleness_seconds)
-        """Until when cached data may be used. `freshness.heard` is for those who hear of other processes."""
+        """Until when cached data may be used. `freshness.note_contact` is for those who are in contact with other processes."""
         self._cache = ViewCache(entries, tuning.absent, tuning.absent_seconds, tuning.monotonic, self.freshness)
         self._applied = AppliedFeed(self._cache)
-        self.feed = CachedRevocationFeed(self._applied.revocations, self._feed_state, self._heard)
+        self.feed = CachedRevocationFeed(self._applied.revocations, self._feed_state, self._ages)
         self._complete_until = 0
         self._polled_at = float("-inf")
         self._spent_at = 0
@@ -235,13 +235,13 @@ class CachedDirectory(Lookups):
         return self._applied.position
 
     def _feed_state(self) -> FeedState:
-        """Without the database, the revocations are complete as far as all listed processes have been heard."""
+        """Without the database, the revocations are complete as far as all listed processes have been in contact."""
         age = self.freshness.age_without_database()
         until = 0 if age is None else self._clock.now() - round(age * 1000)
         return FeedState(self._applied.position, max(self._complete_until, until))
 
-    def _heard(self) -> dict[str, int]:
-        """See `RevocationFeed.heard`."""
+    def _ages(self) -> dict[str, int]:
+        """See `RevocationFeed.ages`."""
         ages = {**self.freshness.ages(), self._node: 0.0}
         return {node: max(0, round(age * 1000)) for node, age in ages.items()}
 

@@ -29,7 +29,7 @@ class Freshness:
         self._limit = min(revocation_staleness, max_staleness)
         self._polled = float("-inf")
         self._others: frozenset[str] = frozenset()
-        self._heard: dict[str, float] = {}
+        self._contacts: dict[str, float] = {}
         self.directory_until = float("-inf")
         """Nothing may be served from memory after this time."""
         self.revocations_until = float("-inf")
@@ -63,23 +63,23 @@ class Freshness:
         self._polled = began
         self._others = others
         self.directory_until = began + self._max
-        self._heard = {node: at for node, at in self._heard.items() if node in others}
+        self._contacts = {node: at for node, at in self._contacts.items() if node in others}
         self._extend()
 
-    def heard(self, node: str, at: float) -> None:
+    def note_contact(self, node: str, at: float) -> None:
         """Every revocation that `node` knew at this time is known here. Nodes that are not listed do not count."""
         if node in self._others:
-            self._heard[node] = max(at, self._heard.get(node, at))
+            self._contacts[node] = max(at, self._contacts.get(node, at))
             self._extend()
 
     def ages(self) -> dict[str, float]:
-        """Seconds since the time until which each listed process that was heard has been heard."""
+        """Seconds since the time until which the revocations of each process in contact are known."""
         now = self._monotonic()
-        return {node: now - at for node, at in self._heard.items()}
+        return {node: now - at for node, at in self._contacts.items()}
 
     def age_without_database(self) -> float | None:
         """Seconds since the time until which the revocations of all listed processes are known; None if one is silent."""
-        if len(self._heard) < len(self._others) or self._polled == float("-inf"):
+        if len(self._contacts) < len(self._others) or self._polled == float("-inf"):
             return None
         return max(self.ages().values(), default=0.0)
 
@@ -89,8 +89,8 @@ class Freshness:
             self.revocations_until = self.directory_until
             return
         known = self._polled
-        if len(self._heard) == len(self._others):
-            known = max(known, min(self._heard.values()))
+        if len(self._contacts) == len(self._others):
+            known = max(known, min(self._contacts.values()))
         self.revocations_until = min(known + self._limit, self.directory_until)
 
 

@@ -22,18 +22,18 @@ class CachedRevocationFeed:
     Args:
         cache: the revocations.
         state: the position and completeness of the directory.
-        heard: see `ports.RevocationFeed`.
+        ages: see `ports.RevocationFeed`.
     """
 
     def __init__(
         self,
         cache: RevocationCache,
         state: Callable[[], FeedState],
-        heard: Callable[[], dict[str, int]] = dict,
+        ages: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._cache = cache
         self.state = state
-        self.heard = heard
+        self.ages = ages
         self._waiting: set[asyncio.Future[None]] = set()
         self._sorted: tuple[int, list[Revocation]] = (-1, [])
         self.closed = False

@@ -40,7 +40,7 @@ _REPLAY: Final = text(
 )
 
 
-class Look(NamedTuple):
+class StandbyStatus(NamedTuple):
     """What a standby said of itself. `replayed`: by the primary's clock, ms; everything acknowledged before it is there."""
 
     recovering: bool
@@ -48,14 +48,14 @@ class Look(NamedTuple):
     polled: Polled
 
 
-def look(database: Database, cursor: FeedPosition) -> Look:
+def read_status(database: Database, cursor: FeedPosition) -> StandbyStatus:
     """Reads how far the standby is, and the changes after `cursor`. Raises DaypassError(UNAVAILABLE).
 
     The time of the replay is read before the snapshot of the changes is taken, so the changes are not older.
     """
     recovering, replayed = database.read(lambda conn: tuple(conn.execute(_REPLAY).one()), probe=True)
     reported, polled = database.read(partial(_changes, cursor=cursor), probe=True)
-    return Look(recovering, max(replayed or 0, reported), polled)
+    return StandbyStatus(recovering, max(replayed or 0, reported), polled)
 
 
 def _changes(conn: Connection, cursor: FeedPosition) -> tuple[int, Polled]:
@@ -143,7 +143,7 @@ class Standby:
         """Finds out how far it is, and applies what it has and this process lacks."""
         began, cursor = self._monotonic(), self._applied.position
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, look, self._database, cursor)
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, read_status, self._database, cursor)
         except DaypassError as error:
             self._report(_UNREACHABLE, **error.private)
             return
@@ -156,12 +156,12 @@ class Standby:
         """Ends its thread. The database stays open."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    def _unsuitable(self, found: Look) -> str:
+    def _unsuitable(self, found: StandbyStatus) -> str:
         if not found.recovering:
             return _PROMOTED
         return "" if found.polled.head.epoch == self._applied.position.epoch else _ANOTHER
 
-    def _take(self, found: Look, began: float) -> None:
+    def _take(self, found: StandbyStatus, began: float) -> None:
         polled = found.polled
         self._applied.apply_standby(polled)
         here, there = self._applied.position.position, polled.head.position

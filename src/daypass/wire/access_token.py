@@ -18,7 +18,7 @@ from daypass.operations.oauth.client_authentication import TlsClientCertificate
 from daypass.operations.oauth.dpop import DpopProof, check_dpop, invalid_proof, new_nonce
 from daypass.operations.oauth.inspect import bearer_caller
 from daypass.ports import Call, Env
-from daypass.wire.client_certificate import shown
+from daypass.wire.client_certificate import presented_certificate
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Header, Request, Response
 
@@ -103,7 +103,7 @@ def certificate_of(request: Request, header: str) -> tuple[TlsClientCertificate 
     """The client certificate of the connection or of a trusted proxy's header, and what the record says about headers that
     were not trusted. Raises DaypassError(MALFORMED_REQUEST).
     """
-    seen = shown(request, header)
+    seen = presented_certificate(request, header)
     if not seen.certificate:
         return None, seen.remarks
     return TlsClientCertificate(seen.certificate, seen.chain, seen.source, request.source_ip), seen.remarks

@@ -29,7 +29,7 @@ _ELEMENT = re.compile(rf"{_PAIR}(?:;{_PAIR})*")
 _PAIRS = re.compile(_PAIR)
 
 
-class Shown(NamedTuple):
+class PresentedCertificate(NamedTuple):
     """The presented certificate (DER; b"" for none), further certificates, who verified it, and the headers not
     trusted.
     """
@@ -49,33 +49,35 @@ class MalformedCertificateHeader(Exception):
     """A trusted proxy's header that cannot be read as exactly one client's certificate."""
 
 
-def shown(request: Request, header: str) -> Shown:
+def presented_certificate(request: Request, header: str) -> PresentedCertificate:
     """The client's certificate. `header` is the configured name in lower case, "" for none.
 
     Raises DaypassError(MALFORMED_REQUEST).
     """
     try:
-        return read_shown(request, header)
+        return read_headers(request, header)
     except MalformedCertificateHeader as error:
         message = "The client certificate header of the proxy cannot be read."
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, message, private={"reason": str(error)}) from None
 
 
-def read_shown(request: Request, header: str) -> Shown:
-    """See `shown`. Raises MalformedCertificateHeader."""
+def read_headers(request: Request, header: str) -> PresentedCertificate:
+    """See `presented_certificate`. Raises MalformedCertificateHeader."""
     wanted = header.encode("latin-1", "replace")
     present = [(name, value) for name, value in request.headers if name in _NAMES or name == wanted]
     trusted = {wanted} if request.via_proxy else set()
     dropped = tuple(sorted([name.decode("latin-1") for name in {name for name, _ in present} - trusted]))
     if not request.via_proxy:
-        return Shown(request.peer_certificate, source="tls" if request.peer_certificate else "", dropped=dropped)
+        return PresentedCertificate(
+            request.peer_certificate, source="tls" if request.peer_certificate else "", dropped=dropped
+        )
     own = [value for name, value in present if name == wanted]
     if not own:
-        return Shown(dropped=dropped)  # the certificate of the connection is the proxy's own
+        return PresentedCertificate(dropped=dropped)  # the certificate of the connection is the proxy's own
     if len(own) > 1 or len(own[0]) > _LONGEST:
         raise MalformedCertificateHeader("the header is given twice, or too long")
     certificate, *chain = _read(header, own[0].decode("latin-1").strip(), request.headers)
-    return Shown(certificate, tuple(chain), "proxy", dropped)
+    return PresentedCertificate(certificate, tuple(chain), "proxy", dropped)
 
 
 def _read(header: str, value: str, headers: Sequence[Header]) -> list[bytes]:

@@ -8,8 +8,8 @@ from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws.routes import aws_routes
 from daypass.wire.chat.routes import chat_routes
+from daypass.wire.console.context import Console, SetupDone, not_stored
 from daypass.wire.console.routes import console_routes
-from daypass.wire.console.visit import Console, SetupDone, not_stored
 from daypass.wire.front import Front
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.routes import oauth_routes
@@ -23,8 +23,8 @@ from daypass.wire.routing import AsgiApp, Mount, Routes
 from daypass.wire.saml.routes import saml_routes
 from daypass.wire.scim.routes import scim_routes
 from daypass.wire.ssf.routes import ssf_routes
+from daypass.wire.web.context import Site
 from daypass.wire.web.routes import web_routes
-from daypass.wire.web.visit import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from daypass.domain.assertion import (
     Assertion,
     context_keys,
     name_qualifier,
-    one_use,
     proof_of,
+    replay_entry,
     role_pairs,
     session_name,
     session_seconds,
@@ -185,7 +185,7 @@ def test_proof_carries_what_the_assertion_asks_for() -> None:
     given = replace(
         assertion(RoleSessionName="ann", SourceIdentity="ann", **{"PrincipalTag:Team": "core"}), session_ends_at=7000
     )
-    proof = proof_of(given, PROVIDER, one_use(given))
+    proof = proof_of(given, PROVIDER, replay_entry(given))
     assert (proof.kind, proof.method, proof.account) == (PrincipalKind.SAML, "saml", "123456789012")
     assert (proof.provider, proof.subject, proof.not_after) == (PROVIDER.arn, "ann", 7000)
     assert (proof.tags, proof.source_identity) == ((("Team", "core"),), "ann")
@@ -200,9 +200,9 @@ def test_proof_carries_what_the_assertion_asks_for() -> None:
 
 
 def test_one_use_differs_by_key_issuer_and_id_and_by_nothing_else() -> None:
-    first = one_use(made()).id
-    assert one_use(replace(made(), subject="bob", recipient="x")).id == first
-    others = {one_use(replace(made(), **{name: "other"})).id for name in ("id", "issuer", "key")}
+    first = replay_entry(made()).id
+    assert replay_entry(replace(made(), subject="bob", recipient="x")).id == first
+    others = {replay_entry(replace(made(), **{name: "other"})).id for name in ("id", "issuer", "key")}
     assert len(others | {first}) == 4
 
 

@@ -36,7 +36,7 @@ class Peer:
         yield SimpleNamespace(status=200, readline=lambda _: next(lines, b""))
 
     def streams(self) -> PeerStreams:
-        known = SimpleNamespace(freshness=SimpleNamespace(heard=lambda node, _: self.heard.append(node)))
+        known = SimpleNamespace(freshness=SimpleNamespace(note_contact=lambda node, _: self.heard.append(node)))
         proofs = SimpleNamespace(make=lambda: "proof")
         return PeerStreams(["http://127.0.0.1:1"], "", proofs, known)  # type: ignore[arg-type]
 

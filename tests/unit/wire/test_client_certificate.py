@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.x509 import Authority, Holder
 
-from daypass.wire.client_certificate import ENVOY, RFC9440, MalformedCertificateHeader, Shown, read_shown
+from daypass.wire.client_certificate import (
+    ENVOY,
+    RFC9440,
+    MalformedCertificateHeader,
+    PresentedCertificate,
+    read_headers,
+)
 from daypass.wire.http import Request
 
 ROOT = Authority.make()
@@ -37,7 +43,7 @@ FORMS = {
 @pytest.mark.parametrize("header", FORMS)
 def test_shown_by_a_trusted_proxy_is_the_certificate_of_its_client(header: str) -> None:
     chain = ((RFC9440 + "-chain", f":{ROOT.base64}:".encode()),) if header == RFC9440 else ()
-    found = read_shown(request((header, FORMS[header].encode()), *chain), header)
+    found = read_headers(request((header, FORMS[header].encode()), *chain), header)
     assert (found.certificate, found.source, found.dropped) == (HOST.der, "proxy", ())
     assert found.chain == (() if header == NGINX else (ROOT.der,))
 
@@ -46,19 +52,19 @@ def test_shown_by_a_trusted_proxy_is_the_certificate_of_its_client(header: str) 
 @pytest.mark.parametrize("configured", ["", *FORMS])
 def test_shown_by_anyone_else_is_dropped_and_named(header: str, configured: str) -> None:
     asked = request((header, FORMS[header].encode()), via_proxy=False)
-    assert read_shown(asked, configured) == Shown(dropped=(header,))
+    assert read_headers(asked, configured) == PresentedCertificate(dropped=(header,))
 
 
 def test_shown_in_a_header_that_is_not_the_configured_one_is_dropped() -> None:
     both = request((NGINX, FORMS[NGINX].encode()), (ENVOY, b"x"))
-    assert read_shown(both, NGINX) == Shown(HOST.der, source="proxy", dropped=(ENVOY,))
-    assert read_shown(request((ENVOY, FORMS[ENVOY].encode())), "") == Shown(dropped=(ENVOY,))
+    assert read_headers(both, NGINX) == PresentedCertificate(HOST.der, source="proxy", dropped=(ENVOY,))
+    assert read_headers(request((ENVOY, FORMS[ENVOY].encode())), "") == PresentedCertificate(dropped=(ENVOY,))
 
 
 def test_shown_by_tls_is_the_peers_own_and_a_proxys_own_is_not() -> None:
-    assert read_shown(request(via_proxy=False, peer=HOST.der), "") == Shown(HOST.der, source="tls")
-    assert read_shown(request(via_proxy=True, peer=HOST.der), NGINX) == Shown()
-    assert read_shown(request(via_proxy=True, peer=HOST.der), "") == Shown()
+    assert read_headers(request(via_proxy=False, peer=HOST.der), "") == PresentedCertificate(HOST.der, source="tls")
+    assert read_headers(request(via_proxy=True, peer=HOST.der), NGINX) == PresentedCertificate()
+    assert read_headers(request(via_proxy=True, peer=HOST.der), "") == PresentedCertificate()
 
 
 @pytest.mark.parametrize(
@@ -82,17 +88,17 @@ def test_shown_by_tls_is_the_peers_own_and_a_proxys_own_is_not() -> None:
 )
 def test_shown_in_a_header_that_is_not_exactly_one_certificate_is_refused(header: str, value: str) -> None:
     with pytest.raises(MalformedCertificateHeader):
-        read_shown(request((header, value.encode())), header)
+        read_headers(request((header, value.encode())), header)
 
 
 def test_shown_twice_is_refused() -> None:
     value = FORMS[NGINX].encode()
     with pytest.raises(MalformedCertificateHeader):
-        read_shown(request((NGINX, value), (NGINX, value)), NGINX)
+        read_headers(request((NGINX, value), (NGINX, value)), NGINX)
 
 
 @given(st.sampled_from(list(FORMS)), st.text(max_size=40) | st.binary(max_size=40).map(lambda b: b.decode("latin-1")))
 def test_shown_of_anything_is_an_answer_or_a_refusal(header: str, junk: str) -> None:
     for value in (junk, FORMS[header] + junk, junk + FORMS[header], FORMS[header].replace("=", junk, 1)):
         with contextlib.suppress(MalformedCertificateHeader):
-            read_shown(request((header, value.encode("utf-8", "surrogatepass"))), header)
+            read_headers(request((header, value.encode("utf-8", "surrogatepass"))), header)

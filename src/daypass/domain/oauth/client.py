@@ -126,7 +126,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         return frozenset(self.audiences or (issuer,))
 
     @property
-    def renews(self) -> int:
+    def renewal_seconds(self) -> int:
         """The seconds for which it can get new tokens without the person; 0: it may not use refresh tokens."""
         return self.refresh_token_seconds if "refresh_token" in self.grant_types else 0
 

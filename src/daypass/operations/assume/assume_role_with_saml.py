@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from daypass.domain.arn import is_account_id, parse_arn
-from daypass.domain.assertion import Assertion, one_use, proof_of, role_pairs, session_name, session_seconds
+from daypass.domain.assertion import Assertion, proof_of, replay_entry, role_pairs, session_name, session_seconds
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.proof import Proof
@@ -49,7 +49,7 @@ async def assume_role_with_saml(
         assertion, provider = await verified_assertion(
             env, wanted, unverified_response, start.now, SamlArrival(source_ip=call.facts.source_ip)
         )
-        proof = proof_of(assertion, provider, one_use(assertion))
+        proof = proof_of(assertion, provider, replay_entry(assertion))
         request = AssumeRequest(role_arn, requested_session(assertion, proof, session), action=ACTION)
     except DaypassError as error:
         raise owned(error, role.account) from None

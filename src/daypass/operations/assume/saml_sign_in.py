@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
-from daypass.domain.assertion import Assertion, one_use, proof_of, refuse, role_pairs, session_name
+from daypass.domain.assertion import Assertion, proof_of, refuse, replay_entry, role_pairs, session_name
 from daypass.domain.directory import ReplayEntry, SamlProvider
 from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -113,7 +113,7 @@ async def accept(
     verified = await _verified(env, candidates, unverified_response, call.now, arrival)
     assertion, first = verified[0]
     session_name(assertion)
-    proof = proof_of(assertion, first, one_use(assertion))
+    proof = proof_of(assertion, first, replay_entry(assertion))
     arns = tuple(provider.arn for _, provider in verified)
     pairs = tuple(pair for pair in role_pairs(assertion.values("Role")) if pair[1] in arns)
     if not pairs:

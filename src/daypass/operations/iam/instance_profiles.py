@@ -28,13 +28,16 @@ def create_instance_profile(ctx: WriteContext, p: Params) -> Answer:
     )
     changes.insert(ctx, profile, faults.instance_profile_exists(profile.name))
     return {
-        "InstanceProfile": {**shown(ctx, profile), **({"Tags": members.tags(profile.tags)} if profile.tags else {})}
+        "InstanceProfile": {
+            **profile_members(ctx, profile),
+            **({"Tags": members.tags(profile.tags)} if profile.tags else {}),
+        }
     }
 
 
 def get_instance_profile(ctx: ReadContext, p: Params) -> Answer:
     profile = find.instance_profile(ctx, p["InstanceProfileName"])
-    return {"InstanceProfile": {**shown(ctx, profile), "Tags": members.tags(profile.tags)}}
+    return {"InstanceProfile": {**profile_members(ctx, profile), "Tags": members.tags(profile.tags)}}
 
 
 def list_instance_profiles(ctx: ReadContext, p: Params) -> Answer:
@@ -49,7 +52,7 @@ def list_instance_profiles_for_role(ctx: ReadContext, p: Params) -> Answer:
 def _listed(ctx: ReadContext, p: Params, scope: str, **wanted: Any) -> Answer:
     profiles, more = named.page_by_name(ctx, p, InstanceProfile, scope, **wanted)
     names: documents.Names = {}
-    return {"InstanceProfiles": [shown(ctx, profile, names) for profile in profiles], **more}
+    return {"InstanceProfiles": [profile_members(ctx, profile, names) for profile in profiles], **more}
 
 
 def add_role_to_instance_profile(ctx: WriteContext, p: Params) -> Answer:
@@ -79,10 +82,10 @@ def delete_instance_profile(ctx: WriteContext, p: Params) -> Answer:
 def of_role(ctx: ReadContext, role: Role, names: documents.Names) -> list[dict[str, Any]]:
     """The profiles that contain a role, by name, as GetAccountAuthorizationDetails shows them."""
     found = ctx.tx.find(InstanceProfile, order="name", account=ctx.account, role_id=role.id)
-    return [shown(ctx, profile, names) for profile in found]
+    return [profile_members(ctx, profile, names) for profile in found]
 
 
-def shown(ctx: ReadContext, profile: InstanceProfile, names: documents.Names | None = None) -> dict[str, Any]:
+def profile_members(ctx: ReadContext, profile: InstanceProfile, names: documents.Names | None = None) -> dict[str, Any]:
     """Without tags, as in lists. As in AWS, the role inside has no description and no longest session."""
     role = ctx.tx.get(Role, id=profile.role_id) if profile.role_id is not None else None
     return {

@@ -73,7 +73,7 @@ async def create_client(env: Env, call: Call, name: str, members: Mapping[str, A
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         _CLIENTS.put(tx, None, client)
-        return client, _CLIENTS.changed(call, client, decision, after=shown(client))
+        return client, _CLIENTS.changed(call, client, decision, after=describe(client))
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -119,7 +119,7 @@ async def update_client(
         _check_same(tx, old)
         tx.replace(updated)
         _announce(env, tx, call, _changes(old, updated))
-        return updated, _CLIENTS.changed(call, updated, decision, before=shown(old), after=shown(updated))
+        return updated, _CLIENTS.changed(call, updated, decision, before=describe(old), after=describe(updated))
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -196,7 +196,7 @@ async def delete_client_secret(env: Env, call: Call, client_id: str, secret_id: 
 # --- Shared ----------------------------------------------------------------------------------------------------------
 
 
-def shown(client: OAuthClient) -> dict[str, Any]:
+def describe(client: OAuthClient) -> dict[str, Any]:
     """A client for people and for the record, without the hashes of its secrets."""
     return {
         "client_id": client.id,

@@ -89,7 +89,7 @@ async def start(
 ) -> DeviceAuthorization:
     """daypass:AuthorizeDevice. Raises DaypassError(UNAVAILABLE)."""
     device_code, letters = codes.new_value(env), _new_user_code(env)
-    content = DeviceGrant(request, call.facts.source_ip, call.facts.user_agent[:256], shown(letters))
+    content = DeviceGrant(request, call.facts.source_ip, call.facts.user_agent[:256], format_user_code(letters))
     device = codes.new_row(env, DEVICE, device_code, client.client, content, LIFETIME_MS)
     user = codes.new_row(env, USER, letters, client.client, UserCode(device.id), LIFETIME_MS)
     account = client.client.account
@@ -104,10 +104,10 @@ async def start(
         return None, event
 
     await env.journal.write(change, account=account)
-    return DeviceAuthorization(device_code, shown(letters))
+    return DeviceAuthorization(device_code, format_user_code(letters))
 
 
-def shown(letters: str) -> str:
+def format_user_code(letters: str) -> str:
     """A user code for people: WDJB-MJHT."""
     return f"{letters[:4]}-{letters[4:]}"
 

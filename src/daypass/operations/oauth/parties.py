@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.assertion import one_use, proof_of, session_name, session_seconds
+from daypass.domain.assertion import proof_of, replay_entry, session_name, session_seconds
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.delegation import Party
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -199,7 +199,7 @@ async def _saml_subject(
         assertion, provider = await saml.verified_assertion(
             env, wanted, response, issuance.now, SamlArrival(source_ip=call.facts.source_ip)
         )
-        proof = proof_of(assertion, provider, one_use(assertion))
+        proof = proof_of(assertion, provider, replay_entry(assertion))
         seconds = session_seconds(assertion) or 0
         name = session_name(assertion)
     except DaypassError as error:

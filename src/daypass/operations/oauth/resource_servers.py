@@ -59,8 +59,8 @@ async def put_resource_server(
         old = tx.get(ResourceServer, account=owner, identifier=identifier)
         made = wanted if old is None else replace(wanted, created_at=old.created_at, tags=old.tags)
         _SERVERS.put(tx, old, made)
-        before = None if old is None else shown(old)
-        return made, _SERVERS.changed(call, made, decision, before=before, after=shown(made))
+        before = None if old is None else describe(old)
+        return made, _SERVERS.changed(call, made, decision, before=before, after=describe(made))
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -100,7 +100,7 @@ def metadata(env: Env, server: ResourceServer) -> dict[str, Any]:
     }
 
 
-def shown(server: ResourceServer) -> dict[str, Any]:
+def describe(server: ResourceServer) -> dict[str, Any]:
     """A resource server for people and for the record."""
     return {"identifier": server.identifier, "name": server.name, "settings": json.loads(server.settings)}
 

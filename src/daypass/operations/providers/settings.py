@@ -65,7 +65,7 @@ async def get_provider_settings(env: Env, call: Call, name: str, account: str = 
     await env.journal.commit(
         served(call, account=provider.account, decision=decision, detail={"provider": provider.arn})
     )
-    return Settings(provider, shown(provider.settings))
+    return Settings(provider, describe(provider.settings))
 
 
 async def put_provider_settings(
@@ -134,7 +134,7 @@ def _check_roles(provider: OidcProvider, settings: ProviderSettings) -> None:
             raise DaypassError(ErrorKind.VALIDATION, f"sign_in: roles: {role} is not a role of the provider's account.")
 
 
-def shown(text: str) -> dict[str, Any]:
+def describe(text: str) -> dict[str, Any]:
     """Settings for people and for the record: members that differ from the default, secrets hidden."""
     return _without_secrets(_stored(text))
 

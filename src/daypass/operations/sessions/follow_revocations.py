@@ -40,7 +40,7 @@ class Batch(Struct, frozen=True):
 class Heartbeat(Struct, frozen=True):
     """Everything of these accounts up to `state` has been sent. `at`: the server's time, ms.
 
-    `jwks`: the keys that verify access tokens now. `nodes`: only for nodes, see `RevocationFeed.heard`.
+    `jwks`: the keys that verify access tokens now. `nodes`: only for nodes, see `RevocationFeed.ages`.
     """
 
     state: FeedState
@@ -114,7 +114,7 @@ async def follow(
         unplaced.difference_update(made.id for made in sent if made.position)
         cursor = state.position
         jwks = env.oauth.signer.jwks() if env.oauth.enabled else b""
-        yield Heartbeat(state, now, accounts, jwks, None if subscription.call is not None else feed.heard())
+        yield Heartbeat(state, now, accounts, jwks, None if subscription.call is not None else feed.ages())
         await feed.changed(version, heartbeat_seconds)
 
 

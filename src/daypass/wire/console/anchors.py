@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, Final
 
 from daypass.wire.console.change import Change
+from daypass.wire.console.context import ConsoleContext, ConsolePage, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import roles_anywhere
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
-from daypass.wire.console.visit import ConsolePage, ConsoleVisit, to
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -20,9 +20,9 @@ _MAX_PEM: Final = 16_384
 _PEM: Final = Field("pem", "Certificates", kind="code", hint="Certificates of the authority, PEM", maxlength=_MAX_PEM)
 
 
-async def anchors(visit: ConsoleVisit, problem: str = "") -> Response:
+async def anchors(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/trust-anchors: in the order of creation."""
-    found = await roles_anywhere(visit, "ListTrustAnchors", pageSize=_ROWS, nextToken=visit.value("after"))
+    found = await roles_anywhere(ctx, "ListTrustAnchors", pageSize=_ROWS, nextToken=ctx.value("after"))
     rows = [
         (
             link(each["name"], _ANCHOR, id=each["trustAnchorId"]),
@@ -35,23 +35,23 @@ async def anchors(visit: ConsoleVisit, problem: str = "") -> Response:
     empty = ("No trust anchors.", "With one, servers get sessions with certificates that they already have.")
     titles = columns("Name", "State", "Created", "Changed")
     table = TableView(titles, rows, _ANCHORS, found.get("nextToken", ""), empty=empty)
-    name = Field("anchor_name", "Name", visit.value("anchor_name"), maxlength=255)
-    pem = _PEM._replace(value=visit.value("pem", _MAX_PEM))
+    name = Field("anchor_name", "Name", ctx.value("anchor_name"), maxlength=255)
+    pem = _PEM._replace(value=ctx.value("pem", _MAX_PEM))
     new = FormView(f"{_ANCHORS}/create", "Create the trust anchor", "New trust anchor", (name, pem))
-    return table_page(visit, "Trust anchors", table, problem=problem, forms=(new,))
+    return table_page(ctx, "Trust anchors", table, problem=problem, forms=(new,))
 
 
-async def anchor(visit: ConsoleVisit, problem: str = "") -> Response:
+async def anchor(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/trust-anchor?id=…"""
-    found = (await roles_anywhere(visit, "GetTrustAnchor", trustAnchorId=visit.value("id", 64)))["trustAnchor"]
+    found = (await roles_anywhere(ctx, "GetTrustAnchor", trustAnchorId=ctx.value("id", 64)))["trustAnchor"]
     hidden, enabled = {"id": found["trustAnchorId"]}, found["enabled"]
     pem = found["source"]["sourceData"]["x509CertificateData"]
     action, text = ("disable", "Disable the anchor") if enabled else ("enable", "Enable the anchor")
     fields = (
         Field("anchor_name", "Name", found["name"], maxlength=255),
-        _PEM._replace(value=visit.value("pem", _MAX_PEM) or pem),
+        _PEM._replace(value=ctx.value("pem", _MAX_PEM) or pem),
     )
-    return visit.page(
+    return ctx.page(
         "trust_anchor",
         found["name"],
         anchor=found,
@@ -62,35 +62,35 @@ async def anchor(visit: ConsoleVisit, problem: str = "") -> Response:
     )
 
 
-def _source(visit: ConsoleVisit) -> dict[str, Any]:
-    pem = visit.value("pem", _MAX_PEM)
+def _source(ctx: ConsoleContext) -> dict[str, Any]:
+    pem = ctx.value("pem", _MAX_PEM)
     return {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": f"{pem}\n"}}
 
 
-async def _create(visit: ConsoleVisit) -> Response:
+async def _create(ctx: ConsoleContext) -> Response:
     made = await roles_anywhere(
-        visit, "CreateTrustAnchor", name=visit.value("anchor_name"), source=_source(visit), enabled=True
+        ctx, "CreateTrustAnchor", name=ctx.value("anchor_name"), source=_source(ctx), enabled=True
     )
     return to(_ANCHOR, id=made["trustAnchor"]["trustAnchorId"], done="saved")
 
 
-async def _save(visit: ConsoleVisit) -> Response:
-    identifier, name = visit.value("id", 64), visit.value("anchor_name")
-    await roles_anywhere(visit, "UpdateTrustAnchor", trustAnchorId=identifier, name=name, source=_source(visit))
+async def _save(ctx: ConsoleContext) -> Response:
+    identifier, name = ctx.value("id", 64), ctx.value("anchor_name")
+    await roles_anywhere(ctx, "UpdateTrustAnchor", trustAnchorId=identifier, name=name, source=_source(ctx))
     return to(_ANCHOR, id=identifier, done="saved")
 
 
 def _switching(operation: str) -> ConsolePage:
-    async def perform(visit: ConsoleVisit) -> Response:
-        identifier = visit.value("id", 64)
-        await roles_anywhere(visit, operation, trustAnchorId=identifier)
+    async def perform(ctx: ConsoleContext) -> Response:
+        identifier = ctx.value("id", 64)
+        await roles_anywhere(ctx, operation, trustAnchorId=identifier)
         return to(_ANCHOR, id=identifier, done="saved")
 
     return perform
 
 
-async def _delete(visit: ConsoleVisit) -> Response:
-    await roles_anywhere(visit, "DeleteTrustAnchor", trustAnchorId=visit.value("id", 64))
+async def _delete(ctx: ConsoleContext) -> Response:
+    await roles_anywhere(ctx, "DeleteTrustAnchor", trustAnchorId=ctx.value("id", 64))
     return to(_ANCHORS, done="deleted")
 
 

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from daypass.domain.claims import CallerDerived
 from daypass.domain.errors import DaypassError, Family
 from daypass.operations.sign_in import step_up
-from daypass.wire.console.visit import ConsolePage, ConsoleVisit
+from daypass.wire.console.context import ConsoleContext, ConsolePage
 from daypass.wire.http import Response
 from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
 
-Again: TypeAlias = Callable[[ConsoleVisit, str], Awaitable[Response]]
+Again: TypeAlias = Callable[[ConsoleContext, str], Awaitable[Response]]
 """The page of a form, with the problem of the last attempt above it."""
 
 _LABELS: Final[Mapping[str, str]] = {
@@ -59,52 +59,52 @@ class Change(NamedTuple):
     confirmed: bool = False
     deletes: bool = False
 
-    async def serve(self, visit: ConsoleVisit) -> Response:
+    async def serve(self, ctx: ConsoleContext) -> Response:
         """The answer to the form."""
         try:
             page = None
             if self.confirmed:
-                visit.named(self.operation)
-                page = await confirmation(visit, self.path, self.summary, self.operation, always=self.deletes)
-            return page or await self.perform(visit)
+                ctx.named(self.operation)
+                page = await confirmation(ctx, self.path, self.summary, self.operation, always=self.deletes)
+            return page or await self.perform(ctx)
         except DaypassError as error:
-            return await self.again(visit, await visit.problem(error))
+            return await self.again(ctx, await ctx.problem(error))
 
 
 async def confirmation(
-    visit: ConsoleVisit, path: str, title: str, operation: str, *, always: bool = False
+    ctx: ConsoleContext, path: str, title: str, operation: str, *, always: bool = False
 ) -> Response | None:
     """The page that asks for MFA; None when the form is confirmed now, or the person has no MFA.
 
-    After a proof, the caller of `visit` has MFA of this moment. `operation`: the proof is recorded under its name.
+    After a proof, the caller of `ctx` has MFA of this moment. `operation`: the proof is recorded under its name.
     `always`: a person without MFA is asked, too.
     """
-    fields = {name: value for name, value in visit.values.items() if name not in PROOF_FIELDS}
-    account = visit.call.caller.account
+    fields = {name: value for name, value in ctx.values.items() if name not in PROOF_FIELDS}
+    account = ctx.call.caller.account
     digest = step_up.digest_of(path, account, json.dumps(sorted(fields.items())))
-    proof, problem = proof_of(visit.signed_in, visit.values), ""
+    proof, problem = proof_of(ctx.signed_in, ctx.values), ""
     if proof is not None:
         try:
-            mfa_at = await visit.perform(operation, step_up.check, digest, proof)
+            mfa_at = await ctx.perform(operation, step_up.check, digest, proof)
         except DaypassError as error:
             if error.kind.family not in (Family.DENIED, Family.PROOF):
                 raise
-            problem = await visit.problem(error)
+            problem = await ctx.problem(error)
         else:
-            caller = replace(visit.call.caller, mfa_at=mfa_at, derived=CallerDerived())
-            visit.call = replace(visit.call, caller=caller)
+            caller = replace(ctx.call.caller, mfa_at=mfa_at, derived=CallerDerived())
+            ctx.call = replace(ctx.call, caller=caller)
             return None
-    options = await step_up.ask(visit.env, visit.call, visit.signed_in, digest)
-    if not (options.passkey or options.devices) and (not always or visit.value("confirmed", 8) == "yes"):
+    options = await step_up.ask(ctx.env, ctx.call, ctx.signed_in, digest)
+    if not (options.passkey or options.devices) and (not always or ctx.value("confirmed", 8) == "yes"):
         return None
-    return visit.page(
+    return ctx.page(
         "confirm", title, action=path, values=fields, facts=_facts(fields), mfa_options=options, problem=problem
     )
 
 
-async def optional_confirmation(visit: ConsoleVisit, path: str, title: str, operation: str) -> Response | None:
+async def optional_confirmation(ctx: ConsoleContext, path: str, title: str, operation: str) -> Response | None:
     """As `confirmation`, for a form in which the person chooses it: the field `mfa`."""
-    return await confirmation(visit, path, title, operation) if visit.value("mfa", 8) == "yes" else None
+    return await confirmation(ctx, path, title, operation) if ctx.value("mfa", 8) == "yes" else None
 
 
 def _facts(fields: Mapping[str, str]) -> list[tuple[str, str]]:

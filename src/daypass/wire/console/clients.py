@@ -10,10 +10,10 @@ from typing import Final
 from daypass.operations.oauth import clients as oauth_clients
 from daypass.operations.oauth import resource_servers
 from daypass.wire.console.change import Change
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.members import members_of
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
-from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -38,14 +38,14 @@ def _settings_field(text: str, hint: str) -> Field:
     return Field("settings", "Members", text, "code", hint, maxlength=_MAX_SETTINGS)
 
 
-def _typed(visit: ConsoleVisit, otherwise: str) -> str:
-    return visit.value("settings", _MAX_SETTINGS) or otherwise
+def _typed(ctx: ConsoleContext, otherwise: str) -> str:
+    return ctx.value("settings", _MAX_SETTINGS) or otherwise
 
 
-async def clients(visit: ConsoleVisit, problem: str = "") -> Response:
+async def clients(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/clients: the OAuth clients of the account, oldest first."""
-    found, following = await visit.perform(
-        "daypass:ListClients", oauth_clients.list_clients, "", visit.value("after", 64), _ROWS
+    found, following = await ctx.perform(
+        "daypass:ListClients", oauth_clients.list_clients, "", ctx.value("after", 64), _ROWS
     )
     rows = [
         (
@@ -59,22 +59,22 @@ async def clients(visit: ConsoleVisit, problem: str = "") -> Response:
     empty = ("No OAuth clients.", "Applications that act for people are clients.")
     table = TableView(columns("Name", "Client id", "State", "Created"), rows, _CLIENTS, following, empty=empty)
     fields = (
-        Field("client_name", "Name", visit.value("client_name", 128), maxlength=128),
-        _settings_field(_typed(visit, _NEW_CLIENT), _HINT),
+        Field("client_name", "Name", ctx.value("client_name", 128), maxlength=128),
+        _settings_field(_typed(ctx, _NEW_CLIENT), _HINT),
     )
     new = FormView(f"{_CLIENTS}/create", "Create the client", "New client", fields)
-    return table_page(visit, "OAuth clients", table, problem=problem, forms=(new,))
+    return table_page(ctx, "OAuth clients", table, problem=problem, forms=(new,))
 
 
-async def client(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
+async def client(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
     """GET /console/client?id=… `once`: a secret with its label, which no other page shows."""
-    identifier = visit.value("id", 64)
-    found = await visit.perform("daypass:GetClient", oauth_clients.get_client, identifier)
+    identifier = ctx.value("id", 64)
+    found = await ctx.perform("daypass:GetClient", oauth_clients.get_client, identifier)
     hidden, enabled = {"id": found.id}, found.enabled
-    members = json.dumps(oauth_clients.shown(found)["settings"], indent=2)
+    members = json.dumps(oauth_clients.describe(found)["settings"], indent=2)
     fields = (
         Field("client_name", "Name", found.name, maxlength=128),
-        _settings_field(_typed(visit, members), _HINT),
+        _settings_field(_typed(ctx, members), _HINT),
     )
     switch = FormView(
         f"{_CLIENT}/switch",
@@ -82,7 +82,7 @@ async def client(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, 
         hidden={**hidden, "enabled": "" if enabled else "yes"},
         danger=enabled,
     )
-    return visit.page(
+    return ctx.page(
         "client",
         found.name,
         client=found,
@@ -106,50 +106,50 @@ async def client(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, 
     )
 
 
-async def _create_client(visit: ConsoleVisit) -> Response:
-    members = members_of(visit.value("settings", _MAX_SETTINGS))
-    made = await visit.perform(
-        "daypass:CreateClient", oauth_clients.create_client, visit.value("client_name", 128), members
+async def _create_client(ctx: ConsoleContext) -> Response:
+    members = members_of(ctx.value("settings", _MAX_SETTINGS))
+    made = await ctx.perform(
+        "daypass:CreateClient", oauth_clients.create_client, ctx.value("client_name", 128), members
     )
     return to(_CLIENT, id=made.id, done="saved")
 
 
-async def _update_client(visit: ConsoleVisit) -> Response:
-    identifier, name = visit.value("id", 64), visit.value("client_name", 128)
-    members = members_of(visit.value("settings", _MAX_SETTINGS))
-    await visit.perform("daypass:UpdateClient", oauth_clients.update_client, identifier, name=name, members=members)
+async def _update_client(ctx: ConsoleContext) -> Response:
+    identifier, name = ctx.value("id", 64), ctx.value("client_name", 128)
+    members = members_of(ctx.value("settings", _MAX_SETTINGS))
+    await ctx.perform("daypass:UpdateClient", oauth_clients.update_client, identifier, name=name, members=members)
     return to(_CLIENT, id=identifier, done="saved")
 
 
-async def _switch_client(visit: ConsoleVisit) -> Response:
-    identifier, enabled = visit.value("id", 64), visit.value("enabled", 8) == "yes"
-    await visit.perform("daypass:UpdateClient", oauth_clients.update_client, identifier, enabled=enabled)
+async def _switch_client(ctx: ConsoleContext) -> Response:
+    identifier, enabled = ctx.value("id", 64), ctx.value("enabled", 8) == "yes"
+    await ctx.perform("daypass:UpdateClient", oauth_clients.update_client, identifier, enabled=enabled)
     return to(_CLIENT, id=identifier, done="saved")
 
 
-async def _create_secret(visit: ConsoleVisit) -> Response:
-    made = await visit.perform("daypass:CreateClientSecret", oauth_clients.create_client_secret, visit.value("id", 64))
-    return await client(visit, once=(("Client secret", made.secret),))
+async def _create_secret(ctx: ConsoleContext) -> Response:
+    made = await ctx.perform("daypass:CreateClientSecret", oauth_clients.create_client_secret, ctx.value("id", 64))
+    return await client(ctx, once=(("Client secret", made.secret),))
 
 
-async def _delete_secret(visit: ConsoleVisit) -> Response:
-    identifier, secret = visit.value("id", 64), visit.value("secret", 64)
-    await visit.perform("daypass:DeleteClientSecret", oauth_clients.delete_client_secret, identifier, secret)
+async def _delete_secret(ctx: ConsoleContext) -> Response:
+    identifier, secret = ctx.value("id", 64), ctx.value("secret", 64)
+    await ctx.perform("daypass:DeleteClientSecret", oauth_clients.delete_client_secret, identifier, secret)
     return to(_CLIENT, id=identifier, done="saved")
 
 
-async def _delete_client(visit: ConsoleVisit) -> Response:
-    await visit.perform("daypass:DeleteClient", oauth_clients.delete_client, visit.value("id", 64))
+async def _delete_client(ctx: ConsoleContext) -> Response:
+    await ctx.perform("daypass:DeleteClient", oauth_clients.delete_client, ctx.value("id", 64))
     return to(_CLIENTS, done="deleted")
 
 
 # --- Resource servers ------------------------------------------------------------------------------------------------
 
 
-async def servers(visit: ConsoleVisit, problem: str = "") -> Response:
+async def servers(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/resource-servers: by identifier."""
-    found, following = await visit.perform(
-        "daypass:ListResourceServers", resource_servers.list_resource_servers, "", visit.value("after", 512), _ROWS
+    found, following = await ctx.perform(
+        "daypass:ListResourceServers", resource_servers.list_resource_servers, "", ctx.value("after", 512), _ROWS
     )
     rows = [
         (link(server.identifier, _SERVER, id=server.identifier), Cell(server.name), Cell(at=server.updated_at))
@@ -161,22 +161,22 @@ async def servers(visit: ConsoleVisit, problem: str = "") -> Response:
     )
     table = TableView(columns("Identifier", "Name", "Changed"), rows, _SERVERS, following, empty=empty)
     fields = (
-        Field("id", "Identifier", visit.value("id", 512), hint="The audience of its tokens", maxlength=512),
-        Field("server_name", "Name", visit.value("server_name", 128), maxlength=128),
-        _settings_field(_typed(visit, _NEW_SERVER), "JSON"),
+        Field("id", "Identifier", ctx.value("id", 512), hint="The audience of its tokens", maxlength=512),
+        Field("server_name", "Name", ctx.value("server_name", 128), maxlength=128),
+        _settings_field(_typed(ctx, _NEW_SERVER), "JSON"),
     )
     new = FormView(f"{_SERVERS}/create", "Create the resource server", "New resource server", fields)
-    return table_page(visit, "Resource servers", table, problem=problem, forms=(new,))
+    return table_page(ctx, "Resource servers", table, problem=problem, forms=(new,))
 
 
-async def server(visit: ConsoleVisit, problem: str = "") -> Response:
+async def server(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/resource-server?id=…"""
-    identifier = visit.value("id", 512)
-    found = await visit.perform("daypass:GetResourceServer", resource_servers.get_resource_server, identifier)
-    members = json.dumps(resource_servers.shown(found)["settings"], indent=2)
+    identifier = ctx.value("id", 512)
+    found = await ctx.perform("daypass:GetResourceServer", resource_servers.get_resource_server, identifier)
+    members = json.dumps(resource_servers.describe(found)["settings"], indent=2)
     hidden = {"id": found.identifier}
-    fields = (Field("server_name", "Name", found.name, maxlength=128), _settings_field(_typed(visit, members), "JSON"))
-    return visit.page(
+    fields = (Field("server_name", "Name", found.name, maxlength=128), _settings_field(_typed(ctx, members), "JSON"))
+    return ctx.page(
         "resource_server",
         found.name,
         server=found,
@@ -186,15 +186,15 @@ async def server(visit: ConsoleVisit, problem: str = "") -> Response:
     )
 
 
-async def _put_server(visit: ConsoleVisit) -> Response:
-    identifier, name = visit.value("id", 512), visit.value("server_name", 128)
-    members = members_of(visit.value("settings", _MAX_SETTINGS))
-    await visit.perform("daypass:PutResourceServer", resource_servers.put_resource_server, identifier, name, members)
+async def _put_server(ctx: ConsoleContext) -> Response:
+    identifier, name = ctx.value("id", 512), ctx.value("server_name", 128)
+    members = members_of(ctx.value("settings", _MAX_SETTINGS))
+    await ctx.perform("daypass:PutResourceServer", resource_servers.put_resource_server, identifier, name, members)
     return to(_SERVER, id=identifier, done="saved")
 
 
-async def _delete_server(visit: ConsoleVisit) -> Response:
-    await visit.perform("daypass:DeleteResourceServer", resource_servers.delete_resource_server, visit.value("id", 512))
+async def _delete_server(ctx: ConsoleContext) -> Response:
+    await ctx.perform("daypass:DeleteResourceServer", resource_servers.delete_resource_server, ctx.value("id", 512))
     return to(_SERVERS, done="deleted")
 
 

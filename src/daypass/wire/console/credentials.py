@@ -10,50 +10,50 @@ from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.wire.console.change import optional_confirmation
-from daypass.wire.console.visit import ConsoleVisit
+from daypass.wire.console.context import ConsoleContext
 from daypass.wire.credentials import environment, texts
 from daypass.wire.http import Response
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 
 
-async def form(visit: ConsoleVisit) -> Response:
+async def form(ctx: ConsoleContext) -> Response:
     """GET /console/credentials?role=ARN"""
-    return await _form_page(visit)
+    return await _form_page(ctx)
 
 
-async def show(visit: ConsoleVisit) -> Response:
+async def show(ctx: ConsoleContext) -> Response:
     """POST /console/credentials/show."""
     confirmation_page = await optional_confirmation(
-        visit, "/console/credentials/show", "Confirm with MFA", "sts:AssumeRole"
+        ctx, "/console/credentials/show", "Confirm with MFA", "sts:AssumeRole"
     )
     if confirmation_page is not None:
         return confirmation_page
     try:
-        minutes = visit.number("minutes")
-        name = visit.value("session_name", 64) or _session_name(visit)
-        session = SessionRequest(name, minutes * 60 if minutes else None, visit.value("policy", 20_480))
-        request = AssumeRequest(visit.value("role"), session)
-        issued = await visit.perform("sts:AssumeRole", assume_role, request, AwsForm())
+        minutes = ctx.number("minutes")
+        name = ctx.value("session_name", 64) or _session_name(ctx)
+        session = SessionRequest(name, minutes * 60 if minutes else None, ctx.value("policy", 20_480))
+        request = AssumeRequest(ctx.value("role"), session)
+        issued = await ctx.perform("sts:AssumeRole", assume_role, request, AwsForm())
     except DaypassError as error:
-        return await _form_page(visit, await visit.problem(error))
-    formats = texts(environment(issued, visit.visit.site.public_url, visit.console.region))
-    return visit.page("credentials", "Your credentials", formats=formats, session=issued.session)
+        return await _form_page(ctx, await ctx.problem(error))
+    formats = texts(environment(issued, ctx.page_context.site.public_url, ctx.console.region))
+    return ctx.page("credentials", "Your credentials", formats=formats, session=issued.session)
 
 
-async def _form_page(visit: ConsoleVisit, problem: str = "") -> Response:
-    return visit.page(
+async def _form_page(ctx: ConsoleContext, problem: str = "") -> Response:
+    return ctx.page(
         "credentials_form",
         "Get credentials",
-        role=visit.value("role"),
-        session_name=visit.value("session_name", 64) or _session_name(visit),
-        can_confirm=await visit.can_confirm(),
+        role=ctx.value("role"),
+        session_name=ctx.value("session_name", 64) or _session_name(ctx),
+        can_confirm=await ctx.can_confirm(),
         problem=problem,
-        values=visit.values,
+        values=ctx.values,
     )
 
 
-def _session_name(visit: ConsoleVisit) -> str:
+def _session_name(ctx: ConsoleContext) -> str:
     """The person's name as a role session name has it: 2 to 64 characters (STS API, roleSessionNameType)."""
-    name = _NOT_IN_NAMES.sub("-", visit.call.caller.name)[:64]
+    name = _NOT_IN_NAMES.sub("-", ctx.call.caller.name)[:64]
     return name if len(name) >= 2 else f"{name}-session"

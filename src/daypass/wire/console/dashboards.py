@@ -17,7 +17,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import read
 from daypass.operations.record.measure import Check, Latency, Measured, measure
 from daypass.operations.record.summarize import Summary, summarize
-from daypass.wire.console.visit import ConsoleVisit, Part, address
+from daypass.wire.console.context import ConsoleContext, Part, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso
 
@@ -31,17 +31,17 @@ _MEASURED: Final = ("requests", "faults", "p50", "p99")
 HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 days"}
 
 
-async def dashboard(visit: ConsoleVisit) -> Response:
+async def dashboard(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard. `view`: executive, on-call or debug. `hours`: the period, up to now."""
-    view, hours = _view(visit), _hours(visit)
-    found, measured = await _summary(visit, hours), await _measured(visit, view, hours)
-    grants = await visit.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
+    view, hours = _view(ctx), _hours(ctx)
+    found, measured = await _summary(ctx, hours), await _measured(ctx, view, hours)
+    grants = await ctx.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
     open_grants = grants.value[0] if grants.value is not None else []
     shown: dict[str, object] = {"view": view, "hours": hours}
     here = address("/console/dashboard", **shown)
     # What was refused here is not asked for again: the page follows the events, and each refusal is on the record.
     followed = {**shown, "view": view if measured.value is not None else ""}
-    return visit.page(
+    return ctx.page(
         "dashboard",
         f"Dashboard: {VIEWS[view].lower()}",
         view=view,
@@ -59,20 +59,20 @@ async def dashboard(visit: ConsoleVisit) -> Response:
     )
 
 
-async def events(visit: ConsoleVisit) -> Response:
+async def events(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard/events: one event with the figures as they are now."""
-    text = json.dumps(await _everything(visit), separators=(",", ":"))
+    text = json.dumps(await _everything(ctx), separators=(",", ":"))
     body = f"retry: {_RETRY_MS}\nevent: summary\ndata: {text}\n\n".encode("ascii")
     return Response(200, body, b"text/event-stream", HEADERS, _READ)
 
 
-async def export(visit: ConsoleVisit) -> Response:
+async def export(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard/export. `format`: csv (the series) or json (everything)."""
-    if visit.value("format", 8) == "json":
-        body = json.dumps(await _everything(visit), indent=2).encode("ascii")
+    if ctx.value("format", 8) == "json":
+        body = json.dumps(await _everything(ctx), indent=2).encode("ascii")
         return _attachment("daypass-dashboard.json", b"application/json", body)
-    found = await _summary(visit, _hours(visit))
-    measured = await _measured(visit, _view(visit), _hours(visit))
+    found = await _summary(ctx, _hours(ctx))
+    measured = await _measured(ctx, _view(ctx), _hours(ctx))
     text = io.StringIO()
     writer = csv.writer(text)
     _write_series(writer, found.times, found.series)
@@ -89,9 +89,9 @@ def _write_series(writer: Any, times: Sequence[int], series: Mapping[str, Sequen
         writer.writerow([iso(at), *(values[number] for values in series.values())])
 
 
-async def _everything(visit: ConsoleVisit) -> dict[str, Any]:
-    found = await _summary(visit, _hours(visit))
-    measured = await _measured(visit, _view(visit), _hours(visit))
+async def _everything(ctx: ConsoleContext) -> dict[str, Any]:
+    found = await _summary(ctx, _hours(ctx))
+    measured = await _measured(ctx, _view(ctx), _hours(ctx))
     return {"figures": _figures(found, measured), "charts": _charts(found, measured)}
 
 
@@ -100,28 +100,28 @@ def _attachment(name: str, media_type: bytes, body: bytes) -> Response:
     return Response(200, body, media_type, (*HEADERS, header), _READ)
 
 
-async def _summary(visit: ConsoleVisit, hours: int) -> Summary:
-    now = visit.call.now
-    return await visit.perform(_READ, summarize, now - hours * _HOUR_MS, now)
+async def _summary(ctx: ConsoleContext, hours: int) -> Summary:
+    now = ctx.call.now
+    return await ctx.perform(_READ, summarize, now - hours * _HOUR_MS, now)
 
 
-async def _measured(visit: ConsoleVisit, view: str, hours: int) -> Part[Measured]:
+async def _measured(ctx: ConsoleContext, view: str, hours: int) -> Part[Measured]:
     """Latency, errors and checks, which the view for those on call shows to operators."""
     if view != ON_CALL:
         return Part()
-    now = visit.call.now
-    return await visit.attempt("daypass:ReadMeasurements", measure, now - hours * _HOUR_MS, now)
+    now = ctx.call.now
+    return await ctx.attempt("daypass:ReadMeasurements", measure, now - hours * _HOUR_MS, now)
 
 
-def _view(visit: ConsoleVisit) -> str:
-    view = visit.value("view", 16) or "executive"
+def _view(ctx: ConsoleContext) -> str:
+    view = ctx.value("view", 16) or "executive"
     if view not in VIEWS:
         raise DaypassError(ErrorKind.VALIDATION, f"The view is one of: {', '.join(VIEWS)}.")
     return view
 
 
-def _hours(visit: ConsoleVisit) -> int:
-    hours = visit.value("hours", 4) or "24"
+def _hours(ctx: ConsoleContext) -> int:
+    hours = ctx.value("hours", 4) or "24"
     if hours not in HOURS:
         raise DaypassError(ErrorKind.VALIDATION, f"The number of hours is one of: {', '.join(HOURS)}.")
     return int(hours)

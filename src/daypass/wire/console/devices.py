@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from daypass.wire.console.context import ConsoleContext
 from daypass.wire.console.iam import iam
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
-from daypass.wire.console.visit import ConsoleVisit
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
 
 
-async def devices(visit: ConsoleVisit) -> Response:
+async def devices(ctx: ConsoleContext) -> Response:
     """GET /console/devices."""
-    found = await iam(visit, "ListVirtualMFADevices", Marker=visit.value("after"), MaxItems=_ROWS)
+    found = await iam(ctx, "ListVirtualMFADevices", Marker=ctx.value("after"), MaxItems=_ROWS)
     rows = [_device(device) for device in found["VirtualMFADevices"]]
     empty = ("No virtual MFA devices.", "People register passkeys and devices on the page of their account.")
     table = TableView(
         columns("Device", "User", "Enabled"), rows, "/console/devices", found.get("Marker", ""), empty=empty
     )
-    return table_page(visit, "MFA devices", table)
+    return table_page(ctx, "MFA devices", table)
 
 
 def _device(device: Mapping[str, Any]) -> tuple[Cell, ...]:

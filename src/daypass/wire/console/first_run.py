@@ -12,11 +12,11 @@ from daypass.operations.accounts.bootstrap import (
 )
 from daypass.operations.sign_in import password
 from daypass.operations.sign_in.password import Browser
+from daypass.wire.console.context import Console
 from daypass.wire.console.navigation import HOME, SETUP
-from daypass.wire.console.visit import Console
 from daypass.wire.http import Response
+from daypass.wire.web.context import Page, PageContext
 from daypass.wire.web.render import redirect
-from daypass.wire.web.visit import Page, Visit
 
 _START: Final = "/console/start"
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT})
@@ -25,11 +25,11 @@ _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT}
 def page(console: Console) -> Page:
     """GET /console/setup."""
 
-    async def serve(visit: Visit) -> Response:
-        visit.anonymous()
-        if not console.setup_code or not await awaits_first_administrator(visit.env):
+    async def serve(ctx: PageContext) -> Response:
+        ctx.anonymous()
+        if not console.setup_code or not await awaits_first_administrator(ctx.env):
             return redirect(HOME)
-        return _page(visit)
+        return _page(ctx)
 
     return serve
 
@@ -37,28 +37,26 @@ def page(console: Console) -> Page:
 def create(console: Console) -> Page:
     """POST /console/setup/create: then the person is signed in, at the first steps."""
 
-    async def serve(visit: Visit) -> Response:
-        call, form = visit.anonymous(), visit.form()
+    async def serve(ctx: PageContext) -> Response:
+        call, form = ctx.anonymous(), ctx.form()
         new = FirstAdministrator(
             form.get("account", "").strip(), form.get("user", "").strip(), form.get("password", "")
         )
         try:
             if new.password != form.get("repeated", ""):
                 raise DaypassError(ErrorKind.VALIDATION, "The two passwords are different.")
-            await create_first_administrator(visit.env, call, console.setup_code, form.get("code", "").strip(), new)
+            await create_first_administrator(ctx.env, call, console.setup_code, form.get("code", "").strip(), new)
         except DaypassError as error:
             if error.kind.family not in _SHOWN_AGAIN:
                 raise
-            return _page(visit, await visit.refused(error), account=new.account, user=new.user)
+            return _page(ctx, await ctx.refused(error), account=new.account, user=new.user)
         await console.setup_done()
-        progress = await password.with_password(
-            visit.env, call, Browser(visit.cookie), new.account, new.user, new.password
-        )
-        return visit.signed_in(progress.cookie, _START)
+        progress = await password.with_password(ctx.env, call, Browser(ctx.cookie), new.account, new.user, new.password)
+        return ctx.signed_in(progress.cookie, _START)
 
     return serve
 
 
-def _page(visit: Visit, problem: str = "", account: str = "", user: str = "admin") -> Response:
+def _page(ctx: PageContext, problem: str = "", account: str = "", user: str = "admin") -> Response:
     shown = {"problem": problem, "account": account, "user": user}
-    return visit.page("setup", title="Set up Daypass", action=f"{SETUP}/create", person=None, **shown)
+    return ctx.page("setup", title="Set up Daypass", action=f"{SETUP}/create", person=None, **shown)

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Final
 
 from daypass.wire.console.change import Change
+from daypass.wire.console.context import ConsoleContext, ConsolePage, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, page_marker
 from daypass.wire.console.policies import Holder, empty, policies_of, policy_changes
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
-from daypass.wire.console.visit import ConsolePage, ConsoleVisit, to
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -21,9 +21,9 @@ _HOLDER: Final = Holder("Group", _GROUP)
 _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=128)
 
 
-async def groups(visit: ConsoleVisit, problem: str = "") -> Response:
+async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/groups: by name."""
-    found = await iam(visit, "ListGroups", Marker=page_marker(visit, "groups"), MaxItems=_ROWS)
+    found = await iam(ctx, "ListGroups", Marker=page_marker(ctx, "groups"), MaxItems=_ROWS)
     rows = [
         (
             link(group["GroupName"], _GROUP, name=group["GroupName"]),
@@ -33,19 +33,17 @@ async def groups(visit: ConsoleVisit, problem: str = "") -> Response:
         for group in found["Groups"]
     ]
     empty_text = ("No groups.", "Groups give their users the same policies. Approval rules name them.")
-    titles, start = columns("Name", "Path", "Created"), visit.value("start", 64)
+    titles, start = columns("Name", "Path", "Created"), ctx.value("start", 64)
     table = TableView(titles, rows, _GROUPS, found.get("Marker", ""), empty=empty_text, start=start)
-    new = FormView(
-        f"{_GROUPS}/create", "Create the group", "New group", (_NAME._replace(value=visit.value("new_name")),)
-    )
-    return table_page(visit, "Groups", table, problem=problem, forms=(new,))
+    new = FormView(f"{_GROUPS}/create", "Create the group", "New group", (_NAME._replace(value=ctx.value("new_name")),))
+    return table_page(ctx, "Groups", table, problem=problem, forms=(new,))
 
 
-async def group(visit: ConsoleVisit, problem: str = "") -> Response:
+async def group(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/group?name=…"""
-    name = visit.value("name", 128)
-    found = await iam(visit, "GetGroup", GroupName=name, Marker=visit.value("after"), MaxItems=_ROWS)
-    policies, hidden = await policies_of(visit, _HOLDER, name), {"name": name}
+    name = ctx.value("name", 128)
+    found = await iam(ctx, "GetGroup", GroupName=name, Marker=ctx.value("after"), MaxItems=_ROWS)
+    policies, hidden = await policies_of(ctx, _HOLDER, name), {"name": name}
     members = [each["UserName"] for each in found["Users"]]
     leave = {
         user: FormView(
@@ -59,7 +57,7 @@ async def group(visit: ConsoleVisit, problem: str = "") -> Response:
         *policies.forms,
     )
     delete = FormView(f"{_GROUP}/delete", "Delete the group", hidden=hidden, danger=True)
-    return visit.page(
+    return ctx.page(
         "group",
         found["Group"]["GroupName"],
         group=found["Group"],
@@ -74,38 +72,38 @@ async def group(visit: ConsoleVisit, problem: str = "") -> Response:
 
 
 def _member(operation: str) -> ConsolePage:
-    async def perform(visit: ConsoleVisit) -> Response:
-        name = visit.value("name", 128)
-        await iam(visit, operation, GroupName=name, UserName=visit.value("user", 64))
+    async def perform(ctx: ConsoleContext) -> Response:
+        name = ctx.value("name", 128)
+        await iam(ctx, operation, GroupName=name, UserName=ctx.value("user", 64))
         return to(_GROUP, name=name, done="saved")
 
     return perform
 
 
-async def _create(visit: ConsoleVisit) -> Response:
-    name = visit.value("new_name", 128)
-    await iam(visit, "CreateGroup", GroupName=name)
+async def _create(ctx: ConsoleContext) -> Response:
+    name = ctx.value("new_name", 128)
+    await iam(ctx, "CreateGroup", GroupName=name)
     return to(_GROUP, name=name, done="saved")
 
 
-async def _rename(visit: ConsoleVisit) -> Response:
-    name = visit.value("new_name", 128)
-    await iam(visit, "UpdateGroup", GroupName=visit.value("name", 128), NewGroupName=name)
+async def _rename(ctx: ConsoleContext) -> Response:
+    name = ctx.value("new_name", 128)
+    await iam(ctx, "UpdateGroup", GroupName=ctx.value("name", 128), NewGroupName=name)
     return to(_GROUP, name=name, done="saved")
 
 
-async def _delete(visit: ConsoleVisit) -> Response:
+async def _delete(ctx: ConsoleContext) -> Response:
     """Takes the group's policies and users from it, then deletes it. Each step is on the record."""
-    name, marker = visit.value("name", 128), ""
+    name, marker = ctx.value("name", 128), ""
     while True:
-        found = await iam(visit, "GetGroup", GroupName=name, Marker=marker)
+        found = await iam(ctx, "GetGroup", GroupName=name, Marker=marker)
         for user in found["Users"]:
-            await iam(visit, "RemoveUserFromGroup", GroupName=name, UserName=user["UserName"])
+            await iam(ctx, "RemoveUserFromGroup", GroupName=name, UserName=user["UserName"])
         marker = found.get("Marker", "")
         if not marker:
             break
-    await empty(visit, _HOLDER, name)
-    await iam(visit, "DeleteGroup", GroupName=name)
+    await empty(ctx, _HOLDER, name)
+    await iam(ctx, "DeleteGroup", GroupName=name)
     return to(_GROUPS, done="deleted")
 
 

@@ -7,26 +7,26 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, follow, own, read
 from daypass.operations.sessions import list_sessions
 from daypass.wire.console.change import optional_confirmation
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.navigation import HOME
-from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
 
 _ROLES = 100  # roles that one page looks through
 
 
-async def home(visit: ConsoleVisit) -> Response:
+async def home(ctx: ConsoleContext) -> Response:
     """GET /console/, which also gets every path below it that no other page has."""
-    if visit.visit.request.raw_path != HOME.encode("ascii"):
+    if ctx.page_context.request.raw_path != HOME.encode("ascii"):
         raise DaypassError(ErrorKind.NOT_FOUND, "The console has no such page.")
-    access = await visit.attempt("daypass:GetOwnAccess", own.get_own_access)
-    ready_after, requestable_after = visit.value("ready_after"), visit.value("requestable_after")
-    ready = await visit.attempt("daypass:ListAssumableRoles", list_sessions.list_assumable_roles, ready_after, _ROLES)
-    requestable = await visit.attempt(
+    access = await ctx.attempt("daypass:GetOwnAccess", own.get_own_access)
+    ready_after, requestable_after = ctx.value("ready_after"), ctx.value("requestable_after")
+    ready = await ctx.attempt("daypass:ListAssumableRoles", list_sessions.list_assumable_roles, ready_after, _ROLES)
+    requestable = await ctx.attempt(
         "daypass:ListRequestableRoles", own.list_requestable_roles, requestable_after, _ROLES
     )
     found = access.value
-    grants = [] if found is None else [(grant, state_of(grant, visit.call.now).value) for grant in found.grants]
-    return visit.page(
+    grants = [] if found is None else [(grant, state_of(grant, ctx.call.now).value) for grant in found.grants]
+    return ctx.page(
         "home",
         "Home",
         access=access,
@@ -37,45 +37,45 @@ async def home(visit: ConsoleVisit) -> Response:
     )
 
 
-async def to_home(_: ConsoleVisit) -> Response:
+async def to_home(_: ConsoleContext) -> Response:
     """GET /console."""
     return to(HOME)
 
 
-async def finish(visit: ConsoleVisit) -> Response:
+async def finish(ctx: ConsoleContext) -> Response:
     """POST /console/access-request/done: ends the access of a request, with its sessions."""
-    await visit.perform("daypass:FinishAccessRequest", follow.finish_request, visit.value("request", 64))
+    await ctx.perform("daypass:FinishAccessRequest", follow.finish_request, ctx.value("request", 64))
     return to(HOME, done="ended")
 
 
-async def extend_form(visit: ConsoleVisit) -> Response:
+async def extend_form(ctx: ConsoleContext) -> Response:
     """GET /console/extend."""
-    return await _extend_page(visit)
+    return await _extend_page(ctx)
 
 
-async def extend(visit: ConsoleVisit) -> Response:
+async def extend(ctx: ConsoleContext) -> Response:
     """POST /console/extend/send: requests more time for access that the person has."""
     page = await optional_confirmation(
-        visit, "/console/extend/send", "Confirm your request", "daypass:ExtendAccessRequest"
+        ctx, "/console/extend/send", "Confirm your request", "daypass:ExtendAccessRequest"
     )
     if page is not None:
         return page
     try:
-        made = await visit.perform(
+        made = await ctx.perform(
             "daypass:ExtendAccessRequest",
             create.extend_request,
             "",
-            visit.value("request", 64),
-            visit.number("minutes") * 60,
-            visit.value("reason"),
+            ctx.value("request", 64),
+            ctx.number("minutes") * 60,
+            ctx.value("reason"),
         )
     except DaypassError as error:
-        return await _extend_page(visit, await visit.problem(error))
+        return await _extend_page(ctx, await ctx.problem(error))
     return to("/console/access-request", id=made.request.id, done="requested")
 
 
-async def _extend_page(visit: ConsoleVisit, problem: str = "") -> Response:
-    request = visit.value("request", 64)
-    view = await visit.perform("daypass:GetAccessRequest", read.get_request, "", request)
-    shown = {"view": view, "can_confirm": await visit.can_confirm(), "values": visit.values}
-    return visit.page("extend", "Extend access", problem=problem, **shown)
+async def _extend_page(ctx: ConsoleContext, problem: str = "") -> Response:
+    request = ctx.value("request", 64)
+    view = await ctx.perform("daypass:GetAccessRequest", read.get_request, "", request)
+    shown = {"view": view, "can_confirm": await ctx.can_confirm(), "values": ctx.values}
+    return ctx.page("extend", "Extend access", problem=problem, **shown)

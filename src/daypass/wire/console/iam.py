@@ -19,25 +19,25 @@ from daypass.operations.iam.table import OPERATIONS
 from daypass.operations.rolesanywhere.service import ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
 from daypass.ports import Call, Env
-from daypass.wire.console.visit import Console, ConsoleVisit, ParameterCheck, Part
+from daypass.wire.console.context import Console, ConsoleContext, ParameterCheck, Part
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 
 
-async def iam(visit: ConsoleVisit, operation: str, **params: Any) -> Mapping[str, Any]:
+async def iam(ctx: ConsoleContext, operation: str, **params: Any) -> Mapping[str, Any]:
     """The answer of an operation. Empty parameters are left out. Raises DaypassError."""
-    return await visit.perform(f"iam:{operation}", _run_iam, operation, _given(params), visit.console.check)
+    return await ctx.perform(f"iam:{operation}", _run_iam, operation, _given(params), ctx.console.check)
 
 
-async def iam_part(visit: ConsoleVisit, operation: str, **params: Any) -> Part[Mapping[str, Any]]:
+async def iam_part(ctx: ConsoleContext, operation: str, **params: Any) -> Part[Mapping[str, Any]]:
     """As `iam`, for a part of a page."""
-    return await visit.attempt(f"iam:{operation}", _run_iam, operation, _given(params), visit.console.check)
+    return await ctx.attempt(f"iam:{operation}", _run_iam, operation, _given(params), ctx.console.check)
 
 
-async def roles_anywhere(visit: ConsoleVisit, operation: str, **params: Any) -> Mapping[str, Any]:
+async def roles_anywhere(ctx: ConsoleContext, operation: str, **params: Any) -> Mapping[str, Any]:
     """As `iam`, for an operation of IAM Roles Anywhere."""
     given = _given(params)
-    return await visit.perform(f"rolesanywhere:{operation}", _run_roles_anywhere, operation, given, visit.console)
+    return await ctx.perform(f"rolesanywhere:{operation}", _run_roles_anywhere, operation, given, ctx.console)
 
 
 async def _run_iam(
@@ -55,12 +55,12 @@ async def _run_roles_anywhere(
     return await perform(env, call, ROLES_ANYWHERE, OF_ROLES_ANYWHERE[operation], checked)
 
 
-def page_marker(visit: ConsoleVisit, scope: str) -> str:
+def page_marker(ctx: ConsoleContext, scope: str) -> str:
     """Where a page of a list of IAM begins: after the page before it, or at the names that begin with the field `start`."""
-    start = visit.value("start", 64).lower()
+    start = ctx.value("start", 64).lower()
     if start and not _NAME.fullmatch(start):
         raise DaypassError(ErrorKind.VALIDATION, "Names have letters, digits and _+=,.@- only.")
-    return visit.value("after") or marker_before(scope, start)
+    return ctx.value("after") or marker_before(scope, start)
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from daypass.wire.console.context import ConsoleContext, address, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.table import Cell, Column, TableView, link
-from daypass.wire.console.visit import ConsoleVisit, address, to
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -46,15 +46,15 @@ _ORDERS: Final[dict[str, Callable[[KeyRow], Any]]] = {
 }
 
 
-async def keys(visit: ConsoleVisit) -> Response:
+async def keys(ctx: ConsoleContext) -> Response:
     """GET /console/keys. `sort`: age, use or user; `after`: the number of the first row."""
-    report = await iam_part(visit, "GetCredentialReport")
+    report = await iam_part(ctx, "GetCredentialReport")
     found = [] if report.value is None else list(_keys(report.value["Content"]))
-    order = visit.value("sort", 8)
+    order = ctx.value("sort", 8)
     order = order if order in _ORDERS else "age"
     found.sort(key=_ORDERS[order])
-    begin = visit.number("after")
-    now = visit.call.now
+    begin = ctx.number("after")
+    now = ctx.call.now
     rows = [
         (
             link(row.user, "/console/user", name=row.user) if row.user != "<root_account>" else Cell("root"),
@@ -85,12 +85,12 @@ async def keys(visit: ConsoleVisit) -> Response:
         empty=("No active access keys.", "People and workloads here use roles."),
     )
     made_at = report.value["GeneratedTime"] if report.value is not None else 0
-    return visit.page("keys", "Access keys", table=table, report=report, made_at=made_at)
+    return ctx.page("keys", "Access keys", table=table, report=report, made_at=made_at)
 
 
-async def make_report(visit: ConsoleVisit) -> Response:
+async def make_report(ctx: ConsoleContext) -> Response:
     """POST /console/keys/report: makes the account's credential report."""
-    await iam(visit, "GenerateCredentialReport")
+    await iam(ctx, "GenerateCredentialReport")
     return to("/console/keys")
 
 

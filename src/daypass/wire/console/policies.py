@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from daypass.wire.console.change import Again, Change
+from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
-from daypass.wire.console.visit import ConsoleVisit, Part, to
 from daypass.wire.http import Response
 
 _MOST: Final = 1_000  # managed policies that the choice offers
@@ -41,18 +41,18 @@ class Policies(NamedTuple):
     remove: Mapping[str, FormView]
 
 
-async def policies_of(visit: ConsoleVisit, holder: Holder, name: str) -> Policies:
+async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policies:
     """The policies of the principal `name`."""
     kind, named = holder.kind, {f"{holder.kind}Name": name}
-    attached = await iam_part(visit, f"ListAttached{kind}Policies", **named)
-    inline = await iam_part(visit, f"List{kind}Policies", **named)
-    offered = await iam_part(visit, "ListPolicies", MaxItems=_MOST)
+    attached = await iam_part(ctx, f"ListAttached{kind}Policies", **named)
+    inline = await iam_part(ctx, f"List{kind}Policies", **named)
+    offered = await iam_part(ctx, "ListPolicies", MaxItems=_MOST)
     held = [(each["PolicyArn"], each["PolicyName"]) for each in (attached.value or {}).get("AttachedPolicies", ())]
     texts = []
     for number, policy in enumerate((inline.value or {}).get("PolicyNames", ())):
         text = ""
         if number < _SHOWN:
-            found = await iam_part(visit, f"Get{kind}Policy", **named, PolicyName=policy)
+            found = await iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=policy)
             text = unquote((found.value or {}).get("PolicyDocument", ""))
         texts.append((policy, text))
     choices = [(each["Arn"], each["PolicyName"]) for each in (offered.value or {}).get("Policies", ())]
@@ -101,41 +101,41 @@ def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
     )
 
 
-Perform = Callable[[ConsoleVisit], Awaitable[Response]]
+Perform = Callable[[ConsoleContext], Awaitable[Response]]
 
 
 def _managed(holder: Holder, operation: str) -> Perform:
-    async def perform(visit: ConsoleVisit) -> Response:
-        name = visit.value("name", 128)
-        await iam(visit, operation, **{f"{holder.kind}Name": name}, PolicyArn=visit.value("policy"))
+    async def perform(ctx: ConsoleContext) -> Response:
+        name = ctx.value("name", 128)
+        await iam(ctx, operation, **{f"{holder.kind}Name": name}, PolicyArn=ctx.value("policy"))
         return to(holder.page, name=name, done="saved")
 
     return perform
 
 
 def _put(holder: Holder, operation: str) -> Perform:
-    async def perform(visit: ConsoleVisit) -> Response:
-        name, policy, document = visit.value("name", 128), visit.value("policy", 128), visit.value("document", 16_384)
+    async def perform(ctx: ConsoleContext) -> Response:
+        name, policy, document = ctx.value("name", 128), ctx.value("policy", 128), ctx.value("document", 16_384)
         named = {f"{holder.kind}Name": name}
-        await iam(visit, operation, **named, PolicyName=policy, PolicyDocument=document)
+        await iam(ctx, operation, **named, PolicyName=policy, PolicyDocument=document)
         return to(holder.page, name=name, done="saved")
 
     return perform
 
 
 def _delete(holder: Holder, operation: str) -> Perform:
-    async def perform(visit: ConsoleVisit) -> Response:
-        name = visit.value("name", 128)
-        await iam(visit, operation, **{f"{holder.kind}Name": name}, PolicyName=visit.value("policy", 128))
+    async def perform(ctx: ConsoleContext) -> Response:
+        name = ctx.value("name", 128)
+        await iam(ctx, operation, **{f"{holder.kind}Name": name}, PolicyName=ctx.value("policy", 128))
         return to(holder.page, name=name, done="saved")
 
     return perform
 
 
-async def empty(visit: ConsoleVisit, holder: Holder, name: str) -> None:
+async def empty(ctx: ConsoleContext, holder: Holder, name: str) -> None:
     """Takes all policies from a principal that is going to be deleted. Raises DaypassError."""
     kind, named = holder.kind, {f"{holder.kind}Name": name}
-    for each in (await iam(visit, f"ListAttached{kind}Policies", **named))["AttachedPolicies"]:
-        await iam(visit, f"Detach{kind}Policy", **named, PolicyArn=each["PolicyArn"])
-    for policy in (await iam(visit, f"List{kind}Policies", **named))["PolicyNames"]:
-        await iam(visit, f"Delete{kind}Policy", **named, PolicyName=policy)
+    for each in (await iam(ctx, f"ListAttached{kind}Policies", **named))["AttachedPolicies"]:
+        await iam(ctx, f"Detach{kind}Policy", **named, PolicyArn=each["PolicyArn"])
+    for policy in (await iam(ctx, f"List{kind}Policies", **named))["PolicyNames"]:
+        await iam(ctx, f"Delete{kind}Policy", **named, PolicyName=policy)

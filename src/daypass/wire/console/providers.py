@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from daypass.operations.providers import settings as provider_settings
 from daypass.wire.console.change import Change
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.members import members_of
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
-from daypass.wire.console.visit import ConsoleVisit, to
 from daypass.wire.http import Response
 
 _PROVIDERS: Final = "/console/providers"
@@ -21,15 +21,15 @@ _PROVIDER: Final = "/console/provider"
 _MAX_DOCUMENT: Final = 65_536
 
 
-async def providers(visit: ConsoleVisit, problem: str = "") -> Response:
+async def providers(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/providers: OpenID Connect and SAML providers."""
-    oidc = await iam(visit, "ListOpenIDConnectProviders")
-    saml = await iam_part(visit, "ListSAMLProviders")
+    oidc = await iam(ctx, "ListOpenIDConnectProviders")
+    saml = await iam_part(ctx, "ListSAMLProviders")
     rows = [(Cell("OpenID Connect"), _link(each["Arn"])) for each in oidc["OpenIDConnectProviderList"]]
     rows.extend((Cell("SAML"), _link(each["Arn"])) for each in (saml.value or {}).get("SAMLProviderList", ()))
     empty = ("No identity providers.", "With one, people and workloads need no key.")
     table = TableView(columns("Kind", "Provider"), rows, _PROVIDERS, empty=empty)
-    return table_page(visit, "Identity providers", table, problem=problem or saml.problem, forms=_new(visit))
+    return table_page(ctx, "Identity providers", table, problem=problem or saml.problem, forms=_new(ctx))
 
 
 def _link(arn: str) -> Cell:
@@ -40,13 +40,13 @@ def _short(arn: str) -> str:
     return arn.partition("-provider/")[2]
 
 
-def _new(visit: ConsoleVisit) -> tuple[FormView, ...]:
+def _new(ctx: ConsoleContext) -> tuple[FormView, ...]:
     oidc = (
-        Field("url", "Issuer", visit.value("url"), hint="https://…, exactly as its tokens name it", maxlength=255),
-        Field("audience", "Audience", visit.value("audience"), hint="What its tokens have as aud", maxlength=255),
+        Field("url", "Issuer", ctx.value("url"), hint="https://…, exactly as its tokens name it", maxlength=255),
+        Field("audience", "Audience", ctx.value("audience"), hint="What its tokens have as aud", maxlength=255),
     )
     saml = (
-        Field("saml_name", "Name", visit.value("saml_name", 128), maxlength=128),
+        Field("saml_name", "Name", ctx.value("saml_name", 128), maxlength=128),
         Field(
             "metadata", "Metadata", kind="code", hint="The provider's metadata document, XML", maxlength=_MAX_DOCUMENT
         ),
@@ -57,17 +57,17 @@ def _new(visit: ConsoleVisit) -> tuple[FormView, ...]:
     )
 
 
-async def provider(visit: ConsoleVisit, problem: str = "") -> Response:
+async def provider(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/provider?arn=…"""
-    arn = visit.value("arn")
+    arn = ctx.value("arn")
     saml = _is_saml(arn)
-    found = await (_get_saml(visit, arn) if saml else _get_oidc(visit, arn))
+    found = await (_get_saml(ctx, arn) if saml else _get_oidc(ctx, arn))
     hidden = {"arn": arn}
     delete = FormView(f"{_PROVIDER}/delete", "Delete the provider", hidden=hidden, danger=True)
     values: dict[str, Any] = {"settings_problem": "", "forms": (_metadata_form(hidden),)}
     if not saml:
-        values = await _oidc_values(visit, arn, hidden)
-    return visit.page(
+        values = await _oidc_values(ctx, arn, hidden)
+    return ctx.page(
         "provider",
         _short(arn),
         arn=arn,
@@ -89,14 +89,14 @@ async def provider(visit: ConsoleVisit, problem: str = "") -> Response:
     )
 
 
-async def _oidc_values(visit: ConsoleVisit, arn: str, hidden: Mapping[str, str]) -> dict[str, Any]:
-    settings = await visit.attempt("daypass:GetProviderSettings", provider_settings.get_provider_settings, arn)
+async def _oidc_values(ctx: ConsoleContext, arn: str, hidden: Mapping[str, str]) -> dict[str, Any]:
+    settings = await ctx.attempt("daypass:GetProviderSettings", provider_settings.get_provider_settings, arn)
     audience = FormView(
         f"{_PROVIDER}/add-audience", "Add", "Add an audience", (Field("audience", "Audience", maxlength=255),), hidden
     )
     forms = [audience]
     if settings.value is not None:
-        text = visit.value("settings", _MAX_DOCUMENT) or json.dumps(settings.value.members, indent=2)
+        text = ctx.value("settings", _MAX_DOCUMENT) or json.dumps(settings.value.members, indent=2)
         hint = f"JSON. A secret is shown as {provider_settings.KEPT}, which keeps it."
         field = Field("settings", "Members", text, "code", hint, maxlength=_MAX_DOCUMENT)
         forms.append(FormView(f"{_PROVIDER}/settings", "Save the settings", "Settings", (field,), hidden))
@@ -112,67 +112,65 @@ def _is_saml(arn: str) -> bool:
     return ":saml-provider/" in arn
 
 
-async def _get_saml(visit: ConsoleVisit, arn: str) -> Mapping[str, Any]:
-    return await iam(visit, "GetSAMLProvider", SAMLProviderArn=arn)
+async def _get_saml(ctx: ConsoleContext, arn: str) -> Mapping[str, Any]:
+    return await iam(ctx, "GetSAMLProvider", SAMLProviderArn=arn)
 
 
-async def _get_oidc(visit: ConsoleVisit, arn: str) -> Mapping[str, Any]:
-    return await iam(visit, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
+async def _get_oidc(ctx: ConsoleContext, arn: str) -> Mapping[str, Any]:
+    return await iam(ctx, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
 
 
 # --- Changes ---------------------------------------------------------------------------------------------------------
 
 
-async def _create_oidc(visit: ConsoleVisit) -> Response:
-    audiences = [visit.value("audience")] if visit.value("audience") else []
-    made = await iam(visit, "CreateOpenIDConnectProvider", Url=visit.value("url"), ClientIDList=audiences)
+async def _create_oidc(ctx: ConsoleContext) -> Response:
+    audiences = [ctx.value("audience")] if ctx.value("audience") else []
+    made = await iam(ctx, "CreateOpenIDConnectProvider", Url=ctx.value("url"), ClientIDList=audiences)
     return to(_PROVIDER, arn=made["OpenIDConnectProviderArn"], done="saved")
 
 
-async def _create_saml(visit: ConsoleVisit) -> Response:
-    metadata = visit.value("metadata", _MAX_DOCUMENT)
-    made = await iam(visit, "CreateSAMLProvider", Name=visit.value("saml_name", 128), SAMLMetadataDocument=metadata)
+async def _create_saml(ctx: ConsoleContext) -> Response:
+    metadata = ctx.value("metadata", _MAX_DOCUMENT)
+    made = await iam(ctx, "CreateSAMLProvider", Name=ctx.value("saml_name", 128), SAMLMetadataDocument=metadata)
     return to(_PROVIDER, arn=made["SAMLProviderArn"], done="saved")
 
 
-def _done(visit: ConsoleVisit) -> Response:
-    return to(_PROVIDER, arn=visit.value("arn"), done="saved")
+def _done(ctx: ConsoleContext) -> Response:
+    return to(_PROVIDER, arn=ctx.value("arn"), done="saved")
 
 
-async def _add_audience(visit: ConsoleVisit) -> Response:
-    await _audience(visit, "AddClientIDToOpenIDConnectProvider")
-    return _done(visit)
+async def _add_audience(ctx: ConsoleContext) -> Response:
+    await _audience(ctx, "AddClientIDToOpenIDConnectProvider")
+    return _done(ctx)
 
 
-async def _remove_audience(visit: ConsoleVisit) -> Response:
-    await _audience(visit, "RemoveClientIDFromOpenIDConnectProvider")
-    return _done(visit)
+async def _remove_audience(ctx: ConsoleContext) -> Response:
+    await _audience(ctx, "RemoveClientIDFromOpenIDConnectProvider")
+    return _done(ctx)
 
 
-async def _audience(visit: ConsoleVisit, operation: str) -> None:
-    await iam(visit, operation, OpenIDConnectProviderArn=visit.value("arn"), ClientID=visit.value("audience"))
+async def _audience(ctx: ConsoleContext, operation: str) -> None:
+    await iam(ctx, operation, OpenIDConnectProviderArn=ctx.value("arn"), ClientID=ctx.value("audience"))
 
 
-async def _metadata(visit: ConsoleVisit) -> Response:
-    metadata = visit.value("metadata", _MAX_DOCUMENT)
-    await iam(visit, "UpdateSAMLProvider", SAMLProviderArn=visit.value("arn"), SAMLMetadataDocument=metadata)
-    return _done(visit)
+async def _metadata(ctx: ConsoleContext) -> Response:
+    metadata = ctx.value("metadata", _MAX_DOCUMENT)
+    await iam(ctx, "UpdateSAMLProvider", SAMLProviderArn=ctx.value("arn"), SAMLMetadataDocument=metadata)
+    return _done(ctx)
 
 
-async def _settings(visit: ConsoleVisit) -> Response:
-    members = members_of(visit.value("settings", _MAX_DOCUMENT))
-    await visit.perform(
-        "daypass:PutProviderSettings", provider_settings.put_provider_settings, visit.value("arn"), members
-    )
-    return _done(visit)
+async def _settings(ctx: ConsoleContext) -> Response:
+    members = members_of(ctx.value("settings", _MAX_DOCUMENT))
+    await ctx.perform("daypass:PutProviderSettings", provider_settings.put_provider_settings, ctx.value("arn"), members)
+    return _done(ctx)
 
 
-async def _delete(visit: ConsoleVisit) -> Response:
-    arn = visit.value("arn")
+async def _delete(ctx: ConsoleContext) -> Response:
+    arn = ctx.value("arn")
     if _is_saml(arn):
-        await iam(visit, "DeleteSAMLProvider", SAMLProviderArn=arn)
+        await iam(ctx, "DeleteSAMLProvider", SAMLProviderArn=arn)
     else:
-        await iam(visit, "DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
+        await iam(ctx, "DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
     return to(_PROVIDERS, done="deleted")
 
 

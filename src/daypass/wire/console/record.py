@@ -11,8 +11,8 @@ from daypass.operations.record.explore import EventFilter
 from daypass.operations.record.read import Proof
 from daypass.operations.sessions import list_sessions
 from daypass.ports import LogView, RecordFilter, SessionView
+from daypass.wire.console.context import ConsoleContext, Part, address
 from daypass.wire.console.sessions import Branch, tree_of
-from daypass.wire.console.visit import ConsoleVisit, Part, address
 from daypass.wire.cursors import cursor, record_cursor
 from daypass.wire.http import Response
 
@@ -22,39 +22,39 @@ _FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_i
 _TEXTS: Final = ("person", "role", "chain", "source", "decision")
 
 
-async def search(visit: ConsoleVisit) -> Response:
+async def search(ctx: ConsoleContext) -> Response:
     """GET /console/records."""
-    given = {name: visit.value(name, 256) for name in (*_FIELDS, *_TEXTS, "since", "until")}
+    given = {name: ctx.value(name, 256) for name in (*_FIELDS, *_TEXTS, "since", "until")}
     given["error"] = given["error"].replace(" ", "_")  # pages show kinds of errors in words
     query = RecordFilter(
         **{name: given[name] for name in _FIELDS},
-        since=visit.time("since"),
-        until=visit.time("until"),
-        before=record_cursor(visit.value("after", 128)),
+        since=ctx.time("since"),
+        until=ctx.time("until"),
+        before=record_cursor(ctx.value("after", 128)),
         limit=_ROWS,
     )
     wanted = EventFilter(**{name: given[name] for name in _TEXTS})
-    found = await visit.perform(_READ, explore.explore, query, wanted)
-    return visit.page(
+    found = await ctx.perform(_READ, explore.explore, query, wanted)
+    return ctx.page(
         "records",
         "Record",
         rows=found.records,
         following=cursor(*found.before) if found.before is not None else "",
         given=given,
         here=address("/console/records", **given),
-        first=bool(visit.value("after")),
+        first=bool(ctx.value("after")),
     )
 
 
-async def one(visit: ConsoleVisit) -> Response:
+async def one(ctx: ConsoleContext) -> Response:
     """GET /console/record?log=…&seq=…"""
-    log, seq = visit.value("log", 64), visit.number("seq")
-    record = await visit.perform(_READ, read.get_record, "", log, seq)
+    log, seq = ctx.value("log", 64), ctx.number("seq")
+    record = await ctx.perform(_READ, read.get_record, "", log, seq)
     body = record.body or {}
-    proof = await visit.attempt("daypass:VerifyAudit", read.prove_record, "", log, seq)
-    logs = await visit.attempt("daypass:VerifyAudit", read.list_logs, "")
-    session = await _session(visit, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or ""))
-    return visit.page(
+    proof = await ctx.attempt("daypass:VerifyAudit", read.prove_record, "", log, seq)
+    logs = await ctx.attempt("daypass:VerifyAudit", read.list_logs, "")
+    session = await _session(ctx, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or ""))
+    return ctx.page(
         "record",
         f"Record {seq}",
         record=record,
@@ -80,10 +80,10 @@ def _head(logs: Part[list[LogView]], log: str) -> Part[LogView]:
     return Part(found[0] if found else None, logs.problem)
 
 
-async def _session(visit: ConsoleVisit, session_id: str) -> Part[SessionView]:
+async def _session(ctx: ConsoleContext, session_id: str) -> Part[SessionView]:
     if not session_id:
         return Part()
-    return await visit.attempt("daypass:GetSession", list_sessions.get_session, session_id)
+    return await ctx.attempt("daypass:GetSession", list_sessions.get_session, session_id)
 
 
 def _tree(session: Part[SessionView]) -> Branch | None:

@@ -13,47 +13,47 @@ from daypass.operations import heavy
 from daypass.operations.access import lint, what_can, who_can
 from daypass.operations.sessions import list_sessions
 from daypass.ports import SessionFilter
+from daypass.wire.console.context import ConsoleContext, Part, address, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
-from daypass.wire.console.visit import ConsoleVisit, Part, address, to
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
 _ROLE: Final = "/console/role"
 
 
-async def listed(visit: ConsoleVisit) -> Response:
+async def listed(ctx: ConsoleContext) -> Response:
     """GET /console/roles: by name, below a path."""
-    prefix = visit.value("path", 512)
-    found = await iam(visit, "ListRoles", PathPrefix=prefix, Marker=page_marker(visit, "roles"), MaxItems=_ROWS)
-    return visit.page(
+    prefix = ctx.value("path", 512)
+    found = await iam(ctx, "ListRoles", PathPrefix=prefix, Marker=page_marker(ctx, "roles"), MaxItems=_ROWS)
+    return ctx.page(
         "roles",
         "Roles",
         rows=found["Roles"],
         following=found.get("Marker", ""),
         path=prefix,
         here=address("/console/roles", path=prefix),
-        start=visit.value("start", 64),
-        first=bool(visit.value("after") or visit.value("start")),
+        start=ctx.value("start", 64),
+        first=bool(ctx.value("after") or ctx.value("start")),
     )
 
 
-async def one(visit: ConsoleVisit) -> Response:
+async def one(ctx: ConsoleContext) -> Response:
     """GET /console/role?name=… `job`: a report on the use of its permissions that was made before."""
-    name = visit.value("name", 64)
-    role = (await iam(visit, "GetRole", RoleName=name))["Role"]
+    name = ctx.value("name", 64)
+    role = (await iam(ctx, "GetRole", RoleName=name))["Role"]
     text = _text(role["AssumeRolePolicyDocument"])
-    trust = await heavy.parse(visit.env, visit.call.caller.account, _plain, text)
-    findings = await visit.attempt("daypass:LintPolicies", lint.lint_document, text, PolicyKind.TRUST, name)
-    who = await visit.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
-    can = await visit.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
-    used = await visit.attempt(
+    trust = await heavy.parse(ctx.env, ctx.call.caller.account, _plain, text)
+    findings = await ctx.attempt("daypass:LintPolicies", lint.lint_document, text, PolicyKind.TRUST, name)
+    who = await ctx.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
+    can = await ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
+    used = await ctx.attempt(
         "daypass:ListSessions", list_sessions.list_sessions, SessionFilter(principal_id=role["RoleId"], limit=10)
     )
-    job = visit.value("job", 64)
+    job = ctx.value("job", 64)
     report: Part[Mapping[str, Any]] = Part()
     if job:
-        report = await iam_part(visit, "GetServiceLastAccessedDetails", JobId=job)
-    return visit.page(
+        report = await iam_part(ctx, "GetServiceLastAccessedDetails", JobId=job)
+    return ctx.page(
         "role",
         role["RoleName"],
         role=role,
@@ -68,10 +68,10 @@ async def one(visit: ConsoleVisit) -> Response:
     )
 
 
-async def report(visit: ConsoleVisit) -> Response:
+async def report(ctx: ConsoleContext) -> Response:
     """POST /console/role/report: makes a report on which of the role's permissions were used, and when."""
-    made = await iam(visit, "GenerateServiceLastAccessedDetails", Arn=visit.value("arn"), Granularity="ACTION_LEVEL")
-    return to(_ROLE, name=visit.value("name", 64), job=made["JobId"])
+    made = await iam(ctx, "GenerateServiceLastAccessedDetails", Arn=ctx.value("arn"), Granularity="ACTION_LEVEL")
+    return to(_ROLE, name=ctx.value("name", 64), job=made["JobId"])
 
 
 def _text(document: str) -> str:

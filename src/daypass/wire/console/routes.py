@@ -28,12 +28,12 @@ from daypass.wire.console import (
 )
 from daypass.wire.console.anchors import anchor_changes
 from daypass.wire.console.clients import client_changes
+from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
 from daypass.wire.console.errors import CONSOLE_ERRORS
 from daypass.wire.console.groups import group_changes
 from daypass.wire.console.navigation import HOME, SETUP, page_of
 from daypass.wire.console.providers import provider_changes
 from daypass.wire.console.user_changes import user_changes
-from daypass.wire.console.visit import Console, ConsolePage, shown, submitted
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web.errors import PAGE_ERRORS
 
@@ -48,11 +48,11 @@ def console_routes(console: Console) -> tuple[Route, ...]:
     """Every path with its handler."""
 
     def show(path: str, serve: ConsolePage, summary: str, operation: str = "") -> Route:
-        return Route(path, shown(console, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
+        return Route(path, get_handler(console, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
 
     def form(path: str, serve: ConsolePage, summary: str, operation: str) -> Route:
         page = _REQUEST if path.startswith(f"{_REQUEST}/") else page_of(path)
-        return Route(path, submitted(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation, page)
+        return Route(path, post_handler(console, serve, operation), summary, POST, CONSOLE_ERRORS, operation, page)
 
     site, first = console.site, "daypass:CreateFirstAdministrator"
     return (

@@ -10,7 +10,7 @@ from daypass.operations.sessions import list_sessions, revoke
 from daypass.operations.sessions.revoke import RevocationRequest, Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
-from daypass.wire.console.visit import ConsoleVisit, Part, address, to
+from daypass.wire.console.context import ConsoleContext, Part, address, to
 from daypass.wire.cursors import cursor, session_cursor
 from daypass.wire.http import Response
 
@@ -38,24 +38,24 @@ class Branch(NamedTuple):
     branches: tuple[Branch, ...]
 
 
-async def listed(visit: ConsoleVisit) -> Response:
+async def listed(ctx: ConsoleContext) -> Response:
     """GET /console/sessions."""
-    state = visit.value("state", 16) or "active"
+    state = ctx.value("state", 16) or "active"
     if state not in _STATES:
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(_STATES)}.")
-    principal, root = visit.value("principal"), visit.value("root")
+    principal, root = ctx.value("principal"), ctx.value("root")
     active, revoked = _STATES[state]
     wanted = SessionFilter(
         active=active,
         revoked=revoked,
         principal_id=principal,
         root_principal_id=root,
-        before=session_cursor(visit.value("after", 128)),
+        before=session_cursor(ctx.value("after", 128)),
         limit=_ROWS,
         looked_at=_LOOKED_AT,
     )
-    found, following = await visit.perform(_LIST, list_sessions.list_sessions, wanted)
-    return visit.page(
+    found, following = await ctx.perform(_LIST, list_sessions.list_sessions, wanted)
+    return ctx.page(
         "sessions",
         "Sessions",
         rows=found,
@@ -64,17 +64,17 @@ async def listed(visit: ConsoleVisit) -> Response:
         state_wanted=state,
         principal=principal,
         root=root,
-        first=bool(visit.value("after")),
+        first=bool(ctx.value("after")),
     )
 
 
-async def one(visit: ConsoleVisit) -> Response:
+async def one(ctx: ConsoleContext) -> Response:
     """GET /console/session?id=…"""
-    view = await visit.perform("daypass:GetSession", list_sessions.get_session, visit.value("id", 64))
+    view = await ctx.perform("daypass:GetSession", list_sessions.get_session, ctx.value("id", 64))
     origin = SessionFilter(root_principal_id=view.claims.hops[0].principal_id, limit=_TREE)
-    related = await visit.attempt(_LIST, list_sessions.list_sessions, origin)
+    related = await ctx.attempt(_LIST, list_sessions.list_sessions, origin)
     others = related.value[0] if related.value is not None else []
-    return visit.page("session", "Session", view=view, tree=tree_of(view, others), related=related)
+    return ctx.page("session", "Session", view=view, tree=tree_of(view, others), related=related)
 
 
 def tree_of(view: SessionView, others: Sequence[SessionView]) -> Branch:
@@ -103,38 +103,38 @@ def _descendants(view: SessionView, known: dict[str, SessionView], *, current: b
 # --- Revoking --------------------------------------------------------------------------------------------------------
 
 
-async def revoke_form(visit: ConsoleVisit) -> Response:
+async def revoke_form(ctx: ConsoleContext) -> Response:
     """GET /console/revoke. With a value it is the preview: the sessions that would end are counted, and none is ended."""
-    if not visit.value("value"):
-        return _revoke_page(visit)
+    if not ctx.value("value"):
+        return _revoke_page(ctx)
     try:
-        found = await visit.perform("daypass:RevokeSession", revoke.revoke, _request(visit, dry_run=True))
+        found = await ctx.perform("daypass:RevokeSession", revoke.revoke, _request(ctx, dry_run=True))
     except DaypassError as error:
-        return _revoke_page(visit, problem=await visit.problem(error))
-    return _revoke_page(visit, preview=found, affected=await _affected(visit, found))
+        return _revoke_page(ctx, problem=await ctx.problem(error))
+    return _revoke_page(ctx, preview=found, affected=await _affected(ctx, found))
 
 
-async def revoke_send(visit: ConsoleVisit) -> Response:
+async def revoke_send(ctx: ConsoleContext) -> Response:
     """POST /console/revoke/send."""
     try:
-        await visit.perform("daypass:RevokeSession", revoke.revoke, _request(visit, dry_run=False))
+        await ctx.perform("daypass:RevokeSession", revoke.revoke, _request(ctx, dry_run=False))
     except DaypassError as error:
-        return _revoke_page(visit, problem=await visit.problem(error))
+        return _revoke_page(ctx, problem=await ctx.problem(error))
     return to("/console/sessions", state="revoked", done="revoked")
 
 
-def _request(visit: ConsoleVisit, *, dry_run: bool) -> RevocationRequest:
+def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevocationRequest:
     return RevocationRequest(
-        subject=visit.value("subject", 32),
-        value=visit.value("value"),
-        block=visit.value("block", 8) == "yes",
-        reason=visit.value("reason"),
-        force=visit.value("force", 8) == "yes",
+        subject=ctx.value("subject", 32),
+        value=ctx.value("value"),
+        block=ctx.value("block", 8) == "yes",
+        reason=ctx.value("reason"),
+        force=ctx.value("force", 8) == "yes",
         dry_run=dry_run,
     )
 
 
-async def _affected(visit: ConsoleVisit, found: Revoked) -> Part[list[SessionView]]:
+async def _affected(ctx: ConsoleContext, found: Revoked) -> Part[list[SessionView]]:
     """The first sessions that would end, where the list has a filter for them."""
     made = found.revocation
     match made.subject:
@@ -144,23 +144,23 @@ async def _affected(visit: ConsoleVisit, found: Revoked) -> Part[list[SessionVie
             wanted = SessionFilter(principal_id=made.value, active=True, limit=_AFFECTED)
         case _:
             return Part()
-    page = await visit.attempt(_LIST, list_sessions.list_sessions, wanted)
+    page = await ctx.attempt(_LIST, list_sessions.list_sessions, wanted)
     return Part(page.value[0] if page.value is not None else None, page.problem)
 
 
 def _revoke_page(
-    visit: ConsoleVisit,
+    ctx: ConsoleContext,
     *,
     preview: Revoked | None = None,
     affected: Part[list[SessionView]] | None = None,
     problem: str = "",
 ) -> Response:
-    return visit.page(
+    return ctx.page(
         "revoke",
         "Revoke sessions",
         preview=preview,
         affected=affected or Part(),
         problem=problem,
         subjects=[(subject, subject.replace("_", " ")) for subject in SUBJECTS],
-        values=visit.values,
+        values=ctx.values,
     )

@@ -13,10 +13,10 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.read_settings import read_settings
 from daypass.operations.broker import rules
 from daypass.wire.console.change import Change
+from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.user_changes import first_password
-from daypass.wire.console.visit import ConsoleVisit, Part, to
 from daypass.wire.http import Response
 
 PERMISSIONS: Final[Mapping[str, str]] = {
@@ -34,27 +34,27 @@ START: Final = "/console/start"
 _MOST: Final = 100  # groups that the choices offer
 
 
-async def settings_page(visit: ConsoleVisit) -> Response:
+async def settings_page(ctx: ConsoleContext) -> Response:
     """GET /console/settings."""
-    found = await visit.perform("daypass:ReadSettings", read_settings, visit.console.settings)
-    return visit.page("settings", "Settings", sections=found)
+    found = await ctx.perform("daypass:ReadSettings", read_settings, ctx.console.settings)
+    return ctx.page("settings", "Settings", sections=found)
 
 
-async def start(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
+async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
     """GET /console/start: an account's first steps, and which of them are done. `once`: see `users.user`."""
-    groups = await _groups(visit)
-    roles = await iam_part(visit, "ListRoles", MaxItems=1)
-    people = await iam_part(visit, "ListUsers", MaxItems=2)
-    made = await visit.attempt("daypass:ListApprovalRules", rules.list_rules, "")
+    groups = await _groups(ctx)
+    roles = await iam_part(ctx, "ListRoles", MaxItems=1)
+    people = await iam_part(ctx, "ListUsers", MaxItems=2)
+    made = await ctx.attempt("daypass:ListApprovalRules", rules.list_rules, "")
     names = groups.value or ()
     has_groups = all(group in names for group in GROUPS)
-    return visit.page(
+    return ctx.page(
         "start",
         "First steps",
         groups=names,
         make_groups=None if has_groups else FormView(f"{START}/groups", "Make both groups", "Two groups"),
-        colleague=_colleague_form(visit) if has_groups else None,
-        role=_role_form(visit, names) if names else None,
+        colleague=_colleague_form(ctx) if has_groups else None,
+        role=_role_form(ctx, names) if names else None,
         people=len((people.value or {}).get("Users", ())),
         has_roles=bool((roles.value or {}).get("Roles")),
         rules=made,
@@ -63,53 +63,51 @@ async def start(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, s
     )
 
 
-async def _groups(visit: ConsoleVisit) -> Part[Sequence[str]]:
+async def _groups(ctx: ConsoleContext) -> Part[Sequence[str]]:
     """Groups by name: some of them where there are many, but always those of the first steps that exist."""
-    found = await iam_part(visit, "ListGroups", MaxItems=_MOST)
+    found = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
     if found.value is None:
         return Part(problem=found.problem)
     names = [each["GroupName"] for each in found.value["Groups"]]
     for group in GROUPS if found.value.get("Marker") else ():
-        if group not in names and (await iam_part(visit, "GetGroup", GroupName=group, MaxItems=1)).value is not None:
+        if group not in names and (await iam_part(ctx, "GetGroup", GroupName=group, MaxItems=1)).value is not None:
             names.append(group)
     return Part(names)
 
 
-def _colleague_form(visit: ConsoleVisit) -> FormView:
+def _colleague_form(ctx: ConsoleContext) -> FormView:
     field = Field(
-        "new_name", "User name", visit.value("new_name"), hint="Nobody approves a request of their own", maxlength=64
+        "new_name", "User name", ctx.value("new_name"), hint="Nobody approves a request of their own", maxlength=64
     )
     return FormView(f"{START}/colleague", "Make the user", "A person who approves", (field,))
 
 
-def _role_form(visit: ConsoleVisit, names: Sequence[str]) -> FormView:
+def _role_form(ctx: ConsoleContext, names: Sequence[str]) -> FormView:
     fields = (
-        Field("name", "Name of the role", visit.value("name", 128) or "prod-access", maxlength=64),
-        Field("description", "Description", visit.value("description"), required=False, maxlength=512),
-        Field(
-            "permissions", "Its permissions", visit.value("permissions"), "choice", options=tuple(PERMISSIONS.items())
-        ),
-        _group_field(visit, "requesters", "Who may request it", names, "engineers"),
-        _group_field(visit, "approvers", "Who approves it", names, "leads"),
+        Field("name", "Name of the role", ctx.value("name", 128) or "prod-access", maxlength=64),
+        Field("description", "Description", ctx.value("description"), required=False, maxlength=512),
+        Field("permissions", "Its permissions", ctx.value("permissions"), "choice", options=tuple(PERMISSIONS.items())),
+        _group_field(ctx, "requesters", "Who may request it", names, "engineers"),
+        _group_field(ctx, "approvers", "Who approves it", names, "leads"),
     )
     return FormView(f"{START}/role", "Make the role and its rule", "A role that needs approval", fields)
 
 
-def _group_field(visit: ConsoleVisit, name: str, label: str, names: Sequence[str], default: str) -> Field:
-    return Field(name, label, visit.value(name) or default, "choice", options=tuple((each, each) for each in names))
+def _group_field(ctx: ConsoleContext, name: str, label: str, names: Sequence[str], default: str) -> Field:
+    return Field(name, label, ctx.value(name) or default, "choice", options=tuple((each, each) for each in names))
 
 
-async def _make_groups(visit: ConsoleVisit) -> Response:
+async def _make_groups(ctx: ConsoleContext) -> Response:
     """The two groups with what their people need; the person joins the first."""
-    known = (await _groups(visit)).value or ()
+    known = (await _groups(ctx)).value or ()
     for group, actions in GROUPS.items():
         if group not in known:
-            await iam(visit, "CreateGroup", GroupName=group)
+            await iam(ctx, "CreateGroup", GroupName=group)
         document = _allowing(actions)
-        await iam(visit, "PutGroupPolicy", GroupName=group, PolicyName="access-requests", PolicyDocument=document)
-    caller = visit.call.caller
+        await iam(ctx, "PutGroupPolicy", GroupName=group, PolicyName="access-requests", PolicyDocument=document)
+    caller = ctx.call.caller
     if caller.kind is PrincipalKind.USER:
-        await iam(visit, "AddUserToGroup", GroupName="engineers", UserName=caller.name)
+        await iam(ctx, "AddUserToGroup", GroupName="engineers", UserName=caller.name)
     return to(START, done="saved")
 
 
@@ -118,33 +116,33 @@ def _allowing(actions: Sequence[str]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-async def _make_colleague(visit: ConsoleVisit) -> Response:
+async def _make_colleague(ctx: ConsoleContext) -> Response:
     """A user who may approve, with a password that only this answer has."""
-    name = visit.value("new_name", 64)
-    await iam(visit, "CreateUser", UserName=name)
-    await iam(visit, "AddUserToGroup", GroupName="leads", UserName=name)
-    once = await first_password(visit, name)
-    return await start(visit, once=(("Account", visit.call.caller.account), ("User name", name), *once))
+    name = ctx.value("new_name", 64)
+    await iam(ctx, "CreateUser", UserName=name)
+    await iam(ctx, "AddUserToGroup", GroupName="leads", UserName=name)
+    once = await first_password(ctx, name)
+    return await start(ctx, once=(("Account", ctx.call.caller.account), ("User name", name), *once))
 
 
-async def _make_role(visit: ConsoleVisit) -> Response:
+async def _make_role(ctx: ConsoleContext) -> Response:
     """A role that needs approval, and the rule for it. Then the first request."""
-    account, name, approvers = visit.call.caller.account, visit.value("name", 128), visit.value("approvers", 128)
-    requesters = visit.value("requesters", 128)
-    permissions = PERMISSIONS.get(visit.value("permissions", 16), "")
+    account, name, approvers = ctx.call.caller.account, ctx.value("name", 128), ctx.value("approvers", 128)
+    requesters = ctx.value("requesters", 128)
+    permissions = PERMISSIONS.get(ctx.value("permissions", 16), "")
     if not (name and approvers and requesters and permissions):
         raise DaypassError(ErrorKind.VALIDATION, "The role, its permissions and both groups are needed.")
     document = _rule(name, requesters, approvers)
     made = await iam(
-        visit,
+        ctx,
         "CreateRole",
         RoleName=name,
         AssumeRolePolicyDocument=_trust(account),
-        Description=visit.value("description", 512),
+        Description=ctx.value("description", 512),
     )
     policy = f"arn:aws:iam::aws:policy/{permissions}"
-    await iam(visit, "AttachRolePolicy", RoleName=name, PolicyArn=policy)
-    await visit.perform("daypass:PutApprovalRule", rules.put_rule, "", name, document)
+    await iam(ctx, "AttachRolePolicy", RoleName=name, PolicyArn=policy)
+    await ctx.perform("daypass:PutApprovalRule", rules.put_rule, "", name, document)
     return to("/console/request", role=made["Role"]["Arn"], done="saved")
 
 

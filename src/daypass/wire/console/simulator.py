@@ -14,8 +14,8 @@ from daypass.domain.policy.pattern import fold
 from daypass.operations.access.decode_authorization_message import decode_authorization_message
 from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
 from daypass.operations.record.explain_request import explain_request
+from daypass.wire.console.context import ConsoleContext
 from daypass.wire.console.iam import iam_part
-from daypass.wire.console.visit import ConsoleVisit
 from daypass.wire.http import Response
 
 _read_members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -39,24 +39,24 @@ class Explained(NamedTuple):
     policies: tuple[ShownPolicy, ...]
 
 
-async def simulator(visit: ConsoleVisit) -> Response:
+async def simulator(ctx: ConsoleContext) -> Response:
     """GET /console/simulator. Without an action, the empty form. A simulation changes nothing."""
-    if not visit.value("action"):
-        return _simulator_page(visit)
+    if not ctx.value("action"):
+        return _simulator_page(ctx)
     try:
-        request = _request(visit)
-        answers = await visit.perform("daypass:SimulateAccess", simulate, request)
+        request = _request(ctx)
+        answers = await ctx.perform("daypass:SimulateAccess", simulate, request)
     except DaypassError as error:
-        return _simulator_page(visit, problem=await visit.problem(error))
+        return _simulator_page(ctx, problem=await ctx.problem(error))
     given = {f"policy {number}": text for number, text in enumerate(request.policies, 1)}
-    explained = [(answer, await _explained(visit, _read(answer.explanation), given)) for answer in answers]
-    return _simulator_page(visit, answers=explained)
+    explained = [(answer, await _explained(ctx, _read(answer.explanation), given)) for answer in answers]
+    return _simulator_page(ctx, answers=explained)
 
 
 def _simulator_page(
-    visit: ConsoleVisit, *, answers: list[tuple[Simulated, Explained | None]] | None = None, problem: str = ""
+    ctx: ConsoleContext, *, answers: list[tuple[Simulated, Explained | None]] | None = None, problem: str = ""
 ) -> Response:
-    return visit.page("simulator", "Simulator", answers=answers or [], problem=problem, values=visit.values)
+    return ctx.page("simulator", "Simulator", answers=answers or [], problem=problem, values=ctx.values)
 
 
 def _read(explanation: bytes) -> Mapping[str, Any] | None:
@@ -64,9 +64,9 @@ def _read(explanation: bytes) -> Mapping[str, Any] | None:
     return _read_members(explanation) if explanation else None
 
 
-def _request(visit: ConsoleVisit) -> SimulationRequest:
-    policy = visit.value("policy", 20_480)
-    actions, resources = _words(visit.value("action")), _words(visit.value("resource")) or ["*"]
+def _request(ctx: ConsoleContext) -> SimulationRequest:
+    policy = ctx.value("policy", 20_480)
+    actions, resources = _words(ctx.value("action")), _words(ctx.value("resource")) or ["*"]
     if len(actions) * len(resources) > _MAX_PAIRS:
         raise DaypassError(
             ErrorKind.VALIDATION, f"A page shows at most {_MAX_PAIRS} actions times resources; the API takes more."
@@ -74,9 +74,9 @@ def _request(visit: ConsoleVisit) -> SimulationRequest:
     return SimulationRequest(
         actions=tuple(actions),
         resources=tuple(resources),
-        principal=visit.value("principal"),
+        principal=ctx.value("principal"),
         policies=(policy,) if policy else (),
-        context=dict(_context(visit.value("context", 8192))),
+        context=dict(_context(ctx.value("context", 8192))),
     )
 
 
@@ -93,29 +93,29 @@ def _context(text: str) -> Iterator[tuple[str, str]]:
         yield fold(key.strip()), value.strip()
 
 
-async def explain(visit: ConsoleVisit) -> Response:
+async def explain(ctx: ConsoleContext) -> Response:
     """GET /console/explain. `of`: the id of a denied request, or an encoded authorization message."""
-    reference = visit.value("of", _MAX_MESSAGE)
+    reference = ctx.value("of", _MAX_MESSAGE)
     if not reference:
-        return visit.page("explain", "Why was it denied?", reference="", explained=None, problem="")
+        return ctx.page("explain", "Why was it denied?", reference="", explained=None, problem="")
     name = "sts:DecodeAuthorizationMessage"
     try:
         if len(reference) <= 64:
-            explanation = await visit.perform(name, explain_request, reference)
+            explanation = await ctx.perform(name, explain_request, reference)
         else:
-            explanation = await visit.perform(name, decode_authorization_message, reference)
+            explanation = await ctx.perform(name, decode_authorization_message, reference)
     except DaypassError as error:
-        problem = await visit.problem(error)
-        return visit.page("explain", "Why was it denied?", reference=reference, explained=None, problem=problem)
-    explained = await _explained(visit, explanation, {})
-    return visit.page("explain", "Why was it denied?", reference=reference, explained=explained, problem="")
+        problem = await ctx.problem(error)
+        return ctx.page("explain", "Why was it denied?", reference=reference, explained=None, problem=problem)
+    explained = await _explained(ctx, explanation, {})
+    return ctx.page("explain", "Why was it denied?", reference=reference, explained=explained, problem="")
 
 
 # --- The policies ----------------------------------------------------------------------------------------------------
 
 
 async def _explained(
-    visit: ConsoleVisit, explanation: Mapping[str, Any] | None, given: Mapping[str, str]
+    ctx: ConsoleContext, explanation: Mapping[str, Any] | None, given: Mapping[str, str]
 ) -> Explained | None:
     """`given`: texts of policies that are not stored, by name."""
     if explanation is None:
@@ -128,7 +128,7 @@ async def _explained(
             marked.setdefault((layer["layer"], statement["policy"]), set()).add(statement["statement"])
     shown = []
     for (layer, name), numbers in list(marked.items())[:_MAX_POLICIES]:
-        text = given.get(name) or await _text(visit, explanation, layer, name)
+        text = given.get(name) or await _text(ctx, explanation, layer, name)
         if text:
             shown.append(ShownPolicy(name, tuple(_statements(text, numbers))))
     return Explained(explanation, tuple(shown))
@@ -145,32 +145,32 @@ def _statements(text: str, marked: set[int]) -> Iterator[tuple[str, str, bool]]:
         yield json.dumps(statement, indent=2, ensure_ascii=False), str(sid), number in marked
 
 
-async def _text(visit: ConsoleVisit, explanation: Mapping[str, Any], layer: str, name: str) -> str:
+async def _text(ctx: ConsoleContext, explanation: Mapping[str, Any], layer: str, name: str) -> str:
     """The text of a stored policy that the person may read; "" for any other."""
     if name == "trust":
         role = str(explanation.get("resource", "")).rpartition("/")[2]
-        found = await iam_part(visit, "GetRole", RoleName=role)
+        found = await iam_part(ctx, "GetRole", RoleName=role)
         return unquote(found.value["Role"]["AssumeRolePolicyDocument"]) if found.value else ""
     if name.startswith("arn:"):
-        policy = await iam_part(visit, "GetPolicy", PolicyArn=name)
+        policy = await iam_part(ctx, "GetPolicy", PolicyArn=name)
         if policy.value is None:
             return ""
         version = policy.value["Policy"]["DefaultVersionId"]
-        found = await iam_part(visit, "GetPolicyVersion", PolicyArn=name, VersionId=version)
+        found = await iam_part(ctx, "GetPolicyVersion", PolicyArn=name, VersionId=version)
         return unquote(found.value["PolicyVersion"]["Document"]) if found.value else ""
     if layer != "identity":
         return ""
-    return await _inline(visit, str(explanation.get("principal", "")), name)
+    return await _inline(ctx, str(explanation.get("principal", "")), name)
 
 
-async def _inline(visit: ConsoleVisit, principal: str, name: str) -> str:
+async def _inline(ctx: ConsoleContext, principal: str, name: str) -> str:
     kind, _, rest = principal.rpartition(":")[2].partition("/")
     if kind == "user":
-        found = await iam_part(visit, "GetUserPolicy", UserName=rest.rpartition("/")[2], PolicyName=name)
+        found = await iam_part(ctx, "GetUserPolicy", UserName=rest.rpartition("/")[2], PolicyName=name)
     elif kind == "assumed-role":
-        found = await iam_part(visit, "GetRolePolicy", RoleName=rest.partition("/")[0], PolicyName=name)
+        found = await iam_part(ctx, "GetRolePolicy", RoleName=rest.partition("/")[0], PolicyName=name)
     elif kind == "role":
-        found = await iam_part(visit, "GetRolePolicy", RoleName=rest.rpartition("/")[2], PolicyName=name)
+        found = await iam_part(ctx, "GetRolePolicy", RoleName=rest.rpartition("/")[2], PolicyName=name)
     else:
         return ""
     return unquote(found.value["PolicyDocument"]) if found.value else ""

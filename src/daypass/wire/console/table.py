@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from daypass.wire.console.context import ConsoleContext, address
 from daypass.wire.console.forms import FormView
-from daypass.wire.console.visit import ConsoleVisit, address
 from daypass.wire.http import Response
 
 
@@ -61,8 +61,8 @@ def link(text: str, path: str, **parameters: object) -> Cell:
 
 
 def table_page(
-    visit: ConsoleVisit, title: str, table: TableView, *, problem: str = "", forms: Sequence[FormView] = ()
+    ctx: ConsoleContext, title: str, table: TableView, *, problem: str = "", forms: Sequence[FormView] = ()
 ) -> Response:
     """A page with one table, and the forms for new rows."""
-    table = table._replace(first=bool(visit.value("after") or visit.value("start")))
-    return visit.page("table", title, table=table, problem=problem, forms=forms)
+    table = table._replace(first=bool(ctx.value("after") or ctx.value("start")))
+    return ctx.page("table", title, table=table, problem=problem, forms=forms)

@@ -12,81 +12,81 @@ from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.wire.console import users
 from daypass.wire.console.change import Change
+from daypass.wire.console.context import ConsoleContext, ConsolePage, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.policies import policy_changes
 from daypass.wire.console.users import HOLDER, USER, USERS
-from daypass.wire.console.visit import ConsolePage, ConsoleVisit, to
 from daypass.wire.http import Response
 
 _PASSWORD: Final = "Aa1-{}"  # has every class of characters that a password policy can ask for
 
 
-def _name(visit: ConsoleVisit) -> str:
-    return visit.value("name", 64)
+def _name(ctx: ConsoleContext) -> str:
+    return ctx.value("name", 64)
 
 
-def _done(visit: ConsoleVisit) -> Response:
-    return to(USER, name=_name(visit), done="saved")
+def _done(ctx: ConsoleContext) -> Response:
+    return to(USER, name=_name(ctx), done="saved")
 
 
 def _calling(operation: str, **fields: str) -> ConsolePage:
     """Performs one operation on the user, with further parameters from fields of the form: parameter=field."""
 
-    async def perform(visit: ConsoleVisit) -> Response:
-        params = {parameter: visit.value(field, 512) for parameter, field in fields.items()}
-        await iam(visit, operation, UserName=_name(visit), **params)
-        return _done(visit)
+    async def perform(ctx: ConsoleContext) -> Response:
+        params = {parameter: ctx.value(field, 512) for parameter, field in fields.items()}
+        await iam(ctx, operation, UserName=_name(ctx), **params)
+        return _done(ctx)
 
     return perform
 
 
-async def _create(visit: ConsoleVisit) -> Response:
-    name = visit.value("new_name", 64)
-    await iam(visit, "CreateUser", UserName=name)
+async def _create(ctx: ConsoleContext) -> Response:
+    name = ctx.value("new_name", 64)
+    await iam(ctx, "CreateUser", UserName=name)
     return to(USER, name=name, done="saved")
 
 
-async def _rename(visit: ConsoleVisit) -> Response:
-    name = visit.value("new_name", 64)
-    await iam(visit, "UpdateUser", UserName=_name(visit), NewUserName=name)
+async def _rename(ctx: ConsoleContext) -> Response:
+    name = ctx.value("new_name", 64)
+    await iam(ctx, "UpdateUser", UserName=_name(ctx), NewUserName=name)
     return to(USER, name=name, done="saved")
 
 
-async def _new_password(visit: ConsoleVisit) -> Response:
+async def _new_password(ctx: ConsoleContext) -> Response:
     """A random password, which the user must change at the first sign-in. Only this answer has it."""
-    return await users.user(visit, once=await first_password(visit, _name(visit)))
+    return await users.user(ctx, once=await first_password(ctx, _name(ctx)))
 
 
-async def first_password(visit: ConsoleVisit, name: str) -> tuple[tuple[str, str], ...]:
+async def first_password(ctx: ConsoleContext, name: str) -> tuple[tuple[str, str], ...]:
     """A random password of a user until the next sign-in, with its label."""
-    password = _PASSWORD.format(visit.env.ids.secret()[:24])
-    known = await iam_part(visit, "GetLoginProfile", UserName=name)
+    password = _PASSWORD.format(ctx.env.ids.secret()[:24])
+    known = await iam_part(ctx, "GetLoginProfile", UserName=name)
     operation = "CreateLoginProfile" if known.absent else "UpdateLoginProfile"
-    await iam(visit, operation, UserName=name, Password=password, PasswordResetRequired=True)
+    await iam(ctx, operation, UserName=name, Password=password, PasswordResetRequired=True)
     return (("Password until the first sign-in", password),)
 
 
-async def _create_key(visit: ConsoleVisit) -> Response:
-    made = (await iam(visit, "CreateAccessKey", UserName=_name(visit)))["AccessKey"]
+async def _create_key(ctx: ConsoleContext) -> Response:
+    made = (await iam(ctx, "CreateAccessKey", UserName=_name(ctx)))["AccessKey"]
     shown = (("Access key id", made["AccessKeyId"]), ("Secret access key", made["SecretAccessKey"]))
-    return await users.user(visit, once=shown)
+    return await users.user(ctx, once=shown)
 
 
-async def _remove_passkey(visit: ConsoleVisit) -> Response:
-    whose, passkey = Whose(_name(visit)), visit.value("passkey", 1400)
-    await visit.perform("daypass:DeletePasskey", devices.remove_passkey, passkey, whose)
-    return _done(visit)
+async def _remove_passkey(ctx: ConsoleContext) -> Response:
+    whose, passkey = Whose(_name(ctx)), ctx.value("passkey", 1400)
+    await ctx.perform("daypass:DeletePasskey", devices.remove_passkey, passkey, whose)
+    return _done(ctx)
 
 
-async def _offboard(visit: ConsoleVisit) -> Response:
-    request = OffboardRequest(user=_name(visit), reason="disabled in the console")
-    await visit.perform("daypass:Offboard", offboarding.offboard, request)
-    return _done(visit)
+async def _offboard(ctx: ConsoleContext) -> Response:
+    request = OffboardRequest(user=_name(ctx), reason="disabled in the console")
+    await ctx.perform("daypass:Offboard", offboarding.offboard, request)
+    return _done(ctx)
 
 
-async def _delete(visit: ConsoleVisit) -> Response:
-    request = OffboardRequest(user=_name(visit), reason="deleted in the console", delete=True)
-    await visit.perform("daypass:Offboard", offboarding.offboard, request)
+async def _delete(ctx: ConsoleContext) -> Response:
+    request = OffboardRequest(user=_name(ctx), reason="deleted in the console", delete=True)
+    await ctx.perform("daypass:Offboard", offboarding.offboard, request)
     return to(USERS, done="deleted")
 
 

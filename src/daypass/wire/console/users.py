@@ -6,11 +6,11 @@ from typing import Final
 
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, Whose
+from daypass.wire.console.context import ConsoleContext
 from daypass.wire.console.forms import Field, FormView, chosen
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, policies_of
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
-from daypass.wire.console.visit import ConsoleVisit
 from daypass.wire.http import Response
 
 ROWS: Final = 50
@@ -21,9 +21,9 @@ _MOST: Final = 100  # groups that the choice offers
 _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=64)
 
 
-async def users(visit: ConsoleVisit, problem: str = "") -> Response:
+async def users(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/users: by name."""
-    found = await iam(visit, "ListUsers", Marker=page_marker(visit, "users"), MaxItems=ROWS)
+    found = await iam(ctx, "ListUsers", Marker=page_marker(ctx, "users"), MaxItems=ROWS)
     rows = [
         (
             link(user["UserName"], USER, name=user["UserName"]),
@@ -35,27 +35,27 @@ async def users(visit: ConsoleVisit, problem: str = "") -> Response:
     ]
     titles = columns("Name", "Path", "Created", "Last sign-in")
     empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
-    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=visit.value("start", 64))
-    new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=visit.value("new_name")),))
-    return table_page(visit, "Users", table, problem=problem, forms=(new,))
+    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=ctx.value("start", 64))
+    new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=ctx.value("new_name")),))
+    return table_page(ctx, "Users", table, problem=problem, forms=(new,))
 
 
-async def user(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
+async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
     """GET /console/user?name=… `once`: secrets with their labels, which no other page shows."""
-    name = visit.value("name", 64)
-    found = (await iam(visit, "GetUser", UserName=name))["User"]
-    keys = await iam_part(visit, "ListAccessKeys", UserName=name)
+    name = ctx.value("name", 64)
+    found = (await iam(ctx, "GetUser", UserName=name))["User"]
+    keys = await iam_part(ctx, "ListAccessKeys", UserName=name)
     listed = (keys.value or {}).get("AccessKeyMetadata", ())
     used = {
-        key["AccessKeyId"]: await iam_part(visit, "GetAccessKeyLastUsed", AccessKeyId=key["AccessKeyId"])
+        key["AccessKeyId"]: await iam_part(ctx, "GetAccessKeyLastUsed", AccessKeyId=key["AccessKeyId"])
         for key in listed
     }
-    groups = await iam_part(visit, "ListGroupsForUser", UserName=name)
-    policies = await policies_of(visit, HOLDER, name)
-    password = await _has_password(visit, name)
-    held = await visit.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name))
+    groups = await iam_part(ctx, "ListGroupsForUser", UserName=name)
+    policies = await policies_of(ctx, HOLDER, name)
+    password = await _has_password(ctx, name)
+    held = await ctx.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name))
     member = [each["GroupName"] for each in (groups.value or {}).get("Groups", ())]
-    return visit.page(
+    return ctx.page(
         "user",
         found["UserName"],
         user=found,
@@ -66,22 +66,22 @@ async def user(visit: ConsoleVisit, problem: str = "", once: tuple[tuple[str, st
         **_device_buttons(name, held.value),
         policies=policies,
         password=password,
-        forms=(*await _forms(visit, name, member), *policies.forms),
+        forms=(*await _forms(ctx, name, member), *policies.forms),
         buttons=_buttons(name, member, [key["AccessKeyId"] for key in listed]),
         problem=problem,
         once=once,
     )
 
 
-async def _has_password(visit: ConsoleVisit, name: str) -> bool | None:
+async def _has_password(ctx: ConsoleContext, name: str) -> bool | None:
     """None: the person may not know."""
-    found = await iam_part(visit, "GetLoginProfile", UserName=name)
+    found = await iam_part(ctx, "GetLoginProfile", UserName=name)
     return True if found.value is not None else False if found.absent else None
 
 
-async def _forms(visit: ConsoleVisit, name: str, member: list[str]) -> tuple[FormView, ...]:
+async def _forms(ctx: ConsoleContext, name: str, member: list[str]) -> tuple[FormView, ...]:
     """Forms with fields: another group, another name."""
-    found = await iam_part(visit, "ListGroups", MaxItems=_MOST)
+    found = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
     names = [each["GroupName"] for each in (found.value or {}).get("Groups", ())]
     others = [each for each in names if each not in member]
     hidden, more = {"name": name}, bool((found.value or {}).get("Marker"))

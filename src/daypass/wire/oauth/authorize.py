@@ -32,12 +32,11 @@ from daypass.wire.access_token import dpop_of
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import required_client
 from daypass.wire.oauth.details import read_details
-from daypass.wire.oauth.endpoint import Visit as OAuthVisit
-from daypass.wire.oauth.endpoint import answer, malformed
+from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
 from daypass.wire.oauth.errors import oauth_error
 from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
+from daypass.wire.web.context import Fields, PageContext
 from daypass.wire.web.render import redirect
-from daypass.wire.web.visit import Fields, Visit
 
 PATH: Final = "/oauth2/authorize"
 CONSENT: Final = "/oauth2/authorize/consent"
@@ -82,15 +81,15 @@ class AuthorizationError(Exception):
         self.description = description
 
 
-async def authorize(visit: Visit) -> Response:
+async def authorize(ctx: PageContext) -> Response:
     """GET and POST /oauth2/authorize.
 
     A form is answered with the same request by GET (OpenID Connect Core 1.0, 3.1.2.1), because browsers send our cookie with
     no form of another site.
     """
-    visit.anonymous()
-    posted = visit.request.method == "POST"
-    fields = visit.posted(REPEATABLE) if posted else visit.fields(REPEATABLE)
+    ctx.anonymous()
+    posted = ctx.request.method == "POST"
+    fields = ctx.posted(REPEATABLE) if posted else ctx.fields(REPEATABLE)
     address = f"{PATH}?{urlencode(_pairs(fields))}"
     if len(address) > _MAX_ADDRESS:
         message = f"The request has more than {_MAX_ADDRESS} characters. Push it instead (RFC 9126)."
@@ -98,26 +97,26 @@ async def authorize(visit: Visit) -> Response:
     if posted:
         return redirect(address)
     client_id, request_uri = one(fields, "client_id"), one(fields, "request_uri")
-    pushed = await authorization.pushed(visit.env, client_id, request_uri) if request_uri else None
+    pushed = await authorization.pushed(ctx.env, client_id, request_uri) if request_uri else None
     redirect_uri = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
     account = ""
     if is_document_id(client_id):  # its document is fetched only for a person whose account accepts it
-        found = await visit.person()
+        found = await ctx.person()
         if found is None:
-            return visit.to_sign_in(address)
+            return ctx.to_sign_in(address)
         account = found[1].row.account
-    known = await authorization.client_for(visit.env, client_id, redirect_uri, account)
+    known = await authorization.client_for(ctx.env, client_id, redirect_uri, account)
     state = pushed.state if pushed is not None else one(fields, "state")
     try:
-        request = pushed or await _with_hint(visit.env, read_request(visit.env, known, fields), fields)
+        request = pushed or await _with_hint(ctx.env, read_request(ctx.env, known, fields), fields)
         if pushed is None and known.settings.pushed:
             raise DaypassError(ErrorKind.VALIDATION, "The client must push its authorization requests (RFC 9126).")
-        return await _consent(visit, known, request, request_uri, fields)
+        return await _consent(ctx, known, request, request_uri, fields)
     except AuthorizationError as error:
         refusal = DaypassError(ErrorKind.ACCESS_DENIED, error.description, private={"error": error.code})
-        return await _refused(visit, refusal, error.code, redirect_uri, state)
+        return await _refused(ctx, refusal, error.code, redirect_uri, state)
     except DaypassError as error:
-        return await _refused(visit, error, oauth_error(error.kind, "access_denied")[0], redirect_uri, state)
+        return await _refused(ctx, error, oauth_error(error.kind, "access_denied")[0], redirect_uri, state)
 
 
 def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationRequest:
@@ -174,25 +173,25 @@ def _with_key(request: AuthorizationRequest, proof: DpopProof | None) -> Authori
     return replace(request, dpop_jkt=proof.binding.thumbprint)
 
 
-async def push(visit: OAuthVisit) -> Response:
+async def push(ctx: EndpointContext) -> Response:
     """POST /oauth2/par: a request that a client makes itself, so that no browser can change it (RFC 9126)."""
-    call, form = visit.anonymous(), visit.form(REPEATABLE)
-    client = await required_client(visit, form)
+    call, form = ctx.anonymous(), ctx.form(REPEATABLE)
+    client = await required_client(ctx, form)
     if "request_uri" in form:
         raise malformed("request_uri cannot be pushed.")
-    known = await authorization.client_for(visit.env, client.client.id, one(form, "redirect_uri"))
-    request = await _with_hint(visit.env, read_request(visit.env, known, form), form)
-    request = _with_key(request, await dpop_of(visit.env, visit.progress))
-    uri = await authorization.push(visit.env, call, client, request, visit.progress.replays)
+    known = await authorization.client_for(ctx.env, client.client.id, one(form, "redirect_uri"))
+    request = await _with_hint(ctx.env, read_request(ctx.env, known, form), form)
+    request = _with_key(request, await dpop_of(ctx.env, ctx.progress))
+    uri = await authorization.push(ctx.env, call, client, request, ctx.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
     return answer(pushed)._replace(status=201)
 
 
-async def decide(visit: Visit) -> Response:
+async def decide(ctx: PageContext) -> Response:
     """POST /oauth2/authorize/consent: the person's answer."""
-    form = visit.form()
-    found = await visit.person()
-    ticket = unseal(visit.env, CONSENT, form.get("ticket", ""), _read_consent)
+    form = ctx.form()
+    found = await ctx.person()
+    ticket = unseal(ctx.env, CONSENT, form.get("ticket", ""), _read_consent)
     if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
         raise DaypassError(
             ErrorKind.VALIDATION,
@@ -202,95 +201,95 @@ async def decide(visit: Visit) -> Response:
     if call.now >= ticket.expires_at:
         raise DaypassError(ErrorKind.VALIDATION, "This page has expired. Go back to the application.")
     request = ticket.request
-    known = await authorization.client_for(visit.env, request.client_id, request.redirect_uri, signed_in.row.account)
+    known = await authorization.client_for(ctx.env, request.client_id, request.redirect_uri, signed_in.row.account)
     authorization.check_person(known, signed_in)
     if form.get("decision") != "allow":
         refusal = DaypassError(
             ErrorKind.ACCESS_DENIED, "The person has refused.", private={"client_id": known.client.id}
         )
-        return await _refused(visit, refusal, "access_denied", request.redirect_uri, request.state)
+        return await _refused(ctx, refusal, "access_denied", request.redirect_uri, request.state)
 
-    remember = bool(form.get("remember")) and consent.may_be_remembered(visit.env, known, request)
+    remember = bool(form.get("remember")) and consent.may_be_remembered(ctx.env, known, request)
 
     def also(tx: Tx) -> None:
         if remember:
-            consent.store(tx, consent.remembered(visit.env, known, request, signed_in, call.now))
+            consent.store(tx, consent.remembered(ctx.env, known, request, signed_in, call.now))
 
     given: authorization.Consented = "given and remembered" if remember else "given"
     code = await authorization.grant_code(
-        visit.env, call, known, request, signed_in, ticket.request_uri, consent=given, also=also
+        ctx.env, call, known, request, signed_in, ticket.request_uri, consent=given, also=also
     )
-    return _answer(visit, request.redirect_uri, {"code": code, "state": request.state})
+    return _answer(ctx, request.redirect_uri, {"code": code, "state": request.state})
 
 
 # --- The person ------------------------------------------------------------------------------------------------------
 
 
 async def _consent(
-    visit: Visit, known: KnownClient, request: AuthorizationRequest, request_uri: str, fields: Fields
+    ctx: PageContext, known: KnownClient, request: AuthorizationRequest, request_uri: str, fields: Fields
 ) -> Response:
-    found = await visit.person()
+    found = await ctx.person()
     silent = "none" in request.prompt
     if found is None:
         if silent:
             raise AuthorizationError("login_required", "Nobody is signed in.")
-        return visit.to_sign_in(_address(visit, request, fields))
+        return ctx.to_sign_in(_address(ctx, request, fields))
     call, signed_in = found
-    again = _again(visit, request, signed_in, fields)
+    again = _again(ctx, request, signed_in, fields)
     if again:
         if silent:
             raise AuthorizationError("login_required", "The person must sign in again.")
-        return visit.to_sign_in(_address(visit, request, fields), again=again)
+        return ctx.to_sign_in(_address(ctx, request, fields), again=again)
     if request.subject and request.subject != subject_of(signed_in.session):  # OpenID Connect Core 1.0, 3.1.2.1
         raise AuthorizationError("login_required", "Another person is signed in than the one of id_token_hint.")
     authorization.check_person(known, signed_in)
-    if await consent.is_remembered(visit.env, known, request, signed_in):
+    if await consent.is_remembered(ctx.env, known, request, signed_in):
         code = await authorization.grant_code(
-            visit.env, call, known, request, signed_in, request_uri, consent="remembered"
+            ctx.env, call, known, request, signed_in, request_uri, consent="remembered"
         )
-        return _answer(visit, request.redirect_uri, {"code": code, "state": request.state})
+        return _answer(ctx, request.redirect_uri, {"code": code, "state": request.state})
     if silent:
         raise AuthorizationError("consent_required", "The person must consent.")
     ticket = ConsentTicket(request, request_uri, signed_in.row.session_id, call.now + _LIFETIME_MS)
-    return visit.page(
+    return ctx.page(
         "consent",
         title=f"Sign in to {known.client.name}",
         form_action=_form_action(request.redirect_uri),
-        ticket=seal(visit.env, CONSENT, ticket),
+        ticket=seal(ctx.env, CONSENT, ticket),
         client=known.client,
         request=request,
         full=known.client.id == COMMAND_LINE.id and not request.role,
-        renews=known.settings.renews,
+        renewal_seconds=known.settings.renewal_seconds,
         goes_to=_host(request.redirect_uri),
         audiences=request.audiences or known.settings.audiences[:1],
-        remember_days=visit.env.limits.consent_ms // 86_400_000
-        if consent.may_be_remembered(visit.env, known, request)
+        remember_days=ctx.env.limits.consent_ms // 86_400_000
+        if consent.may_be_remembered(ctx.env, known, request)
         else 0,
     )
 
 
-def _again(visit: Visit, request: AuthorizationRequest, signed_in: SignedIn, fields: Fields) -> str:
+def _again(ctx: PageContext, request: AuthorizationRequest, signed_in: SignedIn, fields: Fields) -> str:
     """Why the person must sign in again: "mfa" or "age"; "" when the sign-in is enough.
 
     Raises AuthorizationError when a sign-in that was made for this request is not enough (RFC 9470, 5).
     """
-    seen = unseal(visit.env, _SEEN, one(fields, _SEEN), _read_interaction)
+    seen = unseal(ctx.env, _SEEN, one(fields, _SEEN), _read_interaction)
     at = signed_in.authenticated_at
     done = seen is not None and seen.request == _digest(request) and at >= seen.after
     if request.mfa and not signed_in.mfa:
         if done:
             raise AuthorizationError("unmet_authentication_requirements", "The person has no MFA device.")
         return "mfa"
-    too_old = request.max_age >= 0 and visit.env.clock.now() - at > request.max_age * 1000
+    too_old = request.max_age >= 0 and ctx.env.clock.now() - at > request.max_age * 1000
     if (too_old or {"login", "select_account"} & request.prompt) and not done:
         return "age"
     return ""
 
 
-def _address(visit: Visit, request: AuthorizationRequest, fields: Fields) -> str:
+def _address(ctx: PageContext, request: AuthorizationRequest, fields: Fields) -> str:
     """The address to return to after the sign-in, with proof of when the request came."""
     pairs = _pairs(fields)
-    ticket = seal(visit.env, _SEEN, Interaction(_digest(request), visit.env.clock.now()))
+    ticket = seal(ctx.env, _SEEN, Interaction(_digest(request), ctx.env.clock.now()))
     return f"{PATH}?{urlencode([*pairs, (_SEEN, ticket)])}"
 
 
@@ -307,17 +306,17 @@ def _digest(request: AuthorizationRequest) -> str:
 # --- Answers to the client -------------------------------------------------------------------------------------------
 
 
-def _answer(visit: Visit, redirect_uri: str, parameters: Mapping[str, str]) -> Response:
-    given = {name: value for name, value in parameters.items() if value} | {"iss": visit.env.oauth.issuer}
+def _answer(ctx: PageContext, redirect_uri: str, parameters: Mapping[str, str]) -> Response:
+    given = {name: value for name, value in parameters.items() if value} | {"iss": ctx.env.oauth.issuer}
     joint = "&" if "?" in redirect_uri else "?"
     return redirect(f"{redirect_uri}{joint}{urlencode(given)}")
 
 
-async def _refused(visit: Visit, error: DaypassError, code: str, redirect_uri: str, state: str) -> Response:
+async def _refused(ctx: PageContext, error: DaypassError, code: str, redirect_uri: str, state: str) -> Response:
     """Records a refusal and sends it to the client. `redirect_uri` is one of the client's own."""
-    description = await visit.refused(error)
+    description = await ctx.refused(error)
     state = state if _TEXT.fullmatch(state) else ""
-    return _answer(visit, redirect_uri, {"error": code, "error_description": description, "state": state})
+    return _answer(ctx, redirect_uri, {"error": code, "error_description": description, "state": state})
 
 
 def _form_action(redirect_uri: str) -> str:

@@ -27,7 +27,7 @@ from daypass.operations.oauth.client_authentication import (
 from daypass.operations.oauth.document_clients import account_of_grant
 from daypass.operations.oauth.request import Sender
 from daypass.wire.access_token import certificate_of, dpop_of, proof_missing
-from daypass.wire.oauth.endpoint import Form, Visit, malformed
+from daypass.wire.oauth.endpoint import EndpointContext, Form, malformed
 
 SIGNED_FOR: Final = "daypass"
 """The service that a workload's signature (SigV4) must name."""
@@ -37,67 +37,67 @@ _SIGV4: Final = "aws4-"
 _TOKENS: Final = 1.0  # that a signed request costs, relative to an STS request
 
 
-async def sender_of(visit: Visit, form: Form) -> Sender:
+async def sender_of(ctx: EndpointContext, form: Form) -> Sender:
     """Who sent a request to the token endpoint, with the proofs that serving it consumes.
 
     Raises DaypassError: INVALID_CLIENT, INVALID_DPOP_PROOF, USE_DPOP_NONCE, MALFORMED_REQUEST, THROTTLED, UNAVAILABLE.
     """
-    client = await client_of(visit, form)
-    proof = await dpop_of(visit.env, visit.progress)
+    client = await client_of(ctx, form)
+    proof = await dpop_of(ctx.env, ctx.progress)
     binding = proof.binding if proof is not None else _certificate_binding(client)
     if client is not None:
-        _check_binding(visit, client, binding, dpop=proof is not None)
-    return Sender(client, binding, visit.progress.replays)
+        _check_binding(ctx, client, binding, dpop=proof is not None)
+    return Sender(client, binding, ctx.progress.replays)
 
 
-async def required_client(visit: Visit, form: Form) -> AuthenticatedClient:
+async def required_client(ctx: EndpointContext, form: Form) -> AuthenticatedClient:
     """`client_of`, which must not be None. Raises DaypassError."""
-    client = await client_of(visit, form)
+    client = await client_of(ctx, form)
     if client is None:
         raise DaypassError(ErrorKind.INVALID_CLIENT, "Authenticate as a client, or send client_id.")
     return client
 
 
-async def client_of(visit: Visit, form: Form) -> AuthenticatedClient | None:
+async def client_of(ctx: EndpointContext, form: Form) -> AuthenticatedClient | None:
     """The client that the request authenticates, or names; None when it has none. Raises DaypassError."""
-    presented = await _presented(visit, form)
+    presented = await _presented(ctx, form)
     if presented is None:
         return None
-    visit.detail["client_id"] = presented.id[:64]
+    ctx.detail["client_id"] = presented.id[:64]
     if is_document_id(presented.id):
-        presented = replace(presented, account=await _account_of(visit, form))
-    client = await authenticate_client(visit.env, presented, visit.env.clock.now())
-    visit.progress.replays = (*visit.progress.replays, *client.replays)
-    visit.client = client
+        presented = replace(presented, account=await _account_of(ctx, form))
+    client = await authenticate_client(ctx.env, presented, ctx.env.clock.now())
+    ctx.progress.replays = (*ctx.progress.replays, *client.replays)
+    ctx.client = client
     return client
 
 
-async def _account_of(visit: Visit, form: Form) -> str:
+async def _account_of(ctx: EndpointContext, form: Form) -> str:
     """The account of the one code or token in the request. With several, one of another account could choose the settings
     for a grant of this one.
     """
     grants = [value for name in ("code", "refresh_token", "token") if (value := _one(form, name))]
-    return await account_of_grant(visit.env, grants[0]) if len(grants) == 1 else ""
+    return await account_of_grant(ctx.env, grants[0]) if len(grants) == 1 else ""
 
 
 # --- Credentials -----------------------------------------------------------------------------------------------------
 
 
-async def _presented(visit: Visit, form: Form) -> PresentedClient | None:
-    header = [value.decode("latin-1") for name, value in visit.request.headers if name == b"authorization"]
+async def _presented(ctx: EndpointContext, form: Form) -> PresentedClient | None:
+    header = [value.decode("latin-1") for name, value in ctx.request.headers if name == b"authorization"]
     kinds = [bool(header), "client_secret" in form, "client_assertion" in form or "client_assertion_type" in form]
     if sum(kinds) > 1 or len(header) > 1:
         raise malformed("A client authenticates in one way only.")
     client_id = _one(form, "client_id")
-    certificate, remarks = certificate_of(visit.request, visit.certificate_header)
-    visit.detail |= remarks
+    certificate, remarks = certificate_of(ctx.request, ctx.certificate_header)
+    ctx.detail |= remarks
     if header:
-        return await _by_header(visit, header[0], client_id, certificate)
+        return await _by_header(ctx, header[0], client_id, certificate)
     if "client_secret" in form:
         secret = _one(form, "client_secret")
         return PresentedClient(client_id, frozenset({"client_secret_post"}), secret, certificate=certificate)
     if kinds[2]:
-        return _by_assertion(visit, form, client_id, certificate)
+        return _by_assertion(ctx, form, client_id, certificate)
     if not client_id:
         return None
     if certificate is None:
@@ -107,7 +107,7 @@ async def _presented(visit: Visit, form: Form) -> PresentedClient | None:
 
 
 async def _by_header(
-    visit: Visit, header: str, client_id: str, certificate: TlsClientCertificate | None
+    ctx: EndpointContext, header: str, client_id: str, certificate: TlsClientCertificate | None
 ) -> PresentedClient:
     scheme, _, rest = header.partition(" ")
     if scheme.lower() == "basic":
@@ -116,7 +116,7 @@ async def _by_header(
             raise malformed("client_id is not that of the Authorization header.")
         return PresentedClient(named, frozenset({"client_secret_basic"}), secret, certificate=certificate)
     if scheme.lower().startswith(_SIGV4):
-        call = await visit.front.authenticated(visit.progress, (SIGNED_FOR,), _TOKENS)
+        call = await ctx.front.authenticated(ctx.progress, (SIGNED_FOR,), _TOKENS)
         return PresentedClient(client_id, frozenset({"aws_sigv4"}), certificate=certificate, caller=call.caller)
     raise failed("the Authorization header is of another scheme")
 
@@ -134,12 +134,12 @@ def _basic(text: str) -> tuple[str, str]:
 
 
 def _by_assertion(
-    visit: Visit, form: Form, client_id: str, certificate: TlsClientCertificate | None
+    ctx: EndpointContext, form: Form, client_id: str, certificate: TlsClientCertificate | None
 ) -> PresentedClient:
     if _one(form, "client_assertion_type") != ASSERTION_TYPE:
         raise failed("the client_assertion_type is not the one of RFC 7523")
     try:
-        unverified = visit.env.oauth.proofs.read(_one(form, "client_assertion"))
+        unverified = ctx.env.oauth.proofs.read(_one(form, "client_assertion"))
     except JoseError as error:
         raise failed(str(error)) from None
     subject = unverified.unverified_claims.get("sub")
@@ -167,13 +167,13 @@ def _certificate_binding(client: AuthenticatedClient | None) -> Binding | None:
     return None
 
 
-def _check_binding(visit: Visit, client: AuthenticatedClient, binding: Binding | None, *, dpop: bool) -> None:
+def _check_binding(ctx: EndpointContext, client: AuthenticatedClient, binding: Binding | None, *, dpop: bool) -> None:
     settings = client.settings
     if settings.dpop_bound_access_tokens and not dpop:
         message = "The tokens of this client must be bound: a DPoP proof is missing."
-        raise proof_missing(visit.progress, message)
+        raise proof_missing(ctx.progress, message)
     if settings.tls_client_certificate_bound_access_tokens and client.certificate is None:
         raise failed("the client's tokens must be bound to a certificate, and there is none", **client.private)
     if settings.bound and binding is None:
         message = "The tokens of this client must be bound: send a DPoP proof, or use a client certificate."
-        raise proof_missing(visit.progress, message)
+        raise proof_missing(ctx.progress, message)

@@ -21,10 +21,9 @@ from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import required_client
 from daypass.wire.oauth.details import read_details
-from daypass.wire.oauth.endpoint import Form, answer
-from daypass.wire.oauth.endpoint import Visit as OAuthVisit
+from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
 from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
-from daypass.wire.web.visit import Visit
+from daypass.wire.web.context import PageContext
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 START: Final = "/oauth2/device_authorization"
@@ -46,14 +45,14 @@ class DeviceTicket(Struct, frozen=True):
 _read_ticket = msgspec.json.Decoder(DeviceTicket).decode
 
 
-async def start(visit: OAuthVisit) -> Response:
+async def start(ctx: EndpointContext) -> Response:
     """POST /oauth2/device_authorization."""
-    call, form = visit.anonymous(), visit.form(REPEATABLE)
-    client = await required_client(visit, form)
+    call, form = ctx.anonymous(), ctx.form(REPEATABLE)
+    client = await required_client(ctx, form)
     request = _request(client.client.id, form)
-    authorization.check(visit.env, client.settings, request, GRANT)
-    made = await device.start(visit.env, call, client, request, visit.progress.replays)
-    page = visit.env.oauth.issuer + PAGE
+    authorization.check(ctx.env, client.settings, request, GRANT)
+    made = await device.start(ctx.env, call, client, request, ctx.progress.replays)
+    page = ctx.env.oauth.issuer + PAGE
     return answer(
         {
             "device_code": made.device_code,
@@ -81,51 +80,51 @@ def _request(client_id: str, form: Form) -> AuthorizationRequest:
     )
 
 
-async def page(visit: Visit) -> Response:
+async def page(ctx: PageContext) -> Response:
     """GET /device: asks for the code. A code in the address is only filled in: the person still has to compare it."""
-    user_code = visit.query().get("user_code", "")[:16]
-    if await visit.person() is None:
-        return visit.to_sign_in(f"{PAGE}?{urlencode({'user_code': user_code})}" if user_code else PAGE)
-    return visit.page("device", title="Connect a device", user_code=user_code, problem="")
+    user_code = ctx.query().get("user_code", "")[:16]
+    if await ctx.person() is None:
+        return ctx.to_sign_in(f"{PAGE}?{urlencode({'user_code': user_code})}" if user_code else PAGE)
+    return ctx.page("device", title="Connect a device", user_code=user_code, problem="")
 
 
-async def check(visit: Visit) -> Response:
+async def check(ctx: PageContext) -> Response:
     """POST /device/code: shows what the device asks for."""
-    form = visit.form()
-    found = await visit.person()
+    form = ctx.form()
+    found = await ctx.person()
     if found is None:
-        return visit.to_sign_in(PAGE)
+        return ctx.to_sign_in(PAGE)
     call, signed_in = found
     try:
-        grant = await device.find(visit.env, call, form.get("user_code", ""))
-        known = await authorization.client_by_id(visit.env, grant.content.request.client_id)
+        grant = await device.find(ctx.env, call, form.get("user_code", ""))
+        known = await authorization.client_by_id(ctx.env, grant.content.request.client_id)
         authorization.check_person(known, signed_in)
     except DaypassError as error:
         if error.kind.family not in (Family.ABSENT, Family.DENIED):
             raise
-        problem = await visit.refused(error)
-        return visit.page("device", title="Connect a device", user_code="", problem=problem)
+        problem = await ctx.refused(error)
+        return ctx.page("device", title="Connect a device", user_code="", problem=problem)
     ticket = DeviceTicket(grant.content.user_code, signed_in.row.session_id, call.now + _LIFETIME_MS)
-    return visit.page(
+    return ctx.page(
         "device_consent",
         title=f"Connect {known.client.name}",
-        ticket=seal(visit.env, DECIDE, ticket),
+        ticket=seal(ctx.env, DECIDE, ticket),
         client=known.client,
         request=grant.content.request,
         full=known.client.id == COMMAND_LINE.id and not grant.content.request.role,
-        renews=known.settings.renews,
+        renewal_seconds=known.settings.renewal_seconds,
         grant=grant.content,
         started=grant.row.created_at,
-        same_place=grant.content.source_ip == visit.request.source_ip,
+        same_place=grant.content.source_ip == ctx.request.source_ip,
         audiences=grant.content.request.audiences or known.settings.audiences[:1],
     )
 
 
-async def decide(visit: Visit) -> Response:
+async def decide(ctx: PageContext) -> Response:
     """POST /device/decision: the person's answer."""
-    form = visit.form()
-    found = await visit.person()
-    ticket = unseal(visit.env, DECIDE, form.get("ticket", ""), _read_ticket)
+    form = ctx.form()
+    found = await ctx.person()
+    ticket = unseal(ctx.env, DECIDE, form.get("ticket", ""), _read_ticket)
     if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
         raise DaypassError(
             ErrorKind.VALIDATION, "This page does not belong to the sign-in of this browser. Start again."
@@ -133,9 +132,9 @@ async def decide(visit: Visit) -> Response:
     call, signed_in = found
     if call.now >= ticket.expires_at:
         raise DaypassError(ErrorKind.VALIDATION, "This page has expired. Start again.")
-    grant: Code[DeviceGrant] = await device.find(visit.env, call, ticket.user_code)
-    known = await authorization.client_by_id(visit.env, grant.content.request.client_id)
+    grant: Code[DeviceGrant] = await device.find(ctx.env, call, ticket.user_code)
+    known = await authorization.client_by_id(ctx.env, grant.content.request.client_id)
     authorization.check_person(known, signed_in)
     allow = form.get("decision") == "allow"
-    await device.decide(visit.env, call, grant, signed_in, allow=allow)
-    return visit.page("device_done", title="Device connected" if allow else "Device refused", allowed=allow)
+    await device.decide(ctx.env, call, grant, signed_in, allow=allow)
+    return ctx.page("device_done", title="Device connected" if allow else "Device refused", allowed=allow)

@@ -28,7 +28,7 @@ _MAX_NAME: Final = 64
 Form: TypeAlias = "Mapping[str, tuple[str, ...]]"
 
 
-class Visit(msgspec.Struct, eq=False):
+class EndpointContext(msgspec.Struct, eq=False):
     """One request and its progress, for use in a refusal.
 
     Attributes:
@@ -51,7 +51,7 @@ class Visit(msgspec.Struct, eq=False):
     _form: Form | None = None
 
     def __repr__(self) -> str:  # the form holds secrets
-        return f"Visit({self.progress.operation!r})"
+        return f"EndpointContext({self.progress.operation!r})"
 
     @property
     def env(self) -> Env:
@@ -101,7 +101,7 @@ class Visit(msgspec.Struct, eq=False):
         return {name: values for name, values in form.items() if any(values)}
 
 
-Serve: TypeAlias = Callable[[Visit], Awaitable[Response]]
+Serve: TypeAlias = Callable[[EndpointContext], Awaitable[Response]]
 
 
 class Endpoint:
@@ -109,8 +109,8 @@ class Endpoint:
 
     Args:
         operation: its name on the record, "daypass:ExchangeToken".
-        serve: answers a visit, or raises DaypassError.
-        certificate_header: see `Visit`.
+        serve: answers a ctx, or raises DaypassError.
+        certificate_header: see `EndpointContext`.
     """
 
     def __init__(self, front: Front, operation: str, serve: Serve, certificate_header: str = "") -> None:
@@ -124,15 +124,15 @@ class Endpoint:
         server = self._front.env.oauth
         if not server.enabled:
             raise DaypassError(ErrorKind.NOT_FOUND, "OAuth is off: server.public_url is not set.")
-        visit = Visit(self._front, Progress(request, self.operation), server, self._certificate_header)
+        ctx = EndpointContext(self._front, Progress(request, self.operation), server, self._certificate_header)
         try:
-            response = await self._serve(visit)
+            response = await self._serve(ctx)
         except DaypassError as error:
-            visit.progress.detail = visit.detail
-            metadata = server.issuer + RESOURCE_PATH if visit.resource else ""
-            errors = OAuthErrors(visit.unacceptable, visit.unproven, metadata)
-            response = await self._front.refuse(visit.progress, visit.attributed(error), errors)
-        return with_nonce(self._front.env, visit.progress, response)
+            ctx.progress.detail = ctx.detail
+            metadata = server.issuer + RESOURCE_PATH if ctx.resource else ""
+            errors = OAuthErrors(ctx.unacceptable, ctx.unproven, metadata)
+            response = await self._front.refuse(ctx.progress, ctx.attributed(error), errors)
+        return with_nonce(self._front.env, ctx.progress, response)
 
 
 def answer(content: Mapping[str, Any]) -> Response:

@@ -16,7 +16,7 @@ from daypass.operations.iam.outbound import PLACE
 from daypass.operations.oauth.web_identity_token import CLAIMS as WEB_IDENTITY_CLAIMS
 from daypass.ports import AuthorizationServer
 from daypass.wire.http import Response, public_document
-from daypass.wire.oauth.endpoint import RESOURCE_PATH, Visit
+from daypass.wire.oauth.endpoint import RESOURCE_PATH, EndpointContext
 from daypass.wire.oauth.errors import JSON
 
 JWKS_PATH: Final = "/.well-known/jwks.json"
@@ -84,26 +84,26 @@ class Document:
         self.summary = summary
         self._make = make
 
-    async def __call__(self, visit: Visit) -> Response:
+    async def __call__(self, ctx: EndpointContext) -> Response:
         """The document, or 304 for a client that has it (RFC 9110, 13.1.2)."""
-        return public_document(visit.request, self._make(visit.server), JSON, MAX_AGE_SECONDS)
+        return public_document(ctx.request, self._make(ctx.server), JSON, MAX_AGE_SECONDS)
 
 
-async def outbound(visit: Visit) -> Response:
+async def outbound(ctx: EndpointContext) -> Response:
     """Metadata and keys of the issuer of an account's tokens for other clouds. Raises DaypassError(NOT_FOUND).
 
     Nothing is looked up, so that they are served while the database is unavailable. An issuer that no account has
     never signs a token.
     """
-    found = _OUTBOUND.fullmatch(visit.request.raw_path.decode("latin-1"))
+    found = _OUTBOUND.fullmatch(ctx.request.raw_path.decode("latin-1"))
     if found is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "This issuer does not exist.")
     issuer, document = found.groups()
     if document == OUTBOUND_JWKS:
-        body = visit.server.signer.jwks()
+        body = ctx.server.signer.jwks()
     else:
-        body = json.dumps(outbound_configuration(visit.server, issuer)).encode("ascii")
-    return public_document(visit.request, body, JSON, MAX_AGE_SECONDS)
+        body = json.dumps(outbound_configuration(ctx.server, issuer)).encode("ascii")
+    return public_document(ctx.request, body, JSON, MAX_AGE_SECONDS)
 
 
 def documents(served: Callable[[AuthorizationServer], Mapping[str, Any]]) -> dict[str, Document]:

@@ -18,7 +18,7 @@ from daypass.wire.accept import accepted
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
-from daypass.wire.oauth.endpoint import Visit, answer
+from daypass.wire.oauth.endpoint import EndpointContext, answer
 from daypass.wire.oauth.errors import JSON, NO_STORE
 from daypass.wire.oauth.parameters import required
 
@@ -26,63 +26,63 @@ _SIGNED: Final = b"application/token-introspection+jwt"
 _TOKENS: Final = 1.0  # that a call costs, relative to an STS request
 
 
-async def introspection(visit: Visit) -> Response:
+async def introspection(ctx: EndpointContext) -> Response:
     """POST /oauth2/introspect. A token that the caller may not see is answered like an invalid one. The record says
     which case it was. The media type of RFC 9701 in Accept gets a signed answer.
     """
-    call, sender = await _authenticated(visit, public=False)
-    text = required(visit.form(), "token")
+    call, sender = await _authenticated(ctx, public=False)
+    text = required(ctx.form(), "token")
     try:
-        content = await introspect_token(visit.env, call, text, sender)
+        content = await introspect_token(ctx.env, call, text, sender)
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED:
             raise
-        await visit.record(error)
+        await ctx.record(error)
         content = INACTIVE
-    types = accepted(visit.request.headers)
+    types = accepted(ctx.request.headers)
     if not types.get(_SIGNED) or types[_SIGNED] < types.get(JSON, 0.0):
         return answer(content)
     audience = sender.client.client.id if sender.client is not None else call.caller.principal_arn
-    signed = signed_introspection(visit.env, content, audience, call.now)
+    signed = signed_introspection(ctx.env, content, audience, call.now)
     return Response(200, signed.encode("ascii"), _SIGNED, NO_STORE)
 
 
-async def revocation(visit: Visit) -> Response:
+async def revocation(ctx: EndpointContext) -> Response:
     """POST /oauth2/revoke. A token that is not valid is answered like one that has just been revoked (RFC 7009,
     2.2).
     """
-    visit.unacceptable = "unauthorized_client"
-    call, sender = await _authenticated(visit, public=True)
-    text = required(visit.form(), "token")
+    ctx.unacceptable = "unauthorized_client"
+    call, sender = await _authenticated(ctx, public=True)
+    text = required(ctx.form(), "token")
     if not is_refresh_token(text):
-        await revoke_token(visit.env, call, text, sender)
+        await revoke_token(ctx.env, call, text, sender)
     elif sender.client is not None:
-        await revoke_family(visit.env, call, text, sender)
+        await revoke_family(ctx.env, call, text, sender)
     else:
         raise DaypassError(ErrorKind.UNSUPPORTED_TOKEN_TYPE, "A refresh token is revoked by its client.")
     return Response(200, b"", JSON, NO_STORE)
 
 
-async def userinfo(visit: Visit) -> Response:
+async def userinfo(ctx: EndpointContext) -> Response:
     """GET and POST /oauth2/userinfo, with an access token in the Authorization header (RFC 6750, 2.1)."""
-    visit.unproven, visit.resource = "invalid_token", True
-    if authorization_of(visit.request)[0] not in SCHEMES:
+    ctx.unproven, ctx.resource = "invalid_token", True
+    if authorization_of(ctx.request)[0] not in SCHEMES:
         raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "Send an access token in the Authorization header.")
-    call = await by_access_token(visit.front, visit.progress, _TOKENS, visit.certificate_header)
-    return answer(await user_info(visit.env, call, visit.progress.replays))
+    call = await by_access_token(ctx.front, ctx.progress, _TOKENS, ctx.certificate_header)
+    return answer(await user_info(ctx.env, call, ctx.progress.replays))
 
 
-async def _authenticated(visit: Visit, *, public: bool) -> tuple[Call, Sender]:
+async def _authenticated(ctx: EndpointContext, *, public: bool) -> tuple[Call, Sender]:
     """The caller or the client. Authentication comes first. `public`: clients that cannot authenticate are served."""
-    scheme, _ = authorization_of(visit.request)
+    scheme, _ = authorization_of(ctx.request)
     if scheme in SCHEMES:
-        visit.unproven, visit.resource = "invalid_token", True
-    if scheme in SCHEMES or scheme.startswith("aws4-") or b"X-Amz-" in visit.request.raw_query:
-        progress = visit.progress
-        call = await authenticated_by_any(visit.front, progress, (SIGNED_FOR,), _TOKENS, visit.certificate_header)
+        ctx.unproven, ctx.resource = "invalid_token", True
+    if scheme in SCHEMES or scheme.startswith("aws4-") or b"X-Amz-" in ctx.request.raw_query:
+        progress = ctx.progress
+        call = await authenticated_by_any(ctx.front, progress, (SIGNED_FOR,), _TOKENS, ctx.certificate_header)
         return call, Sender(replays=progress.replays)
-    call = visit.anonymous()
-    client = await client_of(visit, visit.form())
+    call = ctx.anonymous()
+    client = await client_of(ctx, ctx.form())
     if client is None or (client.settings.type == "public" and not public):
         raise DaypassError(ErrorKind.INVALID_CLIENT, "The client must authenticate.")
-    return call, Sender(client, replays=visit.progress.replays)
+    return call, Sender(client, replays=ctx.progress.replays)

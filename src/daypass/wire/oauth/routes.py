@@ -18,8 +18,8 @@ from daypass.wire.oauth.metadata import OUTBOUND_PATH, documents, outbound
 from daypass.wire.oauth.resources import introspection, revocation, userinfo
 from daypass.wire.oauth.token import GRANTS, token
 from daypass.wire.routing import GET, POST, Route
+from daypass.wire.web.context import Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
-from daypass.wire.web.visit import Page, Site
 
 _PUSH: Final = "daypass:PushAuthorizationRequest"
 _READ: Final = "daypass:GetServerMetadata"

@@ -38,7 +38,7 @@ from daypass.ports import Call
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import sender_of
 from daypass.wire.oauth.details import TYPE, Details, read_details
-from daypass.wire.oauth.endpoint import Form, Visit, answer
+from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
 from daypass.wire.oauth.errors import INVALID_GRANT
 from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, missing, one, openid_scope_of, required, scope_of
 
@@ -50,7 +50,7 @@ AUTHORIZATION_CODE: Final = "authorization_code"
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _OF_EXCHANGE: Final = ("subject_token", "actor_token", "actor_token_type", "requested_token_type")
 
-Serve: TypeAlias = Callable[[Visit, Call, Form, Sender], Awaitable[Mapping[str, Any]]]
+Serve: TypeAlias = Callable[[EndpointContext, Call, Form, Sender], Awaitable[Mapping[str, Any]]]
 
 
 class Grant(NamedTuple):
@@ -61,30 +61,30 @@ class Grant(NamedTuple):
     unacceptable: str = INVALID_GRANT
 
 
-async def token(visit: Visit) -> Response:
+async def token(ctx: EndpointContext) -> Response:
     """POST /oauth2/token."""
-    call = visit.anonymous()
-    form = visit.form(REPEATABLE)
+    call = ctx.anonymous()
+    form = ctx.form(REPEATABLE)
     name = one(form, "grant_type")
-    visit.detail["grant_type"] = name[:64]
+    ctx.detail["grant_type"] = name[:64]
     if not name:
         raise missing("grant_type")
     grant = GRANTS.get(name)
     if grant is None:
         raise DaypassError(ErrorKind.UNSUPPORTED_GRANT_TYPE, f"The grant types here are {', '.join(GRANTS)}.")
     if grant.unacceptable:
-        visit.unacceptable = grant.unacceptable
-    sender = await sender_of(visit, form)
+        ctx.unacceptable = grant.unacceptable
+    sender = await sender_of(ctx, form)
     client = sender.known_client if grant.needs_client else sender.client
     if client is not None and name not in client.settings.grant_types:
         raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "The client may not use this grant.", private=client.private)
-    return answer(await grant.serve(visit, call, form, sender))
+    return answer(await grant.serve(ctx, call, form, sender))
 
 
 # --- Grants ----------------------------------------------------------------------------------------------------------
 
 
-def token_request(visit: Visit, form: Form, details: Details, sender: Sender) -> TokenRequest:
+def token_request(ctx: EndpointContext, form: Form, details: Details, sender: Sender) -> TokenRequest:
     """The requested token, which every grant reads in the same way. Raises DaypassError."""
     requested = TokenType.ACCESS_TOKEN
     if "requested_token_type" in form:
@@ -98,34 +98,34 @@ def token_request(visit: Visit, form: Form, details: Details, sender: Sender) ->
         requested,
         sender,
     )
-    visit.detail |= {"role": details.role, "audience": request.audiences, "requested": requested}
+    ctx.detail |= {"role": details.role, "audience": request.audiences, "requested": requested}
     return request
 
 
-async def _token_exchange(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+async def _token_exchange(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     details = _details(form)
     actor = None
     if "actor_token" in form or "actor_token_type" in form:
         actor = _presented(form, "actor_token", ACTOR_TYPES)
     subject = _presented(form, "subject_token", SUBJECT_TYPES)
-    request = token_request(visit, form, details, sender)
+    request = token_request(ctx, form, details, sender)
     if subject.type is TokenType.REFRESH_TOKEN and request.requested is not TokenType.ID_JAG:
         message = "A refresh token is the subject of an identity assertion only: use grant_type=refresh_token."
         raise DaypassError(ErrorKind.INVALID_PARAMETER, message)
     if request.requested is TokenType.REFRESH_TOKEN:
-        granted = await exchange_for_refresh(visit.env, call, ExchangeRequest(subject, request, actor))
-        return _not_for_access(visit, granted.refresh_token, request.requested, granted.expires_at)
+        granted = await exchange_for_refresh(ctx.env, call, ExchangeRequest(subject, request, actor))
+        return _not_for_access(ctx, granted.refresh_token, request.requested, granted.expires_at)
     if request.requested is TokenType.ID_JAG:
         assertion = _assertion_request(form, subject, request, actor)
-        issued_assertion = await issue_identity_assertion(visit.env, call, assertion)
+        issued_assertion = await issue_identity_assertion(ctx.env, call, assertion)
         scope = {"scope": " ".join(assertion.scope)} if assertion.scope else {}
         ends = issued_assertion.expires_at
-        return {**_not_for_access(visit, issued_assertion.text, request.requested, ends), **scope}
+        return {**_not_for_access(ctx, issued_assertion.text, request.requested, ends), **scope}
     if request.requested is TokenType.ID_TOKEN:
-        made = await exchange_for_web_identity(visit.env, call, ExchangeRequest(subject, request, actor))
-        return _not_for_access(visit, made.text, request.requested, made.expires_at)
-    issued = await exchange(visit.env, call, ExchangeRequest(subject, request, actor))
-    return {**rendered(visit, issued, details), "issued_token_type": request.requested}
+        made = await exchange_for_web_identity(ctx.env, call, ExchangeRequest(subject, request, actor))
+        return _not_for_access(ctx, made.text, request.requested, made.expires_at)
+    issued = await exchange(ctx.env, call, ExchangeRequest(subject, request, actor))
+    return {**rendered(ctx, issued, details), "issued_token_type": request.requested}
 
 
 def _assertion_request(
@@ -144,7 +144,7 @@ def _assertion_request(
     )
 
 
-async def _jwt_bearer(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+async def _jwt_bearer(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     details = _details(form)
     if "assertion" not in form:
         raise missing("assertion")
@@ -152,46 +152,46 @@ async def _jwt_bearer(visit: Visit, call: Call, form: Form, sender: Sender) -> M
         if name in form:
             raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of token exchange.")
     subject = Presented(TokenType.JWT, one(form, "assertion"))
-    request = ExchangeRequest(subject, token_request(visit, form, details, sender), assertion=True)
-    return rendered(visit, await exchange(visit.env, call, request), details)
+    request = ExchangeRequest(subject, token_request(ctx, form, details, sender), assertion=True)
+    return rendered(ctx, await exchange(ctx.env, call, request), details)
 
 
-async def _client_credentials(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+async def _client_credentials(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     details = _details(form)
-    issued = await client_credentials(visit.env, call, token_request(visit, form, details, sender))
-    return rendered(visit, issued, details)
+    issued = await client_credentials(ctx.env, call, token_request(ctx, form, details, sender))
+    return rendered(ctx, issued, details)
 
 
-async def _refresh(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+async def _refresh(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     """The role and the session are those of the first token; they cannot be asked for again."""
     for name in ("role", "authorization_details"):
         if name in form:
             raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the first token.")
     text = required(form, "refresh_token")
-    request = token_request(visit, form, read_details("", ""), sender)
+    request = token_request(ctx, form, read_details("", ""), sender)
     request = replace(request, scope=openid_scope_of(form)[1])  # clients repeat it; a refresh gives no ID token
-    granted = await refresh(visit.env, call, text, request)
-    return {**rendered(visit, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
+    granted = await refresh(ctx.env, call, text, request)
+    return {**rendered(ctx, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
 
 
-async def _authorization_code(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+async def _authorization_code(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     for name in ("scope", "role", "authorization_details"):
         if name in form:  # what is issued was decided by the person's consent
             raise DaypassError(
                 ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the authorization request."
             )
-    code = await code_grant.find(visit.env, call, sender, required(form, "code"))
+    code = await code_grant.find(ctx.env, call, sender, required(form, "code"))
     authorized = code.content.request
     details = read_details("" if authorized.details else authorized.role, authorized.details)
     audiences = _consented_audiences(audiences_of(form), authorized.audiences)
     request = TokenRequest(
         details.session, details.role, details.external_id, audiences, authorized.scope, sender=sender
     )
-    visit.detail |= {"role": details.role, "audience": request.audiences}
+    ctx.detail |= {"role": details.role, "audience": request.audiences}
     redeemed = await code_grant.redeem(
-        visit.env, call, code, request, required(form, "redirect_uri"), required(form, "code_verifier")
+        ctx.env, call, code, request, required(form, "redirect_uri"), required(form, "code_verifier")
     )
-    return _consented(visit, redeemed, authorized, details)
+    return _consented(ctx, redeemed, authorized, details)
 
 
 def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) -> tuple[str, ...]:
@@ -201,27 +201,27 @@ def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) ->
     return wanted or consented
 
 
-async def _device_code(visit: Visit, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
-    code = await device.poll(visit.env, call, sender, required(form, "device_code"))
+async def _device_code(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
+    code = await device.poll(ctx.env, call, sender, required(form, "device_code"))
     grant, authorized = code.content, code.content.request
     details = read_details("" if authorized.details else authorized.role, authorized.details)
     request = TokenRequest(
         details.session, details.role, details.external_id, authorized.audiences, authorized.scope, sender=sender
     )
-    visit.detail |= {"role": details.role, "audience": request.audiences}
+    ctx.detail |= {"role": details.role, "audience": request.audiences}
     allowed = Authorization(authorized, grant.browser, grant.session_id)
-    redeemed = await code_grant.consented(visit.env, call, code, allowed, request)
-    return _consented(visit, redeemed, authorized, details)
+    redeemed = await code_grant.consented(ctx.env, call, code, allowed, request)
+    return _consented(ctx, redeemed, authorized, details)
 
 
 def _consented(
-    visit: Visit, redeemed: code_grant.Redeemed, authorized: AuthorizationRequest, details: Details
+    ctx: EndpointContext, redeemed: code_grant.Redeemed, authorized: AuthorizationRequest, details: Details
 ) -> Mapping[str, Any]:
-    response = rendered(visit, redeemed.granted.issued, details)
+    response = rendered(ctx, redeemed.granted.issued, details)
     if redeemed.granted.refresh_token:
         response["refresh_token"] = redeemed.granted.refresh_token
     if authorized.openid:
-        response["id_token"] = id_token(visit.env, authorized, redeemed.person)
+        response["id_token"] = id_token(ctx.env, authorized, redeemed.person)
     return response
 
 
@@ -256,10 +256,10 @@ def _type(text: str, name: str, types: frozenset[TokenType]) -> TokenType:
 # --- Responses -------------------------------------------------------------------------------------------------------
 
 
-def rendered(visit: Visit, issued: IssuedToken, details: Details) -> dict[str, Any]:
+def rendered(ctx: EndpointContext, issued: IssuedToken, details: Details) -> dict[str, Any]:
     """The members of a response (RFC 6749, 5.1)."""
     session, credential = issued.session, issued.credential
-    response: dict[str, Any] = {"expires_in": max(0, session.expires_at - visit.env.clock.now()) // 1000}
+    response: dict[str, Any] = {"expires_in": max(0, session.expires_at - ctx.env.clock.now()) // 1000}
     if isinstance(credential, AccessToken):
         bound = credential.binding is not None and credential.binding.member == JKT
         response |= {"access_token": credential.text, "token_type": "DPoP" if bound else "Bearer"}
@@ -274,9 +274,9 @@ def rendered(visit: Visit, issued: IssuedToken, details: Details) -> dict[str, A
     return response
 
 
-def _not_for_access(visit: Visit, text: str, kind: TokenType, expires_at: int) -> dict[str, Any]:
+def _not_for_access(ctx: EndpointContext, text: str, kind: TokenType, expires_at: int) -> dict[str, Any]:
     """The response with a token that is not an access token (RFC 8693, 2.2.1)."""
-    left = max(0, expires_at - visit.env.clock.now()) // 1000
+    left = max(0, expires_at - ctx.env.clock.now()) // 1000
     return {"access_token": text, "token_type": "N_A", "issued_token_type": kind, "expires_in": left}
 
 

@@ -28,7 +28,7 @@ from daypass.operations.rolesanywhere.create_session import (
 )
 from daypass.ports import Call
 from daypass.sigv4.x509 import UnverifiedX509, chain_of, parse_x509, unique_fields
-from daypass.wire.client_certificate import Shown, shown
+from daypass.wire.client_certificate import PresentedCertificate, presented_certificate
 from daypass.wire.content import json_object_of
 from daypass.wire.front import Front, Progress, signature_error
 from daypass.wire.http import Request, Response
@@ -73,10 +73,10 @@ class SessionsEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress, params, seen = Progress(request, OPERATION), {}, Shown()
+        progress, params, seen = Progress(request, OPERATION), {}, PresentedCertificate()
         try:
             call = self._front.anonymous(progress)
-            seen = shown(request, self._header)
+            seen = presented_certificate(request, self._header)
             presented = _presented(request, seen)
             if isinstance(presented, UnverifiedX509) and sigv4.is_region(presented.claimed.region):
                 progress.region = presented.claimed.region
@@ -90,7 +90,7 @@ class SessionsEndpoint:
             return await self._front.refuse(progress, error, ERRORS)
 
 
-def _presented(request: Request, seen: Shown) -> UnverifiedX509 | TlsCertificate:
+def _presented(request: Request, seen: PresentedCertificate) -> UnverifiedX509 | TlsCertificate:
     """The signature over the request, if there is one, or else the certificate that the TLS endpoint verified.
 
     Raises DaypassError: MISSING_CREDENTIALS when there is neither, INCOMPLETE_SIGNATURE, SIGNATURE_MISMATCH.

@@ -40,11 +40,11 @@ _PROVIDER_PATH = re.compile(r"([0-9]{12})/([A-Za-z0-9._-]{1,128})")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PORT = re.compile(r"[1-9][0-9]{3,4}")
 
-Page: TypeAlias = "Callable[[_Visit], Awaitable[Response]]"
+Page: TypeAlias = "Callable[[_PageContext], Awaitable[Response]]"
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class _PageContext:
     """One request to these pages."""
 
     progress: Progress
@@ -109,7 +109,7 @@ class SamlPages:
                     raise DaypassError(
                         ErrorKind.NOT_FOUND, "SAML login by browser is off: server.public_url is not set."
                     )
-                return await page(_Visit(progress, self._front.anonymous(progress)))
+                return await page(_PageContext(progress, self._front.anonymous(progress)))
             except DaypassError as error:
                 return await self._front.refuse(progress, error, errors)
 
@@ -117,81 +117,81 @@ class SamlPages:
 
     # --- the pages
 
-    async def _metadata(self, visit: _Visit) -> Response:
+    async def _metadata(self, ctx: _PageContext) -> Response:
         """Our metadata. If the path names a provider's account and name, it contains that provider's address and keys.
 
         For an unknown provider it is the same as for one without keys.
         """
-        wanted = visit.provider()
+        wanted = ctx.provider()
         provider = await provider_of(self._env, wanted) if wanted else None
         body = await self._env.saml.metadata(provider)
         return Response(200, body, b"application/samlmetadata+xml", (NO_SNIFF,))
 
-    async def _style(self, _: _Visit) -> Response:
+    async def _style(self, _: _PageContext) -> Response:
         return Response(200, pages.STYLE.encode(), b"text/css; charset=utf-8", (NO_SNIFF,))
 
-    async def _login(self, visit: _Visit) -> Response:
+    async def _login(self, ctx: _PageContext) -> Response:
         """Redirects a browser to the identity provider: for a waiting command line, or to sign in to Daypass itself."""
-        asked = visit.parameters()
+        asked = ctx.parameters()
         if "port" not in asked and "challenge" not in asked:
-            return await self._begin(visit, asked)
+            return await self._begin(ctx, asked)
         port, challenge = asked.get("port", ""), asked.get("challenge", "")
         if not _PORT.fullmatch(port) or not 1024 <= int(port) <= 65_535 or not _CHALLENGE.fullmatch(challenge):
             raise DaypassError(ErrorKind.VALIDATION, "A login is begun by: daypass login --saml")
         line = CommandLine(int(port), base64.urlsafe_b64decode(f"{challenge}="))
-        where = await saml_sign_in.begin(self._env, visit.call, asked.get("provider", ""), line)
+        where = await saml_sign_in.begin(self._env, ctx.call, asked.get("provider", ""), line)
         return Response(303, b"", b"text/plain", (*NO_STORE, (b"location", where.encode("ascii", "replace"))))
 
-    async def _begin(self, visit: _Visit, asked: dict[str, str]) -> Response:
+    async def _begin(self, ctx: _PageContext, asked: dict[str, str]) -> Response:
         if not self._cookies.allowed:
             raise DaypassError(
                 ErrorKind.NOT_FOUND, "Browsers sign in here only if server.public_url begins with https://."
             )
-        own = self._cookies.value(visit.request.headers)
+        own = self._cookies.value(ctx.request.headers)
         cookie = own or self._env.ids.secret()
         following, again = next_path.checked(asked.get("next", "")), bool(asked.get("again"))
         provider = asked.get("provider", "")
-        where = await browser_sign_in.begin(self._env, visit.call, cookie, provider, following, again=again)
+        where = await browser_sign_in.begin(self._env, ctx.call, cookie, provider, following, again=again)
         return redirect(where, *(() if own else (self._cookies.set(cookie),)))
 
-    async def _acs(self, visit: _Visit) -> Response:
-        form = visit.form()
+    async def _acs(self, ctx: _PageContext) -> Response:
+        form = ctx.form()
         choice = await saml_sign_in.accept(
-            self._env, visit.call, form.get("SAMLResponse", ""), form.get("RelayState", ""), visit.provider()
+            self._env, ctx.call, form.get("SAMLResponse", ""), form.get("RelayState", ""), ctx.provider()
         )
         line = choice.command_line
         token = csrf.new_token(self._env.ids)
         page = html(pages.choice_page(choice, token), allowed=f" http://127.0.0.1:{line.port}" if line else "")
         return page._replace(headers=(*page.headers, csrf.cookie(token, secure=self._secure)))
 
-    async def _choose(self, visit: _Visit) -> Response:
-        self._check_origin(visit)
-        form = visit.form()
-        csrf.check(dict(visit.request.headers), form.get(csrf.FIELD, ""), secure=self._secure)
+    async def _choose(self, ctx: _PageContext) -> Response:
+        self._check_origin(ctx)
+        form = ctx.form()
+        csrf.check(dict(ctx.request.headers), form.get(csrf.FIELD, ""), secure=self._secure)
         ticket, choice = form.get("ticket", ""), form.get("choice", "")
         if form.get("for") == pages.BROWSER:
-            own = self._cookies.value(visit.request.headers)
-            signed_in = await browser_sign_in.choose(self._env, visit.call, own, ticket, choice)
+            own = self._cookies.value(ctx.request.headers)
+            signed_in = await browser_sign_in.choose(self._env, ctx.call, own, ticket, choice)
             return redirect(signed_in.following, self._cookies.set(signed_in.cookie))
-        granted = await saml_sign_in.choose(self._env, visit.call, ticket, choice, AWS_FORM)
+        granted = await saml_sign_in.choose(self._env, ctx.call, ticket, choice, AWS_FORM)
         if granted.redirect:
             location = (b"location", granted.redirect.encode("ascii"))
             return Response(303, b"", b"text/plain", (*NO_STORE, location), SIGN_IN)  # no session yet
         return html(pages.credentials_page(granted, self._base, self._region))
 
-    async def _token(self, visit: _Visit) -> Response:
-        form = visit.form()
+    async def _token(self, ctx: _PageContext) -> Response:
+        form = ctx.form()
         granted = await saml_sign_in.redeem(
-            self._env, visit.call, form.get("code", ""), form.get("code_verifier", ""), AWS_FORM
+            self._env, ctx.call, form.get("code", ""), form.get("code_verifier", ""), AWS_FORM
         )
         return Response(200, json.dumps(_credentials_json(granted)).encode("ascii"), b"application/json", NO_STORE)
 
-    async def _other(self, _: _Visit) -> Response:
+    async def _other(self, _: _PageContext) -> Response:
         raise _no_page()
 
-    def _check_origin(self, visit: _Visit) -> None:
+    def _check_origin(self, ctx: _PageContext) -> None:
         """Refuses a choice from another site's page, because browsers send the origin of a form."""
-        origin = dict(visit.request.headers).get(b"origin", b"").decode("latin-1")
+        origin = dict(ctx.request.headers).get(b"origin", b"").decode("latin-1")
         ours = urlsplit(self._base)
         if origin and origin != f"{ours.scheme}://{ours.netloc}":
             raise DaypassError(ErrorKind.ACCESS_DENIED, "This choice was not made on our own page.")

@@ -64,7 +64,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def shown(value: object) -> str:
+def escaped(value: object) -> str:
     """Text for a page: escaped, with control characters and bidirectional marks made visible."""
     text = str(value)
     if not text.isprintable():
@@ -73,7 +73,7 @@ def shown(value: object) -> str:
 
 
 def _page(title: str, content: str) -> bytes:
-    return _PAGE.format(title=shown(title), style=STYLE_PATH, content=content).encode("utf-8", "backslashreplace")
+    return _PAGE.format(title=escaped(title), style=STYLE_PATH, content=content).encode("utf-8", "backslashreplace")
 
 
 def choice_page(choice: Choice, csrf_token: str) -> bytes:
@@ -88,10 +88,10 @@ def choice_page(choice: Choice, csrf_token: str) -> bytes:
             "role that you choose. If you have not started it, close this page.</p>"
         )
     rows = "".join(_role_row(place, role) for place, (role, _) in enumerate(choice.pairs))
-    who = f"<p>You have logged in as <strong>{shown(choice.subject)}</strong> with {shown(choice.issuer)}.</p>"
+    who = f"<p>You have logged in as <strong>{escaped(choice.subject)}</strong> with {escaped(choice.issuer)}.</p>"
     form = (
-        f'<form method="post" action="/saml/choose"><input type="hidden" name="ticket" value="{shown(choice.ticket)}">'
-        f'<input type="hidden" name="{csrf.FIELD}" value="{shown(csrf_token)}">{purpose}'
+        f'<form method="post" action="/saml/choose"><input type="hidden" name="ticket" value="{escaped(choice.ticket)}">'
+        f'<input type="hidden" name="{csrf.FIELD}" value="{escaped(csrf_token)}">{purpose}'
         f"<ul>{rows}</ul></form>"
     )
     return _page("Choose a role", f"{who}{notice}{form}")
@@ -100,9 +100,9 @@ def choice_page(choice: Choice, csrf_token: str) -> bytes:
 def _role_row(place: int, role: str) -> str:
     account, _, name = role.removeprefix("arn:aws:iam::").partition(":role/")
     return (
-        f"<li><span>{shown(name)}<small>account {shown(account)}</small></span>"
+        f"<li><span>{escaped(name)}<small>account {escaped(account)}</small></span>"
         f'<button type="submit" name="choice" value="{place}" '
-        f'aria-label="Assume role {shown(name)} in account {shown(account)}">Assume role</button></li>'
+        f'aria-label="Assume role {escaped(name)} in account {escaped(account)}">Assume role</button></li>'
     )
 
 
@@ -111,9 +111,9 @@ def credentials_page(granted: Granted[AwsCredentials], endpoint: str, region: st
     assert granted.issued is not None
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.session.expires_at / 1000))
     formats = texts(environment(granted.issued, endpoint, region))
-    blocks = "".join(f"<h2>{shown(each.title)}</h2>{_box(each.text.splitlines())}" for each in formats)
+    blocks = "".join(f"<h2>{escaped(each.title)}</h2>{_box(each.text.splitlines())}" for each in formats)
     about = (
-        f"<p>Credentials of <strong>{shown(granted.role)}</strong>, good until <time>{shown(until)} UTC</time>. "
+        f"<p>Credentials of <strong>{escaped(granted.role)}</strong>, good until <time>{escaped(until)} UTC</time>. "
         "They are shown once. A click into a box selects all of it.</p>"
     )
     return _page("Your credentials", about + blocks)
@@ -121,7 +121,7 @@ def credentials_page(granted: Granted[AwsCredentials], endpoint: str, region: st
 
 def _box(lines: Sequence[str]) -> str:
     """Text to copy. It can be scrolled with the keyboard."""
-    text = "\n".join(map(shown, lines))
+    text = "\n".join(map(escaped, lines))
     return f'<pre tabindex="0"><code>{text}</code></pre>'
 
 
@@ -131,5 +131,5 @@ def error_page(code: str, message: str, request_id: str, encoded: str) -> bytes:
     if encoded:
         more = f"<h2>For the administrator of the account</h2>{_box([f'daypass explain {encoded}'])}"
     again = "<p>To try again, start at your identity provider.</p>" if code in _BY_A_NEW_LOGIN else ""
-    reference = f"<p><small>{shown(code)} · request {shown(request_id)}</small></p>"
-    return _page(_TITLES.get(code, "This login did not succeed"), f"<p>{shown(message)}</p>{again}{reference}{more}")
+    reference = f"<p><small>{escaped(code)} · request {escaped(request_id)}</small></p>"
+    return _page(_TITLES.get(code, "This login did not succeed"), f"<p>{escaped(message)}</p>{again}{reference}{more}")

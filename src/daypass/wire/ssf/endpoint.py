@@ -25,7 +25,7 @@ _NO_STORE: Final[tuple[Header, ...]] = ((b"cache-control", b"no-store"), (b"x-co
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class EndpointContext:
     """One authenticated request. `body`: the members of its JSON object."""
 
     env: Env
@@ -41,7 +41,7 @@ class Visit:
         return value
 
 
-Serve: TypeAlias = Callable[[Visit], Awaitable[Response]]
+Serve: TypeAlias = Callable[[EndpointContext], Awaitable[Response]]
 
 
 class Endpoint:
@@ -65,7 +65,7 @@ class Endpoint:
         name, serve = self._operations[request.method]
         progress = Progress(request, f"{_SERVICE}:{name}")
         try:
-            response = await serve(await self._visit(progress))
+            response = await serve(await self._context(progress))
         except DaypassError as error:
             unproven = error.kind.family in UNPROVEN
             response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if unproven else 0)
@@ -73,7 +73,7 @@ class Endpoint:
                 response = response._replace(headers=(*response.headers, challenge(request, error.kind)))
         return with_nonce(env, progress, response._replace(operation=progress.operation))
 
-    async def _visit(self, progress: Progress) -> Visit:
+    async def _context(self, progress: Progress) -> EndpointContext:
         request, env = progress.request, self._front.env
         if len(request.body) > MAX_BODY:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
@@ -81,7 +81,7 @@ class Endpoint:
         if progress.replays:  # most operations are reads, so the proof is consumed by itself
             await commit_once(env, served(call, detail={"proof": "consumed"}), progress.replays)
             progress.replays = ()
-        return Visit(env, call, request, json_object_of(request.body))
+        return EndpointContext(env, call, request, json_object_of(request.body))
 
 
 def answer(content: Any, status: int = 200) -> Response:

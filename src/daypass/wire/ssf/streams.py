@@ -14,7 +14,7 @@ from daypass.operations.ssf.queue import POLL, PUSH
 from daypass.operations.ssf.streams import StreamSettings
 from daypass.wire.form import pairs_of, unique
 from daypass.wire.http import Response
-from daypass.wire.ssf.endpoint import Serve, Visit, answer, empty
+from daypass.wire.ssf.endpoint import EndpointContext, Serve, answer, empty
 
 METHODS: Final[Mapping[str, str]] = {PUSH: "urn:ietf:rfc:8935", POLL: "urn:ietf:rfc:8936"}
 """The URN of each delivery method."""
@@ -25,81 +25,81 @@ _MAX_ID: Final = 64
 _MAX_FIELDS: Final = 16  # parameters of a query
 
 
-async def create(visit: Visit) -> Response:
+async def create(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.1."""
-    made = await streams.create_stream(visit.env, visit.call, _settings(visit, None))
-    return answer(_shown(visit, made), 201)
+    made = await streams.create_stream(ctx.env, ctx.call, _settings(ctx, None))
+    return answer(_shown(ctx, made), 201)
 
 
-async def read(visit: Visit) -> Response:
+async def read(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.2: one stream, or all that the caller may see."""
-    if wanted := _query(visit).get("stream_id"):
-        return answer(_shown(visit, await streams.get_stream(visit.env, visit.call, wanted[:_MAX_ID])))
-    return answer([_shown(visit, each) for each in await streams.list_streams(visit.env, visit.call)])
+    if wanted := _query(ctx).get("stream_id"):
+        return answer(_shown(ctx, await streams.get_stream(ctx.env, ctx.call, wanted[:_MAX_ID])))
+    return answer([_shown(ctx, each) for each in await streams.list_streams(ctx.env, ctx.call)])
 
 
-async def update(visit: Visit) -> Response:
+async def update(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.3: the members that the request has."""
-    made = await streams.update_stream(visit.env, visit.call, _id(visit), lambda old: _settings(visit, old))
-    return answer(_shown(visit, made))
+    made = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda old: _settings(ctx, old))
+    return answer(_shown(ctx, made))
 
 
-async def replace(visit: Visit) -> Response:
+async def replace(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.4: members that the request does not have are reset."""
-    settings = _settings(visit, None)
-    made = await streams.update_stream(visit.env, visit.call, _id(visit), lambda _: settings)
-    return answer(_shown(visit, made))
+    settings = _settings(ctx, None)
+    made = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda _: settings)
+    return answer(_shown(ctx, made))
 
 
-async def delete(visit: Visit) -> Response:
+async def delete(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.5."""
-    await streams.delete_stream(visit.env, visit.call, _queried(visit))
+    await streams.delete_stream(ctx.env, ctx.call, _queried(ctx))
     return empty()
 
 
-async def read_status(visit: Visit) -> Response:
+async def read_status(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.2.1."""
-    return answer(_status(await streams.get_stream(visit.env, visit.call, _queried(visit))))
+    return answer(_status(await streams.get_stream(ctx.env, ctx.call, _queried(ctx))))
 
 
-async def update_status(visit: Visit) -> Response:
+async def update_status(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.2.2."""
-    status, reason = visit.text("status"), visit.text("reason", "")
-    return answer(_status(await streams.update_status(visit.env, visit.call, _id(visit), status, reason)))
+    status, reason = ctx.text("status"), ctx.text("reason", "")
+    return answer(_status(await streams.update_status(ctx.env, ctx.call, _id(ctx), status, reason)))
 
 
-async def add_subject(visit: Visit) -> Response:
+async def add_subject(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.3.2."""
-    await streams.add_subject(visit.env, visit.call, _id(visit), _subject(visit))
+    await streams.add_subject(ctx.env, ctx.call, _id(ctx), _subject(ctx))
     return empty(200)
 
 
-async def remove_subject(visit: Visit) -> Response:
+async def remove_subject(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.3.3."""
-    await streams.remove_subject(visit.env, visit.call, _id(visit), _subject(visit))
+    await streams.remove_subject(ctx.env, ctx.call, _id(ctx), _subject(ctx))
     return empty()
 
 
-async def verify(visit: Visit) -> Response:
+async def verify(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.4.2."""
-    state = visit.text("state") if "state" in visit.body else None
-    await streams.verify_stream(visit.env, visit.call, _id(visit), state)
+    state = ctx.text("state") if "state" in ctx.body else None
+    await streams.verify_stream(ctx.env, ctx.call, _id(ctx), state)
     return empty()
 
 
 def poller(waiting: polling.WaitingPolls) -> Serve:
     """Serves polls (RFC 8936, 2). `waiting`: those of this process that wait."""
 
-    async def poll(visit: Visit) -> Response:
-        stream_id = visit.request.raw_path[len(POLL_PATH) :][: _MAX_ID + 1].decode("latin-1")
-        found = await polling.poll(visit.env, visit.call, stream_id, _poll_request(visit), waiting)
+    async def poll(ctx: EndpointContext) -> Response:
+        stream_id = ctx.request.raw_path[len(POLL_PATH) :][: _MAX_ID + 1].decode("latin-1")
+        found = await polling.poll(ctx.env, ctx.call, stream_id, _poll_request(ctx), waiting)
         return answer({"sets": dict(found.sets), "moreAvailable": found.more})
 
     return poll
 
 
-def _poll_request(visit: Visit) -> polling.PollRequest:
-    body = visit.body
+def _poll_request(ctx: EndpointContext) -> polling.PollRequest:
+    body = ctx.body
     most, at_once = body.get("maxEvents", polling.MAX_EVENTS), body.get("returnImmediately", False)
     acks, errors = body.get("ack", []), body.get("setErrs", {})
     if type(most) is not int or most < 0 or type(at_once) is not bool:
@@ -115,9 +115,9 @@ def _poll_request(visit: Visit) -> polling.PollRequest:
 # --- Members ---------------------------------------------------------------------------------------------------------
 
 
-def _settings(visit: Visit, old: EventStream | None) -> StreamSettings:
+def _settings(ctx: EndpointContext, old: EventStream | None) -> StreamSettings:
     """The settings of a request; what it does not have is taken from `old`."""
-    body = visit.body
+    body = ctx.body
     method, url, header = (POLL, "", "") if old is None else (old.method, old.endpoint_url, "")
     if "delivery" in body:
         delivery = body["delivery"]
@@ -131,13 +131,13 @@ def _settings(visit: Visit, old: EventStream | None) -> StreamSettings:
     if not isinstance(requested, (list, tuple)) or len(requested) > _MAX_LIST:
         raise _invalid(f"events_requested is a list of at most {_MAX_LIST} strings.")
     types = tuple(name for name in requested if isinstance(name, str))
-    description = visit.text("description", "" if old is None else old.description)
+    description = ctx.text("description", "" if old is None else old.description)
     return StreamSettings(method, url, header, types, description)
 
 
-def _shown(visit: Visit, stream: EventStream) -> dict[str, Any]:
+def _shown(ctx: EndpointContext, stream: EventStream) -> dict[str, Any]:
     """The configuration of a stream (SSF 1.0, 8.1.1), without the header that authorizes pushes."""
-    issuer = visit.env.oauth.issuer
+    issuer = ctx.env.oauth.issuer
     endpoint = stream.endpoint_url if stream.method == PUSH else f"{issuer}{POLL_PATH}{stream.id}"
     return {
         "stream_id": stream.id,
@@ -157,24 +157,24 @@ def _status(stream: EventStream) -> dict[str, str]:
     return {**shown, "reason": stream.reason} if stream.reason else shown
 
 
-def _id(visit: Visit) -> str:
-    return visit.text("stream_id")[:_MAX_ID]
+def _id(ctx: EndpointContext) -> str:
+    return ctx.text("stream_id")[:_MAX_ID]
 
 
-def _queried(visit: Visit) -> str:
-    found = _query(visit).get("stream_id", "")
+def _queried(ctx: EndpointContext) -> str:
+    found = _query(ctx).get("stream_id", "")
     if not found:
         raise _invalid("The parameter stream_id names the stream.")
     return found[:_MAX_ID]
 
 
-def _query(visit: Visit) -> dict[str, str]:
-    return unique(pairs_of(visit.request.raw_query, _MAX_FIELDS))
+def _query(ctx: EndpointContext) -> dict[str, str]:
+    return unique(pairs_of(ctx.request.raw_query, _MAX_FIELDS))
 
 
-def _subject(visit: Visit) -> SubjectId:
+def _subject(ctx: EndpointContext) -> SubjectId:
     try:
-        return parsed_subject(visit.body.get("subject"))
+        return parsed_subject(ctx.body.get("subject"))
     except InvalidSubject as error:
         raise _invalid(str(error)) from None
 

@@ -14,8 +14,8 @@ from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 from daypass.wire.http import Response
+from daypass.wire.web.context import LOGIN, Page, PageContext
 from daypass.wire.web.render import redirect
-from daypass.wire.web.visit import LOGIN, Page, Visit
 
 PAGE: Final = "/account/devices"
 LIST: Final = "daypass:ListMfaDevices"
@@ -30,29 +30,29 @@ Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
 
 
-async def page(visit: Visit) -> Response:
+async def page(ctx: PageContext) -> Response:
     """GET /account/devices."""
-    found = await visit.person()
+    found = await ctx.person()
     if found is None:
-        return visit.to_sign_in(PAGE)
-    return await _page(visit, *found)
+        return ctx.to_sign_in(PAGE)
+    return await _page(ctx, *found)
 
 
 def changing(change: Change) -> Page:
     """The page of a POST that changes a device: then the list again, with a refusal above it."""
 
-    async def serve(visit: Visit) -> Response:
-        form = visit.form()
-        found = await visit.person()
+    async def serve(ctx: PageContext) -> Response:
+        form = ctx.form()
+        found = await ctx.person()
         if found is None:
-            return visit.to_sign_in(PAGE)
+            return ctx.to_sign_in(PAGE)
         try:
-            codes = await change(visit.env, *found, form)
+            codes = await change(ctx.env, *found, form)
         except DaypassError as error:
             if error.kind.family not in _SHOWN_AGAIN:
                 raise
-            return await _page(visit, *found, problem=await visit.refused(error))
-        return await _page(visit, *found, codes=codes) if codes else redirect(PAGE)
+            return await _page(ctx, *found, problem=await ctx.refused(error))
+        return await _page(ctx, *found, codes=codes) if codes else redirect(PAGE)
 
     return serve
 
@@ -87,36 +87,34 @@ async def unlink(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, 
     return ()
 
 
-async def chat_code(visit: Visit) -> Response:
+async def chat_code(ctx: PageContext) -> Response:
     """POST /account/devices/chat-code: a code that links a chat user. Only the page that answers shows it."""
-    chat_user = visit.form().get("chat_user", "").strip()
-    found = await visit.person()
+    chat_user = ctx.form().get("chat_user", "").strip()
+    found = await ctx.person()
     if found is None:
-        return visit.to_sign_in(PAGE)
+        return ctx.to_sign_in(PAGE)
     try:
-        code = await chat.create_code(visit.env, found[0], chat_user)
+        code = await chat.create_code(ctx.env, found[0], chat_user)
     except DaypassError as error:
         if error.kind.family not in _SHOWN_AGAIN:
             raise
-        return await _page(visit, *found, problem=await visit.refused(error))
-    return await _page(
-        visit, *found, code=f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}"
-    )
+        return await _page(ctx, *found, problem=await ctx.refused(error))
+    return await _page(ctx, *found, code=f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}")
 
 
 async def _page(
-    visit: Visit, call: Call, signed_in: SignedIn, problem: str = "", codes: tuple[str, ...] = (), code: str = ""
+    ctx: PageContext, call: Call, signed_in: SignedIn, problem: str = "", codes: tuple[str, ...] = (), code: str = ""
 ) -> Response:
-    known = await devices.list_devices(visit.env, call)
-    chat_users = await chat.list_links(visit.env, call)
+    known = await devices.list_devices(ctx.env, call)
+    chat_users = await chat.list_links(ctx.env, call)
     age = ""
     try:
         passkeys.check_recent(signed_in, has_devices=known.any, now=call.now)
     except DaypassError as error:
         age = "mfa" if error.private["reason"] == "no MFA" else "age"
     prompt = None
-    if not age and webauthn.available(visit.env):
-        prompt = await passkeys.ask_to_register(visit.env, call, signed_in)
+    if not age and webauthn.available(ctx.env):
+        prompt = await passkeys.ask_to_register(ctx.env, call, signed_in)
     shown: dict[str, Any] = {
         "chat_users": chat_users,
         "chat_code": code,
@@ -127,4 +125,4 @@ async def _page(
     }
     scripts = ("passkey.js",) if prompt else ()
     again = f"{LOGIN}?again={age}&next={PAGE}"
-    return visit.page("devices", title="Your devices", fresh=not age, again=again, scripts=scripts, **shown)
+    return ctx.page("devices", title="Your devices", fresh=not age, again=again, scripts=scripts, **shown)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web import devices, sign_in, static
+from daypass.wire.web.context import LOGIN, Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
-from daypass.wire.web.visit import LOGIN, Page, Site
 
 
 def web_routes(site: Site) -> tuple[Route, ...]:

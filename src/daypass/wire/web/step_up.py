@@ -17,13 +17,13 @@ from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.step_up import Proof
 from daypass.ports import Call
 from daypass.wire.http import Response
-from daypass.wire.web.visit import Visit
+from daypass.wire.web.context import PageContext
 
 PROOF_FIELDS: Final = frozenset({"csrf", "ceremony", "response", "code_prompt", "device", "code"})
 
 
 async def confirmation(
-    visit: Visit,
+    ctx: PageContext,
     found: tuple[Call, SignedIn],
     digest: str,
     action: str,
@@ -36,7 +36,7 @@ async def confirmation(
     """Asks for MFA for `digest`.
 
     Args:
-        found: what `visit.person` returned.
+        found: what `ctx.person` returned.
         action: the path that the confirmation posts to.
         values: the fields of the action, posted again; the names of the proof's own fields are not among them.
         facts: what the person confirms, as (name, text): all that the digest commits to.
@@ -44,10 +44,10 @@ async def confirmation(
         problem: why an earlier proof was refused.
     """
     call, signed_in = found
-    options = await step_up.ask(visit.env, call, signed_in, digest)
+    options = await step_up.ask(ctx.env, call, signed_in, digest)
     kept = {name: value for name, value in values.items() if name not in PROOF_FIELDS}
     scripts = ("passkey.js",) if options.passkey else ()
-    return visit.page(
+    return ctx.page(
         "confirm",
         title=title,
         action=action,

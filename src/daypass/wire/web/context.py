@@ -1,6 +1,6 @@
 """One request of a browser: its cookie, its form, and the person who is signed in. Every page is a handler made here.
 
-A page that changes something is reached by POST only, and checks the form first: `Visit.form` does both.
+A page that changes something is reached by POST only, and checks the form first: `PageContext.form` does both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TOKENS: Final = 1.0  # that a page costs a person, relative to an STS request
 Fields: TypeAlias = "Mapping[str, tuple[str, ...]]"
 """Parameters by name; one that may be repeated has several values. Those without a value are absent."""
 
-Page: TypeAlias = "Callable[[Visit], Awaitable[Response]]"
+Page: TypeAlias = "Callable[[PageContext], Awaitable[Response]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Site:
         """
 
         async def handle(request: Request) -> Response:
-            visit = Visit(self, Progress(request, operation, detail={}))
+            ctx = PageContext(self, Progress(request, operation, detail={}))
             try:
                 if not always:
                     self._check()
-                return await serve(visit)
+                return await serve(ctx)
             except DaypassError as error:
-                return await self.front.refuse(visit.progress, error, errors)
+                return await self.front.refuse(ctx.progress, error, errors)
 
         return handle
 
@@ -71,7 +71,7 @@ class Site:
 
 
 @dataclass(slots=True)
-class Visit:
+class PageContext:
     """One request to a page, and its progress for a refusal."""
 
     site: Site

@@ -24,8 +24,8 @@ from daypass.wire.console.errors import CONSOLE_ERRORS, ConsoleErrors
 from daypass.wire.console.navigation import HOME, SETUP, navigation
 from daypass.wire.http import Handler, Response
 from daypass.wire.web import csrf
+from daypass.wire.web.context import PageContext, Site
 from daypass.wire.web.render import redirect
-from daypass.wire.web.visit import Site, Visit
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _SHOWN: Final = frozenset(
 )
 """Refusals that a page can show in the place of the part that was refused."""
 
-ConsolePage: TypeAlias = "Callable[[ConsoleVisit], Awaitable[Response]]"
+ConsolePage: TypeAlias = "Callable[[ConsoleContext], Awaitable[Response]]"
 ParameterCheck: TypeAlias = "Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]"
 """Service ("iam"), operation and parameters to parameters that satisfy the service model. Raises DaypassError(VALIDATION)
 with AWS's message. It is the check of the service's own wire."""
@@ -77,10 +77,10 @@ class Part(Generic[T]):
 
 
 @dataclass(slots=True)
-class ConsoleVisit:
+class ConsoleContext:
     """A request of the person `signed_in`. `values`: the query of a page, or the fields of a form."""
 
-    visit: Visit
+    page_context: PageContext
     call: Call
     signed_in: SignedIn
     console: Console
@@ -89,7 +89,7 @@ class ConsoleVisit:
     @property
     def env(self) -> Env:
         """The ports."""
-        return self.visit.env
+        return self.page_context.env
 
     @property
     def person_id(self) -> str:
@@ -125,7 +125,7 @@ class ConsoleVisit:
 
     def named(self, operation: str) -> Call:
         """The call of an operation, recorded as `operation` ("iam:ListRoles")."""
-        self.visit.progress.operation = operation
+        self.page_context.progress.operation = operation
         return replace(self.call, facts=replace(self.call.facts, operation=operation))
 
     async def perform(self, operation: str, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any) -> T:
@@ -141,14 +141,14 @@ class ConsoleVisit:
         except DaypassError as error:
             if error.kind.family not in _SHOWN:
                 raise
-            await self.visit.site.front.record(self.visit.progress, error)
+            await self.page_context.site.front.record(self.page_context.progress, error)
             return Part(problem=error.public, absent=error.kind.family is Family.ABSENT)
 
     async def problem(self, error: DaypassError) -> str:
         """Records a refusal after which the person may correct the form. Raises any other error again."""
         if error.kind.family not in _SHOWN:
             raise error
-        return await self.visit.refused(error)
+        return await self.page_context.refused(error)
 
     async def can_confirm(self) -> bool:
         """Whether the person has MFA, so that a form can offer to be confirmed."""
@@ -156,9 +156,9 @@ class ConsoleVisit:
 
     def page(self, template: str, title: str, **values: Any) -> Response:
         """A page. `done`: a key of the messages in done.html, from the query."""
-        path = self.visit.request.raw_path.decode("latin-1")
+        path = self.page_context.request.raw_path.decode("latin-1")
         values.setdefault("done", self.values.get("done", "")[:32])
-        return self.visit.page(
+        return self.page_context.page(
             f"console/{template}",
             title=title,
             navigation=navigation(path),
@@ -179,44 +179,44 @@ def to(location: str, **parameters: object) -> Response:
     return redirect(address(location, **parameters))
 
 
-def shown(console: Console, serve: ConsolePage, operation: str = "") -> Handler:
+def get_handler(console: Console, serve: ConsolePage, operation: str = "") -> Handler:
     """The handler of a page that is only read."""
 
-    async def handle(visit: Visit) -> Response:
-        query = visit.query()
-        found = await visit.person()
+    async def handle(ctx: PageContext) -> Response:
+        query = ctx.query()
+        found = await ctx.person()
         if found is None:
-            if console.setup_code and await awaits_first_administrator(visit.env):
+            if console.setup_code and await awaits_first_administrator(ctx.env):
                 return redirect(SETUP)
-            return visit.to_sign_in(_here(visit))
-        return await _served(serve, ConsoleVisit(visit, *found, console, query))
+            return ctx.to_sign_in(_here(ctx))
+        return await _served(serve, ConsoleContext(ctx, *found, console, query))
 
     return console.site.handler(operation, handle, CONSOLE_ERRORS)
 
 
-def submitted(console: Console, serve: ConsolePage, operation: str) -> Handler:
+def post_handler(console: Console, serve: ConsolePage, operation: str) -> Handler:
     """The handler of a form: POST only, with the CSRF token of this browser."""
 
-    async def handle(visit: Visit) -> Response:
-        fields = visit.form()
-        found = await visit.person()
+    async def handle(ctx: PageContext) -> Response:
+        fields = ctx.form()
+        found = await ctx.person()
         if found is None:
-            return visit.to_sign_in(HOME)
-        return await _served(serve, ConsoleVisit(visit, *found, console, fields))
+            return ctx.to_sign_in(HOME)
+        return await _served(serve, ConsoleContext(ctx, *found, console, fields))
 
     return console.site.handler(operation, handle, CONSOLE_ERRORS)
 
 
-async def _served(serve: ConsolePage, visit: ConsoleVisit) -> Response:
+async def _served(serve: ConsolePage, ctx: ConsoleContext) -> Response:
     """The page; for a refusal, the error page of the person."""
     try:
-        return await serve(visit)
+        return await serve(ctx)
     except DaypassError as error:
-        web = visit.visit
-        return await web.site.front.refuse(web.progress, error, ConsoleErrors(visit.signed_in, csrf.token(web.cookie)))
+        web = ctx.page_context
+        return await web.site.front.refuse(web.progress, error, ConsoleErrors(ctx.signed_in, csrf.token(web.cookie)))
 
 
-def _here(visit: Visit) -> str:
-    request = visit.request
+def _here(ctx: PageContext) -> str:
+    request = ctx.request
     query = f"?{request.raw_query.decode('latin-1')}" if request.raw_query else ""
     return request.raw_path.decode("latin-1") + query
