@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, TypeAlias
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from daypass.domain.context import tag_keys
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -26,6 +26,8 @@ from daypass.ports import Call, Env, Reader, Scene, Tx
 
 Prepared: TypeAlias = "tuple[Resource, DaypassError | tuple[Finding, ...]]"
 """The resource to authorize, and the refusal or the linter's findings that follow from the request."""
+
+T = TypeVar("T")
 
 _ATTEMPTS: Final = 20  # concurrent writers of an entity succeed one at a time; tools send ten at once
 
@@ -92,7 +94,7 @@ class _Authorized:
 
 async def perform(env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params) -> Answer:
     """The operation's answer, after it is recorded. Raises DaypassError; the caller records refusals."""
-    answer: Answer = await _perform(env, call, service, operation, params, None)
+    answer: Answer = await _Request(env, call, service, operation, params).perform()
     return answer
 
 
@@ -109,50 +111,123 @@ async def perform_rendered(
     """
     if operation.read is None or not operation.heavy:
         raise ValueError(f"{operation.name} does not read as heavy work")
-    rendered: bytes = await _perform(env, call, service, operation, params, render)
+    rendered: bytes = await _Request(env, call, service, operation, params, render).perform()
     return rendered
 
 
-async def _perform(
-    env: Env,
-    call: Call,
-    service: Service[R, W],
-    operation: Operation[R, W],
-    params: Params,
-    render: Callable[[Answer], bytes] | None,
-) -> Any:
-    for _ in range(_ATTEMPTS):
-        resource, found = await _prepared(env, call, service, operation, params)
-        decision = await _authorize(env, call, service, operation, params, resource)
-        if isinstance(found, DaypassError):
-            raise found
-        authorized = _Authorized(resource, decision, found)
-        try:
-            if operation.write is not None:
-                return await _write(env, call, service, operation, params, authorized)
-            return await _read(env, call, service, operation, params, authorized, render)
-        except ResourceChanged:
-            continue
-    raise ResourceChanged(service.changed)
+@dataclass(frozen=True)  # without slots: a generic alias could not create an instance
+class _Request(Generic[R, W]):
+    """One request for an operation. `render`: see `perform_rendered`."""
 
+    env: Env
+    call: Call
+    service: Service[R, W]
+    operation: Operation[R, W]
+    params: Params
+    render: Callable[[Answer], bytes] | None = None
 
-async def _prepared(
-    env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params
-) -> Prepared:
-    """See `_prepare`. A long document is checked as heavy work, and not again on the writer's thread."""
-    size = len(params[operation.document[0]]) if operation.document is not None else 0
-    if size > heavy.LARGE_TEXT:
-        quick = size <= heavy.QUICK_TEXT
-        prepared, checked = await heavy.read(
-            env, call, _prepare_heavily, service, operation.name, call, params, quick=quick
+    async def perform(self) -> Any:
+        for _ in range(_ATTEMPTS):
+            resource, found = await self._prepared()
+            decision = await self._authorize(resource)
+            if isinstance(found, DaypassError):
+                raise found
+            authorized = _Authorized(resource, decision, found)
+            try:
+                if self.operation.write is not None:
+                    return await self._write(authorized)
+                return await self._read(authorized)
+            except ResourceChanged:
+                continue
+        raise ResourceChanged(self.service.changed)
+
+    async def _prepared(self) -> Prepared:
+        """See `_prepare`. A long document is checked as heavy work, and not again on the writer's thread."""
+        operation, params = self.operation, self.params
+        size = len(params[operation.document[0]]) if operation.document is not None else 0
+        if size > heavy.LARGE_TEXT:
+            prepared, checked = await self._heavily(_prepare_heavily, quick=size <= heavy.QUICK_TEXT)
+            self.service.remember(operation, params, checked)
+            return prepared
+        return await self.env.directory.read(
+            lambda tx: _prepare(self.service, self._reading(tx), operation, params),
+            account=self.call.caller.account,
+            urgent=operation.urgent,
         )
-        service.remember(operation, params, checked)
-        return prepared
-    return await env.directory.read(
-        lambda tx: _prepare(service, service.reading(env, tx, call), operation, params),
-        account=call.caller.account,
-        urgent=operation.urgent,
-    )
+
+    async def _authorize(self, resource: Resource) -> Decision:
+        """The last decision on the operation's own action. All the other decisions must allow too."""
+        env, call, operation = self.env, self.call, self.operation
+        context: dict[str, Value] = {}
+        for prefix in self.service.tag_prefixes:
+            context.update(tag_keys(prefix, resource.tags))
+        for keys in operation.keys:
+            context.update(keys(self.params, resource))
+        action = f"{self.service.prefix}:{operation.name}"
+        decision = await authorize(env, call, action, resource.arn, context=context, shown=resource.shown)
+        for also in resource.also:
+            wanted, known = also.action or action, context if also.context is None else also.context
+            further = await authorize(env, call, wanted, also.arn, context=known)
+            decision = further if wanted == action else decision
+        if operation.tagging and self.params.get("Tags"):
+            await authorize(env, call, operation.tagging, resource.arn, context=context, shown=resource.shown)
+        return decision
+
+    async def _read(self, authorized: _Authorized) -> Answer | bytes:
+        resource = authorized.resource
+        answer: Answer | bytes | None
+        if self.operation.heavy:
+            answer = await self._heavily(_read_heavily, resource, self.render)
+            if answer is None:
+                raise ResourceChanged(self.service.changed)
+        else:
+            answer = await self.env.directory.read(
+                lambda tx: _found(self.service, self.operation, self._reading(tx), self.params, resource),
+                account=self.call.caller.account,
+            )
+        detail = detail_of(self.params, resource)
+        await self.env.journal.commit(served(self.call, decision=authorized.decision, detail=detail))
+        return answer
+
+    async def _write(self, authorized: _Authorized) -> Answer:
+        env, call, service, operation, params = self.env, self.call, self.service, self.operation, self.params
+        gathered = await self._gathered()
+
+        def change(tx: Tx) -> tuple[Answer, Event]:
+            _check_unchanged(service, operation, self._reading(tx), params, authorized.resource)
+            assert operation.write is not None
+            context = service.writing(env, tx, call, gathered)
+            answer = operation.write(context, params)
+            if operation.credential is not None:
+                changed = operation.credential(context, params, answer)
+                announce(env, tx, changed, call.now, actor_id=call.caller.principal_id)
+            detail = {**detail_of(params, authorized.resource), "result": identifiers(answer, service.identifiers)}
+            if authorized.findings:
+                detail["lint"] = findings_shown(authorized.findings)
+                answer = {**answer, LINT: "; ".join(detail["lint"])}
+            return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=authorized.decision, detail=detail)
+
+        answer = await env.journal.write(change, account=call.caller.account, urgent=operation.urgent)
+        if operation.after_commit is not None:
+            operation.after_commit(answer)
+        return answer
+
+    async def _gathered(self) -> Any:
+        gather = self.operation.gather
+        if gather is None:
+            return None
+        if self.operation.heavy:
+            return await self._heavily(_gather_heavily)
+        return await self.env.directory.read(
+            lambda tx: gather(self._reading(tx), self.params, self.env.ids), account=self.call.caller.account
+        )
+
+    def _reading(self, tx: Reader) -> R:
+        return self.service.reading(self.env, tx, self.call)
+
+    async def _heavily(self, work: Callable[..., T], *arguments: Any, quick: bool = False) -> T:
+        named = (self.service, self.operation.name, self.call, self.params)
+        return await heavy.read(self.env, self.call, work, *named, *arguments, quick=quick)
 
 
 def _prepare(service: Service[R, W], context: R, operation: Operation[R, W], params: Params) -> Prepared:
@@ -164,92 +239,12 @@ def _prepare(service: Service[R, W], context: R, operation: Operation[R, W], par
         return resource, fault
 
 
-async def _authorize(
-    env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params, resource: Resource
-) -> Decision:
-    """The last decision on the operation's own action. All the other decisions must allow too."""
-    context: dict[str, Value] = {}
-    for prefix in service.tag_prefixes:
-        context.update(tag_keys(prefix, resource.tags))
-    for keys in operation.keys:
-        context.update(keys(params, resource))
-    action = f"{service.prefix}:{operation.name}"
-    decision = await authorize(env, call, action, resource.arn, context=context, shown=resource.shown)
-    for also in resource.also:
-        wanted, known = also.action or action, context if also.context is None else also.context
-        further = await authorize(env, call, wanted, also.arn, context=known)
-        decision = further if wanted == action else decision
-    if operation.tagging and params.get("Tags"):
-        await authorize(env, call, operation.tagging, resource.arn, context=context, shown=resource.shown)
-    return decision
-
-
-async def _read(
-    env: Env,
-    call: Call,
-    service: Service[R, W],
-    operation: Operation[R, W],
-    params: Params,
-    authorized: _Authorized,
-    render: Callable[[Answer], bytes] | None,
-) -> Answer | bytes:
-    resource = authorized.resource
-    answer: Answer | bytes | None
-    if operation.heavy:
-        answer = await heavy.read(env, call, _read_heavily, service, operation.name, call, params, resource, render)
-        if answer is None:
-            raise ResourceChanged(service.changed)
-    else:
-        answer = await env.directory.read(
-            lambda tx: _found(service, operation, service.reading(env, tx, call), params, resource),
-            account=call.caller.account,
-        )
-    await env.journal.commit(served(call, decision=authorized.decision, detail=detail_of(params, resource)))
-    return answer
-
-
 def _found(
     service: Service[R, W], operation: Operation[R, W], context: R, params: Params, authorized: Resource
 ) -> Answer:
     _check_unchanged(service, operation, context, params, authorized)
     assert operation.read is not None
     return operation.read(context, params)
-
-
-async def _write(
-    env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params, authorized: _Authorized
-) -> Answer:
-    gathered = await _gathered(env, call, service, operation, params)
-
-    def change(tx: Tx) -> tuple[Answer, Event]:
-        _check_unchanged(service, operation, service.reading(env, tx, call), params, authorized.resource)
-        assert operation.write is not None
-        context = service.writing(env, tx, call, gathered)
-        answer = operation.write(context, params)
-        if operation.credential is not None:
-            changed = operation.credential(context, params, answer)
-            announce(env, tx, changed, call.now, actor_id=call.caller.principal_id)
-        detail = {**detail_of(params, authorized.resource), "result": identifiers(answer, service.identifiers)}
-        if authorized.findings:
-            detail["lint"] = findings_shown(authorized.findings)
-            answer = {**answer, LINT: "; ".join(detail["lint"])}
-        return answer, served(call, kind=EventType.DIRECTORY_CHANGED, decision=authorized.decision, detail=detail)
-
-    answer = await env.journal.write(change, account=call.caller.account, urgent=operation.urgent)
-    if operation.after_commit is not None:
-        operation.after_commit(answer)
-    return answer
-
-
-async def _gathered(env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params) -> Any:
-    gather = operation.gather
-    if gather is None:
-        return None
-    if operation.heavy:
-        return await heavy.read(env, call, _gather_heavily, service, operation.name, call, params)
-    return await env.directory.read(
-        lambda tx: gather(service.reading(env, tx, call), params, env.ids), account=call.caller.account
-    )
 
 
 def _check_unchanged(

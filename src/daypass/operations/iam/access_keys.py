@@ -59,5 +59,5 @@ def _owned(ctx: ReadContext, p: Params) -> tuple[AccessKey, User | Account]:
     owner = find.user_or_caller(ctx, p)
     key = ctx.tx.get(AccessKey, id=p["AccessKeyId"])
     if key is None or key.account != ctx.account or key.owner_id != owner.id:
-        raise faults.no_such_key(p["AccessKeyId"])
+        raise faults.not_found(f"The Access Key with id {p['AccessKeyId']} cannot be found.")
     return key, owner

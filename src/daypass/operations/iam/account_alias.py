@@ -14,7 +14,7 @@ from daypass.operations.iam.paging import page_of
 
 def create_account_alias(ctx: WriteContext, p: Params) -> Answer:
     alias = AccountAlias(p["AccountAlias"], ctx.account, ctx.now)
-    taken = faults.alias_exists(alias.alias)
+    taken = faults.already_exists(f"The account alias {alias.alias} already exists.")
     if ctx.tx.get(AccountAlias, alias=alias.alias) is not None:
         raise taken
     former = ctx.tx.get(AccountAlias, account=ctx.account)
@@ -34,6 +34,6 @@ def delete_account_alias(ctx: WriteContext, p: Params) -> Answer:
     """The request must name the account's current alias."""
     found = ctx.tx.get(AccountAlias, account=ctx.account)
     if found is None or found.alias != p["AccountAlias"]:
-        raise faults.no_such_alias(p["AccountAlias"])
+        raise faults.not_found(f"The account alias {p['AccountAlias']} cannot be found.")
     ctx.tx.delete(found)
     return {}

@@ -13,7 +13,10 @@ from daypass.operations.iam.owners import OwnerKind
 
 def checked(ctx: ReadContext, arn: str | None) -> str | None:
     """The ARN of a policy that is allowed as a boundary. Raises NOT_FOUND, INVALID_INPUT."""
-    return find.attachable(ctx, arn, missing=faults.scope_not_attachable(arn)).arn if arn else None
+    if not arn:
+        return None
+    missing = faults.not_found(f"Scope ARN: {arn} does not exist or is not attachable.")
+    return find.attachable(ctx, arn, missing).arn
 
 
 def put(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:

@@ -19,7 +19,7 @@ from daypass.domain.directory import (
     SamlProvider,
     User,
 )
-from daypass.domain.errors import DaypassError
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Params
 from daypass.operations.iam import builtin, faults
 from daypass.operations.iam.context import ReadContext
@@ -40,7 +40,7 @@ def role(ctx: ReadContext, name: str) -> Role:
 
 
 def instance_profile(ctx: ReadContext, name: str) -> InstanceProfile:
-    return _named(ctx, InstanceProfile, name, faults.no_such_instance_profile(name))
+    return _named(ctx, InstanceProfile, name, faults.not_found(f"Instance Profile {name} cannot be found."))
 
 
 def _named(ctx: ReadContext, kind: type[N], name: str, missing: DaypassError) -> N:
@@ -54,7 +54,7 @@ def oidc_provider(ctx: ReadContext, arn: str, missing: DaypassError | None = Non
     """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, `missing` (or NOT_FOUND) when it does not exist."""
     found = any_oidc_provider(ctx, arn)
     if found is None:
-        raise missing or faults.no_oidc_provider(arn)
+        raise missing or faults.not_found(f"OpenIDConnect Provider not found for arn {arn}")
     return found
 
 
@@ -71,7 +71,7 @@ def saml_provider(ctx: ReadContext, arn: str) -> SamlProvider:
     """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, NOT_FOUND when it does not exist."""
     found = any_saml_provider(ctx, arn)
     if found is None:
-        raise faults.no_saml_provider(arn)
+        raise faults.not_found(f"Manifest not found for arn {arn}")
     return found
 
 
@@ -87,7 +87,7 @@ def _provider_of(arn: str, prefix: str) -> tuple[str, str]:
     try:
         parsed = parse_arn(arn)
     except ValueError:
-        raise faults.unreadable_arn(arn) from None
+        raise faults.invalid(f"ARN {arn} is not valid.") from None
     if parsed.service != "iam" or parsed.region or not parsed.resource.startswith(prefix):
         raise faults.invalid_arn(arn)
     return parsed.account, parsed.resource.removeprefix(prefix)
@@ -117,7 +117,7 @@ def policy_account(arn: str) -> str:
     try:
         parsed = parse_arn(arn)
     except ValueError:
-        raise faults.unreadable_policy_arn() from None
+        raise faults.invalid("Invalid ARN:  Could not be parsed!") from None  # the two spaces are AWS's
     if parsed.service != "iam" or parsed.region or not parsed.resource.startswith("policy/") or not parsed.account:
         raise faults.invalid_arn(arn)
     return parsed.account
@@ -146,7 +146,7 @@ def own_policy(ctx: ReadContext, arn: str, intent: str, missing: DaypassError | 
     `intent` is "delete policies", "update policies", …
     """
     if policy_account(arn) != ctx.account:
-        raise faults.not_own(intent)
+        raise DaypassError(ErrorKind.ACCESS_DENIED, f"Cannot {intent} outside your own account.")
     found = any_policy(ctx, arn)
     if found is None:
         raise missing or faults.no_such_policy(arn)
@@ -157,7 +157,7 @@ def attachable(ctx: ReadContext, arn: str, missing: DaypassError | None = None) 
     """A policy to attach or to use as a boundary. Raises `missing` (or NOT_FOUND) when it does not exist."""
     found = any_policy(ctx, arn)
     if found is None:
-        raise missing or faults.not_attachable(arn)
+        raise missing or faults.not_found(f"Policy {arn} does not exist or is not attachable.")
     return found
 
 

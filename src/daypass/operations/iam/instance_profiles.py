@@ -26,7 +26,7 @@ def create_instance_profile(ctx: WriteContext, p: Params) -> Answer:
         created_at=ctx.now,
         tags=tags.first_exact(p),
     )
-    changes.insert(ctx, profile, faults.instance_profile_exists(profile.name))
+    changes.insert(ctx, profile, faults.already_exists(f"Instance Profile {profile.name} already exists."))
     return {
         "InstanceProfile": {
             **profile_members(ctx, profile),
@@ -66,7 +66,7 @@ def add_role_to_instance_profile(ctx: WriteContext, p: Params) -> Answer:
 def remove_role_from_instance_profile(ctx: WriteContext, p: Params) -> Answer:
     profile, role = find.instance_profile(ctx, p["InstanceProfileName"]), find.role(ctx, p["RoleName"])
     if profile.role_id != role.id:
-        raise faults.not_in_instance_profile(role.name, profile.name)
+        raise faults.not_found(f"Role {role.name} in Instance Profile {profile.name} cannot be found.")
     ctx.tx.replace(replace(profile, role_id=None))
     return {}
 

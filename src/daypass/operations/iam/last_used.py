@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from daypass.domain.directory import AccessKey, LastUse, User
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import faults
 from daypass.operations.iam.context import ReadContext
 
 TRACKED_MS: Final = 400 * 86_400_000
@@ -32,7 +32,8 @@ def newest(found: list[LastUse]) -> LastUse | None:
 def get_access_key_last_used(ctx: ReadContext, p: Params) -> Answer:
     key = ctx.tx.get(AccessKey, id=p["AccessKeyId"])
     if key is None or key.account != ctx.account:
-        raise faults.not_own_key(ctx.caller.arn, "iam:GetAccessKeyLastUsed", p["AccessKeyId"])
+        denied = f"User: {ctx.caller.arn} is not authorized to perform iam:GetAccessKeyLastUsed"  # AWS: no colon here
+        raise DaypassError(ErrorKind.ACCESS_DENIED, f"{denied} on resource: access key {p['AccessKeyId']}")
     owner = ctx.tx.get(User, id=key.owner_id)
     shown: dict[str, Any] = {"UserName": owner.name} if owner is not None else {}
     last = newest(uses(ctx, key.id))

@@ -45,7 +45,7 @@ def _user(ctx: ReadContext, p: Params) -> User:
 def _profile(ctx: ReadContext, user: User) -> LoginProfile:
     found = ctx.tx.get(LoginProfile, user_id=user.id)
     if found is None:
-        raise faults.no_login_profile(user.name)
+        raise faults.not_found(f"Login Profile for User {user.name} cannot be found.")
     return found
 
 
@@ -161,7 +161,8 @@ def delete_login_profile(ctx: WriteContext, p: Params) -> Answer:
 def own(ctx: ReadContext, p: Params) -> Resource:
     """The calling user. Raises INVALID_USER_TYPE for callers without a password: roles, the root, sessions."""
     if ctx.caller.kind is not PrincipalKind.USER:
-        raise faults.not_a_user()
+        message = "The request was rejected because the type of user for the transaction was incorrect."
+        raise DaypassError(ErrorKind.INVALID_USER_TYPE, message)
     return resources.user_or_caller(ctx, p)
 
 
@@ -191,4 +192,4 @@ def change_password(ctx: WriteContext, _p: Params) -> Answer:
 def refuse_wrong_password(answer: Answer) -> None:
     """Raises ACCESS_DENIED, the same for a wrong password and a locked profile."""
     if REFUSED in answer:
-        raise faults.wrong_old_password()
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "The old password was incorrect.")

@@ -41,9 +41,8 @@ _SCALE: Final = 5  # pixels for each module of the QR code
 
 def device_resource(ctx: ReadContext, p: Params) -> Resource:
     """A device by its serial number, which is its ARN."""
-    found = ctx.tx.get(MfaDevice, serial=p["SerialNumber"])
-    tagged = found.tags if found is not None and found.account == ctx.account else ()
-    return Resource(p["SerialNumber"], tags=tagged)
+    found = _find(ctx, p["SerialNumber"])
+    return Resource(p["SerialNumber"], tags=found.tags if found is not None else ())
 
 
 def new_resource(ctx: ReadContext, p: Params) -> Resource:
@@ -113,7 +112,7 @@ def create_virtual_mfa_device(ctx: WriteContext, p: Params) -> Answer:
         sealed_seed=seal_seed(ctx.sealer, drawn.seed, ctx.account, None, serial),
         tags=tags.first_exact(p),
     )
-    taken = DaypassError(ErrorKind.ALREADY_EXISTS, "MFA device already exists.")
+    taken = faults.already_exists("MFA device already exists.")
     changes.insert(ctx, device, taken)
     shown: dict[str, Any] = {"SerialNumber": serial, "Base32StringSeed": drawn.text, "QRCodePNG": drawn.png}
     if device.tags:
@@ -137,7 +136,7 @@ def enable_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     _refuse_own_without_mfa(ctx, owner, "iam:EnableMFADevice")
     device = _device(ctx, p["SerialNumber"])
     if device.owner_id is not None:
-        raise DaypassError(ErrorKind.ALREADY_EXISTS, "MFA Device is already in use.")
+        raise faults.already_exists("MFA Device is already in use.")
     changes.within_quota(ctx, MfaDevice, "MFADevicesPerUser", quotas.MFA_DEVICES_PER_USER, owner_id=owner.id)
     updated, seed = _in_step(ctx, device, p)
     sealed = seal_seed(ctx.sealer, seed, ctx.account, owner.id, device.serial)
@@ -275,7 +274,7 @@ def _passkey(ctx: ReadContext, owner: User | Account, serial: str) -> tuple[User
         for passkey in ctx.tx.find(Passkey, user_id=owner.id):
             if _fido_serial(owner, passkey) == serial:
                 return owner, passkey
-    raise DaypassError(ErrorKind.NOT_FOUND, f"MFA Device with serial number {serial} does not exist.")
+    raise faults.not_found(f"MFA Device with serial number {serial} does not exist.")
 
 
 def _find(ctx: ReadContext, serial: str) -> MfaDevice | None:
@@ -286,14 +285,14 @@ def _find(ctx: ReadContext, serial: str) -> MfaDevice | None:
 def _device(ctx: ReadContext, serial: str) -> MfaDevice:
     found = _find(ctx, serial)
     if found is None:
-        raise DaypassError(ErrorKind.NOT_FOUND, f"MFA Device with serial number {serial} does not exist.")
+        raise faults.not_found(f"MFA Device with serial number {serial} does not exist.")
     return found
 
 
 def _device_of(ctx: ReadContext, owner: User | Account, serial: str) -> MfaDevice:
     found = _device(ctx, serial)
     if found.owner_id != owner.id:
-        raise DaypassError(ErrorKind.NOT_FOUND, "MFA Device invalid for user.")
+        raise faults.not_found("MFA Device invalid for user.")
     return found
 
 

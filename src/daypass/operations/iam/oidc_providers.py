@@ -27,7 +27,6 @@ _URL = re.compile(
     r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?"
 )
 _HIGHEST_PORT: Final = 65535
-_NOT_HERE: Final = ("ContextProvider", "IdentityCenterInstanceArn")
 
 
 def bare(url: str) -> str:
@@ -44,7 +43,7 @@ def bare(url: str) -> str:
 
 
 def create_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
-    faults.refuse_unsupported(p, _NOT_HERE)
+    faults.refuse_unsupported(p)
     url = bare(p["Url"])
     provider = OidcProvider(
         account=ctx.account,
@@ -121,5 +120,6 @@ def update_thumbprint(ctx: WriteContext, p: Params) -> Answer:
 def delete_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
     """Roles that trust it remain, but can no longer be assumed with it."""
     arn = p["OpenIDConnectProviderArn"]
-    ctx.tx.delete(find.oidc_provider(ctx, arn, missing=faults.no_oidc_provider_to_delete(arn)))
+    missing = faults.not_found(f"OpenId connect Provider {arn} cannot be found.")
+    ctx.tx.delete(find.oidc_provider(ctx, arn, missing))
     return {}

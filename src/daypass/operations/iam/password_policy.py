@@ -34,7 +34,7 @@ def update_account_password_policy(ctx: WriteContext, p: Params) -> Answer:
 def get_account_password_policy(ctx: ReadContext, _p: Params) -> Answer:
     policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
     if policy is None:
-        raise faults.no_password_policy(ctx.account)
+        raise faults.not_found(f"The Password Policy with domain name {ctx.account} cannot be found.")
     return {"PasswordPolicy": _shown(policy)}
 
 
@@ -59,6 +59,6 @@ def _shown(policy: PasswordPolicy) -> dict[str, Any]:
 def delete_account_password_policy(ctx: WriteContext, _p: Params) -> Answer:
     policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
     if policy is None:
-        raise faults.no_password_policy_to_delete()
+        raise faults.not_found("The account policy with name PasswordPolicy cannot be found.")
     ctx.tx.delete(policy)
     return {}

@@ -38,7 +38,8 @@ def create_policy(ctx: WriteContext, p: Params) -> Answer:
         description=p.get("Description"),
         tags=tags.first_exact(p),
     )
-    changes.insert(ctx, policy, faults.policy_exists(name))
+    taken = f"A policy called {name} already exists. Duplicate names are not allowed."
+    changes.insert(ctx, policy, faults.already_exists(taken))
     ctx.tx.insert(PolicyVersion(ctx.account, policy.id, 1, text, ctx.now))
     tagged = {"Tags": members.tags(policy.tags)} if policy.tags else {}
     return {"Policy": {**members.managed_policy(ctx, policy), **tagged}}

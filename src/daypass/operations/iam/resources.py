@@ -90,10 +90,20 @@ def _named(ctx: ReadContext, kind: str, name: str, found: Named | None) -> Resou
     return replace(resource, shown=f"{kind.replace('-', ' ')} {name}")
 
 
-def user(ctx: ReadContext, p: Params) -> Resource:
-    """The named user."""
-    found = ctx.tx.get(User, account=ctx.account, name=p["UserName"])
-    return _named(ctx, "user", p["UserName"], found)
+def _by_name(kind: type[User | Group | Role | InstanceProfile], word: str, parameter: str) -> ResourceOf:
+    """The entity whose name is in this parameter."""
+
+    def resource(ctx: ReadContext, p: Params) -> Resource:
+        found = ctx.tx.get(kind, account=ctx.account, name=p[parameter])
+        return _named(ctx, word, p[parameter], found)
+
+    return resource
+
+
+user = _by_name(User, "user", "UserName")
+group = _by_name(Group, "group", "GroupName")
+role = _by_name(Role, "role", "RoleName")
+instance_profile = _by_name(InstanceProfile, "instance-profile", "InstanceProfileName")
 
 
 def user_or_caller(ctx: ReadContext, p: Params) -> Resource:
@@ -109,36 +119,19 @@ def user_or_everyone(ctx: ReadContext, p: Params) -> Resource:
     return Resource("*") if p.get("AllUsers") else user_or_caller(ctx, p)
 
 
-def group(ctx: ReadContext, p: Params) -> Resource:
-    found = ctx.tx.get(Group, account=ctx.account, name=p["GroupName"])
-    return _named(ctx, "group", p["GroupName"], found)
+def renamed(kind: type[User | Group]) -> ResourceOf:
+    """Changing a name or path of a user or group needs permission on the old and on the new ARN."""
+    noun = kind.__name__
 
+    def resource(ctx: ReadContext, p: Params) -> Resource:
+        old = ctx.tx.get(kind, account=ctx.account, name=p[f"{noun}Name"])
+        current = _named(ctx, noun.lower(), p[f"{noun}Name"], old)
+        if old is None:
+            return current
+        arn = _arn(ctx, noun.lower(), p.get("NewPath") or old.path, p.get(f"New{noun}Name") or old.name)
+        return current if arn == current.arn else replace(current, also=(Permission(arn),))
 
-def role(ctx: ReadContext, p: Params) -> Resource:
-    found = ctx.tx.get(Role, account=ctx.account, name=p["RoleName"])
-    return _named(ctx, "role", p["RoleName"], found)
-
-
-def renamed_user(ctx: ReadContext, p: Params) -> Resource:
-    """Changing a name or path needs permission on the old and on the new ARN."""
-    resource = user(ctx, p)
-    old = ctx.tx.get(User, account=ctx.account, name=p["UserName"])
-    return _with_new(ctx, "user", resource, old, p.get("NewPath"), p.get("NewUserName"))
-
-
-def renamed_group(ctx: ReadContext, p: Params) -> Resource:
-    resource = group(ctx, p)
-    old = ctx.tx.get(Group, account=ctx.account, name=p["GroupName"])
-    return _with_new(ctx, "group", resource, old, p.get("NewPath"), p.get("NewGroupName"))
-
-
-def _with_new(
-    ctx: ReadContext, kind: str, resource: Resource, old: User | Group | None, path: str | None, name: str | None
-) -> Resource:
-    if old is None:
-        return resource
-    arn = _arn(ctx, kind, path or old.path, name or old.name)
-    return resource if arn == resource.arn else replace(resource, also=(Permission(arn),))
+    return resource
 
 
 def policy(ctx: ReadContext, p: Params) -> Resource:
@@ -146,12 +139,6 @@ def policy(ctx: ReadContext, p: Params) -> Resource:
     arn = p["PolicyArn"]
     found = find.any_policy(ctx, arn)
     return replace(of(found) if found else Resource(arn), shown=f"policy {arn}")
-
-
-def instance_profile(ctx: ReadContext, p: Params) -> Resource:
-    name = p["InstanceProfileName"]
-    found = ctx.tx.get(InstanceProfile, account=ctx.account, name=name)
-    return _named(ctx, "instance-profile", name, found)
 
 
 def role_into_profile(ctx: ReadContext, p: Params) -> Resource:

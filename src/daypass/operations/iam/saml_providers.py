@@ -21,12 +21,6 @@ PrivateKeys = tuple[tuple[str, str, str], ...]
 
 _CENTURY_MS: Final = 3_155_760_000_000
 _ALLOWED: Final = "Allowed"
-_NOT_HERE: Final = (
-    "ContextProvider",
-    "IdentityCenterInstanceArn",
-    "RemoveContextProvider",
-    "RemoveIdentityCenterInstance",
-)
 
 
 def read_documents(ctx: ReadContext, p: Params, _ids: Ids) -> SamlMetadataView | None:
@@ -46,7 +40,7 @@ def read_documents(ctx: ReadContext, p: Params, _ids: Ids) -> SamlMetadataView |
 
 
 def create_saml_provider(ctx: WriteContext, p: Params) -> Answer:
-    faults.refuse_unsupported(p, _NOT_HERE)
+    faults.refuse_unsupported(p)
     quota = quotas.SAML_PROVIDERS_PER_ACCOUNT
     changes.within_quota(ctx, SamlProvider, "SAMLProvidersPerAccount", quota, account=ctx.account)
     provider_id = ctx.ids.unique("ASPRO")  # one letter more than other ids: AWS's have at least 22 characters
@@ -112,13 +106,13 @@ def _listed(provider: SamlProvider) -> dict[str, Any]:
 
 def update_saml_provider(ctx: WriteContext, p: Params) -> Answer:
     """Values that are not given are not changed. One call may remove a key and add another, in this order."""
-    faults.refuse_unsupported(p, _NOT_HERE)
+    faults.refuse_unsupported(p)
     provider = find.saml_provider(ctx, p["SAMLProviderArn"])
     keys = provider.private_keys
     if gone := p.get("RemovePrivateKey"):
         keys = tuple(key for key in keys if key[0] != gone)
         if keys == provider.private_keys:
-            raise faults.no_such_private_key(gone)
+            raise faults.not_found(f"The private key with id {gone} cannot be found.")
     changed = replace(
         provider,
         private_keys=_with_key(ctx, provider.id, keys, p.get("AddPrivateKey")),

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from daypass.domain.directory import AccessReport, Attachment, Group, LastUse, ManagedPolicy, Membership, Role, User
-from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyDocument, PolicyKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import find, last_used, services
+from daypass.operations.iam import faults, find, last_used, services
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.granting import entity_of, granted_services
 from daypass.operations.iam.holdings import Gatherer, compiled
@@ -169,7 +168,7 @@ def _entity(ctx: ReadContext, entity_id: str, used_at: int | None) -> dict[str, 
 def _report(ctx: ReadContext, p: Params) -> tuple[AccessReport, dict[str, Any]]:
     report = ctx.tx.get(AccessReport, id=p["JobId"])
     if report is None or report.account != ctx.account or report.owner_id != ctx.caller.principal_id:
-        raise DaypassError(ErrorKind.NOT_FOUND, f"Job {p['JobId']} was not found.")
+        raise faults.not_found(f"Job {p['JobId']} was not found.")
     found: dict[str, Any] = json.loads(zlib.decompress(report.deflated))
     return report, found
 

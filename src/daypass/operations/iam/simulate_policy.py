@@ -25,7 +25,7 @@ from daypass.domain.policy.pattern import fold
 from daypass.operations.crud.operation import Answer, Params, Resource
 from daypass.operations.iam import exclusions, faults, scenario
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings, Source
+from daypass.operations.iam.holdings import Gatherer, Holdings, Source, policies_in
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import DEFAULT_ITEMS, page_of
 from daypass.operations.iam.scenario import Scenario
@@ -91,7 +91,7 @@ def existing_principal(ctx: ReadContext, p: Params) -> Owner:
     """The same; raises NoSuchEntity."""
     entity = _entity(ctx, p["PolicySourceArn"])
     if entity is None:
-        raise faults.no_policy_source()
+        raise faults.not_found("Unable to retrieve specified IAM entity.")
     return entity
 
 
@@ -246,10 +246,10 @@ def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: 
     query = AccessQuery(simulation.principal, action, resource, merged(resource_context(owner), simulation.context))
     layers = Layers(
         same_account=not across,
-        identity=_named(policies.identity),
+        identity=policies_in(policies.identity),
         resource=policies.resource.policy if policies.resource is not None else None,
-        boundary=_named(policies.boundary) if policies.boundary is not None else None,
-        guardrails=tuple(map(_named, policies.guardrails)),
+        boundary=policies_in(policies.boundary) if policies.boundary is not None else None,
+        guardrails=tuple(map(policies_in, policies.guardrails)),
     )
     decision = evaluate(query, layers)
     by_organizations = _by_organizations(query, layers)
@@ -265,10 +265,6 @@ def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: 
         by_organizations=by_organizations,
         details=details,
     )
-
-
-def _named(sources: tuple[Source, ...]) -> tuple[NamedPolicy, ...]:
-    return tuple(source.policy for source in sources)
 
 
 def _word(decision: Decision) -> str:
@@ -328,7 +324,7 @@ def _statements(policies: _Policies, decision: Decision) -> Iterator[dict[str, A
 def _overruled(policies: _Policies, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
     """The decision of the identity's own policies, when only a boundary denies."""
     if decision.explicit and all(found.layer is Layer.BOUNDARY for found in decision.determining):
-        yield from _statements(policies, _alone(query, _named(policies.identity)))
+        yield from _statements(policies, _alone(query, policies_in(policies.identity)))
 
 
 def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from daypass.operations.crud.operation import Params
-from daypass.operations.iam import granting, mfa, owners, resources, service_last_accessed, tags
+from daypass.operations.iam import find, granting, mfa, owners, resources, service_last_accessed, tags
 from daypass.operations.iam.context import Operation, ReadContext
 from daypass.operations.iam.tables import credentials, entities, reports, shared
 from daypass.ports import Ids
@@ -44,12 +44,16 @@ _ALL = (
     *shared.of_owner(owners.ROLE, resources.role),
     *shared.bounded_by(owners.USER, resources.user),
     *shared.bounded_by(owners.ROLE, resources.role),
-    *shared.tagged("User", resources.user, tags.user),
-    *shared.tagged("Role", resources.role, tags.role),
+    *shared.tagged("User", resources.user, tags.by(find.user, "UserName")),
+    *shared.tagged("Role", resources.role, tags.by(find.role, "RoleName")),
     *shared.tagged("Policy", resources.policy, tags.policy, tags.policy_to_tag, tags.policy_to_untag),
-    *shared.tagged("InstanceProfile", resources.instance_profile, tags.instance_profile),
-    *shared.tagged("OpenIDConnectProvider", resources.oidc_provider, tags.oidc_provider),
-    *shared.tagged("SAMLProvider", resources.saml_provider, tags.saml_provider),
+    *shared.tagged(
+        "InstanceProfile", resources.instance_profile, tags.by(find.instance_profile, "InstanceProfileName")
+    ),
+    *shared.tagged(
+        "OpenIDConnectProvider", resources.oidc_provider, tags.by(find.oidc_provider, "OpenIDConnectProviderArn")
+    ),
+    *shared.tagged("SAMLProvider", resources.saml_provider, tags.by(find.saml_provider, "SAMLProviderArn")),
     *shared.tagged("MFADevice", mfa.device_resource, mfa.tagged),
 )
 

@@ -35,18 +35,15 @@ Fold: TypeAlias = Callable[[str], str]
 _PLACE = 40
 
 
-def user(ctx: ReadContext, p: Params) -> User:
-    return find.user(ctx, p["UserName"])
-
-
-def role(ctx: ReadContext, p: Params) -> Role:
-    return find.role(ctx, p["RoleName"])
+def by(finder: Callable[[ReadContext, str], Tagged], parameter: str) -> FindTagged:
+    """The entity that a parameter names."""
+    return lambda ctx, p: finder(ctx, p[parameter])
 
 
 def policy(ctx: ReadContext, p: Params) -> ManagedPolicy:
     """A policy whose tags are listed. Only the account's own policies have tags."""
     if find.policy_account(p["PolicyArn"]) != ctx.account:
-        raise faults.tags_not_supported()
+        raise faults.invalid_input("Tags not supported for policies in this domain")
     return find.policy(ctx, p["PolicyArn"])
 
 
@@ -56,18 +53,6 @@ def policy_to_tag(ctx: ReadContext, p: Params) -> ManagedPolicy:
 
 def policy_to_untag(ctx: ReadContext, p: Params) -> ManagedPolicy:
     return find.own_policy(ctx, p["PolicyArn"], "untag policies")
-
-
-def instance_profile(ctx: ReadContext, p: Params) -> InstanceProfile:
-    return find.instance_profile(ctx, p["InstanceProfileName"])
-
-
-def oidc_provider(ctx: ReadContext, p: Params) -> OidcProvider:
-    return find.oidc_provider(ctx, p["OpenIDConnectProviderArn"])
-
-
-def saml_provider(ctx: ReadContext, p: Params) -> SamlProvider:
-    return find.saml_provider(ctx, p["SAMLProviderArn"])
 
 
 def exact(key: str) -> str:

@@ -6,7 +6,6 @@ Source: IAM Roles Anywhere API Reference, CreateTrustAnchor and related operatio
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from daypass.domain.certificate import CertificateRefused
@@ -14,11 +13,20 @@ from daypass.domain.directory import Crl, TrustAnchor
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.lists import page, store, within_quota
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
 from daypass.operations.rolesanywhere.tags import first
 
 ANCHORS_PER_ACCOUNT: Final = 1_000
 _EVERY: Final = 1_000
+
+
+def _answer(_ctx: ReadContext, anchor: TrustAnchor) -> Answer:
+    return {"trustAnchor": detail.trust_anchor(anchor)}
+
+
+ANCHORS: Final = EntityKind(
+    TrustAnchor, "trustAnchorId", "trustAnchors", _answer, lambda _ctx, anchor: detail.trust_anchor(anchor)
+)
 
 
 def check_source(ctx: ReadContext, p: Params) -> None:
@@ -65,51 +73,35 @@ def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     )
     made = _with_notifications(made, p.get("notificationSettings") or [])
     ctx.tx.insert(made)
-    return _answer(made)
-
-
-def get_trust_anchor(ctx: ReadContext, p: Params) -> Answer:
-    return _answer(ctx.find(TrustAnchor, p["trustAnchorId"]))
-
-
-def list_trust_anchors(ctx: ReadContext, p: Params) -> Answer:
-    found, more = page(ctx, p, TrustAnchor)
-    return {"trustAnchors": [detail.trust_anchor(anchor) for anchor in found], **more}
+    return _answer(ctx, made)
 
 
 def update_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     _check_unsupported(p)
-    old = ctx.find(TrustAnchor, p["trustAnchorId"])
+    old = ANCHORS.find(ctx, p)
     pem = certificates(ctx, p["source"]) if "source" in p else old.certificates
-    return _stored(ctx, replace(old, name=p.get("name", old.name), certificates=pem))
-
-
-def _switch(ctx: WriteContext, p: Params, *, enabled: bool) -> Answer:
-    return _stored(ctx, replace(ctx.find(TrustAnchor, p["trustAnchorId"]), enabled=enabled))
-
-
-enable_trust_anchor = partial(_switch, enabled=True)
-disable_trust_anchor = partial(_switch, enabled=False)
+    return ANCHORS.store(ctx, replace(old, name=p.get("name", old.name), certificates=pem))
 
 
 def delete_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     """Deletes its CRLs too."""
-    old = ctx.find(TrustAnchor, p["trustAnchorId"])
-    for crl in ctx.tx.find(Crl, trust_anchor_id=old.id, account=ctx.account, order="id", limit=_EVERY):
+    anchor = ANCHORS.find(ctx, p)
+    for crl in ctx.tx.find(Crl, trust_anchor_id=anchor.id, account=ctx.account, order="id", limit=_EVERY):
         ctx.tx.delete(crl)
-    ctx.tx.delete(old)
-    return _answer(old)
+    return ANCHORS.delete(ctx, p)
 
 
 def put_notification_settings(ctx: WriteContext, p: Params) -> Answer:
-    old = ctx.find(TrustAnchor, p["trustAnchorId"])
-    return _stored(ctx, _with_notifications(old, p["notificationSettings"]))
+    old = ANCHORS.find(ctx, p)
+    return ANCHORS.store(ctx, _with_notifications(old, p["notificationSettings"]))
 
 
 def reset_notification_settings(ctx: WriteContext, p: Params) -> Answer:
-    old = ctx.find(TrustAnchor, p["trustAnchorId"])
+    old = ANCHORS.find(ctx, p)
     reset = {key["event"] for key in p["notificationSettingKeys"]}
-    return _stored(ctx, replace(old, notifications=tuple(row for row in old.notifications if row[0] not in reset)))
+    return ANCHORS.store(
+        ctx, replace(old, notifications=tuple(row for row in old.notifications if row[0] not in reset))
+    )
 
 
 def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> TrustAnchor:
@@ -118,11 +110,3 @@ def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> 
         event, enabled = setting["event"], "true" if setting["enabled"] else "false"
         own[event] = (event, setting.get("channel", "ALL"), enabled, str(setting.get("threshold", 45)))
     return replace(anchor, notifications=tuple(own.values()))
-
-
-def _stored(ctx: WriteContext, changed: TrustAnchor) -> Answer:
-    return _answer(store(ctx, changed))
-
-
-def _answer(anchor: TrustAnchor) -> Answer:
-    return {"trustAnchor": detail.trust_anchor(anchor)}

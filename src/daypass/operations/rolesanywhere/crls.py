@@ -6,18 +6,30 @@ Source: IAM Roles Anywhere API Reference, ImportCrl and related operations.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from daypass.domain.certificate import CertificateRefused
 from daypass.domain.directory import Crl, TrustAnchor
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.lists import page, store, within_quota
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
 from daypass.operations.rolesanywhere.tags import first
 
 CRLS_PER_ANCHOR: Final = 20
+
+
+def _shown(ctx: ReadContext, crl: Crl) -> dict[str, Any]:
+    anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
+    arn = anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
+    return detail.crl(crl, arn)
+
+
+def _answer(ctx: ReadContext, crl: Crl) -> Answer:
+    return {"crl": _shown(ctx, crl)}
+
+
+CRLS: Final = EntityKind(Crl, "crlId", "crls", _answer, _shown)
 
 
 def check_import(ctx: ReadContext, p: Params) -> None:
@@ -27,7 +39,7 @@ def check_import(ctx: ReadContext, p: Params) -> None:
 
 def check_update(ctx: ReadContext, p: Params) -> None:
     """The same for an existing CRL."""
-    old = ctx.find(Crl, p["crlId"])
+    old = CRLS.find(ctx, p)
     if "crlData" in p:
         _checked(ctx, ctx.find(TrustAnchor, old.trust_anchor_id), p["crlData"])
 
@@ -65,46 +77,10 @@ def _check_alias(p: Params) -> None:
         raise faults.unsupported("aliasName")
 
 
-def get_crl(ctx: ReadContext, p: Params) -> Answer:
-    return _answer(ctx, ctx.find(Crl, p["crlId"]))
-
-
-def list_crls(ctx: ReadContext, p: Params) -> Answer:
-    found, more = page(ctx, p, Crl)
-    return {"crls": [detail.crl(crl, _anchor_arn(ctx, crl)) for crl in found], **more}
-
-
 def update_crl(ctx: WriteContext, p: Params) -> Answer:
     _check_alias(p)
-    old = ctx.find(Crl, p["crlId"])
+    old = CRLS.find(ctx, p)
     data = old.data
     if "crlData" in p:
         data = _checked(ctx, ctx.find(TrustAnchor, old.trust_anchor_id), p["crlData"])
-    return _stored(ctx, replace(old, name=p.get("name", old.name), data=data))
-
-
-def _switch(ctx: WriteContext, p: Params, *, enabled: bool) -> Answer:
-    return _stored(ctx, replace(ctx.find(Crl, p["crlId"]), enabled=enabled))
-
-
-enable_crl = partial(_switch, enabled=True)
-disable_crl = partial(_switch, enabled=False)
-
-
-def delete_crl(ctx: WriteContext, p: Params) -> Answer:
-    old = ctx.find(Crl, p["crlId"])
-    ctx.tx.delete(old)
-    return _answer(ctx, old)
-
-
-def _stored(ctx: WriteContext, changed: Crl) -> Answer:
-    return _answer(ctx, store(ctx, changed))
-
-
-def _answer(ctx: ReadContext, crl: Crl) -> Answer:
-    return {"crl": detail.crl(crl, _anchor_arn(ctx, crl))}
-
-
-def _anchor_arn(ctx: ReadContext, crl: Crl) -> str:
-    anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
-    return anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
+    return CRLS.store(ctx, replace(old, name=p.get("name", old.name), data=data))

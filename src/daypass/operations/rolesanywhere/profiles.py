@@ -7,7 +7,6 @@ Source: IAM Roles Anywhere API Reference, CreateProfile and related operations.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from daypass.domain.certificate import DEFAULT_MAPPINGS, check_mapping
@@ -20,12 +19,21 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import documents
 from daypass.operations.rolesanywhere import detail, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.lists import page, store, within_quota
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
 from daypass.operations.rolesanywhere.tags import first
 
 PROFILES_PER_ACCOUNT: Final = 10_000
 _MAX_RULES: Final = 60  # of one profile
 _DEFAULT_SECONDS: Final = 3600
+
+
+def _answer(_ctx: ReadContext, profile: X509Profile) -> Answer:
+    return {"profile": detail.profile(profile)}
+
+
+PROFILES: Final = EntityKind(
+    X509Profile, "profileId", "profiles", _answer, lambda _ctx, profile: detail.profile(profile)
+)
 
 
 def check_profile(ctx: ReadContext, p: Params) -> None:
@@ -75,21 +83,12 @@ def create_profile(ctx: WriteContext, p: Params) -> Answer:
         tags=first(p),
     )
     ctx.tx.insert(made)
-    return _answer(made)
-
-
-def get_profile(ctx: ReadContext, p: Params) -> Answer:
-    return _answer(ctx.find(X509Profile, p["profileId"]))
-
-
-def list_profiles(ctx: ReadContext, p: Params) -> Answer:
-    found, more = page(ctx, p, X509Profile)
-    return {"profiles": [detail.profile(profile) for profile in found], **more}
+    return _answer(ctx, made)
 
 
 def update_profile(ctx: WriteContext, p: Params) -> Answer:
     check_profile(ctx, p)
-    old = ctx.find(X509Profile, p["profileId"])
+    old = PROFILES.find(ctx, p)
     changed = replace(
         old,
         name=p.get("name", old.name),
@@ -99,46 +98,24 @@ def update_profile(ctx: WriteContext, p: Params) -> Answer:
         duration_seconds=p.get("durationSeconds", old.duration_seconds),
         accept_role_session_name=p.get("acceptRoleSessionName", old.accept_role_session_name),
     )
-    return _stored(ctx, changed)
-
-
-def _switch(ctx: WriteContext, p: Params, *, enabled: bool) -> Answer:
-    return _stored(ctx, replace(ctx.find(X509Profile, p["profileId"]), enabled=enabled))
-
-
-enable_profile = partial(_switch, enabled=True)
-disable_profile = partial(_switch, enabled=False)
-
-
-def delete_profile(ctx: WriteContext, p: Params) -> Answer:
-    old = ctx.find(X509Profile, p["profileId"])
-    ctx.tx.delete(old)
-    return _answer(old)
+    return PROFILES.store(ctx, changed)
 
 
 def put_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
     """Adds rules for one certificate field. Existing rules remain until they are deleted."""
-    old = ctx.find(X509Profile, p["profileId"])
+    old = PROFILES.find(ctx, p)
     field, specifiers = p["certificateField"], [rule["specifier"] for rule in p["mappingRules"]]
     if unknown := check_mapping(field, specifiers):
         raise faults.invalid(f"{field} has no specifier '{unknown}'.")
     mappings = tuple(dict.fromkeys((*old.mappings, *((field, specifier) for specifier in specifiers))))
     if len(mappings) > _MAX_RULES:
         raise faults.invalid(f"A profile has at most {_MAX_RULES} mapping rules.")
-    return _stored(ctx, replace(old, mappings=mappings))
+    return PROFILES.store(ctx, replace(old, mappings=mappings))
 
 
 def delete_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
     """The named specifiers of one certificate field, or all of them."""
-    old = ctx.find(X509Profile, p["profileId"])
+    old = PROFILES.find(ctx, p)
     field, specifiers = p["certificateField"], p.get("specifiers") or ()
     gone = {pair for pair in old.mappings if pair[0] == field and (not specifiers or pair[1] in specifiers)}
-    return _stored(ctx, replace(old, mappings=tuple(pair for pair in old.mappings if pair not in gone)))
-
-
-def _stored(ctx: WriteContext, changed: X509Profile) -> Answer:
-    return _answer(store(ctx, changed))
-
-
-def _answer(profile: X509Profile) -> Answer:
-    return {"profile": detail.profile(profile)}
+    return PROFILES.store(ctx, replace(old, mappings=tuple(pair for pair in old.mappings if pair not in gone)))

@@ -12,23 +12,21 @@ from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.directory import X509Subject
-from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.rolesanywhere import detail
-from daypass.operations.rolesanywhere.context import ReadContext
-from daypass.operations.rolesanywhere.lists import page
+from daypass.operations.rolesanywhere.entity_kind import EntityKind
 from daypass.ports import CertificateUse, Tx
 
 _CERTIFICATES: Final = 10
 _PROPERTIES: Final = 10
 
 
-def get_subject(ctx: ReadContext, p: Params) -> Answer:
-    return {"subject": detail.subject_whole(ctx.find(X509Subject, p["subjectId"]))}
-
-
-def list_subjects(ctx: ReadContext, p: Params) -> Answer:
-    found, more = page(ctx, p, X509Subject)
-    return {"subjects": [detail.subject(subject) for subject in found], **more}
+SUBJECTS: Final = EntityKind(
+    X509Subject,
+    "subjectId",
+    "subjects",
+    lambda _ctx, subject: {"subject": detail.subject_whole(subject)},
+    lambda _ctx, subject: detail.subject(subject),
+)
 
 
 def record_uses(tx: Tx, uses: Sequence[CertificateUse]) -> None:

@@ -15,8 +15,12 @@ from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.policy.model import Value
 from daypass.operations.crud.operation import Params, Permission, Resource
 from daypass.operations.rolesanywhere import anchor_changes as changed
-from daypass.operations.rolesanywhere import anchors, crls, detail, profiles, subjects, tags
+from daypass.operations.rolesanywhere import anchors, crls, detail, profiles, tags
+from daypass.operations.rolesanywhere.anchors import ANCHORS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf
+from daypass.operations.rolesanywhere.crls import CRLS
+from daypass.operations.rolesanywhere.profiles import PROFILES
+from daypass.operations.rolesanywhere.subjects import SUBJECTS
 
 
 def _anything(_ctx: ReadContext, _p: Params) -> Resource:
@@ -79,8 +83,8 @@ _ALL = (
         check=anchors.check_source,
         credential=changed.anchor("create"),
     ),
-    Operation("GetTrustAnchor", _ANCHOR, read=anchors.get_trust_anchor),
-    Operation("ListTrustAnchors", _anything, read=anchors.list_trust_anchors),
+    Operation("GetTrustAnchor", _ANCHOR, read=ANCHORS.get),
+    Operation("ListTrustAnchors", _anything, read=ANCHORS.list),
     Operation(
         "UpdateTrustAnchor",
         _ANCHOR,
@@ -88,11 +92,11 @@ _ALL = (
         check=anchors.check_source,
         credential=changed.anchor("update"),
     ),
-    Operation("EnableTrustAnchor", _ANCHOR, write=anchors.enable_trust_anchor, credential=changed.anchor("update")),
+    Operation("EnableTrustAnchor", _ANCHOR, write=ANCHORS.enable, credential=changed.anchor("update")),
     Operation(
         "DisableTrustAnchor",
         _ANCHOR,
-        write=anchors.disable_trust_anchor,
+        write=ANCHORS.disable,
         credential=changed.anchor("revoke"),
         urgent=True,
     ),
@@ -106,12 +110,12 @@ _ALL = (
     Operation("PutNotificationSettings", _ANCHOR, write=anchors.put_notification_settings),
     Operation("ResetNotificationSettings", _ANCHOR, write=anchors.reset_notification_settings),
     Operation("CreateProfile", _new_profile, write=profiles.create_profile, keys=_TAGS, check=profiles.check_profile),
-    Operation("GetProfile", _PROFILE, read=profiles.get_profile),
-    Operation("ListProfiles", _anything, read=profiles.list_profiles),
+    Operation("GetProfile", _PROFILE, read=PROFILES.get),
+    Operation("ListProfiles", _anything, read=PROFILES.list),
     Operation("UpdateProfile", _changed_profile, write=profiles.update_profile, check=profiles.check_profile),
-    Operation("EnableProfile", _PROFILE, write=profiles.enable_profile),
-    Operation("DisableProfile", _PROFILE, write=profiles.disable_profile, urgent=True),
-    Operation("DeleteProfile", _PROFILE, write=profiles.delete_profile, urgent=True),
+    Operation("EnableProfile", _PROFILE, write=PROFILES.enable),
+    Operation("DisableProfile", _PROFILE, write=PROFILES.disable, urgent=True),
+    Operation("DeleteProfile", _PROFILE, write=PROFILES.delete, urgent=True),
     Operation("PutAttributeMapping", _PROFILE, write=profiles.put_attribute_mapping),
     Operation("DeleteAttributeMapping", _PROFILE, write=profiles.delete_attribute_mapping),
     Operation(
@@ -123,14 +127,14 @@ _ALL = (
         credential=changed.crl,
         urgent=True,
     ),
-    Operation("GetCrl", _CRL, read=crls.get_crl),
-    Operation("ListCrls", _anything, read=crls.list_crls),
+    Operation("GetCrl", _CRL, read=CRLS.get),
+    Operation("ListCrls", _anything, read=CRLS.list),
     Operation("UpdateCrl", _CRL, write=crls.update_crl, check=crls.check_update, credential=changed.crl, urgent=True),
-    Operation("EnableCrl", _CRL, write=crls.enable_crl, credential=changed.crl, urgent=True),
-    Operation("DisableCrl", _CRL, write=crls.disable_crl, credential=changed.crl),
-    Operation("DeleteCrl", _CRL, write=crls.delete_crl, credential=changed.crl),
-    Operation("GetSubject", _named(X509Subject, "subjectId"), read=subjects.get_subject),
-    Operation("ListSubjects", _anything, read=subjects.list_subjects),
+    Operation("EnableCrl", _CRL, write=CRLS.enable, credential=changed.crl, urgent=True),
+    Operation("DisableCrl", _CRL, write=CRLS.disable, credential=changed.crl),
+    Operation("DeleteCrl", _CRL, write=CRLS.delete, credential=changed.crl),
+    Operation("GetSubject", _named(X509Subject, "subjectId"), read=SUBJECTS.get),
+    Operation("ListSubjects", _anything, read=SUBJECTS.list),
     Operation("TagResource", _tagged, write=tags.tag_resource, keys=_TAGS),
     Operation("UntagResource", _tagged, write=tags.untag_resource, keys=(_request_tag_keys,)),
     Operation("ListTagsForResource", _tagged, read=tags.list_tags_for_resource),

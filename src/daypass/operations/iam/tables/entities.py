@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from daypass.domain.directory import Group, User
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.iam import (
     access_keys,
@@ -33,7 +34,7 @@ USERS: Final = (
     ),
     Operation("GetUser", resources.user_or_caller, read=users.get_user),
     Operation("ListUsers", resources.listed("user"), read=users.list_users),
-    Operation("UpdateUser", resources.renamed_user, write=users.update_user),
+    Operation("UpdateUser", resources.renamed(User), write=users.update_user),
     Operation("DeleteUser", resources.user, write=users.delete_user, urgent=True),
     Operation(
         "CreateAccessKey",
@@ -64,7 +65,7 @@ GROUPS: Final = (
     Operation("CreateGroup", resources.new("group", "GroupName"), write=groups.create_group),
     Operation("GetGroup", resources.group, read=groups.get_group),
     Operation("ListGroups", resources.listed("group"), read=groups.list_groups),
-    Operation("UpdateGroup", resources.renamed_group, write=groups.update_group),
+    Operation("UpdateGroup", resources.renamed(Group), write=groups.update_group),
     Operation("DeleteGroup", resources.group, write=groups.delete_group),
     Operation("AddUserToGroup", resources.group, write=groups.add_user_to_group),
     Operation("RemoveUserFromGroup", resources.group, write=groups.remove_user_from_group, urgent=True),
