@@ -11,7 +11,7 @@ import click
 from daypass.cli import exits, output
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
-from daypass.cli.options import PAGE, Group, connect, output_option, server_options
+from daypass.cli.options import PAGE, Connect, Group, server_command
 from daypass.cli.own import own_access
 from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import identity
@@ -41,15 +41,14 @@ _OUTCOMES = {"allowed": "allowed", "allowed_if": "depends", "partly": "partly", 
 @click.option("--external-id", default="", metavar="ID", help="For sts:AssumeRole.")
 @click.option("--source-identity", default="", metavar="NAME", help="For sts:AssumeRole.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="For sts:AssumeRole; repeatable.")
-@server_options
-@output_option
-def simulate(principal: str, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def simulate(principal: str, connect: Connect, **given: Any) -> Result:
     """Show what would be decided, and why. Nothing is changed. PRINCIPAL is user/NAME, role/NAME or an ARN; without it,
     only the given policies decide. For assuming a role of your account, its trust policy is evaluated too.
 
     Exits with 1 when anything is not allowed. Needs daypass:SimulateAccess.
     """
-    connection = connect(profile, endpoint)
+    connection = connect()
     answer = connection.api("POST", "/simulate", body=_simulation(connection, principal, given))
     found = answer["results"]
     allowed = all(result["decision"] == "allowed" for result in found)
@@ -144,9 +143,8 @@ def access() -> None:
     "--look-at", type=click.IntRange(1), default=20_000, show_default=True, help="Stop after this many principals."
 )
 @click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
-@server_options
-@output_option
-def who_can(action: str, resource: str, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def who_can(action: str, resource: str, connect: Connect, **given: Any) -> Result:
     """Who of your account can do ACTION on RESOURCE (an ARN; * when left out). For sts:AssumeRole on a role, also those
     whom its trust policy admits from outside.
 
@@ -155,7 +153,7 @@ def who_can(action: str, resource: str, profile: str, endpoint: str, **given: An
     """
     query = {"action": action, "resource": resource, "denied": "true" if given["denied"] else ""}
     query |= {"after": given["after"]} if given["after"] else {}
-    search = _Search(connect(profile, endpoint), query)
+    search = _Search(connect(), query)
     search.run(given["limit"], given["look_at"])
     found = search.found[: given["limit"]]
     return Result(
@@ -210,15 +208,14 @@ class _Search:
 
 @access.command("what-can")
 @click.argument("principal")
-@server_options
-@output_option
-def what_can(principal: str, profile: str, endpoint: str) -> Result:
+@server_command
+def what_can(principal: str, connect: Connect) -> Result:
     """What PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with the limits of its other policies, and
     the roles of your account that it can assume.
 
     Exits with 1 when it can do nothing. Needs daypass:WhatCanAccess.
     """
-    connection = connect(profile, endpoint)
+    connection = connect()
     query = {"principal": _arn(connection, principal), "limit": str(PAGE)}
     whole = connection.api("GET", "/access/what-can", query)
     following = whole["next"]

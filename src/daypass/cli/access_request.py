@@ -14,16 +14,17 @@ from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.durations import moment_of
 from daypass.cli.files import text_of
 from daypass.cli.options import (
+    Connect,
     Duration,
     Group,
     account_option,
     complete_roles,
-    connect,
     form_option,
     limit_option,
-    output_option,
     pages,
-    server_options,
+    reason_option,
+    server_command,
+    server_connection,
 )
 from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal
@@ -109,11 +110,10 @@ def new_request_options(command: Any) -> Any:
 @click.option(
     "--confirm", default="", metavar="ROLE", help="With --break-glass: the name of the first role, as a confirmation."
 )
-@server_options
-@output_option
-def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def create(roles: tuple[str, ...], policy: TextIO | None, connect: Connect, **given: Any) -> Result:
     """Request access to ROLES (ARNs, or NAMES of your own account)."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     body = wanted(connection, roles, given, policy)
     if given["start"]:
         body["starts_at"] = moment_of(given["start"], time.time())
@@ -138,12 +138,11 @@ def create(roles: tuple[str, ...], policy: TextIO | None, profile: str, endpoint
 @request.command("suggest")
 @click.argument("action")
 @click.argument("resource", default="*")
-@server_options
-@output_option
-def suggest(action: str, resource: str, profile: str, endpoint: str) -> Result:
+@server_command
+def suggest(action: str, resource: str, connect: Connect) -> Result:
     """List the roles that you may request for ACTION on RESOURCE (an ARN), least privileged first."""
     query = {"action": action, "resource": resource}
-    found = connect(profile, endpoint).api("GET", "/role-suggestions", query)["suggestions"]
+    found = connect().api("GET", "/role-suggestions", query)["suggestions"]
     return Result(
         found,
         Table(
@@ -173,22 +172,20 @@ def _stages(number: int) -> str:
 @click.option("--inbox", is_flag=True, help="Only those that wait for your vote.")
 @click.option("--person", default="", help="Only those for this person: an ARN, or its last part.")
 @limit_option
-@server_options
-@output_option
+@server_command
 def list_requests(
     account: str,
     state: str | None,
     inbox: bool,  # click passes options as arguments
     person: str,
     limit: int,
-    profile: str,
-    endpoint: str,
+    connect: Connect,
 ) -> Result:
     """List access requests that concern you, or all of them if you may see them. Newest first, but those that wait for a
     decision oldest first.
     """
     query = {"account": account, "state": state or "", "approvable": "true" if inbox else "", "person": person}
-    found = pages(connect(profile, endpoint), _PATH, "access_requests", query, limit)
+    found = pages(connect(), _PATH, "access_requests", query, limit)
     return Result(
         found,
         Table(
@@ -212,12 +209,11 @@ def list_requests(
 @_id
 @click.option("--examine", is_flag=True, help="Also what it adds to the person's permissions, and earlier requests.")
 @account_option
-@server_options
-@output_option
-def show(request_id: str, examine: bool, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(request_id: str, examine: bool, account: str, connect: Connect) -> Result:
     """Show one access request, with its votes and grants."""
     path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
-    found = connect(profile, endpoint).api("GET", path, {"account": account})
+    found = connect().api("GET", path, {"account": account})
     if not examine:
         return request_result(found)
     return Result(found, *request_result(found["access_request"]).text, *examination(found))
@@ -225,20 +221,18 @@ def show(request_id: str, examine: bool, account: str, profile: str, endpoint: s
 
 @request.command("approve")
 @_id
-@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@reason_option
 @click.option("--for", "duration", type=Duration(), default=0, metavar="TIME", help="Grant it for a shorter time.")
 @click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
 @click.option("--instead", multiple=True, metavar="ROLE=ROLE", help="Grant the second role in place of the first.")
 @click.option("--binding", default="", metavar="DIGEST", help="Approve only this version of the request.")
 @mfa_options
 @account_option
-@server_options
+@server_connection
 @form_option
-def approve(
-    request_id: str, policy: TextIO | None, account: str, profile: str, endpoint: str, form: str, **given: Any
-) -> int:
+def approve(request_id: str, policy: TextIO | None, account: str, connect: Connect, form: str, **given: Any) -> int:
     """Approve an access request, exactly as it is shown. You cannot approve your own."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     path, binding = f"{_PATH}/{segment(request_id)}", given["binding"]
     if not binding:
         seen = connection.api("GET", path, {"account": account})
@@ -273,13 +267,10 @@ def _substitute(connection: Connection, text: str) -> tuple[str, str]:
 @_reason
 @mfa_options
 @account_option
-@server_options
-@output_option
-def deny(
-    request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, profile: str, endpoint: str
-) -> Result:
+@server_command
+def deny(request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, connect: Connect) -> Result:
     """Deny an access request, even if others approved it. Access that it gave ends, with its sessions."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     path = f"{_PATH}/{segment(request_id)}"
     seen = connection.api("GET", path, {"account": account})
     body = {"reason": reason, "binding": seen["binding"], **mfa_body(connection, mfa_serial, mfa_code)}
@@ -291,11 +282,11 @@ def _state(after: Mapping[str, Any]) -> Result:
 
 
 def _simple(name: str, text: str) -> Callable[..., None]:
-    def act(request_id: str, profile: str, endpoint: str) -> Result:
-        return _state(connect(profile, endpoint).api("POST", f"{_PATH}/{segment(request_id)}/{name}"))
+    def act(request_id: str, connect: Connect) -> Result:
+        return _state(connect().api("POST", f"{_PATH}/{segment(request_id)}/{name}"))
 
     act.__doc__ = text
-    command: Callable[..., None] = request.command(name)(_id(server_options(output_option(act))))
+    command: Callable[..., None] = request.command(name)(_id(server_command(act)))
     return command
 
 
@@ -306,11 +297,10 @@ done = _simple("done", "End the access of your request, with all its sessions.")
 @request.command("accept")
 @_id
 @mfa_options
-@server_options
-@output_option
-def accept(request_id: str, mfa_serial: str, mfa_code: str, profile: str, endpoint: str) -> Result:
+@server_command
+def accept(request_id: str, mfa_serial: str, mfa_code: str, connect: Connect) -> Result:
     """Accept a request that somebody made for you."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     body = mfa_body(connection, mfa_serial, mfa_code)
     return _state(connection.api("POST", f"{_PATH}/{segment(request_id)}/accept", body=body))
 
@@ -320,19 +310,10 @@ def accept(request_id: str, mfa_serial: str, mfa_code: str, profile: str, endpoi
 @_reason
 @click.option("--for", "duration", type=Duration(), required=True, metavar="TIME", help="The additional time: 30m, 1h.")
 @mfa_options
-@server_options
-@output_option
-def extend(
-    request_id: str,
-    reason: str,
-    duration: int,
-    mfa_serial: str,
-    mfa_code: str,
-    profile: str,
-    endpoint: str,
-) -> Result:
+@server_command
+def extend(request_id: str, reason: str, duration: int, mfa_serial: str, mfa_code: str, connect: Connect) -> Result:
     """Request more time for access that you have."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     body = {"seconds": duration, "reason": reason, **mfa_body(connection, mfa_serial, mfa_code)}
     return request_result(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False))
 

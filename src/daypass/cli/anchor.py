@@ -8,7 +8,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_of
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.results import Fields, Result, listing
 from daypass.client.http import Connection, segment
 
@@ -31,11 +31,10 @@ def _path(anchor_id: str, what: str = "") -> str:
 
 
 @anchor.command("ls")
-@server_options
-@output_option
-def list_anchors(profile: str, endpoint: str) -> Result:
+@server_command
+def list_anchors(connect: Connect) -> Result:
     """List the trust anchors."""
-    connection, found, query = connect(profile, endpoint), list[Any](), {"pageSize": _PAGE}
+    connection, found, query = connect(), list[Any](), {"pageSize": _PAGE}
     while True:
         page = _call(connection, "GET", "/trustanchors", query=query)
         found += page["trustAnchors"]
@@ -52,23 +51,21 @@ def list_anchors(profile: str, endpoint: str) -> Result:
 
 @anchor.command("show")
 @click.argument("anchor_id")
-@server_options
-@output_option
-def show(anchor_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(anchor_id: str, connect: Connect) -> Result:
     """Show a trust anchor and its certificates."""
-    return _shown(_call(connect(profile, endpoint), "GET", _path(anchor_id)))
+    return _shown(_call(connect(), "GET", _path(anchor_id)))
 
 
 @anchor.command("create")
 @click.argument("name")
 @click.argument("certificates", type=click.File(encoding="utf-8"), metavar="FILE")
 @click.option("--disabled", is_flag=True, help="Create it disabled.")
-@server_options
-@output_option
-def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, certificates: TextIO, disabled: bool, connect: Connect) -> Result:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     body = {"name": name, "source": _source(certificates), "enabled": not disabled}
-    return _shown(_call(connect(profile, endpoint), "POST", "/trustanchors", body))
+    return _shown(_call(connect(), "POST", "/trustanchors", body))
 
 
 @anchor.command("set")
@@ -81,11 +78,8 @@ def create(name: str, certificates: TextIO, disabled: bool, profile: str, endpoi
     help="CA certificates (PEM) that replace the present ones.",
 )
 @yes_option
-@server_options
-@output_option
-def set_anchor(
-    anchor_id: str, name: str, certificates: TextIO | None, yes: bool, profile: str, endpoint: str
-) -> Result:
+@server_command
+def set_anchor(anchor_id: str, name: str, certificates: TextIO | None, yes: bool, connect: Connect) -> Result:
     """Change the name of a trust anchor, or replace its certificates."""
     body: dict[str, Any] = {"name": name} if name else {}
     if not name and certificates is None:
@@ -93,7 +87,7 @@ def set_anchor(
     confirmed(f"Change trust anchor {output.safe(anchor_id)}?", yes=yes)
     if certificates is not None:
         body["source"] = _source(certificates)
-    return _shown(_call(connect(profile, endpoint), "PATCH", _path(anchor_id), body))
+    return _shown(_call(connect(), "PATCH", _path(anchor_id), body))
 
 
 def _source(certificates: TextIO) -> dict[str, Any]:
@@ -102,31 +96,28 @@ def _source(certificates: TextIO) -> dict[str, Any]:
 
 @anchor.command("enable")
 @click.argument("anchor_id")
-@server_options
-@output_option
-def enable(anchor_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def enable(anchor_id: str, connect: Connect) -> Result:
     """Accept the certificates of an authority again."""
-    return _changed(connect(profile, endpoint), "POST", anchor_id, "enable")
+    return _changed(connect(), "POST", anchor_id, "enable")
 
 
 @anchor.command("disable")
 @click.argument("anchor_id")
-@server_options
-@output_option
-def disable(anchor_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def disable(anchor_id: str, connect: Connect) -> Result:
     """Accept no certificate of an authority. Sessions stay valid: end them with `daypass revoke`."""
-    return _changed(connect(profile, endpoint), "POST", anchor_id, "disable")
+    return _changed(connect(), "POST", anchor_id, "disable")
 
 
 @anchor.command("rm")
 @click.argument("anchor_id")
 @yes_option
-@server_options
-@output_option
-def remove(anchor_id: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(anchor_id: str, yes: bool, connect: Connect) -> Result:
     """Delete a trust anchor. Sessions stay valid: end them with `daypass revoke`."""
     confirmed(f"Delete trust anchor {output.safe(anchor_id)}?", yes=yes)
-    return _changed(connect(profile, endpoint), "DELETE", anchor_id)
+    return _changed(connect(), "DELETE", anchor_id)
 
 
 def _changed(connection: Connection, method: str, anchor_id: str, verb: str = "") -> Result:

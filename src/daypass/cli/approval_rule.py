@@ -13,15 +13,7 @@ import click
 from daypass.cli import output
 from daypass.cli.exits import FINDING, OK
 from daypass.cli.files import parsed, text_at
-from daypass.cli.options import (
-    Group,
-    account_option,
-    confirmed,
-    connect,
-    output_option,
-    server_options,
-    yes_option,
-)
+from daypass.cli.options import Connect, Group, account_option, confirmed, server_command, yes_option
 from daypass.cli.replacing import difference
 from daypass.cli.replacing import show as show_change
 from daypass.cli.results import Result, done, listing, noting_done
@@ -39,11 +31,10 @@ def rule() -> None:
 
 @rule.command("ls")
 @account_option
-@server_options
-@output_option
-def list_rules(account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_rules(account: str, connect: Connect) -> Result:
     """List the rules."""
-    found = _stored(connect(profile, endpoint), account)
+    found = _stored(connect(), account)
     return listing(
         [*found.values()],
         ("RULE", "ROLES", "CHANGED", "BY"),
@@ -59,11 +50,10 @@ def list_rules(account: str, profile: str, endpoint: str) -> Result:
 @rule.command("show")
 @click.argument("name")
 @account_option
-@server_options
-@output_option
-def show(name: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(name: str, account: str, connect: Connect) -> Result:
     """Print rule NAME, as it was written."""
-    found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(name)}", {"account": account})
+    found = connect().api("GET", f"{_PATH}/{segment(name)}", {"account": account})
     lines = map(output.safe, found["document"].splitlines())
     return Result(found, partial(click.echo, "\n".join(lines)))
 
@@ -72,23 +62,21 @@ def show(name: str, account: str, profile: str, endpoint: str) -> Result:
 @click.argument("name")
 @account_option
 @yes_option
-@server_options
-@output_option
-def remove(name: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(name: str, account: str, yes: bool, connect: Connect) -> Result:
     """Delete rule NAME. Access that was approved under it ends."""
     confirmed(f"Delete rule {output.safe(name)}?", yes=yes, why="access that was approved under it ends")
-    connect(profile, endpoint).api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
+    connect().api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
     return done("deleted", f"Deleted rule {name}.", rule=name)
 
 
 @rule.command("diff")
 @_folder
 @account_option
-@server_options
-@output_option
-def diff(folder: Path, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def diff(folder: Path, account: str, connect: Connect) -> Result:
     """Compare the rules in FOLDER (NAME.json each, or one file) with the stored ones. Exits 1 when they differ."""
-    stored, files = _stored(connect(profile, endpoint), account), _files(folder)
+    stored, files = _stored(connect(), account), _files(folder)
     found, lines = [], list[str]()
     for name, text in files.items():
         before = json.loads(stored[name]["document"]) if name in stored else None
@@ -107,14 +95,13 @@ def diff(folder: Path, account: str, profile: str, endpoint: str) -> Result:
 @click.option("--prune", is_flag=True, help="Also delete the stored rules that have no file.")
 @account_option
 @yes_option
-@server_options
-@output_option
-def apply(folder: Path, prune: bool, account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def apply(folder: Path, prune: bool, account: str, yes: bool, connect: Connect) -> Result:
     """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone.
 
     What replaces or deletes a stored rule is shown, and done after you confirm it.
     """
-    connection, files = connect(profile, endpoint), _files(folder)
+    connection, files = connect(), _files(folder)
     stored = {name: json.loads(found["document"]) for name, found in _stored(connection, account).items()}
     dropped = sorted(stored.keys() - files.keys()) if prune and folder.is_dir() else []
     wanted = {name: json.loads(text) for name, text in files.items()} | dict.fromkeys(dropped)

@@ -17,14 +17,14 @@ from daypass.cli import exits, output
 from daypass.cli.durations import moment_of, seconds_of
 from daypass.cli.options import (
     PAGE,
+    Connect,
     Group,
     any_account_option,
-    connect,
     form_option,
     limit_option,
-    output_option,
     pages,
-    server_options,
+    server_command,
+    server_connection,
 )
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
 from daypass.cli.results import Fields, Result
@@ -45,11 +45,11 @@ def audit() -> None:
 @any_account_option
 @click.option("--limit", type=click.IntRange(1, PAGE), default=20, show_default=True)
 @click.option("--follow", "-f", is_flag=True, help="Print new records until interrupted.")
-@server_options
+@server_connection
 @form_option
-def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, form: str) -> None:
+def tail(account: str, limit: int, follow: bool, connect: Connect, form: str) -> None:
     """Print the newest records, oldest first."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     cursor: dict[str, int] | None = None
     while True:
         body = {"cursor": cursor, "account": account, "limit": limit, "wait": 10 if cursor is not None else 0}
@@ -77,13 +77,13 @@ def tail(account: str, limit: int, follow: bool, profile: str, endpoint: str, fo
 @click.option("--since", default="", metavar="TIME", help="2026-01-31T12:00:00Z, or 2h: the last two hours.")
 @click.option("--until", default="", metavar="TIME", help="2026-01-31T12:00:00Z.")
 @limit_option
-@server_options
+@server_connection
 @form_option
-def search(since: str, until: str, limit: int, profile: str, endpoint: str, form: str, **query: str | None) -> None:
+def search(since: str, until: str, limit: int, connect: Connect, form: str, **query: str | None) -> None:
     """Find records, newest first. Person, role, chain, source and decision are compared with the events themselves, which
     takes longer.
     """
-    connection = connect(profile, endpoint)
+    connection = connect()
     now = connection.clock() + connection.offset
     given = {name: text for name, text in query.items() if text}
     for name, text in (("since", since), ("until", until)):
@@ -101,15 +101,14 @@ def search(since: str, until: str, limit: int, profile: str, endpoint: str, form
 @audit.command("show")
 @click.argument("record")
 @any_account_option
-@server_options
-@output_option
-def show(record: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(record: str, account: str, connect: Connect) -> Result:
     """Print records whole: RECORD is a request id, a session id, or LOG/SEQ."""
     if not _RECORD.fullmatch(record):
         raise click.UsageError(
             f"{record!r} is not a record: give a request id, a session id (32 hex digits), or LOG/SEQ."
         )
-    connection = connect(profile, endpoint)
+    connection = connect()
     log, slash, seq = record.partition("/")
     if slash:
         found = [connection.api("GET", f"/audit/records/{segment(log)}/{segment(seq)}", {"account": account})]
@@ -130,10 +129,9 @@ def show(record: str, account: str, profile: str, endpoint: str) -> Result:
 )
 @click.option("--url", default="", metavar="URL", help="A PostgreSQL database, postgresql://…, without a server.")
 @any_account_option
-@server_options
-@output_option
+@server_command
 def verify(  # click passes options as arguments
-    database: Path | None, data: Path | None, url: str, account: str, profile: str, endpoint: str
+    database: Path | None, data: Path | None, url: str, account: str, connect: Connect
 ) -> Result:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
@@ -148,7 +146,7 @@ def verify(  # click passes options as arguments
     if url:
         source = PostgresRecord(url)
     else:
-        source = OfflineRecord(file) if file else OnlineRecord(connect(profile, endpoint), account)
+        source = OfflineRecord(file) if file else OnlineRecord(connect(), account)
     results = source.verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]
@@ -186,9 +184,8 @@ def _bad(fault: BadRecord) -> str:
     "--known", default="", metavar="SEQ:CHAIN", help="A head of the log that you noted before: the log must contain it."
 )
 @any_account_option
-@server_options
-@output_option
-def prove(record: str, known: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def prove(record: str, known: str, account: str, connect: Connect) -> Result:
     """Verify one record, and the log from it to its end. RECORD is LOG/SEQ.
 
     The hashes are computed here, from the bytes of the event and the hashes of what follows. Note the printed head: a later
@@ -197,7 +194,7 @@ def prove(record: str, known: str, account: str, profile: str, endpoint: str) ->
     log, slash, text = record.partition("/")
     if not slash or not _RECORD.fullmatch(record):
         raise click.UsageError(f"{record!r} is not LOG/SEQ.")
-    found = OnlineRecord(connect(profile, endpoint), account).proof(log, int(text), _known_head(log, known))
+    found = OnlineRecord(connect(), account).proof(log, int(text), _known_head(log, known))
     if found is None:
         output.message(f"{output.safe(record)} is not on the record")
         return Result(None, status=exits.FINDING)

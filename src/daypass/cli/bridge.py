@@ -17,7 +17,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.iam import Row
-from daypass.cli.options import Group, connect, output_option, server_options
+from daypass.cli.options import Connect, Group, server_command
 from daypass.cli.results import Result
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
@@ -45,11 +45,10 @@ def bridge() -> None:
 @bridge.command("aws")
 @click.option("--audience", default="sts.amazonaws.com", metavar="NAME", help="The audience of the tokens.")
 @_subject_option
-@server_options
-@output_option
-def aws(audience: str, subject: str, profile: str, endpoint: str) -> Result:
+@server_command
+def aws(audience: str, subject: str, connect: Connect) -> Result:
     """Print the OIDC provider and trust policy for AWS, or for another installation of Daypass."""
-    issuer, subject = _facts(connect(profile, endpoint), subject)
+    issuer, subject = _facts(connect(), subject)
     name = issuer.partition("://")[2]
     statement = {
         "Effect": "Allow",
@@ -76,13 +75,12 @@ def aws(audience: str, subject: str, profile: str, endpoint: str) -> Result:
 @click.option("--provider", default="daypass", metavar="NAME", help="The provider in the pool.")
 @click.option("--token-url", default="https://sts.googleapis.com/v1/token", metavar="URL", help="The token endpoint.")
 @_subject_option
-@server_options
-@output_option
-def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, profile: str, endpoint: str) -> Result:
+@server_command
+def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, connect: Connect) -> Result:
     """Print the identity provider and the credential file for Google Cloud, with your project's number in place of
     PROJECT_NUMBER.
     """
-    issuer, subject = _facts(connect(profile, endpoint), subject)
+    issuer, subject = _facts(connect(), subject)
     named = _GOOGLE.format(pool=pool, provider=provider)
     audience = audience or f"https:{named}"
     credential = {
@@ -133,11 +131,10 @@ def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, p
 @click.option("--audience", default=_AZURE, metavar="NAME", help="The audience of the tokens.")
 @click.option("--name", default="daypass", metavar="NAME", help="Name of the federated credential.")
 @_subject_option
-@server_options
-@output_option
-def azure(audience: str, name: str, subject: str, profile: str, endpoint: str) -> Result:
+@server_command
+def azure(audience: str, name: str, subject: str, connect: Connect) -> Result:
     """Print the federated credential for Microsoft Entra, which accepts RS256 only (oauth.web_identity_algorithms)."""
-    issuer, subject = _facts(connect(profile, endpoint), subject)
+    issuer, subject = _facts(connect(), subject)
     credential = {"name": name, "issuer": issuer, "subject": subject, "audiences": [audience]}
     create = _command(
         *("az", "ad", "app", "federated-credential", "create", "--id", "APPLICATION_ID"),
@@ -154,16 +151,13 @@ def azure(audience: str, name: str, subject: str, profile: str, endpoint: str) -
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy of its tokens; repeatable.")
 @click.option("--ttl", default="1h", metavar="TIME", help="The longest lifetime of its tokens.", show_default=True)
 @_subject_option
-@server_options
-@output_option
-def vault(
-    audience: str, role: str, policies: tuple[str, ...], ttl: str, subject: str, profile: str, endpoint: str
-) -> Result:
+@server_command
+def vault(audience: str, role: str, policies: tuple[str, ...], ttl: str, subject: str, connect: Connect) -> Result:
     """Print the JWT auth method for HashiCorp Vault and OpenBao.
 
     Its tokens do not end with the session here, so they have a lifetime of their own.
     """
-    issuer, subject = _facts(connect(profile, endpoint), subject)
+    issuer, subject = _facts(connect(), subject)
     config = {"oidc_discovery_url": issuer, "bound_issuer": issuer}
     rules = {
         "role_type": "jwt",
@@ -194,14 +188,11 @@ def vault(
 @click.option(
     "--form", "shape", type=click.Choice(["text", "google"]), default="text", help="google: for its credential file."
 )
-@server_options
-@output_option
-def token(audience: str, algorithm: str, seconds: int, shape: str, profile: str, endpoint: str) -> Result:
+@server_command
+def token(audience: str, algorithm: str, seconds: int, shape: str, connect: Connect) -> Result:
     """Print a token for AUDIENCE. It cannot be revoked: keep it short."""
     wanted = algorithm or ("RS256" if audience == _AZURE else "ES256")
-    answer = connect(profile, endpoint).sts(
-        "GetWebIdentityToken", Audience=[audience], SigningAlgorithm=wanted, DurationSeconds=seconds
-    )
+    answer = connect().sts("GetWebIdentityToken", Audience=[audience], SigningAlgorithm=wanted, DurationSeconds=seconds)
     text = answer.findtext("WebIdentityToken")
     if not text:
         raise ClientError("", "the server's answer holds no token")

@@ -9,14 +9,13 @@ import click
 from daypass.cli import output
 from daypass.cli.files import parsed
 from daypass.cli.options import (
+    Connect,
     Group,
     account_option,
     confirmed,
-    connect,
     limit_option,
-    output_option,
     pages,
-    server_options,
+    server_command,
     yes_option,
 )
 from daypass.cli.provider import merged
@@ -40,9 +39,8 @@ def _one(client_id: str, what: str = "") -> str:
 @click.argument("name")
 @click.argument("settings", nargs=-1, metavar="[MEMBER=VALUE]...")
 @account_option
-@server_options
-@output_option
-def create(name: str, settings: tuple[str, ...], account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, settings: tuple[str, ...], account: str, connect: Connect) -> Result:
     """Create an OAuth client. VALUE is JSON or text, @FILE what a file contains (@- standard input).
 
     Without token_endpoint_auth_method it authenticates with private_key_jwt: give jwks or jwks_uri.
@@ -53,18 +51,17 @@ def create(name: str, settings: tuple[str, ...], account: str, profile: str, end
     'redirect_uris=["http://127.0.0.1/callback"]'
     """  # noqa: D301  # click reads the control character
     body = {"name": name, "settings": _with_objects(merged({}, settings))}
-    made = connect(profile, endpoint).api("POST", _PATH, {"account": account}, body)
+    made = connect().api("POST", _PATH, {"account": account}, body)
     return Result(made, Fields({"client id": made["client_id"], "arn": made["arn"]}))
 
 
 @client.command("ls")
 @account_option
 @limit_option
-@server_options
-@output_option
-def list_clients(account: str, limit: int, profile: str, endpoint: str) -> Result:
+@server_command
+def list_clients(account: str, limit: int, connect: Connect) -> Result:
     """List the clients."""
-    found = pages(connect(profile, endpoint), _PATH, "clients", {"account": account}, limit)
+    found = pages(connect(), _PATH, "clients", {"account": account}, limit)
     return listing(
         found,
         ("CLIENT ID", "NAME", "TYPE", "ENABLED", "GRANTS"),
@@ -75,11 +72,10 @@ def list_clients(account: str, limit: int, profile: str, endpoint: str) -> Resul
 @client.command("show")
 @click.argument("client_id")
 @account_option
-@server_options
-@output_option
-def show(client_id: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(client_id: str, account: str, connect: Connect) -> Result:
     """Show a client and its settings."""
-    found = connect(profile, endpoint).api("GET", _one(client_id), {"account": account})
+    found = connect().api("GET", _one(client_id), {"account": account})
     return Result(
         found,
         Fields(
@@ -102,8 +98,7 @@ def show(client_id: str, account: str, profile: str, endpoint: str) -> Result:
 @click.option("--enable/--disable", "enabled", default=None, help="A disabled client cannot authenticate.")
 @account_option
 @yes_option
-@server_options
-@output_option
+@server_command
 def set_(
     client_id: str,
     settings: tuple[str, ...],
@@ -111,14 +106,13 @@ def set_(
     enabled: bool | None,  # click passes options as arguments
     account: str,
     yes: bool,  # click passes options as arguments
-    profile: str,
-    endpoint: str,
+    connect: Connect,
 ) -> Result:
     """Change a client. Settings that are not named stay; MEMBER= restores the default.
 
     A setting that is replaced or removed is shown, and changed after you confirm it.
     """
-    connection, query = connect(profile, endpoint), {"account": account}
+    connection, query = connect(), {"account": account}
     body: dict[str, Any] = {}
     if settings:
         now = connection.api("GET", _one(client_id), query)["settings"]
@@ -138,12 +132,11 @@ def set_(
 @click.argument("client_id")
 @yes_option
 @account_option
-@server_options
-@output_option
-def remove(client_id: str, yes: bool, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(client_id: str, yes: bool, account: str, connect: Connect) -> Result:
     """Delete a client. Its refresh tokens and its sessions end."""
     confirmed(f"Delete client {output.safe(client_id)}?", yes=yes)
-    connect(profile, endpoint).api("DELETE", _one(client_id), {"account": account})
+    connect().api("DELETE", _one(client_id), {"account": account})
     return done("deleted", f"Deleted client {client_id}.", client_id=client_id)
 
 
@@ -155,11 +148,10 @@ def secret() -> None:
 @secret.command("create")
 @click.argument("client_id")
 @account_option
-@server_options
-@output_option
-def create_secret(client_id: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def create_secret(client_id: str, account: str, connect: Connect) -> Result:
     """Add a secret. It is shown only once."""
-    made = connect(profile, endpoint).api("POST", _one(client_id, "/secrets"), {"account": account})
+    made = connect().api("POST", _one(client_id, "/secrets"), {"account": account})
     return Result(made, Fields({"id": made["id"], "client secret": made["client_secret"]}))
 
 
@@ -168,13 +160,12 @@ def create_secret(client_id: str, account: str, profile: str, endpoint: str) -> 
 @click.argument("secret_id")
 @account_option
 @yes_option
-@server_options
-@output_option
-def remove_secret(client_id: str, secret_id: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove_secret(client_id: str, secret_id: str, account: str, yes: bool, connect: Connect) -> Result:
     """Delete a secret. It stops working at once."""
     confirmed(f"Delete secret {output.safe(secret_id)} of client {output.safe(client_id)}?", yes=yes)
     path = _one(client_id, f"/secrets/{segment(secret_id)}")
-    connect(profile, endpoint).api("DELETE", path, {"account": account})
+    connect().api("DELETE", path, {"account": account})
     return done("deleted", f"Deleted secret {secret_id}.", client_id=client_id, secret_id=secret_id)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Duration, connect, output_option, server_options
+from daypass.cli.options import Connect, Duration, server_command
 from daypass.cli.results import Fields, Result, Table
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -31,16 +31,15 @@ _TABLES = (
     "--last", type=Duration(), default="24h", show_default=True, metavar="TIME", help="The period, up to now."
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print the series as CSV.")
-@server_options
-@output_option
-def dashboard(last: int, as_csv: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def dashboard(last: int, as_csv: bool, connect: Connect) -> Result:
     """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes.
 
     Principals of the operator also see latency, faults and synthetic checks of the server.
     """
     if not 0 < last <= _MOST_SECONDS:
         raise click.UsageError("The period is at most 30 days.")
-    connection = connect(profile, endpoint)
+    connection = connect()
     until = int((connection.clock() + connection.offset) * 1000)
     query = {"since": str(until - last * 1000), "until": str(until)}
     found = connection.api("GET", "/audit/summary", query)
@@ -132,11 +131,10 @@ def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
 
 
 @click.command("settings")
-@server_options
-@output_option
-def settings(profile: str, endpoint: str) -> Result:
+@server_command
+def settings(connect: Connect) -> Result:
     """Show the settings of the server, without secrets. For the operator's principals."""
-    found = connect(profile, endpoint).api("GET", "/settings")["sections"]
+    found = connect().api("GET", "/settings")["sections"]
     return Result(
         found,
         lambda: output.settings(

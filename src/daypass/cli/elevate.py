@@ -21,11 +21,10 @@ from daypass.cli.durations import left
 from daypass.cli.environment import of_role, process_form
 from daypass.cli.exec import PassedOn
 from daypass.cli.exits import DENIED
-from daypass.cli.options import complete_roles, open_connection, server_options
+from daypass.cli.options import Connect, complete_roles, server_connection
 from daypass.client.credentials import AssumeRole, assume_role
 from daypass.client.errors import ClientError
 from daypass.client.http import segment
-from daypass.client.usable import resolve
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection
@@ -38,9 +37,9 @@ _PAUSE = 1.0  # seconds between two looks at a request that waits
 @click.command("elevate", cls=PassedOn)
 @click.argument("role", shell_complete=complete_roles)
 @new_request_options
-@server_options
+@server_connection
 @click.pass_obj
-def elevate(command: tuple[str, ...] | None, /, role: str, profile: str, endpoint: str, **given: Any) -> int:
+def elevate(command: tuple[str, ...] | None, /, role: str, connect: Connect, **given: Any) -> int:
     """Get ROLE for one COMMAND: daypass elevate ROLE --reason "..." -- kubectl get pods
 
     Requests access, waits until it is approved, runs the command, or a shell, with the role's credentials, and ends the
@@ -51,7 +50,7 @@ def elevate(command: tuple[str, ...] | None, /, role: str, profile: str, endpoin
         raise click.UsageError(
             "Name a command: daypass elevate ROLE --reason TEXT -- COMMAND. A shell needs a terminal."
         )
-    connection = open_connection(resolve(profile, endpoint))
+    connection = connect()
     body = {**wanted(connection, (role,), given), "client_token": f"elevate-{secrets.token_hex(16)}", "reuse": True}
     with _handlers():
         return _elevated(connection, body, tuple(command or ()))

@@ -10,7 +10,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_at
-from daypass.cli.options import connect, output_option, server_options
+from daypass.cli.options import Connect, server_command
 from daypass.cli.results import Result
 from daypass.client.errors import ClientError, Members
 from daypass.client.http import Connection, segment
@@ -44,9 +44,8 @@ _STEPS = {
 
 @click.command()
 @click.argument("message")
-@server_options
-@output_option
-def explain(message: str, profile: str, endpoint: str) -> Result:
+@server_command
+def explain(message: str, connect: Connect) -> Result:
     """Show why a request was denied. MESSAGE is a request id, or the encoded message, or a whole pasted denial; - reads it
     from standard input. A denial that holds neither, as the AWS CLI prints it, is looked up in the record: the newest
     one of this principal and action.
@@ -55,7 +54,7 @@ def explain(message: str, profile: str, endpoint: str) -> Result:
     refusals that no policy decided, daypass:ReadAudit.
     """
     text = (text_at("-")[:_MAX_TEXT] if message == "-" else message).strip()
-    connection = connect(profile, endpoint)
+    connection = connect()
     candidates, requests = _MESSAGE.findall(text), _REQUEST_ID.findall(text)
     if candidates:
         explanation = _decoded(connection, max(candidates, key=len))

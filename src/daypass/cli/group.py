@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daypass.cli import iam, output
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.results import Result, done, noting_done
 
 if TYPE_CHECKING:
@@ -24,22 +24,20 @@ iam.add_list(group, "Group")
 
 @group.command("show")
 @click.argument("name")
-@server_options
-@output_option
-def show(name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(name: str, connect: Connect) -> Result:
     """List the users in group NAME."""
-    found = list(iam.listed(connect(profile, endpoint), "GetGroup", "Users/member", GroupName=name))
+    found = list(iam.listed(connect(), "GetGroup", "Users/member", GroupName=name))
     return iam.table_of(found, {"USER": "UserName", "ARN": "Arn"})
 
 
 @group.command("create")
 @click.argument("name")
 @click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
-@server_options
-@output_option
-def create(name: str, path: str, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, path: str, connect: Connect) -> Result:
     """Create group NAME."""
-    made = iam.one(connect(profile, endpoint), "CreateGroup", "Group", GroupName=name, Path=path)
+    made = iam.one(connect(), "CreateGroup", "Group", GroupName=name, Path=path)
     return Result(made, f"Created {made.get('Arn', name)}.")
 
 
@@ -47,12 +45,11 @@ def create(name: str, path: str, profile: str, endpoint: str) -> Result:
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also remove its memberships and policies.")
 @yes_option
-@server_options
-@output_option
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
     """Delete group NAME."""
     confirmed(f"Delete group {output.safe(name)}?", yes=yes)
-    connection = connect(profile, endpoint)
+    connection = connect()
     if force:
         for each in list(iam.listed(connection, "GetGroup", "Users/member", GroupName=name)):
             connection.iam("RemoveUserFromGroup", UserName=each["UserName"], GroupName=name)
@@ -65,11 +62,10 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
 @group.command("add")
 @click.argument("name")
 @click.argument("users", nargs=-1, required=True)
-@server_options
-@output_option
-def add(name: str, users: tuple[str, ...], profile: str, endpoint: str) -> Result:
+@server_command
+def add(name: str, users: tuple[str, ...], connect: Connect) -> Result:
     """Add USERS to group NAME."""
-    _for_each(connect(profile, endpoint), "AddUserToGroup", users, name)
+    _for_each(connect(), "AddUserToGroup", users, name)
     return done("added", *(f"Added {each} to {name}." for each in users), group=name, users=users)
 
 
@@ -77,13 +73,12 @@ def add(name: str, users: tuple[str, ...], profile: str, endpoint: str) -> Resul
 @click.argument("name")
 @click.argument("users", nargs=-1, required=True)
 @yes_option
-@server_options
-@output_option
-def remove_users(name: str, users: tuple[str, ...], yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove_users(name: str, users: tuple[str, ...], yes: bool, connect: Connect) -> Result:
     """Remove USERS from group NAME."""
     question = f"Remove {output.safe(', '.join(users))} from group {output.safe(name)}?"
     confirmed(question, yes=yes, why="this takes permissions away")
-    _for_each(connect(profile, endpoint), "RemoveUserFromGroup", users, name)
+    _for_each(connect(), "RemoveUserFromGroup", users, name)
     return done("removed", *(f"Removed {each} from {name}." for each in users), group=name, users=users)
 
 

@@ -13,7 +13,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import name_of, parsed, text_of
-from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, confirmed, server_command, yes_option
 from daypass.cli.replacing import agreed, unchanged, unless_absent
 from daypass.cli.results import Result, done, listing
 from daypass.client.credentials import identity
@@ -61,10 +61,9 @@ def add_list(group: click.Group, kind: str, more: str = "") -> None:
     """Adds `ls` for users, groups or roles. `kind`: User, Group or Role. `more`: of its help."""
 
     @group.command("ls", help=f"List the {kind.lower()}s.{more}")
-    @server_options
-    @output_option
-    def list_entities(profile: str, endpoint: str) -> Result:
-        found = list(listed(connect(profile, endpoint), f"List{kind}s", f"{kind}s/member"))
+    @server_command
+    def list_entities(connect: Connect) -> Result:
+        found = list(listed(connect(), f"List{kind}s", f"{kind}s/member"))
         return table_of(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"})
 
 
@@ -123,10 +122,9 @@ def add_policy_commands(group: click.Group, kind: str) -> None:
 
     @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")
     @click.argument("name")
-    @server_options
-    @output_option
-    def policies(name: str, profile: str, endpoint: str) -> Result:
-        return table_of(policies_of(connect(profile, endpoint), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
+    @server_command
+    def policies(name: str, connect: Connect) -> Result:
+        return table_of(policies_of(connect(), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
 
 
 def _add_attaching(group: click.Group, kind: str) -> None:
@@ -135,10 +133,9 @@ def _add_attaching(group: click.Group, kind: str) -> None:
     @group.command("attach", help=f"Attach POLICY (an ARN, aws/NAME, or a NAME of your account) to {what} NAME.")
     @click.argument("name")
     @click.argument("policy")
-    @server_options
-    @output_option
-    def attach(name: str, policy: str, profile: str, endpoint: str) -> Result:
-        connection = connect(profile, endpoint)
+    @server_command
+    def attach(name: str, policy: str, connect: Connect) -> Result:
+        connection = connect()
         arn = policy_arn(connection, policy)
         connection.iam(f"Attach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
         return done("attached", f"Attached {arn} to {what} {name}.", policy_arn=arn, **{what: name})
@@ -147,11 +144,10 @@ def _add_attaching(group: click.Group, kind: str) -> None:
     @click.argument("name")
     @click.argument("policy")
     @yes_option
-    @server_options
-    @output_option
-    def detach(name: str, policy: str, yes: bool, profile: str, endpoint: str) -> Result:
+    @server_command
+    def detach(name: str, policy: str, yes: bool, connect: Connect) -> Result:
         confirmed(f"Detach policy {output.safe(policy)} from {what} {output.safe(name)}?", yes=yes, why=WHY_POLICY)
-        connection = connect(profile, endpoint)
+        connection = connect()
         arn = policy_arn(connection, policy)
         connection.iam(f"Detach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
         return done("detached", f"Detached {arn} from {what} {name}.", policy_arn=arn, **{what: name})
@@ -168,10 +164,9 @@ def _add_inline(group: click.Group, kind: str) -> None:
     @click.argument("policy")
     @click.argument("file", type=click.File(encoding="utf-8"))
     @yes_option
-    @server_options
-    @output_option
-    def put(name: str, policy: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
-        text, connection = document_of(file), connect(profile, endpoint)
+    @server_command
+    def put(name: str, policy: str, file: TextIO, yes: bool, connect: Connect) -> Result:
+        text, connection = document_of(file), connect()
         which = {f"{kind}Name": name, "PolicyName": policy}
         found = unless_absent(lambda: stored(connection, f"Get{kind}Policy", "PolicyDocument", **which))
         title, about = f"Inline policy {policy} of {what} {name}", {what: name, "policy_name": policy}

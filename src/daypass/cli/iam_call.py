@@ -11,7 +11,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_at
-from daypass.cli.options import confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, confirmed, server_command, yes_option
 from daypass.cli.results import Result
 
 _ACTION = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
@@ -25,9 +25,8 @@ _CONFIRMED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set",
 @click.argument("action")
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
 @yes_option
-@server_options
-@output_option
-def iam(action: str, parameters: tuple[str, ...], yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def iam(action: str, parameters: tuple[str, ...], yes: bool, connect: Connect) -> Result:
     """Call ACTION of the IAM API, as AWS documents it: `daypass iam GetUser UserName=ann`.
 
     Members of lists have numbers (Tags.member.1.Key=team). A value that begins with @ is read from that file (@- for
@@ -40,7 +39,7 @@ def iam(action: str, parameters: tuple[str, ...], yes: bool, profile: str, endpo
         raise click.UsageError("A parameter is given twice.")
     if action.startswith(_CONFIRMED):
         confirmed(f"Call {action} with {output.safe(' '.join(parameters))}?", yes=yes)
-    answer = value_of(connect(profile, endpoint).iam(action, **given))
+    answer = value_of(connect().iam(action, **given))
     found = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
     text = [lambda: click.echo(json.dumps(found, indent=2))] if found else []
     return Result(found, *text)

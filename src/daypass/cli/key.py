@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import iam, output
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.results import Fields, Result, done
 
 _user = click.option("--user", "name", default="", metavar="NAME", help="Owner of the key. Default: you.")
@@ -18,11 +18,10 @@ def key() -> None:
 
 @key.command("ls")
 @_user
-@server_options
-@output_option
-def list_keys(name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_keys(name: str, connect: Connect) -> Result:
     """List the access keys of a user."""
-    found = list(iam.listed(connect(profile, endpoint), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
+    found = list(iam.listed(connect(), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     return iam.table_of(
         found, {"ACCESS KEY": "AccessKeyId", "USER": "UserName", "STATE": "Status", "CREATED": "CreateDate"}
     )
@@ -30,11 +29,10 @@ def list_keys(name: str, profile: str, endpoint: str) -> Result:
 
 @key.command("create")
 @_user
-@server_options
-@output_option
-def create(name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, connect: Connect) -> Result:
     """Create an access key. Its secret is shown only once."""
-    made = iam.one(connect(profile, endpoint), "CreateAccessKey", "AccessKey", UserName=name)
+    made = iam.one(connect(), "CreateAccessKey", "AccessKey", UserName=name)
     return Result(made, Fields({"access key id": made["AccessKeyId"], "secret access key": made["SecretAccessKey"]}))
 
 
@@ -42,32 +40,29 @@ def create(name: str, profile: str, endpoint: str) -> Result:
 @click.argument("key_id")
 @_user
 @yes_option
-@server_options
-@output_option
-def remove(key_id: str, name: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(key_id: str, name: str, yes: bool, connect: Connect) -> Result:
     """Delete access key KEY_ID. Its sessions stay valid: end them with `daypass revoke access-key`."""
     confirmed(f"Delete access key {output.safe(key_id)}?", yes=yes)
-    connect(profile, endpoint).iam("DeleteAccessKey", AccessKeyId=key_id, UserName=name)
+    connect().iam("DeleteAccessKey", AccessKeyId=key_id, UserName=name)
     return done("deleted", f"Deleted access key {key_id}.", access_key_id=key_id)
 
 
 @key.command("disable")
 @click.argument("key_id")
 @_user
-@server_options
-@output_option
-def disable(key_id: str, name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def disable(key_id: str, name: str, connect: Connect) -> Result:
     """Make access key KEY_ID inactive; `enable` makes it active again."""
-    connect(profile, endpoint).iam("UpdateAccessKey", AccessKeyId=key_id, Status="Inactive", UserName=name)
+    connect().iam("UpdateAccessKey", AccessKeyId=key_id, Status="Inactive", UserName=name)
     return done("disabled", f"Access key {key_id} is inactive.", access_key_id=key_id)
 
 
 @key.command("enable")
 @click.argument("key_id")
 @_user
-@server_options
-@output_option
-def enable(key_id: str, name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def enable(key_id: str, name: str, connect: Connect) -> Result:
     """Make access key KEY_ID active again."""
-    connect(profile, endpoint).iam("UpdateAccessKey", AccessKeyId=key_id, Status="Active", UserName=name)
+    connect().iam("UpdateAccessKey", AccessKeyId=key_id, Status="Active", UserName=name)
     return done("enabled", f"Access key {key_id} is active.", access_key_id=key_id)

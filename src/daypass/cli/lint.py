@@ -10,7 +10,7 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.files import text_of
-from daypass.cli.options import connect, server_options
+from daypass.cli.options import Connect, server_connection
 from daypass.cli.sarif import report
 
 _KINDS = ("auto", "identity", "managed", "trust", "session", "guardrail", "resource")
@@ -38,14 +38,13 @@ Linted = tuple[str, list[Finding]]
     help="Exit with 1 if a finding has at least this severity.",
 )
 @click.option("--output", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
-@server_options
+@server_connection
 def lint(
     files: Sequence[TextIO],
     stored: bool,  # click passes options as arguments
     fail_on: str,
     form: str,
-    profile: str,
-    endpoint: str,
+    connect: Connect,
     **given: str,
 ) -> int:
     """Lint policies in FILES (- for stdin), without a server; or, with --stored, those of an account on the server.
@@ -55,9 +54,9 @@ def lint(
     if stored == bool(files):
         raise click.UsageError("Name files, or --stored.")
     if stored:
-        found = list(_stored(profile, endpoint, given["account"]))
+        found = list(_stored(connect, given["account"]))
     elif given["role"]:
-        found = [(file.name, _lint_on_server(profile, endpoint, text_of(file), given["role"])) for file in files]
+        found = [(file.name, _lint_on_server(connect, text_of(file), given["role"])) for file in files]
     else:
         found = [(file.name, offline(text_of(file), given["kind"], given["account"])) for file in files]
     _PRINT[form](found)
@@ -101,14 +100,14 @@ def _guessed(text: str) -> str:
     return "resource" if elements & {"Resource", "NotResource"} else "trust"
 
 
-def _lint_on_server(profile: str, endpoint: str, text: str, role: str) -> list[Finding]:
+def _lint_on_server(connect: Connect, text: str, role: str) -> list[Finding]:
     body = {"document": text, "kind": "trust", "role": role}
-    findings: list[Finding] = connect(profile, endpoint).api("POST", "/lint", body=body)["findings"]
+    findings: list[Finding] = connect().api("POST", "/lint", body=body)["findings"]
     return findings
 
 
-def _stored(profile: str, endpoint: str, account: str) -> Iterator[Linted]:
-    connection, after = connect(profile, endpoint), ""
+def _stored(connect: Connect, account: str) -> Iterator[Linted]:
+    connection, after = connect(), ""
     while True:
         page = connection.api("GET", "/lint", {"account": account, "after": after, "limit": _PAGE})
         for linted in page["policies"]:

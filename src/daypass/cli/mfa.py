@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,12 +13,13 @@ import click
 from daypass.cli import authenticator_app, exits, output
 from daypass.cli.access_request import mfa_options
 from daypass.cli.options import (
+    Connect,
     Group,
+    account_option,
     confirmed,
-    connect,
     open_connection,
-    output_option,
-    server_options,
+    server_command,
+    user_option,
     yes_option,
 )
 from daypass.cli.request import mfa_code_on_terminal
@@ -31,19 +32,13 @@ _SECONDS = 900
 """How long a session for one change lasts: the shortest that there is."""
 
 
-def _whose(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--user and --account: the devices of another user."""
-    command = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")(command)
-    return click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")(command)
-
-
 @contextmanager
-def _with_mfa(profile: str, endpoint: str, *, mfa_serial: str, mfa_code: str, own: bool = True) -> Iterator[Connection]:
+def _with_mfa(connect: Connect, *, mfa_serial: str, mfa_code: str, own: bool = True) -> Iterator[Connection]:
     """A connection for a change of devices: with --mfa-serial, or that of the profile, a session of the caller with MFA.
 
     `own`: the caller's own devices, which a key alone may not change once there is one; the refusal then says what to give.
     """
-    connection = connect(profile, endpoint)
+    connection = connect()
     serial = mfa_serial or connection.profile.mfa_serial
     if mfa_code and not serial:
         raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
@@ -72,12 +67,12 @@ def mfa() -> None:
 
 
 @mfa.command("ls")
-@_whose
-@server_options
-@output_option
-def list_devices(user: str, account: str, profile: str, endpoint: str) -> Result:
+@user_option
+@account_option
+@server_command
+def list_devices(user: str, account: str, connect: Connect) -> Result:
     """List your devices, or those of another user."""
-    found = connect(profile, endpoint).api("GET", "/mfa-devices", {"user": user, "account": account})
+    found = connect().api("GET", "/mfa-devices", {"user": user, "account": account})
     rows = [(each["name"], _kind(each), output.moment(each["used_at"]), each["id"]) for each in found["passkeys"]]
     rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in found["virtual_devices"]]
     return Result(
@@ -97,16 +92,15 @@ def _kind(passkey: dict[str, Any]) -> str:
 @click.option("--app", is_flag=True, help="Register an authenticator app instead, on this terminal.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @mfa_options
-@server_options
-@output_option
-def add(app: bool, no_browser: bool, profile: str, endpoint: str, **given: Any) -> Result:  # options
+@server_command
+def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> Result:  # options
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
     if app:
-        with _with_mfa(profile, endpoint, **given) as connection:
+        with _with_mfa(connect, **given) as connection:
             serial = authenticator_app.register(connection)
         text = f"Registered {serial}. For a role that needs it: daypass exec ROLE --mfa-serial {serial}"
         return done("registered", text, serial_number=serial)
-    address = f"{connect(profile, endpoint).profile.endpoint}/account/devices"
+    address = f"{connect().profile.endpoint}/account/devices"
     if no_browser or not webbrowser.open(address):
         return done("address", f"Open this address: {address}", address=address)
     return done("opened", f"Your browser opens {address}.", address=address)
@@ -115,26 +109,26 @@ def add(app: bool, no_browser: bool, profile: str, endpoint: str, **given: Any) 
 @mfa.command("rename")
 @click.argument("passkey_id", metavar="ID")
 @click.argument("name")
-@_whose
+@user_option
+@account_option
 @mfa_options
-@server_options
-@output_option
-def rename(passkey_id: str, name: str, user: str, account: str, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def rename(passkey_id: str, name: str, user: str, account: str, connect: Connect, **given: Any) -> Result:
     """Rename passkey ID to NAME."""
     query, body = {"user": user, "account": account}, {"name": name}
-    with _with_mfa(profile, endpoint, **given, own=not user) as connection:
+    with _with_mfa(connect, **given, own=not user) as connection:
         renamed = connection.api("PUT", f"/passkeys/{segment(passkey_id)}", query, body=body)
     return Result(renamed, f"The passkey is named {output.safe(renamed['name'])}.")
 
 
 @mfa.command("rm")
 @click.argument("device", metavar="ID")
-@_whose
+@user_option
+@account_option
 @mfa_options
 @yes_option
-@server_options
-@output_option
-def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def remove(device: str, user: str, account: str, yes: bool, connect: Connect, **given: Any) -> Result:
     """Remove passkey ID, or the virtual device with serial number ID.
 
     With a passkey, its user is signed out of other browsers.
@@ -143,7 +137,7 @@ def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoi
     if virtual and account:
         raise click.UsageError("A virtual device is removed in its own account: leave out --account.")
     confirmed(f"Remove {'device' if virtual else 'passkey'} {output.safe(device)}?", yes=yes)
-    with _with_mfa(profile, endpoint, **given, own=not user) as connection:
+    with _with_mfa(connect, **given, own=not user) as connection:
         if virtual:
             authenticator_app.remove(connection, device, user)
         else:
@@ -154,11 +148,10 @@ def remove(device: str, user: str, account: str, yes: bool, profile: str, endpoi
 @mfa.command("recovery-codes")
 @mfa_options
 @yes_option
-@server_options
-@output_option
-def recovery_codes(yes: bool, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def recovery_codes(yes: bool, connect: Connect, **given: Any) -> Result:
     """Make ten new recovery codes. Those that you have stop working."""
     confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
-    with _with_mfa(profile, endpoint, **given) as connection:
+    with _with_mfa(connect, **given) as connection:
         made = connection.api("POST", "/recovery-codes", body={})
     return Result(made, "Each code signs you in once, after your password. They are not shown again:", *made["codes"])

@@ -10,14 +10,14 @@ import click
 from daypass.cli import output
 from daypass.cli.files import text_of
 from daypass.cli.options import (
+    Connect,
     Group,
     account_option,
     confirmed,
-    connect,
     limit_option,
-    output_option,
     pages,
-    server_options,
+    server_command,
+    user_option,
     yes_option,
 )
 from daypass.cli.replacing import show
@@ -43,11 +43,10 @@ def notify() -> None:
 
 @notify.command("ls")
 @account_option
-@server_options
-@output_option
-def list_channels(account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_channels(account: str, connect: Connect) -> Result:
     """List the channels."""
-    found = connect(profile, endpoint).api("GET", _PATH, {"account": account})["notification_channels"]
+    found = connect().api("GET", _PATH, {"account": account})["notification_channels"]
     return listing(
         found,
         ("CHANNEL", "KIND", "TARGET", "EVENTS"),
@@ -73,9 +72,8 @@ def list_channels(account: str, profile: str, endpoint: str) -> Result:
 )
 @account_option
 @yes_option
-@server_options
-@output_option
-def set_channel(name: str, kind: str, target: str, yes: bool, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def set_channel(name: str, kind: str, target: str, yes: bool, connect: Connect, **given: Any) -> Result:
     """Create or replace channel NAME. TARGET is a URL, or for e-mail addresses with commas.
 
     For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow). A channel that exists
@@ -84,7 +82,7 @@ def set_channel(name: str, kind: str, target: str, yes: bool, profile: str, endp
     body: dict[str, Any] = {"kind": kind, "target": target, "events": list(given["events"] or _EVENTS)}
     if given["secret_file"] is not None:
         body["secret"] = text_of(given["secret_file"]).strip()
-    connection = connect(profile, endpoint)
+    connection = connect()
     _agree(connection, name, given["account"], body, yes=yes)
     made = connection.api("PUT", f"{_PATH}/{segment(name)}", {"account": given["account"]}, body=body)
     text = [f"Channel {made['name']} reports:", *(f"  {event}" for event in made["events"])]
@@ -107,23 +105,21 @@ def _agree(connection: Connection, name: str, account: str, body: Mapping[str, A
 @_name
 @account_option
 @yes_option
-@server_options
-@output_option
-def remove(name: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(name: str, account: str, yes: bool, connect: Connect) -> Result:
     """Delete channel NAME."""
     confirmed(f"Delete channel {output.safe(name)}?", yes=yes)
-    connect(profile, endpoint).api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
+    connect().api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
     return done("deleted", f"Deleted channel {name}.", channel=name)
 
 
 @notify.command("test")
 @_name
 @account_option
-@server_options
-@output_option
-def send_test(name: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def send_test(name: str, account: str, connect: Connect) -> Result:
     """Send a test over channel NAME. `daypass notify log` shows whether it arrived."""
-    made = connect(profile, endpoint).api("POST", f"{_PATH}/{segment(name)}/test", {"account": account})
+    made = connect().api("POST", f"{_PATH}/{segment(name)}/test", {"account": account})
     return Result(made, f"Notification {made['id']} is on its way.")
 
 
@@ -131,14 +127,11 @@ def send_test(name: str, account: str, profile: str, endpoint: str) -> Result:
 @click.option("--dead", is_flag=True, help="Only those that could not be delivered.")
 @account_option
 @limit_option
-@server_options
-@output_option
-def log(
-    dead: bool, account: str, limit: int, profile: str, endpoint: str
-) -> Result:  # click passes options as arguments
+@server_command
+def log(dead: bool, account: str, limit: int, connect: Connect) -> Result:  # click passes options as arguments
     """List notifications, newest first."""
     query = {"account": account, "outcome": "dead" if dead else ""}
-    found = pages(connect(profile, endpoint), "/notifications", "notifications", query, limit)
+    found = pages(connect(), "/notifications", "notifications", query, limit)
     return listing(
         found,
         ("NOTIFICATION", "CHANNEL", "EVENT", "STATE", "ATTEMPTS", "ERROR"),
@@ -149,11 +142,10 @@ def log(
 @notify.command("retry")
 @click.argument("notification_id")
 @account_option
-@server_options
-@output_option
-def retry(notification_id: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def retry(notification_id: str, account: str, connect: Connect) -> Result:
     """Deliver a dead notification again."""
-    connect(profile, endpoint).api("POST", f"/notifications/{segment(notification_id)}/retry", {"account": account})
+    connect().api("POST", f"/notifications/{segment(notification_id)}/retry", {"account": account})
     return done("waiting", f"Notification {notification_id} waits for delivery.", notification_id=notification_id)
 
 
@@ -165,15 +157,14 @@ def retry(notification_id: str, account: str, profile: str, endpoint: str) -> Re
     metavar="CHAT_USER",
     help="Only this chat user can use it. Teams takes no other code.",
 )
-@server_options
-@output_option
-def chat_code(chat_user: str, profile: str, endpoint: str) -> Result:
+@server_command
+def chat_code(chat_user: str, connect: Connect) -> Result:
     """Make a code that links your chat user with you, so that you can approve in the chat.
 
     In Teams, mention the webhook with "link" first: it answers with the CHAT_USER that you give to --for.
     """
     body = {"chat_user": chat_user} if chat_user else {}
-    made = connect(profile, endpoint).api("POST", "/chat-codes", body=body)
+    made = connect().api("POST", "/chat-codes", body=body)
     return Result(
         made,
         "Send this from your chat user within ten minutes, and give it to nobody:",
@@ -182,13 +173,12 @@ def chat_code(chat_user: str, profile: str, endpoint: str) -> Result:
 
 
 @notify.command("chat-users")
-@click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")
+@user_option
 @account_option
-@server_options
-@output_option
-def chat_users(user: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def chat_users(user: str, account: str, connect: Connect) -> Result:
     """List the chat users who may approve as you."""
-    found = connect(profile, endpoint).api("GET", "/chat-users", {"user": user, "account": account})["chat_users"]
+    found = connect().api("GET", "/chat-users", {"user": user, "account": account})["chat_users"]
     return listing(
         found, ("CHAT USER", "NAME", "LINKED"), lambda c: (c["id"], c["name"], output.moment(c["created_at"]))
     )
@@ -196,14 +186,13 @@ def chat_users(user: str, account: str, profile: str, endpoint: str) -> Result:
 
 @notify.command("chat-unlink")
 @click.argument("chat_user", metavar="CHAT_USER")
-@click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")
+@user_option
 @account_option
 @yes_option
-@server_options
-@output_option
-def chat_unlink(chat_user: str, user: str, account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def chat_unlink(chat_user: str, user: str, account: str, yes: bool, connect: Connect) -> Result:
     """Remove the link of CHAT_USER."""
     confirmed(f"Remove the link of {output.safe(chat_user)}?", yes=yes)
     query = {"user": user, "account": account}
-    connect(profile, endpoint).api("DELETE", f"/chat-users/{segment(chat_user)}", query)
+    connect().api("DELETE", f"/chat-users/{segment(chat_user)}", query)
     return done("deleted", f"Removed the link of {chat_user}.", chat_user=chat_user)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from daypass.cli import output
-from daypass.cli.options import confirmed, connect, output_option, server_options
+from daypass.cli.options import Connect, account_option, confirmed, reason_option, server_command
 from daypass.cli.results import Result
 from daypass.cli.revoke import ended
 
@@ -18,20 +18,18 @@ from daypass.cli.revoke import ended
     "--principal", "principals", multiple=True, metavar="PRINCIPAL", help="Also this principal of the person."
 )
 @click.option("--source-identity", "identities", multiple=True, metavar="NAME", help="Also this source identity.")
-@click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
-@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@account_option
+@reason_option
 @click.option("--delete", is_flag=True, help="Also delete the user, with its keys, memberships and policies.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--yes", is_flag=True, help="With --delete: do not ask.")
-@server_options
-@output_option
+@server_command
 def offboard(
     name: str,
     principals: tuple[str, ...],
     identities: tuple[str, ...],
     yes: bool,  # click passes options as arguments
-    profile: str,
-    endpoint: str,
+    connect: Connect,
     **given: Any,
 ) -> Result:
     """End the access of user NAME: sessions, access requests, keys, password, MFA devices and passkeys.
@@ -47,7 +45,7 @@ def offboard(
         *({"kind": "principal", "value": value} for value in principals),
         *({"kind": "source_identity", "value": value} for value in identities),
     ]
-    made = connect(profile, endpoint).api("POST", "/offboardings", body={"user": name, "also": also, **given})
+    made = connect().api("POST", "/offboardings", body={"user": name, "also": also, **given})
     return Result(made, *report(made, deletes=bool(given["delete"])))
 
 

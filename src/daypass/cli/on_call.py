@@ -6,7 +6,7 @@ import json
 
 import click
 
-from daypass.cli.options import Group, account_option, connect, output_option, server_options
+from daypass.cli.options import Connect, Group, account_option, server_command
 from daypass.cli.results import Result, listing
 from daypass.client.http import segment
 
@@ -20,11 +20,10 @@ def oncall() -> None:
 
 @oncall.command("ls")
 @account_option
-@server_options
-@output_option
-def list_schedules(account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_schedules(account: str, connect: Connect) -> Result:
     """List the rules that have a schedule."""
-    rules = connect(profile, endpoint).api("GET", _PATH, {"account": account})["approval_rules"]
+    rules = connect().api("GET", _PATH, {"account": account})["approval_rules"]
     found = [
         {"rule": rule["name"], "kind": schedule.get("kind", "icalendar"), "calendar": schedule["calendar"]}
         for rule in rules
@@ -36,9 +35,8 @@ def list_schedules(account: str, profile: str, endpoint: str) -> Result:
 @oncall.command("show")
 @click.argument("rule")
 @account_option
-@server_options
-@output_option
-def show(rule: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(rule: str, account: str, connect: Connect) -> Result:
     """Print the names and addresses that are on call now, by the schedule of RULE."""
-    found = connect(profile, endpoint).api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
+    found = connect().api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
     return Result(found, *(found["people"] or ["Nobody is on call."]))

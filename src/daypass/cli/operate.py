@@ -12,14 +12,13 @@ from daypass.cli import output
 from daypass.cli.iam import document_of
 from daypass.cli.lint import offline
 from daypass.cli.options import (
+    Connect,
     Group,
     any_account_option,
     confirmed,
-    connect,
     limit_option,
-    output_option,
     pages,
-    server_options,
+    server_command,
     yes_option,
 )
 from daypass.cli.replacing import agreed, unchanged, unless_absent
@@ -37,19 +36,17 @@ def sessions() -> None:
 @click.option("--principal-id", default="", metavar="ID", help="Sessions of this role or user id.")
 @click.option("--all", "every", is_flag=True, help="Also those that have ended.")
 @limit_option
-@server_options
-@output_option
+@server_command
 def list_sessions(
     account: str,
     principal_id: str,
     every: bool,  # click passes options as arguments
     limit: int,
-    profile: str,
-    endpoint: str,
+    connect: Connect,
 ) -> Result:
     """List sessions, newest first."""
     query = {"account": account, "principal_id": principal_id, "active": "" if every else "true"}
-    connection = connect(profile, endpoint)
+    connection = connect()
     found = pages(connection, "/sessions", "sessions", query, limit)
     now = connection.clock() + connection.offset
     return Result(
@@ -66,11 +63,10 @@ def list_sessions(
 
 @sessions.command("show")
 @click.argument("session_id")
-@server_options
-@output_option
-def show_session(session_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show_session(session_id: str, connect: Connect) -> Result:
     """Show one session with the chain of custody behind it."""
-    found = connect(profile, endpoint).api("GET", f"/sessions/{segment(session_id)}")
+    found = connect().api("GET", f"/sessions/{segment(session_id)}")
     times = {name: output.moment(found[name]) for name in ("issued_at", "expires_at")}
     return Result(
         found,
@@ -90,18 +86,16 @@ def account() -> None:
 @click.argument("name")
 @click.option("--id", "account_id", default="", metavar="ID", help="12 digits. Default: a free number.")
 @click.option("--root-key", is_flag=True, help="Make a root key; its secret is shown once.")
-@server_options
-@output_option
+@server_command
 def create_account(
     name: str,
     account_id: str,
     root_key: bool,  # click passes options as arguments
-    profile: str,
-    endpoint: str,
+    connect: Connect,
 ) -> Result:
     """Create an account called NAME."""
     body = {"name": name, "id": account_id, "root_key": root_key}
-    made = connect(profile, endpoint).api("POST", "/accounts", body=body, repeatable=False)
+    made = connect().api("POST", "/accounts", body=body, repeatable=False)
     return Result(made, Fields(_plain(made)))
 
 
@@ -117,11 +111,10 @@ def _plain(account: dict[str, Any]) -> dict[str, object]:
 
 @account.command("ls")
 @limit_option
-@server_options
-@output_option
-def list_accounts(limit: int, profile: str, endpoint: str) -> Result:
+@server_command
+def list_accounts(limit: int, connect: Connect) -> Result:
     """List accounts."""
-    found = pages(connect(profile, endpoint), "/accounts", "accounts", {}, limit)
+    found = pages(connect(), "/accounts", "accounts", {}, limit)
     return listing(
         found,
         ("ACCOUNT", "NAME", "MADE", ""),
@@ -146,14 +139,13 @@ def _guardrail(account_id: str, name: str) -> str:
 @click.argument("name")
 @click.argument("document", type=click.File(encoding="utf-8"))
 @yes_option
-@server_options
-@output_option
-def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, connect: Connect) -> Result:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin).
 
     One that exists is replaced, after the change is shown and confirmed.
     """
-    path, connection = _guardrail(account_id, name), connect(profile, endpoint)
+    path, connection = _guardrail(account_id, name), connect()
     text = document_of(document)
     found = unless_absent(lambda: connection.api("GET", path))
     title, about = f"Guardrail {name} of {account_id}", {"account": account_id, "name": name}
@@ -168,22 +160,20 @@ def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, profi
 
 @guardrail.command("ls")
 @click.argument("account_id")
-@server_options
-@output_option
-def list_guardrails(account_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_guardrails(account_id: str, connect: Connect) -> Result:
     """List the guardrails of ACCOUNT_ID."""
-    found = connect(profile, endpoint).api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
+    found = connect().api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
     return Result(found, Table(("NAME", "MADE"), [(g["name"], output.moment(g["created_at"])) for g in found]))
 
 
 @guardrail.command("show")
 @click.argument("account_id")
 @click.argument("name")
-@server_options
-@output_option
-def show_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show_guardrail(account_id: str, name: str, connect: Connect) -> Result:
     """Print the policy of a guardrail."""
-    found = connect(profile, endpoint).api("GET", _guardrail(account_id, name))
+    found = connect().api("GET", _guardrail(account_id, name))
     lines = str(found["document"]).expandtabs(4).splitlines()
     return Result(found, partial(click.echo, "\n".join(map(output.safe, lines))))
 
@@ -192,10 +182,9 @@ def show_guardrail(account_id: str, name: str, profile: str, endpoint: str) -> R
 @click.argument("account_id")
 @click.argument("name")
 @yes_option
-@server_options
-@output_option
-def remove_guardrail(account_id: str, name: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove_guardrail(account_id: str, name: str, yes: bool, connect: Connect) -> Result:
     """Remove a guardrail."""
     confirmed(f"Remove guardrail {output.safe(name)} of {output.safe(account_id)}?", yes=yes, why=_WHY)
-    connect(profile, endpoint).api("DELETE", _guardrail(account_id, name))
+    connect().api("DELETE", _guardrail(account_id, name))
     return done("deleted", f"Guardrail {name} of {account_id} is removed.", account=account_id, name=name)

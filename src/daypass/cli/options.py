@@ -57,6 +57,8 @@ Group.command_class = Command
 _SUMMARY = 300  # characters: longer than any first sentence
 
 F = TypeVar("F", bound=Callable[..., Any])
+Connect = Callable[[], "Connection"]
+"""Makes the connection that --profile and --endpoint choose."""
 
 
 class Duration(_Type):
@@ -99,6 +101,16 @@ def server_options(command: F) -> F:
     )
 
 
+def server_connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--profile and --endpoint. The command gets them as `connect`, which makes the connection."""
+
+    @functools.wraps(command)
+    def connected(*arguments: Any, profile: str, endpoint: str, **given: Any) -> Any:
+        return command(*arguments, connect=functools.partial(_connect, profile, endpoint), **given)
+
+    return server_options(connected)
+
+
 def output_option(command: Callable[..., Result]) -> Callable[..., int]:
     """--output text|json: prints the Result that the command returns, and returns its exit status."""
 
@@ -107,6 +119,11 @@ def output_option(command: Callable[..., Result]) -> Callable[..., int]:
         return render(command(*arguments, **given), form)
 
     return form_option(rendered)
+
+
+def server_command(command: Callable[..., Result]) -> Callable[..., int]:
+    """A command that calls a server and returns a Result: --profile, --endpoint and --output."""
+    return server_connection(output_option(command))
 
 
 def form_option(command: F) -> F:
@@ -118,10 +135,12 @@ def form_option(command: F) -> F:
 
 
 account_option = click.option("--account", default="", metavar="ID", help="Another account, for the operator.")
+user_option = click.option("--user", default="", metavar="NAME", help="Another user. Default: you.")
 any_account_option = click.option(
     "--account", default="", metavar="ID", help="Another account, for the operator; * for all."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+reason_option = click.option("--reason", default="", metavar="TEXT", help="For the record.")
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Maximum number of results."
 )
@@ -145,7 +164,7 @@ def open_connection(profile: Profile) -> Connection:
     return Connection(profile, transport=announced(exchange))
 
 
-def connect(profile: str, endpoint: str) -> Connection:
+def _connect(profile: str, endpoint: str) -> Connection:
     """A connection as the profile; see `client.profiles.resolve`."""
     from daypass.cli.nearest import remember  # the HTTP client takes time to import
 

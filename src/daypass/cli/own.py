@@ -6,7 +6,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import left
-from daypass.cli.options import Group, connect, limit_option, output_option, pages, server_options
+from daypass.cli.options import Connect, Group, limit_option, pages, server_command
 from daypass.cli.results import Result, Table, done, listing
 from daypass.client.http import segment
 
@@ -17,11 +17,10 @@ def browser() -> None:
 
 
 @browser.command("ls")
-@server_options
-@output_option
-def list_browsers(profile: str, endpoint: str) -> Result:
+@server_command
+def list_browsers(connect: Connect) -> Result:
     """List the browsers in which you are signed in, newest first."""
-    found = connect(profile, endpoint).api("GET", "/browser-sessions")["browser_sessions"]
+    found = connect().api("GET", "/browser-sessions")["browser_sessions"]
     return listing(
         found,
         ("SESSION", "SIGNED IN", "LAST USED", "UNTIL", "ADDRESS", "BROWSER"),
@@ -36,20 +35,18 @@ def list_browsers(profile: str, endpoint: str) -> Result:
 
 @browser.command("end")
 @click.argument("session_id", metavar="SESSION")
-@server_options
-@output_option
-def end_browser(session_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def end_browser(session_id: str, connect: Connect) -> Result:
     """Sign one of your browsers out. Sessions made from it stay valid; `daypass revoke session` ends these too."""
-    connect(profile, endpoint).api("DELETE", f"/browser-sessions/{segment(session_id)}")
+    connect().api("DELETE", f"/browser-sessions/{segment(session_id)}")
     return done("deleted", f"Signed out {session_id}.", session_id=session_id)
 
 
 @click.command("own")
-@server_options
-@output_option
-def own_access(profile: str, endpoint: str) -> Result:
+@server_command
+def own_access(connect: Connect) -> Result:
     """Show your grants and your open requests."""
-    found = connect(profile, endpoint).api("GET", "/own-access")
+    found = connect().api("GET", "/own-access")
     grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in found["grants"]]
     listed = {g["request_id"] for g in found["grants"]}
     requests = [
@@ -60,11 +57,10 @@ def own_access(profile: str, endpoint: str) -> Result:
 
 @click.command("roles")
 @limit_option
-@server_options
-@output_option
-def requestable_roles(limit: int, profile: str, endpoint: str) -> Result:
+@server_command
+def requestable_roles(limit: int, connect: Connect) -> Result:
     """List the roles that you may request, with their rules."""
-    found = pages(connect(profile, endpoint), "/roles/requestable", "roles", {}, limit)
+    found = pages(connect(), "/roles/requestable", "roles", {}, limit)
     return listing(
         found,
         ("ROLE", "RULE", "APPROVAL", "AT MOST", "TICKET", "EMERGENCY"),

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import iam, output
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.replacing import agreed, unchanged
 from daypass.cli.results import Result, done
 from daypass.client.http import Connection
@@ -23,22 +23,20 @@ def policy() -> None:
 
 @policy.command("ls")
 @click.option("--scope", type=click.Choice(["local", "aws", "all"]), default="local", show_default=True)
-@server_options
-@output_option
-def list_policies(scope: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_policies(scope: str, connect: Connect) -> Result:
     """List the managed policies of your account, or those of AWS."""
     scopes = {"local": "Local", "aws": "AWS", "all": "All"}
-    found = list(iam.listed(connect(profile, endpoint), "ListPolicies", "Policies/member", Scope=scopes[scope]))
+    found = list(iam.listed(connect(), "ListPolicies", "Policies/member", Scope=scopes[scope]))
     return iam.table_of(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"})
 
 
 @policy.command("show")
 @click.argument("name", metavar="POLICY")
-@server_options
-@output_option
-def show(name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(name: str, connect: Connect) -> Result:
     """Print the document of POLICY."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     found, document = _current(connection, iam.policy_arn(connection, name))
     return Result({**found, "Document": document}, lambda: click.echo(json.dumps(document, indent=2)))
 
@@ -54,13 +52,12 @@ def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]
 @click.argument("name")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
-@server_options
-@output_option
-def create(name: str, file: TextIO, description: str, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, file: TextIO, description: str, connect: Connect) -> Result:
     """Create policy NAME with the document in FILE (- for stdin)."""
     text = iam.document_of(file)
     made = iam.one(
-        connect(profile, endpoint),
+        connect(),
         "CreatePolicy",
         "Policy",
         PolicyName=name,
@@ -74,15 +71,14 @@ def create(name: str, file: TextIO, description: str, profile: str, endpoint: st
 @click.argument("name", metavar="POLICY")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
-@server_options
-@output_option
-def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def update(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
     """Give POLICY the document in FILE (- for stdin). Four former versions are kept.
 
     The change is shown, and made after you confirm it.
     """
     text = iam.document_of(file)
-    connection = connect(profile, endpoint)
+    connection = connect()
     arn = iam.policy_arn(connection, name)
     _, stored = _current(connection, arn)
     if not agreed(f"Policy {arn}", stored, json.loads(text), why=iam.WHY_POLICY, yes=yes):
@@ -102,12 +98,11 @@ def update(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> R
 @policy.command("rm")
 @click.argument("name", metavar="POLICY")
 @yes_option
-@server_options
-@output_option
-def remove(name: str, yes: bool, profile: str, endpoint: str) -> Result:  # click passes options so
+@server_command
+def remove(name: str, yes: bool, connect: Connect) -> Result:  # click passes options so
     """Delete POLICY, all its versions included. It must be attached to nothing."""
     confirmed(f"Delete policy {output.safe(name)}?", yes=yes)
-    connection = connect(profile, endpoint)
+    connection = connect()
     arn = iam.policy_arn(connection, name)
     for each in list(iam.listed(connection, "ListPolicyVersions", "Versions/member", PolicyArn=arn)):
         if each["IsDefaultVersion"] != "true":

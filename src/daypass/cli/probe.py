@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import exits
-from daypass.cli.options import complete_roles, connect, output_option, server_options
+from daypass.cli.options import Connect, complete_roles, server_command
 from daypass.cli.results import Result, Table
 from daypass.client.credentials import role_arn
 from daypass.client.probe import Probe
@@ -14,15 +14,14 @@ from daypass.client.probe import Probe
 @click.command("probe")
 @click.argument("role", default="", shell_complete=complete_roles)
 @click.option("--denied", default="", metavar="ROLE", help="A role that your key must not be able to assume.")
-@server_options
-@output_option
-def probe(role: str, denied: str, profile: str, endpoint: str) -> Result:
+@server_command
+def probe(role: str, denied: str, connect: Connect) -> Result:
     """Check a server from outside: what must work works, and what must be refused is refused.
 
     With ROLE, a session of it must work, and must not work when its token is changed. The exit status is 1 when a check
     fails, so that a monitoring system can use it. A server can run the same checks itself: see the setting checks.seconds.
     """
-    connection = connect(profile, endpoint)
+    connection = connect()
     check = Probe(
         connection.profile,
         role_arn(connection, role) if role else "",

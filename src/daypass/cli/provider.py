@@ -14,7 +14,7 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.files import text_at
-from daypass.cli.options import Group, account_option, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, account_option, confirmed, server_command, yes_option
 from daypass.cli.replacing import agree_settings, agreed, unchanged
 from daypass.cli.results import Fields, Result, Table, done, listing, noting_done
 from daypass.client.http import Connection, segment
@@ -38,9 +38,8 @@ def _path(name: str, what: str) -> str:
     "--tenant", default="", metavar="TEXT", help="The customer, for presets with one issuer for each customer."
 )
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
-@server_options
-@output_option
-def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], **given: str) -> Result:
+@server_command
+def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], connect: Connect) -> Result:
     """Accept tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
 
     Settings are those of `daypass provider set`. The provider alone lets nobody assume a role: roles must trust it.
@@ -54,7 +53,7 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
     if not audiences[0]:
         raise click.UsageError(f"Say which audience is taken: --client-id. {note}".rstrip())
     wanted = merged(preset_settings, settings)
-    connection = connect(given["profile"], given["endpoint"])
+    connection = connect()
     made = connection.iam("CreateOpenIDConnectProvider", Url=f"https://{url}", ClientIDList=audiences)
     arn = made.findtext("OpenIDConnectProviderArn") or url
     if not wanted:
@@ -83,11 +82,10 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
 
 @provider.command("ls")
 @account_option
-@server_options
-@output_option
-def list_providers(account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_providers(account: str, connect: Connect) -> Result:
     """List the providers of an account."""
-    found = connect(profile, endpoint).api("GET", "/providers/oidc", {"account": account})["providers"]
+    found = connect().api("GET", "/providers/oidc", {"account": account})["providers"]
     return listing(
         found,
         ("URL", "MADE", "CLIENT IDS"),
@@ -98,11 +96,10 @@ def list_providers(account: str, profile: str, endpoint: str) -> Result:
 @provider.command("show")
 @click.argument("issuer")
 @account_option
-@server_options
-@output_option
-def show(issuer: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(issuer: str, account: str, connect: Connect) -> Result:
     """Show a provider and its settings; ISSUER is its URL or ARN."""
-    found = connect(profile, endpoint).api("GET", _path(issuer, "settings"), {"account": account})
+    found = connect().api("GET", _path(issuer, "settings"), {"account": account})
     shown = {"arn": found["arn"], "client ids": ", ".join(found["client_ids"])}
     return Result(found, Fields(shown), partial(output.settings, found["settings"]))
 
@@ -112,9 +109,8 @@ def show(issuer: str, account: str, profile: str, endpoint: str) -> Result:
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
 @account_option
 @yes_option
-@server_options
-@output_option
-def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, connect: Connect) -> Result:
     """Set how tokens of ISSUER are verified. VALUE is JSON or text, or @FILE for the content of a file (@- for standard input).
 
     NAME= restores the default. Secrets are read from files or standard input only. A setting that is replaced or removed is
@@ -126,7 +122,7 @@ def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, profil
     daypass provider set k8s.example.com token_review.url=https://10.0.0.1:6443 token_review.bearer=@token
     ca_pem=@ca.crt
     """  # noqa: D301  # click reads the control character
-    connection = connect(profile, endpoint)
+    connection = connect()
     query = {"account": account}
     now = connection.api("GET", _path(issuer, "settings"), query)["settings"]
     body = {"settings": merged(now, settings)}
@@ -173,18 +169,16 @@ def _value(name: str, text: str) -> Any:
 @click.argument("issuer")
 @click.option("--refresh", is_flag=True, help="Fetch the keys first.")
 @account_option
-@server_options
-@output_option
+@server_command
 def keys(
     issuer: str,
     refresh: bool,  # click passes options as arguments
     account: str,
-    profile: str,
-    endpoint: str,
+    connect: Connect,
 ) -> Result:
     """Show the status of the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
     method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
-    found = connect(profile, endpoint).api(method, _path(issuer, what), {"account": account})
+    found = connect().api(method, _path(issuer, what), {"account": account})
     return Result(
         found, lambda: _show_keys(found), status=exits.FINDING if found["error"] or not found["keys"] else exits.OK
     )
@@ -213,12 +207,11 @@ def _show_keys(found: Mapping[str, Any]) -> None:
 @provider.command("rm")
 @click.argument("issuer")
 @yes_option
-@server_options
-@output_option
-def remove(issuer: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(issuer: str, yes: bool, connect: Connect) -> Result:
     """Stop accepting tokens of ISSUER. Roles that trust it stay; nobody can assume them with it."""
     confirmed(f"Delete provider {output.safe(issuer)}?", yes=yes)
-    connection = connect(profile, endpoint)
+    connection = connect()
     arn = connection.api("GET", _path(issuer, "settings"))["arn"]
     connection.iam("DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
     return done("deleted", f"Deleted {arn}.", arn=arn)
@@ -243,11 +236,10 @@ def _listed(connection: Connection, account: str) -> list[str] | None:
 
 @allow.command("ls")
 @account_option
-@server_options
-@output_option
-def list_allowed(account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_allowed(account: str, connect: Connect) -> Result:
     """Show the list."""
-    found = _listed(connect(profile, endpoint), account)
+    found = _listed(connect(), account)
     if found is None:
         return Result({"issuers": None}, "No list is set: any issuer may be trusted.")
     return Result({"issuers": found}, Table(("ISSUER",), [(entry,) for entry in found]))
@@ -257,15 +249,14 @@ def list_allowed(account: str, profile: str, endpoint: str) -> Result:
 @click.argument("issuers", nargs=-1)
 @account_option
 @yes_option
-@server_options
-@output_option
-def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, connect: Connect) -> Result:
     """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
     Tokens of issuers that are not on the list are refused at once. A list that exists is replaced, after the change is
     shown and confirmed.
     """
-    bare, connection = [issuer.removeprefix("https://") for issuer in issuers], connect(profile, endpoint)
+    bare, connection = [issuer.removeprefix("https://") for issuer in issuers], connect()
     stored = _listed(connection, account)
     title = "Issuers that may be trusted"
     if not agreed(title, stored, bare, why=_WHY, yes=yes):
@@ -277,10 +268,9 @@ def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, profile: str,
 @allow.command("off")
 @account_option
 @yes_option
-@server_options
-@output_option
-def allow_all(account: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def allow_all(account: str, yes: bool, connect: Connect) -> Result:
     """Remove the list: any issuer may be trusted."""
     confirmed("Remove the list, so that any issuer may be trusted?", yes=yes, why=_WHY)
-    connect(profile, endpoint).api("DELETE", _LIST, {"account": account})
+    connect().api("DELETE", _LIST, {"account": account})
     return done("deleted", "The list is removed: any issuer may be trusted.", issuers=None)

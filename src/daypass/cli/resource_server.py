@@ -10,14 +10,13 @@ import click
 from daypass.cli import output
 from daypass.cli.files import parsed, text_at
 from daypass.cli.options import (
+    Connect,
     Group,
     account_option,
     confirmed,
-    connect,
     limit_option,
-    output_option,
     pages,
-    server_options,
+    server_command,
     yes_option,
 )
 from daypass.cli.replacing import agree_settings, unless_absent
@@ -51,9 +50,10 @@ def _one(identifier: str) -> str:
 @click.option("--token-seconds", default=0, metavar="SECONDS", help="The longest lifetime of tokens for it.")
 @account_option
 @yes_option
-@server_options
-@output_option
-def put(identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str, ...], **given: Any) -> Result:
+@server_command
+def put(
+    identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str, ...], connect: Connect, **given: Any
+) -> Result:
     """Create or replace a resource server. IDENTIFIER is the audience of its tokens.
 
     What replaces settings of one that exists is shown, and done after you confirm it.
@@ -69,7 +69,7 @@ def put(identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str
     if given["token_seconds"]:
         settings["token_seconds"] = given["token_seconds"]
     body = {"name": name or identifier[:128], "settings": settings}
-    connection = connect(given["profile"], given["endpoint"])
+    connection = connect()
     path, query = _one(identifier), {"account": given["account"]}
     if found := unless_absent(lambda: connection.api("GET", path, query)):
         stored = {"name": found["name"], **found["settings"]}
@@ -88,11 +88,10 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
 @resource_server.command("ls")
 @account_option
 @limit_option
-@server_options
-@output_option
-def list_servers(account: str, limit: int, profile: str, endpoint: str) -> Result:
+@server_command
+def list_servers(account: str, limit: int, connect: Connect) -> Result:
     """List the resource servers."""
-    found = pages(connect(profile, endpoint), _PATH, "resource_servers", {"account": account}, limit)
+    found = pages(connect(), _PATH, "resource_servers", {"account": account}, limit)
     return listing(
         found,
         ("IDENTIFIER", "NAME", "SCOPES"),
@@ -103,11 +102,10 @@ def list_servers(account: str, limit: int, profile: str, endpoint: str) -> Resul
 @resource_server.command("show")
 @click.argument("identifier")
 @account_option
-@server_options
-@output_option
-def show(identifier: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(identifier: str, account: str, connect: Connect) -> Result:
     """Show a resource server and its settings."""
-    found = connect(profile, endpoint).api("GET", _one(identifier), {"account": account})
+    found = connect().api("GET", _one(identifier), {"account": account})
     return Result(
         found, Fields({"name": found["name"], "arn": found["arn"]}), lambda: output.settings(found["settings"])
     )
@@ -116,11 +114,10 @@ def show(identifier: str, account: str, profile: str, endpoint: str) -> Result:
 @resource_server.command("metadata")
 @click.argument("identifier")
 @account_option
-@server_options
-@output_option
-def metadata(identifier: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def metadata(identifier: str, account: str, connect: Connect) -> Result:
     """Print the document for the service's own /.well-known/oauth-protected-resource (RFC 9728)."""
-    found = connect(profile, endpoint).api("GET", _one(identifier) + "/metadata", {"account": account})
+    found = connect().api("GET", _one(identifier) + "/metadata", {"account": account})
     return Result(found, partial(output.data, found))
 
 
@@ -128,10 +125,9 @@ def metadata(identifier: str, account: str, profile: str, endpoint: str) -> Resu
 @click.argument("identifier")
 @yes_option
 @account_option
-@server_options
-@output_option
-def remove(identifier: str, yes: bool, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(identifier: str, yes: bool, account: str, connect: Connect) -> Result:
     """Delete a resource server. Its tokens stay valid until they expire."""
     confirmed(f"Delete resource server {output.safe(identifier)}?", yes=yes)
-    connect(profile, endpoint).api("DELETE", _one(identifier), {"account": account})
+    connect().api("DELETE", _one(identifier), {"account": account})
     return done("deleted", f"Deleted resource server {identifier}.", identifier=identifier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, account_option, connect, limit_option, output_option, pages, server_options
+from daypass.cli.options import Connect, Group, account_option, limit_option, pages, server_command
 from daypass.cli.results import Result, Table
 from daypass.client.http import segment
 
@@ -19,12 +19,11 @@ def review() -> None:
 @account_option
 @click.option("--all", "every", is_flag=True, help="Also those that are closed.")
 @limit_option
-@server_options
-@output_option
-def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: str) -> Result:
+@server_command
+def list_reviews(account: str, every: bool, limit: int, connect: Connect) -> Result:
     """List the reviews that are open, oldest first."""
     query = {"account": account, "every": "true" if every else ""}
-    found = pages(connect(profile, endpoint), "/access-reviews", "access_reviews", query, limit)
+    found = pages(connect(), "/access-reviews", "access_reviews", query, limit)
     return Result(
         found,
         Table(
@@ -41,10 +40,9 @@ def list_reviews(account: str, every: bool, limit: int, profile: str, endpoint: 
 @click.argument("request_id")
 @click.option("--finding", required=True, metavar="TEXT", help="What the review found; for the record.")
 @account_option
-@server_options
-@output_option
-def close(request_id: str, finding: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def close(request_id: str, finding: str, account: str, connect: Connect) -> Result:
     """Close the review of access request REQUEST_ID. The person who had the access cannot."""
     path = f"/access-reviews/{segment(request_id)}/close"
-    closed = connect(profile, endpoint).api("POST", path, {"account": account}, body={"finding": finding})
+    closed = connect().api("POST", path, {"account": account}, body={"finding": finding})
     return Result(closed, f"The review of {output.safe(closed['id'])} is closed.")

@@ -9,15 +9,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import moment_of
-from daypass.cli.options import (
-    Group,
-    any_account_option,
-    connect,
-    limit_option,
-    output_option,
-    pages,
-    server_options,
-)
+from daypass.cli.options import Connect, Group, any_account_option, limit_option, pages, reason_option, server_command
 from daypass.cli.results import Result, Table
 from daypass.client.http import segment
 
@@ -42,12 +34,11 @@ class _Subject(_Choice):
 @any_account_option
 @click.option("--block", is_flag=True, help="Also stop the subject from getting new sessions.")
 @click.option("--block-until", default="", metavar="TIME", help="Until then: 2026-01-31T12:00:00Z, or +2h, +30m, +7d.")
-@click.option("--reason", default="", metavar="TEXT", help="For the record.")
+@reason_option
 @click.option("--force", is_flag=True, help="Accept a value that the server does not know.")
 @click.option("--dry-run", is_flag=True, help="Only show how many sessions would end.")
-@server_options
-@output_option
-def revoke(subject: str, value: str, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def revoke(subject: str, value: str, connect: Connect, **given: Any) -> Result:
     """End immediately a session, or all sessions of a role, principal, key, source identity, account, grant or client.
 
     Every session made from an ended session ends with it. Roles and principals are given by name, ARN or id; the
@@ -59,7 +50,7 @@ def revoke(subject: str, value: str, profile: str, endpoint: str, **given: Any) 
         body["dry_run"] = True
     if until:
         body["block_until"] = moment_of(until, time.time())
-    made = connect(profile, endpoint).api("POST", "/revocations", body=body)
+    made = connect().api("POST", "/revocations", body=body)
     if made.get("dry_run"):
         return Result(made, f"Dry run, nothing is revoked. {ended(made, 'would end')}")
     blocked = " New ones are blocked." if made["block"] else ""
@@ -86,11 +77,10 @@ def revocations() -> None:
 @revocations.command("ls")
 @any_account_option
 @limit_option
-@server_options
-@output_option
-def list_revocations(account: str, limit: int, profile: str, endpoint: str) -> Result:
+@server_command
+def list_revocations(account: str, limit: int, connect: Connect) -> Result:
     """List revocations, oldest first."""
-    found = pages(connect(profile, endpoint), "/revocations", "revocations", {"account": account}, limit)
+    found = pages(connect(), "/revocations", "revocations", {"account": account}, limit)
     return Result(
         found,
         Table(
@@ -113,15 +103,14 @@ def list_revocations(account: str, limit: int, profile: str, endpoint: str) -> R
 
 @revocations.command("lift")
 @click.argument("revocation_id")
-@click.option("--reason", default="", metavar="TEXT", help="For the record.")
-@server_options
-@output_option
-def lift_block(revocation_id: str, reason: str, profile: str, endpoint: str) -> Result:
+@reason_option
+@server_command
+def lift_block(revocation_id: str, reason: str, connect: Connect) -> Result:
     """Lift the block of revocation REVOCATION_ID: its subject may get sessions again.
 
     Sessions that the revocation has ended stay ended. `daypass revocations ls` shows the ids.
     """
     path = f"/revocations/{segment(revocation_id)}/lift"
-    lifted = connect(profile, endpoint).api("POST", path, body={"reason": reason})
+    lifted = connect().api("POST", path, body={"reason": reason})
     subject = output.safe(f"{lifted['subject'].replace('_', '-')} {lifted['value']}")
     return Result(lifted, f"The block of {subject} is lifted.")

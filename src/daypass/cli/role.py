@@ -10,14 +10,13 @@ import click
 from daypass.cli import iam, output
 from daypass.cli.durations import left
 from daypass.cli.options import (
+    Connect,
     Duration,
     Group,
     account_option,
     complete_roles,
     confirmed,
-    connect,
-    output_option,
-    server_options,
+    server_command,
     yes_option,
 )
 from daypass.cli.replacing import agreed, unchanged
@@ -43,11 +42,10 @@ iam.add_list(role, "Role", " `daypass roles` lists those that you may assume.")
 @role.command("show")
 @_name
 @account_option
-@server_options
-@output_option
-def show(name: str, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(name: str, account: str, connect: Connect) -> Result:
     """Show role NAME: its Daypass settings, and in your own account its trust policy and policies."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     found: dict[str, Any] = dict(connection.api("GET", _settings(name), {"account": account}))
     trust = ""
     if not account:
@@ -75,12 +73,11 @@ def show(name: str, account: str, profile: str, endpoint: str) -> Result:
     help="Longest duration of a chained session. Default of a new role: 1h, as in AWS.",
 )
 @account_option
-@server_options
-@output_option
-def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> Result:
+@server_command
+def set_(name: str, seconds: int, account: str, connect: Connect) -> Result:
     """Set the Daypass settings of role NAME."""
     body = {"chained_max_seconds": seconds}
-    made = connect(profile, endpoint).api("PUT", _settings(name), {"account": account}, body)
+    made = connect().api("PUT", _settings(name), {"account": account}, body)
     return Result(made, f"Chained sessions of {made['arn']} last up to {left(made['chained_max_seconds'])}.")
 
 
@@ -92,18 +89,15 @@ def set_(name: str, seconds: int, account: str, profile: str, endpoint: str) -> 
 )
 @click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
-@server_options
-@output_option
-def create(
-    name: str, trust: TextIO | None, principals: tuple[str, ...], profile: str, endpoint: str, **given: Any
-) -> Result:
+@server_command
+def create(name: str, trust: TextIO | None, principals: tuple[str, ...], connect: Connect, **given: Any) -> Result:
     """Create role NAME, trusted by --principal, or by the policy in --trust.
 
     For tokens of identity providers: `daypass trust new … --apply`.
     """
     if bool(trust) == bool(principals):
         raise click.UsageError("Say who may assume it: --principal, or --trust FILE.")
-    connection = connect(profile, endpoint)
+    connection = connect()
     text = iam.document_of(trust) if trust else _trusting([_principal(connection, each) for each in principals])
     made = iam.one(
         connection,
@@ -135,14 +129,13 @@ def _trusting(principals: list[str]) -> str:
 @_name
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
-@server_options
-@output_option
-def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def trust(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
     """Replace the trust policy of role NAME by the document in FILE (- for stdin).
 
     The change is shown, and made after you confirm it.
     """
-    text, connection = iam.document_of(file), connect(profile, endpoint)
+    text, connection = iam.document_of(file), connect()
     title = f"Trust policy of role {name}"
     stored = iam.trust_policy(connection, name)
     if not agreed(title, stored, json.loads(text), why=iam.WHY_TRUST, yes=yes):
@@ -155,12 +148,11 @@ def trust(name: str, file: TextIO, yes: bool, profile: str, endpoint: str) -> Re
 @_name
 @click.option("--force", is_flag=True, help="Also remove its policies.")
 @yes_option
-@server_options
-@output_option
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
     """Delete role NAME. Its sessions end with it, and those made from them."""
     confirmed(f"Delete role {output.safe(name)}?", yes=yes)
-    connection = connect(profile, endpoint)
+    connection = connect()
     if force:
         iam.drop_policies(connection, "Role", name)
     with iam.offering_force():

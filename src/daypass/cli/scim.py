@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.results import Fields, Result, Table, done
 from daypass.client.http import segment
 
@@ -21,22 +21,20 @@ def scim() -> None:
     "--user", required=True, metavar="NAME", help="The user who is the principal of the directory's requests."
 )
 @click.option("--days", type=click.IntRange(1, 366), default=180, show_default=True, help="Lifetime.")
-@server_options
-@output_option
-def create(name: str, user: str, days: int, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, user: str, days: int, connect: Connect) -> Result:
     """Make token NAME. It is shown once."""
     body = {"name": name, "user": user, "days": days}
-    made = connect(profile, endpoint).api("POST", "/scim-tokens", body=body)
+    made = connect().api("POST", "/scim-tokens", body=body)
     expires = output.moment(made["scim_token"]["expires_at"])
     return Result(made, Fields({"url": made["url"], "token": made["token"], "expires": expires}))
 
 
 @scim.command("ls")
-@server_options
-@output_option
-def list_tokens(profile: str, endpoint: str) -> Result:
+@server_command
+def list_tokens(connect: Connect) -> Result:
     """List the tokens."""
-    found = connect(profile, endpoint).api("GET", "/scim-tokens")["scim_tokens"]
+    found = connect().api("GET", "/scim-tokens")["scim_tokens"]
     rows = [(each["name"], each["user_id"], output.moment(each["expires_at"])) for each in found]
     return Result(found, Table(("TOKEN", "USER ID", "EXPIRES"), rows))
 
@@ -44,10 +42,9 @@ def list_tokens(profile: str, endpoint: str) -> Result:
 @scim.command("rm")
 @click.argument("name")
 @yes_option
-@server_options
-@output_option
-def remove(name: str, yes: bool, profile: str, endpoint: str) -> Result:  # an option
+@server_command
+def remove(name: str, yes: bool, connect: Connect) -> Result:  # an option
     """Delete token NAME."""
     confirmed(f"Delete SCIM token {output.safe(name)}?", yes=yes)
-    connect(profile, endpoint).api("DELETE", f"/scim-tokens/{segment(name)}")
+    connect().api("DELETE", f"/scim-tokens/{segment(name)}")
     return done("deleted", f"Deleted SCIM token {name}.", token=name)

@@ -8,7 +8,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_of
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.http import segment
 
@@ -33,9 +33,10 @@ def stream() -> None:
 )
 @click.option("--event", "events", multiple=True, type=click.Choice(_EVENTS), help="Only this event. Default: all.")
 @click.option("--description", default="", help="What it is for.")
-@server_options
-@output_option
-def create(push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, **server: str) -> Result:
+@server_command
+def create(
+    push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, connect: Connect
+) -> Result:
     """Make an event stream of your account."""
     delivery = {"method": _PUSH, "endpoint_url": push} if push else {"method": _POLL}
     if header_file is not None:
@@ -47,7 +48,7 @@ def create(push: str, header_file: TextIO | None, events: tuple[str, ...], descr
         body["events_requested"] = [_CAEP + event for event in events]
     if description:
         body["description"] = description
-    made = connect(**server).api("POST", "/streams", body=body, root=_SSF, repeatable=False)
+    made = connect().api("POST", "/streams", body=body, root=_SSF, repeatable=False)
     return Result(
         made,
         Fields(
@@ -57,12 +58,11 @@ def create(push: str, header_file: TextIO | None, events: tuple[str, ...], descr
 
 
 @stream.command("ls")
-@server_options
-@output_option
-def list_streams(profile: str, endpoint: str) -> Result:
+@server_command
+def list_streams(connect: Connect) -> Result:
     """List the event streams of your account."""
     return listing(
-        connect(profile, endpoint).api("GET", "/event-streams")["event_streams"],
+        connect().api("GET", "/event-streams")["event_streams"],
         ("STREAM", "STATUS", "METHOD", "ENDPOINT", "FAILURES"),
         lambda s: (s["id"], s["delivery_status"], s["method"], s["endpoint_url"], str(s["failures"])),
     )
@@ -73,26 +73,24 @@ def list_streams(profile: str, endpoint: str) -> Result:
 @click.argument("status", type=click.Choice(("enabled", "paused", "disabled")))
 @click.option("--reason", default="", help="Why; the receiver is told.")
 @yes_option
-@server_options
-@output_option
-def set_status(stream_id: str, status: str, reason: str, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def set_status(stream_id: str, status: str, reason: str, yes: bool, connect: Connect) -> Result:
     """Enable, pause or disable a stream. A paused stream keeps its events, a disabled one loses them."""
     if status == "disabled":
         confirmed(f"Disable event stream {output.safe(stream_id)}?", yes=yes, why="a disabled stream loses its events")
     body = {"stream_id": stream_id, "status": status, **({"reason": reason} if reason else {})}
-    connect(profile, endpoint).api("POST", "/status", body=body, root=_SSF)
+    connect().api("POST", "/status", body=body, root=_SSF)
     return done(status, f"Event stream {stream_id} is {status}.", stream_id=stream_id)
 
 
 @stream.command("rm")
 @click.argument("stream_id", metavar="STREAM")
 @yes_option
-@server_options
-@output_option
-def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> Result:  # an option
+@server_command
+def remove(stream_id: str, yes: bool, connect: Connect) -> Result:  # an option
     """Delete a stream with its events."""
     confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
-    connect(profile, endpoint).api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)
+    connect().api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)
     return done("deleted", f"Deleted event stream {stream_id}.", stream_id=stream_id)
 
 
@@ -105,13 +103,12 @@ def remove(stream_id: str, yes: bool, profile: str, endpoint: str) -> Result:  #
     show_default=True,
     help="Only events with this outcome.",
 )
-@server_options
-@output_option
-def list_events(stream_id: str, outcome: str, profile: str, endpoint: str) -> Result:
+@server_command
+def list_events(stream_id: str, outcome: str, connect: Connect) -> Result:
     """List events of a stream, at most 100, oldest first. Dead events could not be delivered."""
     path = f"/event-streams/{segment(stream_id)}/events"
     return listing(
-        connect(profile, endpoint).api("GET", path, {"outcome": outcome})["security_events"],
+        connect().api("GET", path, {"outcome": outcome})["security_events"],
         ("EVENT", "TYPE", "CREATED", "ATTEMPTS", "ERROR"),
         lambda e: (
             e["id"],
@@ -126,10 +123,9 @@ def list_events(stream_id: str, outcome: str, profile: str, endpoint: str) -> Re
 @stream.command("retry")
 @click.argument("stream_id", metavar="STREAM")
 @click.argument("event_id", metavar="EVENT")
-@server_options
-@output_option
-def retry(stream_id: str, event_id: str, profile: str, endpoint: str) -> Result:
+@server_command
+def retry(stream_id: str, event_id: str, connect: Connect) -> Result:
     """Deliver a dead event again."""
     path = f"/event-streams/{segment(stream_id)}/events/{segment(event_id)}/retry"
-    connect(profile, endpoint).api("POST", path)
+    connect().api("POST", path)
     return done("waiting", f"Event {event_id} waits for delivery.", stream_id=stream_id, event_id=event_id)

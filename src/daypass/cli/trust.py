@@ -12,7 +12,7 @@ import click
 from daypass.cli import exits, output
 from daypass.cli.explain import show as show_explanation
 from daypass.cli.files import text_of
-from daypass.cli.options import Group, connect, output_option, server_options
+from daypass.cli.options import Connect, Group, server_command
 from daypass.cli.results import Result
 from daypass.cli.trust_apply import apply, has_provider
 
@@ -65,9 +65,8 @@ def _parameters(command: Any) -> Any:
 @click.option("--replace", is_flag=True, help="With --apply: drop all other statements of the trust policy.")
 @click.option("--yes", is_flag=True, help="With --apply: change the trust policy without asking.")
 @_parameters
-@server_options
-@output_option
-def new(preset: str, role_name: str, profile: str, endpoint: str, **given: Any) -> Result:
+@server_command
+def new(preset: str, role_name: str, connect: Connect, **given: Any) -> Result:
     """Write a tight trust policy for PRESET (github, gitlab, kubernetes, …) and say which tokens match it.
 
     With --apply, a role that exists keeps its other statements. The change is shown, and made after you confirm it.
@@ -79,7 +78,7 @@ def new(preset: str, role_name: str, profile: str, endpoint: str, **given: Any) 
     if (given["replace"] or given["yes"]) and not given["applied"]:
         raise click.UsageError("--replace and --yes are options of --apply.")
     account = given["account"]
-    connection = connect(profile, endpoint) if given["applied"] or not account else None
+    connection = connect() if given["applied"] or not account else None
     if connection is not None:
         account = connection.sts("GetCallerIdentity").findtext("Account") or account
     made = _template(preset, account, given)
@@ -153,9 +152,8 @@ def _provider_step(preset: str, audience: str, tenant: str) -> str:
 @click.option(
     "--token", type=click.File(encoding="utf-8"), required=True, metavar="FILE", help="The token; - for stdin."
 )
-@server_options
-@output_option
-def test(role: str, token: TextIO, profile: str, endpoint: str) -> Result:
+@server_command
+def test(role: str, token: TextIO, connect: Connect) -> Result:
     """Show, claim by claim, why a token can or cannot assume ROLE. Nothing is issued or used up.
 
     The exit status is 1 when it cannot. Needs the permission daypass:TestTrust.
@@ -163,7 +161,7 @@ def test(role: str, token: TextIO, profile: str, endpoint: str) -> Result:
     text = text_of(token).strip()
     if not text or len(text) > _MAX_TOKEN:
         raise click.UsageError(f"A token has 1 to {_MAX_TOKEN} characters.")
-    answer = connect(profile, endpoint).api("POST", "/trust/test", body={"role": role, "token": text})
+    answer = connect().api("POST", "/trust/test", body={"role": role, "token": text})
     return Result(answer, lambda: _show(answer), status=exits.OK if answer["let_in"] else exits.FINDING)
 
 

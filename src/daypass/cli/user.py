@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import iam, offboard, output
-from daypass.cli.options import Group, confirmed, connect, output_option, server_options, yes_option
+from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
 from daypass.cli.results import Fields, Result, done, noting_done
 
 
@@ -19,11 +19,10 @@ iam.add_list(user, "User")
 
 @user.command("show")
 @click.argument("name")
-@server_options
-@output_option
-def show(name: str, profile: str, endpoint: str) -> Result:
+@server_command
+def show(name: str, connect: Connect) -> Result:
     """Show user NAME with its keys, groups and policies."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     found = iam.one(connection, "GetUser", "User", UserName=name)
     keys = list(iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     groups = list(iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name))
@@ -47,11 +46,10 @@ def show(name: str, profile: str, endpoint: str) -> Result:
 @click.argument("name")
 @click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
 @click.option("--key", is_flag=True, help="Also create an access key; its secret is shown only once.")
-@server_options
-@output_option
-def create(name: str, path: str, key: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def create(name: str, path: str, key: bool, connect: Connect) -> Result:
     """Create user NAME. It has no permissions until policies are attached to it or to one of its groups."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     made = iam.one(connection, "CreateUser", "User", UserName=name, Path=path)
     created = f"Created {made.get('Arn', name)}."
     if not key:
@@ -66,9 +64,8 @@ def create(name: str, path: str, key: bool, profile: str, endpoint: str) -> Resu
 @click.argument("name")
 @click.option("--force", is_flag=True, help="End all access, then delete the user with everything it has.")
 @yes_option
-@server_options
-@output_option
-def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Result:
+@server_command
+def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
     """Delete user NAME.
 
     Without --force, a user that still has keys, memberships, policies or MFA devices is not deleted, and its sessions stay
@@ -76,7 +73,7 @@ def remove(name: str, force: bool, yes: bool, profile: str, endpoint: str) -> Re
     `daypass offboard NAME --delete`.
     """
     confirmed(f"Delete user {output.safe(name)}?", yes=yes)
-    connection = connect(profile, endpoint)
+    connection = connect()
     if force:
         made = connection.api("POST", "/offboardings", body={"user": name, "delete": True})
         return Result(made, *offboard.report(made, deletes=True))

@@ -10,7 +10,7 @@ import click
 from daypass.cli import output
 from daypass.cli.durations import left
 from daypass.cli.names import remember_roles
-from daypass.cli.options import connect, output_option, pages, server_options
+from daypass.cli.options import Connect, pages, server_command
 from daypass.cli.results import Fields, Part, Result, listing
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@server_options
-@output_option
-def whoami(profile: str, endpoint: str) -> Result:
+@server_command
+def whoami(connect: Connect) -> Result:
     """Show the identity of this profile; for a session also its expiry and its chain of sessions."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     who = identity(connection)
     session = _session(connection) if connection.profile.session_token else None
     shown: dict[str, object] = {"arn": who["Arn"], "account": who["Account"], "user id": who["UserId"]}
@@ -52,11 +51,10 @@ def _session(connection: Connection) -> dict[str, Any] | None:
 
 
 @click.command()
-@server_options
-@output_option
-def roles(profile: str, endpoint: str) -> Result:
+@server_command
+def roles(connect: Connect) -> Result:
     """List the roles of your account that you may assume now, by their trust policies and your own policies."""
-    connection = connect(profile, endpoint)
+    connection = connect()
     found = pages(connection, "/roles/assumable", "roles", {}, 10_000)
     remember_roles(connection.profile, (str(role["arn"]) for role in found))
     if found:
