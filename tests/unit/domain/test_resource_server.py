@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from daypass.domain.oauth.resource_server import MAX_POLICY, MAX_TEXT, ScopeSettings, parse_resource_server, policy_of
+from daypass.domain.policy.document import PolicyKind, parse
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 
 
 @pytest.mark.parametrize("seconds", [0, 60, 43_200])
@@ -56,3 +60,43 @@ def test_policy_of_joins_the_statements_without_their_sids_up_to_the_limit() -> 
     assert len(policy_of([ScopeSettings(policy={"Statement": [{"Action": "x" * rest}]})])) == MAX_POLICY
     with pytest.raises(ValueError, match="more than"):
         policy_of([ScopeSettings(policy={"Statement": [{"Action": "x" * (rest + 1)}]})])
+
+
+def allows(policy: str, text: str) -> bool:
+    """Whether the policy allows an action on the resource `text`, with the same text in the context."""
+    user = PrincipalFacts("User", ACCOUNT, ((f"arn:aws:iam::{ACCOUNT}:user/ann", "AIDAANN"),))
+    context = {"aws:username": "ann", "aws:requesttag/of": text}
+    layers = Layers(same_account=True, identity=(NamedPolicy("p", parse(policy, PolicyKind.SESSION)),))
+    return evaluate(AccessQuery(user, "s3:GetObject", text, context), layers).allowed
+
+
+ACCOUNT = "111122223333"
+TEXTS = (
+    *(
+        "arn:aws:s3:::b/${aws:username}/*",
+        "arn:aws:s3:::b/$${aws:username}",
+        "arn:aws:s3:::b/${*}/x?z",
+        "arn:aws:s3:::b/$",
+    ),
+    *("arn:aws:s3:::b/${", "arn:aws:s3:::b/${$}", "arn:aws:s3:::b/${aws:username, 'x'}", "arn:aws:s3:::b/}{$*"),
+)
+
+
+@pytest.mark.parametrize("version", ["2008-10-17", None])
+@pytest.mark.parametrize("text", TEXTS)
+def test_policy_of_an_older_version_keeps_the_meaning_of_dollar_signs(version: str | None, text: str) -> None:
+    """`${...}` is plain text in a policy of 2008-10-17, which is also the default; scopes are merged into one of 2012-10-17."""
+    condition = {"StringLike": {"aws:RequestTag/of": text}}
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": text, "Condition": condition}
+    own = {"Statement": statement, **({"Version": version} if version else {})}
+    merged = policy_of([ScopeSettings(policy=own), ScopeSettings(policy={"Version": "2012-10-17", "Statement": []})])
+    assert json.loads(merged)["Version"] == "2012-10-17"
+    for asked in (text, text.replace("${aws:username}", "ann"), text.replace("*", "xyz"), text.replace("?", "y")):
+        assert allows(json.dumps(own), asked) is allows(merged, asked), asked
+    assert allows(merged, text)
+
+
+def test_policy_of_the_newer_version_keeps_its_variables() -> None:
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/${aws:username}"}
+    merged = policy_of([ScopeSettings(policy={"Version": "2012-10-17", "Statement": statement})])
+    assert json.loads(merged)["Statement"] == [statement]

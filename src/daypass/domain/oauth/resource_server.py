@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from daypass.domain.policy.pattern import V2012
 from daypass.domain.strict_json import settings_reader
 
 MAX_TEXT: Final = 65_536  # characters of the whole settings
@@ -79,7 +80,7 @@ def policy_of(scopes: Iterable[ScopeSettings]) -> str:
     statements = [statement for policy in policies for statement in _statements(policy)]
     if not statements:
         return ""
-    text = policy_text({"Version": "2012-10-17", "Statement": statements})
+    text = policy_text({"Version": V2012, "Statement": statements})
     if len(text) > MAX_POLICY:
         raise ValueError(f"the policies of the scopes have more than {MAX_POLICY} characters")
     return text
@@ -91,10 +92,23 @@ def policy_text(policy: Mapping[str, Any]) -> str:
 
 
 def _statements(policy: dict[str, Any]) -> list[Any]:
-    """The statements without their Sid, which must be unique in a policy."""
+    """The statements without their Sid, which must be unique in a policy, and in the newer version of the language."""
     stored = policy.get("Statement", [])
     listed = stored if isinstance(stored, list) else [stored]
+    if policy.get("Version") != V2012:
+        listed = _without_variables(listed)
     return [
         {name: value for name, value in one.items() if name != "Sid"} if isinstance(one, dict) else one
         for one in listed
     ]
+
+
+def _without_variables(value: Any) -> Any:
+    """The same part of a policy of V2008 in V2012: `${` begins a variable there, and `${$}` is a dollar sign."""
+    if isinstance(value, str):
+        return value.replace("${", "${$}{")
+    if isinstance(value, list):
+        return [_without_variables(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_variables(item) for name, item in value.items()}
+    return value

@@ -8,7 +8,6 @@ Sources: RFC 6749, 2.3; RFC 7523, 3; RFC 8705, 2; RFC 9700, 2.5; FAPI 2.0 Securi
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,15 +23,13 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
-from daypass.operations import heavy
 from daypass.operations.assume.replay import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed
-from daypass.operations.iam import passwords
+from daypass.operations.oauth.client_secrets import check_secret
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.document_clients import document_client
 from daypass.operations.outcome import ACTOR, OWNER
 from daypass.operations.rates import charge_client
-from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Env
 
 _FAILED: Final = "Client authentication failed."
@@ -40,8 +37,6 @@ _ID = re.compile(r"[A-Z0-9]{21}")
 _LEEWAY: Final = 10  # seconds, of times in the future; FAPI 2.0, 5.3.2.1
 _LONGEST: Final = 3_600  # seconds until an assertion expires: its id is stored that long. Authlib takes an hour
 _MAX_JTI: Final = 256
-_MAX_SECRET: Final = 256
-_CACHED: Final = 2_000_000  # characters of digests of verified secrets
 
 
 class TlsClientCertificate(Struct, frozen=True):
@@ -199,7 +194,7 @@ async def _verified(
             claims = await env.oauth.proofs.assertion(client, presented.unverified_assertion, now)
             return (_assertion(env.oauth.issuer, client, claims, now),)
         case "client_secret_basic" | "client_secret_post":
-            await _check_secret(env, client, presented.secret)
+            await check_secret(env, client, presented.secret, now)
         case "tls_client_auth":
             await _check_certificate(env, client, settings, presented.certificate, now)
         case "self_signed_tls_client_auth":
@@ -245,36 +240,6 @@ def _time(claims: Mapping[str, Any], name: str, *, required: bool = False) -> in
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
         raise JoseError(f"its {name} is not a whole number of seconds")
     return value
-
-
-# --- Secrets ---------------------------------------------------------------------------------------------------------
-
-
-async def _check_secret(env: Env, client: OAuthClient, secret: str) -> None:
-    """A secret names which one it is. Only hashes that were stored by release 0.1.0 are heavy work: of the client alone, so that
-    wrong secrets delay nothing else of its account (attack A232).
-    """
-    secret_id = secret.partition(".")[0]
-    stored = next((hashed for known, _, hashed in client.secrets if hmac.compare_digest(*_bytes(known, secret_id))), "")
-    if not stored or len(secret) > _MAX_SECRET or not secret.isascii():
-        raise JoseError("the secret is not one of the client's")
-    digest = hashlib.sha256(f"{client.id}\0{stored}\0{secret}".encode()).hexdigest()
-    if digest in _verified_secrets:
-        return
-    if passwords.is_quick(stored):
-        genuine = passwords.matches(secret, stored)
-    else:
-        genuine = await heavy.compute(env, f"client {client.id}", passwords.matches, secret, stored)
-    if not genuine:
-        raise JoseError("the secret is not one of the client's")
-    _verified_secrets.add(digest, True)  # the digest is of 320 random bits, so the cache reveals no secret
-
-
-def _bytes(*texts: str) -> tuple[bytes, ...]:
-    return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
-
-
-_verified_secrets: SizedCache[bool] = SizedCache(bool, _CACHED)
 
 
 # --- Certificates ----------------------------------------------------------------------------------------------------

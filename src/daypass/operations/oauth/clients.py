@@ -6,7 +6,6 @@ AWS requires for the same change to an identity provider (`operations.management
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,7 +14,6 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient
-from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.jwk import fault_of_rsa_keys
@@ -23,8 +21,8 @@ from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_cli
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
-from daypass.operations.iam import passwords
 from daypass.operations.management import allow
+from daypass.operations.oauth.client_secrets import hash_of, new_secret
 from daypass.operations.revocation import new_revocation
 from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Reader, Tx
@@ -156,11 +154,8 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
     old, decision = await _CLIENTS.found(env, call, "CreateClientSecret", client_id, account)
     if parse_client(old.settings).token_endpoint_auth_method not in SECRET_METHODS:
         raise DaypassError(ErrorKind.VALIDATION, "This client does not authenticate with a secret.")
-    seed = env.ids.seed()
-    secret_id = hashlib.sha256(seed).hexdigest()[:8]
-    secret = f"{secret_id}.{base64url(seed)}"
-    salt = env.ids.secret()
-    hashed = passwords.hashed(secret, salt, passwords.RANDOM_COST)
+    secret_id, secret = new_secret(env.ids.seed())
+    hashed = hash_of(secret, env.ids.secret())
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         client = _CLIENTS.existing(tx, old.account, old.id)

@@ -116,7 +116,8 @@ def _parsed(text: str) -> ResourceServerSettings:
             continue
         try:
             parse(policy_text(scope.policy), PolicyKind.SESSION)
-            policy_of((scope,))
+            if merged := policy_of((scope,)):
+                parse(merged, PolicyKind.SESSION)
         except ValueError as error:  # PolicyError among them
             raise DaypassError(ErrorKind.MALFORMED_POLICY, f"The policy of the scope {name}: {error}") from None
     return settings
