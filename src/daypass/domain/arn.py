@@ -31,14 +31,22 @@ class Arn(NamedTuple):
         return self.resource.rpartition("/")[2]
 
 
-def parse_arn(text: str) -> Arn:
-    """Parses an ARN. Raises ValueError when a field is missing or a required field is empty."""
+def read_arn(text: str) -> Arn | None:
+    """The fields of an ARN; None when a field is missing or a required field is empty."""
     fields = text.split(":", 5)
     if len(fields) != 6 or fields[0] != "arn" or not (fields[1] and fields[2] and fields[5]):
-        raise ValueError("not an ARN")
+        return None
     if any(not part.isprintable() or " " in part for part in fields[:5]):
-        raise ValueError("not an ARN")
+        return None
     return Arn(*fields[1:])
+
+
+def parse_arn(text: str) -> Arn:
+    """The fields of an ARN. Raises ValueError for any other text."""
+    arn = read_arn(text)
+    if arn is None:
+        raise ValueError("not an ARN")
+    return arn
 
 
 def is_account_id(text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import parse_arn, read_arn
 from daypass.domain.policy.model import Value
 from daypass.domain.policy.pattern import fold
 
@@ -80,10 +80,8 @@ def resource_arn(resource: Entity, account: str) -> str:
     if not 0 < len(text) <= _MAX_TEXT:
         raise ValueError(f"resource.id must have 1 to {_MAX_TEXT} characters")
     if text.startswith("arn:"):
-        try:
-            parse_arn(text)
-        except ValueError:
-            raise ValueError("resource.id begins with arn: but is not an ARN") from None
+        if read_arn(text) is None:
+            raise ValueError("resource.id begins with arn: but is not an ARN")
         return text
     return f"arn:aws:{checked_type(resource.type)}::{account}:{text}"
 

@@ -39,6 +39,21 @@ class CallerPolicies(Struct, frozen=True):
     guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
     scope_downs: int = 0
 
+    def layers(
+        self, *, same_account: bool, resource: NamedPolicy | None = None, bindings: Mapping[str, str] | None = None
+    ) -> Layers:
+        """The layers of a decision about a resource, with its policy if it has one."""
+        return Layers(
+            same_account,
+            self.identity,
+            resource,
+            bindings,
+            self.boundary,
+            self.session,
+            self.guardrails,
+            self.scope_downs,
+        )
+
 
 class CallerLayers:
     """`CallerPolicies` of one principal without session policies. The same guardrails give the same object.
@@ -123,10 +138,11 @@ def _sides(
     ask = partial(_decide, principal, action, target.arn, context)
     whole = resource_context(target.account, target.tags)
     if principal.account == target.account or policies.identity is None:
-        layers = _layers(policies, target, same_account=principal.account == target.account)
+        same_account = principal.account == target.account
+        layers = policies.layers(same_account=same_account, resource=target.trust, bindings=target.bindings)
         yield ask(layers, whole, target.account)
     else:
-        yield ask(_layers(policies, None, same_account=True), resource_context(target.account), principal.account)
+        yield ask(policies.layers(same_account=True), resource_context(target.account), principal.account)
         trusting = Layers(same_account=False, identity=None, resource=target.trust, bindings=target.bindings)
         yield ask(trusting, whole, target.account)
     if target.trust is None:  # independent of the policies: the role does not exist
@@ -134,19 +150,6 @@ def _sides(
         yield Admission(
             Decision(False, Layer.RESOURCE), query, Layers(same_account=False, identity=None), target.account
         )
-
-
-def _layers(policies: CallerPolicies, target: Target | None, *, same_account: bool) -> Layers:
-    return Layers(
-        same_account=same_account,
-        identity=policies.identity,
-        resource=target.trust if target else None,
-        bindings=target.bindings if target else None,
-        boundary=policies.boundary,
-        session=policies.session,
-        guardrails=policies.guardrails,
-        scope_downs=policies.scope_downs,
-    )
 
 
 def _decide(

@@ -64,17 +64,8 @@ async def authorize(
     query = AccessQuery(principal_facts(call.caller), action, resource, keys)
 
     async def layers() -> Layers:
-        policies = await layers_for(env, call.caller)
-        return Layers(
-            same_account=account == call.caller.account,
-            identity=policies.identity,
-            resource=resource_policy,
-            bindings=bindings,
-            boundary=policies.boundary,
-            session=policies.session,
-            guardrails=policies.guardrails,
-            scope_downs=policies.scope_downs,
-        )
+        policies, same_account = await layers_for(env, call.caller), account == call.caller.account
+        return policies.layers(same_account=same_account, resource=resource_policy, bindings=bindings)
 
     used = await layers()
     decision, explanation = await decide(env, call.caller.account, query, used)

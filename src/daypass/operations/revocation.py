@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from daypass.domain.directory import Revocation, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.principals import find_by_id
 from daypass.ports import Ids, Reader, Tx
 
 MAX_REVOCATIONS: Final = 10_000
@@ -108,8 +109,7 @@ def _is_stored(tx: Reader, wanted: Revocation) -> bool:
     """Whether the subject is an account, or a stored role or user of it: the number of these has a quota of its own."""
     if wanted.subject not in ("role", "principal"):
         return wanted.subject == "account"
-    kind: type[Role | User] = Role if wanted.value.startswith("AROA") else User
-    found = tx.get(kind, id=wanted.value)
+    found = find_by_id(tx, wanted.value)
     return found is not None and found.account == wanted.account
 
 

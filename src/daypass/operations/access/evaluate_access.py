@@ -191,15 +191,7 @@ def of_subject(subject: Subject, question: Question, resource: str, action: str,
     if target is not None:
         keys["daypass:approved"] = "false"
     query = AccessQuery(subject.facts, action, resource, keys)
-    layers = Layers(
-        same_account=owner == subject.account,
-        identity=policies.identity,
-        boundary=policies.boundary,
-        session=policies.session,
-        guardrails=policies.guardrails,
-        scope_downs=policies.scope_downs,
-    )
-    return Prepared(query, layers, policies, subject.arn, target)
+    return Prepared(query, policies.layers(same_account=owner == subject.account), policies, subject.arn, target)
 
 
 # --- Deciding --------------------------------------------------------------------------------------------------------

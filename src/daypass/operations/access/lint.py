@@ -16,7 +16,6 @@ from daypass.domain.directory import (
     InlinePolicy,
     ManagedPolicy,
     OidcProvider,
-    PolicyVersion,
     Role,
     User,
 )
@@ -28,7 +27,7 @@ from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.grants import powerful
 from daypass.domain.policy.lint.run import lint, lint_text
 from daypass.operations import heavy
-from daypass.operations.iam.builtin import Catalog, catalog
+from daypass.operations.iam.builtin import Catalog, catalog, policy_text
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.sized_cache import SizedCache
@@ -150,9 +149,8 @@ def _next(kind: str, entities: Sequence[Owner], limit: int) -> str:
 def _policies(tx: Reader, entity: Owner, facts: Facts, builtin: Catalog) -> Iterator[Linted]:
     """The policies that an entity owns. Attached policies are linted where they are managed."""
     if isinstance(entity, ManagedPolicy):
-        version = _managed(tx, entity.arn)
-        if version is not None:
-            yield _linted(entity.arn, entity.name, PolicyKind.MANAGED, version.document, facts)
+        if text := policy_text(tx, {}, entity.arn):
+            yield _linted(entity.arn, entity.name, PolicyKind.MANAGED, text, facts)
         return
     if isinstance(entity, Role):
         of_role = _of_role(tx, entity, facts, builtin)
@@ -177,14 +175,8 @@ def _permissions(tx: Reader, owner_id: str, builtin: Catalog, without: str = "")
         if inline.name != without:
             yield _compiled(inline.document)
     for attachment in tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MOST):
-        version = builtin.version(attachment.policy_arn) or _managed(tx, attachment.policy_arn)
-        if version is not None:
-            yield _compiled(version.document)
-
-
-def _managed(tx: Reader, arn: str) -> PolicyVersion | None:
-    policy = tx.get(ManagedPolicy, arn=arn)
-    return tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version) if policy is not None else None
+        if text := policy_text(tx, builtin.texts, attachment.policy_arn):
+            yield _compiled(text)
 
 
 _compiled: SizedCache[PolicyDocument] = SizedCache(lambda text: compile_stored(text, PolicyKind.IDENTITY), 500_000)

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.arn import parse_arn
 from daypass.domain.authzen import Entity, Question, action_of, checked_type, resource_arn, resource_entity, service_of
 from daypass.domain.directory import ReplayEntry, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -38,6 +37,7 @@ from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Scene
 
 V = TypeVar("V")
@@ -119,8 +119,8 @@ def _subjects(scene: Scene, call: Call, question: Question, after: str, size: in
 
 
 def _target(ctx: ReadContext, arn: str) -> Target:
-    role = ctx.tx.get(Role, account=ctx.account, name=parse_arn(arn).name)
-    if role is None or role.arn != arn:
+    role = find_by_arn(ctx.tx, Role, arn)
+    if role is None:
         return Target(arn, ctx.account)
     return Target(arn, ctx.account, trust_of(role), dict(role.trust_bindings), role.tags)
 

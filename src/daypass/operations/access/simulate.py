@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import msgspec
 
-from daypass.domain.arn import account_of, is_account_id, parse_arn
+from daypass.domain.arn import account_of, is_account_id, parse_arn, read_arn
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import merged, resource_context
@@ -22,7 +22,7 @@ from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetic
 from daypass.domain.policy.budget import metered
 from daypass.domain.policy.document import PolicyError, PolicyKind, compile_stored, parse
 from daypass.domain.policy.explain import explain
-from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
@@ -181,10 +181,7 @@ def _outsider(arn: str, account: str, word: str, roles: Iterable[RoleView | None
 
 def principal_name(arn: str) -> tuple[str, str]:
     """("user" | "role", name) of a principal's ARN. Raises DaypassError(VALIDATION)."""
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        parsed = None
+    parsed = read_arn(arn)
     if parsed is not None and parsed.service == "iam" and is_account_id(parsed.account):
         word, slash, _ = parsed.resource.partition("/")
         if slash and parsed.name and word in ("user", "role"):
@@ -265,15 +262,8 @@ def _do(
     owner = account_of(resource) or request.resource_account or stage.account
     elsewhere = owner if owner != stage.account and resource_policy is None else ""
     query = AccessQuery(stage.facts, action, resource, merged(stage.keys, resource_context(owner), request.context))
-    layers = Layers(
-        same_account=owner == stage.account or bool(elsewhere),
-        identity=stage.policies.identity,
-        resource=resource_policy,
-        boundary=stage.policies.boundary,
-        session=stage.policies.session,
-        guardrails=stage.policies.guardrails,
-        scope_downs=stage.policies.scope_downs,
-    )
+    same_account = owner == stage.account or bool(elsewhere)
+    layers = stage.policies.layers(same_account=same_account, resource=resource_policy)
     explanation = explain(query, layers)
     return Simulated(action, resource, _word(explanation.decision), elsewhere, _json(explanation.to_json()))
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.arn import Arn, account_of, parse_arn
+from daypass.domain.arn import Arn, account_of, read_arn
 from daypass.domain.authzen import Entity, Question
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.context import merged, principal_facts, request_context, time_keys
@@ -137,11 +137,8 @@ async def _principal(env: Env, call: Call, text: str) -> Subject | None:
 
 def _arn(text: str, service: str, resource: str) -> Arn | None:
     """The ARN of a principal of this kind."""
-    try:
-        arn = parse_arn(text)
-    except ValueError:
-        return None
-    return arn if arn.service == service and arn.resource.startswith(resource) else None
+    arn = read_arn(text)
+    return arn if arn is not None and arn.service == service and arn.resource.startswith(resource) else None
 
 
 async def _named(env: Env, call: Call, view: PrincipalView, session: str = "") -> Subject | None:

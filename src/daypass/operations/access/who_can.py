@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from daypass.domain.arn import account_of, is_account_id, is_session_arn, parse_arn, root_arn
+from daypass.domain.arn import account_of, is_account_id, is_session_arn, read_arn, root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Role, User
@@ -42,6 +42,7 @@ from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, compiled, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.principals import find_by_arn, find_by_id
 from daypass.ports import Call, Env, Scene
 
 E = TypeVar("E")
@@ -134,11 +135,8 @@ async def who_can(
 def check_question(action: str, resource: str) -> None:
     """Raises DaypassError(VALIDATION) unless these are a valid action and resource."""
     check_action(action)
-    if resource != "*":
-        try:
-            parse_arn(resource)
-        except ValueError:
-            raise DaypassError(ErrorKind.VALIDATION, f"A resource is an ARN or *: {resource}") from None
+    if resource != "*" and read_arn(resource) is None:
+        raise DaypassError(ErrorKind.VALIDATION, f"A resource is an ARN or *: {resource}")
 
 
 def _place(after: str) -> tuple[str, str]:
@@ -222,8 +220,8 @@ def question_of(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str
     """The question in this snapshot. Raises DaypassError(NOT_FOUND) when a role of the account does not exist."""
     role = None
     if fold(action) == fold(ASSUME_ROLE) and is_role_arn(resource) and account_of(resource) == ctx.account:
-        role = ctx.tx.get(Role, account=ctx.account, name=parse_arn(resource).name)
-        if role is None or role.arn != resource:
+        role = find_by_arn(ctx.tx, Role, resource)
+        if role is None:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The role {resource} does not exist.")
     return Question(ctx.account, action, resource, role, gatherer.guardrail_policies())
 
@@ -258,7 +256,7 @@ def _assuming(
         )
         return admit(facts, varied_policies, target, (action,), keys).decision
 
-    layers = Layers(True, policies.identity, trust, bindings, policies.boundary, (), policies.guardrails)
+    layers = policies.layers(same_account=True, resource=trust, bindings=bindings)
     return evaluate_partially(known, layers.policies(), decide)
 
 
@@ -316,10 +314,8 @@ def _aws(ctx: ReadContext, role: Role, value: str) -> Access | None:
         return Access("*", "anyone", ASSUME_ROLE, _by_trust(role, facts), "")
     account = value if is_account_id(value) else account_of(value)
     if not account:  # a unique id
-        if any(
-            e is not None and e.account == role.account
-            for e in (ctx.tx.get(User, id=value), ctx.tx.get(Role, id=value))
-        ):
+        entity = find_by_id(ctx.tx, value)
+        if entity is not None and entity.account == role.account:
             return None
         facts = PrincipalFacts(PrincipalKind.USER, "", (("", value),))
         return Access(value, "principal", ASSUME_ROLE, _by_trust(role, facts), "another account")

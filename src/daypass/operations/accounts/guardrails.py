@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from msgspec.structs import replace as struct_replace
+
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.directory import Account, Guardrail
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.run import lint
 from daypass.domain.policy.model import AccessQuery
@@ -100,13 +102,7 @@ async def _check_way_back(env: Env, call: Call, guardrail: NamedPolicy) -> None:
     policies = await layers_for(env, caller)
     others = tuple(policy for level in policies.guardrails for policy in level if policy.name != guardrail.name)
     keys = merged(request_context(caller, call.facts, call.now), resource_context(caller.account))
-    layers = Layers(
-        same_account=True,
-        identity=policies.identity,
-        boundary=policies.boundary,
-        session=policies.session,
-        guardrails=((*others, guardrail),),
-    )
+    layers = struct_replace(policies, guardrails=((*others, guardrail),)).layers(same_account=True)
     theirs = arn_in_aws(caller.account, "guardrail", guardrail.name, caller.account)
     needed = {
         "daypass:DeleteGuardrail": arn_of(caller.account, "guardrail", guardrail.name),

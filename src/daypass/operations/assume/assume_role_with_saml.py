@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from daypass.domain.arn import is_account_id, parse_arn
+from daypass.domain.arn import is_account_id, read_arn
 from daypass.domain.assertion import Assertion, proof_of, replay_entry, role_pairs, session_name, session_seconds
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -69,10 +69,7 @@ class RequestedProvider:
 
 def requested_provider(text: str) -> RequestedProvider:
     """Account and name from a SAML provider's ARN. Raises DaypassError(VALIDATION)."""
-    try:
-        arn = parse_arn(text)
-    except ValueError:
-        arn = None
+    arn = read_arn(text)
     name = arn.resource.removeprefix(_PREFIX) if arn else ""
     if arn is None or (arn.partition, arn.service, arn.region) != ("aws", "iam", "") or not is_account_id(arn.account):
         raise DaypassError(ErrorKind.VALIDATION, f"{text} is invalid")

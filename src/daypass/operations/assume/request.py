@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.arn import is_account_id, parse_arn
+from daypass.domain.arn import is_account_id, read_arn
 from daypass.domain.directory import Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.trust import ASSUME_ROLE
@@ -65,10 +65,7 @@ async def check(env: Env, account: str, request: AssumeRequest) -> RequestedRole
 @lru_cache(maxsize=4096)  # only well-formed ARNs are cached
 def requested_role(text: str) -> RequestedRole:
     """Account and name from a role's ARN. Raises DaypassError(VALIDATION)."""
-    try:
-        arn = parse_arn(text)
-    except ValueError:
-        arn = None
+    arn = read_arn(text)
     if arn is None or (arn.partition, arn.service, arn.region) != ("aws", "iam", "") or not is_account_id(arn.account):
         raise DaypassError(ErrorKind.VALIDATION, f"{text} is invalid")
     if not arn.resource.startswith("role/") or not arn.name:

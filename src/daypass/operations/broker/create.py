@@ -32,7 +32,6 @@ from daypass.operations.broker.close import existing, grants_of, no_such_request
 from daypass.operations.broker.facts import (
     Person,
     Target,
-    find_by_arn,
     person_of,
     person_of_user,
     targets_of,
@@ -42,6 +41,7 @@ from daypass.operations.broker.permission import allow_on_roles
 from daypass.operations.broker.prepare import Prepared, prepare
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.outcome import served
+from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_OPEN: Final = 50

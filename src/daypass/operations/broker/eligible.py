@@ -20,7 +20,6 @@ from daypass.domain.policy.model import Context
 from daypass.operations.broker.facts import (
     Target,
     compiled,
-    find_by_arn,
     is_blocked,
     is_disabled,
     names_of,
@@ -29,6 +28,7 @@ from daypass.operations.broker.facts import (
 )
 from daypass.operations.broker.permission import may_approve
 from daypass.operations.broker.snapshot import once
+from daypass.operations.principals import find_by_arn
 from daypass.ports import Env, Reader
 
 

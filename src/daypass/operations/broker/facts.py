@@ -7,36 +7,32 @@ directory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from daypass.domain.access.person import PERSON_TAG, identifiers, original_principal
 from daypass.domain.access.rule import CompiledRule, RuleError, read_rule
 from daypass.domain.access.terms import RoleRef, Version, digest
-from daypass.domain.arn import account_of, parse_arn, root_arn
+from daypass.domain.arn import account_of, root_arn
 from daypass.domain.claims import Caller
 from daypass.domain.directory import (
     AccessKey,
     ApprovalRule,
     Attachment,
-    Group,
     InlinePolicy,
     KeyStatus,
     LoginProfile,
-    ManagedPolicy,
-    Membership,
-    PolicyVersion,
     Revocation,
     Role,
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
+from daypass.operations.iam.builtin import policy_text
+from daypass.operations.principals import find_by_arn, find_by_id, groups_of
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
-
-U = TypeVar("U", User, Role)
 
 _MANY = 10_000
 _LOOKED_AT = 10_000  # roles that one search looks through
@@ -93,16 +89,6 @@ def person_of_user(tx: Reader, user: User) -> Person:
     return Person(user.id, user.arn, ids, names_of(tx, ids), (f"principal:{user.id}", *tagged), "", 0)
 
 
-def find_by_arn(tx: Reader, kind: type[U], arn: str) -> U | None:
-    """The user or role with exactly this ARN."""
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        return None
-    found = tx.get(kind, account=parsed.account, name=parsed.name)
-    return found if found is not None and found.arn == arn else None
-
-
 def linked(tx: Reader, ids: Iterable[str]) -> list[str]:
     """Values of PERSON_TAG of the users with these ids. A session tag cannot hide them."""
     users = [tx.get(User, id=each) for each in ids if each.startswith("AIDA")]
@@ -113,25 +99,15 @@ def names_of(tx: Reader, ids: Iterable[str]) -> tuple[str, ...]:
     """The ARNs of principals as they are now. A principal that has been deleted has none."""
     names: list[str] = []
     for each in ids:
-        if each.startswith("AIDA"):
-            names += _names_of_user(tx, each)
-        elif each.startswith("AROA"):
-            role = tx.get(Role, id=each)
-            names += [role.arn] if role is not None else []
+        if each.startswith(("AIDA", "AROA")):
+            entity = find_by_id(tx, each)
+            names += [entity.arn] if entity is not None else []
+            names += [group.arn for group in groups_of(tx, each)] if isinstance(entity, User) else []
         elif each.startswith("arn:"):
             names.append(each)
         elif each.isdigit():
             names.append(root_arn(each))
     return tuple(names)
-
-
-def _names_of_user(tx: Reader, user_id: str) -> list[str]:
-    user = tx.get(User, id=user_id)
-    if user is None:
-        return []
-    memberships = tx.find(Membership, user_id=user_id, order="group_id", limit=_MANY)
-    groups = [tx.get(Group, id=membership.group_id) for membership in memberships]
-    return [user.arn, *(group.arn for group in groups if group is not None)]
 
 
 def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
@@ -272,14 +248,3 @@ def role_digest(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:
         [[each.policy_arn, policy_text(tx, builtin, each.policy_arn)] for each in attached],
     ]
     return digest(parts)
-
-
-def policy_text(tx: Reader, builtin: Mapping[str, str], arn: str) -> str:
-    """The text of a managed policy's default version; "" when there is none."""
-    if arn in builtin:
-        return builtin[arn]
-    policy = tx.get(ManagedPolicy, arn=arn)
-    if policy is None:
-        return ""
-    version = tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
-    return version.document if version is not None else ""

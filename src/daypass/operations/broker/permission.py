@@ -19,11 +19,11 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
 from daypass.domain.session import FeedPosition
-from daypass.operations.broker.facts import find_by_arn
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import InAws, allow, arn_of
+from daypass.operations.principals import find_by_arn, find_by_id
 from daypass.ports import Call, Env, Reader
 
 _ACTION: Final = "daypass:ApproveAccessRequest"
@@ -61,13 +61,9 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     A root always may. So may a federated user, whose policies were those of its session.
     """
     last = principal_ids[-1] if principal_ids else ""
-    entity: User | Role | None
-    if last.startswith("AIDA"):
-        entity = tx.get(User, id=last)
-    elif last.startswith("AROA"):
-        entity = tx.get(Role, id=last)
-    else:
+    if not last.startswith(("AIDA", "AROA")):
         return True
+    entity = find_by_id(tx, last)
     if entity is None:
         return False
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)

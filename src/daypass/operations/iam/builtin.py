@@ -10,9 +10,10 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from daypass.domain.directory import ManagedPolicy, PolicyVersion
+from daypass.ports import Reader
 
 ACCOUNT: Final = "aws"
 _CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS created its first managed policies
@@ -37,11 +38,11 @@ _DESCRIPTIONS: Final = {
 class Catalog:
     """The built-in policies of an installation, by ARN."""
 
-    __slots__ = ("_by_arn", "_texts")
+    __slots__ = ("_by_arn", "texts")
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = dict(texts)
-        self._by_arn = {arn: _entity(arn) for arn in self._texts}
+        self.texts = dict(texts)
+        self._by_arn = {arn: _entity(arn) for arn in self.texts}
 
     def policy(self, arn: str) -> ManagedPolicy | None:
         return self._by_arn.get(arn)
@@ -55,7 +56,7 @@ class Catalog:
         found = self._by_arn.get(arn)
         if found is None:
             return None
-        return PolicyVersion(ACCOUNT, found.id, 1, self._texts[arn], _CREATED_AT)
+        return PolicyVersion(ACCOUNT, found.id, 1, self.texts[arn], _CREATED_AT)
 
 
 def catalog(texts: Mapping[str, str]) -> Catalog:
@@ -91,3 +92,14 @@ def _entity(arn: str) -> ManagedPolicy:
         updated_at=_CREATED_AT,
         description=_DESCRIPTIONS.get(name),
     )
+
+
+def policy_text(tx: Reader, texts: Mapping[str, str], arn: str, **equals: Any) -> str:
+    """The text of a managed policy's default version; "" when there is none. `texts`: of the built-in policies, by ARN.
+    `equals`: what else a stored policy must have.
+    """
+    if arn in texts:
+        return texts[arn]
+    policy = tx.get(ManagedPolicy, arn=arn, **equals)
+    version = tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version) if policy is not None else None
+    return version.document if version is not None else ""

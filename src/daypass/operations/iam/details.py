@@ -11,7 +11,6 @@ from daypass.operations.iam import (
     attachments,
     builtin,
     documents,
-    groups,
     inline,
     instance_profiles,
     last_used,
@@ -21,6 +20,7 @@ from daypass.operations.iam import (
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import page
+from daypass.operations.principals import groups_of
 
 Item: TypeAlias = User | Group | Role | ManagedPolicy
 Lister: TypeAlias = Callable[[ReadContext, str, int], Sequence[Item]]
@@ -96,7 +96,7 @@ def _user(ctx: ReadContext, user: User) -> dict[str, Any]:
         **members.user_whole(user),
         **({"UserPolicyList": own} if own else {}),
         "Tags": members.tags(user.tags),
-        "GroupList": sorted(group.name for group in groups.of_user(ctx, user)),
+        "GroupList": sorted(group.name for group in groups_of(ctx.tx, user.id)),
         "AttachedManagedPolicies": _attached(ctx, user),
     }
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from daypass.domain.arn import assumed_role_arn, is_account_id, parse_arn
+from daypass.domain.arn import assumed_role_arn, is_account_id, read_arn
 from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.lint.open_trust import open_trust_refusal
 from daypass.operations.iam import faults, quotas
+from daypass.operations.principals import find_by_id
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
@@ -107,12 +108,9 @@ def _bound_to(tx: Reader, value: str) -> str | None:
     if is_account_id(value):
         return "" if tx.get(Account, id=value) is not None else None
     if not value.startswith("arn:"):
-        return "" if _by_id(tx, value) is not None else None
-    try:
-        arn = parse_arn(value)
-    except ValueError:
-        return None
-    if arn.partition != "aws" or arn.region or tx.get(Account, id=arn.account) is None:
+        return "" if find_by_id(tx, value) is not None else None
+    arn = read_arn(value)
+    if arn is None or arn.partition != "aws" or arn.region or tx.get(Account, id=arn.account) is None:
         return None
     if arn.service == "iam":
         return "" if arn.resource == "root" else _entity_bound_to(tx, arn.account, arn.resource, value)
@@ -138,12 +136,6 @@ def _session_bound_to(tx: Reader, account: str, role_name: str, value: str) -> s
     return found.id
 
 
-def _by_id(tx: Reader, unique_id: str) -> User | Role | None:
-    if unique_id.startswith("AROA"):
-        return tx.get(Role, id=unique_id)
-    return tx.get(User, id=unique_id)
-
-
 def echo(tx: Reader, role: Role, names: Names | None = None) -> str:
     """A role's trust document as written, with the current names of its principals.
 
@@ -162,7 +154,7 @@ def _called_now(tx: Reader, arn: str, unique_id: str, names: Names) -> str:
     if ":" in unique_id:  # a federated user is only a name
         return arn
     if unique_id not in names:
-        names[unique_id] = _by_id(tx, unique_id)
+        names[unique_id] = find_by_id(tx, unique_id)
     entity = names[unique_id]
     session = arn.rpartition("/")[2] if f":{_SESSION_PREFIX}" in arn else ""
     if entity is None:

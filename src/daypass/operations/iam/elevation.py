@@ -5,10 +5,11 @@ These are warnings only; this module refuses no requests.
 
 from __future__ import annotations
 
-from daypass.domain.directory import ManagedPolicy, PolicyVersion, Role
+from daypass.domain.directory import Role
 from daypass.domain.policy.lint.finding import Finding
 from daypass.operations.access.lint import findings_of_role
 from daypass.operations.crud.operation import Params
+from daypass.operations.iam.builtin import policy_text
 from daypass.operations.iam.context import ReadContext
 
 
@@ -23,10 +24,10 @@ def longer(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
 def attached(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
     """AttachRolePolicy."""
     role, arn = _role(ctx, p), p["PolicyArn"]
-    version = ctx.builtin.version(arn) or _own(ctx, arn)
-    if role is None or version is None:
+    text = policy_text(ctx.tx, ctx.builtin.texts, arn, account=ctx.account)
+    if role is None or not text:
         return ()
-    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=role.max_session_seconds, more=(version.document,))
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=role.max_session_seconds, more=(text,))
 
 
 def inlined(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
@@ -40,8 +41,3 @@ def inlined(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
 
 def _role(ctx: ReadContext, p: Params) -> Role | None:
     return ctx.tx.get(Role, account=ctx.account, name=p["RoleName"])
-
-
-def _own(ctx: ReadContext, arn: str) -> PolicyVersion | None:
-    policy = ctx.tx.get(ManagedPolicy, account=ctx.account, arn=arn)
-    return ctx.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version) if policy else None

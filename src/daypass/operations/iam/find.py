@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import read_arn
 from daypass.domain.directory import (
     Account,
     Group,
@@ -84,10 +84,9 @@ def any_saml_provider(ctx: ReadContext, arn: str) -> SamlProvider | None:
 
 def _provider_of(arn: str, prefix: str) -> tuple[str, str]:
     """The account, and the name or URL, in a provider's ARN; `prefix` gives its kind."""
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        raise faults.invalid(f"ARN {arn} is not valid.") from None
+    parsed = read_arn(arn)
+    if parsed is None:
+        raise faults.invalid(f"ARN {arn} is not valid.")
     if parsed.service != "iam" or parsed.region or not parsed.resource.startswith(prefix):
         raise faults.invalid_arn(arn)
     return parsed.account, parsed.resource.removeprefix(prefix)
@@ -114,10 +113,9 @@ def policy_account(arn: str) -> str:
 
     Raises VALIDATION when `arn` is not an ARN, INVALID_INPUT when it is the ARN of something else.
     """
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        raise faults.invalid("Invalid ARN:  Could not be parsed!") from None  # the two spaces are AWS's
+    parsed = read_arn(arn)
+    if parsed is None:
+        raise faults.invalid("Invalid ARN:  Could not be parsed!")  # the two spaces are AWS's
     if parsed.service != "iam" or parsed.region or not parsed.resource.startswith("policy/") or not parsed.account:
         raise faults.invalid_arn(arn)
     return parsed.account

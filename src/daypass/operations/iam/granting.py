@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import read_arn
 from daypass.domain.directory import Group, ManagedPolicy, Role, User
 from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.model import Effect
@@ -124,10 +124,9 @@ def arn_resource(ctx: ReadContext, p: Params) -> Resource:
 
 
 def _named(ctx: ReadContext, arn: str) -> tuple[str, str]:
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        raise faults.invalid_arn(arn) from None
+    parsed = read_arn(arn)
+    if parsed is None:
+        raise faults.invalid_arn(arn)
     kind, _, rest = parsed.resource.partition("/")
     own = parsed.account == ctx.account or kind == "policy"
     if parsed.service != "iam" or parsed.region or not rest or not own or kind not in (*_FINDERS, "policy"):

@@ -8,6 +8,7 @@ from daypass.operations.iam import changes, faults, find, members, named, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.paths import path_of
+from daypass.operations.principals import groups_of
 
 
 def create_group(ctx: WriteContext, p: Params) -> Answer:
@@ -42,15 +43,9 @@ def list_groups(ctx: ReadContext, p: Params) -> Answer:
     return {"Groups": [members.group(group) for group in groups], **more}
 
 
-def of_user(ctx: ReadContext, user: User) -> list[Group]:
-    """The groups of a user. The quota keeps their number small."""
-    memberships = ctx.tx.find(Membership, order="group_id", account=ctx.account, user_id=user.id)
-    return [group for m in memberships if (group := ctx.tx.get(Group, id=m.group_id)) is not None]
-
-
 def list_groups_for_user(ctx: ReadContext, p: Params) -> Answer:
     user = find.user(ctx, p["UserName"])
-    groups, more = page_of(p, "groups-for-user", of_user(ctx, user), lambda group: group.name.lower())
+    groups, more = page_of(p, "groups-for-user", groups_of(ctx.tx, user.id), lambda group: group.name.lower())
     return {"Groups": [members.group(group) for group in groups], **more}
 
 

@@ -17,19 +17,18 @@ from daypass.domain.directory import (
     Group,
     Guardrail,
     InlinePolicy,
-    ManagedPolicy,
     Membership,
     PasswordPolicy,
-    PolicyVersion,
     Role,
     User,
 )
 from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.trust import CallerPolicies
-from daypass.operations.iam import attachments, builtin, groups, inline
+from daypass.operations.iam import attachments, builtin, inline
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
+from daypass.operations.principals import groups_of
 from daypass.operations.sized_cache import SizedCache
 
 E = TypeVar("E")
@@ -77,8 +76,7 @@ class Holdings:
 
     def layers(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> Layers:
         """The layers of a decision about a resource of the principal's own account."""
-        boundary = policies_in(self.boundary) if self.boundary is not None else None
-        return Layers(same_account=True, identity=policies_in(self.identity), boundary=boundary, guardrails=guardrails)
+        return self.policies(guardrails).layers(same_account=True)
 
 
 def policies_in(sources: Iterable[Source]) -> tuple[NamedPolicy, ...]:
@@ -165,7 +163,7 @@ class Gatherer:
     def _group_ids(self, user: User) -> list[str]:
         if user.id in self._ahead.ids:
             return [membership.group_id for membership in self._ahead.memberships.get(user.id, ())]
-        return [group.id for group in groups.of_user(self._ctx, user)]
+        return [group.id for group in groups_of(self._ctx.tx, user.id)]
 
     def _of_owner(self, owner: Owner) -> Iterator[Source]:
         word, ahead = _WORDS[type(owner)], self._ahead if owner.id in self._ahead.ids else None
@@ -195,18 +193,9 @@ class Gatherer:
 
     def _document(self, arn: str) -> PolicyDocument | None:
         if arn not in self._managed:
-            version = self._version(arn)
-            self._managed[arn] = compiled(version.document, PolicyKind.IDENTITY) if version is not None else None
+            text = builtin.policy_text(self._ctx.tx, self._ctx.builtin.texts, arn)
+            self._managed[arn] = compiled(text, PolicyKind.IDENTITY) if text else None
         return self._managed[arn]
-
-    def _version(self, arn: str) -> PolicyVersion | None:
-        shipped = self._ctx.builtin.version(arn)
-        if shipped is not None:
-            return shipped
-        policy = self._ctx.tx.get(ManagedPolicy, arn=arn)
-        if policy is None:
-            return None
-        return self._ctx.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
 
 
 def _by(rows: Iterable[E], owner_of: Callable[[E], str]) -> Mapping[str, Sequence[E]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.arn import account_of, parse_arn, read_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError
@@ -158,7 +158,7 @@ def _actions(names: Sequence[str]) -> tuple[str, ...]:
 
 def _resources(arns: Sequence[str], handling: str | None) -> tuple[str, ...]:
     for arn in arns:
-        if arn != EVERY_RESOURCE and not _is_arn(arn):
+        if arn != EVERY_RESOURCE and read_arn(arn) is None:
             raise faults.invalid_input(f"ResourceNames are not in a valid ARN format: {arn}.")
     if handling is not None:
         _check_handling(arns, handling)
@@ -173,14 +173,6 @@ def _check_handling(arns: Sequence[str], handling: str) -> None:
     missing = [kind for kind in needed if kind not in kinds]
     if missing:
         raise faults.invalid_input(f"{handling} requires resources that are missing: {', '.join(missing)}")
-
-
-def _is_arn(text: str) -> bool:
-    try:
-        parse_arn(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _owner(arn: str) -> str:
@@ -198,10 +190,7 @@ def _owner(arn: str) -> str:
 
 def entity_type_and_name(arn: str) -> tuple[str, str]:
     """("user" | "group" | "role", name) of an IAM ARN. Raises DaypassError(INVALID_INPUT)."""
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        parsed = None
+    parsed = read_arn(arn)
     word = parsed.resource.partition("/")[0] if parsed is not None else ""
     if (
         parsed is None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import read_arn
 from daypass.domain.certificate import Certificate, CertificateRefused
 from daypass.domain.claims import Caller
 from daypass.domain.directory import OAuthClient, ReplayEntry
@@ -254,10 +254,9 @@ async def _check_certificate(
     """
     if certificate is None:
         raise CertificateRefused("there is no client certificate")
-    try:
-        arn = parse_arn(settings.trust_anchor)
-    except ValueError:
-        raise CertificateRefused("the trust anchor of the client is not an ARN") from None
+    arn = read_arn(settings.trust_anchor)
+    if arn is None:
+        raise CertificateRefused("the trust anchor of the client is not an ARN")
     view = await env.directory.trust_anchor(arn.resource.partition("/")[2])
     if view is None or view.anchor.account != client.account or view.anchor.arn != settings.trust_anchor:
         raise CertificateRefused("the client's account has no such trust anchor")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import Context, Params, Resource
@@ -63,11 +63,8 @@ def _id_of(identifier: str, noun: str) -> str:
     """The id in an ARN of this kind of resource; any other text is returned unchanged."""
     if not identifier.startswith("arn:"):
         return identifier
-    try:
-        resource = parse_arn(identifier).resource
-    except ValueError:
-        return ""
-    kind, _, found = resource.partition("/")
+    arn = read_arn(identifier)
+    kind, _, found = arn.resource.partition("/") if arn is not None else ("", "", "")
     return found if kind == noun else ""
 
 

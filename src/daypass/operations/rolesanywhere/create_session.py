@@ -20,7 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 from msgspec import Struct
 
 from daypass import sigv4
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import read_arn
 from daypass.domain.certificate import SERVICE, Certificate, CertificateRefused
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import tag_keys
@@ -199,10 +199,7 @@ async def _look_at(
 
 def _id_in(arn: str, noun: str) -> str:
     """The id in an ARN of this kind of resource. Raises VALIDATION when it is not such an ARN."""
-    try:
-        parsed = parse_arn(arn)
-    except ValueError:
-        parsed = None
+    parsed = read_arn(arn)
     kind, _, found = parsed.resource.partition("/") if parsed is not None else ("", "", "")
     if parsed is None or (parsed.service, kind) != (SIGNING_NAME, noun) or not _ID.fullmatch(found):
         raise faults.invalid(f"{arn[:256]} is not the ARN of a {noun}.")

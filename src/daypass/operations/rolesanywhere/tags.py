@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daypass.domain.arn import parse_arn
+from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, Tags, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam.tags import exact, merged
@@ -24,10 +24,8 @@ def first(p: Params) -> Tags:
 
 def named(ctx: ReadContext, arn: str) -> Entity | None:
     """The resource of the caller's account with this ARN."""
-    try:
-        kind = _KINDS.get(parse_arn(arn).resource.partition("/")[0])
-    except ValueError:
-        kind = None
+    parsed = read_arn(arn)
+    kind = _KINDS.get(parsed.resource.partition("/")[0]) if parsed is not None else None
     found: Entity | None = None
     if kind in (TrustAnchor, X509Profile, Crl, X509Subject):
         found = ctx.get(kind, arn)

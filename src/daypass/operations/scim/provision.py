@@ -31,6 +31,7 @@ from daypass.domain.scim.resource import group_name, group_of, user_of
 from daypass.operations.iam import quotas
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.principals import groups_of
 from daypass.operations.revocation import DEPROVISIONED
 from daypass.operations.sessions.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.ports import Call, Env, Reader, Tx
@@ -157,9 +158,7 @@ def _shown(tx: Reader, row: ScimResource) -> Resource | None:
         user = tx.get(User, id=row.id)
         if user is None:
             return None
-        memberships = tx.find(Membership, account=row.account, user_id=row.id, order="group_id")
-        groups = [group for each in memberships if (group := tx.get(Group, id=each.group_id)) is not None]
-        named = [{"value": group.id, "display": group.name, "type": "direct"} for group in groups]
+        named = [{"value": each.id, "display": each.name, "type": "direct"} for each in groups_of(tx, user.id)]
         return Resource(row, {**document, "userName": user.name, "groups": named})
     group = tx.get(Group, id=row.id)
     if group is None:

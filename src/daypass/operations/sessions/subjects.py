@@ -13,6 +13,7 @@ from daypass.domain.arn import is_account_id
 from daypass.domain.directory import AccessKey, Grant, Role, Tags, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.management import is_operator
+from daypass.operations.principals import find_by_id
 from daypass.operations.sessions.list_sessions import find_session, no_such_session
 from daypass.ports import Call, Env, Reader, RoleView
 
@@ -146,8 +147,7 @@ def _principal(tx: Reader, account: str, value: str) -> _Found:
     if _PRINCIPAL_ID.fullmatch(value):
         if value[0].isdigit():
             return _Found(value, value[:12], known=value == account)
-        kind: type[Role | User] = Role if value.startswith("AROA") else User
-        return _entity(value, tx.get(kind, id=value))
+        return _entity(value, find_by_id(tx, value))
     if value == f"arn:aws:iam::{account}:root":
         return _Found(account, known=True)
     if federated := _FEDERATED.fullmatch(value):
@@ -168,8 +168,7 @@ def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> _Fo
 
 def tags_of_principal(tx: Reader, principal_id: str) -> Tags:
     """The tags of the user or role with this unique id."""
-    kind: type[Role | User] = Role if principal_id.startswith("AROA") else User
-    found = tx.get(kind, id=principal_id)
+    found = find_by_id(tx, principal_id)
     return found.tags if found is not None else ()
 
 

@@ -1,0 +1,31 @@
+"""Users and roles, found by unique id or ARN, and the groups of a user."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from daypass.domain.arn import read_arn
+from daypass.domain.directory import Group, Membership, Role, User
+from daypass.ports import Reader
+
+U = TypeVar("U", User, Role)
+
+
+def find_by_id(tx: Reader, unique_id: str) -> User | Role | None:
+    """The user or role with this unique id. It is None for the ids of other principals too."""
+    return tx.get(Role, id=unique_id) if unique_id.startswith("AROA") else tx.get(User, id=unique_id)
+
+
+def find_by_arn(tx: Reader, kind: type[U], arn: str) -> U | None:
+    """The user or role with exactly this ARN."""
+    parsed = read_arn(arn)
+    if parsed is None:
+        return None
+    found = tx.get(kind, account=parsed.account, name=parsed.name)
+    return found if found is not None and found.arn == arn else None
+
+
+def groups_of(tx: Reader, user_id: str) -> list[Group]:
+    """The groups of a user. The quota keeps their number small."""
+    memberships = tx.find(Membership, user_id=user_id, order="group_id")
+    return [group for each in memberships if (group := tx.get(Group, id=each.group_id)) is not None]
