@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fido2.cose import ES256
 from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData, CollectedClientData
 
-from daypass.domain.encoding import base64url
-from daypass.operations.sign_in.webauthn import to_bytes
+from daypass.domain.encoding import base64url, from_base64url
 
 UP, UV, BE, BS, AT = 0x01, 0x04, 0x08, 0x10, 0x40
 
@@ -43,7 +42,7 @@ class Authenticator:
     def register(self, options: str) -> str:
         """The answer to the options of a registration."""
         asked = json.loads(options)
-        self.user = to_bytes(asked["user"]["id"])
+        self.user = from_base64url(asked["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())
         made = AttestedCredentialData.create(Aaguid(self.aaguid), self.credential, public)
         data = AuthenticatorData.create(self._rp_hash(), AuthenticatorData.FLAG(self.flags | AT), self.count or 0, made)
@@ -81,5 +80,5 @@ class Authenticator:
         return hashlib.sha256(self.rp_id.encode()).digest()
 
     def _client_data(self, kind: str, challenge: str) -> bytes:
-        given = {"type": kind, "challenge": to_bytes(challenge), "origin": self.origin, **self.client}
+        given = {"type": kind, "challenge": from_base64url(challenge), "origin": self.origin, **self.client}
         return bytes(CollectedClientData.create(**given))

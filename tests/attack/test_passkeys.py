@@ -13,8 +13,7 @@ from tests.browser import Browser, forms, refused, text
 from tests.passkeys import DEVICES, new_passkey, registered, sign_in_with
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, user
 
-from daypass.domain.encoding import base64url
-from daypass.operations.sign_in.webauthn import to_bytes
+from daypass.domain.encoding import base64url, from_base64url
 
 PASSKEY = "/login/passkey"
 SECOND = "/login/second-passkey"
@@ -187,7 +186,7 @@ _HOSTILE: dict[str, Callable[[str], str]] = {
     "a number as id": lambda good: json.dumps({**json.loads(good), "id": 1}),
     "junk data": lambda good: _with(good, authenticatorData=base64url(b"\x00" * 36)),
     "deep CBOR": lambda good: _with(
-        good, authenticatorData=base64url(to_bytes(json.loads(good)["response"]["authenticatorData"])[:32] + b"\x85\0\0\0\1" + b"\x81" * 5000)
+        good, authenticatorData=base64url(from_base64url(json.loads(good)["response"]["authenticatorData"])[:32] + b"\x85\0\0\0\1" + b"\x81" * 5000)
     ),
     "junk client data": lambda good: _with(good, clientDataJSON=base64url(b"\xff")),
     "no signature": lambda good: _with(good, signature=""),

@@ -21,6 +21,7 @@ from tests.passkeys import registered
 from tests.sign_in import signed_in, site_with_pages, user, with_device
 
 from daypass.domain.claims import RequestFacts
+from daypass.domain.encoding import from_base64url
 from daypass.domain.errors import DaypassError
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.broker.view import RequestView
@@ -28,7 +29,6 @@ from daypass.operations.broker.vote import Vote, vote, vote_digest
 from daypass.operations.sign_in import browser_session, step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.step_up import MfaOptions, Proof
-from daypass.operations.sign_in.webauthn import to_bytes
 from daypass.ports import Call
 
 _numbers = itertools.count()
@@ -113,11 +113,13 @@ def test_vote_confirmed_by_a_passkey_is_on_the_record_with_a_signature_of_its_di
     records = [body for body in map(json.loads, site.record_bytes()) if body.get("detail", {}).get("digest") == digest]
     (accepted,) = records
     detail = accepted["detail"]
-    signed = to_bytes(detail["authenticator_data"]) + hashlib.sha256(to_bytes(detail["client_data"])).digest()
-    key.key.public_key().verify(to_bytes(detail["signature"]), signed, ec.ECDSA(hashes.SHA256()))
+    signed = (
+        from_base64url(detail["authenticator_data"]) + hashlib.sha256(from_base64url(detail["client_data"])).digest()
+    )
+    key.key.public_key().verify(from_base64url(detail["signature"]), signed, ec.ECDSA(hashes.SHA256()))
     parts = (b"daypass webauthn 1", b"step-up", digest.encode(), detail["nonce"].encode())
     challenge = hashlib.sha256(b"\0".join(parts)).digest()
-    assert to_bytes(json.loads(to_bytes(detail["client_data"]))["challenge"]) == challenge
+    assert from_base64url(json.loads(from_base64url(detail["client_data"]))["challenge"]) == challenge
 
 
 def sent_with(sent: Vote, proof: Proof) -> Vote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from binascii import b2a_base64
 from datetime import UTC, datetime
@@ -14,6 +15,14 @@ _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 def base64url(data: bytes) -> str:
     """Base64url without padding (RFC 7515, 2)."""
     return b2a_base64(data, newline=False).translate(_URLSAFE, b"=").decode("ascii")
+
+
+def from_base64url(text: str) -> bytes:
+    """The bytes of base64url, with or without padding. Raises ValueError for any other text, also for other base64."""
+    if "+" in text or "/" in text:
+        raise ValueError("not base64url")
+    padded = text + "=" * (-len(text) % 4)
+    return base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)
 
 
 def text_digest(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, Self
 
 
@@ -147,3 +148,17 @@ def _refusal(
     kind: ErrorKind, public: str, private: Mapping[str, Any], explanation: Mapping[str, Any] | None
 ) -> DaypassError:
     return DaypassError(kind, public, private=private, explanation=explanation)
+
+
+class ignored:  # noqa: N801  # as contextlib.suppress
+    """In `with ignored(ErrorKind.NOT_FOUND):` an error of this kind ends the block, and nothing more."""
+
+    def __init__(self, kind: ErrorKind) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        return isinstance(error, DaypassError) and error.kind is self._kind

@@ -14,7 +14,7 @@ from typing import TypeVar
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.explain import denial_message
 from daypass.domain.policy.layers import Layers, NamedPolicy
@@ -114,12 +114,9 @@ def check_credentials(caller: Caller, action: str) -> None:
 
 async def refresh_if_changed(env: Env) -> bool:
     """Polls the change feed before a refusal. While the database is unavailable, the cached state is used."""
-    try:
+    with ignored(ErrorKind.UNAVAILABLE):
         return await env.directory.refresh()
-    except DaypassError as error:
-        if error.kind is not ErrorKind.UNAVAILABLE:
-            raise
-        return False
+    return False
 
 
 async def find_current(env: Env, find: Callable[[], Awaitable[T | None]]) -> T | None:

@@ -11,10 +11,10 @@ that AWS requires for the same change (`ALSO`), so that a policy for AWS which w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from daypass.domain.arn import account_of, root_arn
 from daypass.domain.claims import Caller
@@ -25,7 +25,10 @@ from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Decision, Layer
 from daypass.operations.authorize import authorize
-from daypass.ports import Call, Env, Viewer
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Reader, Viewer
+
+T = TypeVar("T")
 
 EVERY_ACCOUNT = "*"
 """Replaces an account id: all accounts. Only for the operator."""
@@ -156,6 +159,20 @@ async def allow(
         foreign = account_of(theirs) not in ("", own)
         await authorize(env, call, permission, theirs, context=keys, resource_policy=delegated if foreign else None)
     return decision
+
+
+async def read_recorded(
+    env: Env, call: Call, action: str, kind: str, name: str, account: str, query: Callable[[Reader, str], T]
+) -> T:
+    """What `query` finds for the owning account: `daypass:ACTION` on a resource, authorized, read and recorded.
+
+    `account`: "" is the caller's. Raises DaypassError(ACCESS_DENIED).
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, action, kind, name, owner)
+    found = await env.directory.read(lambda tx: query(tx, owner), account=call.caller.account)
+    await env.journal.commit(served(call, account=owner, decision=decision))
+    return found
 
 
 async def allow_unless_denied(

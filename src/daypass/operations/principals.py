@@ -1,11 +1,11 @@
-"""Users and roles, found by unique id or ARN, and the groups of a user."""
+"""Users and roles, found by unique id or ARN, the groups of a user, and accounts by alias."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from daypass.domain.arn import read_arn
-from daypass.domain.directory import Group, Membership, Role, User
+from daypass.domain.arn import is_account_id, read_arn
+from daypass.domain.directory import AccountAlias, Group, Membership, Role, User
 from daypass.ports import Reader
 
 U = TypeVar("U", User, Role)
@@ -23,6 +23,14 @@ def find_by_arn(tx: Reader, kind: type[U], arn: str) -> U | None:
         return None
     found = tx.get(kind, account=parsed.account, name=parsed.name)
     return found if found is not None and found.arn == arn else None
+
+
+def account_named(tx: Reader, text: str) -> str:
+    """The id of the account that an id or alias names; "" for an unknown alias."""
+    if is_account_id(text):
+        return text
+    alias = tx.get(AccountAlias, alias=text)
+    return alias.account if alias is not None else ""
 
 
 def groups_of(tx: Reader, user_id: str) -> list[Group]:

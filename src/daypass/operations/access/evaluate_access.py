@@ -18,7 +18,7 @@ from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.authzen import Question, action_of, keys_of, resource_arn
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import ReplayEntry
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.policy.budget import metered
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import denial_message, explain
@@ -284,13 +284,10 @@ def _answer(env: Env, call: Call, item: Prepared, outcome: Outcome, *, visible: 
 
 async def may_see_reasons(env: Env, call: Call) -> bool:
     """Whether the caller may know why its account's policies deny something."""
-    try:
+    with ignored(ErrorKind.ACCESS_DENIED):
         await authorize(env, call, "sts:DecodeAuthorizationMessage", "*")
-    except DaypassError as error:
-        if error.kind is not ErrorKind.ACCESS_DENIED:
-            raise
-        return False
-    return True
+        return True
+    return False
 
 
 def _detail(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import AccessKey, Account, KeyStatus
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow_operator
@@ -52,11 +52,8 @@ async def create_account(
             kind = EventType.ACCOUNT_CREATED
             return made, served(call, kind=kind, account=made.account.id, decision=decision, detail=detail)
 
-        try:
+        with ignored(ErrorKind.ALREADY_EXISTS):
             return await env.journal.write(change, account=call.caller.account)
-        except DaypassError as error:
-            if error.kind is not ErrorKind.ALREADY_EXISTS:
-                raise
     raise DaypassError(ErrorKind.ALREADY_EXISTS, "There is an account of this id already.")
 
 

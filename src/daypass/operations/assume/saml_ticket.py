@@ -6,7 +6,6 @@ stage is not valid in another. The server stores no state between two steps.
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
 import zlib
@@ -16,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from daypass.domain.assertion import Assertion
-from daypass.domain.encoding import base64url
+from daypass.domain.encoding import base64url, from_base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.proof import OneTime
 from daypass.ports import Env
@@ -166,13 +165,9 @@ def _seal(env: Env, stage: str, payload: bytes) -> str:
 
 def _open(env: Env, stage: str, unverified: str) -> bytes:
     try:
-        if len(unverified) > _MAX_CHARACTERS or not unverified.isascii() or "+" in unverified or "/" in unverified:
+        if len(unverified) > _MAX_CHARACTERS:
             raise ValueError
-        padded = unverified + "=" * (-len(unverified) % 4)
-        sealed = base64.b64decode(padded.translate({ord("-"): "+", ord("_"): "/"}), validate=True)
-        if not sealed:
-            raise ValueError
-        return env.sealer.open_secret(sealed, "", f"{PURPOSE}:{stage}")
+        return env.sealer.open_secret(from_base64url(unverified), "", f"{PURPOSE}:{stage}")
     except (ValueError, IndexError):
         raise _not_ours() from None
 

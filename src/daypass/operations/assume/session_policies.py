@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from daypass.domain.claims import RequestFacts
 from daypass.domain.directory import PolicyContent
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.source import PolicyError
@@ -98,9 +98,7 @@ async def _keep(
                 tx.delete(old)
         return None, event
 
-    try:
+    with ignored(ErrorKind.ALREADY_EXISTS):
         await env.journal.write(change, account=account)
-    except DaypassError as error:  # another process stored it at the same time
-        if error.kind is not ErrorKind.ALREADY_EXISTS:
-            raise
-        await env.journal.write(change, account=account)
+        return
+    await env.journal.write(change, account=account)  # another process stored it at the same time

@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.crud.pages import read_page
-from daypass.operations.management import allow
+from daypass.operations.management import allow, read_recorded
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -77,13 +77,11 @@ class Collection(Generic[E]):
         """List…, recorded: one page by key, and `after` of the next page ("" at the end). Raises
         DaypassError(ACCESS_DENIED).
         """
-        owner = account or call.caller.account
-        decision = await allow(env, call, f"List{self.action}s", self.resource, "*", owner)
-        page = await env.directory.read(
-            lambda tx: read_page(tx, self.entity, self.key, after, limit, account=owner), account=call.caller.account
-        )
-        await env.journal.commit(served(call, account=owner, decision=decision))
-        return page
+
+        def query(tx: Reader, owner: str) -> tuple[list[E], str]:
+            return read_page(tx, self.entity, self.key, after, limit, account=owner)
+
+        return await read_recorded(env, call, f"List{self.action}s", self.resource, "*", account, query)
 
     def put(self, tx: Tx, old: E | None, made: E) -> None:
         """Stores `made` in the place of `old`. Raises DaypassError(LIMIT_EXCEEDED) when the account has too many."""

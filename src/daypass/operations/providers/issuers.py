@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.issuers import MOST_ISSUERS, entry_fault, issuer_allowed
 from daypass.operations.authorize import refresh_if_changed
-from daypass.operations.management import allow
+from daypass.operations.management import allow, read_recorded
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -42,11 +42,9 @@ def refuse_unlisted(tx: Reader, account: str, url: str) -> None:
 
 async def get_allowed_issuers(env: Env, call: Call, account: str = "") -> IssuerAllowList | None:
     """daypass:GetAllowedIssuers. None: the account has no list, so any issuer is allowed."""
-    owner = account or call.caller.account
-    decision = await allow(env, call, "GetAllowedIssuers", _KIND, _NAME, owner)
-    found = await env.directory.read(lambda tx: tx.get(IssuerAllowList, account=owner), account=call.caller.account)
-    await env.journal.commit(served(call, account=owner, decision=decision))
-    return found
+    return await read_recorded(
+        env, call, "GetAllowedIssuers", _KIND, _NAME, account, lambda tx, owner: tx.get(IssuerAllowList, account=owner)
+    )
 
 
 async def put_allowed_issuers(

@@ -19,7 +19,7 @@ from daypass.domain.issuers import secret_owner
 from daypass.domain.policy.model import Decision
 from daypass.domain.provider_settings import SECRETS, ProviderSettings, dump_settings, parse_settings, url_of
 from daypass.operations import heavy
-from daypass.operations.management import InAws, allow, is_operator
+from daypass.operations.management import InAws, allow, is_operator, read_recorded
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, IssuerStatus, Tx
 
@@ -47,13 +47,15 @@ class Settings:
 
 async def list_providers(env: Env, call: Call, account: str = "") -> list[OidcProvider]:
     """daypass:ListProviders. All providers of an account by URL; the quota keeps them few."""
-    owner = account or call.caller.account
-    decision = await allow(env, call, "ListProviders", _KIND, "*", owner)
-    found = await env.directory.read(
-        lambda tx: tx.find(OidcProvider, account=owner, order="url"), account=call.caller.account
+    return await read_recorded(
+        env,
+        call,
+        "ListProviders",
+        _KIND,
+        "*",
+        account,
+        lambda tx, owner: tx.find(OidcProvider, account=owner, order="url"),
     )
-    await env.journal.commit(served(call, account=owner, decision=decision))
-    return found
 
 
 async def get_provider_settings(env: Env, call: Call, name: str, account: str = "") -> Settings:

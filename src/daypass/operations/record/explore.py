@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
+from daypass.operations.record.pages import pages_of
 from daypass.ports import Call, Env, RecordFilter, RecordView
 
 MAX_LOOKED_AT: Final = 2_000
@@ -66,20 +67,18 @@ async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter
     account = scope.account if scope.viewer.operator else ""
     found: list[RecordView] = []
     before, looked_at = query.before, 0
-    while looked_at < MAX_LOOKED_AT:
-        batch = await env.records.search(scope.viewer, replace(query, account=account, before=before, limit=_BATCH))
-        for record in batch:
+    async for page in pages_of(env, scope.viewer, replace(query, account=account, limit=_BATCH)):
+        for record in page:
             before = (record.at, record.log, record.seq)
             looked_at += 1
             if record.body is not None and wanted.matches(record.body):
                 found.append(record)
                 if len(found) == query.limit:
                     break
-        if len(found) == query.limit:
+        if len(found) == query.limit or looked_at >= MAX_LOOKED_AT:
             break
-        if len(batch) < _BATCH:
-            before = None
-            break
+    else:
+        before = None
     detail = {"explored": looked_at, "found": len(found), "request_id": query.request_id[:64]}
     await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
     return Explored(tuple(found), before)

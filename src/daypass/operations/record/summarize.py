@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from statistics import median
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from daypass.domain.events import EventType
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
+from daypass.operations.record.pages import pages_of
 from daypass.ports import Call, Env, RecordFilter, RecordView
 
 MAX_RECORDS: Final = 5_000
@@ -84,12 +84,10 @@ async def summarize(env: Env, call: Call, since: int, until: int) -> Summary:
     scope = await allow_reading(env, call, "ReadAudit", "audit", "")
     query = RecordFilter(since=since, until=until, limit=_BATCH)
     found: list[RecordView] = []
-    while len(found) < MAX_RECORDS:
-        batch = await env.records.search(scope.viewer, query)
-        found += batch
-        if len(batch) < _BATCH:
+    async for page in pages_of(env, scope.viewer, query):
+        found += page
+        if len(found) >= MAX_RECORDS:
             break
-        query = replace(query, before=(batch[-1].at, batch[-1].log, batch[-1].seq))
     complete = len(found) < MAX_RECORDS
     covered = since if complete or not found else found[-1].at
     await env.journal.commit(served(call, decision=scope.decision, detail={"summarized": len(found)}))

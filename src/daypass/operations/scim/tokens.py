@@ -15,7 +15,7 @@ from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.authorize import authorize, find_current
 from daypass.operations.iam.credential_changes import SCIM_TOKEN
-from daypass.operations.management import InAws, allow
+from daypass.operations.management import InAws, allow, read_recorded
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Tx
@@ -80,11 +80,15 @@ def _no_such_user(name: str) -> DaypassError:
 
 async def list_tokens(env: Env, call: Call) -> list[ScimToken]:
     """daypass:ListScimTokens: those of the caller's account, by name."""
-    decision = await allow(env, call, "ListScimTokens", "scim-token", "*")
-    account = call.caller.account
-    found = await env.directory.read(lambda tx: tx.find(ScimToken, account=account, order="name"), account=account)
-    await env.journal.commit(served(call, decision=decision))
-    return found
+    return await read_recorded(
+        env,
+        call,
+        "ListScimTokens",
+        "scim-token",
+        "*",
+        "",
+        lambda tx, own: tx.find(ScimToken, account=own, order="name"),
+    )
 
 
 async def delete_token(env: Env, call: Call, name: str) -> None:

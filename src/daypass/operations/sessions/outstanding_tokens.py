@@ -6,12 +6,12 @@ They are found on the record, because they are not stored. The work is bounded, 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import ErrorKind, ignored
 from daypass.domain.events import EventType
 from daypass.operations.oauth.web_identity_token import MAX_SECONDS
+from daypass.operations.record.pages import pages_of
 from daypass.ports import Env, RecordFilter, Viewer
 
 MAX_RECORDS: Final = 10_000
@@ -45,23 +45,15 @@ async def outstanding_tokens(env: Env, account: str, subjects: Collection[tuple[
     )
     found: list[OutstandingToken] = []
     looked_at = 0
-    try:
-        while looked_at < MAX_RECORDS:
-            page = await env.records.search(Viewer(account), query)
+    with ignored(ErrorKind.UNAVAILABLE):
+        async for page in pages_of(env, Viewer(account), query):
             looked_at += len(page)
-            for view in page:
-                token = _token(view.body or {}, subjects)
-                if token is not None and token.expires_at > now:
-                    found.append(token)
-            if len(page) < _PAGE:
-                return Outstanding(tuple(found), complete=True)
-            last = page[-1]
-            query = replace(query, before=(last.at, last.log, last.seq))
-    except DaypassError as error:
-        if error.kind is not ErrorKind.UNAVAILABLE:
-            raise
-        return None
-    return Outstanding(tuple(found), complete=False)
+            tokens = (_token(view.body or {}, subjects) for view in page)
+            found += [token for token in tokens if token is not None and token.expires_at > now]
+            if looked_at >= MAX_RECORDS:
+                return Outstanding(tuple(found), complete=False)
+        return Outstanding(tuple(found), complete=True)
+    return None
 
 
 def _token(body: Mapping[str, Any], subjects: Collection[tuple[str, str]]) -> OutstandingToken | None:

@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import ReplayEntry, Revocation
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.broker.close import end_revoked_grant
 from daypass.operations.crud.pages import read_page
-from daypass.operations.management import EVERY_ACCOUNT, InAws, allow
+from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_recorded
 from daypass.operations.outcome import served
 from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
-from daypass.ports import Call, Env, Offline, Tx
+from daypass.ports import Call, Env, Offline, Reader, Tx
 
 MAX_REASON = 256
 
@@ -114,11 +114,8 @@ def _event(call: Call, request: RevocationRequest, made: Revocation, ended: Ende
 
 async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
     """The subject; from memory while the database is unavailable."""
-    try:
+    with ignored(ErrorKind.UNAVAILABLE):
         return await subject_of(env, call, request.subject, request.value, request.account)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.UNAVAILABLE:
-            raise
     return await subject_in_memory(env, call, request.subject, request.value, request.account)
 
 
@@ -141,15 +138,13 @@ async def list_revocations(
     env: Env, call: Call, account: str = "", after: str = "", limit: int = 100
 ) -> tuple[list[Revocation], str]:
     """daypass:ListRevocations of one account, oldest first; and the `after` of the next page, "" at the end."""
-    owner = account or call.caller.account
-    if owner == EVERY_ACCOUNT:
+    if account == EVERY_ACCOUNT:
         raise DaypassError(ErrorKind.VALIDATION, "Revocations are listed account by account.")
-    decision = await allow(env, call, "ListRevocations", "revocation", "*", owner)
-    page = await env.directory.read(
-        lambda tx: read_page(tx, Revocation, "position", after, limit, account=owner), account=call.caller.account
-    )
-    await env.journal.commit(served(call, account=owner, decision=decision))
-    return page
+
+    def query(tx: Reader, owner: str) -> tuple[list[Revocation], str]:
+        return read_page(tx, Revocation, "position", after, limit, account=owner)
+
+    return await read_recorded(env, call, "ListRevocations", "revocation", "*", account, query)
 
 
 def _check(call: Call, request: RevocationRequest) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import AccessKey, Grant, Role, Tags, User
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.operations.management import is_operator
 from daypass.operations.principals import find_by_id
 from daypass.operations.sessions.list_sessions import find_session, no_such_session
@@ -129,12 +129,9 @@ async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account
 
 async def _cached_role(env: Env, account: str, name: str) -> RoleView | None:
     """The role of this name, if this process has it in memory."""
-    try:
+    with ignored(ErrorKind.UNAVAILABLE):
         return await env.directory.role(account, name)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.UNAVAILABLE:
-            raise
-        return None
+    return None
 
 
 def _role(tx: Reader, account: str, value: str) -> _Found:

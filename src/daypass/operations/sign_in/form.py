@@ -6,26 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.forms import sealed
 from daypass.ports import Env
 
-_RECORD: Final[Mapping[str, Any]] = MappingProxyType({"form": "browser"})
-
 
 class BrowserForm:
-    """See `assume.forms.Form`."""
+    """See `assume.forms.Form`. Nobody but the server sees it, so it is on no status list."""
 
-    @property
-    def record(self) -> Mapping[str, Any]:
-        return _RECORD
-
-    @property
-    def listed(self) -> bool:
-        """Nobody but the server sees it, so it is on no status list."""
-        return False
+    listed: ClassVar[bool] = False
+    record: ClassVar[Mapping[str, Any]] = MappingProxyType({"form": "browser"})
 
     async def render(self, env: Env, session: SessionClaims) -> str:
         """The sealed session."""

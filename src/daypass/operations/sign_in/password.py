@@ -15,10 +15,10 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
-from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccountAlias, LoginProfile, Passkey, PasswordPolicy, User
+from daypass.domain.directory import LoginProfile, Passkey, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
+from daypass.domain.session import PASSWORD as PASSWORD_METHOD
 from daypass.domain.session import FeedPosition
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
@@ -27,6 +27,7 @@ from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.iam import faults, login_profiles, passwords
 from daypass.operations.iam.credential_changes import PASSWORD
 from daypass.operations.outcome import OWNER, event_of, served
+from daypass.operations.principals import account_named
 from daypass.operations.sign_in import browser_session, webauthn
 from daypass.operations.sign_in.passkeys import enabled_devices
 from daypass.operations.sign_in.ticket import (
@@ -118,9 +119,8 @@ async def with_code(
     """The second step, for a user with MFA devices. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     found, seen = await user_of_ticket(env, call, ticket)
-    caller = caller_of_sign_in(found.user, call.now, seen)
     try:
-        mfa_at = await check_mfa(env, Call(caller, call.facts, call.now), MfaCode(serial_number, unverified_code))
+        mfa_at = await check_mfa(env, as_user(call, found.user, seen), MfaCode(serial_number, unverified_code))
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED:
             raise
@@ -136,10 +136,9 @@ async def with_new_password(
     """The last step, where the password has expired or must be reset. Raises DaypassError: PASSWORD_POLICY and others."""
     ticket = open_ticket(env, NEW_PASSWORD, browser.id, unverified_ticket, call.now)
     found, seen = await user_of_ticket(env, call, ticket)
-    caller = caller_of_sign_in(found.user, call.now, seen)
-    as_user = Call(caller, call.facts, call.now)
-    changed = replace_struct(found, profile=await _set_password(env, as_user, found.profile, unverified_password))
-    return await next_step(env, as_user, browser, changed, seen, must_change=False, mfa_at=ticket.mfa_at)
+    of_user = as_user(call, found.user, seen)
+    changed = replace_struct(found, profile=await _set_password(env, of_user, found.profile, unverified_password))
+    return await next_step(env, of_user, browser, changed, seen, must_change=False, mfa_at=ticket.mfa_at)
 
 
 async def _set_password(env: Env, call: Call, profile: LoginProfile, password: str) -> LoginProfile:
@@ -186,8 +185,7 @@ async def next_step(
         if stage == CODE:
             return second_stage(env, call, browser, found, sealed)
         return Progress(stage=stage, ticket=sealed)
-    caller = caller_of_sign_in(found.user, call.now, seen)
-    return await start(env, Call(caller, call.facts, call.now), browser, found, mfa_at)
+    return await start(env, as_user(call, found.user, seen), browser, found, mfa_at)
 
 
 def second_stage(env: Env, call: Call, browser: Browser, found: Candidate, ticket: str) -> Progress:
@@ -199,21 +197,22 @@ def second_stage(env: Env, call: Call, browser: Browser, found: Candidate, ticke
     return Progress(stage=CODE, ticket=ticket, devices=found.devices, prompt=prompt)
 
 
-async def start(env: Env, as_user: Call, browser: Browser, found: Candidate, mfa_at: int) -> Progress:
-    """Signs the user in. `as_user`: the call with the user as the caller."""
+def as_user(call: Call, user: User, seen: FeedPosition, method: str = PASSWORD_METHOD) -> Call:
+    """The call, with the user as its caller. `seen`: from before the user was read."""
+    return Call(caller_of_sign_in(user, call.now, seen, method), call.facts, call.now)
+
+
+async def start(env: Env, call: Call, browser: Browser, found: Candidate, mfa_at: int) -> Progress:
+    """Signs the user in, who is `call.caller`."""
     seconds = found.profile.max_signin_seconds or env.limits.browser_session_ms // 1000
-    return Progress(cookie=await browser_session.start(env, as_user, mfa_at, seconds, replacing=browser.cookie))
+    return Progress(cookie=await browser_session.start(env, call, mfa_at, seconds, replacing=browser.cookie))
 
 
 # --- The user --------------------------------------------------------------------------------------------------------
 
 
 def _candidate(tx: Reader, account: str, user_name: str) -> Candidate | None:
-    if not is_account_id(account):
-        alias = tx.get(AccountAlias, alias=account)
-        account = alias.account if alias is not None else ""
-    user = tx.get(User, account=account, name=user_name)
-    return candidate_of(tx, user)
+    return candidate_of(tx, tx.get(User, account=account_named(tx, account), name=user_name))
 
 
 def candidate_of(tx: Reader, user: User | None) -> Candidate | None:

@@ -19,8 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccountAlias, OidcProvider, ReplayEntry, SamlProvider
+from daypass.domain.directory import OidcProvider, ReplayEntry, SamlProvider
 from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.proof import Proof
@@ -31,11 +30,12 @@ from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, owned, verified_proof, with_attributes
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
 from daypass.operations.outcome import OWNER
+from daypass.operations.principals import account_named
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import ProviderSignIn
 from daypass.operations.sign_in.form import BROWSER_FORM
 from daypass.operations.sign_in.ticket import seal, unseal
-from daypass.ports import Call, Env, ProviderEndpoints, ProviderTokens
+from daypass.ports import Call, Env, ProviderEndpoints, ProviderTokens, Reader
 
 STATE: Final = "provider"
 LIFETIME_MS: Final = 600_000
@@ -84,11 +84,8 @@ class Source(Struct, frozen=True):
 async def sources(env: Env, call: Call, account: str) -> list[Source]:
     """The providers with which people of an account sign in. `account`: its id or alias. Unknown accounts have none."""
 
-    def find(tx: Any) -> list[Source]:
-        named = account
-        if not is_account_id(named):
-            alias = tx.get(AccountAlias, alias=named)
-            named = alias.account if alias is not None else ""
+    def find(tx: Reader) -> list[Source]:
+        named = account_named(tx, account)
         oidc = tx.find(OidcProvider, account=named, order="url")
         saml = tx.find(SamlProvider, account=named, order="name")
         found = [Source(each.arn, each.url) for each in oidc if _settings(each) is not None]

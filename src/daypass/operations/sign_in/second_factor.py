@@ -9,7 +9,6 @@ from typing import Final
 from daypass.domain.directory import Passkey, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import PASSKEY, FeedPosition
-from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.outcome import OWNER
 from daypass.operations.sign_in import passkeys, password, recovery, webauthn
 from daypass.operations.sign_in.password import Browser, Candidate, Progress
@@ -65,9 +64,8 @@ async def with_recovery_code(
     """A recovery code after the right password. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     found, seen = await password.user_of_ticket(env, call, ticket)
-    caller = caller_of_sign_in(found.user, call.now, seen)
     try:
-        await recovery.accept(env, Call(caller, call.facts, call.now), found.user, unverified_code)
+        await recovery.accept(env, password.as_user(call, found.user, seen), found.user, unverified_code)
     except DaypassError as error:
         if error.kind is ErrorKind.ACCESS_DENIED:
             error.private = {**error.private, OWNER: found.user.account}
@@ -101,7 +99,7 @@ async def _accept(
     seen: FeedPosition,
 ) -> Call:
     """The call of the user whose passkey made this assertion. Raises DaypassError(ACCESS_DENIED)."""
-    as_user = Call(caller_of_sign_in(found.user, call.now, seen, PASSKEY), call.facts, call.now)
+    as_user = password.as_user(call, found.user, seen, PASSKEY)
     try:
         asserted = webauthn.assertion(env, ceremony, passkey, unverified_assertion)
         await passkeys.accept(env, as_user, ceremony, passkey, asserted)

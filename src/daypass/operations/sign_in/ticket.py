@@ -6,7 +6,6 @@ one stage is not valid at another, nor in another browser, nor after the passwor
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -14,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from daypass.domain.encoding import base64url
+from daypass.domain.encoding import base64url, from_base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Env
 
@@ -64,11 +63,9 @@ def seal(env: Env, purpose: str, value: Struct) -> str:
 def unseal(env: Env, purpose: str, unverified: str, read: Callable[[bytes], S]) -> S | None:
     """The value of `seal`; None for any other text."""
     try:
-        if not 0 < len(unverified) <= _MAX or not unverified.isascii():
+        if not 0 < len(unverified) <= _MAX:
             return None
-        padded = unverified + "=" * (-len(unverified) % 4)
-        sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
-        return read(env.sealer.open_secret(sealed, "", f"{_PURPOSE}:{purpose}"))
+        return read(env.sealer.open_secret(from_base64url(unverified), "", f"{_PURPOSE}:{purpose}"))
     except (ValueError, IndexError):  # also: sealed by another version of Daypass
         return None
 

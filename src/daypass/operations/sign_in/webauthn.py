@@ -9,7 +9,6 @@ Source: W3C Web Authentication Level 3, 7.1, 7.2.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import Passkey, User
-from daypass.domain.encoding import base64url
+from daypass.domain.encoding import base64url, from_base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.sign_in.attestation import attestation_verifier
 from daypass.operations.sign_in.ticket import LIFETIME_MS, seal, unseal
@@ -218,7 +217,7 @@ def assertion(env: Env, ceremony: Ceremony, passkey: Passkey, unverified: str) -
     def verify() -> Asserted:
         answer = AuthenticationResponse.from_dict(members)
         key = CoseKey.parse(_cose(passkey.public_key))
-        known = AttestedCredentialData.create(Aaguid(bytes(16)), to_bytes(passkey.id), key)
+        known = AttestedCredentialData.create(Aaguid(bytes(16)), from_base64url(passkey.id), key)
         party = _server(env)
         party.authenticate_complete(_state(ceremony), [known], answer)
         data = answer.response.authenticator_data
@@ -340,11 +339,6 @@ def _members(unverified: str, public: str) -> dict[str, Any]:
 
 def _denied(public: str, reason: str) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, public, private={"reason": "passkey", "passkey": reason})
-
-
-def to_bytes(text: str) -> bytes:
-    """The bytes of a base64url text without padding."""
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from daypass.domain.directory import EventStream, SecurityEvent
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import STREAM_UPDATED
 from daypass.operations.ssf.queue import DISABLED, ENABLED
@@ -85,12 +85,9 @@ async def _claimed(env: Env, stream: EventStream, now: int) -> list[SecurityEven
         tx.replace(replace(stream, next_at=now + _LEASE_MS if events else 0))
         return events, _recorded(stream, now, {"claimed": len(events)})
 
-    try:
+    with ignored(ErrorKind.CONCURRENT_MODIFICATION):
         return await env.journal.write(change)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
-            raise
-        return []
+    return []
 
 
 async def _send_in_order(env: Env, stream: EventStream, events: Sequence[SecurityEvent]) -> list[Attempt]:
@@ -135,11 +132,8 @@ async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) ->
         fault = attempts[-1].fault
         return None, _recorded(stream, now, {"outcomes": outcomes, **({"error": fault} if fault else {})})
 
-    try:
+    with ignored(ErrorKind.NOT_FOUND):
         await env.journal.write(change)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.NOT_FOUND:
-            raise
 
 
 def _written(tx: Tx, attempt: Attempt, now: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.directory import EventStream, RemovedSubject, Revocation, SecurityEvent
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import (
     STREAM_UPDATED,
@@ -146,9 +146,6 @@ async def _queue_batch(env: Env, stream_id: str) -> int:
             detail["disabled"] = stream.reason
         return len(found), Event(EventType.SECURITY_EVENT, now, stream.account, detail=detail)
 
-    try:
+    with ignored(ErrorKind.NOT_FOUND):
         return await env.journal.write(change)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.NOT_FOUND:
-            raise
-        return 0
+    return 0

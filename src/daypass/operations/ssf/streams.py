@@ -16,7 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import SUPPORTED, VERIFICATION, SubjectId, canonical, of_stream
-from daypass.operations.management import allow
+from daypass.operations.management import allow, read_recorded
 from daypass.operations.outcome import served
 from daypass.operations.ssf.push import secret_owner
 from daypass.operations.ssf.queue import (
@@ -119,9 +119,9 @@ def _invalid(message: str) -> DaypassError:
     return DaypassError(ErrorKind.VALIDATION, message)
 
 
-async def get_stream(env: Env, call: Call, stream_id: str, action: str = "GetEventStream") -> EventStream:
+async def get_stream(env: Env, call: Call, stream_id: str) -> EventStream:
     """daypass:GetEventStream on `event-stream/ID`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    decision = await allow(env, call, action, KIND, stream_id)
+    decision = await allow(env, call, "GetEventStream", KIND, stream_id)
     stream = await env.directory.read(
         lambda tx: existing(tx, stream_id, call.caller.account), account=call.caller.account
     )
@@ -131,11 +131,7 @@ async def get_stream(env: Env, call: Call, stream_id: str, action: str = "GetEve
 
 async def list_streams(env: Env, call: Call, account: str = "") -> list[EventStream]:
     """daypass:ListEventStreams: those of an account, by default the caller's."""
-    owner = account or call.caller.account
-    decision = await allow(env, call, "ListEventStreams", KIND, "*", owner)
-    found = await env.directory.read(lambda tx: streams_of(tx, owner), account=call.caller.account)
-    await env.journal.commit(served(call, account=owner, decision=decision))
-    return found
+    return await read_recorded(env, call, "ListEventStreams", KIND, "*", account, streams_of)
 
 
 async def update_stream(
