@@ -81,11 +81,7 @@ class X509Verifier:
     async def check_signature(
         self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
     ) -> None:
-        """Returns if the certificate has this serial number, and `signature` (RSA PKCS #1 1.5 or ECDSA, with SHA-256)
-        was made with its key.
-
-        `algorithm` is "RSA" or "ECDSA", and the key must be of that kind. Raises CertificateRefused.
-        """
+        """See `ports.CertificateVerifier`."""
 
         def check(_: Job) -> None:
             certificate = _parse(unverified_der)
@@ -104,11 +100,7 @@ class X509Verifier:
         unverified_chain: Sequence[bytes],
         now: int,
     ) -> Certificate:
-        """The certificate, once there is a valid path from it to one of `anchors` (PEM) at `now` (ms).
-
-        `crls` are all that are to be obeyed (PEM): each covers the certificates of its issuer in the path, and one
-        that has expired leaves them unproven. Raises CertificateRefused, with the reason for the record.
-        """
+        """See `ports.CertificateVerifier`."""
         if len(unverified_chain) > MAX_CHAIN:
             raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
 
@@ -122,14 +114,14 @@ class X509Verifier:
         return await _THREAD.run(network_of(source_ip), verify)
 
     def check_anchors(self, unverified_pem: str) -> None:
-        """Returns if this is a bundle of CA certificates that paths may end at. Raises CertificateRefused."""
+        """See `ports.CertificateVerifier`."""
         if "PRIVATE KEY" in unverified_pem:  # it would be stored and shown
             raise CertificateRefused("a private key among the certificates")
         for certificate in _bundle(unverified_pem):
             _check_anchor(certificate)
 
     def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
-        """Returns if this is a CRL signed by one of `anchors` that can be obeyed. Raises CertificateRefused."""
+        """See `ports.CertificateVerifier`."""
         if b"PRIVATE KEY" in unverified_pem:
             raise CertificateRefused("a private key beside the CRL")
         crl = self._read(unverified_pem)

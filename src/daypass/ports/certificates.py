@@ -17,7 +17,7 @@ class CertificateVerifier(Protocol):
     ) -> None:
         """Returns normally if the certificate has this serial number and its key signed `message`.
 
-        `algorithm`: "RSA" (PKCS #1 1.5) or "ECDSA", with SHA-256. Sources take turns.
+        `algorithm`: "RSA" (PKCS #1 1.5) or "ECDSA", with SHA-256; the key must be of that kind. Sources take turns.
         """
         ...
 
@@ -32,6 +32,9 @@ class CertificateVerifier(Protocol):
     ) -> Certificate:
         """The certificate, if a valid path leads from it to one of `anchors` (PEM) at `now` (ms) and no CRL forbids
         it. Sources take turns.
+
+        `crls` (PEM): each covers the certificates of its issuer in the path, and one that has expired leaves them
+        unproven.
         """
         ...
 

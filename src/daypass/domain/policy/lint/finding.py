@@ -102,11 +102,11 @@ class Finding:
         }
 
 
-def at_statement(rule: str, statement: Statement, why: str, fix: str, *, severity: Severity | None = None) -> Finding:
+def at_statement(rule: str, statement: Statement, why: str, fix: str) -> Finding:
     """A finding about a whole statement."""
     return Finding(
         id=rule,
-        severity=severity or RULES[rule].severity,
+        severity=RULES[rule].severity,
         line=statement.line,
         column=statement.column,
         end_line=statement.end_line,
