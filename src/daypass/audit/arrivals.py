@@ -1,10 +1,14 @@
 """Events on their way from the event loop to the writer: collected for some iterations of the loop, then handed over at
 once.
 
-A transaction costs as much as fifty rows, so the batch lingers while the loop keeps adding to it. The loop decides this
-and not the writer, because only the loop knows without waiting whether more requests are there. A writer that looks for
-itself has to wake up for it, and each time takes the interpreter lock from the requests that it waits for. It must never
-keep an event longer than a bounded number of iterations.
+A transaction costs as much as fifty rows, so few large batches are cheaper than many small ones. While the writer is
+busy, events wait here: if it found a few of them when it is done, they would be a batch of their own. Its answers soon
+bring the next requests of the same callers, so the batch then lingers until it has as many events as were in progress,
+or until some iterations have added nothing.
+
+The loop decides this and not the writer, because only the loop knows without waiting whether more requests are there. A
+writer that looks for itself has to wake up for it, and each time takes the interpreter lock from the requests that it
+waits for. It must never keep an event longer than a bounded number of iterations after the writer's answer.
 """
 
 from __future__ import annotations
@@ -16,8 +20,7 @@ from typing import Final
 from daypass.audit.batch import Item
 
 MOST: Final = 128  # events handed over at once: as many as one statement of SQLite inserts
-_LINGER_FROM: Final = 8  # events; fewer are handed over in the next iteration
-_GROWTH: Final = 4  # events that an iteration must add for the batch to linger
+_QUIET_LOOKS: Final = 4  # iterations in a row that add nothing
 _MOST_LOOKS: Final = 16  # iterations
 
 
@@ -32,8 +35,10 @@ class Arrivals:
         self._loop = loop
         self._hand_over = hand_over
         self._items: list[Item] = []
+        self._expected = 0  # events: as many as were in progress when the last batch was answered
+        self._busy = False  # the writer has a batch that it has not answered
         self._seen = 0  # events at the last look
-        self._looks = 0
+        self._looks = self._quiet_looks = 0
         self._looking = False  # a look is scheduled
 
     def add(self, item: Item) -> None:
@@ -42,24 +47,36 @@ class Arrivals:
         items.append(item)
         if len(items) >= MOST:
             self.flush()
-        elif not self._looking:
-            self._looking = True
-            self._loop.call_soon(self._look)
+        elif not self._looking and not self._busy:
+            self._look_later()
 
     def flush(self) -> None:
         """Hands over all events now."""
-        self._seen = self._looks = 0
+        self._seen = self._looks = self._quiet_looks = 0
         if self._items:
+            self._busy = True
             items, self._items = self._items, []
             self._hand_over(items)
 
+    def answered(self, in_progress: int) -> None:
+        """Called when the writer has answered a batch. `in_progress`: items that waited for an answer until then."""
+        self._busy = False
+        self._expected = in_progress
+        if self._items and not self._looking:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._looking = True
+        self._loop.call_soon(self._look)
+
     def _look(self) -> None:
-        """Once in each iteration while events are here."""
+        """Once in each iteration while events are here and the writer is not busy."""
+        self._looking = False
         here = len(self._items)
         self._looks += 1
-        if here < _LINGER_FROM or here - self._seen < _GROWTH or self._looks >= _MOST_LOOKS:
-            self._looking = False
+        self._quiet_looks = self._quiet_looks + 1 if here == self._seen else 0
+        if here >= self._expected or self._quiet_looks >= _QUIET_LOOKS or self._looks >= _MOST_LOOKS:
             self.flush()
         else:
             self._seen = here
-            self._loop.call_soon(self._look)
+            self._look_later()

@@ -342,6 +342,8 @@ class DurableJournal:
             size += item.size
             if not item.future.done():
                 item.future.set_exception(error)
+        if self._arrivals is not None:
+            self._arrivals.answered(self.waiting)
         self.waiting -= len(outcome.done) + len(outcome.failed)
         self.waiting_bytes -= size
         self._forget_finished()
@@ -362,6 +364,8 @@ class DurableJournal:
         """Refuses items whose deadline has passed. The writer drops them unless they are already in a transaction."""
         assert self._loop is not None
         now = self._loop.time()
+        if self._arrivals is not None:
+            self._arrivals.flush()  # a writer whose last batch is in doubt is free without an answer
         self._forget_finished()
         outstanding = self._outstanding
         while outstanding and outstanding[0].deadline <= now:

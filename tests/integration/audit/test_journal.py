@@ -47,6 +47,14 @@ def accounts(database: Any) -> set[str]:
     return {a.name for a in database.read(lambda conn: StoreReader(conn).find(Account))}
 
 
+async def test_commit_while_the_last_batch_is_not_answered_is_recorded(start: Starter) -> None:
+    journal = await start()
+    arrivals = journal._arrivals
+    assert arrivals is not None
+    arrivals._busy = True  # as after a batch whose outcome is unknown
+    await asyncio.wait_for(journal.commit(event("next")), 3.0)
+
+
 async def test_commit_concurrent_load_is_gap_free_and_in_order(start: Starter, flaky: Flaky) -> None:
     sizes: list[int] = []
     journal = await start(on_batch=lambda events, _seconds: sizes.append(len(events)))

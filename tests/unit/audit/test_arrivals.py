@@ -61,7 +61,7 @@ def add(arrivals: Arrivals, numbers: range) -> None:
         arrivals.add(cast("Any", number))
 
 
-def test_add_few_events_are_handed_over_in_the_next_iteration(
+def test_add_first_events_are_handed_over_in_the_next_iteration(
     loop: Iterations, writer: Writer, arrivals: Arrivals
 ) -> None:
     add(arrivals, range(3))
@@ -71,35 +71,63 @@ def test_add_few_events_are_handed_over_in_the_next_iteration(
     assert loop.scheduled == 0
 
 
-def test_add_batch_lingers_while_iterations_add_to_it(loop: Iterations, writer: Writer, arrivals: Arrivals) -> None:
+def test_add_while_the_writer_is_busy_waits_for_its_answer(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    add(arrivals, range(3))
+    loop.run_one()
+    add(arrivals, range(3, 5))
+    assert loop.scheduled == 0
+    arrivals.answered(5)
+    add(arrivals, range(5, 8))  # the next requests of those who were answered
+    loop.run_one()
+    assert writer.batches[1:] == [[3, 4, 5, 6, 7]]
+    assert loop.scheduled == 0
+
+
+def test_answered_batch_lingers_until_as_many_as_before_are_here(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    arrivals.answered(30)
     for start in (0, 10, 20):
+        assert writer.batches == []
         add(arrivals, range(start, start + 10))
         loop.run_one()
-    assert writer.batches == []
-    loop.run_one()  # this one has added nothing
     assert writer.batches == [list(range(30))]
     assert loop.scheduled == 0
 
 
+def test_answered_batch_lingers_over_a_few_iterations_that_add_nothing(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    arrivals.answered(30)
+    add(arrivals, range(2))
+    for _ in range(4):
+        loop.run_one()
+        assert writer.batches == []
+    loop.run_one()
+    assert writer.batches == [[0, 1]]
+    assert loop.scheduled == 0
+
+
 def test_add_full_batch_is_handed_over_at_once(loop: Iterations, writer: Writer, arrivals: Arrivals) -> None:
-    add(arrivals, range(MOST + 1))
+    add(arrivals, range(MOST))
     assert writer.batches == [list(range(MOST))]
     loop.run_one()
-    assert writer.batches[1:] == [[MOST]]
+    add(arrivals, range(MOST))  # the writer is busy
+    assert writer.batches[1:] == [list(range(MOST))]
 
 
 def test_add_trickle_is_handed_over_after_a_bounded_number_of_iterations(
     loop: Iterations, writer: Writer, arrivals: Arrivals
 ) -> None:
+    arrivals.answered(100)
     iterations = 0
     while not writer.batches:
-        add(arrivals, range(8 if not iterations else 4))
+        add(arrivals, range(1))
         loop.run_one()
         iterations += 1
     assert iterations == 16
-    add(arrivals, range(1))
-    loop.run_one()
-    assert writer.batches[1:] == [[0]]
 
 
 def test_flush_hands_over_what_is_here_and_the_pending_look_finds_nothing(
@@ -110,6 +138,7 @@ def test_flush_hands_over_what_is_here_and_the_pending_look_finds_nothing(
     assert writer.batches == [[0, 1]]
     loop.run_one()
     assert writer.batches == [[0, 1]]
-    add(arrivals, range(1))
+    arrivals.answered(2)
+    add(arrivals, range(2))
     loop.run_one()
-    assert writer.batches == [[0, 1], [0]]
+    assert writer.batches == [[0, 1], [0, 1]]
