@@ -5,6 +5,7 @@ This module only handles text. It never checks that a named entity exists. Sourc
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 PARTITIONS = frozenset(
@@ -58,6 +59,15 @@ def account_of(text: str) -> str:
     """The account in an ARN; "" when it has none, as the ARN of a policy that AWS manages (`arn:aws:iam::aws:policy/…`)."""
     fields = text.split(":", 5)
     return fields[4] if len(fields) == 6 and is_account_id(fields[4]) else ""
+
+
+def entity_named(text: str, kinds: Collection[str]) -> tuple[str, str] | None:
+    """The kind and name in the ARN of an IAM entity of an account: ("user", "ann"). None for any other kind or text."""
+    arn = read_arn(text)
+    if arn is None or arn.service != "iam" or arn.region or not is_account_id(arn.account):
+        return None
+    kind, slash, _ = arn.resource.partition("/")
+    return (kind, arn.name) if slash and arn.name and kind in kinds else None
 
 
 def root_arn(account: str) -> str:

@@ -288,7 +288,7 @@ class CachedIssuerKeys:
         entry.failures += 1
         entry.failed_at = self._clock.now()
         reason = error.reason.value if isinstance(error, FetchError) else _OTHER.get(type(error), "keys")
-        entry.error = _words(error)
+        entry.error = _error_text(error)
         self._observe(reason)
         logs.get().warning("issuer.fetch_failed", url=entry.source.place, reason=reason, error=entry.error)
 
@@ -341,7 +341,7 @@ class CachedIssuerKeys:
 _OTHER = {FileError: "file", TimeoutError: "timeout"}
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no complete answer in time"
     if isinstance(error, (FetchError, FileError)):

@@ -209,14 +209,14 @@ def _check_issuer(provider: OidcProvider, settings: ProviderSettings, claims: Ma
     if issuer is None and settings.spiffe_trust_domain:
         return
     if issuer != expected:
-        raise _refusal(f"The token's issuer {_shown(issuer)} is not {expected!r}, that of the provider")
+        raise _refusal(f"The token's issuer {_quoted(issuer)} is not {expected!r}, that of the provider")
 
 
 def _check_kind(settings: ProviderSettings, typ: str, claims: Mapping[str, Any]) -> None:
     """Tokens made for another purpose are refused where they can be recognised (RFC 8725, 3.11)."""
     taken = {name.lower() for name in settings.token_types}
     if typ and typ.lower().removeprefix("application/") not in taken and typ.lower() not in taken:
-        raise _refusal(f"The token's type {_shown(typ)} is not among those that are taken: {sorted(taken)}")
+        raise _refusal(f"The token's type {_quoted(typ)} is not among those that are taken: {sorted(taken)}")
     marks = _NEVER if taken & _ACCESS_TYPES else (*_NEVER, *_ACCESS)
     for claim, value in marks:
         if claims.get(claim) == value:
@@ -292,17 +292,17 @@ def _audiences(provider: OidcProvider, claims: Mapping[str, Any]) -> tuple[tuple
     for audience in audiences:
         if not isinstance(audience, str) or audience not in provider.client_ids:
             raise _refusal(
-                f"Incorrect token audience: audience {_shown(audience)} is not among this provider's client ids"
+                f"Incorrect token audience: audience {_quoted(audience)} is not among this provider's client ids"
             )
     azp = claims.get("azp", "")
     if "azp" in claims and (not isinstance(azp, str) or azp not in provider.client_ids):
         raise _refusal(
-            f"Incorrect token audience: authorized party {_shown(azp)} is not among this provider's client ids"
+            f"Incorrect token audience: authorized party {_quoted(azp)} is not among this provider's client ids"
         )
     return audiences, azp
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     """A value of a token for a message: one line, of limited length."""
     return repr(value[:_SHOWN]) if isinstance(value, str) else f"of type {type(value).__name__}"
 

@@ -22,9 +22,9 @@ from daypass.domain.directory import SamlProvider
 from daypass.domain.encoding import iso_time
 from daypass.federation import saml_metadata
 from daypass.federation.saml_decrypt import Undecryptable, certificate_of, decrypt, load_key
+from daypass.federation.saml_facts import Rules
 from daypass.federation.saml_response import (
     Encrypted,
-    Rules,
     claimed_providers,
     not_signed,
     verify_decrypted,

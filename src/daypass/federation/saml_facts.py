@@ -6,7 +6,8 @@ Sources: SAML V2.0 profiles, section 4.1.4.3; AWS page "Configure SAML assertion
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation.saml_metadata import read_time
 from daypass.federation.saml_xml import SAML, BadXml, only, text_of
+from daypass.ports import SamlMetadataView
 
 LEEWAY_MS: Final = 60_000
 """How far an identity provider's clock may be from ours."""
@@ -29,25 +31,61 @@ _CONDITIONS: Final = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction
 _MAX_ID: Final = 256
 _MAX_TEXT: Final = 1024  # of a NameID, and of a name of an attribute
 _MAX_VALUE: Final = 4096  # characters of an attribute's value
+_AWS_ADDRESS = re.compile(
+    r"https://(?:[a-z]{2}(?:-[a-z]{2,12}){1,2}-[0-9]{1,2}\.)?signin\.aws\.amazon\.com(?:/static)?/saml"
+    r"(?:/acs/(?P<provider>[A-Z0-9]{16,32}))?"
+)
+_AWS_NAME: Final = "urn:amazon:webservices"
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What a response must fit. `is_recipient` and `is_audience` tell our addresses and names. `now` in ms."""
+class Rules:
+    """What a response is verified against.
 
-    issuer: str
-    now: int
-    is_recipient: Callable[[str], bool]
-    is_audience: Callable[[str], bool]
+    Attributes:
+        metadata: of the provider, or why it cannot be used.
+        provider_id: of the provider, which AWS's sign-in addresses contain.
+        only_encrypted: whether the provider accepts encrypted assertions only.
+        arrival_url: our address to which a browser posted it, and which it must name; "" for a parameter of a call.
+        addresses: our addresses, one of which it must name otherwise.
+        entity_id: our name as an audience; "" for none.
+        aws_addresses: whether AWS's sign-in addresses and its audience are accepted too.
+        request_id: the request that it must answer; "" for none.
+        now: ms.
+    """
+
+    metadata: SamlMetadataView | str
+    provider_id: str
+    only_encrypted: bool
+    arrival_url: str
+    addresses: tuple[str, ...]
+    entity_id: str
+    aws_addresses: bool
     request_id: str
-    from_browser: bool
+    now: int
+
+    def is_recipient(self, url: str) -> bool:
+        """Whether it is the address that received the response."""
+        return url == self.arrival_url if self.arrival_url else self._is_ours(url)
+
+    def is_audience(self, name: str) -> bool:
+        """Whether it names this service."""
+        if name and name == self.entity_id:
+            return True
+        return self.aws_addresses and (name == _AWS_NAME or self._is_ours(name))
+
+    def _is_ours(self, url: str) -> bool:
+        if url and url in self.addresses:
+            return True
+        found = _AWS_ADDRESS.fullmatch(url) if self.aws_addresses else None
+        return found is not None and found["provider"] in (None, self.provider_id)
 
 
-def read(assertion: etree._Element, key: str, expected: Expected) -> Assertion:
-    """The facts of a signed assertion. Raises BadXml when it is malformed, DaypassError when it does not match."""
+def read(assertion: etree._Element, key: str, rules: Rules, issuer: str) -> Assertion:
+    """The facts of an assertion signed by `issuer`. Raises BadXml when it is malformed, DaypassError when it does not match."""
     if assertion.get("Version") != "2.0" or not 0 < len(assertion.get("ID", "")) <= _MAX_ID:
         raise BadXml("its assertion is not of version 2.0, or its ID is missing or too long")
-    check_issuer(text_of(only(assertion, f"{SAML}Issuer")), expected)
+    check_issuer(text_of(only(assertion, f"{SAML}Issuer")), issuer)
     subject = only(assertion, f"{SAML}Subject")
     name = only(subject, f"{SAML}NameID")
     subject_text = text_of(name).strip()
@@ -55,20 +93,20 @@ def read(assertion: etree._Element, key: str, expected: Expected) -> Assertion:
         raise BadXml(f"its NameID is empty or over {_MAX_TEXT} characters")
     confirmation = _confirmation(subject)
     recipient = confirmation.get("Recipient", "")
-    if not expected.is_recipient(recipient):
+    if not rules.is_recipient(recipient):
         raise refuse(f"The Recipient of the response, '{recipient[:256]}', is not an address of this service")
     answers = confirmation.get("InResponseTo", "")
-    check_answers(answers, expected)
-    times = _Times(expected.now)
+    check_answers(answers, rules)
+    times = _Times(rules.now)
     issued_at = times.issued(assertion.get("IssueInstant", ""))
     times.window(confirmation, "SubjectConfirmationData")
     conditions = only(assertion, f"{SAML}Conditions")
     times.window(conditions, "Conditions")
-    _check_conditions(conditions, expected)
+    _check_conditions(conditions, rules)
     ends_at = times.session_end(assertion)
     return Assertion(
         id=assertion.get("ID"),
-        issuer=expected.issuer,
+        issuer=issuer,
         subject=subject_text,
         subject_format=name.get("Format", _UNSPECIFIED)[:_MAX_TEXT],
         recipient=recipient,
@@ -82,19 +120,19 @@ def read(assertion: etree._Element, key: str, expected: Expected) -> Assertion:
     )
 
 
-def check_issuer(found: str, expected: Expected) -> None:
-    if found.strip() != expected.issuer:
+def check_issuer(found: str, issuer: str) -> None:
+    if found.strip() != issuer:
         raise refuse("Issuer not present in specified provider")
 
 
-def check_answers(found: str, expected: Expected) -> None:
+def check_answers(found: str, rules: Rules) -> None:
     """Checks InResponseTo: a browser may bring the response to our request, or an unsolicited response.
 
     A call may bring the answer to somebody else's request, as command lines make them, but never to one of ours: that
     one belongs to the browser that it was made for.
     """
-    if expected.from_browser:
-        wrong = found != expected.request_id
+    if rules.arrival_url:  # a browser brought it
+        wrong = found != rules.request_id
     else:
         wrong = found.startswith(OWN_REQUEST)
     if wrong:
@@ -114,7 +152,7 @@ def _confirmation(subject: etree._Element) -> etree._Element:
     return data
 
 
-def _check_conditions(conditions: etree._Element, expected: Expected) -> None:
+def _check_conditions(conditions: etree._Element, rules: Rules) -> None:
     """There must be a restriction, and every restriction must name us. An unknown condition is not met."""
     unknown = [child for child in conditions.iterchildren(etree.Element) if child.tag not in _CONDITIONS]
     if unknown:
@@ -122,7 +160,7 @@ def _check_conditions(conditions: etree._Element, expected: Expected) -> None:
     restrictions = conditions.findall(f"{SAML}AudienceRestriction")
     for restriction in restrictions:
         audiences = [text_of(audience).strip() for audience in restriction.findall(f"{SAML}Audience")]
-        if not any(map(expected.is_audience, audiences)):
+        if not any(map(rules.is_audience, audiences)):
             raise refuse("Response does not contain the required audience.", audiences=[a[:256] for a in audiences[:8]])
     if not restrictions:
         raise refuse("Response does not contain the required audience.", audiences=[])

@@ -23,7 +23,7 @@ from daypass.domain.assertion import ATTRIBUTES, Assertion, refuse, role_pairs
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation import saml_facts
 from daypass.federation.saml_decrypt import Ciphertext, Undecryptable, check_encrypted, read_encrypted
-from daypass.federation.saml_facts import Expected
+from daypass.federation.saml_facts import Rules
 from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
 from daypass.federation.saml_xml import SAML, SAMLP, BadXml, as_document, check_ids, only, parse, text_of
 from daypass.ports import SamlMetadataView
@@ -34,67 +34,10 @@ _ASSERTION: Final = f"{SAML}Assertion"
 _ENCRYPTED: Final = f"{SAML}EncryptedAssertion"
 _SUCCESS: Final = "urn:oasis:names:tc:SAML:2.0:status:Success"
 _STATUS = re.compile(r"urn:oasis:names:tc:SAML:2\.0:status:[A-Za-z]{1,32}")
-_AWS_ADDRESS = re.compile(
-    r"https://(?:[a-z]{2}(?:-[a-z]{2,12}){1,2}-[0-9]{1,2}\.)?signin\.aws\.amazon\.com(?:/static)?/saml"
-    r"(?:/acs/(?P<provider>[A-Z0-9]{16,32}))?"
-)
-_AWS_NAME: Final = "urn:amazon:webservices"
 _NOT_SIGNED: Final = (
     "Response signature invalid: the specified provider does not exist, has another issuer, or has none of the keys that "
     "signed or encrypted this response"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a response is verified against.
-
-    Attributes:
-        metadata: of the provider, or why it cannot be used.
-        provider_id: of the provider, which AWS's sign-in addresses contain.
-        only_encrypted: whether the provider accepts encrypted assertions only.
-        arrival_url: our address to which a browser posted it, and which it must name; "" for a parameter of a call.
-        addresses: our addresses, one of which it must name otherwise.
-        entity_id: our name as an audience; "" for none.
-        aws_addresses: whether AWS's sign-in addresses and its audience are accepted too.
-        request_id: the request that it must answer; "" for none.
-        now: ms.
-    """
-
-    metadata: SamlMetadataView | str
-    provider_id: str
-    only_encrypted: bool
-    arrival_url: str
-    addresses: tuple[str, ...]
-    entity_id: str
-    aws_addresses: bool
-    request_id: str
-    now: int
-
-    def expected(self, metadata: SamlMetadataView) -> Expected:
-        """The same for the facts of the assertion."""
-        return Expected(
-            issuer=metadata.entity_id,
-            now=self.now,
-            is_recipient=self._is_recipient,
-            is_audience=self._is_audience,
-            request_id=self.request_id,
-            from_browser=bool(self.arrival_url),
-        )
-
-    def _is_recipient(self, url: str) -> bool:
-        return url == self.arrival_url if self.arrival_url else self._is_ours(url)
-
-    def _is_audience(self, name: str) -> bool:
-        if name and name == self.entity_id:
-            return True
-        return self.aws_addresses and (name == _AWS_NAME or self._is_ours(name))
-
-    def _is_ours(self, url: str) -> bool:
-        if url and url in self.addresses:
-            return True
-        found = _AWS_ADDRESS.fullmatch(url) if self.aws_addresses else None
-        return found is not None and found["provider"] in (None, self.provider_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +56,7 @@ class Encrypted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _ParsedResponse:
     """A response whose form has been checked, and nothing else."""
 
     response: etree._Element
@@ -138,7 +81,6 @@ def verify_response(unverified: str, rules: Rules) -> Assertion | Encrypted:
     """
     with _refusals():
         opened = _open(unverified)
-        _check_status(opened.response)
         metadata = _metadata(rules)
         if not opened.encrypted:
             _check_unverified_issuer(opened.assertion, metadata)
@@ -203,15 +145,14 @@ def _signed(assertion: etree._Element, signed_by: str, metadata: SamlMetadataVie
 
 
 def _facts(response: etree._Element, signed: Signed, rules: Rules, metadata: SamlMetadataView) -> Assertion:
-    expected = rules.expected(metadata)
-    _check_response(response, expected)
-    return saml_facts.read(signed.element, signed.key, expected)
+    _check_response(response, rules, metadata)
+    return saml_facts.read(signed.element, signed.key, rules, metadata.entity_id)
 
 
 # --- Form ------------------------------------------------------------------------------------------------------------
 
 
-def _open(unverified: str) -> _Opened:
+def _open(unverified: str) -> _ParsedResponse:
     """A response in a supported form. Raises BadXml."""
     response = parse(_decoded(unverified))
     check_ids(response)
@@ -229,7 +170,7 @@ def _open(unverified: str) -> _Opened:
             raise BadXml("neither the response nor its assertion is signed")
     if sum(1 for _ in response.iter(SIGNATURE)) != response_signed + assertion_signed:
         raise BadXml("it has a signature where none may be")
-    return _Opened(response, assertion, response_signed, assertion_signed)
+    return _ParsedResponse(response, assertion, response_signed, assertion_signed)
 
 
 def _decoded(unverified: str) -> bytes:
@@ -280,14 +221,14 @@ def _check_unverified_issuer(assertion: etree._Element, metadata: SamlMetadataVi
         raise not_signed("issuer")
 
 
-def _check_response(response: etree._Element, expected: Expected) -> None:
+def _check_response(response: etree._Element, rules: Rules, metadata: SamlMetadataView) -> None:
     """Checks the response around the assertion. Its unsigned parts can only lead to a refusal."""
     issuer = response.find(f"{SAML}Issuer")
     if issuer is not None:
-        saml_facts.check_issuer(text_of(issuer), expected)
+        saml_facts.check_issuer(text_of(issuer), metadata.entity_id)
     destination = response.get("Destination", "")
-    if destination and not expected.is_recipient(destination):
+    if destination and not rules.is_recipient(destination):
         raise refuse(f"The Destination of the response, '{destination[:256]}', is not an address of this service")
     answers = response.get("InResponseTo")
     if answers is not None:
-        saml_facts.check_answers(answers, expected)
+        saml_facts.check_answers(answers, rules)

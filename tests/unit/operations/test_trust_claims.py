@@ -29,4 +29,4 @@ URL = "idp.example.com"
 def test_claimed_audience_and_authorized_party_are_those_of_a_verified_token(
     claims: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    assert trust_test._claimed(URL, claims) == {f"{URL}:{name}": value for name, value in expected.items()}
+    assert trust_test._unverified_keys(URL, claims) == {f"{URL}:{name}": value for name, value in expected.items()}

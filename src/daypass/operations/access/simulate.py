@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import msgspec
 
-from daypass.domain.arn import account_of, is_account_id, parse_arn, read_arn
+from daypass.domain.arn import account_of, entity_named, parse_arn
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import merged, resource_context
@@ -181,11 +181,9 @@ def _outsider(arn: str, account: str, word: str, roles: Iterable[RoleView | None
 
 def principal_name(arn: str) -> tuple[str, str]:
     """("user" | "role", name) of a principal's ARN. Raises DaypassError(VALIDATION)."""
-    parsed = read_arn(arn)
-    if parsed is not None and parsed.service == "iam" and is_account_id(parsed.account):
-        word, slash, _ = parsed.resource.partition("/")
-        if slash and parsed.name and word in ("user", "role"):
-            return word, parsed.name
+    named = entity_named(arn, ("user", "role"))
+    if named is not None:
+        return named
     raise DaypassError(ErrorKind.VALIDATION, f"This is not the ARN of a user or role: {arn}")
 
 
@@ -230,7 +228,7 @@ def _resource_policy(request: SimulationRequest) -> NamedPolicy | None:
 
 
 def _answers(stage: _Stage, request: SimulationRequest) -> list[Simulated]:
-    stage, resource_policy = _with_given(stage, request), _resource_policy(request)
+    stage, resource_policy = _with_request_policies(stage, request), _resource_policy(request)
     with metered():
         return [
             _assume(stage, request, resource)
@@ -241,7 +239,7 @@ def _answers(stage: _Stage, request: SimulationRequest) -> list[Simulated]:
         ]
 
 
-def _with_given(stage: _Stage, request: SimulationRequest) -> _Stage:
+def _with_request_policies(stage: _Stage, request: SimulationRequest) -> _Stage:
     """Adds the policies of the request, which are parsed here. Another account's principal gets none."""
     given = tuple(_parsed(text, PolicyKind.IDENTITY, f"policy {n}") for n, text in enumerate(request.policies, 1))
     boundary = stage.policies.boundary
@@ -265,7 +263,7 @@ def _do(
     same_account = owner == stage.account or bool(elsewhere)
     layers = stage.policies.layers(same_account=same_account, resource=resource_policy)
     explanation = explain(query, layers)
-    return Simulated(action, resource, _word(explanation.decision), elsewhere, _json(explanation.to_json()))
+    return Simulated(action, resource, _decision_name(explanation.decision), elsewhere, _json(explanation.to_json()))
 
 
 def _assume(stage: _Stage, request: SimulationRequest, arn: str) -> Simulated:
@@ -277,13 +275,13 @@ def _assume(stage: _Stage, request: SimulationRequest, arn: str) -> Simulated:
     context = merged(stage.keys, assumption.keys(), request.context)
     admission = admit(stage.facts, stage.policies, target, assumption.actions(), context)
     if foreign and admission.decision.allowed:
-        return Simulated(ASSUME_ROLE, arn, _word(admission.decision), account)
+        return Simulated(ASSUME_ROLE, arn, _decision_name(admission.decision), account)
     explanation = _json(explain(admission.query, admission.layers).to_json())
     open_with = stage.facts.account if stage.facts.account != stage.account and admission.decision.allowed else ""
-    return Simulated(ASSUME_ROLE, arn, _word(admission.decision), open_with, explanation)
+    return Simulated(ASSUME_ROLE, arn, _decision_name(admission.decision), open_with, explanation)
 
 
-def _word(decision: Decision) -> str:
+def _decision_name(decision: Decision) -> str:
     if decision.allowed:
         return "allowed"
     return "explicit_deny" if decision.explicit else "implicit_deny"

@@ -77,13 +77,13 @@ async def try_token(env: Env, call: Call, role_name: str, unverified_token: str)
     decision = await allow(env, call, "TestTrust", "role", known, in_aws=in_aws, requested=role_name)
     if view is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role_name} cannot be found.")
-    result = await _tried(env, call, view, unverified_token)
+    result = await _result_of(env, call, view, unverified_token)
     detail = {"role": view.role.arn, "provider": result.provider, "let_in": result.let_in}
     await env.journal.commit(served(call, decision=decision, detail=detail))
     return result
 
 
-async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) -> TrustTest:
+async def _result_of(env: Env, call: Call, view: RoleView, unverified_token: str) -> TrustTest:
     account = view.role.account
     token = env.tokens.read(unverified_token)
     problem, reason = "", ""
@@ -100,7 +100,7 @@ async def _tried(env: Env, call: Call, view: RoleView, unverified_token: str) ->
         if error.kind not in _PROBLEMS:
             raise
         problem, reason = error.public, str(error.private.get("reason", ""))
-        keys, assumption = _claimed(token.unverified_url, token.unverified_claims), Assumption(_NAME)
+        keys, assumption = _unverified_keys(token.unverified_url, token.unverified_claims), Assumption(_NAME)
     provider = f"arn:aws:iam::{account}:oidc-provider/{token.unverified_url}"
     who = PrincipalFacts(PrincipalKind.WEB_IDENTITY, "", (), provider)
     target, context = target_of(view.role.arn, account, view), proof_context(call, keys, "oidc")
@@ -125,7 +125,7 @@ async def _used(env: Env, proof: Proof, account: str) -> bool:
     )
 
 
-def _claimed(url: str, unverified_claims: Mapping[str, Any]) -> dict[str, Value]:
+def _unverified_keys(url: str, unverified_claims: Mapping[str, Any]) -> dict[str, Value]:
     try:
         keys = claim_keys(url, unverified_claims)
     except UnusableClaimsError:

@@ -20,7 +20,7 @@ MAX_CHAINED_SECONDS: Final = 43_200
 async def get_role_settings(env: Env, call: Call, name: str, account: str = "") -> Role:
     """daypass:GetRoleSettings. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     owner = account or call.caller.account
-    role = await _stored(env, call, owner, name)
+    role = await _find_role(env, call, owner, name)
     known = role.name if role is not None else name
     tags = role.tags if role is not None else ()
     decision = await allow(env, call, "GetRoleSettings", "role", known, owner, in_aws=InAws(tags=tags), requested=name)
@@ -36,7 +36,7 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
     """
     owner = account or call.caller.account
-    stored = await _stored(env, call, owner, name)
+    stored = await _find_role(env, call, owner, name)
     known, arn = (stored.name, stored.arn) if stored is not None else (name, role_arn(owner, "/", name))
     in_aws = InAws(arn, tags=stored.tags if stored is not None else ())
     decision = await allow(env, call, "PutRoleSettings", "role", known, owner, in_aws=in_aws, requested=name)
@@ -55,7 +55,7 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
     return await env.journal.write(change, account=call.caller.account)
 
 
-async def _stored(env: Env, call: Call, account: str, name: str) -> Role | None:
+async def _find_role(env: Env, call: Call, account: str, name: str) -> Role | None:
     """The role as it is stored: policies see its name and path, however the request spells them (attack A196)."""
     return await env.directory.read(lambda tx: tx.get(Role, account=account, name=name), account=call.caller.account)
 

@@ -101,12 +101,12 @@ async def verified_assertion(
     verifier = env.saml
     provider = await provider_of(env, wanted)
     try:
-        return _found(await verifier.verify(unverified_response, provider, now, arrival), provider)
+        return _with_provider(await verifier.verify(unverified_response, provider, now, arrival), provider)
     except DaypassError:  # never refuse by an earlier version of the provider
         again = await provider_of(env, wanted) if await refresh_if_changed(env) else provider
         if again is None or again == provider:
             raise
-        return _found(await verifier.verify(unverified_response, again, now, arrival), again)
+        return _with_provider(await verifier.verify(unverified_response, again, now, arrival), again)
 
 
 async def provider_of(env: Env, wanted: RequestedProvider) -> SamlProvider | None:
@@ -126,7 +126,7 @@ def check_offered(assertion: Assertion, proof: Proof, role: RequestedRole) -> No
         )
 
 
-def _found(assertion: Assertion, provider: SamlProvider | None) -> tuple[Assertion, SamlProvider]:
+def _with_provider(assertion: Assertion, provider: SamlProvider | None) -> tuple[Assertion, SamlProvider]:
     if provider is None:  # a verifier must not verify without a provider
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid")
     return assertion, provider

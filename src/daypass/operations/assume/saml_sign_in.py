@@ -106,7 +106,7 @@ async def accept(
     """
     verifier = env.saml
     login = open_login(env, unverified_relay_state, call.now)
-    candidates = [wanted] if wanted else await _claimed(env, unverified_response, call.facts.source_ip)
+    candidates = [wanted] if wanted else await _unverified_providers(env, unverified_response, call.facts.source_ip)
     known = await provider_of(env, wanted) if wanted else None
     url = verifier.acs_url(known) if known else verifier.acs_url()
     arrival = SamlArrival(url, f"{_REQUEST}{login.request_id}" if login else "", call.facts.source_ip)
@@ -228,7 +228,7 @@ async def _known_provider(env: Env, wanted: RequestedProvider) -> SamlProvider:
     return provider
 
 
-async def _claimed(env: Env, unverified_response: str, source_ip: str) -> list[RequestedProvider]:
+async def _unverified_providers(env: Env, unverified_response: str, source_ip: str) -> list[RequestedProvider]:
     """The providers in the response's roles. They only say where to look for keys."""
     arns = await env.saml.unverified_providers(unverified_response, source_ip)
     found = []

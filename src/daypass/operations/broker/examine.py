@@ -62,7 +62,7 @@ class Examination(Struct, frozen=True):
     own: bool
 
 
-class _Seen(Struct, frozen=True):
+class _View(Struct, frozen=True):
     view: RequestView
     history: tuple[RequestView, ...]
     may_vote: bool
@@ -76,7 +76,9 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """
     owner = account or call.caller.account
-    seen = await env.directory.read(lambda tx: _seen(tx, env, call, owner, request_id), account=call.caller.account)
+    seen = await env.directory.read(
+        lambda tx: _read_view(tx, env, call, owner, request_id), account=call.caller.account
+    )
     concerned = seen is not None and seen.concerned
     decision = await allow_request(env, call, request_id, owner, concerned=concerned)
     if seen is None:
@@ -92,7 +94,7 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
     return Examination(seen.view, added, more, seen.history, seen.may_vote, seen.own)
 
 
-def _seen(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _Seen | None:
+def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _View | None:
     request = tx.get(AccessRequest, id=request_id)
     if request is None or request.account != owner:
         return None
@@ -100,7 +102,7 @@ def _seen(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _See
     own = bool(person.id) and person.id in (request.requester_id, request.beneficiary_id)
     history = tuple(view_of(tx, env.builtin, earlier) for earlier in _history(tx, request))
     may_vote = can_vote(tx, env, request, person, call.now)
-    return _Seen(
+    return _View(
         view_of(tx, env.builtin, request), history, may_vote, own, concerns(tx, env, request, person, call.now)
     )
 

@@ -122,13 +122,13 @@ async def deliver_due(env: Env, account: str) -> int:
 
 async def _deliver(env: Env, notification: Notification, now: int) -> bool:
     """Whether this process got the notification, and has tried to deliver it."""
-    channel = await _claimed(env, notification, now)
+    channel = await _lease(env, notification, now)
     if channel is not None:
         await _attempt(env, channel, notification)
     return channel is not None
 
 
-async def _claimed(env: Env, notification: Notification, now: int) -> NotificationChannel | None:
+async def _lease(env: Env, notification: Notification, now: int) -> NotificationChannel | None:
     """The channel, if this process gets the notification: two processes do not deliver it at the same time."""
 
     def change(tx: Tx) -> tuple[NotificationChannel | None, Event]:

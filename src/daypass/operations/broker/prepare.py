@@ -49,7 +49,7 @@ class Prepared(Struct, frozen=True):
         return json.dumps([reason._asdict() for reason in self.reasons], separators=(",", ":"))
 
 
-class _Known(Struct, frozen=True):
+class _Facts(Struct, frozen=True):
     person: Person
     roles: tuple[Role, ...]
     breadth: float
@@ -65,7 +65,7 @@ async def prepare(
     env: Env, call: Call, account: str, arns: Sequence[str], ticket: str, *, emergency: bool = False
 ) -> Prepared:
     """Raises DaypassError(VALIDATION) when a rule's webhook does not confirm the ticket. An emergency does not ask it."""
-    known = await env.directory.read(lambda tx: _known(tx, env, call, account, arns), account=call.caller.account)
+    known = await env.directory.read(lambda tx: _read_facts(tx, env, call, account, arns), account=call.caller.account)
     if ticket and not emergency:
         for url in known.webhooks:
             await _confirm(env, account, url, ticket, known.person.arn, arns)
@@ -75,7 +75,7 @@ async def prepare(
     return Prepared({**keys, **({"daypass:ticketid": ticket} if ticket else {})}, risk, reasons)
 
 
-async def _is_on_call(env: Env, account: str, known: _Known, now: int) -> bool:
+async def _is_on_call(env: Env, account: str, known: _Facts, now: int) -> bool:
     """Whether a schedule of the rules names the person now. Nobody is on call by a schedule that cannot be read."""
     for schedule in known.schedules:
         try:
@@ -88,14 +88,14 @@ async def _is_on_call(env: Env, account: str, known: _Known, now: int) -> bool:
     return False
 
 
-def _known(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Known:
+def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Facts:
     roles = tuple(role for role in (find_by_arn(tx, Role, arn) for arn in arns) if role is not None)
     actions = [action for role in roles for action in _actions(tx, env, role)]
     person = person_of(tx, call.caller)
     key = tx.get(AccessKey, id=person.access_key_id)
     devices = [each for user_id in person.principal_ids for each in _devices(tx, user_id)]
     covering = [rule for rule in rules_of(tx, account) if any(rule.covers(r.arn, dict(r.tags)) for r in roles)]
-    return _Known(
+    return _Facts(
         person=person,
         roles=roles,
         breadth=breadth_of(actions),
@@ -171,7 +171,7 @@ async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str
         raise DaypassError(ErrorKind.VALIDATION, "The ticket is not open.", private={"reason": "ticket webhook"})
 
 
-async def _risk_facts(env: Env, call: Call, account: str, known: _Known, *, emergency: bool) -> RiskFacts:
+async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emergency: bool) -> RiskFacts:
     viewer, person, now = Viewer(account), known.person, call.now
     sessions, _ = await env.records.sessions(
         viewer, SessionFilter(account=account, root_principal_id=person.id, limit=_SEEN)
@@ -202,7 +202,7 @@ async def _risk_facts(env: Env, call: Call, account: str, known: _Known, *, emer
     )
 
 
-async def _peers(env: Env, account: str, known: _Known, now: int) -> list[tuple[int, str]]:
+async def _peers(env: Env, account: str, known: _Facts, now: int) -> list[tuple[int, str]]:
     """Time (ms) and source address of recent sessions of the roles by other persons, among the newest of the account."""
     wanted = RecordFilter(account=account, type=EventType.SESSION_ISSUED.value, since=now - _HISTORY_MS, limit=_SEEN)
     roles, found = {role.id for role in known.roles}, []

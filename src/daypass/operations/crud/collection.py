@@ -58,7 +58,7 @@ class Collection(Generic[E]):
             raise DaypassError(ErrorKind.NOT_FOUND, f"The {self.noun} {named}{key[:300]} cannot be found.")
         return found
 
-    async def found(self, env: Env, call: Call, action: str, key: str, account: str) -> tuple[E, Decision]:
+    async def authorized(self, env: Env, call: Call, action: str, key: str, account: str) -> tuple[E, Decision]:
         """The entity, for an action on it. `account`: "" is the caller's. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
         owner = account or call.caller.account
         decision = await allow(env, call, action, self.resource, key, owner)
@@ -67,7 +67,7 @@ class Collection(Generic[E]):
 
     async def get(self, env: Env, call: Call, key: str, account: str) -> E:
         """Get…, recorded. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-        found, decision = await self.found(env, call, f"Get{self.action}", key, account)
+        found, decision = await self.authorized(env, call, f"Get{self.action}", key, account)
         await env.journal.commit(
             served(call, account=account or call.caller.account, decision=decision, detail=self._named(found))
         )

@@ -182,7 +182,7 @@ class _Request(Generic[R, W]):
                 raise ResourceChanged(self.service.changed)
         else:
             answer = await self.env.directory.read(
-                lambda tx: _found(self.service, self.operation, self._reading(tx), self.params, resource),
+                lambda tx: _run_read(self.service, self.operation, self._reading(tx), self.params, resource),
                 account=self.call.caller.account,
             )
         detail = detail_of(self.params, resource)
@@ -239,7 +239,7 @@ def _prepare(service: Service[R, W], context: R, operation: Operation[R, W], par
         return resource, fault
 
 
-def _found(
+def _run_read(
     service: Service[R, W], operation: Operation[R, W], context: R, params: Params, authorized: Resource
 ) -> Answer:
     _check_unchanged(service, operation, context, params, authorized)
@@ -276,7 +276,7 @@ def _read_heavily(
 ) -> Answer | bytes | None:
     """The answer; None when the authorized resource is no longer the current one."""
     try:
-        found = _found(service, service.operations[name], service.reading_heavily(scene, call), params, authorized)
+        found = _run_read(service, service.operations[name], service.reading_heavily(scene, call), params, authorized)
     except ResourceChanged:
         return None
     return found if render is None else render(found)

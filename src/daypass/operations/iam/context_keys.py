@@ -18,16 +18,16 @@ from daypass.operations.iam.holdings import Gatherer, Source
 
 def get_context_keys_for_custom_policy(_ctx: ReadContext, p: Params) -> Answer:
     """The keys of the policies in the request."""
-    return _answer(_given(p))
+    return _answer(_request_policies(p))
 
 
 def get_context_keys_for_principal_policy(ctx: ReadContext, p: Params) -> Answer:
     """The keys of a principal's own policies and of the policies in the request."""
-    return _answer((*Gatherer(ctx).of(simulate_policy.existing_principal(ctx, p)).identity, *_given(p)))
+    return _answer((*Gatherer(ctx).of(simulate_policy.existing_principal(ctx, p)).identity, *_request_policies(p)))
 
 
-def _given(p: Params) -> tuple[Source, ...]:
-    return scenario.given(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)
+def _request_policies(p: Params) -> tuple[Source, ...]:
+    return scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)
 
 
 def _answer(sources: Iterable[Source]) -> Answer:

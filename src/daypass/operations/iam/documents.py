@@ -136,7 +136,7 @@ def _session_bound_to(tx: Reader, account: str, role_name: str, value: str) -> s
     return found.id
 
 
-def echo(tx: Reader, role: Role, names: Names | None = None) -> str:
+def with_current_names(tx: Reader, role: Role, names: Names | None = None) -> str:
     """A role's trust document as written, with the current names of its principals.
 
     A renamed user is shown under its new ARN, a deleted principal as its unique id.
@@ -144,13 +144,13 @@ def echo(tx: Reader, role: Role, names: Names | None = None) -> str:
     names = {} if names is None else names
     changed = {}
     for arn, unique_id in role.trust_bindings:
-        now = _called_now(tx, arn, unique_id, names)
+        now = _current_principal(tx, arn, unique_id, names)
         if now != arn:
             changed[arn] = now
     return _with_principals(role.trust_document, changed) if changed else role.trust_document
 
 
-def _called_now(tx: Reader, arn: str, unique_id: str, names: Names) -> str:
+def _current_principal(tx: Reader, arn: str, unique_id: str, names: Names) -> str:
     if ":" in unique_id:  # a federated user is only a name
         return arn
     if unique_id not in names:
@@ -175,7 +175,7 @@ def _with_principals(text: str, changed: dict[str, str]) -> str:
 
 
 @lru_cache(maxsize=128)
-def _stored(text: str) -> PolicyDocument:
+def _parsed_trust(text: str) -> PolicyDocument:
     return parse(text, PolicyKind.TRUST)
 
 
@@ -186,7 +186,7 @@ def _principal_places(text: str) -> Iterator[tuple[int, str]]:
         lines.append(lines[-1] + len(line) + 1)
     places = [
         (lines[principal.line - 1] + principal.column - 1, principal.value)
-        for principal in _stored(text).principals()
+        for principal in _parsed_trust(text).principals()
         if principal.type == "AWS"
     ]
     return iter(sorted(places))

@@ -41,13 +41,13 @@ def list_policies_granting_service_access(ctx: ReadContext, p: Params) -> Answer
     ]  # not a policy
     ordered = sorted(sources, key=lambda source: (source.name, source.owner))
     granting = [
-        {"ServiceNamespace": name, "Policies": [_shown(s) for s in ordered if grants(s.policy.document, name)]}
+        {"ServiceNamespace": name, "Policies": [_policy_members(s) for s in ordered if grants(s.policy.document, name)]}
         for name in dict.fromkeys(p["ServiceNamespaces"])
     ]
     return {"PoliciesGrantingServiceAccess": granting, "IsTruncated": False}
 
 
-def _shown(source: Source) -> dict[str, Any]:
+def _policy_members(source: Source) -> dict[str, Any]:
     if source.kind != holdings.INLINE:
         return {"PolicyName": source.name, "PolicyType": "MANAGED", "PolicyArn": source.arn}
     kind, name = source.owner
@@ -69,7 +69,7 @@ def grants(document: PolicyDocument, namespace: str) -> bool:
 def granted_services(documents: Iterable[PolicyDocument]) -> list[str]:
     """The namespaces that the documents together give access to, sorted: those written out, and the known ones."""
     known = list(documents)
-    candidates = {*services.NAMES, *(name for document in known for name in _spelt_out(document))}
+    candidates = {*services.NAMES, *(name for document in known for name in _written_namespaces(document))}
     found = []
     for name in sorted(candidates):
         effects = [each for document in known for each in _of_service(document, name)]
@@ -90,7 +90,7 @@ def _of_service(document: PolicyDocument, namespace: str) -> Iterator[tuple[Effe
             yield statement.effect, how_much
 
 
-def _spelt_out(document: PolicyDocument) -> Iterator[str]:
+def _written_namespaces(document: PolicyDocument) -> Iterator[str]:
     for statement in document.statements:
         for action in statement.written.get("Action", ()):
             namespace = fold(action.partition(":")[0])

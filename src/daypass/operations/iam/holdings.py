@@ -92,7 +92,7 @@ def compiled(text: str, kind: PolicyKind) -> PolicyDocument:
     return _COMPILED[kind](text)
 
 
-class _Ahead(NamedTuple):
+class _RowsByOwner(NamedTuple):
     """Rows that were read together, by owner or user, for the owners with these ids."""
 
     ids: frozenset[str] = frozenset()
@@ -112,14 +112,14 @@ class Gatherer:
         self._managed: dict[str, PolicyDocument | None] = {}
         self._groups: dict[str, tuple[Source, ...]] = {}
         self._of_account: dict[str, tuple[Source, ...]] = {}
-        self._ahead = _Ahead()
+        self._prefetched = _RowsByOwner()
 
     def read_ahead(self, entities: Sequence[User | Role]) -> None:
         """Reads the rows of these users or roles together: one query for many takes as long as one for each of a few."""
         ids = [entity.id for entity in entities]
         users = [entity.id for entity in entities if isinstance(entity, User)]
         tx = self._ctx.tx
-        self._ahead = _Ahead(
+        self._prefetched = _RowsByOwner(
             frozenset(ids),
             _by(tx.find_among(InlinePolicy, "owner_id", ids, order="name"), lambda policy: policy.owner_id),
             _by(tx.find_among(Attachment, "owner_id", ids, order="policy_arn"), lambda attached: attached.owner_id),
@@ -161,12 +161,12 @@ class Gatherer:
         return self._of_account[account]
 
     def _group_ids(self, user: User) -> list[str]:
-        if user.id in self._ahead.ids:
-            return [membership.group_id for membership in self._ahead.memberships.get(user.id, ())]
+        if user.id in self._prefetched.ids:
+            return [membership.group_id for membership in self._prefetched.memberships.get(user.id, ())]
         return [group.id for group in groups_of(self._ctx.tx, user.id)]
 
     def _of_owner(self, owner: Owner) -> Iterator[Source]:
-        word, ahead = _WORDS[type(owner)], self._ahead if owner.id in self._ahead.ids else None
+        word, ahead = _WORDS[type(owner)], self._prefetched if owner.id in self._prefetched.ids else None
         own = ahead.inline.get(owner.id, ()) if ahead is not None else inline.of_owner(self._ctx, owner)
         for policy in own:
             yield Source(

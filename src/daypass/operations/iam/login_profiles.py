@@ -86,15 +86,15 @@ def create_login_profile(ctx: WriteContext, p: Params) -> Answer:
     if ctx.tx.get(LoginProfile, user_id=user.id) is not None:
         raise faults.login_profile_exists(user.name)
     ctx.tx.insert(profile)
-    return {"LoginProfile": _shown(profile, user)}
+    return {"LoginProfile": _profile_members(profile, user)}
 
 
 def get_login_profile(ctx: ReadContext, p: Params) -> Answer:
     user = _user(ctx, p)
-    return {"LoginProfile": _shown(_profile(ctx, user), user)}
+    return {"LoginProfile": _profile_members(_profile(ctx, user), user)}
 
 
-def _shown(profile: LoginProfile, user: User) -> dict[str, Any]:
+def _profile_members(profile: LoginProfile, user: User) -> dict[str, Any]:
     longest = {} if profile.max_signin_seconds is None else {"MaxSigninSessionDuration": profile.max_signin_seconds}
     return {
         "UserName": user.name,

@@ -97,7 +97,7 @@ def role_in_brief(ctx: ReadContext, entity: Role, names: documents.Names | None 
         "RoleId": entity.id,
         "Arn": entity.arn,
         "CreateDate": entity.created_at,
-        "AssumeRolePolicyDocument": encoded(documents.echo(ctx.tx, entity, names)),
+        "AssumeRolePolicyDocument": encoded(documents.with_current_names(ctx.tx, entity, names)),
     }
 
 

@@ -76,7 +76,7 @@ def _is_root(ctx: ReadContext, p: Params) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class _NewSeed:
     """A seed and its picture; drawing takes milliseconds, so it is done before the write."""
 
     seed: bytes
@@ -84,7 +84,7 @@ class _Drawn:
     png: bytes
 
 
-def draw(ctx: ReadContext, p: Params, ids: Ids) -> _Drawn:
+def new_seed(ctx: ReadContext, p: Params, ids: Ids) -> _NewSeed:
     """A new seed, and its QR code for authenticator apps."""
     import segno  # noqa: PLC0415  # seldom needed
 
@@ -96,25 +96,25 @@ def draw(ctx: ReadContext, p: Params, ids: Ids) -> _Drawn:
     code = segno.make(f"otpauth://totp/{label}?secret={text.decode()}&issuer=Daypass", error="m", micro=False)
     png = io.BytesIO()
     code.save(png, kind="png", scale=_SCALE)
-    return _Drawn(seed, text, png.getvalue())
+    return _NewSeed(seed, text, png.getvalue())
 
 
 def create_virtual_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     serial = _serial(ctx, p)
     changes.within_quota(ctx, MfaDevice, "MFADevicesPerAccount", quotas.USERS_PER_ACCOUNT, account=ctx.account)
-    drawn: _Drawn = ctx.gathered
+    new: _NewSeed = ctx.gathered
     device = MfaDevice(
         account=ctx.account,
         serial=serial,
         name=p["VirtualMFADeviceName"],
         path=path_of(p),
         created_at=ctx.now,
-        sealed_seed=seal_seed(ctx.sealer, drawn.seed, ctx.account, None, serial),
+        sealed_seed=seal_seed(ctx.sealer, new.seed, ctx.account, None, serial),
         tags=tags.first_exact(p),
     )
     taken = faults.already_exists("MFA device already exists.")
     changes.insert(ctx, device, taken)
-    shown: dict[str, Any] = {"SerialNumber": serial, "Base32StringSeed": drawn.text, "QRCodePNG": drawn.png}
+    shown: dict[str, Any] = {"SerialNumber": serial, "Base32StringSeed": new.text, "QRCodePNG": new.png}
     if device.tags:
         shown["Tags"] = members.tags(device.tags)
     return {"VirtualMFADevice": shown}

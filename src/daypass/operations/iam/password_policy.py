@@ -35,10 +35,10 @@ def get_account_password_policy(ctx: ReadContext, _p: Params) -> Answer:
     policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
     if policy is None:
         raise faults.not_found(f"The Password Policy with domain name {ctx.account} cannot be found.")
-    return {"PasswordPolicy": _shown(policy)}
+    return {"PasswordPolicy": _policy_members(policy)}
 
 
-def _shown(policy: PasswordPolicy) -> dict[str, Any]:
+def _policy_members(policy: PasswordPolicy) -> dict[str, Any]:
     whether_set = {
         "MaxPasswordAge": policy.max_age_days,
         "PasswordReusePrevention": policy.reuse_prevention,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from daypass.domain.arn import account_of, parse_arn, read_arn
+from daypass.domain.arn import account_of, entity_named, parse_arn, read_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError
@@ -89,14 +89,14 @@ def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
 # --- Policies in the request -----------------------------------------------------------------------------------------
 
 
-def given(texts: Sequence[str] | None, label: str, kind: PolicyKind) -> tuple[Source, ...]:
+def request_policies(texts: Sequence[str] | None, label: str, kind: PolicyKind) -> tuple[Source, ...]:
     """The policies of a parameter, named `label`.1, `label`.2 and so on. Raises DaypassError(INVALID_INPUT)."""
-    return tuple(_given(text, f"{label}.{number}", kind) for number, text in enumerate(texts or (), 1))
+    return tuple(_parsed_source(text, f"{label}.{number}", kind) for number, text in enumerate(texts or (), 1))
 
 
-def given_boundary(p: Params) -> tuple[Source, ...] | None:
+def request_boundary(p: Params) -> tuple[Source, ...] | None:
     """The boundary in the request, None when it has none."""
-    found = given(
+    found = request_policies(
         p.get("PermissionsBoundaryPolicyInputList"), "PermissionsBoundaryPolicyInputList", PolicyKind.IDENTITY
     )
     if len(found) > 1:
@@ -104,11 +104,11 @@ def given_boundary(p: Params) -> tuple[Source, ...] | None:
     return found or None
 
 
-def given_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:
+def request_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:
     """OrderedOrganizationPolicyInputList: one level of policies for each of its members."""
     levels = p.get("OrderedOrganizationPolicyInputList") or ()
     return tuple(
-        given(
+        request_policies(
             level.get("ServiceControlPolicyInputList"),
             f"OrderedOrganizationPolicyInputList.{number}.ServiceControlPolicyInputList",
             PolicyKind.GUARDRAIL,
@@ -117,7 +117,7 @@ def given_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:
     )
 
 
-def _given(text: str, label: str, kind: PolicyKind) -> Source:
+def _parsed_source(text: str, label: str, kind: PolicyKind) -> Source:
     try:
         return Source(NamedPolicy(label, _parsed(text, kind)), label)
     except PolicyError as error:
@@ -136,11 +136,11 @@ def _resource_policy(text: str | None, actions: tuple[str, ...], caller_arn: str
     if not caller_arn:
         raise faults.invalid_input("CallerArn must be specified when a resource policy is specified.")
     try:
-        return _given(text, "ResourcePolicy", PolicyKind.RESOURCE)
+        return _parsed_source(text, "ResourcePolicy", PolicyKind.RESOURCE)
     except DaypassError:
         if not all(fold(action).startswith("sts:") for action in actions):
             raise
-    return _given(text, "ResourcePolicy", PolicyKind.TRUST)
+    return _parsed_source(text, "ResourcePolicy", PolicyKind.TRUST)
 
 
 # --- Actions and resources -------------------------------------------------------------------------------------------
@@ -190,19 +190,10 @@ def _owner(arn: str) -> str:
 
 def entity_type_and_name(arn: str) -> tuple[str, str]:
     """("user" | "group" | "role", name) of an IAM ARN. Raises DaypassError(INVALID_INPUT)."""
-    parsed = read_arn(arn)
-    word = parsed.resource.partition("/")[0] if parsed is not None else ""
-    if (
-        parsed is None
-        or parsed.service != "iam"
-        or parsed.region
-        or not account_of(arn)
-        or word not in _CALLERS
-        or not parsed.name
-        or "/" not in parsed.resource
-    ):
+    named = entity_named(arn, _CALLERS)
+    if named is None:
         raise faults.invalid_input(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
-    return word, parsed.name
+    return named
 
 
 def _caller(ctx: ReadContext, arn: str, source: Owner | None) -> tuple[PrincipalFacts, dict[str, Value]]:

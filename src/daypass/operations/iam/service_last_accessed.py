@@ -136,7 +136,7 @@ def get_service_last_accessed_details(ctx: ReadContext, p: Params) -> Answer:
     rows = [service["row"] for service in found["services"]]
     sized = {**p, "MaxItems": p.get("MaxItems") or _SERVICES_PER_PAGE}
     shown, more = page_of(sized, f"services {report.id}", rows, lambda row: str(row["ServiceNamespace"]))
-    return {**_done(report), "JobType": report.granularity, "ServicesLastAccessed": shown, **more}
+    return {**_job_members(report), "JobType": report.granularity, "ServicesLastAccessed": shown, **more}
 
 
 def get_service_last_accessed_details_with_entities(ctx: ReadContext, p: Params) -> Answer:
@@ -153,7 +153,7 @@ def get_service_last_accessed_details_with_entities(ctx: ReadContext, p: Params)
 
     ids, more = page_of(p, f"entities {report.id}", entities, place)
     details = [_entity(ctx, entity_id, by_entity.get(entity_id)) for entity_id in ids]
-    return {**_done(report), "EntityDetailsList": [shown for shown in details if shown is not None], **more}
+    return {**_job_members(report), "EntityDetailsList": [shown for shown in details if shown is not None], **more}
 
 
 def _entity(ctx: ReadContext, entity_id: str, used_at: int | None) -> dict[str, Any] | None:
@@ -173,5 +173,5 @@ def _report(ctx: ReadContext, p: Params) -> tuple[AccessReport, dict[str, Any]]:
     return report, found
 
 
-def _done(report: AccessReport) -> dict[str, Any]:
+def _job_members(report: AccessReport) -> dict[str, Any]:
     return {"JobStatus": "COMPLETED", "JobCreationDate": report.created_at, "JobCompletionDate": report.created_at}

@@ -102,12 +102,15 @@ def simulate_principal_policy(ctx: ReadContext, p: Params) -> Answer:
     gatherer = Gatherer(ctx)
     holdings = exclusions.without(gatherer.of(entity), excluded)
     levels = (exclusions.remaining(level, excluded) for level in gatherer.guardrails())
-    boundary = scenario.given_boundary(p)
+    boundary = scenario.request_boundary(p)
     return _answer(
         p,
         scenario.read(ctx, p, entity),
         Holdings(
-            (*holdings.identity, *scenario.given(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)),
+            (
+                *holdings.identity,
+                *scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY),
+            ),
             holdings.boundary if boundary is None else boundary,
         ),
         tuple(level for level in levels if level),
@@ -120,9 +123,10 @@ def simulate_custom_policy(ctx: ReadContext, p: Params) -> Answer:
         p,
         scenario.read(ctx, p, None),
         Holdings(
-            scenario.given(p["PolicyInputList"], "PolicyInputList", PolicyKind.IDENTITY), scenario.given_boundary(p)
+            scenario.request_policies(p["PolicyInputList"], "PolicyInputList", PolicyKind.IDENTITY),
+            scenario.request_boundary(p),
         ),
-        scenario.given_guardrails(p),
+        scenario.request_guardrails(p),
     )
 
 
@@ -187,7 +191,7 @@ def _evaluation(simulation: Scenario, policies: _Policies, action: str) -> dict[
         "EvalActionName": action,
         "EvalResourceName": results[0].resource if len(results) == 1 else scenario.EVERY_RESOURCE,
         "EvalDecision": strictest,
-        "MatchedStatements": _united(s for r in results if r.decision == strictest for s in r.statements),
+        "MatchedStatements": _without_duplicates(s for r in results if r.decision == strictest for s in r.statements),
         "MissingContextValues": list(dict.fromkeys(key for result in results for key in result.missing)),
         **_details(_merged(results)),
     }
@@ -231,7 +235,7 @@ def _merged(results: list[_Result]) -> _Result:
     return replace(first, by_boundary=by_boundary, details=(details or {}) if shown else None)
 
 
-def _united(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_duplicates(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({repr(statement): statement for statement in statements}.values())
 
 
@@ -258,22 +262,22 @@ def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: 
         details = dict(_by_kind(query, layers)) if across else {}
     return _Result(
         resource=resource,
-        decision=_word(decision),
+        decision=_decision_name(decision),
         statements=(*_overruled(policies, query, decision), *_statements(policies, decision)),
-        missing=tuple(_missing(policies, query)),
-        by_boundary=_alone(query, layers.boundary).allowed if layers.boundary is not None else None,
+        missing=tuple(_missing_keys(policies, query)),
+        by_boundary=_decide_by(query, layers.boundary).allowed if layers.boundary is not None else None,
         by_organizations=by_organizations,
         details=details,
     )
 
 
-def _word(decision: Decision) -> str:
+def _decision_name(decision: Decision) -> str:
     if decision.allowed:
         return _ALLOWED
     return _EXPLICIT if decision.explicit else _IMPLICIT
 
 
-def _alone(query: AccessQuery, policies: tuple[NamedPolicy, ...]) -> Decision:
+def _decide_by(query: AccessQuery, policies: tuple[NamedPolicy, ...]) -> Decision:
     """The decision if there were only these policies."""
     return evaluate(query, Layers(same_account=True, identity=policies))
 
@@ -281,20 +285,20 @@ def _alone(query: AccessQuery, policies: tuple[NamedPolicy, ...]) -> Decision:
 def _by_organizations(query: AccessQuery, layers: Layers) -> bool | None:
     if not layers.guardrails:
         return None
-    return all(_alone(query, level).allowed for level in layers.guardrails)
+    return all(_decide_by(query, level).allowed for level in layers.guardrails)
 
 
 def _by_kind(query: AccessQuery, layers: Layers) -> Iterator[tuple[str, str]]:
     """The decision of each kind of policy, for a request between accounts."""
     if layers.identity is not None:
-        yield _IAM_POLICY, _word(_alone(query, layers.identity))
+        yield _IAM_POLICY, _decision_name(_decide_by(query, layers.identity))
     theirs = Layers(same_account=False, identity=None, resource=layers.resource, bindings=layers.bindings)
-    yield _RESOURCE_POLICY, _word(evaluate(query, theirs))
+    yield _RESOURCE_POLICY, _decision_name(evaluate(query, theirs))
     if layers.boundary is not None:
-        yield _BOUNDARY_POLICY, _word(_alone(query, layers.boundary))
+        yield _BOUNDARY_POLICY, _decision_name(_decide_by(query, layers.boundary))
 
 
-def _missing(policies: _Policies, query: AccessQuery) -> Iterator[str]:
+def _missing_keys(policies: _Policies, query: AccessQuery) -> Iterator[str]:
     """Keys that an identity or resource policy reads and the request does not give, spelled as written."""
     seen: set[str] = set()
     sources = (*policies.identity, *((policies.resource,) if policies.resource is not None else ()))
@@ -324,7 +328,7 @@ def _statements(policies: _Policies, decision: Decision) -> Iterator[dict[str, A
 def _overruled(policies: _Policies, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
     """The decision of the identity's own policies, when only a boundary denies."""
     if decision.explicit and all(found.layer is Layer.BOUNDARY for found in decision.determining):
-        yield from _statements(policies, _alone(query, policies_in(policies.identity)))
+        yield from _statements(policies, _decide_by(query, policies_in(policies.identity)))
 
 
 def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -102,7 +102,7 @@ async def update_client(
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION.
     """
-    old, decision = await _CLIENTS.found(env, call, "UpdateClient", client_id, account)
+    old, decision = await _CLIENTS.authorized(env, call, "UpdateClient", client_id, account)
     settings = old.settings if members is None else dump_client(await _parsed(env, call, members))
     updated = replace(
         old,
@@ -127,7 +127,7 @@ async def delete_client(env: Env, call: Call, client_id: str, account: str = "")
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """
-    old, decision = await _CLIENTS.found(env, call, "DeleteClient", client_id, account)
+    old, decision = await _CLIENTS.authorized(env, call, "DeleteClient", client_id, account)
     reason = "the OAuth client was deleted"
     revocation = new_revocation(
         env.ids, old.account, ("client", old.id), now=call.now, by=call.caller.arn, reason=reason
@@ -151,7 +151,7 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION (the client does not use secrets), LIMIT_EXCEEDED.
     """
-    old, decision = await _CLIENTS.found(env, call, "CreateClientSecret", client_id, account)
+    old, decision = await _CLIENTS.authorized(env, call, "CreateClientSecret", client_id, account)
     if parse_client(old.settings).token_endpoint_auth_method not in SECRET_METHODS:
         raise DaypassError(ErrorKind.VALIDATION, "This client does not authenticate with a secret.")
     secret_id, secret = new_secret(env.ids.seed())
@@ -173,7 +173,7 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
 
 async def delete_client_secret(env: Env, call: Call, client_id: str, secret_id: str, account: str = "") -> OAuthClient:
     """daypass:DeleteClientSecret. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    old, decision = await _CLIENTS.found(env, call, "DeleteClientSecret", client_id, account)
+    old, decision = await _CLIENTS.authorized(env, call, "DeleteClientSecret", client_id, account)
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         client = _CLIENTS.existing(tx, old.account, old.id)

@@ -68,7 +68,7 @@ async def put_allowed_issuers(
             tx.replace(replace(old, issuers=wanted.issuers, updated_at=wanted.updated_at))
         elif wanted is not None:
             tx.insert(wanted)
-        shown = {"before": _shown(old), "issuers": _shown(wanted)}
+        shown = {"before": _issuers_of(old), "issuers": _issuers_of(wanted)}
         return wanted, served(
             call, kind=EventType.DIRECTORY_CHANGED, account=owner, decision=decision, detail={"allowed_issuers": shown}
         )
@@ -76,7 +76,7 @@ async def put_allowed_issuers(
     return await env.journal.write(change, account=call.caller.account)
 
 
-def _shown(listed: IssuerAllowList | None) -> list[str] | None:
+def _issuers_of(listed: IssuerAllowList | None) -> list[str] | None:
     return list(listed.issuers) if listed is not None else None
 
 

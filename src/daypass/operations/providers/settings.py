@@ -63,7 +63,7 @@ async def get_provider_settings(env: Env, call: Call, name: str, account: str = 
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """
-    provider, decision = await _found(env, call, "GetProviderSettings", name, account)
+    provider, decision = await _authorized_provider(env, call, "GetProviderSettings", name, account)
     await env.journal.commit(
         served(call, account=provider.account, decision=decision, detail={"provider": provider.arn})
     )
@@ -79,8 +79,8 @@ async def put_provider_settings(
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION (saying which member), CONCURRENT_MODIFICATION.
     """
-    provider, decision = await _found(env, call, "PutProviderSettings", name, account)
-    old = _stored(provider.settings)
+    provider, decision = await _authorized_provider(env, call, "PutProviderSettings", name, account)
+    old = _stored_settings(provider.settings)
     text = json.dumps(_sealed(env, provider, old, members))
     new = await heavy.parse(env, call.caller.account, _parsed, text)
     if _privileged(new) and _network_access(new) != _network_access(old) and not await is_operator(env, call.caller):
@@ -117,7 +117,7 @@ async def get_provider_keys(
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, UNAVAILABLE.
     """
-    provider, decision = await _found(env, call, "GetProviderKeys", name, account)
+    provider, decision = await _authorized_provider(env, call, "GetProviderKeys", name, account)
     try:
         status = await env.issuers.status(provider, call.now, refresh=refresh)
     except DaypassError as error:
@@ -138,7 +138,7 @@ def _check_roles(provider: OidcProvider, settings: ProviderSettings) -> None:
 
 def describe(text: str) -> dict[str, Any]:
     """Settings for people and for the record: members that differ from the default, secrets hidden."""
-    return _without_secrets(_stored(text))
+    return _without_secrets(_stored_settings(text))
 
 
 def _without_secrets(settings: ProviderSettings) -> dict[str, Any]:
@@ -172,11 +172,11 @@ def _holder(members: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
 def _sealed_before(old: ProviderSettings, made: dict[str, Any], path: str) -> str:
     """The stored sealed secret, if it would still be sent to the address that it was given for; "" otherwise."""
     before = json.loads(dump_settings(old))
-    moved = any((_at(made, place) or "") != (_at(before, place) or "") for place in _GOES_TO[path])
-    return "" if moved else str(_at(before, path) or "")
+    moved = any((_member(made, place) or "") != (_member(before, place) or "") for place in _GOES_TO[path])
+    return "" if moved else str(_member(before, path) or "")
 
 
-def _at(members: dict[str, Any], path: str) -> Any:
+def _member(members: dict[str, Any], path: str) -> Any:
     holder, name = _holder(members, path)
     return holder.get(name)
 
@@ -228,7 +228,9 @@ def _network_access(settings: ProviderSettings) -> tuple[Any, ...]:
 # --- Look-up ---------------------------------------------------------------------------------------------------------
 
 
-async def _found(env: Env, call: Call, action: str, name: str, account: str) -> tuple[OidcProvider, Decision]:
+async def _authorized_provider(
+    env: Env, call: Call, action: str, name: str, account: str
+) -> tuple[OidcProvider, Decision]:
     owner = account or call.caller.account
     url = url_of(name.removeprefix(_ARN.format(owner)))
     provider = await env.directory.read(
@@ -245,7 +247,7 @@ def _missing(name: str) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"The OpenID Connect provider {name[:300]} cannot be found.")
 
 
-def _stored(text: str) -> ProviderSettings:
+def _stored_settings(text: str) -> ProviderSettings:
     """The stored settings, or the defaults when another version's cannot be parsed, so that they can be written again."""
     try:
         return parse_settings(text)

@@ -19,17 +19,17 @@ from daypass.operations.rolesanywhere.tags import first
 CRLS_PER_ANCHOR: Final = 20
 
 
-def _shown(ctx: ReadContext, crl: Crl) -> dict[str, Any]:
+def _members(ctx: ReadContext, crl: Crl) -> dict[str, Any]:
     anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
     arn = anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
     return detail.crl(crl, arn)
 
 
 def _answer(ctx: ReadContext, crl: Crl) -> Answer:
-    return {"crl": _shown(ctx, crl)}
+    return {"crl": _members(ctx, crl)}
 
 
-CRLS: Final = EntityKind(Crl, "crlId", "crls", _answer, _shown)
+CRLS: Final = EntityKind(Crl, "crlId", "crls", _answer, _members)
 
 
 def check_import(ctx: ReadContext, p: Params) -> None:

@@ -34,9 +34,9 @@ def record_uses(tx: Tx, uses: Sequence[CertificateUse]) -> None:
     for use in uses:
         old = tx.get(X509Subject, id=use.subject_id)
         if old is None:
-            tx.insert(_seen(_new(use), use))
+            tx.insert(_with_use(_new(use), use))
         else:
-            tx.replace(_seen(old, use))
+            tx.replace(_with_use(old, use))
 
 
 def _new(use: CertificateUse) -> X509Subject:
@@ -51,7 +51,7 @@ def _new(use: CertificateUse) -> X509Subject:
     )
 
 
-def _seen(subject: X509Subject, use: CertificateUse) -> X509Subject:
+def _with_use(subject: X509Subject, use: CertificateUse) -> X509Subject:
     certificate = use.certificate
     credential = {
         "seenAt": use.at,

@@ -110,8 +110,8 @@ def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int
         rows = tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=start - 1 + count)[
             start - 1 :
         ]
-        return Listed([each for row in rows if (each := _shown(tx, row)) is not None], total)
-    shown = [each for row in _candidates(tx, account, kind, terms) if (each := _shown(tx, row)) is not None]
+        return Listed([each for row in rows if (each := _resource_of(tx, row)) is not None], total)
+    shown = [each for row in _candidates(tx, account, kind, terms) if (each := _resource_of(tx, row)) is not None]
     fitting = [each for each in shown if matches(terms, {**each.document, "id": each.row.id})]
     return Listed(fitting[start - 1 : start - 1 + count], len(fitting))
 
@@ -145,13 +145,13 @@ def _one(row: ScimResource | None) -> list[ScimResource]:
 
 def _existing(tx: Reader, account: str, kind: str, identity: str) -> Resource:
     row = tx.get(ScimResource, account=account, resource_type=kind, id=identity)
-    found = _shown(tx, row) if row is not None else None
+    found = _resource_of(tx, row) if row is not None else None
     if found is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"There is no {kind} with id {identity[:64]}.")
     return found
 
 
-def _shown(tx: Reader, row: ScimResource) -> Resource | None:
+def _resource_of(tx: Reader, row: ScimResource) -> Resource | None:
     """The resource as it is now; None when an administrator has deleted the user or group."""
     document = json.loads(row.document)
     if row.resource_type == USER:

@@ -31,7 +31,7 @@ _TOKEN_ID = re.compile(r"[!-~]{1,256}")  # ids of grants and OAuth clients
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Resolved:
     """What a subject names.
 
     Attributes:
@@ -134,30 +134,30 @@ async def _cached_role(env: Env, account: str, name: str) -> RoleView | None:
     return None
 
 
-def _role(tx: Reader, account: str, value: str) -> _Found:
+def _role(tx: Reader, account: str, value: str) -> _Resolved:
     if _ROLE_ID.fullmatch(value):  # also a deleted one: its sessions may still be valid
         return _entity(value, tx.get(Role, id=value))
-    return _named(tx, Role, account, value) or _Found("")
+    return _named(tx, Role, account, value) or _Resolved("")
 
 
-def _principal(tx: Reader, account: str, value: str) -> _Found:
+def _principal(tx: Reader, account: str, value: str) -> _Resolved:
     if _PRINCIPAL_ID.fullmatch(value):
         if value[0].isdigit():
-            return _Found(value, value[:12], known=value == account)
+            return _Resolved(value, value[:12], known=value == account)
         return _entity(value, find_by_id(tx, value))
     if value == f"arn:aws:iam::{account}:root":
-        return _Found(account, known=True)
+        return _Resolved(account, known=True)
     if federated := _FEDERATED.fullmatch(value):
-        return _Found(value, federated["iam"] or federated["x509"])
-    return _named(tx, User, account, value) or _named(tx, Role, account, value) or _Found("")
+        return _Resolved(value, federated["iam"] or federated["x509"])
+    return _named(tx, User, account, value) or _named(tx, Role, account, value) or _Resolved("")
 
 
-def _entity(value: str, found: Role | User | None) -> _Found:
+def _entity(value: str, found: Role | User | None) -> _Resolved:
     """A unique id. A deleted or unknown one is accepted too: its sessions may still be valid."""
-    return _Found(value, found.account, known=True, tags=found.tags) if found is not None else _Found(value)
+    return _Resolved(value, found.account, known=True, tags=found.tags) if found is not None else _Resolved(value)
 
 
-def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> _Found | None:
+def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> _Resolved | None:
     """An entity of this account, by ARN or by name."""
     found = tx.get(kind, account=account, name=value.rpartition("/")[2])
     return _entity(found.id, found) if found is not None and value in (found.arn, found.name) else None
@@ -169,42 +169,42 @@ def tags_of_principal(tx: Reader, principal_id: str) -> Tags:
     return found.tags if found is not None else ()
 
 
-def _access_key(tx: Reader, _account: str, value: str) -> _Found:
+def _access_key(tx: Reader, _account: str, value: str) -> _Resolved:
     if not _KEY_ID.fullmatch(value):
         raise _invalid("access key", "16 to 128 letters, digits and _")
     key = tx.get(AccessKey, id=value)
     if key is None:
-        return _Found(value)
-    return _Found(value, key.account, known=True, tags=tags_of_principal(tx, key.owner_id))
+        return _Resolved(value)
+    return _Resolved(value, key.account, known=True, tags=tags_of_principal(tx, key.owner_id))
 
 
-def _source_identity(_tx: Reader, _account: str, value: str) -> _Found:
+def _source_identity(_tx: Reader, _account: str, value: str) -> _Resolved:
     if not _IDENTITY.fullmatch(value):
         raise _invalid("source identity", "2 to 64 letters, digits and +=,.@_-")
-    return _Found(value)
+    return _Resolved(value)
 
 
-def _grant(tx: Reader, _account: str, value: str) -> _Found:
+def _grant(tx: Reader, _account: str, value: str) -> _Resolved:
     if not _TOKEN_ID.fullmatch(value):
         raise _invalid("grant", "its id")
     found = tx.get(Grant, id=value)
-    return _Found(value, found.account, known=True) if found is not None else _Found(value)
+    return _Resolved(value, found.account, known=True) if found is not None else _Resolved(value)
 
 
-def _client(_tx: Reader, _account: str, value: str) -> _Found:
+def _client(_tx: Reader, _account: str, value: str) -> _Resolved:
     if not _TOKEN_ID.fullmatch(value):
         raise _invalid("client", "its id")
-    return _Found(value)
+    return _Resolved(value)
 
 
-def _whole_account(_tx: Reader, account: str, value: str) -> _Found:
+def _whole_account(_tx: Reader, account: str, value: str) -> _Resolved:
     if not is_account_id(value):
         raise _invalid("account", "12 digits")
-    return _Found(value, value, known=True) if value == account else _Found("", value)
+    return _Resolved(value, value, known=True) if value == account else _Resolved("", value)
 
 
-def _unused(_tx: Reader, _account: str, _value: str) -> _Found:
-    return _Found("")
+def _unused(_tx: Reader, _account: str, _value: str) -> _Resolved:
+    return _Resolved("")
 
 
 def _invalid(what: str, form: str) -> DaypassError:
@@ -212,7 +212,7 @@ def _invalid(what: str, form: str) -> DaypassError:
     return DaypassError(ErrorKind.VALIDATION, f"{article} {what} is named by {form}.")
 
 
-SUBJECTS: dict[str, Callable[[Reader, str, str], _Found]] = {
+SUBJECTS: dict[str, Callable[[Reader, str, str], _Resolved]] = {
     "session": _unused,  # looked up in the record
     "role": _role,
     "principal": _principal,

@@ -58,7 +58,7 @@ async def push_stream(env: Env, stream: EventStream) -> int:
 
     Raises DaypassError(UNAVAILABLE).
     """
-    events = await _claimed(env, stream, env.clock.now())
+    events = await _lease(env, stream, env.clock.now())
     if not events:
         return 0
     attempts = await _send_in_order(env, stream, events)
@@ -75,7 +75,7 @@ def deliverable(tx: Reader, stream: EventStream, limit: int) -> list[SecurityEve
     return []
 
 
-async def _claimed(env: Env, stream: EventStream, now: int) -> list[SecurityEvent]:
+async def _lease(env: Env, stream: EventStream, now: int) -> list[SecurityEvent]:
     """The events to send, if this process gets the stream: two processes do not push it at the same time."""
 
     def change(tx: Tx) -> tuple[list[SecurityEvent], Event]:
@@ -95,13 +95,13 @@ async def _send_in_order(env: Env, stream: EventStream, events: Sequence[Securit
     attempts: list[Attempt] = []
     until = time.monotonic() + _SENDING_SECONDS
     for event in events:
-        attempts.append(await _sent(env, stream, event))
+        attempts.append(await _send(env, stream, event))
         if attempts[-1].fault or time.monotonic() > until:
             break
     return attempts
 
 
-async def _sent(env: Env, stream: EventStream, event: SecurityEvent) -> Attempt:
+async def _send(env: Env, stream: EventStream, event: SecurityEvent) -> Attempt:
     headers = {"content-type": MEDIA_TYPE, "accept": "application/json"}
     if stream.sealed_secret:
         secret = env.sealer.open_secret(stream.sealed_secret, stream.account, secret_owner(stream.id))
@@ -123,7 +123,7 @@ async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) ->
         current = tx.get(EventStream, id=stream.id)
         if current is None:
             raise DaypassError(ErrorKind.NOT_FOUND, "The stream was deleted.")
-        outcomes = [_written(tx, attempt, now) for attempt in attempts]
+        outcomes = [_store_outcome(tx, attempt, now) for attempt in attempts]
         failures = current.failures + 1 if failed else 0
         pause = PAUSES_MS[min(failures, len(PAUSES_MS)) - 1] if failed else 0
         more = bool(deliverable(tx, current, 1))
@@ -136,7 +136,7 @@ async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) ->
         await env.journal.write(change)
 
 
-def _written(tx: Tx, attempt: Attempt, now: int) -> str:
+def _store_outcome(tx: Tx, attempt: Attempt, now: int) -> str:
     found = tx.get(SecurityEvent, id=attempt.event.id)
     if found is None or found.outcome:
         return "gone"

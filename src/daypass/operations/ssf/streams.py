@@ -59,7 +59,7 @@ class StreamSettings:
 async def create_stream(env: Env, call: Call, settings: StreamSettings) -> EventStream:
     """daypass:CreateEventStream. Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED."""
     decision = await allow(env, call, "CreateEventStream", KIND, "*")
-    stream = _made(env, call, _checked(settings))
+    stream = _new_stream(env, call, _checked(settings))
 
     def change(tx: Tx) -> tuple[EventStream, Event]:
         if len(streams_of(tx, stream.account)) >= MAX_STREAMS:
@@ -70,7 +70,7 @@ async def create_stream(env: Env, call: Call, settings: StreamSettings) -> Event
     return await env.journal.write(change, account=call.caller.account)
 
 
-def _made(env: Env, call: Call, settings: StreamSettings) -> EventStream:
+def _new_stream(env: Env, call: Call, settings: StreamSettings) -> EventStream:
     stream_id = env.ids.session()
     return EventStream(
         id=stream_id,

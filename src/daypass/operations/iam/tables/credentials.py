@@ -109,7 +109,7 @@ MFA: Final = (
         mfa.new_resource,
         write=mfa.create_virtual_mfa_device,
         keys=(resources.request_tags,),
-        gather=mfa.draw,
+        gather=mfa.new_seed,
         tagging="iam:TagMFADevice",
     ),
     Operation("DeleteVirtualMFADevice", mfa.device_resource, write=mfa.delete_virtual_mfa_device),
