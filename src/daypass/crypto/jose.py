@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -29,13 +28,10 @@ MAX_JWKS: Final = 524_288  # bytes of a set
 _MAX_NAME: Final = 1024  # characters of kid and typ
 _MOST_IMPORTED: Final = 4  # keys imported to find the one of a token
 
-_BASE64URL = re.compile(r"(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?")
-"""Base64url in the canonical spelling of RFC 7515: without padding, and the bits of the last character that belong to no byte
-are zero (attack A24).
-"""
-_PADDING: Final = ("", "", "==", "=")
-_STANDARD: Final = str.maketrans("-_", "+/")
+_PADDING: Final = (b"", b"", b"==", b"=")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _KEYS_IN_TOKEN = ("jwk", "jku", "x5u", "x5c")  # attack A14
+_USUAL = frozenset({"alg", "kid", "typ"})
 _OTHER_FORMS = ("enc", "zip", "b64", "cty", "p2c")
 _USES = (None, "sig", "jwt-svid")  # the last is SPIFFE's (SPIFFE Trust Domain and Bundle, 4.2)
 _MATERIAL: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
@@ -112,6 +108,15 @@ def _check_header(header: Mapping[str, Any], own_key: frozenset[str]) -> None:
     alg = header.get("alg")
     if not isinstance(alg, str) or alg not in _KIND_OF:
         raise JoseError(f"the algorithm {str(alg)[:32]!r} is never accepted")
+    if not _USUAL.issuperset(header):
+        _check_unusual(header, own_key)
+    for name in ("kid", "typ"):
+        text = header.get(name, "-")
+        if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME:
+            raise JoseError(f"the {name} of its header is not a usable string")
+
+
+def _check_unusual(header: Mapping[str, Any], own_key: frozenset[str]) -> None:
     if "crit" in header:  # attack A15: no extension is understood here
         raise JoseError("its header has critical extensions")
     for name in _KEYS_IN_TOKEN:
@@ -120,10 +125,6 @@ def _check_header(header: Mapping[str, Any], own_key: frozenset[str]) -> None:
     for name in _OTHER_FORMS:
         if name in header:
             raise JoseError(f"its header has {name!r}, which is not taken here")
-    for name in ("kid", "typ"):
-        text = header.get(name, "-")
-        if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME:
-            raise JoseError(f"the {name} of its header is not a usable string")
 
 
 def _object(part: str, what: str) -> dict[str, Any]:
@@ -139,10 +140,16 @@ def _object(part: str, what: str) -> dict[str, Any]:
 
 
 def _decode(part: str, what: str) -> bytes:
-    """Decodes canonical base64url."""
-    if not _BASE64URL.fullmatch(part):
+    """Decodes base64url in the canonical spelling of RFC 7515: without padding, and the bits of the last character that belong to no
+    byte are zero (attack A24). Each value has one such spelling, that in which it would be encoded.
+    """
+    try:
+        decoded = binascii.a2b_base64(part.encode("ascii").translate(_STANDARD) + _PADDING[len(part) % 4])
+    except ValueError:
+        decoded = None
+    if decoded is None or base64url(decoded) != part:
         raise JoseError(f"the {what} is not canonical base64url")
-    return binascii.a2b_base64(part.translate(_STANDARD) + _PADDING[len(part) % 4])
+    return decoded
 
 
 def verify(token: UnverifiedJws, jwks: bytes, algorithms: Collection[str]) -> None:
@@ -280,7 +287,7 @@ def _strong(kty: str, material: Mapping[str, Any]) -> bool:
     """Whether the material is in base64url, and of an RSA key of a safe size."""
     try:
         numbers = {name: _decode(text, name) for name, text in material.items() if name != "crv"}
-    except (JoseError, TypeError):
+    except (JoseError, AttributeError):  # or it is not a string
         return False
     if kty != "RSA":
         return True

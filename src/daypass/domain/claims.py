@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, field
@@ -80,6 +81,7 @@ class Caller(Struct, frozen=True):
     derived: CallerDerived = field(default_factory=CallerDerived)
 
 
+@lru_cache(maxsize=1)
 def nobody(seen: FeedPosition) -> Caller:
     """The caller of an operation that needs no signature. It has no account, name or permissions."""
     return Caller(

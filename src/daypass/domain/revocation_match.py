@@ -17,6 +17,7 @@ from daypass.domain.session import SUBJECT_TABLES, Hop, SessionClaims
 MATCH_CHARACTERS: Final = 12
 """Characters of a match id: 72 bits, base64url."""
 _BYTES: Final = 9
+_TABLES: Final = ("session", "principal", "access_key", "account", "grant", "client", "source_identity")
 
 
 @lru_cache(maxsize=8192)
@@ -39,14 +40,7 @@ def hop_claims(session: SessionClaims) -> list[list[Any]]:
 
 
 def _hop(hop: Hop, source_identity: str) -> list[Any]:
-    subjects = (
-        ("session", hop.session_id),
-        ("principal", hop.principal_id),
-        ("access_key", hop.access_key_id),
-        ("account", hop.account),
-        ("grant", hop.grant_id),
-        ("client", hop.client_id),
-        ("source_identity", source_identity),
-    )
-    ids = "".join([_match_id(table, hop.account, value) for table, value in subjects if value])
-    return [hop.account, hop.issued_at, hop.seen.epoch, hop.seen.position, ids]
+    session_id, account, principal_id, issued_at, seen, key_id, _, grant_id, client_id = hop
+    values = session_id, principal_id, key_id, account, grant_id, client_id, source_identity
+    ids = "".join([_match_id(table, account, value) for table, value in zip(_TABLES, values, strict=True) if value])
+    return [account, issued_at, *seen, ids]

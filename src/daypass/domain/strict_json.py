@@ -25,11 +25,13 @@ _MAX_DIGITS: Final = 40  # of a number: more than any claim needs, few enough to
 def read_json(raw: bytes | str) -> Any:
     """The value of a JSON text: fractions as Decimal, otherwise the types of `json`. Raises ValueError with the reason."""
     text = raw if isinstance(raw, str) else _decoded(raw)
-    if text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
+    opening = text.count("{") + text.count("[")
+    if text.count(",") + opening > MAX_VALUES:
         raise ValueError("it has too many values")
     try:
         value = _parse(text)
-        _check_depth(value, MAX_DEPTH)
+        if opening > MAX_DEPTH:  # with fewer brackets no value can be nested deeper
+            _check_depth(value, MAX_DEPTH)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except json.JSONDecodeError as error:

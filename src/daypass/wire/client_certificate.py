@@ -45,6 +45,9 @@ class PresentedCertificate(NamedTuple):
         return {"dropped_headers": list(self.dropped)} if self.dropped else {}
 
 
+_NONE: Final = PresentedCertificate()
+
+
 class MalformedCertificateHeader(Exception):
     """A trusted proxy's header that cannot be read as exactly one client's certificate."""
 
@@ -65,6 +68,8 @@ def read_headers(request: Request, header: str) -> PresentedCertificate:
     """See `presented_certificate`. Raises MalformedCertificateHeader."""
     wanted = header.encode("latin-1", "replace")
     present = [(name, value) for name, value in request.headers if name in _NAMES or name == wanted]
+    if not (present or request.peer_certificate):
+        return _NONE
     trusted = {wanted} if request.via_proxy else set()
     dropped = tuple(sorted([name.decode("latin-1") for name in {name for name, _ in present} - trusted]))
     if not request.via_proxy:

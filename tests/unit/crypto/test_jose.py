@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -211,6 +212,15 @@ HEADER, PAYLOAD, SIGNATURE = GOOD.split(".")
 def test_read_anything_but_a_compact_token_is_refused(text: str) -> None:
     with pytest.raises(JoseError):
         jose.read(text)
+
+
+@given(st.text("ABQYZabgkwyz0189-_+/=. \n\u00e9\ud800", max_size=9))
+def test_read_signature_is_taken_in_the_one_spelling_of_rfc_7515(text: str) -> None:
+    canonical = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
+    header, payload, _ = compact({"alg": "ES256"}, CLAIMS, make_key("ES256"), "ES256").split(".")
+    taken = contextlib.nullcontext() if text and re.fullmatch(canonical, text, re.ASCII) else pytest.raises(JoseError)
+    with taken:
+        jose.read(f"{header}.{payload}.{text}")
 
 
 def test_read_last_character_with_spare_bits_set_is_refused() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.strict_json import MAX_VALUES, read_json, struct_reader
+from daypass.domain.strict_json import MAX_DEPTH, MAX_VALUES, read_json, struct_reader
 
 
 def test_read_json_twin_names_are_named() -> None:
@@ -51,3 +53,12 @@ def test_a238_text_of_more_values_than_the_limit_is_refused_before_it_is_parsed(
         read_json("[" + ",".join([value] * (MAX_VALUES + 1)) + "!")  # the end would not parse
     accepted = "[" + ",".join([value] * (MAX_VALUES // 2)) + "]"
     assert len(read_json(accepted)) == MAX_VALUES // 2
+
+
+@pytest.mark.parametrize("pair", ["[]", ('{"a":', "}")])
+def test_read_json_depth_is_that_of_the_values_not_the_number_of_brackets(pair: str | tuple[str, str]) -> None:
+    start, end = pair
+    read_json(start * MAX_DEPTH + "1" + end * MAX_DEPTH)
+    read_json(json.dumps(["[{" * MAX_DEPTH, *[[]] * MAX_DEPTH]))  # many brackets, little depth
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(start * (MAX_DEPTH + 1) + "1" + end * (MAX_DEPTH + 1))

@@ -207,9 +207,9 @@ def acted_for(applicant: Applicant, actor: Actor) -> Applicant:
     return replace(applicant, parent=grown, context=partial(_with_keys, applicant.context, keys))
 
 
-def with_keys(applicant: Applicant, keys: Mapping[str, Value]) -> Applicant:
-    """The applicant with further context keys of its request."""
-    return replace(applicant, context=partial(_with_keys, applicant.context, keys))
+def with_keys(applicant: Applicant, keys: Mapping[str, Value], parent: SessionParent) -> Applicant:
+    """The applicant with further context keys of its request, and with this parent of the new session."""
+    return replace(applicant, parent=parent, context=partial(_with_keys, applicant.context, keys))
 
 
 def _with_keys(context: Callable[[], dict[str, Value]], keys: Mapping[str, Value]) -> dict[str, Value]:

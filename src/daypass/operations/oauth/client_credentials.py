@@ -33,7 +33,7 @@ async def client_credentials(env: Env, call: Call, request: TokenRequest) -> Iss
     proof = client_proof(env, client)
     applicant = proven_applicant(call, proof, snapshot(env))
     subject = Subject(applicant, ACTION, client.client.id, client.client.id, proof=proof)
-    return await issue_token(env, call, replace(request, role_arn=role), subject)
+    return await issue_token(env, call, request if request.role_arn else replace(request, role_arn=role), subject)
 
 
 def client_proof(env: Env, client: AuthenticatedClient) -> Proof:

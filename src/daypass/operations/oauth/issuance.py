@@ -129,10 +129,10 @@ def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject
     parent = subject.applicant.parent
     others = tuple([pair for pair in parent.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY)])
     client_id = sender.client.client.id if sender.client is not None else parent.client_id or subject.client_id
-    bounded = replace(parent, keys=(*others, *pairs_of(keys)), client_id=client_id)
-    made = _with_replays(request, replace(subject, applicant=replace(subject.applicant, parent=bounded)))
-    applicant = with_keys(made.applicant, {**keys, KEY_BOUND: "true" if sender.binding is not None else "false"})
-    return replace(made, applicant=applicant)
+    replays = (*parent.replays, *sender.replays)
+    bounded = replace(parent, keys=(*others, *pairs_of(keys)), client_id=client_id, replays=replays)
+    keys[KEY_BOUND] = "true" if sender.binding is not None else "false"
+    return replace(subject, applicant=with_keys(subject.applicant, keys, bounded))
 
 
 def _with_replays(request: TokenRequest, subject: Subject) -> Subject:
@@ -154,8 +154,7 @@ async def _assumed(
         )
     if subject.caller is not None:
         check_credentials(subject.caller, ASSUME_ROLE)
-    session = session_for(subject, request.session)
-    session = replace(session, scope_policy=target.policy, max_seconds=target.seconds)
+    session = session_for(subject, request.session, target.policy, target.seconds)
     assume_request = AssumeRequest(request.role_arn, session, request.external_id, action=subject.action)
     return await assume(env, subject.applicant, assume_request, form, also)
 

@@ -254,22 +254,30 @@ def _usable_name(subject: str) -> str:
     return name if len(name) >= 2 else f"{name}-"
 
 
-def session_for(subject: Subject, requested: SessionRequest) -> SessionRequest:
+def session_for(subject: Subject, requested: SessionRequest, scope_policy: str, max_seconds: int) -> SessionRequest:
     """The requested session, with what the proof says of the subject. Raises DaypassError(INVALID_AUTHORIZATION_DETAILS).
 
     The request cannot add what the provider did not sign: policies trust these tags because the provider signed them.
+    `scope_policy`, `max_seconds`: of the resource servers, see `SessionRequest`.
     """
-    named = replace(
-        requested, name=requested.name or subject.name, duration=requested.duration or subject.seconds or None
-    )
-    if subject.proof is None:
-        return named
-    if requested.tags or requested.transitive_keys or requested.source_identity:
+    proof = subject.proof
+    if proof is not None and (requested.tags or requested.transitive_keys or requested.source_identity):
         raise DaypassError(
             ErrorKind.INVALID_AUTHORIZATION_DETAILS,
             "Tags and source identity of this session come from the subject token alone.",
         )
-    return web_identity.with_attributes(named, subject.proof)
+    attributes = requested if proof is None else proof
+    return SessionRequest(
+        requested.name or subject.name,
+        requested.duration or subject.seconds or None,
+        requested.policy,
+        requested.policy_arns,
+        attributes.tags,
+        attributes.transitive_keys,
+        attributes.source_identity,
+        scope_policy,
+        max_seconds,
+    )
 
 
 def role_of(arn: str) -> RequestedRole:

@@ -34,6 +34,9 @@ async def target_of(
     """
     check_audiences(env, request, audiences)
     servers = [found for name in audiences if (found := await _registered(env, account, name)) is not None]
+    if not servers:
+        _check_scope(request, scope)
+        return Target(audiences, scope)
     known = {name: each for server in servers for name, each in server.scopes.items()}
     if known:
         wanted = scope or tuple(dict.fromkeys(name for server in servers for name in server.default_scopes))

@@ -128,7 +128,9 @@ def _basic(text: str) -> tuple[str, str]:
         client_id, colon, secret = decoded.partition(":")
         if not colon:
             raise ValueError("no colon")  # the same refusal
-        return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        if "%" in decoded or "+" in decoded:
+            return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        return client_id, secret
     except (ValueError, binascii.Error):
         raise failed("the Authorization header is not Basic credentials") from None
 
@@ -174,6 +176,6 @@ def _check_binding(ctx: EndpointContext, client: AuthenticatedClient, binding: B
         raise proof_missing(ctx.progress, message)
     if settings.tls_client_certificate_bound_access_tokens and client.certificate is None:
         raise failed("the client's tokens must be bound to a certificate, and there is none", **client.private)
-    if settings.bound and binding is None:
+    if binding is None and settings.bound:
         message = "The tokens of this client must be bound: send a DPoP proof, or use a client certificate."
         raise proof_missing(ctx.progress, message)

@@ -40,6 +40,8 @@ class EndpointContext(msgspec.Struct, eq=False):
     """
 
     front: Front
+    env: Env
+    request: Request
     progress: Progress
     server: AuthorizationServer
     certificate_header: str = ""
@@ -52,16 +54,6 @@ class EndpointContext(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:  # the form holds secrets
         return f"EndpointContext({self.progress.operation!r})"
-
-    @property
-    def env(self) -> Env:
-        """The ports."""
-        return self.front.env
-
-    @property
-    def request(self) -> Request:
-        """The request itself."""
-        return self.progress.request
 
     def anonymous(self) -> Call:
         """See `Front.anonymous`."""
@@ -97,7 +89,7 @@ class EndpointContext(msgspec.Struct, eq=False):
             if name in form and name not in repeatable:
                 raise malformed(f"The parameter {name[:_MAX_NAME]!r} is given twice.")
             form[name] = (*form.get(name, ()), value)
-        self.detail["parameters"] = sorted(name[:_MAX_NAME] for name in form)[:_MAX_FIELDS]
+        self.detail["parameters"] = sorted([name[:_MAX_NAME] for name in form])[:_MAX_FIELDS]
         return {name: values for name, values in form.items() if any(values)}
 
 
@@ -121,18 +113,20 @@ class Endpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        server = self._front.env.oauth
+        env = self._front.env
+        server = env.oauth
         if not server.enabled:
             raise DaypassError(ErrorKind.NOT_FOUND, "OAuth is off: server.public_url is not set.")
-        ctx = EndpointContext(self._front, Progress(request, self.operation), server, self._certificate_header)
+        progress = Progress(request, self.operation)
+        ctx = EndpointContext(self._front, env, request, progress, server, self._certificate_header)
         try:
             response = await self._serve(ctx)
         except DaypassError as error:
-            ctx.progress.detail = ctx.detail
+            progress.detail = ctx.detail
             metadata = server.issuer + RESOURCE_PATH if ctx.resource else ""
             errors = OAuthErrors(ctx.unacceptable, ctx.unproven, metadata)
-            response = await self._front.refuse(ctx.progress, ctx.attributed(error), errors)
-        return with_nonce(self._front.env, ctx.progress, response)
+            response = await self._front.refuse(progress, ctx.attributed(error), errors)
+        return with_nonce(env, progress, response)
 
 
 def answer(content: Mapping[str, Any]) -> Response:
