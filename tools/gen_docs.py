@@ -166,7 +166,7 @@ def settings_page() -> str:
 
 Defaults, then the TOML file (`daypass serve --config FILE`), then the environment, then the command line: each beats the one
 before. The environment variable of a key is `DAYPASS_SECTION__KEY`, for example `DAYPASS_SERVER__PORT=8700`; a list is written
-with commas there. An unknown section or key stops the start, in the file and among variables whose name has `__`.
+with commas there, a table as JSON. An unknown section or key stops the start, in the file and among variables whose name has `__`.
 
 Two variables stand outside of the sections: `DAYPASS_BOOTSTRAP`, see [Run a server](../how-to/run.md), and `DAYPASS_HOME`, the
 directory of the command line's profiles.

@@ -191,7 +191,11 @@ def test_theme_is_chosen_and_stays(server: Server, chromium: Browser) -> None:
     page.get_by_label("Theme").select_option("dark")
     ann.open("/console/request")
     assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
-    page.evaluate("localStorage.clear()")
+    for path in ("/account", "/console/nothing", "/login"):
+        ann.page.goto(f"{ann.base}{path}")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", ground))) < 200, path
+    ann.said.clear()  # the browser reports the status 404
     ann.close()
 
 

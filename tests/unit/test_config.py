@@ -56,6 +56,22 @@ def test_a239_load_empty_text_for_the_data_directory_is_the_default() -> None:
     assert load(environ={"DAYPASS_SERVER__DATA": ""}).server.data == load(environ={}).server.data == Path(".daypass")
 
 
+def test_load_table_in_the_environment_is_json() -> None:
+    tokens = '{"111122223333": {"api.example": "Token canary"}}'
+    found = load(environ={"DAYPASS_ACCESS__SCHEDULE_TOKENS": tokens}).access.schedule_tokens
+    assert found["111122223333"]["api.example"].get_secret_value() == "Token canary"
+    assert load(environ={"DAYPASS_ACCESS__SCHEDULE_TOKENS": ""}).access.schedule_tokens == {}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"111122223333": {"api.example": "canary"', '["canary"]', '{"x": "canary"}', "canary"]
+)
+def test_load_table_that_is_not_valid_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?i)schedule_tokens") as refused:
+        load(environ={"DAYPASS_ACCESS__SCHEDULE_TOKENS": text})
+    assert "canary" not in str(refused.value)
+
+
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
 def test_load_number_that_is_not_finite_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=r"rates\.principal_per_second"):

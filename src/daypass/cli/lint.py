@@ -13,7 +13,8 @@ from daypass.cli.files import text_of
 from daypass.cli.options import Connect, server_connection
 from daypass.cli.sarif import report
 
-_KINDS = ("auto", "identity", "managed", "trust", "session", "guardrail", "resource")
+_RULE = "rule"
+_KINDS = ("auto", "identity", "managed", "trust", "session", "guardrail", "resource", _RULE)
 _SEVERITIES = ("error", "warning", "note")
 _PAGE = "100"
 
@@ -47,7 +48,7 @@ def lint(
     connect: Connect,
     **given: str,
 ) -> int:
-    """Lint policies in FILES (- for stdin), without a server; or, with --stored, those of an account on the server.
+    """Lint policies and approval rules in FILES (- for stdin), without a server; or, with --stored, the policies of an account on the server.
 
     Each finding has an id, a severity, a place, the reason, and how to fix it. The ids are in the reference.
     """
@@ -79,17 +80,35 @@ def offline(text: str, kind: str, account: str) -> list[Finding]:
     from daypass.domain.policy.lint.facts import Facts
     from daypass.domain.policy.lint.run import lint_text
 
-    chosen = PolicyKind(_guessed(text) if kind == "auto" else kind)
+    guessed = _guessed(text) if kind == "auto" else kind
+    if guessed == _RULE:
+        return _rule_findings(text, account)
+    chosen = PolicyKind(guessed)
     facts = Facts(account=account, accounts=frozenset({account} if account else ()))
     return [finding.to_json() for finding in lint_text(text, chosen, facts)]
 
 
+def _rule_findings(text: str, account: str) -> list[Finding]:
+    """The fault of an approval rule, for which the server would refuse it."""
+    from daypass.domain.access.rule import RuleError, check_addresses, read_rule
+    from daypass.domain.policy.lint.finding import at_place
+
+    try:
+        check_addresses(read_rule(account, "rule", text).rule)
+    except RuleError as error:
+        fix = "Correct the rule: it would be refused when it is written."
+        return [at_place("malformed", 1, 1, str(error), fix).to_json()]
+    return []
+
+
 def _guessed(text: str) -> str:
     """What a document is for, from its elements: principals make it a resource policy, and only those of roles have no
-    resources.
+    resources. Approval rules have requesters.
     """
     try:
         body = json.loads(text)
+        if "requesters" in body:
+            return _RULE
         found = body["Statement"]
         statements = [found] if isinstance(found, dict) else found
         elements = {name for statement in statements for name in statement}

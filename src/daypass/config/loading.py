@@ -1,12 +1,13 @@
 """Reads settings: defaults, then a TOML file, then the environment, then the command line; each overrides the former.
 
-An environment variable is `DAYPASS_SECTION__KEY`. Names without `__` are ignored, because Kubernetes injects
+An environment variable is `DAYPASS_SECTION__KEY`; lists are separated by commas, tables are JSON. Names without `__` are ignored, because Kubernetes injects
 `DAYPASS_PORT=tcp://…` where a Service has our name; the server warns of others (`ignored_variables`). An unknown section or key is refused, in the file and in the
 environment alike: a misspelt security setting must not be ignored.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,14 +91,19 @@ def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Mapping[str, A
             continue
         section, _, key = name[len(ENV_PREFIX) :].lower().partition("__")
         _check_known(section, {key: value}, name)
-        found.setdefault(section, {})[key] = _from_text(section, key, value)
+        try:
+            found.setdefault(section, {})[key] = _from_text(section, key, value)
+        except ValueError:
+            raise ConfigError(f"{name}: is not JSON.") from None
     return found
 
 
 def _from_text(section: str, key: str, value: str) -> Any:
-    """Lists are comma-separated in the environment; other values are used unchanged."""
-    default = Settings.model_fields[section].default
-    if isinstance(getattr(default, key), tuple):
+    """Lists are comma-separated in the environment, tables are JSON; other values are used unchanged."""
+    default = getattr(Settings.model_fields[section].default, key)
+    if isinstance(default, dict):
+        return json.loads(value or "{}")
+    if isinstance(default, tuple):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 

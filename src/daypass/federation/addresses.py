@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -54,6 +55,7 @@ _UNROUTED = _networks(
     "3fff::/20",
 )
 _PUBLIC = _networks("0.0.0.0/0", "2000::/3")
+_NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -71,6 +73,17 @@ def refused(text: str, *, allow_private: bool) -> bool:
     if _within(address, _PRIVATE):
         return not allow_private
     return _within(address, _UNROUTED) or not _within(address, _PUBLIC)
+
+
+def host_refused(host: str, *, allow_private: bool) -> bool:
+    """Whether a host is forbidden whatever a name server answers: an address, or localhost (RFC 6761, 6.3).
+
+    Resolvers read other forms of IPv4 addresses ("0x7f.1", "2130706433"), too; only the usual one is accepted.
+    """
+    name = host.lower().rstrip(".")
+    if ":" in name or _NUMERIC.fullmatch(name):
+        return refused(name, allow_private=allow_private)
+    return not allow_private and (name == "localhost" or name.endswith(".localhost"))
 
 
 def _inner(address: _Address) -> _Address:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import h11
 
 from daypass import __version__
-from daypass.federation.addresses import refused
+from daypass.federation.addresses import host_refused, refused
 from daypass.federation.network import Network, SystemNetwork, tls_context
 
 MAX_URL = 2048
@@ -258,6 +258,12 @@ def parse_url(url: str, *, allow_http: bool) -> _Url:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     tls = parts.scheme == "https"
     return _Url(tls, host, port or (443 if tls else 80), target, parts.netloc)
+
+
+def check_url(url: str, *, allow_http: bool, allow_private: bool) -> None:
+    """For a URL that is stored: raises FetchError if it can never be fetched. Names are checked when they are resolved."""
+    if host_refused(parse_url(url, allow_http=allow_http).host, allow_private=allow_private):
+        raise FetchError(Reason.ADDRESS, "the host is an address in a private or reserved range")
 
 
 def _request(order: Order, url: _Url) -> h11.Request:

@@ -1,18 +1,20 @@
-"""Whether a text is a URL that can be requested. Which addresses are allowed is decided when it is requested."""
+"""The check of a URL that the server will request, when it is written."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports import Env, OutboundFailed
 
-MAX_URL = 2048
 
+def check_web_address(env: Env, what: str, url: str) -> None:
+    """Raises DaypassError(VALIDATION) for a URL that can never be requested. `what`: how the caller calls it, "The target".
 
-def is_web_address(text: str) -> bool:
-    """Whether it is an http or https URL with a host: printable ASCII without spaces."""
-    if len(text) > MAX_URL or not text.isascii() or not text.isprintable() or " " in text:
-        return False
+    The addresses of a name are checked at each request: they can change.
+    """
     try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+        env.outbound.check(url)
+    except OutboundFailed as error:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            f"{what} cannot be requested: {error}. The operator names hosts of private networks in access.private_hosts.",
+        ) from None

@@ -20,6 +20,10 @@ class OutboundFailed(Exception):
 class Outbound(Protocol):
     """Sends requests within limits of time, size and address."""
 
+    def check(self, url: str) -> None:
+        """For a URL that is stored: raises OutboundFailed if it can never be requested, whatever its name resolves to."""
+        ...
+
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, owner: str, method: str = "POST"
     ) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from daypass.config import Settings
-from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order
+from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order, check_url
 from daypass.ports import OutboundFailed
 
 
@@ -23,6 +23,21 @@ class FetcherOutbound:
         self._fetcher = fetcher
         self._private_hosts = private_hosts
 
+    def check(self, url: str) -> None:
+        """See `ports.Outbound`."""
+        private = self._is_private(url)
+        try:
+            check_url(url, allow_http=private, allow_private=private)
+        except FetchError as error:
+            raise OutboundFailed(str(error)) from None
+
+    def _is_private(self, url: str) -> bool:
+        """Whether the operator has named the host of a URL."""
+        try:
+            return (urlsplit(url).hostname or "").lower() in self._private_hosts
+        except ValueError:
+            return False
+
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, owner: str, method: str = "POST"
     ) -> bytes:
@@ -36,11 +51,7 @@ class FetcherOutbound:
     async def _sent(
         self, url: str, headers: Mapping[str, str], owner: str, body: bytes = b"", method: str = ""
     ) -> bytes:
-        try:
-            host = (urlsplit(url).hostname or "").lower()
-        except ValueError:
-            host = ""
-        private = host in self._private_hosts
+        private = self._is_private(url)
         order = Order(
             url,
             body=body,

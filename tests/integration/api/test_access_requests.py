@@ -246,7 +246,7 @@ async def test_client_token_repeated_by_a_session_for_its_own_user_returns_the_f
 async def test_ticket_of_a_request_for_another_person_is_checked_by_the_rule_of_that_person(place: Place) -> None:
     """The webhook cannot be reached, so no ticket is open."""
     await place.rule("prod", on_behalf=True, requesters={"principals": ["user/ann"]})
-    ticket = {"webhook": "https://127.0.0.9/"}
+    ticket = {"webhook": "https://tickets.invalid/"}
     await place.rule("prod-eve", on_behalf=True, requesters={"principals": ["user/eve"]}, ticket=ticket)
     request = await place.request(beneficiary=place.users["eve"].arn, ticket="INC-1")
     assert (await place.refused("eve", f"/access-requests/{request['id']}/accept"))[0] == 400

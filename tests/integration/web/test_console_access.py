@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.attack.installation import ALPHA, ROOT, Answer, Installation
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import APPROVE, REASON, REQUEST, fill, policy
+from tests.console import APPROVE, REASON, REQUEST, RULE, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
 
@@ -141,6 +141,27 @@ def test_request_sent_by_the_form_is_approved_used_extended_and_done(
     assert query_of(answer)["done"] == "requested"
     assert ann.submit(home, "/console/access-request/done").status == 303
     assert state_of(site, request) == "ended"
+
+
+def test_approver_chooses_from_the_lesser_roles_that_the_rule_lists(
+    site: Installation, ann: Browser, lee: Browser
+) -> None:
+    reader = f"arn:aws:iam::{ALPHA}:role/reader"
+    request = sent(ann, role=ORDERS)
+    page = lee.get(f"/console/access-request?id={request}")
+    assert "lists a lesser role" in text(page)
+    assert "substitute" not in forms(page)["/console/access-request/approve"].fields
+    try:
+        changed = {**RULE, "roles": ["role/prod*", "role/reader"], "substitutes": ["role/reader"]}
+        served(api(site, "PUT", "/approval-rules/prod", {"document": json.dumps(changed)}))
+        page = lee.get(f"/console/access-request?id={request}")
+        assert f'<option value="{reader}">reader in place of prod-orders</option>' in page.body.decode()
+        approved = lee.submit(page, "/console/access-request/approve", substitute_for=ORDERS, substitute=reader)
+        assert query_of(approved)["done"] == "approved"
+        found = json.loads(served(api(site, "GET", f"/access-requests/{request}")).body)
+        assert (found["roles"], found["substituted"]) == ([reader], [ORDERS])
+    finally:
+        served(api(site, "PUT", "/approval-rules/prod", {"document": json.dumps(RULE)}))
 
 
 def test_request_with_an_unknown_role_shows_the_form_again_with_what_was_typed(

@@ -37,6 +37,27 @@ def test_lint_file_without_findings_is_fine(cli, file: Path) -> None:
     assert (cli("lint", str(file)).status, cli("lint", str(file)).out) == (0, "No findings.\n")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ""),
+        ({"ticket": {"webhook": "ftp://x"}}, "ticket.webhook is not a URL"),
+        ({"on_call": {"calendar": "../x.ics"}}, "on_call.calendar is not a URL"),
+        ({"on_call": {"calendar": "x.ics", "kind": "pagerduty"}}, "on_call.calendar is not a URL"),
+        ({"on_call": {"calendar": "x.ics"}}, ""),
+        ({"max_second": 60}, "max_second"),
+    ],
+)
+def test_lint_of_an_approval_rule_says_why_it_would_be_refused(
+    cli, file: Path, change: dict[str, object], says: str
+) -> None:
+    stages = [{"approvers": {"principals": ["group/leads"]}}]
+    rule = {"roles": ["role/prod"], "requesters": {"principals": ["group/on-call"]}, "stages": stages}
+    file.write_text(json.dumps({**rule, **change}))
+    ran = cli("lint", str(file))
+    assert (ran.status, says in ran.out) == (1 if says else 0, True)
+
+
 @pytest.mark.parametrize(("bar", "status"), [("error", 0), ("warning", 0), ("note", 1), ("never", 0)])
 def test_lint_fails_only_on_what_is_grave_enough(cli, file: Path, bar: str, status: int) -> None:
     file.write_text(NOTE)

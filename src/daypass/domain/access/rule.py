@@ -27,6 +27,8 @@ MAX_RULE: Final = 16_384  # characters
 LONGEST: Final = 43_200  # seconds, as of a role session
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+_WEB = re.compile(r"https?://[!-~]+")
+_FILE = re.compile(r"[^./\\:][^/\\:]*")
 _SHORT = re.compile(r"(?:user|group|role|federated-user|assumed-role)/[^\s]+")
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -282,6 +284,20 @@ def _check(rule: Rule) -> None:
     for delegation in rule.delegations:
         if delegation.begin >= delegation.until:
             raise RuleError("A delegation begins before it ends.")
+
+
+def check_addresses(rule: Rule) -> None:
+    """Raises RuleError for an address that no server could request. A server checks more: it knows its network."""
+    if rule.ticket is not None and rule.ticket.webhook and not _WEB.fullmatch(rule.ticket.webhook):
+        raise RuleError("The rule is not valid: ticket.webhook is not a URL: https://HOST/PATH.")
+    schedule = rule.on_call
+    if schedule is not None and not is_file_name(schedule) and not _WEB.fullmatch(schedule.calendar):
+        raise RuleError("The rule is not valid: on_call.calendar is not a URL, nor the name of an iCalendar file.")
+
+
+def is_file_name(schedule: OnCall) -> bool:
+    """Whether the calendar is a file in the server's directory."""
+    return schedule.kind == "icalendar" and _FILE.fullmatch(schedule.calendar) is not None
 
 
 def _without_mfa(stage: Stage) -> bool:

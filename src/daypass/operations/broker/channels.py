@@ -16,7 +16,7 @@ from daypass.operations.crud.collection import Collection
 from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.web_address import is_web_address
+from daypass.operations.web_address import check_web_address
 from daypass.ports import Call, Env, Tx
 
 KINDS: Final = ("webhook", "email", "slack", "teams", *tickets.KINDS)
@@ -58,7 +58,7 @@ async def put_channel(
     decision = await allow(env, call, "PutNotificationChannel", "notification-channel", name, owner)
     if new.kind in tickets.KINDS:
         new = new._replace(event_types=tickets.EVENTS)
-    _check(name, new)
+    _check(env, name, new)
     made = ""
     secret = new.secret
     if new.kind == "webhook" and not secret:
@@ -78,7 +78,7 @@ async def put_channel(
     return await env.journal.write(change, account=call.caller.account), made
 
 
-def _check(name: str, new: NewChannel) -> None:
+def _check(env: Env, name: str, new: NewChannel) -> None:
     if not _NAME.fullmatch(name):
         raise DaypassError(ErrorKind.VALIDATION, "A channel's name is 1 to 64 letters, digits and +=,.@_-")
     if new.kind not in KINDS:
@@ -89,8 +89,8 @@ def _check(name: str, new: NewChannel) -> None:
         addresses = [address.strip() for address in new.target.split(",")]
         if not 1 <= len(addresses) <= 20 or not all(map(_ADDRESS.fullmatch, addresses)):
             raise DaypassError(ErrorKind.VALIDATION, "The target of an e-mail channel is 1 to 20 addresses.")
-    elif not is_web_address(new.target):
-        raise DaypassError(ErrorKind.VALIDATION, "The target is a URL.")
+    else:
+        check_web_address(env, "The target", new.target)
     _check_secret(new)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.domain.access.rule import MAX_RULE, CompiledRule, Rule, RuleError, read_rule
+from daypass.domain.access.rule import MAX_RULE, CompiledRule, Rule, RuleError, is_file_name, read_rule
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
@@ -12,6 +12,7 @@ from daypass.operations import heavy
 from daypass.operations.broker.automatic import local_time
 from daypass.operations.crud.collection import Collection
 from daypass.operations.management import allow
+from daypass.operations.web_address import check_web_address
 from daypass.ports import Call, Env, Tx
 
 MAX_RULES: Final = 200
@@ -27,7 +28,9 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
     owner = account or call.caller.account
     decision = await allow(env, call, "PutApprovalRule", "approval-rule", name, owner)
     rule = await heavy.parse(env, call.caller.account, _read, f"{owner}\n{name}\n{document}")
-    _check_zones(read_rule(owner, name, document).rule, call.now)
+    written = read_rule(owner, name, document).rule
+    _check_zones(written, call.now)
+    _check_addresses(env, written)
 
     def change(tx: Tx) -> tuple[ApprovalRule, Event]:
         old = tx.get(ApprovalRule, account=owner, name=name)
@@ -49,6 +52,14 @@ def _check_zones(rule: Rule, now: int) -> None:
                 ErrorKind.VALIDATION,
                 f"The rule is not valid: there is no time zone {window.zone!r}. Examples: UTC, Europe/Berlin.",
             ) from None
+
+
+def _check_addresses(env: Env, rule: Rule) -> None:
+    """Raises DaypassError(VALIDATION) for an address that can never be requested. Stored rules are not checked again."""
+    if rule.ticket is not None and rule.ticket.webhook:
+        check_web_address(env, "The rule is not valid: ticket.webhook", rule.ticket.webhook)
+    if rule.on_call is not None and not is_file_name(rule.on_call):
+        check_web_address(env, "The rule is not valid: on_call.calendar", rule.on_call.calendar)
 
 
 def _read(text: str) -> str:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import UNDECIDED
+from daypass.domain.access.rule import expanded
 from daypass.domain.directory import AccessRequest, AccessVote, Grant
 from daypass.domain.errors import DaypassError
 from daypass.operations.broker.close import grants_of
@@ -28,6 +29,7 @@ class RequestView(Struct, frozen=True):
         missing: approvals that are missing, by (rule, stage).
         void: ids of approvers whose approval does not count, because something changed after it.
         chat: votes may come from a chat.
+        substitutes: (ARN of a requested role, ARN of a role that its rule lists as a substitute).
         reused: a new request was not made, because this earlier one covers it.
     """
 
@@ -39,6 +41,7 @@ class RequestView(Struct, frozen=True):
     missing: Mapping[StageKey, int] = {}
     void: tuple[str, ...] = ()
     chat: bool = False
+    substitutes: tuple[tuple[str, str], ...] = ()
     reused: bool = False
 
 
@@ -84,9 +87,19 @@ def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> R
     except DaypassError:
         return RequestView(request, terms, votes, found)
     bound_to = binding(request.digest, targets)
+    others = _substitutes(request.account, targets)
     count = tally(thresholds(targets), counted(votes, bound_to, request.persons))
     chat = chat_allowed(request, targets)
-    return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to), chat)
+    return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to), chat, others)
+
+
+def _substitutes(account: str, targets: Sequence[Target]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (target.role.arn, other)
+        for target in targets
+        for other in expanded(target.rule.rule.substitutes, account)
+        if other != target.role.arn
+    )
 
 
 def _void(votes: Sequence[AccessVote], bound_to: str) -> tuple[str, ...]:

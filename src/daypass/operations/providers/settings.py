@@ -150,12 +150,26 @@ def _without_secrets(settings: ProviderSettings) -> dict[str, Any]:
     return members
 
 
+def hidden(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Members as a person has written them, with their secrets hidden."""
+    made = _copied(members)
+    for path in SECRETS:
+        holder, name = _holder(made, path)
+        if name in holder:
+            holder[name] = KEPT
+    return made
+
+
+def _copied(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in members.items()}
+
+
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
 
 def _sealed(env: Env, provider: OidcProvider, old: ProviderSettings, members: Mapping[str, Any]) -> dict[str, Any]:
     """The members with every secret sealed for this provider and member."""
-    made = {name: dict(value) if isinstance(value, Mapping) else value for name, value in members.items()}
+    made = _copied(members)
     for path in sorted(SECRETS):
         holder, name = _holder(made, path)
         if name in holder:

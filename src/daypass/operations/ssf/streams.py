@@ -32,7 +32,7 @@ from daypass.operations.ssf.queue import (
     existing,
     streams_of,
 )
-from daypass.operations.web_address import is_web_address
+from daypass.operations.web_address import check_web_address
 from daypass.ports import Call, Env, Tx
 
 STATUSES: Final = (ENABLED, PAUSED, DISABLED)
@@ -59,7 +59,7 @@ class StreamSettings:
 async def create_stream(env: Env, call: Call, settings: StreamSettings) -> EventStream:
     """daypass:CreateEventStream. Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED."""
     decision = await allow(env, call, "CreateEventStream", KIND, "*")
-    stream = _new_stream(env, call, _checked(settings))
+    stream = _new_stream(env, call, _checked(env, settings))
 
     def change(tx: Tx) -> tuple[EventStream, Event]:
         if len(streams_of(tx, stream.account)) >= MAX_STREAMS:
@@ -95,7 +95,7 @@ def _sealed(env: Env, account: str, stream_id: str, authorization: str) -> bytes
     return env.sealer.seal_secret(authorization.encode("ascii"), account, secret_owner(stream_id))
 
 
-def _checked(settings: StreamSettings) -> StreamSettings:
+def _checked(env: Env, settings: StreamSettings) -> StreamSettings:
     """The settings with the events that are supported; the rest of a request is ignored (SSF 1.0, 8.1.1.1)."""
     if settings.method not in (PUSH, POLL):
         raise _invalid("The delivery method must be urn:ietf:rfc:8935 (push) or urn:ietf:rfc:8936 (poll).")
@@ -104,8 +104,7 @@ def _checked(settings: StreamSettings) -> StreamSettings:
     if settings.method == POLL:
         return replace(settings, endpoint_url="", authorization="", event_types=_supported(settings))
     url, header = settings.endpoint_url, settings.authorization
-    if not is_web_address(url):
-        raise _invalid("The endpoint_url of a push stream is a URL.")
+    check_web_address(env, "The endpoint_url", url)
     if len(header) > MAX_TEXT or not header.isascii() or not header.isprintable():
         raise _invalid(f"An authorization_header is at most {MAX_TEXT} printable ASCII characters.")
     return replace(settings, event_types=_supported(settings))
@@ -146,7 +145,7 @@ async def update_stream(
 
     def change(tx: Tx) -> tuple[EventStream, Event]:
         old = existing(tx, stream_id, call.caller.account)
-        settings = _checked(changed(old))
+        settings = _checked(env, changed(old))
         if settings.method != old.method:
             raise _invalid("The delivery method of a stream cannot change: create another stream.")
         kept = not settings.authorization and settings.endpoint_url == old.endpoint_url

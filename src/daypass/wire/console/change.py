@@ -15,14 +15,18 @@ from msgspec.structs import replace
 
 from daypass.domain.claims import CallerDerived
 from daypass.domain.errors import DaypassError, Family
+from daypass.operations.providers.settings import KEPT, hidden
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.context import ConsoleContext, ConsolePage
+from daypass.wire.console.members import members_of
 from daypass.wire.http import Response
 from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
 
 Again: TypeAlias = Callable[[ConsoleContext, str], Awaitable[Response]]
 """The page of a form, with the problem of the last attempt above it."""
 
+_SECRETS: Final = frozenset({"secret"})
+"""Fields that the confirmation does not show. The proof is bound to them, too."""
 _LABELS: Final[Mapping[str, str]] = {
     "after": "",
     "arn": "ARN",
@@ -109,5 +113,17 @@ async def optional_confirmation(ctx: ConsoleContext, path: str, title: str, oper
 
 def _facts(fields: Mapping[str, str]) -> list[tuple[str, str]]:
     bare = [(name.partition(".")[0], value) for name, value in fields.items()]  # "role.3": one of several
-    named = [(_LABELS.get(name, name.replace("_", " ").capitalize()), value) for name, value in bare]
+    named = [(_LABELS.get(name, name.replace("_", " ").capitalize()), _shown(name, value)) for name, value in bare]
     return [(label, value) for label, value in named if label and value]
+
+
+def _shown(name: str, text: str) -> str:
+    """A field without secrets. The settings are those of a provider, client or resource server."""
+    if name in _SECRETS:
+        return text and KEPT
+    if name != "settings":
+        return text
+    try:
+        return json.dumps(hidden(members_of(text)), indent=2, ensure_ascii=False)
+    except DaypassError as error:
+        return error.public

@@ -94,7 +94,7 @@ async def client(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, 
             secret_id: FormView(
                 f"{_CLIENT}/delete-secret",
                 "Delete",
-                hidden={**hidden, "secret": secret_id},
+                hidden={**hidden, "secret_id": secret_id},
                 label=f"Delete secret {secret_id}",
                 danger=True,
             )
@@ -133,7 +133,7 @@ async def _create_secret(ctx: ConsoleContext) -> Response:
 
 
 async def _delete_secret(ctx: ConsoleContext) -> Response:
-    identifier, secret = ctx.value("id", 64), ctx.value("secret", 64)
+    identifier, secret = ctx.value("id", 64), ctx.value("secret_id", 64)
     await ctx.perform("daypass:DeleteClientSecret", oauth_clients.delete_client_secret, identifier, secret)
     return to(_CLIENT, id=identifier, done="saved")
 

@@ -154,10 +154,15 @@ class ConsoleContext:
         """Whether the person has MFA, so that a form can offer to be confirmed."""
         return await step_up.can_confirm(self.env, self.call)
 
+    def _done(self) -> str:
+        """What the form before this page has done. A link from elsewhere could claim anything, so it claims nothing."""
+        sites = [value for name, value in self.page_context.request.headers if name == b"sec-fetch-site"]
+        return self.values.get("done", "")[:32] if all(site == b"same-origin" for site in sites) else ""
+
     def page(self, template: str, title: str, **values: Any) -> Response:
-        """A page. `done`: a key of the messages in done.html, from the query."""
+        """A page. `done`: a key of the messages in parts.html, from the query."""
         path = self.page_context.request.raw_path.decode("latin-1")
-        values.setdefault("done", self.values.get("done", "")[:32])
+        values.setdefault("done", self._done())
         return self.page_context.page(
             f"console/{template}",
             title=title,

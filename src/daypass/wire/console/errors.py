@@ -9,6 +9,7 @@ from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.wire.console.navigation import navigation
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
+from daypass.wire.web.cookies import theme
 from daypass.wire.web.errors import PageErrors
 from daypass.wire.web.render import page
 
@@ -27,6 +28,7 @@ class ConsoleErrors(PageErrors):
         return page(
             "console/error",
             status=status,
+            theme=theme(request.headers),
             navigation=navigation(path),
             person=self.person,
             csrf=self.csrf,

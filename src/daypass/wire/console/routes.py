@@ -158,7 +158,6 @@ def _administration(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/reviews", rules.reviews, "Console: reviews of emergency access", "daypass:ListAccessReviews"),
         form("/console/reviews/close", rules.close_review, "Closes a review", "daypass:CloseAccessReview"),
         show(channel, rules.notifications, "Console: notifications", "daypass:ListNotificationChannels"),
-        form(f"{channel}/save", rules.put_channel, "Writes a channel", "daypass:PutNotificationChannel"),
         form(f"{channel}/test", rules.test_channel, "Tests a channel", "daypass:TestNotificationChannel"),
         *(form(each.path, each.serve, each.summary, each.operation) for each in rules.channel_changes()),
         form(f"{channel}/retry", rules.retry, "Delivers a notification again", "daypass:RetryNotification"),

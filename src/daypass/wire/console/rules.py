@@ -16,6 +16,7 @@ from daypass.wire.http import Response
 _ROWS: Final = 50
 _RULES: Final = "/console/rules"
 _NOTIFICATIONS: Final = "/console/notifications"
+_PUT_CHANNEL: Final = "daypass:PutNotificationChannel"
 _DELETE_CHANNEL: Final = "daypass:DeleteNotificationChannel"
 _OUTCOMES: Final = {"dead": "Not delivered", "waiting": "Waiting", "delivered": "Delivered", "all": "All notifications"}
 _EXAMPLE: Final = """{
@@ -128,16 +129,14 @@ async def notifications(ctx: ConsoleContext) -> Response:
     return await _notifications_page(ctx)
 
 
-async def put_channel(ctx: ConsoleContext) -> Response:
-    """POST /console/notifications/save. A new secret of a webhook is shown once. A channel is replaced only when `replace`
-    says so.
-    """
+async def _put_channel(ctx: ConsoleContext) -> Response:
+    """A new secret of a webhook is shown once. A channel is replaced only when `replace` says so."""
     name = ctx.value("name", 64)
     chosen = tuple(event for event in channels.EVENTS if ctx.value(event, 8) == "yes") or channels.EVENTS
     new = NewChannel(ctx.value("kind", 16), ctx.value("target"), chosen, ctx.value("secret"))
-    put, replaces = "daypass:PutNotificationChannel", ctx.value("replace", 8) == "yes"
+    replaces = ctx.value("replace", 8) == "yes"
     try:
-        _, secret = await ctx.perform(put, channels.put_channel, "", name, new, replace_existing=replaces)
+        _, secret = await ctx.perform(_PUT_CHANNEL, channels.put_channel, "", name, new, replace_existing=replaces)
     except DaypassError as error:
         exists = error.kind is ErrorKind.ALREADY_EXISTS
         return await _notifications_page(ctx, await ctx.problem(error), exists=exists)
@@ -156,9 +155,13 @@ async def _delete_channel(ctx: ConsoleContext) -> Response:
 
 
 def channel_changes() -> Sequence[Change]:
-    """The deletion of a channel is confirmed: nobody is told by it any more."""
-    path, summary = f"{_NOTIFICATIONS}/delete", "Delete a notification channel"
-    return (Change(path, _DELETE_CHANNEL, summary, _delete_channel, _notifications_page, confirmed=True, deletes=True),)
+    """Both are confirmed: with the secret of a chat, votes can be sent (attack A217), and a deleted channel tells nobody."""
+    save, delete = f"{_NOTIFICATIONS}/save", f"{_NOTIFICATIONS}/delete"
+    again = _notifications_page
+    return (
+        Change(save, _PUT_CHANNEL, "Write a notification channel", _put_channel, again, confirmed=True),
+        Change(delete, _DELETE_CHANNEL, "Delete a notification channel", _delete_channel, again, True, True),
+    )
 
 
 async def retry(ctx: ConsoleContext) -> Response:

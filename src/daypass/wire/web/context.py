@@ -20,7 +20,7 @@ from daypass.wire.front import ErrorFormat, Front, Progress
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import wire_error
 from daypass.wire.web import csrf, next_path
-from daypass.wire.web.cookies import Cookies
+from daypass.wire.web.cookies import Cookies, theme
 from daypass.wire.web.errors import PAGE_ERRORS
 from daypass.wire.web.render import page, redirect
 
@@ -167,7 +167,8 @@ class PageContext:
         given = self.fresh_cookie()
         values.setdefault("person", self._signed_in)
         code, status = self._refused
-        response = page(template, *given, *headers, csrf=csrf.token(self.cookie), status=status, **values)
+        values.update(csrf=csrf.token(self.cookie), theme=theme(self.request.headers))
+        response = page(template, *given, *headers, status=status, **values)
         return response._replace(operation=self.progress.operation, code=code)
 
     def fresh_cookie(self) -> tuple[Header, ...]:

@@ -1,4 +1,4 @@
-"""The one cookie of a browser. Its value is 240 random bits; what it means is in the directory.
+"""The cookie of a browser: 240 random bits, whose meaning is in the directory. And that of the theme, which console.js sets.
 
 Source: draft-ietf-httpbis-rfc6265bis, 4.1.3.2 (the prefix `__Host-`).
 """
@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 from daypass.wire.http import Header
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9+/=]{40}")  # what `ports.Ids.secret` makes
+_THEME: Final = re.compile(rb"(?:^|;) *daypass-theme=(dark|light) *(?:;|$)")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def theme(headers: Iterable[Header]) -> str:
+    """The theme that the person has chosen, "dark" or "light"; "" for that of the system."""
+    found = (_THEME.search(value) for name, value in headers if name == b"cookie")
+    return next((match[1].decode("ascii") for match in found if match), "")
 
 
 class Cookies:

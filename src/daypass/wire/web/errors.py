@@ -10,6 +10,7 @@ from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, wire_error
+from daypass.wire.web.cookies import theme
 from daypass.wire.web.render import page
 
 _TITLES: Final[Mapping[Family, str]] = {
@@ -48,7 +49,7 @@ class PageErrors:
 
     def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:  # noqa: ARG002  # for pages that show more of it
         """The page. `refusal`: None for an unexpected failure."""
-        return page("error", status=status, request_id=request.request_id, **values)
+        return page("error", status=status, theme=theme(request.headers), request_id=request.request_id, **values)
 
 
 PAGE_ERRORS: Final[ErrorFormat] = PageErrors()

@@ -41,6 +41,7 @@ def page(
     status: int = 200,
     form_action: str = "",
     scripts: tuple[str, ...] = (),
+    theme: str = "",
     **values: Any,
 ) -> Response:
     """The page of a template.
@@ -50,9 +51,10 @@ def page(
         headers: further headers, for example a cookie.
         form_action: a further origin or scheme to which the answer to a form may redirect.
         scripts: static files that the page runs; a page without them may run no script at all.
+        theme: "dark" or "light"; "": as the system.
         values: what the template shows. `title` is needed; see base.html for the others.
     """
-    body = _environment().get_template(f"{template}.html").render(scripts=scripts, **values)
+    body = _environment().get_template(f"{template}.html").render(scripts=scripts, theme=theme, **values)
     policy = _POLICY.format(f" {form_action}" if form_action else "", "; script-src 'self'" if scripts else "")
     if template.startswith("console/"):
         policy = _CONSOLE

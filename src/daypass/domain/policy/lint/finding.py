@@ -34,7 +34,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         rule.id: rule
         for rule in (
-            Rule("malformed", _E, "The document is not a policy"),
+            Rule("malformed", _E, "The document is not valid"),
             Rule("trust-public", _E, "Anyone may assume the role"),
             Rule("trust-whole-account", _W, "A whole foreign account is trusted"),
             Rule("trust-own-account", _N, "Trust is left to the account's identity policies"),

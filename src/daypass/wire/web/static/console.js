@@ -42,9 +42,11 @@
   const theme = document.getElementById("theme");
   if (theme) {
     theme.closest(".theme-field").hidden = false;
-    try { theme.value = localStorage.getItem("daypass-theme") || ""; } catch { /* the choice is not stored */ }
+    theme.value = document.documentElement.dataset.theme;
     theme.addEventListener("change", () => {
-      try { localStorage.setItem("daypass-theme", theme.value); } catch { /* the choice is not stored */ }
+      const secure = location.protocol === "https:" ? "; Secure" : "";
+      document.cookie = `daypass-theme=${theme.value}; Path=/; SameSite=Lax; Max-Age=${theme.value ? 31536000 : 0}${secure}`;
+      document.documentElement.dataset.theme = theme.value;
       document.dispatchEvent(new Event("daypass:theme"));
     });
   }

@@ -1,13 +1,9 @@
-// Sets the theme before the page is drawn: the person's choice, or that of the system.
+// Sets the theme before the page is drawn: the person's choice, which the server has read from a cookie, or that of the system.
 (() => {
   "use strict";
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => {
-    try { return localStorage.getItem("daypass-theme") || ""; } catch { return ""; }
-  };
-  const apply = () => {
-    document.documentElement.dataset.bsTheme = chosen() || (dark.matches ? "dark" : "light");
-  };
+  const root = document.documentElement;
+  const apply = () => { root.dataset.bsTheme = root.dataset.theme || (dark.matches ? "dark" : "light"); };
   apply();
   dark.addEventListener("change", apply);
   document.addEventListener("daypass:theme", apply);
