@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
-from daypass.domain.policy.condition import Condition, Quantifier
+from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.model import Effect
 
 _ACTIONS: Final = {
@@ -112,17 +112,19 @@ def _principal(found: PrincipalValue) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    written, values = condition.written, condition.values
-    optional = written.endswith("IfExists")
-    name = written.removesuffix("IfExists").rpartition(":")[2]
-    sentence = _SENTENCES.get((name, condition.key, values[0].lower())) if len(values) == 1 else None
+    return plain_condition(condition.written, condition.key, condition.values)
+
+
+def plain_condition(written: str, key: str, values: tuple[str, ...]) -> str:
+    """A condition in words. `written`: its operator, for example "ForAnyValue:StringLikeIfExists"."""
+    quantifier, _, name = written.removesuffix("IfExists").rpartition(":")
+    sentence = _SENTENCES.get((name, key.lower(), values[0].lower())) if len(values) == 1 else None
     if sentence is None and name == "Null":
-        present = "is absent" if values[:1] == ("true",) else "is present"
-        sentence = f"{condition.key} {present}"
+        sentence = f"{key} {'is absent' if values[:1] == ('true',) else 'is present'}"
     if sentence is None:
-        which = {Quantifier.ALL: "each value of ", Quantifier.ANY: "one value of "}.get(condition.quantifier, "")
-        sentence = f"{which}{condition.key} {_OPERATORS.get(name, 'is')} {_listed(values, negated=condition.negated)}"
-    return f"{sentence}, or it is absent" if optional else sentence
+        which = {"ForAllValues": "each value of ", "ForAnyValue": "one value of "}.get(quantifier, "")
+        sentence = f"{which}{key} {_OPERATORS.get(name, 'is')} {_listed(values, negated='Not' in name)}"
+    return f"{sentence}, or it is absent" if written.endswith("IfExists") else sentence
 
 
 def _listed(values: tuple[str, ...], *, negated: bool) -> str:

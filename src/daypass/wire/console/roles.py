@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.plain import PlainStatement, plain
+from daypass.domain.policy.plain import PlainStatement, plain, plain_condition
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
 from daypass.operations.access import lint, what_can, who_can
@@ -61,6 +61,7 @@ async def one(ctx: ConsoleContext) -> Response:
         trust=trust,
         findings=findings,
         who=who,
+        plain_condition=plain_condition,
         can=can,
         used=used,
         report=report,
