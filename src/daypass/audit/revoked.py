@@ -16,7 +16,8 @@ from daypass.audit.columns import searchable
 from daypass.domain.directory import Revocation
 from daypass.domain.session import SUBJECT_TABLES, SessionKind
 from daypass.stores.records import sessions
-from daypass.stores.schema import access_keys, grants
+from daypass.stores.schema.access import grants
+from daypass.stores.schema.identities import access_keys
 
 Condition: TypeAlias = ColumnElement[bool]
 _MOST: Final = 10_000  # values in one statement

@@ -12,13 +12,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
-from daypass.stores import records, schema
 from daypass.stores.meta import get_meta, installation
 from daypass.stores.metadata import metadata
-from daypass.stores.migrations import REVISION
+from daypass.stores.migrations import REVISION  # importing it adds every table to `metadata`
+from daypass.stores.records import audit_records
+from daypass.stores.schema.identities import accounts
 
 FORMAT: Final = 1
-_DECLARED = (schema, records)  # importing them adds their tables to `metadata`
 _BATCH: Final = 500
 _LENGTH: Final = 4
 _MAX_MESSAGE: Final = 1 << 30
@@ -96,7 +96,7 @@ def load_copy(conn: Connection, chunks: Iterable[bytes]) -> tuple[Header, dict[s
 
 def is_empty(conn: Connection) -> bool:
     """Whether a migrated database has no account and no record yet."""
-    tables = (schema.accounts, records.audit_records)
+    tables = (accounts, audit_records)
     return not any(conn.execute(select(func.count()).select_from(table)).scalar() for table in tables)
 
 

@@ -6,14 +6,14 @@ It must not know any operation. Callers decide what may be written, and by whom.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Table
 
 from daypass.domain import directory as d
-from daypass.stores import schema
+from daypass.stores.schema import access, federation, identities, oauth, scim, sign_in, streams, system
 
 NAME_KEY = "name_key"
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
@@ -24,73 +24,43 @@ def ascii_lower(name: str) -> str:
     return name.lower() if name.isascii() else name.translate(_LOWER)
 
 
-def _pairs_out(value: Any) -> str:
+def _tuples_out(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
-def _pairs_in(value: str) -> d.Tags:
-    if value == "[]":  # most entities have none, and a search reads many of them
-        return ()
-    return tuple((key, text) for key, text in json.loads(value))
-
-
-def _names_in(value: str) -> tuple[str, ...]:
+def _texts_in(value: str) -> tuple[str, ...]:
     return tuple(json.loads(value))
 
 
-def _rows_in(value: str) -> tuple[tuple[str, ...], ...]:
+def _tuples_in(value: str) -> tuple[tuple[str, ...], ...]:
+    if value == "[]":  # most entities have none, and a search reads many of them
+        return ()
     return tuple(map(tuple, json.loads(value)))
 
 
-_PACK: Mapping[str, Callable[[Any], Any]] = {
-    "tags": _pairs_out,
-    "trust_bindings": _pairs_out,
-    "client_ids": _pairs_out,
-    "thumbprints": _pairs_out,
-    "issuers": _pairs_out,
-    "private_keys": _pairs_out,
-    "former_hashes": _pairs_out,
-    "notifications": _pairs_out,
-    "role_arns": _pairs_out,
-    "managed_policy_arns": _pairs_out,
-    "mappings": _pairs_out,
-    "secrets": _pairs_out,
-    "persons": _pairs_out,
-    "event_types": _pairs_out,
-    "stages": _pairs_out,
-    "policies": _pairs_out,
-    "transports": _pairs_out,
-    "status": str,
-    "state": str,
+class Codec(NamedTuple):
+    """How the values of a field are written and read that are not stored as they are. `place`: of the field."""
+
+    place: int
+    name: str
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+_PLAIN: Final = frozenset({"str", "str | None", "int", "int | None", "bool", "bool | None"})
+_CODECS: Final[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
+    "bytes": (bytes, bytes),
+    "KeyStatus": (str, d.KeyStatus),
+    "RequestState": (str, d.RequestState),
+    "tuple[str, ...]": (_tuples_out, _texts_in),
 }
-_UNPACK: Mapping[str, Callable[[Any], Any]] = {
-    "tags": _pairs_in,
-    "trust_bindings": _pairs_in,
-    "client_ids": _names_in,
-    "thumbprints": _names_in,
-    "issuers": _names_in,
-    "private_keys": _rows_in,
-    "former_hashes": _names_in,
-    "notifications": _rows_in,
-    "role_arns": _names_in,
-    "managed_policy_arns": _names_in,
-    "mappings": _pairs_in,
-    "secrets": _rows_in,
-    "data": bytes,
-    "sealed": bytes,
-    "last": bytes,
-    "persons": _names_in,
-    "event_types": _names_in,
-    "stages": _rows_in,
-    "policies": _names_in,
-    "transports": _names_in,
-    "public_key": bytes,
-    "state": d.RequestState,
-    "status": d.KeyStatus,
-    "sealed_secret": bytes,
-    "sealed_seed": bytes,
-    "deflated": bytes,
-}
+"""By the type of the field. Values of every other type that is not `_PLAIN` are tuples of tuples."""
+
+
+def _codecs(entity: type[Any]) -> Iterator[Codec]:
+    for place, field in enumerate(fields(entity)):
+        if field.type not in _PLAIN:
+            yield Codec(place, field.name, *_CODECS.get(str(field.type), (_tuples_out, _tuples_in)))
 
 
 class FeedKey(NamedTuple):
@@ -140,6 +110,7 @@ class EntityTable:
     table: Table
     feed_keys: tuple[FeedKey, ...]
     columns: tuple[Column[Any], ...]
+    codecs: tuple[Codec, ...]
     primary: tuple[str, ...]
     integers: frozenset[str]
     folds: bool
@@ -162,11 +133,9 @@ class EntityTable:
 
     def to_row(self, entity: Any) -> dict[str, Any]:
         """Column values of an entity."""
-        row = {}
-        for column in self.columns:
-            value = getattr(entity, column.name)
-            pack = _PACK.get(column.name)
-            row[column.name] = pack(value) if pack else value
+        row = {column.name: getattr(entity, column.name) for column in self.columns}
+        for codec in self.codecs:
+            row[codec.name] = codec.write(row[codec.name])
         if self.folds:
             row[NAME_KEY] = ascii_lower(entity.name)
         return row
@@ -174,10 +143,8 @@ class EntityTable:
     def to_entity(self, row: Any) -> Any:
         """The entity of a row that was selected by `columns`."""
         values = list(row)
-        for place, column in enumerate(self.columns):
-            unpack = _UNPACK.get(column.name)
-            if unpack:
-                values[place] = unpack(values[place])
+        for place, _, _, read in self.codecs:
+            values[place] = read(values[place])
         return self.entity(*values)
 
 
@@ -202,58 +169,58 @@ _RENEWED: Final = frozenset({"block", "block_until", "issued_before", "created_a
 """The fields of a revocation that may change: all but its id, subject and owner."""
 
 _TABLE: Final = (
-    _Row(d.Account, schema.accounts, ("account:id",)),
-    _Row(d.User, schema.users, ("user:id", "user_name:account:name")),
-    _Row(d.Group, schema.groups, ("group:id", "group_name:account:name")),
-    _Row(d.Membership, schema.memberships, ("owner:user_id", "owner:group_id")),
-    _Row(d.Role, schema.roles, ("role:id", "role_name:account:name")),
-    _Row(d.ManagedPolicy, schema.managed_policies, ("policy:arn", "policy_id:id")),
-    _Row(d.PolicyVersion, schema.policy_versions, ("policy_id:policy_id",)),
-    _Row(d.InlinePolicy, schema.inline_policies, ("owner:owner_id",)),
-    _Row(d.Attachment, schema.attachments, ("owner:owner_id",)),
-    _Row(d.Guardrail, schema.guardrails, ("guardrails:account",)),
-    _Row(d.AccessKey, schema.access_keys, ("access_key:id", "owner:owner_id")),
-    _Row(d.OidcProvider, schema.oidc_providers, ("oidc:account:url",), cached=True),
-    _Row(d.SamlProvider, schema.saml_providers, ("saml:account:name",), cached=True),
-    _Row(d.TrustAnchor, schema.trust_anchors, ("x509_anchor:id",)),
-    _Row(d.X509Profile, schema.x509_profiles, ("x509_profile:id",), cached=True),
-    _Row(d.Crl, schema.crls, ("x509_anchor:trust_anchor_id",)),
-    _Row(d.X509Subject, schema.x509_subjects, ("x509_subject:id",), announced=False),
-    _Row(d.IssuerKeySet, schema.issuer_key_sets, ("issuer_keys:source",), announced=False),
-    _Row(d.IssuerAllowList, schema.issuer_allow_lists, ("issuers:account",)),
-    _Row(d.MfaDevice, schema.mfa_devices, ("mfa:serial",), announced=False),
-    _Row(d.LastUse, schema.last_uses, ("last_use:subject:operation",), announced=False),
-    _Row(d.CredentialReport, schema.credential_reports, ("credential_report:account",), announced=False),
-    _Row(d.AccessReport, schema.access_reports, ("access_report:id",), announced=False),
-    _Row(d.OAuthClient, schema.oauth_clients, ("oauth_client:id", "document_clients:account"), cached=True),
-    _Row(d.ResourceServer, schema.resource_servers, ("resource_server:account:identifier",), cached=True),
-    _Row(d.OAuthCode, schema.oauth_codes, ("oauth_code:purpose:id",), announced=False),
-    _Row(d.RefreshFamily, schema.refresh_families, ("refresh_family:id",), announced=False),
-    _Row(d.OutboundFederation, schema.outbound_federations, ("outbound:account",), cached=True),
-    _Row(d.InstanceProfile, schema.instance_profiles, ("instance_profile:id",)),
-    _Row(d.AccountAlias, schema.account_aliases, ("account_alias:account",)),
-    _Row(d.PasswordPolicy, schema.password_policies, ("password_policy:account",)),
-    _Row(d.LoginProfile, schema.login_profiles, ("login_profile:user_id",), cached=True),
-    _Row(d.Consent, schema.consents, ("consent:id",), cached=True),
-    _Row(d.BrowserSession, schema.browser_sessions, ("browser_session:id",), cached=True),
-    _Row(d.Passkey, schema.passkeys, ("passkey:id",), announced=False),
-    _Row(d.RecoveryCode, schema.recovery_codes, ("recovery_code:user_id:digest",), announced=False),
-    _Row(d.ScimToken, schema.scim_tokens, ("scim_token:id",), cached=True),
-    _Row(d.ScimResource, schema.scim_resources, ("scim_resource:id",), announced=False),
-    _Row(d.ReplayEntry, schema.redeemed, ("redeemed:purpose:id",), announced=False),
-    _Row(d.PolicyContent, schema.policy_contents, ("content:hash",)),
-    _Row(d.ApprovalRule, schema.approval_rules, ("approval_rule:account:name",)),
-    _Row(d.AccessRequest, schema.access_requests, ("access_request:id",), announced=False),
-    _Row(d.AccessVote, schema.access_votes, ("access_vote:request_id:approver_id",), announced=False),
-    _Row(d.AccessReview, schema.access_reviews, ("access_review:id",), announced=False),
-    _Row(d.NotificationChannel, schema.notification_channels, ("notify:account:name",), announced=False),
-    _Row(d.ChatLink, schema.chat_links, ("chat_link:account:id",), announced=False),
-    _Row(d.Notification, schema.notifications, ("notification:id",), announced=False),
-    _Row(d.EventStream, schema.event_streams, ("event_stream:id",), announced=False),
-    _Row(d.RemovedSubject, schema.removed_subjects, ("removed_subject:stream_id:digest",), announced=False),
-    _Row(d.SecurityEvent, schema.security_events, ("security_event:id",), announced=False),
-    _Row(d.Grant, schema.grants, ("grants:role_id",)),
-    _Row(d.Revocation, schema.revocations, ("revocation:id",), changeable=_RENEWED),
+    _Row(d.Account, identities.accounts, ("account:id",)),
+    _Row(d.User, identities.users, ("user:id", "user_name:account:name")),
+    _Row(d.Group, identities.groups, ("group:id", "group_name:account:name")),
+    _Row(d.Membership, identities.memberships, ("owner:user_id", "owner:group_id")),
+    _Row(d.Role, identities.roles, ("role:id", "role_name:account:name")),
+    _Row(d.ManagedPolicy, identities.managed_policies, ("policy:arn", "policy_id:id")),
+    _Row(d.PolicyVersion, identities.policy_versions, ("policy_id:policy_id",)),
+    _Row(d.InlinePolicy, identities.inline_policies, ("owner:owner_id",)),
+    _Row(d.Attachment, identities.attachments, ("owner:owner_id",)),
+    _Row(d.Guardrail, identities.guardrails, ("guardrails:account",)),
+    _Row(d.AccessKey, identities.access_keys, ("access_key:id", "owner:owner_id")),
+    _Row(d.OidcProvider, federation.oidc_providers, ("oidc:account:url",), cached=True),
+    _Row(d.SamlProvider, federation.saml_providers, ("saml:account:name",), cached=True),
+    _Row(d.TrustAnchor, federation.trust_anchors, ("x509_anchor:id",)),
+    _Row(d.X509Profile, federation.x509_profiles, ("x509_profile:id",), cached=True),
+    _Row(d.Crl, federation.crls, ("x509_anchor:trust_anchor_id",)),
+    _Row(d.X509Subject, federation.x509_subjects, ("x509_subject:id",), announced=False),
+    _Row(d.IssuerKeySet, federation.issuer_key_sets, ("issuer_keys:source",), announced=False),
+    _Row(d.IssuerAllowList, federation.issuer_allow_lists, ("issuers:account",)),
+    _Row(d.MfaDevice, identities.mfa_devices, ("mfa:serial",), announced=False),
+    _Row(d.LastUse, system.last_uses, ("last_use:subject:operation",), announced=False),
+    _Row(d.CredentialReport, system.credential_reports, ("credential_report:account",), announced=False),
+    _Row(d.AccessReport, system.access_reports, ("access_report:id",), announced=False),
+    _Row(d.OAuthClient, oauth.oauth_clients, ("oauth_client:id", "document_clients:account"), cached=True),
+    _Row(d.ResourceServer, oauth.resource_servers, ("resource_server:account:identifier",), cached=True),
+    _Row(d.OAuthCode, oauth.oauth_codes, ("oauth_code:purpose:id",), announced=False),
+    _Row(d.RefreshFamily, oauth.refresh_families, ("refresh_family:id",), announced=False),
+    _Row(d.OutboundFederation, federation.outbound_federations, ("outbound:account",), cached=True),
+    _Row(d.InstanceProfile, identities.instance_profiles, ("instance_profile:id",)),
+    _Row(d.AccountAlias, identities.account_aliases, ("account_alias:account",)),
+    _Row(d.PasswordPolicy, identities.password_policies, ("password_policy:account",)),
+    _Row(d.LoginProfile, identities.login_profiles, ("login_profile:user_id",), cached=True),
+    _Row(d.Consent, sign_in.consents, ("consent:id",), cached=True),
+    _Row(d.BrowserSession, sign_in.browser_sessions, ("browser_session:id",), cached=True),
+    _Row(d.Passkey, sign_in.passkeys, ("passkey:id",), announced=False),
+    _Row(d.RecoveryCode, sign_in.recovery_codes, ("recovery_code:user_id:digest",), announced=False),
+    _Row(d.ScimToken, scim.scim_tokens, ("scim_token:id",), cached=True),
+    _Row(d.ScimResource, scim.scim_resources, ("scim_resource:id",), announced=False),
+    _Row(d.ReplayEntry, system.redeemed, ("redeemed:purpose:id",), announced=False),
+    _Row(d.PolicyContent, system.policy_contents, ("content:hash",)),
+    _Row(d.ApprovalRule, access.approval_rules, ("approval_rule:account:name",)),
+    _Row(d.AccessRequest, access.access_requests, ("access_request:id",), announced=False),
+    _Row(d.AccessVote, access.access_votes, ("access_vote:request_id:approver_id",), announced=False),
+    _Row(d.AccessReview, access.access_reviews, ("access_review:id",), announced=False),
+    _Row(d.NotificationChannel, access.notification_channels, ("notify:account:name",), announced=False),
+    _Row(d.ChatLink, access.chat_links, ("chat_link:account:id",), announced=False),
+    _Row(d.Notification, access.notifications, ("notification:id",), announced=False),
+    _Row(d.EventStream, streams.event_streams, ("event_stream:id",), announced=False),
+    _Row(d.RemovedSubject, streams.removed_subjects, ("removed_subject:stream_id:digest",), announced=False),
+    _Row(d.SecurityEvent, streams.security_events, ("security_event:id",), announced=False),
+    _Row(d.Grant, access.grants, ("grants:role_id",)),
+    _Row(d.Revocation, system.revocations, ("revocation:id",), changeable=_RENEWED),
 )
 
 
@@ -263,6 +230,7 @@ def _entity_table(row: _Row) -> EntityTable:
         table=row.table,
         feed_keys=tuple(map(_feed_key, row.keys)),
         columns=tuple(row.table.c[field.name] for field in fields(row.entity)),
+        codecs=tuple(_codecs(row.entity)),
         primary=tuple(column.name for column in row.table.primary_key.columns),
         integers=frozenset(column.name for column in row.table.c if isinstance(column.type, BigInteger)),
         folds=NAME_KEY in row.table.c,

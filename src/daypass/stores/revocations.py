@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, select
 
 from daypass.domain.directory import Revocation
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.schema import revocations
+from daypass.stores.schema.system import revocations
 
 
 def read_revocations(conn: Connection, since: int) -> list[Revocation]:

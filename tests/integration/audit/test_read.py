@@ -22,7 +22,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
-from daypass.stores.schema import access_keys, grants
+from daypass.stores.schema.access import grants
+from daypass.stores.schema.identities import access_keys
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
 OPERATOR = Viewer("000000000000", operator=True)

@@ -22,13 +22,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from daypass.observability import logs
-from daypass.stores import records, schema
+from daypass.stores import entities, records
 from daypass.stores.backend import RestoreCheck, UnusableDatabase
 from daypass.stores.engine import PATIENT_SECONDS, Database
 from daypass.stores.meta import get_meta, put_meta
 from daypass.stores.metadata import metadata
 
-_DECLARED = (schema, records)  # importing them adds their tables to `metadata`
+_DECLARED = (entities, records)  # importing them adds every table to `metadata`
 NEWER = "newer"
 COMPATIBLE = "schema_compatible"
 """Key in `meta`: which programs may serve from the schema, by their newest revision."""

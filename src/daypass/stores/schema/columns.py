@@ -1,11 +1,20 @@
-"""The column types of the tables."""
+"""The columns of the tables."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Text
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, Table, Text
 from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
+
+from daypass.stores.metadata import metadata
 
 String = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
+_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {"int": BigInteger(), "bool": Boolean(), "bytes": LargeBinary()}
 
 
 def text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
@@ -14,3 +23,18 @@ def text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
 
 def integer(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
     return Column(name, BigInteger, primary_key=key, nullable=null, autoincrement=False)
+
+
+def entity_table(name: str, entity: type[Any], key: str, *more: SchemaItem) -> Table:
+    """The table of an entity, with a column for each of its fields. A field that is neither an integer, a truth value nor
+    bytes is text. `key`: the fields of the primary key. `more`: constraints, and columns that are no fields.
+
+    A field without its migration fails the test that compares the tables with a migrated database.
+    """
+    columns = []
+    for field in fields(entity):
+        kind = str(field.type)
+        column_type = _TYPES.get(kind.removesuffix(" | None"), String)
+        primary, null = field.name in key.split(), kind.endswith(" | None")
+        columns.append(Column(field.name, column_type, primary_key=primary, nullable=null, autoincrement=False))
+    return Table(name, metadata, *columns, *more)

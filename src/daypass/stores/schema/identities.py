@@ -2,226 +2,81 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, LargeBinary, Table
+from sqlalchemy import Index
 from sqlalchemy import UniqueConstraint as Unique
 
-from daypass.stores.metadata import metadata
-from daypass.stores.schema.columns import integer, text
+from daypass.domain import directory as d
+from daypass.stores.schema.columns import entity_table, text
 
-accounts = Table(
-    "accounts",
-    metadata,
-    text("id", key=True),
-    text("name"),
-    Column("operator", Boolean, nullable=False),
-    integer("created_at"),
-)
+accounts = entity_table("accounts", d.Account, "id")
 
-users = Table(
+users = entity_table(
     "users",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("name"),
+    d.User,
+    "id",
     text("name_key"),
-    text("path"),
-    integer("created_at"),
-    text("boundary_arn", null=True),
-    text("tags"),
     Unique("account", "name_key"),
     Index(None, "account", "path"),
     Index(None, "boundary_arn"),
 )
 
-groups = Table(
-    "groups",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("name"),
-    text("name_key"),
-    text("path"),
-    integer("created_at"),
-    Unique("account", "name_key"),
-    Index(None, "account", "path"),
+groups = entity_table(
+    "groups", d.Group, "id", text("name_key"), Unique("account", "name_key"), Index(None, "account", "path")
 )
 
-memberships = Table(
-    "memberships",
-    metadata,
-    text("account"),
-    text("group_id", key=True),
-    text("user_id", key=True),
-    integer("created_at"),
-    Index(None, "user_id"),
-)
+memberships = entity_table("memberships", d.Membership, "group_id user_id", Index(None, "user_id"))
 
-roles = Table(
+roles = entity_table(
     "roles",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("name"),
+    d.Role,
+    "id",
     text("name_key"),
-    text("path"),
-    integer("created_at"),
-    text("trust_document"),
-    text("trust_bindings"),
-    text("description", null=True),
-    integer("max_session_seconds"),
-    integer("chained_max_seconds"),
-    text("boundary_arn", null=True),
-    text("tags"),
     Unique("account", "name_key"),
     Index(None, "account", "path"),
     Index(None, "boundary_arn"),
 )
 
-managed_policies = Table(
+managed_policies = entity_table(
     "managed_policies",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("arn"),
-    text("name"),
+    d.ManagedPolicy,
+    "id",
     text("name_key"),
-    text("path"),
-    integer("created_at"),
-    integer("updated_at"),
-    integer("default_version"),
-    integer("latest_version"),
-    text("description", null=True),
-    text("tags"),
     Unique("account", "name_key"),
     Index(None, "account", "path"),
     Unique("arn"),
 )
 
-policy_versions = Table(
-    "policy_versions",
-    metadata,
-    text("account"),
-    text("policy_id", key=True),
-    integer("version", key=True),
-    text("document"),
-    integer("created_at"),
-)
+policy_versions = entity_table("policy_versions", d.PolicyVersion, "policy_id version")
 
-inline_policies = Table(
-    "inline_policies",
-    metadata,
-    text("account"),
-    text("owner_id", key=True),
-    text("name", key=True),
-    text("document"),
-    integer("created_at"),
-)
+inline_policies = entity_table("inline_policies", d.InlinePolicy, "owner_id name")
 
-attachments = Table(
-    "attachments",
-    metadata,
-    text("account"),
-    text("owner_id", key=True),
-    text("policy_arn", key=True),
-    integer("created_at"),
-    Index(None, "policy_arn", "account"),
-)
+attachments = entity_table("attachments", d.Attachment, "owner_id policy_arn", Index(None, "policy_arn", "account"))
 
-guardrails = Table(
-    "guardrails",
-    metadata,
-    text("account", key=True),
-    text("name", key=True),
-    text("document"),
-    integer("created_at"),
-)
+guardrails = entity_table("guardrails", d.Guardrail, "account name")
 
-access_keys = Table(
-    "access_keys",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("owner_id"),
-    text("status"),
-    Column("sealed_secret", LargeBinary, nullable=False),
-    integer("created_at"),
-    integer("status_changed_at"),
-    Index(None, "owner_id"),
-    Index(None, "account"),
-)
+access_keys = entity_table("access_keys", d.AccessKey, "id", Index(None, "owner_id"), Index(None, "account"))
 
-mfa_devices = Table(
+mfa_devices = entity_table(
     "mfa_devices",
-    metadata,
-    text("account"),
-    text("serial", key=True),
-    text("name"),
+    d.MfaDevice,
+    "serial",
     text("name_key"),
-    text("path"),
-    integer("created_at"),
-    Column("sealed_seed", LargeBinary, nullable=False),
-    text("owner_id", null=True),
-    integer("enabled_at", null=True),
-    integer("drift"),
-    integer("failures"),
-    integer("locked_until"),
-    text("tags"),
-    integer("paired_step"),
     Unique("account", "path", "name_key"),
     Index(None, "owner_id"),
 )
 
-instance_profiles = Table(
+instance_profiles = entity_table(
     "instance_profiles",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("name"),
+    d.InstanceProfile,
+    "id",
     text("name_key"),
-    text("path"),
-    integer("created_at"),
-    text("role_id", null=True),
-    text("tags"),
     Unique("account", "name_key"),
     Index(None, "account", "path"),
     Index(None, "role_id"),
 )
 
-account_aliases = Table(
-    "account_aliases",
-    metadata,
-    text("alias", key=True),
-    text("account"),
-    integer("created_at"),
-    Unique("account"),
-)
+account_aliases = entity_table("account_aliases", d.AccountAlias, "alias", Unique("account"))
 
-password_policies = Table(
-    "password_policies",
-    metadata,
-    text("account", key=True),
-    integer("minimum_length"),
-    Column("require_symbols", Boolean, nullable=False),
-    Column("require_numbers", Boolean, nullable=False),
-    Column("require_uppercase", Boolean, nullable=False),
-    Column("require_lowercase", Boolean, nullable=False),
-    Column("users_may_change", Boolean, nullable=False),
-    integer("max_age_days", null=True),
-    integer("reuse_prevention", null=True),
-    Column("hard_expiry", Boolean, nullable=True),
-)
+password_policies = entity_table("password_policies", d.PasswordPolicy, "account")
 
-login_profiles = Table(
-    "login_profiles",
-    metadata,
-    text("user_id", key=True),
-    text("account"),
-    integer("created_at"),
-    text("password_hash"),
-    integer("password_changed_at"),
-    Column("reset_required", Boolean, nullable=False),
-    integer("max_signin_seconds", null=True),
-    text("former_hashes"),
-    integer("failures"),
-    integer("locked_until"),
-)
+login_profiles = entity_table("login_profiles", d.LoginProfile, "user_id")

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, Table
+from sqlalchemy import Index
 
-from daypass.stores.metadata import metadata
-from daypass.stores.schema.columns import integer, text
+from daypass.domain import directory as d
+from daypass.stores.schema.columns import entity_table
 
-scim_tokens = Table(
-    "scim_tokens",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("user_id"),
-    text("name"),
-    integer("created_at"),
-    integer("expires_at"),
-    Index(None, "account", "name", unique=True),
-)
+scim_tokens = entity_table("scim_tokens", d.ScimToken, "id", Index(None, "account", "name", unique=True))
 
-scim_resources = Table(
+scim_resources = entity_table(
     "scim_resources",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("resource_type"),
-    text("external_id"),
-    text("document"),
-    integer("version"),
-    integer("created_at"),
-    integer("updated_at"),
+    d.ScimResource,
+    "id",
     Index(None, "account", "resource_type", "id"),
     Index(None, "account", "resource_type", "external_id"),
 )

@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, LargeBinary, Table
+from sqlalchemy import Index
 
-from daypass.stores.metadata import metadata
-from daypass.stores.schema.columns import integer, text
+from daypass.domain import directory as d
+from daypass.stores.schema.columns import entity_table
 
-browser_sessions = Table(
-    "browser_sessions",
-    metadata,
-    text("id", key=True),
-    text("session_id"),
-    text("account"),
-    text("principal_id"),
-    integer("created_at"),
-    integer("used_at"),
-    integer("expires_at"),
-    text("access_key_id"),
-    text("token"),
-    text("source_ip"),
-    text("user_agent"),
-    text("proof"),
-    Index(None, "account", "principal_id"),
-    Index(None, "expires_at"),
+browser_sessions = entity_table(
+    "browser_sessions", d.BrowserSession, "id", Index(None, "account", "principal_id"), Index(None, "expires_at")
 )
 
-passkeys = Table(
-    "passkeys",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("user_id"),
-    text("name"),
-    integer("created_at"),
-    Column("public_key", LargeBinary, nullable=False),
-    integer("sign_count"),
-    text("aaguid"),
-    text("transports"),
-    Column("backed_up", Boolean, nullable=False),
-    integer("used_at"),
-    integer("blocked_at"),
-    Index(None, "user_id", "name", unique=True),
-)
+passkeys = entity_table("passkeys", d.Passkey, "id", Index(None, "user_id", "name", unique=True))
 
-recovery_codes = Table(
-    "recovery_codes",
-    metadata,
-    text("user_id", key=True),
-    text("digest", key=True),
-    text("account"),
-    integer("created_at"),
-)
+recovery_codes = entity_table("recovery_codes", d.RecoveryCode, "user_id digest")
 
-consents = Table(
-    "consents",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("person_id"),
-    text("client_id"),
-    integer("created_at"),
-    integer("expires_at"),
-    text("role"),
-    text("scope"),
-    text("audiences"),
-    Index(None, "account", "person_id"),
-    Index(None, "expires_at"),
-)
+consents = entity_table("consents", d.Consent, "id", Index(None, "account", "person_id"), Index(None, "expires_at"))

@@ -2,56 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, LargeBinary, Table
+from sqlalchemy import Index
 
-from daypass.stores.metadata import metadata
-from daypass.stores.schema.columns import integer, text
+from daypass.domain import directory as d
+from daypass.stores.schema.columns import entity_table
 
-event_streams = Table(
-    "event_streams",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("created_by"),
-    text("description"),
-    text("method"),
-    text("endpoint_url"),
-    Column("sealed_secret", LargeBinary, nullable=False),
-    text("event_types"),
-    text("delivery_status"),
-    text("reason"),
-    integer("position"),
-    integer("created_at"),
-    integer("updated_at"),
-    integer("verified_at"),
-    integer("next_at"),
-    integer("failures"),
-    Index(None, "account", "id"),
-    Index(None, "next_at"),
-)
+event_streams = entity_table("event_streams", d.EventStream, "id", Index(None, "account", "id"), Index(None, "next_at"))
 
-removed_subjects = Table(
-    "removed_subjects",
-    metadata,
-    text("stream_id", key=True),
-    text("digest", key=True),
-    text("account"),
-    text("subject"),
-    integer("created_at"),
-)
+removed_subjects = entity_table("removed_subjects", d.RemovedSubject, "stream_id digest")
 
-security_events = Table(
-    "security_events",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("stream_id"),
-    text("event"),
-    text("document"),
-    integer("created_at"),
-    text("outcome"),
-    integer("attempts"),
-    integer("finished_at"),
-    text("error"),
-    Index(None, "stream_id", "outcome", "id"),
-)
+security_events = entity_table("security_events", d.SecurityEvent, "id", Index(None, "stream_id", "outcome", "id"))

@@ -2,80 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Table
+from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Table
 from sqlalchemy import UniqueConstraint as Unique
 
+from daypass.domain import directory as d
 from daypass.stores.metadata import metadata
-from daypass.stores.schema.columns import integer, text
+from daypass.stores.schema.columns import entity_table, integer, text
 
-last_uses = Table(
-    "last_uses",
-    metadata,
-    text("subject", key=True),
-    text("operation", key=True),
-    text("account"),
-    integer("at"),
-    text("region"),
-)
+last_uses = entity_table("last_uses", d.LastUse, "subject operation")
 
-credential_reports = Table(
-    "credential_reports",
-    metadata,
-    text("account", key=True),
-    integer("created_at"),
-    Column("deflated", LargeBinary, nullable=False),
-)
+credential_reports = entity_table("credential_reports", d.CredentialReport, "account")
 
-access_reports = Table(
-    "access_reports",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("owner_id"),
-    text("arn"),
-    text("granularity"),
-    integer("created_at"),
-    Column("deflated", LargeBinary, nullable=False),
-    Index(None, "created_at"),
-)
+access_reports = entity_table("access_reports", d.AccessReport, "id", Index(None, "created_at"))
 
-redeemed = Table(
-    "redeemed",
-    metadata,
-    text("purpose", key=True),
-    text("id", key=True),
-    text("account"),
-    integer("at"),
-    integer("expires_at"),
-    Index(None, "expires_at"),
-)
+redeemed = entity_table("redeemed", d.ReplayEntry, "purpose id", Index(None, "expires_at"))
 
-policy_contents = Table(
-    "policy_contents",
-    metadata,
-    text("hash", key=True),
-    text("account"),
-    text("document"),
-    integer("keep_until"),
-    Index(None, "keep_until"),
-)
+policy_contents = entity_table("policy_contents", d.PolicyContent, "hash", Index(None, "keep_until"))
 
-revocations = Table(
-    "revocations",
-    metadata,
-    text("id", key=True),
-    text("account"),
-    text("subject"),
-    text("value"),
-    integer("issued_before"),
-    integer("created_at"),
-    integer("position"),
-    Column("block", Boolean, nullable=False),
-    integer("block_until", null=True),
-    text("reason"),
-    text("created_by"),
-    Index(None, "position"),
-    Index(None, "account", "created_at"),
+revocations = entity_table(
+    "revocations", d.Revocation, "id", Index(None, "position"), Index(None, "account", "created_at")
 )
 
 feed_counter = Table(
