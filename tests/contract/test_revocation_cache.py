@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from tests.contract.making import NOW, revocation, session
 
 from daypass.domain.session import FeedPosition
+from daypass.ports.revocations import FeedState
 from daypass.stores.backend import FeedHead
 from daypass.stores.revocation_cache import RevocationCache
+from daypass.stores.revocation_feed import CachedRevocationFeed
 
 BEFORE = FeedPosition("before", 500)
 
@@ -47,3 +52,23 @@ def test_add_of_an_earlier_state_does_not_undo_a_renewed_block() -> None:
     book.add([lifted])
     hops = session(FeedPosition("now", 7), "AROA1").hops
     assert book.index.blocked(hops, "", NOW) == renewed
+
+
+@pytest.mark.parametrize("event_first", [True, False])
+async def test_wait_for_a_revocation_that_is_cancelled_as_it_ends_stays_cancelled(*, event_first: bool) -> None:
+    """A server that stops cancels its followers; one that missed it would keep the process running."""
+    feed = CachedRevocationFeed(RevocationCache(), lambda: FeedState(FeedPosition("now", 0), 0))
+
+    async def follow() -> None:
+        while True:
+            await feed.changed(feed.version, 60.0)
+
+    follower = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    steps = [feed._wake, follower.cancel]
+    for step in steps if event_first else reversed(steps):
+        step()
+    done, _ = await asyncio.wait([follower], timeout=5.0)
+    assert done
+    assert follower.cancelled()

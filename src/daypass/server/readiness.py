@@ -64,7 +64,8 @@ class Readiness:
     async def _directory_problem(self, *, detailed: bool) -> str:
         """Why the directory cannot be used; "" when it can. Without the database it can be used until it is stale."""
         try:
-            await asyncio.wait_for(self._directory.refresh(), self._patience)
+            async with asyncio.timeout(self._patience):
+                await self._directory.refresh()
         except TimeoutError:
             why = "the database does not answer"
         except DaypassError as error:
@@ -85,7 +86,8 @@ class Readiness:
         if not self._initialised:
             reading = self._directory.read(lambda tx: bool(tx.find(Account, limit=1)), account=_LANE)
             try:
-                self._initialised = await asyncio.wait_for(reading, self._patience)
+                async with asyncio.timeout(self._patience):
+                    self._initialised = await reading
             except (TimeoutError, DaypassError):
                 return False
         return not self._initialised

@@ -378,9 +378,8 @@ class CachedDirectory(Lookups):
     async def _on_poll_thread(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(
-                loop.run_in_executor(self._poll_thread, work), self._tuning.poll_timeout_seconds
-            )
+            async with asyncio.timeout(self._tuning.poll_timeout_seconds):
+                return await loop.run_in_executor(self._poll_thread, work)
         except TimeoutError:
             raise unavailable("polling the change feed timed out") from None
 

@@ -146,7 +146,8 @@ async def _stream(changes: AsyncIterator[Change], receive: Any, send: Any) -> No
     if isinstance(failure, Exception) and not isinstance(failure, TimeoutError):
         raise failure
     with suppress(TimeoutError):
-        await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), _SLOW_SECONDS)
+        async with asyncio.timeout(_SLOW_SECONDS):
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def _disconnected(receive: Any) -> None:
@@ -160,7 +161,8 @@ async def _send_all(changes: AsyncIterator[Change], send: Any) -> None:
     async with aclosing(changes) as each:  # type: ignore[type-var]  # it is a generator, which can be closed
         async for change in each:
             body = {"type": "http.response.body", "body": render(change), "more_body": True}
-            await asyncio.wait_for(send(body), _SLOW_SECONDS)
+            async with asyncio.timeout(_SLOW_SECONDS):
+                await send(body)
 
 
 async def _answer(send: Any, response: Response) -> None:
