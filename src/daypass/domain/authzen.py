@@ -26,6 +26,9 @@ _RESOURCE_PROPERTY: Final = "aws:resourcetag/"
 MAX_KEYS: Final = 200
 """Maximum number of context keys that one question brings."""
 
+MAX_VALUES: Final = 1_000
+"""Members and list items of properties, or of the context, of one question; nested ones and nulls too (attack A227)."""
+
 _MAX_TEXT: Final = 2048
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
@@ -120,21 +123,59 @@ def action_of(name: str, resource: Entity) -> str:
     return name
 
 
-def keys_of(question: Question) -> dict[str, Value]:
-    """The context keys that a question brings, folded. Raises ValueError for one that only this server may set."""
-    keys: dict[str, Value] = {}
-    for prefix, properties in (
-        (SUBJECT_PROPERTY, question.subject.properties),
-        (ACTION_PROPERTY, question.action_properties),
-        (_RESOURCE_PROPERTY, question.resource.properties),
-    ):
-        for name, value in _flattened(properties):
-            keys[prefix + fold(name)] = value
-    for name, value in _flattened(question.context):
-        keys[_context_key(name)] = value
-    if len(keys) > MAX_KEYS:
-        raise ValueError(f"a question has at most {MAX_KEYS} properties and context values")
-    return keys
+class KeyReader:
+    """Reads the context keys that questions bring. What several questions share, the defaults of a request, is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], dict[str, Value] | str] = {}
+
+    def keys_of(self, question: Question) -> dict[str, Value]:
+        """The keys, folded. Raises ValueError, for example for one that only this server may set."""
+        keys: dict[str, Value] = {}
+        for prefix, members in (
+            (SUBJECT_PROPERTY, question.subject.properties),
+            (ACTION_PROPERTY, question.action_properties),
+            (_RESOURCE_PROPERTY, question.resource.properties),
+            (REQUEST_CONTEXT, question.context),
+        ):
+            if members:
+                keys.update(self._read(prefix, members))
+        if len(keys) > MAX_KEYS:
+            raise ValueError(f"a question has at most {MAX_KEYS} properties and context values")
+        return keys
+
+    def _read(self, prefix: str, members: Mapping[str, Any]) -> dict[str, Value]:
+        """An object that is known is one of a question that still exists, so its id is its own."""
+        found = self._known.get((prefix, id(members)))
+        if found is None:
+            try:
+                found = _keys_of(prefix, members)
+            except ValueError as error:
+                found = str(error)
+            self._known[prefix, id(members)] = found
+        if isinstance(found, str):
+            raise ValueError(found)  # noqa: TRY004  # the text of an error
+        return found
+
+
+def _keys_of(prefix: str, members: Mapping[str, Any]) -> dict[str, Value]:
+    _check_size(members)
+    flattened = _flattened(members)
+    if prefix == REQUEST_CONTEXT:
+        return {_context_key(name): value for name, value in flattened}
+    return {prefix + fold(name): value for name, value in flattened}
+
+
+def _check_size(members: Mapping[str, Any]) -> None:
+    """Raises ValueError for too many values, having looked at no more of them."""
+    left, waiting = MAX_VALUES, list[Any]([members])
+    while waiting:
+        found = waiting.pop()
+        left -= len(found)
+        if left < 0:
+            raise ValueError(f"properties and context have at most {MAX_VALUES} values")
+        inner = found.values() if isinstance(found, Mapping) else found
+        waiting += [each for each in inner if isinstance(each, (Mapping, list))]
 
 
 def _context_key(name: str) -> str:

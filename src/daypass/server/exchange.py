@@ -55,7 +55,7 @@ class Exchange:
         self.scope = scope
         self.keep_alive = keep_alive
         self._protocol = protocol
-        self._body = b""
+        self._body: bytes | bytearray = b""  # a bytearray for several parts: adding one must not copy the others
         self._size = 0  # bytes of the body received
         self._charged = 0  # bytes charged to the budget
         self._no_room = False  # the budget is used up: the rest of the body is dropped
@@ -81,7 +81,7 @@ class Exchange:
         if self.complete:
             self.since = self._protocol.loop.time()
             if not self._no_room:
-                scope[WHOLE_BODY], self._body = self._body, b""
+                scope[WHOLE_BODY] = self._take()
                 self._taken = True
         try:
             await app(scope, self.receive, self.send)
@@ -138,11 +138,19 @@ class Exchange:
         self._size += len(body)
         if self._size > FREE_BYTES and not self._charge(self._size - FREE_BYTES - self._charged):
             return
-        self._body = self._body + body if self._body else body
+        if isinstance(self._body, bytearray):
+            self._body += body
+        else:
+            self._body = bytearray(self._body + body) if self._body else body
         if len(self._body) > _HIGH_WATER:
             self._protocol.pause_reading()
         if self._arrived is not None:
             self._wake()
+
+    def _take(self) -> bytes:
+        """The part of the body that has arrived since the last call."""
+        body, self._body = self._body, b""
+        return body if isinstance(body, bytes) else bytes(body)
 
     def _charge(self, size: int) -> bool:
         """Charges the budget for more of the body. Returns False if there is no room."""
@@ -191,8 +199,7 @@ class Exchange:
             raise DaypassError(
                 ErrorKind.OVERLOADED, _NO_ROOM, private={"reason": "bodies in flight", "bytes": self._size}
             )
-        body, self._body = self._body, b""
-        self._taken = self.complete
+        body, self._taken = self._take(), self.complete
         return {"type": "http.request", "body": body, "more_body": not self.complete}
 
     async def _something(self) -> None:

@@ -28,6 +28,7 @@ from daypass.wire.http import CLIENT_CERTIFICATE, HOLD
 
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in the format of its protocol
 _MOST_WAITING: Final = 32  # pipelined requests of one connection
+_MOST_CHUNKS: Final = 8_192  # of its requests that wait for an answer; each costs about a microsecond (attack A229)
 _LINGER_SECONDS: Final = 0.3  # how long a stopping server waits for the next request of an idle connection
 _DISCARD_SECONDS: Final = 1.0  # how long the rest of a refused body is read
 _AGAIN_SECONDS: Final = 0.05  # bytes received and not read yet
@@ -75,6 +76,7 @@ class HttpProtocol(asyncio.Protocol):
         self.lost = False
         self._no_more = False  # reading is paused: too much is waiting
         self._head = 0  # bytes received since the last body data
+        self._chunks = 0  # received since there was no request without an answer
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._server: tuple[str, int | None] | None = None
@@ -146,9 +148,8 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.resume_reading()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when the server stops: closes the connection after the responses that are due.
-
-        An idle client may be sending its next request, so it gets a moment in which that is served.
+        """Called by uvicorn when the server stops: closes the connection after the responses that are due. An idle client
+        may be sending its next request, so it gets a moment in which that is served.
         """
         self._stopping = True
         self._end_hold()
@@ -175,9 +176,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.close()
 
     def end_serving(self) -> asyncio.Task[None] | None:
-        """Cancels the task of this connection, which answers a request in progress with 503 and then closes the
-        connection. Returns the task.
-        """
+        """Cancels the task of this connection and returns it. It answers a request in progress with 503, then closes."""
         self._no_more = True
         if self._work is not None:
             self._work.cancel()
@@ -195,10 +194,8 @@ class HttpProtocol(asyncio.Protocol):
             self._leave()
 
     def end_if_idle(self, before: float) -> None:
-        """Closes the connection if no request head has been completed and no request has been answered since `before`.
-
-        Also closes it if the client has not received any of a response. The unsent rest is dropped; otherwise the
-        client could keep the connection open indefinitely.
+        """Closes the connection if since `before` no request head has been completed, no request has been answered and the
+        client has received nothing of a response. What is unsent is dropped, or a client could keep it open indefinitely.
         """
         if 0.0 < self._full_since < before:
             self.transport.abort()
@@ -252,6 +249,7 @@ class HttpProtocol(asyncio.Protocol):
             self.pause_reading()
             raise OverflowError("too many requests are waiting")  # stops parsing the data received so far
         self._head = 0
+        self._chunks = self._chunks if self._waiting or self._current else 0
         scope = self._scope()
         if is_ambiguous(self._headers, scope["http_version"]):
             raise ValueError("ambiguous")  # the parser fails
@@ -291,6 +289,11 @@ class HttpProtocol(asyncio.Protocol):
             "headers": self._headers,
             CLIENT_CERTIFICATE: self._certificate,
         }
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > _MOST_CHUNKS:
+            raise ValueError("too many chunks")  # the parser fails
 
     def on_body(self, body: bytes) -> None:
         self._head = 0
@@ -357,9 +360,7 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.close()  # no later request would be answered
 
     def _hold(self, seconds: float) -> None:
-        """The next request, and those of new connections of the same address, begin in so many seconds. The connection
-        of a proxy serves many clients and is never held.
-        """
+        """The next request, and those of new connections of its address, begin in so many seconds; a proxy's never wait."""
         if seconds and self.limited_address:
             self.common.holds.begin(self.limited_address, self.loop.time(), seconds)
             self._wait(seconds)
@@ -378,8 +379,8 @@ class HttpProtocol(asyncio.Protocol):
             self._wait_for_turn(scope["raw_path"], scope["headers"])
 
     def _end_after(self, exchange: Exchange) -> None:
-        """Closes the connection after its last response. If a body is still arriving, closing would reset the
-        connection and the client would lose the response. So the rest is read and dropped for a moment.
+        """Closes the connection after its last response. While a body is arriving, closing would reset the connection and
+        the client would lose the response, so the rest is read and dropped for a moment.
         """
         if exchange.complete or self._scheme == "https" or not self.transport.can_write_eof():
             self.transport.close()

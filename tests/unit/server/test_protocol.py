@@ -429,8 +429,33 @@ async def test_a108_body_of_many_small_parts_is_no_long_head() -> None:
     connection = Connection(echo)
     await connection.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(10):
-        await connection.send(b"1\r\na\r\n" * 2000)
-    assert (await connection.send(b"0\r\n\r\n")).endswith(b"a" * 20_000)
+        await connection.send(b"9\r\naaaaaaaaa\r\n" * 800)
+    assert (await connection.send(b"0\r\n\r\n")).endswith(b"a" * 72_000)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a229_more_chunks_than_the_limit_end_the_connection(count: int) -> None:
+    """The requests before the last one are complete: pipelining must not multiply the limit."""
+
+    async def app(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    connection = Connection(app)
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    share = protocol_module._MOST_CHUNKS // count - 1  # the last chunk of a request has a header too
+    request = head + b"1\r\na\r\n" * share
+    await connection.send(b"0\r\n\r\n".join([request] * count))
+    assert not connection.paper.closed
+    await connection.send(b"1\r\na\r\n" * (count + 2))
+    assert connection.paper.closed
+
+
+async def test_a229_requests_that_were_answered_do_not_count_against_the_limit_of_chunks() -> None:
+    connection = Connection(echo)
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    most = protocol_module._MOST_CHUNKS - 1  # the last chunk has a header too
+    for _ in range(3):
+        assert b"HTTP/1.1 200 OK" in await connection.send(head + b"1\r\na\r\n" * most + b"0\r\n\r\n")
 
 
 async def test_a108_requests_without_end_on_one_connection_are_not_kept() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.arn import account_of, parse_arn
-from daypass.domain.authzen import Question, action_of, keys_of, resource_arn
+from daypass.domain.authzen import KeyReader, Question, action_of, resource_arn
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
@@ -23,7 +23,7 @@ from daypass.domain.policy.budget import metered
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import denial_message, explain
 from daypass.domain.policy.layers import Layers
-from daypass.domain.policy.model import AccessQuery, Decision
+from daypass.domain.policy.model import AccessQuery, Decision, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
 from daypass.operations import heavy
@@ -40,7 +40,9 @@ ACTION: Final = "EvaluateAccess"
 MAX_QUESTIONS: Final = 1_000
 """Maximum number of questions in one request."""
 
-_SLICE: Final = 64  # decisions on the event loop before other requests have their turn
+SLICE: Final = 64
+"""Questions that are prepared or decided on the event loop before other requests have their turn."""
+
 _EXPLAINED: Final = 16  # reasons that are written on the event loop; more are heavy work
 _ON_RECORD: Final = 20  # decisions that one event contains
 _ASSUME = fold(ASSUME_ROLE)
@@ -112,7 +114,7 @@ async def evaluate_access(
     if len(questions) > MAX_QUESTIONS:
         raise DaypassError(ErrorKind.VALIDATION, f"A request may contain at most {MAX_QUESTIONS} evaluations.")
     subjects = await _subjects(env, call, questions)
-    work = [await prepared(env, subjects, question) for question in questions]
+    work = await _prepared_in_slices(env, subjects, questions)
     ready = [item for item in work if isinstance(item, Prepared)]
     if _is_heavy(ready, reasons=reasons):
         outcomes = await heavy.compute(env, call.caller.account, decided, ready, semantic, reasons)
@@ -154,7 +156,21 @@ async def permitted_subject(env: Env, call: Call, question: Question, action: st
     return subject
 
 
-async def prepared(env: Env, subjects: Subjects, question: Question | Unreadable) -> Prepared | Answer:
+async def _prepared_in_slices(
+    env: Env, subjects: Subjects, questions: Sequence[Question | Unreadable]
+) -> list[Prepared | Answer]:
+    work: list[Prepared | Answer] = []
+    reader = KeyReader()
+    for number, question in enumerate(questions):
+        if number and number % SLICE == 0:
+            await asyncio.sleep(0)
+        work.append(await _prepared(env, subjects, question, reader))
+    return work
+
+
+async def _prepared(
+    env: Env, subjects: Subjects, question: Question | Unreadable, reader: KeyReader
+) -> Prepared | Answer:
     """The question with its policies, or the answer to one that cannot be decided."""
     if isinstance(question, Unreadable):
         return Answer(False, status=400, error=question.message)
@@ -162,13 +178,15 @@ async def prepared(env: Env, subjects: Subjects, question: Question | Unreadable
     if subject is None:
         return Answer(False, status=404, error="The subject does not exist, or may not act now.")
     try:
-        return await prepare(env, subject, question)
+        return await prepare(env, subject, question, reader.keys_of(question))
     except ValueError as error:
         return Answer(False, status=400, error=f"{error}.")
 
 
-async def prepare(env: Env, subject: Subject, question: Question) -> Prepared:
-    """The question with its policies. Raises ValueError with the reason for a question that cannot be read."""
+async def prepare(env: Env, subject: Subject, question: Question, keys: Mapping[str, Value]) -> Prepared:
+    """The question with its policies and the keys that it brings. Raises ValueError with the reason for a question that
+    cannot be read.
+    """
     resource = resource_arn(question.resource, subject.account)
     action = action_of(question.action, question.resource)
     target = None
@@ -176,7 +194,7 @@ async def prepare(env: Env, subject: Subject, question: Question) -> Prepared:
         view = await env.directory.role(subject.account, parse_arn(resource).name)
         found = view if view is not None and view.role.arn == resource else None
         target = target_of(resource, subject.account, found)
-    return of_subject(subject, question, resource, action, target)
+    return of_subject(subject, keys, resource, action, target)
 
 
 def is_assumption(action: str, resource: str, account: str) -> bool:
@@ -184,13 +202,15 @@ def is_assumption(action: str, resource: str, account: str) -> bool:
     return fold(action) == _ASSUME and account_of(resource) == account
 
 
-def of_subject(subject: Subject, question: Question, resource: str, action: str, target: Target | None) -> Prepared:
-    """The question, decided with this subject's policies. Raises ValueError."""
+def of_subject(
+    subject: Subject, keys: Mapping[str, Value], resource: str, action: str, target: Target | None
+) -> Prepared:
+    """A question that brings these keys, with this subject's policies."""
     owner, policies = account_of(resource) or subject.account, subject.policies
-    keys = merged(keys_of(question), subject.keys, resource_context(owner))
+    context = merged(keys, subject.keys, resource_context(owner))
     if target is not None:
-        keys["daypass:approved"] = "false"
-    query = AccessQuery(subject.facts, action, resource, keys)
+        context["daypass:approved"] = "false"
+    query = AccessQuery(subject.facts, action, resource, context)
     return Prepared(query, policies.layers(same_account=owner == subject.account), policies, subject.arn, target)
 
 
@@ -214,7 +234,7 @@ async def _in_slices(ready: Sequence[Prepared], semantic: Semantic, *, reasons: 
     with metered():
         for outcome in _outcomes(ready, semantic, reasons=reasons):
             outcomes.append(outcome)
-            if len(outcomes) % _SLICE == 0:
+            if len(outcomes) % SLICE == 0:
                 await asyncio.sleep(0)
     return outcomes
 

@@ -7,21 +7,32 @@ actions are those that they name without wildcards. What only a wildcard allows 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.authzen import Entity, Question, action_of, checked_type, resource_arn, resource_entity, service_of
+from daypass.domain.authzen import (
+    Entity,
+    KeyReader,
+    Question,
+    action_of,
+    checked_type,
+    resource_arn,
+    resource_entity,
+    service_of,
+)
 from daypass.domain.directory import ReplayEntry, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.budget import OPERATION, metered
-from daypass.domain.policy.model import Decision, Effect
+from daypass.domain.policy.model import Decision, Effect, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import CallerPolicies, Target
 from daypass.operations import heavy
 from daypass.operations.access.evaluate_access import (
+    SLICE,
     Prepared,
     is_assumption,
     of_subject,
@@ -41,6 +52,7 @@ from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Scene
 
 V = TypeVar("V")
+R = TypeVar("R")
 
 ACTION: Final = "SearchAccess"
 MAX_LIMIT: Final = 1_000
@@ -73,12 +85,14 @@ async def search_subjects(
     """
     permission = await allow(env, call, ACTION, "access", "*")
     kind, results = question.subject.type, list[str]()
-    _checked(question, call.caller.account)
+    _valid(lambda one: resource_arn(one.resource, call.caller.account), question)
+    _valid(lambda one: action_of(one.action, one.resource), question)
+    keys = _valid(KeyReader().keys_of, question)
     await refresh_if_changed(env)
     looked_at, steps, place = 0, OPERATION, after
     while kind in _KINDS and looked_at < limit and steps > 0:
         size = min(BATCH, limit - looked_at)
-        page = await heavy.read(env, call, _subjects, call, question, place, size, steps)
+        page = await heavy.read(env, call, _subjects, call, question, keys, place, size, steps)
         results += page.results
         looked_at, steps, place = looked_at + size, page.steps, page.following
         if not place:
@@ -86,15 +100,9 @@ async def search_subjects(
     return await _recorded(env, call, permission, question, Page(tuple(results), place), replays)
 
 
-def _checked(question: Question, account: str) -> None:
-    try:
-        resource_arn(question.resource, account)
-        action_of(question.action, question.resource)
-    except ValueError as error:
-        raise DaypassError(ErrorKind.VALIDATION, f"{error}.") from None
-
-
-def _subjects(scene: Scene, call: Call, question: Question, after: str, size: int, steps: int) -> Page:
+def _subjects(
+    scene: Scene, call: Call, question: Question, keys: Mapping[str, Value], after: str, size: int, steps: int
+) -> Page:
     """One batch, as heavy work."""
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx)
@@ -105,7 +113,7 @@ def _subjects(scene: Scene, call: Call, question: Question, after: str, size: in
 
     def allowed(entity: User | Role) -> bool:
         subject = named_subject(entity, gatherer.of(entity).policies(guardrails), call.now)
-        item = of_subject(subject, question, resource, action, target)
+        item = of_subject(subject, keys, resource, action, target)
         return outcome_of(item, reasons=False).decision.allowed
 
     kind = _KINDS[question.subject.type]
@@ -133,12 +141,13 @@ async def search_resources(
 ) -> Page:
     """daypass:SearchAccess. Ids of resources of the requested type. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
+    keys = _valid(KeyReader().keys_of, question)
     subject = await permitted_subject(env, call, question, ACTION)
     page = Page(())
     if subject is not None:
         service = _valid(checked_type, question.resource.type)
         found, following = await _candidates(env, call, subject, service, after, limit)
-        page = await _allowed(env, call, [(replace(question, resource=one), one.id) for one in found], subject)
+        page = await _allowed(env, call, [(replace(question, resource=one), one.id) for one in found], subject, keys)
         page = replace(page, following=following)
     return await _recorded(env, call, permission, question, page, replays, subject)
 
@@ -179,13 +188,14 @@ async def search_actions(
 ) -> Page:
     """daypass:SearchAccess. Names of actions on the resource. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
+    keys = _valid(KeyReader().keys_of, question)
     subject = await permitted_subject(env, call, question, ACTION)
     page = Page(())
     if subject is not None:
         _valid(lambda resource: resource_arn(resource, subject.account), question.resource)
         named = _literal_actions(subject.policies, fold(service_of(question.resource)))
         names, following = _page_of(named, after, limit)
-        page = await _allowed(env, call, [(replace(question, action=name), name) for name in names], subject)
+        page = await _allowed(env, call, [(replace(question, action=name), name) for name in names], subject, keys)
         page = replace(page, following=following)
     return await _recorded(env, call, permission, question, page, replays, subject)
 
@@ -199,19 +209,23 @@ def _page_of(names: Iterable[str], after: str, limit: int) -> tuple[list[str], s
     return found[:limit], found[limit - 1] if len(found) > limit else ""
 
 
-def _valid(check: Callable[[V], str], value: V) -> str:
+def _valid(check: Callable[[V], R], value: V) -> R:
     try:
         return check(value)
     except ValueError as error:
         raise DaypassError(ErrorKind.VALIDATION, f"{error}.") from None
 
 
-async def _allowed(env: Env, call: Call, questions: Sequence[tuple[Question, str]], subject: Subject) -> Page:
+async def _allowed(
+    env: Env, call: Call, questions: Sequence[tuple[Question, str]], subject: Subject, keys: Mapping[str, Value]
+) -> Page:
     """The names of the questions that are allowed."""
     items = []
-    for question, name in questions:
+    for number, (question, name) in enumerate(questions):
+        if number and number % SLICE == 0:
+            await asyncio.sleep(0)
         try:
-            items.append((await prepare(env, subject, question), name))
+            items.append((await prepare(env, subject, question, keys), name))
         except ValueError:  # a name that no request can have
             continue
     decisions = await heavy.compute(env, call.caller.account, _decisions, [item for item, _ in items])

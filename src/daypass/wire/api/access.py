@@ -35,7 +35,9 @@ class AssumptionIn(s.In):
     session_name: str = Field("simulation", pattern=r"^[A-Za-z0-9_+=,.@-]{2,64}$")
     external_id: str = Field("", max_length=1224)
     source_identity: str = Field("", max_length=64)
-    tags: dict[_TagKey, Annotated[str, Field(max_length=256)]] = Field(default_factory=dict, max_length=50)
+    tags: Annotated[dict[_TagKey, Annotated[str, Field(max_length=256)]], s.members(50)] = Field(
+        default_factory=dict, max_length=50
+    )
     transitive_keys: list[_TagKey] = Field(default_factory=list, max_length=50)
 
 
@@ -49,7 +51,7 @@ class SimulationIn(s.In):
     resource_policy: str = Field("", max_length=20_480)
     resource_account: str = Field("", pattern=r"^([0-9]{12})?$", description="Owner of resources that name none.")
     session_name: str = Field("", pattern=r"^([A-Za-z0-9_+=,.@-]{2,64})?$", description="Makes it a role's session.")
-    context: dict[_ContextKey, _Text | list[_Text]] = Field(
+    context: Annotated[dict[_ContextKey, _Text | list[_Text]], s.members(100)] = Field(
         default_factory=dict, max_length=100, description="A text is a single value, a list is multivalued."
     )
     assumption: AssumptionIn | None = Field(None, description="What to ask for with sts:AssumeRole on a role.")

@@ -82,7 +82,7 @@ class ApprovalIn(s.In):
         0, description="A shorter duration; 0: as asked."
     )
     policy: Policy = Field("", description="A policy that narrows the sessions further.")
-    substitutes: dict[Arn, Arn] = Field(
+    substitutes: Annotated[dict[Arn, Arn], s.members(10)] = Field(
         default_factory=dict, max_length=10, description="Role asked for: role granted."
     )
     mfa: MfaIn = MfaIn.model_validate({})

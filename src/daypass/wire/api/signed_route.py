@@ -24,6 +24,8 @@ from daypass.wire.json_errors import JSON_ERRORS
 
 SERVICE = "daypass"
 MAX_BODY = 262_144
+MAX_VALUES: Final = 6_000
+"""Of a body, nested ones too. Each may be a fault of its own. The cursor of a tail has 5,000."""
 _TOKENS = 10.0  # that a call costs, relative to an STS request
 _MAX_SHOWN = 5  # faults of one request in its error message
 _MAX_FIELDS: Final = 1_000
@@ -55,7 +57,7 @@ async def serve_signed(request: Request, operation: str, handler: Handler) -> Re
         if len(body) > MAX_BODY:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
         request.state.call = await front.authenticated(progress, (SERVICE,), _TOKENS)
-        json_of(body)
+        json_of(body, MAX_VALUES)
         return await handler(request)
     except DaypassError as error:
         refusal = error

@@ -20,6 +20,7 @@ from daypass.wire.aws.layouts import Layouts
 from daypass.wire.aws.members import MemberCache
 from daypass.wire.aws.validate import Check
 from daypass.wire.aws.xml import Shapes
+from daypass.wire.form import check_escapes
 
 MAX_PARAMETERS = 1000
 _MAX_DEPTH = 16  # dots in a name; the deepest of the models has 6
@@ -75,6 +76,7 @@ def _usual_form(raw: bytes) -> dict[str, str]:
 def _read_form(raw: bytes, form: dict[str, str]) -> None:
     if raw.count(b"&") + len(form) >= MAX_PARAMETERS:
         _malformed(f"The request has more than {MAX_PARAMETERS} parameters.")
+    check_escapes(raw)
     try:
         _read_pairs(raw.decode("utf-8"), form)
     except UnicodeDecodeError:

@@ -1,0 +1,161 @@
+"""Attacks by the largest requests that are read on the event loop: their parsing has a budget in steps (A227, A228)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.attack.installation import EVERYTHING, ROOT, Answer, Installation, Key
+from tests.oauth_client import api
+from tests.sign_in import site_with_pages
+
+from daypass.domain import authzen as questions
+from daypass.domain.strict_json import read_json
+from daypass.wire import form as forms
+from daypass.wire.api.signed_route import MAX_VALUES
+from daypass.wire.aws import query
+from daypass.wire.form import MAX_ESCAPES
+
+FORM = [(b"host", b"daypass.test"), (b"content-type", b"application/x-www-form-urlencoded")]
+FORM_PATHS = ("/oauth2/token", "/oauth2/par", "/oauth2/authorize", "/login/password", "/saml/acs", "/device/code")
+SUBJECT = {"type": "user", "id": "caller"}
+QUESTION = {"subject": SUBJECT, "action": {"name": "s3:GetObject"}, "resource": {"type": "s3", "id": "bucket/key"}}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("budgets")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def nobody(site: Installation) -> Key:
+    """A user without any permission."""
+    return site.user("nobody")[1]
+
+
+@pytest.fixture(scope="module")
+def caller(site: Installation) -> Key:
+    return site.user("caller", ROOT, EVERYTHING)[1]
+
+
+def recorded(site: Installation, answer: Answer, error: str) -> None:
+    (record,) = site.records(answer.request_id)
+    assert record["error"] == error
+
+
+def authzen(site: Installation, key: Key, path: str, content: Any) -> Answer:
+    body, path = json.dumps(content).encode(), f"/access/v1/{path}"
+    headers = site.signed(key, body, "daypass", path=path, extra={"content-type": "application/json"})
+    return site.send("POST", headers, body, path=path.encode())
+
+
+@pytest.mark.parametrize("path", FORM_PATHS)
+@pytest.mark.parametrize("part", [b"%", b"%41", b"%c3%a9"])
+def test_a227_form_of_more_escapes_than_the_limit_is_refused_before_it_is_decoded(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, path: str, part: bytes
+) -> None:
+    monkeypatch.setattr(forms, "parse_qsl", None)  # calling it would be an internal error
+    answer = site.send("POST", FORM, b"a=" + part * (MAX_ESCAPES // part.count(b"%") + 1), path=path.encode())
+    assert answer.status == 400
+    recorded(site, answer, "malformed_request")
+
+
+@pytest.mark.parametrize("part", [b"%41", b"%c3%a9"])
+def test_a227_signed_form_of_more_escapes_than_the_limit_is_refused_before_it_is_decoded(
+    site: Installation, nobody: Key, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(query, "_read_pairs", None)  # calling it would be an internal error
+    body = b"Action=ListRoles&Version=2010-05-08&a=" + part * (MAX_ESCAPES // part.count(b"%") + 1)
+    answer = site.send("POST", site.signed(nobody, body, "iam"), body)
+    assert answer.status == 400
+    recorded(site, answer, "malformed_request")
+
+
+def test_a227_form_with_as_many_escapes_as_the_limit_is_decoded() -> None:
+    assert forms.pairs_of(b"a=" + b"%41" * MAX_ESCAPES, 1) == [("a", "A" * MAX_ESCAPES)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"actions": ["s3:x"], "context": {"a": [1] * MAX_VALUES}},
+        {"actions": ["s3:x"], "context": {f"{n:x}": 1 for n in range(MAX_VALUES)}},
+        {f"{n:x}": 1 for n in range(MAX_VALUES + 1)},
+        [[]] * (MAX_VALUES + 1),
+    ],
+)
+def test_a227_body_of_the_api_with_too_many_values_is_refused_without_a_fault_for_each(
+    site: Installation, nobody: Key, content: Any
+) -> None:
+    answer = api(site, "POST", "/simulate", content, nobody)
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (400, "MalformedInput")
+    recorded(site, answer, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/simulate", {"actions": ["s3:x"], "context": {f"{n:x}": 1 for n in range(101)}}),
+        ("/simulate", {"actions": ["s3:x"], "assumption": {"tags": {f"{n:x}": 1 for n in range(51)}}}),
+        ("/audit/tail", {"cursor": {f"{n:x}": "no" for n in range(5001)}}),
+        ("/access-requests/x/approve", {"binding": "", "substitutes": {f"{n:x}": 1 for n in range(11)}}),
+    ],
+)
+def test_a227_object_with_too_many_members_is_one_fault(
+    site: Installation, nobody: Key, path: str, content: Any
+) -> None:
+    answer = api(site, "POST", path, content, nobody)
+    message = json.loads(answer.body)["error"]["message"]
+    assert answer.status == 400
+    assert "members is needed" in message
+    assert ";" not in message
+    recorded(site, answer, "validation")
+
+
+def test_a227_count_of_values_includes_those_of_nested_objects_and_arrays() -> None:
+    text = '{"a": [1, 2, {"b": null}]}'
+    assert read_json(text, 5)
+    with pytest.raises(ValueError, match="too many values"):
+        read_json(text, 4)
+
+
+@pytest.mark.parametrize("kind", ["subject", "resource", "action"])
+@pytest.mark.parametrize(
+    "context", [{f"k{n}": "x" for n in range(201)}, {"k": ["x"] * 1_001}, {"aws:PrincipalArn": "x"}, {"a b": "x"}]
+)
+def test_a228_search_with_a_context_that_cannot_be_read_is_refused(
+    site: Installation, caller: Key, kind: str, context: Any
+) -> None:
+    answer = authzen(site, caller, f"search/{kind}", {**QUESTION, "context": context})
+    assert answer.status == 400, answer.body
+    recorded(site, answer, "validation")
+
+
+@pytest.mark.parametrize("name", ["context", "subject"])
+def test_a228_members_that_a_thousand_questions_share_are_read_once(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    read: list[str] = []
+    original = questions._keys_of
+
+    def counted(prefix: str, members: Any) -> Any:
+        read.append(prefix)
+        return original(prefix, members)
+
+    monkeypatch.setattr(questions, "_keys_of", counted)
+    shared = {f"k{n}": ["x"] * 4 for n in range(190)}
+    given = shared if name == "context" else {**SUBJECT, "properties": shared}
+    answer = authzen(site, caller, "evaluations", {**QUESTION, name: given, "evaluations": [{}] * 1_000})
+    assert (answer.status, len(json.loads(answer.body)["evaluations"])) == (200, 1_000)
+    assert len(read) == 1
+
+
+def test_a228_too_many_values_of_one_question_deny_that_question_alone(site: Installation, caller: Key) -> None:
+    wrong = {"context": {"k": {"n": ["x"] * 1_000}}}
+    answer = authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}, wrong, {}]})
+    first, second, third = json.loads(answer.body)["evaluations"]
+    assert (first["decision"], second["decision"], third["decision"]) == (True, False, True)
+    assert "at most 1000 values" in second["context"]["error"]["message"]
