@@ -1,45 +1,37 @@
 """Lints an account's stored policies, and documents before they are stored. It changes nothing.
 
-`domain.policy.lint` contains all rules; this module supplies the facts about a document's environment.
+`domain.policy.lint` contains all rules, and `iam.lint` gives them the facts about a document's environment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from daypass.domain.directory import (
-    Account,
-    Attachment,
     Group,
     InlinePolicy,
     ManagedPolicy,
-    OidcProvider,
     Role,
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.document import PolicyDocument, compile_stored
+from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding
-from daypass.domain.policy.lint.grants import powerful
-from daypass.domain.policy.lint.run import lint, lint_text
+from daypass.domain.policy.lint.run import lint
 from daypass.operations import heavy
 from daypass.operations.iam.builtin import Catalog, catalog, policy_text
+from daypass.operations.iam.lint import facts_of_role, findings_of, surroundings
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Call, Env, Reader, Scene
 
 Owner: TypeAlias = Role | User | Group | ManagedPolicy
 
-MOST_CHARACTERS: Final = 32_768
-"""A longer document exceeds every quota and will not be stored, so it is not linted."""
-
 _MOST: Final = 1000  # accounts, providers and policies of one owner that are read
-_OF_POWERFUL = frozenset({"trust-no-mfa", "role-long-session"})
 _ORDER: Final = ("role", "user", "group", "policy")
 _ENTITIES: Final[Mapping[str, type[Owner]]] = {
     "role": Role,
@@ -102,43 +94,6 @@ def _lint_document(scene: Scene, owner: str, text: str, kind: PolicyKind, role: 
     return findings_of(scene.tx, owner, catalog(scene.builtin), text, kind, role)
 
 
-def findings_of(  # a document and its environment
-    tx: Reader, account: str, builtin: Catalog, text: str, kind: PolicyKind, role_name: str = ""
-) -> tuple[Finding, ...]:
-    """The findings about a document of an account; for a trust policy, using the permissions of its role if that exists."""
-    if len(text) > MOST_CHARACTERS:
-        return ()
-    facts = surroundings(tx, account)
-    role = tx.get(Role, account=account, name=role_name) if role_name and kind is PolicyKind.TRUST else None
-    return lint_text(text, kind, _of_role(tx, role, facts, builtin) if role is not None else facts)
-
-
-def findings_of_role(  # a role, its environment, and the change
-    tx: Reader, role: Role, builtin: Catalog, *, seconds: int, more: Sequence[str] = (), without: str = ""
-) -> tuple[Finding, ...]:
-    """The warnings about a role's trust policy after a change: those that depend on the role's permissions.
-
-    `seconds`: the new longest session. `more`: the texts of the added policies. `without`: the inline policy that is
-    replaced.
-    """
-    kept = _permissions(tx, role.id, builtin, without)
-    documents = (*kept, *(compile_stored(text, PolicyKind.IDENTITY) for text in more))
-    if not powerful(documents, role.account):
-        return ()
-    facts = replace(surroundings(tx, role.account), powerful=True, max_session_seconds=seconds)
-    found = lint(compile_stored(role.trust_document, PolicyKind.TRUST), facts)
-    return tuple(finding for finding in found if finding.id in _OF_POWERFUL)
-
-
-def surroundings(tx: Reader, account: str) -> Facts:
-    """The linter's facts about an account: the other accounts of the installation, and the account's providers."""
-    return Facts(
-        account=account,
-        accounts=frozenset(found.id for found in tx.find(Account, limit=_MOST)),
-        providers=frozenset(found.url for found in tx.find(OidcProvider, account=account, limit=_MOST)),
-    )
-
-
 def _next(kind: str, entities: Sequence[Owner], limit: int) -> str:
     if len(entities) == limit:
         return f"{kind}:{entities[-1].name}"
@@ -153,7 +108,7 @@ def _policies(tx: Reader, entity: Owner, facts: Facts, builtin: Catalog) -> Iter
             yield _linted(entity.arn, entity.name, PolicyKind.MANAGED, text, facts)
         return
     if isinstance(entity, Role):
-        of_role = _of_role(tx, entity, facts, builtin)
+        of_role = facts_of_role(tx, entity, facts, builtin)
         yield _linted(entity.arn, "trust", PolicyKind.TRUST, entity.trust_document, of_role)
     for inline in tx.find(InlinePolicy, owner_id=entity.id, order="name", limit=_MOST):
         yield _linted(entity.arn, inline.name, PolicyKind.IDENTITY, inline.document, facts)
@@ -161,22 +116,3 @@ def _policies(tx: Reader, entity: Owner, facts: Facts, builtin: Catalog) -> Iter
 
 def _linted(arn: str, name: str, kind: PolicyKind, text: str, facts: Facts) -> Linted:
     return Linted(arn, name, kind, lint(compile_stored(text, kind), facts))
-
-
-def _of_role(tx: Reader, role: Role, facts: Facts, builtin: Catalog) -> Facts:
-    """The facts for a role's trust policy: the role's permissions and its longest session."""
-    documents = tuple(_permissions(tx, role.id, builtin))
-    return replace(facts, powerful=powerful(documents, role.account), max_session_seconds=role.max_session_seconds)
-
-
-def _permissions(tx: Reader, owner_id: str, builtin: Catalog, without: str = "") -> Iterator[PolicyDocument]:
-    """An owner's policies without the inline one named `without`. Compiled once, because each attachment needs them."""
-    for inline in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MOST):
-        if inline.name != without:
-            yield _compiled(inline.document)
-    for attachment in tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MOST):
-        if text := policy_text(tx, builtin.texts, attachment.policy_arn):
-            yield _compiled(text)
-
-
-_compiled: SizedCache[PolicyDocument] = SizedCache(lambda text: compile_stored(text, PolicyKind.IDENTITY), 500_000)

@@ -13,9 +13,9 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker import notify, tickets
 from daypass.operations.crud.collection import Collection
-from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.pages import read_page
 from daypass.operations.web_address import check_web_address
 from daypass.ports import Call, Env, Tx
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from daypass.domain.access.message import email_of, message_of, slack_of, teams_of
 from daypass.domain.directory import Notification, NotificationChannel, RequestState
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker import tickets
 from daypass.ports import Env, OutboundFailed, Reader, Tx
@@ -142,12 +142,9 @@ async def _lease(env: Env, notification: Notification, now: int) -> Notification
             tx.replace(replace(found, next_at=now + _LEASE_MS))
         return channel, _recorded(found, now, "claimed")
 
-    try:
+    with ignored(ErrorKind.CONCURRENT_MODIFICATION):
         return await env.journal.write(change)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
-            raise
-        return None
+    return None
 
 
 async def _attempt(env: Env, channel: NotificationChannel, notification: Notification) -> None:

@@ -18,9 +18,9 @@ from daypass.operations.broker.eligible import stages_for
 from daypass.operations.broker.facts import Person, person_of
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.view import RequestView, current_targets, view_of
-from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow, allow_unless_denied
 from daypass.operations.outcome import served
+from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, Tx
 
 _SCANNED: Final = 1_000  # requests that one page looks through

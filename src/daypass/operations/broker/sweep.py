@@ -37,7 +37,7 @@ from daypass.domain.directory import (
     Role,
     User,
 )
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition
 from daypass.operations.broker.close import grants_of
@@ -316,11 +316,8 @@ async def _warn(env: Env, grant_id: str) -> None:
 
 async def _once(env: Env, change: Callable[[Tx], tuple[None, Event]]) -> None:
     """Runs a change unless another process was first."""
-    try:
+    with ignored(ErrorKind.CONCURRENT_MODIFICATION):
         await env.journal.write(change)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
-            raise
 
 
 async def _expire(env: Env, request_id: str) -> None:

@@ -17,7 +17,7 @@ from daypass.domain.access.grant import GrantUnusable
 from daypass.domain.access.person import original_principal
 from daypass.domain.access.request import EndReason, moved
 from daypass.domain.directory import AccessRequest, Grant, RequestState
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import Hop, SessionClaims
 from daypass.operations.assume.applicant import Applicant
@@ -140,8 +140,5 @@ async def end_now(env: Env, grant_id: str, reason: EndReason, request_id: str = 
         event = Event(EventType.ACCESS_ENDED, now, grant.account, request_id=request_id, detail=detail)
         return None, announce(env, tx, event)
 
-    try:
+    with ignored(ErrorKind.CONCURRENT_MODIFICATION):
         await env.journal.write(change, urgent=True)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.CONCURRENT_MODIFICATION:
-            raise

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from daypass.domain.directory import Role
 from daypass.domain.policy.lint.finding import Finding
-from daypass.operations.access.lint import findings_of_role
 from daypass.operations.crud.operation import Params
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.lint import findings_of_role
 
 
 def longer(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from daypass.domain.policy.lint.finding import Finding
-from daypass.operations.access.lint import findings_of
 from daypass.operations.crud.engine import Service
 from daypass.operations.crud.operation import Params
 from daypass.operations.iam import builtin, documents, faults
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
+from daypass.operations.iam.lint import findings_of
 from daypass.operations.iam.table import OPERATIONS
 from daypass.ports import Call, Env, Reader, Scene, Tx
 

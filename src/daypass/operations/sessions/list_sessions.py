@@ -21,10 +21,10 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.admission import target_of
 from daypass.operations.authorize import layers_for
 from daypass.operations.broker.use import candidates
-from daypass.operations.crud.pages import read_page
 from daypass.operations.decide import admission_of
 from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
 from daypass.operations.outcome import served
+from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, SessionFilter, SessionView, Viewer
 
 _ID: Final = re.compile(r"(?:AROA|AIDA)[A-Z2-7]{17}|[0-9]{12}(?::.+)?|arn:[^/]+(?:-provider|:trust-anchor)/.+")

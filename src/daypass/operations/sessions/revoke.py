@@ -15,9 +15,9 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.broker.close import end_revoked_grant
-from daypass.operations.crud.pages import read_page
 from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_recorded
 from daypass.operations.outcome import served
+from daypass.operations.pages import read_page
 from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of

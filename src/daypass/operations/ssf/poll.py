@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from daypass.domain.directory import EventStream, SecurityEvent
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.operations.crud.pages import read_page
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.pages import read_page
 from daypass.operations.ssf.push import deliverable, signed
 from daypass.operations.ssf.queue import KIND, POLL, PUSH, existing
 from daypass.ports import Call, Env, Reader, Tx
