@@ -30,7 +30,7 @@ from daypass.ports import Call, Env, Tx
 MAX_SIZE = 5_120  # characters; AWS's quota for service control policies
 MAX_FOR_ACCOUNT = 5
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,128}")
-_GUARDRAILS = Collection(Guardrail, "Guardrail", "guardrail", "guardrail", MAX_FOR_ACCOUNT)
+GUARDRAILS = Collection(Guardrail, "Guardrail", "guardrail", "guardrail", MAX_FOR_ACCOUNT)
 
 
 async def put_guardrail(env: Env, call: Call, account: str, name: str, document: str) -> Guardrail:
@@ -54,27 +54,17 @@ async def put_guardrail(env: Env, call: Call, account: str, name: str, document:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The account {owner} does not exist.")
         old = tx.get(Guardrail, account=owner, name=name)
         guardrail = Guardrail(owner, name, document, call.now) if old is None else replace(old, document=document)
-        _GUARDRAILS.put(tx, old, guardrail)
+        GUARDRAILS.put(tx, old, guardrail)
         detail = {"document": document, "made": old is None, **(warned if findings else {})}
-        return guardrail, _GUARDRAILS.changed(call, guardrail, decision, **detail)
+        return guardrail, GUARDRAILS.changed(call, guardrail, decision, **detail)
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
-
-
-async def get_guardrail(env: Env, call: Call, account: str, name: str) -> Guardrail:
-    """daypass:GetGuardrail. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    return await _GUARDRAILS.get(env, call, name, account)
-
-
-async def list_guardrails(env: Env, call: Call, account: str) -> list[Guardrail]:
-    """daypass:ListGuardrails. All guardrails of an account, by name."""
-    return (await _GUARDRAILS.page(env, call, account))[0]
 
 
 async def delete_guardrail(env: Env, call: Call, account: str, name: str) -> None:
     """daypass:DeleteGuardrail, with organizations:DetachPolicy and DeletePolicy. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     decision = await allow_operator(env, call, "DeleteGuardrail", "guardrail", name, account)
-    await _GUARDRAILS.delete(env, call, name, account, decision)
+    await GUARDRAILS.delete(env, call, name, account, decision)
 
 
 def _check_name(name: str) -> None:

@@ -22,9 +22,10 @@ from daypass.ports import Call, Env, Tx
 KINDS: Final = ("webhook", "email", "slack", "teams", *tickets.KINDS)
 EVENTS: Final = tuple(sorted(kind.value for kind in EventType if kind.value.startswith(("access.", "mfa."))))
 MAX_CHANNELS: Final = 20
-_CHANNELS: Final = Collection(
+CHANNELS: Final = Collection(
     NotificationChannel, "NotificationChannel", "notification-channel", "notification channel", MAX_CHANNELS
 )
+"""The notifications that wait for a deleted one become dead."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,190}")
 _SIGNING_SECRET: Final = re.compile(r"[0-9A-Za-z]{32,64}")
@@ -71,9 +72,9 @@ async def put_channel(
             raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A channel with the name {old.name} exists.")
         created = old.created_at if old is not None else call.now
         channel = NotificationChannel(owner, name, new.kind, new.target, sealed, new.event_types, created, call.now)
-        _CHANNELS.put(tx, old, channel)
+        CHANNELS.put(tx, old, channel)
         host = urlsplit(new.target).hostname if new.kind != "email" else ""
-        return channel, _CHANNELS.changed(call, channel, decision, kind=new.kind, host=host, events=new.event_types)
+        return channel, CHANNELS.changed(call, channel, decision, kind=new.kind, host=host, events=new.event_types)
 
     return await env.journal.write(change, account=call.caller.account), made
 
@@ -124,23 +125,13 @@ def _bytes_of(kind: str, secret: str) -> bytes:
     return found
 
 
-async def list_channels(env: Env, call: Call, account: str) -> list[NotificationChannel]:
-    """daypass:ListNotificationChannels, by name."""
-    return (await _CHANNELS.page(env, call, account))[0]
-
-
-async def delete_channel(env: Env, call: Call, account: str, name: str) -> None:
-    """daypass:DeleteNotificationChannel. Notifications that wait for it become dead."""
-    await _CHANNELS.delete(env, call, name, account)
-
-
 async def send_test(env: Env, call: Call, account: str, name: str) -> Notification:
     """daypass:TestNotificationChannel: queues a notification that tests the channel."""
     owner = account or call.caller.account
     decision = await allow(env, call, "TestNotificationChannel", "notification-channel", name, owner)
 
     def change(tx: Tx) -> tuple[Notification, Event]:
-        made = notify.notification_for_test(env, _CHANNELS.existing(tx, owner, name), call.now, call.caller.arn)
+        made = notify.notification_for_test(env, CHANNELS.existing(tx, owner, name), call.now, call.caller.arn)
         tx.insert(made)
         detail = {"notification_channel": name, "notification": made.id}
         return made, served(call, account=owner, decision=decision, detail=detail)

@@ -16,7 +16,8 @@ from daypass.operations.web_address import check_web_address
 from daypass.ports import Call, Env, Tx
 
 MAX_RULES: Final = 200
-_RULES: Final = Collection(ApprovalRule, "ApprovalRule", "approval-rule", "approval rule", MAX_RULES)
+RULES: Final = Collection(ApprovalRule, "ApprovalRule", "approval-rule", "approval rule", MAX_RULES)
+"""Grants that were approved under a deleted rule end."""
 
 
 async def put_rule(env: Env, call: Call, account: str, name: str, document: str) -> ApprovalRule:
@@ -35,8 +36,8 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
     def change(tx: Tx) -> tuple[ApprovalRule, Event]:
         old = tx.get(ApprovalRule, account=owner, name=name)
         made = ApprovalRule(owner, name, document, rule, old.created_at if old else call.now, call.now, call.caller.arn)
-        _RULES.put(tx, old, made)
-        return made, _RULES.changed(call, made, decision, digest=rule, document=document, made=old is None)
+        RULES.put(tx, old, made)
+        return made, RULES.changed(call, made, decision, digest=rule, document=document, made=old is None)
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -72,18 +73,3 @@ def _read(text: str) -> str:
     except RuleError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
     return rule.digest
-
-
-async def get_rule(env: Env, call: Call, account: str, name: str) -> ApprovalRule:
-    """daypass:GetApprovalRule. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    return await _RULES.get(env, call, name, account)
-
-
-async def list_rules(env: Env, call: Call, account: str) -> list[ApprovalRule]:
-    """daypass:ListApprovalRules: all rules of an account, by name."""
-    return (await _RULES.page(env, call, account))[0]
-
-
-async def delete_rule(env: Env, call: Call, account: str, name: str) -> None:
-    """daypass:DeleteApprovalRule. Grants that were approved under the rule end. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    await _RULES.delete(env, call, name, account)

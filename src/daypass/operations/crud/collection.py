@@ -65,7 +65,7 @@ class Collection(Generic[E]):
         found = await env.directory.read(lambda tx: self.existing(tx, owner, key), account=call.caller.account)
         return found, decision
 
-    async def get(self, env: Env, call: Call, key: str, account: str) -> E:
+    async def get(self, env: Env, call: Call, key: str, account: str = "") -> E:
         """Get…, recorded. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
         found, decision = await self.authorized(env, call, f"Get{self.action}", key, account)
         await env.journal.commit(
@@ -73,7 +73,13 @@ class Collection(Generic[E]):
         )
         return found
 
-    async def page(self, env: Env, call: Call, account: str, after: str = "", limit: int = 999) -> tuple[list[E], str]:
+    async def every(self, env: Env, call: Call, account: str = "") -> list[E]:
+        """List…, recorded, of a kind of which an account has few."""
+        return (await self.page(env, call, account))[0]
+
+    async def page(
+        self, env: Env, call: Call, account: str = "", after: str = "", limit: int = 999
+    ) -> tuple[list[E], str]:
         """List…, recorded: one page by key, and `after` of the next page ("" at the end). Raises
         DaypassError(ACCESS_DENIED).
         """
@@ -92,7 +98,7 @@ class Collection(Generic[E]):
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"An account has at most {self.limit} {self.noun}s.")
         tx.insert(made)
 
-    async def delete(self, env: Env, call: Call, key: str, account: str, decision: Decision | None = None) -> None:
+    async def delete(self, env: Env, call: Call, key: str, account: str = "", decision: Decision | None = None) -> None:
         """Delete…, recorded. `decision`: when the caller has authorized it. Raises DaypassError: ACCESS_DENIED,
         NOT_FOUND.
         """

@@ -32,7 +32,7 @@ MAX_SECRETS: Final = 2
 """Active secrets of one client: the old one and the new one during a rotation."""
 
 _KIND: Final = "client"
-_CLIENTS: Final = Collection(OAuthClient, "Client", _KIND, "client", CLIENTS_PER_ACCOUNT, key="id", identity="arn")
+CLIENTS: Final = Collection(OAuthClient, "Client", _KIND, "client", CLIENTS_PER_ACCOUNT, key="id", identity="arn")
 _MAX_NAME: Final = 128
 _SECRET: Final = "client-secret"
 _MATERIAL: Final = {
@@ -70,22 +70,10 @@ async def create_client(env: Env, call: Call, name: str, members: Mapping[str, A
     client = OAuthClient(env.ids.unique("DPCL"), owner, _checked_name(name), call.now, call.now, settings=settings)
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
-        _CLIENTS.put(tx, None, client)
-        return client, _CLIENTS.changed(call, client, decision, after=describe(client))
+        CLIENTS.put(tx, None, client)
+        return client, CLIENTS.changed(call, client, decision, after=describe(client))
 
     return await env.journal.write(change, account=call.caller.account)
-
-
-async def list_clients(
-    env: Env, call: Call, account: str = "", after: str = "", limit: int = 100
-) -> tuple[list[OAuthClient], str]:
-    """daypass:ListClients. One page, oldest first, and `after` of the next page ("" at the end)."""
-    return await _CLIENTS.page(env, call, account, after, limit)
-
-
-async def get_client(env: Env, call: Call, client_id: str, account: str = "") -> OAuthClient:
-    """daypass:GetClient. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    return await _CLIENTS.get(env, call, client_id, account)
 
 
 async def update_client(
@@ -102,7 +90,7 @@ async def update_client(
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION.
     """
-    old, decision = await _CLIENTS.authorized(env, call, "UpdateClient", client_id, account)
+    old, decision = await CLIENTS.authorized(env, call, "UpdateClient", client_id, account)
     settings = old.settings if members is None else dump_client(await _parsed(env, call, members))
     updated = replace(
         old,
@@ -117,7 +105,7 @@ async def update_client(
         _check_same(tx, old)
         tx.replace(updated)
         _announce(env, tx, call, _changes(old, updated))
-        return updated, _CLIENTS.changed(call, updated, decision, before=describe(old), after=describe(updated))
+        return updated, CLIENTS.changed(call, updated, decision, before=describe(old), after=describe(updated))
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -127,18 +115,18 @@ async def delete_client(env: Env, call: Call, client_id: str, account: str = "")
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """
-    old, decision = await _CLIENTS.authorized(env, call, "DeleteClient", client_id, account)
+    old, decision = await CLIENTS.authorized(env, call, "DeleteClient", client_id, account)
     reason = "the OAuth client was deleted"
     revocation = new_revocation(
         env.ids, old.account, ("client", old.id), now=call.now, by=call.caller.arn, reason=reason
     )
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = _CLIENTS.existing(tx, old.account, old.id)
+        found = CLIENTS.existing(tx, old.account, old.id)
         tx.delete(found)
         _announce(env, tx, call, _changes(found, replace(found, secrets=())))
         tx.insert(revocation)
-        return None, _CLIENTS.changed(call, old, decision, deleted=True, revocation=revocation.id)
+        return None, CLIENTS.changed(call, old, decision, deleted=True, revocation=revocation.id)
 
     await env.journal.write(change, account=call.caller.account, urgent=True)
 
@@ -151,14 +139,14 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION (the client does not use secrets), LIMIT_EXCEEDED.
     """
-    old, decision = await _CLIENTS.authorized(env, call, "CreateClientSecret", client_id, account)
+    old, decision = await CLIENTS.authorized(env, call, "CreateClientSecret", client_id, account)
     if parse_client(old.settings).token_endpoint_auth_method not in SECRET_METHODS:
         raise DaypassError(ErrorKind.VALIDATION, "This client does not authenticate with a secret.")
     secret_id, secret = new_secret(env.ids.seed())
     hashed = hash_of(secret, env.ids.secret())
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
-        client = _CLIENTS.existing(tx, old.account, old.id)
+        client = CLIENTS.existing(tx, old.account, old.id)
         if len(client.secrets) >= MAX_SECRETS:
             raise DaypassError(
                 ErrorKind.LIMIT_EXCEEDED, f"A client has at most {MAX_SECRETS} secrets: delete one first."
@@ -166,24 +154,24 @@ async def create_client_secret(env: Env, call: Call, client_id: str, account: st
         made = replace(client, secrets=(*client.secrets, (secret_id, str(call.now), hashed)), updated_at=call.now)
         tx.replace(made)
         _announce(env, tx, call, _changes(client, made))
-        return made, _CLIENTS.changed(call, made, decision, secret_added=secret_id)
+        return made, CLIENTS.changed(call, made, decision, secret_added=secret_id)
 
     return NewSecret(await env.journal.write(change, account=call.caller.account), secret_id, secret)
 
 
 async def delete_client_secret(env: Env, call: Call, client_id: str, secret_id: str, account: str = "") -> OAuthClient:
     """daypass:DeleteClientSecret. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    old, decision = await _CLIENTS.authorized(env, call, "DeleteClientSecret", client_id, account)
+    old, decision = await CLIENTS.authorized(env, call, "DeleteClientSecret", client_id, account)
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
-        client = _CLIENTS.existing(tx, old.account, old.id)
+        client = CLIENTS.existing(tx, old.account, old.id)
         kept = tuple(secret for secret in client.secrets if secret[0] != secret_id)
         if kept == client.secrets:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The client has no secret {secret_id[:64]}.")
         made = replace(client, secrets=kept, updated_at=call.now)
         tx.replace(made)
         _announce(env, tx, call, _changes(client, made))
-        return made, _CLIENTS.changed(call, made, decision, secret_deleted=secret_id)
+        return made, CLIENTS.changed(call, made, decision, secret_deleted=secret_id)
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
 
@@ -220,7 +208,7 @@ def _changes(before: OAuthClient, after: OAuthClient) -> list[CredentialChange]:
 
 
 def _check_same(tx: Reader, old: OAuthClient) -> None:
-    if _CLIENTS.existing(tx, old.account, old.id) != old:
+    if CLIENTS.existing(tx, old.account, old.id) != old:
         raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The client has just been changed; try again.")
 
 

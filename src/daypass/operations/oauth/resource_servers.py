@@ -27,9 +27,10 @@ from daypass.ports import Call, Env, Tx
 
 SERVERS_PER_ACCOUNT: Final = 1_000
 _KIND: Final = "resource-server"
-_SERVERS: Final = Collection(
+SERVERS: Final = Collection(
     ResourceServer, "ResourceServer", _KIND, "resource server", SERVERS_PER_ACCOUNT, key="identifier", identity="arn"
 )
+"""The tokens of a deleted one stay valid until they expire."""
 _IDENTIFIER = re.compile(r"[!-~]{1,512}")
 _MAX_NAME: Final = 128
 
@@ -58,28 +59,11 @@ async def put_resource_server(
     def change(tx: Tx) -> tuple[ResourceServer, Event]:
         old = tx.get(ResourceServer, account=owner, identifier=identifier)
         made = wanted if old is None else replace(wanted, created_at=old.created_at, tags=old.tags)
-        _SERVERS.put(tx, old, made)
+        SERVERS.put(tx, old, made)
         before = None if old is None else describe(old)
-        return made, _SERVERS.changed(call, made, decision, before=before, after=describe(made))
+        return made, SERVERS.changed(call, made, decision, before=before, after=describe(made))
 
     return await env.journal.write(change, account=call.caller.account)
-
-
-async def list_resource_servers(
-    env: Env, call: Call, account: str = "", after: str = "", limit: int = 100
-) -> tuple[list[ResourceServer], str]:
-    """daypass:ListResourceServers. One page by identifier, and `after` of the next page ("" at the end)."""
-    return await _SERVERS.page(env, call, account, after, limit)
-
-
-async def get_resource_server(env: Env, call: Call, identifier: str, account: str = "") -> ResourceServer:
-    """daypass:GetResourceServer. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    return await _SERVERS.get(env, call, identifier, account)
-
-
-async def delete_resource_server(env: Env, call: Call, identifier: str, account: str = "") -> None:
-    """daypass:DeleteResourceServer. Its tokens stay valid until they expire. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    await _SERVERS.delete(env, call, identifier, account)
 
 
 def metadata(env: Env, server: ResourceServer) -> dict[str, Any]:

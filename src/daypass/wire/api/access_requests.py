@@ -182,7 +182,7 @@ async def end_grants_of_ticket(
 @router.get("/approval-rules", name="ListApprovalRules", tags=["access requests"])
 async def list_approval_rules(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> a.ApprovalRulesOut:
     """The approval rules of an account, by name."""
-    found = await rules.list_rules(env, call, account)
+    found = await rules.RULES.every(env, call, account)
     return a.ApprovalRulesOut(approval_rules=[a.ApprovalRuleOut.of(rule) for rule in found])
 
 
@@ -191,7 +191,7 @@ async def get_approval_rule(
     env: s.EnvDep, call: s.CallDep, name: s.IdPath, account: s.AccountQuery = ""
 ) -> a.ApprovalRuleOut:
     """One approval rule, as it was written."""
-    return a.ApprovalRuleOut.of(await rules.get_rule(env, call, account, name))
+    return a.ApprovalRuleOut.of(await rules.RULES.get(env, call, name, account))
 
 
 @router.get(f"{_RULE}/on-call", name="GetOnCall", tags=["access requests"])
@@ -211,7 +211,7 @@ async def put_approval_rule(
 @router.delete(_RULE, name="DeleteApprovalRule", tags=["access requests"], status_code=204)
 async def delete_approval_rule(env: s.EnvDep, call: s.CallDep, name: s.IdPath, account: s.AccountQuery = "") -> None:
     """Deletes an approval rule. Access that was approved under it ends."""
-    await rules.delete_rule(env, call, account, name)
+    await rules.RULES.delete(env, call, name, account)
 
 
 # --- Reviews

@@ -68,7 +68,7 @@ class NotificationsOut(s.Out):
 @router.get("/notification-channels", name="ListNotificationChannels", tags=["notifications"])
 async def list_notification_channels(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> ChannelsOut:
     """The notification channels of an account, by name."""
-    found = await channels.list_channels(env, call, account)
+    found = await channels.CHANNELS.every(env, call, account)
     return ChannelsOut(notification_channels=[ChannelOut.of(channel) for channel in found])
 
 
@@ -86,7 +86,7 @@ async def delete_notification_channel(
     env: s.EnvDep, call: s.CallDep, name: s.IdPath, account: s.AccountQuery = ""
 ) -> None:
     """Deletes a notification channel."""
-    await channels.delete_channel(env, call, account, name)
+    await channels.CHANNELS.delete(env, call, name, account)
 
 
 @router.post(_CHANNEL + "/test", name="TestNotificationChannel", tags=["notifications"], status_code=202)

@@ -132,7 +132,7 @@ async def list_clients(
     env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "", after: s.AfterQuery = "", limit: s.LimitQuery = 100
 ) -> ClientsOut:
     """The OAuth clients of an account, oldest first."""
-    found, following = await clients.list_clients(env, call, account, after, limit)
+    found, following = await clients.CLIENTS.page(env, call, account, after, limit)
     return ClientsOut(clients=[ClientOut.of(client) for client in found], next=following)
 
 
@@ -145,7 +145,7 @@ async def create_client(env: s.EnvDep, call: s.CallDep, body: ClientIn, account:
 @router.get("/clients/{client_id}", name="GetClient", tags=["oauth"])
 async def get_client(env: s.EnvDep, call: s.CallDep, client_id: ClientPath, account: s.AccountQuery = "") -> ClientOut:
     """One OAuth client."""
-    return ClientOut.of(await clients.get_client(env, call, client_id, account))
+    return ClientOut.of(await clients.CLIENTS.get(env, call, client_id, account))
 
 
 @router.put("/clients/{client_id}", name="UpdateClient", tags=["oauth"])
@@ -194,7 +194,7 @@ async def list_resource_servers(
     limit: s.LimitQuery = 100,
 ) -> ResourceServersOut:
     """The resource servers of an account, by identifier."""
-    found, following = await resource_servers.list_resource_servers(env, call, account, after, limit)
+    found, following = await resource_servers.SERVERS.page(env, call, account, after, limit)
     return ResourceServersOut(resource_servers=[ResourceServerOut.of(server) for server in found], next=following)
 
 
@@ -203,7 +203,7 @@ async def get_resource_server_metadata(
     env: s.EnvDep, call: s.CallDep, identifier: IdentifierPath, account: s.AccountQuery = ""
 ) -> ResourceMetadataOut:
     """The document that the resource server publishes below its own `/.well-known/oauth-protected-resource` (RFC 9728)."""
-    found = await resource_servers.get_resource_server(env, call, identifier, account)
+    found = await resource_servers.SERVERS.get(env, call, identifier, account)
     return ResourceMetadataOut(**resource_servers.metadata(env, found))
 
 
@@ -212,7 +212,7 @@ async def get_resource_server(
     env: s.EnvDep, call: s.CallDep, identifier: IdentifierPath, account: s.AccountQuery = ""
 ) -> ResourceServerOut:
     """One resource server."""
-    return ResourceServerOut.of(await resource_servers.get_resource_server(env, call, identifier, account))
+    return ResourceServerOut.of(await resource_servers.SERVERS.get(env, call, identifier, account))
 
 
 @router.put("/resource-servers/{identifier:path}", name="PutResourceServer", tags=["oauth"])
@@ -229,7 +229,7 @@ async def delete_resource_server(
     env: s.EnvDep, call: s.CallDep, identifier: IdentifierPath, account: s.AccountQuery = ""
 ) -> None:
     """Deletes a resource server. Tokens for it are made like those for an unknown audience from then on."""
-    await resource_servers.delete_resource_server(env, call, identifier, account)
+    await resource_servers.SERVERS.delete(env, call, identifier, account)
 
 
 # --- Consents

@@ -87,14 +87,14 @@ _OF_ACCOUNT = "/accounts/{account_id}/guardrails"
 @router.get(_OF_ACCOUNT, name="ListGuardrails", tags=["guardrails"])
 async def list_guardrails(env: s.EnvDep, call: s.CallDep, account_id: s.AccountPath) -> s.GuardrailsOut:
     """The guardrails of one account."""
-    found = await guardrails.list_guardrails(env, call, account_id)
+    found = await guardrails.GUARDRAILS.every(env, call, account_id)
     return s.GuardrailsOut(guardrails=[s.GuardrailOut.of(guardrail) for guardrail in found])
 
 
 @router.get(_OF_ACCOUNT + "/{name}", name="GetGuardrail", tags=["guardrails"])
 async def get_guardrail(env: s.EnvDep, call: s.CallDep, account_id: s.AccountPath, name: s.IdPath) -> s.GuardrailOut:
     """One guardrail, with its text as written."""
-    return s.GuardrailOut.of(await guardrails.get_guardrail(env, call, account_id, name))
+    return s.GuardrailOut.of(await guardrails.GUARDRAILS.get(env, call, name, account_id))
 
 
 @router.put(_OF_ACCOUNT + "/{name}", name="PutGuardrail", tags=["guardrails"])

@@ -45,7 +45,7 @@ def _typed(ctx: ConsoleContext, otherwise: str) -> str:
 async def clients(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/clients: the OAuth clients of the account, oldest first."""
     found, following = await ctx.perform(
-        "daypass:ListClients", oauth_clients.list_clients, "", ctx.value("after", 64), _ROWS
+        "daypass:ListClients", oauth_clients.CLIENTS.page, "", ctx.value("after", 64), _ROWS
     )
     rows = [
         (
@@ -69,7 +69,7 @@ async def clients(ctx: ConsoleContext, problem: str = "") -> Response:
 async def client(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
     """GET /console/client?id=… `once`: a secret with its label, which no other page shows."""
     identifier = ctx.value("id", 64)
-    found = await ctx.perform("daypass:GetClient", oauth_clients.get_client, identifier)
+    found = await ctx.perform("daypass:GetClient", oauth_clients.CLIENTS.get, identifier)
     hidden, enabled = {"id": found.id}, found.enabled
     members = json.dumps(oauth_clients.describe(found)["settings"], indent=2)
     fields = (
@@ -149,7 +149,7 @@ async def _delete_client(ctx: ConsoleContext) -> Response:
 async def servers(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/resource-servers: by identifier."""
     found, following = await ctx.perform(
-        "daypass:ListResourceServers", resource_servers.list_resource_servers, "", ctx.value("after", 512), _ROWS
+        "daypass:ListResourceServers", resource_servers.SERVERS.page, "", ctx.value("after", 512), _ROWS
     )
     rows = [
         (link(server.identifier, _SERVER, id=server.identifier), Cell(server.name), Cell(at=server.updated_at))
@@ -172,7 +172,7 @@ async def servers(ctx: ConsoleContext, problem: str = "") -> Response:
 async def server(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/resource-server?id=…"""
     identifier = ctx.value("id", 512)
-    found = await ctx.perform("daypass:GetResourceServer", resource_servers.get_resource_server, identifier)
+    found = await ctx.perform("daypass:GetResourceServer", resource_servers.SERVERS.get, identifier)
     members = json.dumps(resource_servers.describe(found)["settings"], indent=2)
     hidden = {"id": found.identifier}
     fields = (Field("server_name", "Name", found.name, maxlength=128), _settings_field(_typed(ctx, members), "JSON"))
@@ -194,7 +194,7 @@ async def _put_server(ctx: ConsoleContext) -> Response:
 
 
 async def _delete_server(ctx: ConsoleContext) -> Response:
-    await ctx.perform("daypass:DeleteResourceServer", resource_servers.delete_resource_server, ctx.value("id", 512))
+    await ctx.perform("daypass:DeleteResourceServer", resource_servers.SERVERS.delete, ctx.value("id", 512))
     return to(_SERVERS, done="deleted")
 
 

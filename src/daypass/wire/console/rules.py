@@ -29,7 +29,7 @@ _EXAMPLE: Final = """{
 
 async def listed(ctx: ConsoleContext) -> Response:
     """GET /console/rules."""
-    found = await ctx.perform("daypass:ListApprovalRules", rules.list_rules, "")
+    found = await ctx.perform("daypass:ListApprovalRules", rules.RULES.every)
     rows = [
         (
             link(rule.name, "/console/rule", name=rule.name),
@@ -48,7 +48,7 @@ async def one(ctx: ConsoleContext) -> Response:
     name = ctx.value("name", 64)
     document = _EXAMPLE
     if name:
-        document = (await ctx.perform("daypass:GetApprovalRule", rules.get_rule, "", name)).document
+        document = (await ctx.perform("daypass:GetApprovalRule", rules.RULES.get, name)).document
     return ctx.page("rule", name or "New approval rule", name=name, document=document, problem="")
 
 
@@ -60,7 +60,7 @@ async def _put(ctx: ConsoleContext) -> Response:
 
 
 async def _delete(ctx: ConsoleContext) -> Response:
-    await ctx.perform("daypass:DeleteApprovalRule", rules.delete_rule, "", ctx.value("name", 64))
+    await ctx.perform("daypass:DeleteApprovalRule", rules.RULES.delete, ctx.value("name", 64))
     return to(_RULES, done="saved")
 
 
@@ -73,7 +73,7 @@ async def _as_written(ctx: ConsoleContext, problem: str) -> Response:
 async def _as_stored(ctx: ConsoleContext, problem: str) -> Response:
     """The page of the rule, and the problem."""
     name = ctx.value("name", 64)
-    found = await ctx.attempt("daypass:GetApprovalRule", rules.get_rule, "", name)
+    found = await ctx.attempt("daypass:GetApprovalRule", rules.RULES.get, name)
     document = found.value.document if found.value is not None else _EXAMPLE
     return ctx.page("rule", name, name=name, document=document, problem=problem)
 
@@ -150,7 +150,7 @@ async def test_channel(ctx: ConsoleContext) -> Response:
 
 
 async def _delete_channel(ctx: ConsoleContext) -> Response:
-    await ctx.perform(_DELETE_CHANNEL, channels.delete_channel, "", ctx.value("name", 64))
+    await ctx.perform(_DELETE_CHANNEL, channels.CHANNELS.delete, ctx.value("name", 64))
     return to(_NOTIFICATIONS, done="deleted")
 
 
@@ -173,7 +173,7 @@ async def retry(ctx: ConsoleContext) -> Response:
 async def _notifications_page(
     ctx: ConsoleContext, problem: str = "", *, secret: str = "", exists: bool = False
 ) -> Response:
-    found = await ctx.perform("daypass:ListNotificationChannels", channels.list_channels, "")
+    found = await ctx.perform("daypass:ListNotificationChannels", channels.CHANNELS.every)
     outcome = ctx.value("outcome", 16)
     outcome = outcome if outcome in _OUTCOMES else "dead"
     sent = await ctx.attempt(

@@ -45,7 +45,7 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
     groups = await _groups(ctx)
     roles = await iam_part(ctx, "ListRoles", MaxItems=1)
     people = await iam_part(ctx, "ListUsers", MaxItems=2)
-    made = await ctx.attempt("daypass:ListApprovalRules", rules.list_rules, "")
+    made = await ctx.attempt("daypass:ListApprovalRules", rules.RULES.every)
     names = groups.value or ()
     has_groups = all(group in names for group in GROUPS)
     return ctx.page(
