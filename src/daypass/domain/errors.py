@@ -7,7 +7,8 @@ is all that the caller sees; `private` goes to the record. Never put a secret in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
@@ -162,3 +163,14 @@ class ignored:  # noqa: N801  # as contextlib.suppress
         self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
         return isinstance(error, DaypassError) and error.kind is self._kind
+
+
+@contextmanager
+def replaced(kind: ErrorKind, instead: DaypassError) -> Iterator[None]:
+    """In the block, an error of this kind becomes `instead`."""
+    try:
+        yield
+    except DaypassError as error:
+        if error.kind is not kind:
+            raise
+        raise instead from None

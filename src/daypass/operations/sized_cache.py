@@ -38,7 +38,6 @@ class SizedCache(Generic[V]):
         return self._size
 
     def __call__(self, text: str) -> V:
-        """The value of this text."""
         with self._lock:
             found = self._values.get(text)
             if found is not None:

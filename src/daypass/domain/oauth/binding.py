@@ -21,7 +21,6 @@ class Binding(NamedTuple):
 
     @property
     def claim(self) -> dict[str, str]:
-        """The value of the claim."""
         return {self.member: self.thumbprint}
 
 

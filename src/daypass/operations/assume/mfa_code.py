@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import MfaDevice, ReplayEntry
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context
 from daypass.domain.totp import matching_step
@@ -96,12 +96,8 @@ def _attempt(tx: Tx, sealer: Sealer, device: MfaDevice, code: str, now: int) -> 
         counted = replace(device, failures=0 if locked else failures, locked_until=now + LOCK_MS if locked else 0)
         tx.replace(counted)
         return False, {"mfa": "wrong code", "failures": failures, "locked_until": counted.locked_until}
-    try:
+    with replaced(ErrorKind.INVALID_IDENTITY_TOKEN, _denied(_WRONG, "replay", device.serial)):
         _redeem(tx, device, step, now)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.INVALID_IDENTITY_TOKEN:
-            raise
-        raise _denied(_WRONG, "replay", device.serial) from None
     if device.failures:
         tx.replace(replace(device, failures=0))
     return True, {"mfa": "code accepted", "step": step}

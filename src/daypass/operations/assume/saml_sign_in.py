@@ -19,7 +19,7 @@ from msgspec.structs import replace as replace_struct
 from daypass.domain.assertion import Assertion, proof_of, refuse, replay_entry, role_pairs, session_name
 from daypass.domain.directory import ReplayEntry, SamlProvider
 from daypass.domain.encoding import base64url
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.proof import Proof
 from daypass.operations.assume.applicant import actor_of_proof, proven_applicant, snapshot
@@ -274,10 +274,6 @@ async def _consume(env: Env, call: Call, proof: Proof) -> None:
         tx.insert(ReplayEntry(used.purpose, used.id, proof.account, call.now, used.expires_at))
         return None, event
 
-    try:
+    refusal = refuse("The response has been used before, and may be used once only", reason="replay")
+    with replaced(ErrorKind.ALREADY_EXISTS, owned(refusal, proof.account)):
         await env.journal.write(change, account=proof.account)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.ALREADY_EXISTS:
-            raise
-        refusal = refuse("The response has been used before, and may be used once only", reason="replay")
-        raise owned(refusal, proof.account) from None

@@ -39,7 +39,6 @@ def no_such_request(request_id: str) -> DaypassError:
 
 
 def grants_of(tx: Reader, request_id: str) -> list[Grant]:
-    """The grants of a request."""
     return tx.find(Grant, request_id=request_id, limit=_MANY)
 
 

@@ -77,7 +77,6 @@ def _notification(
 
 
 def notification_for_test(env: Env, channel: NotificationChannel, now: int, actor: str) -> Notification:
-    """A notification that tests a channel."""
     document = {"type": TEST, "at": now, "account": channel.account, "actor": actor, "detail": {}, "link": ""}
     return _notification(env, channel, TEST, now, document)
 

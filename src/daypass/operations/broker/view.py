@@ -46,7 +46,6 @@ class RequestView(Struct, frozen=True):
 
 
 def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
-    """All votes on a request."""
     return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
 
 

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.operations.iam import faults
 from daypass.operations.iam.context import WriteContext
 
 
 def insert(ctx: WriteContext, entity: Any, taken: DaypassError) -> None:
     """Inserts an entity. Raises `taken` when another one has the name."""
-    _or(taken, ctx.tx.insert, entity)
+    with replaced(ErrorKind.ALREADY_EXISTS, taken):
+        ctx.tx.insert(entity)
 
 
 def replace(ctx: WriteContext, entity: Any, taken: DaypassError) -> None:
     """Stores an entity under a new name. Raises `taken` when another one has it."""
-    _or(taken, ctx.tx.replace, entity)
-
-
-def _or(taken: DaypassError, act: Any, entity: Any) -> None:
-    try:
-        act(entity)
-    except DaypassError as error:
-        if error.kind is ErrorKind.ALREADY_EXISTS:
-            raise taken from None
-        raise
+    with replaced(ErrorKind.ALREADY_EXISTS, taken):
+        ctx.tx.replace(entity)
 
 
 def within_quota(ctx: WriteContext, kind: type[Any], quota: str, limit: int, **equals: Any) -> None:

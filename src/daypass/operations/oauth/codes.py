@@ -52,7 +52,6 @@ def code_id(value: str) -> str:
 
 
 def new_row(env: Env, purpose: str, value: str, client: OAuthClient, content: Struct, lifetime_ms: int) -> OAuthCode:
-    """The row of a new code."""
     now, identity = env.clock.now(), code_id(value)
     row = OAuthCode(purpose, identity, client.account, client.id, now, now + lifetime_ms, b"")
     return replace(row, sealed=resealed(env, row, content))

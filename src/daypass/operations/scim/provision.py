@@ -21,7 +21,7 @@ from daypass.domain.directory import (
     ScimResource,
     User,
 )
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.scim.errors import ScimError
@@ -339,13 +339,10 @@ def _set_members(tx: Tx, row: ScimResource, wanted: Sequence[str], now: int) -> 
 
 
 def _write(write: Callable[[Any], None], entity: User | Group) -> None:
-    try:
+    kind = type(entity).__name__.lower()
+    taken = DaypassError(ErrorKind.ALREADY_EXISTS, f"A {kind} with this name exists; case does not matter.")
+    with replaced(ErrorKind.ALREADY_EXISTS, taken):
         write(entity)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.ALREADY_EXISTS:
-            raise
-        kind = type(entity).__name__.lower()
-        raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A {kind} with this name exists; case does not matter.") from None
 
 
 def _within(tx: Reader, kind: type[User | Group], account: str, quota: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from daypass.domain.claims import Caller
 from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, RecoveryCode, ReplayEntry, User
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import CredentialChange
@@ -69,16 +69,10 @@ async def accept(env: Env, call: Call, ceremony: Ceremony, passkey: Passkey, ass
 
 def _consume(tx: Tx, ceremony: Ceremony, account: str, now: int) -> None:
     which = hashlib.sha256(ceremony.challenge).hexdigest()
-    try:
+    private = {"reason": "passkey", "passkey": "replay"}
+    used = DaypassError(ErrorKind.ACCESS_DENIED, "This page was used before. Start again.", private=private)
+    with replaced(ErrorKind.INVALID_IDENTITY_TOKEN, used):
         consume(tx, ReplayEntry(_PURPOSE, which, account, now, ceremony.expires_at + _DAY_MS))
-    except DaypassError as error:
-        if error.kind is not ErrorKind.INVALID_IDENTITY_TOKEN:
-            raise
-        raise DaypassError(
-            ErrorKind.ACCESS_DENIED,
-            "This page was used before. Start again.",
-            private={"reason": "passkey", "passkey": "replay"},
-        ) from None
 
 
 def _denied(reason: str, passkey: Passkey, public: str = "The passkey was not accepted.") -> DaypassError:
